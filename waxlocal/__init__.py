@@ -1,0 +1,186 @@
+"""waxlocal records the runs of LLM agents into one local SQLite file.
+
+The names are those of the Waxell Observe SDK: a program says `from waxlocal import WaxellContext`
+where it said `from waxell_observe import WaxellContext`, or runs unchanged under `waxlocal run`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from waxlocal._version import __version__
+from waxlocal.client import WaxellObserveClient
+from waxlocal.config import ObserveConfig
+from waxlocal.context import HumanTurn, WaxellContext, generate_session_id
+from waxlocal.decorators import (
+    decision,
+    observe,
+    reasoning_dec,
+    retrieval,
+    retry_dec,
+    step_dec,
+    tool,
+    waxell_agent,
+)
+from waxlocal.errors import (
+    ConfigurationError,
+    ObserveError,
+    PolicyViolationError,
+    PromptGuardError,
+    PromptNotFoundError,
+)
+from waxlocal.functions import (
+    agent_response,
+    approval_request,
+    approval_response,
+    communication,
+    decide,
+    diagnose,
+    flush,
+    flush_sync,
+    flush_tracing,
+    gate_memory_delete,
+    gate_tool,
+    get_context,
+    human_interaction,
+    human_turn,
+    init,
+    init_tracing,
+    input,
+    is_tracing_enabled,
+    mark_resumed,
+    metadata,
+    pause,
+    phase,
+    prompt_use,
+    reason,
+    recall,
+    redact,
+    remember_episodic,
+    remember_semantic,
+    retrieve,
+    retry,
+    score,
+    shutdown,
+    shutdown_tracing,
+    step,
+    tag,
+    user_message,
+)
+from waxlocal.scope import session
+
+if TYPE_CHECKING:
+    from waxlocal.approval import (
+        auto_approve,
+        auto_deny,
+        extract_block_metadata,
+        handle_policy_block,
+        prompt_approval,
+    )
+    from waxlocal.types import (
+        ApprovalDecision,
+        LlmCallInfo,
+        PolicyCheckResult,
+        PromptGuardResult,
+        PromptInfo,
+        RunCompleteResult,
+        RunInfo,
+    )
+
+# `waxlocal.context` is the class here, and a module to `import waxlocal.context`, as it is in the
+# original: programs use both.
+context = WaxellContext
+
+__all__ = [
+    "ApprovalDecision",
+    "ConfigurationError",
+    "HumanTurn",
+    "LlmCallInfo",
+    "ObserveConfig",
+    "ObserveError",
+    "PolicyCheckResult",
+    "PolicyViolationError",
+    "PromptGuardError",
+    "PromptGuardResult",
+    "PromptInfo",
+    "PromptNotFoundError",
+    "RunCompleteResult",
+    "RunInfo",
+    "WaxellContext",
+    "WaxellObserveClient",
+    "__version__",
+    "agent_response",
+    "approval_request",
+    "approval_response",
+    "auto_approve",
+    "auto_deny",
+    "communication",
+    "context",
+    "decide",
+    "decision",
+    "diagnose",
+    "extract_block_metadata",
+    "flush",
+    "flush_sync",
+    "flush_tracing",
+    "gate_memory_delete",
+    "gate_tool",
+    "generate_session_id",
+    "get_context",
+    "handle_policy_block",
+    "human_interaction",
+    "human_turn",
+    "init",
+    "init_tracing",
+    "input",
+    "is_tracing_enabled",
+    "mark_resumed",
+    "metadata",
+    "observe",
+    "pause",
+    "phase",
+    "prompt_approval",
+    "prompt_use",
+    "reason",
+    "reasoning_dec",
+    "recall",
+    "redact",
+    "remember_episodic",
+    "remember_semantic",
+    "retrieval",
+    "retrieve",
+    "retry",
+    "retry_dec",
+    "score",
+    "session",
+    "shutdown",
+    "shutdown_tracing",
+    "step",
+    "step_dec",
+    "tag",
+    "tool",
+    "user_message",
+    "waxell_agent",
+]
+
+# Dataclasses cost as much to import as all the rest, and few programs name one of these.
+_LATER = {
+    "ApprovalDecision": "types",
+    "LlmCallInfo": "types",
+    "PolicyCheckResult": "types",
+    "PromptGuardResult": "types",
+    "PromptInfo": "types",
+    "RunCompleteResult": "types",
+    "RunInfo": "types",
+    "auto_approve": "approval",
+    "auto_deny": "approval",
+    "extract_block_metadata": "approval",
+    "handle_policy_block": "approval",
+    "prompt_approval": "approval",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'waxlocal' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"waxlocal.{_LATER[name]}"), name)

@@ -1,0 +1,238 @@
+"""The only module that opens SQLite: pragmas, error classes, forks.
+
+Why each pragma is what it is: docs/sqlite.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from waxlocal import schema
+from waxlocal.errors import (
+    DiskFull,
+    FileLocked,
+    FileMissing,
+    FileReadOnly,
+    ForeignDatabase,
+    NewerSchema,
+    NotADatabase,
+    StorageError,
+)
+from waxlocal.paths import make_private
+
+__all__ = ["before_fork", "is_busy", "open_writer", "reader", "storage_error", "writer"]
+
+# Pages in the WAL at which the writer that fills it copies it back into the file. Explicit
+# checkpoints can corrupt a WAL in the SQLite versions most Pythons are built with, so this is the
+# only one there is; docs/sqlite.md has the measurement behind the number.
+AUTOCHECKPOINT_PAGES = 1_000
+# A reader that stayed long leaves a long WAL; the next checkpoint cuts it back to this.
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+# How long a command (not the recorder, which has its own bound) waits for the file.
+COMMAND_WAIT_S = 5.0
+# Pages kept by a reader, in KiB (negative, see PRAGMA cache_size): enough for the inner pages of
+# a million runs.
+READER_CACHE_KIB = -65_536
+
+_SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
+
+
+def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) -> sqlite3.Connection:
+    """Open the file for writing, creating or upgrading it as needed.
+
+    Autocommit; for use by one thread at a time (the caller holds a lock); `wait` is SQLite's own
+    busy timeout in seconds. Raises `StorageError`.
+    """
+    try:
+        make_private(path)
+        connection = _connect(path.as_uri(), wait)
+    except (OSError, sqlite3.Error) as error:
+        raise storage_error(error, path) from error
+    try:
+        schema.check(connection)  # before the next line, which changes the file
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
+        schema.prepare(connection)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error | StorageError):
+            raise storage_error(error, path) from error
+        raise
+    return connection
+
+
+def _connect(uri: str, wait: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+    )
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for a command that changes it, in one transaction; waits up to 5 seconds.
+
+    Committed at the end of the block, rolled back if it raises. Raises `StorageError`; an error of
+    SQLite inside the block comes out as one, too.
+    """
+    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+@contextmanager
+def reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for reading only; rows come as `sqlite3.Row`.
+
+    Take all rows of a query before the next one: an open cursor keeps the WAL from being reset.
+    Raises `StorageError`, also in place of an error of SQLite inside the block.
+    """
+    if not path.exists():
+        raise FileMissing(f"{path} does not exist")
+    with _registered(lambda: _open_reader(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    connection = None
+    try:
+        connection = _connect(f"{path.as_uri()}?mode=ro{_immutable(path)}", COMMAND_WAIT_S)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = {READER_CACHE_KIB}")
+        if schema.check(connection) == 0:
+            raise FileMissing(f"{path} holds no recordings yet")
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error | StorageError):
+            raise storage_error(error, path) from error
+        raise
+    return connection
+
+
+def _immutable(path: Path) -> str:
+    """Allow reading a file in a directory that cannot be written.
+
+    SQLite cannot make the `-shm` it wants there. `immutable` does without, but also without the
+    WAL: only when that is absent or empty is the file the whole truth.
+    """
+    if os.access(path.parent, os.W_OK):
+        return ""
+    wal = path.with_name(path.name + "-wal")
+    return "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether SQLite said that another connection holds the file."""
+    # sqlite_errorcode came with Python 3.11; the texts are those of sqlite3_errstr().
+    return isinstance(error, sqlite3.OperationalError) and str(error) in _BUSY_TEXTS
+
+
+_BUSY_TEXTS = frozenset(
+    (
+        "database is locked",
+        "database table is locked",
+        "locking protocol",
+        "database schema is locked: main",
+    )
+)
+
+
+def storage_error(error: BaseException, path: Path) -> StorageError:
+    """Return the error of our own tree for one of SQLite's or of the system's."""
+    said = str(error)
+    if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
+        return type(error)(f"{path}: {said}")
+    if isinstance(error, StorageError):
+        return error
+    if is_busy(error):
+        return FileLocked(f"{path} is locked by another process")
+    for kind, words in _SAID:
+        if any(word in said for word in words):
+            return kind(f"{path}: {said}")
+    if isinstance(error, PermissionError):
+        return FileReadOnly(f"{path}: {error.strerror}")
+    return StorageError(f"{path}: {said}")
+
+
+_SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
+    (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
+    (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
+    (NotADatabase, ("not a database", "malformed", "Is a directory")),
+)
+
+# Every connection of this process, with the lock of whoever uses it. SQLite must have no handle
+# on a file when the process forks: the child would inherit its table of locks, believe that it
+# holds what only the parent holds, and the two would no longer keep out of each other's way.
+_gate = threading.Condition()
+_readers: set[sqlite3.Connection] = set()
+# Threads that are about to fork: no new connection until they have.
+_forking = 0
+# A reader that a fork cannot wait for: longer than any query here takes.
+FORK_WAIT_S = 2.0
+
+
+@contextmanager
+def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    with _gate:
+        _gate.wait_for(lambda: not _forking, FORK_WAIT_S)
+        connection = open_()
+        _readers.add(connection)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        with _gate:
+            _readers.discard(connection)
+            _gate.notify_all()
+
+
+def before_fork() -> None:
+    """Wait for the open readers, then keep new ones out until `after_fork`."""
+    global _forking
+    _gate.acquire()
+    _forking += 1
+    deadline = time.monotonic() + FORK_WAIT_S
+    while _readers and (left := deadline - time.monotonic()) > 0:
+        _gate.wait(left)
+
+
+def _after_fork_in_parent() -> None:
+    global _forking
+    _forking -= 1
+    _gate.notify_all()
+    _gate.release()
+
+
+def _after_fork_in_child() -> None:
+    global _gate, _forking
+    _gate = threading.Condition()
+    _forking = 0
+    _readers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

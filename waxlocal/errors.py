@@ -1,0 +1,189 @@
+"""Every error that waxlocal raises, in one tree.
+
+* ObserveError
+  x ConfigurationError          a setting that cannot be used
+  x PolicyViolationError        a policy said no (the recorded program raises or catches it)
+  x PromptNotFoundError         no prompt of that name; there is no server to ask
+  x PromptGuardError            a prompt was refused
+  x StorageError                the file cannot be read or written now
+    + FileMissing               there is no file yet
+    + FileLocked                another process holds it
+    + FileReadOnly              the file or its directory may not be written
+    + DiskFull                  no space left for the next row
+    + FileUnusable              nothing can be done with this file as it is
+      - NotADatabase            not SQLite at all, or damaged
+      - ForeignDatabase         SQLite, but another program's
+      - NewerSchema             written by a later version of waxlocal
+  x QueryError                  a question that has no answer
+    + InvalidQuery              unknown ordering, bad date, bad limit
+    + NotFound                  no such session or run
+    + AmbiguousId               the prefix fits several
+
+Recording raises none of the `StorageError`s into the program: what cannot be written is kept in
+memory, tried again and, if it is lost after all, reported once at exit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waxlocal.types import PolicyCheckResult, PromptGuardResult
+
+__all__ = [
+    "AmbiguousId",
+    "ConfigurationError",
+    "DiskFull",
+    "FileLocked",
+    "FileMissing",
+    "FileReadOnly",
+    "FileUnusable",
+    "ForeignDatabase",
+    "InvalidQuery",
+    "NewerSchema",
+    "NotADatabase",
+    "NotFound",
+    "ObserveError",
+    "PolicyViolationError",
+    "PromptGuardError",
+    "PromptNotFoundError",
+    "QueryError",
+    "StorageError",
+]
+
+
+class ObserveError(Exception):
+    """The root of the tree; `hint` says what to do next, `exit_code` what a command exits with."""
+
+    exit_code = 1
+    default_hint = ""
+
+    def __init__(self, *args: object, hint: str = "") -> None:
+        super().__init__(*args)
+        self.hint = hint or self.default_hint
+
+
+class ConfigurationError(ObserveError):
+    """A setting is missing or cannot be used."""
+
+    exit_code = 2
+
+
+class PolicyViolationError(ObserveError):
+    """A policy refused the run; `policy_result` holds the answer that said so."""
+
+    def __init__(self, message: str, policy_result: PolicyCheckResult | None = None) -> None:
+        super().__init__(message)
+        self.policy_result = policy_result
+
+
+class PromptNotFoundError(ObserveError):
+    """No prompt of that name, label or version is known."""
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        name: str,
+        label: str = "",
+        version: int = 0,
+        status_code: int | None = None,
+        detail: str = "",
+    ) -> None:
+        wanted = f"label {label!r}" if label else f"version {version}" if version else ""
+        text = f"prompt {name!r}" + (f" ({wanted})" if wanted else "") + " was not found"
+        super().__init__(
+            f"{text}: {detail}" if detail else text,
+            hint="keep a default prompt in the program: waxlocal has no prompt server",
+        )
+        self.name = name
+        self.label = label
+        self.version = version
+        self.status_code = status_code
+        self.detail = detail
+
+
+class PromptGuardError(ObserveError):
+    """A prompt was refused by a guard; `result` holds what it found."""
+
+    def __init__(self, result: PromptGuardResult) -> None:
+        super().__init__("prompt refused: " + "; ".join(map(str, result.violations)))
+        self.result = result
+
+
+class StorageError(ObserveError):
+    """The file cannot be read or written at the moment."""
+
+    default_hint = "look at the path with: waxlocal path"
+
+
+class FileMissing(StorageError):
+    """There is no file at that path yet."""
+
+    exit_code = 5
+    default_hint = "record a run first, or try: waxlocal demo"
+
+
+class FileLocked(StorageError):
+    """Another process held the file for longer than the allowed wait."""
+
+    exit_code = 3
+    default_hint = "try again; if it stays locked, see which process has it open: fuser FILE"
+
+
+class FileReadOnly(StorageError):
+    """The file or its directory may not be written."""
+
+    exit_code = 6
+    default_hint = "choose a writable place: WAXLOCAL_DB=/some/where/waxlocal.db"
+
+
+class DiskFull(StorageError):
+    """There is no space for the next row; what is in the file stays readable."""
+
+    exit_code = 6
+    default_hint = "free some space; recording resumes by itself"
+
+
+class FileUnusable(StorageError):
+    """Nothing can be done with this file as it is; it is left untouched."""
+
+    exit_code = 4
+    default_hint = "choose another file with --db FILE or WAXLOCAL_DB"
+
+
+class NotADatabase(FileUnusable):
+    """The file is not a SQLite database, or is damaged."""
+
+
+class ForeignDatabase(FileUnusable):
+    """A SQLite database, but not one of waxlocal's."""
+
+
+class NewerSchema(FileUnusable):
+    """The file was written by a later version of waxlocal."""
+
+    default_hint = "upgrade: pip install --upgrade waxlocal"
+
+
+class QueryError(ObserveError):
+    """A question that cannot be answered."""
+
+    exit_code = 2
+
+
+class InvalidQuery(QueryError):
+    """An unknown ordering, a date that is none, a limit out of range."""
+
+
+class NotFound(QueryError):
+    """No session or run has that id."""
+
+    exit_code = 5
+    default_hint = "list what there is with: waxlocal sessions"
+
+
+class AmbiguousId(QueryError):
+    """The prefix fits more than one session or run."""
+
+    default_hint = "give a few more characters of the id"

@@ -1,0 +1,187 @@
+"""What an LLM call costs, from a dictionary: the recorder's view of the file's prices.
+
+The `model_prices` table stands between recording and the price list. A recorder knows what the
+table held when it last read it, stores NULL for a model that it has no price of, and notes that
+model as `pending`; the next command looks the pending models up and gives their calls a cost.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+
+__all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "Prices"]
+
+# (model, provider, time). A price that is known already becomes pending, too: the call that led to
+# this note was recorded without it, and the next command has to give it a cost.
+NOTE_MODEL = """
+INSERT INTO model_prices (model, provider, source, updated_at) VALUES (?, ?, 'pending', ?)
+ON CONFLICT (model, provider) DO UPDATE SET source = 'pending', updated_at = excluded.updated_at
+WHERE source NOT IN ('unknown', 'override')
+"""
+
+# Programs that run the model on the user's own machine: their tokens cost nothing. (vLLM and its
+# kin are not among them: they run on rented GPUs as well.)
+# fmt: off
+LOCAL_PROVIDERS = frozenset((
+    "gpt4all", "jan", "koboldcpp", "llama-cpp", "llama.cpp", "llama_cpp", "llamacpp", "llamafile",
+    "lm-studio", "lm_studio", "lmstudio", "local", "localai", "mlx", "ollama", "ollama_chat",
+))
+# fmt: on
+# How often `Prices.unseen` asks for the same model to be noted again. A command may find the
+# price in between, long before this process reads the table again.
+NOTE_AGAIN_S = 1.0
+# Programs that make up a model name for each call must not fill the memory with them.
+MAX_NOTED = 10_000
+
+# Millionths of a dollar per million tokens: almost every price is a whole number of them, so that
+# a cost is computed in integers and comes out as 0.0075, not 0.007500000000000001.
+_PER_DOLLAR = 1_000_000
+_PER_COST = 1e12
+_Rate = float | None
+# Input, output, cache read, cache write.
+_Four = tuple[_Rate, _Rate, _Rate, _Rate]
+# The same, and the tiers from the highest down: input tokens above which it holds, its four.
+_Rates = tuple[_Rate, _Rate, _Rate, _Rate, tuple[tuple[int, _Four], ...]]
+_FREE: _Rates = (0, 0, None, None, ())
+
+
+class Prices:
+    """The prices of one file, for the recorder: no lookup touches the file or any library."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, str], _Rates] = {}
+        self._anywhere: dict[str, _Rates] = {}
+        self._unknown: frozenset[tuple[str, str]] = frozenset()
+        self._noted: dict[tuple[str, str], float] = {}
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        """Replace what is known by what `model_prices` holds now. Raises `sqlite3.Error`."""
+        rates: dict[tuple[str, str], _Rates] = {}
+        anywhere: dict[str, _Rates] = {}
+        unknown, listed = set(), set()
+        for model, provider, source, *row in connection.execute(_LOAD).fetchall():
+            known = _rates_of(*row)
+            if known is None:
+                if source == "unknown":
+                    unknown.add((model, provider))
+                continue
+            rates[model, provider] = known
+            if source != "override":
+                listed.add((model, provider))
+            elif not provider:
+                anywhere[model] = known
+        for model, provider in listed:
+            # A price set for a model without naming a provider is meant for all of them.
+            if model in anywhere:
+                rates[model, provider] = anywhere[model]
+        self._rates, self._anywhere, self._unknown = rates, anywhere, frozenset(unknown)
+
+    def cost(
+        self,
+        model: str,
+        provider: str,
+        tokens_in: int,
+        tokens_out: int,
+        cached_tokens: int = 0,
+        cache_write_tokens: int = 0,
+    ) -> float | None:
+        """Return dollars, None if the price, or a part of it that this call needs, is unknown.
+
+        `tokens_in` includes the cached tokens. Where there are more of those than `tokens_in`, it
+        can only have been counted without them, and they are charged on top of it.
+        """
+        rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
+        if rates is None:
+            return None
+        rate_in, rate_out, rate_read, rate_write, tiers = rates
+        plain = tokens_in
+        if cached_tokens or cache_write_tokens:
+            plain -= cached_tokens + cache_write_tokens
+            if plain < 0:
+                plain = tokens_in
+        if tiers:
+            whole = plain + cached_tokens + cache_write_tokens
+            for above, tier in tiers:
+                if whole > above:
+                    rate_in, rate_out, rate_read, rate_write = tier
+                    break
+        if rate_in is None or rate_out is None:
+            if (rate_in is None and tokens_in) or (rate_out is None and tokens_out):
+                return None
+            rate_in, rate_out = rate_in or 0, rate_out or 0
+        try:
+            total = plain * rate_in + tokens_out * rate_out
+            if cached_tokens:
+                total += cached_tokens * (rate_in if rate_read is None else rate_read)
+            if cache_write_tokens:
+                total += cache_write_tokens * (rate_in if rate_write is None else rate_write)
+            return total / _PER_COST
+        except OverflowError:  # token counts that are none
+            return None
+
+    def _elsewhere(self, model: str, provider: str) -> _Rates | None:
+        rates = self._anywhere.get(model)
+        if rates is None and provider.lower() in LOCAL_PROVIDERS:
+            return _FREE
+        return rates
+
+    def unseen(self, model: str, provider: str) -> bool:
+        """Return whether a call recorded without cost should be followed by `NOTE_MODEL`.
+
+        True for a model without a price, once a second; False if the table already says that the
+        list does not have it.
+        """
+        pair = (model, provider)
+        if pair in self._rates or pair in self._unknown:
+            return False
+        now = time.monotonic()
+        if now - self._noted.get(pair, -math.inf) < NOTE_AGAIN_S:
+            return False
+        if len(self._noted) >= MAX_NOTED:
+            self._noted.clear()
+        self._noted[pair] = now
+        return True
+
+
+def _rates_of(
+    input_: object, output: object, read: object, write: object, tiers: str | None
+) -> _Rates | None:
+    """Return a row's prices for computing, None for a row without any, or with one unfit to use."""
+    try:
+        rates = _four((input_, output, read, write))
+        steps = [
+            (int(step["above"]), _four([step.get(kind) for kind in _KINDS]))
+            for step in (json.loads(tiers) if tiers else ())
+        ]
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # edited by hand
+        return None
+    if rates[0] is None and rates[1] is None:
+        return None
+    return (*rates, tuple(sorted(steps, key=lambda step: step[0], reverse=True)))
+
+
+def _four(values: Sequence[object]) -> _Four:
+    input_, output, read, write = map(_rate, values)
+    return (input_, output, read, write)
+
+
+_KINDS = ("input", "output", "cache_read", "cache_write")
+
+
+def _rate(dollars: object) -> _Rate:
+    if dollars is None:
+        return None
+    rate = float(dollars) * _PER_DOLLAR  # type: ignore[arg-type]
+    whole = round(rate)
+    return whole if math.isclose(rate, whole, rel_tol=1e-12) else rate
+
+
+_LOAD = """
+SELECT model, provider, source, input_per_mtok, output_per_mtok, cache_read_per_mtok,
+  cache_write_per_mtok, tiers
+FROM model_prices
+"""

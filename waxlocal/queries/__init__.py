@@ -1,0 +1,88 @@
+"""The read side: every question that the file answers, for the commands, a server, a notebook.
+
+Each function takes an open connection from `waxlocal.connection.reader` first, returns frozen
+dataclasses, and leaves no cursor open.
+"""
+
+from __future__ import annotations
+
+from waxlocal.queries.filters import EVERYTHING, ORDERINGS, STATUSES, SessionFilter
+from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
+from waxlocal.queries.models import list_models
+from waxlocal.queries.moments import parse_time
+from waxlocal.queries.money import money
+from waxlocal.queries.rows import (
+    Event,
+    Flag,
+    LlmCall,
+    ModelMoney,
+    ModelUse,
+    Money,
+    Process,
+    RunDetail,
+    RunLink,
+    RunSummary,
+    Score,
+    Session,
+    SessionDetail,
+    Span,
+    Statistics,
+    Step,
+    TimeByKind,
+    Timing,
+    TurnMoney,
+    TurnTime,
+    User,
+    as_dict,
+)
+from waxlocal.queries.runs import get_run
+from waxlocal.queries.sessions import count_sessions, get_session, list_sessions
+from waxlocal.queries.statistics import statistics
+from waxlocal.queries.summaries import last_runs, recent_runs, reread_runs
+from waxlocal.queries.timing import timing
+from waxlocal.queries.users import USER_ORDERINGS, list_users
+
+__all__ = [
+    "EVERYTHING",
+    "ORDERINGS",
+    "STATUSES",
+    "USER_ORDERINGS",
+    "Event",
+    "Flag",
+    "LlmCall",
+    "ModelMoney",
+    "ModelUse",
+    "Money",
+    "Process",
+    "RunDetail",
+    "RunLink",
+    "RunSummary",
+    "Score",
+    "Session",
+    "SessionDetail",
+    "SessionFilter",
+    "Span",
+    "Statistics",
+    "Step",
+    "TimeByKind",
+    "Timing",
+    "TurnMoney",
+    "TurnTime",
+    "User",
+    "as_dict",
+    "count_sessions",
+    "get_run",
+    "get_session",
+    "last_runs",
+    "list_models",
+    "list_sessions",
+    "list_users",
+    "money",
+    "parse_time",
+    "recent_runs",
+    "reread_runs",
+    "resolve_run_id",
+    "resolve_session_id",
+    "statistics",
+    "timing",
+]

@@ -1,0 +1,44 @@
+"""Averages and percentiles, by one rule everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__all__ = ["average", "median", "percentile", "percentile_of_counts"]
+
+
+def percentile(ordered: Sequence[float], q: float) -> float | None:
+    """Return the value at index `int(n * q)` of n sorted values, the last at most; None of none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else None
+
+
+def percentile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
+    """Return the percentile of values given with how often each occurs; None of none."""
+    total = sum(counts.values())
+    before = int(total * q)
+    for value in sorted(counts):
+        before -= counts[value]
+        if before < 0:
+            return value
+    return max(counts, default=None)
+
+
+def median(counts: Mapping[int, int]) -> float | None:
+    """Return the middle of values given with how often each occurs, or the mean of the two."""
+    total = sum(counts.values())
+    if not total:
+        return None
+    middle: list[int] = []
+    seen = 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen > (total - 1) // 2 and not middle:
+            middle.append(value)
+        if seen > total // 2:
+            return (middle[0] + value) / 2
+    return None
+
+
+def average(values: Sequence[float]) -> float | None:
+    """Return the mean; None of none."""
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,197 @@
+"""Which sessions, in which order: filters and orderings as SQL with bound values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import InitVar, dataclass
+from typing import Any
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.encode import text
+from waxlocal.errors import InvalidQuery
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.moments import parse_time
+
+__all__ = [
+    "EVERYTHING",
+    "MAX_LIMIT",
+    "ORDERINGS",
+    "STATUSES",
+    "SessionFilter",
+    "checked_page",
+    "order_by",
+    "where",
+]
+
+STATUSES = ("running", "success", "error", "blocked", "interrupted")
+ORDERINGS = (
+    "total_cost",
+    "total_duration",
+    "total_tokens",
+    "run_count",
+    "first_run_at",
+    "last_run_at",
+    "last_activity_at",
+)
+MAX_LIMIT = 1_000
+
+
+@dataclass(frozen=True)
+class SessionFilter:
+    """Which sessions are meant; what is left out does not matter, and all the rest must hold.
+
+    `agent`, `tag`, `metadata`, `search` and a `status` of `blocked` hold when they do so for one of
+    the session's runs. `tag` and `metadata` are `key` or `key=value`; numbers, `true`, `false` and
+    `null` match by their JSON text. `search` is text that occurs, in any case of letters, in a
+    value of the inputs or the result. `since` and `until` bound the last activity, both inclusive,
+    in any form that `parse_time` reads. Raises `InvalidQuery`.
+    """
+
+    user_id: str | None = None
+    agent: str | None = None
+    tag: str | None = None
+    metadata: str | None = None
+    status: str | None = None
+    since: str | None = None
+    until: str | None = None
+    search: str | None = None
+    clock: InitVar[Clock] = SYSTEM_CLOCK
+
+    def __post_init__(self, clock: Clock) -> None:
+        if self.status and self.status not in STATUSES:
+            raise InvalidQuery(
+                f"unknown status {self.status!r}", hint=f"use one of: {', '.join(STATUSES)}"
+            )
+        # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
+        if self.since:
+            object.__setattr__(self, "since", parse_time(self.since, clock=clock))
+        if self.until:
+            object.__setattr__(self, "until", parse_time(self.until, end=True, clock=clock))
+
+
+EVERYTHING = SessionFilter()
+
+_ANY_RUN = "EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id AND {})"
+# The agents' names are a JSON array; the first half of the test is cheap and drops most rows.
+_AGENT = """instr(s.agents, json_quote(:agent))
+  AND EXISTS (SELECT 1 FROM json_each(s.agents) WHERE value = :agent)"""
+# As with the agents: a key that does not occur in the text is not one of its keys. The encoder
+# stores text beyond ASCII as it is, so a key looks in the file as `json.dumps` shows it here.
+_PAIR = """instr(r.{column}, :{column}_quoted)
+  AND EXISTS (SELECT 1 FROM json_each(r.{column}) AS pair WHERE pair.key = :{column}_key{value})"""
+_VALUE = """ AND :{column}_value = CASE
+  WHEN pair.type IN ('true', 'false', 'null') THEN pair.type ELSE CAST(pair.value AS TEXT) END"""
+_SEARCH = "(waxlocal_says(r.inputs, :search) OR waxlocal_says(r.result, :search))"
+_OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id
+  AND r.status = 'running'
+  AND (r.process_id IS NULL OR r.process_id NOT IN (SELECT value FROM json_each(:gone))))"""
+_INTERRUPTED = "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'interrupted'")
+_BY_STATUS = {
+    "running": _OPEN,
+    "interrupted": f"(s.open_runs > 0 OR ({_INTERRUPTED})) AND NOT ({_OPEN})",
+    "error": f"s.open_runs = 0 AND s.failed_runs > 0 AND NOT ({_INTERRUPTED})",
+    "success": "s.open_runs = 0 AND s.failed_runs = 0",
+    "blocked": "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'blocked'"),
+}
+
+
+def where(
+    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+) -> tuple[str, dict[str, object]]:
+    """Return a WHERE clause over `sessions s` (empty for everything) and its values."""
+    values: dict[str, object] = {}
+    conditions = list(_plain_conditions(filter, values))
+    for column in ("tags", "metadata"):
+        pair = filter.tag if column == "tags" else filter.metadata
+        if pair:
+            conditions.append(_ANY_RUN.format(_pair_condition(column, pair, values)))
+    if filter.search:
+        # SQLite itself ignores the case of ASCII letters only.
+        conn.create_function("waxlocal_says", 2, _says, deterministic=True)
+        values["search"] = filter.search.casefold()
+        conditions.append(_ANY_RUN.format(_SEARCH))
+    if filter.status:
+        values["gone"] = json.dumps(gone.of_open_runs())
+        conditions.append(_BY_STATUS[filter.status])
+    clause = " AND ".join(f"({condition})" for condition in conditions)
+    return f"WHERE {clause}" if clause else "", {
+        name: text(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+
+
+def _plain_conditions(filter: SessionFilter, values: dict[str, object]) -> Iterator[str]:
+    for name, condition in (
+        ("user_id", "s.user_id = :user_id"),
+        ("agent", _AGENT),
+        ("since", "s.last_activity_at >= :since"),
+        ("until", "s.last_activity_at <= :until"),
+    ):
+        value = getattr(filter, name)
+        if value:
+            values[name] = value
+            yield condition
+
+
+def _pair_condition(column: str, pair: str, values: dict[str, object]) -> str:
+    key, equals, value = pair.partition("=")
+    values[f"{column}_key"] = key
+    values[f"{column}_quoted"] = json.dumps(key, ensure_ascii=False)
+    if equals:
+        values[f"{column}_value"] = value
+    return _PAIR.format(column=column, value=_VALUE.format(column=column) if equals else "")
+
+
+def _says(stored: str | None, wanted: str) -> bool:
+    """Return whether a value in stored JSON contains the text, which is casefolded already."""
+    if stored is None:
+        return False
+    # Decoding is dear. The raw text differs from its values by escapes, which all have a backslash.
+    if "\\" not in stored and wanted not in stored.casefold():
+        return False
+    try:
+        return any(wanted in text.casefold() for text in _texts(json.loads(stored)))
+    except ValueError:
+        return wanted in stored.casefold()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, str):
+            yield one
+        elif one is not None:
+            yield json.dumps(one)
+
+
+def order_by(ordering: str) -> str:
+    """Return the ORDER BY clause for an ordering such as `-total_cost`; `-` means largest first.
+
+    Sessions of unknown cost come last either way; equal ones are ordered by id, so that pages do
+    not overlap. Raises `InvalidQuery`.
+    """
+    column = ordering.removeprefix("-")
+    if column not in ORDERINGS:
+        allowed = ", ".join(ORDERINGS)
+        raise InvalidQuery(
+            f"unknown ordering {ordering!r}",
+            hint=f"use one of: {allowed}; with - in front for the largest first",
+        )
+    direction = "DESC" if ordering.startswith("-") else "ASC"
+    unknown_last = "s.total_cost IS NULL, " if column == "total_cost" else ""
+    return f"ORDER BY {unknown_last}s.{column} {direction}, s.session_id {direction}"
+
+
+def checked_page(limit: int, offset: int = 0) -> dict[str, object]:
+    """Return limit and offset as values to bind; raises `InvalidQuery` when out of range."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidQuery(f"limit {limit} is out of range", hint=f"use 1 to {MAX_LIMIT}")
+    if offset < 0:
+        raise InvalidQuery(f"offset {offset} is negative", hint="use 0 or more")
+    return {"limit": limit, "offset": offset}

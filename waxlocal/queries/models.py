@@ -1,0 +1,76 @@
+"""Models: how much each was used, what it cost, how fast and how reliable it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.queries.figures import percentile_of_counts
+from waxlocal.queries.moments import parse_time
+from waxlocal.queries.rows import ModelUse
+
+__all__ = ["list_models"]
+
+# Grouped by duration too: the counts of equal durations give the percentiles, in far fewer rows
+# than there are calls.
+_CALLS = """
+SELECT model, provider, duration_ms, count(*) AS calls, sum(status = 'error') AS errors,
+  sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens,
+  sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
+FROM llm_calls
+WHERE (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
+GROUP BY model, provider, duration_ms
+"""
+_SOURCES = "SELECT model, provider, source FROM model_prices"
+
+
+def list_models(
+    conn: sqlite3.Connection,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> list[ModelUse]:
+    """Return every model that was called, those with calls of unknown price first, then by cost.
+
+    `since` and `until` bound the end of the calls, in any form that `parse_time` reads. Raises
+    `InvalidQuery`.
+    """
+    bounds = {
+        "since": parse_time(since, clock=clock) if since else None,
+        "until": parse_time(until, end=True, clock=clock) if until else None,
+    }
+    sources = {(row[0], row[1]): row[2] for row in conn.execute(_SOURCES).fetchall()}
+    rows = conn.execute(_CALLS, bounds).fetchall()
+    models = [
+        _model(list(group), sources.get(key))
+        for key, group in groupby(rows, itemgetter("model", "provider"))
+    ]
+    return sorted(models, key=_unpriced_then_dearest)
+
+
+def _unpriced_then_dearest(model: ModelUse) -> tuple[bool, float, str, str]:
+    priced = model.priced_tokens == model.total_tokens
+    return priced, -(model.total_cost or 0.0), model.model, model.provider
+
+
+def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
+    durations: Counter[int] = Counter()
+    for row in rows:
+        if row["duration_ms"] is not None:
+            durations[row["duration_ms"]] += row["calls"]
+    costs = [row["total_cost"] for row in rows if row["total_cost"] is not None]
+    names = ("calls", "errors", "tokens_in", "tokens_out", "cached_tokens", "priced_tokens")
+    return ModelUse(
+        model=rows[0]["model"],
+        provider=rows[0]["provider"],
+        **{name: sum(row[name] for row in rows) for name in names},
+        total_cost=sum(costs) if costs else None,
+        p50_ms=percentile_of_counts(durations, 0.50),
+        p95_ms=percentile_of_counts(durations, 0.95),
+        price_source=source,
+    )

@@ -1,0 +1,245 @@
+"""Where the money of a session went: turn by turn, model by model, and the main reason."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from waxlocal.errors import NotFound
+from waxlocal.queries.phrases import counted, dollars, percent
+from waxlocal.queries.rows import ModelMoney, Money, TurnMoney
+from waxlocal.queries.snapshot import in_snapshot
+
+__all__ = ["money"]
+
+# A first call with more input than this carries documents or tools, not only a question.
+LARGE_CONTEXT_TOKENS = 4_000
+# Dollars per million tokens, input and output together, above which a model counts as dear: a
+# large general model costs about that, a small one a tenth.
+DEAR_PER_MTOK = 5.0
+MANY_TURNS = 10
+# A reason that explains less than this share does not explain the bill.
+TELLING_SHARE = 1 / 3
+
+_RUNS = """
+SELECT run_id, agent_name, started_at FROM runs WHERE session_id = ? ORDER BY started_at, id
+"""
+_CALLS = """
+SELECT c.run_id, r.agent_name, c.model, c.provider, c.tokens_in, c.tokens_out, c.cached_tokens,
+  c.cost
+FROM runs r JOIN llm_calls c ON c.run_id = r.run_id
+WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
+"""
+
+
+@dataclass
+class _Sum:
+    """Running totals of some calls; `repeated_first` is of `resent_tokens`."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached_tokens: int = 0
+    resent_tokens: int = 0
+    first_tokens: int = 0
+    repeated_first: int = 0
+    priced_tokens: int = 0
+    cost: float | None = None
+    models: dict[str, None] = field(default_factory=dict)
+
+    def add(self, call: sqlite3.Row, context: tuple[int, int, int]) -> None:
+        """Add a call; `context` is what `_Contexts.take` said of it."""
+        self.calls += 1
+        self.tokens_in += call["tokens_in"]
+        self.tokens_out += call["tokens_out"]
+        self.cached_tokens += call["cached_tokens"]
+        self.resent_tokens += context[0]
+        self.first_tokens += context[1]
+        self.repeated_first += context[2]
+        self.models[call["model"]] = None
+        if call["cost"] is not None:
+            self.cost = (self.cost or 0.0) + call["cost"]
+            self.priced_tokens += call["tokens_in"] + call["tokens_out"]
+
+    @property
+    def new_tokens(self) -> int:
+        return self.tokens_in - self.resent_tokens
+
+    @property
+    def grown_tokens(self) -> int:
+        """What was sent again only because the conversation had grown by it."""
+        return self.resent_tokens - self.repeated_first
+
+
+class _Contexts:
+    """Remembers how large each agent's conversation was at its last call and at its first."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def take(self, call: sqlite3.Row) -> tuple[int, int, int]:
+        """Return a call's resent tokens, its tokens if it is the first, its resent first ones."""
+        agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
+        if not tokens_in:  # a call that failed before it was counted is no step back
+            return 0, 0, 0
+        resent = min(tokens_in, self._before.get(agent, 0))
+        self._before[agent] = tokens_in + max(call["tokens_out"], 0)
+        if agent not in self._first:
+            self._first[agent] = tokens_in
+            return 0, tokens_in, 0
+        return resent, 0, min(resent, self._first[agent])
+
+
+@in_snapshot
+def money(conn: sqlite3.Connection, session_id: str) -> Money:
+    """Return what each turn and each model of a session cost, and why; raises `NotFound`."""
+    runs = conn.execute(_RUNS, (session_id,)).fetchall()
+    if not runs:
+        raise NotFound(f"no session {session_id!r}")
+    by_run = {row["run_id"]: _Sum() for row in runs}
+    by_model: dict[tuple[str, str], _Sum] = {}
+    whole, contexts = _Sum(), _Contexts()
+    for call in conn.execute(_CALLS, (session_id,)).fetchall():
+        context = contexts.take(call)
+        key = (call["model"], call["provider"])
+        for total in (by_run[call["run_id"]], by_model.setdefault(key, _Sum()), whole):
+            total.add(call, context)
+    turns = tuple(_turn(row, by_run[row["run_id"]]) for row in runs)
+    models = _models(by_model)
+    reason, verdict = _verdict(whole, turns, models)
+    return Money(
+        session_id=session_id,
+        turns=turns,
+        models=models,
+        tokens_in=whole.tokens_in,
+        tokens_out=whole.tokens_out,
+        new_tokens=whole.new_tokens,
+        resent_tokens=whole.resent_tokens,
+        cached_tokens=whole.cached_tokens,
+        priced_tokens=whole.priced_tokens,
+        cost=whole.cost,
+        reason=reason,
+        verdict=verdict,
+    )
+
+
+def _turn(row: sqlite3.Row, total: _Sum) -> TurnMoney:
+    return TurnMoney(
+        run_id=row["run_id"],
+        agent_name=row["agent_name"],
+        started_at=row["started_at"],
+        llm_calls=total.calls,
+        tokens_in=total.tokens_in,
+        tokens_out=total.tokens_out,
+        new_tokens=total.new_tokens,
+        resent_tokens=total.resent_tokens,
+        cached_tokens=total.cached_tokens,
+        priced_tokens=total.priced_tokens,
+        cost=total.cost,
+        models=tuple(total.models),
+    )
+
+
+def _models(by_model: dict[tuple[str, str], _Sum]) -> tuple[ModelMoney, ...]:
+    names = ("calls", "tokens_in", "tokens_out", "cached_tokens", "priced_tokens", "cost")
+    models = [
+        ModelMoney(model, provider, **{name: getattr(total, name) for name in names})
+        for (model, provider), total in by_model.items()
+    ]
+    return tuple(sorted(models, key=lambda one: (-(one.cost or 0.0), one.model, one.provider)))
+
+
+def _verdict(
+    whole: _Sum, turns: tuple[TurnMoney, ...], models: tuple[ModelMoney, ...]
+) -> tuple[str, str]:
+    """Return the main reason of the bill, and one line that says it with figures."""
+    if not whole.calls:
+        return "no_calls", "No LLM calls were recorded."
+    shares = _shares(whole, models)
+    reason = max(shares, key=lambda name: shares[name])
+    if shares[reason] < TELLING_SHARE:
+        reason = "many_turns" if len(turns) >= MANY_TURNS else "nothing"
+    return reason, f"{_SAID[reason](whole, turns, models)}; {_in_all(whole)}."
+
+
+def _shares(whole: _Sum, models: tuple[ModelMoney, ...]) -> dict[str, float]:
+    """Return how much of the bill each reason explains: of its input tokens, or of its dollars."""
+    first = whole.first_tokens + whole.repeated_first
+    sent = max(whole.tokens_in, 1)
+    dearest, per_mtok = _dearest(models)
+    too_much = 1 - DEAR_PER_MTOK / per_mtok if per_mtok else 0.0
+    return {
+        "growing_context": whole.grown_tokens / sent,
+        "large_first_context": first / sent if whole.first_tokens >= LARGE_CONTEXT_TOKENS else 0.0,
+        "dear_model": too_much * (dearest.cost or 0.0) / (whole.cost or 1.0),
+    }
+
+
+def _dearest(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
+    """Return the model that cost most, and its dollars per million tokens (0 when unknown)."""
+    dearest = next(iter(models))
+    rate = (dearest.cost or 0.0) * 1e6 / dearest.priced_tokens if dearest.priced_tokens else 0.0
+    return dearest, rate
+
+
+def _growing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
+    sent = [turn.tokens_in for turn in turns if turn.tokens_in] or [0]
+    return (
+        f"Growing context: {percent(whole.grown_tokens, whole.tokens_in)} of the "
+        f"{whole.tokens_in:,} input tokens repeat earlier turns; the first turn sent {sent[0]:,}, "
+        f"the last {sent[-1]:,}"
+    )
+
+
+def _large_first(whole: _Sum, _turns: Any, _models: Any) -> str:
+    first = whole.first_tokens + whole.repeated_first
+    return (
+        f"Large first context: {whole.first_tokens:,} tokens before the conversation, sent in "
+        f"{counted(whole.calls, 'call')}, are {percent(first, whole.tokens_in)} of the "
+        f"{whole.tokens_in:,} input tokens"
+    )
+
+
+def _dear(whole: _Sum, _turns: Any, models: tuple[ModelMoney, ...]) -> str:
+    dearest, rate = _dearest(models)
+    return (
+        f"Dear model: {dearest.model} cost {dollars(dearest.cost)}, "
+        f"{percent(dearest.cost or 0.0, whole.cost or 0.0)} of the session, at "
+        f"{dollars(rate)} per million tokens"
+    )
+
+
+def _many(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
+    each = None if whole.cost is None else whole.cost / len(turns)
+    tokens = whole.tokens_in + whole.tokens_out
+    return (
+        f"Many turns: {counted(len(turns), 'run')} at {dollars(each)} and "
+        f"{tokens // len(turns):,} tokens each"
+    )
+
+
+def _nothing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
+    calls = counted(whole.calls, "LLM call")
+    return f"Nothing stands out: {counted(len(turns), 'run')} with {calls}"
+
+
+_SAID = {
+    "growing_context": _growing,
+    "large_first_context": _large_first,
+    "dear_model": _dear,
+    "many_turns": _many,
+    "nothing": _nothing,
+}
+
+
+def _in_all(whole: _Sum) -> str:
+    tokens = whole.tokens_in + whole.tokens_out
+    priced = (
+        ""
+        if whole.priced_tokens == tokens or whole.cost is None
+        else (f" for the {percent(whole.priced_tokens, tokens)} of its tokens that have a price")
+    )
+    return f"{dollars(whole.cost)} in all{priced}"

@@ -1,0 +1,103 @@
+"""Sessions: the list, how many there are, and one of them whole."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from waxlocal.errors import NotFound
+from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
+from waxlocal.queries.liveness import GoneProcesses, session_status
+from waxlocal.queries.moments import microseconds
+from waxlocal.queries.rows import Session, SessionDetail
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.spoken import message_text, title
+from waxlocal.queries.summaries import session_runs
+
+__all__ = ["count_sessions", "get_session", "list_sessions"]
+
+_COLUMNS = """session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls, tokens_in,
+  tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at,
+  last_activity_at"""
+# The columns of `Session` that are stored under the same name and as the same type.
+_AS_STORED = tuple(name.strip() for name in _COLUMNS.split(",") if name.strip() != "agents")
+_SOME = f"""
+SELECT {_COLUMNS} FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
+# One probe of runs_by_session for each session; the rowid is that index's last column.
+_FIRST_INPUTS = """
+SELECT wanted.value, (SELECT r.inputs FROM runs r WHERE r.session_id = wanted.value
+  ORDER BY r.started_at, r.id LIMIT 1) AS inputs
+FROM json_each(?) AS wanted
+"""
+
+
+@in_snapshot
+def list_sessions(
+    conn: sqlite3.Connection,
+    *,
+    filter: SessionFilter = EVERYTHING,
+    ordering: str = "-last_activity_at",
+    limit: int = 20,
+    offset: int = 0,
+) -> list[Session]:
+    """Return one page of the sessions that fit the filter.
+
+    `limit` is 1 to 1,000. Sessions of unknown cost come last when ordered by cost, either way.
+    Raises `InvalidQuery`.
+    """
+    gone = GoneProcesses(conn)
+    page = checked_page(limit, offset)
+    order = order_by(ordering)
+    condition, values = where(conn, filter, gone)
+    # Ids first: a sort that carried whole rows would move all of them.
+    found = conn.execute(
+        f"SELECT s.session_id FROM sessions s {condition} {order} LIMIT :limit OFFSET :offset",  # noqa: S608
+        values | page,
+    ).fetchall()
+    return _sessions(conn, [row[0] for row in found], gone)
+
+
+def count_sessions(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> int:
+    """Return how many sessions fit the filter."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    sql = f"SELECT count(*) FROM sessions s {condition}"  # noqa: S608
+    return int(conn.execute(sql, values).fetchone()[0])
+
+
+@in_snapshot
+def get_session(
+    conn: sqlite3.Connection, session_id: str, *, limit: int = 1_000, offset: int = 0
+) -> SessionDetail:
+    """Return a session and its runs in the order of their start.
+
+    `limit` is 1 to 1,000 runs; `session.run_count` tells whether there are more. Raises `NotFound`
+    and `InvalidQuery`.
+    """
+    page = checked_page(limit, offset)
+    gone = GoneProcesses(conn)
+    sessions = _sessions(conn, [session_id], gone)
+    if not sessions:
+        raise NotFound(f"no session {session_id!r}")
+    return SessionDetail(sessions[0], session_runs(conn, session_id, page, gone))
+
+
+def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> list[Session]:
+    """Return these sessions in this order, with what only a page's worth of them needs."""
+    wanted = json.dumps(ids)
+    rows = {row["session_id"]: row for row in conn.execute(_SOME, (wanted,)).fetchall()}
+    doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
+    shown = gone.session_statuses(doubtful) if doubtful else {}
+    inputs = dict(map(tuple, conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()))
+    return [_session(rows[one], shown.get(one, set()), inputs[one]) for one in ids if one in rows]
+
+
+def _session(row: sqlite3.Row, shown: set[str], inputs: str | None) -> Session:
+    wall = microseconds(row["last_activity_at"]) - microseconds(row["first_run_at"])
+    return Session(
+        **{name: row[name] for name in _AS_STORED},
+        agents=tuple(json.loads(row["agents"])),
+        wall_duration=wall / 1e6,
+        status=session_status(shown, row["failed_runs"]),
+        title=title(message_text(inputs)),
+    )

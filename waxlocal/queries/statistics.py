@@ -1,0 +1,111 @@
+"""What is normal over many sessions: turns, one-turn sessions, cost, duration."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from typing import Any
+
+from waxlocal.queries.figures import average, median, percentile
+from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.rows import Statistics
+from waxlocal.queries.snapshot import in_snapshot
+
+__all__ = ["statistics"]
+
+_COLUMNS = """s.run_count, s.failed_runs, s.open_runs, s.total_duration, s.total_cost,
+  s.total_tokens, s.priced_tokens"""
+_OPEN_AND_ALONE = "s.run_count = 1 AND s.open_runs = 1"
+
+
+@in_snapshot
+def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Statistics:
+    """Return the figures of all sessions that fit the filter, in one pass over them."""
+    gone = GoneProcesses(conn)
+    condition, values = where(conn, filter, gone)
+    cursor = conn.cursor()
+    # Plain tuples: a hundred thousand `sqlite3.Row`s would cost more than the query.
+    cursor.row_factory = None
+    rows = cursor.execute(f"SELECT {_COLUMNS} FROM sessions s {condition}", values).fetchall()  # noqa: S608
+    columns = list(zip(*rows, strict=True)) or [()] * 7
+    turns, failed, open_runs, durations, costs, tokens, priced_tokens = columns
+    slow_after = percentile(sorted(map(_mean_run, durations, turns)), 0.95)
+    lost = _interrupted(conn, condition, values, gone) if 1 in open_runs else 0
+    ends = _ends(turns, failed, open_runs, durations, slow_after)
+    return Statistics(
+        sessions=len(rows),
+        runs=sum(turns),
+        **_turns(turns),
+        abandoned=sum(ends.values()),
+        abandoned_fine=ends["fine"],
+        abandoned_error=ends["error"] + lost,
+        abandoned_slow=ends["slow"],
+        abandoned_open=ends["open"] - lost,
+        slow_after=slow_after,
+        **_costs(sorted(cost for cost in costs if cost is not None)),
+        **_durations(sorted(durations)),
+        total_tokens=sum(tokens),
+        priced_tokens=sum(priced_tokens),
+    )
+
+
+def _mean_run(duration: float, runs: int) -> float:
+    return duration / runs
+
+
+def _turns(turns: tuple[int, ...]) -> dict[str, Any]:
+    distribution = dict(sorted(Counter(turns).items()))
+    return {
+        "average_turns": average(turns),
+        "median_turns": median(distribution),
+        "distribution": distribution,
+    }
+
+
+def _ends(
+    turns: tuple[int, ...],
+    failed: tuple[int, ...],
+    open_runs: tuple[int, ...],
+    durations: tuple[float, ...],
+    slow_after: float | None,
+) -> Counter[str]:
+    """Count the sessions with one run by how it ended."""
+    limit = float("inf") if slow_after is None else slow_after
+    ends: Counter[str] = Counter()
+    for runs, bad, going, duration in zip(turns, failed, open_runs, durations, strict=True):
+        if runs == 1:
+            ends[
+                "error" if bad else "open" if going else "slow" if duration > limit else "fine"
+            ] += 1
+    return ends
+
+
+def _interrupted(
+    conn: sqlite3.Connection, condition: str, values: dict[str, object], gone: GoneProcesses
+) -> int:
+    """Count the one-run sessions whose run looks open, but whose process has ended."""
+    alone = f"{condition} AND {_OPEN_AND_ALONE}" if condition else f"WHERE {_OPEN_AND_ALONE}"
+    sql = f"SELECT s.session_id FROM sessions s {alone}"  # noqa: S608
+    ids = [row[0] for row in conn.execute(sql, values).fetchall()]
+    statuses = gone.session_statuses(ids)
+    return sum(shown == {"interrupted"} for shown in statuses.values())
+
+
+def _costs(costs: list[float]) -> dict[str, Any]:
+    return {
+        "priced_sessions": len(costs),
+        "total_cost": sum(costs) if costs else None,
+        "average_cost": average(costs),
+        "p50_cost": percentile(costs, 0.50),
+        "p95_cost": percentile(costs, 0.95),
+        "p99_cost": percentile(costs, 0.99),
+    }
+
+
+def _durations(durations: list[float]) -> dict[str, Any]:
+    return {
+        "average_duration": average(durations),
+        "p50_duration": percentile(durations, 0.50),
+        "p95_duration": percentile(durations, 0.95),
+    }

@@ -1,0 +1,81 @@
+"""Runs in short, with their totals: those of a session, the newest, those after a cursor."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from waxlocal.queries.filters import checked_page
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.rows import RunSummary
+from waxlocal.queries.spoken import answer_text, message_text
+
+__all__ = ["SUMMARY", "last_runs", "recent_runs", "reread_runs", "session_runs", "summary_of"]
+
+_COLUMNS = """r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.workflow_name,
+  r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type,
+  t.llm_calls, t.tokens_in, t.tokens_out, t.total_tokens, t.priced_tokens, t.total_cost"""
+# The columns of `RunSummary` that are stored under the same name and as the same type.
+_AS_STORED = tuple(name.strip().partition(".")[2] for name in _COLUMNS.split(","))
+SUMMARY = f"""
+SELECT {_COLUMNS}, r.status, r.process_id, r.inputs, r.result
+FROM runs r JOIN run_totals t ON t.run_id = r.run_id
+"""  # noqa: S608
+_OF_SESSION = (
+    SUMMARY
+    + "WHERE r.session_id = :session_id ORDER BY r.started_at, r.id LIMIT :limit OFFSET :offset"
+)
+_AFTER = SUMMARY + "WHERE r.id > :after ORDER BY r.id LIMIT :limit"
+_LAST = SUMMARY + "ORDER BY r.id DESC LIMIT :limit"
+_THESE = SUMMARY + "WHERE r.run_id IN (SELECT value FROM json_each(:wanted)) ORDER BY r.id"  # noqa: S608
+
+
+def recent_runs(
+    conn: sqlite3.Connection, *, after_id: int = 0, limit: int = 100
+) -> list[RunSummary]:
+    """Return the runs that arrived after the one with `after_id`, in order of arrival.
+
+    The last one's `id` is the cursor for the next call. Raises `InvalidQuery` for a limit outside
+    1 to 1,000.
+    """
+    return _summaries(conn, _AFTER, {"after": after_id, **checked_page(limit)})
+
+
+def last_runs(conn: sqlite3.Connection, *, limit: int = 10) -> list[RunSummary]:
+    """Return the runs that arrived last, in order of arrival; raises as `recent_runs`."""
+    return _summaries(conn, _LAST, checked_page(limit))[::-1]
+
+
+def reread_runs(conn: sqlite3.Connection, run_ids: Iterable[str]) -> list[RunSummary]:
+    """Return these runs as they are now, in order of arrival, to see which of them have ended."""
+    return _summaries(conn, _THESE, {"wanted": json.dumps(list(run_ids))})
+
+
+def session_runs(
+    conn: sqlite3.Connection, session_id: str, page: Mapping[str, object], gone: GoneProcesses
+) -> tuple[RunSummary, ...]:
+    """Return a page (`limit`, `offset`) of a session's runs, in the order of their start."""
+    return tuple(_summaries(conn, _OF_SESSION, {"session_id": session_id, **page}, gone))
+
+
+def _summaries(
+    conn: sqlite3.Connection,
+    sql: str,
+    values: Mapping[str, object],
+    gone: GoneProcesses | None = None,
+) -> list[RunSummary]:
+    rows = conn.execute(sql, values).fetchall()
+    gone = gone or GoneProcesses(conn)
+    gone.look_up(row["process_id"] for row in rows if row["status"] == "running")
+    return [summary_of(row, gone) for row in rows]
+
+
+def summary_of(row: sqlite3.Row, gone: GoneProcesses) -> RunSummary:
+    """Return the summary from a row of `SUMMARY`."""
+    return RunSummary(
+        **{name: row[name] for name in _AS_STORED},
+        status=gone.shown_status(row["status"], row["process_id"]),
+        message=message_text(row["inputs"]),
+        answer=answer_text(row["result"]),
+    )

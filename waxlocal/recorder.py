@@ -1,0 +1,116 @@
+"""What all runs of a process share: settings, the store, clocks and ids."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.config import Settings
+from waxlocal.ids import RunIds
+from waxlocal.paths import database_path
+from waxlocal.statements import INTERRUPT_RUN
+from waxlocal.store import Store
+
+__all__ = ["Recorder", "configure", "current_recorder", "use_recorder"]
+
+
+class Recorder:
+    """One file to record into, and how.
+
+    Nothing is opened until the first run. A recorder may be shared by all threads; after a fork
+    the child goes on with it as if it were its own.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.settings = settings
+        self.enabled = settings.enabled
+        self.capture_content = settings.capture_content
+        self.clock = clock
+        self.ids = RunIds()
+        self.store = Store(
+            settings.db, durability=settings.durability, wait=settings.wait, clock=clock
+        )
+        # How many forks lie between this process and the one that made the recorder.
+        self.generation = 0
+        # Runs of this process that have not ended, with the steady time of their start.
+        self.open_runs: dict[str, int] = {}
+
+    def interrupt_open_runs(self) -> None:
+        """End, as interrupted, the runs that this process leaves open."""
+        now_ns, steady_ns = self.clock.time_ns(), self.clock.monotonic_ns()
+        for run_id, started in list(self.open_runs.items()):
+            duration = (steady_ns - started) / 1e9
+            self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, run_id))
+        self.open_runs.clear()
+
+    def close(self) -> None:
+        """Write what waits, say what was lost, close the file; recording can go on afterwards."""
+        self.store.close()
+
+
+_recorder: Recorder | None = None
+_making = threading.Lock()
+
+
+def current_recorder() -> Recorder:
+    """Return the process's recorder; made at the first call, from the environment."""
+    return _recorder or _make()
+
+
+def _make() -> Recorder:
+    global _recorder
+    with _making:
+        if _recorder is None:
+            _recorder = Recorder(Settings.from_environment())
+        return _recorder
+
+
+def use_recorder(recorder: Recorder | None) -> Recorder | None:
+    """Let the process record with this one; return the one before, still open.
+
+    With None the next run makes a new one from the environment.
+    """
+    global _recorder
+    before, _recorder = _recorder, recorder
+    return before
+
+
+def configure(*, db: str | os.PathLike[str] | None = None, **changes: Any) -> Recorder:
+    """Change settings of this process; a field of `Settings` left out keeps its value.
+
+    Runs that are open go on in the file they began in. Raises `ConfigurationError`.
+    """
+    settings = current_recorder().settings
+    path: Path = settings.db if db is None else database_path(db)
+    changed = settings._replace(db=path, **changes).checked()
+    if changed == settings:
+        return current_recorder()
+    recorder = Recorder(changed, clock=current_recorder().clock)
+    before = use_recorder(recorder)
+    if before is not None and not before.open_runs:
+        before.close()
+    return recorder
+
+
+def _at_exit() -> None:
+    if _recorder is not None:
+        _recorder.interrupt_open_runs()
+        _recorder.close()
+
+
+def _after_fork_in_child() -> None:
+    global _making
+    _making = threading.Lock()
+    if _recorder is not None:
+        _recorder.open_runs.clear()  # they are the parent's to end
+        _recorder.ids.reseed()
+        _recorder.generation += 1
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

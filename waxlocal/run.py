@@ -1,0 +1,447 @@
+"""One run on its way into the file: its beginning, its records, its end.
+
+`Run` holds what every record needs and writes each kind of row; `WaxellContext` and the
+low-level client give it the SDK's faces. All methods are silent when the run is not being
+recorded (before its beginning, or with `WAXELL_OBSERVE=false`).
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from math import isfinite
+from types import TracebackType
+from typing import Any
+
+from waxlocal.clock import utc_ns, utc_text
+from waxlocal.encode import dumps
+from waxlocal.errors import PolicyViolationError
+from waxlocal.ids import trace_id_of, workflow_id_of
+from waxlocal.pricing import NOTE_MODEL
+from waxlocal.recorder import current_recorder
+from waxlocal.scope import current_run, current_scope, current_span, remote_parent
+from waxlocal.statements import (
+    ADD_EVENT,
+    ADD_LLM_CALL,
+    ADD_SCORE,
+    ADD_SPAN,
+    ADD_STEP,
+    BEGIN_RUN,
+    END_SPAN,
+    FINISH_RUN,
+    RUN_SO_FAR,
+    SET_ATTRIBUTES,
+)
+
+__all__ = ["Run", "need", "need_count", "need_texts", "printed"]
+
+# What `_add_span` returns for a run that is not recorded; positions begin at 1.
+NO_SPAN = 0
+# How far apart the positions of two processes lie that record into one run.
+FORK_POSITIONS = 1_000_000
+
+
+class Run:
+    """The rows of one run; see the module.
+
+    A record is on disk when its method returns. Tags, metadata and the result are kept until the
+    next record, `flush()` or the end, and go into the file with it.
+    """
+
+    __slots__ = (
+        "_agent_name",
+        "_attributes_dirty",
+        "_generation",
+        "_inputs",
+        "_interaction_mode",
+        "_metadata",
+        "_metadata_json",
+        "_positions",
+        "_recorder",
+        "_result",
+        "_root_workflow_id",
+        "_run_id",
+        "_session_id",
+        "_started_ns",
+        "_steady_ns",
+        "_tags",
+        "_trace_id",
+        "_user_group",
+        "_user_id",
+        "_workflow_name",
+    )
+
+    def __init__(
+        self,
+        agent_name: str,
+        workflow_name: str = "default",
+        inputs: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        session_id: str = "",
+        user_id: str = "",
+        user_group: str = "",
+        interaction_mode: str = "",
+    ) -> None:
+        self._agent_name = agent_name
+        self._workflow_name = workflow_name
+        self._inputs = inputs
+        self._metadata = metadata
+        # SQLite's JSON functions end a text at NUL, and the queries look up ids with them.
+        self._session_id = session_id.replace("\0", "\ufffd") if "\0" in session_id else session_id
+        self._user_id = user_id.replace("\0", "\ufffd") if "\0" in user_id else user_id
+        self._user_group = user_group
+        self._interaction_mode = interaction_mode
+        self._tags: dict[str, str] | None = None
+        self._result: dict[str, Any] | None = None
+        self._attributes_dirty = False
+        self._metadata_json: str | None = None
+        self._run_id = ""
+        self._generation = 0
+        self._positions = count(1)
+
+    # -- beginning and end ----------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Write the start of a run that takes what it lacks from what is around it."""
+        recorder = current_recorder()
+        self._recorder = recorder
+        if not recorder.enabled:
+            return
+        started_ns = recorder.clock.time_ns()
+        run_id = recorder.ids.next(started_ns)
+        self._trace_id = trace_id_of(run_id)
+        parent = current_run.get()
+        parent_id = root_id = ""
+        if parent is not None or remote_parent is not None or current_scope.get() is not None:
+            parent_id, root_id = self._inherit(parent)
+        self._write_start(run_id, started_ns, parent_id, root_id)
+
+    def _begin_alone(self, trace_id: str, parent_id: str, root_id: str) -> None:
+        """Write the start of a run that belongs to what it is told, and to nothing else."""
+        self._recorder = recorder = current_recorder()
+        if not recorder.enabled:
+            return
+        started_ns = recorder.clock.time_ns()
+        run_id = recorder.ids.next(started_ns)
+        self._trace_id = trace_id or trace_id_of(run_id)
+        self._write_start(run_id, started_ns, parent_id, root_id)
+
+    def _write_start(self, run_id: str, started_ns: int, parent_id: str, root_id: str) -> None:
+        recorder = self._recorder
+        self._started_ns = started_ns
+        self._root_workflow_id = root_id or workflow_id_of(run_id)
+        inputs = metadata = None
+        if self._inputs and recorder.capture_content:
+            inputs = dumps(self._inputs)
+        if self._metadata:
+            metadata = dumps(self._metadata)
+        self._metadata_json = metadata
+        recorder.store.look_around(started_ns)
+        recorder.store.write(
+            BEGIN_RUN,
+            (
+                run_id,
+                self._agent_name,
+                self._workflow_name,
+                self._session_id or None,
+                self._user_id or None,
+                self._user_group or None,
+                parent_id or None,
+                root_id or None,
+                self._trace_id,
+                self._interaction_mode
+                or recorder.settings.interaction_mode
+                or ("interactive" if self._session_id else "autonomous"),
+                recorder.store.process_id,
+                utc_text(started_ns),
+                metadata,
+                inputs,
+            ),
+        )
+        self._run_id = run_id
+        self._generation = recorder.generation
+        self._steady_ns = recorder.open_runs[run_id] = recorder.clock.monotonic_ns()
+
+    def _attach(self, run_id: str) -> None:
+        """Go on with a run that was begun elsewhere, in this process or in another."""
+        self._recorder = recorder = current_recorder()
+        if recorder.enabled:
+            self._run_id = run_id
+            self._generation = recorder.generation
+            self._positions = count(recorder.store.next_position(run_id))
+            self._started_ns = recorder.clock.time_ns()
+            self._steady_ns = recorder.clock.monotonic_ns()
+            for start, metadata, tags, result in recorder.store.fetch(RUN_SO_FAR, (run_id,)):
+                # The steady clock of another process is not ours: go by the wall clock.
+                self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
+                self._started_ns = utc_ns(start)
+                self._metadata, self._tags, self._result = map(_object, (metadata, tags, result))
+                self._metadata_json = metadata
+
+    def _inherit(self, parent: Run | None) -> tuple[str, str]:
+        """Take session and user from what is nearest around; return the lineage."""
+        scope = current_scope.get()
+        if scope is not None and scope.inside is parent:
+            # The block lies inside the run around: it is the nearer of the two.
+            self._session_id = self._session_id or scope.session_id
+            self._user_id = self._user_id or scope.user_id
+        if parent is not None:
+            self._session_id = self._session_id or parent._session_id
+            self._user_id = self._user_id or parent._user_id
+        if scope is not None:
+            self._session_id = self._session_id or scope.session_id
+            self._user_id = self._user_id or scope.user_id
+        if parent is not None and parent._run_id:
+            self._trace_id = parent._trace_id
+            return workflow_id_of(parent._run_id), parent._root_workflow_id
+        if remote_parent is not None:
+            return remote_parent.parent_workflow_id, remote_parent.root_workflow_id
+        return "", ""
+
+    def _finish(
+        self, status: str, error: str = "", error_type: str = "", traceback: str = ""
+    ) -> float | None:
+        """Write the end; return the duration in seconds."""
+        run_id = self._run_id
+        if not run_id:
+            return None
+        recorder = self._recorder
+        clock = recorder.clock
+        recorder.open_runs.pop(run_id, None)
+        duration = (clock.monotonic_ns() - self._steady_ns) / 1e9
+        recorder.store.write(
+            FINISH_RUN,
+            (
+                status,
+                # A wall clock that was set back must not make a run end before it began.
+                utc_text(max(clock.time_ns(), self._started_ns)),
+                duration,
+                error or None,
+                error_type or None,
+                traceback or None,
+                *self._attributes(),
+                run_id,
+            ),
+        )
+        return duration
+
+    def _finish_with(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        """Write the end of a run that an exception left."""
+        status = "blocked" if issubclass(kind, PolicyViolationError) else "error"
+        self._finish(status, printed(error), kind.__name__, formatted(kind, error, traceback))
+
+    # -- tags, metadata, result -----------------------------------------------------------------
+
+    def _attributes(self) -> tuple[str | None, str | None, str | None]:
+        """Return metadata, tags and result as JSON, and take them as written."""
+        if self._attributes_dirty:
+            self._attributes_dirty = False
+            self._metadata_json = dumps(self._metadata) if self._metadata else None
+        tags, result = self._tags, self._result
+        return (
+            self._metadata_json,
+            dumps(tags) if tags else None,
+            dumps(result) if result and self._recorder.capture_content else None,
+        )
+
+    def _write(self, sql: str, row: tuple[object, ...]) -> None:
+        """Write a record, and the attributes that were set since the last one."""
+        store = self._recorder.store
+        if self._attributes_dirty:
+            store.write_together((sql, row), (SET_ATTRIBUTES, (*self._attributes(), self._run_id)))
+        else:
+            store.write(sql, row)
+
+    def _flush(self) -> None:
+        if self._run_id:
+            if self._attributes_dirty:
+                row = (*self._attributes(), self._run_id)
+                self._recorder.store.write(SET_ATTRIBUTES, row)
+            elif self._recorder.store.backlog:
+                self._recorder.store.drain()
+
+    # -- records --------------------------------------------------------------------------------
+
+    def _next(self) -> int:
+        """Return the position of the next record; safe from any thread."""
+        if self._generation != self._recorder.generation:
+            # In a forked child: parent and child both go on with this run, and must not meet.
+            self._generation = self._recorder.generation
+            self._positions = count(next(self._positions) + FORK_POSITIONS * os.getpid())
+        return next(self._positions)
+
+    def _content(self, value: object) -> str | None:
+        """Return JSON of something a person said or got, unless content is not to be kept."""
+        return dumps(value) if value is not None and self._recorder.capture_content else None
+
+    def _add_llm_call(
+        self,
+        model: str,
+        provider: str,
+        task: str,
+        tokens: tuple[int, int, int, int],
+        cost: float,
+        rest: tuple[object, ...],
+    ) -> None:
+        """Write an LLM call.
+
+        `tokens`: in, out, cached, cache write; `rest`: the columns from duration_ms on.
+        """
+        recorder = self._recorder
+        priced: float | None
+        source: str | None
+        if cost and isfinite(cost):
+            priced, source = cost, "call"
+        else:
+            priced = recorder.store.prices.cost(model, provider, *tokens)
+            source = None if priced is None else "price"
+        position = self._next()
+        recorded_at = utc_text(recorder.clock.time_ns())
+        self._write(
+            ADD_LLM_CALL,
+            (
+                self._run_id,
+                position,
+                recorded_at,
+                model,
+                provider,
+                task,
+                *tokens,
+                priced,
+                source,
+                *rest,
+            ),
+        )
+        if priced is None and recorder.store.prices.unseen(model, provider):
+            recorder.store.write(NOTE_MODEL, (model, provider, recorded_at))
+
+    def _add_step(
+        self, name: str, kind: str, output: object = None, attributes: object = None
+    ) -> None:
+        if self._run_id:
+            at = utc_text(self._recorder.clock.time_ns())
+            shown = dumps(attributes) if attributes else None
+            row = (self._run_id, self._next(), at, name, kind, self._content(output), shown)
+            self._write(ADD_STEP, row)
+
+    def _add_span(
+        self,
+        name: str,
+        kind: str,
+        *,
+        status: str = "ok",
+        error: str = "",
+        duration_ms: float | None = None,
+        attributes: dict[str, Any] | None = None,
+        input: object = None,
+        output: object = None,
+    ) -> int:
+        """Write a span that ends now (or is open, with status `running`); return its position."""
+        if not self._run_id:
+            return NO_SPAN
+        if duration_ms is not None and not isfinite(duration_ms):
+            duration_ms = None
+        position = self._next()
+        span = current_span.get()
+        started_ns = self._recorder.clock.time_ns() - int((duration_ms or 0) * 1e6)
+        row = (
+            self._run_id,
+            position,
+            span[1] if span and span[0] == self._run_id else None,
+            utc_text(started_ns),
+            duration_ms,
+            name,
+            kind,
+            status,
+            error or None,
+            dumps(attributes) if attributes else None,
+            self._content(input),
+            self._content(output),
+        )
+        self._write(ADD_SPAN, row)
+        return position
+
+    def _end_span(
+        self, position: int, duration_ms: float, status: str, error: str, output: object
+    ) -> None:
+        if self._run_id and position:
+            shown = self._content(output)
+            row = (duration_ms, status, error or None, shown, self._run_id, position)
+            self._write(END_SPAN, row)
+
+    def _add_score(
+        self, name: str, data_type: str, number: float | None, word: str | None, comment: str
+    ) -> None:
+        if self._run_id:
+            at = utc_text(self._recorder.clock.time_ns())
+            row = (self._run_id, self._next(), at, name, data_type, number, word, comment)
+            self._write(ADD_SCORE, row)
+
+    def _add_event(
+        self, event: str, data: dict[str, Any], *, content: tuple[str, ...] = ()
+    ) -> None:
+        """Write an event; the fields named in `content` are left out when content is not kept."""
+        if self._run_id:
+            at = utc_text(self._recorder.clock.time_ns())
+            kept = data
+            if content and not self._recorder.capture_content:
+                kept = {key: value for key, value in data.items() if key not in content}
+            self._write(ADD_EVENT, (self._run_id, self._next(), at, event, dumps(kept)))
+
+    @property
+    def _recording_content(self) -> bool:
+        return bool(self._run_id) and self._recorder.capture_content
+
+
+def _object(json: str | None) -> dict[str, Any] | None:
+    from json import loads  # only for runs that another process began
+
+    return dict(loads(json)) if json else None
+
+
+def need(name: str, value: object, kind: type, *, optional: bool = False) -> None:
+    """Raise `TypeError` unless the argument is of that type, as the original SDK does."""
+    if not isinstance(value, kind) and not (optional and value is None):
+        raise TypeError(
+            f"Argument '{name}' has incorrect type "
+            f"(expected {kind.__name__}, got {type(value).__name__})"
+        )
+
+
+def need_texts(**texts: object) -> None:
+    """Raise `TypeError` for the first argument that is not text."""
+    for name, value in texts.items():
+        need(name, value, str)
+
+
+def need_count(name: str, value: object) -> int:
+    """Return a count as an int; a float is cut, text and None raise `TypeError`."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return int(value) if isfinite(value) else 0
+    try:
+        return int(value.__index__())  # type: ignore[attr-defined]
+    except AttributeError:
+        need(name, value, int)
+        raise
+
+
+def printed(error: BaseException) -> str:
+    """Return the text of an exception, also of one that cannot be printed."""
+    try:
+        return str(error)
+    except Exception:
+        return f"<unprintable {type(error).__name__}>"
+
+
+def formatted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:
+    """Return the traceback as Python prints it."""
+    import traceback
+
+    try:
+        return "".join(traceback.format_exception(kind, error, trace))
+    except Exception:
+        return f"{kind.__name__}: {printed(error)}"

@@ -1,0 +1,38 @@
+"""Calls of models outside any run, as some programs hand them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waxlocal.client import WaxellObserveClient
+from waxlocal.scope import current_run
+
+__all__ = ["BackgroundCollector"]
+
+
+class BackgroundCollector:
+    """Records each call at once: in the open run, else as a run of its own."""
+
+    def record_call(self, call_data: dict[str, Any]) -> None:
+        """Record one call; `call_data` has the fields of `record_llm_call`."""
+        client = WaxellObserveClient()
+        run = current_run.get()
+        if run is not None and run.run_id:
+            client.record_llm_calls_sync(run_id=run.run_id, calls=[call_data])
+            return
+        started = client.start_run_sync(
+            agent_name=f"auto:{call_data.get('model', '')}",
+            workflow_name="auto",
+            metadata={"auto_collected": True, "call_count": 1},
+        )
+        client.record_llm_calls_sync(run_id=started.run_id, calls=[call_data])
+        client.complete_run_sync(run_id=started.run_id)
+
+    def flush(self) -> None:
+        """Do nothing: every call is written when it is handed in."""
+
+    def shutdown(self) -> None:
+        """Do nothing: there is no thread to stop."""
+
+
+_collector = BackgroundCollector()
