@@ -1,0 +1,7 @@
+"""The command `waxlocal`, one module for each verb."""
+
+from __future__ import annotations
+
+from waxlocal.cli.app import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,122 @@
+"""The command `waxlocal`: its verbs, and how every error leaves it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from waxlocal._version import __version__
+from waxlocal.cli import safe
+from waxlocal.cli.place import db_option
+from waxlocal.errors import ObserveError
+
+__all__ = ["VERBS", "cli", "main"]
+
+PROGRAM = "waxlocal"
+# What a shell reports for a program that a closed pipe (128 + SIGPIPE) or Ctrl-C ended.
+CLOSED_PIPE = 141
+INTERRUPTED = 130
+
+
+# Each verb is the command of that name in the module of that name, imported when it is wanted:
+# `path` and `--help` need none of what the others need.
+VERBS = {
+    "sessions": "List conversations.",
+    "session": "Show one conversation, turn by turn.",
+    "show": "Show everything of one run.",
+    "stats": "Turns, abandonment, cost and duration per session.",
+    "users": "List users and what they used.",
+    "models": "List models: calls, errors, tokens, cost, latency.",
+    "sql": "Ask the file in SQL.",
+    "tail": "Follow runs as they end.",
+    "prices": "List, set and unset prices of models; recompute costs.",
+    "run": "Run a program that imports waxell_observe, unchanged.",
+    "demo": "Record made-up conversations, and look at them.",
+    "path": "Print where the file is.",
+    "schema": "Print the tables of the file as SQL.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class _Commands(click.Group):
+    """The verbs, in the order above, with errors that all look alike."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(import_module(f"waxlocal.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            answer = super().invoke(ctx)
+            sys.stdout.flush()
+            return answer
+        except BrokenPipeError:
+            # The reader has seen enough. What is still buffered must go somewhere at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(CLOSED_PIPE)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        extra |= {"standalone_mode": False, "prog_name": PROGRAM}
+        try:
+            status = super().main(args, **extra)
+        except ObserveError as error:
+            status = _say(str(error), error.hint, error.exit_code)
+        except click.ClickException as error:
+            status = _say(error.format_message(), _usage_hint(error), error.exit_code)
+        except click.Abort:
+            status = INTERRUPTED
+        except Exception as error:
+            if os.environ.get("WAXLOCAL_DEBUG"):
+                raise
+            again = "the same command with WAXLOCAL_DEBUG=1 in front, for the traceback"
+            status = _say(f"{type(error).__name__}: {error}", again, 1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str, hint: str, status: int) -> int:
+    click.echo(f"Error: {safe.line(message)}", err=True)
+    if hint:
+        click.echo(f"Try: {safe.line(hint)}", err=True)
+    return status
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else PROGRAM} --help"
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Recorded nothing yet? waxlocal demo shows everything on a made-up library desk.",
+)
+@db_option
+@click.version_option(__version__, message="waxlocal %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Look at recorded agent runs: sessions, what they cost, where the time went."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> NoReturn:
+    """Run the command with the arguments of the process."""
+    cli.main()

@@ -1,0 +1,82 @@
+"""Completion in the shell: ids from the file, orderings, statuses. Never raises."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import click
+from click.shell_completion import CompletionItem
+
+from waxlocal.cli import safe
+from waxlocal.cli.place import place_of
+from waxlocal.connection import reader
+from waxlocal.errors import ObserveError
+
+__all__ = ["models", "orderings", "runs", "sessions", "statuses"]
+
+Items = list[CompletionItem]
+# The newest of a million are what somebody means.
+_MOST = 200
+
+
+def sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Return the newest sessions' ids, with their first words."""
+    from waxlocal.queries import list_sessions
+
+    return _ask(ctx, incomplete, lambda connection: [
+        (one.session_id, one.title) for one in list_sessions(connection, limit=_MOST)
+    ])  # fmt: skip
+
+
+def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Return the newest runs' ids, with what was said."""
+    from waxlocal.queries import last_runs
+
+    return _ask(ctx, incomplete, lambda connection: [
+        (one.run_id, f"{one.agent_name}: {one.message[:60]}")
+        for one in reversed(last_runs(connection, limit=_MOST))
+    ])  # fmt: skip
+
+
+def models(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Return the models of the price table."""
+    from waxlocal.repricing import list_prices
+
+    return _ask(ctx, incomplete, lambda connection: [
+        (one.model, one.source) for one in list_prices(connection)
+    ])  # fmt: skip
+
+
+def orderings(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Return the orderings of sessions, both ways."""
+    from waxlocal.queries import ORDERINGS
+
+    known = ("cost", "duration", "tokens", "turns", "recent", *ORDERINGS)
+    names = (*known, *(f"-{name}" for name in ORDERINGS))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def statuses(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
+    """Return the statuses."""
+    from waxlocal.queries import STATUSES
+
+    return [CompletionItem(name) for name in STATUSES if name.startswith(incomplete)]
+
+
+def _ask(
+    ctx: click.Context,
+    incomplete: str,
+    question: Callable[[sqlite3.Connection], list[tuple[str, str]]],
+) -> Items:
+    try:
+        with reader(place_of(ctx).path) as connection:
+            found = question(connection)
+    except (ObserveError, OSError):
+        return []
+    # An id with a control character in it would be typed into the person's shell.
+    return [
+        CompletionItem(one, help=safe.line(words))
+        for one, words in found
+        if one.startswith(incomplete) and safe.line(one) == one
+    ]

@@ -1,0 +1,29 @@
+"""`waxlocal completion`: the script that teaches a shell the verbs, options and ids."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["completion"]
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, *, shell: str) -> None:
+    """Print the script that completes verbs, options, session ids and run ids in a shell.
+
+    \b
+    bash:  waxlocal completion bash >> ~/.bashrc
+    zsh:   waxlocal completion zsh >> ~/.zshrc
+    fish:  waxlocal completion fish > ~/.config/fish/completions/waxlocal.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"this version of click knows no {shell}")
+    root = ctx.find_root()
+    click.echo(kind(root.command, {}, "waxlocal", "_WAXLOCAL_COMPLETE").source())

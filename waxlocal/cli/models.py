@@ -1,0 +1,92 @@
+"""`waxlocal models`: which models were called, how fast, for how much."""
+
+from __future__ import annotations
+
+import click
+
+from waxlocal.cli import format, safe
+from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.output import DIM, Column, Screen
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import ModelUse, as_dict, list_models
+
+__all__ = ["models"]
+
+_CSV_COLUMNS = (
+    "model",
+    "provider",
+    "calls",
+    "errors",
+    "error_share",
+    "tokens_in",
+    "tokens_out",
+    "cached_tokens",
+    "total_tokens",
+    "total_cost",
+    "priced_share",
+    "p50_ms",
+    "p95_ms",
+    "price_source",
+)
+
+
+@click.command()
+@click.option(
+    "--since", metavar="TIME", help="Calls since: 30m, 24h, 7d, 2w, or an ISO time (UTC)."
+)
+@click.option("--until", metavar="TIME", help="Calls until then.")
+@form_options(csv=True)
+@click.pass_context
+def models(ctx: click.Context, *, since: str | None, until: str | None, form: str) -> None:
+    """List models: calls, errors, tokens, cost, latency.
+
+    Those without a price come first; p50 and p95 are of the calls whose duration is known.
+    """
+    with recordings(place_of(ctx)) as connection:
+        found = list_models(connection, since=since, until=until)
+    if form == "json":
+        print_json([as_dict(one) for one in found])
+    elif form == "csv":
+        print_csv(_CSV_COLUMNS, [as_dict(one) for one in found])
+    elif found:
+        _show(Screen(), found)
+    else:
+        click.echo("No calls of a model.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
+
+
+def _show(screen: Screen, found: list[ModelUse]) -> None:
+    columns = (
+        Column("Model", least=16),
+        Column("Calls", right=True),
+        Column("Failed", right=True),
+        Column("In", right=True),
+        Column("Out", right=True),
+        Column("Cached", right=True),
+        Column("Cost", right=True),
+        Column("p50", right=True),
+        Column("p95", right=True),
+    )
+    rows = [
+        (
+            screen.text(safe.line(one.model), (_at(one.provider), DIM)),
+            format.tokens(one.calls),
+            format.percent(one.error_share) if one.errors else format.NOTHING,
+            format.tokens(one.tokens_in),
+            format.tokens(one.tokens_out),
+            format.tokens(one.cached_tokens) if one.cached_tokens else format.NOTHING,
+            format.cost(one.total_cost, one.priced_share),
+            format.duration(None if one.p50_ms is None else one.p50_ms / 1000),
+            format.duration(None if one.p95_ms is None else one.p95_ms / 1000),
+        )
+        for one in found
+    ]
+    screen.write(screen.table(columns, rows))
+    if any(one.priced_share is not None and one.priced_share < 1 for one in found):
+        screen.gap()
+        screen.write(
+            screen.text(("Prices that are missing, and how to set them: ", DIM), "waxlocal prices")
+        )
+
+
+def _at(provider: str) -> str:
+    return f" ({safe.line(provider)})" if provider else ""

@@ -1,0 +1,79 @@
+"""Options that several verbs share: which sessions, in which order, which page."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from waxlocal.cli import complete
+from waxlocal.queries import STATUSES, SessionFilter
+
+__all__ = ["FRIENDLY_ORDERINGS", "filter_options", "ordering_of", "page_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# What people say, for what the API says.
+FRIENDLY_ORDERINGS = {
+    "cost": "-total_cost",
+    "duration": "-total_duration",
+    "tokens": "-total_tokens",
+    "turns": "-run_count",
+    "recent": "-last_activity_at",
+}
+
+
+def ordering_of(text: str) -> str:
+    """Return the ordering for what was typed: a field, `-field`, or one of the friendly words."""
+    return FRIENDLY_ORDERINGS.get(text, text)
+
+
+_FILTERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("--user", "user_id", "Sessions of this user.", {"metavar": "USER_ID"}),
+    ("--agent", "agent", "Sessions in which this agent ran.", {"metavar": "NAME"}),
+    ("--tag", "tag", "Sessions with this tag on a run.", {"metavar": "KEY[=VALUE]"}),
+    ("--metadata", "metadata", "Sessions with this metadata on a run.", {"metavar": "KEY[=VALUE]"}),
+    ("--status", "status", f"One of: {', '.join(STATUSES)}.", {"metavar": "STATUS"}),
+    (
+        "--since",
+        "since",
+        "Active since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
+        {"metavar": "TIME"},
+    ),
+    ("--until", "until", "Last active until then.", {"metavar": "TIME"}),
+    (
+        "--search",
+        "search",
+        "Sessions whose inputs or results contain this text.",
+        {"metavar": "TEXT"},
+    ),
+)
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that choose sessions; passed on as `filter`."""
+
+    @functools.wraps(command)
+    def called(*args: Any, **rest: Any) -> Any:
+        chosen = {name: rest.pop(name) for _, name, _, _ in _FILTERS}
+        return command(*args, filter=SessionFilter(**chosen), **rest)
+
+    added: Any = called
+    for option, name, help_, more in reversed(_FILTERS):
+        if name == "status":
+            more = {**more, "shell_complete": complete.statuses}
+        added = click.option(option, name, help=help_, **more)(added)
+    return added  # type: ignore[no-any-return]
+
+
+def page_options(command: Command) -> Command:
+    """Add `--limit` and `--offset`."""
+    limit = click.option(
+        "--limit", type=int, default=20, show_default=True, metavar="N", help="At most this many."
+    )
+    offset = click.option(
+        "--offset", type=int, default=0, metavar="N", help="Leave out this many first."
+    )
+    return limit(offset(command))

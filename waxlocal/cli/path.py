@@ -1,0 +1,59 @@
+"""`waxlocal path`: where the file is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from waxlocal.cli import safe
+from waxlocal.cli.forms import form_options, print_json
+from waxlocal.cli.place import place_of
+
+__all__ = ["path"]
+
+
+@click.command()
+@form_options()
+@click.pass_context
+def path(ctx: click.Context, *, form: str) -> None:
+    """Print where the file is, whether it exists or not.
+
+    With --json also its size, the size of its write-ahead log, and its schema version.
+    """
+    place = place_of(ctx)
+    if form == "json":
+        print_json(_description(place.path))
+    else:
+        click.echo(safe.block(os.fspath(place.path)))
+
+
+def _description(file: Path) -> dict[str, object]:
+    exists = file.exists()
+    return {
+        "path": str(file),
+        "exists": exists,
+        "bytes": _size(file),
+        "wal_bytes": _size(file.with_name(file.name + "-wal")),
+        "schema_version": _schema_version(file) if exists else None,
+    }
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _schema_version(file: Path) -> int | None:
+    """Return the version, None for a file that is empty or none of ours."""
+    from waxlocal.connection import reader
+    from waxlocal.errors import StorageError
+
+    try:
+        with reader(file) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except StorageError:
+        return None

@@ -1,0 +1,189 @@
+"""`waxlocal prices`: what models cost, and what to say where the list is silent."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from waxlocal.cli import complete, format, safe
+from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.output import DIM, Column, Screen
+from waxlocal.cli.place import db_option, place_of, recordings, writable
+from waxlocal.pricelist import Price
+from waxlocal.repricing import Repriced, list_prices, reprice, set_price, unset_price
+
+__all__ = ["prices"]
+
+_CSV_COLUMNS = (
+    "model",
+    "provider",
+    "input_per_mtok",
+    "output_per_mtok",
+    "cache_read_per_mtok",
+    "cache_write_per_mtok",
+    "source",
+    "matched",
+    "updated_at",
+)
+_WITHOUT = ("pending", "unknown")
+
+
+@click.group(invoke_without_command=True)
+@db_option
+@click.pass_context
+def prices(ctx: click.Context) -> None:
+    """List, set and unset the prices of models, and recompute costs. Dollars per million tokens."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
+
+
+@prices.command("list", short_help="List prices, missing ones first.")
+@form_options(csv=True)
+@click.pass_context
+def list_(ctx: click.Context, *, form: str = "screen") -> None:
+    """List the prices of all models seen, missing ones first, with the command that sets one."""
+    with recordings(place_of(ctx)) as connection:
+        found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
+    rows = [dict(vars(price)) for price in found]
+    if form == "json":
+        print_json(rows)
+    elif form == "csv":
+        print_csv(_CSV_COLUMNS, rows)
+    elif found:
+        _show(Screen(), found)
+    else:
+        click.echo("No model was called yet.\nTry: waxlocal demo", err=True)
+
+
+@prices.command("set", short_help="Set the price of a model.")
+@click.argument("model", shell_complete=complete.models)
+@click.option(
+    "--input",
+    "input_",
+    type=float,
+    required=True,
+    metavar="X",
+    help="Dollars per million input tokens.",
+)
+@click.option(
+    "--output", type=float, required=True, metavar="Y", help="Dollars per million output tokens."
+)
+@click.option(
+    "--cached",
+    type=float,
+    metavar="Z",
+    help="For input read from the provider's cache (default: as input).",
+)
+@click.option(
+    "--cache-write", type=float, metavar="W", help="For input written to it (default: as input)."
+)
+@click.option(
+    "--provider", default="", metavar="P", help="Only for calls recorded with this provider."
+)
+@form_options()
+@click.pass_context
+def set_(
+    ctx: click.Context,
+    *,
+    model: str,
+    input_: float,
+    output: float,
+    cached: float | None,
+    cache_write: float | None,
+    provider: str,
+    form: str,
+) -> None:
+    """Set the price of a model, and recompute the cost of its calls.
+
+    It holds until `prices unset`. A cost that the program itself recorded stays as it is.
+    """
+    done = set_price(
+        writable(place_of(ctx)),
+        model,
+        provider=provider,
+        input_per_mtok=input_,
+        output_per_mtok=output,
+        cache_read_per_mtok=cached,
+        cache_write_per_mtok=cache_write,
+    )
+    _report(done, form)
+
+
+@prices.command("unset", short_help="Return to the price list for a model.")
+@click.argument("model", shell_complete=complete.models)
+@click.option("--provider", default="", metavar="P", help="The provider given to `prices set`.")
+@form_options()
+@click.pass_context
+def unset(ctx: click.Context, *, model: str, provider: str, form: str) -> None:
+    """Forget a price that was set, return to the price list, and recompute the model's calls."""
+    _report(unset_price(writable(place_of(ctx)), model, provider), form)
+
+
+@prices.command("reprice", short_help="Recompute costs from today's prices.")
+@click.argument("model", required=False, shell_complete=complete.models)
+@form_options()
+@click.pass_context
+def reprice_(ctx: click.Context, *, model: str | None, form: str) -> None:
+    """Recompute the costs of all calls, or of one MODEL, from today's price list and prices set.
+
+    A cost that the program itself recorded stays as it is.
+    """
+    _report(reprice(writable(place_of(ctx)), model), form)
+
+
+def _report(done: Repriced, form: str) -> None:
+    if form == "json":
+        print_json(dict(vars(done)))
+        return
+    screen = Screen()
+    calls = f"{format.counted(done.calls, 'call')} looked at, {done.changed:,} changed"
+    arrow = "->" if screen.ascii_only else "→"
+    sums = f"{format.money(done.before)} {arrow} {format.money(done.after)}" if done.calls else ""
+    screen.write(screen.text(screen.facts(calls, sums)))
+
+
+def _show(screen: Screen, found: list[Price]) -> None:
+    columns = (
+        Column("Model", least=16),
+        Column("Input", right=True),
+        Column("Output", right=True),
+        Column("Cached", right=True),
+        Column("Cache write", right=True),
+        Column("From"),
+    )
+    rows = [
+        (
+            screen.text(safe.line(one.model), (_at(one.provider), DIM)),
+            _rate(one.input_per_mtok),
+            _rate(one.output_per_mtok),
+            _rate(one.cache_read_per_mtok),
+            _rate(one.cache_write_per_mtok),
+            screen.text((safe.line(one.source) + (", in tiers" if one.tiers else ""), DIM)),
+        )
+        for one in found
+    ]
+    screen.write(screen.table(columns, rows))
+    missing = [one for one in found if one.source in _WITHOUT]
+    if missing:
+        screen.gap()
+        screen.write(screen.text(("No price is known for these; set one with", DIM)))
+    for one in missing:
+        screen.write(screen.text(f"  {_set_command(one)}"))
+
+
+def _set_command(one: Price) -> str:
+    """Return what to type; a name with controls in it is shown, not to be typed."""
+    provider = f" --provider {shlex.quote(safe.line(one.provider))}" if one.provider else ""
+    model = shlex.quote(safe.line(one.model))
+    return f"waxlocal prices set {model}{provider} --input X --output Y"
+
+
+def _rate(dollars: float | None) -> str:
+    if dollars is None:
+        return format.NOTHING
+    return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
+
+
+def _at(provider: str) -> str:
+    return f" ({safe.line(provider)})" if provider else ""

@@ -1,0 +1,152 @@
+"""`waxlocal session ID`: one conversation, turn by turn, and where its money and time went."""
+
+from __future__ import annotations
+
+import click
+
+from waxlocal.cli import complete, format, safe
+from waxlocal.cli.breakdown import show_money, show_timing
+from waxlocal.cli.forms import form_options, print_json
+from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import (
+    RunSummary,
+    Session,
+    SessionDetail,
+    as_dict,
+    get_session,
+    money,
+    resolve_session_id,
+    timing,
+)
+
+__all__ = ["session", "show_session"]
+
+# Screen lines of a message or an answer before it is folded; `waxlocal show` has it whole.
+_MOST_LINES = 4
+_INDENT = 3
+
+
+@click.command()
+@click.argument("session_id", metavar="ID", shell_complete=complete.sessions)
+@click.option("--limit", type=int, default=1000, metavar="N", help="At most this many turns.")
+@click.option("--offset", type=int, default=0, metavar="N", help="Leave out this many first.")
+@form_options()
+@click.pass_context
+def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, form: str) -> None:
+    """Show one conversation, turn by turn, and where its money and its time went.
+
+    ID is a session id or its first characters, as far as they fit one session only.
+    """
+    with recordings(place_of(ctx)) as connection:
+        found = resolve_session_id(connection, session_id)
+        detail = get_session(connection, found, limit=limit, offset=offset)
+        spent, took = money(connection, found), timing(connection, found)
+    if form == "json":
+        runs = [as_dict(run) for run in detail.runs]
+        whole = {**as_dict(detail.session), "runs": runs}
+        print_json({**whole, "money": as_dict(spent), "timing": as_dict(took)})
+        return
+    screen = Screen()
+    show_session(screen, detail, offset)
+    show_money(screen, spent)
+    show_timing(screen, took)
+
+
+def show_session(screen: Screen, detail: SessionDetail, offset: int = 0) -> None:
+    """Write a session's totals and its turns."""
+    one = detail.session
+    screen.write(
+        screen.text(((one.title and safe.line(one.title)) or "A session without words", "bold"))
+    )
+    _show_totals(screen, one)
+    if not screen.plain:
+        screen.hairline()
+    numbers = {run.workflow_id: number for number, run in enumerate(detail.runs, offset + 1)}
+    for run in detail.runs:
+        _show_turn(screen, run, numbers, len(one.agents) > 1)
+    left = one.run_count - offset - len(detail.runs)
+    if left > 0:
+        more = f"{format.counted(left, 'more turn')}: --offset {offset + len(detail.runs)}"
+        screen.gap()
+        screen.write(screen.text((more, DIM)))
+
+
+def _show_totals(screen: Screen, one: Session) -> None:
+    who = (
+        one.session_id,
+        one.user_id or "",
+        ", ".join(one.agents),
+        screen.when(one.last_activity_at),
+    )
+    screen.write(screen.text((screen.facts(*map(safe.line, who)), DIM)))
+    figures = screen.facts(
+        format.counted(one.run_count, "turn"),
+        f"{format.tokens(one.total_tokens)} tokens",
+        _cost(one.total_cost, one.priced_share),
+        f"{format.duration(one.total_duration)} of work in {format.duration(one.wall_duration)}",
+    )
+    status = ("", "") if one.status == "success" else (one.status, status_style(one.status))
+    screen.write(screen.text(figures, " " if status[0] else "", status))
+
+
+def _cost(dollars: float | None, share: float | None) -> str:
+    text = format.cost(dollars, share)
+    return {"unknown": "unknown cost", format.NOTHING: "no model calls"}.get(text, text)
+
+
+def _show_turn(
+    screen: Screen, run: RunSummary, numbers: dict[str, int], several_agents: bool
+) -> None:
+    number = numbers[run.workflow_id]
+    when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
+    figures = screen.facts(
+        when,
+        safe.line(run.agent_name) if several_agents else "",
+        _within(run, numbers),
+        format.duration(run.duration) if run.duration is not None else "",
+        f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+        _cost(run.total_cost, run.priced_share) if run.llm_calls else "",
+    )
+    status = ("", "") if run.status == "success" else (f"  {run.status}", status_style(run.status))
+    screen.gap()
+    screen.write(screen.text((f"{number:<{_INDENT}}", f"bold {ACCENT}"), figures, status))
+    _say(screen, ">", run.message, "bold")
+    _say(screen, "<", run.answer, "")
+    if run.error or run.error_type:
+        said = ": ".join(part for part in (run.error_type, run.error) if part)
+        _say(screen, "!", said, ERROR)
+    screen.write(screen.text((" " * _INDENT + f"run {run.run_id}", DIM)))
+
+
+def _within(run: RunSummary, numbers: dict[str, int]) -> str:
+    parent = numbers.get(run.parent_workflow_id or "")
+    return f"within turn {parent}" if parent else ""
+
+
+def _say(screen: Screen, mark: str, text: str, style: str) -> None:
+    """Write what somebody said, folded on a terminal, whole in a pipe."""
+    if not text.strip():
+        return
+    margin = " " * _INDENT
+    width = screen.width - _INDENT - 2
+    wrapped = _wrapped(text, width) if not screen.plain else safe.block(text.strip()).split("\n")
+    for count, one in enumerate(wrapped):
+        sign = mark if not count else " "
+        screen.write(screen.text(margin, (f"{sign} ", DIM), (one, style)))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return at most four screen lines of a text, broken between words."""
+    from rich.console import Console
+    from rich.text import Text
+
+    # A message may have millions of characters; only so many can show.
+    head = safe.block(text.strip()[: 4 * _MOST_LINES * width])
+    lines = Text(head).wrap(Console(width=width), width, overflow="fold")
+    shown = [line.plain.rstrip() for line in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        last = Text(f"{shown[-1]} …")
+        last.truncate(width, overflow="ellipsis")
+        shown[-1] = last.plain
+    return shown

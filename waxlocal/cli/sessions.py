@@ -1,0 +1,183 @@
+"""`waxlocal sessions`: the list of conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from waxlocal.cli import complete, format, safe
+from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.options import filter_options, ordering_of, page_options
+from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import (
+    EVERYTHING,
+    Session,
+    SessionFilter,
+    as_dict,
+    count_sessions,
+    list_sessions,
+)
+
+__all__ = ["CSV_COLUMNS", "sessions", "show_sessions"]
+
+CSV_COLUMNS = (
+    "session_id",
+    "title",
+    "user_id",
+    "agents",
+    "run_count",
+    "open_runs",
+    "failed_runs",
+    "llm_calls",
+    "tokens_in",
+    "tokens_out",
+    "total_tokens",
+    "total_cost",
+    "priced_share",
+    "total_duration",
+    "wall_duration",
+    "first_run_at",
+    "last_run_at",
+    "last_activity_at",
+    "status",
+)
+# From this width on there is room for a session on one line.
+_ONE_LINE = 132
+
+
+@click.command()
+@filter_options
+@click.option(
+    "--order",
+    "--by",
+    "ordering",
+    default="recent",
+    show_default=True,
+    metavar="FIELD",
+    shell_complete=complete.orderings,
+    help="cost, duration, tokens, turns, recent; or a field such as total_cost, -total_cost.",
+)
+@page_options
+@form_options(csv=True)
+@click.pass_context
+def sessions(
+    ctx: click.Context,
+    *,
+    filter: SessionFilter,
+    ordering: str,
+    limit: int,
+    offset: int,
+    form: str,
+) -> None:
+    """List conversations, the last active one first.
+
+    A session is a conversation: all runs that were recorded with the same session id.
+    """
+    with recordings(place_of(ctx)) as connection:
+        found = list_sessions(
+            connection, filter=filter, ordering=ordering_of(ordering), limit=limit, offset=offset
+        )
+        whole = offset + len(found)
+        if len(found) == limit or (offset and not found):
+            whole = count_sessions(connection, filter=filter)
+    if form == "json":
+        print_json([as_dict(one) for one in found])
+    elif form == "csv":
+        print_csv(CSV_COLUMNS, [as_dict(one) for one in found])
+    elif found:
+        screen = Screen()
+        show_sessions(screen, found)
+        if not screen.plain and whole > offset + len(found):
+            screen.gap()
+            shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} sessions"
+            screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+    else:
+        _say_empty(filter, offset, whole)
+
+
+def _say_empty(filter: SessionFilter, offset: int, whole: int) -> None:
+    if offset and whole:
+        click.echo(f"No more sessions: there are {whole:,}.\nTry: a smaller --offset", err=True)
+    elif filter != EVERYTHING:
+        click.echo("No session fits.\nTry: fewer filters, or: waxlocal sessions", err=True)
+    else:
+        click.echo("No sessions.\nTry: record runs with a session_id, or: waxlocal demo", err=True)
+
+
+def show_sessions(screen: Screen, found: Sequence[Session]) -> None:
+    """Write a table of sessions, on a narrow terminal two lines for each."""
+    if screen.plain or screen.width >= _ONE_LINE:
+        _show_wide(screen, found)
+    else:
+        _show_narrow(screen, found)
+
+
+def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
+    columns = (
+        Column("Session", least=21),
+        Column("User", least=10),
+        Column("Agents", least=10),
+        Column("Turns", right=True),
+        Column("Tokens", right=True),
+        Column("Cost", right=True),
+        Column("Duration", right=True),
+        Column("Last activity"),
+        Column("Status"),
+        Column("First words", least=16),
+    )
+    rows = [
+        (
+            screen.text((safe.line(one.session_id), DIM)),
+            safe.line(one.user_id),
+            safe.line(", ".join(one.agents)),
+            format.tokens(one.run_count),
+            format.tokens(one.total_tokens),
+            format.cost(one.total_cost, one.priced_share),
+            format.duration(one.total_duration),
+            screen.when(one.last_activity_at),
+            screen.text((one.status, status_style(one.status))),
+            safe.line(one.title),
+        )
+        for one in found
+    ]
+    screen.write(screen.table(columns, rows))
+
+
+def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
+    """Write two lines for each session: what it was about and who, then its figures."""
+    cost, costs = cost_column(screen, found)
+    columns = (
+        Column("Session", least=21),
+        Column("Turns", right=True),
+        Column("Tokens", right=True),
+        cost,
+        Column("Duration", right=True),
+        Column("Last active"),
+    )
+    rows = [
+        (
+            screen.text((safe.line(one.session_id), DIM)),
+            format.tokens(one.run_count),
+            format.tokens(one.total_tokens),
+            spent,
+            format.duration(one.total_duration),
+            screen.when(one.last_activity_at),
+        )
+        for one, spent in zip(found, costs, strict=True)
+    ]
+    lines = screen.lines(screen.table(columns, rows))
+    screen.put(lines[: -len(found)])
+    for one, line in zip(found, lines[-len(found) :], strict=True):
+        _show_title(screen, one)
+        screen.put([line])
+
+
+def _show_title(screen: Screen, one: Session) -> None:
+    who = safe.line(screen.facts(one.user_id or "", ", ".join(one.agents)))
+    who = who if len(who) <= screen.width // 3 else who[: screen.width // 3 - 1] + "…"
+    status = "" if one.status == "success" else f"  {one.status}"
+    title = screen.text(safe.line(one.title) or format.NOTHING)
+    title.truncate(screen.width - len(who) - len(status) - 2, overflow="ellipsis")
+    screen.write(title.append(f"  {who}", DIM).append(status, status_style(one.status)))

@@ -1,0 +1,288 @@
+"""`waxlocal show RUN_ID`: everything that one run recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from waxlocal.cli import complete, format, safe
+from waxlocal.cli.forms import form_options, print_json
+from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import (
+    LlmCall,
+    Process,
+    RunDetail,
+    RunLink,
+    Span,
+    as_dict,
+    get_run,
+    resolve_run_id,
+)
+
+__all__ = ["show", "show_run"]
+
+# Screen lines of one value on a terminal before it is folded; a pipe and --json get all.
+_MOST_LINES = 40
+# Keys up to this length stand in one column.
+_KEY_WIDTH = 24
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN_ID", shell_complete=complete.runs)
+@form_options()
+@click.pass_context
+def show(ctx: click.Context, *, run_id: str, form: str) -> None:
+    """Show everything of one run: inputs, result, model calls, spans, steps, scores, error.
+
+    RUN_ID is a run id, a workflow id, or the first characters of one, as far as they fit one run.
+    """
+    with recordings(place_of(ctx)) as connection:
+        detail = get_run(connection, resolve_run_id(connection, run_id))
+    if form == "json":
+        plain = as_dict(detail)
+        print_json({**plain.pop("run"), **plain})
+    else:
+        show_run(Screen(), detail)
+
+
+def show_run(screen: Screen, detail: RunDetail) -> None:
+    """Write everything of a run."""
+    _show_head(screen, detail)
+    _show_error(screen, detail)
+    for title, value in (("Inputs", detail.inputs), ("Result", detail.result)):
+        if value is not None:
+            screen.heading(title)
+            _show_value(screen, value)
+    _show_calls(screen, detail.llm_calls)
+    _show_spans(screen, detail.spans)
+    _show_steps(screen, detail)
+    _show_scores(screen, detail)
+    _show_events(screen, detail)
+    for title, value in (("Tags", detail.tags), ("Metadata", detail.metadata)):
+        if value:
+            screen.heading(title)
+            _show_pairs(screen, value)
+    _show_around(screen, detail)
+
+
+def _show_head(screen: Screen, detail: RunDetail) -> None:
+    run = detail.run
+    name = (
+        run.agent_name
+        if run.workflow_name == "default"
+        else f"{run.agent_name} / {run.workflow_name}"
+    )
+    screen.write(
+        screen.text((safe.line(name), "bold"), "  ", (run.status, status_style(run.status)))
+    )
+    screen.write(screen.text((f"run {run.run_id}", DIM)))
+    who = (run.session_id, run.user_id, detail.user_group)
+    names = ("session", "user", "group")
+    facts = [f"{name} {safe.line(one)}" for name, one in zip(names, who, strict=True) if one]
+    if facts:
+        screen.write(screen.text((screen.facts(*facts), DIM)))
+    when = run.started_at if screen.plain else format.clock_time(run.started_at)
+    screen.write(screen.text(screen.facts(
+        when,
+        format.duration(run.duration) if run.duration is not None else "not ended",
+        format.counted(run.llm_calls, "model call"),
+        f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+        format.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
+    )))  # fmt: skip
+    if detail.process is not None:
+        screen.write(screen.text((_recorded_by(detail.process), DIM)))
+
+
+def _recorded_by(process: Process) -> str:
+    number = f"process {process.pid}" + (", ended" if process.gone else "")
+    place = f"{process.program or 'python'} on {process.host}"
+    return safe.line(f"{place}, {number}, Python {process.python}")
+
+
+def _show_error(screen: Screen, detail: RunDetail) -> None:
+    run = detail.run
+    if not (run.error or run.error_type or detail.traceback):
+        return
+    screen.heading("Error")
+    said = ": ".join(part for part in (run.error_type, run.error) if part)
+    screen.write(screen.text((safe.block(said), ERROR)))
+    if detail.traceback:
+        _show_lines(screen, detail.traceback, style=DIM, tail=True)
+
+
+def _show_value(screen: Screen, value: Any, indent: int = 0) -> None:
+    """Write JSON as a person reads it: a text as it is, the rest indented."""
+    if isinstance(value, str):
+        _show_lines(screen, value, indent=indent)
+    elif isinstance(value, dict) and value and all(map(_is_short, value.values())):
+        _show_pairs(screen, value, indent)
+    else:
+        _show_lines(screen, json.dumps(value, ensure_ascii=False, indent=2), indent=indent)
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, dict | list) or not value
+
+
+def _show_pairs(screen: Screen, value: Any, indent: int = 0) -> None:
+    if not isinstance(value, dict):
+        _show_value(screen, value, indent)
+        return
+    names = [safe.line(str(key)) for key in value]
+    wide = min(max(map(len, names), default=0), _KEY_WIDTH)
+    for name, item in zip(names, value.values(), strict=True):
+        text = item if isinstance(item, str) else _compact(item)
+        if "\n" in text:
+            screen.write(screen.text(" " * indent, (name, DIM)))
+            _show_lines(screen, text, indent=indent + 2)
+        else:
+            screen.note(" " * indent + name.ljust(wide) + " ", _clipped(screen, text))
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def _clipped(screen: Screen, text: str, most: int | None = None) -> str:
+    """Return text for one paragraph, cut on a terminal when it would fill the screen."""
+    shown = safe.block(text).replace("\n", " ")
+    most = most or _MOST_LINES * screen.width
+    return shown if screen.plain or len(shown) <= most else shown[:most].rstrip() + " …"
+
+
+def _show_lines(
+    screen: Screen, text: str, *, style: str = "", indent: int = 0, tail: bool = False
+) -> None:
+    """Write lines, on a terminal only the first (or, of a traceback, the last) of very many."""
+    lines = safe.block(text.rstrip("\n")).split("\n")
+    left = 0 if screen.plain else len(lines) - _MOST_LINES
+    if left > 0:
+        lines = lines[-_MOST_LINES:] if tail else lines[:_MOST_LINES]
+    note = f"{' ' * indent}… {left:,} more lines: --json has them" if left > 0 else ""
+    if note and tail:
+        screen.write(screen.text((note, DIM)))
+    for line in lines:
+        screen.write(screen.text(" " * indent, (_clipped(screen, line), style)))
+    if note and not tail:
+        screen.write(screen.text((note, DIM)))
+
+
+def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
+    if not calls:
+        return
+    screen.heading("Model calls")
+    for call in calls:
+        facts = screen.facts(
+            _tokens_in(call),
+            f"{format.tokens(call.tokens_out)} out",
+            format.cost(call.cost, 1.0) if call.cost is not None else "unknown cost",
+            format.duration(call.duration_ms / 1000) if call.duration_ms is not None else "",
+            f"first token {format.duration(call.ttft_ms / 1000)}"
+            if call.ttft_ms is not None
+            else "",
+            safe.line(call.task),
+        )
+        provider = f" ({safe.line(call.provider)})" if call.provider else ""
+        screen.write(screen.text((safe.line(call.model), ACCENT), (provider, DIM), "  ", facts))
+        if call.status != "ok" or call.error_message:
+            words = [
+                call.status if call.status != "ok" else "",
+                call.error_type,
+                call.error_message,
+            ]
+            said = ": ".join(word for word in words if word)
+            screen.write(screen.text(("  " + safe.line(said), ERROR)))
+        for mark, text in (
+            (">", call.prompt_preview),
+            ("<", call.response or call.response_preview),
+        ):
+            if text:
+                screen.note(f"  {mark}", _clipped(screen, text, 4 * screen.width))
+
+
+def _tokens_in(call: LlmCall) -> str:
+    cached = f" ({format.tokens(call.cached_tokens)} cached)" if call.cached_tokens else ""
+    return f"{format.tokens(call.tokens_in)} in{cached}"
+
+
+def _show_spans(screen: Screen, spans: Sequence[Span]) -> None:
+    if not spans:
+        return
+    screen.heading("Spans")
+    for depth, span in _walk(spans):
+        ms = "" if span.duration_ms is None else format.duration(span.duration_ms / 1000)
+        status = "" if span.status == "ok" else f"  {safe.line(span.status)}"
+        style = ERROR if span.status == "error" else ACCENT
+        name = screen.text(
+            "  " * depth, (safe.line(span.name), style), (f"  {safe.line(span.kind)}", DIM)
+        )
+        screen.write(name.append(f"  {ms}").append(status, style=style))
+        for mark, value in ((">", span.input), ("<", span.output), ("!", span.error)):
+            if value:
+                text = value if isinstance(value, str) else _compact(value)
+                margin = "  " * (depth + 1)
+                shown = _clipped(screen, text, 2 * screen.width)
+                screen.note(f"{margin}{mark}", shown, ERROR if mark == "!" else "")
+
+
+def _walk(spans: Sequence[Span], depth: int = 0) -> Iterator[tuple[int, Span]]:
+    for span in spans:
+        yield depth, span
+        yield from _walk(span.children, depth + 1)
+
+
+def _show_steps(screen: Screen, detail: RunDetail) -> None:
+    if detail.steps:
+        screen.heading("Steps")
+    for step in detail.steps:
+        text = "" if not step.output else _clipped(screen, _compact(step.output), 2 * screen.width)
+        screen.write(
+            screen.text(
+                (safe.line(step.step_name), ACCENT), (f"  {safe.line(step.kind)}  ", DIM), text
+            )
+        )
+
+
+def _show_scores(screen: Screen, detail: RunDetail) -> None:
+    if detail.scores:
+        screen.heading("Scores")
+    for score in detail.scores:
+        value = score.value if isinstance(score.value, str) else _number(score.value)
+        comment = f"  {safe.line(score.comment)}" if score.comment else ""
+        screen.write(
+            screen.text((f"{safe.line(score.name)}  ", DIM), safe.line(value), (comment, DIM))
+        )
+
+
+def _number(value: float | bool | None) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: format.NOTHING, True: "yes", False: "no"}[value]
+    return f"{value:g}"
+
+
+def _show_events(screen: Screen, detail: RunDetail) -> None:
+    if detail.events:
+        screen.heading("Events")
+    for event in detail.events:
+        text = "" if not event.data else _clipped(screen, _compact(event.data), 2 * screen.width)
+        screen.write(screen.text((f"{safe.line(event.event)}  ", ACCENT), text))
+
+
+def _show_around(screen: Screen, detail: RunDetail) -> None:
+    lines = [("opened by", _named(detail.parent))] if detail.parent else []
+    lines += [("opened", _named(child)) for child in detail.children]
+    lines += [("previous", detail.previous_run_id)] if detail.previous_run_id else []
+    lines += [("next", detail.next_run_id)] if detail.next_run_id else []
+    if lines:
+        screen.heading("Around it")
+    for name, text in lines:
+        screen.write(screen.text((f"{name}  ", DIM), text))
+
+
+def _named(link: RunLink) -> str:
+    parts = (link.run_id, safe.line(link.agent_name), link.status, format.duration(link.duration))
+    return "  ".join(parts)

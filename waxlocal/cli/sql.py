@@ -1,0 +1,67 @@
+"""`waxlocal sql`: any question, in SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import click
+
+from waxlocal.cli import safe
+from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.output import Column, Screen
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.errors import InvalidQuery
+
+__all__ = ["sql"]
+
+
+@click.command()
+@click.argument("query")
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    type=(str, str),
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Bind :NAME in the query; can be given several times.",
+)
+@form_options(csv=True)
+@click.pass_context
+def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], form: str) -> None:
+    """Ask the file in SQL; nothing can be changed that way.
+
+    The tables are those of `waxlocal schema`.
+    """
+    with recordings(place_of(ctx)) as connection:
+        found = _rows(connection, query, dict(params))
+    names = list(found[0]) if found else []
+    if form == "json":
+        print_json(found)
+    elif form == "csv":
+        print_csv(names, found)
+    elif found:
+        _show(Screen(), names, found)
+    else:
+        click.echo("No rows.", err=True)
+
+
+def _rows(
+    connection: sqlite3.Connection, query: str, params: dict[str, str]
+) -> list[dict[str, Any]]:
+    from sqlite_utils import Database
+
+    try:
+        return list(Database(connection).query(query, params))
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        raise InvalidQuery(str(error), hint="see the tables with: waxlocal schema") from error
+
+
+def _show(screen: Screen, names: list[str], found: list[dict[str, Any]]) -> None:
+    numbers = {name for name in names if all(isinstance(row[name], int | float) for row in found)}
+    columns = [Column(safe.line(name), right=name in numbers, least=8) for name in names]
+    rows = [
+        ["" if row[name] is None else safe.line(str(row[name])) for name in names] for row in found
+    ]
+    screen.write(screen.table(columns, rows))

@@ -1,0 +1,164 @@
+"""`waxlocal stats`: what is normal, and what is out of line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from waxlocal.cli import format, safe
+from waxlocal.cli.forms import form_options, print_json
+from waxlocal.cli.options import filter_options
+from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import Session, SessionFilter, Statistics, as_dict, list_sessions, statistics
+
+__all__ = ["show_statistics", "stats"]
+
+_BAR = 32
+# Longer conversations share the last line of the distribution.
+_MOST_BARS = 12
+_TOP = 5
+
+
+@click.command()
+@filter_options
+@form_options()
+@click.pass_context
+def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
+    """Show what is normal over sessions: turns, abandonment, cost, duration; and the extremes.
+
+    Percentiles are values that occur. A session with a single turn counts as abandoned.
+    """
+    with recordings(place_of(ctx)) as connection:
+        figures = statistics(connection, filter=filter)
+        dearest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
+        slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)
+    dearest = [one for one in dearest if one.total_cost is not None]
+    if form == "json":
+        lists = {"dearest": dearest, "slowest": slowest}
+        extremes = {name: [as_dict(one) for one in found] for name, found in lists.items()}
+        print_json({**as_dict(figures), **extremes})
+    elif figures.sessions:
+        show_statistics(Screen(), figures, dearest, slowest)
+    else:
+        click.echo("No session fits.\nTry: fewer filters, or: waxlocal sessions", err=True)
+
+
+def show_statistics(
+    screen: Screen, figures: Statistics, dearest: Sequence[Session], slowest: Sequence[Session]
+) -> None:
+    """Write the figures, and the sessions at their ends."""
+    screen.write(screen.text(("Statistics", "bold"), (f"  {_totals(screen, figures)}", "")))
+    _show_turns(screen, figures)
+    _show_abandonment(screen, figures)
+    _show_percentiles(screen, figures)
+    if dearest:
+        screen.heading("Dearest sessions")
+        _show_extremes(screen, dearest)
+    if slowest:
+        screen.heading("Slowest sessions")
+        _show_extremes(screen, slowest)
+
+
+def _totals(screen: Screen, figures: Statistics) -> str:
+    return screen.facts(
+        format.counted(figures.sessions, "session"),
+        format.counted(figures.runs, "turn"),
+        f"{format.tokens(figures.total_tokens)} tokens",
+        format.cost(figures.total_cost, figures.priced_share),
+    )
+
+
+def _show_turns(screen: Screen, figures: Statistics) -> None:
+    screen.heading("Turns per session")
+    average, median = figures.average_turns or 0.0, figures.median_turns or 0.0
+    screen.write(screen.text(f"average {average:.1f}, median {median:g}"))
+    screen.gap()
+    counts = _binned(figures.distribution)
+    most = max(count for _, count in counts)
+    rows = [
+        (
+            turns,
+            screen.text((screen.bar(count, most, _BAR), ACCENT)),
+            format.tokens(count),
+            format.percent(count / figures.sessions),
+        )
+        for turns, count in counts
+    ]
+    columns = (
+        Column("Turns", right=True),
+        Column(""),
+        Column("Sessions", right=True),
+        Column("Share", right=True),
+    )
+    screen.write(screen.table(columns, rows))
+
+
+def _binned(distribution: dict[int, int]) -> list[tuple[str, int]]:
+    """Return the distribution by turns, the long tail as one line."""
+    counts = sorted(distribution.items())
+    if len(counts) <= _MOST_BARS:
+        return [(f"{turns:,}", count) for turns, count in counts]
+    head, tail = counts[: _MOST_BARS - 1], counts[_MOST_BARS - 1 :]
+    rest = (f"{tail[0][0]:,} or more", sum(count for _, count in tail))
+    return [*((f"{turns:,}", count) for turns, count in head), rest]
+
+
+def _show_abandonment(screen: Screen, figures: Statistics) -> None:
+    screen.heading("Abandonment")
+    share = f"{(figures.abandonment_rate or 0) * 100:.1f}%"
+    how = (
+        (figures.abandoned_fine, "answered well"),
+        (figures.abandoned_error, "failed"),
+        (figures.abandoned_slow, "slow"),
+        (figures.abandoned_open, "not ended"),
+    )
+    split = ", ".join(f"{count:,} {words}" for count, words in how if count)
+    single = (
+        f"{figures.abandoned:,} of {format.counted(figures.sessions, 'session')} had a single turn"
+    )
+    screen.write(screen.text((share, "bold"), f"  {single}", f" ({split})" if split else ""))
+    if figures.abandoned_slow and figures.slow_after is not None:
+        note = f"slow: longer than {format.duration(figures.slow_after)}, the p95 of the mean turn"
+        screen.write(screen.text((note, DIM)))
+
+
+def _show_percentiles(screen: Screen, figures: Statistics) -> None:
+    screen.heading("Per session")
+    cost = [figures.average_cost, figures.p50_cost, figures.p95_cost, figures.p99_cost]
+    took = [figures.average_duration, figures.p50_duration, figures.p95_duration]
+    rows = [
+        ("Cost", *map(format.money, cost)),
+        ("Duration", *map(format.duration, took), ""),
+    ]
+    titles = ("average", "p50", "p95", "p99")
+    columns = (Column(""), *(Column(title, right=True) for title in titles))
+    screen.write(screen.table(columns, rows))
+    unpriced = figures.sessions - figures.priced_sessions
+    if unpriced:
+        priced = format.counted(figures.priced_sessions, "session")
+        note = f"cost: of {priced}; {unpriced:,} without any known cost"
+        screen.write(screen.text((note, DIM)))
+
+
+def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:
+    cost, costs = cost_column(screen, found)
+    columns = (
+        cost,
+        Column("Duration", right=True),
+        Column("Turns", right=True),
+        Column("Session", least=21),
+        Column("First words", least=12),
+    )
+    rows = [
+        (
+            spent,
+            format.duration(one.total_duration),
+            format.tokens(one.run_count),
+            screen.text((safe.line(one.session_id), DIM)),
+            safe.line(one.title),
+        )
+        for one, spent in zip(found, costs, strict=True)
+    ]
+    screen.write(screen.table(columns, rows))

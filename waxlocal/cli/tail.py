@@ -1,0 +1,167 @@
+"""`waxlocal tail`: runs as they end."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from waxlocal.cli import format, safe
+from waxlocal.cli.forms import form_options
+from waxlocal.cli.output import DIM, ERROR, Screen, status_style
+from waxlocal.cli.place import need_own, place_of
+from waxlocal.connection import reader
+from waxlocal.errors import FileMissing
+from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
+from waxlocal.repricing import price_pending
+
+__all__ = ["tail"]
+
+# Asking SQLite whether anything was committed costs some microseconds.
+POLL_S = 0.25
+# What other ways of looking do not show (a process that is gone, a moved file) is looked at then.
+LOOK_AGAIN_S = 1.0
+_PAGE = 1_000
+_INDENT = 10
+
+Print = Callable[[RunSummary], None]
+
+
+@click.command()
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, _PAGE),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="First show the last N runs.",
+)
+@form_options()
+@click.pass_context
+def tail(ctx: click.Context, *, lines: int, form: str) -> None:
+    """Follow runs: one line for each when it ends. Ctrl-C stops.
+
+    Waits for the file when there is none yet. With --json, one JSON object for each line.
+    """
+    path = place_of(ctx).path
+    printed = _print_json if form == "json" else _printer(Screen())
+    try:
+        _follow(path, lines, printed)
+    except KeyboardInterrupt:
+        return
+
+
+def _follow(path: Path, lines: int, show: Print) -> None:
+    # Of a file that comes later, every run is a new one.
+    first: int | None = lines if path.exists() else None
+    waiting = False
+    while True:
+        try:
+            need_own(path)
+            price_pending(path)
+            with reader(path) as connection:
+                _Follower(connection, path, show).run(first)
+            first = None
+        except FileMissing:
+            if not waiting:
+                click.echo(f"Waiting for {safe.line(str(path))}", err=True)
+            waiting = True
+        time.sleep(POLL_S)
+
+
+class _Follower:
+    """Follows one file until another one stands in its place."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, show: Print) -> None:
+        self._connection = connection
+        self._path = path
+        self._show = show
+        self._file = _identity(path)
+        self._cursor = 0
+        self._open: set[str] = set()
+
+    def run(self, lines: int | None) -> None:
+        """Show the last so many runs (None: all), then those that end."""
+        if lines is not None:
+            self._start(lines)
+        version, looked = None, 0.0
+        while self._file == _identity(self._path):
+            now, seen = time.monotonic(), self._version()
+            if seen != version or (self._open and now - looked >= LOOK_AGAIN_S):
+                price_pending(self._path)
+                self._look()
+                version, looked = seen, now
+            time.sleep(POLL_S)
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _start(self, lines: int) -> None:
+        found = last_runs(self._connection, limit=_PAGE)
+        self._cursor = found[-1].id if found else 0
+        self._open = {run.run_id for run in found if run.status == "running"}
+        ended = [run for run in found if run.status != "running"]
+        self._print(ended[len(ended) - lines :] if lines < len(ended) else ended)
+
+    def _look(self) -> None:
+        ended = [
+            run for run in reread_runs(self._connection, self._open) if run.status != "running"
+        ]
+        self._open.difference_update(run.run_id for run in ended)
+        while found := recent_runs(self._connection, after_id=self._cursor, limit=_PAGE):
+            self._cursor = found[-1].id
+            self._open.update(run.run_id for run in found if run.status == "running")
+            ended += [run for run in found if run.status != "running"]
+        self._print(ended)
+
+    def _print(self, runs: Iterable[RunSummary]) -> None:
+        for run in sorted(runs, key=lambda run: run.completed_at or run.started_at):
+            self._show(run)
+        sys.stdout.flush()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _print_json(run: RunSummary) -> None:
+    click.echo(safe.document(as_dict(run), indent=None))
+
+
+def _printer(screen: Screen) -> Print:
+    def show(run: RunSummary) -> None:
+        ended = run.completed_at or run.started_at
+        when = ended if screen.plain else format.clock_time(ended)[11:]
+        figures = screen.facts(
+            format.duration(run.duration),
+            f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+            format.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
+        )
+        session = safe.line(run.session_id) or "no session"
+        status = (f"  {run.status}  ", status_style(run.status))
+        screen.write(screen.text((f"{when}  ", DIM), session, status, figures))
+        screen.write(screen.text(" " * _INDENT, (_second_line(screen, run), _style(run))))
+
+    return show
+
+
+def _second_line(screen: Screen, run: RunSummary) -> str:
+    """Return the agent and its error, else what was said to it, cut on a terminal."""
+    error = ": ".join(part for part in (run.error_type, run.error) if part)
+    agent, words = safe.line(run.agent_name), safe.line(error or run.message)
+    line = screen.facts(agent, words)
+    most = screen.width - _INDENT
+    return line if screen.plain or len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def _style(run: RunSummary) -> str:
+    return ERROR if run.error or run.error_type else DIM

@@ -1,0 +1,93 @@
+"""`waxlocal users`: who was talking."""
+
+from __future__ import annotations
+
+import click
+
+from waxlocal.cli import format, safe
+from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.options import page_options
+from waxlocal.cli.output import Column, Screen, cost_column
+from waxlocal.cli.place import place_of, recordings
+from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
+
+__all__ = ["users"]
+
+_CSV_COLUMNS = (
+    "user_id",
+    "session_count",
+    "run_count",
+    "total_tokens",
+    "total_cost",
+    "priced_share",
+    "total_duration",
+    "first_activity_at",
+    "last_activity_at",
+    "agents",
+)
+_FRIENDLY = {
+    "cost": "-total_cost",
+    "duration": "-total_duration",
+    "tokens": "-total_tokens",
+    "turns": "-run_count",
+    "sessions": "-session_count",
+    "recent": "-last_activity_at",
+}
+
+
+@click.command()
+@click.option(
+    "--order",
+    "--by",
+    "ordering",
+    default="recent",
+    show_default=True,
+    metavar="FIELD",
+    help=f"{', '.join(_FRIENDLY)}; or a field: {', '.join(USER_ORDERINGS)}.",
+)
+@page_options
+@form_options(csv=True)
+@click.pass_context
+def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: str) -> None:
+    """List users and what they used, the last active one first."""
+    ordering = _FRIENDLY.get(ordering, ordering)
+    with recordings(place_of(ctx)) as connection:
+        found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
+    if form == "json":
+        print_json([as_dict(one) for one in found])
+    elif form == "csv":
+        print_csv(_CSV_COLUMNS, [as_dict(one) for one in found])
+    elif found:
+        _show(Screen(), found)
+    else:
+        click.echo("No users.\nTry: record runs with a user_id, or: waxlocal demo", err=True)
+
+
+def _show(screen: Screen, found: list[User]) -> None:
+    cost, costs = cost_column(screen, found)
+    columns = [
+        Column("User", least=8),
+        Column("Sessions", right=True),
+        Column("Turns", right=True),
+        Column("Tokens", right=True),
+        cost,
+        Column("Duration", right=True),
+        Column("Last active"),
+    ]
+    rows = [
+        [
+            safe.line(one.user_id),
+            format.tokens(one.session_count),
+            format.tokens(one.run_count),
+            format.tokens(one.total_tokens),
+            spent,
+            format.duration(one.total_duration),
+            screen.when(one.last_activity_at),
+        ]
+        for one, spent in zip(found, costs, strict=True)
+    ]
+    if screen.roomy:
+        columns.append(Column("Agents", least=8))
+        for row, one in zip(rows, found, strict=True):
+            row.append(safe.line(", ".join(one.agents)))
+    screen.write(screen.table(columns, rows))
