@@ -39,8 +39,11 @@ CREATE TABLE runs (
   trace_id           TEXT NOT NULL,          -- 32 hex digits, one for a whole chain of runs
   interaction_mode   TEXT NOT NULL,          -- interactive, autonomous
   process_id         INTEGER REFERENCES processes,
+  -- Not `IN (...)`: SQLite builds a temporary B-tree for a list of three or more at each statement,
+  -- here and in the triggers.
   status             TEXT NOT NULL
-    CHECK (status IN ('running', 'success', 'error', 'blocked', 'interrupted')),
+    CHECK (status = 'running' OR status = 'success' OR status = 'error' OR status = 'blocked'
+           OR status = 'interrupted'),
   started_at         TEXT NOT NULL,
   completed_at       TEXT,
   duration           REAL,                   -- seconds, by a clock that never jumps
@@ -179,7 +182,7 @@ CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
 BEGIN
   INSERT INTO sessions VALUES (
     NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
-    NEW.status = 'running', NEW.status IN ('error', 'blocked', 'interrupted'),
+    NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
     0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),
     NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at)
   )
@@ -205,8 +208,8 @@ WHEN NEW.session_id IS NOT NULL
 BEGIN
   UPDATE sessions SET
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
-    failed_runs = failed_runs + (NEW.status IN ('error', 'blocked', 'interrupted'))
-                              - (OLD.status IN ('error', 'blocked', 'interrupted')),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
+                              - (OLD.status <> 'running' AND OLD.status <> 'success'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0)
   WHERE session_id = NEW.session_id;
 END;
@@ -242,7 +245,7 @@ BEGIN
   UPDATE sessions SET
     run_count = run_count - 1,
     open_runs = open_runs - (OLD.status = 'running'),
-    failed_runs = failed_runs - (OLD.status IN ('error', 'blocked', 'interrupted')),
+    failed_runs = failed_runs - (OLD.status <> 'running' AND OLD.status <> 'success'),
     total_duration = total_duration - coalesce(OLD.duration, 0.0),
     first_run_at = (SELECT min(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),

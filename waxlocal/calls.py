@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import as_text
-from waxlocal.scope import current_run, current_span
+from waxlocal.scope import current_run, current_scope, current_span
 
 if TYPE_CHECKING:
     import inspect
@@ -209,23 +209,31 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
 
 
 class _Inside:
-    """The current run and span of an async generator, in place only while it runs.
+    """The current run, span and session of an async generator, in place only while it runs.
 
     Its steps are awaited by its consumer's task, which Python 3.10 cannot run in another context.
     """
 
     def __init__(self) -> None:
-        self._state = (current_run.get(), current_span.get())
+        self._state = _surroundings()
 
     def __enter__(self) -> None:
-        self._outer = (current_run.get(), current_span.get())
-        current_run.set(self._state[0])
-        current_span.set(self._state[1])
+        self._outer = _surroundings()
+        _surround(*self._state)
 
     def __exit__(self, *left: object) -> None:
-        self._state = (current_run.get(), current_span.get())
-        current_run.set(self._outer[0])
-        current_span.set(self._outer[1])
+        self._state = _surroundings()
+        _surround(*self._outer)
+
+
+def _surroundings() -> tuple[Any, Any, Any]:
+    return current_run.get(), current_span.get(), current_scope.get()
+
+
+def _surround(run: Any, span: Any, scope: Any) -> None:
+    current_run.set(run)
+    current_span.set(span)
+    current_scope.set(scope)
 
 
 def _keep(given: list[Any], item: Any) -> None:

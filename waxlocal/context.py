@@ -72,6 +72,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             and type(user_id) is type(user_group) is type(end_user_id) is str
             and (inputs is None or type(inputs) is dict)
             and (metadata is None or type(metadata) is dict)
+            and (interaction_mode is None or type(interaction_mode) is str)
         ):
             need_texts(
                 agent_name=agent_name,
@@ -83,6 +84,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             )
             need("inputs", inputs, dict, optional=True)
             need("metadata", metadata, dict, optional=True)
+            need("interaction_mode", interaction_mode, str, optional=True)
         if end_user_id:
             metadata = {**(metadata or {}), "tenant_sub_user_id": end_user_id}
         Run.__init__(

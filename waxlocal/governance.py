@@ -197,38 +197,48 @@ class GovernanceRecords(Run):
 
     def record_bias_flag(self, *, flag: str) -> None:
         """Record a suspicion of bias."""
+        need("flag", flag, str)
         self._add_event("bias_flag", {"flag": flag})
 
     def record_breach_signal(self, *, signal: str, event_at: str = "") -> None:
         """Record a sign that data got out."""
+        need("signal", signal, str)
         self._add_event("breach_signal", {"signal": signal, "event_at": event_at})
 
     def record_erasure_request(self, *, subject_id: str, requested_at: str = "") -> None:
         """Record that a person wants their data erased."""
+        need("subject_id", subject_id, str)
         data = {"subject_id": subject_id, "requested_at": requested_at}
         self._add_event("erasure_request", data)
 
     def record_domain_intent(self, *, domain_name: str, action_name: str) -> None:
         """Record what the agent is about to do, in the words of its field."""
+        need("domain_name", domain_name, str)
+        need("action_name", action_name, str)
         self._add_event("domain_intent", {"domain_name": domain_name, "action_name": action_name})
 
     def record_emitted_signal(self, *, signal_name: str) -> None:
         """Record that the agent told others something happened."""
+        need("signal_name", signal_name, str)
         self._add_event("emitted_signal", {"signal_name": signal_name})
 
     def record_pending_action(
         self, *, kind: str, tool: str, args: dict[str, Any] | None = None
     ) -> None:
         """Record an action that waits for its turn."""
+        need("kind", kind, str)
+        need("tool", tool, str)
         data = {"kind": kind, "tool": tool, "args": args or {}}
         self._add_event("pending_action", data, content=("args",))
 
     def record_intermediate_output(self, *, output: str) -> None:
         """Record something the agent said before its final answer."""
+        need("output", output, str)
         self._add_event("intermediate_output", {"output": output}, content=("output",))
 
     def set_output_text(self, *, text: str) -> None:
         """Record the answer as text, beside the result."""
+        need("text", text, str)
         self._add_event("output_text", {"text": text}, content=("text",))
 
     def set_privacy_context(

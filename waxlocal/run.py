@@ -33,7 +33,7 @@ from waxlocal.statements import (
     SET_ATTRIBUTES,
 )
 
-__all__ = ["Run", "need", "need_count", "need_texts", "printed"]
+__all__ = ["Run", "need", "need_count", "need_number", "need_texts", "printed"]
 
 # What `_add_span` returns for a run that is not recorded; positions begin at 1.
 NO_SPAN = 0
@@ -427,6 +427,13 @@ def need_count(name: str, value: object) -> int:
     except AttributeError:
         need(name, value, int)
         raise
+
+
+def need_number(name: str, value: Any) -> float:
+    """Return a number as a float; text and None raise `TypeError`."""
+    if isinstance(value, str):
+        need(name, value, float)
+    return float(value)
 
 
 def printed(error: BaseException) -> str:

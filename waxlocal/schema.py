@@ -32,10 +32,12 @@ def check(connection: sqlite3.Connection) -> int:
     Raises `ForeignDatabase` for another program's database, `NewerSchema` for a file from a later
     version; neither is changed.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    # In this order: another process may create the schema in between, all of it at once, and what
+    # is read later is then only newer.
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables or owner or version:
             raise ForeignDatabase("a SQLite database of another program")
         return 0

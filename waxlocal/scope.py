@@ -54,17 +54,18 @@ def session(session_id: str = "", user_id: str = "") -> Iterator[None]:
     Without a session id the block changes only the user; an id is not made up.
     """
     outer = current_scope.get()
-    token = current_scope.set(
-        SessionScope(
-            session_id or (outer.session_id if outer else ""),
-            user_id or (outer.user_id if outer else ""),
-            current_run.get(),
-        )
+    scope = SessionScope(
+        session_id or (outer.session_id if outer else ""),
+        user_id or (outer.user_id if outer else ""),
+        current_run.get(),
     )
+    current_scope.set(scope)
     try:
         yield
     finally:
-        current_scope.reset(token)
+        # No `reset`: it raises when a generator is left in another context than it was entered in.
+        if current_scope.get() is scope:
+            current_scope.set(outer)
 
 
 def _remote_parent() -> RemoteParent | None:

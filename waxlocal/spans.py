@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.run import Run, need, need_count, printed
+from waxlocal.run import Run, need, need_count, need_number, printed
 from waxlocal.scope import current_span
 
 __all__ = ["OpenSpan", "SpanRecords"]
@@ -129,7 +129,7 @@ class SpanRecords(Run):
         need("options", options, list)
         attributes: dict[str, Any] = {"instrumentation_source": instrumentation_type}
         if confidence is not None:
-            attributes["confidence"] = confidence
+            attributes["confidence"] = confidence = need_number("confidence", confidence)
         self._add_span(
             name,
             "decision",
@@ -141,7 +141,7 @@ class SpanRecords(Run):
             shown = f"{chosen!r} from" if self._recording_content else "one of"
             comment = f"Chose {shown} {len(options)} options"
             score = f"decision_confidence:{name}"
-            self._add_score(score, "numeric", float(confidence), None, comment)
+            self._add_score(score, "numeric", confidence, None, comment)
 
     def record_reasoning(
         self,
