@@ -1,0 +1,72 @@
+"""What `import waxlocal` costs over a bare Python, and what it must not load.
+
+python -m benchmarks.imports [--quick]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.measure import Samples, timed
+from benchmarks.report import arguments, figure, note, table, title
+
+ROUNDS = 20
+PROGRAMS = {
+    "bare Python": "pass",
+    "floor: sqlite3, json, threading": "import sqlite3, json, threading",
+    "import waxlocal": "import waxlocal",
+}
+HEAVY = (
+    "asyncio",
+    "click",
+    "genai_prices",
+    "httpx",
+    "jinja2",
+    "platformdirs",
+    "pydantic",
+    "rich",
+    "sqlite_utils",
+    "starlette",
+    "uvicorn",
+    "watchfiles",
+)
+_LOADED = "import sys, waxlocal; print(len(sys.modules), *sorted(sys.modules))"
+
+
+def _start(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def _measured(rounds: int) -> dict[str, Samples]:
+    calls = [(name, lambda code=code: _start(code)) for name, code in PROGRAMS.items()]
+    return timed(calls, rounds)
+
+
+def _loaded() -> tuple[int, list[str]]:
+    """Return how many modules `import waxlocal` loads, and which of them it must not."""
+    command = [sys.executable, "-c", _LOADED]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return int(said[0]), [name for name in HEAVY if name in said[1:]]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments(__doc__).parse_args()
+    rounds = ROUNDS // (5 if options.quick else 1)
+    title(f"Import, whole processes, {rounds} rounds alternated")
+    taken = _measured(rounds)
+    bare = taken["bare Python"].ms(0.5)
+    rows: list[list[str | float]] = [
+        [name, samples.ms(0.5), samples.ms(0.0), samples.ms(0.5) - bare]
+        for name, samples in taken.items()
+    ]
+    table(("program", "median ms", "fastest ms", "over bare ms"), rows)
+    count, heavy = _loaded()
+    note(f"`import waxlocal` leaves {count} modules loaded.")
+    figure("import over bare Python", taken["import waxlocal"].ms(0.5) - bare, 60, " ms")
+    figure(f"heavy modules loaded ({', '.join(heavy) or 'none'})", len(heavy), 0, "")
+
+
+if __name__ == "__main__":
+    main()
