@@ -13,7 +13,7 @@ help:
 	@echo "make types   mypy --strict on the package and on its public API"
 	@echo "make check   the tests alone"
 	@echo "make crash   the tests that kill processes, with ten times the cycles"
-	@echo "make bench   the figures of docs/benchmarks.md; takes about half an hour"
+	@echo "make bench   the figures of docs/benchmarks.md; takes about five minutes"
 
 demo: $(VENV)/installed
 	@$(BIN)/waxlocal demo

@@ -64,11 +64,10 @@ _TAGS = {"session_type": "chat"}
 class LeanLoop:
     """The raw loop that someone would write by hand: three statements in autocommit mode."""
 
-    def __init__(self, path: Path, *, temp_store: str = "DEFAULT") -> None:
+    def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(f"PRAGMA temp_store = {temp_store}")
         self._connection.executescript(_LEAN_SCHEMA)
         self._execute = self._connection.cursor().execute
 

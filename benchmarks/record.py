@@ -33,7 +33,6 @@ IDLE_CALLS = 400
 OURS = "waxlocal"
 TUTORIAL = "waxlocal, the tutorial's turn"
 LEAN = "floor: lean raw loop"
-LEAN_MEMORY = "floor: the same, temp_store = MEMORY"
 SAME = "floor: the same rows, raw loop"
 OTEL = "OpenTelemetry batch queue, nothing kept"
 OURS_FULL = "waxlocal, durability=full"
@@ -44,12 +43,10 @@ def _variants(open_: ExitStack, place: Path, work: Sequence[Turn]) -> list[Varia
     ours = open_.enter_context(closing(Sdk(place / "ours.db")))
     tutorial = open_.enter_context(closing(Sdk(place / "tutorial.db")))
     lean = open_.enter_context(closing(LeanLoop(place / "lean.db")))
-    memory = open_.enter_context(closing(LeanLoop(place / "memory.db", temp_store="MEMORY")))
     same = open_.enter_context(closing(SameRowsLoop(place / "same.db")))
     variants = [
         Variant(OURS, ours.record, work, ours.current),
         Variant(LEAN, lean.record, work),
-        Variant(LEAN_MEMORY, memory.record, work),
         Variant(SAME, same.record, work),
         Variant(TUTORIAL, tutorial.record_tutorial, work, tutorial.current),
     ]
