@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.report import arguments, directory, machine
 
-PROGRAMS = ("record", "many", "processes", "original", "imports", "queries")
+PROGRAMS = ("record", "many", "processes", "original", "imports", "queries", "checkpoints")
 RESULTS = Path(__file__).with_name("results")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal.clock import utc_text
-from waxlocal.connection import open_writer
+from waxlocal.connection import AUTOCHECKPOINT_PAGES, open_writer
 from waxlocal.ids import RunIds, trace_id_of
 from waxlocal.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
 
@@ -103,8 +103,10 @@ class SameRowsLoop:
         durability: str = "normal",
         wait: float = 0.0,
         around: Callable[[Execute], Execute] = lambda execute: execute,
+        checkpoint_pages: int = AUTOCHECKPOINT_PAGES,
     ) -> None:
         self._connection = open_writer(path, durability=durability, wait=wait)
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
         self._execute = around(self._connection.cursor().execute)
         self._ids = RunIds()
         self._dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
