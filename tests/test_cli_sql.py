@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,12 @@ from tests.cli_tools import answer, invoke, recorded
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
+def file(tmp_path: Path) -> Path:
     """A file with one run."""
     path = tmp_path / "waxlocal.db"
     with recorded(path) as builder:
         builder.run(session="s1", user="ada")
-    yield path
+    return path
 
 
 def test_a_query_answers_with_its_own_column_names(file: Path) -> None:

@@ -293,7 +293,7 @@ def retry_dec(
     """Call the function again when it raises, up to `max_attempts` times in all.
 
     Waits 0.1 s after the first failure and twice as long after each further one; records each
-    failed attempt with the time it cost. The last exception goes to the caller.
+    failed attempt but the last with the time it cost. The last exception goes to the caller.
     """
 
     def record(attempt: int, error: Exception, started_ns: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from math import isfinite
+from math import isfinite, isnan
 from types import TracebackType
 from typing import Any
 
@@ -341,8 +341,8 @@ class Run:
         """Write a span that ends now (or is open, with status `running`); return its position."""
         if not self._run_id:
             return NO_SPAN
-        if duration_ms is not None and not isfinite(duration_ms):
-            duration_ms = None
+        if duration_ms is not None:
+            duration_ms = _known(duration_ms)
         position = self._next()
         span = current_span.get()
         started_ns = self._recorder.clock.time_ns() - int((duration_ms or 0) * 1e6)
@@ -375,6 +375,8 @@ class Run:
         self, name: str, data_type: str, number: float | None, word: str | None, comment: str
     ) -> None:
         if self._run_id:
+            if number is not None and isnan(number):
+                word = word or "nan"  # SQLite stores this number as NULL
             at = utc_text(self._recorder.clock.time_ns())
             row = (self._run_id, self._next(), at, name, data_type, number, word, comment)
             self._write(ADD_SCORE, row)
@@ -393,6 +395,13 @@ class Run:
     @property
     def _recording_content(self) -> bool:
         return bool(self._run_id) and self._recorder.capture_content
+
+
+def _known(duration_ms: float) -> float | None:
+    try:
+        return duration_ms if isfinite(duration_ms) else None
+    except OverflowError:
+        return None
 
 
 def _object(json: str | None) -> dict[str, Any] | None:
