@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
+from sys import getsizeof
 
 __all__ = ["Backlog", "Statement", "Unit"]
 
@@ -49,9 +51,9 @@ class Backlog:
         self._units.append((unit, size))
         self._bytes += size
 
-    def first(self) -> Unit:
-        """Return the unit that has waited longest."""
-        return self._units[0][0]
+    def first(self, number: int = 1) -> list[Unit]:
+        """Return the units that have waited longest, up to that many."""
+        return [unit for unit, _size in islice(self._units, number)]
 
     def remove_first(self, failure: Exception | None) -> None:
         """Take the first unit out: written, or (with a failure) never to be written."""
@@ -87,8 +89,4 @@ class Backlog:
 
 
 def _size(unit: Unit) -> int:
-    return sum(
-        len(value) if isinstance(value, str) else 16
-        for _sql, parameters in unit
-        for value in parameters
-    )
+    return sum(getsizeof(value) for _sql, parameters in unit for value in parameters)

@@ -63,9 +63,11 @@ def is_on(name: str, default: bool = True) -> bool:
 
 def _seconds(name: str, default: float) -> float:
     try:
-        return min(max(float(os.environ.get(name, default)), 0.0), 60.0)
+        seconds = float(os.environ.get(name, default))
     except ValueError:
         return default
+    # The comparison is false for NaN, too.
+    return min(seconds, 60.0) if seconds >= 0 else default
 
 
 def _interaction_mode(value: str) -> str:

@@ -3,7 +3,8 @@
 `dumps` never raises and never changes the value. Plain values (what JSON knows, with text keys)
 go through the C encoder; everything else is first turned into plain values, with labelled
 stand-ins where JSON has no word: `{"$float": "nan"}`, `{"$bytes": "<base64>", "length": 3}`,
-`{"$cycle": "dict"}`, `{"$deep": "list"}`, `{"$cut": "<start>", "length": 99}`.
+`{"$int": "0x1f"}` (thousands of digits), `{"$cycle": "dict"}`, `{"$deep": "list"}`,
+`{"$cut": "<start>", "length": 99}`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MAX_DEPTH = 100
 # Text beyond this is cut: SQLite's own limit is 1 GB a value, and a row is bound in memory twice.
 MAX_CHARS = 64 * 1024 * 1024
 MAX_BYTES = 1024 * 1024
+# Python reads and writes integers of at most 4,300 digits in decimal, which is a little more.
+MAX_INT_BITS = 14_000
 # An object's `repr` is a label, not content.
 MAX_REPR = 10_000
 
@@ -81,6 +84,13 @@ def _dumps_anything(value: object) -> str:
 
 def _plain(value: Any, above: frozenset[int]) -> Any:
     """Turn any value into what the C encoder takes; `above` holds the ids of its containers."""
+    try:
+        return _plain_value(value, above)
+    except Exception:  # this value's own; those beside it are not to suffer
+        return as_text(value)
+
+
+def _plain_value(value: Any, above: frozenset[int]) -> Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -88,7 +98,7 @@ def _plain(value: Any, above: frozenset[int]) -> Any:
     if isinstance(value, enum.Enum):
         return _plain(value.value, above)
     if isinstance(value, int):
-        return int.__int__(value)
+        return _plain_int(int.__int__(value))
     if isinstance(value, float):
         number = float.__float__(value)
         return number if math.isfinite(number) else {"$float": float.__repr__(number)}
@@ -98,10 +108,7 @@ def _plain(value: Any, above: frozenset[int]) -> Any:
         return {"$cycle": type(value).__name__}
     if len(above) >= MAX_DEPTH:
         return {"$deep": type(value).__name__}
-    try:
-        return _plain_object(value, above | {id(value)})
-    except Exception:
-        return as_text(value)
+    return _plain_object(value, above | {id(value)})
 
 
 def _plain_object(value: Any, above: frozenset[int]) -> Any:
@@ -128,6 +135,10 @@ def _plain_mapping(value: Mapping[Any, Any], above: frozenset[int]) -> dict[str,
             name += "'"
         plain[name] = _plain(item, above)
     return plain
+
+
+def _plain_int(value: int) -> Any:
+    return value if value.bit_length() <= MAX_INT_BITS else {"$int": hex(value)}
 
 
 def _plain_text(value: str) -> str:

@@ -19,18 +19,31 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
     `%LOCALAPPDATA%\\waxlocal` on Windows.
     """
     named = os.fspath(given) if given else os.environ.get("WAXLOCAL_DB", "")
-    path = Path(named).expanduser() if named else _state_directory() / FILE_NAME
-    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
+    # Not Path.expanduser: where there is no home it raises, and this must not.
+    path = os.path.expanduser(named) if named else _state_directory() / FILE_NAME  # noqa: PTH111
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
+    except OSError:  # a relative path in a directory that was deleted
+        return Path("/", path)
 
 
 def _state_directory(platform: str = sys.platform) -> Path:
     # platformdirs costs 20 ms to import; on Linux, where most recorders run, the rule is one line.
     if platform == "linux":
         base = os.environ.get("XDG_STATE_HOME", "")
-        return (Path(base) if base else Path.home() / ".local" / "state") / "waxlocal"
+        return (Path(base) if base else _home() / ".local" / "state") / "waxlocal"
     from platformdirs import user_state_path
 
     return user_state_path("waxlocal", appauthor=False)
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # A user without a home, as in containers. Nothing can be written in this place either,
+        # and the recorder then says which variable names another one.
+        return Path("/")
 
 
 def make_private(path: Path) -> None:

@@ -53,7 +53,10 @@ class Recorder:
 
 
 _recorder: Recorder | None = None
-_making = threading.Lock()
+# Recorders that were replaced while runs were open in them.
+_left: list[Recorder] = []
+# Reentrant: a signal handler may record while the first recorder is being made.
+_making = threading.RLock()
 
 
 def current_recorder() -> Recorder:
@@ -91,24 +94,28 @@ def configure(*, db: str | os.PathLike[str] | None = None, **changes: Any) -> Re
         return current_recorder()
     recorder = Recorder(changed, clock=current_recorder().clock)
     before = use_recorder(recorder)
-    if before is not None and not before.open_runs:
+    if before is not None and before.open_runs:
+        _left.append(before)
+    elif before is not None:
         before.close()
     return recorder
 
 
 def _at_exit() -> None:
-    if _recorder is not None:
-        _recorder.interrupt_open_runs()
-        _recorder.close()
+    for recorder in (*_left, _recorder):
+        if recorder is not None:
+            recorder.interrupt_open_runs()
+            recorder.close()
 
 
 def _after_fork_in_child() -> None:
     global _making
-    _making = threading.Lock()
-    if _recorder is not None:
-        _recorder.open_runs.clear()  # they are the parent's to end
-        _recorder.ids.reseed()
-        _recorder.generation += 1
+    _making = threading.RLock()
+    for recorder in (*_left, _recorder):
+        if recorder is not None:
+            recorder.open_runs.clear()  # they are the parent's to end
+            recorder.ids.reseed()
+            recorder.generation += 1
 
 
 atexit.register(_at_exit)

@@ -35,6 +35,8 @@ from waxlocal.statements import (
 
 __all__ = ["Run", "need", "need_count", "need_number", "need_texts", "printed"]
 
+# A span that claims to have lasted longer than a year begins a year ago.
+MAX_SPAN_MS = 366 * 86_400_000
 # What `_add_span` returns for a run that is not recorded; positions begin at 1.
 NO_SPAN = 0
 # How far apart the positions of two processes lie that record into one run.
@@ -323,6 +325,7 @@ class Run:
         if self._run_id:
             at = utc_text(self._recorder.clock.time_ns())
             shown = dumps(attributes) if attributes else None
+            kind = kind or "chain"
             row = (self._run_id, self._next(), at, name, kind, self._content(output), shown)
             self._write(ADD_STEP, row)
 
@@ -345,7 +348,8 @@ class Run:
             duration_ms = _known(duration_ms)
         position = self._next()
         span = current_span.get()
-        started_ns = self._recorder.clock.time_ns() - int((duration_ms or 0) * 1e6)
+        lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
+        started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
         row = (
             self._run_id,
             position,
@@ -353,8 +357,8 @@ class Run:
             utc_text(started_ns),
             duration_ms,
             name,
-            kind,
-            status,
+            kind or "custom",
+            status or "ok",
             error or None,
             dumps(attributes) if attributes else None,
             self._content(input),

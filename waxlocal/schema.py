@@ -32,11 +32,11 @@ def check(connection: sqlite3.Connection) -> int:
     Raises `ForeignDatabase` for another program's database, `NewerSchema` for a file from a later
     version; neither is changed.
     """
-    # In this order: another process may create the schema in between, all of it at once, and what
-    # is read later is then only newer.
+    # The owner last: another process may create the schema between these, all of it at once, and
+    # whoever has seen a part of it must then find it to be ours.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID:
         if tables or owner or version:
             raise ForeignDatabase("a SQLite database of another program")

@@ -77,8 +77,9 @@ class SpanRecords(Run):
             error=error,
             duration_ms=duration_ms,
             attributes=attributes,
-            input=input if input != "" else None,
-            output=output if output != "" else None,
+            # By type: arrays and the like do not answer `!=` with yes or no.
+            input=None if type(input) is str and not input else input,
+            output=None if type(output) is str and not output else output,
         )
 
     def record_retrieval(

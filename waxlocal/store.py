@@ -16,6 +16,8 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from random import random
 from typing import Any
@@ -42,6 +44,8 @@ RETRY_S = (0.000_1, 0.000_5)
 BACKLOG_RETRY_S = 0.25
 # A file that cannot be opened is tried again after 0.1 s, then twice as long each time.
 REOPEN_S = (0.1, 5.0)
+# How many of them it writes in one transaction.
+DRAIN_RECORDS = 500
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
 # How often a new run looks whether the file is still the one that was opened.
@@ -222,6 +226,7 @@ class Store:
         self._closing.set()
         with self._alone() as alone:
             if alone:
+                self._reopen_at = 0.0
                 if not self._drain(time.monotonic() + EXIT_WAIT_S):
                     self.backlog.give_up()
                 self._disconnect()
@@ -296,7 +301,7 @@ class Store:
             elif not _is_busy(failure):
                 return self._unusable(failure)
             elif time.monotonic() >= deadline:
-                return failure
+                return connection.storage_error(failure, self.path)
             else:
                 self._sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
 
@@ -304,7 +309,8 @@ class Store:
         """Return the unit with what SQLite refused in it put right, None if nothing can be."""
         if isinstance(failure, sqlite3.IntegrityError):
             moved = self._moved(unit)
-            return None if _positions(moved) == _positions(unit) else moved
+            if _positions(moved) != _positions(unit):
+                return moved
         if _may_pass(failure) or isinstance(unit, _Storable):
             return None
         return _Storable(unit)
@@ -334,13 +340,27 @@ class Store:
 
     def _drain(self, deadline: float) -> bool:
         while self.backlog:
-            failure = self._attempt(self.backlog.first(), deadline)
+            failure = self._attempt(self.backlog.first()[0], deadline)
             if failure is not None and _may_pass(failure):
                 self.backlog.note(failure)
                 return False
             self.backlog.remove_first(failure)
+            self._drain_many()
         self._hot = self._execute
         return True
+
+    def _drain_many(self) -> None:
+        """Write the oldest units in one transaction; none of them if one fails.
+
+        With `durability="full"` ten thousand commits would hold up the caller for seconds.
+        """
+        units = self.backlog.first(DRAIN_RECORDS)
+        try:
+            self._apply(self._connection or self._connect(), tuple(chain.from_iterable(units)))
+        except Exception:  # the next try with the first of them says what it is
+            return
+        for _ in units:
+            self.backlog.remove_first(None)
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -473,8 +493,10 @@ class _Storable(tuple[Statement, ...]):
 
 
 def _storable_value(value: Any) -> Any:
-    if value is None or type(value) is float:
+    if value is None:
         return value
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else repr(float(value))
     if isinstance(value, str):
         return encode.text(value)
     if isinstance(value, int):
@@ -507,10 +529,9 @@ def _close_with_multiprocessing(close: Callable[[], None]) -> None:
 
 
 def _say(line: str) -> None:
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):  # stderr closed, or no stderr at all
-        return
+    with suppress(OSError, ValueError, AttributeError):  # stderr closed, or no stderr at all
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
