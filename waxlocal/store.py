@@ -40,6 +40,8 @@ WAIT_S = 1.0
 # SQLite's own busy handler sleeps ever longer and so starves whoever came first: at 8 writing
 # processes the slowest call took 2.6 s with it, 0.2 s with short random sleeps.
 RETRY_S = (0.000_1, 0.000_5)
+# Most locks are held for some 20 µs: let the holder run before sleeping five times as long.
+YIELDS = 3
 # While there is a backlog: how often the thread tries to write it.
 BACKLOG_RETRY_S = 0.25
 # A file that cannot be opened is tried again after 0.1 s, then twice as long each time.
@@ -288,6 +290,7 @@ class Store:
 
     def _attempt(self, unit: Unit, deadline: float) -> Exception | None:
         """Write a unit, trying again while the file is busy; return why it could not be."""
+        tries = 0
         while True:
             try:
                 self._apply(self._connection or self._connect(), unit)
@@ -302,6 +305,8 @@ class Store:
                 return self._unusable(failure)
             elif time.monotonic() >= deadline:
                 return connection.storage_error(failure, self.path)
+            elif (tries := tries + 1) <= YIELDS:
+                self._sleep(0)
             else:
                 self._sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
 
