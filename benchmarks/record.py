@@ -87,6 +87,7 @@ def _flat_out(place: Path, runs: int) -> None:
         taken = alternated(variants)
     _print(taken, (LEAN, SAME))
     print()
+    figure("p50 against a raw loop that writes the same rows", _ratio(taken, SAME), 1.3, " x")
     figure("p50 against the lean raw loop", _ratio(taken, LEAN), 1.3, " x")
     figure("p99.9", taken[OURS].ms(0.999), 8.0, " ms")
     if OTEL in taken:
@@ -111,6 +112,7 @@ def _idle(place: Path, calls: int) -> None:
         taken = after_idle(variants, calls)
     _print(taken, (LEAN, SAME))
     print()
+    figure("p50 after idling against the same rows", _ratio(taken, SAME), 1.3, " x")
     figure("p50 after idling against the lean raw loop", _ratio(taken, LEAN), 1.3, " x")
 
 

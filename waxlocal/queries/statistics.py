@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from operator import truediv
 from typing import Any
 
 from waxlocal.queries.figures import average, median, percentile
@@ -30,7 +31,7 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
     cursor.row_factory = None
     cursor.execute(f"SELECT {_COLUMNS} FROM sessions s {condition}", values)  # noqa: S608
     turns, failed, open_runs, durations, costs, tokens, priced_tokens = _columns(cursor)
-    slow_after = percentile(sorted(map(_mean_run, durations, turns)), 0.95)
+    slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
     lost = _interrupted(conn, condition, values, gone) if 1 in open_runs else 0
     ends = _ends(turns, failed, open_runs, durations, slow_after)
     return Statistics(
@@ -61,10 +62,6 @@ def _columns(cursor: sqlite3.Cursor) -> list[list[Any]]:
         for column, values in zip(columns, zip(*rows, strict=True), strict=True):
             column.extend(values)
     return columns
-
-
-def _mean_run(duration: float, runs: int) -> float:
-    return duration / runs
 
 
 def _turns(turns: list[int]) -> dict[str, Any]:
