@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from waxlocal.backlog import MAX_BYTES, MAX_RECORDS, Backlog, Unit
+from waxlocal.backlog import MAX_BYTES, MAX_RECORDS, Backlog
 from waxlocal.errors import DiskFull, FileLocked
+from waxlocal.units import Unit
 
 REASON = FileLocked("held")
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import islice
 from sys import getsizeof
 
-__all__ = ["Backlog", "Statement", "Unit"]
+from waxlocal.units import Unit
 
-Statement = tuple[str, Sequence[object]]
-# Statements that belong in one transaction.
-Unit = tuple[Statement, ...]
+__all__ = ["Backlog"]
 
 MAX_RECORDS = 10_000
 MAX_BYTES = 64 * 1024 * 1024

@@ -14,21 +14,21 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
-from math import isfinite
 from pathlib import Path
 from random import random
 from typing import Any
 
 from waxlocal import connection, encode
 from waxlocal._version import __version__
-from waxlocal.backlog import Backlog, Statement, Unit
+from waxlocal.backlog import Backlog
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, StorageError
 from waxlocal.pricing import Prices
 from waxlocal.process import current_process
+from waxlocal.units import Statement, Storable, Unit, has_position, positions
 
 __all__ = ["Store"]
 
@@ -56,8 +56,6 @@ CHECK_NS = 1_000_000_000
 PRICES_NS = 30_000_000_000
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
-# SQLite's INTEGER; a larger count is nonsense, but must not lose the row it stands in.
-INTEGER_MAX = (1 << 63) - 1
 
 NOTE_PROCESS = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEXT_POSITION = """
@@ -314,11 +312,11 @@ class Store:
         """Return the unit with what SQLite refused in it put right, None if nothing can be."""
         if isinstance(failure, sqlite3.IntegrityError):
             moved = self._moved(unit)
-            if _positions(moved) != _positions(unit):
+            if positions(moved) != positions(unit):
                 return moved
-        if _may_pass(failure) or isinstance(unit, _Storable):
+        if _may_pass(failure) or isinstance(unit, Storable):
             return None
-        return _Storable(unit)
+        return Storable(unit)
 
     def _apply(self, opened: sqlite3.Connection, unit: Unit) -> None:
         statements = unit if len(unit) == 1 else (_BEGIN, *unit, _COMMIT)
@@ -337,11 +335,11 @@ class Store:
         free = 0
         moved: list[Statement] = []
         for sql, parameters in unit:
-            if _has_position(sql):
+            if has_position(sql):
                 free = free + 1 if free else self._free_position(str(parameters[0]))
                 parameters = (parameters[0], free, *parameters[2:])
             moved.append((sql, parameters))
-        return _Storable(moved) if isinstance(unit, _Storable) else tuple(moved)
+        return Storable(moved) if isinstance(unit, Storable) else tuple(moved)
 
     def _drain(self, deadline: float) -> bool:
         while self.backlog:
@@ -477,36 +475,6 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, StorageError | sqlite3.OperationalError) or (
         type(error) is sqlite3.DatabaseError
     )
-
-
-def _has_position(sql: str) -> bool:
-    return "(run_id, position" in sql
-
-
-def _positions(unit: Unit) -> list[object]:
-    return [parameters[1] for sql, parameters in unit if _has_position(sql)]
-
-
-class _Storable(tuple[Statement, ...]):
-    """A unit of which every value is one that SQLite takes."""
-
-    __slots__ = ()
-
-    def __new__(cls, unit: Iterable[Statement]) -> _Storable:
-        fit = ((sql, tuple(map(_storable_value, parameters))) for sql, parameters in unit)
-        return super().__new__(cls, fit)
-
-
-def _storable_value(value: Any) -> Any:
-    if value is None:
-        return value
-    if isinstance(value, float):
-        return float(value) if isfinite(value) else repr(float(value))
-    if isinstance(value, str):
-        return encode.text(value)
-    if isinstance(value, int):
-        return max(-INTEGER_MAX, min(INTEGER_MAX, int(value)))
-    return encode.dumps(value)
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
