@@ -131,6 +131,8 @@ class Run:
     def _write_start(self, run_id: str, started_ns: int, parent_id: str, root_id: str) -> None:
         recorder = self._recorder
         self._started_ns = started_ns
+        # Beside the wall time, so that the two agree: the first run of a process opens the file.
+        self._steady_ns = recorder.clock.monotonic_ns()
         self._root_workflow_id = root_id or workflow_id_of(run_id)
         inputs = metadata = None
         if self._inputs and recorder.capture_content:
@@ -162,7 +164,7 @@ class Run:
         )
         self._run_id = run_id
         self._generation = recorder.generation
-        self._steady_ns = recorder.open_runs[run_id] = recorder.clock.monotonic_ns()
+        recorder.open_runs[run_id] = self._steady_ns
 
     def _attach(self, run_id: str) -> None:
         """Go on with a run that was begun elsewhere, in this process or in another."""
