@@ -26,7 +26,7 @@ from waxlocal.errors import (
 )
 from waxlocal.paths import make_private
 
-__all__ = ["before_fork", "is_busy", "open_writer", "reader", "storage_error", "writer"]
+__all__ = ["is_busy", "open_writer", "reader", "storage_error", "writer"]
 
 # Pages in the WAL at which the writer that fills it copies it back into the file. Explicit
 # checkpoints can corrupt a WAL in the SQLite versions most Pythons are built with, so this is the
@@ -205,8 +205,8 @@ def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Con
             _gate.notify_all()
 
 
-def before_fork() -> None:
-    """Wait for the open readers, then keep new ones out until `after_fork`."""
+def _before_fork() -> None:
+    """Wait for the open readers, and keep new ones out until the fork is done."""
     global _forking
     _gate.acquire()
     _forking += 1
@@ -231,7 +231,7 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=before_fork,
+        before=_before_fork,
         after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )

@@ -185,16 +185,16 @@ class Run:
     def _inherit(self, parent: Run | None) -> tuple[str, str]:
         """Take session and user from what is nearest around; return the lineage."""
         scope = current_scope.get()
-        if scope is not None and scope.inside is parent:
-            # The block lies inside the run around: it is the nearer of the two.
-            self._session_id = self._session_id or scope.session_id
-            self._user_id = self._user_id or scope.user_id
+        around = []
         if parent is not None:
-            self._session_id = self._session_id or parent._session_id
-            self._user_id = self._user_id or parent._user_id
+            around.append((parent._session_id, parent._user_id))
         if scope is not None:
-            self._session_id = self._session_id or scope.session_id
-            self._user_id = self._user_id or scope.user_id
+            # Inside the run around, the block is the nearer of the two.
+            place = 0 if scope.inside is parent else len(around)
+            around.insert(place, (scope.session_id, scope.user_id))
+        for session_id, user_id in around:
+            self._session_id = self._session_id or session_id
+            self._user_id = self._user_id or user_id
         if parent is not None and parent._run_id:
             self._trace_id = parent._trace_id
             return workflow_id_of(parent._run_id), parent._root_workflow_id
@@ -455,7 +455,7 @@ def printed(error: BaseException) -> str:
     """Return the text of an exception, also of one that cannot be printed."""
     try:
         return str(error)
-    except Exception:
+    except Exception:  # from the program's own __str__
         return f"<unprintable {type(error).__name__}>"
 
 
@@ -465,5 +465,5 @@ def formatted(kind: type[BaseException], error: BaseException, trace: TracebackT
 
     try:
         return "".join(traceback.format_exception(kind, error, trace))
-    except Exception:
+    except Exception:  # from the program's own __str__, of this error or of one in its chain
         return f"{kind.__name__}: {printed(error)}"

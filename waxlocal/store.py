@@ -34,7 +34,6 @@ __all__ = ["Store"]
 
 Parameters = Sequence[object] | Mapping[str, object]
 
-
 # A record call that meets a locked or full file waits at most this long.
 WAIT_S = 1.0
 # SQLite's own busy handler sleeps ever longer and so starves whoever came first: at 8 writing
@@ -44,10 +43,10 @@ RETRY_S = (0.000_1, 0.000_5)
 YIELDS = 3
 # While there is a backlog: how often the thread tries to write it.
 BACKLOG_RETRY_S = 0.25
+# How many records of the backlog go into one transaction.
+DRAIN_RECORDS = 500
 # A file that cannot be opened is tried again after 0.1 s, then twice as long each time.
 REOPEN_S = (0.1, 5.0)
-# How many of them it writes in one transaction.
-DRAIN_RECORDS = 500
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
 # How often a new run looks whether the file is still the one that was opened.
@@ -142,7 +141,7 @@ class Store:
             self._writing = True
             try:
                 self._hot(sql, parameters)
-            except Exception:
+            except Exception:  # whatever it is: the cold path tells, keeps, or counts it as lost
                 self._write_cold(((sql, parameters),))
             finally:
                 self._writing = False
@@ -162,7 +161,7 @@ class Store:
                 for sql, parameters in unit:
                     hot(sql, parameters)
                 hot("COMMIT")
-            except Exception:
+            except Exception:  # as in `write`
                 self._write_cold(unit)
             except BaseException:
                 # Ctrl-C between two statements: what follows must not land in this transaction.
@@ -358,6 +357,8 @@ class Store:
         With `durability="full"` ten thousand commits would hold up the caller for seconds.
         """
         units = self.backlog.first(DRAIN_RECORDS)
+        if not units:
+            return
         try:
             self._apply(self._connection or self._connect(), tuple(chain.from_iterable(units)))
         except Exception:  # the next try with the first of them says what it is

@@ -13,7 +13,7 @@ import click
 from waxlocal.cli import safe
 from waxlocal.cli.place import db_option
 
-__all__ = ["form_options", "print_csv", "print_json"]
+__all__ = ["form_options", "print_json", "printed_rows"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,7 +42,16 @@ def print_json(value: Any) -> None:
     click.echo(safe.document(value))
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+def printed_rows(form: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> bool:
+    """Write rows if a form for programs was asked for; return whether it was."""
+    if form == "json":
+        print_json(rows)
+    elif form == "csv":
+        _print_csv(columns, rows)
+    return form != "screen"
+
+
+def _print_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write rows as CSV with a header line; unknown is an empty cell."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.forms import form_options, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.place import place_of, recordings
 from waxlocal.queries import ModelUse, as_dict, list_models
@@ -44,11 +44,9 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
     """
     with recordings(place_of(ctx)) as connection:
         found = list_models(connection, since=since, until=until)
-    if form == "json":
-        print_json([as_dict(one) for one in found])
-    elif form == "csv":
-        print_csv(_CSV_COLUMNS, [as_dict(one) for one in found])
-    elif found:
+    if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
+        return
+    if found:
         _show(Screen(), found)
     else:
         click.echo("No calls of a model.\nTry: waxlocal sessions, or: waxlocal demo", err=True)

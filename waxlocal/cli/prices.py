@@ -7,7 +7,7 @@ import shlex
 import click
 
 from waxlocal.cli import complete, format, safe
-from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.forms import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.place import db_option, place_of, recordings, writable
 from waxlocal.pricelist import Price
@@ -46,11 +46,9 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     with recordings(place_of(ctx)) as connection:
         found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
     rows = [dict(vars(price)) for price in found]
-    if form == "json":
-        print_json(rows)
-    elif form == "csv":
-        print_csv(_CSV_COLUMNS, rows)
-    elif found:
+    if printed_rows(form, _CSV_COLUMNS, rows):
+        return
+    if found:
         _show(Screen(), found)
     else:
         click.echo("No model was called yet.\nTry: waxlocal demo", err=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from waxlocal.cli import complete, format, safe
-from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.forms import form_options, printed_rows
 from waxlocal.cli.options import filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
 from waxlocal.cli.place import place_of, recordings
@@ -82,11 +82,9 @@ def sessions(
         whole = offset + len(found)
         if len(found) == limit or (offset and not found):
             whole = count_sessions(connection, filter=filter)
-    if form == "json":
-        print_json([as_dict(one) for one in found])
-    elif form == "csv":
-        print_csv(CSV_COLUMNS, [as_dict(one) for one in found])
-    elif found:
+    if printed_rows(form, CSV_COLUMNS, [as_dict(one) for one in found]):
+        return
+    if found:
         screen = Screen()
         show_sessions(screen, found)
         if not screen.plain and whole > offset + len(found):

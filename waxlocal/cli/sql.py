@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from waxlocal.cli import safe
-from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.forms import form_options, printed_rows
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.place import place_of, recordings
 from waxlocal.errors import InvalidQuery
@@ -37,11 +37,9 @@ def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], 
     with recordings(place_of(ctx)) as connection:
         found = _rows(connection, query, dict(params))
     names = list(found[0]) if found else []
-    if form == "json":
-        print_json(found)
-    elif form == "csv":
-        print_csv(names, found)
-    elif found:
+    if printed_rows(form, names, found):
+        return
+    if found:
         _show(Screen(), names, found)
     else:
         click.echo("No rows.", err=True)

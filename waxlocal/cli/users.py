@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options, print_csv, print_json
+from waxlocal.cli.forms import form_options, printed_rows
 from waxlocal.cli.options import page_options
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.place import place_of, recordings
@@ -53,11 +53,9 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
     ordering = _FRIENDLY.get(ordering, ordering)
     with recordings(place_of(ctx)) as connection:
         found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
-    if form == "json":
-        print_json([as_dict(one) for one in found])
-    elif form == "csv":
-        print_csv(_CSV_COLUMNS, [as_dict(one) for one in found])
-    elif found:
+    if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
+        return
+    if found:
         _show(Screen(), found)
     else:
         click.echo("No users.\nTry: record runs with a user_id, or: waxlocal demo", err=True)
