@@ -114,11 +114,47 @@ def test_a_newer_schema_is_refused(db_path: Path) -> None:
         conn.execute("PRAGMA user_version = 99")
     with pytest.raises(NewerSchema) as caught:
         open_writer(db_path)
-    assert "schema 99, this one knows 1" in str(caught.value)
+    assert f"schema 99, this one knows {schema.VERSION}" in str(caught.value)
     assert str(caught.value).count(str(db_path)) == 1
     assert "upgrade" in caught.value.hint
 
 
-def test_every_version_has_its_migration() -> None:
-    """There is a way from each released version to this one."""
-    assert sorted(schema.MIGRATIONS) == list(range(2, schema.VERSION + 1))
+V1 = Path(__file__).with_name("data") / "v1.sql"
+MADE = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
+
+
+def test_an_old_file_becomes_like_a_new_one(tmp_path: Path, db_path: Path) -> None:
+    """A file of version 1 is upgraded when it is opened for writing, and keeps its rows."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as conn:
+        conn.executescript(V1.read_text())
+        conn.execute(
+            "INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, "
+            "status, started_at) VALUES ('r1', 'a', 'default', 't', 'autonomous', 'running', 'x')"
+        )
+        conn.commit()
+    open_writer(old).close()
+    open_writer(db_path).close()
+    assert rows(old, MADE) == rows(db_path, MADE)
+    assert rows(old, "PRAGMA user_version") == [schema.VERSION]
+    assert rows(old, "SELECT run_id FROM runs") == ["r1"]
+
+
+def test_an_upgrade_that_fails_leaves_the_old_version(tmp_path: Path) -> None:
+    """A migration happens whole or not at all."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as conn:
+        conn.executescript(V1.read_text())
+    before = rows(old, MADE)
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *more: object) -> sqlite3.Cursor:  # type: ignore[override]
+            if "CREATE TABLE received" in sql:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *more)  # type: ignore[arg-type]
+
+    with closing(sqlite3.connect(old, factory=Failing, isolation_level=None)) as conn:
+        with pytest.raises(sqlite3.OperationalError):
+            schema.prepare(conn)
+    assert rows(old, MADE) == before
+    assert rows(old, "PRAGMA user_version") == [1]

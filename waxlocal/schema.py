@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from waxlocal.errors import ForeignDatabase, NewerSchema
 
-__all__ = ["APPLICATION_ID", "VERSION", "check", "prepare", "schema_text"]
+__all__ = ["APPLICATION_ID", "VERSION", "check", "migration", "prepare", "schema_text"]
 
 APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma_application_id
-VERSION = 1
-
-# The SQL that takes a file of the version before to this one. `schema.sql` always holds the
-# newest schema whole; a new number here and a new `user_version` there go together.
-MIGRATIONS: Mapping[int, str] = {}
+# `schema.sql` always holds the newest schema whole; `migrations/N.sql` takes a file of the version
+# before to version N. A new number here, there, and in the file's `user_version` go together.
+VERSION = 2
 
 
 def schema_text() -> str:
@@ -24,6 +22,12 @@ def schema_text() -> str:
     if not shipped.is_file():
         shipped = Path(__file__).parents[1] / "schema.sql"
     return shipped.read_text(encoding="utf-8")
+
+
+def migration(version: int) -> str:
+    """Return the SQL that takes a file of the version before to this one."""
+    script = Path(__file__).with_name("migrations") / f"{version}.sql"
+    return script.read_text(encoding="utf-8")
 
 
 def check(connection: sqlite3.Connection) -> int:
@@ -62,7 +66,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         if version == 0:
             _run_script(connection, schema_text())
         for number in range(version + 1, VERSION + 1) if version else ():
-            _run_script(connection, MIGRATIONS[number])
+            _run_script(connection, migration(number))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

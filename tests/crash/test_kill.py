@@ -13,6 +13,7 @@ import pytest
 
 from tests.crash.files import assert_sound, count, environment, rows, run_program, start_program
 from tests.crash.harness import PROMISES, kill_cycle, missing, start_worker
+from waxlocal import schema
 from waxlocal.connection import reader
 from waxlocal.queries import get_run
 
@@ -127,7 +128,7 @@ def test_kill_inside_schema_creation(tmp_path: Path) -> None:
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
         tables = rows(path, "SELECT count(*) FROM sqlite_schema") if path.exists() else [0]
-        complete = rows(path, "PRAGMA user_version") == [1] if path.exists() else False
+        complete = rows(path, "PRAGMA user_version") == [schema.VERSION] if path.exists() else False
         assert complete == (tables[0] > 0)
         run_program(path, "from waxlocal import WaxellContext as C\nwith C('after'): pass")
         assert count(path, "runs") == 1

@@ -1,0 +1,1 @@
+"""Runs that arrive from elsewhere: each merged into the file once, however often it comes."""

@@ -1,0 +1,1 @@
+"""The local server: the API that programs call, and pages for people."""
