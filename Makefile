@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint types check crash bench clean help
 
 help:
-	@echo "make demo    record a scripted chatbot into a file and show what is in it"
+	@echo "make demo    record made-up conversations, look at them, deliver them to a local server"
+	@echo "             (SERVE=1 leaves the server and its dashboard running)"
 	@echo "make test    lint, types, import rules and all tests"
 	@echo "make lint    formatting, lint, import rules"
 	@echo "make types   mypy --strict on the package and on its public API"
@@ -16,7 +17,7 @@ help:
 	@echo "make bench   the figures of docs/benchmarks.md; takes about five minutes"
 
 demo: $(VENV)/installed
-	@$(BIN)/waxlocal demo
+	@$(BIN)/waxlocal demo $(if $(SERVE),--serve)
 
 test: lint types check
 

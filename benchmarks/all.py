@@ -13,7 +13,16 @@ from pathlib import Path
 
 from benchmarks.report import arguments, directory, machine
 
-PROGRAMS = ("record", "many", "processes", "original", "imports", "queries", "checkpoints")
+PROGRAMS = (
+    "record",
+    "many",
+    "processes",
+    "original",
+    "imports",
+    "queries",
+    "checkpoints",
+    "sync",
+)
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -49,7 +58,7 @@ def main() -> None:
         # to outlive this run lies in the directory that was named.
         shared = ["--dir", str(options.dir or place), *(["--quick"] if options.quick else [])]
         for program in PROGRAMS:
-            python = ["--python", options.python] if program == "original" else []
+            python = ["--python", options.python] if program in ("original", "sync") else []
             parts.append(_run(program, [*shared, *python]))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.md").write_text("".join(parts), encoding="utf-8")

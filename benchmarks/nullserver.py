@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections import Counter
 
-__all__ = ["COUNTS_PATH"]
+__all__ = ["COUNTS_PATH", "answer_body", "response"]
 
 # Not part of the API: how many requests of each kind have come, as a JSON object.
 COUNTS_PATH = "/counts"
@@ -38,30 +38,33 @@ class _Server:
             writer.close()
 
     def _answer(self, path: str) -> bytes:
-        kind = path.rstrip("/").rpartition("/")[2]
-        if path != COUNTS_PATH:
-            self._counts[kind] += 1
-        body = json.dumps(self._body(path, kind)).encode()
-        return (
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-            + str(len(body)).encode()
-            + b"\r\n\r\n"
-            + body
-        )
-
-    def _body(self, path: str, kind: str) -> object:
         if path == COUNTS_PATH:
-            return self._counts
-        number = self._counts[kind]
-        match kind:
-            case "start":
-                return {"run_id": f"run-{number}", "workflow_id": f"wf-{number}"}
-            case "policy-check":
-                return {"action": "allow"}
-            case "policy-manifest":
-                return _MANIFEST
-            case _:
-                return {}
+            return response(self._counts)
+        kind = path.rstrip("/").rpartition("/")[2]
+        self._counts[kind] += 1
+        return response(answer_body(kind, self._counts[kind]))
+
+
+def answer_body(kind: str, number: int) -> object:
+    """Return what the last part of the path is answered with, `number` being new each time."""
+    match kind:
+        case "start":
+            return {"run_id": f"run-{number}", "workflow_id": f"wf-{number}"}
+        case "policy-check":
+            return {"action": "allow"}
+        case "policy-manifest":
+            return _MANIFEST
+        case _:
+            return {}
+
+
+def response(body: object) -> bytes:
+    """Return the bytes of a response that has this JSON body."""
+    data = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(data),
+        data,
+    )
 
 
 def _length(head: str) -> int:

@@ -65,9 +65,12 @@ class Original:
             text=True,
         )
 
-    def record(self, block: Sequence[Turn], *, enforce_policy: bool) -> list[int]:
+    def record(
+        self, block: Sequence[Turn], *, enforce_policy: bool, with_step_and_score: bool = False
+    ) -> list[int]:
         """Record a block of turns; return nanoseconds for each."""
-        given = [{**turn._asdict(), "agent_name": AGENT, "model": MODEL} for turn in block]
+        more = {"agent_name": AGENT, "model": MODEL, "with_step_and_score": with_step_and_score}
+        given = [{**turn._asdict(), **more} for turn in block]
         request = json.dumps({"turns": given, "enforce_policy": enforce_policy})
         print(request, file=_pipe(self._process.stdin), flush=True)
         answer: list[int] = json.loads(_pipe(self._process.stdout).readline())
@@ -119,7 +122,7 @@ def _null_server() -> Iterator[int]:
             process.terminate()
 
 
-def _version(python: str) -> str:
+def version_of(python: str) -> str:
     """Return the version of the original SDK that this Python has, empty when it has none."""
     asked = subprocess.run([python, "-c", _ASK_VERSION], capture_output=True, text=True)
     return asked.stdout.strip()
@@ -176,7 +179,7 @@ def main() -> None:
     options = parser.parse_args()
     rounds = 2 if options.quick else ROUNDS
     title(f"The original SDK, server on loopback ({rounds} rounds, alternated)")
-    if (version := _version(options.python)) != VERSION:
+    if (version := version_of(options.python)) != VERSION:
         found = f"it has {version}" if version else "it has none"
         note(f"Left out: it takes a Python with `waxell-observe` {VERSION}; {found}.")
         return

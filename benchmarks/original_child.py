@@ -34,6 +34,9 @@ def record(turn: dict[str, Any], enforce_policy: bool) -> None:
             tokens_out=turn["tokens_out"],
             task="chat_response",
         )
+        if turn.get("with_step_and_score"):
+            context.record_step("plan", output={"found": 3})
+            context.record_score("quality", 0.9)
         context.set_result(turn["result"])
 
 

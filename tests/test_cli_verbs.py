@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from tests.builders import run_id
 from tests.cli_tools import answer, invoke, recorded
-from waxlocal.schema import schema_text
+from waxlocal.schema import VERSION, schema_text
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_path_says_where_the_file_is_and_what_it_holds(db: Path) -> None:
     """Also of a file that does not exist yet."""
     assert invoke("path", db=db).stdout == f"{db}\n"
     said = answer("path", db=db)
-    assert (said["path"], said["exists"], said["schema_version"]) == (str(db), True, 1)
+    assert (said["path"], said["exists"], said["schema_version"]) == (str(db), True, VERSION)
     assert said["bytes"] == db.stat().st_size
     missing = answer("path", db=db.with_name("none.db"))
     assert (missing["exists"], missing["bytes"], missing["schema_version"]) == (False, 0, None)

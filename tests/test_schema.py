@@ -153,8 +153,10 @@ def test_an_upgrade_that_fails_leaves_the_old_version(tmp_path: Path) -> None:
                 raise sqlite3.OperationalError("disk I/O error")
             return super().execute(sql, *more)  # type: ignore[arg-type]
 
-    with closing(sqlite3.connect(old, factory=Failing, isolation_level=None)) as conn:
-        with pytest.raises(sqlite3.OperationalError):
-            schema.prepare(conn)
+    with (
+        closing(sqlite3.connect(old, factory=Failing, isolation_level=None)) as conn,
+        pytest.raises(sqlite3.OperationalError),
+    ):
+        schema.prepare(conn)
     assert rows(old, MADE) == before
     assert rows(old, "PRAGMA user_version") == [1]

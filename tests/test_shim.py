@@ -41,9 +41,11 @@ IMPORTS = {
 }
 
 
-def test_original_package_is_not_installed() -> None:
-    """These tests would show nothing if it were."""
-    assert importlib.util.find_spec("waxell_observe") is None
+def test_the_shim_goes_before_an_installed_original(db_path: Path) -> None:
+    """The published package may be installed beside it: the names are still those of waxlocal."""
+    assert importlib.util.find_spec("waxell_observe") is not None
+    program = "import waxell_observe; print(waxell_observe.__file__)"
+    assert str(SHIM) in run_python("-c", program, db=db_path, path=(SHIM,))
 
 
 def test_every_import_gives_the_object_of_waxlocal(db_path: Path) -> None:

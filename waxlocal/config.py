@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from waxlocal.errors import ConfigurationError
 from waxlocal.paths import database_path
+from waxlocal.secret import Secret
 
 __all__ = ["ObserveConfig", "Settings", "is_on"]
 
@@ -75,9 +76,9 @@ def _interaction_mode(value: str) -> str:
 
 
 class ObserveConfig:
-    """Where a server would be; kept for programs that set it, and for the upload.
+    """Where the server is; kept for programs that set it, and for the upload.
 
-    The key is left out of the text form, so that it reaches no log.
+    The key is held as a `Secret`, so that neither the text form nor `vars()` shows it.
     """
 
     def __init__(
@@ -97,7 +98,8 @@ class ObserveConfig:
         interaction_mode: str = "auto",
     ) -> None:
         self.api_url = api_url
-        self.api_key = api_key
+        # Not checked here: a recorder must not stop the program for a key that it never uses.
+        self._api_key = Secret.unchecked(api_key or "")
         self.agent_slug = agent_slug
         self.agent_external_id = agent_external_id
         self.otel_endpoint = otel_endpoint
@@ -120,6 +122,15 @@ class ObserveConfig:
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def api_key(self) -> str:
+        """The key itself, without the white space around it."""
+        return self._api_key.reveal()
+
+    @api_key.setter
+    def api_key(self, key: str) -> None:
+        self._api_key = Secret.unchecked(key)
+
+    @property
     def is_configured(self) -> bool:
         """Whether both an address and a key are known."""
         return bool(self.api_url and self.api_key)
@@ -127,10 +138,14 @@ class ObserveConfig:
     @classmethod
     def from_env(cls) -> ObserveConfig:
         """Read `WAXELL_API_URL` and `WAXELL_API_KEY`, else `WAX_API_URL` and `WAX_API_KEY`."""
-        env = os.environ
         return cls(
-            api_url=env.get("WAXELL_API_URL") or env.get("WAX_API_URL", ""),
-            api_key=env.get("WAXELL_API_KEY") or env.get("WAX_API_KEY", ""),
+            api_url=_first_of("WAXELL_API_URL", "WAX_API_URL"),
+            api_key=_first_of("WAXELL_API_KEY", "WAX_API_KEY"),
             capture_content=is_on("WAXELL_CAPTURE_CONTENT"),
             debug=is_on("WAXELL_DEBUG", default=False),
         )
+
+
+def _first_of(*names: str) -> str:
+    values = (os.environ.get(name, "").strip() for name in names)
+    return next(filter(None, values), "")

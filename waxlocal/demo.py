@@ -19,7 +19,7 @@ from waxlocal.queries import recent_runs
 from waxlocal.recorder import Recorder, use_recorder
 from waxlocal.scope import session as session_scope
 
-__all__ = ["MAIN_SESSION", "record_demo"]
+__all__ = ["MAIN_SESSION", "make_room", "record_demo"]
 
 # By this name a file is known to hold nothing but a demonstration.
 WORKFLOW = "waxlocal-demo"
@@ -331,7 +331,7 @@ def record_demo(path: Path, now_ns: int | None = None) -> None:
     A demonstration that is already there is replaced. Raises `ConfigurationError` for a file with
     anything else in it, which stays as it is, and `StorageError`.
     """
-    _make_room(path)
+    make_room(path)
     with connection.writer(path):
         pass  # a recorder would not say that it cannot write there
     clock = _ScriptedClock(SYSTEM_CLOCK.time_ns() if now_ns is None else now_ns)
@@ -346,8 +346,11 @@ def record_demo(path: Path, now_ns: int | None = None) -> None:
         recorder.close()
 
 
-def _make_room(path: Path) -> None:
-    """Delete an earlier demonstration; refuse what may be anything else."""
+def make_room(path: Path) -> None:
+    """Delete an earlier demonstration.
+
+    Raises `ConfigurationError` for a file that may be anything else, `StorageError`.
+    """
     try:
         with connection.reader(path) as opened:
             runs = recent_runs(opened, limit=_MOST_RUNS)

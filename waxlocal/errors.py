@@ -18,6 +18,10 @@
     + InvalidQuery              unknown ordering, bad date, bad limit
     + NotFound                  no such session or run
     + AmbiguousId               the prefix fits several
+  x DeliveryError               runs cannot be delivered, or not now
+    + UploaderRunning           another process delivers the runs of this file
+    + ServerUnreachable         no answer, or none that a Waxell server gives
+    + ServerRefused             the server does not accept the key
 
 Recording raises none of the `StorageError`s into the program: what cannot be written is kept in
 memory, tried again and, if it is lost after all, reported once at exit.
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousId",
     "ConfigurationError",
+    "DeliveryError",
     "DiskFull",
     "FileLocked",
     "FileMissing",
@@ -48,7 +53,10 @@ __all__ = [
     "PromptGuardError",
     "PromptNotFoundError",
     "QueryError",
+    "ServerRefused",
+    "ServerUnreachable",
     "StorageError",
+    "UploaderRunning",
 ]
 
 
@@ -187,3 +195,28 @@ class AmbiguousId(QueryError):
     """The prefix fits more than one session or run."""
 
     default_hint = "give a few more characters of the id"
+
+
+class DeliveryError(ObserveError):
+    """Runs cannot be delivered to the server, or not now; they stay in the file."""
+
+    exit_code = 7
+
+
+class UploaderRunning(DeliveryError):
+    """Another process delivers the runs of this file."""
+
+    exit_code = 3
+    default_hint = "see what it does with: waxlocal sync status"
+
+
+class ServerUnreachable(DeliveryError):
+    """No answer came, or none that a Waxell server gives."""
+
+    default_hint = "check the address and the network; nothing is lost, try again later"
+
+
+class ServerRefused(DeliveryError):
+    """The server does not accept the key, or does not allow what was asked."""
+
+    default_hint = "check the key: it must belong to this server"

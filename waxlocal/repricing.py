@@ -19,7 +19,15 @@ from waxlocal.errors import FileMissing, InvalidQuery, NotFound, StorageError
 from waxlocal.pricelist import Price, look_up
 from waxlocal.pricing import Prices
 
-__all__ = ["Repriced", "list_prices", "price_pending", "reprice", "set_price", "unset_price"]
+__all__ = [
+    "Repriced",
+    "list_prices",
+    "price_pending",
+    "prices_wait",
+    "reprice",
+    "set_price",
+    "unset_price",
+]
 
 # What the list said, found or not, is looked up again after a day: prices change on fixed dates,
 # and the library may have been upgraded.
@@ -56,15 +64,27 @@ def price_pending(path: Path, clock: Clock = SYSTEM_CLOCK) -> int:
     a day ago or earlier is looked up again on the way; costs that are known stay as they are. A
     file that is missing, locked or may not be written is left alone: 0.
     """
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        return 0
     try:
-        with reader(path) as connection:
-            day_ago = utc_text(clock.time_ns() - LOOK_UP_AGAIN_NS)
-            due = [tuple(row) for row in connection.execute(_DUE, (day_ago,)).fetchall()]
+        due = _due(path, clock)
         return _price(path, due, clock) if due else 0
     except StorageError:
         return 0
+
+
+def prices_wait(path: Path, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Return whether `price_pending` has something to do; False where the file cannot be read."""
+    try:
+        return bool(_due(path, clock))
+    except StorageError:
+        return False
+
+
+def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return []
+    with reader(path) as connection:
+        day_ago = utc_text(clock.time_ns() - LOOK_UP_AGAIN_NS)
+        return [(row[0], row[1], row[2]) for row in connection.execute(_DUE, (day_ago,)).fetchall()]
 
 
 def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import click
 
 from waxlocal.cli.breakdown import show_money, show_timing
+from waxlocal.cli.journey import Hub, hub, travel, wait_for
 from waxlocal.cli.output import ACCENT, DIM, Screen
 from waxlocal.cli.place import Place, db_option, place_of, recordings, writable
 from waxlocal.cli.session import show_session
@@ -22,13 +24,14 @@ FILE_NAME = "demo.db"
 
 
 @click.command()
+@click.option("--serve", "stay", is_flag=True, help="Leave the local server running at the end.")
 @db_option
 @click.pass_context
-def demo(ctx: click.Context) -> None:
-    """Record made-up conversations into a file of their own, and show what can be seen of them.
+def demo(ctx: click.Context, *, stay: bool) -> None:
+    """Record made-up conversations, show what can be seen of them, deliver them to a local server.
 
-    The file is demo.db beside your own, or the one named by --db; your recordings are not touched.
-    No model is called and nothing is sent anywhere.
+    The file is demo.db beside your own, or the one named by --db, the server's is demo-hub.db
+    beside it; your recordings are not touched. No model is called, and nothing leaves the machine.
     """
     place = place_of(ctx)
     if not place.given:
@@ -37,7 +40,11 @@ def demo(ctx: click.Context) -> None:
     record_demo(path)
     screen = Screen()
     _tour(screen, place)
-    _what_next(screen, path)
+    with hub(path) as to:
+        travel(screen, path, to)
+        _what_next(screen, path, to, stay)
+        if stay:
+            wait_for(to)
 
 
 def _tour(screen: Screen, place: Place) -> None:
@@ -64,7 +71,7 @@ def _step(screen: Screen, title: str, command: str) -> None:
     screen.gap()
 
 
-def _what_next(screen: Screen, path: Path) -> None:
+def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
     start = f"waxlocal --db {shlex.quote(str(path))}"
     screen.gap()
     screen.write(screen.text(("Go on yourself", f"bold {ACCENT}")))
@@ -76,3 +83,9 @@ def _what_next(screen: Screen, path: Path) -> None:
         "sessions --status error",
     ):
         screen.write(screen.text(f"  {start} {command}"))
+    if stay:
+        screen.write(screen.text(f"  the dashboard: {to.url}  (Ctrl-C ends it)"))
+    else:
+        again = f"waxlocal --db {shlex.quote(str(to.path))} serve"
+        screen.write(screen.text(f"  the dashboard: {again}"))
+    sys.stdout.flush()

@@ -23,7 +23,7 @@ CREATE TABLE targets (
 CREATE TABLE deliveries (
   run_id             TEXT NOT NULL,
   target_id          INTEGER NOT NULL REFERENCES targets,
-  state              TEXT NOT NULL,       -- open (still running), pending, parked, delivered
+  state              TEXT NOT NULL,       -- open (still running), pending, sending, parked, delivered
   remote_run_id      TEXT,                -- the ids that the server gave the run
   remote_workflow_id TEXT,
   failures           INTEGER NOT NULL DEFAULT 0,  -- of this run, since its last accepted request
@@ -65,25 +65,29 @@ CREATE TABLE received (
   received_at     TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What is recorded after the run was delivered, a score of the next day for example, goes, too.
+-- What is recorded while a run is being sent, or afterwards (the score of the next day), goes, too.
 CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
 BEGIN
-  UPDATE deliveries SET state = 'pending' WHERE run_id = NEW.run_id AND state = 'delivered';
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
 END;
 
 CREATE TRIGGER steps_deliver AFTER INSERT ON steps
 BEGIN
-  UPDATE deliveries SET state = 'pending' WHERE run_id = NEW.run_id AND state = 'delivered';
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
 END;
 
 CREATE TRIGGER spans_deliver AFTER INSERT ON spans
 BEGIN
-  UPDATE deliveries SET state = 'pending' WHERE run_id = NEW.run_id AND state = 'delivered';
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
 END;
 
 CREATE TRIGGER scores_deliver AFTER INSERT ON scores
 BEGIN
-  UPDATE deliveries SET state = 'pending' WHERE run_id = NEW.run_id AND state = 'delivered';
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
 END;
 
 -- The id of the newest run is given again once that run is deleted: the cursor must not be past it.

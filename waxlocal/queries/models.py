@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.encode import text
 from waxlocal.queries.figures import percentile_of_counts
 from waxlocal.queries.moments import parse_time
 from waxlocal.queries.rows import ModelUse
@@ -21,10 +22,14 @@ _CALLS = """
 SELECT model, provider, duration_ms, count(*) AS calls, sum(status = 'error') AS errors,
   sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens,
   sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
-FROM llm_calls
+FROM {calls}
 WHERE (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
 GROUP BY model, provider, duration_ms
 """
+_ALL_CALLS = _CALLS.format(calls="llm_calls")
+_CALLS_OF_AGENT = _CALLS.format(
+    calls="(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
+)
 _SOURCES = "SELECT model, provider, source FROM model_prices"
 
 
@@ -33,19 +38,22 @@ def list_models(
     *,
     since: str | None = None,
     until: str | None = None,
+    agent: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[ModelUse]:
     """Return every model that was called, those with calls of unknown price first, then by cost.
 
-    `since` and `until` bound the end of the calls, in any form that `parse_time` reads. Raises
-    `InvalidQuery`.
+    `since` and `until` bound the end of the calls, in any form that `parse_time` reads; `agent`
+    leaves only the calls of its runs. Raises `InvalidQuery`.
     """
     bounds = {
         "since": parse_time(since, clock=clock) if since else None,
         "until": parse_time(until, end=True, clock=clock) if until else None,
     }
     sources = {(row[0], row[1]): row[2] for row in conn.execute(_SOURCES).fetchall()}
-    rows = conn.execute(_CALLS, bounds).fetchall()
+    if agent:
+        bounds["agent"] = text(agent)
+    rows = conn.execute(_CALLS_OF_AGENT if agent else _ALL_CALLS, bounds).fetchall()
     models = [
         _model(list(group), sources.get(key))
         for key, group in groupby(rows, itemgetter("model", "provider"))

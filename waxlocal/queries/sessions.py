@@ -14,7 +14,7 @@ from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.spoken import message_text, title
 from waxlocal.queries.summaries import session_runs
 
-__all__ = ["count_sessions", "get_session", "list_sessions"]
+__all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 
 _COLUMNS = """session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls, tokens_in,
   tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at,
@@ -80,6 +80,12 @@ def get_session(
     if not sessions:
         raise NotFound(f"no session {session_id!r}")
     return SessionDetail(sessions[0], session_runs(conn, session_id, page, gone))
+
+
+@in_snapshot
+def sessions_by_id(conn: sqlite3.Connection, ids: list[str]) -> list[Session]:
+    """Return these sessions in this order; those that do not exist are left out."""
+    return _sessions(conn, ids, GoneProcesses(conn))
 
 
 def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> list[Session]:

@@ -19,7 +19,7 @@ def decoded(stored: str | None) -> Any:
         return None
     try:
         return json.loads(stored)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested by the thousand: nobody's data, but it may come
         return stored
 
 

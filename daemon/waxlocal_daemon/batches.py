@@ -1,0 +1,171 @@
+"""Uploads many runs at once, to a server that offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from waxlocal.clock import utc_text
+from waxlocal.delivery.outbox import Outbox
+from waxlocal.delivery.records import RecordedRun, load_runs
+from waxlocal_daemon.bulk import Batch, Offer, answers, batch_of
+from waxlocal_daemon.lane import Lane
+from waxlocal_daemon.log import Log
+from waxlocal_daemon.outcome import Outcome, Verdict
+from waxlocal_daemon.sender import Answer, Request
+
+__all__ = ["Batches", "SentBatch"]
+
+# One is made while the server works on the other.
+IN_FLIGHT = 2
+# Loaded and marked together: some 3 ms of the file's write lock, some 10 MB of memory.
+MAX_RUNS = 500
+MAX_BYTES = 2 * 1024 * 1024
+
+
+# What a server answers that takes batches no longer: then run by run.
+_NOT_OFFERED = frozenset((404, 405, 415, 501))
+
+
+class SentBatch(NamedTuple):
+    """A batch on its way, and when it left."""
+
+    batch: Batch
+    sent_at: str
+
+    @property
+    def records(self) -> int:
+        """How many runs it carries: one that carries several can be divided."""
+        return len(self.batch.sizes)
+
+
+class Batches:
+    """The batches on their way; for one thread.
+
+    A batch that fails as a whole is not kept: the next ones are half as large, until the run that
+    is to blame goes alone, and the rest past it.
+    """
+
+    def __init__(
+        self, outbox: Outbox, lane: Lane, offer: Offer, log: Log, at: Callable[[str], None]
+    ) -> None:
+        self._outbox = outbox
+        self._lane = lane
+        self._log = log
+        self._at = at
+        self._offer = offer._replace(
+            max_runs=min(offer.max_runs, MAX_RUNS), max_bytes=min(offer.max_bytes, MAX_BYTES)
+        )
+        self._most = self._offer.max_runs
+        self._hand: set[str] = set()
+        self._in_flight = 0
+        # The server has offered batches, but does not know them.
+        self.gone = False
+
+    def requests(self, room: int) -> Iterator[Request]:
+        """Give batches that may leave now."""
+        while self._in_flight < min(IN_FLIGHT, room):
+            batch = self._next()
+            if batch is None:
+                return
+            self._in_flight += 1
+            about = SentBatch(batch, utc_text(self._outbox.clock.time_ns()))
+            yield batch.request._replace(about=about)
+
+    def _next(self) -> Batch | None:
+        found = self._outbox.due(self._most, horizon=self._lane.horizon(), whole=True)
+        run_ids: list[str] = []
+        size = 0
+        for due in found:
+            size += due.size
+            if run_ids and size > self._offer.max_bytes:
+                break
+            run_ids.append(due.run_id)
+        if not run_ids:
+            return None
+        self._outbox.mark_sending(run_ids)
+        self._at("marked")
+        batch = self._made(run_ids)
+        left = [run_id for run_id in run_ids if run_id not in batch.sizes] if batch else run_ids
+        self._release(left)
+        if batch is None:
+            return self._next()
+        self._hand.update(batch.sizes)
+        return batch
+
+    def _made(self, run_ids: list[str]) -> Batch | None:
+        """Return a batch of these runs; None, with the only one parked, if it cannot be sent."""
+        try:
+            runs: list[RecordedRun] = load_runs(self._outbox.connection, run_ids)
+            return batch_of(runs, self._offer._replace(max_runs=self._most)) if runs else None
+        except Exception as error:  # text that is none, for example: find out whose
+            if len(run_ids) > 1:
+                return self._made(run_ids[: len(run_ids) // 2])
+            self._park(run_ids[0], f"cannot be sent: {type(error).__name__}: {error}")
+            return None
+
+    # -- settling -------------------------------------------------------------------------------
+
+    def settle(self, about: SentBatch, answer: Answer, outcome: Outcome) -> Outcome:
+        """Write down what an answer means for the runs of its batch; within a transaction."""
+        self._in_flight -= 1
+        self._hand.difference_update(about.batch.sizes)
+        if outcome.verdict is Verdict.DELIVERED:
+            told = answers(outcome.body)
+            if told.keys() & about.batch.sizes.keys():
+                return self._accepted(about, answer, outcome, told)
+            outcome = Outcome(Verdict.RETRY, "the answer names none of the runs", of_host=True)
+        if answer.status in _NOT_OFFERED:
+            self.gone = True
+            self._release(list(about.batch.sizes))
+        else:
+            self._failed(about, outcome)
+        return outcome
+
+    def _accepted(
+        self, about: SentBatch, answer: Answer, outcome: Outcome, told: dict[str, tuple[str, str]]
+    ) -> Outcome:
+        batch = about.batch
+        rows: list[tuple[str, str, int, str | None]] = []
+        for run_id, size in batch.sizes.items():
+            status, reason = told.get(run_id, ("", ""))
+            if status in ("stored", "merged"):
+                rows.append((run_id, "delivered", size, None))
+            elif status == "refused":
+                rows.append((run_id, "parked", size, reason or "refused"))
+                self._log.event("parked", level="warning", run_id=run_id, reason=reason)
+            else:
+                self._outbox.release(run_id)
+        self._outbox.note_batch(
+            rows, key=batch.key, status=answer.status or 0, sent_at=about.sent_at
+        )
+        self._most = min(self._most * 2, self._offer.max_runs)
+        return outcome
+
+    def _failed(self, about: SentBatch, outcome: Outcome) -> None:
+        runs = list(about.batch.sizes)
+        alone = len(runs) == 1
+        if not outcome.of_host and outcome.verdict is not Verdict.PAUSE:
+            self._most = max(len(runs) // 2, 1)
+        if outcome.verdict is Verdict.PARK and alone:
+            self._park(runs[0], outcome.reason)
+        elif outcome.verdict is Verdict.RETRY and alone:
+            slot = self._lane.postponed(self._outbox.failures(runs[0]) + 1)
+            at, end = self._lane.text(slot.at), self._lane.text(slot.end)
+            self._outbox.postpone(runs[0], at, end, outcome.reason)
+        else:
+            self._release(runs)
+
+    def _park(self, run_id: str, reason: str) -> None:
+        self._outbox.park(run_id, reason)
+        self._log.event("parked", level="warning", run_id=run_id, reason=reason)
+
+    def _release(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            self._outbox.release(run_id)
+
+    def release(self) -> None:
+        """Let go of all runs; what was not answered is sent again another time."""
+        self._release(list(self._hand))
+        self._hand.clear()
+        self._in_flight = 0

@@ -1,0 +1,214 @@
+"""The spans that the original SDK sends and the file has no row for.
+
+Those of the run itself, of the runs that it opened, of LLM calls and steps, of facts that were put
+into a memory, of going on after a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from waxlocal.delivery.records import ChildRun, RecordedRun
+from waxlocal_daemon.cells import (
+    Json,
+    Start,
+    count_of,
+    fields_of,
+    milliseconds_of,
+    number_of,
+    object_of,
+    text_of,
+    value_of,
+)
+from waxlocal_daemon.spans import SUMMARY_CHARS, StoredSpan, span_body
+
+__all__ = ["agent_span", "chain_span", "child_span", "llm_span", "memory_span", "resumed_span"]
+
+# How much of what a paused run is given the original keeps.
+PAYLOAD_CHARS = 500
+# Model names by how they begin, as the original guesses who provides them.
+_PROVIDERS = (
+    ("gpt-", "openai"),
+    ("chatgpt", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("claude", "anthropic"),
+    ("gemini", "google"),
+    ("mistral", "mistral"),
+    ("llama", "meta"),
+)
+_DETAILS = (
+    ("framework", "waxell.framework"),
+    ("prompt_hash", "waxell.prompt.hash"),
+    ("prompt_variables", "waxell.prompt.variables"),
+    ("config", "waxell.llm.config"),
+)
+
+
+def _agent_attributes(agent_name: object, workflow_name: object, session_id: object) -> Json:
+    agent = text_of(agent_name)
+    attributes: Json = {
+        "agent_name": agent,
+        "workflow_name": text_of(workflow_name),
+        "gen_ai.agent.name": agent,
+        "gen_ai.operation.name": "invoke_agent",
+        "openinference.span.kind": "AGENT",
+    }
+    if session_id:
+        attributes["gen_ai.conversation.id"] = text_of(session_id)
+    return attributes
+
+
+def agent_span(run: RecordedRun) -> Json:
+    """Return the span of the run itself."""
+    row = run.run
+    failed = row["status"] == "error"
+    name = f"{text_of(row['agent_name'])}.{text_of(row['workflow_name'])}"
+    attributes = _agent_attributes(row["agent_name"], row["workflow_name"], row["session_id"])
+    said = (text_of(row["error_type"]), text_of(row["error"]))
+    if failed:
+        attributes["error.type"], attributes["error.message"] = said
+    body = span_body(
+        name,
+        "agent",
+        0,
+        0,
+        attributes,
+        status="error" if failed else "ok",
+        duration_ms=milliseconds_of(_thousandfold(row["duration"])),
+        given=object_of(row["inputs"]) or None,
+        answer=object_of(row["result"]) or None,
+    )
+    if failed:
+        names = ("exception.type", "exception.message", "exception.stacktrace")
+        told = dict(zip(names, (*said, text_of(row["traceback"])), strict=True))
+        body["events"] = [{"name": "exception", "attributes": told}]
+    return body
+
+
+def child_span(child: ChildRun, run_id: str, position: int, start: Start) -> Json:
+    """Return the span of a run that this one opened, with all that was used in and below it."""
+    attributes = _agent_attributes(child.agent_name, child.workflow_name, child.session_id)
+    attributes |= {
+        "child_run_id": run_id,
+        "tokens_in": child.tokens_in,
+        "tokens_out": child.tokens_out,
+        "total_tokens": child.tokens_in + child.tokens_out,
+        "cost": round(float(number_of(child.cost) or 0.0), 6),
+        "llm_calls": child.llm_calls,
+    }
+    return span_body(
+        f"{text_of(child.agent_name)}.{text_of(child.workflow_name)}",
+        "agent",
+        position,
+        start.offset(child.started_at),
+        attributes,
+        status="error" if child.status == "error" else "ok",
+        duration_ms=milliseconds_of(_thousandfold(child.duration)),
+        given=object_of(child.inputs) or None,
+        answer=object_of(child.result) or None,
+    )
+
+
+def _thousandfold(seconds: object) -> float | None:
+    number = number_of(seconds)
+    return None if number is None else number * 1000
+
+
+def llm_span(row: Mapping[str, Any], context: Json, position: int, start: Start) -> Json:
+    """Return the span of a call; `context` says how far the conversation had come."""
+    model, status = text_of(row["model"]), text_of(row["status"])
+    tokens_in, tokens_out = count_of(row["tokens_in"]), count_of(row["tokens_out"])
+    attributes: Json = {
+        "model": model,
+        "gen_ai.provider.name": text_of(row["provider"]) or _provider(model),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+        "cost": float(number_of(row["cost"]) or 0.0),
+        "task": text_of(row["task"]) or None,
+        **context,
+    }
+    details = fields_of(row["details"])
+    if row["is_streaming"]:
+        attributes |= _streaming(row, details)
+    for name, said in _DETAILS:
+        if details.get(name) not in (None, "", {}):
+            attributes[said] = details[name]
+    if status != "ok":
+        attributes["error.type"] = text_of(row["error_type"])
+        attributes["exception.message"] = text_of(row["error_message"])
+    lasted = milliseconds_of(row["duration_ms"])
+    return span_body(
+        f"chat {model}",
+        "llm",
+        position,
+        start.offset(row["recorded_at"], lasted or 0),
+        attributes,
+        status="ok" if status == "ok" else "error",
+        duration_ms=lasted,
+        given=_said("prompt_preview", row, "full_messages", value_of(row["messages"])),
+        answer=_said("response_preview", row, "full_response", text_of(row["response"])),
+    )
+
+
+def _provider(model: str) -> str:
+    lower = model.lower()
+    return next((name for start, name in _PROVIDERS if lower.startswith(start)), "")
+
+
+def _streaming(row: Mapping[str, Any], details: Json) -> Json:
+    found: Json = {"gen_ai.is_streaming": True}
+    if row["ttft_ms"] is not None:
+        found["gen_ai.server.time_to_first_token_ms"] = milliseconds_of(row["ttft_ms"])
+    if details.get("chunk_count") is not None:
+        found["gen_ai.stream.chunk_count"] = details["chunk_count"]
+    return found
+
+
+def _said(preview: str, row: Mapping[str, Any], full: str, content: Any) -> Json | None:
+    found: Json = {}
+    if row[preview]:
+        found[preview] = text_of(row[preview])
+    if content:
+        found[full] = content
+    return found or None
+
+
+def chain_span(row: Mapping[str, Any], position: int, start: Start) -> Json:
+    """Return the span of a step."""
+    return span_body(
+        text_of(row["step_name"]),
+        text_of(row["kind"]),
+        position,
+        start.offset(row["recorded_at"]),
+        fields_of(row["attributes"]),
+        answer=object_of(row["output"]) or None,
+    )
+
+
+def memory_span(tier: str, slot_name: str, content: str, at: object) -> StoredSpan:
+    """Return the span of a fact that was put into a memory."""
+    return StoredSpan(
+        f"memory.write:{slot_name}",
+        "memory",
+        "ok",
+        "",
+        0.0,
+        {"waxell.memory.operation": "write", "waxell.memory.tier": tier},
+        {"tier": tier, "slot_name": slot_name, "summary": content[:SUMMARY_CHARS]},
+        {"tier": tier},
+        at,
+    )
+
+
+def resumed_span(from_run_id: str, payload: Any, at: object) -> StoredSpan:
+    """Return the span of a run's going on where another one paused."""
+    attributes = {"_phase": "post_resume"}
+    given: Json | None = None
+    if from_run_id:
+        attributes["resumed_from_run_id"] = from_run_id
+        given = {"from_run_id": from_run_id}
+    answer = None if payload is None else {"payload": str(payload)[:PAYLOAD_CHARS]}
+    return StoredSpan("resumed", "io", "ok", "", 0.0, attributes, given, answer, at)

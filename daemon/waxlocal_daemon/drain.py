@@ -1,0 +1,77 @@
+"""Uploads until nothing is pending: what `waxlocal sync` does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.repricing import price_pending
+from waxlocal.upload_settings import UploadSettings
+from waxlocal_daemon.lane import USUAL_PACE, Pace
+from waxlocal_daemon.lock import exclusive
+from waxlocal_daemon.log import Log
+from waxlocal_daemon.uploader import Progress, Uploader
+
+__all__ = ["Drained", "drain"]
+
+
+class Drained(NamedTuple):
+    """What an upload by hand came to.
+
+    `reason`: why it ended before nothing was pending, empty when it did not.
+    """
+
+    progress: Progress
+    parked_before: int
+    seconds: float
+    reason: str
+
+
+def drain(
+    path: Path,
+    settings: UploadSettings,
+    *,
+    log: Log,
+    patience: float,
+    stop: threading.Event,
+    on_progress: Callable[[Progress], None] | None = None,
+    pace: Pace = USUAL_PACE,
+) -> Drained:
+    """Upload until nothing is pending, `stop` is set, or nothing arrived for `patience` seconds.
+
+    Takes the lock of the file. Raises `UploaderRunning`, `StorageError`.
+    """
+    began = time.monotonic()
+    with exclusive(path, command="waxlocal sync"):
+        interrupt_gone(path)
+        price_pending(path)
+        uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)
+        try:
+            before = uploader.progress().parked
+            reason = _until_done(uploader, patience, stop)
+            return Drained(uploader.progress(), before, time.monotonic() - began, reason)
+        finally:
+            uploader.close()
+
+
+def _until_done(uploader: Uploader, patience: float, stop: threading.Event) -> str:
+    """Return why it is over while something is pending; empty when nothing is."""
+    last, since = -1, time.monotonic()
+    while not stop.is_set():
+        rest = uploader.run(stop)
+        now = uploader.progress()
+        if not now.pending:
+            return ""
+        if uploader.refused:
+            return uploader.reason
+        if now.delivered > last:
+            last, since = now.delivered, time.monotonic()
+        left = since + patience - time.monotonic()
+        if left <= 0:
+            return uploader.reason or "the runs that are left wait for another attempt"
+        stop.wait(min(rest, left))
+    return "stopped"

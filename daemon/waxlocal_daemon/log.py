@@ -1,0 +1,119 @@
+"""What the daemon says: one line for each change of state, on stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TextIO
+
+from waxlocal.cli import safe
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.encode import as_text
+
+__all__ = ["FORMS", "LEVELS", "Log"]
+
+FORMS = ("logfmt", "json")
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+# A state that lasts is said again after this, with how often it was met meanwhile.
+AGAIN_NS = 30 * 1_000_000_000
+# Longer values are cut: a reason of a server may be a page of HTML.
+MOST_CHARS = 500
+_MOST_KEYS = 1_000
+_BARE = re.compile(r"[A-Za-z0-9_.:/@%+,<>*()\[\]-]+")
+_NAME = re.compile(r"[^A-Za-z0-9_.]")
+
+
+class Log:
+    """Writes logfmt, or JSON with one object on each line; may be used by all threads.
+
+    Control characters are escaped in either form, so that nothing a server says can begin a line of
+    its own. A stream that cannot be written any more is no reason to stop.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        form: str = "logfmt",
+        level: str = "info",
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._line = _json if form == "json" else _logfmt
+        self._least = LEVELS.get(level, LEVELS["info"])
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, str], tuple[int, int]] = {}
+
+    @classmethod
+    def from_environment(cls, form: str = "logfmt", environ: Mapping[str, str] = os.environ) -> Log:
+        """Return a log on stderr with the threshold of `WAXLOCAL_LOG_LEVEL`."""
+        return cls(form=form, level=environ.get("WAXLOCAL_LOG_LEVEL", "").lower())
+
+    def event(self, name: str, /, level: str = "info", **fields: object) -> None:
+        """Write one line: time, level, name, and the fields that are not None."""
+        if LEVELS[level] < self._least:
+            return
+        told = {
+            "ts": utc_text(self._clock.time_ns()),
+            "level": level,
+            "event": name,
+            **{_NAME.sub("_", key): _plain(value) for key, value in fields.items()},
+        }
+        line = self._line({key: value for key, value in told.items() if value is not None})
+        try:
+            with self._lock:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or the stream is closed
+            return
+
+    def once(
+        self, name: str, /, level: str = "warning", *, key: object = "", **fields: object
+    ) -> bool:
+        """Write an event unless it was written, for this `key`, in the last 30 seconds.
+
+        The next line then says how often it was `repeated`. Returns whether it was written.
+        """
+        now, mark = self._clock.monotonic_ns(), (name, as_text(key))
+        with self._lock:
+            said_at, kept_back = self._said.pop(mark, (now - AGAIN_NS, 0))
+            due = now - said_at >= AGAIN_NS
+            self._said[mark] = (now, 0) if due else (said_at, kept_back + 1)
+            if len(self._said) > _MOST_KEYS:
+                del self._said[next(iter(self._said))]
+        if due:
+            self.event(name, level, **fields, repeated=kept_back or None)
+        return due
+
+    def over(self, name: str, /, *, key: object = "") -> bool:
+        """Forget that a state of `once` was told; return whether it was."""
+        with self._lock:
+            return self._said.pop((name, as_text(key)), None) is not None
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return round(value, 3)
+    text = as_text(value)
+    return text if len(text) <= MOST_CHARS else text[: MOST_CHARS - 1] + "…"
+
+
+def _json(fields: Mapping[str, object]) -> str:
+    return safe.document(fields, indent=None)
+
+
+def _logfmt(fields: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in fields.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    return text if _BARE.fullmatch(text) else safe.document(text, indent=None)

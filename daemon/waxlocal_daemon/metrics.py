@@ -1,0 +1,239 @@
+"""Figures of the upload as Prometheus text."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waxlocal._version import __version__
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
+from waxlocal.connection import reader
+from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
+from waxlocal.errors import StorageError
+from waxlocal_daemon.log import Log
+
+__all__ = [
+    "Figures",
+    "MetricsFile",
+    "Scrape",
+    "exposition",
+    "read_figures",
+    "write_file",
+]
+
+# Figures are counted anew at most this often, however often they are asked for.
+FRESH_S = 1.0
+# How often the file is written.
+WRITE_S = 15.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is exposed. None, where it is not known, is left out. Times are nanoseconds of 1970."""
+
+    pending: int | None = None
+    oldest_pending_ns: int | None = None
+    uploaded: int | None = None
+    parked: int | None = None
+    paused: bool | None = None
+    last_success_ns: int | None = None
+    database_bytes: int = 0
+    wal_bytes: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_figures(path: Path, url: str, failures: Mapping[str, int]) -> Figures:
+    """Return the figures of the upload to one server; sizes alone while the file cannot be read."""
+    sizes: dict[str, Any] = {
+        "database_bytes": _size(path),
+        "wal_bytes": _size(path.with_name(path.name + "-wal")),
+        "failures": dict(failures),
+    }
+    try:
+        with reader(path) as connection:
+            found = [one for one in delivery_status(connection) if one.url == url]
+            if not found:
+                return Figures(pending=count_unsynced(connection), uploaded=0, parked=0, **sizes)
+    except StorageError:
+        return Figures(**sizes)
+    return _of_target(found[0], sizes)
+
+
+def _of_target(target: TargetStatus, sizes: dict[str, Any]) -> Figures:
+    return Figures(
+        pending=target.pending,
+        oldest_pending_ns=_ns(target.oldest_pending_at),
+        uploaded=target.delivered,
+        parked=target.parked,
+        paused=target.paused_at is not None,
+        last_success_ns=_ns(target.last_success_at),
+        **sizes,
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _ns(text: str | None) -> int | None:
+    try:
+        return utc_ns(text) if text else None
+    except ValueError:  # written by somebody else's hand
+        return None
+
+
+# Name below `waxlocal_`, type, help; in the order of the text.
+_HELP = (
+    ("build_info", "gauge", "Versions; always 1."),
+    ("pending_runs", "gauge", "Runs that are still to be delivered."),
+    ("oldest_pending_seconds", "gauge", "Age of the oldest of them, 0 when there is none."),
+    ("uploaded_runs_total", "counter", "Runs delivered to this server, ever."),
+    ("upload_failures_total", "counter", "Requests that failed since the daemon began, by reason."),
+    ("parked_runs", "gauge", "Runs that the server refused; see: waxlocal sync parked."),
+    ("paused", "gauge", "1 while the server refuses the key."),
+    ("last_success_timestamp_seconds", "gauge", "When the server last accepted something."),
+    ("database_bytes", "gauge", "Size of the file."),
+    ("wal_bytes", "gauge", "Size of its write-ahead log."),
+)
+
+
+def exposition(figures: Figures, clock: Clock = SYSTEM_CLOCK) -> str:
+    """Return the figures as text in the exposition format 0.0.4."""
+    now = clock.time_ns()
+    waiting = max(now - (figures.oldest_pending_ns or now), 0) / 1e9
+    success = figures.last_success_ns
+    versions = {
+        "version": __version__,
+        "sqlite": sqlite3.sqlite_version,
+        "python": platform.python_version(),
+    }
+    samples: dict[str, list[tuple[Mapping[str, str], float | None]]] = {
+        "build_info": [(versions, 1)],
+        "pending_runs": [({}, figures.pending)],
+        "oldest_pending_seconds": [({}, None if figures.pending is None else waiting)],
+        "uploaded_runs_total": [({}, figures.uploaded)],
+        "upload_failures_total": [
+            ({"reason": reason}, count) for reason, count in sorted(figures.failures.items())
+        ],
+        "parked_runs": [({}, figures.parked)],
+        "paused": [({}, figures.paused)],
+        "last_success_timestamp_seconds": [({}, None if success is None else success / 1e9)],
+        "database_bytes": [({}, figures.database_bytes)],
+        "wal_bytes": [({}, figures.wal_bytes)],
+    }
+    lines: list[str] = []
+    for name, kind, text in _HELP:
+        lines += [f"# HELP waxlocal_{name} {text}", f"# TYPE waxlocal_{name} {kind}"]
+        lines += [
+            f"waxlocal_{name}{_labels(labels)} {_number(value)}"
+            for labels, value in samples[name]
+            if value is not None
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items()) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if isinstance(value, int) else f"{value:.3f}"
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace a file by this text at once, readable by all: a collector never sees half of it.
+
+    For the textfile collector of node_exporter, which takes `*.prom` alone. Raises `OSError`.
+    """
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with suppress(FileNotFoundError):
+        half.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(half, flags, 0o644)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as out:  # noqa: PTH123 (an open descriptor)
+            os.fchmod(out.fileno(), 0o644)
+            out.write(text)
+        half.replace(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+
+
+class MetricsFile:
+    """Writes the figures into a file now and then; one that cannot be written is told of."""
+
+    def __init__(
+        self, path: Path, text: Callable[[], str], log: Log, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._path = path
+        self._text = text
+        self._log = log
+        self._clock = clock
+        self._written_ns: int | None = None
+
+    def refresh(self) -> None:
+        """Write the file if that is due."""
+        now = self._clock.monotonic_ns()
+        if self._written_ns is None or now - self._written_ns >= WRITE_S * 1e9:
+            self._written_ns = now
+            self.write()
+
+    def write(self) -> None:
+        """Write the file now."""
+        try:
+            write_file(self._path, self._text())
+        except OSError as error:
+            self._log.once("metrics_file_failed", path=self._path, reason=error.strerror)
+
+
+class Scrape:
+    """The figures of one daemon; may be asked by any thread."""
+
+    def __init__(self, path: Path, url: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.url = url
+        self._path = path.resolve()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._text, self._made_ns = "", -(10**12)
+        self._before: Counter[str] = Counter()
+        self._now: Mapping[str, int] = {}
+
+    def count_failure(self, reason: str) -> None:
+        """Count a failure that is not a request's."""
+        with self._lock:
+            self._before[reason] += 1
+
+    def failures(self, of_uploader: Mapping[str, int] | None) -> None:
+        """Take the failures of the present uploader so far; None when it is at its end."""
+        with self._lock:
+            if of_uploader is None:
+                self._before.update(self._now)
+            self._now = of_uploader or {}
+
+    def text(self) -> str:
+        """Return the exposition, a second old at most."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            if now - self._made_ns >= FRESH_S * 1e9:
+                failures = self._before + Counter(self._now)
+                self._text = exposition(read_figures(self._path, self.url, failures), self._clock)
+                self._made_ns = self._clock.monotonic_ns()
+            return self._text

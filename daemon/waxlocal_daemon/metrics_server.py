@@ -1,0 +1,140 @@
+"""Serves the figures over HTTP, to whoever scrapes them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+from waxlocal.errors import ConfigurationError
+
+__all__ = ["MetricsServer", "address_of"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Requests at a time, and how long one may take; who scrapes needs one of them.
+MOST_AT_ONCE = 8
+REQUEST_S = 5.0
+LOOPBACK = "127.0.0.1"
+
+
+def address_of(given: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `PORT`.
+
+    Without a host it is loopback. Raises `ConfigurationError`.
+    """
+    host, _, port = given.strip().rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (
+        ":" in host and not (host.startswith("[") and host.endswith("]"))
+    ):
+        raise ConfigurationError(
+            f"{given!r} is no address for metrics", hint="write it as 127.0.0.1:9464"
+        )
+    return host.strip("[]") or LOOPBACK, int(port)
+
+
+class MetricsServer:
+    """Answers GET /metrics with `text()`, and GET /healthz with whether the daemon is `alive()`.
+
+    In threads of its own, a few requests at a time. Raises `ConfigurationError` where the address
+    cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        text: Callable[[], str],
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        try:
+            self._server = _Server(address, text, alive)
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigurationError(
+                f"cannot listen on {address[0]} port {address[1]} for metrics: {why}",
+                hint="choose another port with --metrics",
+            ) from error
+        self._host, self.port = address[0], int(self._server.server_address[1])
+        self._over = False
+        self._thread = threading.Thread(target=self._serve, name="waxlocal-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; a request that is being answered is cut off with the process."""
+        self._over = True
+        with suppress(OSError):  # a last connection, for the thread to see it
+            socket.create_connection((self._host, self.port), timeout=1).close()
+        self._thread.join(1)
+        self._server.server_close()
+
+    def _serve(self) -> None:
+        # Not serve_forever: it wakes twice a second to see whether it is to end.
+        while not self._over:
+            self._server.handle_request()
+
+
+class _Server(HTTPServer):
+    def __init__(
+        self, address: tuple[str, int], text: Callable[[], str], alive: Callable[[], bool]
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.text, self.alive = text, alive
+        self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: it asks the name service for this machine's name.
+        super(HTTPServer, self).server_bind()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        threading.Thread(target=self._answer, args=(request, client_address), daemon=True).start()
+
+    def _answer(self, request: Any, client_address: Any) -> None:
+        try:
+            with suppress(OSError):  # the other side went away
+                self.finish_request(request, client_address)
+        finally:
+            self.shutdown_request(request)
+            self._room.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = REQUEST_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer the two pages there are."""
+        page = self.path.partition("?")[0]
+        if page == "/metrics":
+            self._send(HTTPStatus.OK, self.server.text(), CONTENT_TYPE)
+        elif page == "/healthz":
+            well = self.server.alive()
+            status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+            self._send(status, "ok\n" if well else "stalled\n")
+        else:
+            self._send(HTTPStatus.NOT_FOUND, "there is /metrics and /healthz\n")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what went wrong in one line, and not with a page that shows the request."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # no do_POST, do_PUT, ...
+            code = HTTPStatus.METHOD_NOT_ALLOWED
+        self._send(HTTPStatus(code), f"{HTTPStatus(code).phrase}\n")
+
+    def _send(self, status: HTTPStatus, text: str, kind: str = "text/plain; charset=utf-8") -> None:
+        body = text.encode()
+        # Not send_response: it names Python and its version.
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet: a scrape is no change of state."""

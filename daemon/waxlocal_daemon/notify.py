@@ -1,0 +1,89 @@
+"""Tells systemd how the daemon is: sd_notify(3), without a library."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+
+__all__ = ["Notifier"]
+
+
+class Notifier:
+    """Sends datagrams to `NOTIFY_SOCKET`; does nothing where that is not set.
+
+    Never waits and never raises: a manager that does not listen is no reason to stop.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._clock = clock
+        self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._socket: socket.socket | None = None
+        if self._address is not None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        self.interval = _interval(environ) if self._socket else None
+        self._pinged_ns = 0
+        self._status = ""
+
+    def ready(self) -> None:
+        """Say that the daemon is up, or up again after `reloading`."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """Say in one line what the daemon does; the same line is not sent twice."""
+        line = " ".join(text.split())
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
+
+    def alive(self) -> None:
+        """Feed the watchdog, as often as it wants it; may be called at any rate."""
+        if self.interval is None:
+            return
+        now = self._clock.monotonic_ns()
+        if not self._pinged_ns or now - self._pinged_ns >= self.interval * 1e9:
+            self._pinged_ns = now
+            self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """Say that the settings are being read again; `ready` ends it."""
+        # systemd wants CLOCK_MONOTONIC, which is what Python's monotonic clock is on Linux.
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={self._clock.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """Say that the daemon is on its way out."""
+        self._send("STOPPING=1")
+
+    def close(self) -> None:
+        """Close the socket; what is said afterwards is said to nobody."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, message: str) -> None:
+        if self._socket is not None and self._address is not None:
+            with suppress(OSError):
+                self._socket.sendto(message.encode("utf-8", "replace"), self._address)
+
+
+def _address(given: str) -> str | None:
+    if given.startswith("@"):  # the abstract namespace of Linux
+        return "\0" + given[1:]
+    return given if given.startswith("/") else None
+
+
+def _interval(environ: Mapping[str, str]) -> float | None:
+    """Return the seconds between two signs of life: half of what the manager waits."""
+    if environ.get("WATCHDOG_PID", "") not in ("", str(os.getpid())):
+        return None  # meant for the process that started this one
+    try:
+        seconds = int(environ.get("WATCHDOG_USEC", "0")) / 2e6
+    except ValueError:
+        return None
+    return seconds if seconds > 0 else None

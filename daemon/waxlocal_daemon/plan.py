@@ -1,0 +1,153 @@
+"""Which requests a run still needs, and how one that was refused is divided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from waxlocal.delivery.outbox import Due, Part, request_key
+from waxlocal.delivery.records import ChildRun, RecordedRun
+from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
+
+__all__ = ["RECORDS", "divided", "needed_in_answer", "path_of", "planned", "start_part"]
+
+# Between the start and the end of a run, in any order and at the same time.
+RECORDS = ("llm-calls", "steps", "spans", "scores", "events", "episodic", "semantic")
+# What goes while a run is still open; the rest is not settled before its end.
+_WHILE_OPEN = ("llm-calls", "steps")
+# One item is one request there.
+_SINGLE = ("episodic", "semantic")
+# The list of items in a body, by its name there.
+_LISTS = ("calls", "steps", "spans", "scores", "events")
+MAX_ITEMS = 500
+# Far below what servers commonly take; a single record may be larger.
+MAX_BYTES = 2 * 1024 * 1024
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_OBSERVE = "/api/v1/observe"
+_OBSERVABILITY = "/api/v1/observability"
+
+
+def path_of(stage: str, remote_run_id: str) -> str:
+    """Return where a request goes; the server's id of the run is none of ours, and quoted."""
+    if stage == "start":
+        return f"{_OBSERVE}/runs/start/"
+    if stage == "events":
+        return f"{_OBSERVE}/events/"
+    run_id = quote(remote_run_id, safe="")
+    if stage in _SINGLE:
+        return f"{_OBSERVABILITY}/runs/{run_id}/memory/{stage}/"
+    return f"{_OBSERVE}/runs/{run_id}/{stage}/"
+
+
+def needed_in_answer(stage: str) -> tuple[str, ...]:
+    """Return the names that an answer must hold to be one."""
+    return ("run_id",) if stage == "start" else ()
+
+
+def start_part(run: RecordedRun, due: Due, parts: Sequence[Part]) -> Part | None:
+    """Return the request that starts the run, None when there is one."""
+    if any(part.stage == "start" and part.state != "replaced" for part in parts):
+        return None
+    parent, root = due.parent_workflow_id, due.root_workflow_id
+    if not due.parent_known:
+        parent = run.run["parent_workflow_id"]
+        root = root or run.run["root_workflow_id"]
+    body = start_body(run, parent_workflow_id=parent, root_workflow_id=root or parent)
+    return _part(run, "start", _free(parts, "start"), [], body)
+
+
+def planned(
+    run: RecordedRun,
+    children: Sequence[ChildRun],
+    remote_ids: Mapping[str, str],
+    parts: Sequence[Part],
+    *,
+    hardware_uuid: str = "",
+) -> list[Part]:
+    """Return the requests for all records that no request carries yet, and the end of the run."""
+    new: list[Part] = []
+    running = run.run["status"] == "running"
+    unsettled = {span["position"] for span in run.spans if span["status"] == "running"}
+    for stage, items in record_items(run, children, remote_ids).items():
+        if running and stage not in _WHILE_OPEN:
+            continue
+        carried = _carried(parts, stage)
+        left = [
+            item
+            for item in items
+            if item.position not in carried and not (running and item.position in unsettled)
+        ]
+        new += _record_parts(run, stage, left, _free(parts, stage), hardware_uuid)
+    ended = any(part.stage == "complete" and part.state != "replaced" for part in parts)
+    if not running and not ended:
+        body = complete_body(run)
+        new.append(_part(run, "complete", _free(parts, "complete"), [], body))
+    return new
+
+
+def _carried(parts: Iterable[Part], stage: str) -> set[int]:
+    carried: set[int] = set()
+    for part in parts:
+        if part.stage == stage and part.state != "replaced":
+            carried.update(part.positions)
+    return carried
+
+
+def _free(parts: Iterable[Part], stage: str) -> int:
+    return max((part.part + 1 for part in parts if part.stage == stage), default=0)
+
+
+def _record_parts(
+    run: RecordedRun, stage: str, items: Sequence[Item], first: int, hardware_uuid: str
+) -> list[Part]:
+    """Return as many requests as it takes to keep each of them small."""
+    parts: list[Part] = []
+    pieces = [items] if items else []
+    most = 1 if stage in _SINGLE else MAX_ITEMS
+    while pieces:
+        piece = pieces.pop()
+        body = stage_body(stage, piece, run=run, hardware_uuid=hardware_uuid)
+        part = _part(run, stage, first + len(parts), [item.position for item in piece], body)
+        if len(piece) > most or (len(piece) > 1 and len(part.body or b"") > MAX_BYTES):
+            half = (len(piece) + 1) // 2
+            pieces += [piece[half:], piece[:half]]
+        else:
+            parts.append(part)
+    return parts
+
+
+def _part(
+    run: RecordedRun, stage: str, number: int, positions: list[int], body: Mapping[str, Any]
+) -> Part:
+    key = request_key(run.run["run_id"], stage, number)
+    return Part(stage, number, key, "waiting", positions, 0, _encoded(body))
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return _ENCODER.encode(body).encode("utf-8", "replace")
+
+
+def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
+    """Return two requests that together carry what this one does.
+
+    With new keys: the server has refused the old one, and stored nothing under it.
+    """
+    body: dict[str, Any] = json.loads(part.body or b"{}")
+    name = next(name for name in _LISTS if isinstance(body.get(name), list))
+    items: list[Any] = body[name]
+    half = (len(items) + 1) // 2
+    free = _free(parts, part.stage)
+    return [
+        Part(
+            part.stage,
+            number,
+            request_key(run_id, part.stage, number),
+            "waiting",
+            part.positions[which],
+            0,
+            _encoded({**body, name: items[which]}),
+        )
+        for number, which in ((free, slice(half)), (free + 1, slice(half, None)))
+    ]

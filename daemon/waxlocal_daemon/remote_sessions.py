@@ -1,0 +1,151 @@
+"""The list of sessions that a server gives, page by page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+
+from waxlocal.clock import Clock
+from waxlocal.errors import ServerRefused, ServerUnreachable
+from waxlocal.upload_settings import UploadSettings
+
+__all__ = ["PAGE", "RemoteSession", "session_pages"]
+
+PATH = "/api/v1/observability/sessions/"
+PAGE = 200
+# A page of 200 sessions takes some 100 KB.
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+_REFUSALS = {
+    401: ("does not accept the key for its list of sessions", "check the key"),
+    403: ("refuses to list sessions", "ask for a key that may read"),
+    404: ("has no list of sessions", "check the address: the list is at " + PATH),
+}
+
+
+class RemoteSession(NamedTuple):
+    """A session as a server gives it; None for a figure that it does not give.
+
+    `has_cost` tells a cost that is not given from one that is null.
+    """
+
+    session_id: str
+    run_count: int | float | None
+    total_tokens: int | float | None
+    total_cost: float | None
+    has_cost: bool
+
+
+class _Page(NamedTuple):
+    sessions: list[RemoteSession]
+    # False: another follows; None: the server does not say.
+    is_last: bool | None
+
+
+def session_pages(
+    client: httpx.Client, settings: UploadSettings, clock: Clock
+) -> Iterator[list[RemoteSession]]:
+    """Yield all sessions of the server, a page at a time.
+
+    Raises `ServerRefused` when it will not list them, `ServerUnreachable` when no list comes.
+    """
+    offset = 0
+    last_ids: list[str] = []
+    while True:
+        page = _page(_body(client, settings, clock, offset), offset)
+        ids = [session.session_id for session in page.sessions]
+        if ids and ids == last_ids:
+            if len(ids) < PAGE:  # it knows no offset, and these are all there are
+                return
+            raise _no_list("the same page comes again: it ignores the offset")
+        if not ids:
+            return
+        yield page.sessions
+        offset, last_ids = offset + len(ids), ids
+        if page.is_last:
+            return
+
+
+def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: int) -> bytes:
+    """Return the body of one page."""
+    deadline = clock.monotonic_ns() + round(settings.request_timeout * 1e9)
+    body = bytearray()
+    fault = ""
+    try:
+        query = f"?limit={PAGE}&offset={offset}"
+        with client.stream("GET", settings.api_url + PATH + query) as response:
+            _check_status(response.status_code)
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _no_list("the answer is larger than 16 MB")
+                if clock.monotonic_ns() > deadline:
+                    raise ServerUnreachable("no complete answer came in time")
+    except httpx.HTTPError as error:
+        fault = str(error) or type(error).__name__
+    # Outside the handler: the caught error holds the request, and that the key.
+    if fault:
+        raise ServerUnreachable(f"{settings.api_url} gives no answer: {fault}")
+    return bytes(body)
+
+
+def _check_status(status: int) -> None:
+    if status in _REFUSALS:
+        what, hint = _REFUSALS[status]
+        raise ServerRefused(f"the server {what} ({status})", hint=hint)
+    if 300 <= status < 400:
+        raise ServerUnreachable(
+            f"the server redirects to another address ({status}), and the key does not go there",
+            hint="give the address that it redirects to, if that is yours",
+        )
+    if status != 200:
+        raise ServerUnreachable(f"the server answered {status} when asked for its sessions")
+
+
+def _page(body: bytes, offset: int) -> _Page:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or not isinstance(results, list):
+        raise _no_list("what came is no JSON of that kind")
+    sessions = [_session(row) for row in results]
+    if "next" in answer:
+        return _Page(sessions, not answer["next"])
+    count = _number(answer.get("count"))
+    return _Page(sessions, None if count is None else offset + len(sessions) >= count)
+
+
+def _session(row: Any) -> RemoteSession:
+    if not isinstance(row, dict) or not isinstance(row.get("session_id"), str):
+        raise _no_list("a session in it has no session_id")
+    return RemoteSession(
+        row["session_id"],
+        run_count=_number(row.get("run_count")),
+        total_tokens=_number(row.get("total_tokens")),
+        total_cost=_number(row.get("total_cost")),
+        has_cost="total_cost" in row,
+    )
+
+
+def _number(value: Any) -> int | float | None:
+    """Return a number, also one that is written as text, as decimals often are."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)  # an integer may be too large for one
+    except (ValueError, OverflowError):
+        return None
+    return value if isinstance(value, int) else number if math.isfinite(number) else None
+
+
+def _no_list(why: str) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"the server gave no list of sessions: {why}",
+        hint="check the address; a proxy or a login page may answer in its place",
+    )

@@ -1,0 +1,393 @@
+"""The daemon: uploads what is due, then waits for more, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.connection import reader
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.errors import ConfigurationError, FileMissing, FileUnusable, StorageError
+from waxlocal.upload_settings import UploadSettings
+from waxlocal_daemon.checkpoint import Checkpointer
+from waxlocal_daemon.faults import place_of
+from waxlocal_daemon.lock import exclusive
+from waxlocal_daemon.log import Log
+from waxlocal_daemon.metrics import MetricsFile, Scrape
+from waxlocal_daemon.metrics_server import MetricsServer, address_of
+from waxlocal_daemon.notify import Notifier
+from waxlocal_daemon.prices import price_apart
+from waxlocal_daemon.signals import Signals
+from waxlocal_daemon.uploader import Progress, Uploader
+from waxlocal_daemon.watch import Watch
+
+__all__ = ["Daemon", "Delivery", "Options", "run_daemon"]
+
+COMMAND = "waxlocal daemon run"
+# After a failure of our own: doubled with each, up to the last.
+FIRST_RETRY_S, LAST_RETRY_S = 2.0, 60.0
+# Without a sign of life for so long, /healthz says so.
+STALLED_S = 60.0
+
+
+class Options(NamedTuple):
+    """How the daemon runs.
+
+    `metrics`: an address, or empty. `nice`: added to the priority. `stop_within`: seconds from the
+    signal to the end of the process, whatever hangs; the uploader takes 8 of them at most.
+    `look_again`: seconds between two looks at what no commit tells: whether recording processes
+    were killed, and, while the server refuses the key, whether the settings have another.
+    """
+
+    metrics: str = ""
+    metrics_file: Path | None = None
+    nice: int = 10
+    stop_within: float = 9.5
+    look_again: float = 30.0
+
+
+class Delivery(Protocol):
+    """What the daemon needs of an uploader."""
+
+    @property
+    def reason(self) -> str:
+        """Why nothing goes at the moment, empty when all is well."""
+        ...
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refuses the key."""
+        ...
+
+    def run(self, stop: threading.Event) -> float:
+        """Upload what is due; return the seconds until more may be."""
+        ...
+
+    def close(self) -> None:
+        """Let go of server and file."""
+        ...
+
+
+Make = Callable[[Path, UploadSettings, Log, Callable[[Progress], None]], Delivery]
+
+
+def _uploader(
+    path: Path, settings: UploadSettings, log: Log, on_progress: Callable[[Progress], None]
+) -> Delivery:
+    return Uploader(path, settings, log=log, on_progress=on_progress)
+
+
+def run_daemon(
+    path: Path,
+    load: Callable[[], UploadSettings],
+    options: Options,
+    *,
+    log: Log,
+    make: Make = _uploader,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Upload the runs of a file until SIGTERM or SIGINT; to be called in the main thread.
+
+    `load` reads the settings, at the start and after SIGHUP. The file need not exist yet. Raises
+    `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
+    """
+    settings = load()
+    with ExitStack() as stack:
+        lock = stack.enter_context(exclusive(path, command=COMMAND))
+        if options.metrics_file is not None:
+            _check_metrics_file(options.metrics_file, path, lock)
+        if options.nice:
+            os.nice(options.nice)
+        notifier = Notifier(environ)
+        stack.callback(notifier.close)
+        daemon = Daemon(path, settings, load, options, log=log, notifier=notifier, make=make)
+        # Before anything that has threads: they inherit which signals are blocked.
+        stack.enter_context(Signals(daemon.signalled))
+        stack.callback(daemon.close)
+        daemon.run()
+
+
+def _check_metrics_file(given: Path, db: Path, lock: Path) -> None:
+    real = db.resolve()
+    ours = {real, lock, *(real.with_name(real.name + end) for end in ("-wal", "-shm", "-journal"))}
+    if given.resolve() in ours:
+        raise ConfigurationError(
+            f"{given} is what the figures are about", hint="choose another --metrics-file"
+        )
+
+
+class Daemon:
+    """One file and its uploader. All of it is for the main thread, but for `signalled`."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: UploadSettings,
+        load: Callable[[], UploadSettings],
+        options: Options,
+        *,
+        log: Log,
+        notifier: Notifier,
+        make: Make = _uploader,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._load = load
+        self._options = options
+        self._log = log
+        self._notifier = notifier
+        self._make = make
+        self._clock = clock
+        self._checkpointer = Checkpointer(path, clock=clock)
+        self._scrape = Scrape(path, settings.api_url, clock=clock)
+        self._file: MetricsFile | None = None
+        # Ends uploads and waits; why is in the other two.
+        self._interrupt = threading.Event()
+        self._stopping = self._reload = False
+        self._ended = threading.Event()
+        self._uploader: Delivery | None = None
+        self._identity: tuple[int, int] | None = None
+        self._progress = Progress(0, 0, 0, {}, 0)
+        self._delivered = self._told = 0
+        self._failures = 0
+        self._beat_at = self._read_at = self._now()
+
+    def close(self) -> None:
+        """Let go of the server and of the file."""
+        self._ended.set()
+        self._drop_uploader()
+
+    def signalled(self, taken: int) -> None:
+        """Act on a signal; called by the thread that takes them."""
+        if taken == signal.SIGHUP:
+            self._reload = True
+        elif self._stopping and taken == signal.SIGINT:
+            os._exit(130)  # Ctrl-C again: whoever waits at the terminal does not want to
+        elif not self._stopping:
+            self._stopping = True
+            self._notifier.stopping()
+            self._log.event("stopping", signal=signal.Signals(taken).name)
+            threading.Thread(target=self._end_in_time, name="waxlocal-end", daemon=True).start()
+        self._interrupt.set()
+
+    def _end_in_time(self) -> None:
+        if not self._ended.wait(self._options.stop_within):
+            # What is in flight was written down before it left, and goes again next time.
+            self._log.event("stop_forced", level="warning", seconds=self._options.stop_within)
+            os._exit(0)
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Upload and wait until told to stop."""
+        metrics, metrics_file, *_ = self._options
+        with ExitStack() as stack:
+            listening = None
+            if metrics:
+                listening = MetricsServer(address_of(metrics), self._scrape.text, self._is_alive)
+                stack.callback(listening.close)
+            if metrics_file is not None:
+                self._file = MetricsFile(metrics_file, self._scrape.text, self._log)
+            watch = stack.enter_context(
+                Watch(self._path, self._interrupt, log=self._log, on_wait=self._alive)
+            )
+            self._say_started(listening)
+            self._notifier.ready()
+            while self._go_on():
+                watch.poll = min(self._settings.poll, self._notifier.interval or float("inf"))
+                self._sleep(watch, self._cycle())
+        if self._file is not None:
+            self._file.write()
+        self._log.event("stopped", delivered=self._delivered + self._progress.delivered)
+
+    def _go_on(self) -> bool:
+        """Return whether to go on; does first what a signal asked for."""
+        # Cleared before the reasons are looked at: a signal that comes between is not lost.
+        self._interrupt.clear()
+        if self._stopping:
+            return False
+        if self._reload:
+            self._reload = False
+            self._notifier.reloading()
+            self._reread(asked=True)
+            self._notifier.ready()
+        return True
+
+    def _cycle(self) -> float:
+        """Upload what is due; return the seconds until something may be."""
+        try:
+            rest = self._deliver()
+        except FileMissing:
+            self._drop_uploader()
+            self._log.once("waiting_for_file", "info", key=self._path, path=self._path)
+            self._notifier.status(f"waiting for {self._path}")
+            return self._options.look_again
+        except FileUnusable:
+            raise
+        except StorageError as error:
+            return self._failed("file_trouble", error, reason=error)
+        except Exception as error:  # a bug; the next cycle may do without what caused it
+            if os.environ.get("WAXLOCAL_DEBUG"):
+                raise
+            return self._failed("failed", error, error=type(error).__name__, at=place_of(error))
+        self._failures = 0
+        return rest
+
+    def _deliver(self) -> float:
+        with reader(self._path):  # the uploader would make a file where there is none
+            pass
+        if self._log.over("waiting_for_file", key=self._path):
+            self._log.event("file_found", path=self._path)
+        self._reread_if_refused()
+        interrupt_gone(self._path)
+        price_apart(self._path)
+        self._alive()
+        uploader = self._uploader_of_file()
+        rest = uploader.run(self._interrupt)
+        self._checkpoint()
+        self._say_state(uploader)
+        return min(rest, self._options.look_again) if uploader.refused else rest
+
+    def _sleep(self, watch: Watch, rest: float) -> None:
+        deadline = self._now() + rest
+        while not self._interrupt.is_set() and (left := deadline - self._now()) > 0:
+            if watch.wait(min(left, self._options.look_again)):
+                return
+            with suppress(StorageError):  # of the next cycle to tell
+                if interrupt_gone(self._path):
+                    return
+
+    def _failed(self, name: str, error: Exception, /, **fields: object) -> float:
+        """Tell of a failure that is not the server's; return the seconds until another try."""
+        self._drop_uploader()
+        self._failures += 1
+        rest = min(FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 10), LAST_RETRY_S)
+        self._log.once(name, "error", key=type(error).__name__, **fields, retry_seconds=rest)
+        self._notifier.status(f"{name}: {error if isinstance(error, StorageError) else fields}")
+        self._scrape.count_failure("file" if isinstance(error, StorageError) else "internal")
+        # A wait would end at once with the next commit of anybody: not so soon.
+        self._alive()
+        self._interrupt.wait(FIRST_RETRY_S)
+        return rest
+
+    # -- the uploader ---------------------------------------------------------------------------
+
+    def _uploader_of_file(self) -> Delivery:
+        """Return the uploader, a new one if another file stands at the path now."""
+        if self._uploader is None or self._replaced():
+            self._drop_uploader()
+            self._identity = _identity(self._path)
+            self._uploader = self._make(self._path, self._settings, self._log, self._on_progress)
+        return self._uploader
+
+    def _replaced(self) -> bool:
+        return self._identity is not None and _identity(self._path) != self._identity
+
+    def _drop_uploader(self) -> None:
+        uploader, self._uploader = self._uploader, None
+        self._identity = None
+        self._delivered += self._progress.delivered
+        self._scrape.failures(None)
+        self._progress = Progress(0, 0, 0, {}, 0)
+        if uploader is not None:
+            with suppress(StorageError, sqlite3.Error):
+                uploader.close()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._progress = progress
+        self._scrape.failures(progress.failures)
+        self._alive()
+        self._notifier.status(f"{progress.pending:,} pending, {progress.parked:,} parked")
+        self._checkpoint()
+        if self._replaced():
+            self._interrupt.set()  # what it delivers from now on is of a file that nobody sees
+
+    def _checkpoint(self) -> None:
+        with suppress(StorageError):  # busy just now
+            if done := self._checkpointer.run():
+                self._log.event("checkpoint", level="debug", kind=done)
+
+    # -- settings -------------------------------------------------------------------------------
+
+    def _reread_if_refused(self) -> None:
+        """Look for another key where the one there is was refused."""
+        refused = self._uploader is not None and self._uploader.refused
+        if refused and self._now() - self._read_at >= self._options.look_again:
+            self._reread(asked=False)
+
+    def _reread(self, *, asked: bool) -> None:
+        self._read_at = self._now()
+        try:
+            new = self._load()
+        except ConfigurationError as error:
+            # What it has, it keeps: a file half-written is no reason to stop.
+            self._log.once("reload_failed", "error", reason=error, hint=error.hint)
+            return
+        changed = [
+            name
+            for name, before, after in zip(new._fields, self._settings, new, strict=True)
+            if before != after
+        ]
+        if asked or changed:
+            self._settings = new
+            self._scrape.url = new.api_url
+            self._drop_uploader()  # whoever asks wants another try, also with what there was
+            self._log.event("reloaded", changed=",".join(changed) or "nothing", server=new.api_url)
+
+    # -- telling --------------------------------------------------------------------------------
+
+    def _say_started(self, listening: MetricsServer | None) -> None:
+        self._log.event(
+            "started",
+            pid=os.getpid(),
+            file=self._path,
+            server=self._settings.api_url,
+            sqlite=sqlite3.sqlite_version,
+            checkpoints=self._checkpointer.allowed,
+            metrics_port=listening.port if listening else None,
+        )
+        for note in self._settings.notes:
+            self._log.event("note", level="warning", text=note)
+
+    def _say_state(self, uploader: Delivery) -> None:
+        now, reason = self._progress, uploader.reason
+        words = f"{now.pending:,} pending, {now.parked:,} parked"
+        self._notifier.status(f"{words}; {reason or 'waiting for runs'}")
+        total = self._delivered + now.delivered
+        if (
+            total > self._told
+            and not now.pending
+            and self._log.once(
+                "up_to_date", "info", delivered=total - self._told, parked=now.parked
+            )
+        ):
+            self._told = total
+
+    def _alive(self) -> None:
+        """Give the signs of life that are due."""
+        self._beat_at = self._now()
+        self._notifier.alive()
+        if self._file is not None:
+            self._file.refresh()
+
+    def _is_alive(self) -> bool:
+        return self._now() - self._beat_at < STALLED_S
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,81 @@
+"""The scores of a run, with those that the original SDK makes of other records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from waxlocal.delivery.records import RecordedRun
+from waxlocal_daemon.cells import Json, number_of, text_of
+from waxlocal_daemon.items import Item
+
+__all__ = ["Scores"]
+
+Row = Mapping[str, Any]
+
+_COUNTED = (("citations", "citation_count"), ("unsupported_claims", "unsupported_claims"))
+
+
+class Scores:
+    """The scores of a run, with those that the original makes of other records."""
+
+    def __init__(self, run: RecordedRun) -> None:
+        self._items: list[Item] = []
+        # What comes after the next score: the recorder has written that one only.
+        self._held: list[Item] = []
+        self._relevance = 0.0
+        self._results = 0
+        # Recorded by the original itself, which has made them already.
+        self._known = {text_of(row["name"]) for row in run.scores} if run.events else set()
+
+    def result(self) -> list[Item]:
+        """Return all, in order."""
+        return self._items + self._held
+
+    def add(self, row: Row) -> None:
+        """Take a row of `scores`."""
+        body: Json = {
+            "name": text_of(row["name"]),
+            "data_type": text_of(row["data_type"]),
+            "comment": text_of(row["comment"]),
+        }
+        number = number_of(row["numeric_value"])
+        if number is not None:
+            body["numeric_value"] = float(number)
+        if row["string_value"] is not None:
+            body["string_value"] = text_of(row["string_value"])
+        self._items.append(Item(row["position"], body))
+        self._items += self._held
+        self._held = []
+
+    def _made(self, position: int, name: str, number: float, comment: str = "") -> list[Item]:
+        if name in self._known:
+            return []
+        body = {
+            "name": name,
+            "data_type": "numeric",
+            "comment": comment,
+            "numeric_value": float(number),
+        }
+        return [Item(position, body)]
+
+    def add_of_grounding(self, position: int, data: Json) -> None:
+        """Take how well an answer is backed."""
+        confidence = number_of(data.get("output_confidence"))
+        if confidence is not None:
+            self._held += self._made(position, "output_confidence", confidence)
+        for counted, name in _COUNTED:
+            found = data.get(counted)
+            if isinstance(found, list) and found:
+                self._held += self._made(position, name, len(found))
+        if not data.get("grounding_scores"):
+            self._items += self._held
+            self._held = []
+
+    def add_of_retrieval(self, position: int, data: Json) -> None:
+        """Take how good a retrieved document was: the mean of all so far."""
+        self._relevance += number_of(data.get("relevance_score")) or 0.0
+        self._results += 1
+        comment = f"Avg across {self._results} documents"
+        mean = self._relevance / self._results
+        self._items += self._made(position, "retrieval_relevance", mean, comment)

@@ -1,0 +1,207 @@
+"""Sends requests from a few threads, each with a connection of its own.
+
+One pool for all would look through all of its connections at each request: at 32 connections that
+halves the requests per second, and httpx's asyncio client sends a quarter of what these threads do.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import httpcore
+
+from waxlocal.upload_settings import UploadSettings, proxy_for
+from waxlocal_daemon.network import Network
+
+__all__ = ["Answer", "Request", "Sender"]
+
+# Below the 5 s after which common servers close an idle connection, so that we do it first.
+KEEP_ALIVE_S = 4.0
+# From so many requests in flight on, answers are waited for a little longer: the others keep the
+# server busy meanwhile.
+MANY = 8
+GATHER_S = 0.002
+# More than any answer of the API; a page of another server need not be read to its end.
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+
+class Request(NamedTuple):
+    """One request: `path` below the server's address, `headers` beside the usual ones."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    # Whatever the asker wants back with the answer.
+    about: Any = None
+
+
+class Answer(NamedTuple):
+    """What came back; `status` is None and `error` says why when nothing usable did."""
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    error: str
+    seconds: float
+
+
+class Sender:
+    """Hands requests to threads and collects their answers, in the order they come.
+
+    For use by one thread. Redirects are not followed and nothing is tried again. A request takes at
+    most `settings.request_timeout` seconds from its first byte to the last of its answer, however
+    slowly the server drips.
+    """
+
+    def __init__(self, settings: UploadSettings) -> None:
+        parts = urlsplit(settings.api_url)
+        self._prefix = parts.path.rstrip("/")
+        self._url = (parts.scheme.encode(), (parts.hostname or "").encode("idna"), parts.port)
+        self._headers = [
+            (b"Host", parts.netloc.encode("idna")),
+            (b"X-Wax-Key", settings.api_key.header()),
+            (b"User-Agent", _user_agent()),
+            (b"Accept", b"application/json"),
+        ]
+        self._settings = settings
+        self._tls = _tls(parts.scheme)
+        self._proxy = _proxy(proxy_for(settings.api_url))
+        self._todo: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Request, Answer]] = queue.SimpleQueue()
+        self._threads = 0
+        self.in_flight = 0
+
+    def send(self, request: Request) -> None:
+        """Send a request as soon as a thread is free."""
+        self.in_flight += 1
+        if self.in_flight > self._threads < self._settings.concurrency:
+            self._threads += 1
+            # A daemon thread: one that hangs in the network must not keep the process alive.
+            threading.Thread(target=self._work, name="waxlocal-send", daemon=True).start()
+        self._todo.put(request)
+
+    def collect(self, timeout: float) -> list[tuple[Request, Answer]]:
+        """Return all answers there are; waits up to `timeout` seconds for the first."""
+        answers: list[tuple[Request, Answer]] = []
+        try:
+            answers.append(self._done.get(timeout > 0, timeout))
+            if self.in_flight >= MANY:
+                # Others are about to come, and together they take one commit instead of ten.
+                time.sleep(GATHER_S)
+            while True:
+                answers.append(self._done.get(False))
+        except queue.Empty:
+            self.in_flight -= len(answers)
+            return answers
+
+    def close(self) -> None:
+        """Let the threads end; one that is waiting for an answer ends when it has it."""
+        for _ in range(self._threads):
+            self._todo.put(None)
+        self._threads = 0
+
+    def _work(self) -> None:
+        network = Network()
+        pool = self._pool(network)
+        try:
+            while (request := self._todo.get()) is not None:
+                network.begin(self._settings.request_timeout)
+                answer = self._answer(pool, request)
+                if not network.answered_once():
+                    pool.close()  # it opens another connection when it needs one
+                self._done.put((request, answer))
+        finally:
+            pool.close()
+
+    def _pool(self, network: Network) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self._tls,
+            proxy=self._proxy,
+            max_connections=1,
+            keepalive_expiry=KEEP_ALIVE_S,
+            network_backend=network,
+        )
+
+    def _answer(self, pool: httpcore.ConnectionPool, request: Request) -> Answer:
+        began = time.perf_counter()
+        try:
+            with pool.stream(
+                request.method,
+                self._target(request.path),
+                headers=self._headers_of(request),
+                content=request.body,
+                extensions={"timeout": self._timeouts()},
+            ) as response:
+                body = _limited(response.iter_stream())
+                headers = {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in response.headers
+                }
+                return Answer(response.status, headers, body, "", time.perf_counter() - began)
+        except Exception as error:  # of the network, of TLS, of a server that speaks no HTTP
+            return Answer(None, {}, b"", _told(error), time.perf_counter() - began)
+
+    def _target(self, path: str) -> httpcore.URL:
+        scheme, host, port = self._url
+        return httpcore.URL(
+            scheme=scheme, host=host, port=port, target=(self._prefix + path).encode("ascii")
+        )
+
+    def _headers_of(self, request: Request) -> Sequence[tuple[bytes, bytes]]:
+        own = [(name.encode(), value.encode()) for name, value in request.headers]
+        if request.method == "GET":
+            return [*self._headers, *own]
+        return [*self._headers, (b"Content-Length", str(len(request.body)).encode()), *own]
+
+    def _timeouts(self) -> dict[str, float]:
+        settings = self._settings
+        return {
+            "connect": settings.connect_timeout,
+            "read": settings.read_timeout,
+            "write": settings.read_timeout,
+            "pool": settings.connect_timeout,
+        }
+
+
+def _limited(chunks: Iterable[bytes]) -> bytes:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise httpcore.RemoteProtocolError("an answer larger than 8 MB")
+    return bytes(body)
+
+
+def _told(error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    return words if isinstance(error, httpcore.ConnectError) else f"{type(error).__name__}: {words}"
+
+
+def _user_agent() -> bytes:
+    from waxlocal._version import __version__
+
+    return f"waxlocal/{__version__}".encode()
+
+
+def _proxy(url: str | None) -> httpcore.Proxy | None:
+    """Return the proxy; httpcore takes user and password beside the address only."""
+    if not url:
+        return None
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return httpcore.Proxy(f"{parts.scheme}://{host}", auth=auth)
+
+
+def _tls(scheme: str) -> Any:
+    if scheme != "https":
+        return None
+    from waxlocal_daemon.tls import tls_context
+
+    return tls_context()

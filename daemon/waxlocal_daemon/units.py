@@ -1,0 +1,269 @@
+"""The daemon as a service of the system: units for systemd, property lists for launchd.
+
+No key is ever written into one: whoever may look at the service may read its unit.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from waxlocal.errors import ConfigurationError
+from waxlocal_daemon.metrics import write_file
+
+__all__ = [
+    "Service",
+    "Unit",
+    "launchd_plist",
+    "make_unit",
+    "remove_unit",
+    "systemd_unit",
+    "write_unit",
+]
+
+WATCHDOG = "2min"
+# The daemon ends within 10 s; what comes after is SIGKILL, which loses nothing either.
+STOP_TIMEOUT_S = 15
+CREDENTIAL = "api-key"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is to run: `arguments` are those of `waxlocal daemon run`, beside the file and the key.
+
+    `system`: for the whole machine, as `user`, instead of for the one who installs it. `writable`
+    are directories, beside that of the file, that the service writes into.
+    """
+
+    db: Path
+    name: str = "waxlocald"
+    system: bool = False
+    user: str = ""
+    key_file: Path | None = None
+    arguments: tuple[str, ...] = ()
+    writable: tuple[Path, ...] = ()
+    python: str = sys.executable
+
+    def __post_init__(self) -> None:
+        """Refuse what no unit can say. Raises `ConfigurationError`."""
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"{self.name!r} is no name for a service", hint="use letters, digits, - and _"
+            )
+        for text in (str(self.db), self.python, self.user, str(self.key_file), *self.arguments):
+            if not text.isprintable():
+                raise ConfigurationError(f"{text!r} has characters that no unit can hold")
+
+    def command(self, *, key_file: bool = True) -> list[str]:
+        """Return the command line; the key's file as an argument or not."""
+        command = [self.python, "-m", "waxlocal", "daemon", "run", "--db", str(self.db)]
+        if key_file and self.key_file is not None:
+            command += ["--key-file", str(self.key_file)]
+        return [*command, *self.arguments]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit: its text, where it belongs, and the commands that start, stop and show it."""
+
+    path: Path
+    text: str
+    start: tuple[str, ...]
+    stop: tuple[str, ...]
+    look: tuple[str, ...]
+
+
+def make_unit(service: Service, *, platform: str = sys.platform, home: Path | None = None) -> Unit:
+    """Return the unit for this platform: launchd's on macOS, else systemd's."""
+    home = home or Path.home()
+    if platform == "darwin":
+        return _launchd(service, home)
+    return _systemd(service, home)
+
+
+def write_unit(unit: Unit) -> None:
+    """Write the unit to its place, readable by all. Raises `ConfigurationError`."""
+    try:
+        unit.path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(unit.path, unit.text)
+    except OSError as error:
+        raise _not_changed(unit, error) from error
+
+
+def remove_unit(unit: Unit) -> bool:
+    """Remove the unit; return whether there was one. Raises `ConfigurationError`."""
+    try:
+        unit.path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _not_changed(unit, error) from error
+    return True
+
+
+def _not_changed(unit: Unit, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{unit.path}: {error.strerror}", hint="a service of the whole machine needs root"
+    )
+
+
+# -- systemd --------------------------------------------------------------------------------------
+
+# What needs no namespace, so that it also holds in a user's own manager on kernels that let no user
+# have one.
+_HARDENING = """\
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+UMask=0077
+"""
+# No ProtectProc=, ProcSubset= or PrivatePIDs=: the daemon looks whether recording processes still
+# run, and would take all that it cannot see for ended.
+_SYSTEM_HARDENING = """\
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+PrivateDevices=yes
+RestrictNamespaces=yes
+"""
+_NETWORK = ("Wants=network-online.target", "After=network-online.target")
+
+
+def systemd_unit(service: Service) -> str:
+    """Return the text of a systemd unit."""
+    lines = [
+        "[Unit]",
+        f"Description=waxlocal: uploads the runs of {_specifiers(service.db.name)}",
+        *(_NETWORK if service.system else ()),
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        "Type=notify",
+        # Python looks for modules in the directory that it starts in.
+        "WorkingDirectory=/",
+        f"ExecStart={_command(service.command(key_file=not service.system))}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "Restart=on-failure",
+        "RestartSec=5",
+        "# What a restart cannot mend: settings, another uploader, a file that is none of ours.",
+        "RestartPreventExitStatus=2 3 4",
+        f"WatchdogSec={WATCHDOG}",
+        f"TimeoutStopSec={STOP_TIMEOUT_S}",
+        *_system_lines(service),
+        "",
+        "[Install]",
+        f"WantedBy={'multi-user' if service.system else 'default'}.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _system_lines(service: Service) -> list[str]:
+    if not service.system:
+        return _HARDENING.splitlines()
+    lines = [f"User={service.user}"] if service.user not in ("", "root") else []
+    if service.key_file is not None:
+        # Read by the manager, as root, and shown to the service alone.
+        lines += [
+            f"LoadCredential={CREDENTIAL}:{_specifiers(str(service.key_file))}",
+            f"Environment=WAXLOCAL_API_KEY_FILE=%d/{CREDENTIAL}",
+        ]
+    directories = dict.fromkeys((service.db.parent, *service.writable))
+    paths = " ".join(_quoted(str(one)) for one in directories)
+    return [
+        *lines,
+        *_HARDENING.splitlines(),
+        *_SYSTEM_HARDENING.splitlines(),
+        f"ReadWritePaths={paths}",
+    ]
+
+
+def _command(words: Sequence[str]) -> str:
+    quoted = " ".join(_quoted(word) for word in words)
+    # The colon keeps systemd from reading `$` as a variable.
+    return f":{quoted}" if "$" in quoted else quoted
+
+
+def _quoted(word: str) -> str:
+    """Return a word as systemd.syntax(7) reads it: C escapes in quotes, and % doubled."""
+    word = _specifiers(word)
+    if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _specifiers(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _systemd(service: Service, home: Path) -> Unit:
+    name = f"{service.name}.service"
+    if service.system:
+        directory, control, journal = Path("/etc/systemd/system"), "systemctl", "journalctl"
+        linger: tuple[str, ...] = ()
+    else:
+        config = os.environ.get("XDG_CONFIG_HOME", "")
+        directory = (Path(config) if config else home / ".config") / "systemd" / "user"
+        control, journal = "systemctl --user", "journalctl --user"
+        # Without it the manager, and the daemon with it, ends with the last session of the user.
+        linger = ("loginctl enable-linger",)
+    return Unit(
+        directory / name,
+        systemd_unit(service),
+        (f"{control} daemon-reload", f"{control} enable --now {name}", *linger),
+        (f"{control} disable --now {name}",),
+        (f"{control} status {name}", f"{journal} -u {name} -n 50"),
+    )
+
+
+# -- launchd --------------------------------------------------------------------------------------
+
+
+def launchd_plist(service: Service, log: Path) -> bytes:
+    """Return the property list of a launchd job, whose stderr goes to `log`."""
+    job: dict[str, object] = {
+        "Label": service.name,
+        "ProgramArguments": service.command(),
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 10,
+        "ProcessType": "Background",
+        "ExitTimeOut": STOP_TIMEOUT_S,
+        "StandardErrorPath": str(log),
+        "Umask": 0o077,
+    }
+    if service.system and service.user:
+        job["UserName"] = service.user
+    return plistlib.dumps(job)
+
+
+def _launchd(service: Service, home: Path) -> Unit:
+    library = Path("/Library") if service.system else home / "Library"
+    directory = library / ("LaunchDaemons" if service.system else "LaunchAgents")
+    path = directory / f"{service.name}.plist"
+    log = library / "Logs" / f"{service.name}.log"
+    domain = "system" if service.system else "gui/$(id -u)"
+    control = "sudo launchctl" if service.system else "launchctl"
+    return Unit(
+        path,
+        launchd_plist(service, log).decode(),
+        (f"{control} bootstrap {domain} {shlex.quote(str(path))}",),
+        (f"{control} bootout {domain}/{service.name}",),
+        (f"{control} print {domain}/{service.name}", f"tail -n 50 {shlex.quote(str(log))}"),
+    )

@@ -1,0 +1,275 @@
+"""Uploads all that is due to one server, run by run or many at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import SystemRandom
+from typing import NamedTuple
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
+from waxlocal.delivery.outbox import Outbox
+from waxlocal.upload_settings import UploadSettings
+from waxlocal_daemon.batches import Batches, SentBatch
+from waxlocal_daemon.bulk import Offer, offer_of
+from waxlocal_daemon.lane import USUAL_PACE, Lane, Pace
+from waxlocal_daemon.log import Log
+from waxlocal_daemon.outcome import Outcome, Verdict, judge
+from waxlocal_daemon.sender import Answer, Request, Sender
+from waxlocal_daemon.singles import SentPart, Singles
+
+__all__ = ["Progress", "Uploader"]
+
+# How long `run` may go on for what is in flight once it is told to stop.
+STOP_S = 8.0
+# The longest time that `run` lets its caller sleep.
+LONGEST_S = 300.0
+# How often it looks whether to stop, and says how far it is.
+LOOK_S = 0.25
+TELL_S = 1.0
+# How often a server is asked what it offers.
+ASK_AGAIN_S = 3600.0
+_RANDOM = SystemRandom()
+_ASK = Request("GET", "/api/v1/observe/config/", b"")
+
+
+class Progress(NamedTuple):
+    """How far the upload is, in runs; `bytes_sent` in bytes.
+
+    `failures` counts requests that are sent again, by kind: `network`, `http_503`, `answer` (one
+    that no Waxell server gives).
+    """
+
+    delivered: int
+    pending: int
+    parked: int
+    failures: Mapping[str, int]
+    bytes_sent: int
+
+    @property
+    def failed_attempts(self) -> int:
+        """All failures together."""
+        return sum(self.failures.values())
+
+
+class Uploader:
+    """The upload of one file to one server.
+
+    For one thread, and for one process at a time: whoever makes one holds the lock of the file.
+    Everything that must survive is in the file before a request leaves; killed at any point, the
+    next uploader goes on with the same requests, byte for byte. Raises `StorageError`.
+
+    `at` is told, in passing, the names of the points between which the process may die.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: UploadSettings,
+        *,
+        log: Log,
+        clock: Clock = SYSTEM_CLOCK,
+        random: Callable[[], float] = _RANDOM.random,
+        pace: Pace = USUAL_PACE,
+        on_progress: Callable[[Progress], None] | None = None,
+        at: Callable[[str], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._clock = clock
+        self._on_progress = on_progress
+        self._at = at or _nowhere
+        self._outbox = Outbox(path, settings.api_url, clock)
+        self._sender = Sender(settings)
+        self._lane = Lane(self._outbox, clock, random, pace)
+        self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
+        self._batches: Batches | None = None
+        self._asked_at: float | None = None
+        self._delivered_before = self._outbox.delivered
+        self._failures: Counter[str] = Counter()
+        self._bytes_sent = 0
+
+    def close(self) -> None:
+        """Let go of the server and of the file."""
+        self._sender.close()
+        self._outbox.close()
+
+    @property
+    def reason(self) -> str:
+        """Why nothing goes at the moment, in words; empty when all is well."""
+        return self._lane.reason if self._lane.troubled else ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refuses the key."""
+        return self._lane.paused
+
+    def progress(self) -> Progress:
+        """Return how far the upload is; `delivered` by this uploader."""
+        pending, parked = self._outbox.counts()
+        delivered = self._outbox.delivered - self._delivered_before
+        return Progress(delivered, pending, parked, dict(self._failures), self._bytes_sent)
+
+    def run(self, stop: threading.Event) -> float:
+        """Upload until nothing is due or `stop` is set; return the seconds until more may be.
+
+        What is in flight then is waited for, 8 seconds at most, and otherwise sent again next time.
+        """
+        self._take_in(stop)
+        told = time.monotonic()
+        while not stop.is_set():
+            self._fill()
+            if not self._sender.in_flight:
+                break
+            self._settle_all(self._sender.collect(LOOK_S))
+            if time.monotonic() - told >= TELL_S:
+                told = time.monotonic()
+                self._take_in(stop)
+                self._tell()
+        self._finish()
+        self._tell()
+        return self._rest()
+
+    def _take_in(self, stop: threading.Event) -> None:
+        while not stop.is_set() and self._outbox.admit():
+            self._at("admitted")
+        long_ago = self._clock.time_ns() - int(self._settings.open_after * 1e9)
+        self._outbox.reopen(utc_text(long_ago))
+
+    def _fill(self) -> None:
+        """Send as much as the lane lets through."""
+        if self._lane.wait():
+            return
+        most = 1 if self._lane.troubled else self._settings.concurrency
+        room = most - self._sender.in_flight
+        if self._must_ask():
+            if not self._sender.in_flight:
+                self._send(_ASK)
+            return
+        if self._batches is not None and room > 0:
+            for request in self._batches.requests(room):
+                self._send(request)
+                room -= 1
+        if room > 0:
+            for request in self._singles.requests(room, begun=self._batches is not None):
+                self._send(request)
+
+    def _send(self, request: Request) -> None:
+        self._bytes_sent += len(request.body)
+        self._at("sending")
+        self._sender.send(request)
+
+    def _must_ask(self) -> bool:
+        if not self._settings.bulk:
+            return False
+        return self._asked_at is None or self._lane.now() - self._asked_at > ASK_AGAIN_S
+
+    def _settle_all(self, answers: list[tuple[Request, Answer]]) -> None:
+        if not answers:
+            return
+        self._at("answered")
+        judged = [
+            (request.about, answer, self._judged(request, answer)) for request, answer in answers
+        ]
+        with self._outbox.together():
+            for about, answer, outcome in judged:
+                self._settle(about, answer, outcome)
+        self._at("settled")
+
+    def _judged(self, request: Request, answer: Answer) -> Outcome:
+        about = request.about
+        records = about.records if about is not None else 0
+        needed = about.needed if isinstance(about, SentPart) else ()
+        return judge(answer, records=records, needed=needed, now=self._clock.time_ns() / 1e9)
+
+    def _settle(self, about: SentPart | SentBatch | None, answer: Answer, outcome: Outcome) -> None:
+        if about is None:
+            outcome = self._settle_config(outcome)
+        elif isinstance(about, SentPart):
+            outcome = self._singles.settle(about, answer, outcome)
+        elif self._batches is not None:
+            outcome = self._batches.settle(about, answer, outcome)
+            if self._batches.gone:
+                self._log.event("bulk_gone", level="warning", reason=outcome.reason)
+                self._batches.release()
+                self._batches = None
+        self._note(answer, outcome)
+
+    def _settle_config(self, outcome: Outcome) -> Outcome:
+        """Take what the server offers; one that has no such page offers nothing."""
+        if outcome.verdict is Verdict.RETRY:
+            return outcome
+        self._asked_at = self._lane.now()
+        offer: Offer | None = offer_of(outcome.body)
+        if offer is None:
+            if self._batches is not None:
+                self._batches.release()
+            self._batches = None
+        elif self._batches is None:
+            self._batches = Batches(self._outbox, self._lane, offer, self._log, self._at)
+        # A key that may record but not read this: the records will tell.
+        return Outcome(Verdict.PARK, "") if outcome.verdict is Verdict.PAUSE else outcome
+
+    def _note(self, answer: Answer, outcome: Outcome) -> None:
+        """Open or close the lane by what an answer says about the server."""
+        lane, was = self._lane, self._lane.troubled
+        sent = lane.now() - answer.seconds
+        if outcome.verdict in (Verdict.RETRY, Verdict.PAUSE):
+            self._failures[_kind_of(answer)] += 1
+        if outcome.verdict is Verdict.RETRY:
+            closed = lane.failed(
+                outcome.reason,
+                sent=sent,
+                of_host=outcome.of_host,
+                retry_after=outcome.retry_after,
+            )
+            if closed and (not was or lane.failures in (3, 10)):
+                self._log.event(
+                    "waiting",
+                    level="warning",
+                    reason=outcome.reason,
+                    failures=lane.failures,
+                    seconds=round(lane.wait(), 1),
+                )
+        elif outcome.verdict is Verdict.PAUSE:
+            if lane.refused(outcome.reason, sent=sent):
+                self._log.event("paused", level="error", reason=outcome.reason)
+        else:
+            lane.answered()
+            if was:
+                self._log.event("resumed")
+
+    def _finish(self) -> None:
+        """Wait a little for what is in flight, then let go of everything."""
+        deadline = time.monotonic() + STOP_S
+        while self._sender.in_flight and (left := deadline - time.monotonic()) > 0:
+            self._settle_all(self._sender.collect(min(left, LOOK_S)))
+        with self._outbox.together():
+            self._singles.release()
+            if self._batches is not None:
+                self._batches.release()
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.progress())
+
+    def _rest(self) -> float:
+        if wait := self._lane.wait():
+            return min(wait, LONGEST_S)
+        due = self._outbox.next_due()
+        if due is None:
+            return LONGEST_S
+        return min(max((utc_ns(due) - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)
+
+
+def _kind_of(answer: Answer) -> str:
+    if answer.status is None:
+        return "network"
+    return f"http_{answer.status}" if answer.status >= 300 else "answer"
+
+
+def _nowhere(_point: str) -> None:
+    """Pass by."""

@@ -1,0 +1,200 @@
+"""Compares the sessions of a server with those of the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.connection import reader
+from waxlocal.delivery.comparison import (
+    LocalSession,
+    count_sessions,
+    delivered_sessions,
+    session_ids,
+    target_of,
+)
+from waxlocal.upload_settings import UploadSettings, proxy_for
+from waxlocal_daemon.remote_sessions import RemoteSession, session_pages
+from waxlocal_daemon.seen import SeenIds
+from waxlocal_daemon.tls import tls_context
+
+__all__ = ["LISTED", "Difference", "Verification", "make_client", "verify"]
+
+# Of each kind of finding so many are listed, and the rest counted.
+LISTED = 1_000
+# Of the sum of a session's costs: what adding them up in another order may change.
+COST_TOLERANCE = 1e-6
+
+ClientFactory = Callable[[UploadSettings], httpx.Client]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of a session that is not the same at both ends; None where there is none."""
+
+    session_id: str
+    field: str
+    here: float | None
+    there: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison found.
+
+    `checked`: sessions of the file whose runs are all delivered. `missing`: those that the server
+    does not have. `doubled`: the server has more runs of them than the file. `different`: it has
+    fewer, or other totals. `waiting`: ids of sessions with runs that are still to be delivered, or
+    parked. `unlisted` findings of any kind are beyond the first 1,000 of that kind.
+    """
+
+    checked: int
+    missing: list[Difference]
+    doubled: list[Difference]
+    different: list[Difference]
+    waiting: list[str]
+    unlisted: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all that was delivered is there, once, and with the same totals."""
+        return not (self.missing or self.doubled or self.different)
+
+
+def make_client(settings: UploadSettings) -> httpx.Client:
+    """Return a client that sends the key to this server alone, and follows no redirect."""
+    return httpx.Client(
+        headers=[(b"X-Wax-Key", settings.api_key.header()), (b"Accept", b"application/json")],
+        timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+        follow_redirects=False,
+        verify=tls_context(),
+        # The environment is read by our own rules, which the upload follows, too.
+        trust_env=False,
+        proxy=proxy_for(settings.api_url),
+    )
+
+
+def verify(
+    path: Path,
+    settings: UploadSettings,
+    *,
+    client: ClientFactory = make_client,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Verification:
+    """Compare what was delivered to a server with what its list of sessions says.
+
+    Sessions that only the server has belong to other devices and do not count. Runs delivered
+    during the comparison count as waiting. Takes memory for a page of each side, and 16 to 32 bytes
+    for each session of the file. Raises `ServerRefused`, `ServerUnreachable`, `ConfigurationError`
+    and `StorageError`.
+    """
+    before = utc_text(clock.time_ns())
+    with reader(path) as connection:
+        target = target_of(connection, settings.api_url)
+        if target is None:
+            return _nothing_delivered(connection)
+        comparison = _Comparison(connection, target, before)
+        with client(settings) as http:
+            for page in session_pages(http, settings, clock):
+                comparison.compare(page)
+        comparison.look_for_missing()
+    return comparison.found.verification()
+
+
+def _nothing_delivered(connection: sqlite3.Connection) -> Verification:
+    found = _Findings()
+    for ids in _all_ids(connection):
+        for session_id in ids:
+            found.add(found.waiting, session_id)
+    return found.verification()
+
+
+def _all_ids(connection: sqlite3.Connection) -> Iterator[list[str]]:
+    page = session_ids(connection)
+    while page:
+        yield page
+        page = session_ids(connection, page[-1])
+
+
+@dataclass
+class _Findings:
+    checked: int = 0
+    missing: list[Difference] = field(default_factory=list)
+    doubled: list[Difference] = field(default_factory=list)
+    different: list[Difference] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    unlisted: int = 0
+
+    def add(self, kind: list[Difference] | list[str], found: Difference | str) -> None:
+        """List a finding, or count it."""
+        if len(kind) < LISTED:
+            kind.append(found)  # type: ignore[arg-type]
+        else:
+            self.unlisted += 1
+
+    def verification(self) -> Verification:
+        return Verification(**vars(self))
+
+
+class _Comparison:
+    """Both sides, page by page."""
+
+    def __init__(self, connection: sqlite3.Connection, target: int, before: str) -> None:
+        self.found = _Findings()
+        self._connection = connection
+        self._target = target
+        self._before = before
+        self._seen = SeenIds(count_sessions(connection))
+
+    def compare(self, page: Sequence[RemoteSession]) -> None:
+        """Compare a page of the server's sessions with those of them that are here."""
+        theirs = {session.session_id: session for session in page}
+        for here in self._local(list(theirs)):
+            # A list that changes while it is paged through may give a session twice.
+            if self._seen.add(here.session_id):
+                self._compare(here, theirs[here.session_id])
+
+    def look_for_missing(self) -> None:
+        """Find the delivered sessions that were in no page."""
+        for ids in _all_ids(self._connection):
+            unseen = [session_id for session_id in ids if session_id not in self._seen]
+            for here in self._local(unseen):
+                if self._is_delivered(here):
+                    absent = Difference(here.session_id, "run_count", here.run_count, None)
+                    self.found.add(self.found.missing, absent)
+
+    def _local(self, ids: Sequence[str]) -> list[LocalSession]:
+        return delivered_sessions(self._connection, self._target, ids, self._before) if ids else []
+
+    def _is_delivered(self, here: LocalSession) -> bool:
+        if here.delivered < here.run_count:
+            self.found.add(self.found.waiting, here.session_id)
+            return False
+        self.found.checked += 1
+        return True
+
+    def _compare(self, here: LocalSession, there: RemoteSession) -> None:
+        delivered = self._is_delivered(here)
+        if there.run_count is not None and there.run_count > here.run_count:
+            more = Difference(here.session_id, "run_count", here.run_count, there.run_count)
+            self.found.add(self.found.doubled, more)
+        elif delivered:
+            for difference in _differences(here, there):
+                self.found.add(self.found.different, difference)
+
+
+def _differences(here: LocalSession, there: RemoteSession) -> Iterator[Difference]:
+    """Yield what differs, of the figures that the server gives."""
+    for name in ("run_count", "total_tokens"):
+        ours, theirs = getattr(here, name), getattr(there, name)
+        if theirs is not None and ours != theirs:
+            yield Difference(here.session_id, name, ours, theirs)
+    # An unknown cost travels as 0.
+    ours, theirs = here.total_cost or 0.0, there.total_cost or 0.0
+    if there.has_cost and abs(ours - theirs) > COST_TOLERANCE * max(abs(ours), abs(theirs)):
+        yield Difference(here.session_id, "total_cost", here.total_cost, there.total_cost)

@@ -1,0 +1,209 @@
+"""One pass over the records of a run, which makes the items of all stages.
+
+The original counts LLM calls, steps, spans and the runs that a run opens together, from 1, and
+leaves out scores and events; so do the items, whatever the positions in the file are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from waxlocal.delivery.records import ChildRun, RecordedRun
+from waxlocal_daemon.cells import (
+    Json,
+    Start,
+    count_of,
+    fields_of,
+    number_of,
+    text_of,
+)
+from waxlocal_daemon.conversation import Turns
+from waxlocal_daemon.derived import (
+    agent_span,
+    chain_span,
+    child_span,
+    llm_span,
+    memory_span,
+    resumed_span,
+)
+from waxlocal_daemon.items import Item
+from waxlocal_daemon.memories import episodic_body, is_memory_write, remembered, semantic_body
+from waxlocal_daemon.scoring import Scores
+from waxlocal_daemon.spans import read_span, wire_span
+from waxlocal_daemon.steps import Named, delegation_step, grounding_step, step_of_span
+
+__all__ = ["Walk"]
+
+Row = Mapping[str, Any]
+
+
+class Walk:
+    """Takes records one by one, in order."""
+
+    def __init__(self, run: RecordedRun, remote_ids: Mapping[str, str]) -> None:
+        self._run = run.run
+        self._depth = run.depth
+        self._remote_ids = remote_ids
+        self._start = Start(run.run["started_at"])
+        self._number = 0
+        # Of spans that others may lie inside of, by their positions in the file.
+        self._numbers: dict[int, int] = {}
+        self._turns = Turns()
+        self._scores = Scores(run)
+        self._calls: list[Item] = []
+        self._steps: list[Item] = []
+        self._spans: list[Item] = []
+        self._sent: dict[str, list[Item]] = {"events": [], "episodic": [], "semantic": []}
+        # One that was stopped before its first record has no spans; one that was interrupted had
+        # no chance to send its own.
+        self._has_own_span = run.run["status"] not in ("interrupted", "running") and not (
+            run.run["status"] == "blocked" and not run.run["error_type"]
+        )
+        if self._has_own_span:
+            self._spans.append(Item(0, agent_span(run)))
+
+    def result(self) -> dict[str, list[Item]]:
+        """Return the items of each stage; stages of their own only where there are items."""
+        items = {
+            "llm-calls": self._calls,
+            "steps": self._steps,
+            "spans": self._spans,
+            "scores": self._scores.result(),
+        }
+        return items | {stage: found for stage, found in self._sent.items() if found}
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _add_step(self, position: int, named: Named, number: int) -> None:
+        name, output = named
+        body = {"step_name": name, "output": output, "position": number}
+        self._steps.append(Item(position, body))
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def llm_call(self, row: Row) -> None:
+        """Take a row of `llm_calls`: a call and its span."""
+        body: Json = {
+            "model": text_of(row["model"]),
+            "tokens_in": count_of(row["tokens_in"]),
+            "tokens_out": count_of(row["tokens_out"]),
+            "cost": float(number_of(row["cost"]) or 0.0),
+            "task": text_of(row["task"]),
+            "prompt_preview": text_of(row["prompt_preview"]),
+            "response_preview": text_of(row["response_preview"]),
+            "status": text_of(row["status"]),
+            "error_type": text_of(row["error_type"]),
+            "error_message": text_of(row["error_message"]),
+        }
+        if prompt_hash := fields_of(row["details"]).get("prompt_hash"):
+            body["prompt_hash"] = prompt_hash
+        position = row["position"]
+        self._calls.append(Item(position, body))
+        span = llm_span(row, self._turns.context(), self._next(), self._start)
+        self._spans.append(Item(position, span))
+
+    def step(self, row: Row) -> None:
+        """Take a row of `steps`: a step and its span."""
+        position, number = row["position"], self._next()
+        named = (text_of(row["step_name"]), fields_of(row["output"]))
+        self._add_step(position, named, number)
+        self._spans.append(Item(position, chain_span(row, number, self._start)))
+
+    def span(self, row: Row) -> None:
+        """Take a row of `spans`: a span and, for most kinds, a step."""
+        span = read_span(row)
+        if is_memory_write(span):
+            return
+        position, parent = row["position"], self._numbers.get(row["parent_position"])
+        self._turns.add(span)
+        named = step_of_span(span)
+        if named is not None and named[0] == "io:user_message":
+            number = 0  # as if it had come before the run, whenever it came
+            body = wire_span(span, number, self._start, parent) | {"start_offset_ms": 0}
+        else:
+            number = self._next()
+            body = wire_span(span, number, self._start, parent)
+        self._numbers[position] = number
+        self._spans.append(Item(position, body))
+        if named is not None:
+            self._add_step(position, named, number)
+
+    def score(self, row: Row) -> None:
+        """Take a row of `scores`."""
+        self._scores.add(row)
+
+    def event(self, row: Row) -> None:
+        """Take a row of `events`: of most kinds only the state of the conversation tells."""
+        name, position = text_of(row["event"]), row["position"]
+        data = fields_of(row["data"])
+        if data.get("event") == name or name.startswith("approval_"):
+            self._sent["events"].append(Item(position, self._event_body(name, data)))
+        elif name == "conversation_state":
+            self._turns.replace(data)
+        elif name == "grounding":
+            self._add_step(position, grounding_step(data), self._next())
+            self._scores.add_of_grounding(position, data)
+        elif name == "retrieval_result":
+            self._scores.add_of_retrieval(position, data)
+        elif name == "delegation":
+            named = delegation_step(text_of(data.get("delegate")), data.get("depth", 1))
+            self._add_step(position, named, self._next())
+        elif name == "resumed":
+            self._resumed(position, data, row["recorded_at"])
+        elif name in ("memory_episodic", "memory_semantic"):
+            self._remember(name, position, data, row["recorded_at"])
+
+    def _event_body(self, name: str, data: Json) -> Json:
+        """Return an event as the program gave it, or one of an approval as the original does."""
+        local = text_of(self._run["workflow_id"])
+        remote = self._remote_ids.get(local, local)
+        if data.get("event") == name:
+            named = data.get("workflow_id")
+            return {**data, "workflow_id": remote} if named == local else data
+        drop = {"reason", "timeout_minutes"} if name == "approval_requested" else set()
+        told = {key: value for key, value in data.items() if key not in drop}
+        if isinstance(minutes := data.get("timeout_minutes"), int | float):
+            told["timeout_minutes"] = float(minutes)
+        for key in ("approver", "elapsed_seconds"):
+            if told.get(key) in ("", None):
+                told.pop(key, None)
+        decision = text_of(data.get("decision"))
+        if decision and name != "approval_requested":
+            name = "approval_granted" if decision == "approved" else f"approval_{decision}"
+        return {
+            "workflow_id": remote,
+            "agent_name": text_of(self._run["agent_name"]),
+            "workflow_name": text_of(self._run["workflow_name"]),
+            "event": name,
+            "metadata": told,
+        }
+
+    def _resumed(self, position: int, data: Json, at: object) -> None:
+        span = resumed_span(text_of(data.get("from_run_id")), data.get("payload"), at)
+        self._spans.append(Item(position, wire_span(span, self._next(), self._start)))
+
+    def _remember(self, name: str, position: int, data: Json, at: object) -> None:
+        fact = remembered(name, data, self._run)
+        if fact is not None:
+            span = memory_span(fact.tier, fact.slot_name, fact.content, at)
+            self._spans.append(Item(position, wire_span(span, self._next(), self._start)))
+        if name == "memory_episodic":
+            self._sent["episodic"].append(Item(position, episodic_body(data, self._run)))
+        elif (body := semantic_body(data, self._run)) is not None:
+            self._sent["semantic"].append(Item(position, body))
+
+    # -- runs that this one opened ----------------------------------------------------------------
+
+    def child_began(self, child: ChildRun) -> None:
+        """Take the start of a run that this one opened: a step."""
+        named = delegation_step(text_of(child.agent_name), self._depth + 1)
+        self._add_step(-child.id, named, self._next())
+
+    def child_ended(self, child: ChildRun) -> None:
+        """Take the end of a run that this one opened: a span."""
+        run_id = self._remote_ids.get(child.run_id, child.run_id)
+        body = child_span(child, run_id, self._next(), self._start)
+        self._spans.append(Item(-child.id, body))

@@ -1,0 +1,198 @@
+"""Waits until somebody else has written into the file.
+
+The truth is `PRAGMA data_version`, asked on a connection that only reads: it changes with every
+commit of any other connection, and with nothing else. Events of the file system and a poll merely
+say when to ask. What was committed before a wait returned is the caller's to look at; the next wait
+compares with that moment, so nothing falls between looking and waiting.
+
+What the daemon itself wrote after that moment changes the number, too. So a cycle that wrote wakes
+it once more, finds nothing to do, writes nothing, and then sleeps: cheaper than asking the tables
+what is new, and free of the gap that ignoring events for a while would leave. Between two wakes
+there is always a rest; while others write without pause, that rest is all there is, and no event
+is received at all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from watchfiles import watch
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.connection import reader
+from waxlocal.errors import StorageError
+from waxlocal_daemon.log import Log
+
+__all__ = ["Watch"]
+
+# At least this long between two wakes, however fast others commit.
+REST_S = 1.0
+# How often the thread of watchfiles looks for events and whether to stop: at 50 ms, its default, it
+# takes 0.13 % of a core doing nothing, at 200 ms 0.04 %.
+STEP_MS = 200
+# Several writes of one commit are one event.
+DEBOUNCE_MS = 200
+
+# Which file is there, and which commit of it: device, inode, connection, data_version.
+State = tuple[int, int, int, int]
+
+
+class Watch:
+    """Wakes on commits by others; for use by one thread.
+
+    `interrupt` ends every wait at once. `on_wait` is called at least each `poll` seconds while
+    waiting. The directory need not exist, and may vanish and come back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        interrupt: threading.Event,
+        *,
+        log: Log,
+        poll: float = 5.0,
+        rest: float = REST_S,
+        on_wait: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        # Events name the real file; SQLite puts the log beside it, too.
+        self._path = path.resolve()
+        self._interrupt = interrupt
+        self._log = log
+        self.poll = poll
+        self._rest = rest
+        self._on_wait = on_wait
+        self._clock = clock
+        self._deaf = False
+        self._open = ExitStack()
+        self._ask: Callable[[], int] | None = None
+        self._identity = (0, 0)
+        self._connections = 0
+        self._woken_at = float("-inf")
+        self._seen = self._state()
+
+    def __enter__(self) -> Watch:
+        """Return the watch, to be closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the watch."""
+        self.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a commit; return whether something may be new, False after `seconds`.
+
+        False, too, when interrupted. Also a file that appears, vanishes or is replaced is new.
+        """
+        deadline = self._now() + seconds
+        new = self._wait(deadline)
+        if new:
+            self._woken_at = self._now()
+        return new
+
+    def close(self) -> None:
+        """Close the connection; the watch must not be used afterwards."""
+        self._ask = None
+        self._open.close()
+
+    def _wait(self, deadline: float) -> bool:
+        rested = min(self._woken_at + self._rest, deadline)
+        while (left := rested - self._now()) > 0 and not self._interrupt.is_set():
+            self._on_wait()
+            self._interrupt.wait(min(left, self.poll))
+        pauses = self._pauses(deadline)
+        try:
+            while not (new := self._changed()) and self._now() < deadline:
+                self._on_wait()
+                if next(pauses, True):
+                    break
+            return new
+        finally:
+            pauses.close()
+
+    def _pauses(self, deadline: float) -> Generator[bool]:
+        """Pause again and again, each time until an event or a poll; ends when interrupted.
+
+        Events are received only meanwhile: the daemon's own writes would fill the queue. The
+        directory alone is opened, never the database.
+        """
+        yield from self._events(deadline)
+        while not self._interrupt.wait(min(max(deadline - self._now(), 0.0), self.poll)):
+            yield False
+
+    def _events(self, deadline: float) -> Generator[bool]:
+        directory = self._path.parent
+        if not directory.is_dir():
+            return
+        # What is committed before the kernel listens waits for the poll.
+        poll_ms = max(1, int(min(deadline - self._now(), self.poll) * 1000))
+        try:
+            # No filter: while others write into this directory without pause, watchfiles would not
+            # come back from events that are filtered out, not even for the poll.
+            for _ in watch(
+                directory,
+                watch_filter=None,
+                debounce=DEBOUNCE_MS,
+                step=min(STEP_MS, poll_ms),
+                stop_event=self._interrupt,
+                rust_timeout=poll_ms,
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                self._hear(None)
+                yield False
+        except (OSError, RuntimeError) as error:  # no more inotify instances, a directory that went
+            self._hear(error)
+
+    def _hear(self, trouble: Exception | None) -> None:
+        """Tell when events stop to come, and when they come again."""
+        if trouble is not None and not self._deaf:
+            self._log.event(
+                "watch_unavailable", level="warning", reason=trouble, poll_seconds=self.poll
+            )
+        elif trouble is None and self._deaf:
+            self._log.event("watch_available")
+        self._deaf = trouble is not None
+
+    def _changed(self) -> bool:
+        state = self._state()
+        changed = state is not None and state != self._seen
+        vanished = state is None and self._seen is not None
+        self._seen = state
+        return changed or vanished
+
+    def _state(self) -> State | None:
+        """Return which commit the file is at, None while there is no file that can be read."""
+        try:
+            found = self._path.stat()
+            if self._ask is None or self._identity != (found.st_dev, found.st_ino):
+                self._connect((found.st_dev, found.st_ino))
+            version = self._ask() if self._ask else 0
+        except (OSError, sqlite3.Error, StorageError):
+            self._disconnect()
+            return None
+        return (*self._identity, self._connections, version)
+
+    def _connect(self, identity: tuple[int, int]) -> None:
+        self._disconnect()
+        connection = self._open.enter_context(reader(self._path))
+        self._ask = lambda: int(connection.execute("PRAGMA data_version").fetchone()[0])
+        self._identity = identity
+        self._connections += 1  # the numbers of two connections cannot be compared
+
+    def _disconnect(self) -> None:
+        self._ask = None
+        self._open.close()
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9

@@ -1,0 +1,347 @@
+"""`waxlocal daemon`: the upload in the background, by hand or as a service."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from waxlocal import wording
+from waxlocal.cli import safe
+from waxlocal.cli.forms import form_options, print_json
+from waxlocal.cli.output import DIM, Screen
+from waxlocal.cli.place import db_option, need_own, place_of
+from waxlocal.errors import ConfigurationError, FileMissing
+
+if TYPE_CHECKING:
+    from waxlocal.delivery.status import TargetStatus
+    from waxlocal_daemon.lock import Holder
+
+__all__ = ["daemon"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+# In the order of the help; each is handed on to `daemon run` by `daemon install`.
+_RUN_OPTIONS = (
+    click.option("--api-url", default="", metavar="URL", help="The server."),
+    click.option("--profile", default="", metavar="NAME", help="Of ~/.waxell/config."),
+    click.option(
+        "--key-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read the key from a file.",
+    ),
+    click.option("--allow-http", is_flag=True, help="Send the key over plain http."),
+    click.option(
+        "--metrics",
+        default="",
+        metavar="ADDR",
+        help="Serve figures for Prometheus: HOST:PORT, or PORT on loopback.",
+    ),
+    click.option(
+        "--metrics-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write them into a file, for node_exporter (*.prom).",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(("logfmt", "json")),
+        default="logfmt",
+        show_default=True,
+        help="How lines on stderr look.",
+    ),
+    click.option(
+        "--nice",
+        type=click.IntRange(0, 19),
+        default=10,
+        show_default=True,
+        metavar="N",
+        help="Leave the processor to others; 0: do not.",
+    ),
+)
+
+
+def _run_options(command: Command) -> Command:
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _unit_options(command: Command) -> Command:
+    for option in (
+        click.option("--now", is_flag=True, help="Run the commands, too, instead of naming them."),
+        click.option("--print", "only_print", is_flag=True, help="Only show what would be done."),
+        click.option(
+            "--name",
+            default="waxlocald",
+            show_default=True,
+            metavar="NAME",
+            help="Of the service: a second file needs another one.",
+        ),
+        click.option("--system", is_flag=True, help="For the whole machine; needs root."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+@db_option
+def daemon() -> None:
+    """Upload in the background: run the daemon, install it as a service, see how it is."""
+
+
+@daemon.command("run", short_help="Upload until told to stop.")
+@_run_options
+@db_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    *,
+    api_url: str,
+    profile: str,
+    key_file: Path | None,
+    allow_http: bool,
+    metrics: str,
+    metrics_file: Path | None,
+    log_format: str,
+    nice: int,
+) -> None:
+    """Upload the runs of the file as they end, until SIGTERM or Ctrl-C. SIGHUP rereads settings.
+
+    One for each file; says what it does on stderr. `waxlocald` is the same.
+    """
+    from waxlocal.upload_settings import UploadSettings
+    from waxlocal_daemon.log import Log
+    from waxlocal_daemon.runner import Options, run_daemon
+
+    load = functools.partial(
+        UploadSettings.load,
+        api_url=api_url,
+        profile=profile,
+        key_file=key_file or "",
+        allow_http=allow_http,
+    )
+    run_daemon(
+        place_of(ctx).path,
+        load,
+        Options(metrics, metrics_file, nice),
+        log=Log.from_environment(log_format),
+    )
+
+
+# -- as a service ---------------------------------------------------------------------------------
+
+
+@daemon.command("install", short_help="Make it a service of systemd or launchd.")
+@_unit_options
+@click.option("--user", default="", metavar="USER", help="With --system: whom it runs as.")
+@_run_options
+@db_option
+@click.pass_context
+def install(
+    ctx: click.Context,
+    /,
+    *,
+    system: bool,
+    user: str,
+    name: str,
+    only_print: bool,
+    now: bool,
+    **given: Any,
+) -> None:
+    """Write a unit for systemd (launchd on macOS) that runs the daemon with these options.
+
+    For this user's own manager, or with --system for the machine's. Says what to type next.
+    """
+    from waxlocal_daemon.units import Service, make_unit, write_unit
+
+    if user and not system:
+        raise click.UsageError("--user needs --system")
+    path = place_of(ctx).path
+    service = Service(
+        path,
+        name,
+        system,
+        user or (_owner(path) if system else ""),
+        _absolute(given["key_file"]),
+        tuple(_handed_on(given)),
+        tuple(file.parent for file in (_absolute(given["metrics_file"]),) if file),
+    )
+    unit = make_unit(service)
+    if only_print:
+        click.echo(unit.text, nl=False)
+        click.echo(f"Would be written to {safe.line(str(unit.path))}", err=True)
+        return
+    if not system:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_unit(unit)
+    click.echo(f"Wrote {safe.line(str(unit.path))}")
+    if not system:
+        _warn_of_settings(given)
+    _next("Start it with", unit.start, now)
+    _next("See how it is with", unit.look, False)
+
+
+@daemon.command("uninstall", short_help="Remove the service again.")
+@_unit_options
+@db_option
+@click.pass_context
+def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
+    """Remove the unit that `install` wrote. What is recorded stays, and so does the key."""
+    from waxlocal_daemon.units import Service, make_unit, remove_unit
+
+    unit = make_unit(Service(place_of(ctx).path, name, system))
+    if only_print:
+        click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
+        return
+    if now:
+        _next("", unit.stop, True)
+    if remove_unit(unit):
+        click.echo(f"Removed {safe.line(str(unit.path))}")
+    else:
+        click.echo(f"There is no {safe.line(str(unit.path))}")
+    if not now:
+        _next("If it still runs, stop it with", unit.stop, False)
+
+
+def _owner(path: Path) -> str:
+    """Return whose file it is: files that root makes beside it would lock its recorders out."""
+    place = path if path.exists() else path.parent
+    if not place.exists():
+        return os.environ.get("SUDO_USER", "")
+    try:
+        return place.owner()
+    except KeyError:  # a user of another machine, in a container
+        return str(place.stat().st_uid)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path and Path.cwd() / path.expanduser()
+
+
+def _handed_on(given: dict[str, Any]) -> list[str]:
+    """Return the options of `daemon run` that are not at their defaults, but for the key."""
+    words: list[str] = []
+    for option in run.params:
+        value = given.get(option.name or "")
+        if option.name == "key_file" or value in (None, "", False, option.default):
+            continue
+        if option.name == "metrics_file":
+            value = _absolute(value)
+        words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+    return words
+
+
+def _warn_of_settings(given: dict[str, Any]) -> None:
+    """Say what is missing: a service does not see the variables of a shell."""
+    from waxlocal.upload_settings import UploadSettings
+
+    names = ("api_url", "profile", "allow_http")
+    try:
+        UploadSettings.load(
+            **{name: given[name] for name in names}, key_file=given["key_file"] or "", environ={}
+        )
+    except ConfigurationError as error:
+        click.echo(f"Note: a service does not see this shell's variables; so far {error}", err=True)
+        click.echo("Try: put them under [default] in ~/.waxell/config (chmod 600)", err=True)
+
+
+def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
+    if not now:
+        click.echo(f"{title}:\n" + "\n".join(f"  {command}" for command in commands))
+        return
+    for command in commands:
+        click.echo(f"+ {command}")
+        # Through the shell for `$(id -u)`; nothing in it but a name that was checked, and a path
+        # that was quoted.
+        done = subprocess.run(command, shell=True, check=False)  # noqa: S602
+        if done.returncode:
+            raise ConfigurationError(
+                f"{command}: exit status {done.returncode}", hint="see what it said above"
+            )
+
+
+# -- how it is ------------------------------------------------------------------------------------
+
+
+@daemon.command("status", short_help="Show whether it runs, and how far it is.")
+@form_options()
+@click.pass_context
+def status(ctx: click.Context, *, form: str) -> None:
+    """Show which process uploads this file, since when, and how far it is."""
+    from waxlocal.connection import reader
+    from waxlocal.delivery.status import count_unsynced, delivery_status
+    from waxlocal_daemon.lock import holder
+
+    path = place_of(ctx).path
+    targets: tuple[TargetStatus, ...] = ()
+    unsynced = 0
+    exists = True
+    try:
+        need_own(path)
+        with reader(path) as connection:
+            targets, unsynced = delivery_status(connection), count_unsynced(connection)
+    except FileMissing:
+        exists = False  # a daemon may wait for the file
+    who = holder(path)
+    if form == "json":
+        print_json(_document(path, exists, who, targets, unsynced))
+    else:
+        _show(Screen(), path, exists, who, targets, unsynced)
+
+
+def _document(
+    path: Path, exists: bool, who: Holder | None, targets: tuple[TargetStatus, ...], unsynced: int
+) -> dict[str, object]:
+    return {
+        "path": str(path),
+        "exists": exists,
+        "running": who is not None,
+        "uploader": asdict(who) if who else None,
+        "pending": sum(one.pending for one in targets) if targets else unsynced,
+        "parked": sum(one.parked for one in targets),
+        "paused": any(one.paused_at for one in targets),
+        "targets": [asdict(one) for one in targets],
+    }
+
+
+def _show(
+    screen: Screen,
+    path: Path,
+    exists: bool,
+    who: Holder | None,
+    targets: tuple[TargetStatus, ...],
+    unsynced: int,
+) -> None:
+    if who:
+        of = f"process {who.pid} on {safe.line(who.host)}" if who.pid else "unknown process"
+        since = f"since {screen.when(who.since)}" if who.since else ""
+        screen.write(screen.text(screen.facts(safe.line(who.command) or "running", of, since)))
+    else:
+        screen.write(screen.text("not running"))
+    if not exists:
+        screen.write(screen.text((f"There is no {safe.line(str(path))} yet.", DIM)))
+    elif not targets:
+        screen.write(screen.text(f"{wording.counted(unsynced, 'run')}, none of them ever uploaded"))
+    for one in targets:
+        screen.write(screen.text((safe.line(one.url), "bold")))
+        screen.write(screen.text("  " + _facts(screen, one)))
+    if not who:
+        click.echo("Try: waxlocal daemon run, or: waxlocal daemon install", err=True)
+
+
+def _facts(screen: Screen, one: TargetStatus) -> str:
+    reason = safe.line(one.reason or "")
+    return screen.facts(
+        f"{one.pending:,} pending",
+        f"{one.parked:,} parked" if one.parked else "",
+        f"{one.delivered:,} delivered",
+        f"paused: {reason}" if one.paused_at else f"waiting: {reason}" if one.failures else "",
+        f"last success {screen.when(one.last_success_at)}" if one.last_success_at else "",
+    )

@@ -1,0 +1,112 @@
+"""`waxlocal serve`: the API and the dashboard, over one file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from waxlocal.cli.place import db_option, need_own, place_of, writable
+from waxlocal.config import Settings
+from waxlocal.web.companion import Companion
+from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option(
+    "--host",
+    default=DEFAULT_HOST,
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to listen on. One that other machines reach needs a key.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    metavar="N",
+    help="The port; 0 takes any free one.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file with the key that requests must bear (else WAXLOCAL_SERVE_KEY).",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME[:PORT]",
+    help="A further name that the server is reached by, for example behind a proxy.",
+)
+@click.option("--daemon", is_flag=True, help="Upload what is recorded, beside serving it.")
+@click.option("--access-log", is_flag=True, help="Print a line for each request to stderr.")
+@db_option
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    *,
+    host: str,
+    port: int,
+    key_file: Path | None,
+    allowed_hosts: tuple[str, ...],
+    daemon: bool,
+    access_log: bool,
+) -> None:
+    """Serve the recordings: the Waxell API, for programs that record and programs that ask, and a
+    dashboard.
+
+    Prints its address and answers until it is stopped.
+    """
+    from waxlocal.connection import writer
+    from waxlocal.web import server
+    from waxlocal.web.app import create_app
+    from waxlocal.web.watching import log_to
+
+    key = server.key_from(key_file, os.environ)
+    server.check_key(host, key)
+    path = writable(place_of(ctx))
+    with writer(path):  # says at once whether the file can be used
+        pass
+    need_own(path)
+    app = create_app(
+        path,
+        key=key,
+        allowed_hosts=(*_named(host), *allowed_hosts),
+        durability=Settings.from_environment().durability,
+        log=log_to() if access_log else None,
+    )
+    with closing(server.listen(host, port)) as listener, _companion(daemon, path):
+        server.serve(app, listener, started=lambda: click.echo(server.address_of(listener)))
+
+
+def _named(host: str) -> Iterator[str]:
+    """Give the name to listen on, if it is one: who asked for it will use it."""
+    if any(one.isalpha() for one in host) and ":" not in host:
+        yield host
+
+
+@contextmanager
+def _companion(wanted: bool, path: Path) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    command = (sys.executable, "-m", "waxlocal", "--db", str(path), "daemon", "run")
+    companion = Companion(command, say=say)
+    companion.start()
+    try:
+        yield
+    finally:
+        companion.stop()

@@ -1,0 +1,74 @@
+"""The sessions of the file as a server should have them: for comparing the two."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "session_ids", "target_of"]
+
+# A file of version 1 that nobody has opened for writing since has no tables for this.
+_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = 'targets'"
+_TARGET = "SELECT target_id FROM targets WHERE url = ?"
+_COUNT = "SELECT count(*) FROM sessions"
+_IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
+_FIRST_IDS = "SELECT session_id FROM sessions ORDER BY session_id LIMIT ?"
+_SESSIONS = """
+SELECT s.session_id, s.run_count, s.total_tokens, s.total_cost,
+  (SELECT count(*) FROM runs r
+   JOIN deliveries d ON d.run_id = r.run_id AND d.target_id = :target
+   WHERE r.session_id = s.session_id AND d.state = 'delivered'
+     AND coalesce(d.delivered_at, '') < :before) AS delivered
+FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(:ids))
+"""
+
+
+class LocalSession(NamedTuple):
+    """A session here; `delivered` of its `run_count` runs the server had at the time in question.
+
+    `total_cost` is None where no call has a known price.
+    """
+
+    session_id: str
+    run_count: int
+    total_tokens: int
+    total_cost: float | None
+    delivered: int
+
+
+def target_of(connection: sqlite3.Connection, url: str) -> int | None:
+    """Return the number of a server in the file; None when nothing was ever sent to it."""
+    if not connection.execute(_KNOWS_DELIVERY).fetchone()[0]:
+        return None
+    row = connection.execute(_TARGET, (url,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def count_sessions(connection: sqlite3.Connection) -> int:
+    """Return how many sessions the file has."""
+    return int(connection.execute(_COUNT).fetchone()[0])
+
+
+def session_ids(
+    connection: sqlite3.Connection, after: str | None = None, limit: int = 1_000
+) -> list[str]:
+    """Return a page of the sessions' ids in their order, those behind `after`."""
+    if after is None:
+        rows = connection.execute(_FIRST_IDS, (limit,)).fetchall()
+    else:
+        rows = connection.execute(_IDS, (after, limit)).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def delivered_sessions(
+    connection: sqlite3.Connection, target_id: int, ids: Sequence[str], before: str
+) -> list[LocalSession]:
+    """Return those of these sessions that the file has, in no order.
+
+    `before`, UTC text: runs delivered at that time or later do not count as delivered.
+    """
+    values = {"target": target_id, "before": before, "ids": json.dumps(list(ids))}
+    rows = connection.execute(_SESSIONS, values).fetchall()
+    return [LocalSession(*row) for row in rows]

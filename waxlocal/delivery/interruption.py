@@ -1,0 +1,63 @@
+"""Writes down that a run was interrupted, where the process that ran it could not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from waxlocal.clock import utc_ns
+from waxlocal.connection import reader, writer
+from waxlocal.process import ProcessIdentity, is_gone
+
+__all__ = ["interrupt_gone"]
+
+# Open runs are found by their rows in `deliveries`: `runs` has no index on the status.
+_WITH_OPEN_RUNS = """
+SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
+WHERE process_id IN (
+  SELECT r.process_id FROM targets t
+  JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open'
+  JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
+"""
+_OPEN_RUNS = """
+SELECT r.run_id, r.started_at,
+  max(r.started_at,
+    coalesce((SELECT max(recorded_at) FROM llm_calls WHERE run_id = r.run_id), ''),
+    coalesce((SELECT max(recorded_at) FROM steps WHERE run_id = r.run_id), ''),
+    coalesce((SELECT max(started_at) FROM spans WHERE run_id = r.run_id), ''),
+    coalesce((SELECT max(recorded_at) FROM scores WHERE run_id = r.run_id), ''),
+    coalesce((SELECT max(recorded_at) FROM events WHERE run_id = r.run_id), ''))
+FROM runs r WHERE r.status = 'running' AND r.process_id = ? AND r.run_id IN (
+  SELECT d.run_id FROM targets t
+  JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open')
+"""
+_INTERRUPT = """
+UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
+  error = 'process ended before run completion', error_type = 'Interrupted'
+WHERE run_id = ? AND status = 'running'
+"""
+
+
+def interrupt_gone(path: Path) -> int:
+    """Mark the open runs of processes that have ended as interrupted; return how many.
+
+    Their end is the time of their last record. A process that was killed cannot write this; until
+    somebody does, readers only show it so. Of the runs that an upload has looked at. Raises
+    `StorageError`.
+    """
+    with reader(path) as connection:
+        gone = [
+            row[0]
+            for row in connection.execute(_WITH_OPEN_RUNS).fetchall()
+            if is_gone(ProcessIdentity(*row[1:]))
+        ]
+    if not gone:
+        return 0
+    interrupted = 0
+    with writer(path) as connection:
+        for process_id in gone:
+            for run_id, started_at, last_at in connection.execute(
+                _OPEN_RUNS, (process_id,)
+            ).fetchall():
+                seconds = max(utc_ns(last_at) - utc_ns(started_at), 0) / 1e9
+                interrupted += connection.execute(_INTERRUPT, (last_at, seconds, run_id)).rowcount
+    return interrupted

@@ -1,0 +1,319 @@
+"""The write side of the upload: which runs are due, which requests carry them, what was answered.
+
+One process at a time works on it (a lock file sees to that), so nothing is claimed for others: what
+is in hand is marked `sending` only so that the triggers of the file can tell when a record comes
+too late for what is being sent.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.connection import open_writer, storage_error
+from waxlocal.delivery import statements as sql
+
+__all__ = ["Due", "Outbox", "Part", "Target", "request_key"]
+
+Parameters = Sequence[object] | Mapping[str, object]
+
+# Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
+ADMITTED_AT_ONCE = 1_000
+# A command or a recorder never holds the file for longer.
+WAIT_S = 10.0
+CACHE_KIB = -4_096
+
+
+class Target(NamedTuple):
+    """What the file knows of the server; times are UTC text."""
+
+    target_id: int
+    cursor: int
+    failures: int
+    not_before: str | None
+    backoff_until: str | None
+    paused_at: str | None
+    reason: str | None
+
+
+class Due(NamedTuple):
+    """A run that may be sent now; `size` is about how many bytes it takes."""
+
+    run_id: str
+    remote_run_id: str | None
+    remote_workflow_id: str | None
+    failures: int
+    running: bool
+    parent_known: bool
+    parent_workflow_id: str | None
+    root_workflow_id: str | None
+    size: int
+
+
+class Part(NamedTuple):
+    """One request of a run, as the file keeps it; `body` only while it waits."""
+
+    stage: str
+    part: int
+    idempotency_key: str
+    state: str
+    positions: list[int]
+    attempts: int
+    body: bytes | None
+
+
+def request_key(run_id: str, stage: str, part: int) -> str:
+    """Return the `Idempotency-Key` of one request of a run."""
+    return f"{run_id}:{stage}:{part}"
+
+
+class Outbox:
+    """What is to be delivered to one server, on a writing connection of its own.
+
+    For one thread. Each method is one short transaction, or part of the one that `together` holds.
+    Raises `StorageError`.
+    """
+
+    def __init__(self, path: Path, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.path = path
+        self.clock = clock
+        self._connection = open_writer(path, wait=WAIT_S)
+        # A backlog of any length is gone through in pieces: a large cache would only take memory.
+        self._connection.execute(f"PRAGMA cache_size = {CACHE_KIB}")
+        self._execute(sql.TARGET, (url,))
+        self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
+        self._id = self.target.target_id
+        # Whoever was sending before has ended, or we would not have the lock.
+        self._execute(sql.RELEASE, (self._id,))
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for reading what is to be sent."""
+        return self._connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what happens in the block at once, or none of it."""
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    # -- what is due ----------------------------------------------------------------------------
+
+    def admit(self) -> int:
+        """Take in the next new runs, a thousand at most; return how many ids were looked at."""
+        cursor = self._rows(sql.CURSOR, (self._id,))[0][0]
+        last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
+        if last is None:
+            return 0
+        with self.together():
+            self._execute(sql.ADMIT, {"target": self._id, "cursor": cursor, "last": last})
+            self._execute(sql.MOVE_CURSOR, (last, self._id))
+        return int(last - cursor)
+
+    def reopen(self, long_ago: str) -> int:
+        """Make runs due that have ended, or that began before `long_ago` and are still open."""
+        named = {"target": self._id, "long_ago": long_ago, "now": self._now()}
+        return self._execute(sql.ENDED, named).rowcount
+
+    def due(
+        self, limit: int, *, horizon: str, whole: bool = False, begun: bool = False
+    ) -> list[Due]:
+        """Return runs that may be sent now, the oldest first.
+
+        `whole`: in any order, as a server takes them that wants all of a run at once, and without
+        those that were begun by single requests; `begun`: only those.
+        A time after `horizon` was set by a clock that has been put back since, and counts as past.
+        """
+        named = {
+            "target": self._id,
+            "now": self._now(),
+            "horizon": horizon,
+            "whole": whole,
+            "begun": begun,
+            "limit": limit,
+        }
+        return [Due(*row) for row in self._rows(sql.DUE, named)]
+
+    def next_due(self) -> str | None:
+        """Return the time at which the next postponed run is due."""
+        found: str | None = self._rows(sql.NEXT_DUE, (self._id, self._now()))[0][0]
+        return found
+
+    def children_wait(self, run_id: str) -> bool:
+        """Return whether a run waits for the starts of its children."""
+        named = {"target": self._id, "run_id": run_id}
+        return bool(self._rows(sql.CHILDREN_WAIT, named)[0][0])
+
+    def remote_ids_of_children(self, run_id: str) -> dict[str, str]:
+        """Return the ids that the server gave a run's children, by their own."""
+        return dict(self._rows(sql.CHILDREN_IDS, {"target": self._id, "run_id": run_id}))
+
+    @property
+    def delivered(self) -> int:
+        """How many runs were ever delivered to this server."""
+        return int(self._rows(sql.DELIVERED, (self._id,))[0][0])
+
+    def failures(self, run_id: str) -> int:
+        """Return how often a run has failed in a row."""
+        return int(self._rows(sql.FAILURES, (run_id, self._id))[0][0])
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many runs are pending and how many parked."""
+        pending, parked = self._rows(sql.COUNTS, (self._id,))[0]
+        return pending, parked
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def mark_sending(self, run_ids: Iterable[str]) -> None:
+        """Take runs in hand: a record that comes from now on makes them pending again."""
+        with self.together():
+            self._many(sql.SENDING, ((self._id, run_id) for run_id in run_ids))
+
+    def parts(self, run_id: str) -> list[Part]:
+        """Return all requests that were ever made for a run."""
+        return [
+            Part(stage, part, key, state, json.loads(positions), attempts, body)
+            for stage, part, key, state, positions, attempts, body in self._rows(
+                sql.KNOWN, (run_id, self._id)
+            )
+        ]
+
+    def freeze(self, run_id: str, parts: Sequence[Part]) -> None:
+        """Write requests down before their first attempt."""
+        self._many(
+            sql.FREEZE,
+            (
+                (
+                    run_id,
+                    self._id,
+                    part.stage,
+                    part.part,
+                    part.idempotency_key,
+                    json.dumps(part.positions),
+                    part.body,
+                    len(part.body or b""),
+                )
+                for part in parts
+            ),
+        )
+
+    def note_attempt(
+        self, run_id: str, part: Part, state: str, status: int | None, reason: str, sent_at: str
+    ) -> None:
+        """Note an attempt and what became of the request: its receipt."""
+        done = state in ("delivered", "replaced")
+        outcome = (state, status, reason or None, sent_at, self._now(), done)
+        self._execute(sql.NOTE_ATTEMPT, (*outcome, run_id, self._id, part.stage, part.part))
+
+    def note_started(self, run_id: str, remote_run_id: str, remote_workflow_id: str | None) -> None:
+        """Keep the ids that the server gave a run."""
+        self._execute(sql.STARTED, (remote_run_id, remote_workflow_id, run_id, self._id))
+
+    # -- what becomes of a run ------------------------------------------------------------------
+
+    def forgive(self, run_id: str) -> None:
+        """Forget the failures of a run: a request of it was accepted."""
+        self._execute(sql.FORGIVE, (run_id, self._id))
+
+    def postpone(self, run_id: str, not_before: str, until: str, reason: str) -> None:
+        """Try a run again later."""
+        self._execute(sql.POSTPONE, (not_before, until, reason, run_id, self._id))
+
+    def deliver(self, run_id: str) -> bool:
+        """Call a run delivered; False if something was recorded meanwhile, which is to go, too."""
+        if not self._execute(sql.DELIVER, (self._now(), run_id, self._id)).rowcount:
+            return False
+        self._execute(sql.COUNT, (1, self._id))
+        return True
+
+    def release(self, run_id: str) -> None:
+        """Let go of a run that is not finished."""
+        self._execute(sql.SET_STATE, ("pending", None, None, run_id, self._id))
+
+    def leave_open(self, run_id: str, not_before: str) -> None:
+        """Wait for a run that goes on; look at it again at that time if it has not ended."""
+        self._execute(sql.SET_STATE, ("open", None, not_before, run_id, self._id))
+
+    def park(self, run_id: str, reason: str) -> None:
+        """Set a run aside that the server refuses, until a person wants it tried again."""
+        self._execute(sql.PARK, (reason, run_id, self._id))
+
+    def note_batch(
+        self,
+        runs: Iterable[tuple[str, str, int, str | None]],
+        *,
+        key: str,
+        status: int,
+        sent_at: str,
+    ) -> int:
+        """Note the answers to a batch: (run id, state, bytes, reason); return those delivered."""
+        now, delivered = self._now(), 0
+        for run_id, state, size, reason in runs:
+            receipt = (run_id, self._id, key, state, size, status, reason, sent_at, now)
+            self._execute(sql.RECEIPT, receipt)
+            if state == "parked":
+                self.park(run_id, reason or "")
+            else:
+                delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
+        self._execute(sql.COUNT, (delivered, self._id))
+        return delivered
+
+    # -- the server -----------------------------------------------------------------------------
+
+    def host_failed(self, failures: int, not_before: str, until: str, reason: str) -> None:
+        """Keep when the server may be asked again."""
+        self._execute(sql.HOST_FAILED, (failures, not_before, until, reason, self._now(), self._id))
+
+    def host_paused(self, not_before: str, reason: str) -> None:
+        """Keep that the server refuses the key."""
+        self._execute(sql.HOST_PAUSED, (self._now(), not_before, reason, self._now(), self._id))
+
+    def host_answered(self) -> None:
+        """Keep that the server takes what it is sent."""
+        self._execute(sql.HOST_ANSWERED, (self._now(), self._id))
+
+    # -- SQLite ---------------------------------------------------------------------------------
+
+    def _now(self) -> str:
+        return utc_text(self.clock.time_ns())
+
+    def _execute(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _rows(self, statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        return self._execute(statement, parameters).fetchall()

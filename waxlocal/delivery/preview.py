@@ -1,0 +1,59 @@
+"""What would go next, read without a change to the file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+from waxlocal.delivery.outbox import Part
+from waxlocal.delivery.status import knows_delivery
+
+__all__ = ["known_parts", "remote_ids", "waiting_runs"]
+
+_WAITING = """
+SELECT id, run_id FROM runs
+WHERE id > ?1 AND status <> 'running' AND NOT EXISTS (
+  SELECT 1 FROM deliveries d JOIN targets t USING (target_id)
+  WHERE d.run_id = runs.run_id AND t.url = ?2 AND (d.state = 'delivered' OR d.state = 'parked'))
+ORDER BY id LIMIT 100
+"""
+_ALL = """
+SELECT id, run_id FROM runs WHERE id > ?1 AND status <> 'running' AND ?2 <> '' ORDER BY id LIMIT 100
+"""
+_PARTS = """
+SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.body
+FROM requests q JOIN targets t USING (target_id) WHERE q.run_id = ? AND t.url = ?
+ORDER BY q.stage, q.part
+"""
+_REMOTE = """
+SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t USING (target_id)
+WHERE d.run_id = ? AND t.url = ?
+"""
+
+
+def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:
+    """Give the ids of the ended runs that a server has not got, in the order they came."""
+    wanted = _WAITING if knows_delivery(connection) else _ALL
+    last = 0
+    while page := connection.execute(wanted, (last, url)).fetchall():
+        yield from (run_id for _, run_id in page)
+        last = page[-1][0]
+
+
+def known_parts(connection: sqlite3.Connection, run_id: str, url: str) -> list[Part]:
+    """Return the requests that were made for a run already."""
+    if not knows_delivery(connection):
+        return []
+    rows = connection.execute(_PARTS, (run_id, url)).fetchall()
+    return [Part(*row)._replace(positions=json.loads(row[4])) for row in rows]
+
+
+def remote_ids(
+    connection: sqlite3.Connection, run_id: str, url: str
+) -> tuple[str | None, str | None]:
+    """Return the run id and the workflow id that the server gave a run, None where it has not."""
+    if not knows_delivery(connection):
+        return None, None
+    row = connection.execute(_REMOTE, (run_id, url)).fetchone()
+    return (row[0], row[1]) if row else (None, None)

@@ -1,0 +1,225 @@
+"""Whole runs as they stand in the file, many at a time, for what sends them on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+__all__ = ["ChildRun", "Delegate", "RecordedRun", "load_children", "load_runs"]
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+# One parameter for any number of ids, and one statement that SQLite prepares once.
+_THESE = "(SELECT value FROM json_each(?))"
+_RUNS = f"SELECT * FROM runs WHERE run_id IN {_THESE}"  # noqa: S608
+_PROCESSES = f"SELECT * FROM processes WHERE process_id IN {_THESE}"  # noqa: S608
+_RECORDS = [
+    f"SELECT * FROM {table} WHERE run_id IN {_THESE} ORDER BY run_id, position"  # noqa: S608
+    for table in ("llm_calls", "steps", "spans", "scores", "events")
+]
+_DELEGATES = """
+SELECT parent_workflow_id, agent_name, started_at, completed_at FROM runs
+WHERE parent_workflow_id IN (SELECT 'wf_' || value FROM json_each(?)) ORDER BY started_at, id
+"""
+# A row that somebody else wrote may name its own child as its parent.
+_DEEPEST = 100
+_ANCESTORS = f"""
+WITH RECURSIVE above (run_id, workflow_id, depth, agent_name) AS (
+  SELECT run_id, parent_workflow_id, 0, NULL FROM runs
+  WHERE run_id IN {_THESE} AND parent_workflow_id IS NOT NULL
+  UNION ALL
+  SELECT a.run_id, p.parent_workflow_id, a.depth + 1, p.agent_name
+  FROM above a JOIN runs p ON p.run_id = substr(a.workflow_id, 4)
+  WHERE p.workflow_id = a.workflow_id AND a.depth < {_DEEPEST})
+SELECT run_id, depth, agent_name FROM above WHERE depth > 0
+"""  # noqa: S608
+_CHILDREN = """
+WITH RECURSIVE below (child, run_id, workflow_id) AS (
+  SELECT run_id, run_id, workflow_id FROM runs WHERE parent_workflow_id = :workflow_id
+  UNION
+  SELECT b.child, r.run_id, r.workflow_id
+  FROM below b JOIN runs r ON r.parent_workflow_id = b.workflow_id),
+used (child, tokens_in, tokens_out, cost, llm_calls) AS (
+  SELECT b.child, sum(c.tokens_in), sum(c.tokens_out), sum(c.cost), count(c.position)
+  FROM below b LEFT JOIN llm_calls c ON c.run_id = b.run_id GROUP BY b.child)
+SELECT r.id, r.run_id, r.workflow_id, r.agent_name, r.workflow_name, r.session_id, r.status,
+  r.started_at, r.completed_at, r.duration, r.inputs, r.result, r.error, r.error_type,
+  coalesce(u.tokens_in, 0), coalesce(u.tokens_out, 0), u.cost, u.llm_calls
+FROM used u JOIN runs r ON r.run_id = u.child ORDER BY r.started_at, r.id
+"""
+
+
+class Delegate(NamedTuple):
+    """A run that another one opened, as far as the other's own state tells of it."""
+
+    agent_name: str
+    started_at: str
+    completed_at: str | None
+
+
+class RecordedRun(NamedTuple):
+    """One run with all that it recorded: rows by column name, JSON still as text.
+
+    `run` has all columns of `runs`, `workflow_id` too; `process` its row of `processes`, None if
+    it has none. Records come by position. `parent_agent` and `depth` (how many runs are around it)
+    speak of the runs of this file only.
+    """
+
+    run: Row
+    process: Row | None
+    llm_calls: list[Row]
+    steps: list[Row]
+    spans: list[Row]
+    scores: list[Row]
+    events: list[Row]
+    parent_agent: str | None = None
+    depth: int = 0
+    delegates: Sequence[Delegate] = ()
+
+
+class ChildRun(NamedTuple):
+    """A run that another one opened, with the sums of its own calls and of all runs below it.
+
+    `id` is its place in the order of arrival. `cost` is None when no call's is known.
+    """
+
+    id: int
+    run_id: str
+    workflow_id: str
+    agent_name: str
+    workflow_name: str
+    session_id: str | None
+    status: str
+    started_at: str
+    completed_at: str | None
+    duration: float | None
+    inputs: str | None
+    result: str | None
+    error: str | None
+    error_type: str | None
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    llm_calls: int
+
+
+def load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:
+    """Return these runs in this order, without those that do not exist.
+
+    A fixed number of queries however many runs are asked for. Text that is not UTF-8 is read with
+    replacement characters.
+    """
+    return _leniently(connection, lambda: _load_runs(connection, run_ids))
+
+
+def _load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:
+    these = json.dumps(list(run_ids))
+    runs = {row["run_id"]: row for row in _rows(connection, _RUNS, these)}
+    calls, steps, spans, scores, events = (
+        _by_run(_rows(connection, query, these)) for query in _RECORDS
+    )
+    processes = _processes(connection, runs.values())
+    delegates = _delegates(connection, these)
+    around = _around(connection, these, runs.values())
+    return [
+        RecordedRun(
+            runs[run_id],
+            processes.get(runs[run_id]["process_id"]),
+            calls.get(run_id, []),
+            steps.get(run_id, []),
+            spans.get(run_id, []),
+            scores.get(run_id, []),
+            events.get(run_id, []),
+            *around.get(run_id, (None, 0)),
+            delegates.get(runs[run_id]["workflow_id"], ()),
+        )
+        for run_id in dict.fromkeys(run_ids)
+        if run_id in runs
+    ]
+
+
+def load_children(connection: sqlite3.Connection, workflow_id: str) -> list[ChildRun]:
+    """Return the runs that a run opened, by their start."""
+
+    def load() -> list[ChildRun]:
+        return [
+            ChildRun(*row) for row in _tuples(connection, _CHILDREN, {"workflow_id": workflow_id})
+        ]
+
+    return _leniently(connection, load)
+
+
+def _processes(connection: sqlite3.Connection, runs: Iterable[Row]) -> dict[int, Row]:
+    wanted = {run["process_id"] for run in runs if isinstance(run["process_id"], int)}
+    if not wanted:
+        return {}
+    rows = _rows(connection, _PROCESSES, json.dumps(list(wanted)))
+    return {row["process_id"]: row for row in rows}
+
+
+def _delegates(connection: sqlite3.Connection, these: str) -> dict[str, list[Delegate]]:
+    found: dict[str, list[Delegate]] = {}
+    for parent, *delegate in _tuples(connection, _DELEGATES, (these,)):
+        found.setdefault(parent, []).append(Delegate(*delegate))
+    return found
+
+
+def _around(
+    connection: sqlite3.Connection, these: str, runs: Iterable[Row]
+) -> dict[str, tuple[str | None, int]]:
+    """Return the parent's agent and the depth of each run that has a parent in this file."""
+    if not any(run["parent_workflow_id"] for run in runs):
+        return {}
+    found: dict[str, tuple[str | None, int]] = {}
+    for run_id, depth, agent_name in _tuples(connection, _ANCESTORS, (these,)):
+        parent, deepest = found.get(run_id, (None, 0))
+        found[run_id] = (agent_name if depth == 1 else parent, max(depth, deepest))
+    return found
+
+
+def _by_run(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["run_id"], []).append(row)
+    return found
+
+
+def _rows(connection: sqlite3.Connection, query: str, these: str) -> list[Row]:
+    cursor = connection.cursor()
+    cursor.row_factory = None  # tuples, whatever the connection makes
+    cursor.execute(query, (these,))
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _tuples(
+    connection: sqlite3.Connection, query: str, values: tuple[str] | dict[str, str]
+) -> list[tuple[Any, ...]]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor.execute(query, values).fetchall()
+
+
+def _leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
+    """Read, and once more if there is text that is none: SQLite stores any bytes as text."""
+    try:
+        return read()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    with _any_text(connection):
+        return read()
+
+
+@contextmanager
+def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    before = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        connection.text_factory = before

@@ -1,0 +1,74 @@
+"""Takes parked runs up again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from waxlocal.delivery.outbox import request_key
+
+__all__ = ["requeue"]
+
+_PARKED = """
+SELECT run_id, target_id FROM deliveries
+WHERE state = 'parked' AND (? IS NULL OR run_id IN (SELECT value FROM json_each(?)))
+"""
+_REFUSED = """
+SELECT stage, part, status FROM requests WHERE run_id = ? AND target_id = ? AND state = 'parked'
+"""
+# The server refused the old key and stored nothing under it; a server that remembers its answers
+# would give the same again. So the same bytes go under a new key.
+_AGAIN = """
+INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
+  bytes)
+SELECT run_id, target_id, stage, ?5, ?6, 'waiting', positions, body, bytes FROM requests
+WHERE run_id = ?1 AND target_id = ?2 AND stage = ?3 AND part = ?4
+"""
+_NEXT_PART = """
+SELECT max(part) + 1 FROM requests WHERE run_id = ? AND target_id = ? AND stage = ?
+"""
+_REPLACE = """
+UPDATE requests SET state = 'replaced', body = NULL
+WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
+"""
+_REPLACE_ALL = """
+UPDATE requests SET state = 'replaced', body = NULL WHERE run_id = ? AND target_id = ?
+"""
+_BEGIN_ANEW = """
+UPDATE deliveries SET remote_run_id = NULL, remote_workflow_id = NULL
+WHERE run_id = ? AND target_id = ?
+"""
+_PENDING = """
+UPDATE deliveries SET state = 'pending', failures = 0, not_before = NULL, backoff_until = NULL,
+  reason = NULL
+WHERE run_id = ? AND target_id = ?
+"""
+
+
+def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None) -> int:
+    """Make parked runs pending again, all of them without ids; return how many.
+
+    What the server had accepted of them stays accepted; only where it no longer knew the run (404)
+    does the run begin anew. Within a transaction of the caller's.
+    """
+    wanted = None if run_ids is None else json.dumps(list(run_ids))
+    parked = connection.execute(_PARKED, (wanted, wanted)).fetchall()
+    for run_id, target_id in parked:
+        _again(connection, run_id, target_id)
+        connection.execute(_PENDING, (run_id, target_id))
+    return len(parked)
+
+
+def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
+    refused = connection.execute(_REFUSED, (run_id, target_id)).fetchall()
+    if any(status == 404 and stage not in ("start", "bulk") for stage, _, status in refused):
+        connection.execute(_REPLACE_ALL, (run_id, target_id))
+        connection.execute(_BEGIN_ANEW, (run_id, target_id))
+        return
+    for stage, part, _status in refused:
+        if stage != "bulk":
+            (free,) = connection.execute(_NEXT_PART, (run_id, target_id, stage)).fetchone()
+            key = request_key(run_id, stage, free)
+            connection.execute(_AGAIN, (run_id, target_id, stage, part, free, key))
+        connection.execute(_REPLACE, (run_id, target_id, stage, part))

@@ -1,0 +1,144 @@
+"""The SQL of the upload; what each statement is for stands with the method that uses it."""
+
+from __future__ import annotations
+
+TARGET = "INSERT OR IGNORE INTO targets (url) VALUES (?)"
+READ_TARGET = """
+SELECT target_id, cursor, failures, not_before, backoff_until, paused_at, reason
+FROM targets WHERE url = ?
+"""
+ADMIT = """
+INSERT OR IGNORE INTO deliveries (run_id, target_id, state)
+SELECT run_id, :target, iif(status = 'running', 'open', 'pending') FROM runs
+WHERE id > :cursor AND id <= :last
+"""
+LAST_OF_NEXT = "SELECT max(id) FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)"
+CURSOR = "SELECT cursor FROM targets WHERE target_id = ?"
+MOVE_CURSOR = "UPDATE targets SET cursor = ? WHERE target_id = ?"
+RELEASE = "UPDATE deliveries SET state = 'pending' WHERE target_id = ? AND state = 'sending'"
+# Runs that have ended since, and those that have been open (and not sent) for long.
+ENDED = """
+UPDATE deliveries SET state = 'pending', not_before = NULL
+WHERE target_id = :target AND state = 'open' AND EXISTS (
+  SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status <> 'running'
+    OR (r.started_at < :long_ago
+        AND (deliveries.not_before IS NULL OR deliveries.not_before <= :now))))
+"""
+# A child goes after its parent's start, whose answer names the workflow that the child belongs to;
+# and the rest of the parent after the starts of its children, which it lists with the ids that the
+# server gave them. Neither waits for one that the server does not take.
+DUE = """
+SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = 'running',
+  p.run_id IS NOT NULL, p.remote_workflow_id, o.remote_workflow_id,
+  coalesce(length(r.inputs), 0) + coalesce(length(r.result), 0) + coalesce(length(r.metadata), 0)
+  + (SELECT 500 * count(*) + coalesce(sum(coalesce(length(messages), 0)
+       + coalesce(length(response), 0) + coalesce(length(prompt_preview), 0)
+       + coalesce(length(response_preview), 0)), 0) FROM llm_calls WHERE run_id = d.run_id)
+  + (SELECT 500 * count(*) + coalesce(sum(coalesce(length(input), 0)
+       + coalesce(length(output), 0)), 0) FROM spans WHERE run_id = d.run_id)
+  + (SELECT 200 * count(*) + coalesce(sum(length(output)), 0) FROM steps
+     WHERE run_id = d.run_id) AS size
+FROM deliveries d JOIN runs r ON r.run_id = d.run_id
+LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = substr(r.parent_workflow_id, 4)
+LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = substr(r.root_workflow_id, 4)
+WHERE d.target_id = :target AND d.state = 'pending'
+  AND (d.not_before IS NULL OR d.not_before <= :now OR d.not_before > :horizon)
+  AND (:whole = 0 OR NOT EXISTS (SELECT 1 FROM requests q
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
+  AND (:begun = 0 OR EXISTS (SELECT 1 FROM requests q
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
+  AND (:whole OR (
+    (p.run_id IS NULL OR p.remote_run_id IS NOT NULL OR p.state = 'parked'
+      OR p.state = 'delivered')
+    AND (d.remote_run_id IS NULL OR NOT EXISTS (
+      SELECT 1 FROM runs c JOIN deliveries cd
+        ON cd.run_id = c.run_id AND cd.target_id = d.target_id
+      WHERE c.parent_workflow_id = r.workflow_id AND cd.remote_run_id IS NULL
+        AND cd.failures < 3 AND (cd.state = 'pending' OR cd.state = 'sending')))))
+ORDER BY d.run_id LIMIT :limit
+"""
+NEXT_DUE = """
+SELECT min(not_before) FROM deliveries
+WHERE target_id = ? AND state = 'pending' AND not_before > ?
+"""
+CHILDREN_WAIT = """
+SELECT count(*) FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
+WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NULL AND d.failures < 3
+  AND (d.state = 'pending' OR d.state = 'sending')
+"""
+CHILDREN_IDS = """
+SELECT c.run_id, d.remote_run_id
+FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
+WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NOT NULL
+"""
+SENDING = """
+UPDATE deliveries SET state = 'sending'
+WHERE target_id = ? AND run_id = ? AND state = 'pending'
+"""
+KNOWN = """
+SELECT stage, part, idempotency_key, state, positions, attempts,
+  iif(state = 'waiting', body, NULL) AS body
+FROM requests WHERE run_id = ? AND target_id = ? ORDER BY stage, part
+"""
+FREEZE = """
+INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
+  bytes) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?)
+"""
+NOTE_ATTEMPT = """
+UPDATE requests SET state = ?, attempts = attempts + 1, status = ?, reason = ?,
+  first_attempt_at = coalesce(first_attempt_at, ?), last_attempt_at = ?,
+  body = iif(? , NULL, body)
+WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
+"""
+STARTED = """
+UPDATE deliveries SET remote_run_id = ?, remote_workflow_id = ?, failures = 0
+WHERE run_id = ? AND target_id = ?
+"""
+FORGIVE = """
+UPDATE deliveries SET failures = 0, not_before = NULL, backoff_until = NULL, reason = NULL
+WHERE run_id = ? AND target_id = ? AND (failures > 0 OR reason IS NOT NULL)
+"""
+POSTPONE = """
+UPDATE deliveries SET state = 'pending', failures = failures + 1, not_before = ?,
+  backoff_until = ?, reason = ?
+WHERE run_id = ? AND target_id = ?
+"""
+DELIVER = """
+UPDATE deliveries SET state = 'delivered', delivered_at = ?, not_before = NULL, reason = NULL
+WHERE run_id = ? AND target_id = ? AND state = 'sending'
+"""
+SET_STATE = """
+UPDATE deliveries SET state = ?, reason = ?, not_before = ?
+WHERE run_id = ? AND target_id = ? AND state = 'sending'
+"""
+PARK = "UPDATE deliveries SET state = 'parked', reason = ? WHERE run_id = ? AND target_id = ?"
+RECEIPT = """
+INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, bytes,
+  attempts, status, reason, first_attempt_at, last_attempt_at)
+SELECT ?1, ?2, 'bulk',
+  (SELECT coalesce(max(part) + 1, 0) FROM requests
+   WHERE run_id = ?1 AND target_id = ?2 AND stage = 'bulk'),
+  ?3, ?4, '[]', ?5, 1, ?6, ?7, ?8, ?9
+"""
+COUNT = "UPDATE targets SET delivered = delivered + ? WHERE target_id = ?"
+HOST_FAILED = """
+UPDATE targets SET failures = ?, not_before = ?, backoff_until = ?, reason = ?,
+  last_attempt_at = ? WHERE target_id = ?
+"""
+HOST_PAUSED = """
+UPDATE targets SET paused_at = coalesce(paused_at, ?), not_before = ?, reason = ?,
+  last_attempt_at = ? WHERE target_id = ?
+"""
+HOST_ANSWERED = """
+UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused_at = NULL,
+  reason = NULL, last_attempt_at = ?1, last_success_at = ?1 WHERE target_id = ?2
+"""
+DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
+FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
+COUNTS = """
+SELECT
+  (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'pending')
+  + (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'sending')
+  + (SELECT count(*) FROM runs WHERE id > (SELECT cursor FROM targets WHERE target_id = ?1)),
+  (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'parked')
+"""

@@ -1,0 +1,171 @@
+"""How far the upload is: what is pending, what is parked and why, and what was answered."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+__all__ = [
+    "ParkedRun",
+    "Receipt",
+    "TargetStatus",
+    "count_unsynced",
+    "delivery_status",
+    "knows_delivery",
+    "list_parked",
+    "list_receipts",
+    "recent_receipts",
+]
+
+# A file of version 1 that nobody has opened for writing since has no tables for this.
+_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = 'targets'"
+
+_TARGETS = """
+SELECT t.url,
+  (SELECT count(*) FROM runs WHERE id > t.cursor)
+    + (SELECT count(*) FROM deliveries d
+       WHERE d.target_id = t.target_id AND d.state = 'pending')
+    + (SELECT count(*) FROM deliveries d
+       WHERE d.target_id = t.target_id AND d.state = 'sending') AS pending,
+  (SELECT count(*) FROM deliveries d
+   WHERE d.target_id = t.target_id AND d.state = 'open') AS open,
+  (SELECT count(*) FROM deliveries d
+   WHERE d.target_id = t.target_id AND d.state = 'parked') AS parked,
+  t.delivered,
+  (SELECT min(r.started_at) FROM runs r
+   WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
+                     WHERE d.target_id = t.target_id AND d.state = 'pending')
+      OR r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)) AS oldest_pending_at,
+  t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
+FROM targets t ORDER BY t.target_id
+"""
+_UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 0) FROM targets)"
+_RUNS = "SELECT count(*) FROM runs"
+_PARKED = """
+SELECT q.run_id, r.session_id, r.agent_name, r.started_at, t.url, q.stage, q.part, q.status,
+  coalesce(q.reason, '') AS reason, json_array_length(q.positions) AS records, q.bytes, q.attempts,
+  q.last_attempt_at
+FROM requests q JOIN targets t USING (target_id) JOIN runs r USING (run_id)
+WHERE q.state = 'parked' ORDER BY q.target_id, q.run_id, q.part LIMIT ? OFFSET ?
+"""
+_RECEIPTS = """
+SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
+  json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
+  q.first_attempt_at, q.last_attempt_at
+FROM requests q JOIN targets t USING (target_id)
+WHERE q.run_id IN (SELECT value FROM json_each(?))
+ORDER BY t.target_id, q.run_id, q.first_attempt_at, q.stage, q.part
+"""
+# Run ids are sorted by time: the last of them are the newest, and no index on times is needed.
+_NEWEST = """
+SELECT run_id FROM (SELECT DISTINCT run_id FROM requests ORDER BY run_id DESC LIMIT ?)
+"""
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    """The upload to one server; `pending` counts the runs not looked at yet, too.
+
+    `open` are runs that still go on, `parked` runs that the server refused. Times are UTC text.
+    """
+
+    url: str
+    pending: int
+    open: int
+    parked: int
+    delivered: int
+    oldest_pending_at: str | None
+    not_before: str | None
+    failures: int
+    paused_at: str | None
+    reason: str | None
+    last_attempt_at: str | None
+    last_success_at: str | None
+
+
+@dataclass(frozen=True)
+class ParkedRun:
+    """A request that the server refused for good, with the run that it belongs to."""
+
+    run_id: str
+    session_id: str | None
+    agent_name: str
+    started_at: str
+    url: str
+    stage: str
+    part: int
+    status: int | None
+    reason: str
+    records: int
+    bytes: int
+    attempts: int
+    last_attempt_at: str | None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A request and what became of it; `state` is waiting, delivered, parked or replaced."""
+
+    run_id: str
+    url: str
+    stage: str
+    part: int
+    idempotency_key: str
+    state: str
+    records: int
+    bytes: int
+    attempts: int
+    status: int | None
+    reason: str | None
+    first_attempt_at: str | None
+    last_attempt_at: str | None
+
+
+def delivery_status(connection: sqlite3.Connection) -> tuple[TargetStatus, ...]:
+    """Return the state of each server that runs were ever delivered to."""
+    if not knows_delivery(connection):
+        return ()
+    return tuple(TargetStatus(*row) for row in connection.execute(_TARGETS).fetchall())
+
+
+def count_unsynced(connection: sqlite3.Connection) -> int:
+    """Return how many runs no upload has looked at yet."""
+    counted = _UNSYNCED if knows_delivery(connection) else _RUNS
+    return int(connection.execute(counted).fetchone()[0])
+
+
+def list_parked(
+    connection: sqlite3.Connection, limit: int = 100, offset: int = 0
+) -> list[ParkedRun]:
+    """Return what servers refused, the oldest runs first."""
+    if not knows_delivery(connection):
+        return []
+    rows = connection.execute(_PARKED, (limit, offset)).fetchall()
+    return [ParkedRun(*row) for row in rows]
+
+
+def list_receipts(connection: sqlite3.Connection, run_id: str) -> list[Receipt]:
+    """Return every request of a run, in the order they were first sent."""
+    if not knows_delivery(connection):
+        return []
+    return _receipts(connection, [run_id])
+
+
+def recent_receipts(connection: sqlite3.Connection, limit: int = 20) -> list[Receipt]:
+    """Return requests of the newest runs, the last attempts first."""
+    if not knows_delivery(connection):
+        return []
+    newest = [row[0] for row in connection.execute(_NEWEST, (limit,)).fetchall()]
+    found = _receipts(connection, newest)
+    return sorted(found, key=lambda one: one.last_attempt_at or "", reverse=True)[:limit]
+
+
+def _receipts(connection: sqlite3.Connection, run_ids: list[str]) -> list[Receipt]:
+    rows = connection.execute(_RECEIPTS, (json.dumps(run_ids),)).fetchall()
+    return [Receipt(*row) for row in rows]
+
+
+def knows_delivery(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the tables of the upload; one of version 1 has not."""
+    return bool(connection.execute(_KNOWS_DELIVERY).fetchone()[0])

@@ -1,0 +1,55 @@
+"""Where runs come from: a row of `processes` for each device that sends them."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+
+from waxlocal.clock import utc_text
+from waxlocal.intake.values import as_text
+from waxlocal.process import current_process
+
+__all__ = ["note_device", "note_hardware", "process_id_of"]
+
+# What the original SDK's runs have for a program: it does not tell which one it is.
+SDK = "waxell-observe"
+
+_NOTE = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)"
+_CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL"
+
+
+def process_id_of(*identity: str) -> int:
+    """Return 56 bits that stand for a process, the same wherever they are computed."""
+    joined = "\0".join(identity).encode("utf-8", "replace")
+    return int.from_bytes(hashlib.sha256(joined).digest()[:7], "big")
+
+
+def note_device(connection: sqlite3.Connection, device: Mapping[str, object], now_ns: int) -> int:
+    """Note the device that one of our uploaders names; return the id of its row."""
+    host, program, version = (
+        as_text(device.get(name)) for name in ("device", "program", "version")
+    )
+    return _note(connection, host, program, version, now_ns)
+
+
+def note_hardware(
+    connection: sqlite3.Connection, run_id: str, hardware_uuid: object, now_ns: int
+) -> None:
+    """Note the machine that the original SDK names, as the origin of a run that has none yet."""
+    host = as_text(hardware_uuid)
+    if host:
+        process_id = _note(connection, host, SDK, "", now_ns)
+        connection.execute(_CLAIM, (process_id, run_id))
+
+
+def _note(
+    connection: sqlite3.Connection, host: str, program: str, version: str, now_ns: int
+) -> int:
+    process_id = process_id_of(host, program, version)
+    # Which process it was is not known. With this boot and no namespace of ours, nobody will ask
+    # this machine whether it still runs, should the device have the same name as the server.
+    boot = current_process().boot_id
+    row = (process_id, host, boot, "another", program, version, utc_text(now_ns))
+    connection.execute(_NOTE, row)
+    return process_id

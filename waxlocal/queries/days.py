@@ -1,0 +1,80 @@
+"""Use of models day by day, and how many users there are."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.encode import text
+from waxlocal.queries.moments import parse_time
+from waxlocal.queries.snapshot import in_snapshot
+
+__all__ = ["ModelDay", "count_users", "model_days"]
+
+_SUMS = """
+SELECT substr(c.recorded_at, 1, 10) AS date, c.model, c.provider, count(*) AS calls,
+  sum(c.tokens_in + c.tokens_out) AS tokens,
+  sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS priced_tokens, sum(c.cost) AS cost
+FROM {calls}
+WHERE (:since IS NULL OR c.recorded_at >= :since) AND (:until IS NULL OR c.recorded_at <= :until)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+_ALL = _SUMS.format(calls="llm_calls c")
+_OF_AGENT = _SUMS.format(
+    calls="(SELECT run_id FROM runs WHERE agent_name = :agent) r"
+    " CROSS JOIN llm_calls c ON c.run_id = r.run_id"
+)
+_USERS = "SELECT count(DISTINCT user_id) FROM sessions WHERE user_id IS NOT NULL"
+_USERS_ANYWHERE = """
+SELECT count(*) FROM (
+  SELECT user_id FROM sessions WHERE user_id IS NOT NULL
+  UNION SELECT user_id FROM runs WHERE session_id IS NULL AND user_id IS NOT NULL)
+"""
+# Runs outside of sessions have no index; this finds out cheaply whether there are any.
+_ANY_OUTSIDE = """
+SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDay:
+    """One model of one provider on one day (UTC); `cost` is None when no price is known."""
+
+    date: str
+    model: str
+    provider: str
+    calls: int
+    tokens: int
+    priced_tokens: int
+    cost: float | None
+
+
+def model_days(
+    conn: sqlite3.Connection,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    agent: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> list[ModelDay]:
+    """Return what was used on each day, in order; `agent` leaves only the calls of its runs.
+
+    `since` and `until` bound the end of the calls, in any form that `parse_time` reads. Raises
+    `InvalidQuery`.
+    """
+    values = {
+        "since": parse_time(since, clock=clock) if since else None,
+        "until": parse_time(until, end=True, clock=clock) if until else None,
+    }
+    if agent:
+        values["agent"] = text(agent)
+    rows = conn.execute(_OF_AGENT if agent else _ALL, values).fetchall()
+    return [ModelDay(**dict(row)) for row in rows]
+
+
+@in_snapshot
+def count_users(conn: sqlite3.Connection) -> int:
+    """Return how many users `list_users` would list in all."""
+    outside = conn.execute(_ANY_OUTSIDE).fetchone()[0]
+    return int(conn.execute(_USERS_ANYWHERE if outside else _USERS).fetchone()[0])

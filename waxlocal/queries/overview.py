@@ -1,0 +1,118 @@
+"""The totals of many sessions at a glance: cheaper than all their statistics."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.timeline import Timeline, timeline_of
+
+__all__ = ["Activity", "SessionTotals", "activity", "session_costs", "session_totals", "turn_sizes"]
+
+_TOTALS = """
+SELECT count(*), total(s.run_count), total(s.run_count = 1), total(s.total_tokens),
+  total(s.priced_tokens), sum(s.total_cost), count(s.total_cost)
+FROM sessions s {condition}
+"""
+_COST_AT = """
+SELECT s.total_cost FROM sessions s {condition} s.total_cost IS NOT NULL
+ORDER BY s.total_cost LIMIT 1 OFFSET :place
+"""
+_COSTS = "SELECT s.total_cost FROM sessions s {condition} s.total_cost IS NOT NULL"
+_HOURS = """
+SELECT substr(s.last_activity_at, 1, 13) AS hour, count(*) FROM sessions s {condition}
+GROUP BY hour ORDER BY hour
+"""
+# The last turns of a session: those that a conversation that still goes on has just had.
+_TURNS = """
+SELECT (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+  WHERE c.run_id = r.run_id) AS size
+FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTotals:
+    """Sums over sessions; `one_turn` have a single run, `p95_cost` is of those with a known cost.
+
+    `total_cost` and `p95_cost` are None where no cost is known.
+    """
+
+    sessions: int
+    runs: int
+    one_turn: int
+    total_tokens: int
+    priced_tokens: int
+    total_cost: float | None
+    p95_cost: float | None
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of the tokens whose cost is known; None without tokens."""
+        return self.priced_tokens / self.total_tokens if self.total_tokens else None
+
+    @property
+    def one_turn_share(self) -> float | None:
+        """The share of the sessions with a single run; None without sessions."""
+        return self.one_turn / self.sessions if self.sessions else None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """How many sessions were last active in each stretch of a timeline."""
+
+    timeline: Timeline
+    counts: tuple[int, ...]
+
+
+@in_snapshot
+def session_totals(
+    conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING
+) -> SessionTotals:
+    """Return the sums of the sessions that fit the filter; raises `InvalidQuery`."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    row = conn.execute(_TOTALS.format(condition=condition), values).fetchone()
+    sessions, runs, one_turn, tokens, priced_tokens = map(int, tuple(row)[:5])
+    known = int(row[6])
+    p95 = None
+    if known:
+        sql = _COST_AT.format(condition=f"{condition} AND" if condition else "WHERE")
+        place = min(known - 1, int(known * 0.95))
+        p95 = conn.execute(sql, values | {"place": place}).fetchone()[0]
+    return SessionTotals(sessions, runs, one_turn, tokens, priced_tokens, row[5], p95)
+
+
+def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:
+    """Return the known costs of the sessions that fit the filter, in dollars, smallest first."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    cursor = conn.cursor()
+    cursor.row_factory = None
+    cursor.execute(_COSTS.format(condition=f"{condition} AND" if condition else "WHERE"), values)
+    return sorted(cost for (cost,) in cursor.fetchall())
+
+
+def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Activity | None:
+    """Return when the sessions that fit the filter were last active; None without any."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    hours = conn.execute(_HOURS.format(condition=condition), values).fetchall()
+    if not hours:
+        return None
+    timeline = timeline_of(f"{hours[0][0]}:00:00Z", f"{hours[-1][0]}:00:00Z")
+    counts = [0] * timeline.count
+    for hour, count in hours:
+        counts[timeline.place(hour)] += count
+    return Activity(timeline, tuple(counts))
+
+
+@in_snapshot
+def turn_sizes(
+    conn: sqlite3.Connection, session_ids: list[str], *, most: int = 24
+) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of each run, in order, for the last `most` runs of each session."""
+    return {
+        one: tuple(row[0] for row in reversed(conn.execute(_TURNS, (one, most)).fetchall()))
+        for one in session_ids
+    }

@@ -1,0 +1,74 @@
+"""What the runs of a conversation recorded, in brief: for a page that shows many of them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["MOST_RECORDS", "Record", "list_records"]
+
+# A run that recorded more shows the rest on its own page.
+MOST_RECORDS = 2_000
+PREVIEW_CHARS = 200
+
+# Each table by its key: the runs are few, and their records lie together.
+_RECORDS = """
+WITH wanted AS MATERIALIZED (SELECT value AS run_id FROM json_each(:runs))
+SELECT run_id, position, 'llm' AS source, recorded_at AS moment, model AS name, task AS kind,
+  CAST(duration_ms AS REAL) AS duration_ms, tokens_in, tokens_out, cost, status, NULL AS value,
+  substr(coalesce(error_type || ': ', '') || coalesce(error_message, ''), 1, :chars)
+    AS text
+FROM wanted CROSS JOIN llm_calls USING (run_id)
+UNION ALL
+SELECT run_id, position, 'span', started_at, name, kind, duration_ms, NULL, NULL, NULL, status,
+  NULL, substr(coalesce(error, output, ''), 1, :chars)
+FROM wanted CROSS JOIN spans USING (run_id)
+UNION ALL
+SELECT run_id, position, 'step', recorded_at, step_name, kind, NULL, NULL, NULL, NULL, 'ok', NULL,
+  substr(coalesce(output, ''), 1, :chars)
+FROM wanted CROSS JOIN steps USING (run_id)
+UNION ALL
+SELECT run_id, position, 'score', recorded_at, name, data_type, NULL, NULL, NULL, NULL,
+  coalesce(string_value, ''), numeric_value, substr(comment, 1, :chars)
+FROM wanted CROSS JOIN scores USING (run_id)
+UNION ALL
+SELECT run_id, position, 'event', recorded_at, event, '', NULL, NULL, NULL, NULL, 'ok', NULL,
+  substr(coalesce(data, ''), 1, :chars)
+FROM wanted CROSS JOIN events USING (run_id)
+ORDER BY run_id, position LIMIT :most
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a run; `source` is llm, span, step, score or event.
+
+    `text` is the start of its error or output. A score has its value in `value` (a number) or in
+    `status` (text); only LLM calls have tokens and a cost.
+    """
+
+    position: int
+    source: str
+    moment: str
+    name: str
+    kind: str
+    duration_ms: float | None
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: float | None
+    status: str
+    value: float | None
+    text: str
+
+
+def list_records(
+    conn: sqlite3.Connection, run_ids: Sequence[str], *, most: int = MOST_RECORDS
+) -> dict[str, list[Record]]:
+    """Return the records of these runs in the order of their making, `most` in all."""
+    values = {"runs": json.dumps(list(run_ids)), "most": most, "chars": PREVIEW_CHARS}
+    records: dict[str, list[Record]] = {run_id: [] for run_id in run_ids}
+    for run_id, *columns in conn.execute(_RECORDS, values).fetchall():
+        records[run_id].append(Record(*columns))
+    return records

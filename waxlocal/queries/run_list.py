@@ -1,0 +1,136 @@
+"""Runs across sessions: one page of those that fit, and how many there are."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import InitVar, dataclass
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.encode import text
+from waxlocal.errors import InvalidQuery
+from waxlocal.queries.filters import STATUSES, checked_page
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.moments import parse_time
+from waxlocal.queries.rows import RunSummary
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.summaries import reread_runs
+
+__all__ = ["ALL_RUNS", "RUN_ORDERINGS", "RunFilter", "count_runs", "list_runs"]
+
+RUN_ORDERINGS = ("id", "started_at", "duration")
+
+# Open runs of processes that have ended count as interrupted. Those without a session are not
+# among the ones that `GoneProcesses.of_open_runs` looks at.
+_OPEN_PROCESSES = """
+SELECT DISTINCT process_id FROM runs WHERE status = 'running' AND process_id IS NOT NULL
+"""
+_CONDITIONS = {
+    "session_id": "r.session_id = :session_id",
+    "user_id": "r.user_id = :user_id",
+    "agent": "r.agent_name = :agent",
+    "since": "r.started_at >= :since",
+    "until": "r.started_at <= :until",
+}
+_IS_GONE = "r.process_id IN (SELECT value FROM json_each(:gone))"
+_BY_STATUS = {
+    "running": f"r.status = 'running' AND (r.process_id IS NULL OR NOT {_IS_GONE})",
+    "interrupted": f"r.status = 'interrupted' OR (r.status = 'running' AND {_IS_GONE})",
+    "success": "r.status = 'success'",
+    "error": "r.status = 'error'",
+    "blocked": "r.status = 'blocked'",
+}
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs are meant; what is left out does not matter, and all the rest must hold.
+
+    `since` and `until` bound the start, both inclusive, in any form that `parse_time` reads.
+    Raises `InvalidQuery`.
+    """
+
+    session_id: str | None = None
+    user_id: str | None = None
+    agent: str | None = None
+    status: str | None = None
+    since: str | None = None
+    until: str | None = None
+    clock: InitVar[Clock] = SYSTEM_CLOCK
+
+    def __post_init__(self, clock: Clock) -> None:
+        if self.status and self.status not in STATUSES:
+            raise InvalidQuery(
+                f"unknown status {self.status!r}", hint=f"use one of: {', '.join(STATUSES)}"
+            )
+        # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
+        if self.since:
+            object.__setattr__(self, "since", parse_time(self.since, clock=clock))
+        if self.until:
+            object.__setattr__(self, "until", parse_time(self.until, end=True, clock=clock))
+
+
+ALL_RUNS = RunFilter()
+
+
+@in_snapshot
+def list_runs(
+    conn: sqlite3.Connection,
+    *,
+    filter: RunFilter = ALL_RUNS,
+    ordering: str = "-id",
+    limit: int = 20,
+    offset: int = 0,
+) -> list[RunSummary]:
+    """Return one page of the runs that fit the filter.
+
+    `id` is the order of arrival, and cheap however many runs there are. `limit` is 1 to 1,000; open
+    runs come last when ordered by duration. Raises `InvalidQuery`.
+    """
+    page = checked_page(limit, offset)
+    order = _order_by(ordering)
+    condition, values = _where(conn, filter)
+    sql = f"SELECT r.run_id FROM runs r {condition} {order} LIMIT :limit OFFSET :offset"  # noqa: S608
+    ids = [row[0] for row in conn.execute(sql, values | page).fetchall()]
+    found = {run.run_id: run for run in reread_runs(conn, ids)}
+    return [found[one] for one in ids]
+
+
+@in_snapshot
+def count_runs(conn: sqlite3.Connection, *, filter: RunFilter = ALL_RUNS) -> int:
+    """Return how many runs fit the filter."""
+    condition, values = _where(conn, filter)
+    sql = f"SELECT count(*) FROM runs r {condition}"  # noqa: S608
+    return int(conn.execute(sql, values).fetchone()[0])
+
+
+def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, object]]:
+    values: dict[str, object] = {
+        name: text(value) for name in _CONDITIONS if (value := getattr(filter, name))
+    }
+    conditions = [_CONDITIONS[name] for name in values]
+    if filter.status:
+        conditions.append(_BY_STATUS[filter.status])
+        if filter.status in ("running", "interrupted"):
+            values["gone"] = json.dumps(_gone(conn))
+    clause = " AND ".join(f"({condition})" for condition in conditions)
+    return f"WHERE {clause}" if clause else "", values
+
+
+def _gone(conn: sqlite3.Connection) -> list[int]:
+    processes = [row[0] for row in conn.execute(_OPEN_PROCESSES).fetchall()]
+    gone = GoneProcesses(conn)
+    gone.look_up(processes)
+    return [one for one in processes if one in gone]
+
+
+def _order_by(ordering: str) -> str:
+    column = ordering.removeprefix("-")
+    if column not in RUN_ORDERINGS:
+        raise InvalidQuery(
+            f"unknown ordering {ordering!r}",
+            hint=f"use one of: {', '.join(RUN_ORDERINGS)}; with - in front for the largest first",
+        )
+    direction = "DESC" if ordering.startswith("-") else "ASC"
+    open_last = "r.duration IS NULL, " if column == "duration" else ""
+    return f"ORDER BY {open_last}r.{column} {direction}, r.id {direction}"

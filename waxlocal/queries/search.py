@@ -1,0 +1,44 @@
+"""Sessions by what was said in them, in pieces: no index knows the words of a million runs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import replace
+
+from waxlocal.queries.filters import SessionFilter, order_by, where
+from waxlocal.queries.liveness import GoneProcesses
+
+__all__ = ["PIECE", "candidates", "fitting", "is_slow"]
+
+# Sessions that are read in one piece: some 0.1 s.
+PIECE = 1_000
+
+
+def is_slow(filter: SessionFilter) -> bool:
+    """Return whether the filter can be answered only by reading what the runs hold."""
+    return bool(filter.search or filter.tag or filter.metadata)
+
+
+def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -> list[str]:
+    """Return the ids of the sessions that may fit, in order: what an index or a sum can tell.
+
+    Raises `InvalidQuery`.
+    """
+    cheap = replace(filter, search=None, tag=None, metadata=None)
+    condition, values = where(conn, cheap, GoneProcesses(conn))
+    sql = f"SELECT s.session_id FROM sessions s {condition} {order_by(ordering)}"  # noqa: S608
+    return [row[0] for row in conn.execute(sql, values).fetchall()]
+
+
+def fitting(conn: sqlite3.Connection, filter: SessionFilter, ids: list[str]) -> list[str]:
+    """Return those of these sessions that fit the filter, in the order given."""
+    deep = SessionFilter(search=filter.search, tag=filter.tag, metadata=filter.metadata)
+    condition, values = where(conn, deep, GoneProcesses(conn))
+    among = "AND" if condition else "WHERE"
+    sql = (
+        f"SELECT s.session_id FROM sessions s {condition} "  # noqa: S608
+        f"{among} s.session_id IN (SELECT value FROM json_each(:ids))"
+    )
+    found = {row[0] for row in conn.execute(sql, values | {"ids": json.dumps(ids)}).fetchall()}
+    return [one for one in ids if one in found]

@@ -1,0 +1,194 @@
+"""The use of all models over time, read in pieces: a million calls are too many for one query.
+
+Each piece is a question of its own, so that whoever asks can answer others in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+
+from waxlocal.queries.figures import percentile_of_counts
+from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.rows import ModelUse
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.timeline import Timeline, timeline_of
+
+__all__ = ["CostOverTime", "Usage", "add_usage", "session_usage"]
+
+# Calls in one piece: some 0.1 s.
+CALLS_AT_ONCE = 50_000
+# The last character of Unicode stands behind every id.
+_BEHIND_ALL = "\U0010ffff"
+
+_LAST_OF_PIECE = """
+SELECT run_id FROM llm_calls WHERE run_id > :after ORDER BY run_id LIMIT 1 OFFSET :most
+"""
+_IN_PIECE = """
+run_id > :after AND run_id <= :last
+AND (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
+"""
+_SUMS = """substr(c.recorded_at, 1, 13) AS hour, c.model, c.provider, count(*) AS calls,
+  sum(c.status = 'error') AS errors, sum(c.tokens_in) AS tokens_in,
+  sum(c.tokens_out) AS tokens_out, sum(c.cached_tokens) AS cached_tokens,
+  sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS priced_tokens, sum(c.cost) AS cost"""
+_BY_HOUR = f"SELECT {_SUMS} FROM llm_calls c WHERE {_IN_PIECE} GROUP BY 1, 2, 3"  # noqa: S608
+_DURATIONS = f"""
+SELECT model, provider, duration_ms, count(*) FROM llm_calls
+WHERE {_IN_PIECE} AND duration_ms IS NOT NULL GROUP BY 1, 2, 3
+"""  # noqa: S608
+_OF_SESSIONS = f"""
+SELECT {_SUMS} FROM sessions s CROSS JOIN runs r ON r.session_id = s.session_id
+CROSS JOIN llm_calls c ON c.run_id = r.run_id {{condition}} GROUP BY 1, 2, 3
+"""  # noqa: S608
+
+
+@dataclass
+class _ModelSum:
+    """Running totals of one model of one provider."""
+
+    calls: int = 0
+    errors: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached_tokens: int = 0
+    priced_tokens: int = 0
+    cost: float | None = None
+    durations: Counter[int] = field(default_factory=Counter)
+    cost_by_hour: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class CostOverTime:
+    """Dollars in each stretch of a timeline: of the dearest models by name, then of the rest."""
+
+    timeline: Timeline
+    series: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+class Usage:
+    """Adds up the pieces; `after` is where the next one begins, None after the last."""
+
+    def __init__(self) -> None:
+        self.after: str | None = ""
+        self.calls = 0
+        self._models: dict[tuple[str, str], _ModelSum] = {}
+        self._hours: set[str] = set()
+
+    def add_hours(self, rows: list[sqlite3.Row]) -> None:
+        """Add sums by hour and model."""
+        for row in rows:
+            total = self._models.setdefault((row["model"], row["provider"]), _ModelSum())
+            for name in (
+                "calls",
+                "errors",
+                "tokens_in",
+                "tokens_out",
+                "cached_tokens",
+                "priced_tokens",
+            ):
+                setattr(total, name, getattr(total, name) + row[name])
+            self.calls += row["calls"]
+            self._hours.add(row["hour"])
+            if row["cost"] is not None:
+                total.cost = (total.cost or 0.0) + row["cost"]
+                total.cost_by_hour[row["hour"]] += row["cost"]
+
+    def add_durations(self, rows: list[sqlite3.Row]) -> None:
+        """Add how often each duration occurs, by model."""
+        for model, provider, duration_ms, calls in rows:
+            self._models[model, provider].durations[duration_ms] += calls
+
+    def models(self, sources: dict[tuple[str, str], str]) -> list[ModelUse]:
+        """Return every model, those with calls of unknown price first, then by cost.
+
+        `sources` tells where the price of a model and provider comes from.
+        """
+        found = [
+            ModelUse(
+                model=model,
+                provider=provider,
+                calls=total.calls,
+                errors=total.errors,
+                tokens_in=total.tokens_in,
+                tokens_out=total.tokens_out,
+                cached_tokens=total.cached_tokens,
+                priced_tokens=total.priced_tokens,
+                total_cost=total.cost,
+                p50_ms=percentile_of_counts(total.durations, 0.50),
+                p95_ms=percentile_of_counts(total.durations, 0.95),
+                price_source=sources.get((model, provider)),
+            )
+            for (model, provider), total in self._models.items()
+        ]
+        return sorted(found, key=_unpriced_then_dearest)
+
+    def cost_over_time(self, most: int = 4) -> CostOverTime | None:
+        """Return the cost of the `most` dearest models, and of the others together; None of none.
+
+        A model that was called through several providers counts once.
+        """
+        by_model: dict[str, Counter[str]] = {}
+        for (model, _provider), total in self._models.items():
+            if total.cost is not None:
+                by_model.setdefault(model, Counter()).update(total.cost_by_hour)
+        if not by_model or not self._hours:
+            return None
+        timeline = timeline_of(f"{min(self._hours)}:00:00Z", f"{max(self._hours)}:00:00Z")
+        dearest = sorted(by_model, key=lambda model: (-by_model[model].total(), model))
+        series = [(model, _placed(timeline, by_model[model])) for model in dearest[:most]]
+        if rest := dearest[most:]:
+            together: Counter[str] = Counter()
+            for model in rest:
+                together.update(by_model[model])
+            series.append((f"{len(rest)} others", _placed(timeline, together)))
+        return CostOverTime(timeline, tuple(series))
+
+
+def _unpriced_then_dearest(model: ModelUse) -> tuple[bool, float, str, str]:
+    priced = model.priced_tokens == model.total_tokens
+    return priced, -(model.total_cost or 0.0), model.model, model.provider
+
+
+def _placed(timeline: Timeline, by_hour: Counter[str]) -> tuple[float, ...]:
+    placed = [0.0] * timeline.count
+    for hour, dollars in by_hour.items():
+        placed[timeline.place(hour)] += dollars
+    return tuple(placed)
+
+
+@in_snapshot
+def add_usage(
+    conn: sqlite3.Connection,
+    usage: Usage,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    most: int = CALLS_AT_ONCE,
+) -> None:
+    """Add the next piece: the calls of the runs after `usage.after`, some `most` of them.
+
+    `since` and `until` are stored times that bound the end of a call, both inclusive.
+    """
+    place = {"after": usage.after, "most": most}
+    last = conn.execute(_LAST_OF_PIECE, place).fetchone()
+    bounds = {
+        "after": usage.after,
+        "last": _BEHIND_ALL if last is None else last[0],
+        "since": since,
+        "until": until,
+    }
+    usage.add_hours(conn.execute(_BY_HOUR, bounds).fetchall())
+    usage.add_durations(conn.execute(_DURATIONS, bounds).fetchall())
+    usage.after = None if last is None else last[0]
+
+
+def session_usage(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Usage:
+    """Return the use of models, without durations, in the sessions that fit the filter."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    usage = Usage()
+    usage.add_hours(conn.execute(_OF_SESSIONS.format(condition=condition), values).fetchall())
+    usage.after = None
+    return usage

@@ -1,0 +1,103 @@
+"""Which names a server answers to: a page of another site must not reach it by a name of its own.
+
+A browser sends the name in the address bar as `Host`. A foreign name that resolves to this machine
+(DNS rebinding) is told from ours by that header alone, so it is parsed as a whole, not by parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from waxlocal.errors import ConfigurationError
+
+__all__ = ["Hosts", "is_loopback", "parse_authority"]
+
+# A name and a port; no user, no path, no zone.
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?")
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# Verdicts remembered; clients of one server use a few names.
+_REMEMBERED = 256
+
+
+def parse_authority(text: str) -> tuple[str, int | None] | None:
+    """Return the name, in its plainest form, and the port of `name:port`; None if it is neither.
+
+    Lower case, without the dot that may end a full name; addresses of IPv6 shortened, those that
+    stand for one of IPv4 as that one.
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if found is None:
+        return None
+    address, name, digits = found.groups()
+    if digits is not None and not 0 < int(digits) < 65_536:
+        return None
+    plain = _plain(address or name)
+    if plain is None or (address is not None and ":" not in address):
+        return None
+    return plain, None if digits is None else int(digits)
+
+
+def _plain(name: str) -> str | None:
+    try:
+        address = ip_address(name)
+    except ValueError:
+        plain = name.lower().removesuffix(".")
+        return plain if plain and ":" not in plain else None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address to listen on can be reached from this machine only."""
+    plain = _plain(host)
+    if plain is None:
+        return False
+    try:
+        return ip_address(plain).is_loopback
+    except ValueError:
+        return plain in _LOOPBACK
+
+
+class Hosts:
+    """The names that may be asked for; `allowed` adds to those of the machine itself.
+
+    Without more, that is the loopback names, and the very address that the connection came in by,
+    with our port. An allowed name without a port holds for any. Raises `ConfigurationError`.
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        self._allowed = {_allowed(name) for name in allowed}
+        self._verdicts: dict[tuple[object, ...], bool | None] = {}
+
+    def verdict(self, host: bytes, server: tuple[str, int | None], scheme: str) -> bool | None:
+        """Return whether a Host header names this server; None for one that names nothing."""
+        key = (host, server, scheme)
+        if key not in self._verdicts:
+            if len(self._verdicts) >= _REMEMBERED:
+                self._verdicts.clear()
+            self._verdicts[key] = self._judge(host, server, scheme)
+        return self._verdicts[key]
+
+    def _judge(self, host: bytes, server: tuple[str, int | None], scheme: str) -> bool | None:
+        parsed = parse_authority(host.decode("latin-1"))
+        if parsed is None:
+            return None
+        name, given = parsed
+        port = _DEFAULT_PORTS.get(scheme) if given is None else given
+        if (name, None) in self._allowed or (name, port) in self._allowed:
+            return True
+        # An address cannot be made to point elsewhere, as a name can.
+        return port == server[1] and (name in _LOOPBACK or name == _plain(server[0]))
+
+
+def _allowed(name: str) -> tuple[str, int | None]:
+    parsed = parse_authority(name) or parse_authority(f"[{name}]")
+    if parsed is None:
+        raise ConfigurationError(
+            f"{name!r} is no host name",
+            hint="give a name, an address, or either with a port: hub.example:8765",
+        )
+    return parsed

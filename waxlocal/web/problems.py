@@ -1,0 +1,129 @@
+"""What goes wrong, as the API says it: problem details (RFC 9457), each with a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from waxlocal.encode import dumps
+from waxlocal.errors import (
+    AmbiguousId,
+    ConfigurationError,
+    FileLocked,
+    InvalidQuery,
+    NotFound,
+    ObserveError,
+    StorageError,
+)
+
+__all__ = ["MEDIA_TYPE", "Problem", "problem_of", "problem_response"]
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:waxlocal:problem:"
+# Seconds after which it is worth asking again: another process holds the file for moments, a full
+# disk or a missing directory needs a person.
+RETRY_LOCKED_S = 1
+RETRY_STORAGE_S = 5
+
+_KINDS = {
+    400: "invalid-request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "too-slow",
+    409: "conflict",
+    413: "too-large",
+    414: "address-too-long",
+    415: "unsupported-media-type",
+    421: "misdirected",
+    422: "unprocessable",
+    431: "headers-too-large",
+    503: "unavailable",
+}
+
+
+class Problem(Exception):
+    """An answer that says what went wrong; raise it anywhere in a request.
+
+    `kind` ends the type's URN and is derived from the status when left out; `hint` says what to do
+    about it; `more` are further members of the document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        kind: str = "",
+        title: str = "",
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.type = TYPE_PREFIX + (kind or _KINDS.get(status, "error"))
+        self.title = title or HTTPStatus(status).phrase
+        self.hint = hint
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def document(self) -> dict[str, Any]:
+        """Return the members of the document, those that say nothing left out."""
+        said = {"detail": self.detail, "hint": self.hint, **self.more}
+        plain = {name: value for name, value in said.items() if value not in ("", None)}
+        return {"type": self.type, "title": self.title, "status": self.status, **plain}
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return the answer for a problem."""
+    body = dumps(problem.document()).encode()
+    return Response(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem for an error of ours or of the framework; anything else is a fault."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, StorageError):
+        return _storage_problem(error)
+    if isinstance(error, ObserveError):
+        kind, status = next(
+            (found for cls, found in _OF_ERRORS if isinstance(error, cls)), ("error", 500)
+        )
+        hint = _LISTS if error.hint == NotFound.default_hint else error.hint
+        return Problem(status, str(error), kind=kind, hint=hint)
+    if isinstance(error, HTTPException):
+        detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+        return Problem(error.status_code, detail, headers=error.headers)
+    return Problem(
+        500, "the server failed to answer", kind="fault", hint="its log on stderr says why"
+    )
+
+
+# The commands say which command helps; a client has addresses.
+_LISTS = "list what there is: GET /api/v1/observability/sessions/ or .../runs/"
+_OF_ERRORS: tuple[tuple[type[ObserveError], tuple[str, int]], ...] = (
+    (NotFound, ("not-found", 404)),
+    (AmbiguousId, ("ambiguous-id", 400)),
+    (InvalidQuery, ("invalid-request", 400)),
+    (ConfigurationError, ("configuration", 500)),
+)
+
+
+def _storage_problem(error: StorageError) -> Problem:
+    wait = RETRY_LOCKED_S if isinstance(error, FileLocked) else RETRY_STORAGE_S
+    return Problem(
+        503,
+        str(error),
+        kind="storage",
+        title="The file cannot be used now",
+        hint=error.hint,
+        headers={"Retry-After": str(wait)},
+    )

@@ -1,0 +1,252 @@
+"""The process that answers: a socket, uvicorn on it, and an end without loose threads."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from waxlocal.errors import ConfigurationError
+from waxlocal.secret import Secret
+from waxlocal.web.hosts import is_loopback
+
+__all__ = [
+    "DEFAULT_HOST",
+    "DEFAULT_PORT",
+    "address_of",
+    "check_key",
+    "key_from",
+    "listen",
+    "make_server",
+    "serve",
+]
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+# Longer than any client keeps a connection that it does not use: one that the server closes first
+# can take a request with it, and the original SDK does not send it again.
+KEEP_ALIVE_S = 75
+# From connecting, or from the first byte of a request, to the last of its headers.
+HEADERS_S = 10.0
+# Requests that are being answered may take this long to end, connections to be closed after it.
+DRAIN_S = 8
+BACKLOG = 2_048
+# Line and headers of a request together; a session id in an address can be long.
+MAX_HEADERS = 64 * 1024
+# Connections at most, where the system lets a process have as many files.
+MAX_CONNECTIONS = 4_096
+# Files a server has open beside its connections.
+OTHER_FILES = 128
+# What nobody guesses.
+SHORTEST_KEY = 16
+_HOW_TO_MAKE_A_KEY = (
+    'python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE, then --key-file FILE'
+)
+
+
+def check_key(host: str, key: Secret) -> None:
+    """Raise `ConfigurationError` for an address others can reach, without a key that is one."""
+    if is_loopback(host):
+        return
+    if not key:
+        raise ConfigurationError(
+            f"{host} can be reached from other machines, and no key is set",
+            hint=_HOW_TO_MAKE_A_KEY,
+        )
+    if len(key.reveal()) < SHORTEST_KEY:
+        raise ConfigurationError(
+            f"the key is shorter than {SHORTEST_KEY} characters", hint=_HOW_TO_MAKE_A_KEY
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any free one. Raises `ConfigurationError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # The protocol by its number: asyncio switches Nagle's algorithm off only where it sees it,
+        # and with it each answer would wait 40 ms for the client's acknowledgement.
+        listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+    except (OSError, OverflowError) as error:
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError:
+    where = _authority(host, port)
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"another program listens on {where}",
+            hint=f"choose another port, for example: --port {port + 1}, or --port 0 for any",
+        )
+    said = getattr(error, "strerror", None) or str(error)
+    return ConfigurationError(
+        f"cannot listen on {where}: {said}", hint="leave --host out for this machine alone"
+    )
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address to open in a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{_authority(_reachable(host), port)}/"
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (shown, not bound)
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve(app: Starlette, listener: socket.socket, *, started: Callable[[], None]) -> None:
+    """Answer requests until SIGTERM or SIGINT; `started` is called once they are answered.
+
+    What is being answered then is finished, within `DRAIN_S` seconds.
+    """
+    make_server(app, started=started).run(sockets=[listener])
+
+
+def make_server(
+    app: Starlette, *, started: Callable[[], None] = lambda: None, headers_s: float = HEADERS_S
+) -> uvicorn.Server:
+    """Return a server, to run in any thread: it stops when its `should_exit` is set."""
+    config = uvicorn.Config(
+        app,
+        http=_protocol(headers_s),
+        ws="none",
+        lifespan="on",
+        loop="asyncio",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        limit_concurrency=_connections(),
+        h11_max_incomplete_event_size=MAX_HEADERS,
+    )
+    return _Server(config, started)
+
+
+def _connections() -> int:
+    """Return how many connections there may be, after asking the system for enough files."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return MAX_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(64, min(MAX_CONNECTIONS, soft - OTHER_FILES))
+
+
+class _Server(uvicorn.Server):
+    """Ends with status 0 on a signal: being told to stop is no failure."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self._tell()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals that end the server; its own way would raise them again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _stop(self, signum: int, _frame: FrameType | None) -> None:
+        # Whoever presses Ctrl-C twice does not want to wait.
+        self.force_exit = self.should_exit and signum == signal.SIGINT
+        self.should_exit = True
+
+
+def _protocol(headers_s: float) -> type[H11Protocol]:
+    """Return uvicorn's protocol, with an end to waiting for headers.
+
+    A connection that never finishes a request would stay for ever: uvicorn's own timeout runs
+    between two requests only.
+    """
+
+    class Protocol(H11Protocol):
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)  # type: ignore[arg-type]
+            self._wait_for_headers()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._headers_came()
+            elif self._late is None and self.timeout_keep_alive_task is None:
+                self._wait_for_headers()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._headers_came()
+            super().connection_lost(exc)
+
+        def _wait_for_headers(self) -> None:
+            self._late = self.loop.call_later(headers_s, self.transport.close)
+
+        def _headers_came(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+    return Protocol
+
+
+def key_from(path: Path | None, environ: Any) -> Secret:
+    """Return the key in a file, else that of `WAXLOCAL_SERVE_KEY`; empty without either.
+
+    Raises `ConfigurationError`.
+    """
+    if path is None:
+        return Secret.unchecked(environ.get("WAXLOCAL_SERVE_KEY", "")).checked("WAXLOCAL_SERVE_KEY")
+    try:
+        key = Secret.unchecked(path.read_text(encoding="utf-8")).checked(str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "is no text"
+        raise ConfigurationError(f"{path}: {said}", hint=_HOW_TO_MAKE_A_KEY) from None
+    if not key:
+        raise ConfigurationError(f"{path} is empty", hint=_HOW_TO_MAKE_A_KEY)
+    return key

@@ -1,0 +1,95 @@
+"""Figures and times as the pages show them, short, with the exact value beside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.queries import Score
+from waxlocal.wording import NOTHING, counted, duration
+
+__all__ = [
+    "axis_money",
+    "byte_size",
+    "exact_time",
+    "milliseconds",
+    "pretty",
+    "rate",
+    "score_value",
+    "short_id",
+    "short_tokens",
+]
+
+_MILLION, _BILLION = 1_000_000, 1_000_000_000
+# A short id keeps its head and its tail: both ends differ, in one kind of id or the other.
+_ID_CHARS = 28
+_ID_TAIL = 6
+
+
+def short_tokens(number: int | None) -> str:
+    """Return `1,250`, `1.3 M` or `2.8 B`."""
+    if number is None:
+        return NOTHING
+    if number < 999_950:
+        return f"{number:,}"
+    # 999,950,000 would become 1000.0 M.
+    return f"{number / _MILLION:.1f} M" if number < 999_950_000 else f"{number / _BILLION:,.1f} B"
+
+
+def milliseconds(ms: float | None) -> str:
+    """Return a duration that is stored in milliseconds."""
+    return duration(None if ms is None else ms / 1000)
+
+
+def byte_size(number: int) -> str:
+    """Return `840 bytes`, `12.3 kB` or `4.0 MB`."""
+    if number < 1_000:
+        return counted(number, "byte")
+    return f"{number / 1e3:.1f} kB" if number < 999_950 else f"{number / 1e6:,.1f} MB"
+
+
+def axis_money(dollars: float) -> str:
+    """Return dollars without the zeros that say nothing: `$0`, `$0.50`, `$0.0025`."""
+    if not dollars:
+        return "$0"
+    if dollars >= 0.995:
+        return f"${dollars:,.2f}"
+    whole, _, cents = f"${dollars:.6f}".rstrip("0").partition(".")
+    return f"{whole}.{cents:0<2}"
+
+
+def rate(dollars: float | None) -> str:
+    """Return dollars per million tokens, `$2.50`, with as many digits as they have."""
+    if dollars is None:
+        return NOTHING
+    return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
+
+
+def exact_time(stored: str | None) -> str:
+    """Return `2026-01-31 09:30:00 UTC`."""
+    return f"{stored[:19].replace('T', ' ')} UTC" if stored else ""
+
+
+def short_id(whole: str) -> str:
+    """Return an id of at most 28 characters, the middle of a longer one left out."""
+    if len(whole) <= _ID_CHARS:
+        return whole
+    return f"{whole[: _ID_CHARS - _ID_TAIL - 1]}…{whole[-_ID_TAIL:]}"
+
+
+def score_value(score: Score) -> str:
+    """Return a score's value: `0.8`, `yes`, or its text."""
+    if score.value is None or isinstance(score.value, bool):
+        return {None: NOTHING, True: "yes", False: "no"}[score.value]
+    return score.value if isinstance(score.value, str) else f"{score.value:g}"
+
+
+def pretty(value: Any) -> str:
+    """Return a recorded value as a person reads it: text as it is, the rest as indented JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    except RecursionError:  # nested deeper than any person reads
+        return dumps(value)

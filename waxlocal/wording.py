@@ -1,0 +1,117 @@
+"""Figures as people read them: money, tokens, durations, times. For the command and the pages."""
+
+from __future__ import annotations
+
+from waxlocal.queries.moments import microseconds
+
+__all__ = [
+    "NOTHING",
+    "ago",
+    "cost",
+    "counted",
+    "duration",
+    "money",
+    "percent",
+    "priced",
+    "tokens",
+]
+
+# What stands where there is no figure.
+NOTHING = "–"  # noqa: RUF001 (an en dash is as wide as a digit)
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+# Beyond this a date says more than a number of days.
+_DATE_AFTER = 30 * _DAY
+
+
+def money(dollars: float | None) -> str:
+    """Return `$0.0045`, `<$0.0001`, `$12.34`; `unknown` for None, which is not `$0`."""
+    if dollars is None:
+        return "unknown"
+    if dollars == 0:
+        return "$0"
+    if 0 < dollars < 0.0001:
+        return "<$0.0001"
+    # 0.99996 would become $1.0000.
+    return f"${dollars:,.4f}" if dollars < 0.99995 else f"${dollars:,.2f}"
+
+
+def priced(share: float | None) -> str:
+    """Return `93% priced` when some tokens, but not all, have a price; else empty text."""
+    if share is None or share <= 0 or share >= 1:
+        return ""
+    return f"{percent(share)} priced"
+
+
+def cost(dollars: float | None, share: float | None) -> str:
+    """Return a cost with the share of its tokens that have a price: `$0.0042 (93% priced)`.
+
+    `share` is None where there were no tokens: then an unknown cost is no cost.
+    """
+    if dollars is None and share is None:
+        return NOTHING
+    note = priced(share)
+    return f"{money(dollars)} ({note})" if note else money(dollars)
+
+
+def percent(share: float | None) -> str:
+    """Return `93%`; only all is 100%, and only nothing is 0%."""
+    if share is None:
+        return NOTHING
+    if 0 < share < 0.01:
+        return "<1%"
+    whole = round(share * 100)
+    return f"{99 if whole >= 100 and share < 1 else whole}%"
+
+
+def tokens(number: int | None) -> str:
+    """Return `1,250`."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 run` or `1,234 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float | None) -> str:
+    """Return `840 ms`, `2.4 s`, `3 m 12 s`, `2 h 5 m` or `3 d 4 h`."""
+    if seconds is None:
+        return NOTHING
+    if 0 < seconds < 0.0005:
+        return "<1 ms"
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} m {whole % _MINUTE} s"
+    minutes = round(seconds / _MINUTE)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} m"
+    hours = round(seconds / _HOUR)
+    return f"{hours // 24:,} d {hours % 24} h"
+
+
+def ago(stored: str | None, now_ns: int) -> str:
+    """Return how long before now a stored time lies: `42 s ago`, `3 h ago`; later the date.
+
+    A time of the future, as a wrong clock leaves it, is shown as it is.
+    """
+    if not stored:
+        return NOTHING
+    seconds = now_ns / 1e9 - microseconds(stored) / 1e6
+    if seconds < -_MINUTE:
+        return stored[:16].replace("T", " ")
+    if seconds < 10:
+        return "just now"
+    if seconds < _MINUTE:
+        return f"{int(seconds)} s ago"
+    if seconds < _HOUR:
+        return f"{int(seconds / _MINUTE)} min ago"
+    if seconds < 2 * _DAY:
+        return f"{int(seconds / _HOUR)} h ago"
+    if seconds < _DATE_AFTER:
+        return f"{int(seconds / _DAY)} d ago"
+    return stored[:10]
