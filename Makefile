@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check crash bench clean help
+.PHONY: demo test lint types check crash soak bench clean help
 
 help:
 	@echo "make demo    record made-up conversations, look at them, deliver them to a local server"
@@ -14,6 +14,7 @@ help:
 	@echo "make types   mypy --strict on the package and on its public API"
 	@echo "make check   the tests alone"
 	@echo "make crash   the tests that kill processes, with ten times the cycles"
+	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about five minutes"
 
 demo: $(VENV)/installed
@@ -27,7 +28,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || (cat $(VENV)/lint-imports.log; exit 1)
 
 types: $(VENV)/installed-dev
-	$(BIN)/mypy waxlocal
+	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typing examples
 
 check: $(VENV)/installed-dev
@@ -35,6 +36,10 @@ check: $(VENV)/installed-dev
 
 crash: $(VENV)/installed-dev
 	KILL_CYCLES=500 $(BIN)/pytest tests/crash
+
+soak: $(VENV)/installed-dev
+	KILL_UPLOAD_CYCLES=200 $(BIN)/pytest tests/crash/test_kill_upload.py
+	$(BIN)/python -m benchmarks.soak
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all

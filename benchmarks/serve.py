@@ -186,8 +186,8 @@ def _pages(path: Path) -> None:
         session = list_sessions(connection, limit=1)[0].session_id
         run = recent_runs(connection, limit=1)[0].run_id
     targets = {
-        "Sessions": "/sessions",
-        "Sessions, dearest first": "/sessions?ordering=-total_cost",
+        "Sessions": "/",
+        "Sessions, dearest first": "/?ordering=-total_cost",
         "Session": f"/sessions/{quote(session, safe='')}",
         "Run": f"/runs/{run}",
         "Analytics": "/analytics",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import START_NS
-from tests.intake_tools import Hub
+from tests.intake_tools import Hub, span
 
 
 @pytest.fixture
@@ -103,6 +103,21 @@ def test_memory_writes_are_events_of_their_run(hub: Hub) -> None:
     first, second = hub.rows("events", run)
     assert (first["event"], first["data"]["data"]) == ("memory_episodic", {"x": 1})
     assert (second["event"], second["data"]["content"]) == ("memory_semantic", "fact")
+
+
+@pytest.mark.parametrize("span_first", [False, True])
+def test_a_memory_write_is_told_once(hub: Hub, span_first: bool) -> None:
+    """The SDK posts what was put into a memory, and sends a span of it, too."""
+    run = hub.start()
+    attributes = {"waxell.memory.operation": "write", "waxell.memory.tier": "episodic"}
+    posts = [
+        lambda: hub.post(run, "episodic", {"slot_name": "s", "scope_key": "a:b"}),
+        lambda: hub.spans(run, span("memory.write:s", "memory", 1, attributes=attributes)),
+    ]
+    for post in reversed(posts) if span_first else posts:
+        post()
+    assert [row["event"] for row in hub.rows("events", run)] == ["memory_episodic"]
+    assert hub.rows("spans", run) == []
 
 
 def test_decisions_of_gates_are_events(hub: Hub) -> None:

@@ -111,17 +111,41 @@ def test_what_is_new_in_a_delivered_run_goes_on_from_here(hub: Hub) -> None:
     assert hub.select(states) == [("pending",), ("pending",)]
 
 
-def test_a_run_begun_request_by_request_goes_on_in_a_batch(hub: Hub) -> None:
-    """Records that came one by one get their numbers first, so that they are not added twice."""
+def in_pieces(hub: Hub) -> None:
+    """Take the run of `line()` request by request, without its scores and events."""
     own = {"run_id": run_id(1), "started_at": moment(1), "device": "pi-7", "version": "1.2"}
     hub.start(session_id="s1", metadata={"waxlocal": own})
     hub.calls(run_id(1), {"model": "gpt-4o", "tokens_in": 7, "tokens_out": 0, "cost": 0.5})
     hub.spans(run_id(1), llm_span(1, tokens_in=7, tokens_out=0))
-    hub.steps(run_id(1), {"step_name": "s", "position": 2})
-    results(hub, line())
-    placed = [[row["position"] for row in hub.rows(table, run_id(1))] for table in TABLES]
-    assert placed == [[1], [2], [3], [4], [5]]
+    hub.steps(run_id(1), {"step_name": "s", "position": 3})
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_run_that_came_in_pieces_goes_on_in_a_batch(hub: Hub, ended: bool) -> None:
+    """Records that came one by one lie elsewhere than where they were recorded: not added twice."""
+    in_pieces(hub)
+    if ended:
+        hub.complete(run_id(1))
+    for _ in range(2):
+        results(hub, line())
+        placed = [[row["position"] for row in hub.rows(table, run_id(1))] for table in TABLES]
+        assert placed == [[1], [2], [3], [4], [5]]
     assert hub.run(run_id(1))["status"] == "success"
+    assert hub.run(run_id(1))["process_id"] == 4711
+    assert hub.select("SELECT llm_calls, tokens_in FROM sessions") == [(1, 7)]
+
+
+def test_records_that_were_sent_on_stay_where_they_are(hub: Hub) -> None:
+    """The server that has them from here knows them by their positions."""
+    in_pieces(hub)
+    hub.complete(run_id(1))
+    before = hub.rows("llm_calls", run_id(1))
+    hub.select("INSERT INTO targets (target_id, url) VALUES (1, 'https://x')")
+    hub.select(
+        "INSERT INTO deliveries (run_id, target_id, state) SELECT run_id, 1, 'delivered' FROM runs"
+    )
+    results(hub, line())
+    assert hub.rows("llm_calls", run_id(1)) == before
 
 
 def test_two_lines_of_one_run_are_merged_in_order(hub: Hub) -> None:

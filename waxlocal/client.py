@@ -14,7 +14,8 @@ from waxlocal.config import ObserveConfig
 from waxlocal.encode import dumps
 from waxlocal.errors import PromptNotFoundError
 from waxlocal.governance import ALLOWED_HERE
-from waxlocal.ids import trace_id_of, workflow_id_of
+from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
+from waxlocal.process import current_process
 from waxlocal.recorder import current_recorder
 from waxlocal.run import Run, need, need_count
 from waxlocal.scope import current_run
@@ -171,8 +172,6 @@ class WaxellObserveClient:
         self, agent_slug: str, agent_type: str = "mcp", date: str | None = None
     ) -> DailyRunInfo:
         """Return the one run that collects this agent's records of a day, UTC; made if needed."""
-        import hashlib
-
         from waxlocal import types
 
         recorder = current_recorder()
@@ -180,9 +179,7 @@ class WaxellObserveClient:
         day = date or now[:10]
         if not recorder.enabled:
             return types.DailyRunInfo("", "", "", day, False)
-        digest = hashlib.sha256(f"{agent_type}\0{agent_slug}\0{day}".encode()).hexdigest()
-        # A UUIDv8 (RFC 9562): the same in every process that asks for this day.
-        run_id = f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-a{digest[15:18]}-{digest[18:30]}"
+        run_id = daily_run_id(current_process().host, agent_type, agent_slug, day)
         created = not recorder.store.fetch("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
         metadata = dumps({"agent_type": agent_type, "date": day})
         row = (run_id, agent_slug, "daily", trace_id_of(run_id), now, metadata)

@@ -58,17 +58,18 @@ class Batches:
         )
         self._most = self._offer.max_runs
         self._hand: set[str] = set()
-        self._in_flight = 0
-        # The server has offered batches, but does not know them.
+        self.in_flight = 0
+        # The server has offered batches, but does not know them. What is in flight may still be
+        # taken, and must not go twice.
         self.gone = False
 
     def requests(self, room: int) -> Iterator[Request]:
         """Give batches that may leave now."""
-        while self._in_flight < min(IN_FLIGHT, room):
+        while not self.gone and self.in_flight < min(IN_FLIGHT, room):
             batch = self._next()
             if batch is None:
                 return
-            self._in_flight += 1
+            self.in_flight += 1
             about = SentBatch(batch, utc_text(self._outbox.clock.time_ns()))
             yield batch.request._replace(about=about)
 
@@ -108,7 +109,7 @@ class Batches:
 
     def settle(self, about: SentBatch, answer: Answer, outcome: Outcome) -> Outcome:
         """Write down what an answer means for the runs of its batch; within a transaction."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         self._hand.difference_update(about.batch.sizes)
         if outcome.verdict is Verdict.DELIVERED:
             told = answers(outcome.body)
@@ -168,4 +169,4 @@ class Batches:
         """Let go of all runs; what was not answered is sent again another time."""
         self._release(list(self._hand))
         self._hand.clear()
-        self._in_flight = 0
+        self.in_flight = 0

@@ -11,6 +11,8 @@ from waxlocal_daemon.backoff import CAP_S, RETRY_AFTER_CAP_S, Slot, next_slot
 
 __all__ = ["USUAL_PACE", "Lane", "Pace"]
 
+# Nothing is ever postponed for longer.
+LONGEST_WAIT_S = RETRY_AFTER_CAP_S + CAP_S
 # How often success is written down while all goes well.
 NOTE_S = 1.0
 # Failures of different runs in a row, with nothing accepted between them, that make it the
@@ -57,11 +59,10 @@ class Lane:
         self._closed_at = self._noted = float("-inf")
 
     def _left(self, text: str | None) -> float:
-        """Return a time of the file on the steady clock; one that is too far ahead is no longer."""
-        if not text:
-            return 0.0
-        left = (utc_ns(text) - self._clock.time_ns()) / 1e9
-        return self.now() + min(max(left, 0.0), RETRY_AFTER_CAP_S)
+        """Return a time of the file on the steady clock, 0 for one that is past."""
+        left = (utc_ns(text) - self._clock.time_ns()) / 1e9 if text else 0.0
+        # What is further ahead was written by a clock that has been put back since.
+        return self.now() + left if 0 < left <= LONGEST_WAIT_S else 0.0
 
     def now(self) -> float:
         """Return seconds on the steady clock."""
@@ -133,4 +134,4 @@ class Lane:
 
     def horizon(self) -> str:
         """Return a time that nothing is postponed beyond."""
-        return self.text(self.now() + RETRY_AFTER_CAP_S + CAP_S)
+        return self.text(self.now() + LONGEST_WAIT_S)

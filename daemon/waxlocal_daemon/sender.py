@@ -10,7 +10,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import httpcore
@@ -51,6 +52,10 @@ class Answer(NamedTuple):
     seconds: float
 
 
+_Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
+_Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
+
+
 class Sender:
     """Hands requests to threads and collects their answers, in the order they come.
 
@@ -72,8 +77,7 @@ class Sender:
         self._settings = settings
         self._tls = _tls(parts.scheme)
         self._proxy = _proxy(proxy_for(settings.api_url))
-        self._todo: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Request, Answer]] = queue.SimpleQueue()
+        self._todo, self._done = _queues()
         self._threads = 0
         self.in_flight = 0
 
@@ -83,7 +87,9 @@ class Sender:
         if self.in_flight > self._threads < self._settings.concurrency:
             self._threads += 1
             # A daemon thread: one that hangs in the network must not keep the process alive.
-            threading.Thread(target=self._work, name="waxlocal-send", daemon=True).start()
+            threading.Thread(
+                target=self._work, args=(self._todo, self._done), name="waxlocal-send", daemon=True
+            ).start()
         self._todo.put(request)
 
     def collect(self, timeout: float) -> list[tuple[Request, Answer]]:
@@ -100,22 +106,31 @@ class Sender:
             self.in_flight -= len(answers)
             return answers
 
+    def forget(self) -> None:
+        """Give up what is in flight: its answers are not collected any more."""
+        self.close()
+        self._todo, self._done = _queues()
+        self.in_flight = 0
+
     def close(self) -> None:
         """Let the threads end; one that is waiting for an answer ends when it has it."""
+        with suppress(queue.Empty):
+            while True:
+                self._todo.get(False)
         for _ in range(self._threads):
             self._todo.put(None)
         self._threads = 0
 
-    def _work(self) -> None:
+    def _work(self, todo: _Todo, done: _Done) -> None:
         network = Network()
         pool = self._pool(network)
         try:
-            while (request := self._todo.get()) is not None:
+            while (request := todo.get()) is not None:
                 network.begin(self._settings.request_timeout)
                 answer = self._answer(pool, request)
                 if not network.answered_once():
                     pool.close()  # it opens another connection when it needs one
-                self._done.put((request, answer))
+                done.put((request, answer))
         finally:
             pool.close()
 
@@ -167,6 +182,10 @@ class Sender:
             "write": settings.read_timeout,
             "pool": settings.connect_timeout,
         }
+
+
+def _queues() -> tuple[_Todo, _Done]:
+    return queue.SimpleQueue(), queue.SimpleQueue()
 
 
 def _limited(chunks: Iterable[bytes]) -> bytes:

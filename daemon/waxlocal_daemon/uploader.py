@@ -32,6 +32,8 @@ LOOK_S = 0.25
 TELL_S = 1.0
 # How often a server is asked what it offers.
 ASK_AGAIN_S = 3600.0
+# An empty answer to that is taken for one after so many.
+ASK_AT_MOST = 3
 _RANDOM = SystemRandom()
 _ASK = Request("GET", "/api/v1/observe/config/", b"")
 
@@ -88,6 +90,7 @@ class Uploader:
         self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
         self._batches: Batches | None = None
         self._asked_at: float | None = None
+        self._said_nothing = 0
         self._delivered_before = self._outbox.delivered
         self._failures: Counter[str] = Counter()
         self._bytes_sent = 0
@@ -187,21 +190,27 @@ class Uploader:
 
     def _settle(self, about: SentPart | SentBatch | None, answer: Answer, outcome: Outcome) -> None:
         if about is None:
-            outcome = self._settle_config(outcome)
+            outcome = self._settle_config(answer, outcome)
         elif isinstance(about, SentPart):
             outcome = self._singles.settle(about, answer, outcome)
         elif self._batches is not None:
             outcome = self._batches.settle(about, answer, outcome)
-            if self._batches.gone:
+            if self._batches.gone and not self._batches.in_flight:
                 self._log.event("bulk_gone", level="warning", reason=outcome.reason)
                 self._batches.release()
                 self._batches = None
         self._note(answer, outcome)
 
-    def _settle_config(self, outcome: Outcome) -> Outcome:
+    def _settle_config(self, answer: Answer, outcome: Outcome) -> Outcome:
         """Take what the server offers; one that has no such page offers nothing."""
+        if outcome.verdict is Verdict.DELIVERED and not answer.body.strip():
+            # Says neither: asked again, but not for ever.
+            self._said_nothing += 1
+            if self._said_nothing < ASK_AT_MOST:
+                return Outcome(Verdict.RETRY, f"{answer.status}, but no JSON", of_host=True)
         if outcome.verdict is Verdict.RETRY:
             return outcome
+        self._said_nothing = 0
         self._asked_at = self._lane.now()
         offer: Offer | None = offer_of(outcome.body)
         if offer is None:
@@ -247,6 +256,7 @@ class Uploader:
         deadline = time.monotonic() + STOP_S
         while self._sender.in_flight and (left := deadline - time.monotonic()) > 0:
             self._settle_all(self._sender.collect(min(left, LOOK_S)))
+        self._sender.forget()
         with self._outbox.together():
             self._singles.release()
             if self._batches is not None:

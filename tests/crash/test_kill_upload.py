@@ -30,9 +30,11 @@ LIFE_S = {"single": 0.5, "bulk": 0.06}
 # How the uploads end: after some time, or at a point.
 ENDS = ("", *POINTS)
 
+# Run by run the original SDK also tells of each run inside as a step.
 _RECORDED = """
 SELECT run_id, (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id),
-  (SELECT count(*) FROM steps s WHERE s.run_id = r.run_id),
+  (SELECT count(*) FROM steps s WHERE s.run_id = r.run_id)
+  + (SELECT ? * count(*) FROM runs c WHERE c.parent_workflow_id = r.workflow_id),
   (SELECT count(*) FROM scores s WHERE s.run_id = r.run_id)
 FROM runs r
 """
@@ -53,7 +55,7 @@ def test_a_killed_upload_goes_on_where_it_was(db_path: Path, kind: str) -> None:
         seen = audit(server)
     assert killed > CYCLES // 2
     seen.assert_sound(at_most=3)
-    _assert_all_arrived(db_path, seen)
+    _assert_all_arrived(db_path, seen, steps_of_inner=kind == "single")
     assert_sound(db_path)
 
 
@@ -76,13 +78,13 @@ def _end(process: subprocess.Popen[str], *expected: int) -> int:
     return process.returncode
 
 
-def _assert_all_arrived(path: Path, seen: Audit) -> None:
+def _assert_all_arrived(path: Path, seen: Audit, *, steps_of_inner: bool) -> None:
     """Assert that nothing is left in the file, and that the server has every record of it."""
     assert rows(path, "SELECT DISTINCT state FROM deliveries") == ["delivered"]
     assert rows(path, "SELECT count(*) FROM deliveries") == rows(path, "SELECT count(*) FROM runs")
     assert rows(path, "SELECT count(*) FROM requests WHERE body IS NOT NULL") == [0]
     assert rows(path, "SELECT delivered FROM targets") == rows(path, "SELECT count(*) FROM runs")
-    recorded = {run_id: counts for run_id, *counts in rows(path, _RECORDED)}
+    recorded = {run_id: counts for run_id, *counts in rows(path, _RECORDED, (steps_of_inner,))}
     stages = ("llm-calls", "steps", "scores")
     arrived = {
         run_id: [counts.get(stage, 0) for stage in stages]

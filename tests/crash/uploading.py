@@ -21,11 +21,10 @@ from typing import Any
 
 from tests.crash.files import environment
 from tests.sync_tools import QUICK, settings_for
+from waxlocal import WaxellContext
 from waxlocal_daemon.lock import exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Uploader
-
-from waxlocal import WaxellContext
 
 __all__ = ["POINTS", "STATEMENT", "record_runs", "start", "upload"]
 

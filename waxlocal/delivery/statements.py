@@ -26,7 +26,8 @@ WHERE target_id = :target AND state = 'open' AND EXISTS (
 """
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
-# server gave them. Neither waits for one that the server does not take.
+# server gave them. Neither waits for one that the server does not take, and nobody for a parent
+# that is younger: a row that somebody else wrote may name its own child as its parent.
 DUE = """
 SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = 'running',
   p.run_id IS NOT NULL, p.remote_workflow_id, o.remote_workflow_id,
@@ -49,7 +50,7 @@ WHERE d.target_id = :target AND d.state = 'pending'
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
   AND (:whole OR (
     (p.run_id IS NULL OR p.remote_run_id IS NOT NULL OR p.state = 'parked'
-      OR p.state = 'delivered')
+      OR p.state = 'delivered' OR p.run_id >= d.run_id)
     AND (d.remote_run_id IS NULL OR NOT EXISTS (
       SELECT 1 FROM runs c JOIN deliveries cd
         ON cd.run_id = c.run_id AND cd.target_id = d.target_id

@@ -260,10 +260,16 @@ class LlmSpans:
         for row in connection.execute(_CALLS, (run.run_id,)).fetchall():
             call = dict(zip(_COLUMNS, row, strict=True))
             self._at[call["position"]] = call
-            if not is_settled(call["position"]):
+            if self._is_waiting(call):
                 self._unsettled.setdefault(_key(call), deque()).append(call)
         # Where a call must stay that another server knows by its place.
         self._is_sent = is_sent(connection, run.run_id)
+
+    def _is_waiting(self, call: Json) -> bool:
+        if self._run.awaits_numbers:
+            return not is_settled(call["position"])
+        # The places of a run that has ended tell nothing; what only a span says, tells a little.
+        return not call["provider"] and call["duration_ms"] is None
 
     def join(self, span: Json, place: int | None, ended_at: str) -> bool:
         """Complete the call that a span belongs to; False if that has not arrived yet."""

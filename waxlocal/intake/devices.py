@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Mapping
+from functools import cache
 
 from waxlocal.clock import utc_text
 from waxlocal.intake.values import as_text
 from waxlocal.process import current_process
 
-__all__ = ["note_device", "note_hardware", "process_id_of"]
+__all__ = ["ELSEWHERE", "note_device", "note_hardware", "process_id_of"]
 
 # What the original SDK's runs have for a program: it does not tell which one it is.
 SDK = "waxell-observe"
+# Which process it was is not told. With this for a namespace and the boot of this machine nobody
+# will ask here whether it still runs, should the device have the same name as the server.
+ELSEWHERE = "another"
 
 _NOTE = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)"
 _CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL"
@@ -47,9 +51,11 @@ def _note(
     connection: sqlite3.Connection, host: str, program: str, version: str, now_ns: int
 ) -> int:
     process_id = process_id_of(host, program, version)
-    # Which process it was is not known. With this boot and no namespace of ours, nobody will ask
-    # this machine whether it still runs, should the device have the same name as the server.
-    boot = current_process().boot_id
-    row = (process_id, host, boot, "another", program, version, utc_text(now_ns))
+    row = (process_id, host, _boot_id(), ELSEWHERE, program, version, utc_text(now_ns))
     connection.execute(_NOTE, row)
     return process_id
+
+
+@cache
+def _boot_id() -> str:
+    return current_process().boot_id

@@ -36,6 +36,11 @@ _OF_NAME = """
 SELECT position, data FROM events WHERE run_id = ? AND event = ? ORDER BY position DESC
 """
 _CHANGE = "UPDATE events SET recorded_at = ?, data = ? WHERE run_id = ? AND position = ?"
+_DROP_SPAN = """
+DELETE FROM spans WHERE run_id = ? AND name = ? AND kind = 'memory'
+  AND json_extract(attributes, '$."waxell.memory.operation"') = 'write'
+  AND json_extract(attributes, '$."waxell.memory.tier"') = ?
+"""
 
 # What the recorder's events of approvals hold where the SDK sends only what was given.
 _APPROVALS: dict[str, Json] = {
@@ -152,6 +157,9 @@ def add_memory(
     """Add to a run that something was put into its memory; `tier`: episodic or semantic."""
     data = _MEMORY[tier] | body
     add_event(connection, run, f"memory_{tier}", data, now_ns)
+    # The SDK tells of it with a span, too; where that comes later it is not stored.
+    span = (run.run_id, f"memory.write:{as_text(data['slot_name'])}", tier)
+    connection.execute(_DROP_SPAN, span)
     return {"slot_name": data["slot_name"], "scope_key": data["scope_key"]}
 
 

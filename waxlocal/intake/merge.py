@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.intake.bulk import RECORDS, RUN_COLUMNS, Line
-from waxlocal.intake.positions import settle
+from waxlocal.intake.devices import ELSEWHERE
+from waxlocal.intake.positions import is_sent
 from waxlocal.pricing import NOTE_MODEL
 
 __all__ = ["Result", "merge"]
@@ -31,7 +32,9 @@ VALUES (?, {", ".join("?" * len(columns))}) ON CONFLICT DO NOTHING
     for table, columns in RECORDS.items()
 }
 _KNOWN = """
-SELECT run_id, status FROM runs WHERE run_id IN (SELECT value FROM json_each(?))
+SELECT r.run_id, r.status, iif(p.pid_namespace = ?, p.process_id, NULL) AS device
+FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
+WHERE run_id IN (SELECT value FROM json_each(?))
 """
 # What a run may still change while it is open, and its end.
 _CHANGING = (
@@ -46,10 +49,11 @@ _CHANGING = (
     "result",
 )
 _GO_ON = f"""
-UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in _CHANGING)},
-  process_id = coalesce(process_id, ?)
+UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in _CHANGING)}
 WHERE run_id = ? AND status = 'running'
 """  # noqa: S608
+_SET_PROCESS = "UPDATE runs SET process_id = ? WHERE run_id = ?"
+_CLEAR = [f"DELETE FROM {table} WHERE run_id = ?" for table in _ADD]  # noqa: S608
 _SEND_AGAIN = """
 UPDATE deliveries SET state = 'pending'
 WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
@@ -129,9 +133,15 @@ def _all_or_none(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[R
             connection.execute("RELEASE merge")
 
 
+class _Here(NamedTuple):
+    """What the file knows of a run; `device`: where it came from, if it came request by request."""
+
+    status: str
+    device: int | None
+
+
 def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:
-    ids = json.dumps([run.run_id for run in runs])
-    known: dict[str, str] = dict(map(tuple, connection.execute(_KNOWN, (ids,)).fetchall()))
+    known = _known(connection, runs)
     processes = {run.process[0]: run.process for run in runs if run.process}
     connection.executemany(_ADD_PROCESS, processes.values())
     new: list[tuple[Any, ...]] = []
@@ -142,7 +152,7 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
             again.append(run)
             results.append(Result(run.run_id, "merged"))
         else:
-            known[run.run_id] = run.run[_STATUS]
+            known[run.run_id] = _Here(run.run[_STATUS], None)
             new.append((*run.run, run.process and run.process[0]))
             results.append(Result(run.run_id, "stored"))
     connection.executemany(_ADD_RUN, new)
@@ -152,16 +162,33 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
     return results
 
 
-def _go_on(connection: sqlite3.Connection, run: Line, status_here: str) -> None:
+def _known(connection: sqlite3.Connection, runs: Sequence[Line]) -> dict[str, _Here]:
+    ids = json.dumps([run.run_id for run in runs])
+    rows = connection.execute(_KNOWN, (ELSEWHERE, ids)).fetchall()
+    return {run_id: _Here(status, device) for run_id, status, device in rows}
+
+
+def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> None:
     """Merge the row of a run that is here: one that goes on takes what has come, its end too."""
-    if status_here != "running":
-        return
-    # Records that came one by one lie where they waited for their numbers.
-    settle(connection, run.run_id, exact=True)
-    values = [run.run[place] for place in _PLACES]
-    connection.execute(_GO_ON, (*values, run.process and run.process[0], run.run_id))
-    if run.run[_STATUS] != "running":
-        connection.execute(_SEND_AGAIN, (run.run_id,))
+    if here.status == "running":
+        values = [run.run[place] for place in _PLACES]
+        changed = connection.execute(_GO_ON, (*values, run.run_id)).rowcount
+        if changed and run.run[_STATUS] != "running":
+            connection.execute(_SEND_AGAIN, (run.run_id,))
+    if run.process and here.device not in (None, run.process[0]):
+        _begin_anew(connection, run.run_id, run.process[0])
+
+
+def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) -> None:
+    """Make room for the records of a run that came request by request before.
+
+    In single requests they have other positions than where they were recorded, so they would be
+    added a second time. Not if another server has them from here: then their positions count.
+    """
+    if not is_sent(connection, run_id):
+        for statement in _CLEAR:
+            connection.execute(statement, (run_id,))
+        connection.execute(_SET_PROCESS, (process_id, run_id))
 
 
 def _add_records(connection: sqlite3.Connection, runs: Iterable[Line]) -> None:

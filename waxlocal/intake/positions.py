@@ -10,7 +10,6 @@ behind the last that came, in order of arrival. When the run has ended, its reco
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from typing import NamedTuple
 
 __all__ = ["FIRST", "STRIDE", "is_sent", "is_settled", "next_free", "numbered", "settle"]
@@ -79,17 +78,17 @@ def is_sent(connection: sqlite3.Connection, run_id: str) -> bool:
     return bool(connection.execute(_IS_SENT, {"run_id": run_id}).fetchone()[0])
 
 
-def settle(connection: sqlite3.Connection, run_id: str, *, exact: bool) -> None:
-    """Give the records of a run that has ended their final positions.
+def settle(connection: sqlite3.Connection, run_id: str) -> None:
+    """Number the records of a run that has ended, all tables together, from 1.
 
-    `exact`: those that bear a number get that number, the others lie behind them; else all are
-    numbered from 1. Nothing is done twice, nor to a run whose records were sent on already.
+    Nothing is done to a run whose records were sent on already.
     """
     rows = connection.execute(_ALL_IN_ORDER, {"run_id": run_id}).fetchall()
     places = [_Place(row[1], row[0]) for row in rows]
-    if not places or places[-1].position < STRIDE or is_sent(connection, run_id):
+    # As long as numbers lie below all places, none of them is taken.
+    if not places or not len(places) < STRIDE <= places[0].position or is_sent(connection, run_id):
         return
-    moves = _exact(places) if exact else _dense(places)
+    moves = _in_order(places)
     inside = connection.execute(_INSIDE, (run_id,)).fetchall()
     _move(connection, run_id, moves)
     for position, parent in inside:
@@ -98,34 +97,16 @@ def settle(connection: sqlite3.Connection, run_id: str, *, exact: bool) -> None:
         connection.execute(_SET_PARENT, (new_parent, run_id, child))
 
 
-def _dense(places: list[_Place]) -> dict[_Place, int]:
+def _in_order(places: list[_Place]) -> dict[_Place, int]:
     if any(is_settled(place.position) for place in places):
         # The SDK's: it sends scores at the end, beside the rest and in no order with it.
         places = sorted(places, key=lambda place: place.part == _SCORES)
     return {place: n for n, place in enumerate(places, 1)}
 
 
-def _exact(places: list[_Place]) -> dict[_Place, int]:
-    moves = {place: place.position // STRIDE - 1 for place in places if is_settled(place.position)}
-    last = max(moves.values(), default=0)
-    rest = (place for place in places if place not in moves)
-    return moves | {place: last + n for n, place in enumerate(rest, 1)}
-
-
 def _move(connection: sqlite3.Connection, run_id: str, moves: dict[_Place, int]) -> None:
-    # All places lie above all numbers, so that none is taken yet, unless a number is so large that
-    # it looks like a place: then by way of places that nothing has.
-    if max(moves.values()) >= STRIDE:
-        _update(connection, run_id, ((place, -new) for place, new in moves.items()))
-        moves = {_Place(place.part, -new): new for place, new in moves.items()}
-    _update(connection, run_id, moves.items())
-
-
-def _update(
-    connection: sqlite3.Connection, run_id: str, moves: Iterable[tuple[_Place, int]]
-) -> None:
     of_table: list[list[tuple[int, str, int]]] = [[] for _ in _TABLES]
-    for place, new in moves:
+    for place, new in moves.items():
         of_table[place.part].append((new, run_id, place.position))
     for statement, rows in zip(_MOVE, of_table, strict=True):
         if rows:

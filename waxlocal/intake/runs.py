@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
 from typing import Any, NamedTuple
@@ -10,13 +9,12 @@ from typing import Any, NamedTuple
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import NotFound
-from waxlocal.ids import RunIds, trace_id_of, workflow_id_of
+from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.intake.devices import note_device
 from waxlocal.intake.lineage import Lineage, of_uploader, trusted
 from waxlocal.intake.positions import FIRST, next_free, numbered, settle
 from waxlocal.intake.values import (
     as_content,
-    as_count,
     as_id,
     as_number,
     as_object,
@@ -24,17 +22,19 @@ from waxlocal.intake.values import (
     as_time,
     is_uuid,
 )
+from waxlocal.process import current_process
 
 __all__ = ["Json", "KnownRun", "daily_run", "end_run", "find_run", "run_of_workflow", "start_run"]
 
 Json = dict[str, Any]
 
 _FIND = """
-SELECT r.run_id, r.agent_name, r.session_id, r.status, r.started_at, r.completed_at, r.duration,
-  r.trace_id, coalesce(p.waxlocal, '') <> '' AS of_uploader
+SELECT r.run_id, r.status, r.started_at, r.completed_at, r.duration, r.trace_id,
+  coalesce(p.waxlocal, '') <> '' AS of_uploader
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.run_id = ?
 """
+_STARTED_AT = 2
 # With `completed_at` and `duration` where an uploader of ours says them at once: the run counts as
 # open until its end has come.
 _BEGIN = """
@@ -68,28 +68,22 @@ _new_ids = RunIds()
 class KnownRun(NamedTuple):
     """A run of this file, as far as records that arrive for it need it.
 
-    `of_uploader`: it was recorded by waxlocal elsewhere, and its records keep their numbers.
+    `of_uploader`: it was recorded by waxlocal elsewhere, and is sent by its uploader.
     """
 
     run_id: str
-    agent_name: str
-    session_id: str | None
     status: str
     started_at: str
     completed_at: str | None
     duration: float | None
     trace_id: str
     of_uploader: int
+    started_ns: int  # since 1970
 
     @property
     def is_open(self) -> bool:
         """Whether the run has not ended."""
         return self.status == "running"
-
-    @property
-    def started_ns(self) -> int:
-        """Nanoseconds since 1970."""
-        return utc_ns(self.started_at)
 
     @property
     def awaits_numbers(self) -> bool:
@@ -98,10 +92,7 @@ class KnownRun(NamedTuple):
 
     def place_of(self, number: object) -> int | None:
         """Return where the record with this number of the sender lies, None if none is known."""
-        place = numbered(number)
-        if place is None or self.awaits_numbers:
-            return place
-        return as_count(number) if self.of_uploader else None
+        return numbered(number) if self.awaits_numbers else None
 
     def next_free(self, connection: sqlite3.Connection) -> int:
         """Return a position behind all records of the run."""
@@ -111,7 +102,7 @@ class KnownRun(NamedTuple):
 def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
     """Return a run; raises `NotFound`."""
     for row in connection.execute(_FIND, (run_id,)).fetchall():
-        return KnownRun(*row)
+        return KnownRun._make((*row, utc_ns(row[_STARTED_AT])))
     raise NotFound(f"no run {run_id!r}", hint="start it first: POST /api/v1/observe/runs/start/")
 
 
@@ -211,7 +202,7 @@ def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: i
     duration = run.duration
     if run.is_open or run.status == "interrupted":
         duration = _end(connection, run, body, now_ns)
-        settle(connection, run.run_id, exact=bool(run.of_uploader))
+        settle(connection, run.run_id)
     return {"run_id": run.run_id, "duration": duration, "governance": {"action": "allow"}}
 
 
@@ -241,10 +232,8 @@ def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     slug, agent_type = as_text(body.get("agent_slug")), as_text(body.get("agent_type")) or "mcp"
     now = utc_text(now_ns)
     date = as_text(body.get("date")) or now[:10]
-    # A UUIDv8 (RFC 9562), as the recorder makes it: whoever asks for this day gets the same run.
-    digest = hashlib.sha256(f"{agent_type}\0{slug}\0{date}".encode()).hexdigest()
-    parts = (digest[:8], digest[8:12], _DAILY_VERSION + digest[12:15], "a" + digest[15:18])
-    run_id = "-".join((*parts, digest[18:30]))
+    # As the recorder makes it: whoever asks for this day on this host gets the same run.
+    run_id = daily_run_id(current_process().host, agent_type, slug, date)
     metadata = {"agent_type": agent_type, "date": date}
     if region := as_text(body.get("execution_region")):
         metadata["execution_region"] = region

@@ -116,7 +116,7 @@ def _announced(
     named = (run.run_id, shape.name)
     for place, arrived_at in connection.execute(_ANNOUNCED_MESSAGE, named).fetchall():
         if after is None or place > after:
-            return place, arrived_at
+            return place, at if run.of_uploader else arrived_at
         connection.execute(_TAKE, (run.run_id, place))
     return None, at
 

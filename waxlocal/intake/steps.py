@@ -62,7 +62,7 @@ def _add_own(
     output = as_content(step.get("output"))
     if place is not None:
         for known_name, known_output in _rows(connection, _AT, run.run_id, place):
-            if run.of_uploader or (known_name, known_output) == (name, output):
+            if (known_name, known_output) == (name, output):
                 return place  # it comes again
             place = None
             break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,6 +15,16 @@ from starlette.routing import BaseRoute
 
 from waxlocal.errors import ObserveError
 from waxlocal.secret import Secret
+from waxlocal.web import (
+    bulk_api,
+    costs_api,
+    health,
+    ingest_api,
+    login,
+    openapi,
+    pages,
+    query_api,
+)
 from waxlocal.web.access import Access
 from waxlocal.web.asking import Database
 from waxlocal.web.guards import REQUEST_S, Guards
@@ -70,22 +79,16 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def routes() -> list[BaseRoute]:
     """Return all routes, those that recorded programs wait for first."""
-    found: list[BaseRoute] = []
-    for name in (
-        "ingest_api",
-        "bulk_api",
-        "query_api",
-        "costs_api",
-        "openapi",
-        "health",
-        "login",
-        "pages",
-    ):
-        try:
-            found += import_module(f"waxlocal.web.{name}").ROUTES
-        except (ImportError, AttributeError, OSError):  # noqa: PERF203
-            continue
-    return found
+    return [
+        *ingest_api.ROUTES,
+        *bulk_api.ROUTES,
+        *query_api.ROUTES,
+        *costs_api.ROUTES,
+        *openapi.ROUTES,
+        *health.ROUTES,
+        *login.ROUTES,
+        *pages.ROUTES,
+    ]
 
 
 async def _say(request: Request, error: Exception) -> Response:
@@ -93,9 +96,4 @@ async def _say(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if request.url.path.startswith("/api/"):
         return problem_response(problem)
-    try:
-        page = import_module("waxlocal.web.pages").error_page
-    except (ImportError, AttributeError, OSError):
-        return problem_response(problem)
-    shown: Response = await page(request, problem)
-    return shown
+    return await pages.error_page(request, problem)

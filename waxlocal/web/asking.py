@@ -73,11 +73,14 @@ async def ask(
     return await database_of(request).ask(question, seconds)
 
 
-async def change(request: Request, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+async def change(
+    request: Request, work: Callable[[sqlite3.Connection], Answer], *, small: bool = False
+) -> Answer:
     """Return what the work returned, done on the one writing connection and committed.
 
     The work runs in a thread of its own inside a transaction that it shares with other changes: it
     must neither begin nor end one. What it raises undoes what it did, and comes out here. Rows are
     `sqlite3.Row`. Raises `StorageError` (503 with Retry-After) when the file cannot be written now.
+    `small` work, a handful of rows, is done at once where that is possible.
     """
-    return await database_of(request).writer.change(work)
+    return await database_of(request).writer.change(work, small=small)

@@ -64,7 +64,9 @@ class Guards:
             _end_with_slash(scope)
             await self._in_time(scope, body, send)
         except _Refused as refused:
-            await _linger(problem_response(refused.problem), scope, body, send)
+            # Who is refused for being slow has been waited for.
+            patience = 0.0 if refused.problem.status == 408 else LINGER_S
+            await _linger(problem_response(refused.problem), scope, body, send, patience)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         self._check_host(scope, headers)
@@ -190,6 +192,9 @@ class _Sender:
         if message["type"] == "http.response.start":
             self.started = True
             headers = message.get("headers", [])
+            if not self._body.complete and self._body.is_small:
+                # Not every answer needs what was sent; the connection is worth reading it.
+                await self._body.drop(SMALL_BODY)
             if not self._body.complete:
                 # Nobody will read the rest; the next request could not be told from it.
                 message = {**message, "headers": [*headers, (b"connection", b"close")]}
@@ -254,11 +259,13 @@ def _end_with_slash(scope: Scope) -> None:
         scope["path"] = path + "/"
 
 
-async def _linger(response: Response, scope: Scope, body: _Body, send: Send) -> None:
+async def _linger(
+    response: Response, scope: Scope, body: _Body, send: Send, patience: float
+) -> None:
     """Answer although the request is still coming in, and see to it that the answer arrives."""
     if body.is_small:
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(body.drop(SMALL_BODY), LINGER_S)
+            await asyncio.wait_for(body.drop(SMALL_BODY), patience)
     if body.complete:
         await response(scope, body.receive, send)
         return
@@ -272,5 +279,5 @@ async def _linger(response: Response, scope: Scope, body: _Body, send: Send) -> 
     for message in parts:
         await send({**message, "more_body": True} if "body" in message else message)
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(body.drop(), LINGER_S)
+        await asyncio.wait_for(body.drop(), patience)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

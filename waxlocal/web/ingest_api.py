@@ -121,7 +121,7 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
         return once(connection, key, mark, now_ns, partial(work, connection, body, now_ns))
 
     try:
-        answer = await change(request, changed)
+        answer = await change(request, changed, small=len(raw) <= PARSE_HERE_BYTES)
     except KeyReused as reused:
         raise Problem(422, str(reused), kind="key-reused", hint=reused.hint) from None
     return _json(answer.encode(), status)

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waxlocal.errors import ConfigurationError
 from waxlocal.secret import Secret
@@ -135,16 +135,15 @@ def make_server(
         http=_protocol(headers_s),
         ws="none",
         lifespan="on",
-        loop="asyncio",
         log_config=None,
         log_level="error",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
         limit_concurrency=_connections(),
-        h11_max_incomplete_event_size=MAX_HEADERS,
     )
     return _Server(config, started)
 
@@ -199,35 +198,45 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _protocol(headers_s: float) -> type[H11Protocol]:
-    """Return uvicorn's protocol, with an end to waiting for headers.
+def _protocol(headers_s: float) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol, with an end to waiting for headers, and to their size.
 
     A connection that never finishes a request would stay for ever: uvicorn's own timeout runs
-    between two requests only.
+    between two requests only. And the parser takes headers of any size.
     """
 
-    class Protocol(H11Protocol):
+    class Protocol(HttpToolsProtocol):
         _late: asyncio.TimerHandle | None = None
+        _head_bytes = 0
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
             self._wait_for_headers()
 
         def data_received(self, data: bytes) -> None:
+            waited = self._late is not None
             super().data_received(data)
             if self.cycle is not None and not self.cycle.response_complete:
                 self._headers_came()
-            elif self._late is None and self.timeout_keep_alive_task is None:
+            elif not waited and self.timeout_keep_alive_task is None:
                 self._wait_for_headers()
+            if self._late is not None:
+                self._limit_headers(len(data))
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._headers_came()
             super().connection_lost(exc)
 
+        def _limit_headers(self, more: int) -> None:
+            self._head_bytes += more
+            if self._head_bytes > MAX_HEADERS:
+                self.send_400_response("The headers of the request are too large.")
+
         def _wait_for_headers(self) -> None:
             self._late = self.loop.call_later(headers_s, self.transport.close)
 
         def _headers_came(self) -> None:
+            self._head_bytes = 0
             if self._late is not None:
                 self._late.cancel()
                 self._late = None

@@ -26,10 +26,17 @@ _SAFE_HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not `no-referrer`: a browser would send our own forms with `Origin: null`, as another site's.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+# What no browser shows as a page needs no more; a program that records reads these each time.
+_SAFE_HEADERS_OF_API = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 # What was recorded stays out of caches, unless an answer says otherwise.
 _NO_STORE = (b"cache-control", b"no-store")
@@ -43,7 +50,7 @@ class Counts:
 
     def add(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request; one that no route took is of the route ''."""
-        route = getattr(scope.get("route"), "path", "")
+        route = getattr(scope.get("route"), "path_format", "")
         method = scope["method"] if route else ""
         total = self.requests.setdefault((route, method, status), [0, 0.0])
         total[0] += 1
@@ -66,7 +73,8 @@ class Watching:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        answer = _Answer(send)
+        api = scope["path"].startswith("/api/")
+        answer = _Answer(send, _SAFE_HEADERS_OF_API if api else _SAFE_HEADERS)
         try:
             await self._app(scope, receive, answer.send)
         except Exception as fault:
@@ -83,15 +91,16 @@ class Watching:
 class _Answer:
     """Passes an answer on, with the headers of all answers."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, safe: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
+        self._safe = safe
         self.status = 0
         self.bytes = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *_SAFE_HEADERS]
+            headers = [*message.get("headers", ()), *self._safe]
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append(_NO_STORE)
             message = {**message, "headers": headers}

@@ -1,0 +1,200 @@
+"""Pages that are open refresh themselves, without moving what is being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.serving import serving
+from tests.builders import Builder, run_id
+from tests.cli_tools import recorded
+
+# More than the longest time between two refreshes of an open page, in milliseconds.
+A_WHILE = 20_000
+
+
+@pytest.fixture
+def to(db_path: Path) -> Iterator[Builder]:
+    """Yield what records into the file while it is served."""
+    with recorded(db_path) as builder:
+        yield builder
+
+
+def opened(open_page: Open, address: str) -> Page:
+    """Open a page whose timers run only when the test lets them."""
+    page = open_page()
+    page.clock.install()
+    page.goto(address)
+    return page
+
+
+def refreshed(page: Page, locator: Locator | None = None, text: str = "") -> None:
+    """Let the page's time go on until it has asked again, and the text is where it should be.
+
+    On a busy machine the server's first answer may be the one it kept.
+    """
+    for _ in range(10):
+        with page.expect_response(lambda answer: "live=1" in answer.url):
+            page.clock.run_for(A_WHILE)
+        try:
+            if locator is not None:
+                expect(locator).to_contain_text(text, timeout=1_000)
+        except AssertionError:
+            continue
+        return
+    raise AssertionError(f"{text!r} did not come")
+
+
+def test_a_turn_is_added_while_one_reads(open_page: Open, to: Builder, served: str) -> None:
+    """Below the others; an open fold stays open, and nothing moves."""
+    for turn in range(12):
+        run = to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+        to.step(run, "thought")
+    page = opened(open_page, f"{served}/sessions/talk")
+    page.locator("#turn-9 details.did summary").click()
+    page.locator("#turn-9").evaluate("e => e.scrollIntoView()")
+    before = page.locator("#turn-9").bounding_box()
+    to.run("talk", at=60, inputs={"message": "the newest"})
+    refreshed(page, page.locator("#turn-13"), "the newest")
+    expect(page.get_by_text("thought").nth(8)).to_be_visible()
+    assert page.locator("#turn-9").bounding_box() == before
+    expect(page.locator("[data-live=totals]")).to_contain_text("13")
+
+
+def test_a_running_turn_gets_its_answer(open_page: Open, to: Builder, served: str) -> None:
+    """In its place."""
+    process = to.process(alive=True)
+    run = to.run("talk", seconds=None, process=process, inputs={"message": "wait for it"})
+    page = opened(open_page, f"{served}/sessions/talk")
+    expect(page.locator("#turn-1 .agent")).to_contain_text("running")
+    to.conn.execute(
+        "UPDATE runs SET status = 'success', duration = 2.5, result = ? WHERE run_id = ?",
+        ('{"response": "here it is"}', run),
+    )
+    refreshed(page, page.locator("#turn-1 .agent"), "here it is")
+    expect(page.locator("#turn-1 .rail")).to_contain_text("2.5 s")
+    expect(page.locator(".state.running")).to_have_count(0)
+
+
+def test_a_running_run_shows_what_it_records(open_page: Open, to: Builder, served: str) -> None:
+    """Calls and steps as they come."""
+    run = to.run("talk", seconds=None, process=to.process(alive=True))
+    page = opened(open_page, f"{served}/runs/{run}")
+    expect(page.get_by_role("heading", name="LLM calls")).to_have_count(0)
+    to.llm(run, 120, 30, cost=0.5, model="the-model")
+    to.step(run, "the-step")
+    refreshed(page, page.locator("table.calls"), "the-model")
+    expect(page.get_by_text("the-step")).to_be_visible()
+    expect(page.locator(".facts").first).to_contain_text("$0.5000")
+
+
+def test_a_new_session_stands_on_top(open_page: Open, to: Builder, served: str) -> None:
+    """Of a list that nobody is reading yet, with the totals."""
+    to.run("old", inputs={"message": "the old one"})
+    page = opened(open_page, served)
+    to.run("new", at=60, inputs={"message": "the new one"})
+    refreshed(page, page.locator("tbody .open").first, "the new one")
+    expect(page.locator("tbody .open")).to_have_text(["the new one", "the old one"])
+    refreshed(page, page.locator("[data-live=totals] dd").first, "2")
+
+
+def test_a_list_that_is_being_read_waits_to_be_asked(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Figures change in place; new rows are announced, and come by a click."""
+    for number in range(40):
+        to.run(f"s{number:02}", at=number, inputs={"message": f"talk {number}"})
+    page = opened(open_page, served)
+    row = page.locator("tr[data-live='session s05']")
+    row.evaluate("e => e.scrollIntoView({block: 'center'})")
+    before = row.bounding_box()
+    to.run("new", at=60, inputs={"message": "the new one"})
+    to.llm(run_id(6), 70_000, 7, cost=3.0)
+    news = page.locator(".news button")
+    refreshed(page, news, "show")
+    refreshed(page, row, "$3.00")
+    expect(page.get_by_text("the new one")).to_have_count(0)
+    assert row.bounding_box() == before
+    news.click()
+    expect(page.locator("tbody .open").first).to_have_text("the new one")
+    expect(news).to_have_count(0)
+
+
+def test_the_first_session_appears_by_itself(open_page: Open, to: Builder, served: str) -> None:
+    """On the page that said how to make it."""
+    page = opened(open_page, served)
+    expect(page.get_by_role("heading", name="Nothing is recorded yet")).to_be_visible()
+    to.run("first", inputs={"message": "hello"})
+    refreshed(page, page.locator("tbody .open"), "hello")
+
+
+def test_selected_text_stays_selected(open_page: Open, to: Builder, served: str) -> None:
+    """What somebody is about to copy is not replaced under the mouse."""
+    run = to.run("talk", inputs={"message": "copy these words"}, process=to.process(alive=True))
+    to.run("talk", at=1, seconds=None, process=1)
+    page = opened(open_page, f"{served}/sessions/talk")
+    page.locator("#turn-1 .person .text").select_text()
+    to.step(run, "one more")
+    refreshed(page)
+    assert page.evaluate("String(getSelection())") == "copy these words"
+    page.evaluate("getSelection().removeAllRanges()")
+    refreshed(page, page.locator("#turn-1 .did"), "1 step")
+
+
+def test_the_upload_line_follows_the_upload(open_page: Open, to: Builder, served: str) -> None:
+    """On every page."""
+    to.run("s")
+    page = opened(open_page, f"{served}/runs")
+    expect(page.locator("#upload")).to_contain_text("no sync yet")
+    to.conn.execute("INSERT INTO targets (url) VALUES ('https://hub')")
+    refreshed(page, page.locator("#upload"), "1 pending")
+
+
+def test_a_page_that_stays_as_it_is_asks_for_the_line_alone(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """What is not there is not asked for again and again."""
+    to.run("s")
+    page = opened(open_page, f"{served}/help")
+    with page.expect_response(lambda answer: "live=1" in answer.url) as answered:
+        page.clock.run_for(A_WHILE)
+    assert answered.value.url == f"{served}/live/status?live=1"
+    page.goto(f"{served}/sessions/unknown")
+    open_page.wrong.clear()  # type: ignore[attr-defined] # the browser logs every 404
+    refreshed(page)
+    expect(page.locator("#upload")).to_have_text("Upload: no sync yet")
+
+
+def test_a_page_in_the_background_asks_nothing(open_page: Open, to: Builder, served: str) -> None:
+    """Until somebody looks at it again."""
+    to.run("s")
+    page = opened(open_page, served)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "live" in request.url else None)
+    page.evaluate(
+        "Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true})"
+    )
+    page.clock.run_for(10 * A_WHILE)
+    assert asked == []
+    with page.expect_response(lambda answer: "live=1" in answer.url):
+        page.evaluate(
+            "delete document.visibilityState; document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+
+def test_a_server_that_is_gone_is_told(open_page: Open, to: Builder, db_path: Path) -> None:
+    """In the line at the top; what is on the page stays there."""
+    to.run("s", inputs={"message": "still here"})
+    with serving(db_path) as address:
+        page = opened(open_page, address)
+    for _ in range(3):
+        with page.expect_event("requestfailed"):
+            page.clock.run_for(4 * A_WHILE)
+    expect(page.locator("#upload")).to_have_text("no answer: reload the page")
+    expect(page.get_by_text("still here")).to_be_visible()
+    # Chromium logs each request that fails; that is not the page's error.
+    open_page.wrong[:] = [one for one in open_page.wrong if "ERR_CONNECTION" not in one]  # type: ignore[attr-defined]

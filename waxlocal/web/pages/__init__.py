@@ -1,0 +1,34 @@
+"""The dashboard: pages for people, over the same file as the API."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from waxlocal.web.pages.analytics import analytics_page
+from waxlocal.web.pages.errors import error_page, help_page
+from waxlocal.web.pages.files import static_file
+from waxlocal.web.pages.models import models_page
+from waxlocal.web.pages.run import run_page
+from waxlocal.web.pages.session import session_page
+from waxlocal.web.pages.sessions import runs_page, sessions_page
+from waxlocal.web.pages.status import status_fragment
+from waxlocal.web.pages.sync import retry, sync_page
+
+__all__ = ["ROUTES", "error_page"]
+
+ROUTES: list[BaseRoute] = [
+    Route("/", sessions_page),
+    Route("/sessions", sessions_page),
+    Route("/sessions/{session_id}", session_page),
+    Route("/session", session_page),  # an id that is no good as a part of a path
+    Route("/runs", runs_page),
+    Route("/runs/{run_id}", run_page),
+    Route("/run", run_page),
+    Route("/analytics", analytics_page),
+    Route("/models", models_page),
+    Route("/sync", sync_page),
+    Route("/sync/retry", retry, methods=["POST"]),
+    Route("/help", help_page),
+    Route("/live/status", status_fragment),
+    Route("/static/{name}", static_file),
+]

@@ -1,0 +1,49 @@
+"""Where each page is: ids of any characters as addresses that no browser rewrites."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+__all__ = ["address", "json_of_run", "json_of_session", "run_url", "session_url"]
+
+# Dots alone would be taken for a way through directories, and a slash ends a segment even when it
+# is escaped, as some proxies read it: such ids travel as a value.
+_PLAIN = re.compile(r"(?!\.+$)[^/\\%?#\x00-\x1f\x7f]+")
+
+
+def address(path: str, values: Mapping[str, object]) -> str:
+    """Return a path with the values that say something as its query."""
+    given = {name: str(value) for name, value in values.items() if value not in (None, "", 0)}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def session_url(session_id: str) -> str:
+    """Return the page of a session."""
+    return _page("/sessions", "/session", session_id)
+
+
+def run_url(run_id: str) -> str:
+    """Return the page of a run."""
+    return _page("/runs", "/run", run_id)
+
+
+def json_of_session(session_id: str) -> str:
+    """Return where the API has a session."""
+    return f"/api/v1/observability/sessions/{_quoted(session_id)}/"
+
+
+def json_of_run(run_id: str) -> str:
+    """Return where the API has a run."""
+    return f"/api/v1/observability/runs/{_quoted(run_id)}/"
+
+
+def _page(path: str, by_value: str, one: str) -> str:
+    if _PLAIN.fullmatch(one):
+        return f"{path}/{_quoted(one)}"
+    return f"{by_value}?{urlencode({'id': one}, errors='replace')}"
+
+
+def _quoted(one: str) -> str:
+    return quote(one, safe="", errors="replace")

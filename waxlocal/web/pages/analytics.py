@@ -1,0 +1,254 @@
+"""What is normal over many sessions, and which of them are not."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waxlocal.queries import (
+    EVERYTHING,
+    ModelUse,
+    Session,
+    Statistics,
+    list_sessions,
+    money,
+    statistics,
+    timing,
+)
+from waxlocal.queries.figures import percentile
+from waxlocal.queries.overview import session_costs
+from waxlocal.queries.timeline import Timeline
+from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
+from waxlocal.repricing import list_prices
+from waxlocal.web import charts
+from waxlocal.web.asking import ask
+from waxlocal.web.keeping import Taken, kept_of
+from waxlocal.web.pages.asked import Asked
+from waxlocal.web.pages.rendering import show
+from waxlocal.web.wording import axis_money
+from waxlocal.wording import counted, duration, percent
+from waxlocal.wording import money as dollars
+
+__all__ = ["analytics_page", "take_usage"]
+
+TOP = 10
+# Columns of the distribution; longer conversations share the last.
+MOST_COLUMNS = 20
+STATUSES = ("running", "success", "error", "blocked", "interrupted")
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A session at one end, and why it is there."""
+
+    session: Session
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ModelsInUse:
+    """All models, and what they cost over time."""
+
+    models: tuple[ModelUse, ...]
+    cost: CostOverTime | None
+    calls: int
+
+
+async def analytics_page(request: Request) -> Response:
+    """Show the statistics of the sessions that fit the filter."""
+    asked = Asked.of(request, "/analytics")
+    figures, costs, spent, dear, slow = await asyncio.gather(
+        _figures(request, asked),
+        _costs(request, asked),
+        _spent(request, asked),
+        _extremes(request, asked, "-total_cost"),
+        _extremes(request, asked, "-total_duration"),
+    )
+    parts = (figures, costs, spent, dear, slow)
+    return await show(
+        request,
+        "analytics.html",
+        title=f"Analytics{asked.words()}",
+        section="analytics",
+        refresh="waiting" if any(part.pending for part in parts) else "still",
+        asked=asked,
+        statuses=STATUSES,
+        figures=figures,
+        turns=_turns_chart(figures.value) if figures.value else None,
+        ends=_ends(figures.value) if figures.value else (),
+        costs=_costs_chart(costs.value) if costs.value else None,
+        costs_taken=costs,
+        spent=spent,
+        cost_over_time=_time_chart(spent.value.cost) if spent.value and spent.value.cost else None,
+        dear=dear,
+        slow=slow,
+    )
+
+
+async def _figures(request: Request, asked: Asked) -> Taken[Statistics]:
+    async def work(_show: object) -> Statistics:
+        return await ask(request, lambda conn: statistics(conn, filter=asked.filter))
+
+    return await kept_of(request).take(("statistics", asked.key), work)
+
+
+async def _costs(request: Request, asked: Asked) -> Taken[list[float]]:
+    async def work(_show: object) -> list[float]:
+        return await ask(request, lambda conn: session_costs(conn, filter=asked.filter))
+
+    return await kept_of(request).take(("costs", asked.key), work)
+
+
+async def _spent(request: Request, asked: Asked) -> Taken[ModelsInUse]:
+    """Return the use of models: of all calls, or of those in the sessions that fit."""
+    if asked.filter == EVERYTHING:
+        return await take_usage(request, "", "")
+
+    async def work(_show: object) -> ModelsInUse:
+        usage = await ask(request, lambda conn: session_usage(conn, filter=asked.filter))
+        return ModelsInUse((), usage.cost_over_time(), usage.calls)
+
+    return await kept_of(request).take(("session usage", asked.key), work)
+
+
+async def take_usage(request: Request, since: str, until: str) -> Taken[ModelsInUse]:
+    """Return the use of all models between two times, as given in the address and valid."""
+    bounds = Asked.of(request, "").filter
+
+    async def work(_show: Callable[[ModelsInUse], None]) -> ModelsInUse:
+        usage = Usage()
+        while usage.after is not None:
+            await ask(
+                request,
+                lambda conn: add_usage(
+                    conn,
+                    usage,
+                    since=bounds.since if since else None,
+                    until=bounds.until if until else None,
+                ),
+            )
+        prices = await ask(request, list_prices)
+        sources = {(one.model, one.provider): one.source for one in prices}
+        return ModelsInUse(tuple(usage.models(sources)), usage.cost_over_time(), usage.calls)
+
+    return await kept_of(request).take(("usage", since, until), work)
+
+
+async def _extremes(request: Request, asked: Asked, ordering: str) -> Taken[list[Extreme]]:
+    why = money if ordering == "-total_cost" else timing
+
+    def question(conn: sqlite3.Connection) -> list[Extreme]:
+        found = list_sessions(conn, filter=asked.filter, ordering=ordering, limit=TOP)
+        if ordering == "-total_cost":
+            found = [one for one in found if one.total_cost is not None]
+        return [Extreme(one, why(conn, one.session_id).verdict) for one in found]
+
+    async def work(_show: object) -> list[Extreme]:
+        return await ask(request, question)
+
+    return await kept_of(request).take(("extremes", ordering, asked.key), work)
+
+
+def _turns_chart(figures: Statistics) -> charts.Chart | None:
+    counts = sorted(figures.distribution.items())
+    if not counts:
+        return None
+    last = min(counts[-1][0], MOST_COLUMNS)
+    shown = [figures.distribution.get(turns, 0) for turns in range(1, last + 1)]
+    labels = [f"{turns}" for turns in range(1, last + 1)]
+    if longer := sum(count for turns, count in counts if turns > last):
+        shown[-1] += longer
+        labels[-1] += "+"
+    rows = [
+        (label, f"{count:,}", percent(count / figures.sessions))
+        for label, count in zip(labels, shown, strict=True)
+    ]
+    return charts.columns(
+        "Turns per session",
+        f"On average {figures.average_turns or 0:.1f} turns, median {figures.median_turns or 0:g}.",
+        labels,
+        [(count,) for count in shown],
+        parts=(charts.Part("p1", "sessions"),),
+        head=("Turns", "Sessions", "Share"),
+        rows=rows,
+        height=160,
+    )
+
+
+def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
+    """Return how the sessions with one turn ended: words, how many, what it means."""
+    slow = f"took longer than {duration(figures.slow_after)}"
+    return (
+        ("answered well", figures.abandoned_fine, "perhaps all that was wanted"),
+        ("failed", figures.abandoned_error, "ended as an error"),
+        ("slow", figures.abandoned_slow, slow),
+        ("not ended", figures.abandoned_open, "still running"),
+    )
+
+
+def _costs_chart(costs: list[float]) -> charts.Chart | None:
+    p50, p95, p99 = (percentile(costs, q) or 0.0 for q in (0.50, 0.95, 0.99))
+    found = charts.bins(costs, p99 * 1.05)
+    if not found:
+        return None
+    last = found[-1]
+    labels = [axis_money(one.low) for one in found]
+    rows = [
+        (f"{dollars(one.low)} or more" if one is last and one.high == float("inf")
+         else f"{dollars(one.low)} to {dollars(one.high)}", f"{one.count:,}")
+        for one in found
+    ]  # fmt: skip
+    return charts.histogram(
+        "Cost per session",
+        f"Half of the {counted(len(costs), 'session')} with a known cost stay below "
+        f"{dollars(p50)}; one in twenty costs {dollars(p95)} or more, one in a hundred "
+        f"{dollars(p99)}.",
+        found,
+        labels,
+        head=("Cost", "Sessions"),
+        rows=rows,
+        marks=[
+            (value, f"{name} {dollars(value)}")
+            for name, value in (("p50", p50), ("p95", p95), ("p99", p99))
+        ],
+    )
+
+
+def _time_chart(found: CostOverTime) -> charts.Chart:
+    timeline = found.timeline
+    labels = [label_of(timeline, number) for number in range(timeline.count)]
+    names = [name for name, _ in found.series]
+    most = max(value for _, values in found.series for value in values)
+    total = sum(map(sum, (values for _, values in found.series)))
+    rows = [
+        (label, *(dollars(values[number]) for _, values in found.series))
+        for number, label in enumerate(labels)
+    ]
+    return charts.lines(
+        "Cost over time by model",
+        f"{dollars(total)} in all; most for {names[0]}.",
+        labels,
+        found.series,
+        top_label=f"{dollars(most)} {per(timeline)}",
+        head=("From", *names),
+        rows=rows,
+    )
+
+
+def label_of(timeline: Timeline, number: int) -> str:
+    """Return the name of a stretch: its day, and its hour where a day has several."""
+    begin = timeline.begin(number)
+    return begin[:10] if timeline.hours >= 24 else f"{begin[5:10]} {begin[11:13]}:00"
+
+
+def per(timeline: Timeline) -> str:
+    """Return `per hour`, `per day`, `in 7 days`."""
+    if timeline.hours < 24:
+        return "per hour" if timeline.hours == 1 else f"in {timeline.hours} hours"
+    days = timeline.hours // 24
+    return "per day" if days == 1 else f"in {days} days"

@@ -1,0 +1,162 @@
+"""What a page of sessions is asked for, as it stands in the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from waxlocal.errors import InvalidQuery
+from waxlocal.queries import SessionFilter
+from waxlocal.web.pages.addresses import address
+
+__all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "Asked", "Removable", "whole"]
+
+# The names of the API, so that an address of one works with the other.
+FILTERS = ("search", "user_id", "agent", "since", "until", "status", "tag", "metadata")
+SINCE = (
+    ("", "any time"),
+    ("1h", "last hour"),
+    ("24h", "last 24 hours"),
+    ("7d", "last 7 days"),
+    ("30d", "last 30 days"),
+)
+DEFAULT_ORDERING = "-last_activity_at"
+DEFAULT_LIMIT = 50
+MOST_LIMIT = 200
+# An offset is walked, row by row.
+MOST_OFFSET = 10_000_000
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A filter that holds, and the address of the page without it."""
+
+    name: str
+    value: str
+    without: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The filter as given and as it is meant, the order, and the part of the list."""
+
+    path: str
+    given: dict[str, str]
+    filter: SessionFilter
+    ordering: str
+    offset: int
+    limit: int
+
+    @classmethod
+    def of(cls, request: Request, path: str) -> Asked:
+        """Read the address; raises `InvalidQuery`."""
+        values = request.query_params
+        given = {name: values[name].strip() for name in FILTERS if values.get(name, "").strip()}
+        return cls(
+            path=path,
+            given=given,
+            filter=_filter(given),
+            ordering=values.get("ordering") or DEFAULT_ORDERING,
+            offset=whole(values.get("offset"), 0, 0, MOST_OFFSET),
+            limit=whole(values.get("limit"), DEFAULT_LIMIT, 1, MOST_LIMIT),
+        )
+
+    @property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """What tells one filter from another: as given, since `24h` moves with the clock."""
+        return tuple(sorted(self.given.items()))
+
+    def value(self, name: str) -> str:
+        """Return a filter as given; empty when it is not."""
+        return self.given.get(name, "")
+
+    def url(self, **changes: object) -> str:
+        """Return the address of this page with something changed; the first part of the list."""
+        page: dict[str, object] = {**self.given, "ordering": self.ordering, "limit": self.limit}
+        page.update(changes)
+        if page["ordering"] == DEFAULT_ORDERING:
+            del page["ordering"]
+        if page["limit"] == DEFAULT_LIMIT:
+            del page["limit"]
+        return address(self.path, page)
+
+    def at(self, path: str) -> str:
+        """Return the address of another page with the same filter."""
+        return address(path, self.given)
+
+    def sorted_url(self, column: str) -> str:
+        """Return the address that sorts by a column: largest first, then the other way."""
+        return self.url(ordering=column if self.ordering == f"-{column}" else f"-{column}")
+
+    def sort_state(self, column: str) -> str:
+        """Return the `aria-sort` of a column."""
+        if self.ordering.removeprefix("-") != column:
+            return "none"
+        return "descending" if self.ordering.startswith("-") else "ascending"
+
+    def since_options(self) -> list[tuple[str, str]]:
+        """Return the choices of `since`, with one of its own for what was typed in the address."""
+        chosen = self.value("since")
+        known = [value for value, _ in SINCE]
+        return [*SINCE, *([] if chosen in known else [(chosen, f"since {chosen}")])]
+
+    def removable(self) -> list[Removable]:
+        """Return the filters that hold, each with the address that leaves it out."""
+        return [
+            Removable(_SPOKEN[name], value, self.url(**{name: ""}))
+            for name, value in self.given.items()
+        ]
+
+    def words(self) -> str:
+        """Return the filter as the end of a title: ` of user_alice, with errors`."""
+        of = f" of {self.value('user_id')}" if self.value("user_id") else ""
+        rest = [said.format(self.value(name)) for name, said in _SAID.items() if self.value(name)]
+        if self.value("status"):
+            rest.append(_STATUS[self.value("status")])
+        return of + (" " if rest else "") + ", ".join(rest)
+
+
+_SPOKEN = {
+    "search": "contains",
+    "user_id": "user",
+    "agent": "agent",
+    "since": "since",
+    "until": "until",
+    "status": "status",
+    "tag": "tag",
+    "metadata": "metadata",
+}
+_SAID = {
+    "agent": "with {}",
+    "search": "saying “{}”",
+    "since": "since {}",
+    "until": "until {}",
+    "tag": "tagged {}",
+    "metadata": "with metadata {}",
+}
+_STATUS = {
+    "running": "still running",
+    "success": "that ended well",
+    "error": "with errors",
+    "blocked": "that were blocked",
+    "interrupted": "that were interrupted",
+}
+
+
+def _filter(given: dict[str, str]) -> SessionFilter:
+    chosen: dict[str, Any] = dict(given)
+    return SessionFilter(**chosen)
+
+
+def whole(text: str | None, default: int, least: int, most: int) -> int:
+    """Return a number from the address; raises `InvalidQuery`."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InvalidQuery(f"{text!r} is no number", hint=f"use {least} to {most:,}")
+    number = int(text)
+    if not least <= number <= most:
+        raise InvalidQuery(f"{number:,} is out of range", hint=f"use {least} to {most:,}")
+    return number

@@ -1,0 +1,39 @@
+"""The style sheet, the script and the icon: three files, read once, and no way to any other."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+__all__ = ["STATIC", "file_url", "static_file"]
+
+STATIC = Path(__file__).parents[1] / "static"
+_TYPES = {
+    "app.css": "text/css",
+    "app.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_FILES = {name: (STATIC / name).read_bytes() for name in _TYPES}
+# The address changes with the content: a browser may keep a file as long as it likes.
+_MARKS = {name: sha256(content).hexdigest()[:12] for name, content in _FILES.items()}
+
+
+def file_url(name: str) -> str:
+    """Return the address of a file, with a mark of its content."""
+    return f"/static/{name}?v={_MARKS[name]}"
+
+
+async def static_file(request: Request) -> Response:
+    """Answer with a file."""
+    name = request.path_params["name"]
+    if name not in _FILES:
+        raise HTTPException(404)
+    kept = "immutable" if request.query_params.get("v") == _MARKS[name] else "no-cache"
+    headers = {"Cache-Control": f"public, max-age=31536000, {kept}"}
+    if kept == "no-cache":
+        headers = {"Cache-Control": "no-cache"}
+    return Response(_FILES[name], media_type=_TYPES[name], headers=headers)

@@ -1,0 +1,108 @@
+"""Templates become pages: every value escaped, every name known, every page with its frame."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from waxlocal import wording
+from waxlocal._version import __version__
+from waxlocal.web import charts
+from waxlocal.web import wording as web_wording
+from waxlocal.web.asking import database_of
+from waxlocal.web.pages import addresses
+from waxlocal.web.pages.files import file_url
+from waxlocal.web.pages.upload_state import upload_line
+
+__all__ = ["TEMPLATES", "environment", "show"]
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+# Seconds between two looks of a page that is open: while something runs, and otherwise.
+REFRESH_S = {"running": 2, "waiting": 1, "list": 5, "still": 15}
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals.update(
+        session_url=addresses.session_url,
+        run_url=addresses.run_url,
+        json_of_session=addresses.json_of_session,
+        json_of_run=addresses.json_of_run,
+        file_url=file_url,
+        share=charts.share,
+        sparkline=charts.sparkline,
+        NOTHING=wording.NOTHING,
+        version=__version__,
+    )
+    made.filters.update(
+        money=wording.money,
+        priced=wording.priced,
+        cost=lambda dollars, share: wording.cost(dollars, share),
+        percent=wording.percent,
+        duration=wording.duration,
+        counted=wording.counted,
+        exact=wording.tokens,
+        tokens=web_wording.short_tokens,
+        ms=web_wording.milliseconds,
+        bytes=web_wording.byte_size,
+        rate=web_wording.rate,
+        pretty=web_wording.pretty,
+        short_id=web_wording.short_id,
+        exact_time=web_wording.exact_time,
+        score=web_wording.score_value,
+    )
+    return made
+
+
+environment = _environment()
+# Compiled now: the first person to look does not wait for it.
+for _name in environment.list_templates(extensions=("html",)):
+    environment.get_template(_name)
+
+
+async def show(
+    request: Request,
+    template: str,
+    *,
+    title: str,
+    section: str = "",
+    refresh: str = "still",
+    live_from: str = "",
+    status: int = 200,
+    **values: Any,
+) -> HTMLResponse:
+    """Return a page, or with `live=1` in the address only what changes of it.
+
+    `section` is the part of the navigation it belongs to; `refresh` a key of `REFRESH_S`;
+    `live_from` where an open page asks for what changes, unless at its own address.
+    """
+    now = time.time_ns()
+    frame = {
+        "layout": "live.html" if request.query_params.get("live") == "1" else "page.html",
+        "title": title,
+        "section": section,
+        "refresh": REFRESH_S[refresh],
+        "live_from": live_from,
+        "waiting": refresh == "waiting",
+        "file": database_of(request).path,
+        "upload": await upload_line(request, now),
+        "ago": lambda stored: wording.ago(stored, now),
+    }
+    # A long conversation takes its time, and others are waiting for the loop.
+    text = await run_in_threadpool(environment.get_template(template).render, **frame, **values)
+    # A lone surrogate may have come in as an escape in somebody's JSON.
+    headers = {"Cache-Control": "no-store"}
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers)

@@ -1,0 +1,201 @@
+"""One session: the conversation turn by turn, and where its money and time went."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waxlocal.queries import (
+    Money,
+    RunSummary,
+    SessionDetail,
+    Timing,
+    TurnMoney,
+    TurnTime,
+    get_session,
+    money,
+    timing,
+)
+from waxlocal.queries.records import MOST_RECORDS, Record, list_records
+from waxlocal.web import charts
+from waxlocal.web.asking import ask
+from waxlocal.web.keeping import Taken, kept_of
+from waxlocal.web.pages.asked import MOST_OFFSET, whole
+from waxlocal.web.pages.folds import Fold, fold
+from waxlocal.web.pages.rendering import show
+from waxlocal.web.wording import short_tokens
+from waxlocal.wording import cost as cost_text
+from waxlocal.wording import counted
+
+__all__ = ["session_page"]
+
+Answer = TypeVar("Answer")
+
+TURNS = 50
+# Characters of a message or an answer on this page; the page of the run has more of it.
+MOST_CHARS = 20_000
+# Up to so many turns are a table with bars; more are columns.
+TABLE_TURNS = 12
+# A pause is worth a line of its own from so many seconds on.
+NOTABLE_PAUSE = 30.0
+KINDS = (
+    ("llm", "LLM calls"),
+    ("tool", "Tools"),
+    ("retrieval", "Retrieval"),
+    ("retry", "Retries"),
+    ("own_code", "Own code"),
+)
+PARTS = (charts.Part("p2", "sent before"), charts.Part("p1", "new"))
+_NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
+_OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run as a turn of the conversation, from 1 on; `within` is the turn that it ran inside."""
+
+    number: int
+    run: RunSummary
+    message: Fold | None
+    answer: Fold | None
+    records: tuple[Record, ...]
+    said: str
+    within: int | None
+    pause: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended as it should not have."""
+        return self.run.status in ("error", "blocked", "interrupted")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the page is about: the session, its turns on this page, their records."""
+
+    detail: SessionDetail
+    records: dict[str, list[Record]]
+
+
+async def session_page(request: Request) -> Response:
+    """Show a session; raises `NotFound`."""
+    session_id = request.path_params.get("session_id") or request.query_params.get("id", "")
+    offset = whole(request.query_params.get("offset"), 0, 0, MOST_OFFSET)
+
+    def question(conn: sqlite3.Connection) -> Whole:
+        detail = get_session(conn, session_id, limit=TURNS, offset=offset)
+        return Whole(detail, list_records(conn, [run.run_id for run in detail.runs]))
+
+    found, spent, took = await asyncio.gather(
+        ask(request, question),
+        _kept(request, session_id, money),
+        _kept(request, session_id, timing),
+    )
+    session = found.detail.session
+    turns = _turns(found, offset, took.value)
+    waiting = spent.pending or took.pending
+    return await show(
+        request,
+        "session.html",
+        title=session.title or "A session without words",
+        section="sessions",
+        refresh="waiting"
+        if waiting
+        else "running"
+        if session.status == "running"
+        else "list",
+        session=session,
+        turns=turns,
+        offset=offset,
+        limit=TURNS,
+        spent=spent,
+        took=took,
+        kinds=KINDS,
+        turn_money=_of_page(spent.value, turns),
+        chart=_chart(_of_page(spent.value, turns)),
+        parts_of_input=(charts.Part("p1", "new input"), charts.Part("p2", "sent before")),
+        scores=[(turn, record) for turn in turns for record in turn.records
+                if record.source == "score"],
+        records_cut=sum(map(len, found.records.values())) == MOST_RECORDS,
+    )  # fmt: skip
+
+
+async def _kept(
+    request: Request, session_id: str, query: Callable[[sqlite3.Connection, str], Answer]
+) -> Taken[Answer]:
+    async def work(_show: object) -> Answer:
+        return await ask(request, lambda conn: query(conn, session_id))
+
+    return await kept_of(request).take((query, session_id), work)
+
+
+def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:
+    numbers = {run.run_id: n for n, run in enumerate(found.detail.runs, offset + 1)}
+    times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
+    turns = []
+    for run in found.detail.runs:
+        time = times.get(run.run_id)
+        records = tuple(found.records[run.run_id])
+        turns.append(
+            Turn(
+                number=numbers[run.run_id],
+                run=run,
+                message=fold(run.message, most=MOST_CHARS),
+                answer=fold(run.answer, most=MOST_CHARS),
+                records=records,
+                said=summary(records),
+                within=numbers.get((run.parent_workflow_id or "").removeprefix("wf_")),
+                pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
+            )
+        )
+    return turns
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Return `2 LLM calls · 1 tool call`, in the order of their first."""
+    counts = Counter(
+        _OF_SOURCE.get(one.source) or _NOUNS.get(one.kind) or f"{one.kind or 'other'} span"
+        for one in records
+    )
+    return " · ".join(counted(count, noun) for noun, count in counts.items())
+
+
+def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, TurnMoney]]:
+    """Return the money of the turns on this page, with their numbers."""
+    if spent is None:
+        return []
+    shown = {turn.run.run_id: turn.number for turn in turns}
+    return [(shown[one.run_id], one) for one in spent.turns if one.run_id in shown]
+
+
+def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
+    if len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
+        return None
+    rows = [
+        (
+            str(number),
+            short_tokens(one.new_tokens),
+            short_tokens(one.resent_tokens),
+            short_tokens(one.tokens_out),
+            cost_text(one.cost, 1.0 if one.llm_calls else None),
+        )
+        for number, one in turns
+    ]
+    dearest = max(turns, key=lambda pair: pair[1].cost or 0.0)
+    return charts.columns(
+        "Input tokens by turn",
+        f"{len(turns)} turns; turn {dearest[0]} cost most, {cost_text(dearest[1].cost, 1.0)}.",
+        [str(number) for number, _ in turns],
+        [(one.resent_tokens, one.new_tokens) for _, one in turns],
+        parts=PARTS,
+        head=("Turn", "New input", "Sent before", "Output", "Cost"),
+        rows=rows,
+        hrefs=[f"#turn-{number}" for number, _ in turns],
+    )

@@ -1,0 +1,248 @@
+"""The list of sessions, and what a file without any shows."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
+from waxlocal.queries import (
+    RunSummary,
+    Session,
+    count_sessions,
+    last_runs,
+    list_sessions,
+    resolve_run_id,
+    resolve_session_id,
+)
+from waxlocal.queries.filters import order_by
+from waxlocal.queries.overview import (
+    Activity,
+    SessionTotals,
+    activity,
+    session_totals,
+    turn_sizes,
+)
+from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
+from waxlocal.queries.sessions import sessions_by_id
+from waxlocal.web.asking import ask
+from waxlocal.web.keeping import Taken, kept_of
+from waxlocal.web.pages.addresses import run_url, session_url
+from waxlocal.web.pages.asked import Asked
+from waxlocal.web.pages.rendering import show
+
+__all__ = ["runs_page", "sessions_page"]
+
+COLUMNS = (
+    ("run_count", "Turns"),
+    ("total_tokens", "Tokens"),
+    ("total_cost", "Cost"),
+    ("total_duration", "Duration"),
+    ("last_activity_at", "Last activity"),
+)
+STATUSES = ("running", "success", "error", "blocked", "interrupted")
+# Runs shown where there is no session to show, and on the page of the latest ones.
+FIRST_RUNS, LATEST_RUNS = 20, 100
+# A shorter text is more likely a word than the beginning of an id.
+LEAST_ID = 8
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A part of the list; `count` is None while it is not known.
+
+    `looked` of `among` sessions were read by a search that is not at its end.
+    """
+
+    sessions: tuple[Session, ...]
+    sizes: dict[str, tuple[int, ...]]
+    count: int | None
+    more: bool
+    looked: int = 0
+    among: int = 0
+
+    @property
+    def largest_cost(self) -> float:
+        """What the bars beside the costs are measured by."""
+        return max((one.total_cost or 0.0 for one in self.sessions), default=0.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The ids that a search has found so far, and how far it has come."""
+
+    ids: tuple[str, ...]
+    looked: int
+    among: int
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A session or run whose id begins with what was searched for."""
+
+    noun: str
+    id: str
+    url: str
+
+
+async def sessions_page(request: Request) -> Response:
+    """Show the sessions that fit the filter, with their totals."""
+    asked = Asked.of(request, "/")
+    order_by(asked.ordering)  # an unknown one is the error of the whole page
+    slow = is_slow(asked.filter)
+    listing, totals, exact = await asyncio.gather(
+        _searched(request, asked) if slow else _listed(request, asked),
+        _no_totals() if slow else _totals(request, asked),
+        _exact(request, asked),
+    )
+    nothing_at_all = listing.value is not None and not (asked.given or listing.value.sessions)
+    runs: list[RunSummary] = []
+    if nothing_at_all and not asked.offset:
+        runs = (await ask(request, lambda conn: last_runs(conn, limit=FIRST_RUNS)))[::-1]
+    waiting = listing.pending or totals.pending
+    return await show(
+        request,
+        "sessions.html",
+        title=f"Sessions{asked.words()}",
+        section="sessions",
+        refresh="waiting" if waiting else "list",
+        asked=asked,
+        listing=listing,
+        totals=totals,
+        exact=exact,
+        slow=slow,
+        nothing_at_all=nothing_at_all,
+        runs=runs,
+        columns=COLUMNS,
+        statuses=STATUSES,
+    )
+
+
+async def _listed(request: Request, asked: Asked) -> Taken[Listing]:
+    page, count = await asyncio.gather(_part(request, asked), _count(request, asked))
+    if page.value is None:
+        return page
+    part = page.value
+    seen = asked.offset + len(part.sessions)
+    if not part.more and (part.sessions or not asked.offset):
+        return Taken(replace(part, count=seen))  # newer than a count that was kept
+    return Taken(replace(part, count=count.value))
+
+
+async def _part(request: Request, asked: Asked) -> Taken[Listing]:
+    def question(conn: sqlite3.Connection) -> Listing:
+        # One more than is shown tells whether there is more.
+        found = list_sessions(
+            conn,
+            filter=asked.filter,
+            ordering=asked.ordering,
+            limit=asked.limit + 1,
+            offset=asked.offset,
+        )
+        return _listing(conn, found[: asked.limit], len(found) > asked.limit)
+
+    async def work(_show: object) -> Listing:
+        return await ask(request, question)
+
+    key = ("list", asked.key, asked.ordering, asked.offset, asked.limit)
+    return await kept_of(request).take(key, work)
+
+
+async def _count(request: Request, asked: Asked) -> Taken[int]:
+    async def work(_show: object) -> int:
+        return await ask(request, lambda conn: count_sessions(conn, filter=asked.filter))
+
+    return await kept_of(request).take(("count", asked.key), work)
+
+
+def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> Listing:
+    sizes = turn_sizes(conn, [one.session_id for one in found])
+    return Listing(tuple(found), sizes, None, more)
+
+
+async def _searched(request: Request, asked: Asked) -> Taken[Listing]:
+    """Return what a search has found so far; it goes on while people look at the page."""
+    need = asked.offset + asked.limit
+
+    async def work(progress: Callable[[Found], None]) -> Found:
+        ids = await ask(request, lambda conn: candidates(conn, asked.filter, asked.ordering))
+        found: list[str] = []
+        for start in range(0, len(ids), PIECE):
+            found += await _fitting(request, asked, ids[start : start + PIECE])
+            progress(Found(tuple(found), min(start + PIECE, len(ids)), len(ids)))
+            if len(found) > need:
+                return Found(tuple(found), min(start + PIECE, len(ids)), len(ids))
+        return Found(tuple(found), len(ids), len(ids))
+
+    key = ("search", asked.key, asked.ordering, need)
+    taken = await kept_of(request).take(key, work)
+    if taken.value is None:
+        return Taken(None, taken.pending, taken.problem)
+    found = taken.value
+
+    def question(conn: sqlite3.Connection) -> Listing:
+        sessions = sessions_by_id(conn, list(found.ids[asked.offset : need]))
+        count = len(found.ids) if found.looked == found.among else None
+        listing = _listing(conn, sessions, len(found.ids) > need)
+        return replace(listing, count=count, looked=found.looked, among=found.among)
+
+    return Taken(await ask(request, question), taken.pending)
+
+
+async def _fitting(request: Request, asked: Asked, ids: list[str]) -> list[str]:
+    return await ask(request, lambda conn: fitting(conn, asked.filter, ids))
+
+
+async def _totals(request: Request, asked: Asked) -> Taken[tuple[SessionTotals, Activity | None]]:
+    async def work(_show: object) -> tuple[SessionTotals, Activity | None]:
+        sums, times = await asyncio.gather(
+            ask(request, lambda conn: session_totals(conn, filter=asked.filter)),
+            ask(request, lambda conn: activity(conn, filter=asked.filter)),
+        )
+        return sums, times
+
+    return await kept_of(request).take(("totals", asked.key), work)
+
+
+async def _no_totals() -> Taken[tuple[SessionTotals, Activity | None]]:
+    return Taken(None)
+
+
+async def _exact(request: Request, asked: Asked) -> Exact | None:
+    """Return the session or run that a search for an id means."""
+    text = asked.value("search")
+    if len(text) < LEAST_ID or any(map(str.isspace, text)):
+        return None
+
+    def question(conn: sqlite3.Connection) -> Exact | None:
+        for noun, resolve, url in (
+            ("session", resolve_session_id, session_url),
+            ("run", resolve_run_id, run_url),
+        ):
+            try:
+                one = resolve(conn, text)
+            except (NotFound, AmbiguousId, InvalidQuery):
+                continue
+            return Exact(noun, one, url(one))
+        return None
+
+    return await ask(request, question)
+
+
+async def runs_page(request: Request) -> Response:
+    """Show the latest runs, whether they belong to a session or not."""
+    runs = await ask(request, lambda conn: last_runs(conn, limit=LATEST_RUNS))
+    running = any(run.status == "running" for run in runs)
+    return await show(
+        request,
+        "runs.html",
+        title="Latest runs",
+        section="sessions",
+        refresh="running" if running else "list",
+        runs=runs[::-1],
+    )

@@ -1,0 +1,101 @@
+"""The upload: whether everything arrived, what did not, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from waxlocal.delivery.requeue import requeue
+from waxlocal.delivery.status import (
+    ParkedRun,
+    Receipt,
+    count_unsynced,
+    list_parked,
+    recent_receipts,
+)
+from waxlocal.web.asking import ask, change
+from waxlocal.web.keeping import PATIENCE_S, Taken, kept_of
+from waxlocal.web.pages.rendering import show
+from waxlocal.web.pages.upload_state import host_of, take_status, target_state
+from waxlocal.web.problems import Problem
+
+__all__ = ["retry", "sync_page"]
+
+PARKED, RECEIPTS = 100, 20
+# A form with the ids of a whole page of parked runs.
+MOST_BYTES = 65_536
+STAGES = {
+    "start": "start",
+    "llm-calls": "LLM calls",
+    "steps": "steps",
+    "spans": "spans",
+    "scores": "scores",
+    "complete": "end",
+    "bulk": "whole run",
+}
+
+
+async def sync_page(request: Request) -> Response:
+    """Show the state of each target, what is parked, and the last attempts."""
+    now = time.time_ns()
+
+    def question(conn: sqlite3.Connection) -> tuple[list[ParkedRun], list[Receipt]]:
+        return list_parked(conn, PARKED), recent_receipts(conn, RECEIPTS)
+
+    taken, unsynced, (parked, receipts) = await asyncio.gather(
+        take_status(request, patience=PATIENCE_S), _unsynced(request), ask(request, question)
+    )
+    targets = [(one, target_state(one, now)) for one in taken.value or ()]
+    moving = any(one.pending for one, _ in targets)
+    return await show(
+        request,
+        "sync.html",
+        title="Sync",
+        section="sync",
+        refresh="running" if moving or taken.pending or unsynced.pending else "list",
+        taken=taken,
+        targets=targets,
+        parked=parked,
+        receipts=receipts,
+        unsynced=unsynced,
+        stages=STAGES,
+        host_of=host_of,
+        requeued=request.query_params.get("requeued", ""),
+    )
+
+
+async def _unsynced(request: Request) -> Taken[int]:
+    async def work(_show: object) -> int:
+        return await ask(request, count_unsynced)
+
+    return await kept_of(request).take("unsynced", work)
+
+
+async def retry(request: Request) -> Response:
+    """Make the parked runs that the form names pending again, or all of them."""
+    run_ids = await _chosen(request)
+    done = await change(request, lambda connection: requeue(connection, run_ids))
+    return RedirectResponse(f"/sync?requeued={done}", 303)
+
+
+async def _chosen(request: Request) -> list[str] | None:
+    """Return the form's run ids, None for all; raises `Problem` for anything else."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise Problem(415, "send a form")
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise Problem(413, f"the form is larger than {MOST_BYTES:,} bytes")
+    given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=PARKED * 2)
+    if given.get("all") == ["1"]:
+        return None
+    if not given.get("run_id"):
+        raise Problem(400, "no run is named", hint="choose a run, or all of them")
+    return given["run_id"]

@@ -1,0 +1,336 @@
+// What the pages gain from a script: the theme before the first paint, this browser's time zone,
+// keys, copying, and refreshing without moving what is being read. Without it everything works.
+(() => {
+  "use strict";
+
+  const THEMES = ["auto", "light", "dark"];
+  const KEY = "waxlocal-theme";
+  const root = document.documentElement;
+
+  // Storage may be forbidden: then the choice lasts as long as the page.
+  let theme = "auto";
+  try { theme = localStorage.getItem(KEY) ?? "auto"; } catch { /* see above */ }
+  if (!THEMES.includes(theme)) theme = "auto";
+
+  const wear = () => {
+    if (theme === "auto") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+  };
+  wear();
+
+  // -- theme --
+
+  const ICONS = {
+    auto: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm0 1.6v10.8A5.4 5.4 0 0 1 8 2.6Z",
+    light: "M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM7.2 0h1.6v2.4H7.2zm0 13.6h1.6V16H7.2zM0 7.2h2.4v1.6H0zm13.6 0H16v1.6h-2.4z",
+    dark: "M6.2 1.2a6.9 6.9 0 1 0 8.6 8.6A6 6 0 0 1 6.2 1.2Z",
+  };
+
+  const showTheme = () => {
+    const button = document.getElementById("theme");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 16 16");
+    svg.setAttribute("width", "14");
+    svg.setAttribute("height", "14");
+    const path = document.createElementNS(svg.namespaceURI, "path");
+    path.setAttribute("d", ICONS[theme]);
+    path.setAttribute("fill-rule", "evenodd");
+    svg.append(path);
+    button.replaceChildren(svg);
+    const words = `Theme: ${theme === "auto" ? "as the system" : theme}`;
+    button.setAttribute("aria-label", words);
+    button.title = words;
+    button.hidden = false;
+  };
+
+  const nextTheme = () => {
+    theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+    try { localStorage.setItem(KEY, theme); } catch { /* see above */ }
+    wear();
+    showTheme();
+  };
+
+  // -- times --
+
+  // Swedish writes dates as the file does: 2026-01-31 09:30:00.
+  const zoned = new Intl.DateTimeFormat("sv-SE", {
+    year: "numeric", month: "2-digit", day: "2-digit",
+    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
+  });
+  const clock = new Intl.DateTimeFormat("sv-SE", {
+    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  });
+
+  // The same words as the server's.
+  const ago = (moment, stored) => {
+    const seconds = (Date.now() - moment) / 1000;
+    if (seconds < -60) return stored.slice(0, 16).replace("T", " ");
+    if (seconds < 10) return "just now";
+    if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
+    if (seconds < 2592000) return `${Math.floor(seconds / 86400)} d ago`;
+    return stored.slice(0, 10);
+  };
+
+  const tellTimes = (within) => {
+    for (const element of within.querySelectorAll("time[datetime]")) {
+      const stored = element.getAttribute("datetime");
+      const moment = Date.parse(stored.replace(/(\.\d{3})\d+/, "$1"));
+      if (Number.isNaN(moment)) continue;
+      const exact = zoned.format(moment);
+      if (element.title !== exact) element.title = exact;
+      const text = "ago" in element.dataset ? ago(moment, stored)
+        : "clock" in element.dataset ? clock.format(moment) : exact;
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+
+  // -- copying --
+
+  const say = (text) => { document.getElementById("said").textContent = text; };
+
+  const copy = async (button) => {
+    const from = button.dataset.copyOf;
+    const text = from ? document.getElementById(from).textContent : button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Over plain http from another machine there is no clipboard: select the text instead.
+      const box = document.createElement("textarea");
+      box.value = text;
+      button.after(box);
+      box.select();
+      document.execCommand("copy");
+      box.remove();
+    }
+    button.textContent = "Copied";
+    say("Copied");
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  };
+
+  const wake = (within) => {
+    tellTimes(within);
+    for (const button of within.querySelectorAll("button.copy[hidden]")) button.hidden = false;
+  };
+
+  // -- keys --
+
+  const rows = () => [...document.querySelectorAll("[data-row]")];
+  let at = null;
+
+  const step = (by) => {
+    const all = rows();
+    if (!all.length) return;
+    const now = all.findIndex((row) => row === at || row.contains(document.activeElement));
+    const next = all[Math.min(Math.max(now + by, 0), all.length - 1)];
+    at?.classList.remove("at");
+    at = next;
+    at.classList.add("at");
+    const link = at.querySelector("a.open");
+    if (link) link.focus({ preventScroll: true });
+    at.scrollIntoView({ block: "nearest" });
+  };
+
+  const onKey = (event) => {
+    const target = event.target;
+    const typing = target.matches?.("input, select, textarea, [contenteditable]");
+    if (event.key === "Escape" && typing) { target.blur(); return; }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const dialog = document.getElementById("help");
+    if (event.key === "?") {
+      event.preventDefault();
+      if (dialog.open) dialog.close(); else dialog.showModal();
+      return;
+    }
+    if (dialog.open) return;
+    if (event.key === "/") {
+      event.preventDefault();
+      const search = document.getElementById("search");
+      if (search) { search.focus(); search.select(); } else location.assign("/#search");
+    } else if (event.key === "j" || event.key === "k") {
+      event.preventDefault();
+      step(event.key === "j" ? 1 : -1);
+    } else if (event.key === "Enter" && at && !target.closest("a, button, summary")) {
+      at.querySelector("a.open")?.click();
+    } else if (event.key === "u") {
+      const up = document.querySelector("link[rel=up]");
+      if (up) location.assign(up.href);
+    }
+  };
+
+  // -- refreshing --
+
+  // What the server sent last for each part: the page's own copy has other times and open folds.
+  const sent = new Map();
+  const parts = (within) => [...within.querySelectorAll("[data-live]")];
+  const remember = (within) => {
+    for (const part of parts(within)) sent.set(part.dataset.live, part.innerHTML);
+  };
+
+  const isBusy = (part) => {
+    const selection = getSelection();
+    const selected = selection && !selection.isCollapsed && selection.containsNode(part, true);
+    return selected || (part.contains(document.activeElement) && part.tagName !== "TR");
+  };
+
+  const replaceContent = (part, fresh) => {
+    const open = [...part.querySelectorAll("details")].map((one) => one.open);
+    const focused = part.contains(document.activeElement);
+    part.className = fresh.className + (part === at ? " at" : "");
+    part.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
+    [...part.querySelectorAll("details")].forEach((one, number) => {
+      if (number < open.length) one.open = open[number];
+    });
+    wake(part);
+    if (focused) part.querySelector("a.open")?.focus({ preventScroll: true });
+  };
+
+  // Keeps what stands at the top of the window where it is, whatever grows above it.
+  const withoutMoving = (change) => {
+    const first = parts(document).find((part) => part.getBoundingClientRect().bottom > 60);
+    const before = first?.getBoundingClientRect().top ?? 0;
+    change();
+    if (!first?.isConnected || scrollY === 0) return;
+    const moved = first.getBoundingClientRect().top - before;
+    if (Math.abs(moved) >= 1) scrollBy(0, moved);
+  };
+
+  const showNews = (count, apply) => {
+    let news = document.querySelector(".news");
+    if (!news) {
+      news = document.createElement("div");
+      news.className = "news";
+      news.append(document.createElement("button"));
+      document.querySelector("[data-rows]").closest(".scroll").before(news);
+    }
+    const button = news.firstElementChild;
+    button.textContent = count === 1 ? "1 change in the list: show" : `${count} changes in the list: show`;
+    button.onclick = () => { news.remove(); apply(); };
+  };
+
+  const updateRows = (page) => {
+    const table = document.querySelector("[data-rows] > tbody");
+    const fresh = page.querySelector("[data-rows] > tbody");
+    if (!table || !fresh) return Boolean(fresh);
+    const keys = (body) => [...body.children].map((row) => row.dataset.live);
+    const mine = keys(table), theirs = keys(fresh);
+    if (mine.join("\n") === theirs.join("\n") || theirs.includes(undefined)) return false;
+    const apply = () => {
+      at = null;
+      table.replaceChildren(...[...fresh.children].map((row) => document.importNode(row, true)));
+      remember(table);
+      wake(table);
+    };
+    const reading = scrollY > 80 || table.contains(document.activeElement)
+      || table.matches(":hover") || isBusy(table);
+    if (reading) {
+      showNews(theirs.filter((key, place) => key !== mine[place]).length, apply);
+    } else {
+      document.querySelector(".news")?.remove();
+      apply();
+    }
+    return false;
+  };
+
+  const grow = (page) => {
+    for (const list of document.querySelectorAll("[data-grows]")) {
+      const fresh = page.querySelector(`[data-grows="${list.dataset.grows}"]`);
+      const known = new Set(parts(list).map((part) => part.dataset.live));
+      for (const part of fresh ? parts(fresh) : []) {
+        if (known.has(part.dataset.live)) continue;
+        const made = document.importNode(part, true);
+        list.append(made);
+        sent.set(part.dataset.live, part.innerHTML);
+        wake(made);
+      }
+    }
+  };
+
+  const update = (page) => {
+    // A part appeared that this page has no place for: it is another kind of page now.
+    if (updateRows(page)) { location.reload(); return; }
+    const mine = new Map(parts(document).map((part) => [part.dataset.live, part]));
+    withoutMoving(() => {
+      for (const fresh of parts(page)) {
+        const part = mine.get(fresh.dataset.live);
+        const html = fresh.innerHTML;
+        if (!part || sent.get(fresh.dataset.live) === html || isBusy(part)) continue;
+        sent.set(fresh.dataset.live, html);
+        replaceContent(part, fresh);
+      }
+      grow(page);
+    });
+    const main = document.getElementById("main");
+    main.dataset.refresh = page.querySelector("main")?.dataset.refresh ?? main.dataset.refresh;
+  };
+
+  let failures = 0;
+
+  const refresh = async () => {
+    const main = document.getElementById("main");
+    const address = new URL(main.dataset.liveFrom || location.href, location.href);
+    address.hash = "";
+    address.searchParams.set("live", "1");
+    try {
+      const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      update(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      failures = 0;
+    } catch {
+      failures += 1;
+      if (failures > 1) {
+        const line = document.getElementById("upload");
+        line.className = "upload needs";
+        line.textContent = "no answer: reload the page";
+        sent.delete("upload");
+      }
+    }
+  };
+
+  const keepFresh = async () => {
+    const seconds = Number(document.getElementById("main").dataset.refresh) || 15;
+    const wait = Math.min(seconds * 2 ** failures, 60);
+    await new Promise((done) => setTimeout(done, wait * 1000));
+    if (document.visibilityState !== "visible") {
+      await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    }
+    await refresh();
+    keepFresh();
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    remember(document);
+    showTheme();
+    wake(document);
+    document.getElementById("theme").addEventListener("click", nextTheme);
+    document.getElementById("keys").addEventListener("click", (event) => {
+      event.preventDefault();
+      document.getElementById("help").showModal();
+    });
+    document.addEventListener("keydown", onKey);
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest?.("button.copy");
+      if (button) copy(button);
+    });
+    for (const select of document.querySelectorAll(".filters select")) {
+      select.addEventListener("change", () => select.form.requestSubmit());
+    }
+    // Empty fields would only make the address longer.
+    for (const form of document.querySelectorAll("form.filters")) {
+      form.addEventListener("submit", () => {
+        for (const field of form.elements) field.disabled ||= field.name !== "" && field.value === "";
+      });
+    }
+    // On the way back the browser fills in what was typed: the fields must say what the list shows.
+    window.addEventListener("pageshow", () => {
+      for (const form of document.querySelectorAll("form.filters")) {
+        for (const field of form.elements) field.disabled = false;
+        form.reset();
+      }
+    });
+    if (location.hash === "#search") document.getElementById("search")?.focus();
+    setInterval(() => tellTimes(document), 20000);
+    keepFresh();
+  });
+})();
