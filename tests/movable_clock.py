@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from waxlocal.clock import Clock
 
 __all__ = ["DAY_S", "YEAR_S", "MovableClock"]
@@ -26,9 +28,10 @@ class MovableClock(Clock):
         return self._steady
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self._wall += round(seconds * 1e9)
-        self._steady += round(seconds * 1e9)
+        """Let time pass, a microsecond at least: no sleep is over before its end."""
+        ns = math.ceil(seconds * 1e6) * 1_000
+        self._wall += ns
+        self._steady += ns
 
     def jump(self, seconds: float) -> None:
         """Set the wall time forward, or back; no time passes."""

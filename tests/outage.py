@@ -1,6 +1,6 @@
 """A process that goes through a long outage in little time, and tells what it did.
 
-python outage.py FILE URL HOURS RESTARTS
+python -m tests.outage FILE URL single|bulk HOURS RESTARTS
 
 Uploads under a clock that is moved on by what `run` returns; the uploader is made anew RESTARTS
 times on the way. Prints JSON: the times of all requests in seconds, the peak memory in bytes.
@@ -23,7 +23,7 @@ from waxlocal_daemon.lane import USUAL_PACE
 __all__ = ["go_through"]
 
 
-def go_through(path: Path, url: str, hours: float, restarts: int) -> list[float]:
+def go_through(path: Path, url: str, bulk: bool, hours: float, restarts: int) -> list[float]:
     """Upload for so many hours; return when each request left, in seconds from the start."""
     clock = MovableClock(time.time_ns())
     begin = clock.monotonic_ns()
@@ -41,7 +41,7 @@ def go_through(path: Path, url: str, hours: float, restarts: int) -> list[float]
     for part in range(restarts + 1):
         end = hours * 3600 * (part + 1) / (restarts + 1)
         with uploading(
-            path, url, clock=clock, random=random, at=at, pace=USUAL_PACE, bulk=True
+            path, url, clock=clock, random=random, at=at, pace=USUAL_PACE, bulk=bulk
         ) as uploader:
             while passed() < end:
                 clock.sleep(min(uploader.run(stop), end - passed()))
@@ -59,5 +59,6 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sent = go_through(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    path, url, kind, hours, restarts = sys.argv[1:]
+    sent = go_through(Path(path), url, kind == "bulk", float(hours), int(restarts))
     print(json.dumps({"sent": sent, "peak": _peak_bytes()}))

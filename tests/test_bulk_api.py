@@ -116,6 +116,7 @@ def test_one_large_run_is_taken(client: httpx.Client, hub: Hub) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"no gzip", gzip.compress(b"x" * 1000)[:-10], gzip.compress(b"{}\n") + b"rest", b"\x1f\x8b"],
+    ids=["no gzip", "cut off", "with a rest", "a magic number"],
 )
 def test_what_cannot_be_unpacked_is_a_problem(client: httpx.Client, body: bytes) -> None:
     """A body that is no whole gzip file is refused with 400."""

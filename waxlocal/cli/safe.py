@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["block", "cell", "document", "line"]
+__all__ = ["block", "cell", "document", "json_text", "line"]
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 # Directions of writing, separators of lines and paragraphs, and what cannot be seen at all. The
@@ -65,7 +65,11 @@ def cell(value: object) -> object:
 
 def document(value: Any, *, indent: int | None = 2) -> str:
     """Return JSON text that a terminal shows as it is: the same value, its controls escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return json_text(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def json_text(text: str) -> str:
+    """Return JSON text with the controls in it escaped: otherwise it stays as it is."""
     return _IN_JSON.sub(_in_json, text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import threading
@@ -27,8 +26,9 @@ from waxlocal.delivery.status import (
     delivery_status,
     list_parked,
 )
-from waxlocal.errors import DeliveryError, NotFound
+from waxlocal.errors import ConfigurationError, DeliveryError, NotFound
 from waxlocal.queries import resolve_run_id
+from waxlocal.repricing import price_pending
 
 if TYPE_CHECKING:
     from waxlocal.upload_settings import UploadSettings
@@ -40,6 +40,8 @@ __all__ = ["sync"]
 
 # How long `sync` goes on while nothing arrives.
 PATIENCE_S = 30.0
+# Options of `sync` that some of its commands have, too.
+BOTH = frozenset(("api_url", "profile", "key_file", "allow_http", "as_json"))
 
 
 def _server_options(command: Any) -> Any:
@@ -83,6 +85,7 @@ def sync(
     Ctrl-C ends it at any time; what was not answered goes again next time, and arrives once.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
         return
     path = place_of(ctx).path
     need_own(path)
@@ -103,6 +106,19 @@ def sync(
             on_progress=tell,
         )
     _summarise(done, settings.api_url, form)
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """Refuse options that stand in front of a command that would not see them."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for option in ctx.command.params:
+        if option.name and ctx.get_parameter_source(option.name) is given and option.name != "db":
+            raise click.UsageError(
+                f"{option.opts[0]} is not for here: write it behind '{ctx.invoked_subcommand}'"
+                if option.name in BOTH
+                else f"{option.opts[0]} is for an upload, not for '{ctx.invoked_subcommand}'",
+                ctx,
+            )
 
 
 @contextmanager
@@ -167,18 +183,20 @@ def _summarise(done: Drained, url: str, form: str) -> None:
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
     from waxlocal_daemon.dryrun import previews
 
+    price_pending(path)  # as every command that shows costs: they go with the requests
     total = 0
     for one in previews(path, settings):
         total += 1
+        headers = {"X-Wax-Key": "(the key)", **one.headers}
+        body = safe.json_text(one.body.decode())
         if form == "json":
-            body = json.loads(one.body)
-            line = {"method": one.method, "url": one.url, "headers": one.headers, "body": body}
-            click.echo(json.dumps(line))
+            line = {"method": one.method, "url": one.url, "headers": headers, "body": body}
+            click.echo(safe.document(line, indent=None))
             continue
-        click.echo(f"{one.method} {one.url}")
-        for name, value in (("X-Wax-Key", "(the key)"), *one.headers.items()):
+        click.echo(f"{one.method} {safe.line(one.url)}")
+        for name, value in headers.items():
             click.echo(f"{name}: {safe.line(value)}")
-        click.echo(f"\n{safe.block(one.body.decode())}\n")
+        click.echo(f"\n{body}\n")
     click.echo(f"{wording.counted(total, 'request')}; none was sent.", err=True)
 
 
@@ -196,23 +214,44 @@ def status(ctx: click.Context, *, form: str) -> None:
     need_own(path)
     with reader(path) as connection:
         targets, unsynced = delivery_status(connection), count_unsynced(connection)
-    who = holder(path)
+    who, settings = holder(path), _configured()
     if form == "json":
         print_json(
             {
                 "targets": [asdict(target) for target in targets],
                 "never_synced": unsynced if not targets else 0,
                 "uploader": asdict(who) if who else None,
+                "settings": settings if isinstance(settings, dict) else None,
             }
         )
         return
     if who:
-        click.echo(f"{safe.line(who.command)} (process {who.pid}) uploads this file.")
-    if not targets:
+        click.echo(f"{safe.line(who.command) or 'Another'} (process {who.pid}) uploads this file.")
+    screen = Screen()
+    if targets:
+        _show_targets(screen, targets)
+    else:
         click.echo(f"{wording.counted(unsynced, 'run')}, none of them ever uploaded.")
         click.echo("Try: waxlocal sync --dry-run", err=True)
-        return
-    _show_targets(Screen(), targets)
+    screen.write(screen.text((_told_settings(settings), DIM)))
+
+
+def _configured() -> dict[str, Any] | str:
+    """Return the server of the settings and where they come from, or what is wrong with them."""
+    from waxlocal.upload_settings import UploadSettings
+
+    try:
+        settings = UploadSettings.load()
+    except ConfigurationError as error:
+        return str(error)
+    return {"api_url": settings.api_url, "source": dict(settings.source)}
+
+
+def _told_settings(settings: dict[str, Any] | str) -> str:
+    if isinstance(settings, str):
+        return f"settings: {safe.line(settings)}"
+    url, source = settings["api_url"], settings["source"]
+    return safe.line(f"settings: {url} from {source['api_url']}, the key from {source['api_key']}")
 
 
 def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
@@ -297,7 +336,7 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
         (
             one.run_id,
             screen.when(one.started_at),
-            one.stage,
+            one.stage or "run",
             f"{one.records:,}",
             f"{one.bytes:,}",
             safe.line(one.reason),
@@ -342,23 +381,28 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
         print_json(asdict(result))
     else:
         _show_verification(Screen(), result)
-    wrong = len(result.missing) + len(result.doubled) + len(result.different)
+    wrong = {one.session_id for one in (*result.missing, *result.doubled, *result.different)}
     if wrong:
+        more = " or more" if result.unlisted else ""
         raise DeliveryError(
-            f"{wording.counted(wrong, 'session')} not there as here",
-            hint="see how each was sent: waxlocal show RUN --receipts",
+            f"{wording.counted(len(wrong), 'session')}{more} not there as here",
+            hint="see how each run was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\"",
         )
 
 
 def _show_verification(screen: Screen, result: Verification) -> None:
     for name in ("missing", "doubled", "different"):
         for one in getattr(result, name):
-            line = f"{one.session_id}  {one.field}: here {one.here}, there {one.there}"
+            there = "nothing" if one.there is None else one.there
+            line = f"{one.session_id}  {one.field}: here {one.here}, there {there}"
             screen.write(screen.text((name, "bold"), f"  {safe.line(line)}"))
+    different = {one.session_id for one in result.different}
     screen.write(
         screen.text(
             f"{wording.counted(result.checked, 'session')} compared; "
-            f"{len(result.missing)} missing, {len(result.doubled)} doubled, "
-            f"{len(result.different)} different; {len(result.waiting)} still on their way."
+            f"{len(result.missing):,} missing, {len(result.doubled):,} doubled, "
+            f"{len(different):,} different; {len(result.waiting):,} still on their way."
         )
     )
+    if result.unlisted:
+        screen.write(screen.text(f"{result.unlisted:,} more of these are not listed."))

@@ -42,12 +42,21 @@ FROM targets t ORDER BY t.target_id
 """
 _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 0) FROM targets)"
 _RUNS = "SELECT count(*) FROM runs"
+# A run of which no request could be made, or that was refused in a batch of its own, has none.
 _PARKED = """
-SELECT q.run_id, r.session_id, r.agent_name, r.started_at, t.url, q.stage, q.part, q.status,
-  coalesce(q.reason, '') AS reason, json_array_length(q.positions) AS records, q.bytes, q.attempts,
-  q.last_attempt_at
-FROM requests q JOIN targets t USING (target_id) JOIN runs r USING (run_id)
-WHERE q.state = 'parked' ORDER BY q.target_id, q.run_id, q.part LIMIT ? OFFSET ?
+SELECT p.run_id, r.session_id, r.agent_name, r.started_at, t.url, p.stage, p.part, p.status,
+  coalesce(p.reason, '') AS reason, p.records, p.bytes, p.attempts, p.last_attempt_at
+FROM (
+  SELECT run_id, target_id, stage, part, status, reason, json_array_length(positions) AS records,
+    bytes, attempts, last_attempt_at
+  FROM requests WHERE state = 'parked'
+  UNION ALL
+  SELECT run_id, target_id, '', 0, NULL, reason, 0, 0, 0, NULL FROM deliveries d
+  WHERE state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM requests q
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked')
+) p JOIN targets t USING (target_id) JOIN runs r USING (run_id)
+ORDER BY p.target_id, p.run_id, p.stage, p.part LIMIT ? OFFSET ?
 """
 _RECEIPTS = """
 SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
@@ -86,7 +95,10 @@ class TargetStatus:
 
 @dataclass(frozen=True)
 class ParkedRun:
-    """A request that the server refused for good, with the run that it belongs to."""
+    """A request that the server refused for good, with the run that it belongs to.
+
+    `stage` is empty where it was the run as a whole: no request of its own was made.
+    """
 
     run_id: str
     session_id: str | None

@@ -30,6 +30,7 @@ from waxlocal.web.asking import Database
 from waxlocal.web.guards import REQUEST_S, Guards
 from waxlocal.web.hosts import Hosts
 from waxlocal.web.problems import Problem, problem_of, problem_response
+from waxlocal.web.shortcut import Shortcut
 from waxlocal.web.watching import Counts, Watching
 
 __all__ = ["create_app", "routes"]
@@ -56,6 +57,7 @@ def create_app(
         middleware=[
             Middleware(Watching, counts=counts, log=log),
             Middleware(Guards, hosts=Hosts(allowed_hosts), access=access, request_s=request_s),
+            Middleware(Shortcut, routes=ingest_api.ROUTES),
         ],
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},
         lifespan=_lifespan,

@@ -18,6 +18,8 @@ __all__ = ["Counts", "Watching", "log_line", "log_to"]
 
 _log = logging.getLogger("waxlocal.web")
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -38,6 +40,8 @@ _SAFE_HEADERS_OF_API = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+# Programs that record read the headers of every answer, and seven answers in each run.
+_SAFE_HEADERS_OF_INGEST = ((b"x-content-type-options", b"nosniff"),)
 # What was recorded stays out of caches, unless an answer says otherwise.
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -73,8 +77,7 @@ class Watching:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        api = scope["path"].startswith("/api/")
-        answer = _Answer(send, _SAFE_HEADERS_OF_API if api else _SAFE_HEADERS)
+        answer = _Answer(send, *_headers_for(scope))
         try:
             await self._app(scope, receive, answer.send)
         except Exception as fault:
@@ -88,12 +91,21 @@ class Watching:
                 self._log(log_line(scope, answer.status, seconds, answer.bytes))
 
 
+def _headers_for(scope: Scope) -> tuple[Headers, bool]:
+    """Return the headers that make an answer safe, and whether a cache might store it."""
+    path = scope["path"]
+    if path.startswith("/api/v1/observe/") and scope["method"] == "POST":
+        return _SAFE_HEADERS_OF_INGEST, False  # RFC 9111, 3: not without being asked to
+    return (_SAFE_HEADERS_OF_API if path.startswith("/api/") else _SAFE_HEADERS), True
+
+
 class _Answer:
     """Passes an answer on, with the headers of all answers."""
 
-    def __init__(self, send: Send, safe: tuple[tuple[bytes, bytes], ...]) -> None:
+    def __init__(self, send: Send, safe: Headers, storable: bool) -> None:
         self._send = send
         self._safe = safe
+        self._storable = storable
         self.status = 0
         self.bytes = 0
 
@@ -101,7 +113,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *self._safe]
-            if not any(name == b"cache-control" for name, _ in headers):
+            if self._storable and not any(name == b"cache-control" for name, _ in headers):
                 headers.append(_NO_STORE)
             message = {**message, "headers": headers}
         else:

@@ -81,11 +81,14 @@ class Writer:
         """
         if small and self._durability == "normal" and self._using.acquire(blocking=False):
             try:
-                change = self._made_now(work)
+                made = self._made_now(work)
             finally:
                 self._using.release()
-            if change is not None:
-                return await asyncio.wrap_future(change.future)
+            if made is not None and made.error is not None:
+                raise made.error
+            if made is not None:
+                answer: Answer = made.answer
+                return answer
         return await asyncio.wrap_future(self._submit(work))
 
     def _made_now(self, work: Work[Any]) -> _Change | None:
@@ -99,7 +102,6 @@ class Writer:
             raise storage_error(error, self._path) from error
         change = _Change(work)
         self._make([change], connection)
-        change.settle()
         return change
 
     def change_now(self, work: Work[Answer]) -> Answer:
