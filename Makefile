@@ -15,7 +15,7 @@ help:
 	@echo "make check   the tests alone"
 	@echo "make crash   the tests that kill processes, with ten times the cycles"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
-	@echo "make bench   the figures of docs/benchmarks.md; takes about five minutes"
+	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"
 
 demo: $(VENV)/installed
 	@$(BIN)/waxlocal demo $(if $(SERVE),--serve)

@@ -22,7 +22,9 @@ PROGRAMS = (
     "queries",
     "checkpoints",
     "sync",
+    "serve",
 )
+WITH_ORIGINAL = ("original", "sync", "serve")
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -58,7 +60,7 @@ def main() -> None:
         # to outlive this run lies in the directory that was named.
         shared = ["--dir", str(options.dir or place), *(["--quick"] if options.quick else [])]
         for program in PROGRAMS:
-            python = ["--python", options.python] if program in ("original", "sync") else []
+            python = ["--python", options.python] if program in WITH_ORIGINAL else []
             parts.append(_run(program, [*shared, *python]))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.md").write_text("".join(parts), encoding="utf-8")

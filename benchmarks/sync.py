@@ -122,7 +122,6 @@ def _drained(place: Path, count: int, rounds: int, python: str) -> None:
     memory = 0.0
     with ExitStack() as open_:
         port = open_.enter_context(receiver())
-        bulk = open_.enter_context(receiver("--bulk"))
         original = open_.enter_context(closing(Original(python, port, place)))
         block = turns(ORIGINAL_RUNS if count == RUNS else ORIGINAL_RUNS // 10)
         for index in range(rounds):
@@ -130,15 +129,15 @@ def _drained(place: Path, count: int, rounds: int, python: str) -> None:
             taken = original.record(block, enforce_policy=True, with_step_and_score=True)
             rates.setdefault("original", []).append(len(taken) / (sum(taken) / 1e9))
             rates.setdefault("floor", []).append(floor(port, len(block)))
-            for way, to in (("single", port), ("bulk", bulk)):
+            for way, options in (("single", ()), ("bulk", ("--bulk",))):
                 copied = place / f"{way}.db"
                 copy_file(source, copied)
-                before = arrived(to)
-                done = upload(copied, to, way)
+                with receiver(*options) as to:
+                    done = upload(copied, to, way)
+                    if arrived(to) != count:
+                        note(f"NOT VALID: {arrived(to)} of {count} runs arrived.")
                 memory = max(memory, done["rss_mb"])
                 rates.setdefault(way, []).append(done["runs"] / done["seconds"])
-                if arrived(to) - before != count:
-                    note(f"NOT VALID: {arrived(to) - before} of {count} runs arrived.")
                 copied.unlink()
     _print_rates(rates)
     figure(f"memory of the upload, backlog of {count:,} runs", memory, 60, " MB")

@@ -29,8 +29,8 @@ from waxlocal.paths import make_private
 __all__ = ["is_busy", "open_writer", "reader", "storage_error", "writer"]
 
 # Pages in the WAL at which the writer that fills it copies it back into the file. Explicit
-# checkpoints can corrupt a WAL in the SQLite versions most Pythons are built with, so this is the
-# only one there is; docs/sqlite.md has the measurement behind the number.
+# checkpoints can corrupt a WAL in the SQLite versions most Pythons are built with, so with those
+# this is the only one there is; docs/sqlite.md has the measurement behind the number.
 AUTOCHECKPOINT_PAGES = 1_000
 # A reader that stayed long leaves a long WAL; the next checkpoint cuts it back to this.
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024

@@ -10,6 +10,7 @@ __all__ = ["Secret"]
 
 # Latin-1 is all that an HTTP header can carry.
 _LAST_CHARACTER = "\xff"
+_LEAST_SECRET = 8
 
 
 class Secret:
@@ -51,6 +52,14 @@ class Secret:
     def header(self) -> bytes:
         """Return the key as an HTTP header carries it."""
         return self._text.encode("latin-1")
+
+    def hidden_in(self, text: str) -> str:
+        """Return a text that somebody else wrote, without the key that they may have repeated.
+
+        A key of a few characters is left: it is no secret, and would be found in other words.
+        """
+        known = len(self._text) >= _LEAST_SECRET
+        return text.replace(self._text, "(the key)") if known else text
 
     def __bool__(self) -> bool:
         return bool(self._text)

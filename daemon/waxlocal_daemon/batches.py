@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
-from waxlocal.delivery.records import RecordedRun, load_runs
+from waxlocal.errors import StorageError
 from waxlocal_daemon.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
@@ -78,36 +78,55 @@ class Batches:
             yield batch.request._replace(about=about)
 
     def _next(self) -> Batch | None:
-        found = self._outbox.due(self._most, horizon=self._lane.horizon(), whole=True)
+        while run_ids := self._due():
+            self._outbox.mark_sending(run_ids)
+            self._at("marked")
+            batch = self._made(run_ids)
+            self._release([one for one in run_ids if batch is None or one not in batch.sizes])
+            if batch is not None:
+                self._hand.update(batch.sizes)
+                return batch
+        return None
+
+    def _due(self) -> list[str]:
+        """Return as many of the next runs as a batch may hold, at least one if there is one."""
         run_ids: list[str] = []
         size = 0
-        for due in found:
+        for due in self._outbox.due(self._most, horizon=self._lane.horizon(), whole=True):
             size += due.size
-            if run_ids and size > self._offer.max_bytes:
+            # One that has failed by itself goes so again: the others must not wait with it.
+            if run_ids and (due.failures or size > self._offer.max_bytes):
                 break
             run_ids.append(due.run_id)
-        if not run_ids:
-            return None
-        self._outbox.mark_sending(run_ids)
-        self._at("marked")
-        batch = self._made(run_ids)
-        left = [run_id for run_id in run_ids if run_id not in batch.sizes] if batch else run_ids
-        self._release(left)
-        if batch is None:
-            return self._next()
-        self._hand.update(batch.sizes)
-        return batch
+            if due.failures:
+                break
+        return run_ids
 
     def _made(self, run_ids: list[str]) -> Batch | None:
-        """Return a batch of these runs; None, with the only one parked, if it cannot be sent."""
+        """Return a batch of these runs; those that cannot be sent are parked, None if all are."""
         try:
-            runs: list[RecordedRun] = load_runs(self._outbox.connection, run_ids)
-            return batch_of(runs, self._offer._replace(max_runs=self._most)) if runs else None
-        except Exception as error:  # text that is none, for example: find out whose
-            if len(run_ids) > 1:
-                return self._made(run_ids[: len(run_ids) // 2])
-            self._park(run_ids[0], f"cannot be sent: {type(error).__name__}: {error}")
-            return None
+            return self._batch(run_ids)
+        except StorageError:
+            raise
+        except Exception:  # text that is none, for example: find out whose
+            good = [run_id for run_id in run_ids if self._can_be_sent(run_id)]
+        if len(good) == len(run_ids):  # each by itself, but not together
+            good = good[: len(good) // 2]
+        return self._made(good) if good else None
+
+    def _batch(self, run_ids: list[str]) -> Batch | None:
+        runs = self._outbox.load(run_ids)
+        return batch_of(runs, self._offer._replace(max_runs=self._most)) if runs else None
+
+    def _can_be_sent(self, run_id: str) -> bool:
+        try:
+            self._batch([run_id])
+        except StorageError:
+            raise
+        except Exception as error:  # a row that somebody else wrote: the other runs go on
+            self._park(run_id, f"cannot be sent: {type(error).__name__}: {error}")
+            return False
+        return True
 
     # -- settling -------------------------------------------------------------------------------
 
@@ -124,7 +143,7 @@ class Batches:
             self.gone = True
             self._release(list(about.batch.sizes))
         else:
-            self._failed(about, outcome)
+            self._failed(about, answer, outcome)
         return outcome
 
     def _accepted(
@@ -156,11 +175,14 @@ class Batches:
         if not self._refused or larger < self._refused or self._taken >= TRY_LARGER_AFTER:
             self._most = min(larger, self._offer.max_runs)
 
-    def _failed(self, about: SentBatch, outcome: Outcome) -> None:
+    def _failed(self, about: SentBatch, answer: Answer, outcome: Outcome) -> None:
         runs = list(about.batch.sizes)
         alone = len(runs) == 1
-        if not outcome.of_host and outcome.verdict is not Verdict.PAUSE:
+        busy = answer.status == 429 or outcome.retry_after is not None
+        if outcome.verdict is not Verdict.PAUSE and not busy:
+            # Also when no answer came: a run may be why, or a line that is slow for so much.
             self._most = max(len(runs) // 2, 1)
+        if not outcome.of_host:
             self._refused, self._taken = len(runs), 0
         if outcome.verdict is Verdict.PARK and alone:
             self._park(runs[0], outcome.reason)

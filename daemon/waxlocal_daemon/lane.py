@@ -24,11 +24,13 @@ class Pace(NamedTuple):
     """How patient to be: factors of time, for tests that cannot wait for minutes.
 
     `unit`: what the first backoff is measured by; `paused`: seconds between attempts with a key
-    that is refused.
+    that is refused; `stop`: seconds that an upload may go on for what is in flight once it is told
+    to stop.
     """
 
     unit: float = 1.0
     paused: float = 300.0
+    stop: float = 8.0
 
 
 USUAL_PACE = Pace()

@@ -89,7 +89,8 @@ def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: 
         fault = str(error) or type(error).__name__
     # Outside the handler: the caught error holds the request, and that the key.
     if fault:
-        raise ServerUnreachable(f"{settings.api_url} gives no answer: {fault}")
+        told = settings.api_key.hidden_in(fault)  # it may hold what the server said
+        raise ServerUnreachable(f"{settings.api_url} gives no answer: {told}")
     return bytes(body)
 
 

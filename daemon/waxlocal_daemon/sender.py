@@ -158,9 +158,17 @@ class Sender:
                     name.decode("latin-1").lower(): value.decode("latin-1")
                     for name, value in response.headers
                 }
-                return Answer(response.status, headers, body, "", time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                return Answer(response.status, headers, self._without_key(body), "", seconds)
         except Exception as error:  # of the network, of TLS, of a server that speaks no HTTP
-            return Answer(None, {}, b"", _told(error), time.perf_counter() - began)
+            told = self._settings.api_key.hidden_in(_told(error))
+            return Answer(None, {}, b"", told, time.perf_counter() - began)
+
+    def _without_key(self, body: bytes) -> bytes:
+        """Return an answer; of one that repeats the key some words would be stored, or printed."""
+        if self._settings.api_key.header() not in body:
+            return body
+        return self._settings.api_key.hidden_in(body.decode("utf-8", "replace")).encode()
 
     def _target(self, path: str) -> httpcore.URL:
         scheme, host, port = self._url

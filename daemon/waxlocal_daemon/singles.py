@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Due, Outbox, Part
-from waxlocal.delivery.records import ChildRun, RecordedRun, load_children, load_runs
+from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal.errors import StorageError
 from waxlocal.upload_settings import UploadSettings
 from waxlocal_daemon.device import hardware_uuid
@@ -151,7 +151,9 @@ class Singles:
 
     def _loaded(self, run_ids: list[str]) -> dict[str, RecordedRun]:
         try:
-            return {run.run["run_id"]: run for run in load_runs(self._outbox.connection, run_ids)}
+            return {run.run["run_id"]: run for run in self._outbox.load(run_ids)}
+        except StorageError:
+            raise
         except Exception as error:  # text that is none, for example: find out whose
             if len(run_ids) > 1:
                 return {k: v for one in run_ids for k, v in self._loaded([one]).items()}
@@ -186,7 +188,7 @@ class Singles:
             if due.remote_workflow_id:
                 remote_ids[run.run["workflow_id"]] = due.remote_workflow_id
             if run.delegates:
-                children = load_children(outbox.connection, run.run["workflow_id"])
+                children = outbox.load_children(run.run["workflow_id"])
                 remote_ids |= outbox.remote_ids_of_children(due.run_id)
             job.new += planned(run, children, remote_ids, parts, hardware_uuid=self._uuid)
         waiting = [part for part in parts if part.state == "waiting"]

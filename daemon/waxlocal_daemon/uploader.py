@@ -23,8 +23,6 @@ from waxlocal_daemon.singles import SentPart, Singles
 
 __all__ = ["Progress", "Uploader"]
 
-# How long `run` may go on for what is in flight once it is told to stop.
-STOP_S = 8.0
 # The longest time that `run` lets its caller sleep.
 LONGEST_S = 300.0
 # How often it looks whether to stop, and says how far it is.
@@ -84,6 +82,7 @@ class Uploader:
         self._clock = clock
         self._on_progress = on_progress
         self._at = at or _nowhere
+        self._pace = pace
         self._outbox = Outbox(path, settings.api_url, clock)
         self._sender = Sender(settings)
         self._lane = Lane(self._outbox, clock, random, pace)
@@ -253,10 +252,11 @@ class Uploader:
 
     def _finish(self) -> None:
         """Wait a little for what is in flight, then let go of everything."""
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + self._pace.stop
         while self._sender.in_flight and (left := deadline - time.monotonic()) > 0:
             self._settle_all(self._sender.collect(min(left, LOOK_S)))
-        self._sender.forget()
+        if self._sender.in_flight:
+            self._sender.forget()
         with self._outbox.together():
             self._singles.release()
             if self._batches is not None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from email.utils import formatdate
 from http.client import responses
 from typing import Protocol
@@ -133,7 +134,8 @@ async def _early(exchange: Exchange, rule: Rule) -> bool:
     await exchange.send(_scripted(rule), close=True)
     linger = LINGER_S if rule.seconds is None else rule.seconds
     if linger > 0:
-        exchange.writer.write_eof()
+        with suppress(OSError):  # the client is gone already
+            exchange.writer.write_eof()
         await _or_gone(exchange, asyncio.sleep(linger))
     return False
 

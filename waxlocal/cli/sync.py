@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -40,8 +41,6 @@ __all__ = ["sync"]
 
 # How long `sync` goes on while nothing arrives.
 PATIENCE_S = 30.0
-# Options of `sync` that some of its commands have, too.
-BOTH = frozenset(("api_url", "profile", "key_file", "allow_http", "as_json"))
 
 
 def _server_options(command: Any) -> Any:
@@ -114,21 +113,23 @@ def _refuse_options(ctx: click.Context) -> None:
     for option in ctx.command.params:
         if option.name and ctx.get_parameter_source(option.name) is given and option.name != "db":
             raise click.UsageError(
-                f"{option.opts[0]} is not for here: write it behind '{ctx.invoked_subcommand}'"
-                if option.name in BOTH
-                else f"{option.opts[0]} is for an upload, not for '{ctx.invoked_subcommand}'",
-                ctx,
+                f"{option.opts[0]} has no effect on '{ctx.invoked_subcommand}' where it stands", ctx
             )
 
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Let Ctrl-C and SIGTERM end the upload in good order."""
+    """Let Ctrl-C and SIGTERM end the upload in good order, and a second one at once."""
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        # Not click.echo: the handler may have interrupted a write to the same stream.
+        os.write(2, b"Ending with what is on its way; again: at once.\n")
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -386,7 +387,7 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
         more = " or more" if result.unlisted else ""
         raise DeliveryError(
             f"{wording.counted(len(wrong), 'session')}{more} not there as here",
-            hint="see how each run was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\"",
+            hint="see what was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\"",
         )
 
 
@@ -405,4 +406,6 @@ def _show_verification(screen: Screen, result: Verification) -> None:
         )
     )
     if result.unlisted:
-        screen.write(screen.text(f"{result.unlisted:,} more of these are not listed."))
+        screen.write(
+            screen.text(f"{wording.counted(result.unlisted, 'finding')} more, not listed.")
+        )

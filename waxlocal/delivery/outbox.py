@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.connection import open_writer, storage_error
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.records import ChildRun, RecordedRun, load_children, load_runs
 
 __all__ = ["Due", "Outbox", "Part", "Target", "request_key"]
 
@@ -165,6 +166,16 @@ class Outbox:
         found: str | None = self._rows(sql.NEXT_DUE, (self._id, self._now()))[0][0]
         return found
 
+    def load(self, run_ids: Sequence[str]) -> list[RecordedRun]:
+        """Return runs with all that they recorded, as `load_runs` does."""
+        with self._errors():
+            return load_runs(self._connection, run_ids)
+
+    def load_children(self, workflow_id: str) -> list[ChildRun]:
+        """Return the runs that a run has opened, as `load_children` does."""
+        with self._errors():
+            return load_children(self._connection, workflow_id)
+
     def children_wait(self, run_id: str) -> bool:
         """Return whether a run waits for the starts of its children."""
         named = {"target": self._id, "run_id": run_id}
@@ -303,17 +314,22 @@ class Outbox:
     def _now(self) -> str:
         return utc_text(self.clock.time_ns())
 
-    def _execute(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
+            yield
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _execute(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        try:  # not `_errors`: this one is called for everything, and a context costs as much
             return self._connection.execute(statement, parameters)
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
 
     def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        try:
+        with self._errors():
             self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
 
     def _rows(self, statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         return self._execute(statement, parameters).fetchall()

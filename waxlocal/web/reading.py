@@ -31,7 +31,7 @@ QUESTION_S = 2.0
 INSTRUCTIONS = 10_000
 # A connection's cache, in KiB (negative, see PRAGMA cache_size): several stay open for long, and
 # the system caches the file as well.
-CACHE_KIB = -16_384
+CACHE_KIB = -8_192
 
 _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 
