@@ -1,4 +1,4 @@
-"""Batches and single requests do not get in each other's way."""
+"""Batches and single requests do not get in each other's way, nor one run in that of others."""
 
 from __future__ import annotations
 
@@ -83,18 +83,20 @@ def test_many_runs_that_no_batch_can_carry(db_path: Path) -> None:
     assert (done.delivered, done.parked) == (3, 1_200)
 
 
+@pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("kind", ["reset-before-answer", "close", "status", "html"])
-def test_a_run_that_the_server_stumbles_over(db_path: Path, kind: str) -> None:
-    """One that makes it fail as if it were away does not hold up those of its batch."""
-    _before = record(20)
+def test_a_run_that_the_server_stumbles_over(db_path: Path, kind: str, bulk: bool) -> None:
+    """One that makes it fail as if it were away holds up nobody, before it or after it."""
+    record(20)
     (bad,) = record(1)
-    _after = record(20)
-    rule = Rule(kind, path="/bulk/$", contains=bad, store=False)
-    with fault_server((rule,), bulk=True) as server:
-        done = upload(db_path, server.url, bulk=True, until=lambda: _is_left(db_path, bad))
-        assert (done.delivered, done.pending, done.parked) == (40, 1, 0)
+    rule = Rule(kind, contains=bad, store=False)
+    with fault_server((rule,), bulk=bulk) as server:
+        for delivered in (40, 5, 5):
+            record(20 if delivered == 40 else 5)
+            done = upload(db_path, server.url, bulk=bulk, until=lambda: _is_left(db_path, bad))
+            assert (done.delivered, done.pending, done.parked) == (delivered, 1, 0)
         server.use_script(())
-        assert upload(db_path, server.url, bulk=True).delivered == 1
+        assert upload(db_path, server.url, bulk=bulk).delivered == 1
         audit(server).assert_sound()
 
 

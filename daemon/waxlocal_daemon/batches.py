@@ -92,7 +92,10 @@ class Batches:
         """Return as many of the next runs as a batch may hold, at least one if there is one."""
         run_ids: list[str] = []
         size = 0
-        for due in self._outbox.due(self._most, horizon=self._lane.horizon(), whole=True):
+        found = self._outbox.due(
+            self._most, horizon=self._lane.horizon(), whole=True, troubled=self._lane.troubled
+        )
+        for due in found:
             size += due.size
             # One that has failed by itself goes so again: the others must not wait with it.
             if run_ids and (due.failures or size > self._offer.max_bytes):

@@ -131,7 +131,12 @@ class Singles:
     def _take(self, begun: bool, room: int) -> list[_Job] | None:
         """Take the next runs in hand, with all their requests written down; None if none is due."""
         most = RUNS_AT_ONCE if room > 1 else 1
-        found = self._outbox.due(most + len(self._hand), horizon=self._lane.horizon(), begun=begun)
+        found = self._outbox.due(
+            most + len(self._hand),
+            horizon=self._lane.horizon(),
+            begun=begun,
+            troubled=self._lane.troubled,
+        )
         chosen = _within([due for due in found if due.run_id not in self._hand][:most])
         if not chosen:
             return None

@@ -143,12 +143,19 @@ class Outbox:
         return self._execute(sql.ENDED, named).rowcount
 
     def due(
-        self, limit: int, *, horizon: str, whole: bool = False, begun: bool = False
+        self,
+        limit: int,
+        *,
+        horizon: str,
+        whole: bool = False,
+        begun: bool = False,
+        troubled: bool = False,
     ) -> list[Due]:
         """Return runs that may be sent now, the oldest first.
 
         `whole`: in any order, as a server takes them that wants all of a run at once, and without
-        those that were begun by single requests; `begun`: only those.
+        those that were begun by single requests; `begun`: only those. `troubled`: one of them may
+        be why nothing goes, so those that have not failed, or else that have failed least.
         A time after `horizon` was set by a clock that has been put back since, and counts as past.
         """
         named = {
@@ -157,9 +164,13 @@ class Outbox:
             "horizon": horizon,
             "whole": whole,
             "begun": begun,
+            "fresh": troubled,
             "limit": limit,
         }
-        return [Due(*row) for row in self._rows(sql.DUE, named)]
+        found = self._rows(sql.DUE, named)
+        if troubled and not found:  # then there are few
+            found = self._rows(sql.DUE_LEAST_FAILED, {**named, "fresh": False})
+        return [Due(*row) for row in found]
 
     def next_due(self) -> str | None:
         """Return the time at which the next postponed run is due."""

@@ -44,6 +44,7 @@ LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = substr(r.pare
 LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = substr(r.root_workflow_id, 4)
 WHERE d.target_id = :target AND d.state = 'pending'
   AND (d.not_before IS NULL OR d.not_before <= :now OR d.not_before > :horizon)
+  AND (:fresh = 0 OR d.failures = 0)
   AND (:whole = 0 OR NOT EXISTS (SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
   AND (:begun = 0 OR EXISTS (SELECT 1 FROM requests q
@@ -58,6 +59,7 @@ WHERE d.target_id = :target AND d.state = 'pending'
         AND cd.failures < 3 AND (cd.state = 'pending' OR cd.state = 'sending')))))
 ORDER BY d.run_id LIMIT :limit
 """
+DUE_LEAST_FAILED = DUE.replace("ORDER BY d.run_id", "ORDER BY d.failures, d.run_id")
 NEXT_DUE = """
 SELECT min(not_before) FROM deliveries
 WHERE target_id = ? AND state = 'pending' AND not_before > ?
