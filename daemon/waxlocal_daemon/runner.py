@@ -261,9 +261,13 @@ class Daemon:
         while not self._interrupt.is_set() and (left := deadline - self._now()) > 0:
             if watch.wait(min(left, self._options.look_again)):
                 return
-            with suppress(StorageError):  # of the next cycle to tell
+            try:
                 if interrupt_gone(self._path):
                     return
+            except FileMissing:
+                return  # the next cycle tells
+            except StorageError:
+                continue
 
     def _failed(self, name: str, error: Exception, /, **fields: object) -> float:
         """Tell of a failure that is not the server's; return the seconds until another try."""

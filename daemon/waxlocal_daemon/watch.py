@@ -40,6 +40,8 @@ DEBOUNCE_MS = 200
 
 # Which file is there, and which commit of it: device, inode, connection, data_version.
 State = tuple[int, int, int, int]
+# There is a file, but it cannot be read now; no file has this state, as connections count from 1.
+_UNREADABLE: State = (0, 0, 0, 0)
 
 
 class Watch:
@@ -165,22 +167,23 @@ class Watch:
         self._deaf = trouble is not None
 
     def _changed(self) -> bool:
-        state = self._state()
-        changed = state is not None and state != self._seen
-        vanished = state is None and self._seen is not None
-        self._seen = state
-        return changed or vanished
+        before, self._seen = self._seen, self._state()
+        return self._seen != before
 
     def _state(self) -> State | None:
-        """Return which commit the file is at, None while there is no file that can be read."""
+        """Return which commit the file is at, None while there is no file."""
         try:
             found = self._path.stat()
+        except OSError:
+            self._disconnect()
+            return None
+        try:
             if self._ask is None or self._identity != (found.st_dev, found.st_ino):
                 self._connect((found.st_dev, found.st_ino))
             version = self._ask() if self._ask else 0
         except (OSError, sqlite3.Error, StorageError):
             self._disconnect()
-            return None
+            return _UNREADABLE
         return (*self._identity, self._connections, version)
 
     def _connect(self, identity: tuple[int, int]) -> None:
