@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from benchmarks.fill import RUNS, copy_file, filled, warm
@@ -46,9 +47,16 @@ LISTS = {
 }
 
 
+class Served(NamedTuple):
+    """A server in a process of its own."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
-def server(path: Path) -> Iterator[int]:
-    """Serve a file from a process of its own; give its port."""
+def server(path: Path) -> Iterator[Served]:
+    """Serve a file from a process of its own."""
     command = [sys.executable, "-m", "waxlocal", "--db", str(path), "serve", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}"}
     with subprocess.Popen(
@@ -56,7 +64,8 @@ def server(path: Path) -> Iterator[int]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield urlsplit(process.stdout.readline().strip()).port or 0
+            port = urlsplit(process.stdout.readline().strip()).port or 0
+            yield Served(port, process.pid)
         finally:
             process.terminate()
 
@@ -65,7 +74,10 @@ def _recording(place: Path, rounds: int, python: str) -> None:
     """Measure what the original SDK waits for, at our server and at one that does nothing."""
     taken = {name: Samples() for name in ("null server", "waxlocal serve")}
     with ExitStack() as open_:
-        ports = (open_.enter_context(receiver()), open_.enter_context(server(place / "sdk.db")))
+        ports = (
+            open_.enter_context(receiver()),
+            open_.enter_context(server(place / "sdk.db")).port,
+        )
         sdks = {
             name: open_.enter_context(closing(Original(python, port, place)))
             for name, port in zip(taken, ports, strict=True)
@@ -106,10 +118,10 @@ def _bulk(place: Path, count: int) -> None:
     progress(f"recording {count} runs")
     record(place / "source.db", count)
     batches = _batches(place / "source.db")
-    with server(place / "bulk.db") as port:
+    with server(place / "bulk.db") as to:
         began = time.perf_counter()
         halves = [
-            threading.Thread(target=_post, args=(port, batches[first::2])) for first in (0, 1)
+            threading.Thread(target=_post, args=(to.port, batches[first::2])) for first in (0, 1)
         ]
         for half in halves:
             half.start()
@@ -151,9 +163,9 @@ def _asking(path: Path, count: int) -> None:
     stop = multiprocessing.Event()
     writing = multiprocessing.Process(target=_write, args=(path, stop))
     taken = {name: Samples() for name in LISTS}
-    with server(path) as port:
+    with server(path) as to:
         writing.start()
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection = http.client.HTTPConnection("127.0.0.1", to.port)
         for _ in range(3):
             for target in LISTS.values():
                 _get(connection, target)
@@ -195,8 +207,8 @@ def _pages(path: Path) -> None:
         "Sync": "/sync",
     }
     taken = {name: Samples() for name in targets}
-    with server(path) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+    with server(path) as to:
+        connection = http.client.HTTPConnection("127.0.0.1", to.port)
         first = {name: _get(connection, target) / 1e6 for name, target in targets.items()}
         for _ in range(10):
             for name, target in targets.items():

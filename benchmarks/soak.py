@@ -8,22 +8,18 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from benchmarks.report import arguments, directory, figure, number, progress, table, title
+from benchmarks.serve import server
 from waxlocal.clock import utc_text
 from waxlocal.delivery.records import RecordedRun
 from waxlocal.ids import RunIds, generate_session_id, trace_id_of
 from waxlocal_daemon.bulk import Offer, batch_of
 
-ROOT = Path(__file__).parents[1]
 RUNS_PER_S = 100
 QUESTIONS_PER_S = 10
 RUNS_AT_ONCE = 10
@@ -125,20 +121,6 @@ def _run(ids: RunIds, session_id: str) -> RecordedRun:
     return RecordedRun(run, None, [call], [], [], [], [])
 
 
-@contextmanager
-def _server(path: Path) -> Iterator[tuple[int, int]]:
-    command = [sys.executable, "-m", "waxlocal", "--db", str(path), "serve", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}"}
-    with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield process.pid, urlsplit(process.stdout.readline().strip()).port or 0
-        finally:
-            process.terminate()
-
-
 def _memory_mb(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -172,12 +154,12 @@ def main() -> None:
     options = parser.parse_args()
     minutes = options.minutes / 10 if options.quick else options.minutes
     title(f"The local server under load for {number(minutes)} minutes")
-    with directory(options.dir) as place, _server(place / "soak.db") as (pid, port):
-        traffic = Traffic(port)
+    with directory(options.dir) as place, server(place / "soak.db") as to:
+        traffic = Traffic(to.port)
         threads = [threading.Thread(target=work) for work in (traffic.record, traffic.ask)]
         for thread in threads:
             thread.start()
-        samples = _watched(pid, minutes)
+        samples = _watched(to.pid, minutes)
         traffic.stop.set()
         for thread in threads:
             thread.join()

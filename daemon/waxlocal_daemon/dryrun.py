@@ -13,7 +13,7 @@ from waxlocal.delivery.preview import known_parts, remote_ids, waiting_runs
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.upload_settings import UploadSettings
 from waxlocal_daemon.device import hardware_uuid
-from waxlocal_daemon.plan import path_of, planned, start_part
+from waxlocal_daemon.plan import path_of, planned, start_part, turn_of
 
 __all__ = ["Preview", "previews"]
 
@@ -40,7 +40,7 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
     uuid = hardware_uuid() if settings.send_hardware_uuid else ""
     with reader(path) as connection:
         for run_id in waiting_runs(connection, settings.api_url):
-            parts = sorted(_parts(connection, run_id, settings.api_url, uuid), key=_order)
+            parts = sorted(_parts(connection, run_id, settings.api_url, uuid), key=turn_of)
             remote = remote_ids(connection, run_id, settings.api_url)[0] or UNKNOWN_RUN
             for part in parts:
                 headers = {
@@ -74,7 +74,3 @@ def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> 
     new = planned(run, children, remote, made, hardware_uuid=uuid)
     waiting = [part for part in made if part.state == "waiting"]
     return [*waiting, *([start] if start else []), *new]
-
-
-def _order(part: Part) -> int:
-    return {"start": 0, "complete": 2}.get(part.stage, 1)

@@ -98,11 +98,9 @@ class Lane:
         if not of_host and self._in_a_row < TELLING_FAILURES and not self.troubled:
             return False
         self.failures += 1
-        unit = self._pace.unit
-        slot = next_slot(self.now() / unit, self._end / unit, self.failures, self._random)
-        slot = Slot(slot.at * unit, slot.end * unit)
+        slot = self._slot(self._end, self.failures)
         if retry_after is not None:
-            at = self.now() + retry_after * unit
+            at = self.now() + retry_after * self._pace.unit
             slot = Slot(max(slot.at, at), max(slot.end, at))
         self._close(slot, reason)
         self._outbox.host_failed(self.failures, self.text(slot.at), self.text(slot.end), reason)
@@ -126,8 +124,11 @@ class Lane:
 
     def postponed(self, failures: int) -> Slot:
         """Return when a run that has failed so often in a row is tried again."""
+        return self._slot(0.0, failures)
+
+    def _slot(self, end: float, failures: int) -> Slot:
         unit = self._pace.unit
-        slot = next_slot(self.now() / unit, 0.0, failures, self._random)
+        slot = next_slot(self.now() / unit, end / unit, failures, self._random)
         return Slot(slot.at * unit, slot.end * unit)
 
     def text(self, at: float) -> str:

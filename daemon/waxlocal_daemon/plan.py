@@ -11,10 +11,8 @@ from waxlocal.delivery.outbox import Due, Part, request_key
 from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
 
-__all__ = ["RECORDS", "divided", "needed_in_answer", "path_of", "planned", "start_part"]
+__all__ = ["divided", "needed_in_answer", "path_of", "planned", "start_part", "turn_of"]
 
-# Between the start and the end of a run, in any order and at the same time.
-RECORDS = ("llm-calls", "steps", "spans", "scores", "events", "episodic", "semantic")
 # What goes while a run is still open; the rest is not settled before its end.
 _WHILE_OPEN = ("llm-calls", "steps")
 # One item is one request there.
@@ -39,6 +37,11 @@ def path_of(stage: str, remote_run_id: str) -> str:
     if stage in _SINGLE:
         return f"{_OBSERVABILITY}/runs/{run_id}/memory/{stage}/"
     return f"{_OBSERVE}/runs/{run_id}/{stage}/"
+
+
+def turn_of(part: Part) -> int:
+    """Return when a request goes: the start first, all records after it, the end after all."""
+    return {"start": 0, "complete": 2}.get(part.stage, 1)
 
 
 def needed_in_answer(stage: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict
-from waxlocal_daemon.plan import divided, needed_in_answer, path_of, planned, start_part
+from waxlocal_daemon.plan import divided, needed_in_answer, path_of, planned, start_part, turn_of
 from waxlocal_daemon.sender import Answer, Request
 
 __all__ = ["SentPart", "Singles"]
@@ -65,15 +65,12 @@ class _Job:
         """Return what may be sent now: the start, then all records, then the end."""
         if self.failure or self.stopped:
             return []
-        for stage in ("start", None):
-            found = [
-                part
-                for key, part in self.parts.items()
-                if (part.stage == stage if stage else part.stage != "complete")
-            ]
-            if found:
-                return [part for part in found if (part.stage, part.part) not in self.in_flight]
-        return [part for key, part in self.parts.items() if key not in self.in_flight]
+        first = min(map(turn_of, self.parts.values()), default=0)
+        return [
+            part
+            for key, part in self.parts.items()
+            if turn_of(part) == first and key not in self.in_flight
+        ]
 
 
 class Singles:

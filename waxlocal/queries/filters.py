@@ -20,6 +20,7 @@ __all__ = [
     "ORDERINGS",
     "STATUSES",
     "SessionFilter",
+    "check_status",
     "checked_page",
     "order_by",
     "where",
@@ -36,6 +37,12 @@ ORDERINGS = (
     "last_activity_at",
 )
 MAX_LIMIT = 1_000
+
+
+def check_status(status: str | None) -> None:
+    """Raise `InvalidQuery` for a status that is none."""
+    if status and status not in STATUSES:
+        raise InvalidQuery(f"unknown status {status!r}", hint=f"use one of: {', '.join(STATUSES)}")
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,7 @@ class SessionFilter:
     clock: InitVar[Clock] = SYSTEM_CLOCK
 
     def __post_init__(self, clock: Clock) -> None:
-        if self.status and self.status not in STATUSES:
-            raise InvalidQuery(
-                f"unknown status {self.status!r}", hint=f"use one of: {', '.join(STATUSES)}"
-            )
+        check_status(self.status)
         # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))

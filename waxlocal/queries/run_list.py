@@ -9,7 +9,7 @@ from dataclasses import InitVar, dataclass
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.filters import STATUSES, checked_page
+from waxlocal.queries.filters import check_status, checked_page
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.moments import parse_time
 from waxlocal.queries.rows import RunSummary
@@ -59,10 +59,7 @@ class RunFilter:
     clock: InitVar[Clock] = SYSTEM_CLOCK
 
     def __post_init__(self, clock: Clock) -> None:
-        if self.status and self.status not in STATUSES:
-            raise InvalidQuery(
-                f"unknown status {self.status!r}", hint=f"use one of: {', '.join(STATUSES)}"
-            )
+        check_status(self.status)
         # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))
