@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite, isnan
 from typing import Any, NamedTuple
 
@@ -17,14 +17,15 @@ from waxlocal.encode import text as storable
 from waxlocal.ids import trace_id_of
 from waxlocal.intake.devices import process_id_of
 from waxlocal.intake.values import LARGEST, as_time
+from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUN_STATUSES, RUNS, Kind, Table
 
-__all__ = ["RECORDS", "RUN_COLUMNS", "Line", "Refused", "read_line", "read_lines"]
+__all__ = ["RUN_COLUMNS", "Line", "Refused", "read_line", "read_lines"]
 
 Row = tuple[Any, ...]
 
 # Ids go into addresses and into workflow ids.
 _RUN_ID = re.compile(r"[0-9A-Za-z_.:-]{1,200}")
-_STATUSES = frozenset(("running", "success", "error", "blocked", "interrupted"))
+_STATUSES = frozenset(RUN_STATUSES)
 # A time as the file has it, of the year 2000 or later; days from the 29th on need a closer look.
 _PLAIN_TIME = re.compile(
     r"2\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{6}Z"
@@ -33,21 +34,6 @@ _PLAIN_TIME = re.compile(
 
 class Refused(ValueError):
     """A line that is not stored, and why."""
-
-
-class _Missing:
-    """Stands for the default of a column that must be there."""
-
-
-MISSING = _Missing()
-
-
-class Column(NamedTuple):
-    """A column: its name, what it holds, and its value where a line has none."""
-
-    name: str
-    check: Callable[[Any], Any]
-    default: Any = None
 
 
 # -- what a column holds --------------------------------------------------------------------------
@@ -133,105 +119,38 @@ def _status(value: Any) -> str:
     return value
 
 
-# -- the tables -----------------------------------------------------------------------------------
-
-_RUN = (
-    Column("run_id", _run_id, MISSING),
-    Column("agent_name", _text, MISSING),
-    Column("workflow_name", _text, "default"),
-    Column("session_id", _id),
-    Column("user_id", _id),
-    Column("user_group", _text),
-    Column("parent_workflow_id", _text),
-    Column("root_workflow_id", _text),
-    Column("trace_id", _text, ""),
-    Column("interaction_mode", _text, ""),
-    Column("status", _status, MISSING),
-    Column("started_at", _time, MISSING),
-    Column("completed_at", _time),
-    Column("duration", _number),
-    Column("error", _text),
-    Column("error_type", _text),
-    Column("traceback", _text),
-    Column("metadata", _json),
-    Column("tags", _json),
-    Column("inputs", _json),
-    Column("result", _json),
-)
-_PLACE = (Column("position", _whole, MISSING), Column("recorded_at", _time, MISSING))
-_PROCESS = (
-    Column("host", _text, ""),
-    Column("boot_id", _text, ""),
-    Column("pid_namespace", _text, ""),
-    Column("pid", _whole, 0),
-    Column("started", _text, ""),
-    Column("program", _text, ""),
-    Column("python", _text, ""),
-    Column("waxlocal", _text, ""),
-    Column("first_seen_at", _time, MISSING),
-)
-_LLM_CALL = (
-    *_PLACE,
-    Column("model", _text, ""),
-    Column("provider", _text, ""),
-    Column("task", _text, ""),
-    Column("tokens_in", _whole, 0),
-    Column("tokens_out", _whole, 0),
-    Column("cached_tokens", _whole, 0),
-    Column("cache_write_tokens", _whole, 0),
-    Column("cost", _number),
-    Column("cost_source", _text),
-    Column("duration_ms", _whole),
-    Column("ttft_ms", _whole),
-    Column("is_streaming", _whole, 0),
-    Column("status", _text, "ok"),
-    Column("error_type", _text),
-    Column("error_message", _text),
-    Column("prompt_preview", _text),
-    Column("response_preview", _text),
-    Column("messages", _json),
-    Column("response", _text),
-    Column("details", _json),
-)
-_STEP = (
-    *_PLACE,
-    Column("step_name", _text, ""),
-    Column("kind", _text, "chain"),
-    Column("output", _json),
-    Column("attributes", _json),
-)
-_SPAN = (
-    Column("position", _whole, MISSING),
-    Column("parent_position", _whole),
-    Column("started_at", _time, MISSING),
-    Column("duration_ms", _number),
-    Column("name", _text, ""),
-    Column("kind", _text, "custom"),
-    Column("status", _text, "ok"),
-    Column("error", _text),
-    Column("attributes", _json),
-    Column("input", _json),
-    Column("output", _json),
-)
-_SCORE = (
-    *_PLACE,
-    Column("name", _text, ""),
-    Column("data_type", _text, "numeric"),
-    Column("numeric_value", _score),
-    Column("string_value", _text),
-    Column("comment", _text, ""),
-)
-_EVENT = (*_PLACE, Column("event", _text, "event"), Column("data", _json))
-
-RUN_COLUMNS = tuple(column.name for column in _RUN)
-# Each table of records, with its columns in the order of the rows made here.
-RECORDS: dict[str, tuple[Column, ...]] = {
-    "llm_calls": _LLM_CALL,
-    "steps": _STEP,
-    "spans": _SPAN,
-    "scores": _SCORE,
-    "events": _EVENT,
+_CHECKS: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.RUN_ID: _run_id,
+    Kind.ID: _id,
+    Kind.TEXT: _text,
+    Kind.STATUS: _status,
+    Kind.TIME: _time,
+    Kind.JSON: _json,
+    Kind.INTEGER: _whole,
+    Kind.NUMBER: _number,
+    Kind.SCORE: _score,
 }
+
+
+class _Field(NamedTuple):
+    """A column of a line: its name, the check of its value, and the value where there is none."""
+
+    name: str
+    check: Callable[[Any], Any]
+    default: object
+
+
+def _fields(table: Table) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(column.name, _CHECKS[column.kind], column.default) for column in table.travelling
+    )
+
+
+_RUN = _fields(RUNS)
+_PROCESS = _fields(PROCESSES)
+_RECORDS = {table.name: _fields(table) for table in RECORD_TABLES}
+# The columns of the rows made here, in their order; rows of records have the run's id in front.
+RUN_COLUMNS = tuple(field.name for field in _RUN)
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -301,8 +220,8 @@ def read_line(document: dict[str, Any]) -> Line:
         _completed(run),
         None if process is None else _process_row(process),
         {
-            name: _record_rows(run_id, name, columns, document[name])
-            for name, columns in RECORDS.items()
+            name: _record_rows(run_id, name, fields, document[name])
+            for name, fields in _RECORDS.items()
             if document.get(name)
         },
     )
@@ -327,22 +246,22 @@ def _process_row(process: Any) -> Row:
     return (process_id_of(*map(str, row[:6])), *row)
 
 
-def _record_rows(run_id: str, name: str, columns: Iterable[Column], records: Any) -> list[Row]:
+def _record_rows(run_id: str, name: str, fields: Iterable[_Field], records: Any) -> list[Row]:
     if type(records) is not list:
         raise Refused(f"{name}: no array")
-    return [(run_id, *_row(columns, record, name)) for record in records]
+    return [(run_id, *_row(fields, record, name)) for record in records]
 
 
-def _row(columns: Iterable[Column], record: Any, where: str) -> Row:
+def _row(fields: Iterable[_Field], record: Any, where: str) -> Row:
     """Return the values of a record in the order of its columns; raises `Refused`."""
     if type(record) is not dict:
         raise Refused(f"{where}: no JSON object")
     get = record.get
     row = []
-    for name, check, default in columns:
+    for name, check, default in fields:
         value = get(name)
         if value is None:
-            if default is MISSING:
+            if default is NEEDED:
                 raise Refused(f"{where}: no {name}")
             row.append(default)
             continue

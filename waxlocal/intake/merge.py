@@ -12,24 +12,28 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_text
-from waxlocal.intake.bulk import RECORDS, RUN_COLUMNS, Line
+from waxlocal.intake.bulk import RUN_COLUMNS, Line
 from waxlocal.intake.devices import ELSEWHERE
 from waxlocal.intake.positions import is_sent
 from waxlocal.pricing import NOTE_MODEL
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES
 
 __all__ = ["Result", "merge"]
 
-_ADD_PROCESS = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_PROCESS = f"""
+INSERT OR IGNORE INTO processes ({", ".join(PROCESSES.names)})
+VALUES ({", ".join("?" * len(PROCESSES.names))})
+"""  # noqa: S608
 _ADD_RUN = f"""
 INSERT INTO runs ({", ".join(RUN_COLUMNS)}, process_id)
 VALUES ({", ".join("?" * len(RUN_COLUMNS))}, ?) ON CONFLICT DO NOTHING
 """  # noqa: S608
 _ADD = {
-    table: f"""
-INSERT INTO {table} (run_id, {", ".join(column.name for column in columns)})
-VALUES (?, {", ".join("?" * len(columns))}) ON CONFLICT DO NOTHING
+    table.name: f"""
+INSERT INTO {table.name} ({", ".join(table.names)})
+VALUES ({", ".join("?" * len(table.names))}) ON CONFLICT DO NOTHING
 """  # noqa: S608
-    for table, columns in RECORDS.items()
+    for table in RECORD_TABLES
 }
 _KNOWN = """
 SELECT r.run_id, r.status, iif(p.pid_namespace = ?, p.process_id, NULL) AS device
@@ -60,9 +64,7 @@ WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
 """
 _PLACES = [RUN_COLUMNS.index(name) for name in _CHANGING]
 _STATUS = RUN_COLUMNS.index("status")
-# In a row of `llm_calls`, behind the run's id; the provider follows the model.
-_LLM_COLUMNS = [column.name for column in RECORDS["llm_calls"]]
-_MODEL, _COST = _LLM_COLUMNS.index("model") + 1, _LLM_COLUMNS.index("cost") + 1
+_MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cost"))
 
 
 class Result(NamedTuple):
@@ -111,7 +113,7 @@ def _one(connection: sqlite3.Connection, run: Line) -> Result:
 def _note_models(connection: sqlite3.Connection, runs: Iterable[Line], now_ns: int) -> None:
     """Note the models of calls without a cost, for the next command to find a price."""
     unpriced = {
-        (call[_MODEL], call[_MODEL + 1])
+        (call[_MODEL], call[_PROVIDER])
         for run in runs
         for call in run.records.get("llm_calls", ())
         if call[_COST] is None

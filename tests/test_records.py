@@ -1,0 +1,120 @@
+"""The description of the record tables says what the file has."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from waxlocal.records import (
+    NEEDED,
+    PROCESSES,
+    RECORD_TABLES,
+    RUN_STATUSES,
+    RUNS,
+    TABLES,
+    Kind,
+    Table,
+)
+from waxlocal.schema import schema_text
+
+RUN_ID = "019b0000-0000-7000-8000-000000000001"
+EXAMPLES = {
+    Kind.RUN_ID: RUN_ID,
+    Kind.TIME: "2026-01-31T09:30:00.123456Z",
+    Kind.STATUS: "running",
+    Kind.INTEGER: 1,
+    Kind.NUMBER: 1.5,
+    Kind.SCORE: 1.5,
+}
+
+
+@pytest.fixture
+def conn() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        conn.executescript(schema_text())
+        yield conn
+
+
+def add(conn: sqlite3.Connection, table: Table) -> None:
+    """Add a row with a value in every column that has to have one."""
+    row = {
+        column.name: EXAMPLES.get(column.kind, "text")
+        for column in table.columns
+        if column.required
+    }
+    names, values = ", ".join(row), ", ".join("?" * len(row))
+    conn.execute(f"INSERT INTO {table.name} ({names}) VALUES ({values})", tuple(row.values()))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_column_is_as_in_the_file(conn: sqlite3.Connection, table: Table) -> None:
+    """Names in the same order, types, NOT NULL, and no default that SQLite would fill in."""
+    stored = conn.execute(f"PRAGMA table_xinfo({table.name})").fetchall()
+    described = [
+        (column.name, column.kind.sql_type, column.required, None) for column in table.columns
+    ]
+    assert [
+        (name, kind.removesuffix(" GENERATED ALWAYS"), bool(not_null), default)
+        for _, name, kind, not_null, default, _key, _hidden in stored
+    ] == described
+
+
+@pytest.mark.parametrize("table", RECORD_TABLES, ids=lambda table: table.name)
+def test_records_are_keyed_by_run_and_position(conn: sqlite3.Connection, table: Table) -> None:
+    """The key is the primary key, and comes first in a row."""
+    stored = conn.execute(f"PRAGMA table_info({table.name})").fetchall()
+    keys = sorted((key, name) for _, name, *_more, key in stored if key)
+    assert tuple(name for _, name in keys) == table.key == table.names[:2]
+    assert table.moment in table.names
+
+
+def test_no_table_of_records_is_missing_from_the_description(conn: sqlite3.Connection) -> None:
+    """A table of the file is one of records when it has a run's id and a position."""
+    tables = [name for (name,) in conn.execute("SELECT name FROM pragma_table_list")]
+    records = {
+        name
+        for name in tables
+        if {"run_id", "position"} <= {row[1] for row in conn.execute(f"PRAGMA table_info({name})")}
+    }
+    assert records == {table.name for table in RECORD_TABLES}
+
+
+def test_a_run_has_one_of_the_statuses(conn: sqlite3.Connection) -> None:
+    """The CHECK in the file takes the statuses of the description, and no other."""
+    add(conn, RUNS)
+    for status in RUN_STATUSES:
+        conn.execute("UPDATE runs SET status = ?", (status,))
+    for wrong in ("", "RUNNING", "done", *(f"{status} " for status in RUN_STATUSES)):
+        with pytest.raises(sqlite3.IntegrityError):
+            conn.execute("UPDATE runs SET status = ?", (wrong,))
+
+
+def test_every_record_is_deleted_with_its_run(conn: sqlite3.Connection) -> None:
+    """Whatever table it stands in."""
+    add(conn, RUNS)
+    for table in RECORD_TABLES:
+        add(conn, table)
+    conn.execute("DELETE FROM runs")
+    counts = [conn.execute(f"SELECT count(*) FROM {t.name}").fetchone() for t in RECORD_TABLES]
+    assert counts == [(0,)] * len(RECORD_TABLES)
+
+
+def test_what_travels_is_what_another_file_can_know() -> None:
+    """Not the ids of rows in this file; records leave the id of the run to their run."""
+    travelling = {table.name: {c.name for c in table.travelling} for table in TABLES}
+    assert set(RUNS.names) - travelling["runs"] == {"id", "workflow_id", "process_id"}
+    assert set(PROCESSES.names) - travelling["processes"] == {"process_id"}
+    for table in RECORD_TABLES:
+        assert set(table.names) - travelling[table.name] == {"run_id"}
+
+
+def test_a_default_fits_its_column() -> None:
+    """A default is a value of the column's kind."""
+    kinds = {"TEXT": str, "INTEGER": int, "REAL": float}
+    for table in TABLES:
+        for column in table.columns:
+            if column.default is not None and column.default is not NEEDED:
+                assert type(column.default) is kinds[column.kind.sql_type], column

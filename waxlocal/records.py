@@ -1,0 +1,264 @@
+"""The tables of what was recorded, each column described once.
+
+`schema.sql` creates the tables; a test holds the two together. The INSERTs of the recorder, the
+SELECTs of whole records, the bulk format with its checks, and every loop over all tables of records
+are made from this description. The steps to add a column are in docs/architecture.md.
+
+This module is part of `import waxlocal`: the standard library alone, and nothing slow.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = [
+    "EVENTS",
+    "LLM_CALLS",
+    "NEEDED",
+    "PROCESSES",
+    "RECORD_TABLES",
+    "RUNS",
+    "RUN_STATUSES",
+    "SCORES",
+    "SPANS",
+    "STEPS",
+    "TABLES",
+    "Column",
+    "Kind",
+    "Table",
+]
+
+# What the status of a run may be.
+RUN_STATUSES = ("running", "success", "error", "blocked", "interrupted")
+
+
+class Kind(Enum):
+    """What a column holds. The value is for people; `sql_type` is the column's type in SQLite."""
+
+    RUN_ID = "run id"  # goes into addresses and into workflow ids
+    ID = "id"  # of a session or a user: text that the queries look up
+    TEXT = "text"
+    STATUS = "run status"  # one of RUN_STATUSES
+    TIME = "time"  # UTC text, `2026-01-31T09:30:00.123456Z`
+    JSON = "JSON"  # as text
+    INTEGER = "whole number"
+    NUMBER = "number"  # finite
+    SCORE = "score"  # a number that may be infinite
+
+    @property
+    def sql_type(self) -> str:
+        """The type that `schema.sql` declares for a column of this kind."""
+        return _SQL_TYPES.get(self, "TEXT")
+
+
+_SQL_TYPES = {Kind.INTEGER: "INTEGER", Kind.NUMBER: "REAL", Kind.SCORE: "REAL"}
+
+
+class _Needed:
+    """The default of a column without which there is no record."""
+
+    def __repr__(self) -> str:
+        return "NEEDED"
+
+
+NEEDED = _Needed()
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    `default` is the value for a record that arrives without one: None where the column may be NULL,
+    `NEEDED` where such a record is refused; any other says that the column is NOT NULL. `content`
+    is what a person, a model or a tool said: not stored when content is not to be captured.
+    `local` says something of this file only (where the row lies, what follows from other columns)
+    and does not travel.
+    """
+
+    name: str
+    kind: Kind
+    default: object = None
+    content: bool = False
+    local: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether the column is NOT NULL."""
+        return self.default is not None
+
+
+class Table(NamedTuple):
+    """A table: its name, the columns that identify a row, the one that says when, all columns."""
+
+    name: str
+    key: tuple[str, ...]
+    moment: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns, in the order of `schema.sql`."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def travelling(self) -> tuple[Column, ...]:
+        """The columns that go with a record to another file.
+
+        Without the run's id where the table holds records: they travel inside their run.
+        """
+        inside = self.key == _RECORD_KEY
+        return tuple(
+            column
+            for column in self.columns
+            if not column.local and not (inside and column.name == "run_id")
+        )
+
+    def holding(self, kind: Kind) -> tuple[str, ...]:
+        """Return the names of the columns of a kind."""
+        return tuple(column.name for column in self.columns if column.kind is kind)
+
+
+_RECORD_KEY = ("run_id", "position")
+_RECORD = (Column("run_id", Kind.RUN_ID, NEEDED), Column("position", Kind.INTEGER, NEEDED))
+
+# One row for each process that recorded. A line of the bulk format may carry the row's id; where
+# it does not, the id is computed from the five columns that tell one process from every other.
+PROCESSES = Table(
+    "processes",
+    ("process_id",),
+    "first_seen_at",
+    (
+        Column("process_id", Kind.INTEGER, local=True),
+        Column("host", Kind.TEXT, ""),
+        Column("boot_id", Kind.TEXT, ""),
+        Column("pid_namespace", Kind.TEXT, ""),
+        Column("pid", Kind.INTEGER, 0),
+        Column("started", Kind.TEXT, ""),
+        Column("program", Kind.TEXT, ""),
+        Column("python", Kind.TEXT, ""),
+        Column("waxlocal", Kind.TEXT, ""),
+        Column("first_seen_at", Kind.TIME, NEEDED),
+    ),
+)
+# An arriving run may leave out `trace_id` and `interaction_mode`: both follow from the rest.
+RUNS = Table(
+    "runs",
+    ("run_id",),
+    "started_at",
+    (
+        Column("id", Kind.INTEGER, local=True),
+        Column("run_id", Kind.RUN_ID, NEEDED),
+        Column("workflow_id", Kind.TEXT, local=True),
+        Column("agent_name", Kind.TEXT, NEEDED),
+        Column("workflow_name", Kind.TEXT, "default"),
+        Column("session_id", Kind.ID),
+        Column("user_id", Kind.ID),
+        Column("user_group", Kind.TEXT),
+        Column("parent_workflow_id", Kind.TEXT),
+        Column("root_workflow_id", Kind.TEXT),
+        Column("trace_id", Kind.TEXT, ""),
+        Column("interaction_mode", Kind.TEXT, ""),
+        Column("process_id", Kind.INTEGER, local=True),
+        Column("status", Kind.STATUS, NEEDED),
+        Column("started_at", Kind.TIME, NEEDED),
+        Column("completed_at", Kind.TIME),
+        Column("duration", Kind.NUMBER),
+        Column("error", Kind.TEXT),
+        Column("error_type", Kind.TEXT),
+        Column("traceback", Kind.TEXT),
+        Column("metadata", Kind.JSON),
+        Column("tags", Kind.JSON),
+        Column("inputs", Kind.JSON, content=True),
+        Column("result", Kind.JSON, content=True),
+    ),
+)
+LLM_CALLS = Table(
+    "llm_calls",
+    _RECORD_KEY,
+    "recorded_at",
+    (
+        *_RECORD,
+        Column("recorded_at", Kind.TIME, NEEDED),
+        Column("model", Kind.TEXT, ""),
+        Column("provider", Kind.TEXT, ""),
+        Column("task", Kind.TEXT, ""),
+        Column("tokens_in", Kind.INTEGER, 0),
+        Column("tokens_out", Kind.INTEGER, 0),
+        Column("cached_tokens", Kind.INTEGER, 0),
+        Column("cache_write_tokens", Kind.INTEGER, 0),
+        Column("cost", Kind.NUMBER),
+        Column("cost_source", Kind.TEXT),
+        Column("duration_ms", Kind.INTEGER),
+        Column("ttft_ms", Kind.INTEGER),
+        Column("is_streaming", Kind.INTEGER, 0),
+        Column("status", Kind.TEXT, "ok"),
+        Column("error_type", Kind.TEXT),
+        Column("error_message", Kind.TEXT),
+        Column("prompt_preview", Kind.TEXT, content=True),
+        Column("response_preview", Kind.TEXT, content=True),
+        Column("messages", Kind.JSON, content=True),
+        Column("response", Kind.TEXT, content=True),
+        Column("details", Kind.JSON),
+    ),
+)
+STEPS = Table(
+    "steps",
+    _RECORD_KEY,
+    "recorded_at",
+    (
+        *_RECORD,
+        Column("recorded_at", Kind.TIME, NEEDED),
+        Column("step_name", Kind.TEXT, ""),
+        Column("kind", Kind.TEXT, "chain"),
+        Column("output", Kind.JSON, content=True),
+        Column("attributes", Kind.JSON),
+    ),
+)
+SPANS = Table(
+    "spans",
+    _RECORD_KEY,
+    "started_at",
+    (
+        *_RECORD,
+        Column("parent_position", Kind.INTEGER),
+        Column("started_at", Kind.TIME, NEEDED),
+        Column("duration_ms", Kind.NUMBER),
+        Column("name", Kind.TEXT, ""),
+        Column("kind", Kind.TEXT, "custom"),
+        Column("status", Kind.TEXT, "ok"),
+        Column("error", Kind.TEXT),
+        Column("attributes", Kind.JSON),
+        Column("input", Kind.JSON, content=True),
+        Column("output", Kind.JSON, content=True),
+    ),
+)
+SCORES = Table(
+    "scores",
+    _RECORD_KEY,
+    "recorded_at",
+    (
+        *_RECORD,
+        Column("recorded_at", Kind.TIME, NEEDED),
+        Column("name", Kind.TEXT, ""),
+        Column("data_type", Kind.TEXT, "numeric"),
+        Column("numeric_value", Kind.SCORE),
+        Column("string_value", Kind.TEXT),
+        Column("comment", Kind.TEXT, ""),
+    ),
+)
+# Which fields of `data` are content depends on the event: the recorder leaves those out itself.
+EVENTS = Table(
+    "events",
+    _RECORD_KEY,
+    "recorded_at",
+    (
+        *_RECORD,
+        Column("recorded_at", Kind.TIME, NEEDED),
+        Column("event", Kind.TEXT, "event"),
+        Column("data", Kind.JSON),
+    ),
+)
+
+# What a run recorded; the positions of a run's records count through all of these tables.
+RECORD_TABLES = (LLM_CALLS, STEPS, SPANS, SCORES, EVENTS)
+TABLES = (PROCESSES, RUNS, *RECORD_TABLES)
