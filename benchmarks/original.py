@@ -33,6 +33,7 @@ from benchmarks.report import (
 )
 from benchmarks.sdk import Sdk
 from benchmarks.workload import AGENT, MODEL, Turn, turns
+from waxlocal.wire.paths import stage_path
 
 ROUNDS = 10
 # Runs of the original in a round; ours are `BLOCK`.
@@ -91,7 +92,7 @@ class Post:
         """Send a turn and read the answer."""
         body = json.dumps({"calls": [turn._asdict()]})
         headers = {"content-type": "application/json"}
-        self._connection.request("POST", "/api/v1/observe/runs/1/floor/", body, headers)
+        self._connection.request("POST", stage_path("floor", "1"), body, headers)
         self._connection.getresponse().read()
 
     def counts(self) -> dict[str, int]:

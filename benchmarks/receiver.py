@@ -16,11 +16,11 @@ from collections import Counter
 from functools import partial
 
 from benchmarks.nullserver import COUNTS_PATH, answer_body, response
+from waxlocal.wire.paths import BULK
 
-__all__ = ["BULK_PATH"]
+__all__ = ["BULK"]
 
-BULK_PATH = "/api/v1/observe/runs/bulk/"
-_OFFER = {"bulk": {"path": BULK_PATH, "max_runs": 500, "max_bytes": 8 * 1024 * 1024}}
+_OFFER = {"bulk": {"path": BULK, "max_runs": 500, "max_bytes": 8 * 1024 * 1024}}
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _KEY = re.compile(rb"\r\nidempotency-key: *([^\r]+)", re.IGNORECASE)
 _GZIP = re.compile(rb"\r\ncontent-encoding: *gzip", re.IGNORECASE)
@@ -53,7 +53,7 @@ class Receiver:
             return response(answer_body(kind, self._number(name)))
         if kind == "config" and self._bulk:
             return response(_OFFER)
-        if path == BULK_PATH:
+        if path == BULK:
             return response(self._store(head, body))
         return response(answer_body(kind, self._requests))
 

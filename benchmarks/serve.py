@@ -31,6 +31,7 @@ from benchmarks.workload import turns
 from waxlocal.connection import reader
 from waxlocal.delivery.records import load_runs
 from waxlocal.queries import list_sessions, recent_runs
+from waxlocal.wire import paths
 from waxlocal_daemon.bulk import Batch, Offer, batch_of
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ BLOCK = 40
 BULK_RUNS = 20_000
 ASKED = 600
 WRITTEN_PER_S = 200
-API = "/api/v1/observability/sessions/"
+API = paths.SESSIONS
 LISTS = {
     "newest": f"{API}?limit=20",
     "of a user": f"{API}?limit=20&user_id=user_0042",
@@ -102,7 +103,7 @@ def _print_times(what: str, taken: dict[str, Samples]) -> None:
 
 
 def _batches(path: Path) -> list[Batch]:
-    offer = Offer("/api/v1/observe/runs/bulk/", 500, 2 * 1024 * 1024)
+    offer = Offer(paths.BULK, 500, 2 * 1024 * 1024)
     batches, after = [], 0
     with reader(path) as connection:
         while page := recent_runs(connection, after_id=after, limit=500):

@@ -18,18 +18,19 @@ from benchmarks.serve import server
 from waxlocal.clock import utc_text
 from waxlocal.delivery.records import RecordedRun
 from waxlocal.ids import RunIds, generate_session_id, trace_id_of
+from waxlocal.wire import paths
 from waxlocal_daemon.bulk import Offer, batch_of
 
 RUNS_PER_S = 100
 QUESTIONS_PER_S = 10
 RUNS_AT_ONCE = 10
 SAMPLE_S = 15.0
-OFFER = Offer("/api/v1/observe/runs/bulk/", 500, 2 * 1024 * 1024)
+OFFER = Offer(paths.BULK, 500, 2 * 1024 * 1024)
 QUESTIONS = (
-    "/api/v1/observability/sessions/?limit=20",
-    "/api/v1/observability/sessions/?limit=20&ordering=-total_cost",
-    "/api/v1/observability/runs/?limit=20",
-    "/api/v1/observability/sessions/stats/",
+    f"{paths.SESSIONS}?limit=20",
+    f"{paths.SESSIONS}?limit=20&ordering=-total_cost",
+    f"{paths.RUNS}?limit=20",
+    paths.SESSION_STATISTICS,
     "/",
     "/analytics",
     "/sync",

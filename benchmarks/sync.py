@@ -25,6 +25,7 @@ from benchmarks.report import arguments, directory, figure, note, number, progre
 from benchmarks.sdk import Sdk
 from benchmarks.workload import AGENT, MODEL, turns
 from waxlocal import WaxellContext
+from waxlocal.wire.paths import stage_path
 
 ROOT = Path(__file__).parents[1]
 RUNS = 10_000
@@ -105,7 +106,7 @@ def floor(port: int, count: int) -> float:
     began = time.perf_counter()
     for number_ in range(count):
         for stage in ("start", *STAGES):
-            path = f"/api/v1/observe/runs/{number_}/{stage}/"
+            path = stage_path(stage, str(number_))
             connection.request("POST", path, body, {"content-type": "application/json"})
             connection.getresponse().read()
     took = time.perf_counter() - began

@@ -28,6 +28,7 @@ from tests.faults.audit import audit
 from tests.faults.ledger import BULK_PATH, CONFIG_PATH, START_PATH
 from tests.faults.rules import Rule
 from tests.faults.server import FaultServer, fault_server
+from waxlocal.wire.paths import EVENTS, stage_path
 
 WHOLE = json.dumps(START).encode()
 
@@ -89,14 +90,14 @@ def test_each_stage_answers_how_much_it_has_taken(server: FaultServer, stage: st
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/api/v1/observe/events/", {"events": [{"event": "approval_granted"}]}),
-        ("/api/v1/observe/runs/{run}/partial/", {"partial": "so far"}),
+        (EVENTS, {"events": [{"event": "approval_granted"}]}),
+        (stage_path("partial", "{run}"), {"partial": "so far"}),
         (
-            "/api/v1/observability/runs/{run}/memory/episodic/",
+            stage_path("episodic", "{run}"),
             {"slot_name": "s", "scope_key": "a:b", "memory_type": "dict", "data": {}},
         ),
         (
-            "/api/v1/observability/runs/{run}/memory/semantic/",
+            stage_path("semantic", "{run}"),
             {"slot_name": "s", "scope_key": "a:b", "content": "c"},
         ),
     ],
@@ -111,7 +112,7 @@ def test_the_smaller_endpoints_answer(server: FaultServer, path: str, body: Any)
 @pytest.mark.parametrize("run_id", ["nobody", ""])
 def test_records_of_an_unknown_run_are_not_found(server: FaultServer, run_id: str) -> None:
     """A run that never started gives 404, and the audit names the path."""
-    path = f"/api/v1/observe/runs/{run_id}/llm-calls/"
+    path = stage_path("llm-calls", run_id)
     assert post(server, path, CALLS, next_key()).status == 404
     assert path in audit(server).unknown_runs
 

@@ -29,6 +29,7 @@ from tests.faults.ledger import START_PATH
 from tests.faults.rules import Asked, Rule, Script, as_json, from_json
 from tests.faults.scripts import EACH, EVERYTHING, NAMED, RETRYABLE, everything
 from tests.faults.server import ROOT, FaultServer, fault_server
+from waxlocal.wire.paths import OBSERVE, stage_path
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_the_audit_finds_what_is_wrong() -> None:
         send_run(server, "sound")
         body = {**START, "metadata": {"waxlocal": {"run_id": "sound"}}}
         again = post(server, START_PATH, body, "again").body["run_id"]
-        of_again = f"/api/v1/observe/runs/{again}"
+        of_again = f"{OBSERVE}/runs/{again}"
         post(server, START_PATH, {**START, "parent_workflow_id": "wf_later"})
         for key in ("end-1", "end-2"):
             post(server, f"{of_again}/complete/", END, key)
@@ -160,7 +161,7 @@ def test_late_records_are_no_problem_where_they_are_expected() -> None:
     """A score of the next day comes after the run's end, and is told unless it is expected."""
     with fault_server() as server:
         ids = send_run(server, "old")
-        path = f"/api/v1/observe/runs/{ids['run_id']}/scores/"
+        path = stage_path("scores", ids["run_id"])
         post(server, path, {"scores": [{"name": "thumbs"}]}, "late")
         found = audit(server)
     assert found.problems() == ["1 records after their run's end: scores of old"]

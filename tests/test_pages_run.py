@@ -11,6 +11,7 @@ from tests.builders import run_id
 from tests.cli_tools import recorded
 from tests.pages import Element, dashboard
 from waxlocal.connection import writer
+from waxlocal.wire.paths import of_run
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_origin_names_process_and_ids(page: Element) -> None:
     """With the way to the JSON."""
     assert f"wf_{run_id(2)}" in page.text
     assert "app.py" in page.text
-    assert page.all("a", href=f"/api/v1/observability/runs/{run_id(2)}/")
+    assert page.all("a", href=of_run(run_id(2)))
 
 
 def test_a_workflow_id_or_the_start_of_an_id_finds_the_run(db_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.faults.server import fault_server
 from tests.session_server import Reply, listing, session_server
 from tests.sync_tools import ask, change, record
 from waxlocal import WaxellContext
+from waxlocal.wire.paths import stage_path
 from waxlocal_daemon.lock import exclusive
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -254,7 +255,7 @@ def test_dry_run_of_a_half_delivered_file(db_path: Path) -> None:
         shown = printed(sync(db_path, server.url, "--dry-run").stdout)
         remote = {run["local_id"]: run["run_id"] for run in server.runs()}
     assert [one.url.removeprefix(server.url) for one in shown] == [
-        f"/api/v1/observe/runs/{remote[run_id]}/complete/" for run_id in (bad, good)
+        stage_path("complete", remote[run_id]) for run_id in (bad, good)
     ]
 
 

@@ -21,6 +21,7 @@ from waxlocal.connection import open_writer
 from waxlocal.errors import DeliveryError, FileMissing, ServerRefused, ServerUnreachable
 from waxlocal.secret import Secret
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.seen import SeenIds
 from waxlocal_daemon.verify import LISTED, Difference, Verification, make_client, verify
 
@@ -385,7 +386,7 @@ def test_a_path_of_the_address_is_kept(sent: Sent, server: SessionServer, listed
     below = f"{server.url}/waxell"
     sent.conn.execute("UPDATE targets SET url = ?", (below,))
     assert verify(sent.path, sent.settings._replace(api_url=below), clock=NOW).checked == 1
-    path = "/waxell/api/v1/observability/sessions/?limit=200&offset=0"
+    path = f"/waxell{SESSIONS}?limit=200&offset=0"
     assert [asked.path for asked in server.asked] == [path]
 
 
@@ -402,7 +403,7 @@ def test_a_proxy_is_used(
     sent.conn.execute("UPDATE targets SET url = ?", (hub,))
     settings = sent.settings._replace(api_url=hub, allow_http=True)
     assert verify(sent.path, settings, clock=NOW).checked == 1
-    assert server.asked[0].path.startswith(f"{hub}/api/v1/observability/sessions/")
+    assert server.asked[0].path.startswith(f"{hub}{SESSIONS}")
     monkeypatch.setenv("NO_PROXY", "hub.invalid")
     with pytest.raises(ServerUnreachable):
         verify(sent.path, settings, clock=NOW)

@@ -25,6 +25,7 @@ from waxlocal.web.guards import Guards
 from waxlocal.web.hosts import Hosts
 from waxlocal.web.problems import Problem, problem_of, problem_response
 from waxlocal.web.watching import Counts, Watching
+from waxlocal.wire.paths import DOCUMENT
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_programs_get_problems_and_people_pages(client: httpx.Client) -> None:
     page = client.get("/nowhere")
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
-    assert client.post("/api/v1/openapi.json", json={}).status_code == 405
+    assert client.post(DOCUMENT, json={}).status_code == 405
     assert client.head("/healthz").status_code == 200
 
 

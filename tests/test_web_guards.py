@@ -14,6 +14,7 @@ from tests.web_tools import OBSERVABILITY, OBSERVE, raw, serving
 from waxlocal.connection import reader
 from waxlocal.errors import ConfigurationError
 from waxlocal.web.hosts import Hosts, is_loopback, parse_authority
+from waxlocal.wire.paths import DOCUMENT
 
 KEY = "canary-key-0123456789abcdef"
 SESSIONS = f"{OBSERVABILITY}/sessions/"
@@ -313,7 +314,7 @@ def test_wrong_keys_are_refused(keyed: httpx.Client, wrong: str, address: str) -
 )
 def test_the_key_opens_everything(keyed: httpx.Client, headers: dict[str, str]) -> None:
     """Either header is enough, for data, pages and counters."""
-    for address in (SESSIONS, "/", "/metrics", "/api/v1/openapi.json"):
+    for address in (SESSIONS, "/", "/metrics", DOCUMENT):
         assert keyed.get(address, headers=headers).status_code == 200
 
 

@@ -20,6 +20,7 @@ from tests.web_tools import OBSERVABILITY, OBSERVE, PATIENCE_S, get, serving, sp
 from waxlocal.errors import ConfigurationError
 from waxlocal.web.companion import Companion
 from waxlocal.web.server import listen
+from waxlocal.wire.paths import DOCUMENT, SESSIONS
 
 CANARY = "canary-key-3f9a1c5b7d2e4f60"
 
@@ -29,7 +30,7 @@ def test_it_prints_its_address_and_answers(db_path: Path) -> None:
     with spawned(db=db_path) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
         assert httpx.get(address).status_code == 200
-        assert httpx.get(f"{address}api/v1/observability/sessions/").json()["count"] == 0
+        assert httpx.get(f"{address.rstrip('/')}{SESSIONS}").json()["count"] == 0
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, stdout, stderr) == (0, "", "")
@@ -104,7 +105,7 @@ def test_others_are_let_in_with_a_key(db_path: Path, tmp_path: Path) -> None:
     arguments = ("--host", "0.0.0.0", "--key-file", key_file, "--allow-host", "hub.example")
     with spawned(*arguments, db=db_path) as (_, address):
         headers = {"X-Wax-Key": CANARY}
-        asked = f"{address}api/v1/observability/sessions/"
+        asked = f"{address.rstrip('/')}{SESSIONS}"
         assert httpx.get(asked).status_code == 401
         assert httpx.get(asked, headers=headers).status_code == 200
         assert httpx.get(asked, headers={**headers, "Host": "hub.example"}).status_code == 200
@@ -195,8 +196,7 @@ def test_the_key_is_nowhere(db_path: Path, tmp_path: Path) -> None:
         headers = {"X-Wax-Key": CANARY}
         with httpx.Client(base_url=address, headers=headers) as client:
             answers = [
-                client.get(path)
-                for path in ("/", "/metrics", "/api/v1/openapi.json", "/nowhere", "/sync")
+                client.get(path) for path in ("/", "/metrics", DOCUMENT, "/nowhere", "/sync")
             ]
             answers.append(client.post(f"{OBSERVE}/runs/start/", json={"agent_name": "a"}))
             answers.append(client.post(f"{OBSERVE}/runs/start/", content=b"{", headers={

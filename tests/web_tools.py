@@ -17,6 +17,7 @@ import httpx
 from tests.cli_tools import PYTHON, environment
 from waxlocal.web.app import create_app
 from waxlocal.web.server import address_of, listen, make_server
+from waxlocal.wire.paths import OBSERVABILITY, OBSERVE
 
 __all__ = [
     "OBSERVABILITY",
@@ -29,8 +30,6 @@ __all__ = [
     "spawned",
 ]
 
-OBSERVABILITY = "/api/v1/observability"
-OBSERVE = "/api/v1/observe"
 # Longer than anything here takes on a busy machine.
 PATIENCE_S = 60.0
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from waxlocal.connection import reader
 from waxlocal.delivery.records import RecordedRun, load_children, load_runs
+from waxlocal.wire.paths import EVENTS, RUN_START, run_and_stage
 from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
 
 __all__ = [
@@ -29,7 +30,6 @@ CAPTURES = Path(__file__).parent / "data" / "captures"
 
 _LISTS = {"llm-calls": "calls", "steps": "steps", "spans": "spans", "scores": "scores"}
 _SINGLE = ("episodic", "semantic")
-_OF_RUN = re.compile(r"/api/v1/(?:observe|observability)/runs/([^/]+)/(.+)/")
 # Times are another matter in each run of a program, and so are measured durations: of agents, and
 # of what was open around a block. Durations that the program says are compared.
 _MEASURED = re.compile(r"phase:gather|custom|paused|human_turn:act|outer|inner|a-\w+")
@@ -46,21 +46,21 @@ def captured(path: Path) -> list[Json]:
     runs: dict[str, Json] = {}
     workflows: dict[str, str] = {}
     for request in requests:
-        found = _OF_RUN.fullmatch(request["path"])
+        found = run_and_stage(request["path"])
         body = request["body"]
-        if request["path"] == "/api/v1/observe/runs/start/":
+        if request["path"] == RUN_START:
             answer = request["answer"]
             runs[answer["run_id"]] = {"start": body}
             workflows[answer["workflow_id"]] = answer["run_id"]
-        elif found and found[2] in _LISTS:
-            items = [item for item in body[_LISTS[found[2]]] if not _is_carrier(item)]
+        elif found and found[1] in _LISTS:
+            items = [item for item in body[_LISTS[found[1]]] if not _is_carrier(item)]
             if items:
-                runs[found[1]].setdefault(found[2], []).extend(items)
-        elif found and found[2] == "complete":
-            runs[found[1]]["complete"] = body
+                runs[found[0]].setdefault(found[1], []).extend(items)
+        elif found and found[1] == "complete":
+            runs[found[0]]["complete"] = body
         elif found:
-            runs[found[1]].setdefault(found[2].removeprefix("memory/"), []).append(body)
-        elif request["path"] == "/api/v1/observe/events/":
+            runs[found[0]].setdefault(found[1], []).append(body)
+        elif request["path"] == EVENTS:
             for event in body["events"]:
                 runs[workflows[event["workflow_id"]]].setdefault("events", []).append(event)
     return _named(runs, workflows)

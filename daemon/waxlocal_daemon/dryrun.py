@@ -12,8 +12,9 @@ from waxlocal.delivery.outbox import Due, Part
 from waxlocal.delivery.preview import known_parts, remote_ids, waiting_runs
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.paths import of_stage
 from waxlocal_daemon.device import hardware_uuid
-from waxlocal_daemon.plan import path_of, planned, start_part, turn_of
+from waxlocal_daemon.plan import planned, start_part, turn_of
 
 __all__ = ["Preview", "previews"]
 
@@ -47,7 +48,7 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
                     "Content-Type": "application/json",
                     "Idempotency-Key": part.idempotency_key,
                 }
-                url = settings.api_url + path_of(part.stage, remote)
+                url = settings.api_url + of_stage(part.stage, remote)
                 yield Preview(run_id, "POST", url, headers, part.body or b"")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from waxlocal.delivery.outbox import Due, Part, request_key
 from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
 
-__all__ = ["divided", "needed_in_answer", "path_of", "planned", "start_part", "turn_of"]
+__all__ = ["divided", "needed_in_answer", "planned", "start_part", "turn_of"]
 
 # What goes while a run is still open; the rest is not settled before its end.
 _WHILE_OPEN = ("llm-calls", "steps")
@@ -23,20 +22,6 @@ MAX_ITEMS = 500
 # Far below what servers commonly take; a single record may be larger.
 MAX_BYTES = 2 * 1024 * 1024
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_OBSERVE = "/api/v1/observe"
-_OBSERVABILITY = "/api/v1/observability"
-
-
-def path_of(stage: str, remote_run_id: str) -> str:
-    """Return where a request goes; the server's id of the run is none of ours, and quoted."""
-    if stage == "start":
-        return f"{_OBSERVE}/runs/start/"
-    if stage == "events":
-        return f"{_OBSERVE}/events/"
-    run_id = quote(remote_run_id, safe="")
-    if stage in _SINGLE:
-        return f"{_OBSERVABILITY}/runs/{run_id}/memory/{stage}/"
-    return f"{_OBSERVE}/runs/{run_id}/{stage}/"
 
 
 def turn_of(part: Part) -> int:

@@ -12,10 +12,10 @@ import httpx
 from waxlocal.clock import Clock
 from waxlocal.errors import ServerRefused, ServerUnreachable
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.paths import SESSIONS
 
 __all__ = ["PAGE", "RemoteSession", "session_pages"]
 
-PATH = "/api/v1/observability/sessions/"
 PAGE = 200
 # A page of 200 sessions takes some 100 KB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -23,7 +23,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _REFUSALS = {
     401: ("does not accept the key for its list of sessions", "check the key"),
     403: ("refuses to list sessions", "ask for a key that may read"),
-    404: ("has no list of sessions", "check the address: the list is at " + PATH),
+    404: ("has no list of sessions", "check the address: the list is at " + SESSIONS),
 }
 
 
@@ -77,7 +77,7 @@ def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: 
     fault = ""
     try:
         query = f"?limit={PAGE}&offset={offset}"
-        with client.stream("GET", settings.api_url + PATH + query) as response:
+        with client.stream("GET", settings.api_url + SESSIONS + query) as response:
             _check_status(response.status_code)
             for chunk in response.iter_bytes():
                 body += chunk

@@ -10,11 +10,12 @@ from waxlocal.delivery.outbox import Due, Outbox, Part
 from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal.errors import StorageError
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.paths import of_stage
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict
-from waxlocal_daemon.plan import divided, needed_in_answer, path_of, planned, start_part, turn_of
+from waxlocal_daemon.plan import divided, needed_in_answer, planned, start_part, turn_of
 from waxlocal_daemon.sender import Answer, Request
 
 __all__ = ["SentPart", "Singles"]
@@ -120,7 +121,7 @@ class Singles:
             ("Content-Type", "application/json"),
             ("Idempotency-Key", part.idempotency_key),
         )
-        path = path_of(part.stage, job.due.remote_run_id or "")
+        path = of_stage(part.stage, job.due.remote_run_id or "")
         return Request("POST", path, part.body or b"", headers, about)
 
     # -- taking runs in hand --------------------------------------------------------------------

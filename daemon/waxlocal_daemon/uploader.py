@@ -13,6 +13,7 @@ from typing import NamedTuple
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.batches import Batches, SentBatch
 from waxlocal_daemon.bulk import Offer, offer_of
 from waxlocal_daemon.lane import USUAL_PACE, Lane, Pace
@@ -33,7 +34,7 @@ ASK_AGAIN_S = 3600.0
 # An empty answer to that is taken for one after so many.
 ASK_AT_MOST = 3
 _RANDOM = SystemRandom()
-_ASK = Request("GET", "/api/v1/observe/config/", b"")
+_ASK = Request("GET", CONFIG, b"")
 
 
 class Progress(NamedTuple):

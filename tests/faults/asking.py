@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.ledger import BULK_PATH, START_PATH
 from tests.faults.server import FaultServer
+from waxlocal.wire.paths import OBSERVE, stage_path
 
 __all__ = [
     "BREAKS",
@@ -146,7 +147,7 @@ def is_stored(server: FaultServer, key: str) -> bool:
 def of_stage(server: FaultServer, key: str, stage: str = "llm-calls", **more: Any) -> Reply:
     """Start a run and send one stage of it."""
     run_id = post(server, START_PATH, START, f"{key}-start").body["run_id"]
-    return post(server, f"/api/v1/observe/runs/{run_id}/{stage}/", {**CALLS, **more}, key)
+    return post(server, stage_path(stage, run_id), {**CALLS, **more}, key)
 
 
 def patiently(server: FaultServer, path: str, body: Any, key: str) -> Any:
@@ -165,7 +166,7 @@ def send_run(server: FaultServer, local_id: str, **start: Any) -> dict[str, Any]
     """Deliver a run with two calls."""
     body = {**START, "metadata": {"waxlocal": {"run_id": local_id}}, **start}
     ids: dict[str, Any] = patiently(server, START_PATH, body, f"{local_id}-start")
-    of_run = f"/api/v1/observe/runs/{ids['run_id']}"
+    of_run = f"{OBSERVE}/runs/{ids['run_id']}"
     patiently(server, f"{of_run}/llm-calls/", CALLS, f"{local_id}-calls")
     patiently(server, f"{of_run}/complete/", END, f"{local_id}-end")
     return ids

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,20 +13,17 @@ from typing import Any, NamedTuple
 
 from tests.faults.strict import ITEMS, TABLES, checked, lines, strict_object
 from tests.faults.wire import Answer, BadRequest, Head
+from waxlocal.wire import paths
 
 __all__ = ["BULK_PATH", "CONFIG_PATH", "PREFIX", "START_PATH", "Ledger", "answered"]
 
-PREFIX = "/api/v1/observe/"
-START_PATH = f"{PREFIX}runs/start/"
-BULK_PATH = f"{PREFIX}runs/bulk/"
-CONFIG_PATH = f"{PREFIX}config/"
+PREFIX = f"{paths.OBSERVE}/"
+START_PATH = paths.RUN_START
+BULK_PATH = paths.BULK
+CONFIG_PATH = paths.CONFIG
 MAX_RUNS = 500
 MAX_BYTES = 8 * 1024 * 1024
 
-_OF_RUN = re.compile(
-    r"/api/v1/(?:observe/runs/([^/]*)/(llm-calls|steps|spans|scores|complete|partial)"
-    r"|observability/runs/([^/]*)/memory/(episodic|semantic))/"
-)
 # The order of these says nothing: a partial output may come after the run's end.
 _ANY_TIME = frozenset(("partial",))
 _MANIFEST = {
@@ -176,11 +172,10 @@ class Ledger:
         if head.path == BULK_PATH and self.bulk:
             return self._store_bulk(head, body, refuse)
         handler = self._handlers.get(head.path)
-        of_run = None if handler else _OF_RUN.fullmatch(head.path)
+        of_run = None if handler else paths.run_and_stage(head.path)
         given = strict_object(head, body)
         if of_run is not None:
-            run_id, stage = of_run[1] or of_run[3] or "", of_run[2] or of_run[4]
-            answer = self._store_stage(head, run_id, stage, given)
+            answer = self._store_stage(head, *of_run, given)
         elif handler is not None:
             answer = handler(given)
         else:

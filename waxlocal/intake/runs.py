@@ -23,6 +23,7 @@ from waxlocal.intake.values import (
     is_uuid,
 )
 from waxlocal.process import current_process
+from waxlocal.wire.paths import RUN_START
 
 __all__ = ["Json", "KnownRun", "daily_run", "end_run", "find_run", "run_of_workflow", "start_run"]
 
@@ -103,7 +104,7 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
     """Return a run; raises `NotFound`."""
     for row in connection.execute(_FIND, (run_id,)).fetchall():
         return KnownRun._make((*row, utc_ns(row[_STARTED_AT])))
-    raise NotFound(f"no run {run_id!r}", hint="start it first: POST /api/v1/observe/runs/start/")
+    raise NotFound(f"no run {run_id!r}", hint=f"start it first: POST {RUN_START}")
 
 
 def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> KnownRun | None:

@@ -19,14 +19,14 @@ from waxlocal.intake.merge import merge
 from waxlocal.intake.received import MAX_KEY_CHARS, KeyReused, fingerprint, once
 from waxlocal.web.asking import change
 from waxlocal.web.problems import Problem
+from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]
 
-PATH = "/api/v1/observe/runs/bulk/"
 # What is told to those who ask for the configuration.
 MAX_RUNS = 500
 MAX_BYTES = 8 * 1024 * 1024
-OFFER: dict[str, Any] = {"path": PATH, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
+OFFER: dict[str, Any] = {"path": BULK, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
 # What is taken: a single run may be larger than a batch should be.
 MOST_BYTES = 2 * MAX_BYTES
 # Inflated in steps, so that a small body cannot become a large one before anybody looks.
@@ -100,7 +100,7 @@ def _read(raw: bytes, packed: bool) -> tuple[str, Read]:
     lines = read_lines(body)
     if len(lines) > MAX_RUNS:
         raise _too_large()
-    return fingerprint(PATH, body), lines
+    return fingerprint(BULK, body), lines
 
 
 def _inflated(raw: bytes) -> bytes:
@@ -136,4 +136,4 @@ def _too_large() -> Problem:
     )
 
 
-ROUTES: list[BaseRoute] = [Route(PATH, _bulk, methods=["POST"])]
+ROUTES: list[BaseRoute] = [Route(BULK, _bulk, methods=["POST"])]

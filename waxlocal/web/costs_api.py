@@ -19,10 +19,10 @@ from waxlocal.web.asking import ask, database_of
 from waxlocal.web.bodies import read_object
 from waxlocal.web.parameters import read_parameters
 from waxlocal.web.problems import Problem
+from waxlocal.wire.paths import MODEL_COSTS
 
-__all__ = ["ECHOED", "MAX_RATE", "PREFIX", "REQUIRED", "ROUTES"]
+__all__ = ["ECHOED", "MAX_RATE", "REQUIRED", "ROUTES"]
 
-PREFIX = "/api/v1/observe/model-costs/"
 
 # The API's names for the rates, and ours.
 _RATES = {
@@ -120,7 +120,7 @@ async def _meant(request: Request, provider: object) -> tuple[str, str]:
     `openai/gpt-4o` is a model of that name if there were calls of one, else the model of that
     provider; a provider that is given decides.
     """
-    model = raw_tail(request, PREFIX)
+    model = raw_tail(request, MODEL_COSTS)
     if provider is not None and not isinstance(provider, str):
         raise _invalid("provider", "is no text", "give the provider as recorded")
     if max(len(model), len(provider or "")) > MAX_NAME:
@@ -137,7 +137,7 @@ async def _meant(request: Request, provider: object) -> tuple[str, str]:
 
 
 ROUTES = [
-    Route(PREFIX, costs),
+    Route(MODEL_COSTS, costs),
     # One route: what is not allowed is answered with all that is.
-    Route(PREFIX + "{model_id:anything}/", one_cost, methods=["PUT", "DELETE"]),
+    Route(MODEL_COSTS + "{model_id:anything}/", one_cost, methods=["PUT", "DELETE"]),
 ]

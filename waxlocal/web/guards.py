@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waxlocal.web.access import Access
 from waxlocal.web.hosts import Hosts
 from waxlocal.web.problems import Problem, problem_response
+from waxlocal.wire.paths import BULK, DOCUMENT
 
-__all__ = ["BULK_PATH", "DOCUMENT", "Guards"]
+__all__ = ["Guards"]
 
-BULK_PATH = "/api/v1/observe/runs/bulk/"
 # A run of the original SDK with 3,000 calls came as 2 MB.
 MAX_BODY = 16 * 1024 * 1024
 MAX_BULK_BODY = 64 * 1024 * 1024
@@ -37,7 +37,6 @@ _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _TYPES = frozenset((b"application/json", b"application/x-ndjson"))
 _API = "/api/"
 # The one address of the API that has no slash at its end.
-DOCUMENT = "/api/v1/openapi.json"
 
 
 class Guards:
@@ -142,7 +141,7 @@ class _Body:
 
     def __init__(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
         self._receive = receive
-        self._limit = MAX_BULK_BODY if scope["path"].startswith(BULK_PATH[:-1]) else MAX_BODY
+        self._limit = MAX_BULK_BODY if scope["path"].startswith(BULK[:-1]) else MAX_BODY
         length = headers.get(b"content-length", b"0")
         self._length = int(length) if length.isdigit() else 0
         self._read = 0
@@ -232,7 +231,7 @@ def _check_type(path: str, headers: dict[bytes, bytes]) -> None:
     if given.partition(b";")[0].strip().lower() not in _TYPES:
         raise _wrong_type(f"a body of type {given.decode('latin-1')[:100]!r}")
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding != b"identity" and not path.startswith(BULK_PATH[:-1]):
+    if encoding != b"identity" and not path.startswith(BULK[:-1]):
         raise _wrong_type(f"a body encoded as {encoding.decode('latin-1')[:100]!r}")
 
 

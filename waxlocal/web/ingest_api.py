@@ -26,14 +26,13 @@ from waxlocal.intake.received import MAX_KEY_CHARS, KeyReused, fingerprint, once
 from waxlocal.web.asking import change
 from waxlocal.web.bulk_api import OFFER
 from waxlocal.web.problems import Problem
+from waxlocal.wire import paths
 
 __all__ = ["ROUTES"]
 
 Json = dict[str, Any]
 Work = Callable[[sqlite3.Connection, Json, int], Json]
 
-OBSERVE = "/api/v1/observe"
-OBSERVABILITY = "/api/v1/observability"
 # Larger bodies are parsed in a thread: at 100 MB/s this is a tenth of a millisecond of the loop.
 PARSE_HERE_BYTES = 16 * 1024
 
@@ -165,24 +164,25 @@ def _json(body: bytes, status: int = 200) -> Response:
 
 
 def _routes() -> list[BaseRoute]:
-    run = f"{OBSERVE}/runs/{{run_id}}"
     routes: list[BaseRoute] = [
-        Route(f"{OBSERVE}/config/", _config),
-        Route(f"{OBSERVE}/policy-manifest/", _policy_manifest),
-        Route(f"{OBSERVE}/policy-check/", _policy_check, methods=["POST"]),
-        Route(f"{OBSERVE}/prompts/{{name:path}}/", _prompt),
-        Route(f"{OBSERVE}/runs/start/", _start, methods=["POST"]),
+        Route(paths.CONFIG, _config),
+        Route(paths.POLICY_MANIFEST, _policy_manifest),
+        Route(paths.POLICY_CHECK, _policy_check, methods=["POST"]),
+        Route(paths.PROMPTS + "{name:path}/", _prompt),
+        Route(paths.RUN_START, _start, methods=["POST"]),
     ]
     routes += [
-        Route(f"{OBSERVE}/{name}/", _without_run, methods=["POST"])
-        for name in ("runs/daily", "events", "governance-decision", "prompt-guard")
+        Route(path, _without_run, methods=["POST"])
+        for path in (
+            paths.RUN_OF_DAY,
+            paths.EVENTS,
+            paths.GOVERNANCE_DECISION,
+            paths.PROMPT_GUARD,
+        )
     ]
-    for name in ("llm-calls", "steps", "spans", "scores", "complete", "partial"):
-        routes.append(Route(f"{run}/{name}/", _of_run, methods=["POST"]))
-        routes.append(Route(f"{OBSERVE}/runs//{name}/", _of_run, methods=["POST"]))
-    for tier in ("episodic", "semantic"):
+    for stage in (*paths.RUN_STAGES, *paths.MEMORY_STAGES):
         for run_id in ("{run_id}", ""):
-            path = f"{OBSERVABILITY}/runs/{run_id}/memory/{tier}/"
+            path = paths.stage_path(stage, run_id)
             routes.append(Route(path, _of_run, methods=["POST"]))
     return routes
 

@@ -8,11 +8,11 @@ from starlette.routing import Route
 
 from waxlocal._version import __version__
 from waxlocal.web.answers import json_answer
-from waxlocal.web.guards import DOCUMENT
 from waxlocal.web.openapi_ingest import ingest_paths, ingest_schemas
 from waxlocal.web.openapi_parts import PROBLEM, gives, operation
 from waxlocal.web.openapi_query import query_paths, query_schemas
 from waxlocal.web.openapi_rows import Json, object_of
+from waxlocal.wire.paths import DOCUMENT
 
 __all__ = ["ROUTES", "openapi_document"]
 

@@ -12,11 +12,10 @@ from waxlocal.web.openapi_parts import (
     text,
 )
 from waxlocal.web.openapi_rows import Json, object_of
+from waxlocal.wire import paths
 
 __all__ = ["ingest_paths", "ingest_schemas"]
 
-_OBSERVE = "/api/v1/observe"
-_OBSERVABILITY = "/api/v1/observability"
 _RUN_ID = in_path("run_id", "The id that runs/start/ answered.")
 _KEY: Json = {
     "name": "Idempotency-Key",
@@ -31,9 +30,8 @@ _LENIENT = "A field of another type than the one named is taken as what can be m
 
 def ingest_paths() -> Json:
     """Return the operations by path and method."""
-    run = f"{_OBSERVE}/runs/{{run_id}}"
     records = {
-        f"{run}/{name}/": {"post": _records(name, field)}
+        paths.stage_path(name): {"post": _records(name, field)}
         for name, field in (
             ("llm-calls", "calls"),
             ("steps", "steps"),
@@ -42,23 +40,20 @@ def ingest_paths() -> Json:
         )
     }
     return {
-        f"{_OBSERVE}/config/": {"get": _config()},
-        f"{_OBSERVE}/policy-check/": {"post": _policy_check()},
-        f"{_OBSERVE}/policy-manifest/": {"get": _policy_manifest()},
-        f"{_OBSERVE}/prompts/{{name}}/": {"get": _prompt()},
-        f"{_OBSERVE}/prompt-guard/": {"post": _prompt_guard()},
-        f"{_OBSERVE}/governance-decision/": {"post": _governance_decision()},
-        f"{_OBSERVE}/events/": {"post": _events()},
-        f"{_OBSERVE}/runs/start/": {"post": _start()},
-        f"{_OBSERVE}/runs/daily/": {"post": _daily()},
-        f"{_OBSERVE}/runs/bulk/": {"post": _bulk()},
+        paths.CONFIG: {"get": _config()},
+        paths.POLICY_CHECK: {"post": _policy_check()},
+        paths.POLICY_MANIFEST: {"get": _policy_manifest()},
+        paths.PROMPTS + "{name}/": {"get": _prompt()},
+        paths.PROMPT_GUARD: {"post": _prompt_guard()},
+        paths.GOVERNANCE_DECISION: {"post": _governance_decision()},
+        paths.EVENTS: {"post": _events()},
+        paths.RUN_START: {"post": _start()},
+        paths.RUN_OF_DAY: {"post": _daily()},
+        paths.BULK: {"post": _bulk()},
         **records,
-        f"{run}/complete/": {"post": _complete()},
-        f"{run}/partial/": {"post": _partial()},
-        **{
-            f"{_OBSERVABILITY}/runs/{{run_id}}/memory/{tier}/": {"post": _memory(tier)}
-            for tier in ("episodic", "semantic")
-        },
+        paths.stage_path("complete"): {"post": _complete()},
+        paths.stage_path("partial"): {"post": _partial()},
+        **{paths.stage_path(tier): {"post": _memory(tier)} for tier in paths.MEMORY_STAGES},
     }
 
 

@@ -16,7 +16,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.days import ModelDay
 from waxlocal.queries.run_list import RUN_ORDERINGS
-from waxlocal.web import costs_api, query_api
+from waxlocal.web import costs_api
 from waxlocal.web.openapi_parts import (
     LIMIT,
     OFFSET,
@@ -32,6 +32,7 @@ from waxlocal.web.openapi_parts import (
     time,
 )
 from waxlocal.web.openapi_rows import Json, object_of, row_schemas
+from waxlocal.wire import paths
 
 __all__ = ["query_paths", "query_schemas"]
 
@@ -68,18 +69,17 @@ _SESSION_ORDERINGS = (*ORDERINGS, "first_run", "last_activity")
 
 def query_paths() -> Json:
     """Return the operations by path and method."""
-    prefix = query_api.PREFIX
     return {
-        f"{prefix}/sessions/": {"get": _sessions()},
-        f"{prefix}/sessions/stats/": {"get": _statistics()},
-        f"{prefix}/sessions/detail/": {"get": _session_by_parameter()},
-        f"{prefix}/sessions/{{session_id}}/": {"get": _session()},
-        f"{prefix}/runs/": {"get": _runs()},
-        f"{prefix}/runs/{{run_id}}/": {"get": _run()},
-        f"{prefix}/users/": {"get": _users()},
-        f"{prefix}/analytics/models/": {"get": _models()},
-        costs_api.PREFIX: {"get": _costs()},
-        costs_api.PREFIX + "{model_id}/": {"put": _set_cost(), "delete": _unset_cost()},
+        paths.SESSIONS: {"get": _sessions()},
+        paths.SESSION_STATISTICS: {"get": _statistics()},
+        paths.SESSION_BY_PARAMETER: {"get": _session_by_parameter()},
+        paths.SESSION: {"get": _session()},
+        paths.RUNS: {"get": _runs()},
+        paths.RUN: {"get": _run()},
+        paths.USERS: {"get": _users()},
+        paths.ANALYTICS: {"get": _models()},
+        paths.MODEL_COSTS: {"get": _costs()},
+        paths.MODEL_COSTS + "{model_id}/": {"put": _set_cost(), "delete": _unset_cost()},
     }
 
 

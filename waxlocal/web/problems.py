@@ -19,6 +19,7 @@ from waxlocal.errors import (
     ObserveError,
     StorageError,
 )
+from waxlocal.wire.paths import SESSIONS
 
 __all__ = ["MEDIA_TYPE", "Problem", "problem_of", "problem_response"]
 
@@ -108,7 +109,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 # The commands say which command helps; a client has addresses.
-_LISTS = "list what there is: GET /api/v1/observability/sessions/ or .../runs/"
+_LISTS = f"list what there is: GET {SESSIONS} or .../runs/"
 _OF_ERRORS: tuple[tuple[type[ObserveError], tuple[str, int]], ...] = (
     (NotFound, ("not-found", 404)),
     (AmbiguousId, ("ambiguous-id", 400)),

@@ -37,12 +37,9 @@ from waxlocal.web.parameters import (
     session_filter,
 )
 from waxlocal.web.problems import Problem
+from waxlocal.wire import paths
 
-__all__ = ["PREFIX", "ROUTES", "SESSION_PREFIX", "plain"]
-
-PREFIX = "/api/v1/observability"
-SESSION_PREFIX = f"{PREFIX}/sessions/"
-RUN_PREFIX = f"{PREFIX}/runs/"
+__all__ = ["ROUTES", "plain"]
 
 RUN_FILTERS = ("session_id", "user_id", "agent", "status", "since", "until")
 PARTS = ("money", "timing")
@@ -96,7 +93,7 @@ def plain(row: Any) -> dict[str, Any]:
 async def session(request: Request) -> Response:
     """Show one session with its runs."""
     given = read_parameters(request, ("include", *PAGE))
-    return await _session(request, raw_tail(request, SESSION_PREFIX), given)
+    return await _session(request, raw_tail(request, paths.SESSIONS), given)
 
 
 async def session_by_parameter(request: Request) -> Response:
@@ -168,7 +165,7 @@ async def runs(request: Request) -> Response:
 async def run(request: Request) -> Response:
     """Show one run with everything that it recorded."""
     read_parameters(request, ())
-    given = raw_tail(request, RUN_PREFIX)
+    given = raw_tail(request, paths.RUNS)
 
     def question(connection: sqlite3.Connection) -> Any:
         try:
@@ -248,12 +245,12 @@ def _percentage(part: float | None, whole: float | None) -> float | None:
 
 # The fixed names before the ids: a session may be called anything.
 ROUTES = [
-    Route(f"{PREFIX}/sessions/", sessions),
-    Route(f"{PREFIX}/sessions/stats/", session_statistics),
-    Route(f"{PREFIX}/sessions/detail/", session_by_parameter),
-    Route(f"{PREFIX}/sessions/{{session_id:anything}}/", session),
-    Route(f"{PREFIX}/runs/", runs),
-    Route(f"{PREFIX}/runs/{{run_id}}/", run),
-    Route(f"{PREFIX}/users/", users),
-    Route(f"{PREFIX}/analytics/models/", models),
+    Route(paths.SESSIONS, sessions),
+    Route(paths.SESSION_STATISTICS, session_statistics),
+    Route(paths.SESSION_BY_PARAMETER, session_by_parameter),
+    Route(f"{paths.SESSIONS}{{session_id:anything}}/", session),
+    Route(paths.RUNS, runs),
+    Route(paths.RUN, run),
+    Route(paths.USERS, users),
+    Route(paths.ANALYTICS, models),
 ]

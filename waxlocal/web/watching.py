@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.web.problems import problem_of, problem_response
+from waxlocal.wire.paths import OBSERVE
 
 __all__ = ["Counts", "Watching", "log_line", "log_to"]
 
@@ -94,7 +95,7 @@ class Watching:
 def _headers_for(scope: Scope) -> tuple[Headers, bool]:
     """Return the headers that make an answer safe, and whether a cache might store it."""
     path = scope["path"]
-    if path.startswith("/api/v1/observe/") and scope["method"] == "POST":
+    if path.startswith(f"{OBSERVE}/") and scope["method"] == "POST":
         return _SAFE_HEADERS_OF_INGEST, False  # RFC 9111, 3: not without being asked to
     return (_SAFE_HEADERS_OF_API if path.startswith("/api/") else _SAFE_HEADERS), True
 

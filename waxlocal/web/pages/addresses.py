@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
+from waxlocal.wire.paths import of_run, of_session
+
 __all__ = ["address", "json_of_run", "json_of_session", "run_url", "session_url"]
 
 # Dots alone would be taken for a way through directories, and a slash ends a segment even when it
@@ -31,12 +33,12 @@ def run_url(run_id: str) -> str:
 
 def json_of_session(session_id: str) -> str:
     """Return where the API has a session."""
-    return f"/api/v1/observability/sessions/{_quoted(session_id)}/"
+    return of_session(session_id)
 
 
 def json_of_run(run_id: str) -> str:
     """Return where the API has a run."""
-    return f"/api/v1/observability/runs/{_quoted(run_id)}/"
+    return of_run(run_id)
 
 
 def _page(path: str, by_value: str, one: str) -> str:
