@@ -1,11 +1,22 @@
--- The whole schema of a waxlocal file, version 2.
+-- The whole schema of a waxlocal file, version 3.
 --
 -- Times are UTC text, `2026-01-31T09:30:00.123456Z`: readable, and sorted by time when sorted as
 -- text. Durations ending in `_ms` are milliseconds, other durations seconds. JSON is stored as text.
 -- Money is US dollars; NULL means that the price is unknown, which is not the same as 0.
 
 PRAGMA application_id = 1463900236; -- 'WAXL'
-PRAGMA user_version = 2;
+PRAGMA user_version = 2; -- for waxlocal 0.1 and 0.2, see schema_version
+
+-- The version of this schema, in one row, and who may use a file that has it: a waxlocal that knows
+-- schema version N writes to the file if N >= min_writer, and reads it if N >= min_reader, though
+-- the file be newer. waxlocal 0.1 and 0.2 look at `PRAGMA user_version` instead, and refuse a file
+-- whose number is greater than theirs; it stays 2 while what 0.2 does to the file is sound.
+CREATE TABLE schema_version (
+  version    INTEGER NOT NULL,
+  min_writer INTEGER NOT NULL,
+  min_reader INTEGER NOT NULL
+);
+INSERT INTO schema_version (version, min_writer, min_reader) VALUES (3, 2, 2);
 
 -- One row for each operating-system process that has recorded here. A run still `running` whose
 -- process no longer exists was interrupted; (boot_id, pid_namespace, pid, started) tells that
@@ -180,7 +191,10 @@ CREATE TABLE model_prices (
 
 CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
 BEGIN
-  INSERT INTO sessions VALUES (
+  INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
+    priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
+    first_run_at, last_run_at, last_activity_at)
+  VALUES (
     NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
     NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
     0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),

@@ -19,8 +19,7 @@ from benchmarks.workload import sentences
 from waxlocal.clock import utc_text
 from waxlocal.connection import open_writer
 from waxlocal.ids import RunIds, trace_id_of
-from waxlocal.statements import ADD_LLM_CALL, ADD_SPAN
-from waxlocal.store import NOTE_PROCESS
+from waxlocal.statements import ADD_LLM_CALL, ADD_SPAN, NOTE_PROCESS
 
 __all__ = ["RUNS", "copy_file", "filled", "warm"]
 
@@ -55,7 +54,9 @@ WITH calls AS (
     sum(c.cost) AS cost
   FROM llm_calls c JOIN runs r ON r.run_id = c.run_id GROUP BY r.session_id
 )
-INSERT INTO sessions
+INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
+  priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
+  first_run_at, last_run_at, last_activity_at)
 SELECT r.session_id, min(r.user_id), json_group_array(DISTINCT r.agent_name), count(*),
   sum(r.status = 'running'), sum(r.status IN ('error', 'blocked', 'interrupted')),
   c.calls, c.priced, c.tokens_in, c.tokens_out, c.tokens_in + c.tokens_out, c.priced_tokens,

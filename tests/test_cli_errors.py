@@ -13,6 +13,7 @@ import pytest
 
 from tests.builders import run_id
 from tests.cli_tools import environment, invoke, recorded
+from tests.file_versions import make_newer
 from waxlocal import errors
 
 READING = (
@@ -119,7 +120,8 @@ def _foreign(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     with recorded(path) as file:
-        file.conn.execute("PRAGMA user_version = 99")
+        file.run("sess_aa")
+    make_newer(path, min_writer=99, min_reader=99)
 
 
 def _damaged(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import count, rows, run_program
+from tests.file_versions import make_newer
 
 PROGRAM = """
 import sys
@@ -49,8 +50,7 @@ def _foreign_in_wal_mode(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
-    with closing(sqlite3.connect(path)) as conn:
-        conn.execute("PRAGMA user_version = 99")
+    make_newer(path, min_writer=99, min_reader=99)
 
 
 def _damaged(path: Path) -> None:

@@ -55,7 +55,7 @@ def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) ->
     except (OSError, sqlite3.Error) as error:
         raise storage_error(error, path) from error
     try:
-        schema.check(connection)  # before the next line, which changes the file
+        schema.check(connection, writing=True)  # before the next line, which changes the file
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
@@ -117,7 +117,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = {READER_CACHE_KIB}")
-        if schema.check(connection) == 0:
+        if schema.check(connection, writing=False) == 0:
             raise FileMissing(f"{path} holds no recordings yet")
     except BaseException as error:
         if connection is not None:

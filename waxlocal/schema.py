@@ -1,19 +1,53 @@
-"""Finds `schema.sql`, and creates or upgrades a file with it."""
+"""Finds `schema.sql`, creates or upgrades a file with it, and knows who may use which file."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from waxlocal.errors import ForeignDatabase, NewerSchema
 
-__all__ = ["APPLICATION_ID", "VERSION", "check", "migration", "prepare", "schema_text"]
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "FileVersion",
+    "Step",
+    "check",
+    "file_version",
+    "migration",
+    "prepare",
+    "schema_text",
+]
 
 APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma_application_id
-# `schema.sql` always holds the newest schema whole; `migrations/N.sql` takes a file of the version
-# before to version N. A new number here, there, and in the file's `user_version` go together.
-VERSION = 2
+# `schema.sql` always holds the newest schema whole; `migrations/N.sql` or `migrations/mN.py` takes
+# a file of the version before to version N. How to add one: docs/architecture.md.
+VERSION = 3
+
+# Brings a file to the next version, inside the transaction of the caller.
+Step = Callable[[sqlite3.Connection], None]
+
+# One statement sees one state of the file, even while another process creates or upgrades it.
+_WHOSE = """
+SELECT
+  (SELECT application_id FROM pragma_application_id),
+  (SELECT user_version FROM pragma_user_version),
+  count(*),
+  coalesce(max(type = 'table' AND name = 'schema_version'), 0)
+FROM sqlite_schema
+"""
+_STATED = "SELECT version, min_writer, min_reader FROM schema_version"
+
+
+class FileVersion(NamedTuple):
+    """A file's schema version, and the versions that may write and read it; 0 for a new file."""
+
+    version: int
+    min_writer: int
+    min_reader: int
 
 
 def schema_text() -> str:
@@ -24,54 +58,70 @@ def schema_text() -> str:
     return shipped.read_text(encoding="utf-8")
 
 
-def migration(version: int) -> str:
-    """Return the SQL that takes a file of the version before to this one."""
+def migration(version: int) -> Step:
+    """Return what takes a file of the version before to this one."""
     script = Path(__file__).with_name("migrations") / f"{version}.sql"
-    return script.read_text(encoding="utf-8")
+    if script.is_file():
+        text = script.read_text(encoding="utf-8")
+        return lambda connection: _run_script(connection, text)
+    upgrade: Step = import_module(f"{__package__}.migrations.m{version}").upgrade
+    return upgrade
 
 
-def check(connection: sqlite3.Connection) -> int:
-    """Return the file's schema version, 0 for a file without any table.
-
-    Raises `ForeignDatabase` for another program's database, `NewerSchema` for a file from a later
-    version; neither is changed.
-    """
-    # The owner last: another process may create the schema between these, all of it at once, and
-    # whoever has seen a part of it must then find it to be ours.
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+def file_version(connection: sqlite3.Connection) -> FileVersion:
+    """Return what the file says of its version. Raises `ForeignDatabase`; changes nothing."""
+    owner, version, tables, stated = connection.execute(_WHOSE).fetchone()
     if owner != APPLICATION_ID:
         if tables or owner or version:
             raise ForeignDatabase("a SQLite database of another program")
-        return 0
-    if version > VERSION:
-        raise NewerSchema(
-            f"written by a later waxlocal (schema {version}, this one knows {VERSION})"
-        )
-    return int(version)
+        return FileVersion(0, 0, 0)
+    if not stated:  # version 1 or 2, or one from which nothing is known but that number
+        return FileVersion(version, version, version)
+    row = connection.execute(_STATED).fetchone()
+    if row is None:
+        raise ForeignDatabase("its table schema_version is empty")
+    return FileVersion(*row)
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Create the schema in an empty file, upgrade an older one, accept a current one.
+def check(connection: sqlite3.Connection, *, writing: bool) -> int:
+    """Return the file's schema version, 0 for a file without any table.
 
-    All of it in one transaction: several processes may meet at a new file, and one that is killed
-    half-way leaves nothing behind. The connection must be in autocommit mode.
+    A file from a later version may be used as far as it says so itself. Raises `ForeignDatabase`
+    for another program's database, `NewerSchema` for a file that needs a later version; neither
+    is changed.
     """
-    if check(connection) == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = check(connection)  # another process may have been first
-        if version == 0:
-            _run_script(connection, schema_text())
-        for number in range(version + 1, VERSION + 1) if version else ():
-            _run_script(connection, migration(number))
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    version, min_writer, min_reader = file_version(connection)
+    needed = min_writer if writing else min_reader
+    if version > VERSION and needed > VERSION:
+        raise NewerSchema(
+            f"written by a later waxlocal (schema {version}; {'writing' if writing else 'reading'} "
+            f"it needs {needed}, this one knows {VERSION})"
+        )
+    return version
+
+
+def prepare(
+    connection: sqlite3.Connection, *, migration: Callable[[int], Step] = migration
+) -> None:
+    """Create the schema in an empty file, upgrade an older one, accept one that is as new or newer.
+
+    Each step is one transaction together with the version it leads to: several processes may meet
+    at a file, and one that is killed half-way leaves nothing behind. The connection must be in
+    autocommit mode. Raises what `check` raises, `sqlite3.Error`.
+    """
+    while check(connection, writing=True) < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = check(connection, writing=True)  # another process may have been first
+            if version == 0:
+                _run_script(connection, schema_text())
+            elif version < VERSION:
+                migration(version + 1)(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def _run_script(connection: sqlite3.Connection, script: str) -> None:

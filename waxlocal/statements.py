@@ -13,10 +13,17 @@ __all__ = [
     "END_SPAN",
     "FINISH_RUN",
     "INTERRUPT_RUN",
+    "NOTE_PROCESS",
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
 ]
 
+# All columns of `processes`, in the order of the table.
+NOTE_PROCESS = """
+INSERT OR IGNORE INTO processes (process_id, host, boot_id, pid_namespace, pid, started, program,
+  python, waxlocal, first_seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 BEGIN_RUN = """
 INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,

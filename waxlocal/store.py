@@ -28,6 +28,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, StorageError
 from waxlocal.pricing import Prices
 from waxlocal.process import current_process
+from waxlocal.statements import NOTE_PROCESS
 from waxlocal.units import Statement, Storable, Unit, has_position, positions
 
 __all__ = ["Store"]
@@ -56,7 +57,6 @@ PRICES_NS = 30_000_000_000
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
-NOTE_PROCESS = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEXT_POSITION = """
 SELECT max(position) + 1 FROM (
   SELECT max(position) AS position FROM llm_calls WHERE run_id = :run_id

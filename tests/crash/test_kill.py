@@ -13,8 +13,8 @@ import pytest
 
 from tests.crash.files import assert_sound, count, environment, rows, run_program, start_program
 from tests.crash.harness import PROMISES, kill_cycle, missing, start_worker
-from waxlocal import schema
-from waxlocal.connection import reader
+from tests.file_versions import old_file, parsed_schema
+from waxlocal.connection import open_writer, reader
 from waxlocal.queries import get_run
 
 pytestmark = pytest.mark.crash
@@ -111,10 +111,19 @@ while True:
 """
 
 
-def test_kill_inside_schema_creation(tmp_path: Path) -> None:
-    """A process killed within the milliseconds of creating a file leaves nothing half-made."""
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_kill_while_a_file_is_made_or_upgraded(tmp_path: Path, version: int) -> None:
+    """A process killed within those milliseconds leaves one version whole, never a half."""
+    whole: list[object] = [{}]
+    for known in (1, 2):
+        old_file(tmp_path / f"v{known}.db", known)
+        whole.append(parsed_schema(tmp_path / f"v{known}.db"))
+    open_writer(tmp_path / "new.db").close()
+    whole.append(parsed_schema(tmp_path / "new.db"))
     for cycle in range(10):
         path = tmp_path / f"{cycle}.db"
+        if version:
+            old_file(path, version)
         process = subprocess.Popen(
             [sys.executable, "-c", CREATE],
             env=environment(path),
@@ -127,11 +136,11 @@ def test_kill_inside_schema_creation(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
-        tables = rows(path, "SELECT count(*) FROM sqlite_schema") if path.exists() else [0]
-        complete = rows(path, "PRAGMA user_version") == [schema.VERSION] if path.exists() else False
-        assert complete == (tables[0] > 0)
+        if path.exists():
+            assert parsed_schema(path) in whole
         run_program(path, "from waxlocal import WaxellContext as C\nwith C('after'): pass")
-        assert count(path, "runs") == 1
+        assert parsed_schema(path) == whole[-1]
+        assert rows(path, "SELECT count(*) FROM runs WHERE agent_name = 'after'") == [1]
         assert_sound(path)
 
 

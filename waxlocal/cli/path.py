@@ -51,9 +51,10 @@ def _schema_version(file: Path) -> int | None:
     """Return the version, None for a file that is empty or none of ours."""
     from waxlocal.connection import reader
     from waxlocal.errors import StorageError
+    from waxlocal.schema import file_version
 
     try:
         with reader(file) as connection:
-            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+            return file_version(connection).version
     except StorageError:
         return None

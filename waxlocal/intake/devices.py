@@ -19,7 +19,11 @@ SDK = "waxell-observe"
 # will ask here whether it still runs, should the device have the same name as the server.
 ELSEWHERE = "another"
 
-_NOTE = "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)"
+_NOTE = """
+INSERT OR IGNORE INTO processes (process_id, host, boot_id, pid_namespace, pid, started, program,
+  python, waxlocal, first_seen_at)
+VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)
+"""
 _CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL"
 
 

@@ -21,7 +21,9 @@ MAX_KEY_CHARS = 255
 _NOW_AND_THEN = "000"
 
 _FIND = "SELECT fingerprint, answer FROM received WHERE idempotency_key = ?"
-_KEEP = "INSERT INTO received VALUES (?, ?, ?, ?)"
+_KEEP = """
+INSERT INTO received (idempotency_key, fingerprint, answer, received_at) VALUES (?, ?, ?, ?)
+"""
 _FORGET = "DELETE FROM received WHERE received_at < ?"
 
 

@@ -1,0 +1,41 @@
+-- From version 2 to 3: the file says who may write to it; triggers name the columns that they fill.
+
+-- The version of this schema, in one row, and who may use a file that has it: a waxlocal that knows
+-- schema version N writes to the file if N >= min_writer, and reads it if N >= min_reader, though
+-- the file be newer. waxlocal 0.1 and 0.2 look at `PRAGMA user_version` instead, and refuse a file
+-- whose number is greater than theirs; it stays 2 while what 0.2 does to the file is sound.
+CREATE TABLE schema_version (
+  version    INTEGER NOT NULL,
+  min_writer INTEGER NOT NULL,
+  min_reader INTEGER NOT NULL
+);
+INSERT INTO schema_version (version, min_writer, min_reader) VALUES (3, 2, 2);
+
+DROP TRIGGER runs_insert;
+CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
+BEGIN
+  INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
+    priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
+    first_run_at, last_run_at, last_activity_at)
+  VALUES (
+    NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
+    NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
+    0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),
+    NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at)
+  )
+  ON CONFLICT (session_id) DO UPDATE SET
+    user_id = coalesce(user_id, excluded.user_id),
+    -- 4,000 characters of names are enough for any list; a session of a million agents is a bug
+    agents = CASE
+      -- behind '[' or ',' a quote begins a name; inside a name it is escaped
+      WHEN instr(agents, '[' || json_quote(NEW.agent_name))
+        OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
+      ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
+    run_count = run_count + 1,
+    open_runs = open_runs + excluded.open_runs,
+    failed_runs = failed_runs + excluded.failed_runs,
+    total_duration = total_duration + excluded.total_duration,
+    first_run_at = min(first_run_at, excluded.first_run_at),
+    last_run_at = max(last_run_at, excluded.last_run_at),
+    last_activity_at = max(last_activity_at, excluded.last_activity_at);
+END;
