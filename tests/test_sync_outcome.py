@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.outcome import Outcome, Verdict, judge
-from waxlocal_daemon.sender import Answer
 
 JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html; charset=utf-8"}

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
+from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict
-from waxlocal_daemon.sender import Answer, Request
+from waxlocal_daemon.sender import Request
 
 __all__ = ["Batches", "SentBatch"]
 
@@ -161,8 +162,8 @@ class Batches:
             elif status == "refused":
                 rows.append((run_id, "parked", size, reason or "refused"))
                 self._log.event("parked", level="warning", run_id=run_id, reason=reason)
-            else:
-                self._outbox.release(run_id)
+            else:  # not named, or in words that nobody here knows: perhaps another time
+                self._postpone(run_id, f"the answer says {status[:40]!r} of it")
         self._outbox.note_batch(
             rows, key=batch.key, status=answer.status or 0, sent_at=about.sent_at
         )
@@ -190,11 +191,14 @@ class Batches:
         if outcome.verdict is Verdict.PARK and alone:
             self._park(runs[0], outcome.reason)
         elif outcome.verdict is Verdict.RETRY and alone:
-            slot = self._lane.postponed(self._outbox.failures(runs[0]) + 1)
-            at, end = self._lane.text(slot.at), self._lane.text(slot.end)
-            self._outbox.postpone(runs[0], at, end, outcome.reason)
+            self._postpone(runs[0], outcome.reason)
         else:
             self._release(runs)
+
+    def _postpone(self, run_id: str, reason: str) -> None:
+        slot = self._lane.postponed(self._outbox.failures(run_id) + 1)
+        at, end = self._lane.text(slot.at), self._lane.text(slot.end)
+        self._outbox.postpone(run_id, at, end, reason)
 
     def _park(self, run_id: str, reason: str) -> None:
         self._outbox.park(run_id, reason)

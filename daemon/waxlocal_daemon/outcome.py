@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
+from waxlocal_daemon.answers import Answer, Unreadable, read_json
 from waxlocal_daemon.backoff import retry_after
-from waxlocal_daemon.sender import Answer
 
 __all__ = ["Outcome", "Verdict", "judge"]
 
@@ -17,6 +16,8 @@ _KEY_REFUSED = frozenset((401, 403))
 # The body cannot be taken as it is; with several records in it one of them may be why.
 _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
+# What stands for a character that was none.
+_UNREADABLE = "\ufffd"
 
 
 class Verdict(Enum):
@@ -72,8 +73,10 @@ def _accepted(answer: Answer, needed: tuple[str, ...]) -> Outcome:
     if not answer.body.strip():
         return _unless_needed({}, needed)
     try:
-        body = json.loads(answer.body)
-    except ValueError:
+        body = read_json(answer.body, answer.key)
+    except Unreadable as unreadable:
+        if unreadable.is_json:  # of an API, which may give other runs other answers
+            return Outcome(Verdict.RETRY, f"{answer.status}, but the answer is {unreadable}")
         kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
         return Outcome(Verdict.RETRY, f"{answer.status}, but no JSON ({kind})", of_host=True)
     if not isinstance(body, dict):
@@ -85,14 +88,16 @@ def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Outcome:
     for name in needed:
         if not isinstance(body.get(name), str) or not body[name]:
             return Outcome(Verdict.RETRY, f"the answer has no {name}")
+        if _UNREADABLE in body[name]:  # an id that is not the server's any more
+            return Outcome(Verdict.RETRY, f"the {name} of the answer is not valid text")
     return Outcome(Verdict.DELIVERED, "", body=body)
 
 
 def _reason(answer: Answer) -> str:
     """Return the status and what the body says in words, as far as a person wants to read it."""
     try:
-        body = json.loads(answer.body)
-    except ValueError:
+        body = read_json(answer.body, answer.key)
+    except Unreadable:
         return f"{answer.status}"
     if isinstance(body, dict):
         for name in ("detail", "error", "message", "title"):

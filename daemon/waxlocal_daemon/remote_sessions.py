@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,12 +12,15 @@ from waxlocal.clock import Clock
 from waxlocal.errors import ServerRefused, ServerUnreachable
 from waxlocal.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
+from waxlocal_daemon.answers import Unreadable, plain_text, read_json
 
 __all__ = ["PAGE", "RemoteSession", "session_pages"]
 
 PAGE = 200
 # A page of 200 sessions takes some 100 KB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+# 5,000 for each session: names of agents, among others.
+MAX_VALUES = 1_000_000
 
 _REFUSALS = {
     401: ("does not accept the key for its list of sessions", "check the key"),
@@ -56,7 +58,7 @@ def session_pages(
     offset = 0
     last_ids: list[str] = []
     while True:
-        page = _page(_body(client, settings, clock, offset), offset)
+        page = _page(_body(client, settings, clock, offset), offset, settings)
         ids = [session.session_id for session in page.sessions]
         if ids and ids == last_ids:
             if len(ids) < PAGE:  # it knows no offset, and these are all there are
@@ -89,7 +91,7 @@ def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: 
         fault = str(error) or type(error).__name__
     # Outside the handler: the caught error holds the request, and that the key.
     if fault:
-        told = settings.api_key.hidden_in(fault)  # it may hold what the server said
+        told = plain_text(fault, settings.api_key)  # it may hold what the server said
         raise ServerUnreachable(f"{settings.api_url} gives no answer: {told}")
     return bytes(body)
 
@@ -107,10 +109,10 @@ def _check_status(status: int) -> None:
         raise ServerUnreachable(f"the server answered {status} when asked for its sessions")
 
 
-def _page(body: bytes, offset: int) -> _Page:
+def _page(body: bytes, offset: int, settings: UploadSettings) -> _Page:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = read_json(body, settings.api_key, most_values=MAX_VALUES)
+    except Unreadable:
         answer = None
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):

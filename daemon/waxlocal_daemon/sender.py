@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -17,9 +17,10 @@ from urllib.parse import unquote, urlsplit
 import httpcore
 
 from waxlocal.upload_settings import UploadSettings, proxy_for
+from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import Network
 
-__all__ = ["Answer", "Request", "Sender"]
+__all__ = ["Request", "Sender"]
 
 # Below the 5 s after which common servers close an idle connection, so that we do it first.
 KEEP_ALIVE_S = 4.0
@@ -40,16 +41,6 @@ class Request(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     # Whatever the asker wants back with the answer.
     about: Any = None
-
-
-class Answer(NamedTuple):
-    """What came back; `status` is None and `error` says why when nothing usable did."""
-
-    status: int | None
-    headers: Mapping[str, str]
-    body: bytes
-    error: str
-    seconds: float
 
 
 _Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
@@ -144,7 +135,7 @@ class Sender:
         )
 
     def _answer(self, pool: httpcore.ConnectionPool, request: Request) -> Answer:
-        began = time.perf_counter()
+        began, key = time.perf_counter(), self._settings.api_key
         try:
             with pool.stream(
                 request.method,
@@ -155,20 +146,14 @@ class Sender:
             ) as response:
                 body = _limited(response.iter_stream())
                 headers = {
-                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    name.decode("latin-1").lower(): header_text(value, key)
                     for name, value in response.headers
                 }
                 seconds = time.perf_counter() - began
-                return Answer(response.status, headers, self._without_key(body), "", seconds)
+                return Answer(response.status, headers, body, "", seconds, key)
         except Exception as error:  # of the network, of TLS, of a server that speaks no HTTP
-            told = self._settings.api_key.hidden_in(_told(error))
-            return Answer(None, {}, b"", told, time.perf_counter() - began)
-
-    def _without_key(self, body: bytes) -> bytes:
-        """Return an answer; of one that repeats the key some words would be stored, or printed."""
-        if self._settings.api_key.header() not in body:
-            return body
-        return self._settings.api_key.hidden_in(body.decode("utf-8", "replace")).encode()
+            seconds = time.perf_counter() - began
+            return Answer(None, {}, b"", plain_text(_told(error), key), seconds)
 
     def _target(self, path: str) -> httpcore.URL:
         scheme, host, port = self._url

@@ -11,12 +11,13 @@ from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal.errors import StorageError
 from waxlocal.upload_settings import UploadSettings
 from waxlocal.wire.paths import of_stage
+from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict
 from waxlocal_daemon.plan import divided, needed_in_answer, planned, start_part, turn_of
-from waxlocal_daemon.sender import Answer, Request
+from waxlocal_daemon.sender import Request
 
 __all__ = ["SentPart", "Singles"]
 

@@ -14,12 +14,13 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.upload_settings import UploadSettings
 from waxlocal.wire.paths import CONFIG
+from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
 from waxlocal_daemon.bulk import Offer, offer_of
 from waxlocal_daemon.lane import USUAL_PACE, Lane, Pace
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict, judge
-from waxlocal_daemon.sender import Answer, Request, Sender
+from waxlocal_daemon.sender import Request, Sender
 from waxlocal_daemon.singles import SentPart, Singles
 
 __all__ = ["Progress", "Uploader"]
@@ -203,12 +204,12 @@ class Uploader:
 
     def _settle_config(self, answer: Answer, outcome: Outcome) -> Outcome:
         """Take what the server offers; one that has no such page offers nothing."""
-        if outcome.verdict is Verdict.DELIVERED and not answer.body.strip():
-            # Says neither: asked again, but not for ever.
+        if _says_neither(answer, outcome):  # asked again, but not for ever
             self._said_nothing += 1
             if self._said_nothing < ASK_AT_MOST:
-                return Outcome(Verdict.RETRY, f"{answer.status}, but no JSON", of_host=True)
-        if outcome.verdict is Verdict.RETRY:
+                reason = outcome.reason or f"{answer.status}, but no JSON"
+                return Outcome(Verdict.RETRY, reason, of_host=True)
+        elif outcome.verdict is Verdict.RETRY:
             return outcome
         self._said_nothing = 0
         self._asked_at = self._lane.now()
@@ -219,8 +220,8 @@ class Uploader:
             self._batches = None
         elif self._batches is None:
             self._batches = Batches(self._outbox, self._lane, offer, self._log, self._at)
-        # A key that may record but not read this: the records will tell.
-        return Outcome(Verdict.PARK, "") if outcome.verdict is Verdict.PAUSE else outcome
+        # A key that may record but not read this, or words that cannot be read: records will tell.
+        return outcome if outcome.verdict is Verdict.DELIVERED else Outcome(Verdict.PARK, "")
 
     def _note(self, answer: Answer, outcome: Outcome) -> None:
         """Open or close the lane by what an answer says about the server."""
@@ -274,6 +275,13 @@ class Uploader:
         if due is None:
             return LONGEST_S
         return min(max((utc_ns(due) - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)
+
+
+def _says_neither(answer: Answer, outcome: Outcome) -> bool:
+    """Return whether a server has accepted the question, but its answer cannot be used."""
+    if answer.status is None or not 200 <= answer.status < 300 or outcome.of_host:
+        return False
+    return outcome.verdict is Verdict.RETRY or not answer.body.strip()
 
 
 def _kind_of(answer: Answer) -> str:

@@ -247,6 +247,8 @@ def _scripted(rule: Rule, status: int = 0) -> Answer:
         headers.append(("retry-after", _moment(rule.retry_after)))
     if status == 204:
         return Answer(status, None, tuple(headers[1:]))
+    if rule.raw:
+        return Answer(status, rule.raw.encode("utf-8", "surrogatepass"), tuple(headers))
     body = {"detail": responses.get(status, "")} if rule.body is None else rule.body
     return Answer(status, json.dumps(body).encode(), tuple(headers))
 

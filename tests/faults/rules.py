@@ -47,7 +47,8 @@ class Rule:
     `nth`: of the requests that fit `method` and `path`, from 1. `attempt`: of the arrivals of one
     key, from 1. `times`: how often the rule applies at most. `over_items` counts the records of a
     single request, the lines of a bulk one. `store`: whether the request is carried out first;
-    None: as is usual for the kind. `retry_after` may be "date+N": the HTTP date in N seconds.
+    None: as is usual for the kind. `raw`: the body as text, instead of `body` as JSON.
+    `retry_after` may be "date+N": the HTTP date in N seconds.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Rule:
     status: int = 503
     retry_after: str = ""
     body: Any = None
+    raw: str = ""
     store: bool | None = None
     seconds: float | None = None
     at: str = ""

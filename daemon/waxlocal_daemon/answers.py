@@ -1,0 +1,87 @@
+"""Reads what a server answers: the one place where somebody else's text comes in.
+
+What leaves this module can be stored, logged, shown and sent: no half surrogate pairs, which SQLite
+and UTF-8 refuse; no nesting that Python could not write again; no API key that the server repeats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from waxlocal.encode import text as storable
+from waxlocal.secret import Secret
+
+__all__ = ["Answer", "Unreadable", "header_text", "plain_text", "read_json"]
+
+# Answers of the API have five levels; Python gives up at a thousand or so, SQLite at a thousand.
+MAX_DEPTH = 64
+# An answer to the largest batch has some 2,000 values. 8 MB of `[]` would take 500 MB once read.
+MAX_VALUES = 100_000
+# Longer texts are cut: the words of an answer become reasons, and a person reads those.
+MAX_WORDS = 500
+
+
+class Answer(NamedTuple):
+    """What came back; `status` is None and `error` says why when nothing usable did.
+
+    `headers` and `error` are fit to be stored; `body` is as it came, and read with `read_json`.
+    """
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    error: str
+    seconds: float
+    # What was sent along, and must not come back in any text.
+    key: Secret = Secret()
+
+
+class Unreadable(ValueError):
+    """An answer that is not JSON, or JSON that nothing can be done with; says which.
+
+    `is_json`: it is JSON, so that it comes from an API and not from a page in front of it.
+    """
+
+    def __init__(self, why: str, *, is_json: bool) -> None:
+        super().__init__(why)
+        self.is_json = is_json
+
+
+def read_json(body: bytes, key: Secret, *, most_values: int = MAX_VALUES) -> Any:
+    """Return the JSON of an answer, every text of it fit to be stored. Raises `Unreadable`.
+
+    Half a surrogate becomes U+FFFD, the API key `(the key)`, however the server has spelled it.
+    """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:
+        raise Unreadable(f"more than {most_values:,} values", is_json=True)
+    try:
+        found = json.loads(body)
+    except (RecursionError, MemoryError):
+        raise Unreadable("nested too deeply", is_json=True) from None
+    except ValueError:  # text that is not UTF-8, too
+        raise Unreadable("not JSON", is_json=False) from None
+    return _fit(found, key, MAX_DEPTH)
+
+
+def _fit(value: Any, key: Secret, levels: int) -> Any:
+    if isinstance(value, str):
+        return plain_text(value, key)
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        raise Unreadable("nested too deeply", is_json=True)
+    if isinstance(value, list):
+        return [_fit(item, key, levels - 1) for item in value]
+    return {plain_text(name, key): _fit(item, key, levels - 1) for name, item in value.items()}
+
+
+def plain_text(text: str, key: Secret) -> str:
+    """Return text of a server, or of the network, fit to be stored, and without the key."""
+    return key.hidden_in(text if text.isascii() else storable(text))
+
+
+def header_text(raw: bytes, key: Secret) -> str:
+    """Return the value of a header, cut to 500 characters, and without the key."""
+    return plain_text(raw.decode("latin-1"), key)[:MAX_WORDS]
