@@ -32,7 +32,7 @@ from waxlocal.connection import reader
 from waxlocal.delivery.records import load_runs
 from waxlocal.queries import list_sessions, recent_runs
 from waxlocal.wire import paths
-from waxlocal_daemon.bulk import Batch, Offer, batch_of
+from waxlocal.wire.bulk import Batch, Offer, batch_of
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 8
@@ -139,8 +139,7 @@ def _bulk(place: Path, count: int) -> None:
 def _post(port: int, batches: Sequence[Batch]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     for batch in batches:
-        request = batch.request
-        connection.request("POST", request.path, request.body, dict(request.headers))
+        connection.request("POST", batch.path, batch.body, dict(batch.headers))
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200 or b"refused" in body:

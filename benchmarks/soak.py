@@ -16,10 +16,10 @@ from pathlib import Path
 from benchmarks.report import arguments, directory, figure, number, progress, table, title
 from benchmarks.serve import server
 from waxlocal.clock import utc_text
-from waxlocal.delivery.records import RecordedRun
 from waxlocal.ids import RunIds, generate_session_id, trace_id_of
 from waxlocal.wire import paths
-from waxlocal_daemon.bulk import Offer, batch_of
+from waxlocal.wire.bulk import Offer, batch_of
+from waxlocal.wire.recorded_run import RecordedRun
 
 RUNS_PER_S = 100
 QUESTIONS_PER_S = 10
@@ -52,9 +52,8 @@ class Traffic:
         for connection in self._paced(RUNS_PER_S / RUNS_AT_ONCE):
             session = generate_session_id()
             batch = batch_of([_run(ids, session) for _ in range(RUNS_AT_ONCE)], OFFER)
-            request = batch.request
-            connection.request("POST", request.path, request.body, dict(request.headers))
-            self._settle(connection, request.path)
+            connection.request("POST", batch.path, batch.body, dict(batch.headers))
+            self._settle(connection, batch.path)
             self.runs += RUNS_AT_ONCE
 
     def ask(self) -> None:

@@ -9,8 +9,8 @@ from tests.builders import FixedClock
 from tests.sdk_rows import only, rows
 from waxlocal.connection import writer
 from waxlocal.intake.arrivals import OF_RUN, WITHOUT_RUN
-from waxlocal.intake.bulk import read_lines
 from waxlocal.intake.merge import Result, merge
+from waxlocal.wire.bulk import read_lines
 
 __all__ = ["Hub", "agent_span", "llm_span", "span"]
 

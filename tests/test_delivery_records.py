@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders import Builder, moment, recording, run_id
-from waxlocal.delivery.records import Delegate, load_children, load_runs
+from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.wire.recorded_run import Delegate
 
 File = tuple[Builder, sqlite3.Connection]
 

@@ -18,8 +18,8 @@ from tests.intake_tools import agent_span, llm_span, span
 from waxlocal.connection import open_writer
 from waxlocal.errors import ObserveError
 from waxlocal.intake.arrivals import OF_RUN, WITHOUT_RUN
-from waxlocal.intake.bulk import read_lines
 from waxlocal.intake.merge import merge
+from waxlocal.wire.bulk import read_lines
 
 NOW = FixedClock(10.0).time_ns()
 SCALARS = (

@@ -16,8 +16,8 @@ from tests.builders import moment, run_id
 from tests.bulk_lines import batch, line
 from tests.intake_tools import Hub, llm_span
 from waxlocal.connection import open_writer
-from waxlocal.intake.bulk import read_lines
 from waxlocal.intake.merge import merge
+from waxlocal.wire.bulk import read_lines
 
 TABLES = ("llm_calls", "steps", "spans", "scores", "events")
 

@@ -13,8 +13,8 @@ from tests.faults.rules import Rule
 from tests.faults.server import fault_server
 from tests.sync_tools import ask, record, upload
 from waxlocal.secret import Secret
+from waxlocal.wire.bulk import offer_of
 from waxlocal_daemon.answers import MAX_DEPTH, Unreadable, header_text, plain_text, read_json
-from waxlocal_daemon.bulk import offer_of
 
 KEY = Secret("wax_sk_0123456789")
 NO_KEY = Secret()

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.builders import moment, recording
 from tests.wire_bodies import items_of, loaded, strict_json, strict_json_of
-from waxlocal.delivery.records import RecordedRun
 from waxlocal.schema import schema_text
-from waxlocal_daemon.cells import value_of
-from waxlocal_daemon.stages import complete_body, start_body
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.requests import complete_body, start_body
+from waxlocal.wire.values import value_of
 
 # fmt: off
 KEYS = (

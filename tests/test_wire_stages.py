@@ -17,10 +17,10 @@ from tests.builders import Builder, moment, recording
 from tests.wire_bodies import items_of, loaded, strict_json
 from tests.wire_programs import PROGRAMS
 from waxlocal.config import Settings
-from waxlocal.delivery.records import RecordedRun
 from waxlocal.demo import record_demo
 from waxlocal.recorder import Recorder, use_recorder
-from waxlocal_daemon.stages import complete_body, record_items, stage_body, start_body
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.requests import complete_body, record_items, stage_body, start_body
 
 File = tuple[Builder, sqlite3.Connection]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from waxlocal.connection import reader
-from waxlocal.delivery.records import RecordedRun, load_children, load_runs
+from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.wire.paths import EVENTS, RUN_START, run_and_stage
-from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.requests import Item, complete_body, record_items, stage_body, start_body
 
 __all__ = [
     "CAPTURES",

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
+from waxlocal.wire.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.lane import Lane
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict
@@ -76,7 +76,7 @@ class Batches:
                 return
             self.in_flight += 1
             about = SentBatch(batch, utc_text(self._outbox.clock.time_ns()))
-            yield batch.request._replace(about=about)
+            yield Request("POST", batch.path, batch.body, batch.headers, about)
 
     def _next(self) -> Batch | None:
         while run_ids := self._due():

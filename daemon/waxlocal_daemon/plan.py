@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from waxlocal.delivery.outbox import Due, Part, request_key
-from waxlocal.delivery.records import ChildRun, RecordedRun
-from waxlocal_daemon.stages import Item, complete_body, record_items, stage_body, start_body
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal.wire.requests import Item, complete_body, record_items, stage_body, start_body
 
 __all__ = ["divided", "needed_in_answer", "planned", "start_part", "turn_of"]
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Due, Outbox, Part
-from waxlocal.delivery.records import ChildRun, RecordedRun
 from waxlocal.errors import StorageError
 from waxlocal.upload_settings import UploadSettings
 from waxlocal.wire.paths import of_stage
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.lane import Lane

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.upload_settings import UploadSettings
+from waxlocal.wire.bulk import Offer, offer_of
 from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
-from waxlocal_daemon.bulk import Offer, offer_of
 from waxlocal_daemon.lane import USUAL_PACE, Lane, Pace
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outcome import Outcome, Verdict, judge

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.connection import open_writer, storage_error
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.records import ChildRun, RecordedRun, load_children, load_runs
+from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox", "Part", "Target", "request_key"]
 

@@ -6,9 +6,11 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["ChildRun", "Delegate", "RecordedRun", "load_children", "load_runs"]
+from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
+
+__all__ = ["load_children", "load_runs"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -51,60 +53,6 @@ SELECT r.id, r.run_id, r.workflow_id, r.agent_name, r.workflow_name, r.session_i
   coalesce(u.tokens_in, 0), coalesce(u.tokens_out, 0), u.cost, u.llm_calls
 FROM used u JOIN runs r ON r.run_id = u.child ORDER BY r.started_at, r.id
 """
-
-
-class Delegate(NamedTuple):
-    """A run that another one opened, as far as the other's own state tells of it."""
-
-    agent_name: str
-    started_at: str
-    completed_at: str | None
-
-
-class RecordedRun(NamedTuple):
-    """One run with all that it recorded: rows by column name, JSON still as text.
-
-    `run` has all columns of `runs`, `workflow_id` too; `process` its row of `processes`, None if
-    it has none. Records come by position. `parent_agent` and `depth` (how many runs are around it)
-    speak of the runs of this file only.
-    """
-
-    run: Row
-    process: Row | None
-    llm_calls: list[Row]
-    steps: list[Row]
-    spans: list[Row]
-    scores: list[Row]
-    events: list[Row]
-    parent_agent: str | None = None
-    depth: int = 0
-    delegates: Sequence[Delegate] = ()
-
-
-class ChildRun(NamedTuple):
-    """A run that another one opened, with the sums of its own calls and of all runs below it.
-
-    `id` is its place in the order of arrival. `cost` is None when no call's is known.
-    """
-
-    id: int
-    run_id: str
-    workflow_id: str
-    agent_name: str
-    workflow_name: str
-    session_id: str | None
-    status: str
-    started_at: str
-    completed_at: str | None
-    duration: float | None
-    inputs: str | None
-    result: str | None
-    error: str | None
-    error_type: str | None
-    tokens_in: int
-    tokens_out: int
-    cost: float | None
-    llm_calls: int
 
 
 def load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:

@@ -20,7 +20,7 @@ from waxlocal.intake.scores import add_scores
 from waxlocal.intake.spans import add_spans
 from waxlocal.intake.state import keep_state
 from waxlocal.intake.steps import add_steps
-from waxlocal.intake.values import as_list, as_text
+from waxlocal.wire.values import as_list, as_text
 
 __all__ = ["OF_RUN", "WITHOUT_RUN"]
 

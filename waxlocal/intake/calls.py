@@ -18,7 +18,7 @@ from waxlocal.encode import dumps
 from waxlocal.intake.costs import Costs
 from waxlocal.intake.positions import is_sent, is_settled
 from waxlocal.intake.runs import Json, KnownRun
-from waxlocal.intake.values import (
+from waxlocal.wire.values import (
     as_content,
     as_count,
     as_milliseconds,

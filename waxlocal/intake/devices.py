@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Mapping
 from functools import cache
 
 from waxlocal.clock import utc_text
-from waxlocal.intake.values import as_text
+from waxlocal.ids import process_id_of
 from waxlocal.process import current_process
+from waxlocal.wire.values import as_text
 
-__all__ = ["ELSEWHERE", "note_device", "note_hardware", "process_id_of"]
+__all__ = ["ELSEWHERE", "note_device", "note_hardware"]
 
 # What the original SDK's runs have for a program: it does not tell which one it is.
 SDK = "waxell-observe"
@@ -25,12 +25,6 @@ INSERT OR IGNORE INTO processes (process_id, host, boot_id, pid_namespace, pid, 
 VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)
 """
 _CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL"
-
-
-def process_id_of(*identity: str) -> int:
-    """Return 56 bits that stand for a process, the same wherever they are computed."""
-    joined = "\0".join(identity).encode("utf-8", "replace")
-    return int.from_bytes(hashlib.sha256(joined).digest()[:7], "big")
 
 
 def note_device(connection: sqlite3.Connection, device: Mapping[str, object], now_ns: int) -> int:

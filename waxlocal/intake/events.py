@@ -10,7 +10,7 @@ from typing import Any
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.intake.runs import Json, KnownRun, run_of_workflow
-from waxlocal.intake.values import as_count, as_object, as_text
+from waxlocal.wire.values import as_count, as_object, as_text
 
 __all__ = [
     "add_event",

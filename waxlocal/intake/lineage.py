@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from waxlocal.ids import workflow_id_of
-from waxlocal.intake.values import as_text
+from waxlocal.wire.values import as_text
 
 __all__ = ["Lineage", "adopt", "of_uploader", "trusted"]
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_text
-from waxlocal.intake.bulk import RUN_COLUMNS, Line
 from waxlocal.intake.devices import ELSEWHERE
 from waxlocal.intake.positions import is_sent
 from waxlocal.pricing import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES
+from waxlocal.wire.bulk import RUN_COLUMNS, Line
 
 __all__ = ["Result", "merge"]
 

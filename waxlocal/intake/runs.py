@@ -13,7 +13,9 @@ from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.intake.devices import note_device
 from waxlocal.intake.lineage import Lineage, of_uploader, trusted
 from waxlocal.intake.positions import FIRST, next_free, numbered, settle
-from waxlocal.intake.values import (
+from waxlocal.process import current_process
+from waxlocal.wire.paths import RUN_START
+from waxlocal.wire.values import (
     as_content,
     as_id,
     as_number,
@@ -22,8 +24,6 @@ from waxlocal.intake.values import (
     as_time,
     is_uuid,
 )
-from waxlocal.process import current_process
-from waxlocal.wire.paths import RUN_START
 
 __all__ = ["Json", "KnownRun", "daily_run", "end_run", "find_run", "run_of_workflow", "start_run"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.intake.runs import Json, KnownRun
-from waxlocal.intake.values import as_text
+from waxlocal.wire.values import as_text
 
 __all__ = ["add_scores"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from waxlocal.intake.values import as_number, as_object, as_text
+from waxlocal.wire.values import as_number, as_object, as_text
 
 __all__ = ["Shape", "is_message", "is_of_agent", "is_pseudo_step", "shape_of", "shape_of_step"]
 

@@ -14,7 +14,7 @@ from waxlocal.intake.lineage import adopt
 from waxlocal.intake.positions import STRIDE
 from waxlocal.intake.runs import Json, KnownRun
 from waxlocal.intake.shapes import Shape, is_message, is_of_agent, shape_of
-from waxlocal.intake.values import as_content, as_number, as_object, as_text
+from waxlocal.wire.values import as_content, as_number, as_object, as_text
 
 __all__ = ["add_span", "add_spans"]
 

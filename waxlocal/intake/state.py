@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from waxlocal.encode import dumps
 from waxlocal.intake.events import add_event, change_event, last_event
 from waxlocal.intake.runs import Json, KnownRun
-from waxlocal.intake.values import as_count, as_list, as_object, as_text
+from waxlocal.wire.values import as_count, as_list, as_object, as_text
 
 __all__ = ["keep_state"]
 

@@ -10,7 +10,7 @@ from waxlocal.clock import utc_text
 from waxlocal.intake.runs import Json, KnownRun
 from waxlocal.intake.shapes import is_pseudo_step, shape_of_step
 from waxlocal.intake.spans import add_span
-from waxlocal.intake.values import as_content, as_text
+from waxlocal.wire.values import as_content, as_text
 
 __all__ = ["add_steps"]
 

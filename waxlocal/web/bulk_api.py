@@ -14,11 +14,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from waxlocal.clock import SYSTEM_CLOCK
-from waxlocal.intake.bulk import Line, read_lines
 from waxlocal.intake.merge import merge
 from waxlocal.intake.received import MAX_KEY_CHARS, KeyReused, fingerprint, once
 from waxlocal.web.asking import change
 from waxlocal.web.problems import Problem
+from waxlocal.wire.bulk import Line, read_lines
 from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from waxlocal_daemon.cells import Json, text_of
-from waxlocal_daemon.spans import StoredSpan, code_of, is_communication
+from waxlocal.wire.spans import StoredSpan, code_of, is_communication
+from waxlocal.wire.values import Json, text_of
 
 __all__ = ["Named", "delegation_step", "grounding_step", "step_of_span"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from waxlocal_daemon.cells import Json, number_of, text_of
-from waxlocal_daemon.spans import SUMMARY_CHARS, StoredSpan
+from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan
+from waxlocal.wire.values import Json, number_of, text_of
 
 __all__ = [
     "MemoryState",

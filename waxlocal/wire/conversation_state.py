@@ -6,10 +6,10 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from waxlocal.delivery.records import RecordedRun
-from waxlocal_daemon.cells import Json, count_of, fields_of, number_of, text_of
-from waxlocal_daemon.memories import MemoryState, remembered
-from waxlocal_daemon.spans import StoredSpan, code_of, is_communication, read_span
+from waxlocal.wire.memory import MemoryState, remembered
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.spans import StoredSpan, code_of, is_communication, read_span
+from waxlocal.wire.values import Json, count_of, fields_of, number_of, text_of
 
 __all__ = ["Turns", "conversation_state"]
 

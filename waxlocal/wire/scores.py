@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from waxlocal.delivery.records import RecordedRun
-from waxlocal_daemon.cells import Json, number_of, text_of
-from waxlocal_daemon.items import Item
+from waxlocal.wire.exact import Item
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.values import Json, number_of, text_of
 
 __all__ = ["Scores"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from waxlocal.delivery.records import ChildRun, RecordedRun
-from waxlocal_daemon.cells import Json, fields_of, number_of, object_of, text_of
-from waxlocal_daemon.conversation import conversation_state
-from waxlocal_daemon.items import Item
-from waxlocal_daemon.order import in_order
-from waxlocal_daemon.walk import Walk
+from waxlocal.wire.conversation_state import conversation_state
+from waxlocal.wire.exact import Item
+from waxlocal.wire.items import Walk
+from waxlocal.wire.order import in_order
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal.wire.values import Json, fields_of, number_of, object_of, text_of
 
 __all__ = ["Item", "complete_body", "record_items", "stage_body", "start_body"]
 

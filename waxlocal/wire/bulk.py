@@ -1,4 +1,4 @@
-"""Whole runs as they arrive in a batch: one line of JSON each, checked before anything is written.
+"""Many whole runs in one request, for servers that offer it: one line of JSON each.
 
 docs/bulk.md has the format. A line that cannot be stored as it is is refused with the reason; the
 others do not suffer.
@@ -6,130 +6,39 @@ others do not suffer.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
-from math import isfinite, isnan
 from typing import Any, NamedTuple
 
-from waxlocal.encode import dumps
 from waxlocal.encode import text as storable
-from waxlocal.ids import trace_id_of
-from waxlocal.intake.devices import process_id_of
-from waxlocal.intake.values import LARGEST, as_time
-from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUN_STATUSES, RUNS, Kind, Table
+from waxlocal.ids import process_id_of, trace_id_of
+from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.wire.columns import CHECKS, Refused
+from waxlocal.wire.recorded_run import RecordedRun
 
-__all__ = ["RUN_COLUMNS", "Line", "Refused", "read_line", "read_lines"]
+__all__ = [
+    "RUN_COLUMNS",
+    "Batch",
+    "Line",
+    "Offer",
+    "answers",
+    "batch_of",
+    "offer_of",
+    "read_line",
+    "read_lines",
+]
 
 Row = tuple[Any, ...]
+Headers = tuple[tuple[str, str], ...]
 
-# Ids go into addresses and into workflow ids.
-_RUN_ID = re.compile(r"[0-9A-Za-z_.:-]{1,200}")
-_STATUSES = frozenset(RUN_STATUSES)
-# A time as the file has it, of the year 2000 or later; days from the 29th on need a closer look.
-_PLAIN_TIME = re.compile(
-    r"2\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{6}Z"
-).fullmatch
-
-
-class Refused(ValueError):
-    """A line that is not stored, and why."""
-
-
-# -- what a column holds --------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError("no text")
-    return value
-
-
-def _id(value: Any) -> str:
-    return _text(value).replace("\0", "\ufffd")
-
-
-def _json(value: Any) -> str:
-    if type(value) is not str:
-        return dumps(value)  # JSON that was not put into text first
-    try:
-        if "\\ud" not in value and "\\uD" not in value:
-            _decode(value)
-            return value
-    except _NoNumber:
-        pass
-    except (RecursionError, ValueError):
-        raise ValueError("no JSON") from None
-    # Half a character, or NaN: SQLite would not read it.
-    return dumps(json.loads(value))
-
-
-class _NoNumber(ValueError):
-    pass
-
-
-def _no_number(token: str) -> None:
-    raise _NoNumber(token)
-
-
-_decode = json.JSONDecoder(parse_constant=_no_number).decode
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or not -LARGEST <= value <= LARGEST:
-        raise ValueError("no whole number of 64 bits")
-    return value
-
-
-def _number(value: Any) -> float | None:
-    if type(value) is int and abs(value) <= LARGEST:
-        return value
-    if type(value) is not float:
-        raise ValueError("no number")
-    if not isfinite(value):
-        raise ValueError("no finite number")
-    return value
-
-
-def _score(value: Any) -> float | None:
-    """Return a number that may be infinite, as that of a score may; SQLite has no NaN."""
-    if type(value) is float and not isfinite(value):
-        return None if isnan(value) else value
-    return _number(value)
-
-
-def _time(value: Any) -> str:
-    if type(value) is str and _PLAIN_TIME(value):
-        return value
-    known = as_time(value)
-    if known is None:
-        raise ValueError("no ISO time")
-    return known
-
-
-def _run_id(value: Any) -> str:
-    if type(value) is not str or not _RUN_ID.fullmatch(value):
-        raise ValueError("not 1 to 200 letters, digits and -_.:")
-    return value
-
-
-def _status(value: Any) -> str:
-    if type(value) is not str or value not in _STATUSES:
-        raise ValueError("no status of a run")
-    return value
-
-
-_CHECKS: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.RUN_ID: _run_id,
-    Kind.ID: _id,
-    Kind.TEXT: _text,
-    Kind.STATUS: _status,
-    Kind.TIME: _time,
-    Kind.JSON: _json,
-    Kind.INTEGER: _whole,
-    Kind.NUMBER: _number,
-    Kind.SCORE: _score,
-}
+# Level 1 makes JSON a sixth as large in a third of the time that level 6 takes for a seventh.
+_LEVEL = 1
+_GZIP = 16 + zlib.MAX_WBITS
+# What can stand in the first line of a request.
+_PATH = re.compile(r"/[!-~]{0,500}")
 
 
 class _Field(NamedTuple):
@@ -142,7 +51,7 @@ class _Field(NamedTuple):
 
 def _fields(table: Table) -> tuple[_Field, ...]:
     return tuple(
-        _Field(column.name, _CHECKS[column.kind], column.default) for column in table.travelling
+        _Field(column.name, CHECKS[column.kind], column.default) for column in table.travelling
     )
 
 
@@ -153,7 +62,7 @@ _RECORDS = {table.name: _fields(table) for table in RECORD_TABLES}
 RUN_COLUMNS = tuple(field.name for field in _RUN)
 
 
-# -- lines ----------------------------------------------------------------------------------------
+# -- from the wire ---------------------------------------------------------------------------------
 
 
 class Line(NamedTuple):
@@ -270,3 +179,94 @@ def _row(fields: Iterable[_Field], record: Any, where: str) -> Row:
         except ValueError as error:
             raise Refused(f"{where}: {name} is {error}") from None
     return tuple(row)
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+class Offer(NamedTuple):
+    """What a server takes at once: its path, runs, and bytes before compression."""
+
+    path: str
+    max_runs: int
+    max_bytes: int
+
+
+class Batch(NamedTuple):
+    """A request that carries runs: where it goes, what it is, and the bytes of each run's line."""
+
+    path: str
+    headers: Headers
+    body: bytes
+    key: str
+    sizes: Mapping[str, int]
+
+
+def offer_of(config: Mapping[str, Any]) -> Offer | None:
+    """Return what the server's configuration offers, None when it does not, or not so as known."""
+    bulk = config.get("bulk")
+    if not isinstance(bulk, dict):
+        return None
+    path, runs, size = bulk.get("path"), bulk.get("max_runs"), bulk.get("max_bytes")
+    if not (isinstance(path, str) and _PATH.fullmatch(path)):
+        return None
+    if not (isinstance(runs, int) and isinstance(size, int) and runs > 0 and size > 0):
+        return None
+    return Offer(path, min(runs, 500), min(size, 8 * 1024 * 1024))
+
+
+def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
+    """Return the batch of the first of these runs that fit; the first fits always.
+
+    Its key is the hash of its bytes: the same batch has the same key, and no other has it.
+    """
+    lines: list[bytes] = []
+    sizes: dict[str, int] = {}
+    total = 0
+    for run in runs:
+        line = _line_of(run)
+        total += len(line)
+        if lines and (total > offer.max_bytes or len(lines) == offer.max_runs):
+            break
+        lines.append(line)
+        sizes[run.run["run_id"]] = len(line)
+    body = b"".join(lines)
+    key = hashlib.sha256(body).hexdigest()
+    headers = (
+        ("Content-Type", "application/x-ndjson"),
+        ("Content-Encoding", "gzip"),
+        ("Idempotency-Key", key),
+    )
+    return Batch(offer.path, headers, _compressed(body), key, sizes)
+
+
+def _compressed(body: bytes) -> bytes:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    return packer.compress(body) + packer.flush()
+
+
+def _line_of(run: RecordedRun) -> bytes:
+    document: dict[str, Any] = {
+        "run": {name: value for name in RUN_COLUMNS if (value := run.run.get(name)) is not None},
+        "process": run.process,
+    }
+    for name in _RECORDS:
+        records = getattr(run, name)
+        if records:
+            document[name] = [_present(record) for record in records]
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _present(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not None and name != "run_id"}
+
+
+def answers(body: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return (status, reason) by run id from the answer to a batch; nothing of what is none."""
+    results = body.get("results")
+    found: dict[str, tuple[str, str]] = {}
+    for result in results if isinstance(results, list) else ():
+        if isinstance(result, dict) and isinstance(result.get("run_id"), str):
+            found[result["run_id"]] = (str(result.get("status")), str(result.get("reason") or ""))
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from waxlocal_daemon.cells import Json
+from waxlocal.wire.values import Json
 
 __all__ = ["Item"]
 

@@ -8,9 +8,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from waxlocal.delivery.records import ChildRun, RecordedRun
-from waxlocal_daemon.cells import moment_of, number_of
-from waxlocal_daemon.walk import Walk
+from waxlocal.wire.items import Walk
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal.wire.values import moment_of, number_of
 
 __all__ = ["in_order"]
 

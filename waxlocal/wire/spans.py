@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from waxlocal_daemon.cells import (
+from waxlocal.wire.values import (
     Json,
     Start,
     fields_of,

@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from waxlocal.delivery.records import ChildRun, RecordedRun
-from waxlocal_daemon.cells import (
-    Json,
-    Start,
-    count_of,
-    fields_of,
-    number_of,
-    text_of,
-)
-from waxlocal_daemon.conversation import Turns
-from waxlocal_daemon.derived import (
+from waxlocal.wire.conversation_state import Turns
+from waxlocal.wire.derived_spans import (
     agent_span,
     chain_span,
     child_span,
@@ -27,11 +18,20 @@ from waxlocal_daemon.derived import (
     memory_span,
     resumed_span,
 )
-from waxlocal_daemon.items import Item
-from waxlocal_daemon.memories import episodic_body, is_memory_write, remembered, semantic_body
-from waxlocal_daemon.scoring import Scores
-from waxlocal_daemon.spans import read_span, wire_span
-from waxlocal_daemon.steps import Named, delegation_step, grounding_step, step_of_span
+from waxlocal.wire.exact import Item
+from waxlocal.wire.memory import episodic_body, is_memory_write, remembered, semantic_body
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal.wire.scores import Scores
+from waxlocal.wire.spans import read_span, wire_span
+from waxlocal.wire.steps import Named, delegation_step, grounding_step, step_of_span
+from waxlocal.wire.values import (
+    Json,
+    Start,
+    count_of,
+    fields_of,
+    number_of,
+    text_of,
+)
 
 __all__ = ["Walk"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from waxlocal.delivery.records import ChildRun, RecordedRun
-from waxlocal_daemon.cells import (
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan, span_body
+from waxlocal.wire.values import (
     Json,
     Start,
     count_of,
@@ -21,7 +22,6 @@ from waxlocal_daemon.cells import (
     text_of,
     value_of,
 )
-from waxlocal_daemon.spans import SUMMARY_CHARS, StoredSpan, span_body
 
 __all__ = ["agent_span", "chain_span", "child_span", "llm_span", "memory_span", "resumed_span"]
 

@@ -1,0 +1,121 @@
+"""What a column may hold: the checks of whatever arrives for it, one for each kind of column."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite, isnan
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.records import RUN_STATUSES, Kind
+from waxlocal.wire.values import LARGEST, as_time
+
+__all__ = ["CHECKS", "Refused"]
+
+# Ids go into addresses and into workflow ids.
+_RUN_ID = re.compile(r"[0-9A-Za-z_.:-]{1,200}")
+_STATUSES = frozenset(RUN_STATUSES)
+# A time as the file has it, of the year 2000 or later; days from the 29th on need a closer look.
+_PLAIN_TIME = re.compile(
+    r"2\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{6}Z"
+).fullmatch
+
+
+class Refused(ValueError):
+    """A line that is not stored, and why."""
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError("no text")
+    return value
+
+
+def _id(value: Any) -> str:
+    return _text(value).replace("\0", "\ufffd")
+
+
+def _json(value: Any) -> str:
+    if type(value) is not str:
+        return dumps(value)  # JSON that was not put into text first
+    try:
+        if "\\ud" not in value and "\\uD" not in value:
+            _decode(value)
+            return value
+    except _NoNumber:
+        pass
+    except (RecursionError, ValueError):
+        raise ValueError("no JSON") from None
+    # Half a character, or NaN: SQLite would not read it.
+    return dumps(json.loads(value))
+
+
+class _NoNumber(ValueError):
+    pass
+
+
+def _no_number(token: str) -> None:
+    raise _NoNumber(token)
+
+
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not -LARGEST <= value <= LARGEST:
+        raise ValueError("no whole number of 64 bits")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    if type(value) is int and abs(value) <= LARGEST:
+        return value
+    if type(value) is not float:
+        raise ValueError("no number")
+    if not isfinite(value):
+        raise ValueError("no finite number")
+    return value
+
+
+def _score(value: Any) -> float | None:
+    """Return a number that may be infinite, as that of a score may; SQLite has no NaN."""
+    if type(value) is float and not isfinite(value):
+        return None if isnan(value) else value
+    return _number(value)
+
+
+def _time(value: Any) -> str:
+    if type(value) is str and _PLAIN_TIME(value):
+        return value
+    known = as_time(value)
+    if known is None:
+        raise ValueError("no ISO time")
+    return known
+
+
+def _run_id(value: Any) -> str:
+    if type(value) is not str or not _RUN_ID.fullmatch(value):
+        raise ValueError("not 1 to 200 letters, digits and -_.:")
+    return value
+
+
+def _status(value: Any) -> str:
+    if type(value) is not str or value not in _STATUSES:
+        raise ValueError("no status of a run")
+    return value
+
+
+# Each returns what is to be stored, or raises ValueError, whose text follows the word "is".
+CHECKS: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.RUN_ID: _run_id,
+    Kind.ID: _id,
+    Kind.TEXT: _text,
+    Kind.STATUS: _status,
+    Kind.TIME: _time,
+    Kind.JSON: _json,
+    Kind.INTEGER: _whole,
+    Kind.NUMBER: _number,
+    Kind.SCORE: _score,
+}

@@ -1,0 +1,254 @@
+"""One value at a time, in both directions: cells of a row as strict JSON, and JSON as cells.
+
+Nothing here raises, whatever somebody wrote into the file or sent.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from json import JSONDecoder
+from math import isfinite, isnan
+from typing import Any
+
+from waxlocal.clock import utc_ns, utc_text
+from waxlocal.encode import dumps
+from waxlocal.encode import text as storable
+
+__all__ = [
+    "Json",
+    "Start",
+    "as_content",
+    "as_count",
+    "as_id",
+    "as_list",
+    "as_milliseconds",
+    "as_number",
+    "as_object",
+    "as_text",
+    "as_time",
+    "count_of",
+    "fields_of",
+    "is_uuid",
+    "milliseconds_of",
+    "moment_of",
+    "number_of",
+    "object_of",
+    "text_of",
+    "value_of",
+]
+
+Json = dict[str, Any]
+
+# Python reads deeper JSON than it can write a few levels further down.
+MAX_DEPTH = 200
+# What an INTEGER column holds.
+LARGEST = 2**63 - 1
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_STORED_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{6}Z")
+_FRACTION = re.compile(r"[.,](\d+)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def as_text(value: object, default: str = "") -> str:
+    """Return text as it is, numbers in words, anything else as JSON; the default for None."""
+    if isinstance(value, str):
+        return value if value.isascii() else storable(value)
+    if value is None:
+        return default
+    return str(value) if isinstance(value, int | float) else dumps(value)
+
+
+def as_id(value: object) -> str | None:
+    """Return the text that names a session, a user or a group; None for none."""
+    # SQLite's JSON functions end a text at NUL, and the queries look up ids with them.
+    return as_text(value).replace("\0", "\ufffd") or None
+
+
+def as_count(value: object) -> int:
+    """Return a whole number, also from text; 0 for what is none."""
+    try:
+        number = value if isinstance(value, int) else int(float(value))  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return 0
+    return min(max(int(number), -LARGEST), LARGEST)
+
+
+def as_number(value: object) -> float | None:
+    """Return a number, also from text; None for what is none, or not finite."""
+    if isinstance(value, bool | int | float | str):
+        try:
+            number = float(value)
+        except (OverflowError, ValueError):
+            return None
+        return number if isfinite(number) else None
+    return None
+
+
+def as_milliseconds(value: object) -> int | None:
+    """Return whole milliseconds; None for what is no number."""
+    return None if as_number(value) is None else as_count(value)
+
+
+def as_object(value: object) -> Json:
+    """Return a JSON object as it is, anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """Return a JSON array as it is, anything else as an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_content(value: object) -> str | None:
+    """Return JSON text; None for null, an empty object and empty text, which all say nothing."""
+    if value is None or value == {} or value == "":
+        return None
+    return dumps(value)
+
+
+def as_time(value: object) -> str | None:
+    """Return an ISO time as the file writes it, in UTC; None for what is no time."""
+    if not isinstance(value, str):
+        return None
+    try:
+        if _STORED_TIME.fullmatch(value):
+            utc_ns(value)  # the 31st of February is no time
+            return value
+        plain = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), value, count=1)
+        if plain[-1:] in ("Z", "z"):
+            plain = plain[:-1] + "+00:00"
+        moment = datetime.fromisoformat(plain)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return utc_text((moment - _EPOCH) // _MICROSECOND * 1_000)
+    except (OverflowError, ValueError):
+        return None
+
+
+def is_uuid(value: object) -> bool:
+    """Return whether this is the text of a UUID, in lower case."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
+def is_nan(value: object) -> bool:
+    """Return whether this is the number that is none."""
+    return isinstance(value, float) and isnan(value)
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+def _number(digits: str) -> float | None:
+    number = float(digits)
+    return number if isfinite(number) else None  # 1e999 is JSON, and no number here
+
+
+def _no_number(_name: str) -> None:
+    return None
+
+
+_decode = JSONDecoder(parse_float=_number, parse_constant=_no_number).decode
+
+
+def value_of(cell: object) -> Any:
+    """Return what a JSON cell says; a cell that is no JSON as the text that it is.
+
+    NaN and the infinities, which strict JSON lacks, become None.
+    """
+    if cell is None:
+        return None
+    if not isinstance(cell, str):
+        return number_of(cell) if isinstance(cell, int | float) else text_of(cell)
+    try:
+        found = _decode(cell)
+    except (ValueError, RecursionError):
+        return cell
+    if cell.count("[") + cell.count("{") > MAX_DEPTH and _is_too_deep(found):
+        return cell
+    return found
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, dict | list)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def object_of(cell: object) -> Json | None:
+    """Return the object that a cell holds, None for NULL; anything else as `{"raw": ...}`."""
+    found = value_of(cell)
+    return found if found is None or isinstance(found, dict) else {"raw": found}
+
+
+def fields_of(cell: object) -> Json:
+    """Return the object that a cell holds, an empty one for NULL."""
+    return object_of(cell) or {}
+
+
+def text_of(cell: object) -> str:
+    """Return a cell as text, empty for NULL."""
+    if isinstance(cell, str):
+        return cell
+    if cell is None:
+        return ""
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+
+
+def number_of(cell: object) -> float | int | None:
+    """Return the number that a cell holds, None if it holds none, or one that is not finite."""
+    if isinstance(cell, float):
+        return cell if isfinite(cell) else None
+    # More digits than a column holds, which JSON may well have.
+    return cell if isinstance(cell, int) and abs(cell) <= 2**63 else None
+
+
+def count_of(cell: object) -> int:
+    """Return a whole number, 0 for a cell that holds none."""
+    return int(number_of(cell) or 0)
+
+
+def milliseconds_of(cell: object) -> int | None:
+    """Return whole milliseconds, None for a cell without a number."""
+    number = number_of(cell)
+    return None if number is None else round(number)
+
+
+class Start:
+    """The time from which a run's own offsets count."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, started_at: object) -> None:
+        self._at = moment_of(started_at)
+
+    def offset(self, at: object, lasted_ms: float = 0.0) -> int:
+        """Return whole milliseconds from the start to a time, less what lasted until then.
+
+        Never negative; 0 if one of the two is no time.
+        """
+        moment = moment_of(at)
+        if moment is None or self._at is None:
+            return 0
+        return max(round((moment - self._at).total_seconds() * 1000 - lasted_ms), 0)
+
+
+def moment_of(text: object) -> datetime | None:
+    """Return the time that a cell holds, UTC without saying so; None for what is no time."""
+    try:
+        # Without what stands behind the fraction, which Python 3.10 does not read; it is UTC.
+        return datetime.fromisoformat(str(text)[:26].rstrip("Z")).replace(tzinfo=None)
+    except ValueError:
+        return None
