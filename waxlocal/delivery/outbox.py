@@ -208,7 +208,7 @@ class Outbox:
 
     def counts(self) -> tuple[int, int]:
         """Return how many runs are pending and how many parked."""
-        pending, parked = self._rows(sql.COUNTS, (self._id,))[0]
+        pending, parked = self._rows(sql.COUNTS, {"target": self._id})[0]
         return pending, parked
 
     # -- requests -------------------------------------------------------------------------------
@@ -298,7 +298,9 @@ class Outbox:
         """Note the answers to a batch: (run id, state, bytes, reason); return those delivered."""
         now, delivered = self._now(), 0
         for run_id, state, size, reason in runs:
-            receipt = (run_id, self._id, key, state, size, status, reason, sent_at, now)
+            receipt = {"run_id": run_id, "target": self._id, "key": key, "state": state,
+                       "bytes": size, "status": status, "reason": reason, "sent_at": sent_at,
+                       "now": now}  # fmt: skip
             self._execute(sql.RECEIPT, receipt)
             if state == "parked":
                 self.park(run_id, reason or "")
@@ -319,7 +321,7 @@ class Outbox:
 
     def host_answered(self) -> None:
         """Keep that the server takes what it is sent."""
-        self._execute(sql.HOST_ANSWERED, (self._now(), self._id))
+        self._execute(sql.HOST_ANSWERED, {"now": self._now(), "target": self._id})
 
     # -- SQLite ---------------------------------------------------------------------------------
 

@@ -13,13 +13,14 @@ __all__ = ["known_parts", "remote_ids", "waiting_runs"]
 
 _WAITING = """
 SELECT id, run_id FROM runs
-WHERE id > ?1 AND status <> 'running' AND NOT EXISTS (
+WHERE id > :last AND status <> 'running' AND NOT EXISTS (
   SELECT 1 FROM deliveries d JOIN targets t USING (target_id)
-  WHERE d.run_id = runs.run_id AND t.url = ?2 AND (d.state = 'delivered' OR d.state = 'parked'))
+  WHERE d.run_id = runs.run_id AND t.url = :url AND (d.state = 'delivered' OR d.state = 'parked'))
 ORDER BY id LIMIT 100
 """
 _ALL = """
-SELECT id, run_id FROM runs WHERE id > ?1 AND status <> 'running' AND ?2 <> '' ORDER BY id LIMIT 100
+SELECT id, run_id FROM runs
+WHERE id > :last AND status <> 'running' AND :url <> '' ORDER BY id LIMIT 100
 """
 _PARTS = """
 SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.body
@@ -36,7 +37,7 @@ def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:
     """Give the ids of the ended runs that a server has not got, in the order they came."""
     wanted = _WAITING if knows_delivery(connection) else _ALL
     last = 0
-    while page := connection.execute(wanted, (last, url)).fetchall():
+    while page := connection.execute(wanted, {"last": last, "url": url}).fetchall():
         yield from (run_id for _, run_id in page)
         last = page[-1][0]
 

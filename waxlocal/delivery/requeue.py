@@ -22,8 +22,8 @@ SELECT stage, part, status FROM requests WHERE run_id = ? AND target_id = ? AND 
 _AGAIN = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
   bytes)
-SELECT run_id, target_id, stage, ?5, ?6, 'waiting', positions, body, bytes FROM requests
-WHERE run_id = ?1 AND target_id = ?2 AND stage = ?3 AND part = ?4
+SELECT run_id, target_id, stage, :free, :key, 'waiting', positions, body, bytes FROM requests
+WHERE run_id = :run_id AND target_id = :target_id AND stage = :stage AND part = :part
 """
 _NEXT_PART = """
 SELECT max(part) + 1 FROM requests WHERE run_id = ? AND target_id = ? AND stage = ?
@@ -70,5 +70,6 @@ def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
         if stage != "bulk":
             (free,) = connection.execute(_NEXT_PART, (run_id, target_id, stage)).fetchone()
             key = request_key(run_id, stage, free)
-            connection.execute(_AGAIN, (run_id, target_id, stage, part, free, key))
+            of = {"run_id": run_id, "target_id": target_id, "stage": stage, "part": part}
+            connection.execute(_AGAIN, {**of, "free": free, "key": key})
         connection.execute(_REPLACE, (run_id, target_id, stage, part))

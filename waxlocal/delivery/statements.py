@@ -118,10 +118,10 @@ PARK = "UPDATE deliveries SET state = 'parked', reason = ? WHERE run_id = ? AND 
 RECEIPT = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, bytes,
   attempts, status, reason, first_attempt_at, last_attempt_at)
-SELECT ?1, ?2, 'bulk',
+SELECT :run_id, :target, 'bulk',
   (SELECT coalesce(max(part) + 1, 0) FROM requests
-   WHERE run_id = ?1 AND target_id = ?2 AND stage = 'bulk'),
-  ?3, ?4, '[]', ?5, 1, ?6, ?7, ?8, ?9
+   WHERE run_id = :run_id AND target_id = :target AND stage = 'bulk'),
+  :key, :state, '[]', :bytes, 1, :status, :reason, :sent_at, :now
 """
 COUNT = "UPDATE targets SET delivered = delivered + ? WHERE target_id = ?"
 HOST_FAILED = """
@@ -134,14 +134,14 @@ UPDATE targets SET paused_at = coalesce(paused_at, ?), not_before = ?, reason = 
 """
 HOST_ANSWERED = """
 UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused_at = NULL,
-  reason = NULL, last_attempt_at = ?1, last_success_at = ?1 WHERE target_id = ?2
+  reason = NULL, last_attempt_at = :now, last_success_at = :now WHERE target_id = :target
 """
 DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
 COUNTS = """
 SELECT
-  (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'pending')
-  + (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'sending')
-  + (SELECT count(*) FROM runs WHERE id > (SELECT cursor FROM targets WHERE target_id = ?1)),
-  (SELECT count(*) FROM deliveries WHERE target_id = ?1 AND state = 'parked')
+  (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'pending')
+  + (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'sending')
+  + (SELECT count(*) FROM runs WHERE id > (SELECT cursor FROM targets WHERE target_id = :target)),
+  (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'parked')
 """
