@@ -28,6 +28,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, StorageError
 from waxlocal.pricing import Prices
 from waxlocal.process import current_process
+from waxlocal.record_sql import LAST_POSITION
 from waxlocal.statements import NOTE_PROCESS
 from waxlocal.units import Statement, Storable, Unit, has_position, positions
 
@@ -57,14 +58,6 @@ PRICES_NS = 30_000_000_000
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
-_NEXT_POSITION = """
-SELECT max(position) + 1 FROM (
-  SELECT max(position) AS position FROM llm_calls WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM steps WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM spans WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM scores WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM events WHERE run_id = :run_id)
-"""
 _BEGIN: Statement = ("BEGIN IMMEDIATE", ())
 _COMMIT: Statement = ("COMMIT", ())
 
@@ -214,8 +207,9 @@ class Store:
             return self._free_position(run_id) if alone else 1
 
     def _free_position(self, run_id: str) -> int:
-        rows = self._fetch(_NEXT_POSITION, {"run_id": run_id})
-        return int(rows[0][0] or 1) if rows else 1
+        rows = self._fetch(LAST_POSITION, {"run_id": run_id})
+        last = rows[0][0] if rows else None
+        return 1 if last is None else int(last) + 1
 
     def close(self) -> None:
         """Write what is waiting, then close the file; a later record opens it again.

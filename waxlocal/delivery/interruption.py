@@ -7,6 +7,7 @@ from pathlib import Path
 from waxlocal.clock import utc_ns
 from waxlocal.connection import reader, writer
 from waxlocal.process import ProcessIdentity, is_gone
+from waxlocal.records import RECORD_TABLES
 
 __all__ = ["interrupt_gone"]
 
@@ -18,18 +19,16 @@ WHERE process_id IN (
   JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open'
   JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
 """
-_OPEN_RUNS = """
-SELECT r.run_id, r.started_at,
-  max(r.started_at,
-    coalesce((SELECT max(recorded_at) FROM llm_calls WHERE run_id = r.run_id), ''),
-    coalesce((SELECT max(recorded_at) FROM steps WHERE run_id = r.run_id), ''),
-    coalesce((SELECT max(started_at) FROM spans WHERE run_id = r.run_id), ''),
-    coalesce((SELECT max(recorded_at) FROM scores WHERE run_id = r.run_id), ''),
-    coalesce((SELECT max(recorded_at) FROM events WHERE run_id = r.run_id), ''))
+_LAST_RECORDS = ", ".join(
+    f"coalesce((SELECT max({table.moment}) FROM {table.name} WHERE run_id = r.run_id), '')"  # noqa: S608
+    for table in RECORD_TABLES
+)
+_OPEN_RUNS = f"""
+SELECT r.run_id, r.started_at, max(r.started_at, {_LAST_RECORDS})
 FROM runs r WHERE r.status = 'running' AND r.process_id = ? AND r.run_id IN (
   SELECT d.run_id FROM targets t
   JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open')
-"""
+"""  # noqa: S608
 _INTERRUPT = """
 UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
   error = 'process ended before run completion', error_type = 'Interrupted'

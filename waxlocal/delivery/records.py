@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from waxlocal.records import RECORD_TABLES
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
 __all__ = ["load_children", "load_runs"]
@@ -17,12 +18,14 @@ T = TypeVar("T")
 
 # One parameter for any number of ids, and one statement that SQLite prepares once.
 _THESE = "(SELECT value FROM json_each(?))"
+# All columns that the file has: one of a later version goes on as it is, and a file of an earlier
+# version, which a dry run only reads, lacks some.
 _RUNS = f"SELECT * FROM runs WHERE run_id IN {_THESE}"  # noqa: S608
 _PROCESSES = f"SELECT * FROM processes WHERE process_id IN {_THESE}"  # noqa: S608
-_RECORDS = [
-    f"SELECT * FROM {table} WHERE run_id IN {_THESE} ORDER BY run_id, position"  # noqa: S608
-    for table in ("llm_calls", "steps", "spans", "scores", "events")
-]
+_RECORDS = {
+    table.name: f"SELECT * FROM {table.name} WHERE run_id IN {_THESE} ORDER BY run_id, position"  # noqa: S608
+    for table in RECORD_TABLES
+}
 _DELEGATES = """
 SELECT parent_workflow_id, agent_name, started_at, completed_at FROM runs
 WHERE parent_workflow_id IN (SELECT 'wf_' || value FROM json_each(?)) ORDER BY started_at, id
@@ -67,9 +70,7 @@ def load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[Re
 def _load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:
     these = json.dumps(list(run_ids))
     runs = {row["run_id"]: row for row in _rows(connection, _RUNS, these)}
-    calls, steps, spans, scores, events = (
-        _by_run(_rows(connection, query, these)) for query in _RECORDS
-    )
+    records = {table: _by_run(_rows(connection, query, these)) for table, query in _RECORDS.items()}
     processes = _processes(connection, runs.values())
     delegates = _delegates(connection, these)
     around = _around(connection, these, runs.values())
@@ -77,13 +78,10 @@ def _load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[R
         RecordedRun(
             runs[run_id],
             processes.get(runs[run_id]["process_id"]),
-            calls.get(run_id, []),
-            steps.get(run_id, []),
-            spans.get(run_id, []),
-            scores.get(run_id, []),
-            events.get(run_id, []),
-            *around.get(run_id, (None, 0)),
-            delegates.get(runs[run_id]["workflow_id"], ()),
+            **{table: rows.get(run_id, []) for table, rows in records.items()},
+            parent_agent=around[run_id][0] if run_id in around else None,
+            depth=around[run_id][1] if run_id in around else 0,
+            delegates=delegates.get(runs[run_id]["workflow_id"], ()),
         )
         for run_id in dict.fromkeys(run_ids)
         if run_id in runs

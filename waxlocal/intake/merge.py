@@ -15,26 +15,16 @@ from waxlocal.clock import utc_text
 from waxlocal.intake.devices import ELSEWHERE
 from waxlocal.intake.positions import is_sent
 from waxlocal.pricing import NOTE_MODEL
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES
+from waxlocal.record_sql import positional_insert
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
 
 __all__ = ["Result", "merge"]
 
-_ADD_PROCESS = f"""
-INSERT OR IGNORE INTO processes ({", ".join(PROCESSES.names)})
-VALUES ({", ".join("?" * len(PROCESSES.names))})
-"""  # noqa: S608
-_ADD_RUN = f"""
-INSERT INTO runs ({", ".join(RUN_COLUMNS)}, process_id)
-VALUES ({", ".join("?" * len(RUN_COLUMNS))}, ?) ON CONFLICT DO NOTHING
-"""  # noqa: S608
-_ADD = {
-    table.name: f"""
-INSERT INTO {table.name} ({", ".join(table.names)})
-VALUES ({", ".join("?" * len(table.names))}) ON CONFLICT DO NOTHING
-"""  # noqa: S608
-    for table in RECORD_TABLES
-}
+# By position: the rows are tuples from `bulk`, in the order of the description.
+_ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
+_ADD_RUN = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict="DO NOTHING")
+_ADD = {table.name: positional_insert(table, on_conflict="DO NOTHING") for table in RECORD_TABLES}
 _KNOWN = """
 SELECT r.run_id, r.status, iif(p.pid_namespace = ?, p.process_id, NULL) AS device
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
@@ -57,7 +47,7 @@ UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in _CHANGING
 WHERE run_id = ? AND status = 'running'
 """  # noqa: S608
 _SET_PROCESS = "UPDATE runs SET process_id = ? WHERE run_id = ?"
-_CLEAR = [f"DELETE FROM {table} WHERE run_id = ?" for table in _ADD]  # noqa: S608
+_CLEAR = [f"DELETE FROM {table.name} WHERE run_id = ?" for table in RECORD_TABLES]  # noqa: S608
 _SEND_AGAIN = """
 UPDATE deliveries SET state = 'pending'
 WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')

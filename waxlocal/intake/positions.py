@@ -12,6 +12,9 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from waxlocal.record_sql import LAST_POSITION
+from waxlocal.records import RECORD_TABLES, SCORES, SPANS
+
 __all__ = ["FIRST", "STRIDE", "is_sent", "is_settled", "next_free", "numbered", "settle"]
 
 # Between two numbers of the SDK there is room for a million records that have none.
@@ -20,25 +23,16 @@ STRIDE = 1_000_000
 FIRST = STRIDE + 1
 _LARGEST_NUMBER = 2**62 // STRIDE
 
-_TABLES = ("llm_calls", "steps", "spans", "scores", "events")
-_LAST = """
-SELECT max(position) FROM (
-  SELECT max(position) AS position FROM llm_calls WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM steps WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM spans WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM scores WHERE run_id = :run_id
-  UNION ALL SELECT max(position) FROM events WHERE run_id = :run_id)
-"""
-_ALL = "\nUNION ALL ".join(
-    f"SELECT position, {number} AS part FROM {table} WHERE run_id = :run_id"  # noqa: S608
-    for number, table in enumerate(_TABLES)
+_ALL_IN_ORDER = "\nUNION ALL ".join(
+    f"SELECT position, {number} AS part FROM {table.name} WHERE run_id = :run_id"  # noqa: S608
+    for number, table in enumerate(RECORD_TABLES)
 )
-_ALL_IN_ORDER = f"{_ALL}\nORDER BY position, part"
+_ALL_IN_ORDER += "\nORDER BY position, part"
 _MOVE = [
-    f"UPDATE {table} SET position = ? WHERE run_id = ? AND position = ?"  # noqa: S608
-    for table in _TABLES
+    f"UPDATE {table.name} SET position = ? WHERE run_id = ? AND position = ?"  # noqa: S608
+    for table in RECORD_TABLES
 ]
-_SPANS, _SCORES = _TABLES.index("spans"), _TABLES.index("scores")
+_SPANS, _SCORES = RECORD_TABLES.index(SPANS), RECORD_TABLES.index(SCORES)
 _INSIDE = """
 SELECT position, parent_position FROM spans WHERE run_id = ? AND parent_position IS NOT NULL
 """
@@ -69,7 +63,7 @@ def is_settled(position: int) -> bool:
 
 def next_free(connection: sqlite3.Connection, run_id: str, *, first: int) -> int:
     """Return a position behind all records of a run; `first` if there is none."""
-    (last,) = connection.execute(_LAST, {"run_id": run_id}).fetchone()
+    (last,) = connection.execute(LAST_POSITION, {"run_id": run_id}).fetchone()
     return first if last is None else int(last) + 1
 
 
@@ -105,7 +99,7 @@ def _in_order(places: list[_Place]) -> dict[_Place, int]:
 
 
 def _move(connection: sqlite3.Connection, run_id: str, moves: dict[_Place, int]) -> None:
-    of_table: list[list[tuple[int, str, int]]] = [[] for _ in _TABLES]
+    of_table: list[list[tuple[int, str, int]]] = [[] for _ in RECORD_TABLES]
     for place, new in moves.items():
         of_table[place.part].append((new, run_id, place.position))
     for statement, rows in zip(_MOVE, of_table, strict=True):
