@@ -113,9 +113,12 @@ class Table(NamedTuple):
             if not column.local and not (inside and column.name == "run_id")
         )
 
-    def holding(self, kind: Kind) -> tuple[str, ...]:
-        """Return the names of the columns of a kind."""
-        return tuple(column.name for column in self.columns if column.kind is kind)
+    @property
+    def bulky(self) -> tuple[str, ...]:
+        """The names of the columns whose values can be of any size."""
+        return tuple(
+            column.name for column in self.columns if column.content or column.kind is Kind.JSON
+        )
 
 
 _RECORD_KEY = ("run_id", "position")

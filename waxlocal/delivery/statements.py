@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from waxlocal.records import RECORD_TABLES, RUNS, Table
+
+# About what a record takes beside its texts, in bytes of JSON.
+_RECORD_BYTES = 500
+
+
+def _length_of_texts(table: Table, alias: str) -> str:
+    return " + ".join(f"coalesce(length({alias}.{name}), 0)" for name in table.bulky) or "0"
+
+
+_SIZE_OF_RUN = _length_of_texts(RUNS, "r")
+_SIZE_OF_RECORDS = "\n  + ".join(
+    f"(SELECT coalesce(sum({_RECORD_BYTES} + {_length_of_texts(table, 'x')}), 0) "  # noqa: S608
+    f"FROM {table.name} x WHERE x.run_id = d.run_id)"
+    for table in RECORD_TABLES
+)
+
 TARGET = "INSERT OR IGNORE INTO targets (url) VALUES (?)"
 READ_TARGET = """
 SELECT target_id, cursor, failures, not_before, backoff_until, paused_at, reason
@@ -28,17 +45,10 @@ WHERE target_id = :target AND state = 'open' AND EXISTS (
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent
 # that is younger: a row that somebody else wrote may name its own child as its parent.
-DUE = """
+DUE = f"""
 SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = 'running',
   p.run_id IS NOT NULL, p.remote_workflow_id, o.remote_workflow_id,
-  coalesce(length(r.inputs), 0) + coalesce(length(r.result), 0) + coalesce(length(r.metadata), 0)
-  + (SELECT 500 * count(*) + coalesce(sum(coalesce(length(messages), 0)
-       + coalesce(length(response), 0) + coalesce(length(prompt_preview), 0)
-       + coalesce(length(response_preview), 0)), 0) FROM llm_calls WHERE run_id = d.run_id)
-  + (SELECT 500 * count(*) + coalesce(sum(coalesce(length(input), 0)
-       + coalesce(length(output), 0)), 0) FROM spans WHERE run_id = d.run_id)
-  + (SELECT 200 * count(*) + coalesce(sum(length(output)), 0) FROM steps
-     WHERE run_id = d.run_id) AS size
+  {_SIZE_OF_RUN} + {_SIZE_OF_RECORDS} AS size
 FROM deliveries d JOIN runs r ON r.run_id = d.run_id
 LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = substr(r.parent_workflow_id, 4)
 LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = substr(r.root_workflow_id, 4)
@@ -58,7 +68,7 @@ WHERE d.target_id = :target AND d.state = 'pending'
       WHERE c.parent_workflow_id = r.workflow_id AND cd.remote_run_id IS NULL
         AND cd.failures < 3 AND (cd.state = 'pending' OR cd.state = 'sending')))))
 ORDER BY d.run_id LIMIT :limit
-"""
+"""  # noqa: S608
 DUE_LEAST_FAILED = DUE.replace("ORDER BY d.run_id", "ORDER BY d.failures, d.run_id")
 NEXT_DUE = """
 SELECT min(not_before) FROM deliveries
