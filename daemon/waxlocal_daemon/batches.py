@@ -8,6 +8,7 @@ from typing import NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
+from waxlocal.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.lane import Lane
@@ -50,10 +51,17 @@ class Batches:
     """
 
     def __init__(
-        self, outbox: Outbox, lane: Lane, offer: Offer, log: Log, at: Callable[[str], None]
+        self,
+        outbox: Outbox,
+        lane: Lane,
+        settings: UploadSettings,
+        offer: Offer,
+        log: Log,
+        at: Callable[[str], None],
     ) -> None:
         self._outbox = outbox
         self._lane = lane
+        self._settings = settings
         self._log = log
         self._at = at
         self._offer = offer._replace(
@@ -158,14 +166,20 @@ class Batches:
         for run_id, size in batch.sizes.items():
             status, reason = told.get(run_id, ("", ""))
             if status in ("stored", "merged"):
-                rows.append((run_id, "delivered", size, None))
+                rows.append(
+                    (run_id, "open" if run_id in batch.running else "delivered", size, None)
+                )
             elif status == "refused":
                 rows.append((run_id, "parked", size, reason or "refused"))
                 self._log.event("parked", level="warning", run_id=run_id, reason=reason)
             else:  # not named, or in words that nobody here knows: perhaps another time
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
         self._outbox.note_batch(
-            rows, key=batch.key, status=answer.status or 0, sent_at=about.sent_at
+            rows,
+            key=batch.key,
+            status=answer.status or 0,
+            sent_at=about.sent_at,
+            open_until=self._lane.text(self._lane.now() + self._settings.open_after),
         )
         self._grow(len(batch.sizes))
         return outcome

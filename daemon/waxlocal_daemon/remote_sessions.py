@@ -37,6 +37,8 @@ class RemoteSession(NamedTuple):
 
     session_id: str
     run_count: int | float | None
+    open_runs: int | float | None
+    failed_runs: int | float | None
     total_tokens: int | float | None
     total_cost: float | None
     has_cost: bool
@@ -130,6 +132,8 @@ def _session(row: Any) -> RemoteSession:
     return RemoteSession(
         row["session_id"],
         run_count=_number(row.get("run_count")),
+        open_runs=_number(row.get("open_runs")),
+        failed_runs=_number(row.get("failed_runs")),
         total_tokens=_number(row.get("total_tokens")),
         total_cost=_number(row.get("total_cost")),
         has_cost="total_cost" in row,

@@ -219,7 +219,9 @@ class Uploader:
                 self._batches.release()
             self._batches = None
         elif self._batches is None:
-            self._batches = Batches(self._outbox, self._lane, offer, self._log, self._at)
+            self._batches = Batches(
+                self._outbox, self._lane, self._settings, offer, self._log, self._at
+            )
         # A key that may record but not read this, or words that cannot be read: records will tell.
         return outcome if outcome.verdict is Verdict.DELIVERED else Outcome(Verdict.PARK, "")
 

@@ -49,8 +49,9 @@ class Verification:
 
     `checked`: sessions of the file whose runs are all delivered. `missing`: those that the server
     does not have. `doubled`: the server has more runs of them than the file. `different`: it has
-    fewer, or other totals. `waiting`: ids of sessions with runs that are still to be delivered, or
-    parked. `unlisted` findings of any kind are beyond the first 1,000 of that kind.
+    fewer, or runs that have not ended there or ended otherwise, or other totals. `waiting`: ids of
+    sessions with runs that are still to be delivered, or parked. `unlisted` counts the findings
+    beyond the first 1,000 of each kind.
     """
 
     checked: int
@@ -190,7 +191,7 @@ class _Comparison:
 
 def _differences(here: LocalSession, there: RemoteSession) -> Iterator[Difference]:
     """Yield what differs, of the figures that the server gives."""
-    for name in ("run_count", "total_tokens"):
+    for name in ("run_count", "open_runs", "failed_runs", "total_tokens"):
         ours, theirs = getattr(here, name), getattr(there, name)
         if theirs is not None and ours != theirs:
             yield Difference(here.session_id, name, ours, theirs)

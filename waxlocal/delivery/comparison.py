@@ -16,7 +16,7 @@ _COUNT = "SELECT count(*) FROM sessions"
 _IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
 _FIRST_IDS = "SELECT session_id FROM sessions ORDER BY session_id LIMIT ?"
 _SESSIONS = """
-SELECT s.session_id, s.run_count, s.total_tokens, s.total_cost,
+SELECT s.session_id, s.run_count, s.open_runs, s.failed_runs, s.total_tokens, s.total_cost,
   (SELECT count(*) FROM runs r
    JOIN deliveries d ON d.run_id = r.run_id AND d.target_id = :target
    WHERE r.session_id = s.session_id AND d.state = 'delivered'
@@ -28,11 +28,14 @@ FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(:ids))
 class LocalSession(NamedTuple):
     """A session here; `delivered` of its `run_count` runs the server had at the time in question.
 
-    `total_cost` is None where no call has a known price.
+    `open_runs` have not ended; `failed_runs` ended as error, blocked or interrupted. `total_cost`
+    is None where no call has a known price.
     """
 
     session_id: str
     run_count: int
+    open_runs: int
+    failed_runs: int
     total_tokens: int
     total_cost: float | None
     delivered: int

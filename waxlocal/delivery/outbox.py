@@ -294,16 +294,24 @@ class Outbox:
         key: str,
         status: int,
         sent_at: str,
+        open_until: str,
     ) -> int:
-        """Note the answers to a batch: (run id, state, bytes, reason); return those delivered."""
+        """Note the answers to a batch: (run id, state, bytes, reason); return those delivered.
+
+        A state is `delivered`, `parked`, or `open`: taken as far as it was, and the rest follows
+        when it ends, or after `open_until`.
+        """
         now, delivered = self._now(), 0
         for run_id, state, size, reason in runs:
-            receipt = {"run_id": run_id, "target": self._id, "key": key, "state": state,
+            noted = "delivered" if state == "open" else state
+            receipt = {"run_id": run_id, "target": self._id, "key": key, "state": noted,
                        "bytes": size, "status": status, "reason": reason, "sent_at": sent_at,
                        "now": now}  # fmt: skip
             self._execute(sql.RECEIPT, receipt)
             if state == "parked":
                 self.park(run_id, reason or "")
+            elif state == "open":
+                self.leave_open(run_id, open_until)
             else:
                 delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
         self._execute(sql.COUNT, (delivered, self._id))

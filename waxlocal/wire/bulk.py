@@ -193,13 +193,17 @@ class Offer(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A request that carries runs: where it goes, what it is, and the bytes of each run's line."""
+    """A request that carries runs: where it goes, what it is, and the bytes of each run's line.
+
+    `running`: those of them that had not ended, so that more of them is to follow.
+    """
 
     path: str
     headers: Headers
     body: bytes
     key: str
     sizes: Mapping[str, int]
+    running: frozenset[str]
 
 
 def offer_of(config: Mapping[str, Any]) -> Offer | None:
@@ -222,6 +226,7 @@ def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
     """
     lines: list[bytes] = []
     sizes: dict[str, int] = {}
+    running: set[str] = set()
     total = 0
     for run in runs:
         line = _line_of(run)
@@ -230,6 +235,8 @@ def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
             break
         lines.append(line)
         sizes[run.run["run_id"]] = len(line)
+        if run.run["status"] == "running":
+            running.add(run.run["run_id"])
     body = b"".join(lines)
     key = hashlib.sha256(body).hexdigest()
     headers = (
@@ -237,7 +244,7 @@ def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
         ("Content-Encoding", "gzip"),
         ("Idempotency-Key", key),
     )
-    return Batch(offer.path, headers, _compressed(body), key, sizes)
+    return Batch(offer.path, headers, _compressed(body), key, sizes, frozenset(running))
 
 
 def _compressed(body: bytes) -> bytes:
