@@ -11,7 +11,7 @@ help:
 	@echo "             (SERVE=1 leaves the server and its dashboard running)"
 	@echo "make test    lint, types, import rules and all tests"
 	@echo "make lint    formatting, lint, import rules"
-	@echo "make types   mypy --strict on the package and on its public API"
+	@echo "make types   mypy --strict on the package and on its public API, for Linux, macOS and Windows"
 	@echo "make check   the tests alone"
 	@echo "make crash   the tests that kill processes, with ten times the cycles"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
@@ -30,6 +30,9 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typing examples
+	for system in win32 darwin; do \
+	  $(BIN)/mypy --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
+	done
 
 check: $(VENV)/installed-dev
 	$(BIN)/pytest -n auto

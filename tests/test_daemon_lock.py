@@ -75,11 +75,11 @@ def test_the_lock_of_a_killed_process_is_free(db_path: Path) -> None:
 def test_the_lock_is_free_again_after_the_block(db_path: Path) -> None:
     """Taken, released, taken: the file stays, empty, and nobody holds it."""
     for _ in range(2):
-        with exclusive(db_path, clock=FixedClock(5)) as path:
+        with exclusive(db_path, clock=FixedClock(5)) as lock:
             who = holder(db_path)
             assert who is not None
             assert who.since == "2026-01-31T09:30:05.000000Z"
-        assert path.read_bytes() == b""
+        assert lock.path.read_bytes() == b""
         assert holder(db_path) is None
 
 
@@ -100,14 +100,15 @@ def test_two_names_of_one_file_meet(tmp_path: Path) -> None:
 def test_two_files_have_two_locks(tmp_path: Path) -> None:
     """A lock is for one file and not for its directory."""
     with exclusive(tmp_path / "a.db") as a, exclusive(tmp_path / "b.db") as b:
-        assert a != b
+        assert a.path != b.path
 
 
 def test_the_lock_file_is_private_and_the_database_is_not_made(tmp_path: Path) -> None:
     """0600 in a directory of 0700, under any umask; the file itself is the recorder's to make."""
     before = os.umask(0)
     try:
-        with exclusive(tmp_path / "new" / "waxlocal.db") as path:
+        with exclusive(tmp_path / "new" / "waxlocal.db") as lock:
+            path = lock.path
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
             assert [one.name for one in path.parent.iterdir()] == [path.name]

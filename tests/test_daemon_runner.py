@@ -172,6 +172,24 @@ def test_a_second_daemon_says_who_holds_the_file(db_path: Path, server: FaultSer
         assert daemon.end() == 0
 
 
+def test_a_daemon_waits_while_another_has_its_file_under_another_name(
+    db_path: Path, server: FaultServer
+) -> None:
+    """A hard link that came after the start: it says so, sends nothing twice, and then goes on."""
+    add_runs(db_path, 3, first=900)
+    link = db_path.with_name("link.db")
+    with running(db_path, server.url) as first, running(link, server.url) as second:
+        first.event("up_to_date")
+        second.event("waiting_for_file")
+        link.hardlink_to(db_path)
+        second.event("file_taken")
+        assert first.end() == 0
+        add_runs(link, 1, first=903)
+        second.event("up_to_date")
+        assert second.end() == 0
+    assert arrived(server, 900, 4) == [1, 1, 1, 1]
+
+
 def test_a_daemon_that_was_stopped_goes_on(db_path: Path, server: FaultServer) -> None:
     """SIGSTOP, runs meanwhile, SIGCONT: they are delivered, each once."""
     add_runs(db_path, 1, first=720)

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["database_path", "make_private"]
+__all__ = ["database_path", "make_private", "state_directory"]
 
 FILE_NAME = "waxlocal.db"
 
@@ -20,21 +20,23 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
     """
     named = os.fspath(given) if given else os.environ.get("WAXLOCAL_DB", "")
     # Not Path.expanduser: where there is no home it raises, and this must not.
-    path = os.path.expanduser(named) if named else _state_directory() / FILE_NAME  # noqa: PTH111
+    path = os.path.expanduser(named) if named else state_directory() / FILE_NAME  # noqa: PTH111
     try:
         return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
     except OSError:  # a relative path in a directory that was deleted
         return Path("/", path)
 
 
-def _state_directory(platform: str = sys.platform) -> Path:
-    # platformdirs costs 20 ms to import; on Linux, where most recorders run, the rule is one line.
-    if platform == "linux":
-        base = os.environ.get("XDG_STATE_HOME", "")
-        return (Path(base) if base else _home() / ".local" / "state") / "waxlocal"
-    from platformdirs import user_state_path
-
-    return user_state_path("waxlocal", appauthor=False)
+def state_directory(platform: str = sys.platform) -> Path:
+    """Return the directory for what waxlocal keeps of this user; it need not exist."""
+    # Three lines instead of a library: the recorder works where nothing else is installed.
+    if platform == "darwin":
+        return _home() / "Library" / "Application Support" / "waxlocal"
+    if platform == "win32":
+        given = os.environ.get("LOCALAPPDATA", "")
+        return (Path(given) if given else _home() / "AppData" / "Local") / "waxlocal"
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if given else _home() / ".local" / "state") / "waxlocal"
 
 
 def _home() -> Path:

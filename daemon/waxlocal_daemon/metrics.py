@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
 from waxlocal.connection import reader
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
+from waxlocal_daemon.file_lock import PLAIN
 from waxlocal_daemon.log import Log
 
 __all__ = [
@@ -165,11 +167,11 @@ def write_file(path: Path, text: str) -> None:
     half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):
         half.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(half, flags, 0o644)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o644)
     try:
         with open(descriptor, "w", encoding="utf-8") as out:  # noqa: PTH123 (an open descriptor)
-            os.fchmod(out.fileno(), 0o644)
+            if sys.platform != "win32":
+                os.fchmod(out.fileno(), 0o644)
             out.write(text)
         half.replace(path)
     except BaseException:

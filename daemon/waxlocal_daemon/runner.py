@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -14,17 +15,23 @@ from typing import NamedTuple, Protocol
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.connection import reader
 from waxlocal.delivery.interruption import interrupt_gone
-from waxlocal.errors import ConfigurationError, FileMissing, FileUnusable, StorageError
+from waxlocal.errors import (
+    ConfigurationError,
+    FileMissing,
+    FileUnusable,
+    StorageError,
+    UploaderRunning,
+)
 from waxlocal.upload_settings import UploadSettings
 from waxlocal_daemon.checkpoint import Checkpointer
 from waxlocal_daemon.faults import place_of
-from waxlocal_daemon.lock import exclusive
+from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
 from waxlocal_daemon.metrics_server import MetricsServer, address_of
 from waxlocal_daemon.notify import Notifier
 from waxlocal_daemon.prices import price_apart
-from waxlocal_daemon.signals import Signals
+from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress, Uploader
 from waxlocal_daemon.watch import Watch
 
@@ -102,13 +109,12 @@ def run_daemon(
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
         if options.metrics_file is not None:
-            _check_metrics_file(options.metrics_file, path, lock)
-        if options.nice:
+            _check_metrics_file(options.metrics_file, path, lock.path)
+        if options.nice and sys.platform != "win32":
             os.nice(options.nice)
         notifier = Notifier(environ)
         stack.callback(notifier.close)
-        daemon = Daemon(path, settings, load, options, log=log, notifier=notifier, make=make)
-        # Before anything that has threads: they inherit which signals are blocked.
+        daemon = Daemon(path, settings, load, options, lock, log=log, notifier=notifier, make=make)
         stack.enter_context(Signals(daemon.signalled))
         stack.callback(daemon.close)
         daemon.run()
@@ -132,6 +138,7 @@ class Daemon:
         settings: UploadSettings,
         load: Callable[[], UploadSettings],
         options: Options,
+        lock: UploaderLock,
         *,
         log: Log,
         notifier: Notifier,
@@ -142,6 +149,7 @@ class Daemon:
         self._settings = settings
         self._load = load
         self._options = options
+        self._lock = lock
         self._log = log
         self._notifier = notifier
         self._make = make
@@ -167,7 +175,7 @@ class Daemon:
 
     def signalled(self, taken: int) -> None:
         """Act on a signal; called by the thread that takes them."""
-        if taken == signal.SIGHUP:
+        if taken == RELOAD:
             self._reload = True
         elif self._stopping and taken == signal.SIGINT:
             os._exit(130)  # Ctrl-C again: whoever waits at the terminal does not want to
@@ -234,6 +242,8 @@ class Daemon:
             raise
         except StorageError as error:
             return self._failed("file_trouble", error, reason=error)
+        except UploaderRunning as error:  # by another name of a file that came after the start
+            return self._failed("file_taken", error, reason=error)
         except Exception as error:  # a bug; the next cycle may do without what caused it
             if os.environ.get("WAXLOCAL_DEBUG"):
                 raise
@@ -242,6 +252,9 @@ class Daemon:
         return rest
 
     def _deliver(self) -> float:
+        if self._replaced():
+            self._drop_uploader()
+        self._lock.follow()
         with reader(self._path):  # the uploader would make a file where there is none
             pass
         if self._log.over("waiting_for_file", key=self._path):
@@ -275,8 +288,9 @@ class Daemon:
         self._failures += 1
         rest = min(FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 10), LAST_RETRY_S)
         self._log.once(name, "error", key=type(error).__name__, **fields, retry_seconds=rest)
-        self._notifier.status(f"{name}: {error if isinstance(error, StorageError) else fields}")
-        self._scrape.count_failure("file" if isinstance(error, StorageError) else "internal")
+        of_file = isinstance(error, StorageError | UploaderRunning)
+        self._notifier.status(f"{name}: {error if of_file else fields}")
+        self._scrape.count_failure("file" if of_file else "internal")
         # A wait would end at once with the next commit of anybody: not so soon.
         self._alive()
         self._interrupt.wait(FIRST_RETRY_S)

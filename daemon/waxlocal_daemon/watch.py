@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-
-from watchfiles import watch
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.connection import reader
 from waxlocal.errors import StorageError
 from waxlocal_daemon.log import Log
+
+watch: Callable[..., Iterator[object]] | None
+try:
+    from watchfiles import watch
+except ImportError:  # it is written in Rust, and not built for every machine: there, the poll alone
+    watch = None
 
 __all__ = ["Watch"]
 
@@ -135,6 +139,9 @@ class Watch:
     def _events(self, deadline: float) -> Generator[bool]:
         directory = self._path.parent
         if not directory.is_dir():
+            return
+        if watch is None:
+            self._hear(ImportError("watchfiles is not installed"))
             return
         # What is committed before the kernel listens waits for the poll.
         poll_ms = max(1, int(min(deadline - self._now(), self.poll) * 1000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -213,7 +214,7 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
 def _owner(path: Path) -> str:
     """Return whose file it is: files that root makes beside it would lock its recorders out."""
     place = path if path.exists() else path.parent
-    if not place.exists():
+    if sys.platform == "win32" or not place.exists():
         return os.environ.get("SUDO_USER", "")
     try:
         return place.owner()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -49,14 +50,18 @@ def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
         environment["WAXLOCAL_DB"] = str(place.path)
     command = _command(program)
     sys.stdout.flush()
-    if sys.platform == "win32":  # there, exec would return to the shell at once
-        ctx.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
     try:
-        os.execve(command[0], command, environment)  # noqa: S606
+        _become(command, environment)
     except OSError as error:
         raise NotFound(
             f"{program[0]} cannot be run: {error.strerror}", hint="waxlocal run --help"
         ) from error
+
+
+def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    if sys.platform == "win32":  # there, exec would return to the shell at once
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
+    os.execve(command[0], command, environment)  # noqa: S606
 
 
 def _command(program: tuple[str, ...]) -> list[str]:

@@ -7,6 +7,7 @@ import errno
 import gc
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -154,10 +155,10 @@ def make_server(
 
 def _connections() -> int:
     """Return how many connections there may be, after asking the system for enough files."""
-    try:
-        import resource
-    except ImportError:  # not POSIX
+    if sys.platform == "win32":  # no such limit
         return MAX_CONNECTIONS
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + OTHER_FILES
     if hard != resource.RLIM_INFINITY:

@@ -1,0 +1,97 @@
+"""A lock on one byte of a database, on Linux: seen by whatever name others open the file.
+
+The byte is far behind those that SQLite locks (512 bytes at 1 GiB). The lock belongs to our open
+file description (F_OFD_SETLK in fcntl(2)), so it stays when SQLite closes a descriptor of the same
+file. The reverse is not true: to close any descriptor of the file drops the locks that SQLite holds
+on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2). So a descriptor is kept,
+and used again, until its file was deleted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+if sys.platform != "linux":
+    raise ImportError("elsewhere such locks are not for programs, and struct flock looks different")
+
+__all__ = ["Identity", "byte_is_locked", "close_deleted", "take_byte"]
+
+# Device and inode.
+Identity = tuple[int, int]
+
+_BYTE = 1 << 62
+# Type, whence, start, length, pid; with the padding of the C compiler.
+_FLOCK = struct.Struct("hhqqi")
+
+_gate = threading.Lock()
+_descriptors: dict[Identity, int] = {}
+# The system would grant a second lock through the same open file description.
+_held: set[Identity] = set()
+
+
+def take_byte(db: Path, identity: Identity) -> Callable[[], None] | None:
+    """Lock the database; return what gives the lock back, None if another holder has it.
+
+    Waits for nothing. Raises `OSError` if the file cannot be opened, or has no locks.
+    """
+    with _gate:
+        if identity in _held:
+            return None
+        descriptor = _open(db, identity)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
+        except (BlockingIOError, PermissionError):
+            return None
+        _held.add(identity)
+    return lambda: _release(identity)
+
+
+def _release(identity: Identity) -> None:
+    with _gate:
+        _held.discard(identity)
+        fcntl.fcntl(_descriptors[identity], fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
+
+
+def byte_is_locked(db: Path, identity: Identity) -> bool:
+    """Return whether somebody holds the database, in this process or another. Raises `OSError`."""
+    with _gate:
+        if identity in _held:
+            return True
+        asked = _flock(fcntl.F_WRLCK)
+        found = fcntl.fcntl(_open(db, identity), fcntl.F_OFD_GETLK, asked)
+    kind: int = _FLOCK.unpack_from(found)[0]
+    return kind != fcntl.F_UNLCK
+
+
+def close_deleted() -> None:
+    """Close deleted files, which take space; nobody else can open them any more."""
+    with _gate:
+        for identity, descriptor in list(_descriptors.items()):
+            if identity not in _held and not os.fstat(descriptor).st_nlink:
+                del _descriptors[identity]
+                os.close(descriptor)
+
+
+def _open(db: Path, identity: Identity) -> int:
+    if identity in _descriptors:
+        return _descriptors[identity]
+    try:
+        descriptor = os.open(db, os.O_RDWR | os.O_NONBLOCK)
+    except PermissionError:  # enough to ask
+        descriptor = os.open(db, os.O_RDONLY | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    # Under what was opened: another file may have taken the place since it was looked at.
+    _descriptors[found.st_dev, found.st_ino] = descriptor
+    if identity not in _descriptors:
+        raise FileNotFoundError(db)
+    return descriptor
+
+
+def _flock(kind: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, _BYTE, 1, 0)
