@@ -22,6 +22,9 @@ from waxlocal.recorder import Recorder
 
 pytestmark = pytest.mark.crash
 
+# From Python 3.12 on a fork beside threads is warned of. These programs do it on purpose.
+MEANT = "ignore:This process:DeprecationWarning"
+
 
 def test_both_sides_of_a_fork_record(db_path: Path) -> None:
     """Parent and child of a fork inside an open run each record all of their runs."""
@@ -115,7 +118,7 @@ def test_a_fork_waits_for_a_recording_thread(db_path: Path) -> None:
         thread.join()
         print(recorded)
         """,
-        timeout=60,
+        PYTHONWARNINGS=MEANT,
     )
     assert (done.returncode, done.stderr) == (0, "")
     asked = "SELECT agent_name, count(*) FROM runs GROUP BY 1 ORDER BY 1"
@@ -158,7 +161,7 @@ def test_a_fork_beside_open_readers(db_path: Path) -> None:
         for thread in threads:
             thread.join()
         """,
-        timeout=60,
+        PYTHONWARNINGS=MEANT,
     )
     assert (done.returncode, done.stderr) == (0, "")
     asked = "SELECT agent_name, count(*) FROM runs GROUP BY 1 ORDER BY 1"

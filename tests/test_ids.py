@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.crash.files import rows
+from tests.crash.files import rows, run_program
+from tests.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.ids import RunIds, generate_session_id, trace_id_of, workflow_id_of
 from waxlocal.recorder import Recorder
@@ -48,18 +48,21 @@ def test_two_sources_never_meet() -> None:
     assert not {one.next(NOW) for _ in range(1_000)} & {two.next(NOW) for _ in range(1_000)}
 
 
-def test_a_child_does_not_repeat_its_parents_ids() -> None:
-    """After a fork both sides make ids and session ids of their own."""
-    reading, writing = os.pipe()
-    if os.fork() == 0:
-        os.write(writing, generate_session_id().encode())
-        os._exit(0)
+def test_a_child_does_not_repeat_its_parents_ids(db_path: Path) -> None:
+    """After a fork both sides make session ids of their own."""
+    program = """
+import os
+from waxlocal.ids import generate_session_id
+if os.fork():
     os.wait()
-    theirs = os.read(reading, 100).decode()
-    os.close(reading)
-    os.close(writing)
-    assert theirs != generate_session_id()
-    assert theirs[:10] == generate_session_id()[:10]
+print(generate_session_id())
+"""
+    done = run_program(db_path, program)
+    theirs, ours = done.stdout.split()
+    assert theirs != ours
+    # 25 bits of the time in seconds, then 39 random ones.
+    apart = (int(ours[5:], 16) >> 39) - (int(theirs[5:], 16) >> 39)
+    assert apart % (1 << 25) < PATIENCE_S
 
 
 def test_session_ids() -> None:

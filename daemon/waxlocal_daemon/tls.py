@@ -16,7 +16,7 @@ _DIRECTORY = "SSL_CERT_DIR"
 
 
 def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
-    """Return a context that demands a valid certificate for the server's name.
+    """Return a context that demands a valid certificate for the server's name, and TLS 1.2.
 
     Trusted are the authorities in `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (as `openssl rehash`
     leaves it), or, with neither set, those that certifi brings. Raises `ConfigurationError` for a
@@ -34,10 +34,13 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
             f"{_DIRECTORY} is {directory!r}, which is no directory", hint=f"unset {_DIRECTORY}"
         )
     try:
-        return ssl.create_default_context(cafile=file, capath=directory)
+        context = ssl.create_default_context(cafile=file, capath=directory)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(
             f"{_FILE} is {file!r}, which holds no usable certificates: {said}",
             hint=f"name a PEM file with certificate authorities, or unset {_FILE}",
         ) from error
+    # Where OpenSSL was built with a lower bound of its own (Debian), Python leaves it at that.
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context

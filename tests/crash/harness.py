@@ -32,6 +32,8 @@ PROMISES = {
 }
 # Enough for all acknowledgements of a worker, so that it never waits for the reader of its pipe.
 PIPE_BYTES = 1024 * 1024
+# Acknowledgements after which a worker is killed at the latest: a few dozen runs.
+MOST_LINES = 400
 
 Acknowledged = Counter[tuple[str, str]]
 
@@ -83,14 +85,20 @@ def start_worker(path: Path, seed: int, **env: str) -> tuple[subprocess.Popen[by
 
 
 def kill_cycle(path: Path, seed: int, **env: str) -> Acknowledged:
-    """Let a worker record, kill it after 5 to 150 ms, return what it had acknowledged."""
+    """Let a worker record, kill it in the midst, return what it had acknowledged.
+
+    It is killed after a random number of acknowledgements, which a busy machine does not change,
+    and a random moment, which brings the kill between any two of its instructions.
+    """
+    chance = random.Random(seed)
     process, reading = start_worker(path, seed, **env)
     with os.fdopen(reading, "rb") as acknowledgements:
         acknowledgements.readline()
-        time.sleep(random.Random(seed).uniform(0.005, 0.150))
+        told = [acknowledgements.readline() for _ in range(chance.randint(0, MOST_LINES))]
+        time.sleep(chance.uniform(0, 0.005))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        lines = acknowledgements.read().decode().splitlines()
+        lines = b"".join((*told, acknowledgements.read())).decode().splitlines()
     return Counter(tuple(line.split(" ", 1)) for line in lines)  # type: ignore[arg-type]
 
 
