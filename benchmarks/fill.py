@@ -134,7 +134,18 @@ def _add_processes(connection: sqlite3.Connection) -> None:
     """Processes of an earlier start of another machine: nothing here can ask for them."""
     at = utc_text(time.time_ns() - DAYS * 86_400 * _SECOND)
     for number in range(1, PROCESSES + 1):
-        row = (number, "elsewhere", "boot", "", number, str(number), "app.py", "3.11", "0.1", at)
+        row = {
+            "process_id": number,
+            "host": "elsewhere",
+            "boot_id": "boot",
+            "pid_namespace": "",
+            "pid": number,
+            "started": str(number),
+            "program": "app.py",
+            "python": "3.11",
+            "waxlocal": "0.1",
+            "first_seen_at": at,
+        }
         connection.execute(NOTE_PROCESS, row)
 
 
@@ -142,7 +153,7 @@ def _add_runs(connection: sqlite3.Connection, count: int) -> None:
     runs: list[Row] = []
     calls: list[Row] = []
     spans: list[Row] = []
-    lists = ((_ADD_RUN, runs), (ADD_LLM_CALL, calls), (ADD_SPAN, spans))
+    lists = ((_ADD_RUN, runs), (ADD_LLM_CALL.sql, calls), (ADD_SPAN.sql, spans))
     for number, (run, run_calls, run_spans) in enumerate(_rows(count), 1):
         runs.append(run)
         calls += run_calls

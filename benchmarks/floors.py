@@ -117,7 +117,7 @@ class SameRowsLoop:
         now_ns, started = time.time_ns(), time.monotonic_ns()
         run_id, metadata = self._ids.next(now_ns), dumps(turn.metadata)
         execute(
-            BEGIN_RUN,
+            BEGIN_RUN.sql,
             (
                 *(run_id, AGENT, "default", turn.session_id, turn.user_id, None, None, None),
                 *(trace_id_of(run_id), "interactive", None, utc_text(now_ns)),
@@ -126,7 +126,7 @@ class SameRowsLoop:
         )
         cost = (turn.tokens_in * PRICE_IN + turn.tokens_out * PRICE_OUT) / 1e6
         execute(
-            ADD_LLM_CALL,
+            ADD_LLM_CALL.sql,
             (
                 *(run_id, 1, utc_text(time.time_ns()), MODEL, "", "chat_response"),
                 *(turn.tokens_in, turn.tokens_out, 0, 0, cost, "price", None, None, 0, "ok"),
@@ -135,7 +135,7 @@ class SameRowsLoop:
         )
         duration = (time.monotonic_ns() - started) / 1e9
         execute(
-            FINISH_RUN,
+            FINISH_RUN.sql,
             (
                 *("success", utc_text(time.time_ns()), duration, None, None, None),
                 *(metadata, None, dumps(turn.result), run_id),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from waxlocal.backlog import MAX_BYTES, MAX_RECORDS, Backlog
 from waxlocal.errors import DiskFull, FileLocked
+from waxlocal.record_sql import Statement
 from waxlocal.units import Unit
 
 REASON = FileLocked("held")
 
 
 def _unit(number: int, text: str = "") -> Unit:
-    return (("INSERT", (number, text)),)
+    return ((Statement("INSERT"), (number, text)),)
 
 
 def test_units_come_out_in_order() -> None:

@@ -9,10 +9,11 @@ import pytest
 from tests.crash.files import assert_sound, count, rows, run_program
 from waxlocal import WaxellContext
 from waxlocal.backlog import Backlog
+from waxlocal.record_sql import Statement
 from waxlocal.recorder import Recorder
 from waxlocal.store import Store
 
-INSERT = "INSERT INTO events VALUES (?, ?, '', 'e', ?)"
+INSERT = Statement("INSERT INTO events VALUES (?, ?, '', 'e', ?)")
 
 
 def test_recording_resumes_after_a_full_disk(recorder: Recorder, db_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_full_backlog_counts_what_it_refuses(
 def test_losses_are_said_once(db_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second close() does not repeat the report of the first."""
     store = Store(db_path)
-    store.write("INSERT INTO nowhere VALUES (?)", (1,))
+    store.write(Statement("INSERT INTO nowhere VALUES (?)"), (1,))
     store.close()
     assert "1 record was lost" in capsys.readouterr().err
     store.close()

@@ -17,6 +17,7 @@ import pytest
 from tests.crash.files import assert_sound, count, rows, run_program, start_program
 from waxlocal import WaxellContext
 from waxlocal.config import Settings
+from waxlocal.record_sql import Statement
 from waxlocal.recorder import Recorder, use_recorder
 from waxlocal.store import Store
 
@@ -53,7 +54,7 @@ def release(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "released\n"
 
 
-INSERT = "INSERT INTO events VALUES (?, ?, '', 'e', NULL)"
+INSERT = Statement("INSERT INTO events VALUES (?, ?, '', 'e', NULL)")
 
 
 def test_order_is_kept_over_a_lock(recorder: Recorder, db_path: Path) -> None:

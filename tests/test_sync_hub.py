@@ -12,6 +12,7 @@ from tests.crash.uploading import record_runs
 from tests.sync_tools import ask, change, upload
 from tests.web_tools import serving
 from waxlocal.recorder import Recorder
+from waxlocal.statements import ADD_SCORE
 
 TABLES = ("runs", "llm_calls", "steps", "spans", "scores", "events")
 SESSIONS = """
@@ -74,7 +75,7 @@ def test_a_late_score_comes_by_any_way(
     late = (run_id, 900, "2026-01-31T09:30:00.000000Z", "liked", "numeric", 1.0, None, "")
     with serving(hub) as client:
         upload(db_path, _address(client), bulk=first == "bulk")
-        recorder.store.write("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", late)
+        recorder.store.write(ADD_SCORE, late)
         upload(db_path, _address(client), bulk=then == "bulk")
     assert _contents(hub) == _contents(db_path)
 

@@ -18,6 +18,7 @@ from waxlocal import WaxellContext
 from waxlocal.connection import writer
 from waxlocal.delivery.requeue import requeue
 from waxlocal.recorder import Recorder
+from waxlocal.statements import ADD_SCORE
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -235,7 +236,7 @@ def test_a_late_score_is_delivered_too(db_path: Path, recorder: Recorder, bulk: 
     with fault_server(bulk=bulk) as server:
         upload(db_path, server.url, bulk=bulk)
         late = (run_id, 900, "2026-01-31T09:30:00.000000Z", "liked", "numeric", 1.0, None, "")
-        recorder.store.write("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", late)
+        recorder.store.write(ADD_SCORE, late)
         assert upload(db_path, server.url, bulk=bulk).delivered == 1
         seen = audit(server)
     seen.assert_sound(late=True)
@@ -252,7 +253,7 @@ def test_a_record_made_while_the_run_is_sent_is_not_forgotten(
 
     def at(point: str) -> None:
         if point == "sending" and "sending" not in points:
-            recorder.store.write("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", late)
+            recorder.store.write(ADD_SCORE, late)
         points.append(point)
 
     with fault_server() as server:

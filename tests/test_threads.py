@@ -16,6 +16,7 @@ import pytest
 
 from tests.crash.files import TABLES, assert_sound, count, environment, rows
 from waxlocal import WaxellContext
+from waxlocal.record_sql import Statement
 from waxlocal.recorder import Recorder
 
 THREADS = 16
@@ -189,7 +190,7 @@ class Interrupting:
 def test_an_interrupted_transaction_is_not_left_open(recorder: Recorder, db_path: Path) -> None:
     """Ctrl-C between the statements of one record must not hold up, or undo, the next ones."""
     with WaxellContext("agent") as run:
-        insert = "INSERT INTO events VALUES (?, ?, '', 'x', NULL)"
+        insert = Statement("INSERT INTO events VALUES (?, ?, '', 'x', NULL)")
         with pytest.raises(KeyboardInterrupt):
             recorder.store.write_together((insert, ("a", 1)), (insert, ("a", Interrupting())))
         run.record_step("after")

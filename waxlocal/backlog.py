@@ -6,7 +6,7 @@ from collections import deque
 from itertools import islice
 from sys import getsizeof
 
-from waxlocal.units import Unit
+from waxlocal.units import Unit, values_of
 
 __all__ = ["Backlog"]
 
@@ -86,4 +86,4 @@ class Backlog:
 
 
 def _size(unit: Unit) -> int:
-    return sum(getsizeof(value) for _sql, parameters in unit for value in parameters)
+    return sum(getsizeof(value) for _sql, parameters in unit for value in values_of(parameters))

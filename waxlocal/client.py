@@ -17,9 +17,9 @@ from waxlocal.governance import ALLOWED_HERE
 from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.process import current_process
 from waxlocal.recorder import current_recorder
-from waxlocal.run import Run, need, need_count
+from waxlocal.run import Run, need, need_count, note_outside
 from waxlocal.scope import current_run
-from waxlocal.statements import ADD_EVENT, BEGIN_DAILY_RUN
+from waxlocal.statements import BEGIN_DAILY_RUN
 
 if TYPE_CHECKING:  # at run time inside the methods: dataclasses cost 15 ms to import
     from waxlocal.types import (
@@ -181,8 +181,13 @@ class WaxellObserveClient:
             return types.DailyRunInfo("", "", "", day, False)
         run_id = daily_run_id(current_process().host, agent_type, agent_slug, day)
         created = not recorder.store.fetch("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
-        metadata = dumps({"agent_type": agent_type, "date": day})
-        row = (run_id, agent_slug, "daily", trace_id_of(run_id), now, metadata)
+        row = {
+            "run_id": run_id,
+            "agent_name": agent_slug,
+            "trace_id": trace_id_of(run_id),
+            "started_at": now,
+            "metadata": dumps({"agent_type": agent_type, "date": day}),
+        }
         recorder.store.write(BEGIN_DAILY_RUN, row)
         for (began,) in recorder.store.fetch(_STARTED_AT, (run_id,)):
             now = began
@@ -393,10 +398,7 @@ class WaxellObserveClient:
         if run is not None:
             run._add_event(event, data)
             return
-        recorder = current_recorder()
-        if recorder.enabled:
-            now_ns = recorder.clock.time_ns()
-            recorder.store.write(ADD_EVENT, ("", now_ns, utc_text(now_ns), event, dumps(data)))
+        note_outside(current_recorder(), event, data)
 
     # -- what a server would be asked -----------------------------------------------------------
 
@@ -509,29 +511,34 @@ def _now(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _add_llm_call(run: Run, call: Json) -> None:
     captured = run._recorder.capture_content
-    counts = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
-    tokens_in, tokens_out, cached, written = (
-        need_count(name, call.get(name) or 0) for name in counts
-    )
     details = {name: call[name] for name in _DETAILS if call.get(name)}
     if captured and call.get("prompt_variables"):
         details["prompt_variables"] = call["prompt_variables"]
-    rest = (
-        _milliseconds(call.get("duration_ms")),
-        _milliseconds(call.get("ttft_ms")),
-        1 if call.get("is_streaming") else 0,
-        _shown(call.get("status")) or "ok",
-        _shown(call.get("error_type")),
-        _shown(call.get("error_message")),
-        _shown(call.get("prompt_preview")) if captured else None,
-        _shown(call.get("response_preview")) if captured else None,
-        run._content(call.get("full_messages")),
-        _shown(call.get("full_response")) if captured else None,
-        dumps(details) if details else None,
+    run._add_llm_call(
+        model=_shown(call.get("model")) or "",
+        provider=_shown(call.get("provider")) or "",
+        task=_shown(call.get("task")) or "",
+        tokens_in=_count(call, "tokens_in"),
+        tokens_out=_count(call, "tokens_out"),
+        cached_tokens=_count(call, "cached_tokens"),
+        cache_write_tokens=_count(call, "cache_write_tokens"),
+        cost=float(call.get("cost") or 0.0),
+        duration_ms=_milliseconds(call.get("duration_ms")),
+        ttft_ms=_milliseconds(call.get("ttft_ms")),
+        is_streaming=bool(call.get("is_streaming")),
+        status=_shown(call.get("status")) or "ok",
+        error_type=_shown(call.get("error_type")),
+        error_message=_shown(call.get("error_message")),
+        prompt_preview=_shown(call.get("prompt_preview")) if captured else None,
+        response_preview=_shown(call.get("response_preview")) if captured else None,
+        messages=run._content(call.get("full_messages")),
+        response=_shown(call.get("full_response")) if captured else None,
+        details=dumps(details) if details else None,
     )
-    model, provider, task = (_shown(call.get(name)) or "" for name in ("model", "provider", "task"))
-    cost = float(call.get("cost") or 0.0)
-    run._add_llm_call(model, provider, task, (tokens_in, tokens_out, cached, written), cost, rest)
+
+
+def _count(call: Json, name: str) -> int:
+    return need_count(name, call.get(name) or 0)
 
 
 def _shown(value: object) -> str | None:

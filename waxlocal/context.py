@@ -266,24 +266,25 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             prompt_preview = response_preview = ""
             messages = full_response = None
         self._add_llm_call(
-            model,
-            provider,
-            task,
-            (tokens_in, tokens_out, int(cached_tokens), int(cache_write_tokens)),
-            cost,
-            (
-                duration_ms,
-                ttft_ms,
-                1 if is_streaming else 0,
-                status,
-                error_type or None,
-                error_message or None,
-                prompt_preview or None,
-                response_preview or None,
-                messages,
-                full_response,
-                details,
-            ),
+            model=model,
+            provider=provider,
+            task=task,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cached_tokens=int(cached_tokens),
+            cache_write_tokens=int(cache_write_tokens),
+            cost=cost,
+            duration_ms=duration_ms,
+            ttft_ms=ttft_ms,
+            is_streaming=is_streaming,
+            status=status,
+            error_type=error_type or None,
+            error_message=error_message or None,
+            prompt_preview=prompt_preview or None,
+            response_preview=response_preview or None,
+            messages=messages,
+            response=full_response,
+            details=details,
         )
 
     def _llm_details(self, **details: Any) -> str | None:

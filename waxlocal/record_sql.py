@@ -6,28 +6,49 @@ Identifiers come from `records` alone, never from outside; values are bound.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from waxlocal.records import RECORD_TABLES, Table
 
-__all__ = ["LAST_POSITION", "insert", "positional_insert"]
+__all__ = ["LAST_POSITION", "Statement", "insert", "positional_insert"]
+
+
+class Statement(NamedTuple):
+    """SQL of the recorder. `adds` is the table of the record that it adds, None if it adds none.
+
+    The values of a statement that adds a record begin with the run's id and the position.
+    """
+
+    sql: str
+    adds: Table | None = None
 
 
 def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
     """Return an INSERT that takes its values by column name, of all columns unless some are named.
 
-    `on_conflict`: the end of the statement, as `DO NOTHING`.
+    `on_conflict`: the end of the statement, as `DO NOTHING`. Raises `ValueError` for a name that
+    the table does not have.
     """
-    chosen = tuple(names) or table.names
+    chosen = _columns(table, names)
     return _insert(table, chosen, [f":{name}" for name in chosen], on_conflict)
 
 
 def positional_insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
     """Return the same INSERT for tuples in the order of the columns.
 
-    For the hot paths alone: SQLite's binding by name looks up each name in each row.
+    For the hot paths alone: `sqlite3` looks up each name in each row, which takes 3.5 µs more for
+    an LLM call, a fifth of its INSERT. Whoever uses it builds the tuple in the same module.
     """
-    chosen = tuple(names) or table.names
+    chosen = _columns(table, names)
     return _insert(table, chosen, ["?"] * len(chosen), on_conflict)
+
+
+def _columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
+    chosen = tuple(names) or table.names
+    unknown = set(chosen).difference(table.names)
+    if unknown:
+        raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")
+    return chosen
 
 
 def _insert(table: Table, names: tuple[str, ...], values: list[str], on_conflict: str) -> str:

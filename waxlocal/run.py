@@ -18,7 +18,8 @@ from waxlocal.encode import dumps
 from waxlocal.errors import PolicyViolationError
 from waxlocal.ids import trace_id_of, workflow_id_of
 from waxlocal.pricing import NOTE_MODEL
-from waxlocal.recorder import current_recorder
+from waxlocal.record_sql import Statement
+from waxlocal.recorder import Recorder, current_recorder
 from waxlocal.scope import current_run, current_scope, current_span, remote_parent
 from waxlocal.statements import (
     ADD_EVENT,
@@ -33,12 +34,13 @@ from waxlocal.statements import (
     SET_ATTRIBUTES,
 )
 
-__all__ = ["Run", "need", "need_count", "need_number", "need_texts", "printed"]
+__all__ = ["Run", "need", "need_count", "need_number", "need_texts", "note_outside", "printed"]
 
 # A span that claims to have lasted longer than a year begins a year ago.
 MAX_SPAN_MS = 366 * 86_400_000
 # What `_add_span` returns for a run that is not recorded; positions begin at 1.
 NO_SPAN = 0
+_NOTE_MODEL = Statement(NOTE_MODEL)
 # How far apart the positions of two processes lie that record into one run.
 FORK_POSITIONS = 1_000_000
 
@@ -250,13 +252,14 @@ class Run:
             dumps(result) if result and self._recorder.capture_content else None,
         )
 
-    def _write(self, sql: str, row: tuple[object, ...]) -> None:
+    def _write(self, statement: Statement, row: tuple[object, ...]) -> None:
         """Write a record, and the attributes that were set since the last one."""
         store = self._recorder.store
         if self._attributes_dirty:
-            store.write_together((sql, row), (SET_ATTRIBUTES, (*self._attributes(), self._run_id)))
+            attributes = (*self._attributes(), self._run_id)
+            store.write_together((statement, row), (SET_ATTRIBUTES, attributes))
         else:
-            store.write(sql, row)
+            store.write(statement, row)
 
     def _flush(self) -> None:
         if self._run_id:
@@ -282,24 +285,37 @@ class Run:
 
     def _add_llm_call(
         self,
+        *,
         model: str,
         provider: str,
         task: str,
-        tokens: tuple[int, int, int, int],
+        tokens_in: int,
+        tokens_out: int,
+        cached_tokens: int,
+        cache_write_tokens: int,
         cost: float,
-        rest: tuple[object, ...],
+        duration_ms: int | None,
+        ttft_ms: int | None,
+        is_streaming: bool,
+        status: str,
+        error_type: str | None,
+        error_message: str | None,
+        prompt_preview: str | None,
+        response_preview: str | None,
+        messages: str | None,
+        response: str | None,
+        details: str | None,
     ) -> None:
-        """Write an LLM call.
-
-        `tokens`: in, out, cached, cache write; `rest`: the columns from duration_ms on.
-        """
+        """Write an LLM call: the columns by name; a `cost` of 0 is left to the price list."""
         recorder = self._recorder
         priced: float | None
         source: str | None
         if cost and isfinite(cost):
             priced, source = cost, "call"
         else:
-            priced = recorder.store.prices.cost(model, provider, *tokens)
+            priced = recorder.store.prices.cost(
+                model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
+            )
             source = None if priced is None else "price"
         position = self._next()
         recorded_at = utc_text(recorder.clock.time_ns())
@@ -312,14 +328,27 @@ class Run:
                 model,
                 provider,
                 task,
-                *tokens,
+                tokens_in,
+                tokens_out,
+                cached_tokens,
+                cache_write_tokens,
                 priced,
                 source,
-                *rest,
+                duration_ms,
+                ttft_ms,
+                1 if is_streaming else 0,
+                status,
+                error_type,
+                error_message,
+                prompt_preview,
+                response_preview,
+                messages,
+                response,
+                details,
             ),
         )
         if priced is None and recorder.store.prices.unseen(model, provider):
-            recorder.store.write(NOTE_MODEL, (model, provider, recorded_at))
+            recorder.store.write(_NOTE_MODEL, (model, provider, recorded_at))
 
     def _add_step(
         self, name: str, kind: str, output: object = None, attributes: object = None
@@ -401,6 +430,13 @@ class Run:
     @property
     def _recording_content(self) -> bool:
         return bool(self._run_id) and self._recorder.capture_content
+
+
+def note_outside(recorder: Recorder, event: str, data: dict[str, Any]) -> None:
+    """Write an event that belongs to no run."""
+    if recorder.enabled:
+        now_ns = recorder.clock.time_ns()
+        recorder.store.write(ADD_EVENT, ("", now_ns, utc_text(now_ns), event, dumps(data)))
 
 
 def _known(duration_ms: float) -> float | None:

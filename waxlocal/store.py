@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from random import random
 from typing import Any
@@ -28,13 +28,11 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, StorageError
 from waxlocal.pricing import Prices
 from waxlocal.process import current_process
-from waxlocal.record_sql import LAST_POSITION
+from waxlocal.record_sql import LAST_POSITION, Statement
 from waxlocal.statements import NOTE_PROCESS
-from waxlocal.units import Statement, Storable, Unit, has_position, positions
+from waxlocal.units import Bound, Parameters, Storable, Unit, keys, moved
 
 __all__ = ["Store"]
-
-Parameters = Sequence[object] | Mapping[str, object]
 
 # A record call that meets a locked or full file waits at most this long.
 WAIT_S = 1.0
@@ -58,15 +56,15 @@ PRICES_NS = 30_000_000_000
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
-_BEGIN: Statement = ("BEGIN IMMEDIATE", ())
-_COMMIT: Statement = ("COMMIT", ())
+_BEGIN: Bound = (Statement("BEGIN IMMEDIATE"), ())
+_COMMIT: Bound = (Statement("COMMIT"), ())
 
 
 class _Cold(Exception):
     """The connection is not open, or something is waiting to be written first."""
 
 
-def _cold(_sql: str, _parameters: Sequence[object] = ()) -> None:
+def _cold(_sql: str, _parameters: Parameters = ()) -> None:
     raise _Cold
 
 
@@ -125,23 +123,23 @@ class Store:
 
     # -- the hot path ---------------------------------------------------------------------------
 
-    def write(self, sql: str, parameters: Sequence[object]) -> None:
+    def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
         with self._lock:
             if self._writing:
-                self._later.append(((sql, parameters),))
+                self._later.append(((statement, parameters),))
                 return
             self._writing = True
             try:
-                self._hot(sql, parameters)
+                self._hot(statement.sql, parameters)
             except Exception:  # whatever it is: the cold path tells, keeps, or counts it as lost
-                self._write_cold(((sql, parameters),))
+                self._write_cold(((statement, parameters),))
             finally:
                 self._writing = False
             if self._later:
                 self._write_later()
 
-    def write_together(self, *unit: Statement) -> None:
+    def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
         with self._lock:
             if self._writing:
@@ -151,8 +149,8 @@ class Store:
             hot = self._hot
             try:
                 hot("BEGIN IMMEDIATE")
-                for sql, parameters in unit:
-                    hot(sql, parameters)
+                for statement, parameters in unit:
+                    hot(statement.sql, parameters)
                 hot("COMMIT")
             except Exception:  # as in `write`
                 self._write_cold(unit)
@@ -304,9 +302,9 @@ class Store:
     def _made_fit(self, unit: Unit, failure: Exception) -> Unit | None:
         """Return the unit with what SQLite refused in it put right, None if nothing can be."""
         if isinstance(failure, sqlite3.IntegrityError):
-            moved = self._moved(unit)
-            if positions(moved) != positions(unit):
-                return moved
+            elsewhere = self._moved(unit)
+            if keys(elsewhere) != keys(unit):
+                return elsewhere
         if _may_pass(failure) or isinstance(unit, Storable):
             return None
         return Storable(unit)
@@ -314,8 +312,8 @@ class Store:
     def _apply(self, opened: sqlite3.Connection, unit: Unit) -> None:
         statements = unit if len(unit) == 1 else (_BEGIN, *unit, _COMMIT)
         try:
-            for sql, parameters in statements:
-                opened.execute(sql, parameters)
+            for statement, parameters in statements:
+                opened.execute(statement.sql, parameters)
         except BaseException:
             self._roll_back()
             raise
@@ -325,14 +323,15 @@ class Store:
 
         Two processes can record into one run: the parent that opened it and a forked child.
         """
-        free = 0
-        moved: list[Statement] = []
-        for sql, parameters in unit:
-            if has_position(sql):
-                free = free + 1 if free else self._free_position(str(parameters[0]))
-                parameters = (parameters[0], free, *parameters[2:])
-            moved.append((sql, parameters))
-        return Storable(moved) if isinstance(unit, Storable) else tuple(moved)
+        free: dict[str, Iterator[int]] = {}
+
+        def next_position(run_id: object) -> int:
+            name = str(run_id)
+            if name not in free:
+                free[name] = count(self._free_position(name))
+            return next(free[name])
+
+        return moved(unit, next_position)
 
     def _drain(self, deadline: float) -> bool:
         while self.backlog:
@@ -389,8 +388,14 @@ class Store:
         now_ns = self._clock.time_ns()
         program = encode.text(" ".join(sys.argv[:1]))
         python = ".".join(map(str, sys.version_info[:3]))
-        identity = (me.host, me.boot_id, me.pid_namespace, me.pid, me.started)
-        row = (self.process_id, *identity, program, python, __version__, utc_text(now_ns))
+        row = {
+            **me._asdict(),
+            "process_id": self.process_id,
+            "program": program,
+            "python": python,
+            "waxlocal": __version__,
+            "first_seen_at": utc_text(now_ns),
+        }
         opened.execute(NOTE_PROCESS, row)
         self._load_prices(now_ns)
         # One cursor for all: `Connection.execute` would make a new one for each record.
