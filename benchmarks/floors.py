@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal.clock import utc_text
-from waxlocal.connection import AUTOCHECKPOINT_PAGES, open_writer
+from waxlocal.connection import open_writer
 from waxlocal.ids import RunIds, trace_id_of
 from waxlocal.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
 
@@ -58,6 +58,8 @@ INSERT INTO llm_calls (run_id, model, task, tokens_in, tokens_out, cost, recorde
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _END = "UPDATE runs SET status = ?, result = ?, completed_at = ?, duration = ? WHERE run_id = ?"
+# What SQLite does by itself; waxlocal's own connections have it off, and a `Checkpointer` instead.
+AUTOCHECKPOINT_PAGES = 1_000
 _TAGS = {"session_type": "chat"}
 
 

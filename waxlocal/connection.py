@@ -10,10 +10,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from waxlocal import schema
+from waxlocal.checkpoint import Checkpointer, LogKeeper
 from waxlocal.errors import (
     DiskFull,
     FileLocked,
@@ -24,16 +25,24 @@ from waxlocal.errors import (
     NotADatabase,
     StorageError,
 )
-from waxlocal.paths import make_private
+from waxlocal.paths import FileId, file_id, make_private
 
-__all__ = ["is_busy", "open_writer", "reader", "storage_error", "writer"]
+__all__ = [
+    "checkpointer",
+    "is_busy",
+    "log_keeper",
+    "open_writer",
+    "reader",
+    "storage_error",
+    "writer",
+]
 
-# Pages in the WAL at which the writer that fills it copies it back into the file. Explicit
-# checkpoints can corrupt a WAL in the SQLite versions most Pythons are built with, so with those
-# this is the only one there is; docs/sqlite.md has the measurement behind the number.
-AUTOCHECKPOINT_PAGES = 1_000
-# A reader that stayed long leaves a long WAL; the next checkpoint cuts it back to this.
-JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+# SQLite's own checkpoints are off: they run beside the writers, and so never copy all of the log.
+# Every writer has a `Checkpointer` instead.
+AUTOCHECKPOINT_PAGES = 0
+# Whoever starts the log anew cuts it to this, so that its size tells how much of it is in use. Not
+# to nothing: to write over what is there is faster than to make the file grow.
+JOURNAL_SIZE_LIMIT = 512 * 1024
 # How long a command (not the recorder, which has its own bound) waits for the file.
 COMMAND_WAIT_S = 5.0
 # Pages kept by a reader, in KiB (negative, see PRAGMA cache_size): enough for the inner pages of
@@ -69,6 +78,35 @@ def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) ->
     return connection
 
 
+def checkpointer(path: Path, sleep: Callable[[float], None] = time.sleep) -> Checkpointer:
+    """Return a checkpointer for the file that this process has just opened for writing.
+
+    It leaves another file alone that stands at the path later: the log beside it may not be its
+    own.
+    """
+    file = file_id(path)
+    return Checkpointer(path, lambda: _open_again(path, file), sleep=sleep)
+
+
+def log_keeper(path: Path) -> LogKeeper:
+    """Return a thread that keeps the file's log short, already running; close it at the end."""
+    return LogKeeper(path, lambda: checkpointer(path))
+
+
+def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
+    """Open a file once more, which fails at once where it is locked; neither make nor change it."""
+    if file is None or file_id(path) != file:
+        raise StorageError(f"{path} was moved or deleted")
+    connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")  # the copy is synced before it counts
+        schema.check(connection, writing=True)  # one that has not read yet knows of no log
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _connect(uri: str, wait: float) -> sqlite3.Connection:
     return sqlite3.connect(
         uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
@@ -87,6 +125,8 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
+            with closing(checkpointer(path)) as log:
+                log.look()
         except sqlite3.Error as error:
             raise storage_error(error, path) from error
         finally:

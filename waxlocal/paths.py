@@ -6,9 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["database_path", "make_private", "state_directory"]
+__all__ = ["FileId", "database_path", "file_id", "make_private", "state_directory"]
 
 FILE_NAME = "waxlocal.db"
+
+# Device and inode: which file it is, whatever its name.
+FileId = tuple[int, int]
 
 
 def database_path(given: str | os.PathLike[str] | None = None) -> Path:
@@ -46,6 +49,15 @@ def _home() -> Path:
         # A user without a home, as in containers. Nothing can be written in this place either,
         # and the recorder then says which variable names another one.
         return Path("/")
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return which file stands at the path now, None if there is none that can be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def make_private(path: Path) -> None:

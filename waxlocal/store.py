@@ -24,8 +24,10 @@ from typing import Any
 from waxlocal import connection, encode
 from waxlocal._version import __version__
 from waxlocal.backlog import Backlog
+from waxlocal.checkpoint import ALONE_BYTES, COMMITS_PER_LOOK, CONTENDED_BYTES, Checkpointer
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, StorageError
+from waxlocal.paths import FileId, file_id
 from waxlocal.pricing import Prices
 from waxlocal.process import current_process
 from waxlocal.record_sql import LAST_POSITION, Statement
@@ -41,6 +43,8 @@ WAIT_S = 1.0
 RETRY_S = (0.000_1, 0.000_5)
 # Most locks are held for some 20 µs: let the holder run before sleeping five times as long.
 YIELDS = 3
+# For how many looks at the log a record that met a locked file is remembered.
+CONTENDED_LOOKS = 32
 # While there is a backlog: how often the thread tries to write it.
 BACKLOG_RETRY_S = 0.25
 # How many records of the backlog go into one transaction.
@@ -109,9 +113,14 @@ class Store:
         # `_execute` is the open connection's; `_hot` is that, too, unless a backlog goes first.
         self._hot: Callable[..., object] = _cold
         self._execute: Callable[..., object] = _cold
+        self._log: Checkpointer | None = None
+        # How many commits from now the log's size is looked at.
+        self._commits_to_look = COMMITS_PER_LOOK
+        # For how many looks the file still counts as one that others are writing to, too.
+        self._contended = 0
         self._drainer: threading.Thread | None = None
         self._closing = threading.Event()
-        self._file_id: tuple[int, int] | None = None
+        self._file_id: FileId | None = None
         self._checked_ns = 0
         self._priced_ns = 0
         self._reopen_at = 0.0
@@ -136,6 +145,9 @@ class Store:
                 self._write_cold(((statement, parameters),))
             finally:
                 self._writing = False
+            self._commits_to_look -= 1
+            if self._commits_to_look < 1:
+                self._look_at_log()
             if self._later:
                 self._write_later()
 
@@ -160,6 +172,9 @@ class Store:
                 raise
             finally:
                 self._writing = False
+            self._commits_to_look -= 1
+            if self._commits_to_look < 1:
+                self._look_at_log()
             if self._later:
                 self._write_later()
 
@@ -177,11 +192,26 @@ class Store:
         with self._alone() as alone:
             if not alone or self._connection is None:
                 return
-            if self._file_id != _file_id(self.path):
+            if self._file_id != file_id(self.path):
                 _warn(f"{self.path} was moved or deleted while recording; starting anew")
                 self._disconnect()
             elif abs(now_ns - self._priced_ns) > PRICES_NS:
                 self._load_prices(now_ns)
+
+    def _look_at_log(self) -> None:
+        """Copy the log back if it is long; what signal handlers record meanwhile is kept apart."""
+        self._writing = True
+        try:
+            self._commits_to_look = self._log.look(self._log_limit()) if self._log else 1
+        finally:
+            self._writing = False
+
+    def _log_limit(self) -> int:
+        """Return at which size the log is copied back: later while writers wait for each other."""
+        if not self._contended:
+            return ALONE_BYTES
+        self._contended -= 1
+        return CONTENDED_BYTES
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
@@ -252,6 +282,8 @@ class Store:
 
     def _write_cold(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
+        if self._hot is not _cold:  # the file was locked, nearly always
+            self._contended = CONTENDED_LOOKS
         self._roll_back()
         try:
             failure = self._write_patiently(unit)
@@ -341,6 +373,8 @@ class Store:
                 return False
             self.backlog.remove_first(failure)
             self._drain_many()
+            if self._log is not None:
+                self._log.look(CONTENDED_BYTES)
         self._hot = self._execute
         return True
 
@@ -374,7 +408,8 @@ class Store:
             raise
         self._reopen_after = REOPEN_S[0]
         self._connection = opened
-        self._file_id = _file_id(self.path)
+        self._file_id = file_id(self.path)
+        self._log = connection.checkpointer(self.path, self._sleep)
         try:
             self._introduce(opened)
         except sqlite3.Error:
@@ -410,6 +445,9 @@ class Store:
 
     def _disconnect(self) -> None:
         self._hot = self._execute = _cold
+        if self._log is not None:
+            self._log.close()
+            self._log = None
         if self._cursor is not None:
             # Another thread's frame may still refer to it, and a connection with a live cursor
             # keeps the file open after close(): a forked child would inherit its locks.
@@ -477,14 +515,6 @@ def _may_pass(error: Exception) -> bool:
     )
 
 
-def _file_id(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)
-
-
 def _warn(message: str) -> None:
     import logging  # 5 ms to import, and most processes never warn
 
@@ -511,7 +541,7 @@ _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _held: list[Store] = []
 # Connections that could not be closed before a fork. The child must not close them either: it
 # would undo, in the shared memory of the WAL, what the parent is just writing.
-_inherited: list[sqlite3.Connection] = []
+_inherited: list[sqlite3.Connection | Checkpointer | None] = []
 # A fork waits for the record that another thread is writing; should that thread never finish,
 # the fork goes on, and the child starts with nothing of this store.
 FORK_WAIT_S = 2.0
@@ -534,7 +564,7 @@ def _after_fork_in_child() -> None:
     _held.clear()
     for store in list(_stores):
         if store._connection is not None:
-            _inherited.append(store._connection)
+            _inherited.extend((store._connection, store._log))
         store._begin_process()
 
 

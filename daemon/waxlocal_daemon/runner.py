@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.connection import reader
+from waxlocal.connection import log_keeper, reader
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.errors import (
     ConfigurationError,
@@ -22,8 +22,8 @@ from waxlocal.errors import (
     StorageError,
     UploaderRunning,
 )
+from waxlocal.paths import FileId, file_id
 from waxlocal.upload_settings import UploadSettings
-from waxlocal_daemon.checkpoint import Checkpointer
 from waxlocal_daemon.faults import place_of
 from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
@@ -154,7 +154,6 @@ class Daemon:
         self._notifier = notifier
         self._make = make
         self._clock = clock
-        self._checkpointer = Checkpointer(path, clock=clock)
         self._scrape = Scrape(path, settings.api_url, clock=clock)
         self._file: MetricsFile | None = None
         # Ends uploads and waits; why is in the other two.
@@ -162,7 +161,7 @@ class Daemon:
         self._stopping = self._reload = False
         self._ended = threading.Event()
         self._uploader: Delivery | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: FileId | None = None
         self._progress = Progress(0, 0, 0, {}, 0)
         self._delivered = self._told = 0
         self._failures = 0
@@ -204,6 +203,7 @@ class Daemon:
                 stack.callback(listening.close)
             if metrics_file is not None:
                 self._file = MetricsFile(metrics_file, self._scrape.text, self._log)
+            stack.callback(log_keeper(self._path).close)
             watch = stack.enter_context(
                 Watch(self._path, self._interrupt, log=self._log, on_wait=self._alive)
             )
@@ -265,7 +265,6 @@ class Daemon:
         self._alive()
         uploader = self._uploader_of_file()
         rest = uploader.run(self._interrupt)
-        self._checkpoint()
         self._say_state(uploader)
         return min(rest, self._options.look_again) if uploader.refused else rest
 
@@ -302,12 +301,12 @@ class Daemon:
         """Return the uploader, a new one if another file stands at the path now."""
         if self._uploader is None or self._replaced():
             self._drop_uploader()
-            self._identity = _identity(self._path)
+            self._identity = file_id(self._path)
             self._uploader = self._make(self._path, self._settings, self._log, self._on_progress)
         return self._uploader
 
     def _replaced(self) -> bool:
-        return self._identity is not None and _identity(self._path) != self._identity
+        return self._identity is not None and file_id(self._path) != self._identity
 
     def _drop_uploader(self) -> None:
         uploader, self._uploader = self._uploader, None
@@ -324,14 +323,8 @@ class Daemon:
         self._scrape.failures(progress.failures)
         self._alive()
         self._notifier.status(f"{progress.pending:,} pending, {progress.parked:,} parked")
-        self._checkpoint()
         if self._replaced():
             self._interrupt.set()  # what it delivers from now on is of a file that nobody sees
-
-    def _checkpoint(self) -> None:
-        with suppress(StorageError):  # busy just now
-            if done := self._checkpointer.run():
-                self._log.event("checkpoint", level="debug", kind=done)
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -369,7 +362,6 @@ class Daemon:
             file=self._path,
             server=self._settings.api_url,
             sqlite=sqlite3.sqlite_version,
-            checkpoints=self._checkpointer.allowed,
             metrics_port=listening.port if listening else None,
         )
         for note in self._settings.notes:
@@ -401,11 +393,3 @@ class Daemon:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from waxlocal.checkpoint import COMMITS_PER_LOOK
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.connection import open_writer, storage_error
+from waxlocal.connection import checkpointer, open_writer, storage_error
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
@@ -86,6 +87,8 @@ class Outbox:
         self.path = path
         self.clock = clock
         self._connection = open_writer(path, wait=WAIT_S)
+        self._log = checkpointer(path)
+        self._commits_to_look = COMMITS_PER_LOOK
         # A backlog of any length is gone through in pieces: a large cache would only take memory.
         self._connection.execute(f"PRAGMA cache_size = {CACHE_KIB}")
         self._execute(sql.TARGET, (url,))
@@ -107,6 +110,7 @@ class Outbox:
 
     def close(self) -> None:
         """Close the connection."""
+        self._log.close()
         self._connection.close()
 
     @property
@@ -124,6 +128,13 @@ class Outbox:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+        self._committed()
+
+    def _committed(self) -> None:
+        """Keep the log short: `waxlocal sync` may be the only one who writes."""
+        self._commits_to_look -= 1
+        if self._commits_to_look < 1:
+            self._commits_to_look = self._log.look()
 
     # -- what is due ----------------------------------------------------------------------------
 
@@ -253,6 +264,7 @@ class Outbox:
         done = state in ("delivered", "replaced")
         outcome = (state, status, reason or None, sent_at, self._now(), done)
         self._execute(sql.NOTE_ATTEMPT, (*outcome, run_id, self._id, part.stage, part.part))
+        self._committed()
 
     def note_started(self, run_id: str, remote_run_id: str, remote_workflow_id: str | None) -> None:
         """Keep the ids that the server gave a run."""

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from waxlocal.checkpoint import LogKeeper
+from waxlocal.connection import log_keeper
 from waxlocal.repricing import price_pending
 from waxlocal.web.reading import QUESTION_S, Readers
 from waxlocal.web.writing import Writer
@@ -30,6 +32,7 @@ class Database:
         self.path = path
         self.readers = Readers(path)
         self.writer = Writer(path, durability=durability)
+        self._keeper: LogKeeper | None = None
         self._prices_at = 0.0
 
     async def ask(
@@ -45,9 +48,13 @@ class Database:
     def open(self) -> None:
         """Create or upgrade the file; raises `StorageError` where it cannot be used."""
         self.writer.change_now(lambda connection: None)
+        self._keeper = self._keeper or log_keeper(self.path)
 
     def close(self) -> None:
         """Finish what is under way, and close the file; it is opened again by the next request."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
         self.readers.close()
         self.writer.close()
 

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from waxlocal.connection import reader, storage_error
 from waxlocal.errors import StorageError
+from waxlocal.paths import FileId, file_id
 from waxlocal.web.problems import Problem
 
-__all__ = ["Readers", "file_id"]
+__all__ = ["Readers"]
 
 Answer = TypeVar("Answer")
 Question = Callable[[sqlite3.Connection], Answer]
@@ -42,7 +43,7 @@ class _Open:
 
     connection: sqlite3.Connection
     closer: AbstractContextManager[sqlite3.Connection]
-    file: tuple[int, int] | None
+    file: FileId | None
     deadline: float = field(default=0.0)
 
     def is_late(self) -> bool:
@@ -150,12 +151,3 @@ def _took_too_long(seconds: float) -> Problem:
         hint="narrow it down, for example with since",
         headers={"Retry-After": "5"},
     )
-
-
-def file_id(path: Path) -> tuple[int, int] | None:
-    """Return what tells this file from another one at the same path; None without one."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)

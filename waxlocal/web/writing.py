@@ -14,9 +14,10 @@ from pathlib import Path
 from random import random
 from typing import Any, TypeVar
 
-from waxlocal.connection import is_busy, open_writer, storage_error
+from waxlocal.checkpoint import Checkpointer
+from waxlocal.connection import checkpointer, is_busy, open_writer, storage_error
 from waxlocal.errors import FileLocked
-from waxlocal.web.reading import file_id
+from waxlocal.paths import FileId, file_id
 
 __all__ = ["Writer"]
 
@@ -66,7 +67,8 @@ class Writer:
         self._wait = wait
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._log: Checkpointer | None = None
+        self._file: FileId | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         # Whoever uses the connection holds it.
@@ -171,6 +173,8 @@ class Writer:
             for change in changes:
                 change.error = change.error or ended
             self._disconnect()
+        if self._log is not None:
+            self._log.look()  # nothing, while a `LogKeeper` keeps up
         for change in changes:
             if isinstance(change.error, sqlite3.Error):
                 change.error = storage_error(change.error, self._path)
@@ -207,9 +211,13 @@ class Writer:
         connection = open_writer(self._path, durability=self._durability)
         connection.row_factory = sqlite3.Row
         self._connection, self._file = connection, file_id(self._path)
+        self._log = checkpointer(self._path)
         return connection
 
     def _disconnect(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
         if self._connection is not None:
             self._connection.close()  # which rolls back
             self._connection = None
