@@ -17,6 +17,7 @@ from waxlocal.governance import ALLOWED_HERE
 from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.process import current_process
 from waxlocal.recorder import current_recorder
+from waxlocal.records import ENDED_STATUSES
 from waxlocal.run import Run, need, need_count, note_outside
 from waxlocal.scope import current_run
 from waxlocal.statements import BEGIN_DAILY_RUN
@@ -157,8 +158,8 @@ class WaxellObserveClient:
         self._keep_conversation(run, conversation_state)
         if result:
             run._result = result
-        known = ("success", "error", "blocked", "interrupted")
-        duration = run._finish(status if status in known else "error", error, error_type, traceback)
+        known = status if status in ENDED_STATUSES else "error"
+        duration = run._finish(known, error, error_type, traceback)
         self._open.pop(run_id, None)
         from waxlocal import types
 

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 __all__ = [
+    "ENDED_STATUSES",
     "EVENTS",
     "LLM_CALLS",
     "NEEDED",
@@ -31,6 +32,8 @@ __all__ = [
 
 # What the status of a run may be.
 RUN_STATUSES = ("running", "success", "error", "blocked", "interrupted")
+# One that has ended keeps its status.
+ENDED_STATUSES = RUN_STATUSES[1:]
 
 
 class Kind(Enum):

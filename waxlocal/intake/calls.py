@@ -18,6 +18,8 @@ from waxlocal.encode import dumps
 from waxlocal.intake.costs import Costs
 from waxlocal.intake.positions import is_sent, is_settled
 from waxlocal.intake.runs import Json, KnownRun
+from waxlocal.record_sql import insert
+from waxlocal.records import LLM_CALLS
 from waxlocal.wire.values import (
     as_content,
     as_count,
@@ -29,38 +31,10 @@ from waxlocal.wire.values import (
 
 __all__ = ["LlmSpans", "add_calls", "calls_of_spans", "is_llm_span"]
 
-_COLUMNS = (
-    "run_id",
-    "position",
-    "recorded_at",
-    "model",
-    "provider",
-    "task",
-    "tokens_in",
-    "tokens_out",
-    "cached_tokens",
-    "cache_write_tokens",
-    "cost",
-    "cost_source",
-    "duration_ms",
-    "ttft_ms",
-    "is_streaming",
-    "status",
-    "error_type",
-    "error_message",
-    "prompt_preview",
-    "response_preview",
-    "messages",
-    "response",
-    "details",
-)
-_ADD = f"""
-INSERT INTO llm_calls ({", ".join(_COLUMNS)})
-VALUES ({", ".join(f":{name}" for name in _COLUMNS)}) ON CONFLICT DO NOTHING
-"""  # noqa: S608
+_ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
 # What a span adds; the rest was said by the call. Not its cost: the triggers would count it anew.
 _NOT_OF_SPANS = ("run_id", "position", "model", "tokens_in", "tokens_out", "cost", "cost_source")
-_COMPLETED = [name for name in _COLUMNS if name not in (*_NOT_OF_SPANS, "status")]
+_COMPLETED = [name for name in LLM_CALLS.names if name not in (*_NOT_OF_SPANS, "status")]
 _COMPLETE = f"""
 UPDATE llm_calls SET position = :to_position,
   {", ".join(f"{name} = :{name}" for name in _COMPLETED)}
@@ -68,7 +42,7 @@ WHERE run_id = :run_id AND position = :position
 """  # noqa: S608
 _SET_COST = "UPDATE llm_calls SET cost = ?, cost_source = ? WHERE run_id = ? AND position = ?"
 _CALLS = f"""
-SELECT {", ".join(_COLUMNS)} FROM llm_calls WHERE run_id = ? ORDER BY position
+SELECT {", ".join(LLM_CALLS.names)} FROM llm_calls WHERE run_id = ? ORDER BY position
 """  # noqa: S608
 _WAITING = """
 SELECT position, started_at, duration_ms, status, attributes, input, output FROM spans
@@ -258,7 +232,7 @@ class LlmSpans:
         self._at: dict[int, Json] = {}
         self._unsettled: dict[_Key, deque[Json]] = {}
         for row in connection.execute(_CALLS, (run.run_id,)).fetchall():
-            call = dict(zip(_COLUMNS, row, strict=True))
+            call = dict(zip(LLM_CALLS.names, row, strict=True))
             self._at[call["position"]] = call
             if self._is_waiting(call):
                 self._unsettled.setdefault(_key(call), deque()).append(call)

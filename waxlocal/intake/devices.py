@@ -9,6 +9,8 @@ from functools import cache
 from waxlocal.clock import utc_text
 from waxlocal.ids import process_id_of
 from waxlocal.process import current_process
+from waxlocal.record_sql import insert
+from waxlocal.records import PROCESSES
 from waxlocal.wire.values import as_text
 
 __all__ = ["ELSEWHERE", "note_device", "note_hardware"]
@@ -19,11 +21,7 @@ SDK = "waxell-observe"
 # will ask here whether it still runs, should the device have the same name as the server.
 ELSEWHERE = "another"
 
-_NOTE = """
-INSERT OR IGNORE INTO processes (process_id, host, boot_id, pid_namespace, pid, started, program,
-  python, waxlocal, first_seen_at)
-VALUES (?, ?, ?, ?, 0, '', ?, '', ?, ?)
-"""
+_NOTE = insert(PROCESSES, on_conflict="DO NOTHING")
 _CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL"
 
 
@@ -49,7 +47,18 @@ def _note(
     connection: sqlite3.Connection, host: str, program: str, version: str, now_ns: int
 ) -> int:
     process_id = process_id_of(host, program, version)
-    row = (process_id, host, _boot_id(), ELSEWHERE, program, version, utc_text(now_ns))
+    row = {
+        "process_id": process_id,
+        "host": host,
+        "boot_id": _boot_id(),
+        "pid_namespace": ELSEWHERE,
+        "pid": 0,
+        "started": "",
+        "program": program,
+        "python": "",
+        "waxlocal": version,
+        "first_seen_at": utc_text(now_ns),
+    }
     connection.execute(_NOTE, row)
     return process_id
 

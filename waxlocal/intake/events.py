@@ -10,6 +10,8 @@ from typing import Any
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.intake.runs import Json, KnownRun, run_of_workflow
+from waxlocal.record_sql import insert
+from waxlocal.records import EVENTS
 from waxlocal.wire.values import as_count, as_object, as_text
 
 __all__ = [
@@ -26,7 +28,7 @@ __all__ = [
 # As the recorder cuts what a stream has given so far.
 MAX_PARTIAL_CHARS = 20_000
 
-_ADD = "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES (?, ?, ?, ?, ?)"
+_ADD = insert(EVENTS)
 # Outside every run the position is the time in nanoseconds, or the next number that is free.
 _ADD_OUTSIDE = """
 INSERT INTO events (run_id, position, recorded_at, event, data)
@@ -104,7 +106,14 @@ def add_event(
     if not again and any(shown == known for _, known in _of_name(connection, run.run_id, event)):
         return
     position = run.next_free(connection)
-    connection.execute(_ADD, (run.run_id, position, utc_text(now_ns), event, shown))
+    row = {
+        "run_id": run.run_id,
+        "position": position,
+        "recorded_at": utc_text(now_ns),
+        "event": event,
+        "data": shown,
+    }
+    connection.execute(_ADD, row)
 
 
 def change_event(

@@ -14,6 +14,8 @@ from waxlocal.intake.devices import note_device
 from waxlocal.intake.lineage import Lineage, of_uploader, trusted
 from waxlocal.intake.positions import FIRST, next_free, numbered, settle
 from waxlocal.process import current_process
+from waxlocal.records import ENDED_STATUSES
+from waxlocal.statements import BEGIN_DAILY_RUN
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.values import (
     as_content,
@@ -42,17 +44,15 @@ _BEGIN = """
 INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status, started_at,
   completed_at, duration, metadata, tags, inputs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?)
-"""
-_BEGIN_DAILY = """
-INSERT OR IGNORE INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status,
-  started_at, metadata)
-VALUES (?, ?, 'daily', ?, 'autonomous', 'running', ?, ?)
+VALUES (:run_id, :agent_name, :workflow_name, :session_id, :user_id, :user_group,
+  :parent_workflow_id, :root_workflow_id, :trace_id, :interaction_mode, :process_id, 'running',
+  :started_at, :completed_at, :duration, :metadata, :tags, :inputs)
 """
 _END = """
-UPDATE runs SET status = ?, completed_at = ?, duration = ?, error = ?, error_type = ?,
-  traceback = ?, result = ?, trace_id = ?
-WHERE run_id = ?
+UPDATE runs SET status = :status, completed_at = :completed_at, duration = :duration,
+  error = :error, error_type = :error_type, traceback = :traceback, result = :result,
+  trace_id = :trace_id
+WHERE run_id = :run_id
 """
 # The triggers see new records only; the end is news, too.
 _SEND_AGAIN = """
@@ -62,7 +62,6 @@ WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 # Of the UUIDs that stand for an agent's day; no other run here has that version.
 _DAILY_VERSION = "8"
-_ENDS = frozenset(("success", "error", "blocked", "interrupted"))
 _new_ids = RunIds()
 
 
@@ -168,25 +167,25 @@ def _begin(
     mode = as_text(body.get("interaction_mode"))
     metadata = as_object(body.get("metadata"))
     given = {name: value for name, value in metadata.items() if not own or name != "waxlocal"}
-    row = (
-        run_id,
-        as_text(body.get("agent_name")) or as_text(body.get("agent_slug")),
-        as_text(body.get("workflow_name")) or "default",
-        session_id,
-        as_id(body.get("user_id")),
-        as_id(body.get("user_group")),
-        lineage.parent_workflow_id,
-        lineage.root_workflow_id,
-        _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
-        mode or ("interactive" if session_id else "autonomous"),
-        process_id,
-        started_at,
-        as_time(own.get("completed_at")),
-        as_number(own.get("duration")),
-        as_content(given),
-        as_content(as_object(own.get("tags"))),
-        as_content(body.get("inputs")),
-    )
+    row = {
+        "run_id": run_id,
+        "agent_name": as_text(body.get("agent_name")) or as_text(body.get("agent_slug")),
+        "workflow_name": as_text(body.get("workflow_name")) or "default",
+        "session_id": session_id,
+        "user_id": as_id(body.get("user_id")),
+        "user_group": as_id(body.get("user_group")),
+        "parent_workflow_id": lineage.parent_workflow_id,
+        "root_workflow_id": lineage.root_workflow_id,
+        "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
+        "interaction_mode": mode or ("interactive" if session_id else "autonomous"),
+        "process_id": process_id,
+        "started_at": started_at,
+        "completed_at": as_time(own.get("completed_at")),
+        "duration": as_number(own.get("duration")),
+        "metadata": as_content(given),
+        "tags": as_content(as_object(own.get("tags"))),
+        "inputs": as_content(body.get("inputs")),
+    }
     connection.execute(_BEGIN, row)
 
 
@@ -212,17 +211,17 @@ def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int)
     lasted_ns = max(now_ns - run.started_ns, 0)
     known = run.is_open  # from an uploader, which said at the start when it had ended
     duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
-    row = (
-        status if status in _ENDS else "error",
-        (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
-        duration,
-        as_text(body.get("error")) or None,
-        as_text(body.get("error_type")) or None,
-        as_text(body.get("traceback")) or None,
-        as_content(body.get("result")),
-        _trace_id(body) or run.trace_id,
-        run.run_id,
-    )
+    row = {
+        "run_id": run.run_id,
+        "status": status if status in ENDED_STATUSES else "error",
+        "completed_at": (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
+        "duration": duration,
+        "error": as_text(body.get("error")) or None,
+        "error_type": as_text(body.get("error_type")) or None,
+        "traceback": as_text(body.get("traceback")) or None,
+        "result": as_content(body.get("result")),
+        "trace_id": _trace_id(body) or run.trace_id,
+    }
     connection.execute(_END, row)
     connection.execute(_SEND_AGAIN, (run.run_id,))
     return duration
@@ -238,7 +237,13 @@ def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     metadata = {"agent_type": agent_type, "date": date}
     if region := as_text(body.get("execution_region")):
         metadata["execution_region"] = region
-    row = (run_id, slug, trace_id_of(run_id), now, dumps(metadata))
-    created = connection.execute(_BEGIN_DAILY, row).rowcount == 1
+    row = {
+        "run_id": run_id,
+        "agent_name": slug,
+        "trace_id": trace_id_of(run_id),
+        "started_at": now,
+        "metadata": dumps(metadata),
+    }
+    created = connection.execute(BEGIN_DAILY_RUN.sql, row).rowcount == 1
     started_at = find_run(connection, run_id).started_at
     return {**_started(run_id, started_at), "date": date, "created": created}

@@ -9,15 +9,13 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.intake.runs import Json, KnownRun
+from waxlocal.record_sql import insert
+from waxlocal.records import SCORES
 from waxlocal.wire.values import as_text
 
 __all__ = ["add_scores"]
 
-_ADD = """
-INSERT INTO scores (run_id, position, recorded_at, name, data_type, numeric_value, string_value,
-  comment)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
+_ADD = insert(SCORES, on_conflict="DO NOTHING")
 
 
 def add_scores(
@@ -30,13 +28,15 @@ def add_scores(
     rows = []
     for free, score in enumerate(given, first):
         place = run.place_of(score.get("position"))
-        rows.append((run.run_id, free if place is None else place, at, *_values(score)))
+        position = free if place is None else place
+        key = {"run_id": run.run_id, "position": position, "recorded_at": at}
+        rows.append(key | _values(score))
     connection.executemany(_ADD, rows)
     return len(given)
 
 
-def _values(score: Json) -> tuple[str, str, float | None, str | None, str]:
-    """Return the columns from the name on."""
+def _values(score: Json) -> Json:
+    """Return the columns that the sender fills."""
     number = score.get("numeric_value", score.get("value"))
     word = score.get("string_value")
     if isinstance(number, str):
@@ -48,13 +48,13 @@ def _values(score: Json) -> tuple[str, str, float | None, str | None, str]:
         number = None
     elif isnan(number):
         number, word = None, word or "nan"  # SQLite has no such number
-    return (
-        as_text(score.get("name")),
-        as_text(score.get("data_type")) or "numeric",
-        None if number is None else _float(number),
-        None if word is None else as_text(word),
-        as_text(score.get("comment")),
-    )
+    return {
+        "name": as_text(score.get("name")),
+        "data_type": as_text(score.get("data_type")) or "numeric",
+        "numeric_value": None if number is None else _float(number),
+        "string_value": None if word is None else as_text(word),
+        "comment": as_text(score.get("comment")),
+    }
 
 
 def _float(number: float) -> float:

@@ -14,6 +14,8 @@ from waxlocal.intake.lineage import adopt
 from waxlocal.intake.positions import STRIDE
 from waxlocal.intake.runs import Json, KnownRun
 from waxlocal.intake.shapes import Shape, is_message, is_of_agent, shape_of
+from waxlocal.record_sql import insert
+from waxlocal.records import SPANS
 from waxlocal.wire.values import as_content, as_number, as_object, as_text
 
 __all__ = ["add_span", "add_spans"]
@@ -22,15 +24,9 @@ __all__ = ["add_span", "add_spans"]
 MAX_OFFSET_MS = 366 * 86_400_000
 
 # A span that was announced by a step, or that comes again, gives its place to what is known now.
-_PUT = """
-INSERT INTO spans (run_id, position, parent_position, started_at, duration_ms, name, kind, status,
-  error, attributes, input, output)
-VALUES (:run_id, :position, :parent_position, :started_at, :duration_ms, :name, :kind, :status,
-  :error, :attributes, :input, :output)
-ON CONFLICT (run_id, position) DO UPDATE SET parent_position = :parent_position,
-  started_at = :started_at, duration_ms = :duration_ms, status = :status, error = :error,
-  attributes = :attributes, input = :input, output = :output
-"""
+_KEPT = ("run_id", "position", "name", "kind")
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SPANS.names if name not in _KEPT)
+_PUT = insert(SPANS, on_conflict=f"(run_id, position) DO UPDATE SET {_CHANGED}")
 _AT = "SELECT name, kind FROM spans WHERE run_id = ? AND position = ?"
 _TAKEN_AFTER = "SELECT position FROM spans WHERE run_id = ? AND position BETWEEN ? AND ?"
 # A message that was announced has no attributes; one that came as a span always has.

@@ -10,14 +10,13 @@ from waxlocal.clock import utc_text
 from waxlocal.intake.runs import Json, KnownRun
 from waxlocal.intake.shapes import is_pseudo_step, shape_of_step
 from waxlocal.intake.spans import add_span
+from waxlocal.record_sql import insert
+from waxlocal.records import STEPS
 from waxlocal.wire.values import as_content, as_text
 
 __all__ = ["add_steps"]
 
-_ADD = """
-INSERT INTO steps (run_id, position, recorded_at, step_name, kind, output, attributes)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
+_ADD = insert(STEPS, on_conflict="DO NOTHING")
 _AT = "SELECT step_name, output FROM steps WHERE run_id = ? AND position = ?"
 _SPAN_AT = """
 SELECT started_at, kind, attributes FROM spans WHERE run_id = ? AND position = ? AND name = ?
@@ -73,7 +72,16 @@ def _add_own(
         connection.execute(_TAKE_SPAN, (run.run_id, place))
     if step.get("attributes"):
         attributes = as_content(step["attributes"])
-    connection.execute(_ADD, (run.run_id, place, at, name, kind, output, attributes))
+    row = {
+        "run_id": run.run_id,
+        "position": place,
+        "recorded_at": at,
+        "step_name": name,
+        "kind": kind,
+        "output": output,
+        "attributes": attributes,
+    }
+    connection.execute(_ADD, row)
     return place
 
 
