@@ -9,7 +9,7 @@ import pytest
 from tests.builders import Builder, run_id
 from tests.cli_tools import recorded
 from tests.pages import Dashboard, Element, dashboard
-from waxlocal.web.pages.sessions import STATUSES
+from waxlocal.records import RUN_STATUSES
 
 
 def some_sessions(to: Builder) -> None:
@@ -157,7 +157,7 @@ def test_a_search_for_an_id_leads_to_it(pages: Dashboard) -> None:
     )
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", RUN_STATUSES)
 def test_every_status_can_be_asked_for(pages: Dashboard, status: str) -> None:
     """The choices of the form are those that the queries know."""
     headings = {one: pages.page(f"/?status={one}").one("h1").text for one in ("", status)}

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from waxlocal.connection import reader, writer
+from waxlocal.queries import SessionFilter, list_sessions
+from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.records import (
     NEEDED,
     PROCESSES,
@@ -38,13 +42,10 @@ def conn() -> Iterator[sqlite3.Connection]:
         yield conn
 
 
-def add(conn: sqlite3.Connection, table: Table) -> None:
-    """Add a row with a value in every column that has to have one."""
-    row = {
-        column.name: EXAMPLES.get(column.kind, "text")
-        for column in table.columns
-        if column.required
-    }
+def add(conn: sqlite3.Connection, table: Table, **more: object) -> None:
+    """Add a row with a value in every column that has to have one, and what else is given."""
+    required = [column for column in table.columns if column.required]
+    row = {column.name: EXAMPLES.get(column.kind, "text") for column in required} | more
     names, values = ", ".join(row), ", ".join("?" * len(row))
     conn.execute(f"INSERT INTO {table.name} ({names}) VALUES ({values})", tuple(row.values()))
 
@@ -118,3 +119,14 @@ def test_a_default_fits_its_column() -> None:
         for column in table.columns:
             if column.default is not None and column.default is not NEEDED:
                 assert type(column.default) is kinds[column.kind.sql_type], column
+
+
+@pytest.mark.parametrize("status", RUN_STATUSES)
+def test_lists_find_runs_of_every_status(db_path: Path, status: str) -> None:
+    """The list of runs and the list of sessions take each status that a run can have."""
+    with writer(db_path) as conn:
+        add(conn, RUNS, status=status, session_id="s")
+    with reader(db_path) as conn:
+        assert [run.status for run in list_runs(conn, filter=RunFilter(status=status))] == [status]
+        (session,) = list_sessions(conn, filter=SessionFilter(status=status))
+        assert session.session_id == "s"

@@ -59,9 +59,9 @@ def orderings(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 def statuses(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Return the statuses."""
-    from waxlocal.queries import STATUSES
+    from waxlocal.records import RUN_STATUSES
 
-    return [CompletionItem(name) for name in STATUSES if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in RUN_STATUSES if name.startswith(incomplete)]
 
 
 def _ask(

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from waxlocal.cli import complete
-from waxlocal.queries import STATUSES, SessionFilter
+from waxlocal.queries import SessionFilter
+from waxlocal.records import RUN_STATUSES
 
 __all__ = ["FRIENDLY_ORDERINGS", "filter_options", "ordering_of", "page_options"]
 
@@ -35,7 +36,7 @@ _FILTERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("--agent", "agent", "Sessions in which this agent ran.", {"metavar": "NAME"}),
     ("--tag", "tag", "Sessions with this tag on a run.", {"metavar": "KEY[=VALUE]"}),
     ("--metadata", "metadata", "Sessions with this metadata on a run.", {"metavar": "KEY[=VALUE]"}),
-    ("--status", "status", f"One of: {', '.join(STATUSES)}.", {"metavar": "STATUS"}),
+    ("--status", "status", f"One of: {', '.join(RUN_STATUSES)}.", {"metavar": "STATUS"}),
     (
         "--since",
         "since",

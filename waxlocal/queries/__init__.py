@@ -6,7 +6,7 @@ dataclasses, and leaves no cursor open.
 
 from __future__ import annotations
 
-from waxlocal.queries.filters import EVERYTHING, ORDERINGS, STATUSES, SessionFilter
+from waxlocal.queries.filters import EVERYTHING, ORDERINGS, SessionFilter
 from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
 from waxlocal.queries.models import list_models
 from waxlocal.queries.moments import parse_time
@@ -45,7 +45,6 @@ from waxlocal.queries.users import USER_ORDERINGS, list_users
 __all__ = [
     "EVERYTHING",
     "ORDERINGS",
-    "STATUSES",
     "USER_ORDERINGS",
     "Event",
     "Flag",

@@ -13,12 +13,12 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.moments import parse_time
+from waxlocal.records import RUN_STATUSES
 
 __all__ = [
     "EVERYTHING",
     "MAX_LIMIT",
     "ORDERINGS",
-    "STATUSES",
     "SessionFilter",
     "check_status",
     "checked_page",
@@ -26,7 +26,6 @@ __all__ = [
     "where",
 ]
 
-STATUSES = ("running", "success", "error", "blocked", "interrupted")
 ORDERINGS = (
     "total_cost",
     "total_duration",
@@ -41,8 +40,10 @@ MAX_LIMIT = 1_000
 
 def check_status(status: str | None) -> None:
     """Raise `InvalidQuery` for a status that is none."""
-    if status and status not in STATUSES:
-        raise InvalidQuery(f"unknown status {status!r}", hint=f"use one of: {', '.join(STATUSES)}")
+    if status and status not in RUN_STATUSES:
+        raise InvalidQuery(
+            f"unknown status {status!r}", hint=f"use one of: {', '.join(RUN_STATUSES)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from waxlocal.queries import (
     ORDERINGS,
-    STATUSES,
     USER_ORDERINGS,
     ModelUse,
     Money,
@@ -16,6 +15,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.days import ModelDay
 from waxlocal.queries.run_list import RUN_ORDERINGS
+from waxlocal.records import RUN_STATUSES
 from waxlocal.web import costs_api
 from waxlocal.web.openapi_parts import (
     LIMIT,
@@ -37,7 +37,7 @@ from waxlocal.wire import paths
 __all__ = ["query_paths", "query_schemas"]
 
 _STATUS = in_query(
-    "status", {"type": "string", "enum": list(STATUSES)}, "Those that are, or ended, like this."
+    "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Those that are, or ended, like this."
 )
 _SINCE = time("since", "Last active since")
 _UNTIL = time("until", "Last active until")

@@ -24,6 +24,7 @@ from waxlocal.queries.figures import percentile
 from waxlocal.queries.overview import session_costs
 from waxlocal.queries.timeline import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
+from waxlocal.records import RUN_STATUSES
 from waxlocal.repricing import list_prices
 from waxlocal.web import charts
 from waxlocal.web.asking import ask
@@ -39,7 +40,6 @@ __all__ = ["analytics_page", "take_usage"]
 TOP = 10
 # Columns of the distribution; longer conversations share the last.
 MOST_COLUMNS = 20
-STATUSES = ("running", "success", "error", "blocked", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ async def analytics_page(request: Request) -> Response:
         section="analytics",
         refresh="waiting" if any(part.pending for part in parts) else "still",
         asked=asked,
-        statuses=STATUSES,
+        statuses=RUN_STATUSES,
         figures=figures,
         turns=_turns_chart(figures.value) if figures.value else None,
         ends=_ends(figures.value) if figures.value else (),

@@ -30,6 +30,7 @@ from waxlocal.queries.overview import (
 )
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
+from waxlocal.records import RUN_STATUSES
 from waxlocal.web.asking import ask
 from waxlocal.web.keeping import Taken, kept_of
 from waxlocal.web.pages.addresses import run_url, session_url
@@ -45,7 +46,6 @@ COLUMNS = (
     ("total_duration", "Duration"),
     ("last_activity_at", "Last activity"),
 )
-STATUSES = ("running", "success", "error", "blocked", "interrupted")
 # Runs shown where there is no session to show, and on the page of the latest ones.
 FIRST_RUNS, LATEST_RUNS = 20, 100
 # A shorter text is more likely a word than the beginning of an id.
@@ -119,7 +119,7 @@ async def sessions_page(request: Request) -> Response:
         nothing_at_all=nothing_at_all,
         runs=runs,
         columns=COLUMNS,
-        statuses=STATUSES,
+        statuses=RUN_STATUSES,
     )
 
 
