@@ -44,7 +44,7 @@ API = paths.SESSIONS
 LISTS = {
     "newest": f"{API}?limit=20",
     "of a user": f"{API}?limit=20&user_id=user_0042",
-    "dearest": f"{API}?limit=20&ordering=-total_cost",
+    "most_expensive": f"{API}?limit=20&ordering=-total_cost",
 }
 
 
@@ -199,7 +199,7 @@ def _pages(path: Path) -> None:
         run = recent_runs(connection, limit=1)[0].run_id
     targets = {
         "Sessions": "/",
-        "Sessions, dearest first": "/?ordering=-total_cost",
+        "Sessions, most expensive first": "/?ordering=-total_cost",
         "Session": f"/sessions/{quote(session, safe='')}",
         "Run": f"/runs/{run}",
         "Analytics": "/analytics",

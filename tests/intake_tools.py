@@ -82,7 +82,7 @@ def span(name: str, kind: str, position: int | None = None, **fields: Any) -> Js
 
 
 def llm_span(position: int, model: str = "gpt-4o", **fields: Any) -> Json:
-    """Return the span of a call; what is no field of a span is one of its attributes."""
+    """Return the span of a call; what is not a field of a span is one of its attributes."""
     of_span = {"duration_ms", "start_offset_ms", "input_data", "output_data", "status"}
     attributes = {
         "model": model,

@@ -43,12 +43,12 @@ def test_each_line_is_answered_in_order(client: httpx.Client, hub: Hub, packed: 
     assert answer.json() == {
         "results": [
             {"run_id": run_id(1), "status": "stored"},
-            {"run_id": "", "status": "refused", "reason": "the line is no JSON"},
+            {"run_id": "", "status": "refused", "reason": "the line is not valid JSON"},
             {"run_id": run_id(2), "status": "stored"},
             {
                 "run_id": run_id(1),
                 "status": "refused",
-                "reason": "run: status is no status of a run",
+                "reason": "run: status is not a run status",
             },
         ]
     }
@@ -67,7 +67,7 @@ def test_a_batch_that_comes_twice_is_answered_the_same(client: httpx.Client, hub
 
 
 def test_a_key_stands_for_one_batch(client: httpx.Client) -> None:
-    """Another batch under the same key is refused; packing is no difference."""
+    """Another batch under the same key is refused; packing is not a difference."""
     headers = {"Idempotency-Key": "k"}
     body = batch(line(1))
     assert client.post(BULK, content=body, headers=NDJSON | headers).status_code == 200
@@ -119,7 +119,7 @@ def test_one_large_run_is_taken(client: httpx.Client, hub: Hub) -> None:
     ids=["no gzip", "cut off", "with a rest", "a magic number"],
 )
 def test_what_cannot_be_unpacked_is_a_problem(client: httpx.Client, body: bytes) -> None:
-    """A body that is no whole gzip file is refused with 400."""
+    """A body that is not a whole gzip file is refused with 400."""
     answer = client.post(BULK, content=body, headers=PACKED)
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:waxlocal:problem:invalid-body")
 

@@ -21,7 +21,7 @@ def db(tmp_path: Path) -> Path:
 
 
 def test_the_demonstration_has_one_of_each_kind(db: Path) -> None:
-    """Turns, users, a failure, a dear session, a slow one, an unknown price, one partly known."""
+    """Turns, users, a failure, expensive, slow, of an unknown price, partly known."""
     sessions = {one["session_id"]: one for one in answer("sessions", db=db)}
     assert len(sessions) == 8
     assert sessions[MAIN_SESSION]["run_count"] == 3
@@ -46,10 +46,10 @@ def test_its_slow_session_has_the_causes_of_slowness(db: Path) -> None:
     assert causes <= {flag["kind"] for flag in timing["flags"]}
 
 
-def test_its_dear_session_sends_its_past_again(db: Path) -> None:
+def test_its_expensive_session_sends_its_past_again(db: Path) -> None:
     """Most of the input tokens are resent ones."""
     money = answer("session", "sess_00000000000de307", db=db)["money"]
-    assert money["reason"] == "dear_model"
+    assert money["reason"] == "expensive_model"
     assert money["resent_tokens"] > money["new_tokens"]
 
 

@@ -58,9 +58,9 @@ def _fails(*args: object, db: Path, status: int, **env: str) -> str:
     ("args", "said"),
     [
         (("sessions", "--order", "age"), "unknown ordering 'age'"),
-        (("sessions", "--since", "yesterday"), "'yesterday' is no time"),
-        (("stats", "--until", "2026-13-01"), "'2026-13-01' is no time"),
-        (("models", "--since", "soon"), "'soon' is no time"),
+        (("sessions", "--since", "yesterday"), "'yesterday' is not a valid time"),
+        (("stats", "--until", "2026-13-01"), "'2026-13-01' is not a valid time"),
+        (("models", "--since", "soon"), "'soon' is not a valid time"),
         (("sessions", "--status", "odd"), "unknown status 'odd'"),
         (("sessions", "--limit", "0"), "limit 0 is out of range"),
         (("sessions", "--offset", "-1"), "offset -1 is negative"),
@@ -150,7 +150,7 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_file_without_recordings_is_as_good_as_none(tmp_path: Path) -> None:
-    """What a recorder leaves that was killed before its first row is no error of format."""
+    """What a recorder leaves that was killed before its first row is not an error of format."""
     empty = tmp_path / "empty.db"
     empty.touch()
     assert "holds no recordings yet" in _fails("sessions", db=empty, status=5)

@@ -154,7 +154,7 @@ def test_tail_is_harmless_text_without_json(db: Path) -> None:
 
 
 def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None:
-    """A file that comes later is followed from its first run; Ctrl-C is no failure."""
+    """A file that comes later is followed from its first run; Ctrl-C is not a failure."""
     path = tmp_path / "later.db"
     with _tail("--json", db=path) as process:
         assert process.stderr is not None

@@ -195,7 +195,7 @@ def test_statistics_are_those_of_the_tutorial(db: Path) -> None:
     assert figures["abandonment_rate"] == 0.5
     assert figures["abandoned_error"] == 1
     assert figures["p95_cost"] == pytest.approx(0.0055)
-    assert [one["session_id"] for one in figures["dearest"]] == ["sess_aa"]
+    assert [one["session_id"] for one in figures["most_expensive"]] == ["sess_aa"]
     assert [one["session_id"] for one in figures["slowest"]] == ["sess_ab", "sess_aa"]
     text = invoke("stats", db=db).stdout
     assert "average 1.5, median 1.5" in text

@@ -223,7 +223,7 @@ def test_the_provider_that_a_span_names_gives_the_price(hub: Hub) -> None:
 
 
 def test_numbers_may_come_as_text_and_text_as_numbers(hub: Hub) -> None:
-    """Types that are almost right are taken; what is no number counts as 0."""
+    """Types that are almost right are taken; what is not a number counts as 0."""
     run = hub.start()
     hub.calls(run, call(7, tokens_in="12", tokens_out=3.9), call(tokens_in="many", tokens_out=-1))
     first, second = hub.rows("llm_calls", run)

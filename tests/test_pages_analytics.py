@@ -49,7 +49,7 @@ def test_abandonment_is_split_by_how_the_one_run_ended(pages: Dashboard) -> None
     """Answered well, failed, slow, not ended."""
     part = pages.page("/analytics").one("section", data_live="ends")
     assert [row[0:1] + row[2:] for row in table(part)] == [
-        ["answered well", "4", "80%"], ["failed", "1", "20%"], ["slow", "0", "0%"],
+        ["completed", "4", "80%"], ["failed", "1", "20%"], ["slow", "0", "0%"],
         ["not ended", "0", "0%"],
     ]  # fmt: skip
     assert "50%: 5 of 10 sessions" in part.text
@@ -74,16 +74,18 @@ def test_the_cost_over_time_is_told_by_model(pages: Dashboard) -> None:
     assert sums == pytest.approx([0.15 + 3 * (0.06 + 0.07 + 0.08), 3 * 0.19])
 
 
-def test_the_dearest_and_the_slowest_come_with_their_reasons(pages: Dashboard) -> None:
+def test_the_most_expensive_and_the_slowest_come_with_their_reasons(pages: Dashboard) -> None:
     """Ten of each, with the verdict, and the way to the whole list in that order."""
     page = pages.page("/analytics")
-    dear, slow = (page.one("section", data_live=name) for name in ("dear", "slow"))
-    assert dear.one("tbody").all("tr")[0].one("a", "open").text == "talk 9"
-    assert len(dear.one("tbody").all("tr")) == 10
-    assert "$0.3000" in dear.one("tbody").all("tr")[0].one("td", "why").text
+    expensive, slow = (page.one("section", data_live=name) for name in ("expensive", "slow"))
+    assert expensive.one("tbody").all("tr")[0].one("a", "open").text == "talk 9"
+    assert len(expensive.one("tbody").all("tr")) == 10
+    assert "$0.3000" in expensive.one("tbody").all("tr")[0].one("td", "why").text
     assert slow.one("tbody").all("tr")[0].all("td")[3].text == "30.0 s"
     assert "own code" in slow.one("tbody").all("tr")[0].one("td", "why").text
-    assert pages.page(dear.all("a")[-1]["href"]).one("th", aria_sort="descending").text == "Cost"
+    assert (
+        pages.page(expensive.all("a")[-1]["href"]).one("th", aria_sort="descending").text == "Cost"
+    )
 
 
 def test_the_filter_holds_for_every_part(pages: Dashboard) -> None:
@@ -91,7 +93,7 @@ def test_the_filter_holds_for_every_part(pages: Dashboard) -> None:
     page = pages.page("/analytics?user_id=u1")
     assert page.one("h1").text == "Analytics of u1"
     assert page.one("dl", "facts").all("dd")[0].text == "5"
-    assert len(page.one("section", data_live="dear").one("tbody").all("tr")) == 5
+    assert len(page.one("section", data_live="expensive").one("tbody").all("tr")) == 5
     spent = table(page.one("section", data_live="spent"))
     assert sum(float(row[1].strip("$")) for row in spent) == pytest.approx(
         0.02 + 0.04 + 3 * (0.06 + 0.08)

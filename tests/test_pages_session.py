@@ -92,7 +92,7 @@ def test_a_failed_turn_shows_its_error(talk: Element) -> None:
 def test_the_side_says_where_the_money_went(talk: Element) -> None:
     """With the verdict, and new and repeated input tokens apart."""
     money = talk.one("section", data_live="money")
-    assert "Dear model: gpt-4o" in money.one("p", "verdict").text
+    assert "Expensive model: gpt-4o" in money.one("p", "verdict").text
     rows = [[cell.text for cell in row.children if isinstance(cell, Element)]
             for row in money.one("tbody").all("tr")]  # fmt: skip
     assert rows[0] == ["1", "", "300", "0", "$0.0040"]

@@ -205,10 +205,10 @@ def test_bars_show_the_turns_of_a_session(pages: Dashboard) -> None:
     [
         ("ordering=password", "unknown ordering 'password'"),
         ("status=good", "unknown status 'good'"),
-        ("since=yesterday", "'yesterday' is no time"),
+        ("since=yesterday", "'yesterday' is not a valid time"),
         ("limit=0", "0 is out of range"),
-        ("offset=-1", "'-1' is no number"),
-        ("limit=9999999999999", "'9999999999999' is no number"),
+        ("offset=-1", "'-1' is not a number"),
+        ("limit=9999999999999", "'9999999999999' is not a number"),
     ],
 )
 def test_a_wrong_address_is_a_page_that_says_what_is_right(

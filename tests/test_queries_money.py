@@ -83,18 +83,18 @@ def test_a_large_first_context_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_dear_model_is_named(tmp_path: Path) -> None:
-    """A model far dearer than others of its day is the reason, with its price."""
+def test_a_expensive_model_is_named(tmp_path: Path) -> None:
+    """A model far more expensive than others of its day is the reason, with its price."""
     spent = costs_of(tmp_path, (600, 400, 0.04), (300, 200, 0.02), model="gpt-4")
-    assert spent.reason == "dear_model"
+    assert spent.reason == "expensive_model"
     assert spent.verdict == (
-        "Dear model: gpt-4 cost $0.0600, 100% of the session, at $40.00 per million tokens; "
+        "Expensive model: gpt-4 cost $0.0600, 100% of the session, at $40.00 per million tokens; "
         "$0.0600 in all."
     )
 
 
 def test_many_small_turns_are_named(tmp_path: Path) -> None:
-    """Where no call is large, growing or dear, the number of turns is the reason."""
+    """Where no call is large, growing or expensive, the number of turns is the reason."""
     with recording(tmp_path) as (make, conn):
         for number in range(12):
             run = make.run(at=number, agent=f"agent {number}")

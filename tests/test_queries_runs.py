@@ -236,7 +236,7 @@ def test_a_prefix_that_fits_several_names_them(tmp_path: Path) -> None:
 
 
 def test_a_prefix_that_fits_nothing_is_not_found(tmp_path: Path) -> None:
-    """Neither an unknown prefix nor one with strange characters fits; an empty one is no id."""
+    """Neither an unknown prefix nor one with strange characters fits; an empty one is not an id."""
     with recording(tmp_path) as (make, conn):
         make.run("sess_1")
         for prefix in ("x", "sess_1%", "S", "\udcff", "t\U0010ffff"):

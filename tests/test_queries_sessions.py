@@ -101,7 +101,7 @@ def test_every_ordering_works_in_both_directions(tmp_path: Path, column: str) ->
 
 
 def test_an_unknown_cost_comes_last_either_way(tmp_path: Path) -> None:
-    """Sessions without a known cost follow the others, cheapest or dearest first."""
+    """Sessions without a known cost follow the others, cheapest or most expensive first."""
     with recording(tmp_path) as (make, conn):
         for session, cost in (("a", None), ("b", 0.0), ("c", 2.0), ("d", None)):
             make.llm(make.run(session), cost=cost)

@@ -73,7 +73,7 @@ def test_nothing_was_used(tmp_path: Path) -> None:
 
 
 def test_the_cost_over_time_is_all_that_was_spent(tmp_path: Path) -> None:
-    """The dearest models by name, the others together."""
+    """The most expensive models by name, the others together."""
     with recording(tmp_path) as (to, conn):
         many_calls(to)
         usage, _ = read(conn, 1_000)

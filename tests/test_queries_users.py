@@ -102,16 +102,16 @@ def test_a_model_is_shown_with_use_cost_and_latency(tmp_path: Path) -> None:
 
 
 def test_models_with_calls_of_unknown_price_come_first(tmp_path: Path) -> None:
-    """Then the dearest; what needs a price is seen at once."""
+    """Then the most expensive; what needs a price is seen at once."""
     with recording(tmp_path) as (make, conn):
         run = make.run()
         make.llm(run, model="cheap", cost=0.5)
-        make.llm(run, model="dear", cost=5.0)
+        make.llm(run, model="expensive", cost=5.0)
         make.llm(run, model="partly", cost=9.0)
         make.llm(run, model="partly")
         make.llm(run, model="unknown")
         models = {one.model: one.total_cost for one in list_models(conn)}
-    assert list(models) == ["partly", "unknown", "dear", "cheap"]
+    assert list(models) == ["partly", "unknown", "expensive", "cheap"]
     assert models["unknown"] is None
 
 

@@ -106,7 +106,7 @@ def test_exception_that_cannot_be_printed_is_recorded(db_path: Path) -> None:
 
     class Broken(Exception):
         def __str__(self) -> str:
-            raise RuntimeError("no text")
+            raise RuntimeError("not text")
 
     with pytest.raises(Broken), WaxellContext("agent"):
         raise Broken

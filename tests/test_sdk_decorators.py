@@ -128,7 +128,7 @@ def test_inputs_are_the_arguments_by_name(db_path: Path) -> None:
 
 
 def test_result_is_the_returned_dict_or_wraps_the_value(db_path: Path) -> None:
-    """A dict is the result as it is, another value is its `output`, None is no result."""
+    """A dict is the result as it is, another value is its `output`, None is not a result."""
 
     @waxlocal.observe(agent_name="results")
     def give(value: Any) -> Any:
@@ -221,7 +221,7 @@ def test_declared_keyword_arguments_do_not_swallow_the_overrides(db_path: Path) 
 
 
 def test_context_is_injected_where_it_is_declared(db_path: Path) -> None:
-    """A parameter `waxell_ctx` receives the open run, and is no input."""
+    """A parameter `waxell_ctx` receives the open run, and is not an input."""
 
     @waxlocal.observe(agent_name="injected")
     def go(message: str, waxell_ctx: WaxellContext | None = None) -> bool:
@@ -260,12 +260,12 @@ def test_policy_violation_ends_the_run_as_blocked(db_path: Path) -> None:
 
     @waxlocal.observe(agent_name="refuses")
     def go() -> None:
-        raise waxlocal.PolicyViolationError("too dear")
+        raise waxlocal.PolicyViolationError("too expensive")
 
     with pytest.raises(waxlocal.PolicyViolationError):
         go()
     run = run_named(db_path, "refuses")
-    assert (run["status"], run["error"]) == ("blocked", "too dear")
+    assert (run["status"], run["error"]) == ("blocked", "too expensive")
 
 
 def call_generator(*args: Any) -> Any:
@@ -370,7 +370,7 @@ def test_consumer_of_an_async_generator_is_not_inside_its_run(db_path: Path) -> 
 
 
 def test_generator_closed_early_ends_its_run(recorder: Recorder, db_path: Path) -> None:
-    """Leaving a loop before the end is no error: the run ends with what was given so far."""
+    """Leaving a loop before the end is not an error: the run ends with what was given so far."""
     cleaned = []
 
     @waxlocal.observe(agent_name="early")

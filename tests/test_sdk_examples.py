@@ -73,7 +73,7 @@ def test_session_queries(db_path: Path) -> None:
 
 
 def test_session_queries_of_an_empty_file(recorder: Recorder, db_path: Path) -> None:
-    """A file without any session is no error."""
+    """A file without any session is not an error."""
     with WaxellContext("alone"):
         pass
     recorder.close()

@@ -124,7 +124,7 @@ def test_comparison_is_by_characters() -> None:
 
 
 def test_an_empty_key_is_false() -> None:
-    """White space is no key."""
+    """White space is not a key."""
     assert Secret(KEY)
     assert not Secret()
     assert not Secret(" \n")

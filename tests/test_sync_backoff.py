@@ -65,5 +65,5 @@ def test_a_clock_set_back_does_not_stop_the_upload() -> None:
 def test_retry_after_comes_in_two_forms_and_in_none(
     header: str | None, seconds: float | None
 ) -> None:
-    """Seconds or a date, at most an hour; what cannot be understood is no header."""
+    """Seconds or a date, at most an hour; what cannot be understood is not a header."""
     assert retry_after(header, NOW) == seconds

@@ -286,7 +286,7 @@ def test_status_of_a_file_that_was_never_uploaded(db_path: Path) -> None:
 
 
 def test_status_without_settings(db_path: Path) -> None:
-    """It says so, and is no error."""
+    """It says so, and is not an error."""
     record(1)
     done = invoke("sync", "status", db=db_path, HOME=str(db_path.parent))
     assert done.exit_code == 0

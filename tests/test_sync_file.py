@@ -1,4 +1,4 @@
-"""What goes wrong with the file is no fault of the runs."""
+"""What goes wrong with the file is not a fault of the runs."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, kind: str) -> None:
 
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
     """OpenSSL itself would trust nobody, and say so of each server."""
-    with pytest.raises(ConfigurationError, match="is no directory"):
+    with pytest.raises(ConfigurationError, match="is not a directory"):
         tls_context({"SSL_CERT_DIR": str(tmp_path / "none")})
 
 

@@ -198,7 +198,7 @@ def test_a_server_that_got_nothing_is_not_asked(sent: Sent, server: SessionServe
 def test_costs_are_compared_as_money(
     sent: Sent, listed: Listed, here: list[float | None], there: object, agrees: bool
 ) -> None:
-    """Rounding in a sum is no difference, nor is an unknown cost here that is 0 there."""
+    """Rounding in a sum is not a difference, nor is an unknown cost here that is 0 there."""
     run = sent.run("s")
     sent.conn.execute("DELETE FROM llm_calls")
     for cost in here:
@@ -210,7 +210,7 @@ def test_costs_are_compared_as_money(
 
 @pytest.mark.parametrize("name", ["run_count", "total_tokens", "total_cost"])
 def test_figures_that_are_not_given_are_not_compared(sent: Sent, listed: Listed, name: str) -> None:
-    """Servers list more or less; what is absent is no difference."""
+    """Servers list more or less; what is absent is not a difference."""
     sent.run("s")
     given = theirs("s")
     del given[name]
@@ -243,7 +243,7 @@ def test_all_pages_are_read(
 
 
 def test_a_session_that_comes_twice_is_one(sent: Sent, server: SessionServer) -> None:
-    """A list that grows while it is read shifts; the same session on two pages is no finding."""
+    """A list that grows while it is read shifts; the same session on two pages is not a finding."""
     sessions = many(sent, 250)
     shifted = [*sessions[:200], *sessions[190:]]
     server.answer = listing(shifted)

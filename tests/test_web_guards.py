@@ -206,7 +206,7 @@ def test_other_sites_change_nothing(
 
 
 def test_own_pages_and_programs_may_change_things(client: httpx.Client) -> None:
-    """Our own origin is welcome, and so is a client that is no browser."""
+    """Our own origin is welcome, and so is a client that is not a browser."""
     own = f"http://{client.base_url.netloc.decode()}"
     for headers in ({}, {"Origin": own, "Sec-Fetch-Site": "same-origin"}, {"Origin": own.upper()}):
         sent = {"Content-Type": "application/json", **headers}
@@ -236,7 +236,7 @@ def test_no_site_may_read_an_answer(client: httpx.Client) -> None:
     ],
 )
 def test_the_api_takes_json_only(client: httpx.Client, kind: str) -> None:
-    """What a form can send across sites is no body of the API."""
+    """What a form can send across sites is not a body of the API."""
     answer = client.put(COST, content=PRICE, headers={"Content-Type": kind})
     assert answer.status_code == 415
 
@@ -262,7 +262,7 @@ def test_every_answer_has_the_safe_headers(client: httpx.Client, address: str) -
     """Pages, data and errors alike forbid foreign scripts, frames, guessing and caching."""
     headers = client.get(address).headers
     policy = headers["content-security-policy"]
-    # Data is no page: nothing at all may load there.
+    # Data is not a page: nothing at all may load there.
     scripts = "" if address.startswith("/api/") else " script-src 'self'; style-src 'self';"
     assert policy.startswith(f"default-src 'none';{scripts}")
     assert "unsafe" not in policy

@@ -296,7 +296,7 @@ def test_a_companion_ends_with_the_server(tmp_path: Path, said: list[str]) -> No
 
 
 def test_a_companion_may_be_stopped_before_it_began(tmp_path: Path, said: list[str]) -> None:
-    """Stopping what was never started is no error."""
+    """Stopping what was never started is not an error."""
     _companion(said, tmp_path / "pids", "pass").stop()
     assert _pids(tmp_path / "pids") == []
 

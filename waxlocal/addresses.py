@@ -48,7 +48,7 @@ def _split(text: str, where: str) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError:  # half of a bracket
-        raise ConfigurationError(f"{where} is no address", hint=_EXAMPLE) from None
+        raise ConfigurationError(f"{where} is not a valid address", hint=_EXAMPLE) from None
     if parts.scheme not in _PORTS or "://" not in text:
         raise ConfigurationError(f"{where} does not begin with https://", hint=_EXAMPLE)
     if "@" in parts.netloc:

@@ -112,7 +112,7 @@ class Conversation:
 
 
 def _long_talk() -> tuple[Turn, ...]:
-    """Return a conversation whose whole past is sent again with each question, to a dear model."""
+    """Return a conversation that sends its whole past again each time, to an expensive model."""
     questions = (
         (
             "I am writing about the 1927 flood in our valley. Where do I begin?",

@@ -59,7 +59,7 @@ def dumps(value: object) -> str:
         if json.isascii() and len(json) < 2 * MAX_DEPTH:
             return json
         if len(json) <= MAX_CHARS and json.count("[") + json.count("{") < 10 * MAX_DEPTH:
-            json.encode()  # a lone surrogate is no text: SQLite would refuse it
+            json.encode()  # a lone surrogate is not text: SQLite would refuse it
             return json
     except Exception:  # noqa: S110 (any failure of the value's own code leads to the slow path)
         pass

@@ -56,7 +56,7 @@ class Secret:
     def hidden_in(self, text: str) -> str:
         """Return a text that somebody else wrote, without the key that they may have repeated.
 
-        A key of a few characters is left: it is no secret, and would be found in other words.
+        A key of a few characters is left: it is not a secret, and would be found in other words.
         """
         known = len(self._text) >= _LEAST_SECRET
         return text.replace(self._text, "(the key)") if known else text

@@ -226,7 +226,7 @@ class Store:
     def _fetch(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         try:
             return (self._connection or self._connect()).execute(sql, parameters).fetchall()
-        except Exception:  # also a run id that is no text which SQLite takes
+        except Exception:  # also a run id that is not text which SQLite takes
             return []
 
     def next_position(self, run_id: str) -> int:

@@ -46,7 +46,7 @@ def priced(share: float | None) -> str:
 def cost(dollars: float | None, share: float | None) -> str:
     """Return a cost with the share of its tokens that have a price: `$0.0042 (93% priced)`.
 
-    `share` is None where there were no tokens: then an unknown cost is no cost.
+    `share` is None where there were no tokens: then an unknown cost means no cost.
     """
     if dollars is None and share is None:
         return NOTHING

@@ -86,7 +86,7 @@ class IdentityLock:
         """Lock the file that is at the path now; return False if another uploader holds it.
 
         What was locked before, if it was another file, is free again. Where there is no file, or no
-        lock to be had on it, nothing is locked, and that is no failure.
+        lock to be had on it, nothing is locked, and that is not a failure.
         """
         identity = _identity(self._db)
         if identity is not None and identity == self._identity:

@@ -149,7 +149,9 @@ def _open(path: Path) -> int:
 
 
 def _no_lock_file(path: Path) -> FileUnusable:
-    return FileUnusable(f"{path} is not a plain file", hint="move it away: it is no lock of ours")
+    return FileUnusable(
+        f"{path} is not a plain file", hint="move it away: waxlocal did not make it"
+    )
 
 
 def _taken(descriptor: int, sleep: Callable[[float], None]) -> bool:

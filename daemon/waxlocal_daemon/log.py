@@ -30,7 +30,7 @@ class Log:
     """Writes logfmt, or JSON with one object on each line; may be used by all threads.
 
     Control characters are escaped in either form, so that nothing a server says can begin a line of
-    its own. A stream that cannot be written any more is no reason to stop.
+    its own. A stream that cannot be written any more does not stop the daemon.
     """
 
     def __init__(

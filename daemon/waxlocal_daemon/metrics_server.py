@@ -31,7 +31,7 @@ def address_of(given: str) -> tuple[str, int]:
         ":" in host and not (host.startswith("[") and host.endswith("]"))
     ):
         raise ConfigurationError(
-            f"{given!r} is no address for metrics", hint="write it as 127.0.0.1:9464"
+            f"{given!r} is not a valid address for metrics", hint="write it as 127.0.0.1:9464"
         )
     return host.strip("[]") or LOOPBACK, int(port)
 
@@ -137,4 +137,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet: a scrape is no change of state."""
+        """Keep quiet: a scrape is not a change of state."""

@@ -16,7 +16,7 @@ __all__ = ["Notifier"]
 class Notifier:
     """Sends datagrams to `NOTIFY_SOCKET`; does nothing where that is not set.
 
-    Never waits and never raises: a manager that does not listen is no reason to stop.
+    Never waits and never raises: a manager that does not listen changes nothing.
     """
 
     def __init__(

@@ -78,9 +78,9 @@ def _accepted(answer: Answer, needed: tuple[str, ...]) -> Outcome:
         if unreadable.is_json:  # of an API, which may give other runs other answers
             return Outcome(Verdict.RETRY, f"{answer.status}, but the answer is {unreadable}")
         kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
-        return Outcome(Verdict.RETRY, f"{answer.status}, but no JSON ({kind})", of_host=True)
+        return Outcome(Verdict.RETRY, f"{answer.status}, but not JSON ({kind})", of_host=True)
     if not isinstance(body, dict):
-        return Outcome(Verdict.RETRY, f"{answer.status}, but no JSON object", of_host=True)
+        return Outcome(Verdict.RETRY, f"{answer.status}, but not a JSON object", of_host=True)
     return _unless_needed(body, needed)
 
 

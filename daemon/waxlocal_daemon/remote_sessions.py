@@ -118,7 +118,7 @@ def _page(body: bytes, offset: int, settings: UploadSettings) -> _Page:
         answer = None
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):
-        raise _no_list("what came is no JSON of that kind")
+        raise _no_list("what came is not the expected JSON")
     sessions = [_session(row) for row in results]
     if "next" in answer:
         return _Page(sessions, not answer["next"])

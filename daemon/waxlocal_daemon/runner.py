@@ -339,7 +339,7 @@ class Daemon:
         try:
             new = self._load()
         except ConfigurationError as error:
-            # What it has, it keeps: a file half-written is no reason to stop.
+            # What it has, it keeps: a half-written file does not stop the daemon.
             self._log.once("reload_failed", "error", reason=error, hint=error.hint)
             return
         changed = [

@@ -31,7 +31,7 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     # OpenSSL takes a directory that is not there without a word.
     if directory is not None and not Path(directory).is_dir():
         raise ConfigurationError(
-            f"{_DIRECTORY} is {directory!r}, which is no directory", hint=f"unset {_DIRECTORY}"
+            f"{_DIRECTORY} is {directory!r}, which is not a directory", hint=f"unset {_DIRECTORY}"
         )
     try:
         context = ssl.create_default_context(cafile=file, capath=directory)

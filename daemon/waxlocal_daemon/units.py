@@ -55,7 +55,8 @@ class Service:
         """Refuse what no unit can say. Raises `ConfigurationError`."""
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
-                f"{self.name!r} is no name for a service", hint="use letters, digits, - and _"
+                f"{self.name!r} is not a valid name for a service",
+                hint="use letters, digits, - and _",
             )
         for text in (str(self.db), self.python, self.user, str(self.key_file), *self.arguments):
             if not text.isprintable():

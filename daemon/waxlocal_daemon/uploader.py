@@ -207,7 +207,7 @@ class Uploader:
         if _says_neither(answer, outcome):  # asked again, but not for ever
             self._said_nothing += 1
             if self._said_nothing < ASK_AT_MOST:
-                reason = outcome.reason or f"{answer.status}, but no JSON"
+                reason = outcome.reason or f"{answer.status}, but not JSON"
                 return Outcome(Verdict.RETRY, reason, of_host=True)
         elif outcome.verdict is Verdict.RETRY:
             return outcome

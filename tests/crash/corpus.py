@@ -46,7 +46,7 @@ class RaisingItems(dict[str, Any]):
 
 
 class WrongStr:
-    """An object whose text is no text."""
+    """An object whose text is not text."""
 
     def __str__(self) -> str:
         return 5  # type: ignore[return-value]
@@ -60,7 +60,7 @@ class EvilText(str):
         raise RuntimeError("no bytes")
 
     def __str__(self) -> str:
-        raise RuntimeError("no text")
+        raise RuntimeError("not text")
 
     def isascii(self) -> bool:
         """Raise."""
@@ -71,10 +71,10 @@ class EvilInt(int):
     """A number with methods of its own."""
 
     def __repr__(self) -> str:
-        raise RuntimeError("no number")
+        raise RuntimeError("not a number")
 
     def __int__(self) -> int:
-        raise RuntimeError("no number")
+        raise RuntimeError("not a number")
 
 
 class EndlessModel:

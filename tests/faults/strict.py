@@ -51,7 +51,7 @@ def strict_object(head: Head, text: bytes) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def lines(head: Head, body: bytes) -> list[bytes]:
 
 
 def count_items(body: bytes, *, bulk: bool) -> int:
-    """Return how many records, or lines of a bulk request, a body holds; 0 for what is no JSON."""
+    """Return how many records, or lines of a bulk request, a body holds; 0 if it is not JSON."""
     if bulk:
         return sum(1 for line in body.split(b"\n") if line.strip())
     try:

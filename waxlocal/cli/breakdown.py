@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["show_money", "show_timing"]
 
 _BAR = 24
-# Of a long session, the dearest turns are the ones to look at.
+# Of a long session, the most expensive turns are the ones to look at.
 _MOST_TURNS = 30
 _KINDS = (
     ("llm", "Model"),
@@ -52,8 +52,8 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
     most = max(turn.tokens_in for turn in turns)
     numbered = list(enumerate(turns, 1))
     if not screen.plain and len(numbered) > _MOST_TURNS:
-        dearest = sorted(numbered, key=lambda pair: (-(pair[1].cost or 0), -pair[1].tokens_in))
-        numbered = sorted(dearest[:_MOST_TURNS])
+        costliest = sorted(numbered, key=lambda pair: (-(pair[1].cost or 0), -pair[1].tokens_in))
+        numbered = sorted(costliest[:_MOST_TURNS])
     rows = [
         (
             str(number),
@@ -68,7 +68,9 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
     ]
     screen.write(screen.table(columns, rows))
     if len(numbered) < len(turns):
-        screen.write(screen.text((f"The {len(numbered)} dearest of {len(turns):,} turns.", DIM)))
+        screen.write(
+            screen.text((f"The {len(numbered)} most expensive of {len(turns):,} turns.", DIM))
+        )
 
 
 def _stacked(screen: Screen, turn: TurnMoney, most: int) -> Text:

@@ -53,7 +53,7 @@ def _tour(screen: Screen, place: Place) -> None:
         detail = get_session(connection, MAIN_SESSION)
         spent, took = money(connection, MAIN_SESSION), timing(connection, MAIN_SESSION)
         figures = statistics(connection)
-        dearest = list_sessions(connection, ordering="-total_cost", limit=3)
+        costliest = list_sessions(connection, ordering="-total_cost", limit=3)
         slowest = list_sessions(connection, ordering="-total_duration", limit=3)
     _step(screen, "Eight conversations, recorded just now", "sessions")
     show_sessions(screen, found)
@@ -62,7 +62,7 @@ def _tour(screen: Screen, place: Place) -> None:
     show_money(screen, spent)
     show_timing(screen, took)
     _step(screen, "What is normal, and what is not", "stats")
-    show_statistics(screen, figures, dearest, slowest)
+    show_statistics(screen, figures, costliest, slowest)
 
 
 def _step(screen: Screen, title: str, command: str) -> None:

@@ -56,9 +56,7 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
 def show_session(screen: Screen, detail: SessionDetail, offset: int = 0) -> None:
     """Write a session's totals and its turns."""
     one = detail.session
-    screen.write(
-        screen.text(((one.title and safe.line(one.title)) or "A session without words", "bold"))
-    )
+    screen.write(screen.text(((one.title and safe.line(one.title)) or "Untitled session", "bold")))
     _show_totals(screen, one)
     if not screen.plain:
         screen.hairline()

@@ -32,30 +32,30 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     """
     with recordings(place_of(ctx)) as connection:
         figures = statistics(connection, filter=filter)
-        dearest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
+        costliest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
         slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)
-    dearest = [one for one in dearest if one.total_cost is not None]
+    costliest = [one for one in costliest if one.total_cost is not None]
     if form == "json":
-        lists = {"dearest": dearest, "slowest": slowest}
+        lists = {"most_expensive": costliest, "slowest": slowest}
         extremes = {name: [as_dict(one) for one in found] for name, found in lists.items()}
         print_json({**as_dict(figures), **extremes})
     elif figures.sessions:
-        show_statistics(Screen(), figures, dearest, slowest)
+        show_statistics(Screen(), figures, costliest, slowest)
     else:
         click.echo("No session fits.\nTry: fewer filters, or: waxlocal sessions", err=True)
 
 
 def show_statistics(
-    screen: Screen, figures: Statistics, dearest: Sequence[Session], slowest: Sequence[Session]
+    screen: Screen, figures: Statistics, costliest: Sequence[Session], slowest: Sequence[Session]
 ) -> None:
     """Write the figures, and the sessions at their ends."""
     screen.write(screen.text(("Statistics", "bold"), (f"  {_totals(screen, figures)}", "")))
     _show_turns(screen, figures)
     _show_abandonment(screen, figures)
     _show_percentiles(screen, figures)
-    if dearest:
-        screen.heading("Dearest sessions")
-        _show_extremes(screen, dearest)
+    if costliest:
+        screen.heading("Most expensive sessions")
+        _show_extremes(screen, costliest)
     if slowest:
         screen.heading("Slowest sessions")
         _show_extremes(screen, slowest)
@@ -109,7 +109,7 @@ def _show_abandonment(screen: Screen, figures: Statistics) -> None:
     screen.heading("Abandonment")
     share = f"{(figures.abandonment_rate or 0) * 100:.1f}%"
     how = (
-        (figures.abandoned_fine, "answered well"),
+        (figures.abandoned_fine, "completed"),
         (figures.abandoned_error, "failed"),
         (figures.abandoned_slow, "slow"),
         (figures.abandoned_open, "not ended"),

@@ -28,7 +28,7 @@ __all__ = ["OF_RUN", "WITHOUT_RUN"]
 def _items(body: Json, name: str) -> list[Any]:
     items = body.get(name)
     if not isinstance(items, list):
-        raise InvalidQuery(f"the body has no array {name!r}")
+        raise InvalidQuery(f"the body lacks the array {name!r}")
     return items
 
 

@@ -152,7 +152,7 @@ def _says(stored: str | None, wanted: str) -> bool:
     """Return whether a value in stored JSON contains the text, which is casefolded already."""
     if stored is None:
         return False
-    # Decoding is dear. The raw text differs from its values by escapes, which all have a backslash.
+    # Decoding is slow. The raw text differs from its values by escapes, which all have a backslash.
     if "\\" not in stored and wanted not in stored.casefold():
         return False
     try:

@@ -39,7 +39,7 @@ def parse_time(
         return utc_text((moment - _EPOCH) // _MICROSECOND * 1_000)
     except (ValueError, OverflowError):
         raise InvalidQuery(
-            f"{text!r} is no time",
+            f"{text!r} is not a valid time",
             hint="use 30m, 24h, 7d, 2w, a date like 2026-01-31, or 2026-01-31T09:30:00Z",
         ) from None
 

@@ -16,9 +16,9 @@ __all__ = ["money"]
 
 # A first call with more input than this carries documents or tools, not only a question.
 LARGE_CONTEXT_TOKENS = 4_000
-# Dollars per million tokens, input and output together, above which a model counts as dear: a
+# Dollars per million tokens, input and output together, above which a model counts as expensive: a
 # large general model costs about that, a small one a tenth.
-DEAR_PER_MTOK = 5.0
+EXPENSIVE_PER_MTOK = 5.0
 MANY_TURNS = 10
 # A reason that explains less than this share does not explain the bill.
 TELLING_SHARE = 1 / 3
@@ -83,7 +83,7 @@ class _Contexts:
     def take(self, call: sqlite3.Row) -> tuple[int, int, int]:
         """Return a call's resent tokens, its tokens if it is the first, its resent first ones."""
         agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
-        if not tokens_in:  # a call that failed before it was counted is no step back
+        if not tokens_in:  # a call that failed before it was counted is not a step back
             return 0, 0, 0
         resent = min(tokens_in, self._before.get(agent, 0))
         self._before[agent] = tokens_in + max(call["tokens_out"], 0)
@@ -169,20 +169,22 @@ def _shares(whole: _Sum, models: tuple[ModelMoney, ...]) -> dict[str, float]:
     """Return how much of the bill each reason explains: of its input tokens, or of its dollars."""
     first = whole.first_tokens + whole.repeated_first
     sent = max(whole.tokens_in, 1)
-    dearest, per_mtok = _dearest(models)
-    too_much = 1 - DEAR_PER_MTOK / per_mtok if per_mtok else 0.0
+    costliest, per_mtok = _most_expensive(models)
+    too_much = 1 - EXPENSIVE_PER_MTOK / per_mtok if per_mtok else 0.0
     return {
         "growing_context": whole.grown_tokens / sent,
         "large_first_context": first / sent if whole.first_tokens >= LARGE_CONTEXT_TOKENS else 0.0,
-        "dear_model": too_much * (dearest.cost or 0.0) / (whole.cost or 1.0),
+        "expensive_model": too_much * (costliest.cost or 0.0) / (whole.cost or 1.0),
     }
 
 
-def _dearest(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
+def _most_expensive(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
     """Return the model that cost most, and its dollars per million tokens (0 when unknown)."""
-    dearest = next(iter(models))
-    rate = (dearest.cost or 0.0) * 1e6 / dearest.priced_tokens if dearest.priced_tokens else 0.0
-    return dearest, rate
+    costliest = next(iter(models))
+    rate = (
+        (costliest.cost or 0.0) * 1e6 / costliest.priced_tokens if costliest.priced_tokens else 0.0
+    )
+    return costliest, rate
 
 
 def _growing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
@@ -203,11 +205,11 @@ def _large_first(whole: _Sum, _turns: Any, _models: Any) -> str:
     )
 
 
-def _dear(whole: _Sum, _turns: Any, models: tuple[ModelMoney, ...]) -> str:
-    dearest, rate = _dearest(models)
+def _expensive(whole: _Sum, _turns: Any, models: tuple[ModelMoney, ...]) -> str:
+    costliest, rate = _most_expensive(models)
     return (
-        f"Dear model: {dearest.model} cost {dollars(dearest.cost)}, "
-        f"{percent(dearest.cost or 0.0, whole.cost or 0.0)} of the session, at "
+        f"Expensive model: {costliest.model} cost {dollars(costliest.cost)}, "
+        f"{percent(costliest.cost or 0.0, whole.cost or 0.0)} of the session, at "
         f"{dollars(rate)} per million tokens"
     )
 
@@ -229,7 +231,7 @@ def _nothing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
 _SAID = {
     "growing_context": _growing,
     "large_first_context": _large_first,
-    "dear_model": _dear,
+    "expensive_model": _expensive,
     "many_turns": _many,
     "nothing": _nothing,
 }

@@ -414,7 +414,7 @@ class ModelMoney:
 class Money:
     """Where the money of a session went.
 
-    `reason` is `growing_context`, `large_first_context`, `dear_model`, `many_turns`, `nothing`
+    `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
     (nothing stands out) or `no_calls`; `verdict` says it in one line, with figures.
     """
 

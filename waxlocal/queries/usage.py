@@ -62,7 +62,7 @@ class _ModelSum:
 
 @dataclass(frozen=True, slots=True)
 class CostOverTime:
-    """Dollars in each stretch of a timeline: of the dearest models by name, then of the rest."""
+    """Dollars over time: the most expensive models by name, then the rest together."""
 
     timeline: Timeline
     series: tuple[tuple[str, tuple[float, ...]], ...]
@@ -123,10 +123,10 @@ class Usage:
             )
             for (model, provider), total in self._models.items()
         ]
-        return sorted(found, key=_unpriced_then_dearest)
+        return sorted(found, key=_unpriced_then_most_expensive)
 
     def cost_over_time(self, most: int = 4) -> CostOverTime | None:
-        """Return the cost of the `most` dearest models, and of the others together; None of none.
+        """Return the cost of so many of the most expensive models, and of the others; None of none.
 
         A model that was called through several providers counts once.
         """
@@ -137,9 +137,9 @@ class Usage:
         if not by_model or not self._hours:
             return None
         timeline = timeline_of(f"{min(self._hours)}:00:00Z", f"{max(self._hours)}:00:00Z")
-        dearest = sorted(by_model, key=lambda model: (-by_model[model].total(), model))
-        series = [(model, _placed(timeline, by_model[model])) for model in dearest[:most]]
-        if rest := dearest[most:]:
+        costliest = sorted(by_model, key=lambda model: (-by_model[model].total(), model))
+        series = [(model, _placed(timeline, by_model[model])) for model in costliest[:most]]
+        if rest := costliest[most:]:
             together: Counter[str] = Counter()
             for model in rest:
                 together.update(by_model[model])
@@ -147,7 +147,7 @@ class Usage:
         return CostOverTime(timeline, tuple(series))
 
 
-def _unpriced_then_dearest(model: ModelUse) -> tuple[bool, float, str, str]:
+def _unpriced_then_most_expensive(model: ModelUse) -> tuple[bool, float, str, str]:
     priced = model.priced_tokens == model.total_tokens
     return priced, -(model.total_cost or 0.0), model.model, model.provider
 

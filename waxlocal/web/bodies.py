@@ -27,7 +27,7 @@ async def read_object(request: Request) -> dict[str, Any]:
     """Return the body of a request, which must be a JSON object."""
     body = await read_json(request)
     if not isinstance(body, dict):
-        raise Problem(400, "the body is no JSON object", kind="invalid-body")
+        raise Problem(400, "the body is not a JSON object", kind="invalid-body")
     return body
 
 
@@ -39,7 +39,7 @@ def parse_json(body: bytes | str) -> Any:
         raise _too_deep() from None
     except ValueError as error:
         # The decoder says where, and not what it found there.
-        raise Problem(400, f"the body is no JSON: {error}", kind="invalid-body") from None
+        raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None
     if _openings(body) > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
         raise _too_deep()
     return value

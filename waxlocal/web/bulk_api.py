@@ -114,7 +114,9 @@ def _inflated(raw: bytes) -> bytes:
             try:
                 part = opener.decompress(rest, STEP_BYTES)
             except zlib.error as error:
-                raise Problem(400, f"the body is no gzip: {error}", kind="invalid-body") from None
+                raise Problem(
+                    400, f"the body is not valid gzip: {error}", kind="invalid-body"
+                ) from None
             if not part and not opener.eof and not opener.unconsumed_tail:
                 raise Problem(400, "the gzip body ends too early", kind="invalid-body")
             size += len(part)

@@ -98,7 +98,7 @@ def _rate(body: dict[str, Any], name: str) -> float | None:
         return None
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= MAX_RATE:
         hint = f"give dollars per million tokens, 0 to {MAX_RATE:,.0f}, for example 2.5"
-        raise _invalid(name, "is missing" if rate is None else "is no price", hint)
+        raise _invalid(name, "is missing" if rate is None else "is not a valid price", hint)
     return float(rate)
 
 
@@ -122,7 +122,7 @@ async def _meant(request: Request, provider: object) -> tuple[str, str]:
     """
     model = raw_tail(request, MODEL_COSTS)
     if provider is not None and not isinstance(provider, str):
-        raise _invalid("provider", "is no text", "give the provider as recorded")
+        raise _invalid("provider", "is not text", "give the provider as recorded")
     if max(len(model), len(provider or "")) > MAX_NAME:
         hint = f"the longest that can be set has {MAX_NAME:,} characters"
         raise _invalid("model_id", "is too long a name", hint)

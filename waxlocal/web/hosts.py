@@ -97,7 +97,7 @@ def _allowed(name: str) -> tuple[str, int | None]:
     parsed = parse_authority(name) or parse_authority(f"[{name}]")
     if parsed is None:
         raise ConfigurationError(
-            f"{name!r} is no host name",
+            f"{name!r} is not a valid host name",
             hint="give a name, an address, or either with a port: hub.example:8765",
         )
     return parsed

@@ -146,9 +146,9 @@ def _parsed(raw: bytes) -> Json:
     except RecursionError:
         raise Problem(400, "the body is nested too deeply", kind="invalid-body") from None
     except ValueError as error:
-        raise Problem(400, f"the body is no JSON: {error}", kind="invalid-body") from None
+        raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None
     if not isinstance(body, dict):
-        raise Problem(400, "the body is no JSON object", kind="invalid-body")
+        raise Problem(400, "the body is not a JSON object", kind="invalid-body")
     return body
 
 

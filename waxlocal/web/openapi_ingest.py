@@ -305,14 +305,14 @@ def _memory(tier: str) -> Json:
 def _bulk() -> Json:
     result = object_of(
         {
-            "run_id": text("Empty for a line that is no JSON."),
+            "run_id": text("Empty for a line that is not valid JSON."),
             "status": {"type": "string", "enum": ["stored", "merged", "refused"]},
             "reason": text("Why it was refused."),
         },
         optional=("reason",),
     )
     answer = object_of({"results": {"type": "array", "items": result}})
-    # Any text is taken: what is no run is refused line by line.
+    # Any text is taken: what is not a run is refused line by line.
     lines = {
         "description": "One run on each line, as JSON. May be compressed: `Content-Encoding: gzip`."
     }

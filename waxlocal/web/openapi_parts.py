@@ -40,7 +40,7 @@ _SAID = {
     "403": "A page of another site asked for a change.",
     "404": "There is no such thing.",
     "413": "The body is too large.",
-    "415": "The body is no JSON, or encoded in an unknown way.",
+    "415": "The body is not valid JSON, or encoded in an unknown way.",
     "422": "The Idempotency-Key came with another body before.",
     "503": "The file cannot be used now, or the question takes too long; try again.",
 }

@@ -173,7 +173,7 @@ def _connections() -> int:
 
 
 class _Server(uvicorn.Server):
-    """Ends with status 0 on a signal: being told to stop is no failure."""
+    """Ends with status 0 on a signal: being told to stop is not a failure."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -259,7 +259,7 @@ def key_from(path: Path | None, environ: Any) -> Secret:
     try:
         key = Secret.unchecked(path.read_text(encoding="utf-8")).checked(str(path))
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "is no text"
+        said = getattr(error, "strerror", None) or "is not text"
         raise ConfigurationError(f"{path}: {said}", hint=_HOW_TO_MAKE_A_KEY) from None
     if not key:
         raise ConfigurationError(f"{path} is empty", hint=_HOW_TO_MAKE_A_KEY)

@@ -101,9 +101,9 @@ def _document(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
     except (RecursionError, ValueError):
-        raise Refused("the line is no JSON") from None
+        raise Refused("the line is not valid JSON") from None
     if not isinstance(document, dict):
-        raise Refused("the line is no JSON object")
+        raise Refused("the line is not a JSON object")
     # Only an escape can make half a character; few lines hold one.
     halves = b"\\ud" in line or b"\\uD" in line
     return _storable(document) if halves else document
@@ -157,14 +157,14 @@ def _process_row(process: Any) -> Row:
 
 def _record_rows(run_id: str, name: str, fields: Iterable[_Field], records: Any) -> list[Row]:
     if type(records) is not list:
-        raise Refused(f"{name}: no array")
+        raise Refused(f"{name}: not an array")
     return [(run_id, *_row(fields, record, name)) for record in records]
 
 
 def _row(fields: Iterable[_Field], record: Any, where: str) -> Row:
     """Return the values of a record in the order of its columns; raises `Refused`."""
     if type(record) is not dict:
-        raise Refused(f"{where}: no JSON object")
+        raise Refused(f"{where}: not a JSON object")
     get = record.get
     row = []
     for name, check, default in fields:

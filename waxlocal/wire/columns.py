@@ -29,7 +29,7 @@ class Refused(ValueError):
 
 def _text(value: Any) -> str:
     if type(value) is not str:
-        raise ValueError("no text")
+        raise ValueError("not text")
     return value
 
 
@@ -47,7 +47,7 @@ def _json(value: Any) -> str:
     except _NoNumber:
         pass
     except (RecursionError, ValueError):
-        raise ValueError("no JSON") from None
+        raise ValueError("not valid JSON") from None
     # Half a character, or NaN: SQLite would not read it.
     return dumps(json.loads(value))
 
@@ -65,7 +65,7 @@ _decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 def _whole(value: Any) -> int:
     if type(value) is not int or not -LARGEST <= value <= LARGEST:
-        raise ValueError("no whole number of 64 bits")
+        raise ValueError("not a whole number of at most 64 bits")
     return value
 
 
@@ -73,9 +73,9 @@ def _number(value: Any) -> float | None:
     if type(value) is int and abs(value) <= LARGEST:
         return value
     if type(value) is not float:
-        raise ValueError("no number")
+        raise ValueError("not a number")
     if not isfinite(value):
-        raise ValueError("no finite number")
+        raise ValueError("not a finite number")
     return value
 
 
@@ -91,7 +91,7 @@ def _time(value: Any) -> str:
         return value
     known = as_time(value)
     if known is None:
-        raise ValueError("no ISO time")
+        raise ValueError("not a valid ISO time")
     return known
 
 
@@ -103,7 +103,7 @@ def _run_id(value: Any) -> str:
 
 def _status(value: Any) -> str:
     if type(value) is not str or value not in _STATUSES:
-        raise ValueError("no status of a run")
+        raise ValueError("not a run status")
     return value
 
 

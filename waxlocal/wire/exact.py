@@ -13,7 +13,7 @@ class Item(NamedTuple):
     """One item of a stage.
 
     `position` is that of its record in the run; 0 for the span of the run itself, and below 0 for
-    a run that it opened, which is no record. Several items of a stage may come from one record.
+    a run that it opened, which is not a record. Several items of a stage may come from one record.
     """
 
     position: int

@@ -101,7 +101,7 @@ def semantic_body(data: Json, run: Mapping[str, Any]) -> Json | None:
 
 
 def is_memory_write(span: StoredSpan) -> bool:
-    """Return whether a span is of a write to the program's own memory, which is no span there."""
+    """Return whether a span writes to the program's own memory, which is not a span there."""
     return span.name.startswith(_WRITE) and "memory_type" in span.attributes
 
 

@@ -1,4 +1,4 @@
-"""The steps that the original SDK adds for what is no step: `tool:search`, `decision:route`, ..."""
+"""The steps that the original SDK makes of other records: `tool:search`, `decision:route`, ..."""
 
 from __future__ import annotations
 

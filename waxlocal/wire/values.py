@@ -90,7 +90,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_milliseconds(value: object) -> int | None:
-    """Return whole milliseconds; None for what is no number."""
+    """Return whole milliseconds; None for what is not a number."""
     return None if as_number(value) is None else as_count(value)
 
 
@@ -112,12 +112,12 @@ def as_content(value: object) -> str | None:
 
 
 def as_time(value: object) -> str | None:
-    """Return an ISO time as the file writes it, in UTC; None for what is no time."""
+    """Return an ISO time as the file writes it, in UTC; None for what is not a valid time."""
     if not isinstance(value, str):
         return None
     try:
         if _STORED_TIME.fullmatch(value):
-            utc_ns(value)  # the 31st of February is no time
+            utc_ns(value)  # the 31st of February is not a valid time
             return value
         plain = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), value, count=1)
         if plain[-1:] in ("Z", "z"):
@@ -156,7 +156,7 @@ _decode = JSONDecoder(parse_float=_number, parse_constant=_no_number).decode
 
 
 def value_of(cell: object) -> Any:
-    """Return what a JSON cell says; a cell that is no JSON as the text that it is.
+    """Return what a JSON cell says; a cell that is not valid JSON as the text that it is.
 
     NaN and the infinities, which strict JSON lacks, become None.
     """
@@ -237,7 +237,7 @@ class Start:
     def offset(self, at: object, lasted_ms: float = 0.0) -> int:
         """Return whole milliseconds from the start to a time, less what lasted until then.
 
-        Never negative; 0 if one of the two is no time.
+        Never negative; 0 if one of the two is not a valid time.
         """
         moment = moment_of(at)
         if moment is None or self._at is None:
@@ -246,7 +246,7 @@ class Start:
 
 
 def moment_of(text: object) -> datetime | None:
-    """Return the time that a cell holds, UTC without saying so; None for what is no time."""
+    """Return the time that a cell holds, in UTC and naive; None if it holds none."""
     try:
         # Without what stands behind the fraction, which Python 3.10 does not read; it is UTC.
         return datetime.fromisoformat(str(text)[:26].rstrip("Z")).replace(tzinfo=None)

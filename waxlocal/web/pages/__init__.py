@@ -20,7 +20,7 @@ ROUTES: list[BaseRoute] = [
     Route("/", sessions_page),
     Route("/sessions", sessions_page),
     Route("/sessions/{session_id}", session_page),
-    Route("/session", session_page),  # an id that is no good as a part of a path
+    Route("/session", session_page),  # an id that cannot be a part of a path
     Route("/runs", runs_page),
     Route("/runs/{run_id}", run_page),
     Route("/run", run_page),

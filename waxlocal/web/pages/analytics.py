@@ -62,14 +62,14 @@ class ModelsInUse:
 async def analytics_page(request: Request) -> Response:
     """Show the statistics of the sessions that fit the filter."""
     asked = Asked.of(request, "/analytics")
-    figures, costs, spent, dear, slow = await asyncio.gather(
+    figures, costs, spent, expensive, slow = await asyncio.gather(
         _figures(request, asked),
         _costs(request, asked),
         _spent(request, asked),
         _extremes(request, asked, "-total_cost"),
         _extremes(request, asked, "-total_duration"),
     )
-    parts = (figures, costs, spent, dear, slow)
+    parts = (figures, costs, spent, expensive, slow)
     return await show(
         request,
         "analytics.html",
@@ -85,7 +85,7 @@ async def analytics_page(request: Request) -> Response:
         costs_taken=costs,
         spent=spent,
         cost_over_time=_time_chart(spent.value.cost) if spent.value and spent.value.cost else None,
-        dear=dear,
+        expensive=expensive,
         slow=slow,
     )
 
@@ -184,7 +184,7 @@ def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
     """Return how the sessions with one turn ended: words, how many, what it means."""
     slow = f"took longer than {duration(figures.slow_after)}"
     return (
-        ("answered well", figures.abandoned_fine, "perhaps all that was wanted"),
+        ("completed", figures.abandoned_fine, "perhaps all that was wanted"),
         ("failed", figures.abandoned_error, "ended as an error"),
         ("slow", figures.abandoned_slow, slow),
         ("not ended", figures.abandoned_open, "still running"),

@@ -155,7 +155,7 @@ def whole(text: str | None, default: int, least: int, most: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise InvalidQuery(f"{text!r} is no number", hint=f"use {least} to {most:,}")
+        raise InvalidQuery(f"{text!r} is not a number", hint=f"use {least} to {most:,}")
     number = int(text)
     if not least <= number <= most:
         raise InvalidQuery(f"{number:,} is out of range", hint=f"use {least} to {most:,}")

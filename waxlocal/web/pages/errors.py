@@ -11,13 +11,13 @@ from waxlocal.web.problems import Problem
 __all__ = ["error_page", "help_page"]
 
 _HEADINGS = {
-    400: "That cannot be asked",
-    401: "A key is needed",
-    403: "Not from there",
-    404: "There is nothing here",
-    405: "Not in this way",
-    413: "That is too much",
-    503: "Not at the moment",
+    400: "Bad request",
+    401: "An API key is required",
+    403: "Requests from that origin are refused",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Too large",
+    503: "Try again later",
 }
 
 

@@ -104,7 +104,7 @@ async def session_page(request: Request) -> Response:
     return await show(
         request,
         "session.html",
-        title=session.title or "A session without words",
+        title=session.title or "Untitled session",
         section="sessions",
         refresh="waiting"
         if waiting
@@ -188,10 +188,10 @@ def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
         )
         for number, one in turns
     ]
-    dearest = max(turns, key=lambda pair: pair[1].cost or 0.0)
+    costliest = max(turns, key=lambda pair: pair[1].cost or 0.0)
     return charts.columns(
         "Input tokens by turn",
-        f"{len(turns)} turns; turn {dearest[0]} cost most, {cost_text(dearest[1].cost, 1.0)}.",
+        f"{len(turns)} turns; turn {costliest[0]} cost most, {cost_text(costliest[1].cost, 1.0)}.",
         [str(number) for number, _ in turns],
         [(one.resent_tokens, one.new_tokens) for _, one in turns],
         parts=PARTS,
