@@ -68,6 +68,9 @@ def test_a_report_is_one_sentence_with_a_hint() -> None:
         "2 records were lost: no space. Try: free some space; recording resumes by itself"
     )
     assert backlog.report() == ""
+    assert backlog.lost == 2  # what was told stays counted
+    backlog.lose(_unit(3), DiskFull("no space"))
+    assert backlog.report().startswith("1 record was lost")
 
 
 def test_a_reason_keeps_no_frames() -> None:

@@ -65,6 +65,7 @@ from waxlocal.functions import (
     tag,
     user_message,
 )
+from waxlocal.recorder import Health, health
 from waxlocal.scope import session
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ context = WaxellContext
 __all__ = [
     "ApprovalDecision",
     "ConfigurationError",
+    "Health",
     "HumanTurn",
     "LlmCallInfo",
     "ObserveConfig",
@@ -126,6 +128,7 @@ __all__ = [
     "generate_session_id",
     "get_context",
     "handle_policy_block",
+    "health",
     "human_interaction",
     "human_turn",
     "init",

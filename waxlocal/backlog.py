@@ -26,7 +26,9 @@ class Backlog:
         self._bytes = 0
         self._max_records = max_records
         self._max_bytes = max_bytes
+        # Records that were given up, and how many of them a report has told of.
         self.lost = 0
+        self._reported = 0
         self.reason: Exception | None = None
 
     def __len__(self) -> int:
@@ -35,7 +37,7 @@ class Backlog:
     def clear(self) -> None:
         """Forget everything, counts included: it belongs to another process."""
         self._units.clear()
-        self._bytes = self.lost = 0
+        self._bytes = self.lost = self._reported = 0
         self.reason = None
 
     def keep(self, unit: Unit, reason: Exception) -> None:
@@ -77,11 +79,12 @@ class Backlog:
 
     def report(self) -> str:
         """Return one sentence on what was lost since the last report, empty if nothing was."""
-        if not self.lost:
+        lost = self.lost - self._reported
+        if not lost:
             return ""
-        records = "1 record was" if self.lost == 1 else f"{self.lost} records were"
+        records = "1 record was" if lost == 1 else f"{lost} records were"
         hint = getattr(self.reason, "hint", "")
-        self.lost = 0
+        self._reported = self.lost
         return f"{records} lost: {self.reason}." + (f" Try: {hint}" if hint else "")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from random import random
 
 from waxlocal.errors import StorageError
-from waxlocal.paths import file_id
+from waxlocal.paths import file_id, file_size
 
 __all__ = [
     "ALONE_BYTES",
@@ -64,14 +64,7 @@ def log_size(path: Path) -> int:
 
     More than is in use, where the log was longer before: it is cut when it starts anew.
     """
-    return _size(f"{path}-wal")
-
-
-def _size(log: str) -> int:
-    try:
-        return os.stat(log).st_size  # noqa: PTH116 (half the time of Path.stat)
-    except OSError:
-        return 0
+    return file_size(f"{path}-wal")
 
 
 class Checkpointer:
@@ -104,7 +97,7 @@ class Checkpointer:
 
         Raises nothing of SQLite's or ours: what cannot be copied now is copied later.
         """
-        size = _size(self._log)
+        size = file_size(self._log)
         if size > limit and time.monotonic() >= self._not_before:
             try:
                 self.run(limit)
@@ -126,7 +119,7 @@ class Checkpointer:
             if not self._lock(holder):
                 return False
             # Somebody else may have done it while we waited, and the log may have started anew.
-            return _size(self._log) <= limit or self._copy(copier)
+            return file_size(self._log) <= limit or self._copy(copier)
         except BaseException:
             self.close()  # lets go of the lock in any case
             raise

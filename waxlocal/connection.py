@@ -30,6 +30,7 @@ from waxlocal.paths import FileId, file_id, make_private
 __all__ = [
     "checkpointer",
     "is_busy",
+    "is_recovering",
     "log_keeper",
     "open_writer",
     "reader",
@@ -186,6 +187,30 @@ def is_busy(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and str(error) in _BUSY_TEXTS
 
 
+def is_recovering(error: BaseException, path: Path) -> bool:
+    """Return whether the file is busy because another process reads its whole log after a crash.
+
+    That takes as long as the log is, and whoever does it cannot be hurried.
+    """
+    said = error.__cause__ if isinstance(error, FileLocked) else error
+    code = getattr(said, "sqlite_errorcode", None)  # from Python 3.11 on
+    if code is not None:
+        return bool(code == SQLITE_BUSY_RECOVERY)
+    # A writer's lock stops no reader; a recovery does.
+    return said is not None and is_busy(said) and not _can_be_read(path)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        with closing(_connect(f"{path.as_uri()}?mode=ro", 0.0)) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        return not is_busy(error)
+    return True
+
+
+# Of https://sqlite.org/rescode.html; the module `sqlite3` names it from Python 3.11 on.
+SQLITE_BUSY_RECOVERY = 261
 _BUSY_TEXTS = frozenset(
     (
         "database is locked",

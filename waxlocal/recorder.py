@@ -6,16 +6,42 @@ import atexit
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from waxlocal.checkpoint import log_size
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.config import Settings
 from waxlocal.ids import RunIds
-from waxlocal.paths import database_path
+from waxlocal.paths import database_path, file_size
 from waxlocal.statements import INTERRUPT_RUN
 from waxlocal.store import Store
 
-__all__ = ["Recorder", "configure", "current_recorder", "use_recorder"]
+__all__ = ["Health", "Recorder", "configure", "current_recorder", "health", "use_recorder"]
+
+
+class Health(NamedTuple):
+    """Whether what this process records reaches its file."""
+
+    #: False where recording is switched off (`WAXELL_OBSERVE=false`).
+    enabled: bool
+    #: The file that new runs go to.
+    file: Path
+    #: Its size in bytes, 0 while there is none.
+    file_bytes: int
+    #: The size of its write-ahead log (`FILE-wal`).
+    log_bytes: int
+    #: Records that are only in memory, because the file could not be written. They are written as
+    #: soon as that is possible; until then they are lost if this process is killed.
+    in_memory: int
+    #: Records of this process that were given up and are in no file.
+    lost: int
+    #: Why a record could not be written, the last time that happened; None if it never has.
+    reason: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every record whose call has returned is in the file."""
+        return not self.in_memory and not self.lost
 
 
 class Recorder:
@@ -47,6 +73,19 @@ class Recorder:
             self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, run_id))
         self.open_runs.clear()
 
+    def health(self) -> Health:
+        """Return whether what is recorded reaches the file; opens nothing and waits for nobody."""
+        backlog, path = self.store.backlog, self.settings.db
+        return Health(
+            enabled=self.enabled,
+            file=path,
+            file_bytes=file_size(path),
+            log_bytes=log_size(path),
+            in_memory=len(backlog),
+            lost=backlog.lost,
+            reason=None if backlog.reason is None else str(backlog.reason),
+        )
+
     def close(self) -> None:
         """Write what waits, say what was lost, close the file; recording can go on afterwards."""
         self.store.close()
@@ -70,6 +109,17 @@ def _make() -> Recorder:
         if _recorder is None:
             _recorder = Recorder(Settings.from_environment())
         return _recorder
+
+
+def health() -> Health:
+    """Return whether what this process records reaches its file.
+
+    A record that could not be written when its call returned is kept in memory and written later:
+    `in_memory` counts those, `lost` the ones that were given up, `reason` says why. Opens nothing,
+    waits for nobody and raises nothing; safe from any thread. The counts are those of this process
+    (a forked child begins with 0), for the file that it records into now.
+    """
+    return current_recorder().health()
 
 
 def use_recorder(recorder: Recorder | None) -> Recorder | None:

@@ -38,6 +38,9 @@ __all__ = ["Store"]
 
 # A record call that meets a locked or full file waits at most this long.
 WAIT_S = 1.0
+# So much longer if it is locked because another process reads its log after a crash. A program that
+# goes on with its records in memory, and is killed, has lost them.
+RECOVERY_WAIT_S = 10.0
 # SQLite's own busy handler sleeps ever longer and so starves whoever came first: at 8 writing
 # processes the slowest call took 2.6 s with it, 0.2 s with short random sleeps.
 RETRY_S = (0.000_1, 0.000_5)
@@ -304,13 +307,17 @@ class Store:
     def _write_patiently(self, unit: Unit) -> Exception | None:
         """Try until the wait is over; return why it is still not written."""
         # The first to meet a locked file waits; while a backlog exists everyone tries just once.
-        deadline = time.monotonic() + (0.0 if self.backlog else self.wait)
+        wait = 0.0 if self.backlog else self.wait
+        deadline = time.monotonic() + wait
         if not self._drain(deadline):
             return self.backlog.reason or FileLocked(f"{self.path} is locked")
-        return self._attempt(unit, deadline)
+        return self._attempt(unit, deadline, RECOVERY_WAIT_S if wait else 0.0)
 
-    def _attempt(self, unit: Unit, deadline: float) -> Exception | None:
-        """Write a unit, trying again while the file is busy; return why it could not be."""
+    def _attempt(self, unit: Unit, deadline: float, recovery: float = 0.0) -> Exception | None:
+        """Write a unit, trying again while the file is busy; return why it could not be.
+
+        While the file is being recovered, `recovery` seconds are added to the deadline.
+        """
         tries = 0
         while True:
             try:
@@ -324,12 +331,18 @@ class Store:
                 unit = fitting
             elif not _is_busy(failure):
                 return self._unusable(failure)
-            elif time.monotonic() >= deadline:
+            elif not self._worth_waiting(failure, deadline, recovery):
                 return connection.storage_error(failure, self.path)
             elif (tries := tries + 1) <= YIELDS:
                 self._sleep(0)
             else:
                 self._sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
+
+    def _worth_waiting(self, failure: Exception, deadline: float, recovery: float) -> bool:
+        late = time.monotonic() - deadline
+        if late < 0:
+            return True
+        return late < recovery and connection.is_recovering(failure, self.path)
 
     def _made_fit(self, unit: Unit, failure: Exception) -> Unit | None:
         """Return the unit with what SQLite refused in it put right, None if nothing can be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import assert_type
@@ -168,3 +169,12 @@ async def functions() -> None:
     assert_type(await waxlocal.handle_policy_block(waxlocal.auto_approve, error), ApprovalDecision)
     await waxlocal.flush()
     waxlocal.shutdown()
+
+
+def health() -> None:
+    now = waxlocal.health()
+    assert_type(now, waxlocal.Health)
+    assert_type(now.ok, bool)
+    assert_type(now.in_memory, int)
+    assert_type(now.reason, str | None)
+    assert_type(now.file, Path)
