@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from waxlocal.connection import reader, writer
-from waxlocal.queries import SessionFilter, list_sessions
+from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, list_sessions
 from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.records import (
     NEEDED,
@@ -119,6 +120,18 @@ def test_a_default_fits_its_column() -> None:
         for column in table.columns:
             if column.default is not None and column.default is not NEEDED:
                 assert type(column.default) is kinds[column.kind.sql_type], column
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    list(zip(RECORD_TABLES, (LlmCall, Step, Span, Score, Event), strict=True)),
+    ids=lambda given: getattr(given, "name", ""),
+)
+def test_a_record_is_read_with_all_of_its_columns(table: Table, row: type) -> None:
+    """What the queries return of a record has a field for each column, in the same order."""
+    of_the_query = {"children"}
+    names = [field.name for field in fields(row) if field.name not in of_the_query]
+    assert names == [column.name for column in table.travelling]
 
 
 @pytest.mark.parametrize("status", RUN_STATUSES)

@@ -13,6 +13,7 @@ from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.spoken import decoded
 from waxlocal.queries.summaries import SUMMARY, summary_of
 from waxlocal.queries.tree import span_tree
+from waxlocal.records import EVENTS, LLM_CALLS, SCORES, SPANS, STEPS, Kind, Table
 
 __all__ = ["get_run"]
 
@@ -22,26 +23,6 @@ SELECT user_group, root_workflow_id, trace_id, interaction_mode, traceback, meta
   process_id
 FROM runs WHERE run_id = ?
 """
-_LLM_CALLS = """
-SELECT position, recorded_at, model, provider, task, tokens_in, tokens_out, cached_tokens,
-  cache_write_tokens, cost, cost_source, duration_ms, ttft_ms, is_streaming, status, error_type,
-  error_message, prompt_preview, response_preview, messages, response, details
-FROM llm_calls WHERE run_id = ? ORDER BY position
-"""
-_STEPS = """
-SELECT position, recorded_at, step_name, kind, output, attributes
-FROM steps WHERE run_id = ? ORDER BY position
-"""
-_SPANS = """
-SELECT position, parent_position, started_at, duration_ms, name, kind, status, error, attributes,
-  input, output
-FROM spans WHERE run_id = ? ORDER BY position
-"""
-_SCORES = """
-SELECT position, recorded_at, name, data_type, numeric_value, string_value, comment
-FROM scores WHERE run_id = ? ORDER BY position
-"""
-_EVENTS = "SELECT position, recorded_at, event, data FROM events WHERE run_id = ? ORDER BY position"
 _PROCESS = "SELECT host, pid, program, python, waxlocal FROM processes WHERE process_id = ?"
 _LINK = """
 SELECT run_id, agent_name, workflow_name, status, process_id, started_at, duration FROM runs
@@ -81,46 +62,41 @@ def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
         result=decoded(row["result"]),
         metadata=decoded(rest["metadata"]),
         tags=decoded(rest["tags"]),
-        llm_calls=tuple(map(_llm_call, _records(conn, _LLM_CALLS, run_id))),
-        steps=tuple(map(_step, _records(conn, _STEPS, run_id))),
-        spans=span_tree([_span(span) for span in _records(conn, _SPANS, run_id)]),
-        scores=tuple(Score(**dict(score)) for score in _records(conn, _SCORES, run_id)),
-        events=tuple(map(_event, _records(conn, _EVENTS, run_id))),
+        llm_calls=tuple(map(_llm_call, _records(conn, LLM_CALLS, run_id))),
+        steps=tuple(Step(**step) for step in _records(conn, STEPS, run_id)),
+        spans=span_tree([Span(**span, children=()) for span in _records(conn, SPANS, run_id)]),
+        scores=tuple(Score(**score) for score in _records(conn, SCORES, run_id)),
+        events=tuple(Event(**event) for event in _records(conn, EVENTS, run_id)),
         parent=_parent(conn, run.parent_workflow_id, gone),
-        children=tuple(_link(child, gone) for child in _records(conn, _CHILDREN, run.workflow_id)),
+        children=tuple(
+            _link(child, gone) for child in conn.execute(_CHILDREN, (run.workflow_id,)).fetchall()
+        ),
         previous_run_id=_neighbour(conn, _PREVIOUS, place),
         next_run_id=_neighbour(conn, _NEXT, place),
     )
 
 
-def _records(conn: sqlite3.Connection, sql: str, key: str) -> list[sqlite3.Row]:
-    return conn.execute(sql, (key,)).fetchall()
+def _records(conn: sqlite3.Connection, table: Table, run_id: str) -> list[dict[str, Any]]:
+    """Return a run's records of one table in order, their JSON decoded.
+
+    A file of an earlier version lacks some columns, one of a later version has more: what is
+    returned has those of the description, None where the file has none.
+    """
+    sql = f"SELECT * FROM {table.name} WHERE run_id = ? ORDER BY position"  # noqa: S608
+    return [_record(table, dict(row)) for row in conn.execute(sql, (run_id,)).fetchall()]
 
 
-def _decode(row: sqlite3.Row, *names: str) -> dict[str, Any]:
-    """Return a row's columns, those named decoded from JSON."""
-    columns = dict(row)
-    for name in names:
-        columns[name] = decoded(columns[name])
-    return columns
+def _record(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        column.name: decoded(row.get(column.name))
+        if column.kind is Kind.JSON
+        else row.get(column.name)
+        for column in table.travelling
+    }
 
 
-def _llm_call(row: sqlite3.Row) -> LlmCall:
-    columns = _decode(row, "messages", "details")
-    columns["is_streaming"] = bool(columns["is_streaming"])
-    return LlmCall(**columns)
-
-
-def _step(row: sqlite3.Row) -> Step:
-    return Step(**_decode(row, "output", "attributes"))
-
-
-def _span(row: sqlite3.Row) -> Span:
-    return Span(**_decode(row, "attributes", "input", "output"), children=())
-
-
-def _event(row: sqlite3.Row) -> Event:
-    return Event(**_decode(row, "data"))
+def _llm_call(record: dict[str, Any]) -> LlmCall:
+    return LlmCall(**record | {"is_streaming": bool(record["is_streaming"])})
 
 
 def _process(
