@@ -132,24 +132,28 @@ def test_tasks_keep_their_lineage(recorder: Recorder, db_path: Path) -> None:
 
 
 def test_a_task_belongs_to_the_run_it_was_created_in(recorder: Recorder, db_path: Path) -> None:
-    """A task that outlives the block it was created in is still that run's child."""
+    """A task's runs are children of the run it was created in, for as long as that one is open."""
 
-    async def child() -> None:
-        await asyncio.sleep(0.01)
-        with WaxellContext("child"):
+    async def child(name: str, go: asyncio.Event) -> None:
+        await go.wait()
+        with WaxellContext(name):
             pass
 
     async def parent() -> None:
+        go, late = asyncio.Event(), asyncio.Event()
         async with WaxellContext("parent"):
-            task = asyncio.create_task(child())
-        with WaxellContext("next"):
+            task = asyncio.create_task(child("child", go))
+            worker = asyncio.create_task(child("late", late))
+            go.set()
             await task
+        with WaxellContext("next"):
+            late.set()
+            await worker
 
     asyncio.run(parent())
-    asked = """SELECT p.agent_name FROM runs c JOIN runs p ON p.workflow_id = c.parent_workflow_id
-      WHERE c.agent_name = 'child'"""
-    assert rows(db_path, asked) == ["parent"]
-    assert rows(db_path, "SELECT parent_workflow_id FROM runs WHERE agent_name = 'next'") == [None]
+    asked = """SELECT c.agent_name, p.agent_name FROM runs c
+      JOIN runs p ON p.workflow_id = c.parent_workflow_id"""
+    assert rows(db_path, asked) == [("child", "parent")]
 
 
 def test_a_signal_handler_may_record(recorder: Recorder, db_path: Path) -> None:

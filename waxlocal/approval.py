@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waxlocal.errors import PolicyViolationError
-from waxlocal.scope import current_run
+from waxlocal.scope import open_run
 from waxlocal.types import ApprovalDecision
 
 __all__ = [
@@ -59,7 +59,7 @@ def extract_block_metadata(error: PolicyViolationError) -> dict[str, Any]:
 
 async def handle_policy_block(handler: Handler, error: PolicyViolationError) -> ApprovalDecision:
     """Ask a handler, plain or async, and record question and answer in the open run."""
-    run = current_run.get()
+    run = open_run()
     if run is not None:
         run.record_approval_request(action_type="policy_block", reason=str(error))
     answer = handler(error)

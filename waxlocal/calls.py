@@ -7,7 +7,7 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from waxlocal.encode import as_text
+from waxlocal.encode import as_text, snapshot
 from waxlocal.scope import current_run, current_scope, current_span
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _surround(run: Any, span: Any, scope: Any) -> None:
 
 def _keep(given: list[Any], item: Any) -> None:
     if len(given) < MAX_ITEMS:
-        given.append(item)
+        given.append(snapshot(item))  # its consumer may change it
 
 
 def _joined(given: list[Any], returned: Any) -> Any:

@@ -19,7 +19,7 @@ from waxlocal.process import current_process
 from waxlocal.recorder import current_recorder
 from waxlocal.records import ENDED_STATUSES
 from waxlocal.run import Run, need, need_count, note_outside
-from waxlocal.scope import current_run
+from waxlocal.scope import open_run
 from waxlocal.statements import BEGIN_DAILY_RUN
 
 if TYPE_CHECKING:  # at run time inside the methods: dataclasses cost 15 ms to import
@@ -157,7 +157,7 @@ class WaxellObserveClient:
             _add_step(run, step)
         self._keep_conversation(run, conversation_state)
         if result:
-            run._result = result
+            run._set_result(result)
         known = status if status in ENDED_STATUSES else "error"
         duration = run._finish(known, error, error_type, traceback)
         self._open.pop(run_id, None)
@@ -206,7 +206,7 @@ class WaxellObserveClient:
     def _run(self, run_id: str) -> Run:
         """Return an open run, also one that another process began."""
         need("run_id", run_id, str)
-        around = current_run.get()
+        around = open_run()
         if around is not None and run_id and around._run_id == run_id:
             return around
         run = self._open.get(run_id)
@@ -395,7 +395,7 @@ class WaxellObserveClient:
 
     def _note(self, event: str, data: Json, run_id: str = "") -> None:
         """Record an event in a run, else in the one that is open, else outside any."""
-        run = self._run(run_id) if run_id else current_run.get()
+        run = self._run(run_id) if run_id else open_run()
         if run is not None:
             run._add_event(event, data)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import Token
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from waxlocal.governance import GovernanceRecords
 from waxlocal.ids import generate_session_id
 from waxlocal.memory import MemoryRecords
 from waxlocal.run import Run, need, need_count, need_texts
-from waxlocal.scope import current_run
+from waxlocal.scope import current_run, open_run
 from waxlocal.scope import session as session_scope
 
 if TYPE_CHECKING:
@@ -38,15 +38,22 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
 
     Session and user are the ones given, else those of the enclosing `session()` block, else those
     of the enclosing run. Enclosing means by context variables: a run in another thread is not a
-    child of this one.
+    child of this one, and neither is one that begins after this one has ended.
+
+    Values are recorded as they are at the call; later changes of a dict change nothing. After the
+    end of the block the methods go on writing into the run, `set_*` at once. A context that is
+    entered again while it is open goes on with its run until the last block is left; entered after
+    the end, it begins another run with the arguments of the constructor.
     """
 
     __slots__ = (
         "__weakref__",
+        "_blocks",
         "_client",
+        "_given",
+        "_outer",
         "_stop_reason",
         "_stopping",
-        "_token",
     )
 
     def __init__(
@@ -99,7 +106,9 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             interaction_mode or "",
         )
         self._client = client
-        self._token: Token[WaxellContext | None] | None = None
+        self._blocks = 0
+        self._outer: WaxellContext | None = None
+        self._given = (self._session_id, self._user_id, self._metadata_json)
         self._stopping = False
         self._stop_reason = ""
         self._conversation: dict[str, Any] | None = None
@@ -107,9 +116,25 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     # -- the block ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._begin()
-        self._token = current_run.set(self)
+        if self._blocks:
+            self._blocks += 1
+            return self
+        self._blocks = 1
+        if self._ended:
+            self._start_over()
+        self._outer = open_run()
+        self._begin(self._outer)
+        current_run.set(self)
         return self
+
+    def _start_over(self) -> None:
+        """Forget the run before: the next one begins with what the constructor was given."""
+        self._session_id, self._user_id, self._metadata_json = self._given
+        self._metadata = self._tags = self._tags_json = self._result_json = None
+        self._conversation = None
+        self._attributes_dirty = self._ended = self._stopping = False
+        self._stop_reason = ""
+        self._positions = count(1)
 
     def __exit__(
         self,
@@ -117,7 +142,14 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
+        self._blocks -= 1
+        if self._blocks > 0:
+            return
+        self._blocks = 0
+        # No `reset`: this may be another context than the one that the block was entered in, as
+        # with async generators, and there the run is passed over because it has ended.
+        if current_run.get() is self:
+            current_run.set(self._outer)
         if kind is None or error is None:
             self._finish("success")
         else:
@@ -134,18 +166,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _leave(self) -> None:
-        token, self._token = self._token, None
-        if token is None:
-            return
-        try:
-            current_run.reset(token)
-        except ValueError:
-            # Entered in one context and left in another, as async generators and some frameworks
-            # do: there is nothing to restore here, but this run must not stay the current one.
-            if current_run.get() is self:
-                current_run.set(None)
-
     @property
     def run_id(self) -> str:
         """The id of this run, empty before the block and with `WAXELL_OBSERVE=false`."""
@@ -158,26 +178,19 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         if type(key) is not str or type(value) is not str:
             need("key", key, str)
             need("value", value, str)
-        if self._tags is None:
-            self._tags = {key: value}
-        else:
-            self._tags[key] = value
-        self._attributes_dirty = True
+        self._set_tag(key, value)
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep any value under a key with the run."""
         if type(key) is not str:
             need("key", key, str)
-        # A new dict at the first time: the one given to the constructor is the caller's.
-        self._metadata = {**(self._metadata or {}), key: value}
-        self._attributes_dirty = True
+        self._set_metadata(key, value)
 
     def set_result(self, result: dict[str, Any]) -> None:
         """Set what the run answers."""
         if type(result) is not dict:
             need("result", result, dict)
-        self._result = result
-        self._attributes_dirty = True
+        self._set_result(result)
 
     async def flush(self) -> None:
         """Write tags, metadata and result now, and what a locked file kept waiting."""

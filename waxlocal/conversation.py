@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from waxlocal.encode import snapshot
 from waxlocal.run import need, need_count
 from waxlocal.spans import OpenSpan, SpanRecords
 
@@ -169,7 +170,7 @@ class HumanTurn:
         metadata: dict[str, Any] | None,
     ) -> None:
         self._context = ctx
-        self._question = (prompt, channel, action, metadata)
+        self._question = (prompt, channel, action, snapshot(metadata))
         self._response = ""
         self._started_ns = 0
 

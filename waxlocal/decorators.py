@@ -16,7 +16,7 @@ from waxlocal.client import WaxellObserveClient
 from waxlocal.context import WaxellContext
 from waxlocal.encode import as_text
 from waxlocal.run import printed
-from waxlocal.scope import current_run
+from waxlocal.scope import open_run
 from waxlocal.spans import OpenSpan
 
 __all__ = [
@@ -125,7 +125,7 @@ class _RunWatch:
         self._context.__exit__(*left)
 
     def returned(self, value: Any) -> None:
-        if value is None or not self._capture_io or self._context._result is not None:
+        if value is None or not self._capture_io or self._context._result_json is not None:
             return
         self._context.set_result(value if isinstance(value, dict) else {"output": value})
 
@@ -140,7 +140,7 @@ class _SpanWatch:
         attributes: dict[str, Any],
         inputs: dict[str, Any] | None,
     ) -> None:
-        run = current_run.get()
+        run = open_run()
         self._span = (
             OpenSpan(run, name, kind=kind, attributes=attributes, input_data=inputs)
             if run is not None
@@ -174,7 +174,7 @@ class _RecordWatch:
         return None
 
     def returned(self, value: Any) -> None:
-        run = current_run.get()
+        run = open_run()
         if run is not None:
             self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
 
@@ -190,7 +190,7 @@ def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], 
         shown = name or function.__name__
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch:
-            inputs = arguments.by_name(args, kwargs) if current_run.get() is not None else None
+            inputs = arguments.by_name(args, kwargs) if open_run() is not None else None
             return _SpanWatch(shown, "tool", {"tool_type": tool_type}, inputs)
 
         return watched(function, start)
@@ -230,7 +230,7 @@ def retrieval(source: str = "", name: str | None = None) -> Callable[[F], F]:
         arguments = Arguments(function)
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch:
-            by_name = arguments.by_name(args, kwargs) if current_run.get() is not None else {}
+            by_name = arguments.by_name(args, kwargs) if open_run() is not None else {}
             query = by_name.get("query", next(iter(by_name.values()), ""))
 
             def record(run: WaxellContext, value: Any, ms: int) -> None:
@@ -297,7 +297,7 @@ def retry_dec(
     """
 
     def record(attempt: int, error: Exception, started_ns: int) -> None:
-        run = current_run.get()
+        run = open_run()
         if run is not None:
             run.record_retry(
                 attempt=attempt,

@@ -13,10 +13,10 @@ import binascii
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from json import JSONEncoder, encoder
+from json import JSONEncoder, encoder, loads
 from typing import Any
 
-__all__ = ["as_text", "dumps", "text"]
+__all__ = ["as_text", "dumps", "snapshot", "text"]
 
 # SQLite's JSON functions stop at 1,000 levels (2,000 before 3.45); people stop long before.
 MAX_DEPTH = 100
@@ -64,6 +64,11 @@ def dumps(value: object) -> str:
     except Exception:  # noqa: S110 (any failure of the value's own code leads to the slow path)
         pass
     return _dumps_anything(value)
+
+
+def snapshot(value: object) -> Any:
+    """Return a copy of the value as it is now, of plain values alone."""
+    return value if type(value) is str else loads(dumps(value))
 
 
 def text(value: str) -> str:

@@ -14,7 +14,7 @@ from waxlocal.client import WaxellObserveClient
 from waxlocal.config import is_on
 from waxlocal.context import WaxellContext
 from waxlocal.conversation import HumanTurn
-from waxlocal.scope import current_run
+from waxlocal.scope import open_run
 from waxlocal.spans import OpenSpan
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ async def flush() -> None:
 
 def flush_sync() -> None:
     """Do the same as `flush`, for code that is not async."""
-    run = current_run.get()
+    run = open_run()
     if run is not None:
         run.flush_sync()
     recorder.current_recorder().store.drain()
@@ -125,7 +125,7 @@ def flush_sync() -> None:
 
 def get_context() -> WaxellContext | None:
     """Return the run that is open here, None outside any."""
-    return current_run.get()
+    return open_run()
 
 
 def diagnose() -> dict[str, Any]:
@@ -178,13 +178,13 @@ def is_tracing_enabled() -> bool:
 
 def tag(key: str, value: str) -> None:
     """Tag the open run."""
-    if run := current_run.get():
+    if run := open_run():
         run.set_tag(key, value)
 
 
 def metadata(key: str, value: Any) -> None:
     """Keep a value with the open run."""
-    if run := current_run.get():
+    if run := open_run():
         run.set_metadata(key, value)
 
 
@@ -192,13 +192,13 @@ def score(
     name: str, value: float | str | bool, data_type: str = "numeric", comment: str = ""
 ) -> None:
     """Record a score of the open run."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_score(name, value, data_type, comment)
 
 
 def step(name: str, output: dict[str, Any] | None = None) -> None:
     """Record a step of the open run."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_step(name, output)
 
 
@@ -210,7 +210,7 @@ def decide(
     confidence: float | None = None,
 ) -> None:
     """Record a choice."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_decision(
             name=name,
             options=options or [],
@@ -224,7 +224,7 @@ def reason(
     step: str, thought: str, evidence: list[str] | None = None, conclusion: str = ""
 ) -> None:
     """Record a thought."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_reasoning(step=step, thought=thought, evidence=evidence, conclusion=conclusion)
 
 
@@ -235,7 +235,7 @@ def retrieve(
     scores: list[float] | None = None,
 ) -> None:
     """Record a search and what it found."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_retrieval(query=query, documents=documents, source=source, scores=scores)
 
 
@@ -247,7 +247,7 @@ def retry(
     fallback_to: str = "",
 ) -> None:
     """Record that something is tried again."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_retry(
             attempt=attempt,
             reason=reason,
@@ -266,7 +266,7 @@ def communication(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that a message was sent to someone."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_communication(
             channel=channel, recipient=recipient, body=body, subject=subject, metadata=metadata
         )
@@ -275,7 +275,7 @@ def communication(
 @contextmanager
 def phase(name: str, **attributes: Any) -> Iterator[None]:
     """Put a span around a block of the open run."""
-    run = current_run.get()
+    run = open_run()
     if run is None:
         yield
         return
@@ -290,13 +290,13 @@ def phase(name: str, **attributes: Any) -> Iterator[None]:
 
 def remember_episodic(slot_name: str, data: Any, **kwargs: Any) -> None:
     """Record that something was put into the episodic memory."""
-    if run := current_run.get():
+    if run := open_run():
         run.remember_episodic(slot_name=slot_name, data=data, **kwargs)
 
 
 def remember_semantic(slot_name: str, content: str, **kwargs: Any) -> None:
     """Record that a fact was put into the semantic memory."""
-    if run := current_run.get():
+    if run := open_run():
         run.remember_semantic(slot_name=slot_name, content=content, **kwargs)
 
 
@@ -311,7 +311,7 @@ def recall(
     results: list[Any] | None = None,
 ) -> None:
     """Record what was asked of a memory and what it gave."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_memory_recall(
             query=query,
             tier=tier,
@@ -325,7 +325,7 @@ def recall(
 
 def prompt_use(name: str, version: int = 0, label: str = "", content_hash: str = "") -> None:
     """Record which managed prompt was used."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_prompt_use(name=name, version=version, label=label, content_hash=content_hash)
 
 
@@ -334,13 +334,13 @@ def prompt_use(name: str, version: int = 0, label: str = "", content_hash: str =
 
 def user_message(content: str, *, metadata: dict[str, Any] | None = None) -> None:
     """Record what the user said."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_user_message(content, metadata=metadata)
 
 
 def agent_response(content: str, *, metadata: dict[str, Any] | None = None) -> None:
     """Record what the agent answered."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_agent_response(content, metadata=metadata)
 
 
@@ -351,7 +351,7 @@ def human_turn(
     metadata: dict[str, Any] | None = None,
 ) -> HumanTurn:
     """Return a block around waiting for a person; without an open run it records nothing."""
-    run = current_run.get() or WaxellContext("")
+    run = open_run() or WaxellContext("")
     return run.human_turn(prompt, channel, action, metadata)
 
 
@@ -364,21 +364,21 @@ def human_interaction(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that a person was asked and answered."""
-    if run := current_run.get():
+    if run := open_run():
         elapsed_ms = None if elapsed_seconds is None else elapsed_seconds * 1000
         run.record_human_interaction(prompt, response, channel, action, elapsed_ms, metadata)
 
 
 def input(prompt: str = "", *, action: str = "input") -> str:
     """Ask on the terminal, as the built-in `input`, and record question and answer."""
-    run = current_run.get()
+    run = open_run()
     return run.input(prompt, action=action) if run else builtins.input(prompt)
 
 
 @contextmanager
 def pause(reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
     """Mark a block in which the agent only waits."""
-    run = current_run.get()
+    run = open_run()
     if run is None:
         yield
         return
@@ -388,7 +388,7 @@ def pause(reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
 
 def mark_resumed(from_run_id: str = "", payload: Any = None) -> None:
     """Record that the open run goes on where another one paused."""
-    if run := current_run.get():
+    if run := open_run():
         run.mark_resumed(from_run_id=from_run_id, payload=payload)
 
 
@@ -400,7 +400,7 @@ def approval_request(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that someone was asked to approve an action."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_approval_request(
             action_type=action_type,
             approvers=approvers,
@@ -418,7 +418,7 @@ def approval_response(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record what they decided."""
-    if run := current_run.get():
+    if run := open_run():
         run.record_approval_response(
             action_type=action_type,
             decision=decision,
@@ -433,14 +433,14 @@ def approval_response(
 
 def gate_tool(tool_name: str, tool_args: T = None) -> T:  # type: ignore[assignment]
     """Record that a tool is about to be used; return the arguments to use it with, as they are."""
-    if run := current_run.get():
+    if run := open_run():
         run.check_tool_before_execution(tool_name)
     return tool_args
 
 
 def gate_memory_delete(*, ids: Any = None, query: str = "", store: str = "") -> GateOutcome:
     """Return an answer that allows the deletion, and record that it was asked for."""
-    if run := current_run.get():
+    if run := open_run():
         asked = {"ids": ids, "query": query, "store": store, "action": "allow"}
         run._add_event("memory_delete_gate", asked, content=("query",))
     from waxlocal.types import GateOutcome  # not at import: see waxlocal/__init__.py

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from json import loads
 from math import isfinite, isnan
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
@@ -20,7 +21,7 @@ from waxlocal.ids import trace_id_of, workflow_id_of
 from waxlocal.pricing import NOTE_MODEL
 from waxlocal.record_sql import Statement
 from waxlocal.recorder import Recorder, current_recorder
-from waxlocal.scope import current_run, current_scope, current_span, remote_parent
+from waxlocal.scope import current_scope, position_around, remote_parent, still_open
 from waxlocal.statements import (
     ADD_EVENT,
     ADD_LLM_CALL,
@@ -33,6 +34,9 @@ from waxlocal.statements import (
     RUN_SO_FAR,
     SET_ATTRIBUTES,
 )
+
+if TYPE_CHECKING:
+    from waxlocal.context import WaxellContext
 
 __all__ = ["Run", "need", "need_count", "need_number", "need_texts", "note_outside", "printed"]
 
@@ -50,25 +54,30 @@ class Run:
 
     A record is on disk when its method returns. Tags, metadata and the result are kept until the
     next record, `flush()` or the end, and go into the file with it.
+
+    Every value is encoded where it is handed over: what the program does with a dict afterwards
+    does not change what was recorded.
     """
 
     __slots__ = (
         "_agent_name",
         "_attributes_dirty",
+        "_ended",
         "_generation",
-        "_inputs",
+        "_inputs_json",
         "_interaction_mode",
         "_metadata",
         "_metadata_json",
         "_positions",
         "_recorder",
-        "_result",
+        "_result_json",
         "_root_workflow_id",
         "_run_id",
         "_session_id",
         "_started_ns",
         "_steady_ns",
         "_tags",
+        "_tags_json",
         "_trace_id",
         "_user_group",
         "_user_id",
@@ -88,24 +97,31 @@ class Run:
     ) -> None:
         self._agent_name = agent_name
         self._workflow_name = workflow_name
-        self._inputs = inputs
-        self._metadata = metadata
+        self._recorder = recorder = current_recorder()
+        self._inputs_json = self._metadata_json = None
+        if inputs and recorder.enabled and recorder.capture_content:
+            self._inputs_json = dumps(inputs)
+        if metadata and recorder.enabled:
+            self._metadata_json = dumps(metadata)
+        # The members of the JSON object by their keys; None until `set_metadata` needs them.
+        self._metadata: dict[str, str] | None = None
         # SQLite's JSON functions end a text at NUL, and the queries look up ids with them.
         self._session_id = session_id.replace("\0", "\ufffd") if "\0" in session_id else session_id
         self._user_id = user_id.replace("\0", "\ufffd") if "\0" in user_id else user_id
         self._user_group = user_group
         self._interaction_mode = interaction_mode
         self._tags: dict[str, str] | None = None
-        self._result: dict[str, Any] | None = None
+        self._tags_json: str | None = None
+        self._result_json: str | None = None
         self._attributes_dirty = False
-        self._metadata_json: str | None = None
+        self._ended = False
         self._run_id = ""
         self._generation = 0
         self._positions = count(1)
 
     # -- beginning and end ----------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, parent: WaxellContext | None) -> None:
         """Write the start of a run that takes what it lacks from what is around it."""
         recorder = current_recorder()
         self._recorder = recorder
@@ -114,7 +130,6 @@ class Run:
         started_ns = recorder.clock.time_ns()
         run_id = recorder.ids.next(started_ns)
         self._trace_id = trace_id_of(run_id)
-        parent = current_run.get()
         parent_id = root_id = ""
         if parent is not None or remote_parent is not None or current_scope.get() is not None:
             parent_id, root_id = self._inherit(parent)
@@ -136,12 +151,10 @@ class Run:
         # Beside the wall time, so that the two agree: the first run of a process opens the file.
         self._steady_ns = recorder.clock.monotonic_ns()
         self._root_workflow_id = root_id or workflow_id_of(run_id)
-        inputs = metadata = None
-        if self._inputs and recorder.capture_content:
-            inputs = dumps(self._inputs)
-        if self._metadata:
-            metadata = dumps(self._metadata)
-        self._metadata_json = metadata
+        if self._attributes_dirty:
+            self._join_attributes()
+            if not recorder.capture_content:
+                self._result_json = None
         recorder.store.look_around(started_ns)
         recorder.store.write(
             BEGIN_RUN,
@@ -160,8 +173,8 @@ class Run:
                 or ("interactive" if self._session_id else "autonomous"),
                 recorder.store.process_id,
                 utc_text(started_ns),
-                metadata,
-                inputs,
+                self._metadata_json,
+                self._inputs_json if recorder.capture_content else None,
             ),
         )
         self._run_id = run_id
@@ -181,33 +194,36 @@ class Run:
                 # The steady clock of another process is not ours: go by the wall clock.
                 self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
                 self._started_ns = utc_ns(start)
-                self._metadata, self._tags, self._result = map(_object, (metadata, tags, result))
-                self._metadata_json = metadata
+                self._metadata_json, self._tags_json, self._result_json = metadata, tags, result
+                self._tags = _object(tags)
 
     def _inherit(self, parent: Run | None) -> tuple[str, str]:
         """Take session and user from what is nearest around; return the lineage."""
         scope = current_scope.get()
-        around = []
+        # The blocks inside the run around are nearer than that run, which took over what was
+        # around it when it began.
+        while scope is not None and (parent is None or still_open(scope.inside) is parent):
+            if not scope.ended:
+                self._take_over(scope.session_id, scope.user_id)
+            scope = scope.outer
         if parent is not None:
-            around.append((parent._session_id, parent._user_id))
-        if scope is not None:
-            # Inside the run around, the block is the nearer of the two.
-            place = 0 if scope.inside is parent else len(around)
-            around.insert(place, (scope.session_id, scope.user_id))
-        for session_id, user_id in around:
-            self._session_id = self._session_id or session_id
-            self._user_id = self._user_id or user_id
-        if parent is not None and parent._run_id:
-            self._trace_id = parent._trace_id
-            return workflow_id_of(parent._run_id), parent._root_workflow_id
+            self._take_over(parent._session_id, parent._user_id)
+            if parent._run_id:
+                self._trace_id = parent._trace_id
+                return workflow_id_of(parent._run_id), parent._root_workflow_id
         if remote_parent is not None:
             return remote_parent.parent_workflow_id, remote_parent.root_workflow_id
         return "", ""
+
+    def _take_over(self, session_id: str, user_id: str) -> None:
+        self._session_id = self._session_id or session_id
+        self._user_id = self._user_id or user_id
 
     def _finish(
         self, status: str, error: str = "", error_type: str = "", traceback: str = ""
     ) -> float | None:
         """Write the end; return the duration in seconds."""
+        self._ended = True
         run_id = self._run_id
         if not run_id:
             return None
@@ -240,17 +256,47 @@ class Run:
 
     # -- tags, metadata, result -----------------------------------------------------------------
 
+    def _set_metadata(self, key: str, value: object) -> None:
+        if not self._recorder.enabled:
+            return
+        if self._metadata is None:
+            self._metadata = _members(self._metadata_json)
+        self._metadata[key] = f"{dumps(key)}:{dumps(value)}"
+        self._metadata_json = None
+        self._set_attribute()
+
+    def _set_tag(self, key: str, value: str) -> None:
+        if self._tags is None:
+            self._tags = {}
+        self._tags[key] = value
+        self._tags_json = None
+        self._set_attribute()
+
+    def _set_result(self, result: dict[str, Any]) -> None:
+        recorder = self._recorder
+        wanted = result and recorder.enabled and recorder.capture_content
+        self._result_json = dumps(result) if wanted else ""
+        self._set_attribute()
+
+    def _set_attribute(self) -> None:
+        """Write with the next record what was set, or now when the run has ended already."""
+        self._attributes_dirty = True
+        if self._ended:
+            self._flush()
+
+    def _join_attributes(self) -> None:
+        """Make the JSON of tags and metadata from their parts."""
+        if self._metadata_json is None and self._metadata:
+            self._metadata_json = "{" + ",".join(self._metadata.values()) + "}"
+        if self._tags_json is None and self._tags:
+            self._tags_json = dumps(self._tags)
+
     def _attributes(self) -> tuple[str | None, str | None, str | None]:
         """Return metadata, tags and result as JSON, and take them as written."""
         if self._attributes_dirty:
             self._attributes_dirty = False
-            self._metadata_json = dumps(self._metadata) if self._metadata else None
-        tags, result = self._tags, self._result
-        return (
-            self._metadata_json,
-            dumps(tags) if tags else None,
-            dumps(result) if result and self._recorder.capture_content else None,
-        )
+            self._join_attributes()
+        return self._metadata_json, self._tags_json, self._result_json or None
 
     def _write(self, statement: Statement, row: tuple[object, ...]) -> None:
         """Write a record, and the attributes that were set since the last one."""
@@ -378,13 +424,12 @@ class Run:
         if duration_ms is not None:
             duration_ms = _known(duration_ms)
         position = self._next()
-        span = current_span.get()
         lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
         started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
         row = (
             self._run_id,
             position,
-            span[1] if span and span[0] == self._run_id else None,
+            position_around(self._run_id),
             utc_text(started_ns),
             duration_ms,
             name,
@@ -447,9 +492,13 @@ def _known(duration_ms: float) -> float | None:
 
 
 def _object(json: str | None) -> dict[str, Any] | None:
-    from json import loads  # only for runs that another process began
-
     return dict(loads(json)) if json else None
+
+
+def _members(json: str | None) -> dict[str, str]:
+    """Return the members of a JSON object, `"key":value`, by their keys."""
+    given = _object(json) or {}
+    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in given.items()}
 
 
 def need(name: str, value: object, kind: type, *, optional: bool = False) -> None:

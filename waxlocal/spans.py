@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.run import Run, need, need_count, need_number, printed
-from waxlocal.scope import current_span
+from waxlocal.scope import current_span, open_span
 
 __all__ = ["OpenSpan", "SpanRecords"]
 
@@ -28,10 +28,15 @@ class SpanRecords(Run):
         position = self._add_span(
             name, kind, status="running", attributes=attributes, input=input_data
         )
-        handle: dict[str, Any] = {"position": position, "started_ns": self._steady()}
+        handle: dict[str, Any] = {
+            "run_id": self._run_id,
+            "position": position,
+            "started_ns": self._steady(),
+            "outer": open_span(),
+            "ended": False,
+        }
         if position:
-            handle["outer"] = current_span.get()
-            current_span.set((self._run_id, position))
+            current_span.set(handle)
         return handle
 
     def exit_span(
@@ -48,7 +53,8 @@ class SpanRecords(Run):
             return
         if exc is not None:
             status, error = "error", error or f"{type(exc).__name__}: {printed(exc)}"
-        if "outer" in handle and current_span.get() == (self._run_id, handle["position"]):
+        handle["ended"] = True
+        if current_span.get() is handle:
             current_span.set(handle["outer"])
         duration_ms = (self._steady() - handle["started_ns"]) / 1e6
         self._end_span(handle["position"], duration_ms, status, error, output_data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.client import WaxellObserveClient
-from waxlocal.scope import current_run
+from waxlocal.scope import open_run
 
 __all__ = ["BackgroundCollector"]
 
@@ -16,7 +16,7 @@ class BackgroundCollector:
     def record_call(self, call_data: dict[str, Any]) -> None:
         """Record one call; `call_data` has the fields of `record_llm_call`."""
         client = WaxellObserveClient()
-        run = current_run.get()
+        run = open_run()
         if run is not None and run.run_id:
             client.record_llm_calls_sync(run_id=run.run_id, calls=[call_data])
             return
