@@ -16,11 +16,11 @@ from waxlocal.errors import PromptNotFoundError
 from waxlocal.governance import ALLOWED_HERE
 from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.process import current_process
+from waxlocal.record_sql import BEGIN_DAILY_RUN
 from waxlocal.recorder import current_recorder
 from waxlocal.records import ENDED_STATUSES
 from waxlocal.run import Run, need, need_count, note_outside
 from waxlocal.scope import open_run
-from waxlocal.statements import BEGIN_DAILY_RUN
 
 if TYPE_CHECKING:  # at run time inside the methods: dataclasses cost 15 ms to import
     from waxlocal.types import (

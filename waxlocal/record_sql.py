@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from waxlocal.records import RECORD_TABLES, Table
 
-__all__ = ["LAST_POSITION", "Statement", "insert", "positional_insert"]
+__all__ = ["BEGIN_DAILY_RUN", "LAST_POSITION", "Statement", "insert", "positional_insert"]
 
 
 class Statement(NamedTuple):
@@ -65,3 +65,12 @@ _POSITIONS = " UNION ALL ".join(
 )
 # The last position that any record of a run has; NULL when there is none.
 LAST_POSITION = f"SELECT max(position) FROM ({_POSITIONS})"  # noqa: S608
+
+# Of the SDK and of what arrives alike. The id is made from agent and day: whoever asks first makes
+# the row. No process owns it: it stays open when the one that asked is gone.
+BEGIN_DAILY_RUN = Statement("""
+INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status,
+  started_at, metadata)
+VALUES (:run_id, :agent_name, 'daily', :trace_id, 'autonomous', 'running', :started_at, :metadata)
+ON CONFLICT DO NOTHING
+""")

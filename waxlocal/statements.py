@@ -15,7 +15,6 @@ __all__ = [
     "ADD_SCORE",
     "ADD_SPAN",
     "ADD_STEP",
-    "BEGIN_DAILY_RUN",
     "BEGIN_RUN",
     "END_SPAN",
     "FINISH_RUN",
@@ -31,14 +30,6 @@ INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_g
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
   started_at, metadata, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
-""")
-# The id is made from agent and day, so that whoever asks first makes the row. No process owns it:
-# it stays open when the one that asked is gone.
-BEGIN_DAILY_RUN = Statement("""
-INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status,
-  started_at, metadata)
-VALUES (:run_id, :agent_name, 'daily', :trace_id, 'autonomous', 'running', :started_at, :metadata)
-ON CONFLICT DO NOTHING
 """)
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 RUN_SO_FAR = "SELECT started_at, metadata, tags, result FROM runs WHERE run_id = ?"

@@ -14,8 +14,8 @@ from waxlocal.intake.devices import note_device
 from waxlocal.intake.lineage import Lineage, of_uploader, trusted
 from waxlocal.intake.positions import FIRST, next_free, numbered, settle
 from waxlocal.process import current_process
+from waxlocal.record_sql import BEGIN_DAILY_RUN
 from waxlocal.records import ENDED_STATUSES
-from waxlocal.statements import BEGIN_DAILY_RUN
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.values import (
     as_content,
