@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.report import arguments, progress
 from benchmarks.workload import sentences
 from waxlocal.clock import utc_text
-from waxlocal.connection import open_writer
 from waxlocal.ids import RunIds, trace_id_of
-from waxlocal.statements import ADD_LLM_CALL, ADD_SPAN, NOTE_PROCESS
+from waxlocal.recording.statements import ADD_LLM_CALL, ADD_SPAN, NOTE_PROCESS
+from waxlocal.storage.connection import open_writer
 
 __all__ = ["RUNS", "copy_file", "filled", "warm"]
 

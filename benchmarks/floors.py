@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal.clock import utc_text
-from waxlocal.connection import open_writer
 from waxlocal.ids import RunIds, trace_id_of
-from waxlocal.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
+from waxlocal.recording.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
+from waxlocal.storage.connection import open_writer
 
 __all__ = ["Execute", "LeanLoop", "SameRowsLoop"]
 

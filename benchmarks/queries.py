@@ -14,8 +14,8 @@ from typing import NamedTuple
 from benchmarks.fill import RUNS, filled, warm
 from benchmarks.measure import timed
 from benchmarks.report import arguments, directory, figure, note, progress, table, title
-from waxlocal.connection import reader
 from waxlocal.queries import EVERYTHING, SessionFilter, get_session, list_sessions, statistics
+from waxlocal.storage.connection import reader
 
 ROUNDS = 30
 # Sessions and users asked for in turn: the same one again would find its pages warmest.

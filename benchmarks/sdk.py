@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal import WaxellContext
-from waxlocal.config import Settings
-from waxlocal.connection import writer
-from waxlocal.recorder import Recorder, use_recorder
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.settings.config import Settings
+from waxlocal.storage.connection import writer
 
 __all__ = ["Sdk", "know_the_price"]
 

@@ -28,9 +28,9 @@ from benchmarks.report import arguments, directory, figure, note, progress, tabl
 from benchmarks.sdk import Sdk
 from benchmarks.sync import receiver, record
 from benchmarks.workload import turns
-from waxlocal.connection import reader
 from waxlocal.delivery.records import load_runs
 from waxlocal.queries import list_sessions, recent_runs
+from waxlocal.storage.connection import reader
 from waxlocal.wire import paths
 from waxlocal.wire.bulk import Batch, Offer, batch_of
 

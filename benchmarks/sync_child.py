@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from waxlocal.secret import Secret
-from waxlocal.upload_settings import UploadSettings
+from waxlocal.settings.secret import Secret
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Uploader
 

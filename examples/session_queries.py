@@ -8,10 +8,10 @@ FILE is the one that `waxlocal path` prints, unless another is given.
 import sys
 from collections import Counter
 
-from waxlocal.connection import reader
-from waxlocal.paths import database_path
+from waxlocal.prices.table import price_pending
 from waxlocal.queries import Session, list_sessions, statistics
-from waxlocal.repricing import price_pending
+from waxlocal.storage.connection import reader
+from waxlocal.storage.paths import database_path
 
 
 def turns(sessions: list[Session]) -> None:

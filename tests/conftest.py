@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from waxlocal.config import Settings
-from waxlocal.recorder import Recorder, use_recorder
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.settings.config import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.crash.files import assert_sound, count, rows
 from waxlocal import WaxellContext
 from waxlocal.clock import SYSTEM_CLOCK, utc_text
-from waxlocal.config import Settings
-from waxlocal.recorder import Recorder, use_recorder
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.settings.config import Settings
 
 NOW = 1_769_851_800_000_000_000
 DAY = 86_400_000_000_000

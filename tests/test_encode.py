@@ -19,7 +19,7 @@ from tests.crash.corpus import VALUES
 from tests.crash.files import assert_sound, rows
 from waxlocal import WaxellContext
 from waxlocal.encode import MAX_BYTES, MAX_CHARS, MAX_DEPTH, as_text, dumps, text
-from waxlocal.recorder import Recorder
+from waxlocal.recording.recorder import Recorder
 
 
 def _refuse(word: str) -> Any:

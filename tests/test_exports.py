@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import waxlocal
-from waxlocal import WaxellContext, WaxellObserveClient, types
+from waxlocal import WaxellContext, WaxellObserveClient
+from waxlocal.sdk import types
 
 EXPECTED: dict[str, Any] = json.loads(
     (Path(__file__).parent / "data" / "sdk_signatures.json").read_text()

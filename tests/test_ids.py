@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.crash.files import rows, run_program
-from tests.patience import PATIENCE_S
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.ids import RunIds, generate_session_id, trace_id_of, workflow_id_of
-from waxlocal.recorder import Recorder
+from waxlocal.recording.recorder import Recorder
 
 NOW = 1_769_851_800_123_456_789
 

@@ -18,7 +18,9 @@ def test_the_wheel_holds_the_schema_the_types_and_the_shim(tmp_path: Path) -> No
     with zipfile.ZipFile(built) as wheel:
         names = set(wheel.namelist())
         assert wheel.read("waxlocal/schema.sql") == (ROOT / "schema.sql").read_bytes()
-    steps = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("waxlocal/migrations/*.sql")}
+    steps = {
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("waxlocal/storage/migrations/*.sql")
+    }
     assert steps
     assert steps <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "waxlocal").rglob("*.py")}

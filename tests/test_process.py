@@ -12,9 +12,9 @@ import pytest
 
 from tests.crash.files import rows, run_program, start_program
 from waxlocal import process
-from waxlocal.connection import reader
 from waxlocal.process import ProcessIdentity, current_process, is_gone
 from waxlocal.queries import get_run
+from waxlocal.storage.connection import reader
 
 IDENTITY = """
 import json
@@ -166,7 +166,7 @@ def test_a_run_left_open_in_another_file_is_ended_too(tmp_path: Path, db_path: P
         db_path,
         f"""
         from waxlocal import WaxellContext
-        from waxlocal.recorder import configure
+        from waxlocal.recording.recorder import configure
         run = WaxellContext("first")
         run.__enter__()
         configure(db={str(other)!r})

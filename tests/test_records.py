@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from waxlocal.connection import reader, writer
 from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, list_sessions
 from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.records import (
@@ -23,7 +22,8 @@ from waxlocal.records import (
     Kind,
     Table,
 )
-from waxlocal.schema import schema_text
+from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.schema import schema_text
 
 RUN_ID = "019b0000-0000-7000-8000-000000000001"
 EXAMPLES = {

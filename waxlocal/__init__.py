@@ -7,10 +7,17 @@ where it said `from waxell_observe import WaxellContext`, or runs unchanged unde
 from typing import TYPE_CHECKING, Any
 
 from waxlocal._version import __version__
-from waxlocal.client import WaxellObserveClient
-from waxlocal.config import ObserveConfig
 from waxlocal.context import HumanTurn, WaxellContext, generate_session_id
-from waxlocal.decorators import (
+from waxlocal.errors import (
+    ConfigurationError,
+    ObserveError,
+    PolicyViolationError,
+    PromptGuardError,
+    PromptNotFoundError,
+)
+from waxlocal.recording.recorder import Health, health
+from waxlocal.sdk.client import WaxellObserveClient
+from waxlocal.sdk.decorators import (
     decision,
     observe,
     reasoning_dec,
@@ -20,14 +27,7 @@ from waxlocal.decorators import (
     tool,
     waxell_agent,
 )
-from waxlocal.errors import (
-    ConfigurationError,
-    ObserveError,
-    PolicyViolationError,
-    PromptGuardError,
-    PromptNotFoundError,
-)
-from waxlocal.functions import (
+from waxlocal.sdk.functions import (
     agent_response,
     approval_request,
     approval_response,
@@ -65,18 +65,18 @@ from waxlocal.functions import (
     tag,
     user_message,
 )
-from waxlocal.recorder import Health, health
-from waxlocal.scope import session
+from waxlocal.sdk.scope import session
+from waxlocal.settings.config import ObserveConfig
 
 if TYPE_CHECKING:
-    from waxlocal.approval import (
+    from waxlocal.sdk.approval import (
         auto_approve,
         auto_deny,
         extract_block_metadata,
         handle_policy_block,
         prompt_approval,
     )
-    from waxlocal.types import (
+    from waxlocal.sdk.types import (
         ApprovalDecision,
         LlmCallInfo,
         PolicyCheckResult,

@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from waxlocal.types import PolicyCheckResult, PromptGuardResult
+    from waxlocal.sdk.types import PolicyCheckResult, PromptGuardResult
 
 __all__ = [
     "AmbiguousId",

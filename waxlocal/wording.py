@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waxlocal.queries.moments import microseconds
+from waxlocal.queries.times import microseconds
 
 __all__ = [
     "NOTHING",

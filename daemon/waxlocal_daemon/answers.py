@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from waxlocal.encode import text as storable
-from waxlocal.secret import Secret
+from waxlocal.settings.secret import Secret
 
 __all__ = ["Answer", "Unreadable", "header_text", "plain_text", "read_json"]
 

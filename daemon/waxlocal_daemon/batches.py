@@ -8,13 +8,13 @@ from typing import NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
-from waxlocal.upload_settings import UploadSettings
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Batch, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.lane import Lane
+from waxlocal_daemon.circuit import Lane
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.outcome import Outcome, Verdict
 from waxlocal_daemon.sender import Request
+from waxlocal_daemon.verdicts import Outcome, Verdict
 
 __all__ = ["Batches", "SentBatch"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
-from waxlocal.repricing import price_pending
-from waxlocal.upload_settings import UploadSettings
-from waxlocal_daemon.lane import USUAL_PACE, Pace
+from waxlocal.prices.table import price_pending
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal_daemon.circuit import USUAL_PACE, Pace
 from waxlocal_daemon.lock import exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Progress, Uploader

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from waxlocal.paths import state_directory
+from waxlocal.storage.paths import state_directory
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 
 __all__ = ["IdentityLock", "is_locked", "named_is_locked", "take_named"]

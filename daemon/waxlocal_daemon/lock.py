@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.connection import storage_error
 from waxlocal.errors import FileUnusable, UploaderRunning
 from waxlocal.process import current_process
+from waxlocal.storage.connection import storage_error
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import TextIO
 
-from waxlocal.cli import safe
+from waxlocal import escaping
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.encode import as_text
 
@@ -105,7 +105,7 @@ def _plain(value: object) -> str | int | float | bool | None:
 
 
 def _json(fields: Mapping[str, object]) -> str:
-    return safe.document(fields, indent=None)
+    return escaping.document(fields, indent=None)
 
 
 def _logfmt(fields: Mapping[str, object]) -> str:
@@ -116,4 +116,4 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    return text if _BARE.fullmatch(text) else safe.document(text, indent=None)
+    return text if _BARE.fullmatch(text) else escaping.document(text, indent=None)

@@ -16,9 +16,9 @@ from typing import Any
 
 from waxlocal._version import __version__
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
-from waxlocal.connection import reader
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
+from waxlocal.storage.connection import reader
 from waxlocal_daemon.file_lock import PLAIN
 from waxlocal_daemon.log import Log
 

@@ -10,7 +10,7 @@ import httpx
 
 from waxlocal.clock import Clock
 from waxlocal.errors import ServerRefused, ServerUnreachable
-from waxlocal.upload_settings import UploadSettings
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.answers import Unreadable, plain_text, read_json
 

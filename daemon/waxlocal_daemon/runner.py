@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.connection import log_keeper, reader
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.errors import (
     ConfigurationError,
@@ -22,15 +21,16 @@ from waxlocal.errors import (
     StorageError,
     UploaderRunning,
 )
-from waxlocal.paths import FileId, file_id
-from waxlocal.upload_settings import UploadSettings
-from waxlocal_daemon.faults import place_of
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal.storage.connection import log_keeper, reader
+from waxlocal.storage.paths import FileId, file_id
+from waxlocal_daemon.error_location import place_of
 from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
 from waxlocal_daemon.metrics_server import MetricsServer, address_of
 from waxlocal_daemon.notify import Notifier
-from waxlocal_daemon.prices import price_apart
+from waxlocal_daemon.price_updates import price_apart
 from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress, Uploader
 from waxlocal_daemon.watch import Watch

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpcore
 
-from waxlocal.upload_settings import UploadSettings, proxy_for
+from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import Network
 

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
-from waxlocal.upload_settings import UploadSettings
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Offer, offer_of
 from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
-from waxlocal_daemon.lane import USUAL_PACE, Lane, Pace
+from waxlocal_daemon.circuit import USUAL_PACE, Lane, Pace
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.outcome import Outcome, Verdict, judge
 from waxlocal_daemon.sender import Request, Sender
-from waxlocal_daemon.singles import SentPart, Singles
+from waxlocal_daemon.single_requests import SentPart, Singles
+from waxlocal_daemon.verdicts import Outcome, Verdict, judge
 
 __all__ = ["Progress", "Uploader"]
 

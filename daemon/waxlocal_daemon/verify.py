@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.connection import reader
 from waxlocal.delivery.comparison import (
     LocalSession,
     count_sessions,
@@ -18,9 +17,10 @@ from waxlocal.delivery.comparison import (
     session_ids,
     target_of,
 )
-from waxlocal.upload_settings import UploadSettings, proxy_for
+from waxlocal.settings.upload_settings import UploadSettings, proxy_for
+from waxlocal.storage.connection import reader
+from waxlocal_daemon.id_set import SeenIds
 from waxlocal_daemon.remote_sessions import RemoteSession, session_pages
-from waxlocal_daemon.seen import SeenIds
 from waxlocal_daemon.tls import tls_context
 
 __all__ = ["LISTED", "Difference", "Verification", "make_client", "verify"]

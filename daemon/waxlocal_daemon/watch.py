@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.connection import reader
 from waxlocal.errors import StorageError
+from waxlocal.storage.connection import reader
 from waxlocal_daemon.log import Log
 
 watch: Callable[..., Iterator[object]] | None

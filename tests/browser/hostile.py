@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.builders import moment, run_id
-from waxlocal.connection import open_writer
+from tests.tools.builders import moment, run_id
+from waxlocal.storage.connection import open_writer
 
 __all__ = ["PAYLOADS", "SENTINEL", "record_hostile", "session_id"]
 

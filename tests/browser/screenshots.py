@@ -12,10 +12,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests.browser.serving import CHROMIUM, FLAGS, serving
-from waxlocal.connection import reader, writer
-from waxlocal.demo import record_demo
+from waxlocal.cli.demo_conversations import record_demo
+from waxlocal.prices.table import price_pending
 from waxlocal.queries import get_session
-from waxlocal.repricing import price_pending
+from waxlocal.storage.connection import reader, writer
 
 __all__ = ["main", "take"]
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.serving import serving
-from tests.builders import Builder, run_id
-from tests.cli_tools import recorded
+from tests.tools.builders import Builder, run_id
+from tests.tools.cli import recorded
 
 # More than the longest time between two refreshes of an open page, in milliseconds.
 A_WHILE = 20_000

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 from tests.browser.serving import serving
-from tests.cli_tools import recorded
+from tests.tools.cli import recorded
 
 KEY = "a-key-of-forty-characters-for-this-test-"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli_tools import recorded
+from tests.tools.cli import recorded
 
 __all__ = ["LONG_ID", "LONG_MESSAGE", "record_unusual"]
 

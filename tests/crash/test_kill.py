@@ -13,9 +13,9 @@ import pytest
 
 from tests.crash.files import assert_sound, count, environment, rows, run_program, start_program
 from tests.crash.harness import PROMISES, kill_cycle, missing, start_worker
-from tests.file_versions import old_file, parsed_schema
-from waxlocal.connection import open_writer, reader
+from tests.tools.file_versions import old_file, parsed_schema
 from waxlocal.queries import get_run
+from waxlocal.storage.connection import open_writer, reader
 
 pytestmark = pytest.mark.crash
 
@@ -100,7 +100,7 @@ def test_kill_while_the_schema_is_created(tmp_path: Path) -> None:
 CREATE = """
 import os, sys
 from pathlib import Path
-from waxlocal.connection import open_writer
+from waxlocal.storage.connection import open_writer
 from waxlocal.errors import FileLocked
 sys.stdin.read()
 os.write(1, b"r")
@@ -175,7 +175,7 @@ def test_reading_in_the_recording_process_costs_no_record(db_path: Path) -> None
         import os, signal, subprocess, sys
         from pathlib import Path
         from waxlocal import WaxellContext
-        from waxlocal.connection import reader, writer
+        from waxlocal.storage.connection import reader, writer
         from waxlocal.queries import list_sessions
         path = Path(os.environ["WAXLOCAL_DB"])
         for number in range(60):

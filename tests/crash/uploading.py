@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.files import environment
-from tests.sync_tools import QUICK, settings_for
+from tests.tools.sync import QUICK, settings_for
 from waxlocal import WaxellContext
 from waxlocal_daemon.lock import exclusive
 from waxlocal_daemon.log import Log

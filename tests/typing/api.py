@@ -23,7 +23,7 @@ from waxlocal import (
     WaxellObserveClient,
     generate_session_id,
 )
-from waxlocal.types import DailyRunInfo
+from waxlocal.sdk.types import DailyRunInfo
 
 # Decorated functions keep their types.
 

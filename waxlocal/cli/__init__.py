@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from waxlocal.cli.app import cli, main
+from waxlocal.cli.app import cli, main, waxlocald
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "main", "waxlocald"]

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 import click
 
+from waxlocal import escaping
 from waxlocal._version import __version__
-from waxlocal.cli import safe
-from waxlocal.cli.place import db_option
+from waxlocal.cli.target_file import db_option
 from waxlocal.errors import ObserveError
 
-__all__ = ["VERBS", "cli", "main"]
+__all__ = ["VERBS", "cli", "main", "waxlocald"]
 
 PROGRAM = "waxlocal"
 # What a shell reports for a program that a closed pipe (128 + SIGPIPE) or Ctrl-C ended.
@@ -94,9 +94,9 @@ class _Commands(click.Group):
 
 
 def _say(message: str, hint: str, status: int) -> int:
-    click.echo(f"Error: {safe.line(message)}", err=True)
+    click.echo(f"Error: {escaping.line(message)}", err=True)
     if hint:
-        click.echo(f"Try: {safe.line(hint)}", err=True)
+        click.echo(f"Try: {escaping.line(hint)}", err=True)
     return status
 
 
@@ -123,3 +123,8 @@ def cli(ctx: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command with the arguments of the process."""
     cli.main()
+
+
+def waxlocald() -> NoReturn:
+    """Run the daemon: `waxlocald` is `waxlocal daemon run`."""
+    cli.main(["daemon", "run", *sys.argv[1:]])

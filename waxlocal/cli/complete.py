@@ -8,10 +8,10 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from waxlocal.cli import safe
-from waxlocal.cli.place import place_of
-from waxlocal.connection import reader
+from waxlocal import escaping
+from waxlocal.cli.target_file import place_of
 from waxlocal.errors import ObserveError
+from waxlocal.storage.connection import reader
 
 __all__ = ["models", "orderings", "runs", "sessions", "statuses"]
 
@@ -41,7 +41,7 @@ def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
 
 def models(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Return the models of the price table."""
-    from waxlocal.repricing import list_prices
+    from waxlocal.prices.table import list_prices
 
     return _ask(ctx, incomplete, lambda connection: [
         (one.model, one.source) for one in list_prices(connection)
@@ -76,7 +76,7 @@ def _ask(
         return []
     # An id with a control character in it would be typed into the person's shell.
     return [
-        CompletionItem(one, help=safe.line(words))
+        CompletionItem(one, help=escaping.line(words))
         for one, words in found
-        if one.startswith(incomplete) and safe.line(one) == one
+        if one.startswith(incomplete) and escaping.line(one) == one
     ]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from waxlocal import wording
-from waxlocal.cli import safe
-from waxlocal.cli.forms import form_options, print_json
+from waxlocal import escaping, wording
+from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import DIM, Screen
-from waxlocal.cli.place import db_option, need_own, place_of
+from waxlocal.cli.target_file import db_option, need_own, place_of
 from waxlocal.errors import ConfigurationError, FileMissing
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def run(
 
     One for each file; says what it does on stderr. `waxlocald` is the same.
     """
-    from waxlocal.upload_settings import UploadSettings
+    from waxlocal.settings.upload_settings import UploadSettings
     from waxlocal_daemon.log import Log
     from waxlocal_daemon.runner import Options, run_daemon
 
@@ -160,7 +159,7 @@ def install(
 
     For this user's own manager, or with --system for the machine's. Says what to type next.
     """
-    from waxlocal_daemon.units import Service, make_unit, write_unit
+    from waxlocal_daemon.service_units import Service, make_unit, write_unit
 
     if user and not system:
         raise click.UsageError("--user needs --system")
@@ -177,12 +176,12 @@ def install(
     unit = make_unit(service)
     if only_print:
         click.echo(unit.text, nl=False)
-        click.echo(f"Would be written to {safe.line(str(unit.path))}", err=True)
+        click.echo(f"Would be written to {escaping.line(str(unit.path))}", err=True)
         return
     if not system:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_unit(unit)
-    click.echo(f"Wrote {safe.line(str(unit.path))}")
+    click.echo(f"Wrote {escaping.line(str(unit.path))}")
     if not system:
         _warn_of_settings(given)
     _next("Start it with", unit.start, now)
@@ -195,7 +194,7 @@ def install(
 @click.pass_context
 def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
     """Remove the unit that `install` wrote. What is recorded stays, and so does the key."""
-    from waxlocal_daemon.units import Service, make_unit, remove_unit
+    from waxlocal_daemon.service_units import Service, make_unit, remove_unit
 
     unit = make_unit(Service(place_of(ctx).path, name, system))
     if only_print:
@@ -204,9 +203,9 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
     if now:
         _next("", unit.stop, True)
     if remove_unit(unit):
-        click.echo(f"Removed {safe.line(str(unit.path))}")
+        click.echo(f"Removed {escaping.line(str(unit.path))}")
     else:
-        click.echo(f"There is no {safe.line(str(unit.path))}")
+        click.echo(f"There is no {escaping.line(str(unit.path))}")
     if not now:
         _next("If it still runs, stop it with", unit.stop, False)
 
@@ -241,7 +240,7 @@ def _handed_on(given: dict[str, Any]) -> list[str]:
 
 def _warn_of_settings(given: dict[str, Any]) -> None:
     """Say what is missing: a service does not see the variables of a shell."""
-    from waxlocal.upload_settings import UploadSettings
+    from waxlocal.settings.upload_settings import UploadSettings
 
     names = ("api_url", "profile", "allow_http")
     try:
@@ -276,8 +275,8 @@ def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
 @click.pass_context
 def status(ctx: click.Context, *, form: str) -> None:
     """Show which process uploads this file, since when, and how far it is."""
-    from waxlocal.connection import reader
     from waxlocal.delivery.status import count_unsynced, delivery_status
+    from waxlocal.storage.connection import reader
     from waxlocal_daemon.lock import holder
 
     path = place_of(ctx).path
@@ -321,24 +320,24 @@ def _show(
     unsynced: int,
 ) -> None:
     if who:
-        of = f"process {who.pid} on {safe.line(who.host)}" if who.pid else "unknown process"
+        of = f"process {who.pid} on {escaping.line(who.host)}" if who.pid else "unknown process"
         since = f"since {screen.when(who.since)}" if who.since else ""
-        screen.write(screen.text(screen.facts(safe.line(who.command) or "running", of, since)))
+        screen.write(screen.text(screen.facts(escaping.line(who.command) or "running", of, since)))
     else:
         screen.write(screen.text("not running"))
     if not exists:
-        screen.write(screen.text((f"There is no {safe.line(str(path))} yet.", DIM)))
+        screen.write(screen.text((f"There is no {escaping.line(str(path))} yet.", DIM)))
     elif not targets:
         screen.write(screen.text(f"{wording.counted(unsynced, 'run')}, none of them ever uploaded"))
     for one in targets:
-        screen.write(screen.text((safe.line(one.url), "bold")))
+        screen.write(screen.text((escaping.line(one.url), "bold")))
         screen.write(screen.text("  " + _facts(screen, one)))
     if not who:
         click.echo("Try: waxlocal daemon run, or: waxlocal daemon install", err=True)
 
 
 def _facts(screen: Screen, one: TargetStatus) -> str:
-    reason = safe.line(one.reason or "")
+    reason = escaping.line(one.reason or "")
     return screen.facts(
         f"{one.pending:,} pending",
         f"{one.parked:,} parked" if one.parked else "",

@@ -8,14 +8,25 @@ from pathlib import Path
 
 import click
 
-from waxlocal.cli.breakdown import show_money, show_timing
-from waxlocal.cli.journey import Hub, hub, travel, wait_for
+from waxlocal.cli.cost_and_time import show_money, show_timing
+from waxlocal.cli.demo_conversations import MAIN_SESSION, record_demo
+from waxlocal.cli.demo_delivery import (
+    Hub,
+    hub,
+    travel,
+    wait_for,
+)
 from waxlocal.cli.output import ACCENT, DIM, Screen
-from waxlocal.cli.place import Place, db_option, place_of, recordings, writable
 from waxlocal.cli.session import show_session
 from waxlocal.cli.sessions import show_sessions
 from waxlocal.cli.stats import show_statistics
-from waxlocal.demo import MAIN_SESSION, record_demo
+from waxlocal.cli.target_file import (
+    Place,
+    db_option,
+    place_of,
+    recordings,
+    writable,
+)
 from waxlocal.queries import get_session, list_sessions, money, statistics, timing
 
 __all__ = ["demo"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options, printed_rows
+from waxlocal import escaping
+from waxlocal.cli import figures
+from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import ModelUse, as_dict, list_models
 
 __all__ = ["models"]
@@ -66,15 +67,15 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
     )
     rows = [
         (
-            screen.text(safe.line(one.model), (_at(one.provider), DIM)),
-            format.tokens(one.calls),
-            format.percent(one.error_share) if one.errors else format.NOTHING,
-            format.tokens(one.tokens_in),
-            format.tokens(one.tokens_out),
-            format.tokens(one.cached_tokens) if one.cached_tokens else format.NOTHING,
-            format.cost(one.total_cost, one.priced_share),
-            format.duration(None if one.p50_ms is None else one.p50_ms / 1000),
-            format.duration(None if one.p95_ms is None else one.p95_ms / 1000),
+            screen.text(escaping.line(one.model), (_at(one.provider), DIM)),
+            figures.tokens(one.calls),
+            figures.percent(one.error_share) if one.errors else figures.NOTHING,
+            figures.tokens(one.tokens_in),
+            figures.tokens(one.tokens_out),
+            figures.tokens(one.cached_tokens) if one.cached_tokens else figures.NOTHING,
+            figures.cost(one.total_cost, one.priced_share),
+            figures.duration(None if one.p50_ms is None else one.p50_ms / 1000),
+            figures.duration(None if one.p95_ms is None else one.p95_ms / 1000),
         )
         for one in found
     ]
@@ -87,4 +88,4 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
 
 
 def _at(provider: str) -> str:
-    return f" ({safe.line(provider)})" if provider else ""
+    return f" ({escaping.line(provider)})" if provider else ""

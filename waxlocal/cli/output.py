@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from waxlocal.cli import format
+from waxlocal.cli import figures
 from waxlocal.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Screen:
 
     def when(self, stored: str | None) -> str:
         """Return a time: relative for a person at a terminal, as stored for a pipe."""
-        return (stored or "") if self.plain else format.ago(stored, self._now_ns())
+        return (stored or "") if self.plain else figures.ago(stored, self._now_ns())
 
     def text(self, *parts: str | tuple[str, str]) -> Text:
         """Return a text of parts, each plain or with a style."""
@@ -149,7 +149,7 @@ class Screen:
 
     def bar(self, value: float, whole: float, width: int) -> str:
         """Return a bar fit for this screen."""
-        return format.bar(value, whole, width, ascii_only=self.ascii_only)
+        return figures.bar(value, whole, width, ascii_only=self.ascii_only)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:
         """Return a table; the cells are text already made safe."""
@@ -202,7 +202,7 @@ class Screen:
 
 def cost_column(screen: Screen, rows: Sequence[Priced]) -> tuple[Column, list[str]]:
     """Return the column of costs and its cells, in few characters where there is little room."""
-    cells = [format.cost(row.total_cost, row.priced_share) for row in rows]
+    cells = [figures.cost(row.total_cost, row.priced_share) for row in rows]
     if screen.roomy:
         return Column("Cost", right=True), cells
     short = [cell.replace(" priced", "") for cell in cells]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from waxlocal.cli import safe
-from waxlocal.cli.forms import form_options, print_json
-from waxlocal.cli.place import place_of
+from waxlocal import escaping
+from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.target_file import place_of
 
 __all__ = ["path"]
 
@@ -26,7 +26,7 @@ def path(ctx: click.Context, *, form: str) -> None:
     if form == "json":
         print_json(_description(place.path))
     else:
-        click.echo(safe.block(os.fspath(place.path)))
+        click.echo(escaping.block(os.fspath(place.path)))
 
 
 def _description(file: Path) -> dict[str, object]:
@@ -49,9 +49,9 @@ def _size(file: Path) -> int:
 
 def _schema_version(file: Path) -> int | None:
     """Return the version, None for a file that is empty or none of ours."""
-    from waxlocal.connection import reader
     from waxlocal.errors import StorageError
-    from waxlocal.schema import file_version
+    from waxlocal.storage.connection import reader
+    from waxlocal.storage.schema import file_version
 
     try:
         with reader(file) as connection:

@@ -6,12 +6,24 @@ import shlex
 
 import click
 
-from waxlocal.cli import complete, format, safe
-from waxlocal.cli.forms import form_options, print_json, printed_rows
+from waxlocal import escaping
+from waxlocal.cli import complete, figures
+from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.place import db_option, place_of, recordings, writable
-from waxlocal.pricelist import Price
-from waxlocal.repricing import Repriced, list_prices, reprice, set_price, unset_price
+from waxlocal.cli.target_file import (
+    db_option,
+    place_of,
+    recordings,
+    writable,
+)
+from waxlocal.prices.catalogue import Price
+from waxlocal.prices.table import (
+    Repriced,
+    list_prices,
+    reprice,
+    set_price,
+    unset_price,
+)
 
 __all__ = ["prices"]
 
@@ -135,9 +147,9 @@ def _report(done: Repriced, form: str) -> None:
         print_json(dict(vars(done)))
         return
     screen = Screen()
-    calls = f"{format.counted(done.calls, 'call')} looked at, {done.changed:,} changed"
+    calls = f"{figures.counted(done.calls, 'call')} looked at, {done.changed:,} changed"
     arrow = "->" if screen.ascii_only else "→"
-    sums = f"{format.money(done.before)} {arrow} {format.money(done.after)}" if done.calls else ""
+    sums = f"{figures.money(done.before)} {arrow} {figures.money(done.after)}" if done.calls else ""
     screen.write(screen.text(screen.facts(calls, sums)))
 
 
@@ -152,12 +164,12 @@ def _show(screen: Screen, found: list[Price]) -> None:
     )
     rows = [
         (
-            screen.text(safe.line(one.model), (_at(one.provider), DIM)),
+            screen.text(escaping.line(one.model), (_at(one.provider), DIM)),
             _rate(one.input_per_mtok),
             _rate(one.output_per_mtok),
             _rate(one.cache_read_per_mtok),
             _rate(one.cache_write_per_mtok),
-            screen.text((safe.line(one.source) + (", in tiers" if one.tiers else ""), DIM)),
+            screen.text((escaping.line(one.source) + (", in tiers" if one.tiers else ""), DIM)),
         )
         for one in found
     ]
@@ -172,16 +184,16 @@ def _show(screen: Screen, found: list[Price]) -> None:
 
 def _set_command(one: Price) -> str:
     """Return what to type; a name with controls in it is shown, not to be typed."""
-    provider = f" --provider {shlex.quote(safe.line(one.provider))}" if one.provider else ""
-    model = shlex.quote(safe.line(one.model))
+    provider = f" --provider {shlex.quote(escaping.line(one.provider))}" if one.provider else ""
+    model = shlex.quote(escaping.line(one.model))
     return f"waxlocal prices set {model}{provider} --input X --output Y"
 
 
 def _rate(dollars: float | None) -> str:
     if dollars is None:
-        return format.NOTHING
+        return figures.NOTHING
     return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
 
 
 def _at(provider: str) -> str:
-    return f" ({safe.line(provider)})" if provider else ""
+    return f" ({escaping.line(provider)})" if provider else ""

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 import waxlocal
-from waxlocal.cli.place import place_of
+from waxlocal.cli.target_file import place_of
 from waxlocal.errors import NotFound
 
 __all__ = ["run"]

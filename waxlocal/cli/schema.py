@@ -10,6 +10,6 @@ __all__ = ["schema"]
 @click.command()
 def schema() -> None:
     """Print the tables of the file as SQL, with comments that say what each column holds."""
-    from waxlocal.schema import schema_text
+    from waxlocal.storage.schema import schema_text
 
     click.echo(schema_text(), nl=False)

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import click
 
-from waxlocal.cli.place import db_option, need_own, place_of, writable
-from waxlocal.config import Settings
-from waxlocal.web.companion import Companion
+from waxlocal.cli.target_file import (
+    db_option,
+    need_own,
+    place_of,
+    writable,
+)
+from waxlocal.settings.config import Settings
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
+from waxlocal.web.supervisor import Companion
 
 __all__ = ["serve"]
 
@@ -66,10 +71,10 @@ def serve(
 
     Prints its address and answers until it is stopped.
     """
-    from waxlocal.connection import writer
+    from waxlocal.storage.connection import writer
     from waxlocal.web import server
     from waxlocal.web.app import create_app
-    from waxlocal.web.watching import log_to
+    from waxlocal.web.middleware.request_log import log_to
 
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)

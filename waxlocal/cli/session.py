@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from waxlocal.cli import complete, format, safe
-from waxlocal.cli.breakdown import show_money, show_timing
-from waxlocal.cli.forms import form_options, print_json
+from waxlocal import escaping
+from waxlocal.cli import complete
+from waxlocal.cli import figures as format
+from waxlocal.cli.cost_and_time import show_money, show_timing
+from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import (
     RunSummary,
     Session,
@@ -56,7 +58,9 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
 def show_session(screen: Screen, detail: SessionDetail, offset: int = 0) -> None:
     """Write a session's totals and its turns."""
     one = detail.session
-    screen.write(screen.text(((one.title and safe.line(one.title)) or "Untitled session", "bold")))
+    screen.write(
+        screen.text(((one.title and escaping.line(one.title)) or "Untitled session", "bold"))
+    )
     _show_totals(screen, one)
     if not screen.plain:
         screen.hairline()
@@ -77,7 +81,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
         ", ".join(one.agents),
         screen.when(one.last_activity_at),
     )
-    screen.write(screen.text((screen.facts(*map(safe.line, who)), DIM)))
+    screen.write(screen.text((screen.facts(*map(escaping.line, who)), DIM)))
     figures = screen.facts(
         format.counted(one.run_count, "turn"),
         f"{format.tokens(one.total_tokens)} tokens",
@@ -100,7 +104,7 @@ def _show_turn(
     when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
     figures = screen.facts(
         when,
-        safe.line(run.agent_name) if several_agents else "",
+        escaping.line(run.agent_name) if several_agents else "",
         _within(run, numbers),
         format.duration(run.duration) if run.duration is not None else "",
         f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
@@ -128,7 +132,9 @@ def _say(screen: Screen, mark: str, text: str, style: str) -> None:
         return
     margin = " " * _INDENT
     width = screen.width - _INDENT - 2
-    wrapped = _wrapped(text, width) if not screen.plain else safe.block(text.strip()).split("\n")
+    wrapped = (
+        _wrapped(text, width) if not screen.plain else escaping.block(text.strip()).split("\n")
+    )
     for count, one in enumerate(wrapped):
         sign = mark if not count else " "
         screen.write(screen.text(margin, (f"{sign} ", DIM), (one, style)))
@@ -140,7 +146,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     from rich.text import Text
 
     # A message may have millions of characters; only so many can show.
-    head = safe.block(text.strip()[: 4 * _MOST_LINES * width])
+    head = escaping.block(text.strip()[: 4 * _MOST_LINES * width])
     lines = Text(head).wrap(Console(width=width), width, overflow="fold")
     shown = [line.plain.rstrip() for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from waxlocal.cli import complete, format, safe
-from waxlocal.cli.forms import form_options, printed_rows
+from waxlocal import escaping
+from waxlocal.cli import complete, figures
+from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.options import filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import (
     EVERYTHING,
     Session,
@@ -127,16 +128,16 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
     )
     rows = [
         (
-            screen.text((safe.line(one.session_id), DIM)),
-            safe.line(one.user_id),
-            safe.line(", ".join(one.agents)),
-            format.tokens(one.run_count),
-            format.tokens(one.total_tokens),
-            format.cost(one.total_cost, one.priced_share),
-            format.duration(one.total_duration),
+            screen.text((escaping.line(one.session_id), DIM)),
+            escaping.line(one.user_id),
+            escaping.line(", ".join(one.agents)),
+            figures.tokens(one.run_count),
+            figures.tokens(one.total_tokens),
+            figures.cost(one.total_cost, one.priced_share),
+            figures.duration(one.total_duration),
             screen.when(one.last_activity_at),
             screen.text((one.status, status_style(one.status))),
-            safe.line(one.title),
+            escaping.line(one.title),
         )
         for one in found
     ]
@@ -156,11 +157,11 @@ def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
     )
     rows = [
         (
-            screen.text((safe.line(one.session_id), DIM)),
-            format.tokens(one.run_count),
-            format.tokens(one.total_tokens),
+            screen.text((escaping.line(one.session_id), DIM)),
+            figures.tokens(one.run_count),
+            figures.tokens(one.total_tokens),
             spent,
-            format.duration(one.total_duration),
+            figures.duration(one.total_duration),
             screen.when(one.last_activity_at),
         )
         for one, spent in zip(found, costs, strict=True)
@@ -173,9 +174,9 @@ def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
 
 
 def _show_title(screen: Screen, one: Session) -> None:
-    who = safe.line(screen.facts(one.user_id or "", ", ".join(one.agents)))
+    who = escaping.line(screen.facts(one.user_id or "", ", ".join(one.agents)))
     who = who if len(who) <= screen.width // 3 else who[: screen.width // 3 - 1] + "…"
     status = "" if one.status == "success" else f"  {one.status}"
-    title = screen.text(safe.line(one.title) or format.NOTHING)
+    title = screen.text(escaping.line(one.title) or figures.NOTHING)
     title.truncate(screen.width - len(who) - len(status) - 2, overflow="ellipsis")
     screen.write(title.append(f"  {who}", DIM).append(status, status_style(one.status)))

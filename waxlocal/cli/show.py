@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from waxlocal.cli import complete, format, safe
-from waxlocal.cli.forms import form_options, print_json
+from waxlocal import escaping
+from waxlocal.cli import complete, figures
+from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import (
     LlmCall,
     Process,
@@ -77,21 +78,21 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
         else f"{run.agent_name} / {run.workflow_name}"
     )
     screen.write(
-        screen.text((safe.line(name), "bold"), "  ", (run.status, status_style(run.status)))
+        screen.text((escaping.line(name), "bold"), "  ", (run.status, status_style(run.status)))
     )
     screen.write(screen.text((f"run {run.run_id}", DIM)))
     who = (run.session_id, run.user_id, detail.user_group)
     names = ("session", "user", "group")
-    facts = [f"{name} {safe.line(one)}" for name, one in zip(names, who, strict=True) if one]
+    facts = [f"{name} {escaping.line(one)}" for name, one in zip(names, who, strict=True) if one]
     if facts:
         screen.write(screen.text((screen.facts(*facts), DIM)))
-    when = run.started_at if screen.plain else format.clock_time(run.started_at)
+    when = run.started_at if screen.plain else figures.clock_time(run.started_at)
     screen.write(screen.text(screen.facts(
         when,
-        format.duration(run.duration) if run.duration is not None else "not ended",
-        format.counted(run.llm_calls, "model call"),
-        f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
-        format.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
+        figures.duration(run.duration) if run.duration is not None else "not ended",
+        figures.counted(run.llm_calls, "model call"),
+        f"{figures.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+        figures.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
     )))  # fmt: skip
     if detail.process is not None:
         screen.write(screen.text((_recorded_by(detail.process), DIM)))
@@ -100,7 +101,7 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
 def _recorded_by(process: Process) -> str:
     number = f"process {process.pid}" + (", ended" if process.gone else "")
     place = f"{process.program or 'python'} on {process.host}"
-    return safe.line(f"{place}, {number}, Python {process.python}")
+    return escaping.line(f"{place}, {number}, Python {process.python}")
 
 
 def _show_error(screen: Screen, detail: RunDetail) -> None:
@@ -109,7 +110,7 @@ def _show_error(screen: Screen, detail: RunDetail) -> None:
         return
     screen.heading("Error")
     said = ": ".join(part for part in (run.error_type, run.error) if part)
-    screen.write(screen.text((safe.block(said), ERROR)))
+    screen.write(screen.text((escaping.block(said), ERROR)))
     if detail.traceback:
         _show_lines(screen, detail.traceback, style=DIM, tail=True)
 
@@ -132,7 +133,7 @@ def _show_pairs(screen: Screen, value: Any, indent: int = 0) -> None:
     if not isinstance(value, dict):
         _show_value(screen, value, indent)
         return
-    names = [safe.line(str(key)) for key in value]
+    names = [escaping.line(str(key)) for key in value]
     wide = min(max(map(len, names), default=0), _KEY_WIDTH)
     for name, item in zip(names, value.values(), strict=True):
         text = item if isinstance(item, str) else _compact(item)
@@ -149,7 +150,7 @@ def _compact(value: Any) -> str:
 
 def _clipped(screen: Screen, text: str, most: int | None = None) -> str:
     """Return text for one paragraph, cut on a terminal when it would fill the screen."""
-    shown = safe.block(text).replace("\n", " ")
+    shown = escaping.block(text).replace("\n", " ")
     most = most or _MOST_LINES * screen.width
     return shown if screen.plain or len(shown) <= most else shown[:most].rstrip() + " …"
 
@@ -158,7 +159,7 @@ def _show_lines(
     screen: Screen, text: str, *, style: str = "", indent: int = 0, tail: bool = False
 ) -> None:
     """Write lines, on a terminal only the first (or, of a traceback, the last) of very many."""
-    lines = safe.block(text.rstrip("\n")).split("\n")
+    lines = escaping.block(text.rstrip("\n")).split("\n")
     left = 0 if screen.plain else len(lines) - _MOST_LINES
     if left > 0:
         lines = lines[-_MOST_LINES:] if tail else lines[:_MOST_LINES]
@@ -178,16 +179,16 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
     for call in calls:
         facts = screen.facts(
             _tokens_in(call),
-            f"{format.tokens(call.tokens_out)} out",
-            format.cost(call.cost, 1.0) if call.cost is not None else "unknown cost",
-            format.duration(call.duration_ms / 1000) if call.duration_ms is not None else "",
-            f"first token {format.duration(call.ttft_ms / 1000)}"
+            f"{figures.tokens(call.tokens_out)} out",
+            figures.cost(call.cost, 1.0) if call.cost is not None else "unknown cost",
+            figures.duration(call.duration_ms / 1000) if call.duration_ms is not None else "",
+            f"first token {figures.duration(call.ttft_ms / 1000)}"
             if call.ttft_ms is not None
             else "",
-            safe.line(call.task),
+            escaping.line(call.task),
         )
-        provider = f" ({safe.line(call.provider)})" if call.provider else ""
-        screen.write(screen.text((safe.line(call.model), ACCENT), (provider, DIM), "  ", facts))
+        provider = f" ({escaping.line(call.provider)})" if call.provider else ""
+        screen.write(screen.text((escaping.line(call.model), ACCENT), (provider, DIM), "  ", facts))
         if call.status != "ok" or call.error_message:
             words = [
                 call.status if call.status != "ok" else "",
@@ -195,7 +196,7 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
                 call.error_message,
             ]
             said = ": ".join(word for word in words if word)
-            screen.write(screen.text(("  " + safe.line(said), ERROR)))
+            screen.write(screen.text(("  " + escaping.line(said), ERROR)))
         for mark, text in (
             (">", call.prompt_preview),
             ("<", call.response or call.response_preview),
@@ -205,8 +206,8 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
 
 
 def _tokens_in(call: LlmCall) -> str:
-    cached = f" ({format.tokens(call.cached_tokens)} cached)" if call.cached_tokens else ""
-    return f"{format.tokens(call.tokens_in)} in{cached}"
+    cached = f" ({figures.tokens(call.cached_tokens)} cached)" if call.cached_tokens else ""
+    return f"{figures.tokens(call.tokens_in)} in{cached}"
 
 
 def _show_spans(screen: Screen, spans: Sequence[Span]) -> None:
@@ -214,11 +215,11 @@ def _show_spans(screen: Screen, spans: Sequence[Span]) -> None:
         return
     screen.heading("Spans")
     for depth, span in _walk(spans):
-        ms = "" if span.duration_ms is None else format.duration(span.duration_ms / 1000)
-        status = "" if span.status == "ok" else f"  {safe.line(span.status)}"
+        ms = "" if span.duration_ms is None else figures.duration(span.duration_ms / 1000)
+        status = "" if span.status == "ok" else f"  {escaping.line(span.status)}"
         style = ERROR if span.status == "error" else ACCENT
         name = screen.text(
-            "  " * depth, (safe.line(span.name), style), (f"  {safe.line(span.kind)}", DIM)
+            "  " * depth, (escaping.line(span.name), style), (f"  {escaping.line(span.kind)}", DIM)
         )
         screen.write(name.append(f"  {ms}").append(status, style=style))
         for mark, value in ((">", span.input), ("<", span.output), ("!", span.error)):
@@ -242,7 +243,9 @@ def _show_steps(screen: Screen, detail: RunDetail) -> None:
         text = "" if not step.output else _clipped(screen, _compact(step.output), 2 * screen.width)
         screen.write(
             screen.text(
-                (safe.line(step.step_name), ACCENT), (f"  {safe.line(step.kind)}  ", DIM), text
+                (escaping.line(step.step_name), ACCENT),
+                (f"  {escaping.line(step.kind)}  ", DIM),
+                text,
             )
         )
 
@@ -252,15 +255,17 @@ def _show_scores(screen: Screen, detail: RunDetail) -> None:
         screen.heading("Scores")
     for score in detail.scores:
         value = score.value if isinstance(score.value, str) else _number(score.value)
-        comment = f"  {safe.line(score.comment)}" if score.comment else ""
+        comment = f"  {escaping.line(score.comment)}" if score.comment else ""
         screen.write(
-            screen.text((f"{safe.line(score.name)}  ", DIM), safe.line(value), (comment, DIM))
+            screen.text(
+                (f"{escaping.line(score.name)}  ", DIM), escaping.line(value), (comment, DIM)
+            )
         )
 
 
 def _number(value: float | bool | None) -> str:
     if value is None or isinstance(value, bool):
-        return {None: format.NOTHING, True: "yes", False: "no"}[value]
+        return {None: figures.NOTHING, True: "yes", False: "no"}[value]
     return f"{value:g}"
 
 
@@ -269,7 +274,7 @@ def _show_events(screen: Screen, detail: RunDetail) -> None:
         screen.heading("Events")
     for event in detail.events:
         text = "" if not event.data else _clipped(screen, _compact(event.data), 2 * screen.width)
-        screen.write(screen.text((f"{safe.line(event.event)}  ", ACCENT), text))
+        screen.write(screen.text((f"{escaping.line(event.event)}  ", ACCENT), text))
 
 
 def _show_around(screen: Screen, detail: RunDetail) -> None:
@@ -284,5 +289,10 @@ def _show_around(screen: Screen, detail: RunDetail) -> None:
 
 
 def _named(link: RunLink) -> str:
-    parts = (link.run_id, safe.line(link.agent_name), link.status, format.duration(link.duration))
+    parts = (
+        link.run_id,
+        escaping.line(link.agent_name),
+        link.status,
+        figures.duration(link.duration),
+    )
     return "  ".join(parts)

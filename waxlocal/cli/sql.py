@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from waxlocal.cli import safe
-from waxlocal.cli.forms import form_options, printed_rows
+from waxlocal import escaping
+from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import Column, Screen
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.errors import InvalidQuery
 
 __all__ = ["sql"]
@@ -58,8 +58,9 @@ def _rows(
 
 def _show(screen: Screen, names: list[str], found: list[dict[str, Any]]) -> None:
     numbers = {name for name in names if all(isinstance(row[name], int | float) for row in found)}
-    columns = [Column(safe.line(name), right=name in numbers, least=8) for name in names]
+    columns = [Column(escaping.line(name), right=name in numbers, least=8) for name in names]
     rows = [
-        ["" if row[name] is None else safe.line(str(row[name])) for name in names] for row in found
+        ["" if row[name] is None else escaping.line(str(row[name])) for name in names]
+        for row in found
     ]
     screen.write(screen.table(columns, rows))

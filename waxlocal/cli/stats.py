@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options, print_json
+from waxlocal import escaping
+from waxlocal.cli import figures as format
+from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.options import filter_options
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import Session, SessionFilter, Statistics, as_dict, list_sessions, statistics
 
 __all__ = ["show_statistics", "stats"]
@@ -156,8 +157,8 @@ def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:
             spent,
             format.duration(one.total_duration),
             format.tokens(one.run_count),
-            screen.text((safe.line(one.session_id), DIM)),
-            safe.line(one.title),
+            screen.text((escaping.line(one.session_id), DIM)),
+            escaping.line(one.title),
         )
         for one, spent in zip(found, costs, strict=True)
     ]

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from waxlocal import wording
-from waxlocal.cli import safe
-from waxlocal.cli.forms import form_options, print_json, printed_rows
+from waxlocal import escaping, wording
+from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.place import db_option, need_own, place_of
-from waxlocal.connection import reader, writer
+from waxlocal.cli.target_file import db_option, need_own, place_of
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import (
     ParkedRun,
@@ -28,11 +26,12 @@ from waxlocal.delivery.status import (
     list_parked,
 )
 from waxlocal.errors import ConfigurationError, DeliveryError, NotFound
+from waxlocal.prices.table import price_pending
 from waxlocal.queries import resolve_run_id
-from waxlocal.repricing import price_pending
+from waxlocal.storage.connection import reader, writer
 
 if TYPE_CHECKING:
-    from waxlocal.upload_settings import UploadSettings
+    from waxlocal.settings.upload_settings import UploadSettings
     from waxlocal_daemon.drain import Drained
     from waxlocal_daemon.uploader import Progress
     from waxlocal_daemon.verify import Verification
@@ -55,11 +54,11 @@ def _server_options(command: Any) -> Any:
 
 
 def _settings(**given: Any) -> UploadSettings:
-    from waxlocal.upload_settings import UploadSettings
+    from waxlocal.settings.upload_settings import UploadSettings
 
     settings = UploadSettings.load(**given)
     for note in settings.notes:
-        click.echo(f"Note: {safe.line(note)}", err=True)
+        click.echo(f"Note: {escaping.line(note)}", err=True)
     return settings
 
 
@@ -164,7 +163,7 @@ def _summarise(done: Drained, url: str, form: str) -> None:
         print_json({**now._asdict(), "seconds": round(done.seconds, 3), "reason": done.reason})
     else:
         click.echo(
-            f"{wording.counted(now.delivered, 'run')} delivered to {safe.line(url)} "
+            f"{wording.counted(now.delivered, 'run')} delivered to {escaping.line(url)} "
             f"in {wording.duration(done.seconds)}; {now.pending:,} pending, {now.parked:,} parked."
         )
     if done.reason == "stopped":
@@ -182,21 +181,21 @@ def _summarise(done: Drained, url: str, form: str) -> None:
 
 
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
-    from waxlocal_daemon.dryrun import previews
+    from waxlocal_daemon.dry_run import previews
 
     price_pending(path)  # as every command that shows costs: they go with the requests
     total = 0
     for one in previews(path, settings):
         total += 1
         headers = {"X-Wax-Key": "(the key)", **one.headers}
-        body = safe.json_text(one.body.decode())
+        body = escaping.json_text(one.body.decode())
         if form == "json":
             line = {"method": one.method, "url": one.url, "headers": headers, "body": body}
-            click.echo(safe.document(line, indent=None))
+            click.echo(escaping.document(line, indent=None))
             continue
-        click.echo(f"{one.method} {safe.line(one.url)}")
+        click.echo(f"{one.method} {escaping.line(one.url)}")
         for name, value in headers.items():
-            click.echo(f"{name}: {safe.line(value)}")
+            click.echo(f"{name}: {escaping.line(value)}")
         click.echo(f"\n{body}\n")
     click.echo(f"{wording.counted(total, 'request')}; none was sent.", err=True)
 
@@ -227,7 +226,9 @@ def status(ctx: click.Context, *, form: str) -> None:
         )
         return
     if who:
-        click.echo(f"{safe.line(who.command) or 'Another'} (process {who.pid}) uploads this file.")
+        click.echo(
+            f"{escaping.line(who.command) or 'Another'} (process {who.pid}) uploads this file."
+        )
     screen = Screen()
     if targets:
         _show_targets(screen, targets)
@@ -239,7 +240,7 @@ def status(ctx: click.Context, *, form: str) -> None:
 
 def _configured() -> dict[str, Any] | str:
     """Return the server of the settings and where they come from, or what is wrong with them."""
-    from waxlocal.upload_settings import UploadSettings
+    from waxlocal.settings.upload_settings import UploadSettings
 
     try:
         settings = UploadSettings.load()
@@ -250,14 +251,18 @@ def _configured() -> dict[str, Any] | str:
 
 def _told_settings(settings: dict[str, Any] | str) -> str:
     if isinstance(settings, str):
-        return f"settings: {safe.line(settings)}"
+        return f"settings: {escaping.line(settings)}"
     url, source = settings["api_url"], settings["source"]
-    return safe.line(f"settings: {url} from {source['api_url']}, the key from {source['api_key']}")
+    return escaping.line(
+        f"settings: {url} from {source['api_url']}, the key from {source['api_key']}"
+    )
 
 
 def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
     for target in targets:
-        screen.write(screen.text((safe.line(target.url), "bold"), "  ", _state_of(screen, target)))
+        screen.write(
+            screen.text((escaping.line(target.url), "bold"), "  ", _state_of(screen, target))
+        )
         facts = screen.facts(
             f"{target.pending:,} pending",
             f"{target.open:,} still running" if target.open else "",
@@ -280,9 +285,9 @@ def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
 
 def _state_of(screen: Screen, target: TargetStatus) -> str:
     if target.paused_at:
-        return f"paused since {screen.when(target.paused_at)}: {safe.line(target.reason or '')}"
+        return f"paused since {screen.when(target.paused_at)}: {escaping.line(target.reason or '')}"
     if target.failures:
-        return f"waiting: {safe.line(target.reason or '')}"
+        return f"waiting: {escaping.line(target.reason or '')}"
     return "" if target.pending else "up to date"
 
 
@@ -340,7 +345,7 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
             one.stage or "run",
             f"{one.records:,}",
             f"{one.bytes:,}",
-            safe.line(one.reason),
+            escaping.line(one.reason),
         )
         for one in found
     ]
@@ -396,7 +401,7 @@ def _show_verification(screen: Screen, result: Verification) -> None:
         for one in getattr(result, name):
             there = "nothing" if one.there is None else one.there
             line = f"{one.session_id}  {one.field}: here {one.here}, there {there}"
-            screen.write(screen.text((name, "bold"), f"  {safe.line(line)}"))
+            screen.write(screen.text((name, "bold"), f"  {escaping.line(line)}"))
     different = {one.session_id for one in result.different}
     screen.write(
         screen.text(

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import click
 
-from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options
+from waxlocal import escaping
+from waxlocal.cli import figures as format
+from waxlocal.cli.formats import form_options
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
-from waxlocal.cli.place import need_own, place_of
-from waxlocal.connection import reader
+from waxlocal.cli.target_file import need_own, place_of
 from waxlocal.errors import FileMissing
+from waxlocal.prices.table import price_pending
 from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
-from waxlocal.repricing import price_pending
+from waxlocal.storage.connection import reader
 
 __all__ = ["tail"]
 
@@ -69,7 +70,7 @@ def _follow(path: Path, lines: int, show: Print) -> None:
             first = None
         except FileMissing:
             if not waiting:
-                click.echo(f"Waiting for {safe.line(str(path))}", err=True)
+                click.echo(f"Waiting for {escaping.line(str(path))}", err=True)
             waiting = True
         time.sleep(POLL_S)
 
@@ -134,7 +135,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _print_json(run: RunSummary) -> None:
-    click.echo(safe.document(as_dict(run), indent=None))
+    click.echo(escaping.document(as_dict(run), indent=None))
 
 
 def _printer(screen: Screen) -> Print:
@@ -146,7 +147,7 @@ def _printer(screen: Screen) -> Print:
             f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
             format.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
         )
-        session = safe.line(run.session_id) or "no session"
+        session = escaping.line(run.session_id) or "no session"
         status = (f"  {run.status}  ", status_style(run.status))
         screen.write(screen.text((f"{when}  ", DIM), session, status, figures))
         screen.write(screen.text(" " * _INDENT, (_second_line(screen, run), _style(run))))
@@ -157,7 +158,7 @@ def _printer(screen: Screen) -> Print:
 def _second_line(screen: Screen, run: RunSummary) -> str:
     """Return the agent and its error, else what was said to it, cut on a terminal."""
     error = ": ".join(part for part in (run.error_type, run.error) if part)
-    agent, words = safe.line(run.agent_name), safe.line(error or run.message)
+    agent, words = escaping.line(run.agent_name), escaping.line(error or run.message)
     line = screen.facts(agent, words)
     most = screen.width - _INDENT
     return line if screen.plain or len(line) <= most else line[: most - 1].rstrip() + "…"

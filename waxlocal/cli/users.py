@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from waxlocal.cli import format, safe
-from waxlocal.cli.forms import form_options, printed_rows
+from waxlocal import escaping
+from waxlocal.cli import figures
+from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.options import page_options
 from waxlocal.cli.output import Column, Screen, cost_column
-from waxlocal.cli.place import place_of, recordings
+from waxlocal.cli.target_file import place_of, recordings
 from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
 
 __all__ = ["users"]
@@ -74,12 +75,12 @@ def _show(screen: Screen, found: list[User]) -> None:
     ]
     rows = [
         [
-            safe.line(one.user_id),
-            format.tokens(one.session_count),
-            format.tokens(one.run_count),
-            format.tokens(one.total_tokens),
+            escaping.line(one.user_id),
+            figures.tokens(one.session_count),
+            figures.tokens(one.run_count),
+            figures.tokens(one.total_tokens),
             spent,
-            format.duration(one.total_duration),
+            figures.duration(one.total_duration),
             screen.when(one.last_activity_at),
         ]
         for one, spent in zip(found, costs, strict=True)
@@ -87,5 +88,5 @@ def _show(screen: Screen, found: list[User]) -> None:
     if screen.roomy:
         columns.append(Column("Agents", least=8))
         for row, one in zip(rows, found, strict=True):
-            row.append(safe.line(", ".join(one.agents)))
+            row.append(escaping.line(", ".join(one.agents)))
     screen.write(screen.table(columns, rows))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from waxlocal.clock import utc_ns
-from waxlocal.connection import reader, writer
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import RECORD_TABLES
+from waxlocal.storage.connection import reader, writer
 
 __all__ = ["interrupt_gone"]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from waxlocal.checkpoint import COMMITS_PER_LOOK
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.connection import checkpointer, open_writer, storage_error
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
+from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox", "Part", "Target", "request_key"]

@@ -1,7 +1,7 @@
 """The read side: every question that the file answers, for the commands, a server, a notebook.
 
-Each function takes an open connection from `waxlocal.connection.reader` first, returns frozen
-dataclasses, and leaves no cursor open.
+Each function takes an open connection from `waxlocal.storage.connection.reader` first, returns
+frozen dataclasses, and leaves no cursor open.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from waxlocal.queries.filters import EVERYTHING, ORDERINGS, SessionFilter
 from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
 from waxlocal.queries.models import list_models
-from waxlocal.queries.moments import parse_time
-from waxlocal.queries.money import money
 from waxlocal.queries.rows import (
     Event,
     Flag,
@@ -36,10 +34,12 @@ from waxlocal.queries.rows import (
     as_dict,
 )
 from waxlocal.queries.runs import get_run
+from waxlocal.queries.session_cost import money
+from waxlocal.queries.session_time import timing
 from waxlocal.queries.sessions import count_sessions, get_session, list_sessions
 from waxlocal.queries.statistics import statistics
 from waxlocal.queries.summaries import last_runs, recent_runs, reread_runs
-from waxlocal.queries.timing import timing
+from waxlocal.queries.times import parse_time
 from waxlocal.queries.users import USER_ORDERINGS, list_users
 
 __all__ = [

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.queries.moments import parse_time
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.times import parse_time
 
 __all__ = ["ModelDay", "count_users", "model_days"]
 

@@ -12,7 +12,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.moments import parse_time
+from waxlocal.queries.times import parse_time
 from waxlocal.records import RUN_STATUSES
 
 __all__ = [

@@ -10,9 +10,9 @@ from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.queries.figures import percentile_of_counts
-from waxlocal.queries.moments import parse_time
+from waxlocal.queries.percentiles import percentile_of_counts
 from waxlocal.queries.rows import ModelUse
+from waxlocal.queries.times import parse_time
 
 __all__ = ["list_models"]
 

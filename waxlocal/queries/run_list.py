@@ -11,10 +11,10 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.filters import check_status, checked_page
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.moments import parse_time
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import reread_runs
+from waxlocal.queries.times import parse_time
 
 __all__ = ["ALL_RUNS", "RUN_ORDERINGS", "RunFilter", "count_runs", "list_runs"]
 

@@ -10,8 +10,8 @@ from waxlocal.errors import NotFound
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import Event, LlmCall, Process, RunDetail, RunLink, Score, Span, Step
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.spoken import decoded
 from waxlocal.queries.summaries import SUMMARY, summary_of
+from waxlocal.queries.texts import decoded
 from waxlocal.queries.tree import span_tree
 from waxlocal.records import EVENTS, LLM_CALLS, SCORES, SPANS, STEPS, Kind, Table
 

@@ -8,11 +8,11 @@ import sqlite3
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
 from waxlocal.queries.liveness import GoneProcesses, session_status
-from waxlocal.queries.moments import microseconds
 from waxlocal.queries.rows import Session, SessionDetail
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.spoken import message_text, title
 from waxlocal.queries.summaries import session_runs
+from waxlocal.queries.texts import message_text, title
+from waxlocal.queries.times import microseconds
 
 __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 

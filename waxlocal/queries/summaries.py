@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
-from waxlocal.queries.spoken import answer_text, message_text
+from waxlocal.queries.texts import answer_text, message_text
 
 __all__ = ["SUMMARY", "last_runs", "recent_runs", "reread_runs", "session_runs", "summary_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waxlocal.clock import utc_text
-from waxlocal.queries.moments import microseconds
+from waxlocal.queries.times import microseconds
 
 __all__ = ["MOST_STRETCHES", "Timeline", "timeline_of"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.client import WaxellObserveClient
-from waxlocal.scope import open_run
+from waxlocal.sdk.client import WaxellObserveClient
+from waxlocal.sdk.scope import open_run
 
 __all__ = ["BackgroundCollector"]
 

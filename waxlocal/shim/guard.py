@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.errors import PromptGuardError
-from waxlocal.types import PromptGuardResult
+from waxlocal.sdk.types import PromptGuardResult
 
 __all__ = ["PromptGuardError", "PromptGuardResult", "check_prompt", "configure"]
 

@@ -14,24 +14,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from waxlocal.errors import ObserveError
-from waxlocal.secret import Secret
-from waxlocal.web import (
-    bulk_api,
-    costs_api,
+from waxlocal.settings.secret import Secret
+from waxlocal.web import pages
+from waxlocal.web.api import (
+    bulk_routes,
+    cost_routes,
     health,
-    ingest_api,
-    login,
+    ingest_routes,
     openapi,
-    pages,
-    query_api,
+    query_routes,
 )
-from waxlocal.web.access import Access
-from waxlocal.web.asking import Database
-from waxlocal.web.guards import REQUEST_S, Guards
-from waxlocal.web.hosts import Hosts
-from waxlocal.web.problems import Problem, problem_of, problem_response
-from waxlocal.web.shortcut import Shortcut
-from waxlocal.web.watching import Counts, Watching
+from waxlocal.web.api.problems import Problem, problem_of, problem_response
+from waxlocal.web.auth import Access
+from waxlocal.web.db import Database
+from waxlocal.web.fast_path import Shortcut
+from waxlocal.web.middleware.guards import REQUEST_S, Guards
+from waxlocal.web.middleware.hosts import Hosts
+from waxlocal.web.middleware.request_log import Counts, Watching
+from waxlocal.web.pages import login
 
 __all__ = ["create_app", "routes"]
 
@@ -57,7 +57,7 @@ def create_app(
         middleware=[
             Middleware(Watching, counts=counts, log=log),
             Middleware(Guards, hosts=Hosts(allowed_hosts), access=access, request_s=request_s),
-            Middleware(Shortcut, routes=ingest_api.ROUTES),
+            Middleware(Shortcut, routes=ingest_routes.ROUTES),
         ],
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},
         lifespan=_lifespan,
@@ -82,10 +82,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 def routes() -> list[BaseRoute]:
     """Return all routes, those that recorded programs wait for first."""
     return [
-        *ingest_api.ROUTES,
-        *bulk_api.ROUTES,
-        *query_api.ROUTES,
-        *costs_api.ROUTES,
+        *ingest_routes.ROUTES,
+        *bulk_routes.ROUTES,
+        *query_routes.ROUTES,
+        *cost_routes.ROUTES,
         *openapi.ROUTES,
         *health.ROUTES,
         *login.ROUTES,

@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waxlocal.errors import ConfigurationError
-from waxlocal.secret import Secret
-from waxlocal.web.hosts import is_loopback
+from waxlocal.settings.secret import Secret
+from waxlocal.web.middleware.hosts import is_loopback
 
 __all__ = [
     "DEFAULT_HOST",

@@ -12,23 +12,25 @@ from waxlocal import *  # noqa: F403 (whatever waxlocal offers)
 from waxlocal import __version__, context  # noqa: F401
 
 _MODULES = {
-    "approval": "waxlocal.approval",
-    "client": "waxlocal.client",
-    "config": "waxlocal.config",
-    "context": "waxlocal.context",
-    "decorator": "waxlocal.decorators",
+    "approval": "waxlocal.sdk.approval",
+    "client": "waxlocal.sdk.client",
+    "config": "waxlocal.settings.config",
+    "context": "waxlocal.sdk.context",
+    "decorator": "waxlocal.sdk.decorators",
     "errors": "waxlocal.errors",
     "instrumentors": "waxlocal.shim.instrumentors",
     "instrumentors._collector": "waxlocal.shim.collector",
     "instrumentors._guard": "waxlocal.shim.guard",
-    "types": "waxlocal.types",
+    "types": "waxlocal.sdk.types",
 }
 for _name, _module in _MODULES.items():
     sys.modules[f"{__name__}.{_name}"] = importlib.import_module(_module)
 
 # `import waxell_observe.client` finds the entry above and, unlike a real import, sets no attribute.
-from waxlocal import approval, client, config, errors, types  # noqa: E402, F401
-from waxlocal import decorators as decorator  # noqa: E402, F401
+from waxlocal import errors  # noqa: E402, F401
+from waxlocal.sdk import approval, client, types  # noqa: E402, F401
+from waxlocal.sdk import decorators as decorator  # noqa: E402, F401
+from waxlocal.settings import config  # noqa: E402, F401
 from waxlocal.shim import instrumentors  # noqa: E402, F401
 
 __all__ = waxlocal.__all__

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waxlocal.prices.table import list_prices
 from waxlocal.queries import (
     EVERYTHING,
     ModelUse,
@@ -20,18 +21,17 @@ from waxlocal.queries import (
     statistics,
     timing,
 )
-from waxlocal.queries.figures import percentile
 from waxlocal.queries.overview import session_costs
+from waxlocal.queries.percentiles import percentile
 from waxlocal.queries.timeline import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
-from waxlocal.repricing import list_prices
-from waxlocal.web import charts
-from waxlocal.web.asking import ask
-from waxlocal.web.keeping import Taken, kept_of
-from waxlocal.web.pages.asked import Asked
+from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.db import ask
+from waxlocal.web.pages import charts
+from waxlocal.web.pages.figures import axis_money
+from waxlocal.web.pages.list_request import Asked
 from waxlocal.web.pages.rendering import show
-from waxlocal.web.wording import axis_money
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waxlocal.web.api.problems import Problem
 from waxlocal.web.pages.rendering import show
-from waxlocal.web.problems import Problem
 
 __all__ = ["error_page", "help_page"]
 

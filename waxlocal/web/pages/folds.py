@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from waxlocal.web.wording import pretty
+from waxlocal.web.pages.figures import pretty
 
 __all__ = ["Fold", "fold"]
 

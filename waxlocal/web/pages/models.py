@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.pricelist import Price
+from waxlocal.prices.catalogue import Price
+from waxlocal.prices.table import list_prices
 from waxlocal.queries import ModelUse
-from waxlocal.repricing import list_prices
-from waxlocal.web.asking import ask
+from waxlocal.web.db import ask
 from waxlocal.web.pages.analytics import take_usage
-from waxlocal.web.pages.asked import Asked
+from waxlocal.web.pages.list_request import Asked
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["models_page"]

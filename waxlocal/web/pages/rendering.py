@@ -13,10 +13,9 @@ from starlette.responses import HTMLResponse
 
 from waxlocal import wording
 from waxlocal._version import __version__
-from waxlocal.web import charts
-from waxlocal.web import wording as web_wording
-from waxlocal.web.asking import database_of
-from waxlocal.web.pages import addresses
+from waxlocal.web.db import database_of
+from waxlocal.web.pages import addresses, charts
+from waxlocal.web.pages import figures as web_wording
 from waxlocal.web.pages.files import file_url
 from waxlocal.web.pages.upload_state import upload_line
 

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from waxlocal.delivery.status import Receipt, list_receipts
 from waxlocal.queries import LlmCall, RunDetail, Span, get_run, resolve_run_id
-from waxlocal.queries.moments import microseconds
-from waxlocal.web import charts
-from waxlocal.web.asking import ask
+from waxlocal.queries.times import microseconds
+from waxlocal.web.db import ask
+from waxlocal.web.pages import charts
 from waxlocal.web.pages.folds import Fold, fold
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.pages.upload_state import host_of

@@ -24,13 +24,13 @@ from waxlocal.queries import (
     timing,
 )
 from waxlocal.queries.records import MOST_RECORDS, Record, list_records
-from waxlocal.web import charts
-from waxlocal.web.asking import ask
-from waxlocal.web.keeping import Taken, kept_of
-from waxlocal.web.pages.asked import MOST_OFFSET, whole
+from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.db import ask
+from waxlocal.web.pages import charts
+from waxlocal.web.pages.figures import short_tokens
 from waxlocal.web.pages.folds import Fold, fold
+from waxlocal.web.pages.list_request import MOST_OFFSET, whole
 from waxlocal.web.pages.rendering import show
-from waxlocal.web.wording import short_tokens
 from waxlocal.wording import cost as cost_text
 from waxlocal.wording import counted
 

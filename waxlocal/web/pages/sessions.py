@@ -31,10 +31,10 @@ from waxlocal.queries.overview import (
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES
-from waxlocal.web.asking import ask
-from waxlocal.web.keeping import Taken, kept_of
+from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.db import ask
 from waxlocal.web.pages.addresses import run_url, session_url
-from waxlocal.web.pages.asked import Asked
+from waxlocal.web.pages.list_request import Asked
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["runs_page", "sessions_page"]

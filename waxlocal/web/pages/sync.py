@@ -18,11 +18,11 @@ from waxlocal.delivery.status import (
     list_parked,
     recent_receipts,
 )
-from waxlocal.web.asking import ask, change
-from waxlocal.web.keeping import PATIENCE_S, Taken, kept_of
+from waxlocal.web.api.problems import Problem
+from waxlocal.web.cache import PATIENCE_S, Taken, kept_of
+from waxlocal.web.db import ask, change
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.pages.upload_state import host_of, take_status, target_state
-from waxlocal.web.problems import Problem
 
 __all__ = ["retry", "sync_page"]
 

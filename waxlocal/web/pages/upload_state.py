@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.status import TargetStatus, delivery_status
-from waxlocal.queries.moments import microseconds
-from waxlocal.web.asking import ask
-from waxlocal.web.keeping import Taken, kept_of
+from waxlocal.queries.times import microseconds
+from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.db import ask
 from waxlocal.wording import ago, counted, duration
 
 __all__ = ["UploadLine", "host_of", "take_status", "target_state", "upload_line"]

@@ -1,0 +1,77 @@
+"""The requests that would leave, without sending one or changing the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from waxlocal.delivery.outbox import Due, Part
+from waxlocal.delivery.preview import known_parts, remote_ids, waiting_runs
+from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal.storage.connection import reader
+from waxlocal.wire.paths import of_stage
+from waxlocal_daemon.device import hardware_uuid
+from waxlocal_daemon.plan import planned, start_part, turn_of
+
+__all__ = ["Preview", "previews"]
+
+# What stands for an id that the server has still to give.
+UNKNOWN_RUN = "RUN_ID"
+
+
+class Preview(NamedTuple):
+    """A request as it would leave; the key of the API is not among its headers."""
+
+    run_id: str
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
+    """Give the requests of all ended runs that the server has not got, in the order they would go.
+
+    Run by run, also where the server would take many at once: it is not asked. An id that it has
+    still to give is written `RUN_ID`. Raises `StorageError`.
+    """
+    uuid = hardware_uuid() if settings.send_hardware_uuid else ""
+    with reader(path) as connection:
+        for run_id in waiting_runs(connection, settings.api_url):
+            parts = sorted(_parts(connection, run_id, settings.api_url, uuid), key=turn_of)
+            remote = remote_ids(connection, run_id, settings.api_url)[0] or UNKNOWN_RUN
+            for part in parts:
+                headers = {
+                    "Content-Type": "application/json",
+                    "Idempotency-Key": part.idempotency_key,
+                }
+                url = settings.api_url + of_stage(part.stage, remote)
+                yield Preview(run_id, "POST", url, headers, part.body or b"")
+
+
+def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> list[Part]:
+    (run,) = load_runs(connection, [run_id])
+    made = known_parts(connection, run_id, url)
+    parent = str(run.run["parent_workflow_id"] or "").removeprefix("wf_")
+    root = str(run.run["root_workflow_id"] or "").removeprefix("wf_")
+    due = Due(
+        run_id,
+        None,
+        None,
+        0,
+        False,
+        False,
+        remote_ids(connection, parent, url)[1],
+        remote_ids(connection, root, url)[1],
+        0,
+    )
+    start = start_part(run, due, made)
+    children = load_children(connection, run.run["workflow_id"])
+    known = {child.run_id: remote_ids(connection, child.run_id, url)[0] for child in children}
+    remote = {child: one for child, one in known.items() if one}
+    new = planned(run, children, remote, made, hardware_uuid=uuid)
+    waiting = [part for part in made if part.state == "waiting"]
+    return [*waiting, *([start] if start else []), *new]

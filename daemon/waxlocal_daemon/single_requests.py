@@ -1,0 +1,304 @@
+"""Uploads runs by the requests of the original SDK: start, records, end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from waxlocal.clock import utc_text
+from waxlocal.delivery.outbox import Due, Outbox, Part
+from waxlocal.errors import StorageError
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal.wire.paths import of_stage
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
+from waxlocal_daemon.answers import Answer
+from waxlocal_daemon.circuit import Lane
+from waxlocal_daemon.device import hardware_uuid
+from waxlocal_daemon.log import Log
+from waxlocal_daemon.plan import divided, needed_in_answer, planned, start_part, turn_of
+from waxlocal_daemon.sender import Request
+from waxlocal_daemon.verdicts import Outcome, Verdict
+
+__all__ = ["SentPart", "Singles"]
+
+# Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
+RUNS_AT_ONCE = 16
+BYTES_AT_ONCE = 2 * 1024 * 1024
+
+
+class SentPart(NamedTuple):
+    """What a request is about: which part of which run, and when it left."""
+
+    run_id: str
+    part: Part
+    sent_at: str
+
+    @property
+    def records(self) -> int:
+        """How many records it carries."""
+        return len(self.part.positions)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The names that the answer must hold."""
+        return needed_in_answer(self.part.stage)
+
+
+class _Job:
+    """A run in hand."""
+
+    __slots__ = ("due", "failure", "in_flight", "new", "parked", "parts", "stopped", "waits")
+
+    def __init__(self, due: Due) -> None:
+        self.due = due
+        # Every request of the run that is not settled, by stage and number.
+        self.parts: dict[tuple[str, int], Part] = {}
+        # Those of them that are not written down yet.
+        self.new: list[Part] = []
+        self.in_flight: set[tuple[str, int]] = set()
+        self.failure = ""
+        self.parked = ""
+        # The server refuses the key: not the run's fault, and nothing of it goes on.
+        self.stopped = False
+        # For ids that the server has still to give: the rest of its requests is not made yet.
+        self.waits = False
+
+    def ready(self) -> list[Part]:
+        """Return what may be sent now: the start, then all records, then the end."""
+        if self.failure or self.stopped:
+            return []
+        first = min(map(turn_of, self.parts.values()), default=0)
+        return [
+            part
+            for key, part in self.parts.items()
+            if turn_of(part) == first and key not in self.in_flight
+        ]
+
+
+class Singles:
+    """The runs in hand, and what is sent of each next; for one thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        lane: Lane,
+        settings: UploadSettings,
+        log: Log,
+        at: Callable[[str], None],
+    ) -> None:
+        self._outbox = outbox
+        self._lane = lane
+        self._settings = settings
+        self._log = log
+        self._at = at
+        self._hand: dict[str, _Job] = {}
+        self._uuid = hardware_uuid() if settings.send_hardware_uuid else ""
+
+    def requests(self, room: int, *, begun: bool) -> Iterator[Request]:
+        """Give up to `room` requests that may leave now.
+
+        `begun`: only of runs some of whose requests were made before.
+        """
+        for job in list(self._hand.values()):
+            for request in self._of(job, room):
+                room -= 1
+                yield request
+            if room <= 0:
+                return
+        while room > 0 and (jobs := self._take(begun, room)) is not None:
+            for job in jobs:
+                for request in self._of(job, room):
+                    room -= 1
+                    yield request
+
+    def _of(self, job: _Job, room: int) -> Iterator[Request]:
+        for part in job.ready()[:room]:
+            job.in_flight.add((part.stage, part.part))
+            yield self._request(job, part)
+
+    def _request(self, job: _Job, part: Part) -> Request:
+        about = SentPart(job.due.run_id, part, utc_text(self._outbox.clock.time_ns()))
+        headers = (
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", part.idempotency_key),
+        )
+        path = of_stage(part.stage, job.due.remote_run_id or "")
+        return Request("POST", path, part.body or b"", headers, about)
+
+    # -- taking runs in hand --------------------------------------------------------------------
+
+    def _take(self, begun: bool, room: int) -> list[_Job] | None:
+        """Take the next runs in hand, with all their requests written down; None if none is due."""
+        most = RUNS_AT_ONCE if room > 1 else 1
+        found = self._outbox.due(
+            most + len(self._hand),
+            horizon=self._lane.horizon(),
+            begun=begun,
+            troubled=self._lane.troubled,
+        )
+        chosen = _within([due for due in found if due.run_id not in self._hand][:most])
+        if not chosen:
+            return None
+        self._outbox.mark_sending(due.run_id for due in chosen)
+        self._at("marked")
+        # All the thinking first: who records must not wait for it.
+        loaded = self._loaded([due.run_id for due in chosen])
+        made = [self._job(due, loaded[due.run_id]) for due in chosen if due.run_id in loaded]
+        jobs = [job for job in made if job is not None]
+        with self._outbox.together():
+            for job in jobs:
+                self._outbox.freeze(job.due.run_id, job.new)
+            self._hand.update((job.due.run_id, job) for job in jobs)
+            self._drop_idle(jobs)
+        self._at("frozen")
+        return jobs
+
+    def _loaded(self, run_ids: list[str]) -> dict[str, RecordedRun]:
+        try:
+            return {run.run["run_id"]: run for run in self._outbox.load(run_ids)}
+        except StorageError:
+            raise
+        except Exception as error:  # text that is none, for example: find out whose
+            if len(run_ids) > 1:
+                return {k: v for one in run_ids for k, v in self._loaded([one]).items()}
+            self._park(run_ids[0], f"cannot be read: {error}")
+            return {}
+
+    def _job(self, due: Due, run: RecordedRun) -> _Job | None:
+        """Return a run with its requests; None if none can be made of it, and it is set aside."""
+        job = _Job(due)
+        try:
+            self._plan(job, run)
+        except StorageError:
+            raise
+        except Exception as error:  # a row that somebody else wrote: the other runs go on
+            self._park(due.run_id, f"cannot be sent: {type(error).__name__}: {error}")
+            return None
+        return job
+
+    def _plan(self, job: _Job, run: RecordedRun) -> None:
+        """Find the requests that wait from before, and make those that are missing."""
+        due, outbox = job.due, self._outbox
+        parts = outbox.parts(due.run_id)
+        start = start_part(run, due, parts)
+        job.new = [start] if start else []
+        # Children are listed with the ids that the server gave them, and events name its workflow.
+        job.waits = (bool(run.events) and due.remote_run_id is None) or (
+            bool(run.delegates) and outbox.children_wait(due.run_id)
+        )
+        if not job.waits:
+            children: list[ChildRun] = []
+            remote_ids: dict[str, str] = {}
+            if due.remote_workflow_id:
+                remote_ids[run.run["workflow_id"]] = due.remote_workflow_id
+            if run.delegates:
+                children = outbox.load_children(run.run["workflow_id"])
+                remote_ids |= outbox.remote_ids_of_children(due.run_id)
+            job.new += planned(run, children, remote_ids, parts, hardware_uuid=self._uuid)
+        waiting = [part for part in parts if part.state == "waiting"]
+        job.parts = {(part.stage, part.part): part for part in waiting + job.new}
+
+    # -- settling -------------------------------------------------------------------------------
+
+    def settle(self, about: SentPart, answer: Answer, outcome: Outcome) -> Outcome:
+        """Write down what an answer means for its run; within a transaction."""
+        job, part = self._hand[about.run_id], about.part
+        key = (part.stage, part.part)
+        job.in_flight.discard(key)
+        state = _STATES[outcome.verdict]
+        self._outbox.note_attempt(
+            about.run_id, part, state, answer.status, outcome.reason, about.sent_at
+        )
+        if state != "waiting":
+            del job.parts[key]
+        if outcome.verdict is Verdict.DELIVERED:
+            self._accepted(job, part, outcome)
+        elif outcome.verdict is Verdict.SPLIT:
+            self._divide(job, part)
+        elif outcome.verdict is Verdict.PARK:
+            self._refused(job, part, outcome)
+        elif outcome.verdict is Verdict.PAUSE:
+            job.stopped = True
+        else:
+            job.failure = outcome.reason
+        self._drop_idle([job])
+        return outcome
+
+    def _accepted(self, job: _Job, part: Part, outcome: Outcome) -> None:
+        run_id = job.due.run_id
+        if part.stage == "start":
+            remote, workflow = outcome.body["run_id"], outcome.body.get("workflow_id")
+            workflow = workflow if isinstance(workflow, str) and workflow else None
+            job.due = job.due._replace(remote_run_id=remote, remote_workflow_id=workflow)
+            self._outbox.note_started(run_id, remote, workflow)
+        elif job.due.failures:
+            job.due = job.due._replace(failures=0)
+            self._outbox.forgive(run_id)
+
+    def _divide(self, job: _Job, part: Part) -> None:
+        run_id = job.due.run_id
+        halves = divided(run_id, part, self._outbox.parts(run_id))
+        self._outbox.freeze(run_id, halves)
+        job.parts.update(((half.stage, half.part), half) for half in halves)
+
+    def _refused(self, job: _Job, part: Part, outcome: Outcome) -> None:
+        run_id = job.due.run_id
+        job.parked = f"{part.stage}: {outcome.reason}"
+        self._log.event(
+            "parked", level="warning", run_id=run_id, stage=part.stage, reason=outcome.reason
+        )
+        if part.stage == "start":
+            job.parts.clear()  # nothing of a run that the server does not know
+
+    def _drop_idle(self, jobs: list[_Job]) -> None:
+        """Let go of runs with nothing in flight and nothing to send."""
+        for job in jobs:
+            if not job.in_flight and not job.ready():
+                self._hand.pop(job.due.run_id, None)
+                self._let_go(job)
+
+    def _let_go(self, job: _Job) -> None:
+        run_id, outbox = job.due.run_id, self._outbox
+        if job.failure:
+            slot = self._lane.postponed(job.due.failures + 1)
+            outbox.postpone(
+                run_id, self._lane.text(slot.at), self._lane.text(slot.end), job.failure
+            )
+        elif job.parked:
+            outbox.park(run_id, job.parked)
+        elif job.waits or job.stopped:
+            outbox.release(run_id)
+        elif job.due.running:
+            again = self._lane.now() + self._settings.open_after
+            outbox.leave_open(run_id, self._lane.text(again))
+        else:
+            outbox.deliver(run_id)
+
+    def _park(self, run_id: str, reason: str) -> None:
+        self._outbox.park(run_id, reason)
+        self._log.event("parked", level="warning", run_id=run_id, reason=reason)
+
+    def release(self) -> None:
+        """Let go of all runs; what was not answered is sent again another time."""
+        for run_id in self._hand:
+            self._outbox.release(run_id)
+        self._hand.clear()
+
+
+_STATES = {
+    Verdict.DELIVERED: "delivered",
+    Verdict.RETRY: "waiting",
+    Verdict.PAUSE: "waiting",
+    Verdict.SPLIT: "replaced",
+    Verdict.PARK: "parked",
+}
+
+
+def _within(found: list[Due]) -> list[Due]:
+    """Return as many of the first runs as the memory may hold at once, at least one."""
+    total = 0
+    for number, due in enumerate(found):
+        total += due.size
+        if number and total > BYTES_AT_ONCE:
+            return found[:number]
+    return found

@@ -1,0 +1,250 @@
+"""Every error is one line with a hint, has its own exit status, and leaves the file as it was."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import run_id
+from tests.tools.cli import environment, invoke, recorded
+from tests.tools.file_versions import make_newer
+from waxlocal import errors
+
+READING = (
+    ("sessions",),
+    ("session", "x"),
+    ("show", "x"),
+    ("stats",),
+    ("users",),
+    ("models",),
+    ("prices", "list"),
+)
+WRITING = (
+    ("prices", "set", "m", "--input", "1", "--output", "1"),
+    ("prices", "unset", "m"),
+    ("prices", "reprice"),
+    ("demo",),
+)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A file with two sessions whose ids begin alike."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        file.run("sess_aa")
+        file.run("sess_ab")
+    return path
+
+
+def _fails(*args: object, db: Path, status: int, **env: str) -> str:
+    result = invoke(*args, db=db, **env)
+    lines = result.stderr.splitlines()
+    assert result.exit_code == status, result.stderr
+    assert result.stdout == ""
+    assert lines[0].startswith("Error: ")
+    assert lines[1].startswith("Try: ")
+    assert len(lines) == 2
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("sessions", "--order", "age"), "unknown ordering 'age'"),
+        (("sessions", "--since", "yesterday"), "'yesterday' is not a valid time"),
+        (("stats", "--until", "2026-13-01"), "'2026-13-01' is not a valid time"),
+        (("models", "--since", "soon"), "'soon' is not a valid time"),
+        (("sessions", "--status", "odd"), "unknown status 'odd'"),
+        (("sessions", "--limit", "0"), "limit 0 is out of range"),
+        (("sessions", "--offset", "-1"), "offset -1 is negative"),
+        (("users", "--order", "age"), "unknown ordering 'age'"),
+        (("session", "sess_a"), "'sess_a' fits several sessions: sess_aa, sess_ab"),
+        (("show", "0194"), "'0194' fits several runs"),
+        (("session", ""), "an empty session id"),
+        (("prices", "set", "m", "--input", "-1", "--output", "2"), "price is -1.0"),
+        (("prices", "set", "m", "--input", "nan", "--output", "2"), "price is nan"),
+        (("sessions", "--json", "--csv"), "--json and --csv exclude each other"),
+        (("sessions", "--frobnicate"), "No such option"),
+        (("session",), "Missing argument 'ID'"),
+        (("frobnicate",), "No such command 'frobnicate'"),
+        (("tail", "--lines", "-1"), "-1 is not in the range"),
+        (("completion", "tcsh"), "'tcsh' is not one of"),
+        (("run",), "Missing argument"),
+        (("run", "-m"), "-m needs the name of a module"),
+    ],
+)
+def test_a_question_without_sense_exits_2(db: Path, args: tuple[str, ...], said: str) -> None:
+    """Usage, ranges, ambiguous ids: what is wrong, and what to do."""
+    assert said in _fails(*args, db=db, status=2)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("session", "nothing"), "no session 'nothing'"),
+        (("show", "nothing"), "no run 'nothing'"),
+        (("prices", "unset", "m"), "no price was set for m"),
+        (("run", "nothing.py"), "there is no program 'nothing.py'"),
+    ],
+)
+def test_what_is_not_there_exits_5(db: Path, args: tuple[str, ...], said: str) -> None:
+    """A missing session, run, price or program."""
+    assert said in _fails(*args, db=db, status=5)
+
+
+@pytest.mark.parametrize("args", READING)
+def test_a_named_file_must_exist(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """With `--db` or WAXLOCAL_DB a missing file is an error, and is not made."""
+    missing = tmp_path / "missing.db"
+    assert f"{missing} does not exist" in _fails(*args, db=missing, status=5)
+    result = invoke(*args, WAXLOCAL_DB=str(missing))
+    assert result.exit_code == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def _text(path: Path) -> None:
+    path.write_text("Dear diary, this is certainly no database.\n" * 200)
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE runs (id)")
+
+
+def _newer(path: Path) -> None:
+    with recorded(path) as file:
+        file.run("sess_aa")
+    make_newer(path, min_writer=99, min_reader=99)
+
+
+def _damaged(path: Path) -> None:
+    with recorded(path) as file:
+        file.run("sess_aa")
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:100] + b"\xa5" * (size - 100))
+
+
+@pytest.mark.parametrize("args", READING + WRITING)
+@pytest.mark.parametrize("make", [_text, _foreign, _newer, _damaged])
+def test_a_file_that_is_not_ours_exits_4_and_stays_as_it_was(
+    tmp_path: Path, make: object, args: tuple[str, ...]
+) -> None:
+    """Not one byte changes, neither by a question nor by a command that would write."""
+    path = tmp_path / "other.db"
+    make(path)  # type: ignore[operator]
+    before = path.read_bytes()
+    _fails(*args, db=path, status=4)
+    assert path.read_bytes() == before
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    """A path that is a directory is told as one that cannot be used."""
+    assert f"{tmp_path} is a directory" in _fails("sessions", db=tmp_path, status=4)
+
+
+def test_a_file_without_recordings_is_as_good_as_none(tmp_path: Path) -> None:
+    """What a recorder leaves that was killed before its first row is not an error of format."""
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    assert "holds no recordings yet" in _fails("sessions", db=empty, status=5)
+
+
+def test_a_recording_is_never_replaced_by_a_demonstration(db: Path) -> None:
+    """`demo` refuses a file with anything else in it."""
+    before = db.read_bytes()
+    assert "is not a demonstration" in _fails("demo", db=db, status=2)
+    assert db.read_bytes() == before
+
+
+# Another user may be unable to read the interpreter's own directory: all that a command imports
+# is imported before.
+_AS_NOBODY = """
+import os, sys
+import rich.box, rich.cells, rich.console, rich.table, rich.text
+import waxlocal.cli.demo, waxlocal.cli.prices, waxlocal.cli.sessions
+from waxlocal.cli import main
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+main()
+"""
+
+
+def _without_rights(*args: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user who may not write where root may."""
+    return subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, *map(str, args)],
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def readable(tmp_path: Path) -> Path:
+    """A directory that others may enter and read, but not write."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent.stat().st_mode & 0o055 != 0o055:
+            parent.chmod(0o755)
+        if parent.name.startswith("pytest-of-"):
+            break
+    place = tmp_path / "readable"
+    place.mkdir()
+    return place
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="rights as on POSIX")
+def test_a_read_only_directory_can_be_read_and_not_written(readable: Path) -> None:
+    """Questions are answered there; commands that write exit 6 and change nothing."""
+    path = readable / "waxlocal.db"
+    with recorded(path) as file:
+        file.run("sess_aa")
+    path.chmod(0o444)
+    readable.chmod(0o555)
+    before = path.read_bytes()
+    try:
+        asked = _without_rights("--db", path, "sessions")
+        assert asked.returncode == 0, asked.stderr
+        assert "sess_aa" in asked.stdout
+        for args in (WRITING[0], ("--db", readable / "new.db", "demo")):
+            refused = _without_rights("--db", path, *args)
+            assert refused.returncode == 6, refused.stderr
+            assert refused.stderr.startswith("Error: ")
+            assert len(refused.stderr.splitlines()) == 2
+        assert path.read_bytes() == before
+        assert list(readable.iterdir()) == [path]
+    finally:
+        readable.chmod(0o755)
+
+
+def test_a_locked_file_exits_3(db: Path) -> None:
+    """A command that cannot get the file within its bound says who to look for."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert "is locked by another process" in _fails(*WRITING[0], db=db, status=3)
+
+
+def test_a_fault_of_ours_is_one_line_too(db: Path) -> None:
+    """The traceback comes only when it is asked for."""
+    with recorded(db) as file:
+        file.conn.execute("UPDATE runs SET started_at = 7")
+        file.conn.execute("UPDATE sessions SET agents = 'no JSON'")
+    said = _fails("sessions", db=db, status=1)
+    assert "WAXLOCAL_DEBUG=1" in said
+    raised = invoke("sessions", db=db, WAXLOCAL_DEBUG="1").exception
+    assert isinstance(raised, Exception)
+    assert not isinstance(raised, SystemExit | errors.ObserveError)
+
+
+def test_ids_in_errors_are_made_harmless(db: Path) -> None:
+    """What a person pasted is shown back without its escapes."""
+    assert "\\x1b[31m" in _fails("session", "\x1b[31mred", db=db, status=5)
+    assert run_id(1) in invoke("show", run_id(1), db=db).stdout

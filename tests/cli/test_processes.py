@@ -1,0 +1,244 @@
+"""The command as a process: pipes, colours, signals, and the programs that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.tools.cli import (
+    PYTHON,
+    answer,
+    environment,
+    recorded,
+    spawn,
+)
+
+ESCAPE = "\x1b["
+DEADLINE_S = 30
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A file with one session of a hostile message."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        run = file.run("sess_aa", user="alice", inputs={"message": "a \x1b[2J b"})
+        file.llm(run, cost=0.001, at=0.5)
+    return path
+
+
+def test_a_pipe_gets_plain_text(db: Path) -> None:
+    """No colour, nothing cut, whatever the width is said to be."""
+    said = spawn("--db", db, "sessions", COLUMNS="40")
+    assert said.returncode == 0, said.stderr
+    assert ESCAPE not in said.stdout
+    assert r"a \x1b[2J b" in said.stdout
+
+
+def test_colour_can_be_forced_and_forbidden(db: Path) -> None:
+    """FORCE_COLOR colours a pipe; NO_COLOR wins over it."""
+    assert ESCAPE in spawn("--db", db, "sessions", FORCE_COLOR="1").stdout
+    assert ESCAPE not in spawn("--db", db, "sessions", FORCE_COLOR="1", NO_COLOR="1").stdout
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colour_unless_forbidden(db: Path, no_color: str, coloured: bool) -> None:
+    """On a terminal tables have colour; NO_COLOR takes every escape away."""
+    env = environment(TERM="xterm-256color", COLUMNS="80", NO_COLOR=no_color)
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*PYTHON, "--db", str(db), "sessions"], env=env, stdout=follower, stderr=follower
+    ) as process:
+        os.close(follower)
+        said = b""
+        while select.select([leader], [], [], DEADLINE_S)[0]:
+            try:
+                part = os.read(leader, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not part:
+                break
+            said += part
+    os.close(leader)
+    assert process.returncode == 0
+    assert b"sess_aa" in said
+    assert (b"\x1b[" in said) == coloured
+
+
+def test_a_closed_pipe_ends_the_command_silently(db: Path) -> None:
+    """`waxlocal ... | head` leaves no traceback."""
+    with recorded(db) as file:
+        for number in range(2, 400):
+            file.insert("model_prices", model=f"m{number}" + "x" * 500, provider="",
+                        source="unknown", updated_at="2099-01-31T09:30:00.000000Z")  # fmt: skip
+    process = subprocess.Popen(
+        [*PYTHON, "--db", str(db), "prices", "list"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(DEADLINE_S) == 141
+
+
+def test_a_terminal_of_another_alphabet_gets_something(db: Path) -> None:
+    """Where the encoding has no such character, it is spelled out."""
+    said = spawn("--db", db, "session", "sess_aa", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.isascii()
+
+
+@contextmanager
+def _tail(*args: object, db: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*PYTHON, "--db", str(db), "tail", *map(str, args)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    # Not select(): a line that came together with the one before is in Python's buffer already.
+    giving_up = threading.Timer(DEADLINE_S, process.kill)
+    giving_up.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        giving_up.cancel()
+        giving_up.join()
+    assert line, "tail said nothing"
+    return line
+
+
+def test_tail_shows_the_last_runs_then_each_as_it_ends(db: Path) -> None:
+    """A run that is going on is told when it has ended, not before."""
+    with recorded(db) as file, _tail("--json", "-n", 1, db=db) as process:
+        assert json.loads(_line(process))["message"] == "a \x1b[2J b"
+        file._runs = 1
+        going_on = file.run("sess_ab", seconds=None, process=file.process(alive=True))
+        file.run("sess_ac", status="error", error="no")
+        told = json.loads(_line(process))
+        assert (told["session_id"], told["status"]) == ("sess_ac", "error")
+        file.conn.execute(
+            "UPDATE runs SET status = 'success', duration = 2.5, completed_at = ? WHERE run_id = ?",
+            ("2026-01-31T09:40:00.000000Z", going_on),
+        )
+        told = json.loads(_line(process))
+        assert (told["session_id"], told["duration"]) == ("sess_ab", 2.5)
+
+
+def test_tail_is_harmless_text_without_json(db: Path) -> None:
+    """Figures on one line, the first words on the next, escapes spelled out."""
+    with _tail(db=db) as process:
+        assert re.search(r"sess_aa  success  1\.0 s · 150 tokens · \$0\.0010", _line(process))
+        assert _line(process) == " " * 10 + "chatbot · a \\x1b[2J b\n"
+
+
+def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None:
+    """A file that comes later is followed from its first run; Ctrl-C is not a failure."""
+    path = tmp_path / "later.db"
+    with _tail("--json", db=path) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"Waiting for {path}\n"
+        with recorded(path) as file:
+            file.run("sess_first")
+        assert json.loads(_line(process))["session_id"] == "sess_first"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stderr.read() == ""
+
+
+def test_tail_goes_on_with_a_file_that_was_replaced(db: Path) -> None:
+    """A new file in place of the old one is followed from its beginning."""
+    with _tail("--json", "-n", 0, db=db) as process:
+        time.sleep(1)  # long enough to have opened the first one; shorter only makes it easier
+        other = db.with_name("other.db")
+        with recorded(other) as file:
+            file._runs = 5
+            file.run("sess_new")
+        other.replace(db)
+        for suffix in ("-wal", "-shm"):
+            db.with_name(db.name + suffix).unlink(missing_ok=True)
+        assert json.loads(_line(process))["session_id"] == "sess_new"
+
+
+PROGRAM = """
+import sys
+from waxell_observe import WaxellContext
+from waxell_observe.context import generate_session_id
+with WaxellContext(agent_name="unchanged", session_id="sess_run", inputs={"message": sys.argv[1]}):
+    pass
+print(sys.argv[1:], __name__)
+sys.exit(7)
+"""
+
+
+def test_run_starts_a_program_unchanged(tmp_path: Path) -> None:
+    """Its imports resolve here, its arguments are its own, and so is its exit status."""
+    db, program = tmp_path / "run.db", tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    said = spawn("--db", db, "run", program, "--json", "-h", "--", "--db", "x")
+    assert said.returncode == 7, said.stderr
+    assert said.stdout == "['--json', '-h', '--', '--db', 'x'] __main__\n"
+    assert answer("session", "sess_run", db=db)["title"] == "--json"
+
+
+def test_run_starts_a_module_and_a_command(tmp_path: Path) -> None:
+    """`-m MODULE` and commands on the path see the same imports."""
+    db = tmp_path / "run.db"
+    (tmp_path / "program.py").write_text(PROGRAM)
+    env = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}")
+    said = spawn("--db", db, "run", "-m", "program", "--help", **env)
+    assert (said.returncode, said.stdout) == (7, "['--help'] __main__\n")
+    command = Path(sys.executable).name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    said = spawn("run", command, tmp_path / "program.py", "again", WAXLOCAL_DB=str(db), PATH=path)
+    assert (said.returncode, said.stdout) == (7, "['again'] __main__\n")
+    assert answer("session", "sess_run", db=db)["run_count"] == 2
+
+
+def test_help_and_path_load_nothing_heavy() -> None:
+    """`--help`, `path` and completion answer at once: rich and the price list stay unread."""
+    script = (
+        "import sys\n"
+        "from waxlocal.cli import cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'rich', 'genai_prices', 'sqlite_utils', 'httpx', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    for args in (["--help"], ["path"], ["sessions", "--help"]):
+        said = subprocess.run(
+            [sys.executable, "-c", script, *args],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=True,
+        )
+        assert said.stdout.splitlines()[-1] == "[]", args

@@ -1,0 +1,59 @@
+"""`waxlocal sql` reads, and only reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.cli import answer, invoke, recorded
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with one run."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as builder:
+        builder.run(session="s1", user="ada")
+    return path
+
+
+def test_a_query_answers_with_its_own_column_names(file: Path) -> None:
+    """Rows come as JSON objects with the names that the query gives."""
+    asked = "SELECT user_id AS who, run_count FROM sessions"
+    assert answer("sql", asked, db=file) == [{"who": "ada", "run_count": 1}]
+
+
+def test_values_are_bound_by_name(file: Path) -> None:
+    """What the person gives is a value of the query and never a part of it."""
+    asked = "SELECT session_id FROM runs WHERE user_id = :user"
+    assert answer("sql", asked, "-p", "user", "ada", db=file) == [{"session_id": "s1"}]
+    assert answer("sql", asked, "-p", "user", "' OR 1 --", db=file) == []
+
+
+def test_csv_has_a_header_line(file: Path) -> None:
+    """--csv writes the names first."""
+    result = invoke("sql", "SELECT session_id, run_count FROM sessions", "--csv", db=file)
+    assert result.stdout == "session_id,run_count\ns1,1\n"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM runs",
+        "UPDATE runs SET user_id = 'x' RETURNING user_id",
+        "PRAGMA user_version = 7",
+        "DROP TABLE runs",
+        "SELECT 1; DELETE FROM runs",
+        "SELEC 1",
+        "",
+    ],
+)
+def test_what_is_no_question_is_refused_and_changes_nothing(file: Path, query: str) -> None:
+    """Anything but one reading statement is an error with a hint, exit 2, and leaves the file."""
+    before = file.read_bytes()
+    result = invoke("sql", query, db=file)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ")
+    assert "Try: " in result.stderr
+    assert file.read_bytes() == before

@@ -1,0 +1,311 @@
+"""What each verb answers, from the tables to JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.tools.builders import run_id
+from tests.tools.cli import answer, invoke, recorded
+from waxlocal.storage.schema import VERSION, schema_text
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Two sessions: a priced one of two turns, and one with an unknown price that failed."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        first = file.run("sess_aa", user="alice", inputs={"message": "How deep is it?"},
+                         result={"response": "Forty metres."}, tags={"channel": "web"})  # fmt: skip
+        file.llm(first, 900, 100, at=0.8, cost=0.0045, duration_ms=800)
+        second = file.run("sess_aa", user="alice", at=60, inputs={"message": "And how wide?"})
+        file.llm(second, 200, 50, at=61, cost=0.001, duration_ms=500)
+        file.span(second, at=60, seconds=0.2, name="measure")
+        failed = file.run("sess_ab", user="bob", agent="guide", at=120, seconds=3, status="error",
+                          error="no answer", error_type="TimeoutError",
+                          traceback="Traceback ...\nTimeoutError: no answer")  # fmt: skip
+        file.llm(failed, 70, 0, at=121, model="house-model", provider="")
+        file.step(failed, "look", output={"found": 0})
+        file.score(failed, "helpful", numeric_value=0.25, comment="poor")
+        file.event(failed, "policy_check", data={"action": "allow"})
+    return path
+
+
+def test_sessions_come_in_columns_when_piped(db: Path) -> None:
+    """In a pipe each session is one line, whole, in plain text, with ISO times."""
+    lines = invoke("sessions", db=db).stdout.splitlines()
+    assert lines[0].split()[:4] == ["Session", "User", "Agents", "Turns"]
+    assert [line.split()[0] for line in lines[1:]] == ["sess_ab", "sess_aa"]
+    assert "2026-01-31T09:32:03.000000Z" in lines[1]
+    assert "unknown" in lines[1]
+    assert "error" in lines[1]
+    assert "$0.0055" in lines[2]
+    assert lines[2].endswith("How deep is it?")
+
+
+def test_sessions_as_json_have_the_names_of_the_api(db: Path) -> None:
+    """Cost is a number or null, never 0 for unknown, and says which share of it is known."""
+    latest, first = answer("sessions", db=db)
+    assert latest["session_id"] == "sess_ab"
+    assert latest["total_cost"] is None
+    assert latest["priced_share"] == 0.0
+    assert first["run_count"] == 2
+    assert first["total_tokens"] == 1250
+    assert first["total_cost"] == pytest.approx(0.0055)
+    assert first["priced_share"] == 1.0
+    assert first["agents"] == ["chatbot"]
+
+
+def test_sessions_as_csv_leave_the_unknown_empty(db: Path) -> None:
+    """The header names the fields; an unknown cost is an empty cell."""
+    rows = list(csv.DictReader(io.StringIO(invoke("sessions", "--csv", db=db).stdout)))
+    assert [row["session_id"] for row in rows] == ["sess_ab", "sess_aa"]
+    assert rows[0]["total_cost"] == ""
+    assert float(rows[1]["total_cost"]) == pytest.approx(0.0055)
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (["--user", "alice"], ["sess_aa"]),
+        (["--agent", "guide"], ["sess_ab"]),
+        (["--tag", "channel=web"], ["sess_aa"]),
+        (["--metadata", "channel"], []),
+        (["--status", "error"], ["sess_ab"]),
+        (["--since", "2026-01-31T09:31:30Z"], ["sess_ab"]),
+        (["--until", "2026-01-31T09:31:30Z"], ["sess_aa"]),
+        (["--since", "24h"], []),
+        (["--search", "FORTY"], ["sess_aa"]),
+        (["--order", "-total_cost"], ["sess_aa", "sess_ab"]),
+        (["--order", "first_run_at"], ["sess_aa", "sess_ab"]),
+        (["--by", "turns"], ["sess_aa", "sess_ab"]),
+        (["--by", "duration"], ["sess_ab", "sess_aa"]),
+        (["--limit", "1"], ["sess_ab"]),
+        (["--limit", "1", "--offset", "1"], ["sess_aa"]),
+    ],
+)
+def test_sessions_are_filtered_and_ordered(db: Path, options: list[str], ids: list[str]) -> None:
+    """Every filter, ordering and page of the queries can be said on the command line."""
+    assert [one["session_id"] for one in answer("sessions", *options, db=db)] == ids
+
+
+def test_an_empty_answer_says_so_and_is_no_failure(db: Path) -> None:
+    """Nothing on stdout, a hint on stderr, exit status 0."""
+    result = invoke("sessions", "--user", "nobody", db=db)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "No session fits.\nTry: fewer filters, or: waxlocal sessions\n"
+    assert "No more sessions: there are 2." in invoke("sessions", "--offset", "9", db=db).stderr
+
+
+def test_the_file_may_be_named_after_the_verb(db: Path) -> None:
+    """`--db` holds wherever it stands, and the last one wins."""
+    assert invoke("sessions", "--db", db).stdout == invoke("sessions", db=db).stdout
+    assert invoke("sessions", "--db", db, db=Path("/nowhere.db")).exit_code == 0
+    assert invoke("prices", "list", "--db", db).exit_code == 0
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+@pytest.mark.parametrize("verb", ["sessions", "users", "stats", "models", "session sess_aa"])
+def test_no_line_is_wider_than_the_terminal(db: Path, verb: str, width: int) -> None:
+    """Tables fit the window; figures are whole, texts are cut with an ellipsis."""
+    env = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(width)}
+    lines = invoke(*verb.split(), db=db, **env).stdout.splitlines()
+    room = max(width, 72)  # figures alone take that much in the widest tables
+    assert max(map(cell_len, lines)) <= room
+
+
+def test_a_session_is_told_turn_by_turn(db: Path) -> None:
+    """Message, answer, figures of each turn, then where money and time went."""
+    text = invoke("session", "sess_aa", db=db).stdout
+    assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s of work in 1 m 1 s" in text
+    assert "> How deep is it?\n   < Forty metres.\n" in text
+    assert "> And how wide?" in text
+    assert text.index("Where the money went") < text.index("Where the time went")
+    assert f"run {run_id(1)}" in text
+
+
+def test_a_failed_turn_shows_its_error(db: Path) -> None:
+    """The error stands where the answer would."""
+    text = invoke("session", "sess_ab", db=db).stdout
+    assert "! TimeoutError: no answer" in text
+    assert "unknown cost" in text
+
+
+def test_a_session_as_json_holds_its_runs_money_and_timing(db: Path) -> None:
+    """One document: the session's fields, and three parts."""
+    whole = answer("session", "sess_aa", db=db)
+    assert whole["session_id"] == "sess_aa"
+    assert [run["message"] for run in whole["runs"]] == ["How deep is it?", "And how wide?"]
+    assert whole["money"]["cost"] == pytest.approx(0.0055)
+    assert whole["timing"]["seconds"]["llm"] > 0
+
+
+def test_an_id_may_be_cut_as_long_as_it_fits_one(db: Path) -> None:
+    """Prefixes of session, run and workflow ids resolve."""
+    assert answer("session", "sess_ab", db=db)["session_id"] == "sess_ab"
+    assert answer("session", "sess_a", db=_one_session(db))["session_id"] == "sess_alone"
+    assert answer("show", run_id(2), db=db)["run_id"] == run_id(2)
+    assert answer("show", f"wf_{run_id(2)}", db=db)["run_id"] == run_id(2)
+
+
+def _one_session(db: Path) -> Path:
+    path = db.with_name("one.db")
+    with recorded(path) as file:
+        file.run("sess_alone")
+    return path
+
+
+def test_show_has_everything_of_a_run(db: Path) -> None:
+    """Error with traceback, calls, steps, scores, events, and the way to its neighbours."""
+    text = invoke("show", run_id(3), db=db).stdout
+    for part in (
+        "TimeoutError: no answer",
+        "Traceback ...",
+        "house-model  70 in · 0 out · unknown cost",
+        'look  chain  {"found": 0}',
+        "helpful  0.25  poor",
+        'policy_check  {"action": "allow"}',
+    ):
+        assert part in text
+    assert f"previous  {run_id(1)}" in invoke("show", run_id(2), db=db).stdout
+    assert "measure  tool  200 ms" in invoke("show", run_id(2), db=db).stdout
+
+
+def test_show_as_json_is_one_flat_run(db: Path) -> None:
+    """The run's own fields stand at the top, beside what it recorded."""
+    run = answer("show", run_id(3), db=db)
+    assert run["run_id"] == run_id(3)
+    assert run["traceback"].endswith("no answer")
+    assert [call["model"] for call in run["llm_calls"]] == ["house-model"]
+    assert run["scores"][0]["value"] == 0.25
+
+
+def test_statistics_are_those_of_the_tutorial(db: Path) -> None:
+    """Turns, abandonment and cost of all sessions; the same numbers as text and as JSON."""
+    figures = answer("stats", db=db)
+    assert figures["sessions"] == 2
+    assert figures["average_turns"] == 1.5
+    assert figures["distribution"] == {"1": 1, "2": 1}
+    assert figures["abandonment_rate"] == 0.5
+    assert figures["abandoned_error"] == 1
+    assert figures["p95_cost"] == pytest.approx(0.0055)
+    assert [one["session_id"] for one in figures["most_expensive"]] == ["sess_aa"]
+    assert [one["session_id"] for one in figures["slowest"]] == ["sess_ab", "sess_aa"]
+    text = invoke("stats", db=db).stdout
+    assert "average 1.5, median 1.5" in text
+    assert "50.0%  1 of 2 sessions had a single turn (1 failed)" in text
+    assert "cost: of 1 session; 1 without any known cost" in text
+
+
+def test_users_and_models_are_listed(db: Path) -> None:
+    """Each with tokens, cost and the share of it that is known."""
+    bob, alice = answer("users", db=db)
+    assert (bob["user_id"], bob["total_cost"]) == ("bob", None)
+    assert alice["total_cost"] == pytest.approx(0.0055)
+    house, gpt = answer("models", db=db)
+    assert (house["model"], house["priced_share"]) == ("house-model", 0.0)
+    assert (gpt["model"], gpt["calls"]) == ("gpt-4o", 2)
+    assert "waxlocal prices" in invoke("models", db=db).stdout
+    assert answer("users", "--order", "user_id", "--limit", "1", db=db)[0]["user_id"] == "alice"
+
+
+def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
+    """`prices set` gives the model's calls a cost, `unset` takes it away again."""
+    with recorded(db) as file:
+        file.insert("model_prices", model="house-model", provider="", source="pending",
+                    updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
+    listed = invoke("prices", db=db).stdout
+    assert "waxlocal prices set house-model --input X --output Y" in listed
+    done = answer("prices", "set", "house-model", "--input", "100", "--output", "200", db=db)
+    assert done == {"calls": 1, "changed": 1, "before": None, "after": 0.007}
+    assert answer("session", "sess_ab", db=db)["total_cost"] == 0.007
+    (price,) = answer("prices", "list", db=db)
+    assert (price["input_per_mtok"], price["source"]) == (100.0, "override")
+    undone = invoke("prices", "unset", "house-model", db=db)
+    assert undone.stdout == "1 call looked at, 1 changed · $0.0070 → unknown\n"
+    assert answer("session", "sess_ab", db=db)["total_cost"] is None
+    assert answer("prices", "reprice", db=db)["changed"] == 0
+
+
+def test_a_pending_price_is_looked_up_before_an_answer(tmp_path: Path) -> None:
+    """A call recorded without a cost has one by the time somebody asks."""
+    db = tmp_path / "waxlocal.db"
+    with recorded(db) as file:
+        run = file.run("sess_new", at=300)
+        file.llm(run, 1000, 500, at=301, model="gpt-4o")
+        file.insert("model_prices", model="gpt-4o", provider="openai", source="pending",
+                    updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
+    assert answer("session", "sess_new", db=db)["total_cost"] == pytest.approx(0.0075)
+
+
+def test_path_says_where_the_file_is_and_what_it_holds(db: Path) -> None:
+    """Also of a file that does not exist yet."""
+    assert invoke("path", db=db).stdout == f"{db}\n"
+    said = answer("path", db=db)
+    assert (said["path"], said["exists"], said["schema_version"]) == (str(db), True, VERSION)
+    assert said["bytes"] == db.stat().st_size
+    missing = answer("path", db=db.with_name("none.db"))
+    assert (missing["exists"], missing["bytes"], missing["schema_version"]) == (False, 0, None)
+
+
+def test_schema_is_the_whole_schema() -> None:
+    """What is printed makes the tables of a file."""
+    printed = invoke("schema").stdout
+    assert printed == schema_text()
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(printed)
+    connection.close()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_for_this_command(shell: str) -> None:
+    """Each shell gets a script that asks `waxlocal`."""
+    script = invoke("completion", shell).stdout
+    assert "_WAXLOCAL_COMPLETE" in script
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("waxlocal sess", {"sessions", "session"}),
+        ("waxlocal --db {db} session sess_a", {"sess_aa", "sess_ab"}),
+        ("waxlocal session --db {db} sess_ab", {"sess_ab"}),
+        ("waxlocal --db {db} show 0194", {run_id(1), run_id(2), run_id(3)}),
+        ("waxlocal sessions --order total_c", {"total_cost"}),
+        ("waxlocal sessions --status in", {"interrupted"}),
+        ("waxlocal --db /nowhere.db session s", set()),
+    ],
+)
+def test_the_shell_completes_verbs_ids_and_orderings(
+    db: Path, words: str, expected: set[str]
+) -> None:
+    """What can stand at a place is offered; without a file, nothing."""
+    typed = words.format(db=db)
+    env = {
+        "_WAXLOCAL_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    offered = invoke(**env).stdout.splitlines()
+    assert {line.partition(",")[2] for line in offered if line} == expected
+
+
+def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:
+    """Nobody has to record before asking: nothing is found, stderr says how to begin."""
+    home = {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    for verb in ("sessions", "users", "models", "stats", "prices"):
+        result = invoke(verb, **home)
+        assert (result.exit_code, result.stdout) == (0, ""), verb
+        assert "No recordings yet" in result.stderr
+        assert "waxlocal demo" in result.stderr
+    listed = invoke("sessions", "--json", **home)
+    assert json.loads(listed.stdout) == []
+    assert json.loads(invoke("stats", "--json", **home).stdout)["sessions"] == 0
+    assert invoke("session", "x", **home).exit_code == 5
+    assert list(tmp_path.rglob("*.db")) == []

@@ -1,0 +1,484 @@
+"""`waxlocal sync` and what belongs to it, as a person or a script uses them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import Result
+
+from tests.crash.files import run_program
+from tests.faults.audit import audit
+from tests.faults.rules import Rule
+from tests.faults.server import fault_server
+from tests.tools.cli import invoke
+from tests.tools.session_server import Reply, listing, session_server
+from tests.tools.sync import ask, change, record
+from waxlocal import WaxellContext
+from waxlocal.wire.paths import stage_path
+from waxlocal_daemon.lock import exclusive
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+KEY = "wax_sk_canary_2f8c"
+# Nobody listens there.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def sync(db: Path, url: str, *arguments: object, **env: str) -> Result:
+    """Run `waxlocal sync` against a server, in this process."""
+    given = {"WAXELL_API_URL": url, "WAXELL_API_KEY": KEY, "HOME": str(db.parent), **env}
+    return invoke("sync", *arguments, db=db, **given)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_everything_arrives(db_path: Path, bulk: bool) -> None:
+    """One line says how much and where; the second time there is nothing to do."""
+    record(7)
+    with fault_server(bulk=bulk) as server:
+        done = sync(db_path, server.url)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"7 runs delivered to {server.url} in ")
+        assert done.stdout.endswith("; 0 pending, 0 parked.\n")
+        again = sync(db_path, server.url)
+        assert (again.exit_code, again.stdout[:15]) == (0, "0 runs delivere")
+        audit(server).assert_sound(at_most=1)
+        assert audit(server).completed == 7
+
+
+def test_the_summary_as_json(db_path: Path) -> None:
+    """One document with the figures, also when it fails."""
+    record(3)
+    with fault_server() as server:
+        done = sync(db_path, server.url, "--json")
+        told = json.loads(done.stdout)
+        assert told.pop("seconds") > 0
+        assert told.pop("bytes_sent") > 1_000
+        assert told == {"delivered": 3, "pending": 0, "parked": 0, "failures": {}, "reason": ""}
+    record(1)
+    failed = sync(db_path, NOWHERE, "--json", "--patience", 0)
+    told = json.loads(failed.stdout)
+    assert failed.exit_code == 7
+    assert (told["delivered"], told["pending"]) == (0, 4)
+    assert "Connection refused" in told["reason"]
+
+
+def test_without_a_server(db_path: Path) -> None:
+    """Exit status 7, the reason, and what to do; the runs stay."""
+    record(2)
+    done = sync(db_path, NOWHERE, "--patience", 0.1)
+    assert done.exit_code == 7
+    assert "2 pending" in done.stdout
+    assert "Error: 2 runs could not be delivered: " in done.stderr
+    assert "Connection refused" in done.stderr
+    assert "Try: nothing is lost: waxlocal sync again later" in done.stderr
+    assert ask(db_path, "SELECT state, count(*) FROM deliveries") == [("pending", 2)]
+
+
+def test_a_refused_key_ends_it_at_once(db_path: Path) -> None:
+    """There is nothing to wait for: exit status 7 and what the server said."""
+    record(2)
+    with fault_server() as server:
+        server.demand_key("another")
+        done = sync(db_path, server.url, "--patience", 1_000)
+    assert done.exit_code == 7
+    assert "could not be delivered: 401: Invalid API key" in done.stderr
+
+
+def test_refused_runs(db_path: Path) -> None:
+    """Exit status 7 when runs were parked, and where to see why; not again the next time."""
+    bad, _good = record(2)
+    with fault_server((Rule("poison", status=422, contains=bad),)) as server:
+        done = sync(db_path, server.url)
+        assert done.exit_code == 7
+        assert "1 run delivered" in done.stdout
+        assert "Error: the server refused 1 run\nTry: see why with: waxlocal sync parked" in (
+            done.stderr
+        )
+        again = sync(db_path, server.url)
+    assert again.exit_code == 0
+    assert "0 pending, 1 parked." in again.stdout
+
+
+def test_the_run_of_a_killed_process_goes_at_once(db_path: Path) -> None:
+    """As interrupted, with the first upload after its end, though nobody has ended it."""
+    run_program(
+        db_path,
+        """
+        import os, signal
+        from waxlocal import WaxellContext
+        with WaxellContext("agent", session_id="s") as run:
+            run.record_step("begun")
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    with fault_server() as server:
+        assert sync(db_path, server.url).exit_code == 0
+        (run,) = server.runs()
+    assert [end["status"] for end in run["completes"]] == ["interrupted"]
+
+
+def test_no_settings(db_path: Path) -> None:
+    """Exit status 2 and what to type."""
+    record(1)
+    done = invoke("sync", db=db_path, HOME=str(db_path.parent))
+    assert done.exit_code == 2
+    assert "no server and no API key are configured" in done.stderr
+    assert "export WAXELL_API_URL=" in done.stderr
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """Exit status 5, and no file is made."""
+    done = sync(tmp_path / "none.db", NOWHERE)
+    assert done.exit_code == 5
+    assert list(tmp_path.glob("none.db*")) == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--dry-run", "--profile=x", "--patience=3"])
+@pytest.mark.parametrize("verb", ["status", "parked", "retry", "verify"])
+def test_an_option_that_would_not_be_seen(db_path: Path, option: str, verb: str) -> None:
+    """In front of a command it is refused, instead of doing nothing."""
+    record(1)
+    done = sync(db_path, NOWHERE, option, verb)
+    assert done.exit_code == 2
+    assert f"{option.partition('=')[0]} has no effect on '{verb}'" in done.stderr
+
+
+# -- what would leave -----------------------------------------------------------------------------
+
+
+class Printed(NamedTuple):
+    """A request as `--dry-run` shows it."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+def printed(text: str) -> list[Printed]:
+    """Return the requests in the output of `--dry-run`."""
+    found = []
+    lines = iter(text.split("\n"))
+    for first in lines:
+        if not first:
+            continue
+        method, url = first.split(" ")
+        headers = dict(line.split(": ", 1) for line in iter(lines.__next__, ""))
+        found.append(Printed(method, url, headers, next(lines)))
+    return found
+
+
+def dump(path: Path) -> list[str]:
+    """Return everything in the file as SQL."""
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_dry_run_is_what_leaves(db_path: Path) -> None:
+    """Keys, paths and bodies, byte for byte, of what the server then gets; and no change here."""
+    record(3, text='naïve \u202e \x85 \x07 \\ "quoted" 🙂 line\nbreak')
+    with WaxellContext("long", session_id="s") as run:
+        for number in range(1_200):
+            run.record_step(f"step{number}")
+    before = dump(db_path)
+    with fault_server() as server:
+        dry = sync(db_path, server.url, "--dry-run")
+        as_json = sync(db_path, server.url, "--dry-run", "--json")
+        assert dump(db_path) == before
+        assert server.counts()["arrivals"] == 0
+        assert sync(db_path, server.url).exit_code == 0
+        remote = {run["local_id"]: run["run_id"] for run in server.runs()}
+        bodies = {key["key"]: (key["paths"], key["bodies"]) for key in server.state()["keys"]}
+    assert dry.exit_code == 0
+    shown = printed(dry.stdout)
+    assert dry.stderr == f"{len(shown)} requests; none was sent.\n"
+    found = {}
+    for one in shown:
+        assert (one.method, one.headers["X-Wax-Key"]) == ("POST", "(the key)")
+        key = one.headers["Idempotency-Key"]
+        path = one.url.removeprefix(server.url).replace("RUN_ID", remote[key.split(":")[0]])
+        found[key] = ([path], [_sha256(one.body)])
+    assert found == bodies
+    assert [Printed(**json.loads(line)) for line in as_json.stdout.splitlines()] == shown
+
+
+def test_dry_run_of_runs_inside_runs(db_path: Path) -> None:
+    """The same, but for the ids that the server has still to give; with costs looked up now."""
+    with WaxellContext("outer", session_id="s") as outer:
+        outer.record_step("before")
+        with WaxellContext("inner") as inner:
+            inner.record_llm_call(model="gpt-4o", tokens_in=1_000, tokens_out=1_000)
+    with fault_server() as server:
+        shown = printed(sync(db_path, server.url, "--dry-run").stdout)
+        assert sync(db_path, server.url).exit_code == 0
+        remote = {run["local_id"]: run["run_id"] for run in server.runs()}
+        sent = {
+            request["headers"]["idempotency-key"]: request["body"] for request in server.requests()
+        }
+    assert {one.headers["Idempotency-Key"] for one in shown} == set(sent)
+    assert sent[f"{inner.run_id}:llm-calls:0"]["calls"][0]["cost"] > 0
+    for one in shown:
+        body = _without_ids(json.loads(one.body), remote)
+        assert body == _without_ids(sent[one.headers["Idempotency-Key"]], remote)
+
+
+def _without_ids(body: Any, remote: dict[str, str]) -> Any:
+    text = json.dumps(body, sort_keys=True)
+    for local, given in remote.items():
+        text = text.replace(given, local)
+    return json.loads(text)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(_exact(text).encode()).hexdigest()
+
+
+def _exact(text: str) -> str:
+    """Return JSON text with those characters themselves that a terminal must not get."""
+    for character in "\u202e\x85":
+        text = text.replace(f"\\u{ord(character):04x}", character)
+    return text
+
+
+def test_dry_run_of_a_half_delivered_file(db_path: Path) -> None:
+    """Only what is still to go, under the ids that the server has given already."""
+    bad, good = record(2)
+    rule = Rule("status", status=500, path="/complete/$", contains="", times=1_000)
+    with fault_server((rule,)) as server:
+        assert sync(db_path, server.url, "--patience", 0).exit_code == 7
+        shown = printed(sync(db_path, server.url, "--dry-run").stdout)
+        remote = {run["local_id"]: run["run_id"] for run in server.runs()}
+    assert [one.url.removeprefix(server.url) for one in shown] == [
+        stage_path("complete", remote[run_id]) for run_id in (bad, good)
+    ]
+
+
+def test_nothing_would_leave(db_path: Path) -> None:
+    """No requests, and a word that says so."""
+    record(1)
+    with fault_server() as server:
+        sync(db_path, server.url)
+        done = sync(db_path, server.url, "--dry-run")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == "0 requests; none was sent.\n"
+
+
+# -- status, parked, retry ------------------------------------------------------------------------
+
+
+def test_status_of_a_file_that_was_never_uploaded(db_path: Path) -> None:
+    """How many runs there are, what to try, and where address and key would come from."""
+    record(4)
+    done = sync(db_path, NOWHERE, "status")
+    assert done.exit_code == 0
+    assert done.stdout == (
+        "4 runs, none of them ever uploaded.\n"
+        f"settings: {NOWHERE} from WAXELL_API_URL, the key from WAXELL_API_KEY\n"
+    )
+    assert done.stderr == "Try: waxlocal sync --dry-run\n"
+    assert KEY not in done.output
+
+
+def test_status_without_settings(db_path: Path) -> None:
+    """It says so, and is not an error."""
+    record(1)
+    done = invoke("sync", "status", db=db_path, HOME=str(db_path.parent))
+    assert done.exit_code == 0
+    assert "settings: no server and no API key are configured" in done.stdout
+    as_json = invoke("sync", "status", "--json", db=db_path, HOME=str(db_path.parent))
+    assert json.loads(as_json.stdout)["settings"] is None
+
+
+def test_status_names_the_file_of_the_settings(db_path: Path) -> None:
+    """And its profile, but not the key."""
+    record(1)
+    place = db_path.parent / ".waxell" / "config"
+    place.parent.mkdir()
+    place.write_text(f"[default]\napi_url = https://acme.example\napi_key = {KEY}\n")
+    place.chmod(0o600)
+    done = invoke("sync", "status", db=db_path, HOME=str(db_path.parent))
+    assert "settings: https://acme.example from ~/.waxell/config" in done.stdout
+    assert KEY not in done.output
+
+
+def test_status_after_an_upload(db_path: Path) -> None:
+    """The server, how far, and why it does not go on; the same as JSON."""
+    bad, *_ = record(3)
+    with fault_server((Rule("poison", status=400, contains=bad),)) as server:
+        sync(db_path, server.url)
+        record(2)
+        server.demand_key("another")
+        sync(db_path, server.url)
+        done = sync(db_path, server.url, "status")
+        told = json.loads(sync(db_path, server.url, "status", "--json").stdout)
+    assert done.exit_code == 0
+    first, second, third, fourth, fifth = done.stdout.splitlines()
+    assert first.startswith(f"{server.url}  paused since ")
+    assert first.endswith(": 401: Invalid API key")
+    assert second == "  2 pending · 1 parked · 2 delivered"
+    assert third.startswith("  oldest pending 20")
+    assert "last success 20" in third
+    assert fourth == "  why: waxlocal sync parked"
+    assert fifth.startswith("settings: ")
+    (target,) = told["targets"]
+    assert (target["pending"], target["parked"], target["delivered"]) == (2, 1, 2)
+    assert told["uploader"] is None
+    assert told["settings"] == {
+        "api_url": server.url,
+        "source": {"api_url": "WAXELL_API_URL", "api_key": "WAXELL_API_KEY"},
+    }
+
+
+def test_status_while_somebody_uploads(db_path: Path) -> None:
+    """It says who."""
+    record(1)
+    with exclusive(db_path, command="waxlocal daemon run"):
+        done = sync(db_path, NOWHERE, "status")
+        told = json.loads(sync(db_path, NOWHERE, "status", "--json").stdout)
+    assert done.stdout.startswith("waxlocal daemon run (process ")
+    assert told["uploader"]["command"] == "waxlocal daemon run"
+
+
+def test_parked_and_retry(db_path: Path) -> None:
+    """What was refused is listed with its reason, and goes again when it is wanted."""
+    bad, worse, good = record(3)
+    rules = (
+        Rule("poison", status=422, path="/steps/$", contains='"n":0'),
+        Rule("poison", status=400, contains=worse, path="/start/$"),
+    )
+    with fault_server(rules) as server:
+        assert sync(db_path, server.url).exit_code == 7
+        listed = sync(db_path, server.url, "parked")
+        assert listed.exit_code == 0
+        assert "waxlocal sync retry" in listed.stderr
+        for run_id, stage, status in ((bad, "steps", 422), (worse, "start", 400)):
+            (line,) = (line for line in listed.stdout.splitlines() if line.startswith(run_id))
+            assert f" {stage} " in line
+            assert f" {status}: " in line
+        assert good not in listed.stdout
+        rows = json.loads(sync(db_path, server.url, "parked", "--json").stdout)
+        assert [(row["run_id"], row["stage"], row["status"]) for row in rows] == [
+            (bad, "steps", 422),
+            (worse, "start", 400),
+        ]
+        csv = sync(db_path, server.url, "parked", "--csv").stdout.splitlines()
+        assert csv[0].split(",") == list(rows[0])
+        assert len(csv) == 3
+        server.use_script(())
+        assert sync(db_path, server.url, "retry", bad).stdout == "1 run pending again.\n"
+        assert sync(db_path, server.url).exit_code == 0
+        assert sync(db_path, server.url, "retry").stdout == "1 run pending again.\n"
+        assert sync(db_path, server.url).exit_code == 0
+        assert sync(db_path, server.url, "parked").stdout == "Nothing is parked.\n"
+        assert audit(server).completed == 3
+        assert not audit(server).two_bodies
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_run_of_which_no_request_can_be_made_is_listed(db_path: Path, bulk: bool) -> None:
+    """Though there is no request to show."""
+    (run_id,) = record(1)
+    with fault_server((Rule("status", status=400, path="/bulk/$"),), bulk=bulk) as server:
+        if bulk:
+            sync(db_path, server.url)
+        else:
+            sync(db_path, NOWHERE, "--patience", 0)
+            change(db_path, "UPDATE deliveries SET state = 'parked', reason = 'cannot be read: x'")
+        (row,) = json.loads(sync(db_path, server.url, "parked", "--json").stdout)
+    assert (row["run_id"], row["stage"]) == (run_id, "")
+    assert row["reason"].startswith("400" if bulk else "cannot be read")
+
+
+def test_retry_of_what_is_not_parked(db_path: Path) -> None:
+    """Exit status 5, for a run that is not parked and for one that is not there."""
+    (run_id,) = record(1)
+    assert sync(db_path, NOWHERE, "retry", run_id).exit_code == 5
+    assert sync(db_path, NOWHERE, "retry", "0" * 12).exit_code == 5
+    done = sync(db_path, NOWHERE, "retry")
+    assert (done.exit_code, done.stdout) == (0, "0 runs pending again.\n")
+
+
+# -- verify ---------------------------------------------------------------------------------------
+
+
+def _delivered(path: Path, sessions: dict[str, int]) -> None:
+    for session, runs in sessions.items():
+        record(runs, session=session)
+
+
+def _as_delivered_to(path: Path, url: str) -> None:
+    """Let the file say that all went to another server: one that lists sessions."""
+    with fault_server() as server:
+        assert sync(path, server.url).exit_code == 0
+    change(path, "UPDATE targets SET url = ?", url)
+
+
+def _listed(session: str, runs: int, **figures: Any) -> dict[str, Any]:
+    given = {"run_count": runs, "total_tokens": 150 * runs, "total_cost": 0.001 * runs}
+    return {"session_id": session} | given | figures
+
+
+def test_verify_agrees(db_path: Path) -> None:
+    """One line, exit status 0."""
+    _delivered(db_path, {"s1": 1, "s2": 2})
+    with session_server(listing([_listed("s1", 1), _listed("s2", 2)])) as server:
+        _as_delivered_to(db_path, server.url)
+        done = sync(db_path, server.url, "verify")
+        assert done.exit_code == 0, done.output
+        assert done.stdout == (
+            "2 sessions compared; 0 missing, 0 doubled, 0 different; 0 still on their way.\n"
+        )
+        record(1, session="s2")
+        assert "1 still on their way." in sync(db_path, server.url, "verify").stdout
+
+
+def test_verify_disagrees(db_path: Path) -> None:
+    """Each finding has a line; sessions are counted once, however much of them differs."""
+    _delivered(db_path, {"s1": 1, "s2": 2, "s3": 1})
+    theirs = [_listed("s2", 4), _listed("s3", 1, total_tokens=7, total_cost=1.0)]
+    with session_server(listing(theirs)) as server:
+        _as_delivered_to(db_path, server.url)
+        done = sync(db_path, server.url, "verify")
+        told = json.loads(sync(db_path, server.url, "verify", "--json").stdout)
+    assert done.exit_code == 7
+    assert sorted(done.stdout.splitlines()) == sorted(
+        (
+            "missing  s1 run_count: here 1, there nothing",
+            "doubled  s2 run_count: here 2, there 4",
+            "different  s3 total_tokens: here 150, there 7",
+            "different  s3 total_cost: here 0.001, there 1.0",
+            "3 sessions compared; 1 missing, 1 doubled, 1 different; 0 still on their way.",
+        )
+    )
+    assert "Error: 3 sessions not there as here\n" in done.stderr
+    assert [one["session_id"] for one in told["different"]] == ["s3", "s3"]
+
+
+def test_verify_says_that_it_lists_not_all(db_path: Path) -> None:
+    """Beyond a thousand findings of a kind the rest is counted."""
+    for number in range(1_003):
+        with WaxellContext("chatbot", session_id=f"s{number:04}"):
+            pass
+    with session_server(listing([])) as server:
+        _as_delivered_to(db_path, server.url)
+        done = sync(db_path, server.url, "verify")
+    assert done.exit_code == 7
+    assert done.stdout.splitlines()[-1] == "3 findings more, not listed."
+    assert "Error: 1,000 sessions or more not there as here" in done.stderr
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_verify_where_the_server_refuses(db_path: Path, status: int) -> None:
+    """It says so plainly, and that this says nothing about the runs."""
+    record(1)
+    with session_server(lambda _asked: Reply(status, b'{"detail": "no"}')) as server:
+        _as_delivered_to(db_path, server.url)
+        done = sync(db_path, server.url, "verify")
+    assert done.exit_code == 7
+    assert (done.stdout, str(status) in done.stderr) == ("", True)

@@ -1,0 +1,144 @@
+"""A run that is sent while it goes on: the rest follows when it ends, by either way."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.crash.files import environment
+from tests.tools.sync import (
+    ask,
+    change,
+    settings_for,
+    upload,
+)
+from tests.tools.web import serving
+from waxlocal import WaxellContext
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal_daemon.verify import Difference, verify
+
+ways = pytest.mark.parametrize("bulk", [False, True], ids=["single", "bulk"])
+pytestmark = pytest.mark.usefixtures("recorder")
+
+# What both ways say of a run; single requests have no place for times to the microsecond.
+SHOWN = """
+SELECT r.run_id, r.status, r.result, r.error_type,
+  (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id),
+  (SELECT count(*) FROM steps s WHERE s.run_id = r.run_id),
+  (SELECT count(*) FROM scores s WHERE s.run_id = r.run_id)
+FROM runs r ORDER BY r.run_id
+"""
+STATES = "SELECT state FROM deliveries ORDER BY run_id"
+PROGRAM = """
+import sys, waxlocal
+run = waxlocal.WaxellContext("chatbot", session_id="sess_killed")
+run.__enter__()
+run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+print("open", flush=True)
+sys.stdin.readline()
+run.record_step("think", {})
+print("more", flush=True)
+sys.stdin.readline()
+"""
+
+
+def _send(path: Path, client: httpx.Client, *, bulk: bool) -> None:
+    upload(path, _address(client), bulk=bulk, open_after=0.0)
+
+
+def _address(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")
+
+
+@ways
+def test_the_rest_of_a_run_follows_when_it_ends(db_path: Path, bulk: bool) -> None:
+    """Its end, its result, what it recorded meanwhile; until then it is not delivered."""
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        with WaxellContext("chatbot", session_id="sess_1") as run:
+            run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+            _send(db_path, client, bulk=bulk)
+            assert ask(db_path, STATES) == [("open",)]
+            assert ask(hub, "SELECT status FROM runs") == [("running",)]
+            run.record_llm_call(model="gpt-4o", tokens_in=200, tokens_out=70, cost=0.2)
+            run.record_step("think", {})
+            _send(db_path, client, bulk=bulk)
+            assert ask(hub, "SELECT count(*) FROM llm_calls") == [(2,)]
+            run.record_score("quality", 0.5)
+            run.set_result({"answer": 42})
+        _send(db_path, client, bulk=bulk)
+        assert ask(db_path, STATES) == [("delivered",)]
+        assert ask(hub, SHOWN) == ask(db_path, SHOWN)
+        found = verify(db_path, settings_for(_address(client)))
+    assert (found.agrees, found.checked) == (True, 1)
+
+
+@ways
+def test_the_end_of_a_run_whose_process_was_killed_follows(db_path: Path, bulk: bool) -> None:
+    """The upload writes down that it was interrupted, and sends that."""
+    hub = db_path.with_name("hub.db")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=environment(db_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    with serving(hub) as client:
+        assert process.stdout.readline() == "open\n"
+        _send(db_path, client, bulk=bulk)
+        assert interrupt_gone(db_path) == 0
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "more\n"
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert interrupt_gone(db_path) == 1
+        _send(db_path, client, bulk=bulk)
+        assert ask(hub, "SELECT status FROM runs") == [("interrupted",)]
+        assert ask(hub, SHOWN) == ask(db_path, SHOWN)
+        assert verify(db_path, settings_for(_address(client))).agrees
+
+
+@ways
+def test_a_run_that_ends_while_it_is_on_its_way(db_path: Path, bulk: bool) -> None:
+    """Its end is not taken for sent."""
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        run = WaxellContext("chatbot", session_id="sess_1")
+        run.__enter__()
+
+        def end(point: str) -> None:
+            if point == "sending" and ask(db_path, "SELECT status FROM runs") == [("running",)]:
+                run.set_result({"answer": 42})
+                run.__exit__(None, None, None)
+
+        upload(db_path, _address(client), bulk=bulk, open_after=0.0, at=end)
+        _send(db_path, client, bulk=bulk)
+        assert ask(db_path, STATES) == [("delivered",)]
+        assert ask(hub, SHOWN) == ask(db_path, SHOWN)
+
+
+@ways
+def test_verify_finds_a_run_that_has_not_ended_there(db_path: Path, bulk: bool) -> None:
+    """And one that ended otherwise: the number of runs and their totals are not all."""
+    hub = db_path.with_name("hub.db")
+    for _ in range(2):
+        with WaxellContext("chatbot", session_id="sess_1"):
+            pass
+    with serving(hub) as client:
+        _send(db_path, client, bulk=bulk)
+        change(hub, "UPDATE runs SET status = 'running' WHERE rowid = 1")
+        change(hub, "UPDATE runs SET status = 'error' WHERE rowid = 2")
+        found = verify(db_path, settings_for(_address(client)))
+    assert found.different == [
+        Difference("sess_1", "open_runs", 0, 1),
+        Difference("sess_1", "failed_runs", 0, 1),
+    ]

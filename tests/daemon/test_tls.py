@@ -1,0 +1,164 @@
+"""A server's certificate is always checked, against the authorities that the user names."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.tools.builders import Builder
+from tests.tools.session_server import SessionServer, listing, session_server
+from waxlocal.errors import ConfigurationError, ServerUnreachable
+from waxlocal.settings.secret import Secret
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal.storage.connection import open_writer
+from waxlocal_daemon.tls import tls_context
+from waxlocal_daemon.verify import make_client, verify
+
+
+def make_certificate(directory: Path, names: str) -> Path:
+    """Make a certificate that signs itself; return the PEM file with it and its key."""
+    directory.mkdir()
+    made = directory / "made.pem"
+    key = directory / "key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    command += f" -subj /CN=test -addext subjectAltName={names} -keyout {key} -out {made}"
+    subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+    made.write_text(made.read_text() + key.read_text())
+    return made
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a certificate for this machine and one for another."""
+    base = tmp_path_factory.mktemp("certificates")
+    return {
+        "here": make_certificate(base / "here", "IP:127.0.0.1,DNS:localhost"),
+        "elsewhere": make_certificate(base / "elsewhere", "DNS:other.example"),
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_certificates_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what this machine's user trusts."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+
+
+@pytest.fixture(params=["here"])
+def server(
+    request: pytest.FixtureRequest, certificates: dict[str, Path]
+) -> Iterator[SessionServer]:
+    """Run an HTTPS server on this machine that lists one session."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates[request.param])
+    session = {"session_id": "s", "run_count": 1, "total_tokens": 0, "total_cost": None}
+    with session_server(listing([session]), tls=context) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: SessionServer, db_path: Path) -> UploadSettings:
+    """Return settings for that server, of a file with that session delivered."""
+    with closing(open_writer(db_path)) as connection:
+        run = Builder(connection).run("s")
+        connection.execute("INSERT INTO targets (url) VALUES (?)", (server.url,))
+        connection.execute(
+            "INSERT INTO deliveries (run_id, target_id, state) VALUES (?, 1, 'delivered')", (run,)
+        )
+    return UploadSettings(server.url, Secret("k"))
+
+
+def test_an_unknown_authority_is_refused(
+    settings: UploadSettings, server: SessionServer, db_path: Path
+) -> None:
+    """A server that vouches for itself gets no request, and the reason is told."""
+    with pytest.raises(ServerUnreachable, match=r"self.signed certificate"):
+        verify(db_path, settings)
+    assert server.asked == []
+
+
+def test_a_trusted_file_is_accepted(
+    settings: UploadSettings,
+    db_path: Path,
+    certificates: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`SSL_CERT_FILE` names who is trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
+    assert verify(db_path, settings).checked == 1
+    assert verify(db_path, settings).agrees
+
+
+def test_a_trusted_directory_is_accepted(
+    settings: UploadSettings,
+    db_path: Path,
+    certificates: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`SSL_CERT_DIR` does, too, as `openssl rehash` prepares it."""
+    directory = certificates["here"].parent
+    subprocess.run(["openssl", "rehash", directory], check=True, capture_output=True, timeout=60)
+    monkeypatch.setenv("SSL_CERT_DIR", str(directory))
+    assert verify(db_path, settings).agrees
+
+
+@pytest.mark.parametrize("server", ["elsewhere"], indirect=True)
+def test_another_hosts_certificate_is_refused(
+    settings: UploadSettings,
+    server: SessionServer,
+    db_path: Path,
+    certificates: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A valid certificate for another name is as good as none."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["elsewhere"]))
+    with pytest.raises(ServerUnreachable, match=r"certificate is not valid for .127\.0\.0\.1."):
+        verify(db_path, settings)
+    assert server.asked == []
+
+
+def test_a_named_file_replaces_the_usual_authorities(certificates: dict[str, Path]) -> None:
+    """Whoever names one certificate trusts that one; without any, it is certifi's list."""
+    named = tls_context({"SSL_CERT_FILE": str(certificates["here"])})
+    assert len(named.get_ca_certs()) == 1
+    assert len(tls_context({}).get_ca_certs()) > 50
+
+
+@pytest.mark.parametrize("environ", [{}, {"SSL_CERT_FILE": ""}, {"PYTHONHTTPSVERIFY": "0"}])
+def test_nothing_turns_the_check_off(environ: dict[str, str]) -> None:
+    """Certificate and name are demanded, of a protocol that is not broken."""
+    context = tls_context(environ)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("kind", ["none", "directory", "text"])
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, kind: str) -> None:
+    """Not silently replaced by another list; the error names the variable."""
+    named = {"none": tmp_path / "none", "directory": tmp_path, "text": tmp_path / "text"}[kind]
+    (tmp_path / "text").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE is ") as refused:
+        tls_context({"SSL_CERT_FILE": str(named)})
+    assert "unset SSL_CERT_FILE" in refused.value.hint
+    assert str(named) in str(refused.value)
+
+
+def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """OpenSSL itself would trust nobody, and say so of each server."""
+    with pytest.raises(ConfigurationError, match="is not a directory"):
+        tls_context({"SSL_CERT_DIR": str(tmp_path / "none")})
+
+
+def test_the_client_does_not_follow_redirects() -> None:
+    """Nor does it read the environment by rules of its own."""
+    with make_client(UploadSettings("http://localhost:1", Secret("clé"))) as client:
+        assert isinstance(client, httpx.Client)
+        assert (client.follow_redirects, client.trust_env) == (False, False)
+        assert client.headers.raw.count((b"X-Wax-Key", b"cl\xe9")) == 1

@@ -1,0 +1,297 @@
+"""The units that make the daemon a service."""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.tools.cli import invoke
+from tests.tools.daemon import KEY
+from waxlocal.errors import ConfigurationError
+from waxlocal_daemon.service_units import (
+    Service,
+    launchd_plist,
+    make_unit,
+    systemd_unit,
+)
+
+ODD = ["plain", "two words", "50%h", "$HOME", 'say "so"', "back\\slash", "it's", "a;b", "ünï"]
+
+
+def words(unit: str) -> list[str]:
+    """Return the command line of a unit as systemd reads it."""
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    line = line.removeprefix("ExecStart=")
+    if "$" in line:  # a colon in front keeps it from being a variable
+        assert line.startswith(":")
+        line = line[1:]
+    unquoted = shlex.split(line)
+    assert all(word.count("%") % 2 == 0 for word in unquoted)
+    return [word.replace("%%", "%") for word in unquoted]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_paths_reach_the_daemon_as_they_are(tmp_path: Path, name: str) -> None:
+    """Blanks, per cent signs, dollars, quotes and backslashes are quoted as systemd wants it."""
+    service = Service(tmp_path / name / "waxlocal.db", arguments=("--metrics-file", name))
+    assert words(systemd_unit(service)) == service.command()
+    assert service.command()[-1] == name
+
+
+@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize("name", ODD)
+def test_systemd_finds_no_fault(tmp_path: Path, name: str, system: bool) -> None:
+    """`systemd-analyze verify` is silent about units for the user and for the machine."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not here")
+    (tmp_path / name).mkdir()
+    key_file = tmp_path / name / "key"
+    key_file.touch(mode=0o600)
+    service = Service(
+        tmp_path / name / "waxlocal.db",
+        system=system,
+        user="daemon" if system else "",
+        key_file=key_file,
+        writable=(tmp_path / name,),
+    )
+    unit = tmp_path / "waxlocald.service"
+    unit.write_text(systemd_unit(service))
+    scope = "--system" if system else "--user"
+    done = subprocess.run(
+        ["systemd-analyze", scope, "verify", "--man=no", str(unit)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    about_ours = [line for line in done.stderr.splitlines() if "waxlocald" in line]
+    assert (done.returncode, about_ours) == (0, []), done.stderr
+
+
+def test_the_unit_is_watched_and_started_again(tmp_path: Path) -> None:
+    """Notify, watchdog, reload by SIGHUP, restart on failure but not for what it cannot mend."""
+    lines = systemd_unit(Service(tmp_path / "waxlocal.db")).splitlines()
+    for line in (
+        "Type=notify",
+        "WatchdogSec=2min",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2 3 4",
+        "NoNewPrivileges=yes",
+        "WantedBy=default.target",
+    ):
+        assert line in lines
+
+
+def test_the_machines_unit_may_write_beside_the_file(tmp_path: Path) -> None:
+    """All else is read-only; processes stay visible, or they would all count as ended."""
+    service = Service(
+        tmp_path / "a b" / "waxlocal.db",
+        system=True,
+        user="alice",
+        key_file=tmp_path / "key",
+        writable=(Path("/var/lib/metrics"),),
+    )
+    lines = systemd_unit(service).splitlines()
+    for line in (
+        "User=alice",
+        "ProtectSystem=strict",
+        f'ReadWritePaths="{tmp_path}/a b" /var/lib/metrics',
+        f"LoadCredential=api-key:{tmp_path}/key",
+        "Environment=WAXLOCAL_API_KEY_FILE=%d/api-key",
+        "WantedBy=multi-user.target",
+    ):
+        assert line in lines
+    assert "--key-file" not in words("\n".join(lines))
+    assert not any("ProtectProc" in line or "ProcSubset" in line for line in lines)
+
+
+def test_the_users_unit_needs_no_namespace(tmp_path: Path) -> None:
+    """Not every kernel gives a user one, and the unit would not start there."""
+    text = systemd_unit(Service(tmp_path / "waxlocal.db", key_file=tmp_path / "key"))
+    for word in ("Protect", "Private", "ReadWritePaths", "LoadCredential", "User="):
+        assert f"\n{word}" not in text
+    assert words(text)[-2:] == ["--key-file", str(tmp_path / "key")]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_property_list_for_launchd(tmp_path: Path, name: str) -> None:
+    """The same command, started at login and again when it fails; stderr goes to a file."""
+    service = Service(tmp_path / name, arguments=("--nice", "0"))
+    unit = make_unit(service, platform="darwin", home=tmp_path)
+    assert unit.path == tmp_path / "Library" / "LaunchAgents" / "waxlocald.plist"
+    job = plistlib.loads(unit.text.encode())
+    assert job["ProgramArguments"] == service.command()
+    assert job["KeepAlive"] == {"SuccessfulExit": False}
+    assert job["StandardErrorPath"] == str(tmp_path / "Library" / "Logs" / "waxlocald.log")
+    assert unit.start == (f"launchctl bootstrap gui/$(id -u) {shlex.quote(str(unit.path))}",)
+
+
+def test_a_property_list_for_the_machine(tmp_path: Path) -> None:
+    """A daemon of the system, as the user that is named."""
+    service = Service(tmp_path / "waxlocal.db", system=True, user="alice")
+    job = plistlib.loads(launchd_plist(service, Path("/log")))
+    assert job["UserName"] == "alice"
+    unit = make_unit(service, platform="darwin")
+    assert unit.path == Path("/Library/LaunchDaemons/waxlocald.plist")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "-x", "a\nb", "x" * 65])
+def test_names_that_are_none(tmp_path: Path, name: str) -> None:
+    """A service's name is a file's name, and stands in commands."""
+    with pytest.raises(ConfigurationError):
+        Service(tmp_path / "waxlocal.db", name)
+
+
+def test_a_line_end_in_a_path_is_refused() -> None:
+    """It would begin a line of the unit."""
+    with pytest.raises(ConfigurationError):
+        Service(Path("/tmp/a\nExecStartPre=/bin/evil/waxlocal.db"))
+
+
+# -- the commands ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return where the user's units are."""
+    return tmp_path / "config" / "systemd" / "user" / "waxlocald.service"
+
+
+def command(tmp_path: Path, *args: object, **env: str) -> Result:
+    """Run `waxlocal daemon` with a home and a configuration of its own."""
+    homes = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    return invoke("daemon", *args, db=tmp_path / "state" / "waxlocal.db", **homes, **env)
+
+
+def tools(tmp_path: Path, status: int = 0) -> tuple[str, Path]:
+    """Return a PATH with `systemctl` and `loginctl` that note how they are called, and the note."""
+    directory, note = tmp_path / "bin", tmp_path / "called"
+    directory.mkdir()
+    for name in ("systemctl", "loginctl"):
+        script = directory / name
+        script.write_text(f'#!/bin/sh\necho "{name} $*" >> {note}\nexit {status}\n')
+        script.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}", note
+
+
+def test_install_writes_the_unit_and_says_what_to_type(tmp_path: Path, place: Path) -> None:
+    """Nothing is started; the options are handed on; the key of the shell stays there."""
+    path, note = tools(tmp_path)
+    environment = {"PATH": path, "WAXELL_API_KEY": KEY, "WAXELL_API_URL": "https://acme.example"}
+    done = command(tmp_path, "install", "--metrics", 9464, "--log-format", "json", **environment)
+    assert done.exit_code == 0, done.stderr
+    assert "systemctl --user enable --now waxlocald.service" in done.stdout
+    assert "loginctl enable-linger" in done.stdout
+    assert words(place.read_text())[-4:] == ["--metrics", "9464", "--log-format", "json"]
+    assert f"{tmp_path}/state/waxlocal.db" in words(place.read_text())
+    assert KEY not in place.read_text() + done.stdout + done.stderr
+    assert not note.exists()
+
+
+def test_install_says_that_a_service_sees_no_variables(tmp_path: Path) -> None:
+    """Address and key that only this shell knows would leave the service without any."""
+    done = command(tmp_path, "install", WAXELL_API_KEY=KEY, WAXELL_API_URL="https://acme.example")
+    assert "a service does not see this shell's variables" in done.stderr
+    assert "~/.waxell/config" in done.stderr
+    config = tmp_path / ".waxell" / "config"
+    config.parent.mkdir()
+    config.touch(mode=0o600)
+    config.write_text(f"[default]\napi_url = https://acme.example\napi_key = {KEY}\n")
+    assert command(tmp_path, "install").stderr == ""
+
+
+def test_print_shows_the_unit_and_writes_nothing(tmp_path: Path, place: Path) -> None:
+    """stdout is the unit, whole and alone."""
+    done = command(tmp_path, "install", "--print")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("[Unit]\n")
+    assert str(place) in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_now_runs_the_commands(tmp_path: Path, place: Path) -> None:
+    """Install starts the service, uninstall stops it and takes the unit away."""
+    path, note = tools(tmp_path)
+    assert command(tmp_path, "install", "--now", PATH=path).exit_code == 0
+    assert place.exists()
+    assert command(tmp_path, "uninstall", "--now", PATH=path).exit_code == 0
+    assert not place.exists()
+    assert note.read_text().splitlines() == [
+        "systemctl --user daemon-reload",
+        "systemctl --user enable --now waxlocald.service",
+        "loginctl enable-linger",
+        "systemctl --user disable --now waxlocald.service",
+    ]
+
+
+def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
+    """Where there is no systemd to talk to, that is said, and the exit status is 2."""
+    path, note = tools(tmp_path, status=1)
+    done = command(tmp_path, "install", "--now", PATH=path)
+    assert done.exit_code == 2
+    assert "exit status 1" in done.stderr
+    assert len(note.read_text().splitlines()) == 1
+
+
+def test_uninstall_twice_is_no_fault(tmp_path: Path) -> None:
+    """There is nothing to remove, and that is said."""
+    done = command(tmp_path, "uninstall")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("There is no ")
+
+
+def test_another_name_is_another_service(tmp_path: Path, place: Path) -> None:
+    """A second file gets a unit of its own."""
+    command(tmp_path, "install")
+    command(tmp_path, "install", "--name", "waxlocald-site")
+    assert {one.name for one in place.parent.iterdir()} == {
+        "waxlocald.service",
+        "waxlocald-site.service",
+    }
+
+
+def test_the_machines_service_runs_as_whose_file_it_is(tmp_path: Path) -> None:
+    """Files that root makes beside another's database would lock its recorders out."""
+    db = tmp_path / "state" / "waxlocal.db"
+    db.parent.mkdir()
+    db.touch()
+    if os.getuid() == 0:
+        os.chown(db, 2, 2)
+    found = command(tmp_path, "install", "--system", "--print").stdout
+    assert f"\nUser={db.owner()}\n" in found
+    named = command(tmp_path, "install", "--system", "--user", "daemon", "--print")
+    assert "\nUser=daemon\n" in named.stdout
+
+
+def test_user_without_system_is_wrong_use(tmp_path: Path) -> None:
+    """A user's own manager runs nothing as somebody else."""
+    assert command(tmp_path, "install", "--user", "daemon").exit_code == 2
+
+
+def test_what_the_unit_starts_is_there(tmp_path: Path) -> None:
+    """The command line of the unit is one that this Python understands, from any directory."""
+    done = subprocess.run(
+        [*Service(tmp_path / "waxlocal.db").command(), "--help"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(_checkout())},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SIGHUP" in done.stdout
+
+
+def _checkout() -> list[str]:
+    root = Path(__file__).parents[2]
+    return [str(root), str(root / "daemon")]

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import recording
+from waxlocal.errors import NotFound
+from waxlocal.queries import Money, money
+
+
+def costs_of(tmp_path: Path, *calls: tuple[int, int, float | None], model: str = "m") -> Money:
+    """Return where the money went in a session with one such call in each run."""
+    with recording(tmp_path) as (make, conn):
+        for number, (tokens_in, tokens_out, cost) in enumerate(calls):
+            run = make.run(at=number * 10)
+            make.llm(run, tokens_in, tokens_out, cost=cost, model=model)
+        return money(conn, "s1")
+
+
+def test_input_tokens_are_new_or_sent_again(tmp_path: Path) -> None:
+    """Of a call's input, what the call before had sent and got is resent, the rest is new."""
+    spent = costs_of(tmp_path, (100, 50, 0.1), (180, 40, 0.2), (120, 10, 0.1))
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 120]
+    assert [turn.new_tokens for turn in spent.turns] == [100, 30, 0]
+    assert (spent.tokens_in, spent.new_tokens, spent.resent_tokens) == (400, 130, 270)
+    assert spent.cost == pytest.approx(0.4)
+
+
+def test_each_agent_has_a_context_of_its_own(tmp_path: Path) -> None:
+    """What one agent was sent is new to another."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run(at=0, agent="a"), 1_000, 100)
+        make.llm(make.run(at=1, agent="b"), 1_000, 100)
+        make.llm(make.run(at=2, agent="a"), 1_500, 100)
+        spent = money(conn, "s1")
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 0, 1_100]
+
+
+def test_a_failed_call_does_not_forget_the_conversation(tmp_path: Path) -> None:
+    """A call without tokens is passed over; the next one still sends again what was before it."""
+    spent = costs_of(tmp_path, (500, 100, 0.1), (0, 0, None), (650, 50, 0.1))
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 0, 600]
+
+
+def test_the_calls_of_a_run_make_one_turn(tmp_path: Path) -> None:
+    """A turn adds up its calls and names its models; a run without calls is a turn for nothing."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run(at=0)
+        make.llm(run, 100, 10, cost=0.25, model="big", cached_tokens=30)
+        make.llm(run, 150, 10, model="small")
+        make.llm(run, 10, 0, cost=0.0, model="big")
+        make.run(at=5)
+        spent = money(conn, "s1")
+    first, second = spent.turns
+    assert (first.llm_calls, first.tokens_in, first.cached_tokens) == (3, 260, 30)
+    assert (first.cost, first.priced_tokens, first.models) == (0.25, 120, ("big", "small"))
+    assert (second.llm_calls, second.cost, second.models) == (0, None, ())
+    assert [(one.model, one.calls, one.cost) for one in spent.models] == [
+        ("big", 2, 0.25),
+        ("small", 1, None),
+    ]
+    assert spent.priced_share == 120 / 280
+
+
+def test_a_growing_context_is_named(tmp_path: Path) -> None:
+    """Turns that repeat all that was said before are the reason, with the share they repeat."""
+    spent = costs_of(tmp_path, *((200 + 400 * n, 300, 0.01) for n in range(8)))
+    assert spent.reason == "growing_context"
+    assert spent.verdict == (
+        "Growing context: 82% of the 12,800 input tokens repeat earlier turns; "
+        "the first turn sent 200, the last 3,000; $0.0800 in all."
+    )
+
+
+def test_a_large_first_context_is_named(tmp_path: Path) -> None:
+    """Documents sent from the start, and with every call after it, are the reason."""
+    spent = costs_of(tmp_path, (20_000, 100, 0.05), (20_200, 100, 0.05), (20_400, 100, 0.05))
+    assert spent.reason == "large_first_context"
+    assert spent.verdict == (
+        "Large first context: 20,000 tokens before the conversation, sent in 3 calls, are 99% of "
+        "the 60,600 input tokens; $0.1500 in all."
+    )
+
+
+def test_a_expensive_model_is_named(tmp_path: Path) -> None:
+    """A model far more expensive than others of its day is the reason, with its price."""
+    spent = costs_of(tmp_path, (600, 400, 0.04), (300, 200, 0.02), model="gpt-4")
+    assert spent.reason == "expensive_model"
+    assert spent.verdict == (
+        "Expensive model: gpt-4 cost $0.0600, 100% of the session, at $40.00 per million tokens; "
+        "$0.0600 in all."
+    )
+
+
+def test_many_small_turns_are_named(tmp_path: Path) -> None:
+    """Where no call is large, growing or expensive, the number of turns is the reason."""
+    with recording(tmp_path) as (make, conn):
+        for number in range(12):
+            run = make.run(at=number, agent=f"agent {number}")
+            make.llm(run, 100, 100, cost=0.0005)
+        spent = money(conn, "s1")
+    assert spent.reason == "many_turns"
+    assert spent.verdict.startswith("Many turns: 12 runs at $0.0005 and 200 tokens each;")
+
+
+def test_a_small_session_has_no_reason(tmp_path: Path) -> None:
+    """Nothing is blamed where nothing stands out."""
+    spent = costs_of(tmp_path, (100, 50, 0.0004))
+    assert spent.reason == "nothing"
+    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; $0.0004 in all."
+
+
+def test_an_unknown_cost_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """No price is never shown as $0, and a partly known one says how much is known."""
+    assert costs_of(tmp_path, (100, 50, None)).verdict.endswith("; an unknown cost in all.")
+    (tmp_path / "partly").mkdir()
+    partly = costs_of(tmp_path / "partly", (50, 25, 0.01), (50, 25, None))
+    assert partly.verdict.endswith("$0.0100 in all for the 50% of its tokens that have a price.")
+
+
+def test_a_session_without_llm_calls_says_so(tmp_path: Path) -> None:
+    """Runs alone cost nothing that could be explained."""
+    with recording(tmp_path) as (make, conn):
+        make.run()
+        spent = money(conn, "s1")
+    assert (spent.reason, spent.verdict) == ("no_calls", "No LLM calls were recorded.")
+    assert (spent.cost, spent.priced_share) == (None, None)
+
+
+def test_a_session_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    """An unknown id raises `NotFound`."""
+    with recording(tmp_path) as (_make, conn), pytest.raises(NotFound):
+        money(conn, "s1")

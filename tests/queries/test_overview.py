@@ -1,0 +1,76 @@
+"""The totals of many sessions, when they were active, and the shape of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import Builder, recording
+from waxlocal.queries import SessionFilter, statistics
+from waxlocal.queries.overview import activity, session_costs, session_totals, turn_sizes
+
+
+def hundred(to: Builder) -> None:
+    """Record a hundred sessions, an hour apart; every fourth has no known cost."""
+    for number in range(100):
+        for turn in range(1 + number % 3):
+            run = to.run(f"s{number:02}", at=number * 3_600 + turn, user=f"u{number % 2}")
+            cost = None if number % 4 == 0 else 0.01 * number
+            to.llm(run, 100 * (turn + 1), 10, cost=cost)
+
+
+@pytest.mark.parametrize("filter", [SessionFilter(), SessionFilter(user_id="u1")])
+def test_totals_are_those_of_the_statistics(tmp_path: Path, filter: SessionFilter) -> None:
+    """The same sums and the same p95, for everything and for one user."""
+    with recording(tmp_path) as (to, conn):
+        hundred(to)
+        totals, whole = session_totals(conn, filter=filter), statistics(conn, filter=filter)
+    for name in ("sessions", "runs", "total_tokens", "priced_tokens", "p95_cost", "priced_share"):
+        assert getattr(totals, name) == getattr(whole, name), name
+    assert totals.total_cost == pytest.approx(whole.total_cost)
+    assert totals.one_turn_share == whole.abandonment_rate
+
+
+def test_nothing_has_no_totals(tmp_path: Path) -> None:
+    """Zero sessions, unknown cost, no shares, no activity."""
+    with recording(tmp_path) as (_, conn):
+        totals = session_totals(conn)
+        assert (totals.sessions, totals.total_cost, totals.p95_cost) == (0, None, None)
+        assert (totals.priced_share, totals.one_turn_share) == (None, None)
+        assert activity(conn) is None
+        assert session_costs(conn) == []
+
+
+def test_activity_counts_every_session_once(tmp_path: Path) -> None:
+    """In stretches of equal length, from the first to the last."""
+    with recording(tmp_path) as (to, conn):
+        hundred(to)
+        found = activity(conn)
+        some = activity(conn, filter=SessionFilter(since="2026-02-04"))
+    assert found is not None
+    assert sum(found.counts) == 100
+    assert found.timeline.hours == 3
+    assert found.timeline.begin(0) == "2026-01-31T09:00:00.000000Z"
+    assert some is not None
+    assert sum(some.counts) < 100
+
+
+def test_costs_are_the_known_ones_in_order(tmp_path: Path) -> None:
+    """Of the sessions that fit."""
+    with recording(tmp_path) as (to, conn):
+        hundred(to)
+        costs = session_costs(conn, filter=SessionFilter(user_id="u1"))
+    assert len(costs) == 50
+    assert costs == sorted(costs)
+
+
+def test_sizes_are_the_tokens_of_the_last_turns(tmp_path: Path) -> None:
+    """In order, no more than asked for; a run without calls counts nothing."""
+    with recording(tmp_path) as (to, conn):
+        for turn in range(5):
+            run = to.run("s", at=turn)
+            if turn != 3:
+                to.llm(run, 10 * turn, 1)
+        sizes = turn_sizes(conn, ["s", "unknown"], most=3)
+    assert sizes == {"s": (21, 0, 41), "unknown": ()}

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tools.builders import Builder, moment
+from waxlocal.storage.connection import open_writer
+
+GROUPED = """
+WITH calls AS (
+  SELECT run_id, count(*) AS llm_calls, count(cost) AS priced_calls, sum(tokens_in) AS tokens_in,
+    sum(tokens_out) AS tokens_out, sum(tokens_in + tokens_out) AS total_tokens,
+    sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
+  FROM llm_calls GROUP BY run_id
+)
+SELECT session_id, count(*) AS run_count, sum(status = 'running') AS open_runs,
+  sum(status IN ('error', 'blocked', 'interrupted')) AS failed_runs,
+  coalesce(sum(llm_calls), 0) AS llm_calls, coalesce(sum(priced_calls), 0) AS priced_calls,
+  coalesce(sum(tokens_in), 0) AS tokens_in, coalesce(sum(tokens_out), 0) AS tokens_out,
+  coalesce(sum(total_tokens), 0) AS total_tokens,
+  coalesce(sum(priced_tokens), 0) AS priced_tokens, sum(total_cost) AS total_cost,
+  total(duration) AS total_duration, min(started_at) AS first_run_at,
+  max(started_at) AS last_run_at
+FROM runs LEFT JOIN calls USING (run_id) WHERE session_id IS NOT NULL
+GROUP BY session_id ORDER BY session_id
+"""
+KEPT = """
+SELECT session_id, run_count, open_runs, failed_runs, llm_calls, priced_calls, tokens_in,
+  tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at
+FROM sessions ORDER BY session_id
+"""
+
+LEFT_OVER = "SELECT * FROM llm_calls WHERE run_id NOT IN (SELECT run_id FROM runs)"
+
+statuses = st.sampled_from(["running", "success", "error", "blocked", "interrupted"])
+costs = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.5]))
+tokens = st.integers(0, 5_000)
+which = st.integers(0, 100)
+seconds = st.integers(0, 1_000)
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds),
+        st.tuples(st.just("call"), which, tokens, tokens, costs),
+        st.tuples(st.just("end"), which, statuses, seconds),
+        st.tuples(st.just("price"), which, costs),
+        st.tuples(st.just("recount"), which, tokens),
+        st.tuples(st.just("drop call"), which),
+        st.tuples(st.just("drop run"), which),
+    ),
+    max_size=40,
+)
+
+
+def apply(make: Builder, change: tuple[Any, ...]) -> None:
+    """Make one change; a number chooses among the rows that there are."""
+    kind, *values = change
+    if kind == "run":
+        session, status, at = values
+        make.run(session, at=at, seconds=None if status == "running" else 0.5, status=status)
+        return
+    calls = kind in ("price", "recount", "drop call")
+    table = "llm_calls ORDER BY run_id, position" if calls else "runs ORDER BY id"
+    keys = "run_id, position" if calls else "run_id, 0"
+    rows = make.conn.execute(f"SELECT {keys} FROM {table}").fetchall()
+    if not rows:
+        return
+    run, position = rows[values[0] % len(rows)]
+    if kind == "call":
+        make.llm(run, values[1], values[2], cost=values[3])
+        return
+    sql, row = {
+        "end": ("UPDATE runs SET status = ?, duration = ?, completed_at = ?", values[1:]),
+        "price": ("UPDATE llm_calls SET cost = ?", values[1:]),
+        "recount": ("UPDATE llm_calls SET tokens_in = ?", values[1:]),
+        "drop call": ("DELETE FROM llm_calls", []),
+        "drop run": ("DELETE FROM runs", []),
+    }[kind]
+    if kind == "end":
+        row = [values[1], float(values[2]), moment(values[2])]
+    place = " WHERE run_id = ?" + (" AND position = ?" if calls else "")
+    make.conn.execute(sql + place, (*row, run, position) if calls else (*row, run))
+
+
+@given(changes)
+@settings(max_examples=60, deadline=None)
+def test_totals_of_sessions_equal_those_of_their_rows(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[Any, ...]]
+) -> None:
+    """After any inserts, updates and deletes the kept totals are those a GROUP BY finds.
+
+    A run that is deleted leaves no calls behind.
+    """
+    path = tmp_path_factory.mktemp("totals") / "waxlocal.db"
+    with closing(open_writer(path)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        make = Builder(conn)
+        for _run in range(2):
+            make.llm(make.run("a"), cost=0.5)
+        for change in made:
+            apply(make, change)
+        conn.row_factory = sqlite3.Row
+        kept, grouped, left = (conn.execute(sql).fetchall() for sql in (KEPT, GROUPED, LEFT_OVER))
+    assert left == []
+    assert [row["session_id"] for row in kept] == [row["session_id"] for row in grouped]
+    for one, other in zip(kept, grouped, strict=True):
+        assert dict(one) == pytest.approx(dict(other))

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import FixedClock, moment, recording
+from waxlocal.errors import InvalidQuery
+from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users
+
+
+def test_a_user_has_sessions_and_runs_outside_of_them(tmp_path: Path) -> None:
+    """Totals count both; runs and sessions without a user belong to nobody."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run("a", user="alice", seconds=2.0), 100, 100, cost=0.5)
+        make.run("b", user="alice", at=100, agent="helper")
+        make.llm(make.run(None, user="alice", at=50, seconds=3.0, agent="cron"), 300, 300)
+        make.run(None, user="bob", at=5, seconds=None)
+        make.run("c")
+        make.run(None)
+        alice, bob = list_users(conn)
+    assert as_dict(alice) == {
+        "user_id": "alice",
+        "session_count": 2,
+        "run_count": 3,
+        "first_activity_at": moment(0),
+        "last_activity_at": moment(101),
+        "total_duration": 6.0,
+        "total_tokens": 800,
+        "priced_tokens": 200,
+        "priced_share": 0.25,
+        "total_cost": 0.5,
+        "agents": ["chatbot", "cron", "helper"],
+    }
+    assert (bob.user_id, bob.session_count, bob.run_count) == ("bob", 0, 1)
+    assert (bob.total_cost, bob.last_activity_at) == (None, moment(5))
+
+
+@pytest.mark.parametrize("column", USER_ORDERINGS)
+def test_users_can_be_ordered_by_every_figure(tmp_path: Path, column: str) -> None:
+    """Descending order reverses ascending order, page by page."""
+    with recording(tmp_path) as (make, conn):
+        for number in range(1, 4):
+            for session in range(number):
+                run = make.run(f"{number}-{session}", user=f"u{number}", at=number * 10)
+                make.llm(run, number, cost=float(number))
+        up = [user.user_id for user in list_users(conn, ordering=column)]
+        down = [user.user_id for user in list_users(conn, ordering=f"-{column}", limit=2)]
+        rest = [user.user_id for user in list_users(conn, ordering=f"-{column}", offset=2)]
+    assert (up, down, rest) == (["u1", "u2", "u3"], ["u3", "u2"], ["u1"])
+
+
+def test_users_of_unknown_cost_come_last(tmp_path: Path) -> None:
+    """Ordered by cost either way, an unknown one ends the list."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run("a", user="alice"))
+        make.llm(make.run("b", user="bob"), cost=1.0)
+        for ordering in ("total_cost", "-total_cost"):
+            assert [user.user_id for user in list_users(conn, ordering=ordering)] == [
+                "bob",
+                "alice",
+            ]
+
+
+def test_an_unknown_ordering_of_users_is_refused(tmp_path: Path) -> None:
+    """The hint names the allowed ones."""
+    with recording(tmp_path) as (_make, conn), pytest.raises(InvalidQuery) as caught:
+        list_users(conn, ordering="name")
+    assert "session_count" in caught.value.hint
+
+
+def test_a_model_is_shown_with_use_cost_and_latency(tmp_path: Path) -> None:
+    """One row for each model and provider, percentiles over the calls of known duration."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run()
+        for number in range(20):
+            make.llm(run, 10, 5, cost=0.25, duration_ms=100 + number, cached_tokens=4)
+        make.llm(run, 10, 5, cost=0.25, status="error")
+        make.llm(run, 10, 5, cost=0.25, provider="azure")
+        make.insert(
+            "model_prices", model="gpt-4o", provider="openai", source="override", updated_at="now"
+        )
+        openai, azure = list_models(conn)
+    assert as_dict(openai) == {
+        "model": "gpt-4o",
+        "provider": "openai",
+        "calls": 21,
+        "errors": 1,
+        "error_share": 1 / 21,
+        "tokens_in": 210,
+        "tokens_out": 105,
+        "total_tokens": 315,
+        "cached_tokens": 80,
+        "priced_tokens": 315,
+        "priced_share": 1.0,
+        "total_cost": 5.25,
+        "p50_ms": 110,
+        "p95_ms": 119,
+        "price_source": "override",
+    }
+    assert (azure.provider, azure.p50_ms, azure.price_source) == ("azure", None, None)
+
+
+def test_models_with_calls_of_unknown_price_come_first(tmp_path: Path) -> None:
+    """Then the most expensive; what needs a price is seen at once."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run()
+        make.llm(run, model="cheap", cost=0.5)
+        make.llm(run, model="expensive", cost=5.0)
+        make.llm(run, model="partly", cost=9.0)
+        make.llm(run, model="partly")
+        make.llm(run, model="unknown")
+        models = {one.model: one.total_cost for one in list_models(conn)}
+    assert list(models) == ["partly", "unknown", "expensive", "cheap"]
+    assert models["unknown"] is None
+
+
+def test_models_can_be_bounded_in_time(tmp_path: Path) -> None:
+    """Calls count by when they ended."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run()
+        for at in (0, 3_600, 7_200):
+            make.llm(run, at=at)
+        clock = FixedClock(7_200)
+        assert list_models(conn, since="90m", clock=clock)[0].calls == 2
+        assert list_models(conn, since="90m", until=moment(3_600), clock=clock)[0].calls == 1
+        assert list_models(conn, since="2027-01-01") == []

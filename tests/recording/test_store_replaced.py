@@ -1,0 +1,137 @@
+"""A file that is deleted, moved or replaced while a program records into it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.files import assert_sound, count, rows, run_program
+from waxlocal import WaxellContext
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.settings.config import Settings
+
+SECOND = 1_000_000_000
+
+
+class MovedClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ns = 1_769_851_800 * SECOND
+
+    def time_ns(self) -> int:
+        """Return nanoseconds since 1970."""
+        return self.ns
+
+    def monotonic_ns(self) -> int:
+        """Return the same."""
+        return self.ns
+
+
+@pytest.fixture
+def clock(db_path: Path) -> Iterator[MovedClock]:
+    """Record into the test's file by a clock of the test's own."""
+    clock = MovedClock()
+    made = Recorder(Settings(db=db_path), clock=clock)
+    before = use_recorder(made)
+    yield clock
+    use_recorder(before)
+    made.close()
+
+
+def _run(name: str) -> None:
+    with WaxellContext(name) as run:
+        run.record_step("step")
+
+
+def _delete(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        os.unlink(f"{path}{end}")
+
+
+def _delete_main_file(path: Path) -> None:
+    path.unlink()
+
+
+def _move(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        os.rename(f"{path}{end}", f"{path}.old{end}")
+
+
+def _move_main_file(path: Path) -> None:
+    path.rename(path.with_name("old.db"))
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other.db")
+    run_program(other, "from waxlocal import WaxellContext as C\nwith C('other'): pass")
+    _delete(path)
+    other.rename(path)
+
+
+@pytest.mark.parametrize("change", [_delete, _delete_main_file, _move, _move_main_file, _replace])
+def test_later_runs_go_to_a_new_file(
+    clock: MovedClock, db_path: Path, caplog: pytest.LogCaptureFixture, change: object
+) -> None:
+    """A second after the file went away all runs are in the new one, and one warning was given."""
+    assert callable(change)
+    _run("before")
+    change(db_path)
+    clock.ns += SECOND
+    with caplog.at_level(logging.WARNING, "waxlocal"):
+        for number in range(5):
+            _run(f"after{number}")
+            clock.ns += SECOND
+    found = rows(db_path, "SELECT agent_name FROM runs ORDER BY id")
+    assert [name for name in found if name != "other"] == [f"after{n}" for n in range(5)]
+    assert count(db_path, "steps") == 5
+    assert rows(db_path, "SELECT count(*) FROM runs JOIN processes USING (process_id)") == [
+        len(found)
+    ]
+    (message,) = caplog.messages
+    assert str(db_path) in message
+    assert_sound(db_path)
+
+
+def test_a_moved_file_keeps_what_it_had(clock: MovedClock, db_path: Path) -> None:
+    """All three files moved together hold all runs up to the move."""
+    for number in range(3):
+        _run(f"before{number}")
+    _move(db_path)
+    clock.ns += SECOND
+    _run("after")
+    old = db_path.with_name(f"{db_path.name}.old")
+    assert rows(old, "SELECT agent_name FROM runs ORDER BY id") == [f"before{n}" for n in range(3)]
+    assert_sound(old)
+
+
+def test_a_file_that_stays_is_not_opened_again(
+    clock: MovedClock, db_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Looking around every second changes nothing while the file is where it was."""
+    with caplog.at_level(logging.WARNING, "waxlocal"):
+        for number in range(5):
+            _run(f"{number}")
+            clock.ns += 10 * SECOND
+    assert caplog.messages == []
+    assert count(db_path, "runs") == 5
+    assert count(db_path, "processes") == 1
+
+
+def test_a_deleted_directory_is_made_again(clock: MovedClock, tmp_path: Path) -> None:
+    """A directory that is removed with the file in it is made anew."""
+    path = tmp_path / "deep" / "er" / "waxlocal.db"
+    made = Recorder(Settings(db=path), clock=clock)
+    before = use_recorder(made)
+    _run("before")
+    _delete(path)
+    path.parent.rmdir()
+    clock.ns += SECOND
+    _run("after")
+    made.close()
+    use_recorder(before)
+    assert rows(path, "SELECT agent_name FROM runs") == ["after"]

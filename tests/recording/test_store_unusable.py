@@ -1,0 +1,200 @@
+"""Files and places that cannot be recorded into: the program runs on, the place is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.crash.files import count, rows, run_program
+from tests.tools.file_versions import make_newer
+
+PROGRAM = """
+import sys
+from waxlocal import WaxellContext
+for number in range(3):
+    with WaxellContext("agent", session_id="s", inputs={"n": number}) as run:
+        run.set_tag("a", "b")
+        run.record_llm_call(model="m", tokens_in=1, tokens_out=1)
+        run.record_step("step")
+        run.flush_sync()
+print("the program's own work is done")
+"""
+# Start, call, note of the model, step, end; the model is noted once.
+LOST = 3 * 4 + 1
+
+
+def _text(path: Path) -> None:
+    path.write_text("# notes\nnot a database\n" * 200, encoding="utf-8")
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TABLE customers (name)")
+        conn.execute("INSERT INTO customers VALUES ('Ada')")
+        conn.commit()
+
+
+def _foreign_in_wal_mode(path: Path) -> None:
+    _foreign(path)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("PRAGMA application_id = 42")
+
+
+def _newer(path: Path) -> None:
+    run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
+    make_newer(path, min_writer=99, min_reader=99)
+
+
+def _damaged(path: Path) -> None:
+    run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
+    with open(path, "r+b") as file:
+        file.seek(0)
+        file.write(b"\0" * 4096)
+
+
+def _check(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert (done.returncode, done.stdout) == (0, "the program's own work is done\n")
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("waxlocal:")]
+    for word in (f"{LOST} records were lost", "Try:", *words):
+        assert word in line
+    # Beside it, one warning at the time when it happened.
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_text, "not a database"),
+        (_foreign, "of another program"),
+        (_foreign_in_wal_mode, "of another program"),
+        (_newer, "pip install --upgrade waxlocal"),
+        (_damaged, "not a database"),
+    ],
+)
+def test_a_file_of_another_kind_is_left_alone(
+    db_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    """The program ends with exit code 0, one line says why, and no byte of the file changed."""
+    make(db_path)
+    before = hashlib.sha256(db_path.read_bytes()).digest()
+    done = run_program(db_path, PROGRAM)
+    _check(done, said)
+    assert done.stderr.splitlines()[-1].count(str(db_path)) <= 2
+    assert hashlib.sha256(db_path.read_bytes()).digest() == before
+    assert not os.path.exists(f"{db_path}-journal")
+
+
+def test_a_directory_as_the_file(db_path: Path) -> None:
+    """A directory in the file's place stays empty."""
+    db_path.mkdir()
+    _check(run_program(db_path, PROGRAM))
+    assert list(db_path.iterdir()) == []
+
+
+def test_a_file_as_the_directory(tmp_path: Path) -> None:
+    """A path that leads through a file is reported, too."""
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    _check(run_program(tmp_path / "file" / "waxlocal.db", PROGRAM))
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "x"
+
+
+# Root may write everywhere; what is imported before may lie where only root can read.
+AS = """
+import logging, os, sys, traceback
+import waxlocal.recording.recorder
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid({user})
+    os.setuid({user})
+"""
+AS_NOBODY = AS.format(user=65534)
+AS_HOMELESS = AS.format(user=54321)
+
+
+@pytest.fixture
+def open_tmp_path(tmp_path: Path) -> Path:
+    """Return a directory that another user can reach."""
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    return tmp_path
+
+
+def test_a_directory_without_permission(open_tmp_path: Path) -> None:
+    """A directory that may not be written is reported with a hint, and stays empty."""
+    directory = open_tmp_path / "readonly"
+    directory.mkdir(mode=0o555)
+    done = run_program(directory / "waxlocal.db", AS_NOBODY + PROGRAM)
+    _check(done, "WAXLOCAL_DB=")
+    assert list(directory.iterdir()) == []
+
+
+def test_a_file_without_permission(open_tmp_path: Path) -> None:
+    """A file that may be read but not written is reported, and stays as it was."""
+    path = open_tmp_path / "waxlocal.db"
+    run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
+    path.chmod(0o444)
+    open_tmp_path.chmod(0o555)
+    before = path.read_bytes()
+    _check(run_program(path, AS_NOBODY + PROGRAM), "WAXLOCAL_DB=")
+    assert path.read_bytes() == before
+
+
+def test_no_home(tmp_path: Path) -> None:
+    """A user without a home directory and without any setting harms nothing."""
+    code = AS_HOMELESS + "del os.environ['WAXLOCAL_DB']\nos.environ.pop('HOME', None)\n"
+    code += "os.environ.pop('XDG_STATE_HOME', None)\n" + PROGRAM
+    _check(run_program(tmp_path / "unused.db", code), "WAXLOCAL_DB=")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    """A relative path in a directory that was deleted harms nothing."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os\nos.chdir({str(gone)!r})\nos.rmdir({str(gone)!r})\n"
+    code += "os.environ['WAXLOCAL_DB'] = 'proc/none/w.db'\n"
+    done = run_program(tmp_path / "unused.db", code + PROGRAM)
+    _check(done)
+
+
+def test_an_empty_file_is_a_new_one(db_path: Path) -> None:
+    """A file of no bytes is filled, as SQLite itself would."""
+    db_path.touch(mode=0o600)
+    done = run_program(db_path, PROGRAM)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert count(db_path, "runs") == 3
+
+
+def test_a_place_that_becomes_writable(tmp_path: Path, db_path: Path) -> None:
+    """Runs recorded while the place could not be used are in the file when it can be."""
+    db_path.mkdir()
+    done = run_program(
+        db_path,
+        """
+        import os, time
+        from waxlocal import WaxellContext
+        for number in range(3):
+            with WaxellContext("agent", inputs={"n": number}):
+                pass
+        os.rmdir(os.environ["WAXLOCAL_DB"])
+        """,
+    )
+    assert done.returncode == 0
+    assert "lost" not in done.stderr
+    assert rows(db_path, "SELECT count(*) FROM runs WHERE status = 'success'") == [3]
+
+
+def test_stderr_that_is_closed(db_path: Path) -> None:
+    """The line at exit does not harm a program without stderr."""
+    _text(db_path)
+    done = run_program(db_path, "import sys\nsys.stderr.close()\nsys.stderr = None\n" + PROGRAM)
+    assert (done.returncode, done.stdout) == (0, "the program's own work is done\n")

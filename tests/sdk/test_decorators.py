@@ -1,0 +1,649 @@
+"""The decorators: what they record, and that the decorated function does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import waxlocal
+from tests.tools.sdk_rows import only, rows, run_named
+from waxlocal import WaxellContext, get_context
+from waxlocal.recording.recorder import Recorder
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+
+class Thing:
+    """An object whose text and representation differ."""
+
+    def __str__(self) -> str:
+        return "a thing"
+
+    def __repr__(self) -> str:
+        return "Thing()"
+
+
+class Unprintable:
+    """An object that refuses to be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+@waxlocal.observe(agent_name="kinds")
+def plain(n: int) -> int:
+    return n + 1
+
+
+@waxlocal.observe(agent_name="kinds")
+async def coroutine(n: int) -> int:
+    await asyncio.sleep(0)
+    return n + 1
+
+
+@waxlocal.observe(agent_name="kinds")
+def generator(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@waxlocal.observe(agent_name="kinds")
+async def async_generator(n: int) -> AsyncIterator[int]:
+    for item in range(n):
+        yield item
+
+
+async def gathered(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        (lambda: plain(2), 3),
+        (lambda: asyncio.run(coroutine(2)), 3),
+        (lambda: list(generator(2)), [0, 1]),
+        (lambda: asyncio.run(gathered(async_generator(2))), [0, 1]),
+    ],
+    ids=["plain", "coroutine", "generator", "async_generator"],
+)
+def test_call_of_each_kind_of_function_is_one_run(
+    db_path: Path, call: Callable[[], Any], result: Any
+) -> None:
+    """A decorated function gives what it gave, and leaves one run with inputs and result."""
+    assert call() == result
+    run = run_named(db_path, "kinds")
+    assert run["status"] == "success"
+    assert run["inputs"] == {"n": 2}
+    assert run["result"] == {"output": result}
+
+
+def test_decorated_function_keeps_its_kind_and_its_name() -> None:
+    """Frameworks look at these before they call a function."""
+    assert inspect.iscoroutinefunction(coroutine)
+    assert inspect.isasyncgenfunction(async_generator)
+    assert inspect.isgeneratorfunction(generator)
+    assert not inspect.iscoroutinefunction(plain)
+    assert plain.__name__ == "plain"
+    assert str(inspect.signature(plain)) == "(n: 'int') -> 'int'"
+
+
+def test_run_is_named_after_the_function_unless_told(db_path: Path) -> None:
+    """Without `agent_name`, and also without parentheses, the function's name is the agent's."""
+
+    @waxlocal.observe()
+    def first() -> None: ...
+
+    @waxlocal.waxell_agent
+    def second() -> None: ...
+
+    first()
+    second()
+    assert [run["agent_name"] for run in rows(db_path, "runs")] == ["first", "second"]
+
+
+def test_inputs_are_the_arguments_by_name(db_path: Path) -> None:
+    """`self` is left out, defaults are there, objects are text, `**kwargs` are spread out."""
+
+    class Agent:
+        @waxlocal.observe(agent_name="inputs")
+        def go(self, a: int, *rest: int, b: str = "B", o: object = None, **more: object) -> None:
+            """Do nothing."""
+
+    Agent().go(1, 2, 3, o=Thing(), deep={"o": [Thing()]}, pair=(1, 2))
+    assert run_named(db_path, "inputs")["inputs"] == {
+        "a": 1,
+        "rest": [2, 3],
+        "b": "B",
+        "o": "a thing",
+        "deep": {"o": ["a thing"]},
+        "pair": [1, 2],
+    }
+
+
+def test_result_is_the_returned_dict_or_wraps_the_value(db_path: Path) -> None:
+    """A dict is the result as it is, another value is its `output`, None is not a result."""
+
+    @waxlocal.observe(agent_name="results")
+    def give(value: Any) -> Any:
+        return value
+
+    for value in ({"a": 1}, "text", [1], None, Thing()):
+        assert give(value) is value
+    found = [run["result"] for run in rows(db_path, "runs")]
+    assert found == [{"a": 1}, {"output": "text"}, {"output": [1]}, None, {"output": "a thing"}]
+
+
+def test_result_that_the_function_set_itself_stays(db_path: Path) -> None:
+    """`waxell_ctx.set_result` beats the returned value."""
+
+    @waxlocal.observe(agent_name="own")
+    def give(waxell_ctx: WaxellContext | None = None) -> str:
+        assert waxell_ctx is not None
+        waxell_ctx.set_result({"mine": 1})
+        return "other"
+
+    assert give() == "other"
+    assert run_named(db_path, "own")["result"] == {"mine": 1}
+
+
+def test_capture_io_off_keeps_arguments_and_result_out(db_path: Path) -> None:
+    """`capture_io=False` records the run without what went in and came out."""
+
+    @waxlocal.observe(agent_name="quiet", capture_io=False)
+    def give(secret: str) -> str:
+        return secret
+
+    give("s")
+    run = run_named(db_path, "quiet")
+    assert (run["inputs"], run["result"]) == (None, None)
+
+
+def test_call_may_override_what_the_decorator_said(db_path: Path) -> None:
+    """Keywords that the function does not declare go to the run, for this call only."""
+
+    @waxlocal.observe(agent_name="override", session_id="fixed", user_id="u")
+    def go(message: str) -> str:
+        return message
+
+    go("one")
+    go(  # type: ignore[call-arg]
+        "two",
+        session_id="S",
+        user_id="U",
+        user_group="G",
+        end_user_id="E",
+        workflow_name="W",
+        inputs={"i": 1},
+        metadata={"m": 2},
+        enforce_policy=False,
+        mid_execution_governance=True,
+        auto_grounding=True,
+        client=None,
+        on_policy_block=None,
+    )
+    one, two = rows(db_path, "runs")
+    assert (one["session_id"], one["user_id"], one["workflow_name"]) == ("fixed", "u", "default")
+    assert one["inputs"] == {"message": "one"}
+    assert (two["session_id"], two["user_id"], two["user_group"]) == ("S", "U", "G")
+    assert (two["workflow_name"], two["inputs"]) == ("W", {"i": 1})
+    assert two["metadata"] == {"m": 2, "tenant_sub_user_id": "E"}
+
+
+def test_declared_session_id_is_an_argument_and_nothing_else(db_path: Path) -> None:
+    """A function that has a parameter `session_id` gets it; the run's session stays its own."""
+
+    @waxlocal.observe(agent_name="declared")
+    def go(message: str, session_id: str = "", user_id: str | None = None) -> str:
+        return session_id
+
+    assert go("m", session_id="S1", user_id="U1") == "S1"
+    run = run_named(db_path, "declared")
+    assert (run["session_id"], run["user_id"]) == (None, None)
+    assert run["inputs"] == {"message": "m", "session_id": "S1", "user_id": "U1"}
+
+
+def test_declared_keyword_arguments_do_not_swallow_the_overrides(db_path: Path) -> None:
+    """`**kwargs` declares no name: overrides go to the run, the rest to the function."""
+
+    @waxlocal.observe(agent_name="spread")
+    def go(**given: Any) -> dict[str, Any]:
+        return given
+
+    assert go(session_id="S", z=1) == {"z": 1}
+    assert run_named(db_path, "spread")["session_id"] == "S"
+
+
+def test_context_is_injected_where_it_is_declared(db_path: Path) -> None:
+    """A parameter `waxell_ctx` receives the open run, and is not an input."""
+
+    @waxlocal.observe(agent_name="injected")
+    def go(message: str, waxell_ctx: WaxellContext | None = None) -> bool:
+        assert waxell_ctx is get_context()
+        assert waxell_ctx is not None
+        waxell_ctx.record_step("inside")
+        return True
+
+    assert go("m")
+    assert go("m", waxell_ctx=None)
+    runs = rows(db_path, "runs")
+    assert [run["inputs"] for run in runs] == [{"message": "m"}] * 2
+    assert [s["run_id"] for s in rows(db_path, "steps")] == [run["run_id"] for run in runs]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3)])
+def test_exception_goes_on_and_is_recorded(db_path: Path, error: BaseException) -> None:
+    """Whatever leaves the function reaches the caller itself, and stands in the run."""
+
+    @waxlocal.observe(agent_name="fails")
+    def go() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        go()
+    assert caught.value is error
+    run = run_named(db_path, "fails")
+    assert (run["status"], run["error_type"]) == ("error", type(error).__name__)
+    assert run["error"] == (str(error) or None)
+    assert "in go" in run["traceback"]
+    assert run["result"] is None
+
+
+def test_policy_violation_ends_the_run_as_blocked(db_path: Path) -> None:
+    """A program that refuses itself is told apart from one that failed."""
+
+    @waxlocal.observe(agent_name="refuses")
+    def go() -> None:
+        raise waxlocal.PolicyViolationError("too expensive")
+
+    with pytest.raises(waxlocal.PolicyViolationError):
+        go()
+    run = run_named(db_path, "refuses")
+    assert (run["status"], run["error"]) == ("blocked", "too expensive")
+
+
+def call_generator(*args: Any) -> Any:
+    return list(generator(*args))
+
+
+def call_async_generator(*args: Any) -> Any:
+    return asyncio.run(gathered(async_generator(*args)))
+
+
+def call_coroutine(*args: Any) -> Any:
+    return asyncio.run(coroutine(*args))
+
+
+@pytest.mark.parametrize("call", [plain, call_coroutine, call_generator, call_async_generator])
+def test_call_with_wrong_arguments_ends_its_run(
+    recorder: Recorder, db_path: Path, call: Callable[..., Any]
+) -> None:
+    """A call that Python refuses is a failed run, not one that stays open."""
+    with pytest.raises(TypeError):
+        call(1, 2, 3)
+    assert run_named(db_path, "kinds")["status"] == "error"
+    assert not recorder.open_runs
+    assert get_context() is None
+
+
+def test_lineage_goes_through_decorated_functions(db_path: Path) -> None:
+    """A decorated function called inside another is its child, in its session and trace."""
+
+    @waxlocal.observe(agent_name="leaf")
+    def leaf() -> None: ...
+
+    @waxlocal.observe(agent_name="middle")
+    async def middle() -> None:
+        leaf()
+
+    @waxlocal.observe(agent_name="root", session_id="s", user_id="u")
+    async def root() -> None:
+        await asyncio.gather(middle(), middle())
+
+    asyncio.run(root())
+    top = run_named(db_path, "root")
+    middles = rows(db_path, "runs", agent_name="middle")
+    leaves = rows(db_path, "runs", agent_name="leaf")
+    assert top["parent_workflow_id"] is None
+    assert {m["parent_workflow_id"] for m in middles} == {top["workflow_id"]}
+    assert {x["parent_workflow_id"] for x in leaves} == {m["workflow_id"] for m in middles}
+    for run in middles + leaves:
+        assert run["root_workflow_id"] == top["workflow_id"]
+        assert (run["session_id"], run["user_id"]) == ("s", "u")
+        assert run["trace_id"] == top["trace_id"]
+
+
+def test_consumer_of_a_generator_is_not_inside_its_run(db_path: Path) -> None:
+    """Between two steps nothing of the generator is current, and a run begun there is no child."""
+
+    @waxlocal.observe(agent_name="source")
+    def source() -> Iterator[str]:
+        assert get_context() is not None
+        yield "a"
+        waxlocal.step("between")
+        yield "b"
+
+    seen = []
+    for item in source():
+        seen.append(item)
+        assert get_context() is None
+        with WaxellContext("consumer"):
+            pass
+    assert seen == ["a", "b"]
+    assert {r["parent_workflow_id"] for r in rows(db_path, "runs", agent_name="consumer")} == {None}
+    run = run_named(db_path, "source")
+    assert only(db_path, "steps")["run_id"] == run["run_id"]
+    assert run["result"] == {"output": "ab"}
+
+
+def test_consumer_of_an_async_generator_is_not_inside_its_run(db_path: Path) -> None:
+    """The same for `async for`, also with an awaiting body and a session block around the yield."""
+
+    @waxlocal.observe(agent_name="source")
+    async def source() -> AsyncIterator[str]:
+        with waxlocal.session("inner"):
+            yield "a"
+            await asyncio.sleep(0)
+            waxlocal.step("between")
+            yield "b"
+
+    async def consume() -> list[str]:
+        seen = []
+        async for item in source():
+            seen.append(item)
+            await asyncio.sleep(0)
+            assert get_context() is None
+            with WaxellContext("consumer"):
+                pass
+        return seen
+
+    assert asyncio.run(consume()) == ["a", "b"]
+    for run in rows(db_path, "runs", agent_name="consumer"):
+        assert (run["parent_workflow_id"], run["session_id"]) == (None, None)
+    assert only(db_path, "steps")["run_id"] == run_named(db_path, "source")["run_id"]
+
+
+def test_generator_closed_early_ends_its_run(recorder: Recorder, db_path: Path) -> None:
+    """Leaving a loop before the end is not an error: the run ends with what was given so far."""
+    cleaned = []
+
+    @waxlocal.observe(agent_name="early")
+    def source() -> Iterator[str]:
+        try:
+            yield "a"
+            yield "b"
+        finally:
+            cleaned.append(get_context() is not None)
+
+    steps = source()
+    assert next(steps) == "a"
+    steps.close()  # type: ignore[attr-defined]
+    run = run_named(db_path, "early")
+    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+    assert cleaned == [True]
+    assert not recorder.open_runs
+
+
+def test_async_generator_closed_early_ends_its_run(db_path: Path) -> None:
+    """The same for `aclose()`."""
+
+    @waxlocal.observe(agent_name="early")
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    async def consume() -> None:
+        steps = source()
+        assert await anext(steps) == "a"
+        await steps.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(consume())
+    run = run_named(db_path, "early")
+    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+
+
+def test_generator_receives_what_is_sent_and_thrown(db_path: Path) -> None:
+    """`send`, `throw` and the returned value work through the decorator."""
+
+    @waxlocal.observe(agent_name="dialogue")
+    def talk() -> Any:
+        heard = yield "hello"
+        try:
+            yield heard.upper()
+        except ValueError as error:
+            yield f"caught {error}"
+        return "bye"
+
+    steps = talk()
+    assert next(steps) == "hello"
+    assert steps.send("loud") == "LOUD"
+    assert steps.throw(ValueError("x")) == "caught x"
+    with pytest.raises(StopIteration) as stop:
+        next(steps)
+    assert stop.value.value == "bye"
+    assert run_named(db_path, "dialogue")["result"] == {"output": "bye"}
+
+
+def test_generator_that_raises_fails_its_run(db_path: Path) -> None:
+    """An exception inside a step reaches the consumer and the run."""
+
+    @waxlocal.observe(agent_name="breaks")
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        asyncio.run(gathered(source()))
+    run = run_named(db_path, "breaks")
+    assert (run["status"], run["error"]) == ("error", "half-way")
+
+
+def test_arguments_that_contain_themselves_do_not_stop_the_call(db_path: Path) -> None:
+    """A circle in an argument is shown as far as it goes, without unrolling it."""
+
+    @waxlocal.observe(agent_name="circle")
+    def go(value: Any) -> int:
+        return 1
+
+    circle: dict[str, Any] = {}
+    circle.update({str(n): circle for n in range(50)})
+    assert go(circle) == 1
+    assert set(run_named(db_path, "circle")["inputs"]["value"]) == set(circle)
+
+
+# What the smaller decorators record.
+
+
+def test_tool_is_a_span_around_the_call(db_path: Path) -> None:
+    """Arguments, answer, type and time are kept; what is recorded meanwhile lies inside."""
+
+    @waxlocal.tool(tool_type="search", name="lookup")
+    def find(query: str) -> list[str]:
+        assert only(db_path, "spans")["status"] == "running"
+        context = get_context()
+        assert context is not None
+        context.record_tool_call(name="inner")
+        return [query]
+
+    with WaxellContext("agent"):
+        assert find("q") == ["q"]
+    outer, inner = rows(db_path, "spans")
+    assert (outer["name"], outer["kind"], outer["status"]) == ("lookup", "tool", "ok")
+    assert outer["attributes"] == {"tool_type": "search"}
+    assert (outer["input"], outer["output"]) == ({"query": "q"}, {"output": ["q"]})
+    assert outer["duration_ms"] >= 0
+    assert inner["parent_position"] == outer["position"]
+
+
+def test_tool_that_raises_is_a_failed_span(db_path: Path) -> None:
+    """The exception goes on; the span says what it was."""
+
+    @waxlocal.tool()
+    async def find() -> None:
+        raise LookupError("gone")
+
+    async def agent() -> None:
+        async with WaxellContext("agent"):
+            with pytest.raises(LookupError):
+                await find()
+
+    asyncio.run(agent())
+    span = only(db_path, "spans")
+    assert (span["name"], span["status"], span["error"]) == ("find", "error", "LookupError: gone")
+
+
+def test_decision_is_a_span_and_a_score(db_path: Path) -> None:
+    """A dict gives choice, reasons and confidence, another value the choice alone."""
+
+    @waxlocal.decision(name="route", options=["a", "b"])
+    def choose() -> dict[str, Any]:
+        return {"chosen": "a", "reasoning": "near", "confidence": 0.75}
+
+    @waxlocal.decision()
+    def pick() -> str:
+        return "b"
+
+    with WaxellContext("agent"):
+        assert choose() == {"chosen": "a", "reasoning": "near", "confidence": 0.75}
+        assert pick() == "b"
+    first, second = rows(db_path, "spans", kind="decision")
+    assert first["name"] == "route"
+    assert first["input"] == {"options": ["a", "b"], "reasoning": "near"}
+    assert first["output"] == {"chosen": "a", "confidence": 0.75}
+    assert (second["name"], second["output"]["chosen"]) == ("pick", "b")
+    score = only(db_path, "scores")
+    assert (score["name"], score["numeric_value"]) == ("decision_confidence:route", 0.75)
+    assert score["comment"] == "Chose 'a' from 2 options"
+
+
+def test_retrieval_keeps_query_and_documents(db_path: Path) -> None:
+    """The query is the argument of that name or the first one; documents bring their scores."""
+
+    @waxlocal.retrieval(source="faiss")
+    def search(query: str, top_k: int = 2) -> list[dict[str, Any]]:
+        return [{"id": "1", "score": 0.5}, {"id": "2", "score": 0.25}]
+
+    with WaxellContext("agent"):
+        search("what")
+    span = only(db_path, "spans")
+    assert (span["name"], span["kind"]) == ("retrieve:faiss", "retriever")
+    assert span["input"] == {"query": "what", "top_k": 2}
+    assert [d["id"] for d in span["output"]["documents"]] == ["1", "2"]
+    assert span["attributes"]["doc_count"] == 2
+    assert (span["attributes"]["top_score"], span["attributes"]["avg_score"]) == (0.5, 0.375)
+
+
+def test_reasoning_and_step_keep_what_was_returned(db_path: Path) -> None:
+    """A thought becomes a reasoning span, a step a step."""
+
+    @waxlocal.reasoning_dec("plan")
+    def think() -> dict[str, Any]:
+        return {"thought": "t", "evidence": ["e"], "conclusion": "c"}
+
+    @waxlocal.step_dec("prepare")
+    async def prepare() -> dict[str, int]:
+        return {"n": 1}
+
+    async def agent() -> None:
+        async with WaxellContext("agent"):
+            think()
+            await prepare()
+
+    asyncio.run(agent())
+    span, step = only(db_path, "spans"), only(db_path, "steps")
+    assert (span["name"], span["kind"]) == ("plan", "reasoning")
+    assert span["input"] == {"thought": "t", "evidence": ["e"]}
+    assert span["output"] == {"conclusion": "c"}
+    assert (step["step_name"], step["output"]) == ("prepare", {"n": 1})
+
+
+def test_retry_calls_again_until_it_works(db_path: Path) -> None:
+    """Failed attempts that are followed by another are recorded, and nothing is raised."""
+    calls = []
+
+    @waxlocal.retry_dec(max_attempts=3, strategy="backoff", fallback_to="cheap")
+    def flaky() -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise ValueError(f"bad {len(calls)}")
+        return "good"
+
+    with WaxellContext("agent"):
+        assert flaky() == "good"
+    spans = rows(db_path, "spans", kind="retry")
+    assert [(s["name"], s["input"]["reason"]) for s in spans] == [
+        ("backoff:1", "bad 1"),
+        ("backoff:2", "bad 2"),
+    ]
+    assert spans[0]["attributes"]["max_attempts"] == 3
+    assert spans[0]["attributes"]["fallback_to"] == "cheap"
+
+
+def test_retry_raises_the_last_error() -> None:
+    """After `max_attempts` calls the exception reaches the caller, also without a run."""
+    calls = []
+
+    @waxlocal.retry_dec(max_attempts=2)
+    async def broken() -> None:
+        calls.append(1)
+        raise ValueError(len(calls))
+
+    with pytest.raises(ValueError, match="2"):
+        asyncio.run(broken())
+    assert len(calls) == 2
+
+
+def test_small_decorators_are_silent_outside_a_run(db_path: Path) -> None:
+    """Without an open run the functions just run, and no file appears."""
+    for decorate in (
+        waxlocal.tool(),
+        waxlocal.decision(),
+        waxlocal.retrieval(),
+        waxlocal.reasoning_dec(),
+        waxlocal.step_dec(),
+        waxlocal.retry_dec(),
+    ):
+
+        @decorate
+        def give(value: int) -> int:
+            return value
+
+        assert give(3) == 3
+    assert not db_path.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        {"chosen": Unprintable(), "options": 3, "reasoning": 1, "confidence": "high"},
+        {"thought": Unprintable(), "evidence": 3, "conclusion": None},
+        [{"score": "x"}, Unprintable()],
+        Unprintable(),
+        float("nan"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_returned_value_makes_a_decorator_raise(db_path: Path, value: Any) -> None:
+    """Whatever a function gives, its caller gets, and each decorator leaves its row."""
+    decorators = (
+        waxlocal.tool(),
+        waxlocal.decision(),
+        waxlocal.retrieval(),
+        waxlocal.reasoning_dec(),
+        waxlocal.step_dec(),
+        waxlocal.observe(),
+    )
+    with WaxellContext("agent"):
+        for decorate in decorators:
+            assert decorate(lambda query: value)(Unprintable()) is value
+    assert len(rows(db_path, "spans")) == 4
+    assert len(rows(db_path, "steps")) == 1
+    assert [run["status"] for run in rows(db_path, "runs")] == ["success"] * 2

@@ -1,0 +1,159 @@
+"""Programs that import `waxell_observe`, unchanged, where that package is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.tools.sdk_programs import SHIM, run_python
+from tests.tools.sdk_rows import rows
+
+# What programs write, and what of waxlocal they get by it.
+IMPORTS = {
+    "from waxell_observe.client import WaxellObserveClient as it": "WaxellObserveClient",
+    "from waxell_observe.context import WaxellContext as it": "WaxellContext",
+    "from waxell_observe.context import generate_session_id as it": "generate_session_id",
+    "from waxell_observe.config import ObserveConfig as it": "ObserveConfig",
+    "from waxell_observe.errors import ObserveError as it": "ObserveError",
+    "from waxell_observe.errors import ConfigurationError as it": "ConfigurationError",
+    "from waxell_observe.errors import PolicyViolationError as it": "PolicyViolationError",
+    "from waxell_observe.errors import PromptNotFoundError as it": "PromptNotFoundError",
+    "from waxell_observe.types import RunInfo as it": "RunInfo",
+    "from waxell_observe.types import PromptInfo as it": "PromptInfo",
+    "from waxell_observe.types import DailyRunInfo as it": "types.DailyRunInfo",
+    "from waxell_observe.approval import auto_deny as it": "auto_deny",
+    "from waxell_observe.decorator import waxell_agent as it": "waxell_agent",
+    "from waxell_observe import context as it": "WaxellContext",
+    "import waxell_observe as waxell; it = waxell.observe": "observe",
+    "import waxell_observe.client; it = waxell_observe.client.WaxellObserveClient": (
+        "WaxellObserveClient"
+    ),
+    "import waxell_observe.errors as e; it = e.ObserveError": "ObserveError",
+    "import waxell_observe.approval as a; it = a.auto_approve": "auto_approve",
+    "from waxell_observe import types; it = types.LlmCallInfo": "LlmCallInfo",
+    "from waxell_observe.instrumentors._guard import PromptGuardError as it": "PromptGuardError",
+    "from waxell_observe.instrumentors import _guard; it = _guard.PromptGuardResult": (
+        "PromptGuardResult"
+    ),
+    "import waxell_observe.instrumentors._guard as g; it = g.PromptGuardError": "PromptGuardError",
+}
+
+
+def test_the_shim_goes_before_an_installed_original(db_path: Path) -> None:
+    """The published package may be installed beside it: the names are still those of waxlocal."""
+    assert importlib.util.find_spec("waxell_observe") is not None
+    program = "import waxell_observe; print(waxell_observe.__file__)"
+    assert str(SHIM) in run_python("-c", program, db=db_path, path=(SHIM,))
+
+
+def test_every_import_gives_the_object_of_waxlocal(db_path: Path) -> None:
+    """By whichever path a name is imported, `isinstance` and `except` hold."""
+    lines = ["import waxlocal, waxlocal.sdk.types as types", "wrong = []"]
+    for statement, name in IMPORTS.items():
+        ours = name if name.startswith("types.") else f"waxlocal.{name}"
+        lines += [statement, f"it is {ours} or wrong.append({statement!r})"]
+    lines.append("print(wrong)")
+    assert run_python("-c", "\n".join(lines), db=db_path, path=(SHIM,)) == "[]\n"
+
+
+@pytest.mark.parametrize("statement", IMPORTS)
+def test_import_works_as_the_first_one(db_path: Path, statement: str) -> None:
+    """Each import stands alone: nothing else has to be imported before it."""
+    assert run_python("-c", f"{statement}\nprint(it)", db=db_path, path=(SHIM,)) != ""
+
+
+def test_star_import_gives_the_public_names(db_path: Path) -> None:
+    """`from waxell_observe import *` binds all that waxlocal exports."""
+    program = "import waxlocal\nfrom waxell_observe import *\n"
+    program += "print([n for n in waxlocal.__all__ if n not in globals()], __version__)"
+    assert run_python("-c", program, db=db_path, path=(SHIM,)).startswith("[] ")
+
+
+def test_collector_records_calls_outside_any_run(db_path: Path) -> None:
+    """A call handed to the collector is a run of its own, or belongs to the open one."""
+    program = """
+from waxell_observe import WaxellContext
+from waxell_observe.instrumentors._collector import _collector
+
+call = {"model": "gpt-4o", "tokens_in": 10, "tokens_out": 5}
+_collector.record_call(call)
+with WaxellContext("agent") as ctx:
+    ctx.record_step("before")
+    _collector.record_call(call)
+_collector.flush()
+"""
+    run_python("-c", program, db=db_path, path=(SHIM,))
+    auto, agent = rows(db_path, "runs")
+    assert (auto["agent_name"], auto["workflow_name"]) == ("auto:gpt-4o", "auto")
+    assert (auto["status"], auto["metadata"]["call_count"]) == ("success", 1)
+    calls = {call["run_id"]: call["position"] for call in rows(db_path, "llm_calls")}
+    assert calls == {auto["run_id"]: 1, agent["run_id"]: 2}
+
+
+def test_guard_lets_prompts_pass(db_path: Path) -> None:
+    """The private guard can be configured and asked, and finds nothing."""
+    program = """
+from waxell_observe.instrumentors._guard import check_prompt, configure
+
+configure(enabled=True, action="block")
+print(check_prompt([{"role": "user", "content": "hi"}], model="m"))
+"""
+    assert run_python("-c", program, db=db_path, path=(SHIM,)) == "None\n"
+
+
+CHILDREN = """
+import multiprocessing
+import subprocess
+import sys
+
+from waxell_observe import PolicyViolationError, WaxellContext
+
+
+def child(name, error):
+    import waxell_observe
+
+    assert isinstance(error, waxell_observe.PolicyViolationError)
+    with waxell_observe.WaxellContext(name):
+        pass
+
+
+if __name__ == "__main__":
+    error = PolicyViolationError("pickled")
+    with WaxellContext("parent"):
+        for method in ("spawn", "forkserver", "fork"):
+            context = multiprocessing.get_context(method)
+            process = context.Process(target=child, args=(method, error))
+            process.start()
+            process.join()
+            assert process.exitcode == 0, method
+        program = "import waxell_observe as w\\nwith w.WaxellContext('subprocess'): pass"
+        subprocess.run([sys.executable, "-c", program], check=True)
+"""
+
+
+def test_children_of_every_kind_record_too(db_path: Path, tmp_path: Path) -> None:
+    """Processes started by the program find the shim as well; a forked one is the run's child."""
+    program = tmp_path / "parent.py"
+    program.write_text(CHILDREN)
+    run_python("-m", "waxlocal", "run", program, db=db_path)
+    runs = {run["agent_name"]: run for run in rows(db_path, "runs")}
+    assert set(runs) == {"parent", "spawn", "forkserver", "fork", "subprocess"}
+    assert {run["status"] for run in runs.values()} == {"success"}
+    parents = {name for name, run in runs.items() if run["parent_workflow_id"]}
+    assert parents == {"fork"}
+
+
+def test_module_is_run_with_its_arguments(db_path: Path, tmp_path: Path) -> None:
+    """`waxlocal run -m package ARGS` runs the package's `__main__`."""
+    package = tmp_path / "agentpackage"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        "import sys\nfrom waxell_observe import WaxellContext\n"
+        "with WaxellContext(sys.argv[1]):\n    print(sys.argv[1:])\n"
+    )
+    command = ("-m", "waxlocal", "run", "-m", "agentpackage", "bot", "--flag")
+    assert run_python(*command, db=db_path, path=(tmp_path,)) == "['bot', '--flag']\n"
+    assert [run["agent_name"] for run in rows(db_path, "runs")] == ["bot"]

@@ -1,0 +1,256 @@
+"""The only door to the file: what it sets, what it raises, and that there is no other."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import waxlocal
+from tests.crash.files import environment, rows
+from waxlocal import WaxellContext
+from waxlocal.errors import (
+    DiskFull,
+    FileLocked,
+    FileMissing,
+    FileReadOnly,
+    NotADatabase,
+    StorageError,
+)
+from waxlocal.recording.recorder import Recorder
+from waxlocal.storage import checkpoint, connection
+from waxlocal.storage.connection import (
+    is_busy,
+    open_writer,
+    reader,
+    storage_error,
+    writer,
+)
+
+PACKAGE = Path(waxlocal.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("full", 2)])
+def test_pragmas(db_path: Path, durability: str, level: int) -> None:
+    """WAL, the asked-for durability, no checkpoints by SQLite, a log that is cut, autocommit."""
+    with closing(open_writer(db_path, durability=durability)) as conn:
+        (mode,) = conn.execute("PRAGMA journal_mode").fetchone()
+        (synchronous,) = conn.execute("PRAGMA synchronous").fetchone()
+        (pages,) = conn.execute("PRAGMA wal_autocheckpoint").fetchone()
+        (limit,) = conn.execute("PRAGMA journal_size_limit").fetchone()
+        assert conn.isolation_level is None
+    assert (mode, synchronous) == ("wal", level)
+    assert pages == 0
+    assert limit < checkpoint.KEEPER_BYTES  # or the size would not tell that the log began anew
+
+
+def test_a_reader_cannot_write(recorder: Recorder, db_path: Path) -> None:
+    """A reading connection refuses every change."""
+    with WaxellContext("agent"):
+        pass
+    with pytest.raises(FileReadOnly), reader(db_path) as conn:
+        conn.execute("DELETE FROM runs")
+    assert rows(db_path, "SELECT count(*) FROM runs") == [1]
+
+
+def test_a_reader_makes_no_file(db_path: Path) -> None:
+    """Asking a file that is not there creates nothing."""
+    with pytest.raises(FileMissing), reader(db_path):
+        pass
+    assert not db_path.exists()
+
+
+def test_a_reader_sees_what_was_just_recorded(recorder: Recorder, db_path: Path) -> None:
+    """Committed means visible, to any other connection, at once."""
+    with WaxellContext("agent") as run:
+        for number in range(1, 20):
+            run.record_step("step")
+            with reader(db_path) as conn:
+                assert conn.execute("SELECT count(*) FROM steps").fetchone()[0] == number
+
+
+ADD_EVENT = "INSERT INTO events VALUES ('', ?, '', 'e', NULL)"
+
+
+def _add(path: Path, *positions: int, then: Exception | None = None) -> None:
+    with writer(path) as conn:
+        for position in positions:
+            conn.execute(ADD_EVENT, (position,))
+        if then is not None:
+            raise then
+
+
+def test_a_writer_commits_or_rolls_back(db_path: Path) -> None:
+    """All of the block, or nothing of it; an error of SQLite comes out as one of ours."""
+    _add(db_path, 1)
+    with pytest.raises(KeyError):
+        _add(db_path, 2, then=KeyError())
+    with pytest.raises(StorageError):
+        _add(db_path, 3, 3)
+    assert rows(db_path, "SELECT position FROM events") == [1]
+
+
+def test_a_read_only_directory_can_be_read(recorder: Recorder, db_path: Path) -> None:
+    """A finished file is readable where SQLite may not create anything."""
+    with WaxellContext("agent"):
+        pass
+    recorder.close()
+    code = """
+import os, sys
+from pathlib import Path
+from waxlocal.storage.connection import reader
+path = Path(os.environ["WAXLOCAL_DB"])
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with reader(path) as conn:
+    print(conn.execute("SELECT count(*) FROM runs").fetchone()[0])
+"""
+    for directory in (db_path.parent, *db_path.parent.parents):
+        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    db_path.chmod(0o444)
+    db_path.parent.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(db_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (sqlite3.OperationalError("database is locked"), FileLocked),
+        (sqlite3.OperationalError("database table is locked"), FileLocked),
+        (sqlite3.OperationalError("database or disk is full"), DiskFull),
+        (OSError(28, "No space left on device"), DiskFull),
+        (sqlite3.OperationalError("attempt to write a readonly database"), FileReadOnly),
+        (sqlite3.OperationalError("unable to open database file"), FileReadOnly),
+        (PermissionError(13, "Permission denied"), FileReadOnly),
+        (OSError(30, "Read-only file system"), FileReadOnly),
+        (sqlite3.DatabaseError("file is not a database"), NotADatabase),
+        (sqlite3.DatabaseError("database disk image is malformed"), NotADatabase),
+        (sqlite3.OperationalError("disk I/O error"), StorageError),
+    ],
+)
+def test_errors_of_our_own(error: Exception, kind: type[StorageError], db_path: Path) -> None:
+    """Each of SQLite's errors becomes one of ours, with the path and a hint."""
+    said = storage_error(error, db_path)
+    assert type(said) is kind
+    assert str(said).startswith(str(db_path))
+    assert said.hint
+    assert is_busy(error) == (kind is FileLocked)
+    assert storage_error(said, db_path) is said
+
+
+def test_real_lock_is_busy(db_path: Path) -> None:
+    """What SQLite really says of a held file is known as such."""
+    with closing(open_writer(db_path)) as one, closing(open_writer(db_path)) as two:
+        one.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            two.execute("BEGIN IMMEDIATE")
+        assert is_busy(caught.value)
+        one.execute("ROLLBACK")
+
+
+def _calls(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def _imports(module: Path) -> Iterator[str]:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    only_types = {
+        node
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test)
+        for node in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if node in only_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_one_module_opens_sqlite() -> None:
+    """Only `connection` calls `sqlite3.connect`: no connection escapes the care for forks."""
+    callers = {module.name for module in MODULES if "sqlite3.connect" in _calls(module)}
+    assert callers == {"connection.py"}
+
+
+# A second SQLite library, or a connection of another kind, would not know of the first one's locks.
+def test_no_other_sqlite_library() -> None:
+    """No module imports another SQLite library."""
+    for module in MODULES:
+        assert not {"pysqlite3", "apsw", "sqlean"} & set(_imports(module))
+
+
+OPENING = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "copy", "copyfile"}
+# What these open is not the database, or (paths) is one that nobody has open yet.
+ALLOWED = {
+    "cli/app.py": {"os.open"},  # /dev/null
+    "storage/paths.py": {"os.open"},
+    "process.py": {"read_text"},  # /proc
+    "settings/profiles.py": {"open"},  # ~/.waxell/config
+    "storage/schema.py": {"read_text"},  # schema.sql, migrations
+    "settings/upload_settings.py": {"open"},  # a key
+    "web/app.py": {"open"},  # a method of ours
+    "web/pages/files.py": {"read_bytes"},  # what the pages are made of
+    "web/server.py": {"read_text"},  # a key
+}
+
+
+def test_nobody_opens_the_file_by_its_path() -> None:
+    """Closing any descriptor of the file drops SQLite's locks: no module opens a file at all."""
+    found = {}
+    for module in MODULES:
+        calls = {
+            call if call.startswith(("os.", "shutil.")) else call.rpartition(".")[2]
+            for call in _calls(module)
+            if call.rpartition(".")[2] in OPENING
+        }
+        name = str(module.relative_to(PACKAGE))
+        if calls - ALLOWED.get(name, set()):
+            found[name] = calls
+    assert found == {}
+
+
+def test_importing_waxlocal_is_light() -> None:
+    """`import waxlocal` loads nothing heavy."""
+    heavy = "httpx click sqlite_utils rich pydantic genai_prices asyncio dataclasses logging"
+    code = f"import sys, waxlocal; print([m for m in {heavy.split()!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(Path("unused")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_readers_are_counted_only_while_open(recorder: Recorder, db_path: Path) -> None:
+    """A reader that failed to open, or has closed, keeps no fork waiting."""
+    with WaxellContext("agent"):
+        pass
+    with reader(db_path):
+        assert len(connection._readers) == 1
+    assert len(connection._readers) == 0
+    with pytest.raises(FileMissing), reader(db_path.with_name("none.db")):
+        pass
+    assert len(connection._readers) == 0

@@ -1,0 +1,63 @@
+"""Runs the command in this process or in one of its own, on a file of recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from tests.tools.builders import Builder
+from waxlocal.cli import cli
+from waxlocal.storage.connection import open_writer
+
+__all__ = ["PYTHON", "answer", "environment", "invoke", "recorded", "spawn"]
+
+PYTHON = (sys.executable, "-m", "waxlocal")
+_SETTINGS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "WAXLOCAL_DB", "WAXLOCAL_DEBUG")
+
+
+def invoke(*args: object, db: Path | None = None, **env: str) -> Result:
+    """Run the command in this process, as if piped."""
+    settings = {name: env.get(name) for name in (*_SETTINGS, *env)}
+    before = [] if db is None else ["--db", str(db)]
+    return CliRunner().invoke(cli, [*before, *map(str, args)], env=settings)
+
+
+def answer(*args: object, db: Path) -> Any:
+    """Return what a successful command says with `--json`."""
+    result = invoke(*args, "--json", db=db)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return an environment for a process of its own, without settings of ours but those given."""
+    kept = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    root = str(Path(__file__).parents[2])
+    return {**kept, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1", **more}
+
+
+def spawn(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, its output piped."""
+    return subprocess.run(
+        [*PYTHON, *map(str, args)],
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def recorded(path: Path) -> Iterator[Builder]:
+    """Open a file, new or not, to add rows to."""
+    with closing(open_writer(path)) as connection:
+        yield Builder(connection)

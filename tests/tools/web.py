@@ -1,0 +1,112 @@
+"""Real servers for tests: on a real socket, in a thread or in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.tools.cli import PYTHON, environment
+from waxlocal.web.app import create_app
+from waxlocal.web.server import address_of, listen, make_server
+from waxlocal.wire.paths import OBSERVABILITY, OBSERVE
+
+__all__ = [
+    "OBSERVABILITY",
+    "OBSERVE",
+    "PATIENCE_S",
+    "get",
+    "memory_of",
+    "raw",
+    "serving",
+    "spawned",
+]
+
+# Longer than anything here takes on a busy machine.
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def serving(path: Path, *, headers_s: float = 10.0, **options: Any) -> Iterator[httpx.Client]:
+    """Serve a file from a thread of this process; give a client whose base is that server.
+
+    `options` are those of `create_app`. The server's address is `str(client.base_url)`.
+    """
+    app = create_app(path, **options)
+    started = threading.Event()
+    listener = listen("127.0.0.1", 0)
+    server = make_server(app, started=started.set, headers_s=headers_s)
+    thread = threading.Thread(target=server.run, args=([listener],), name="test-server")
+    thread.start()
+    try:
+        assert started.wait(PATIENCE_S)
+        with httpx.Client(base_url=address_of(listener), timeout=PATIENCE_S) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        listener.close()
+    assert not thread.is_alive()
+
+
+@contextmanager
+def spawned(*args: object, db: Path, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `waxlocal serve` in a process of its own, on a free port; give it and its address."""
+    process = subprocess.Popen(
+        [*PYTHON, "--db", str(db), "serve", "--port", "0", *map(str, args)],
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://"), process.communicate()
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+
+
+def get(client: httpx.Client, path: str, /, **parameters: object) -> Any:
+    """Return the JSON of a successful GET; a path without a slash in front is of the query API."""
+    whole = path if path.startswith("/") else f"{OBSERVABILITY}/{path}"
+    answer = client.get(whole, params={name: str(value) for name, value in parameters.items()})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def raw(address: str, request: bytes, *, most: int = 1 << 20) -> bytes:
+    """Send bytes to a server as they are; return all that comes back until it closes."""
+    url = httpx.URL(address)
+    with socket.create_connection((url.host, url.port or 80), timeout=PATIENCE_S) as connection:
+        connection.sendall(request)
+        answer = b""
+        while len(answer) < most:
+            try:
+                part = connection.recv(1 << 16)
+            except ConnectionResetError:
+                break
+            if not part:
+                break
+            answer += part
+    return answer
+
+
+def memory_of(pid: int) -> int:
+    """Return the resident memory of a process in bytes."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,140 @@
+"""Batches of runs over HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.tools.builders import run_id
+from tests.tools.bulk_lines import batch, line
+from tests.tools.ingest import Hub
+from tests.tools.web import OBSERVE, serving
+
+BULK = f"{OBSERVE}/runs/bulk/"
+NDJSON = {"Content-Type": "application/x-ndjson"}
+PACKED = {**NDJSON, "Content-Encoding": "gzip"}
+
+
+@pytest.fixture
+def client(db_path: Path) -> Iterator[httpx.Client]:
+    """Return a client of a server for the test's file."""
+    with serving(db_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def hub(db_path: Path) -> Hub:
+    """Return what looks into the test's file."""
+    return Hub(db_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_each_line_is_answered_in_order(client: httpx.Client, hub: Hub, packed: bool) -> None:
+    """A batch, packed or not, is stored line by line; each line has its result."""
+    body = batch(line(1), b"", b"no json", line(2), line(status="weird"))
+    sent = gzip.compress(body) if packed else body
+    answer = client.post(BULK, content=sent, headers=PACKED if packed else NDJSON)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "results": [
+            {"run_id": run_id(1), "status": "stored"},
+            {"run_id": "", "status": "refused", "reason": "the line is not valid JSON"},
+            {"run_id": run_id(2), "status": "stored"},
+            {
+                "run_id": run_id(1),
+                "status": "refused",
+                "reason": "run: status is not a run status",
+            },
+        ]
+    }
+    assert hub.select("SELECT count(*) FROM runs") == [(2,)]
+
+
+def test_a_batch_that_comes_twice_is_answered_the_same(client: httpx.Client, hub: Hub) -> None:
+    """With its key a repetition gets the first answer; without one, that it was merged."""
+    body = batch(line(1))
+    headers = {**NDJSON, "Idempotency-Key": hashlib.sha256(body).hexdigest()}
+    first, again = (client.post(BULK, content=body, headers=headers).json() for _ in range(2))
+    assert first == again == {"results": [{"run_id": run_id(1), "status": "stored"}]}
+    merged = client.post(BULK, content=body, headers=NDJSON).json()
+    assert merged == {"results": [{"run_id": run_id(1), "status": "merged"}]}
+    assert len(hub.rows("llm_calls", run_id(1))) == 1
+
+
+def test_a_key_stands_for_one_batch(client: httpx.Client) -> None:
+    """Another batch under the same key is refused; packing is not a difference."""
+    headers = {"Idempotency-Key": "k"}
+    body = batch(line(1))
+    assert client.post(BULK, content=body, headers=NDJSON | headers).status_code == 200
+    packed = client.post(BULK, content=gzip.compress(body), headers=PACKED | headers)
+    assert packed.status_code == 200
+    other = client.post(BULK, content=batch(line(2)), headers=NDJSON | headers)
+    assert other.status_code == 422
+
+
+def test_an_empty_batch_is_no_error(client: httpx.Client) -> None:
+    """Nothing to store is stored."""
+    assert client.post(BULK, content=b"\n\n", headers=NDJSON).json() == {"results": []}
+
+
+def test_too_many_runs_are_too_large(client: httpx.Client, hub: Hub) -> None:
+    """A batch has at most 500 runs; the sender halves it."""
+    runs = [line(number, records=False) for number in range(501)]
+    answer = client.post(BULK, content=batch(*runs), headers=NDJSON)
+    assert (answer.status_code, answer.json()["max_runs"]) == (413, 500)
+    assert client.post(BULK, content=batch(*runs[:500]), headers=NDJSON).status_code == 200
+    assert hub.select("SELECT count(*) FROM runs") == [(500,)]
+
+
+def test_a_small_body_may_not_become_a_large_one(client: httpx.Client, hub: Hub) -> None:
+    """A gzip bomb is given up as soon as it is larger than a batch may be."""
+    bomb = gzip.compress(b" " * (256 * 1024 * 1024))
+    answer = client.post(BULK, content=bomb, headers=PACKED)
+    assert (answer.status_code, answer.json()["max_bytes"]) == (413, 8 * 1024 * 1024)
+    assert hub.select("SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_a_large_body_is_too_large(client: httpx.Client) -> None:
+    """So is a body that is as large as it looks."""
+    answer = client.post(BULK, content=b" " * (17 * 1024 * 1024), headers=NDJSON)
+    assert answer.status_code == 413
+
+
+def test_one_large_run_is_taken(client: httpx.Client, hub: Hub) -> None:
+    """A single run may be larger than what a batch should have."""
+    large = line(result='{"text":"' + "x" * (9 * 1024 * 1024) + '"}')
+    answer = client.post(BULK, content=gzip.compress(batch(large), 1), headers=PACKED)
+    assert answer.json()["results"][0]["status"] == "stored"
+    assert len(hub.run(run_id(1))["result"]["text"]) == 9 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(b"x" * 1000)[:-10], gzip.compress(b"{}\n") + b"rest", b"\x1f\x8b"],
+    ids=["no gzip", "cut off", "with a rest", "a magic number"],
+)
+def test_what_cannot_be_unpacked_is_a_problem(client: httpx.Client, body: bytes) -> None:
+    """A body that is not a whole gzip file is refused with 400."""
+    answer = client.post(BULK, content=body, headers=PACKED)
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:waxlocal:problem:invalid-body")
+
+
+def test_a_gzip_file_may_have_several_parts(client: httpx.Client) -> None:
+    """As the tool writes it that appends to a file."""
+    body = gzip.compress(batch(line(1))) + gzip.compress(batch(line(2)))
+    answer = client.post(BULK, content=body, headers=PACKED).json()
+    assert [result["status"] for result in answer["results"]] == ["stored", "stored"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Type": "text/plain"}, {**NDJSON, "Content-Encoding": "br"}],
+)
+def test_other_kinds_of_bodies_are_not_taken(client: httpx.Client, headers: dict[str, str]) -> None:
+    """A batch is JSON lines, as they are or as gzip."""
+    assert client.post(BULK, content=batch(line(1)), headers=headers).status_code == 415

@@ -1,0 +1,130 @@
+"""Charts as shapes: inside their frame, true to their numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waxlocal.web.pages.charts import (
+    Part,
+    bins,
+    columns,
+    histogram,
+    lines,
+    share,
+    sparkline,
+    stretch,
+)
+
+ONE = (Part("p1", "sessions"),)
+COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=80)
+COSTS = st.lists(st.floats(0, 1_000, allow_nan=False), min_size=1, max_size=200).map(sorted)
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "percent"),
+    [(5, 10, 50.0), (10, 10, 100.0), (20, 10, 100.0), (0, 10, 0.0), (None, 10, 0.0), (1, 0, 0.0),
+     (0.001, 10, 0.8), (-1, 10, 0.0)],
+)  # fmt: skip
+def test_a_bar_is_as_long_as_its_value(value: float, whole: float, percent: float) -> None:
+    """What is more than nothing shows, and nothing is longer than all."""
+    assert share(value, whole) == percent
+
+
+@given(COUNTS)
+def test_columns_are_as_tall_as_their_values(values: list[int]) -> None:
+    """The tallest fills the height; all stand on the same floor, side by side, inside."""
+    rows = [(str(n), str(value)) for n, value in enumerate(values)]
+    chart = columns(
+        "t", "s", [str(n) for n in range(len(values))], [(value,) for value in values],
+        parts=ONE, head=("n", "value"), rows=rows,
+    )  # fmt: skip
+    assert len(chart.bars) == sum(value > 0 for value in values)
+    assert chart.rows == tuple(rows)
+    for bar in chart.bars:
+        assert 0 <= bar.x <= bar.x + bar.width <= 100.01
+        assert bar.y >= 0
+        assert bar.y + bar.height == pytest.approx(chart.floor, abs=0.1)
+    if chart.bars:
+        tallest = max(bar.height for bar in chart.bars)
+        said = max(chart.bars, key=lambda bar: bar.height).label
+        assert int(said.rsplit(" ", 1)[1]) == max(values)
+        assert tallest > 90
+
+
+def test_a_stack_is_as_tall_as_its_sum() -> None:
+    """Its parts stand on each other, in their order from the floor up."""
+    chart = columns(
+        "t", "s", ["1", "2"], [(30, 10), (0, 80)], parts=(Part("p2", "old"), Part("p1", "new")),
+        head=("n", "a"), rows=[("1", "x"), ("2", "y")],
+    )  # fmt: skip
+    old, new, other = chart.bars
+    assert old.y == pytest.approx(new.y + new.height)
+    assert old.height == pytest.approx(3 * new.height)
+    assert old.height + new.height == pytest.approx(other.height / 2)
+    assert [part.name for part in chart.parts] == ["old", "new"]
+
+
+@given(COSTS)
+def test_every_value_is_in_one_bin(costs: list[float]) -> None:
+    """Between its bounds; steps are equal and round."""
+    upper = costs[int(len(costs) * 0.99)] * 1.05
+    found = bins(costs, upper)
+    assert sum(one.count for one in found) == len(costs)
+    for one in found:
+        inside = sum(one.low - 1e-6 <= cost < one.high + 1e-6 for cost in costs)
+        assert inside >= one.count
+    steps = {round(one.high - one.low, 12) for one in found if math.isfinite(one.high)}
+    assert len({round(step / max(steps), 6) for step in steps}) <= 1
+    assert len(found) <= 30
+
+
+@given(COSTS)
+def test_a_histogram_stays_inside_and_marks_where_values_lie(costs: list[float]) -> None:
+    """Marks stand between the first and the last bin."""
+    found = bins(costs, costs[-1])
+    labels = [f"{one.low:g}" for one in found]
+    chart = histogram(
+        "t", "s", found, labels, head=("cost", "n"),
+        rows=[(label, str(one.count)) for label, one in zip(labels, found, strict=True)],
+        marks=[(costs[len(costs) // 2], "p50"), (costs[-1], "max")],
+    )  # fmt: skip
+    assert all(0 <= bar.x <= 100 and bar.y >= 0 for bar in chart.bars)
+    assert all(0 <= mark.x <= 100 for mark in chart.marks)
+    assert chart.marks[0].x <= chart.marks[1].x
+
+
+@given(st.lists(st.lists(st.floats(0, 1e6), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_lines_run_from_edge_to_edge(series: list[list[float]]) -> None:
+    """The largest value of all touches the top; each line has a dash of its own."""
+    named = [(f"m{n}", values) for n, values in enumerate(series)]
+    chart = lines("t", "s", ["a", "b", "c"], named, top_label="most", head=("x",), rows=[])
+    assert len({line.kind for line in chart.lines}) == len(series)
+    for line in chart.lines:
+        assert [x for x, _ in line.points] == [0.0, 50.0, 100.0]
+        assert all(0 <= y <= chart.floor for _, y in line.points)
+
+
+def test_a_line_of_one_stretch_is_seen() -> None:
+    """It is drawn across."""
+    [line] = lines("t", "s", ["a"], [("m", [5.0])], top_label="", head=(), rows=[]).lines
+    assert [x for x, _ in line.points] == [0.0, 100.0]
+
+
+@given(st.floats(-10, 20), st.floats(0, 30), st.floats(0, 10))
+def test_a_stretch_stays_inside_the_waterfall(start: float, length: float, whole: float) -> None:
+    """Whatever the clocks said; and it can be seen."""
+    place, width = stretch(start, length, whole)
+    assert 0 <= place <= 100
+    assert width > 0
+    assert place + width <= 100.01
+
+
+def test_a_sparkline_has_a_bar_for_each_value() -> None:
+    """The tallest as tall as it may be, nothing as nothing."""
+    assert sparkline([0, 5, 10], 10) == ((0, 10, 0.0), (1, 5.0, 5.0), (2, 0.0, 10.0))
+    assert sparkline([], 10) == ()
+    assert sparkline([0], 10) == ((0, 10, 0.0),)

@@ -1,0 +1,162 @@
+"""Answers that take long: a page waits a moment, the work goes on, the answer is used again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from waxlocal.errors import InvalidQuery
+from waxlocal.web.api.problems import Problem
+from waxlocal.web.cache import (
+    MOST,
+    MOST_S,
+    REUSE,
+    Kept,
+    Taken,
+)
+
+
+class Time:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Work:
+    """Answers with the number of the call, once `finish` is set; takes `took` seconds."""
+
+    def __init__(self, time: Time, took: float = 1.0) -> None:
+        self.time, self.took = time, took
+        self.calls = 0
+        self.begun = asyncio.Event()
+        self.finish = asyncio.Event()
+
+    async def __call__(self, show: Callable[[int], None]) -> int:
+        self.calls += 1
+        number = self.calls
+        show(-number)
+        self.begun.set()
+        await self.finish.wait()
+        self.time.now += self.took
+        return number
+
+
+def test_what_is_quick_is_answered_at_once() -> None:
+    """Within the patience of a page."""
+
+    async def story() -> Taken[int]:
+        time = Time()
+        work = Work(time)
+        work.finish.set()
+        return await Kept(time).take("key", work, patience=10)
+
+    assert asyncio.run(story()) == Taken(1)
+
+
+def test_what_takes_long_goes_on_and_is_there_the_next_time() -> None:
+    """Meanwhile the page has what the work has shown so far; nobody asks twice."""
+
+    async def story() -> tuple[Taken[int], Taken[int], Taken[int], int]:
+        time = Time()
+        kept, work = Kept(time), Work(time)
+        first = await kept.take("key", work, patience=0)
+        await work.begun.wait()
+        second = await kept.take("key", work, patience=0)
+        work.finish.set()
+        third = await kept.take("key", work, patience=10)
+        return first, second, third, work.calls
+
+    first, second, third, calls = asyncio.run(story())
+    assert first.pending
+    assert second == Taken(-1, pending=True)
+    assert third == Taken(1)
+    assert calls == 1
+
+
+def test_an_answer_is_used_again_for_some_times_as_long_as_it_took() -> None:
+    """Then the old one serves while the new one is made."""
+
+    async def story() -> list[Taken[int]]:
+        time = Time()
+        kept, work = Kept(time), Work(time, took=0.5)
+        work.finish.set()
+        seen = [await kept.take("key", work, patience=10)]
+        time.now += REUSE * 0.5 - 0.01
+        seen.append(await kept.take("key", work, patience=10))
+        time.now += 0.02
+        work.finish.clear()
+        seen.append(await kept.take("key", work, patience=0.001))
+        work.finish.set()
+        seen.append(await kept.take("key", work, patience=10))
+        return seen
+
+    assert [one.value for one in asyncio.run(story())] == [1, 1, 1, 2]
+
+
+def test_even_what_took_very_long_is_asked_for_anew() -> None:
+    """After a minute."""
+
+    async def story() -> int | None:
+        time = Time()
+        kept, work = Kept(time), Work(time, took=1_000)
+        work.finish.set()
+        await kept.take("key", work, patience=10)
+        time.now += MOST_S + 1
+        return (await kept.take("key", work, patience=10)).value
+
+    assert asyncio.run(story()) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidQuery("bad", hint="better"), Problem(503, "too slow", hint="narrow")]
+)
+def test_an_error_of_ours_is_the_answer(error: Exception) -> None:
+    """A part of a page says what went wrong, and the rest of it stands."""
+
+    async def story() -> Taken[int]:
+        async def work(_show: object) -> int:
+            raise error
+
+        return await Kept().take("key", work, patience=10)
+
+    taken = asyncio.run(story())
+    assert taken.value is None
+    assert taken.problem is not None
+    assert taken.problem.hint in ("better", "narrow")
+
+
+def test_a_fault_comes_out() -> None:
+    """It is the server's, and belongs into its log."""
+
+    async def story() -> Taken[int]:
+        async def work(_show: object) -> int:
+            raise ZeroDivisionError
+
+        return await Kept().take("key", work, patience=10)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(story())
+
+
+def test_only_so_many_answers_are_kept() -> None:
+    """The ones looked at last."""
+
+    async def story() -> tuple[int, int]:
+        time = Time()
+        kept, work = Kept(time), Work(time)
+        work.finish.set()
+        for key in range(MOST + 1):
+            await kept.take(key, work, patience=10)
+        before = work.calls
+        await kept.take(MOST, work, patience=10)
+        await kept.take(0, work, patience=10)
+        return before, work.calls
+
+    before, after = asyncio.run(story())
+    assert (before, after) == (MOST + 1, MOST + 2)

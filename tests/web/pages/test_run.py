@@ -1,0 +1,179 @@
+"""The page of a run: everything that it recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import run_id
+from tests.tools.cli import recorded
+from tests.tools.pages import Element, dashboard
+from waxlocal.storage.connection import writer
+from waxlocal.wire.paths import of_run
+
+
+@pytest.fixture
+def page(db_path: Path) -> Iterator[Element]:
+    """Yield the page of a run with something of everything, between two others."""
+    with recorded(db_path) as to:
+        process = to.process(alive=True)
+        to.run("s", at=-10)
+        run = to.run(
+            "s", at=0, seconds=4.0, user="ada", agent="desk", process=process, status="error",
+            user_group="staff", inputs={"message": "Why?", "n": 1}, result={"response": "So."},
+            tags={"channel": "web"}, metadata={"turn_number": 2, "deep": {"a": [1]}},
+            error="it broke", error_type="ValueError", traceback="Traceback\n  line 1",
+        )  # fmt: skip
+        outer = to.span(run, "tool", at=0, seconds=2.0, name="outer", input={"q": 1})
+        to.span(run, "io", at=1, seconds=0.5, name="inner", inside=outer, status="error",
+                error="refused")  # fmt: skip
+        to.llm(run, 100, 10, at=3.0, cost=0.002, duration_ms=1_000, provider="acme", task="answer",
+               cached_tokens=40, ttft_ms=200, messages=[{"role": "user", "content": "Why?"}],
+               response="So it is.")  # fmt: skip
+        to.step(run, "think", output={"thought": "hm"})
+        to.event(run, "policy_check", data={"allowed": True})
+        to.score(run, "helpful", data_type="boolean", numeric_value=1, comment="thumb")
+        to.run("s", at=10, parent=run, agent="child")
+    with dashboard(db_path) as pages:
+        yield pages.page(f"/runs/{run_id(2)}")
+
+
+def section(page: Element, name: str) -> Element:
+    return page.one(data_live=name)
+
+
+def pairs(part: Element) -> dict[str, str]:
+    return {one.one("dt").text: one.one("dd").text for one in part.one("dl").children
+            if isinstance(one, Element)}  # fmt: skip
+
+
+def test_inputs_and_result_are_pretty_json(page: Element) -> None:
+    """Side by side, indented as people read it."""
+    text = "".join(map(str, section(page, "inputs").one("pre").children))
+    assert text == '{\n  "message": "Why?",\n  "n": 1\n}'
+    assert section(page, "result").one("pre").text == '{ "response": "So." }'
+
+
+def test_the_error_comes_with_its_traceback(page: Element) -> None:
+    """Before anything else."""
+    error = section(page, "error")
+    assert error.one("div", "text").text == "ValueError: it broke"
+    assert "line 1" in error.one("pre").text
+
+
+def test_the_waterfall_shows_when_everything_ran(page: Element) -> None:
+    """Spans inside each other and LLM calls, each with its place in the run's time."""
+    rows = section(page, "waterfall").one("tbody").all("tr")
+    seen = [(row.one("th").one("bdi").text, row.one("th")["class"], row.all("td")[0].text)
+            for row in rows]  # fmt: skip
+    assert seen == [("outer", "d0", "tool"), ("inner", "d1", "io"), ("gpt-4o", "d0", "LLM call")]
+    bars = [(bar["x"], bar["width"]) for row in rows for bar in row.all("rect")]
+    assert bars == [("0.0%", "50.0%"), ("25.0%", "12.5%"), ("50.0%", "25.0%")]
+    assert "refused" in rows[1].text
+
+
+def test_an_llm_call_has_its_cost_and_where_that_is_from(page: Element) -> None:
+    """Model, task, tokens, cost, source, latency; prompt and answer below."""
+    row, more = section(page, "calls").one("tbody").all("tr")
+    assert [cell.text for cell in row.all("td")] == [
+        "answer", "100", "40", "10", "$0.0020", "the program", "1.0 s", "200 ms",
+    ]  # fmt: skip
+    texts = {one.one("summary").text: one.one("pre").text for one in more.all("details")}
+    assert texts["Answer"] == "So it is."
+    assert '"content": "Why?"' in texts["Prompt"]
+
+
+def test_steps_events_scores_tags_and_metadata_are_there(page: Element) -> None:
+    """Each under its heading."""
+    assert "think" in section(page, "steps").text
+    assert '"allowed": true' in section(page, "events").text
+    assert pairs(section(page, "scores")) == {"helpful": "yes thumb"}
+    assert pairs(section(page, "Tags")) == {"channel": "web"}
+    assert pairs(section(page, "Metadata"))["turn_number"] == "2"
+
+
+def test_the_neighbours_are_a_click_away(page: Element) -> None:
+    """Previous and next turn, the session, the runs that it opened."""
+    head = page.one("head")
+    assert head.one("link", rel="up")["href"] == "/sessions/s"
+    assert head.one("link", rel="prev")["href"] == f"/runs/{run_id(1)}"
+    assert head.one("link", rel="next")["href"] == f"/runs/{run_id(3)}"
+    assert any(link.text == "child" for link in page.all("a", href=f"/runs/{run_id(3)}"))
+
+
+def test_the_origin_names_process_and_ids(page: Element) -> None:
+    """With the way to the JSON."""
+    assert f"wf_{run_id(2)}" in page.text
+    assert "app.py" in page.text
+    assert page.all("a", href=of_run(run_id(2)))
+
+
+def test_a_workflow_id_or_the_start_of_an_id_finds_the_run(db_path: Path) -> None:
+    """As at the command line."""
+    with recorded(db_path) as to:
+        to.run("s", agent="only")
+    with dashboard(db_path) as pages:
+        for named in (f"wf_{run_id(1)}", run_id(1)[:12]):
+            assert pages.page(f"/runs/{named}").one("h1").text == "only"
+        assert "no run 'zzz'" in pages.page("/runs/zzz", status=404).text
+
+
+def test_a_call_without_a_price_has_no_cost(db_path: Path) -> None:
+    """`unknown`, and `no price` where its source would be."""
+    with recorded(db_path) as to:
+        to.llm(to.run("s"), cost=None)
+    with dashboard(db_path) as pages:
+        row = pages.page(f"/runs/{run_id(1)}").one(data_live="calls").one("tbody").all("tr")[0]
+    assert [cell.text for cell in row.all("td")][4:6] == ["unknown", "no price"]
+
+
+def test_a_run_of_very_many_records_shows_the_first_of_them(db_path: Path) -> None:
+    """And says where the rest is."""
+    with recorded(db_path) as to:
+        run = to.run("s")
+        for _ in range(230):
+            to.llm(run)
+            to.step(run, "one")
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+    assert len(section(page, "steps").one("ol").all("li")) == 200
+    assert "The first 200 of 230" in section(page, "calls").text
+    assert "The first 200 of 230" in section(page, "waterfall").text
+
+
+def test_json_that_is_none_or_is_too_deep_does_no_harm(db_path: Path) -> None:
+    """What cannot be decoded is shown as it is; an escaped lone surrogate breaks nothing."""
+    with recorded(db_path) as to:
+        to.run("s", inputs="no json <b>", result='{"response": "\\ud800 half"}',
+               tags="[" * 600 + "]" * 600)  # fmt: skip
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+        assert section(page, "inputs").one("pre").text == "no json <b>"
+        assert "half" in section(page, "result").text
+        assert pages.page("/").one("a", "open").text == "no json <b>"
+
+
+def test_the_upload_of_a_run_is_told_with_its_receipts(db_path: Path) -> None:
+    """To which host, what was answered, how often it was tried; never a key in the address."""
+    with recorded(db_path) as to:
+        to.run("s")
+    with writer(db_path) as connection:
+        connection.execute("INSERT INTO targets (target_id, url) VALUES (1, 'https://k@hub:8443')")
+        connection.execute(
+            "INSERT INTO requests VALUES (?, 1, 'start', 0, 'key', 'delivered', '[]', NULL, 12, 2,"
+            " 201, NULL, '2026-01-31T09:30:00.000000Z', '2026-01-31T09:30:00.000000Z')",
+            (run_id(1),),
+        )
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+    row = page.all("tbody")[-1].one("tr")
+    assert [cell.text for cell in row.all("td")][:5] == [
+        "hub:8443",
+        "start",
+        "delivered",
+        "201",
+        "2",
+    ]
+    assert "k@hub" not in page.text

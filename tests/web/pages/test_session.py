@@ -1,0 +1,223 @@
+"""The page of a session: the conversation, and where its money and time went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tools.builders import Builder
+from tests.tools.cli import recorded
+from tests.tools.pages import Dashboard, Element, dashboard
+
+
+def a_talk(to: Builder) -> None:
+    """Record two turns, the second of which asks another agent, and a third that fails."""
+    said = {"inputs": {"message": "When is high water?"}, "result": {"response": "At 14:20."}}
+    one = to.run("talk", at=0, seconds=2.0, user="ada", agent="desk", **said)
+    to.llm(one, 300, 20, at=1.5, cost=0.004, duration_ms=1_500)
+    to.score(one, "helpful", numeric_value=0.5, comment="asked")
+    two = to.run("talk", at=62, seconds=5.0, user="ada", agent="desk",
+                 inputs={"message": "And tomorrow?"}, result={"response": "At 15:05."})  # fmt: skip
+    to.span(two, "tool", at=62, seconds=1.0, name="tide_table", output='{"high": 2}')
+    to.span(two, "retriever", at=63, seconds=1.0, name="almanac")
+    to.llm(two, 700, 20, at=66, cost=0.008, duration_ms=2_000)
+    to.run("talk", at=64, seconds=1.0, user="ada", agent="helper", parent=two,
+           inputs={"message": "look it up"}, result={"response": "looked"})  # fmt: skip
+    to.run("talk", at=100, seconds=10.0, user="ada", agent="desk", status="error",
+           inputs={"message": "And the day after?"}, error="no answer within 10 s",
+           error_type="TideTimeout", traceback="Traceback ...")  # fmt: skip
+
+
+@pytest.fixture
+def talk(db_path: Path) -> Iterator[Element]:
+    with recorded(db_path) as to:
+        a_talk(to)
+    with dashboard(db_path) as pages:
+        yield pages.page("/sessions/talk")
+
+
+def turns(page: Element) -> list[Element]:
+    return page.all("article", "turn")
+
+
+def test_turns_stand_in_order_with_what_was_said(talk: Element) -> None:
+    """The person's message, then the agent's answer, each with its name."""
+    first = turns(talk)[0]
+    assert first.one("section", "person").text == "ada When is high water?"
+    assert first.one("section", "agent").text == "desk At 14:20."
+    assert [turn["id"] for turn in turns(talk)] == [f"turn-{n}" for n in range(1, 5)]
+
+
+def test_the_rail_has_time_duration_tokens_and_cost(talk: Element) -> None:
+    """Of each turn, and leads to its run."""
+    rail = turns(talk)[0].one("div", "rail")
+    shown = [part.text for part in rail.children if isinstance(part, Element)]
+    assert shown == ["1", "09:30:00", "2.0 s", "320 tok", "$0.0040"]
+    assert rail.one("a")["href"].startswith("/runs/01942000-")
+
+
+def test_a_pause_before_a_turn_is_told(talk: Element) -> None:
+    """From half a minute on."""
+    assert [turn.text for turn in talk.all("span", "pause")] == ["after 1 m 0 s", "after 33.0 s"]
+
+
+def test_a_run_of_another_agent_stands_inside_the_turn_that_opened_it(talk: Element) -> None:
+    """And says so."""
+    nested = talk.one("article", "nested")
+    assert nested["id"] == "turn-3"
+    assert "asked within turn 2" in nested.text
+
+
+def test_what_a_turn_did_is_folded_under_it(talk: Element) -> None:
+    """Counted in the line that opens it, one row each inside."""
+    did = turns(talk)[1].one("details", "did")
+    assert did.one("summary").text == "1 tool call · 1 retrieval · 1 LLM call"
+    assert "open" not in did.attributes
+    names = [row.one("th").text for row in did.one("tbody").all("tr")]
+    assert names == ["tide_table", "almanac", "gpt-4o"]
+    cells = [cell.text for cell in did.one("tbody").all("tr")[2].all("td")]
+    assert cells == ["LLM", "700 in, 20 out", "$0.0080", "2.0 s"]
+
+
+def test_a_failed_turn_shows_its_error(talk: Element) -> None:
+    """In place of an answer, with the state in words."""
+    failed = turns(talk)[3]
+    error = failed.one("section", "failure")
+    assert error.text == "error desk TideTimeout: no answer within 10 s"
+    assert not failed.all("section", "agent")
+
+
+def test_the_side_says_where_the_money_went(talk: Element) -> None:
+    """With the verdict, and new and repeated input tokens apart."""
+    money = talk.one("section", data_live="money")
+    assert "Expensive model: gpt-4o" in money.one("p", "verdict").text
+    rows = [[cell.text for cell in row.children if isinstance(cell, Element)]
+            for row in money.one("tbody").all("tr")]  # fmt: skip
+    assert rows[0] == ["1", "", "300", "0", "$0.0040"]
+    assert rows[1] == ["2", "", "380", "320", "$0.0080"]
+    bar = money.one("tbody").all("svg")[1]
+    assert bar["aria-label"] == "380 new, 320 sent before"
+
+
+def test_the_side_says_where_the_time_went(talk: Element) -> None:
+    """By kind, without counting an instant twice, and waiting apart."""
+    timing = talk.one("section", data_live="timing")
+    rows = {row.one("th").text: row.all("td", "num")[0].text for row in timing.all("tr")[1:]}
+    assert rows == {
+        "LLM calls": "3.5 s", "Tools": "1.0 s", "Retrieval": "1.0 s", "Own code": "11.5 s",
+        "Waiting for the user": "1 m 33 s",
+    }  # fmt: skip
+
+
+def test_scores_name_their_turn(talk: Element) -> None:
+    """With value and comment."""
+    row = talk.one("section", data_live="scores").one("tbody").one("tr")
+    assert row.text == "1 helpful asked 0.5"
+    assert row.one("a")["href"] == "#turn-1"
+
+
+def test_a_session_of_many_turns_comes_in_parts(db_path: Path) -> None:
+    """Fifty turns at once, their numbers those of the whole conversation; a chart in place of
+    a table."""
+    with recorded(db_path) as to:
+        for turn in range(60):
+            run = to.run("long", at=turn, inputs={"message": f"m{turn}"})
+            to.llm(run, 10 + turn, 1)
+    with dashboard(db_path) as pages:
+        first = pages.page("/sessions/long")
+        assert [turn["id"] for turn in turns(first)][-1] == "turn-50"
+        assert len(first.one("figure", "chart").one("tbody").all("tr")) == 50
+        later = pages.page(first.one("a", rel="next")["href"])
+        assert [turn["id"] for turn in turns(later)] == [f"turn-{n}" for n in range(51, 61)]
+        assert "Earlier turns" in later.text
+
+
+def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
+    """Its beginning shows; all of it is there to be opened."""
+    words = "word " * 4_000
+    with recorded(db_path) as to:
+        to.run("long", inputs={"message": words})
+        to.run("long", at=1, inputs={"message": "x" * 50_000})
+    with dashboard(db_path) as pages:
+        message, cut = pages.page("/sessions/long").all("section", "person")
+    fold = message.one("details", "fold")
+    assert "open" not in fold.attributes
+    assert "Show all 20,000 characters" in fold.one("summary").text
+    assert len(fold.one("span", "head").text) < 710
+    assert fold.one("div", "text").text == words.strip()
+    assert "30,000 characters more" in cut.text
+
+
+@pytest.mark.parametrize(
+    "session_id",
+    ["plain", "with space", "a/b", "..", ".", "a?b#c", "%2e%2e", "\\", "ü", "🙂", "x" * 200, ""],
+)
+def test_any_id_has_a_page_that_a_browser_reaches(db_path: Path, session_id: str) -> None:
+    """Dots, slashes and question marks in an id do not lead elsewhere."""
+    with recorded(db_path) as to:
+        to.run(session_id, inputs={"message": "found"})
+    with dashboard(db_path) as pages:
+        link = pages.page("/").one("a", "open")["href"]
+        page = pages.page(link)
+    assert page.one("h1").text == "found"
+    assert page.one("bdi", "whole").text == " ".join(session_id.split())
+
+
+def test_an_unknown_session_is_a_page_with_a_way_on(db_path: Path) -> None:
+    """404, and what to do."""
+    with recorded(db_path) as to:
+        a_talk(to)
+    with dashboard(db_path) as pages:
+        page = pages.page("/sessions/nothing", status=404)
+    assert "no session 'nothing'" in page.text
+
+
+def test_a_running_session_refreshes_itself_more_often(db_path: Path) -> None:
+    """Every two seconds instead of five."""
+    with recorded(db_path) as to:
+        to.run("going", seconds=None, process=to.process(alive=True))
+        to.run("gone", at=1, seconds=None, process=to.process(alive=False))
+    with dashboard(db_path) as pages:
+        assert pages.page("/sessions/going").one("main")["data-refresh"] == "2"
+        gone = pages.page("/sessions/gone")
+    assert gone.one("main")["data-refresh"] == "5"
+    assert "The process ended before the run did." in gone.text
+
+
+def test_only_what_changes_comes_with_live(db_path: Path) -> None:
+    """The same parts in a smaller frame, for pages that are open."""
+
+    def parts(page: Element) -> dict[str, str]:
+        return {one["data-live"]: one.text for one in page.walk() if "data-live" in one.attributes}
+
+    with recorded(db_path) as to:
+        a_talk(to)
+    with dashboard(db_path) as pages:
+        whole, live = pages.page("/sessions/talk"), pages.page("/sessions/talk?live=1")
+    assert parts(live) == parts(whole)
+    assert not live.all("script")
+    assert not live.all("nav")
+
+
+def test_times_are_stored_exactly_in_the_page(talk: Element) -> None:
+    """So that a script can show them in the viewer's zone."""
+    clock = turns(talk)[0].one("time")
+    assert clock["datetime"] == "2026-01-31T09:30:00.000000Z"
+    assert clock["title"] == "2026-01-31 09:30:00 UTC"
+
+
+def test_the_page_leads_to_the_json(pages_of_talk: Dashboard) -> None:
+    """Of the same session, at the API."""
+    link = pages_of_talk.page("/sessions/talk").one("aside").all("a")[-1]
+    assert link.text == "JSON"
+    assert pages_of_talk.client.get(link["href"]).json()["session_id"] == "talk"
+
+
+@pytest.fixture
+def pages_of_talk(db_path: Path) -> Iterator[Dashboard]:
+    with recorded(db_path) as to:
+        a_talk(to)
+    with dashboard(db_path) as pages:
+        yield pages

@@ -1,0 +1,333 @@
+"""`waxlocal serve` as a process: how it starts, what it says, how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.tools.cli import recorded, spawn
+from tests.tools.web import (
+    OBSERVABILITY,
+    OBSERVE,
+    PATIENCE_S,
+    get,
+    serving,
+    spawned,
+)
+from waxlocal.errors import ConfigurationError
+from waxlocal.web.server import listen
+from waxlocal.web.supervisor import Companion
+from waxlocal.wire.paths import DOCUMENT, SESSIONS
+
+CANARY = "canary-key-3f9a1c5b7d2e4f60"
+
+
+def test_it_prints_its_address_and_answers(db_path: Path) -> None:
+    """One line on stdout, the file made where there was none, pages and data at that address."""
+    with spawned(db=db_path) as (process, address):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+        assert httpx.get(address).status_code == 200
+        assert httpx.get(f"{address.rstrip('/')}{SESSIONS}").json()["count"] == 0
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, stdout, stderr) == (0, "", "")
+    assert db_path.stat().st_mode & 0o777 == 0o600
+
+
+def _takes_connections(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_what_is_under_way(db_path: Path, ending: signal.Signals) -> None:
+    """A request that has begun to arrive is answered, idle connections do not hold it up."""
+    with spawned(db=db_path) as (process, address):
+        url = httpx.URL(address)
+        with (
+            httpx.Client(base_url=address) as idle,
+            closing(socket.create_connection((url.host, url.port or 0), PATIENCE_S)) as busy,
+        ):
+            assert idle.get("/healthz").status_code == 200
+            body = b'{"agent_name": "late"}'
+            head = (
+                f"POST {OBSERVE}/runs/start/ HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            busy.sendall(head.encode() + body[:5])
+            assert idle.get("/healthz").status_code == 200  # the head has been read by now
+            process.send_signal(ending)
+            while _takes_connections(address):
+                pass
+            busy.sendall(body[5:])
+            assert busy.recv(1 << 16).startswith(b"HTTP/1.1 201")
+        assert process.wait(timeout=10) == 0
+    with serving(db_path) as client:
+        assert get(client, "runs/")["results"][0]["agent_name"] == "late"
+
+
+def test_a_client_that_never_ends_does_not_keep_it(db_path: Path) -> None:
+    """Within ten seconds it is gone, whoever is still connected."""
+    with spawned(db=db_path) as (process, address):
+        url = httpx.URL(address)
+        with closing(socket.create_connection((url.host, url.port or 0), PATIENCE_S)) as stuck:
+            head = f"PUT {OBSERVE}/model-costs/m/ HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n"
+            stuck.sendall(
+                f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n".encode()
+            )
+            assert httpx.get(f"{address}healthz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=12) == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])
+def test_others_are_not_let_in_without_a_key(db_path: Path, host: str) -> None:
+    """An address that other machines reach needs a key; the error says how to make one."""
+    done = spawn("--db", db_path, "serve", "--host", host, "--port", 0)
+    assert done.returncode == 2
+    assert "no key is set" in done.stderr
+    assert "secrets.token_urlsafe" in done.stderr
+    short = spawn("--db", db_path, "serve", "--host", host, WAXLOCAL_SERVE_KEY="short")
+    assert short.returncode == 2
+    assert "shorter than 16" in short.stderr
+    assert not db_path.exists()
+
+
+def test_others_are_let_in_with_a_key(db_path: Path, tmp_path: Path) -> None:
+    """With a key in a file it listens for all; a name has to be allowed, an address does not."""
+    key_file = tmp_path / "key"
+    key_file.write_text(f"{CANARY}\n")
+    arguments = ("--host", "0.0.0.0", "--key-file", key_file, "--allow-host", "hub.example")
+    with spawned(*arguments, db=db_path) as (_, address):
+        headers = {"X-Wax-Key": CANARY}
+        asked = f"{address.rstrip('/')}{SESSIONS}"
+        assert httpx.get(asked).status_code == 401
+        assert httpx.get(asked, headers=headers).status_code == 200
+        assert httpx.get(asked, headers={**headers, "Host": "hub.example"}).status_code == 200
+        assert httpx.get(asked, headers={**headers, "Host": "evil.example"}).status_code == 421
+
+
+def test_the_environment_may_hold_the_key(db_path: Path) -> None:
+    """`WAXLOCAL_SERVE_KEY` counts where no file is given."""
+    with spawned(db=db_path, WAXLOCAL_SERVE_KEY=CANARY) as (_, address):
+        assert httpx.get(f"{address}metrics").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), (b"", "empty"), (b"\xff", "text")]
+)
+def test_a_key_file_that_holds_no_key_is_an_error(
+    db_path: Path, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    """Better no server than one that is open by mistake."""
+    key_file = tmp_path / "key"
+    if content is not None:
+        key_file.write_bytes(content)
+    done = spawn("--db", db_path, "serve", "--port", 0, "--key-file", key_file)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(db_path: Path) -> None:
+    """With the next port to try; nothing answers twice."""
+    with closing(listen("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = spawn("--db", db_path, "serve", "--port", port)
+        assert done.returncode == 2
+        assert f"another program listens on 127.0.0.1:{port}" in done.stderr
+        assert f"--port {port + 1}" in done.stderr
+        with pytest.raises(ConfigurationError):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_said(db_path: Path) -> None:
+    """What cannot be listened on is an error with a way out."""
+    done = spawn("--db", db_path, "serve", "--host", "192.0.2.1", WAXLOCAL_SERVE_KEY=CANARY)
+    assert done.returncode == 2
+    assert "cannot listen on 192.0.2.1:8765" in done.stderr
+    assert "Try:" in done.stderr
+
+
+def test_a_foreign_file_is_left_alone(db_path: Path) -> None:
+    """A file that is none of ours is not served, and not touched."""
+    db_path.write_bytes(b"no database at all" * 100)
+    done = spawn("--db", db_path, "serve", "--port", 0)
+    assert done.returncode == 4
+    assert db_path.read_bytes() == b"no database at all" * 100
+
+
+# -- the access log -------------------------------------------------------------------------------
+
+
+def test_the_log_names_requests_but_no_values_and_no_keys(db_path: Path) -> None:
+    """One line for each request, with what it took; what was asked for is not repeated."""
+    with spawned("--access-log", db=db_path, WAXLOCAL_SERVE_KEY=CANARY) as (process, address):
+        with httpx.Client(base_url=address) as client:
+            for headers in ({"X-Wax-Key": CANARY}, {"Authorization": f"Bearer {CANARY}"}, {}):
+                parameters = {"search": "canary-text", "limit": 5}
+                client.get(f"{OBSERVABILITY}/sessions/", params=parameters, headers=headers)
+            client.post("/login", data={"key": CANARY})
+            client.get("/a%0d%0aevent=forged%20b")
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    lines = stderr.splitlines()
+    assert len(lines) == 5
+    assert CANARY not in stdout + stderr
+    assert "canary-text" not in stderr
+    path = f"{OBSERVABILITY}/sessions/?limit,search"
+    for line, status in zip(lines, (200, 200, 401, 303, 404), strict=True):
+        assert re.fullmatch(
+            rf"ts=\S+Z event=request method=\w+ path=\S+ status={status} ms=[\d.]+ bytes=\d+", line
+        )
+    assert f" path={path} " in lines[0]
+    assert " path=/a%0d%0aevent=forged%20b " in lines[4]
+
+
+def test_the_key_is_nowhere(db_path: Path, tmp_path: Path) -> None:
+    """Neither in the file, nor among the arguments, nor in any answer, nor after a fault."""
+    key_file = tmp_path / "key"
+    key_file.write_text(CANARY)
+    with spawned("--key-file", key_file, db=db_path) as (process, address):
+        headers = {"X-Wax-Key": CANARY}
+        with httpx.Client(base_url=address, headers=headers) as client:
+            answers = [
+                client.get(path) for path in ("/", "/metrics", DOCUMENT, "/nowhere", "/sync")
+            ]
+            answers.append(client.post(f"{OBSERVE}/runs/start/", json={"agent_name": "a"}))
+            answers.append(client.post(f"{OBSERVE}/runs/start/", content=b"{", headers={
+                "Content-Type": "application/json"}))  # fmt: skip
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.send_signal(signal.SIGTERM)
+        output = "".join(process.communicate(timeout=PATIENCE_S))
+    written = b"".join(file.read_bytes() for file in tmp_path.glob("waxlocal.db*"))
+    said = [output.encode(), command, written]
+    for answer in answers:
+        said += [answer.content, repr(answer.headers.raw).encode()]
+    assert CANARY.encode() not in b"".join(said)
+
+
+# -- counters -------------------------------------------------------------------------------------
+
+
+def test_counters_go_by_route(db_path: Path) -> None:
+    """Requests and their seconds by route, method and status; the size of the file; sessions."""
+    with recorded(db_path) as builder:
+        builder.run("s1")
+    with serving(db_path) as client:
+        for address in ("sessions/s1/", "sessions/s2/", "sessions/s3/"):
+            client.get(f"{OBSERVABILITY}/{address}")
+        client.get("/nowhere/a"), client.get("/nowhere/b")
+        answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    values = dict(re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", answer.text, re.MULTILINE))
+    route = f'route="{OBSERVABILITY}/sessions/{{session_id}}/",method="GET"'
+    assert values[f'waxlocal_http_requests_total{{{route},status="200"}}'] == "1"
+    assert values[f'waxlocal_http_requests_total{{{route},status="404"}}'] == "2"
+    assert float(values[f'waxlocal_http_request_seconds_sum{{{route},status="404"}}']) > 0
+    assert values['waxlocal_http_requests_total{route="",method="",status="404"}'] == "2"
+    assert values["waxlocal_sessions"] == "1"
+    assert int(values['waxlocal_file_bytes{part="database"}']) > 0
+    for line in answer.text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{.*\})? [\d.e+-]+", line), line
+
+
+def test_readiness_is_about_the_file(db_path: Path) -> None:
+    """Without its file a server lives, but is not ready."""
+    with serving(db_path) as client:
+        assert client.get("/readyz").status_code == 200
+        db_path.rename(db_path.with_name("gone.db"))
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 503
+
+
+# -- the process beside it ------------------------------------------------------------------------
+
+SAYS_ITS_PID = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'a')); {}"
+
+
+def _pids(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def _wait_for(pids: int, path: Path) -> list[int]:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := _pids(path)) < pids:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Return what a companion has said."""
+    return []
+
+
+def _companion(said: list[str], path: Path, then: str) -> Companion:
+    command = (sys.executable, "-c", SAYS_ITS_PID.format(then), str(path))
+    return Companion(command, say=said.append, restart_s=(0.01, 0.02))
+
+
+def test_a_companion_that_ends_is_begun_again(tmp_path: Path, said: list[str]) -> None:
+    """It is started anew, and said once how it ended."""
+    companion = _companion(said, tmp_path / "pids", "sys.exit(3)")
+    companion.start()
+    try:
+        assert len(set(_wait_for(3, tmp_path / "pids"))) == 3
+    finally:
+        companion.stop()
+    assert [line.partition(" restart_s")[0] for line in said] == ["event=companion-ended status=3"]
+
+
+def test_a_companion_ends_with_the_server(tmp_path: Path, said: list[str]) -> None:
+    """Stopping it waits for its end; it does not come back."""
+    companion = _companion(said, tmp_path / "pids", "time.sleep(600)")
+    companion.start()
+    (pid,) = _wait_for(1, tmp_path / "pids")
+    companion.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert said == []
+
+
+def test_a_companion_may_be_stopped_before_it_began(tmp_path: Path, said: list[str]) -> None:
+    """Stopping what was never started is not an error."""
+    _companion(said, tmp_path / "pids", "pass").stop()
+    assert _pids(tmp_path / "pids") == []
+
+
+def _children(pid: int) -> list[int]:
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(one) for one in done.stdout.split()]
+
+
+@pytest.mark.skipif(not Path("/usr/bin/ps").exists(), reason="ps is not installed")
+def test_the_daemon_runs_beside_the_server(db_path: Path) -> None:
+    """`--daemon` starts the upload as a child, which ends with the server."""
+    with spawned("--daemon", db=db_path, WAXELL_API_URL="http://127.0.0.1:9", WAXELL_API_KEY=CANARY
+                 ) as (process, address):  # fmt: skip
+        deadline = time.monotonic() + PATIENCE_S
+        while not (children := _children(process.pid)):
+            assert time.monotonic() < deadline
+        (child,) = children
+        command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        assert command[-3:-1] == [b"daemon", b"run"]
+        assert httpx.get(f"{address}healthz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE_S) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -1,0 +1,141 @@
+"""Where the money and the time of a session went, as bars with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from waxlocal import escaping
+from waxlocal.cli import figures
+from waxlocal.cli.output import ACCENT, DIM, Column, Screen
+from waxlocal.queries import Money, Timing, TurnMoney
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["show_money", "show_timing"]
+
+_BAR = 24
+# Of a long session, the most expensive turns are the ones to look at.
+_MOST_TURNS = 30
+_KINDS = (
+    ("llm", "Model"),
+    ("tool", "Tools"),
+    ("retrieval", "Retrieval"),
+    ("retry", "Retries"),
+    ("own_code", "Own code"),
+)
+
+
+def show_money(screen: Screen, money: Money) -> None:
+    """Write tokens and cost of each turn and each model, and the verdict."""
+    screen.heading("Where the money went")
+    if money.turns and money.tokens_in + money.tokens_out:
+        _show_turns(screen, money.turns)
+    if len(money.models) > 1:
+        screen.gap()
+        _show_models(screen, money)
+    if money.verdict:
+        screen.gap()
+        screen.write(screen.text(escaping.line(money.verdict)))
+
+
+def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
+    columns = (
+        Column("Turn", right=True),
+        Column("Input (. resent)" if screen.ascii_only else "Input (░ resent)"),
+        Column("New", right=True),
+        Column("Resent", right=True),
+        Column("Cached", right=True),
+        Column("Output", right=True),
+        Column("Cost", right=True),
+    )
+    most = max(turn.tokens_in for turn in turns)
+    numbered = list(enumerate(turns, 1))
+    if not screen.plain and len(numbered) > _MOST_TURNS:
+        costliest = sorted(numbered, key=lambda pair: (-(pair[1].cost or 0), -pair[1].tokens_in))
+        numbered = sorted(costliest[:_MOST_TURNS])
+    rows = [
+        (
+            str(number),
+            _stacked(screen, turn, most),
+            figures.tokens(turn.new_tokens),
+            figures.tokens(turn.resent_tokens),
+            figures.tokens(turn.cached_tokens) if turn.cached_tokens else figures.NOTHING,
+            figures.tokens(turn.tokens_out),
+            figures.cost(turn.cost, 1.0 if turn.llm_calls else None),
+        )
+        for number, turn in numbered
+    ]
+    screen.write(screen.table(columns, rows))
+    if len(numbered) < len(turns):
+        screen.write(
+            screen.text((f"The {len(numbered)} most expensive of {len(turns):,} turns.", DIM))
+        )
+
+
+def _stacked(screen: Screen, turn: TurnMoney, most: int) -> Text:
+    """Return a bar of the input tokens: first the new ones, then those sent again."""
+    full, shade = ("#", ".") if screen.ascii_only else ("█", "░")
+    whole = max(1, round(_BAR * turn.tokens_in / most)) if turn.tokens_in else 0
+    new = round(whole * turn.new_tokens / turn.tokens_in) if turn.tokens_in else 0
+    if turn.new_tokens and turn.resent_tokens and whole > 1:
+        new = min(max(new, 1), whole - 1)  # the eye must not miss a part that is there
+    return screen.text((full * new, ACCENT), (shade * (whole - new), DIM))
+
+
+def _show_models(screen: Screen, money: Money) -> None:
+    columns = (
+        Column("Model"),
+        Column("Calls", right=True),
+        Column("Input", right=True),
+        Column("Output", right=True),
+        Column("Cost", right=True),
+    )
+    rows = [
+        (
+            escaping.line(one.model),
+            figures.tokens(one.calls),
+            figures.tokens(one.tokens_in),
+            figures.tokens(one.tokens_out),
+            figures.cost(one.cost, 1.0),
+        )
+        for one in money.models
+    ]
+    screen.write(screen.table(columns, rows))
+
+
+def show_timing(screen: Screen, timing: Timing) -> None:
+    """Write the seconds by kind, what slowed the session down, and the verdict."""
+    screen.heading("Where the time went")
+    active = timing.seconds.active
+    rows = [
+        (
+            title,
+            screen.text((screen.bar(seconds, active, _BAR), ACCENT)),
+            figures.duration(seconds),
+            figures.percent(seconds / active),
+        )
+        for name, title in _KINDS
+        if (seconds := getattr(timing.seconds, name)) > 0
+    ]
+    if timing.seconds.waiting > 0:
+        # Without a bar: people take minutes, and beside them nothing else could be seen.
+        rows.append(
+            ("Waiting for the user", screen.text(), figures.duration(timing.seconds.waiting), "")
+        )
+    if rows:
+        columns = (Column(""), Column(""), Column("", right=True), Column("", right=True))
+        screen.write(screen.table(columns, rows))
+    notes = [escaping.line(flag.text) for flag in timing.flags]
+    if timing.estimated_calls:
+        calls = figures.counted(timing.estimated_calls, "model call")
+        notes.append(
+            f"{calls} gave no duration; {figures.duration(timing.estimated_seconds)} is an estimate"
+        )
+    if notes or timing.verdict:
+        screen.gap()
+    for note in notes:
+        screen.note("-", note)
+    if timing.verdict:
+        screen.write(screen.text(escaping.line(timing.verdict)))

@@ -1,0 +1,453 @@
+"""Made-up conversations at a library's desk, recorded through the SDK into a file of their own.
+
+The answers, token counts and delays are written down below; no model is called. A clock that moves
+only when the script says so gives the runs the durations they would have had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.errors import ConfigurationError, FileMissing
+from waxlocal.queries import recent_runs
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.scope import session as session_scope
+from waxlocal.settings.config import Settings
+from waxlocal.storage import connection
+
+__all__ = ["MAIN_SESSION", "make_room", "record_demo"]
+
+# By this name a file is known to hold nothing but a demonstration.
+WORKFLOW = "waxlocal-demo"
+MAIN_SESSION = "sess_00000000000de301"
+_SECOND_NS = 1_000_000_000
+_HOUR = 3_600.0
+# More runs than this no demonstration has.
+_MOST_RUNS = 100
+
+
+class CatalogueTimeout(Exception):
+    """What the failing turn fails with."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a model."""
+
+    model: str
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+    cached: int = 0
+    provider: str = ""
+    task: str = "answer"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A retrieval."""
+
+    query: str
+    documents: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A call of a tool."""
+
+    name: str
+    given: str
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RateLimited:
+    """A call of a model that was refused, and the wait after it."""
+
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A run of another agent, inside this one."""
+
+    agent: str
+    message: str
+    answer: str
+    acts: tuple[Act, ...]
+
+
+Act = Call | Search | Tool | RateLimited | Ask
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and what the agent did about it; `after` seconds since the last answer."""
+
+    message: str
+    answer: str
+    acts: tuple[Act, ...]
+    after: float = 0.0
+    helpful: float | None = None
+    fails: str = ""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One session; `ago` seconds before now it began."""
+
+    session_id: str
+    user: str
+    ago: float
+    turns: tuple[Turn, ...]
+    agent: str = "library-desk"
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def _long_talk() -> tuple[Turn, ...]:
+    """Return a conversation that sends its whole past again each time, to an expensive model."""
+    questions = (
+        (
+            "I am writing about the 1927 flood in our valley. Where do I begin?",
+            "Begin with the county record for May 1927, then the two local papers.",
+        ),
+        (
+            "What did the papers say in the first week?",
+            "The Courier counted 41 houses; the Post printed a list of the missing.",
+        ),
+        (
+            "Which of them should I trust on the numbers?",
+            "The Courier: its count matches the insurance survey of 1928.",
+        ),
+        ("Was anybody held responsible?", "An inquiry named the mill's weir; nobody was charged."),
+        (
+            "Sum up the inquiry for me, with page numbers.",
+            "Cause: pp. 3-9. Witnesses: pp. 10-31. Findings: pp. 32-36. ...",
+        ),
+        (
+            "And now draft the first two pages of my chapter.",
+            "On the evening of the eleventh of May the river stood a hand's breadth below the ...",
+        ),
+    )
+    model, turns, context = "claude-opus-4-20250514", [], 1_850
+    for number, (message, answer) in enumerate(questions):
+        out = 340 + 210 * number
+        acts = (Search(message, 6, 0.31), Call(model, context, out, 4.0 + 1.9 * number))
+        turns.append(Turn(message, answer, acts, after=48.0 + 11 * number))
+        context += out + 2_900
+    return tuple(turns)
+
+
+_CHAT = {"session_type": "chat", "channel": "web"}
+_PHONE = {"session_type": "chat", "channel": "phone"}
+_CONVERSATIONS = (
+    Conversation(
+        "sess_00000000000de308",
+        "frank",
+        21.5 * _HOUR,
+        (
+            Turn(
+                "Read me the opening of the book of the week.",
+                '"The ferry was late, and so was everybody on it."',
+                (Call("reading-voice-7b", 210, 95, 2.2, provider="in-house"),),
+            ),
+            Turn(
+                "Who wrote it?",
+                "Ines Waldmann, in 1974; it is her second novel.",
+                (Call("reading-voice-7b", 330, 31, 0.9, provider="in-house"),),
+                after=19,
+            ),
+        ),
+        tags=_PHONE,
+    ),
+    Conversation(
+        "sess_00000000000de307",
+        "erin",
+        18.2 * _HOUR,
+        _long_talk(),
+        agent="archive-guide",
+        tags=_CHAT,
+    ),
+    Conversation(
+        "sess_00000000000de306",
+        "grace",
+        12.7 * _HOUR,
+        (
+            Turn(
+                "Is there a quiet room for four this afternoon?",
+                "Yes: room 2 from 14:00 to 16:00. Shall I hold it?",
+                (
+                    Tool("room_calendar", "today", 6.4),
+                    Tool("room_features", "quiet", 5.8),
+                    Call("gpt-4o-mini", 640, 41, 1.1),
+                ),
+            ),
+        ),
+        tags=_CHAT,
+    ),
+    Conversation(
+        "sess_00000000000de305",
+        "dave",
+        7.4 * _HOUR,
+        (
+            Turn(
+                "Find everything you have on bridges built before 1900.",
+                "61 titles; the three broadest are on the second floor, shelf 624.",
+                (
+                    Search("bridges before 1900", 61, 6.9),
+                    RateLimited("gpt-4o", 8.0),
+                    Call("gpt-4o", 7_400, 260, 5.2),
+                ),
+            ),
+            Turn(
+                "Which can I take home today, and from which branch?",
+                "Two: one from Eastside, one from the main house. The third stays in the hall.",
+                (
+                    Tool("branch_stock", "main", 2.6),
+                    Tool("branch_stock", "eastside", 2.9),
+                    Tool("branch_stock", "harbour", 2.4),
+                    Call("gpt-4o", 7_950, 120, 3.1),
+                ),
+                after=65,
+                helpful=0.4,
+            ),
+        ),
+        tags=_CHAT,
+    ),
+    Conversation(
+        "sess_00000000000de304",
+        "carol",
+        3.6 * _HOUR,
+        (
+            Turn(
+                "Renew my loans, please.",
+                "All four are yours until the 14th.",
+                (
+                    Tool("loans", "carol", 0.42),
+                    Tool("renew", "4 loans", 0.61),
+                    Call("gpt-4o-mini", 420, 24, 0.7),
+                ),
+            ),
+            Turn(
+                "And reserve the new atlas for me.",
+                "",
+                (Tool("catalogue", "atlas", 10.0, "no answer within 10 s"),),
+                after=31,
+                fails="the catalogue gave no answer within 10 s",
+            ),
+        ),
+        tags=_CHAT,
+    ),
+    Conversation(
+        "sess_00000000000de303",
+        "bob",
+        1.9 * _HOUR,
+        (
+            Turn(
+                "When do you open tomorrow?",
+                "At nine; the reading hall at eight.",
+                (Call("gpt-4o-mini", 180, 16, 0.64),),
+            ),
+        ),
+        tags=_PHONE,
+    ),
+    Conversation(
+        "sess_00000000000de302",
+        "bob",
+        48 * 60.0,
+        (
+            Turn(
+                "What would a nine-year-old like who has read all the dragon books?",
+                "Try 'The Lamp Keepers': quieter, but there is a sea monster.",
+                (
+                    Call("house-embedding-1", 120, 0, 0.2, provider="in-house", task="embed"),
+                    Search("like dragons, age 9", 8, 0.44),
+                    Call("gpt-4o", 1_640, 88, 1.9, cached=1_024),
+                ),
+                helpful=1.0,
+            ),
+            Turn(
+                "She would rather have something true.",
+                "Then 'How Deep Is the Sea', with photographs.",
+                (
+                    Ask(
+                        "fact-finder",
+                        "non-fiction, sea, age 9",
+                        "How Deep Is the Sea; Under the Ice",
+                        (
+                            Search("sea non-fiction age 9", 5, 0.38),
+                            Call("gpt-4o-mini", 900, 35, 0.8),
+                        ),
+                    ),
+                    Call("gpt-4o", 1_905, 64, 1.5, cached=1_536),
+                ),
+                after=74,
+                helpful=0.9,
+            ),
+        ),
+        tags=_CHAT,
+    ),
+    Conversation(
+        MAIN_SESSION,
+        "alice",
+        9 * 60.0,
+        (
+            Turn(
+                "Which of your branches is open on a Sunday?",
+                "Harbour is, from 11:00 to 17:00. The others are closed.",
+                (Search("opening hours sunday", 3, 0.21), Call("gpt-4o", 312, 58, 0.94)),
+                helpful=1.0,
+            ),
+            Turn(
+                "May I bring a book back there that I borrowed at Eastside?",
+                "Yes. A book can go back to any branch; when it is closed, use the box outside.",
+                (Call("gpt-4o", 405, 71, 1.12),),
+                after=96,
+            ),
+            Turn(
+                "And if I am late with it?",
+                "Then 20 cents a day, from the second day on. Before that you can renew twice,\n"
+                "here or by phone: say the number on the back of your card, and the title.",
+                (Tool("fees", "late return", 0.18), Call("gpt-4o", 498, 84, 1.31)),
+                after=143,
+                helpful=0.8,
+            ),
+        ),
+        tags=_CHAT,
+    ),
+)
+
+
+def record_demo(path: Path, now_ns: int | None = None) -> None:
+    """Record the conversations, all within the day before `now_ns`, into a file of their own.
+
+    A demonstration that is already there is replaced. Raises `ConfigurationError` for a file with
+    anything else in it, which stays as it is, and `StorageError`.
+    """
+    make_room(path)
+    with connection.writer(path):
+        pass  # a recorder would not say that it cannot write there
+    clock = _ScriptedClock(SYSTEM_CLOCK.time_ns() if now_ns is None else now_ns)
+    recorder = Recorder(Settings(path), clock=clock)
+    outer = use_recorder(recorder)
+    try:
+        for conversation in _CONVERSATIONS:
+            clock.set_back_to(conversation.ago)
+            _hold(conversation, clock)
+    finally:
+        use_recorder(outer)
+        recorder.close()
+
+
+def make_room(path: Path) -> None:
+    """Delete an earlier demonstration.
+
+    Raises `ConfigurationError` for a file that may be anything else, `StorageError`.
+    """
+    try:
+        with connection.reader(path) as opened:
+            runs = recent_runs(opened, limit=_MOST_RUNS)
+    except FileMissing:
+        return
+    if not all(run.workflow_name == WORKFLOW for run in runs) or len(runs) == _MOST_RUNS:
+        raise ConfigurationError(
+            f"{path} is not a demonstration, and is left as it is",
+            hint="name a new file: waxlocal --db demo.db demo",
+        )
+    for suffix in ("-wal", "-shm", ""):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+class _ScriptedClock:
+    """Stands still until the script lets it go on."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._now = now_ns
+        self._at = now_ns
+
+    def time_ns(self) -> int:
+        return self._at
+
+    def monotonic_ns(self) -> int:
+        return self._at
+
+    def set_back_to(self, seconds_ago: float) -> None:
+        self._at = self._now - int(seconds_ago * _SECOND_NS)
+
+    def go_on(self, seconds: float) -> None:
+        self._at += int(seconds * _SECOND_NS)
+
+
+def _hold(conversation: Conversation, clock: _ScriptedClock) -> None:
+    with session_scope(session_id=conversation.session_id, user_id=conversation.user):
+        for number, turn in enumerate(conversation.turns, 1):
+            clock.go_on(turn.after)
+            with (
+                contextlib.suppress(CatalogueTimeout),
+                _run(conversation.agent, turn.message) as run,
+            ):
+                run.set_metadata("turn_number", number)
+                for key, value in conversation.tags.items():
+                    run.set_tag(key, value)
+                _act(run, turn.acts, clock)
+                if turn.fails:
+                    raise CatalogueTimeout(turn.fails)
+                run.set_result({"response": turn.answer})
+                if turn.helpful is not None:
+                    run.record_score("helpful", turn.helpful, comment="asked after the answer")
+
+
+def _run(agent: str, message: str) -> WaxellContext:
+    return WaxellContext(agent_name=agent, workflow_name=WORKFLOW, inputs={"message": message})
+
+
+def _act(run: WaxellContext, acts: tuple[Act, ...], clock: _ScriptedClock) -> None:
+    for act in acts:
+        clock.go_on(0.004)  # the agent's own code
+        if isinstance(act, Ask):
+            with _run(act.agent, act.message) as inner:
+                _act(inner, act.acts, clock)
+                inner.set_result({"response": act.answer})
+        else:
+            clock.go_on(act.seconds)
+            _record(run, act)
+
+
+def _record(run: WaxellContext, act: Call | Search | Tool | RateLimited) -> None:
+    ms = round(act.seconds * 1000)
+    if isinstance(act, Call):
+        run.record_llm_call(
+            model=act.model,
+            tokens_in=act.tokens_in,
+            tokens_out=act.tokens_out,
+            cached_tokens=act.cached,
+            provider=act.provider,
+            task=act.task,
+            duration_ms=ms,
+        )
+    elif isinstance(act, Search):
+        found = [{"id": f"doc-{number}"} for number in range(1, act.documents + 1)]
+        run.record_retrieval(query=act.query, documents=found, source="catalogue", duration_ms=ms)
+    elif isinstance(act, Tool):
+        answer = "" if act.error else {"ok": True}
+        run.record_tool_call(
+            name=act.name, input={"of": act.given}, output=answer, duration_ms=ms, error=act.error
+        )
+    else:
+        run.record_llm_call(
+            model=act.model,
+            tokens_in=0,
+            tokens_out=0,
+            duration_ms=200,
+            status="error",
+            error_type="RateLimitError",
+            error_message="429: too many requests",
+        )
+        run.record_retry(attempt=1, reason="rate limit", max_attempts=3, duration_ms=ms - 200)

@@ -1,0 +1,53 @@
+"""Figures as people read them at a terminal: those of all surfaces, and bars of text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from waxlocal.queries.times import microseconds
+from waxlocal.wording import (
+    NOTHING,
+    ago,
+    cost,
+    counted,
+    duration,
+    money,
+    percent,
+    priced,
+    tokens,
+)
+
+__all__ = [
+    "NOTHING",
+    "ago",
+    "bar",
+    "clock_time",
+    "cost",
+    "counted",
+    "duration",
+    "money",
+    "percent",
+    "priced",
+    "tokens",
+]
+
+_EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+
+
+def clock_time(stored: str) -> str:
+    """Return a stored time as date and time of day in the machine's own zone, to the second."""
+    try:
+        moment = datetime.fromtimestamp(microseconds(stored) // 1_000_000, timezone.utc)
+        return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, OSError, ValueError):  # the platform knows fewer years than the file
+        return stored
+
+
+def bar(value: float, whole: float, width: int, *, ascii_only: bool = False) -> str:
+    """Return a bar of at most `width` characters; what is more than nothing shows a bit."""
+    if value <= 0 or whole <= 0:
+        return ""
+    eighths = max(1, round(min(value / whole, 1.0) * width * 8))
+    if ascii_only:
+        return "#" * max(1, round(eighths / 8))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]

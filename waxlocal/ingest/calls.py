@@ -1,0 +1,290 @@
+"""LLM calls that arrive, and the spans that say the rest about them.
+
+The SDK sends each call twice: as a call, without its number in the run, its provider or its
+duration, and as a span that has them. Either may come first. A call waits for its span where it
+came in; a span waits for its call as a row of `spans` of the kind `llm`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from waxlocal.clock import utc_text
+from waxlocal.encode import dumps
+from waxlocal.ingest.costs import Costs
+from waxlocal.ingest.positions import is_sent, is_settled
+from waxlocal.ingest.runs import Json, KnownRun
+from waxlocal.records import LLM_CALLS
+from waxlocal.storage.record_sql import insert
+from waxlocal.wire.values import (
+    as_content,
+    as_count,
+    as_milliseconds,
+    as_number,
+    as_object,
+    as_text,
+)
+
+__all__ = ["LlmSpans", "add_calls", "calls_of_spans", "is_llm_span"]
+
+_ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
+# What a span adds; the rest was said by the call. Not its cost: the triggers would count it anew.
+_NOT_OF_SPANS = ("run_id", "position", "model", "tokens_in", "tokens_out", "cost", "cost_source")
+_COMPLETED = [name for name in LLM_CALLS.names if name not in (*_NOT_OF_SPANS, "status")]
+_COMPLETE = f"""
+UPDATE llm_calls SET position = :to_position,
+  {", ".join(f"{name} = :{name}" for name in _COMPLETED)}
+WHERE run_id = :run_id AND position = :position
+"""  # noqa: S608
+_SET_COST = "UPDATE llm_calls SET cost = ?, cost_source = ? WHERE run_id = ? AND position = ?"
+_CALLS = f"""
+SELECT {", ".join(LLM_CALLS.names)} FROM llm_calls WHERE run_id = ? ORDER BY position
+"""  # noqa: S608
+_WAITING = """
+SELECT position, started_at, duration_ms, status, attributes, input, output FROM spans
+WHERE run_id = ? AND kind = 'llm' ORDER BY position
+"""
+_TAKE_SPAN = "DELETE FROM spans WHERE run_id = ? AND position = ?"
+
+_DETAILS = {
+    "framework": "waxell.framework",
+    "prompt_hash": "waxell.prompt.hash",
+    "config": "waxell.llm.config",
+    "prompt_variables": "waxell.prompt.variables",
+    "chunk_count": "gen_ai.stream.chunk_count",
+}
+
+
+class _WaitingSpan(NamedTuple):
+    position: int
+    row: Json  # of `llm_calls`, made from the span alone
+
+
+# What a call and its span have in common; those that have the same are taken in order.
+_Key = tuple[str, int, int]
+
+
+def is_llm_span(span: Json) -> bool:
+    """Return whether a span is the second half of a call."""
+    told = as_object(span.get("attributes"))
+    return span.get("kind") == "llm" and "model" in told and "tokens_in" in told
+
+
+def add_calls(
+    connection: sqlite3.Connection, run: KnownRun, calls: Iterable[Any], now_ns: int
+) -> int:
+    """Add calls to a run, each with what a waiting span says of it; return how many."""
+    waiting = _by_key(_waiting(connection, run))
+    costs = Costs(connection, now_ns)
+    first = run.next_free(connection)
+    count = 0
+    for free, call in enumerate(filter(_is_object, calls), first):
+        row = _row_of_call(run, call, now_ns)
+        spans = waiting.get(_key(row))
+        if spans:
+            span = spans.popleft()
+            connection.execute(_TAKE_SPAN, (run.run_id, span.position))
+            row = _joined(row, span.row) | {"position": span.position}
+        else:
+            own = run.place_of(call.get("position"))
+            row["position"] = free if own is None else own
+        _add(connection, costs, row)
+        count += 1
+    return count
+
+
+def _add(connection: sqlite3.Connection, costs: Costs, row: Json) -> None:
+    connection.execute(_ADD, row | _cost(costs, row, row["cost"]))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _row_of_call(run: KnownRun, call: Json, now_ns: int) -> Json:
+    """Return the row of a call, with the cost that it names; no position yet."""
+    details = {name: call[name] for name in _DETAILS if call.get(name) not in (None, "", {})}
+    return {
+        "run_id": run.run_id,
+        "recorded_at": utc_text(now_ns),
+        "model": as_text(call.get("model")),
+        "provider": as_text(call.get("provider")),
+        "task": as_text(call.get("task")),
+        "tokens_in": as_count(call.get("tokens_in")),
+        "tokens_out": as_count(call.get("tokens_out")),
+        "cached_tokens": as_count(call.get("cached_tokens")),
+        "cache_write_tokens": as_count(call.get("cache_write_tokens")),
+        "cost": as_number(call.get("cost")),
+        "duration_ms": as_milliseconds(call.get("duration_ms")),
+        "ttft_ms": as_milliseconds(call.get("ttft_ms")),
+        "is_streaming": 1 if call.get("is_streaming") else 0,
+        "status": as_text(call.get("status")) or "ok",
+        "error_type": as_text(call.get("error_type")) or None,
+        "error_message": as_text(call.get("error_message")) or None,
+        "prompt_preview": as_text(call.get("prompt_preview")) or None,
+        "response_preview": as_text(call.get("response_preview")) or None,
+        "messages": as_content(call.get("full_messages")),
+        "response": as_text(call.get("full_response")) or None,
+        "details": dumps(details) if details else None,
+    }
+
+
+def _cost(costs: Costs, row: Json, given: float | None) -> Json:
+    """Return the columns for the cost of a call that came with this one."""
+    tokens = (
+        row["tokens_in"],
+        row["tokens_out"],
+        row["cached_tokens"],
+        row["cache_write_tokens"],
+    )
+    cost = costs.of(row["model"], row["provider"], tokens, given)
+    return {"cost": cost.cost, "cost_source": cost.source}
+
+
+# -- spans ----------------------------------------------------------------------------------------
+
+
+def _row_of_span(run: KnownRun, ended_at: str, span: Json) -> Json:
+    """Return the row of a call as its span tells it."""
+    attributes = as_object(span.get("attributes"))
+    asked, answered = as_object(span.get("input_data")), as_object(span.get("output_data"))
+    details = {
+        name: attributes[said]
+        for name, said in _DETAILS.items()
+        if attributes.get(said) not in (None, "", {})
+    }
+    return {
+        "run_id": run.run_id,
+        "recorded_at": ended_at,
+        "model": as_text(attributes.get("model")),
+        "provider": as_text(attributes.get("gen_ai.provider.name")),
+        "task": as_text(attributes.get("task")),
+        "tokens_in": as_count(attributes.get("tokens_in")),
+        "tokens_out": as_count(attributes.get("tokens_out")),
+        "cached_tokens": as_count(attributes.get("cached_tokens")),
+        "cache_write_tokens": as_count(attributes.get("cache_write_tokens")),
+        "cost": as_number(attributes.get("cost")),
+        "duration_ms": as_milliseconds(span.get("duration_ms")),
+        "ttft_ms": as_milliseconds(attributes.get("gen_ai.server.time_to_first_token_ms")),
+        "is_streaming": 1 if attributes.get("gen_ai.is_streaming") else 0,
+        "status": as_text(span.get("status")) or "ok",
+        "error_type": as_text(attributes.get("error.type")) or None,
+        "error_message": as_text(attributes.get("exception.message")) or None,
+        "prompt_preview": as_text(asked.get("prompt_preview")) or None,
+        "response_preview": as_text(answered.get("response_preview")) or None,
+        "messages": as_content(asked.get("full_messages")),
+        "response": as_text(answered.get("full_response")) or None,
+        "details": dumps(details) if details else None,
+    }
+
+
+def _joined(call: Json, span: Json) -> Json:
+    """Return the row of a call with what its span adds to it."""
+    row = dict(call)
+    for name in _COMPLETED:
+        row[name] = row[name] or span[name]
+    row["recorded_at"] = span["recorded_at"]
+    if call["details"] and span["details"]:
+        row["details"] = dumps(json.loads(call["details"]) | json.loads(span["details"]))
+    return row
+
+
+def _key(row: Json) -> _Key:
+    return row["model"], row["tokens_in"], row["tokens_out"]
+
+
+def _by_key(spans: Iterable[_WaitingSpan]) -> dict[_Key, deque[_WaitingSpan]]:
+    found: dict[_Key, deque[_WaitingSpan]] = {}
+    for span in spans:
+        found.setdefault(_key(span.row), deque()).append(span)
+    return found
+
+
+def _waiting(connection: sqlite3.Connection, run: KnownRun) -> list[_WaitingSpan]:
+    rows = connection.execute(_WAITING, (run.run_id,)).fetchall()
+    spans = []
+    for position, at, duration_ms, status, *texts in rows:
+        attributes, asked, answered = (json.loads(text) if text else {} for text in texts)
+        span = {
+            "kind": "llm",
+            "duration_ms": duration_ms,
+            "status": status,
+            "attributes": attributes,
+            "input_data": asked,
+            "output_data": answered,
+        }
+        if is_llm_span(span):
+            spans.append(_WaitingSpan(position, _row_of_span(run, at, span)))
+    return spans
+
+
+class LlmSpans:
+    """The calls of a run that spans are still to come for, while a batch of spans is read."""
+
+    def __init__(self, connection: sqlite3.Connection, run: KnownRun, now_ns: int) -> None:
+        self._connection = connection
+        self._run = run
+        self._costs = Costs(connection, now_ns)
+        self._at: dict[int, Json] = {}
+        self._unsettled: dict[_Key, deque[Json]] = {}
+        for row in connection.execute(_CALLS, (run.run_id,)).fetchall():
+            call = dict(zip(LLM_CALLS.names, row, strict=True))
+            self._at[call["position"]] = call
+            if self._is_waiting(call):
+                self._unsettled.setdefault(_key(call), deque()).append(call)
+        # Where a call must stay that another server knows by its place.
+        self._is_sent = is_sent(connection, run.run_id)
+
+    def _is_waiting(self, call: Json) -> bool:
+        if self._run.awaits_numbers:
+            return not is_settled(call["position"])
+        # The places of a run that has ended tell nothing; what only a span says, tells a little.
+        return not call["provider"] and call["duration_ms"] is None
+
+    def join(self, span: Json, place: int | None, ended_at: str) -> bool:
+        """Complete the call that a span belongs to; False if that has not arrived yet."""
+        said = _row_of_span(self._run, ended_at, span)
+        call = self._call_of(said, place)
+        if call is None:
+            return False
+        old = new = call["position"]
+        if place is not None and place not in self._at and not self._is_sent:
+            new = place
+        call.update(_joined(call, said))
+        self._connection.execute(_COMPLETE, {**call, "to_position": new})
+        call["position"] = new
+        self._at[new] = self._at.pop(old)
+        self._price_anew(call, said)
+        return True
+
+    def _call_of(self, said: Json, place: int | None) -> Json | None:
+        # At its place: it came with its number, or the span comes again.
+        there = self._at.get(place or 0)
+        if there is not None and _key(there) == _key(said):
+            return there
+        unsettled = self._unsettled.get(_key(said))
+        return unsettled.popleft() if unsettled else None
+
+    def _price_anew(self, call: Json, said: Json) -> None:
+        """Set the cost for the provider that is known by now."""
+        given = call["cost"] if call["cost_source"] == "call" else said["cost"]
+        cost = _cost(self._costs, call, given)
+        if any(call[name] != value for name, value in cost.items()):
+            call.update(cost)
+            row = (cost["cost"], cost["cost_source"], self._run.run_id, call["position"])
+            self._connection.execute(_SET_COST, row)
+
+
+def calls_of_spans(connection: sqlite3.Connection, run: KnownRun, now_ns: int) -> None:
+    """Turn the spans whose call never came into calls: the run has ended."""
+    waiting = _waiting(connection, run)
+    if not waiting:
+        return
+    costs = Costs(connection, now_ns)
+    for position, row in waiting:
+        connection.execute(_TAKE_SPAN, (run.run_id, position))
+        _add(connection, costs, row | {"position": position})

@@ -1,0 +1,101 @@
+"""What a call that arrives costs: the price here, or what the program said itself.
+
+The original SDK sends an estimate with every call, and 0 for a model that it does not know, so a
+number does not tell whether the program gave it. One that is what our price list gives, too, is an
+estimate; any other one is taken for the program's word.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from waxlocal.clock import utc_text
+from waxlocal.prices.catalogue import look_up
+from waxlocal.prices.lookup import NOTE_MODEL, Prices
+
+__all__ = ["Cost", "Costs", "look_up_prices", "not_looked_up"]
+
+# Estimates are sums of floats, and those of child runs are rounded.
+TOLERANCE = 1e-6
+# Programs that make up a model name for each call must not fill the memory with them.
+MAX_LISTED = 10_000
+
+
+class _Rates(NamedTuple):
+    input: float
+    output: float
+
+
+_list: dict[tuple[str, str], _Rates | None] = {}
+
+
+class Cost(NamedTuple):
+    """Dollars, None if unknown, and where they come from: the columns of `llm_calls`."""
+
+    cost: float | None
+    source: str | None
+
+
+class Costs:
+    """The prices of a file, for the calls of one request."""
+
+    def __init__(self, connection: sqlite3.Connection, now_ns: int) -> None:
+        self._connection = connection
+        self._at = utc_text(now_ns)
+        self._prices = Prices()
+        self._prices.load(connection)
+
+    def of(
+        self, model: str, provider: str, tokens: tuple[int, int, int, int], given: float | None
+    ) -> Cost:
+        """Return what a call costs; a model without a price is noted, for the next command.
+
+        `tokens`: in, out, cached, cache write; `given`: what the call says itself.
+        """
+        price = self._prices.cost(model, provider, *tokens)
+        if given:
+            estimate = _listed_cost(model, provider, tokens) if price is None else price
+            if estimate is None or not math.isclose(given, estimate, rel_tol=TOLERANCE):
+                return Cost(given, "call")
+            return Cost(estimate, "price")
+        if price is not None:
+            return Cost(price, "price")
+        if self._prices.unseen(model, provider):
+            self._connection.execute(NOTE_MODEL, (model, provider, self._at))
+        return Cost(None, None)
+
+
+def not_looked_up(models: Iterable[str]) -> set[str]:
+    """Return those of the models that the list was not asked for yet."""
+    return {model for model in models if (model, "") not in _list}
+
+
+def look_up_prices(models: Iterable[str]) -> None:
+    """Look models up in the list, so that nobody has to wait for it while the file is locked."""
+    for model in models:
+        _listed(model, "")
+
+
+def _listed_cost(model: str, provider: str, tokens: tuple[int, int, int, int]) -> float | None:
+    rates = _listed(model, provider)
+    if rates is None:
+        return None
+    # Whole millionths, as everywhere: 0.0075 and not 0.007500000000000001.
+    micro = round(rates.input * 1e6) * tokens[0] + round(rates.output * 1e6) * tokens[1]
+    return micro / 1e12
+
+
+def _listed(model: str, provider: str) -> _Rates | None:
+    pair = (model, provider)
+    if pair not in _list:
+        if len(_list) >= MAX_LISTED:
+            _list.clear()
+        price = look_up(model, provider)
+        rates = None
+        if price and price.input_per_mtok is not None and price.output_per_mtok is not None:
+            rates = _Rates(price.input_per_mtok, price.output_per_mtok)
+        _list[pair] = rates
+    return _list[pair]

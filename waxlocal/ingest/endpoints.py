@@ -1,0 +1,124 @@
+"""What each endpoint of the ingest API does to the file: one function each.
+
+All take a connection in a transaction and the parsed body of a request, which they do not change,
+and return the answer. Raises `NotFound` for a run that is not here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from waxlocal.errors import InvalidQuery
+from waxlocal.ingest import events
+from waxlocal.ingest.calls import add_calls, calls_of_spans
+from waxlocal.ingest.origins import note_hardware
+from waxlocal.ingest.runs import (
+    Json,
+    daily_run,
+    end_run,
+    find_run,
+    run_of_workflow,
+    start_run,
+)
+from waxlocal.ingest.scores import add_scores
+from waxlocal.ingest.spans import add_spans
+from waxlocal.ingest.state import keep_state
+from waxlocal.ingest.steps import add_steps
+from waxlocal.wire.values import as_list, as_text
+
+__all__ = ["OF_RUN", "WITHOUT_RUN"]
+
+
+def _items(body: Json, name: str) -> list[Any]:
+    items = body.get(name)
+    if not isinstance(items, list):
+        raise InvalidQuery(f"the body lacks the array {name!r}")
+    return items
+
+
+def _llm_calls(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    run, calls = find_run(connection, run_id), _items(body, "calls")
+    recorded = add_calls(connection, run, calls, now_ns)
+    note_hardware(connection, run_id, body.get("hardware_uuid"), now_ns)
+    keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
+    return {"recorded": recorded}
+
+
+def _steps(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    run, steps = find_run(connection, run_id), _items(body, "steps")
+    recorded = add_steps(connection, run, steps, now_ns)
+    note_hardware(connection, run_id, body.get("hardware_uuid"), now_ns)
+    keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
+    return {"recorded": recorded}
+
+
+def _spans(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    run = find_run(connection, run_id)
+    return {"recorded": add_spans(connection, run, _items(body, "spans"), now_ns)}
+
+
+def _scores(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    run = find_run(connection, run_id)
+    return {"recorded": add_scores(connection, run, _items(body, "scores"), now_ns)}
+
+
+def _complete(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    run = find_run(connection, run_id)
+    add_steps(connection, run, as_list(body.get("steps")), now_ns)
+    if run.is_open:
+        calls_of_spans(connection, run, now_ns)
+        keep_state(connection, run, body.get("conversation_state"), now_ns, final=True)
+    return end_run(connection, run, body, now_ns)
+
+
+def _partial(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
+    events.add_partial(connection, find_run(connection, run_id), body, now_ns)
+    return {"recorded": 1}
+
+
+def _memory(
+    tier: str, connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int
+) -> Json:
+    run = find_run(connection, run_id)
+    return events.add_memory(connection, run, tier, body, now_ns)
+
+
+def _events(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+    return {"recorded": events.add_events(connection, _items(body, "events"), now_ns)}
+
+
+def _governance_decision(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+    decisions = as_list(body.get("decisions"))
+    run = run_of_workflow(connection, body.get("workflow_id"))
+    data = {name: body.get(name) for name in ("agent_name", "surface")}
+    events.note(connection, run, "governance_decision", {**data, "decisions": decisions}, now_ns)
+    return {"recorded": len(decisions)}
+
+
+def _prompt_guard(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+    names = {name: as_text(body.get(name)) for name in ("agent_name", "model")}
+    events.note(connection, None, "prompt_guard", {**names, "action": "allow"}, now_ns)
+    return {"passed": True, "action": "allow", "violations": []}
+
+
+# By the last part of the path: what is done with a body that belongs to a run, and without one.
+OF_RUN: dict[str, Callable[[sqlite3.Connection, str, Json, int], Json]] = {
+    "llm-calls": _llm_calls,
+    "steps": _steps,
+    "spans": _spans,
+    "scores": _scores,
+    "complete": _complete,
+    "partial": _partial,
+    "episodic": partial(_memory, "episodic"),
+    "semantic": partial(_memory, "semantic"),
+}
+WITHOUT_RUN: dict[str, Callable[[sqlite3.Connection, Json, int], Json]] = {
+    "start": start_run,
+    "daily": daily_run,
+    "events": _events,
+    "governance-decision": _governance_decision,
+    "prompt-guard": _prompt_guard,
+}

@@ -1,0 +1,202 @@
+"""Events that arrive: the program's own, what a stream has given so far, memory, governance."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from waxlocal.clock import utc_text
+from waxlocal.encode import dumps
+from waxlocal.ingest.runs import Json, KnownRun, run_of_workflow
+from waxlocal.records import EVENTS
+from waxlocal.storage.record_sql import insert
+from waxlocal.wire.values import as_count, as_object, as_text
+
+__all__ = [
+    "add_event",
+    "add_events",
+    "add_memory",
+    "add_partial",
+    "change_event",
+    "has_event",
+    "last_event",
+    "note",
+]
+
+# As the recorder cuts what a stream has given so far.
+MAX_PARTIAL_CHARS = 20_000
+
+_ADD = insert(EVENTS)
+# Outside every run the position is the time in nanoseconds, or the next number that is free.
+_ADD_OUTSIDE = """
+INSERT INTO events (run_id, position, recorded_at, event, data)
+SELECT '', max(?, coalesce(max(position) + 1, 0)), ?, ?, ? FROM events WHERE run_id = ''
+"""
+_OF_NAME = """
+SELECT position, data FROM events WHERE run_id = ? AND event = ? ORDER BY position DESC
+"""
+_CHANGE = "UPDATE events SET recorded_at = ?, data = ? WHERE run_id = ? AND position = ?"
+_DROP_SPAN = """
+DELETE FROM spans WHERE run_id = ? AND name = ? AND kind = 'memory'
+  AND json_extract(attributes, '$."waxell.memory.operation"') = 'write'
+  AND json_extract(attributes, '$."waxell.memory.tier"') = ?
+"""
+
+# What the recorder's events of approvals hold where the SDK sends only what was given.
+_APPROVALS: dict[str, Json] = {
+    "approval_requested": {
+        "action_type": "",
+        "approvers": [],
+        "timeout_minutes": None,
+        "reason": "",
+    },
+    "approval_granted": {
+        "action_type": "",
+        "decision": "",
+        "approver": "",
+        "elapsed_seconds": None,
+    },
+}
+_APPROVALS["approval_denied"] = _APPROVALS["approval_granted"]
+_MEMORY: dict[str, Json] = {
+    "episodic": {
+        "slot_name": "",
+        "scope_key": "",
+        "memory_type": None,
+        "data": None,
+        "ttl_seconds": None,
+        "max_items": None,
+    },
+    "semantic": {
+        "slot_name": "",
+        "scope_key": "",
+        "content": "",
+        "importance": 0.7,
+        "tags": [],
+        "fact_key": None,
+        "source_tool": "",
+        "content_embedding": None,
+    },
+}
+
+
+def note(
+    connection: sqlite3.Connection, run: KnownRun | None, event: str, data: Json, now_ns: int
+) -> None:
+    """Add an event to a run, or outside every run."""
+    if run is not None:
+        add_event(connection, run, event, data, now_ns)
+    else:
+        connection.execute(_ADD_OUTSIDE, (now_ns, utc_text(now_ns), event, dumps(data)))
+
+
+def add_event(
+    connection: sqlite3.Connection,
+    run: KnownRun,
+    event: str,
+    data: Json,
+    now_ns: int,
+    *,
+    again: bool = True,
+) -> None:
+    """Add an event to a run; `again`: also if the same one is there already."""
+    shown = dumps(data)
+    if not again and any(shown == known for _, known in _of_name(connection, run.run_id, event)):
+        return
+    position = run.next_free(connection)
+    row = {
+        "run_id": run.run_id,
+        "position": position,
+        "recorded_at": utc_text(now_ns),
+        "event": event,
+        "data": shown,
+    }
+    connection.execute(_ADD, row)
+
+
+def change_event(
+    connection: sqlite3.Connection, run: KnownRun, position: int, data: Json, now_ns: int
+) -> None:
+    """Replace what an event of a run says."""
+    connection.execute(_CHANGE, (utc_text(now_ns), dumps(data), run.run_id, position))
+
+
+def last_event(connection: sqlite3.Connection, run_id: str, event: str) -> tuple[int, Json] | None:
+    """Return position and data of a run's last event of that name, None without one."""
+    for position, data in _of_name(connection, run_id, event)[:1]:
+        return position, as_object(json.loads(data or "{}"))
+    return None
+
+
+def has_event(connection: sqlite3.Connection, run_id: str, event: str, **fields: object) -> bool:
+    """Return whether a run has an event of that name with these values in it."""
+    found = (json.loads(data or "{}") for _, data in _of_name(connection, run_id, event))
+    return any(
+        all(data.get(name) == value for name, value in fields.items())
+        for data in found
+        if isinstance(data, dict)
+    )
+
+
+def _of_name(connection: sqlite3.Connection, run_id: str, event: str) -> list[Any]:
+    return connection.execute(_OF_NAME, (run_id, event)).fetchall()
+
+
+def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: int) -> int:
+    """Add events, each to the run whose workflow id it names, else outside every run."""
+    count = 0
+    for event in events:
+        if not isinstance(event, dict):
+            continue
+        name = as_text(event.get("event")) or "event"
+        run = run_of_workflow(connection, event.get("workflow_id"))
+        data = event
+        if name in _APPROVALS and run is not None and isinstance(event.get("metadata"), dict):
+            data = _APPROVALS[name] | event["metadata"]
+        note(connection, run, name, data, now_ns)
+        count += 1
+    return count
+
+
+def add_memory(
+    connection: sqlite3.Connection, run: KnownRun, tier: str, body: Json, now_ns: int
+) -> Json:
+    """Add to a run that something was put into its memory; `tier`: episodic or semantic."""
+    data = _MEMORY[tier] | body
+    add_event(connection, run, f"memory_{tier}", data, now_ns)
+    # The SDK tells of it with a span, too; where that comes later it is not stored.
+    span = (run.run_id, f"memory.write:{as_text(data['slot_name'])}", tier)
+    connection.execute(_DROP_SPAN, span)
+    return {"slot_name": data["slot_name"], "scope_key": data["scope_key"]}
+
+
+def add_partial(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> None:
+    """Keep what a stream has given so far: one event for each stream, its last state.
+
+    The SDK sends them from threads of their own, out of order and even after the run's end: what
+    is shorter than what is here already came too late.
+    """
+    text = as_text(body.get("partial"))[:MAX_PARTIAL_CHARS]
+    data = {
+        "chunk_count": body.get("chunk_count"),
+        "model": as_text(body.get("model")),
+        "done": bool(body.get("done")),
+        "partial": text,
+    }
+    last = last_event(connection, run.run_id, "partial_output")
+    if last is None:
+        add_event(connection, run, "partial_output", data, now_ns)
+        return
+    position, before = last
+    known = as_text(before.get("partial"))
+    if text.startswith(known) and not before.get("done"):
+        if text != known or _chunks(data) >= _chunks(before) or data["done"]:
+            change_event(connection, run, position, data, now_ns)
+    elif not known.startswith(text):  # another stream of the same run
+        add_event(connection, run, "partial_output", data, now_ns)
+
+
+def _chunks(data: Json) -> int:
+    return as_count(data.get("chunk_count"))

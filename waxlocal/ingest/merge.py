@@ -1,0 +1,194 @@
+"""Batches of whole runs, merged into the file: what is here already is not changed by coming again.
+
+Runs are known by their id, records by (run_id, position), so that no order and no repetition of
+batches makes a difference.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from waxlocal.clock import utc_text
+from waxlocal.ingest.origins import ELSEWHERE
+from waxlocal.ingest.positions import is_sent
+from waxlocal.prices.lookup import NOTE_MODEL
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
+from waxlocal.storage.record_sql import positional_insert
+from waxlocal.wire.bulk import RUN_COLUMNS, Line
+
+__all__ = ["Result", "merge"]
+
+# By position: the rows are tuples from `bulk`, in the order of the description.
+_ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
+_ADD_RUN = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict="DO NOTHING")
+_ADD = {table.name: positional_insert(table, on_conflict="DO NOTHING") for table in RECORD_TABLES}
+_KNOWN = """
+SELECT r.run_id, r.status, iif(p.pid_namespace = ?, p.process_id, NULL) AS device
+FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
+WHERE run_id IN (SELECT value FROM json_each(?))
+"""
+# What a run may still change while it is open, and its end.
+_CHANGING = (
+    "status",
+    "completed_at",
+    "duration",
+    "error",
+    "error_type",
+    "traceback",
+    "metadata",
+    "tags",
+    "result",
+)
+_GO_ON = f"""
+UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in _CHANGING)}
+WHERE run_id = ? AND status = 'running'
+"""  # noqa: S608
+_SET_PROCESS = "UPDATE runs SET process_id = ? WHERE run_id = ?"
+_CLEAR = [f"DELETE FROM {table.name} WHERE run_id = ?" for table in RECORD_TABLES]  # noqa: S608
+_SEND_AGAIN = """
+UPDATE deliveries SET state = 'pending'
+WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
+"""
+_PLACES = [RUN_COLUMNS.index(name) for name in _CHANGING]
+_STATUS = RUN_COLUMNS.index("status")
+_MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cost"))
+
+
+class Result(NamedTuple):
+    """What became of a line: stored, merged or refused."""
+
+    run_id: str
+    status: str
+    reason: str = ""
+
+    def document(self) -> dict[str, str]:
+        """Return the result as the answer has it."""
+        told = {"run_id": self.run_id, "status": self.status}
+        return {**told, "reason": self.reason} if self.reason else told
+
+
+def merge(
+    connection: sqlite3.Connection, lines: Sequence[Line | tuple[str, str]], now_ns: int
+) -> list[Result]:
+    """Merge runs into the file, and return what became of each line, in order."""
+    runs = [line for line in lines if isinstance(line, Line)]
+    try:
+        statuses = _all_or_none(connection, runs)
+    except _OF_THE_ROWS:
+        # What the checks did not foresee must not cost the other runs their place.
+        statuses = [_one(connection, run) for run in runs]
+    _note_models(connection, runs, now_ns)
+    results = iter(statuses)
+    return [next(results) if isinstance(line, Line) else _refused(*line) for line in lines]
+
+
+# What SQLite and its module say of a value, not of the file.
+_OF_THE_ROWS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError)
+
+
+def _refused(run_id: str, reason: str) -> Result:
+    return Result(run_id, "refused", reason)
+
+
+def _one(connection: sqlite3.Connection, run: Line) -> Result:
+    try:
+        return _all_or_none(connection, [run])[0]
+    except _OF_THE_ROWS as error:
+        return _refused(run.run_id, str(error))
+
+
+def _note_models(connection: sqlite3.Connection, runs: Iterable[Line], now_ns: int) -> None:
+    """Note the models of calls without a cost, for the next command to find a price."""
+    unpriced = {
+        (call[_MODEL], call[_PROVIDER])
+        for run in runs
+        for call in run.records.get("llm_calls", ())
+        if call[_COST] is None
+    }
+    at = utc_text(now_ns)
+    connection.executemany(NOTE_MODEL, [(*pair, at) for pair in sorted(unpriced)])
+
+
+def _all_or_none(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:
+    connection.execute("SAVEPOINT merge")
+    try:
+        return _merge(connection, runs)
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it
+            connection.execute("ROLLBACK TO merge")
+        raise
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE merge")
+
+
+class _Here(NamedTuple):
+    """What the file knows of a run; `device`: where it came from, if it came request by request."""
+
+    status: str
+    device: int | None
+
+
+def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:
+    known = _known(connection, runs)
+    processes = {run.process[0]: run.process for run in runs if run.process}
+    connection.executemany(_ADD_PROCESS, processes.values())
+    new: list[tuple[Any, ...]] = []
+    results: list[Result] = []
+    again: list[Line] = []
+    for run in runs:
+        if run.run_id in known:
+            again.append(run)
+            results.append(Result(run.run_id, "merged"))
+        else:
+            known[run.run_id] = _Here(run.run[_STATUS], None)
+            new.append((*run.run, run.process and run.process[0]))
+            results.append(Result(run.run_id, "stored"))
+    connection.executemany(_ADD_RUN, new)
+    for run in again:
+        _go_on(connection, run, known[run.run_id])
+    _add_records(connection, runs)
+    return results
+
+
+def _known(connection: sqlite3.Connection, runs: Sequence[Line]) -> dict[str, _Here]:
+    ids = json.dumps([run.run_id for run in runs])
+    rows = connection.execute(_KNOWN, (ELSEWHERE, ids)).fetchall()
+    return {run_id: _Here(status, device) for run_id, status, device in rows}
+
+
+def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> None:
+    """Merge the row of a run that is here: one that goes on takes what has come, its end too."""
+    if here.status == "running":
+        values = [run.run[place] for place in _PLACES]
+        changed = connection.execute(_GO_ON, (*values, run.run_id)).rowcount
+        if changed and run.run[_STATUS] != "running":
+            connection.execute(_SEND_AGAIN, (run.run_id,))
+    if run.process and here.device not in (None, run.process[0]):
+        _begin_anew(connection, run.run_id, run.process[0])
+
+
+def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) -> None:
+    """Make room for the records of a run that came request by request before.
+
+    In single requests they have other positions than where they were recorded, so they would be
+    added a second time. Not if another server has them from here: then their positions count.
+    """
+    if not is_sent(connection, run_id):
+        for statement in _CLEAR:
+            connection.execute(statement, (run_id,))
+        connection.execute(_SET_PROCESS, (process_id, run_id))
+
+
+def _add_records(connection: sqlite3.Connection, runs: Iterable[Line]) -> None:
+    """Add the records of all runs, table by table: one statement is prepared once."""
+    rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _ADD}
+    for run in runs:
+        for table, records in run.records.items():
+            rows[table] += records
+    for table, records in rows.items():
+        if records:
+            connection.executemany(_ADD[table], records)

@@ -1,0 +1,254 @@
+"""Runs that begin and end over the wire."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any, NamedTuple
+
+from waxlocal.clock import utc_ns, utc_text
+from waxlocal.encode import dumps
+from waxlocal.errors import NotFound
+from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
+from waxlocal.ingest.lineage import Lineage, of_uploader, trusted
+from waxlocal.ingest.origins import note_device
+from waxlocal.ingest.positions import (
+    FIRST,
+    next_free,
+    numbered,
+    settle,
+)
+from waxlocal.process import current_process
+from waxlocal.records import ENDED_STATUSES
+from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
+from waxlocal.wire.paths import RUN_START
+from waxlocal.wire.values import (
+    as_content,
+    as_id,
+    as_number,
+    as_object,
+    as_text,
+    as_time,
+    is_uuid,
+)
+
+__all__ = ["Json", "KnownRun", "daily_run", "end_run", "find_run", "run_of_workflow", "start_run"]
+
+Json = dict[str, Any]
+
+_FIND = """
+SELECT r.run_id, r.status, r.started_at, r.completed_at, r.duration, r.trace_id,
+  coalesce(p.waxlocal, '') <> '' AS of_uploader
+FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
+WHERE r.run_id = ?
+"""
+_STARTED_AT = 2
+# With `completed_at` and `duration` where an uploader of ours says them at once: the run counts as
+# open until its end has come.
+_BEGIN = """
+INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
+  parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status, started_at,
+  completed_at, duration, metadata, tags, inputs)
+VALUES (:run_id, :agent_name, :workflow_name, :session_id, :user_id, :user_group,
+  :parent_workflow_id, :root_workflow_id, :trace_id, :interaction_mode, :process_id, 'running',
+  :started_at, :completed_at, :duration, :metadata, :tags, :inputs)
+"""
+_END = """
+UPDATE runs SET status = :status, completed_at = :completed_at, duration = :duration,
+  error = :error, error_type = :error_type, traceback = :traceback, result = :result,
+  trace_id = :trace_id
+WHERE run_id = :run_id
+"""
+# The triggers see new records only; the end is news, too.
+_SEND_AGAIN = """
+UPDATE deliveries SET state = 'pending'
+WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
+"""
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+# Of the UUIDs that stand for an agent's day; no other run here has that version.
+_DAILY_VERSION = "8"
+_new_ids = RunIds()
+
+
+class KnownRun(NamedTuple):
+    """A run of this file, as far as records that arrive for it need it.
+
+    `of_uploader`: it was recorded by waxlocal elsewhere, and is sent by its uploader.
+    """
+
+    run_id: str
+    status: str
+    started_at: str
+    completed_at: str | None
+    duration: float | None
+    trace_id: str
+    of_uploader: int
+    started_ns: int  # since 1970
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not ended."""
+        return self.status == "running"
+
+    @property
+    def awaits_numbers(self) -> bool:
+        """Whether records may still come that say their number; none does for a run of a day."""
+        return self.is_open and self.run_id[14:15] != _DAILY_VERSION
+
+    def place_of(self, number: object) -> int | None:
+        """Return where the record with this number of the sender lies, None if none is known."""
+        return numbered(number) if self.awaits_numbers else None
+
+    def next_free(self, connection: sqlite3.Connection) -> int:
+        """Return a position behind all records of the run."""
+        return next_free(connection, self.run_id, first=FIRST if self.awaits_numbers else 1)
+
+
+def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
+    """Return a run; raises `NotFound`."""
+    for row in connection.execute(_FIND, (run_id,)).fetchall():
+        return KnownRun._make((*row, utc_ns(row[_STARTED_AT])))
+    raise NotFound(f"no run {run_id!r}", hint=f"start it first: POST {RUN_START}")
+
+
+def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> KnownRun | None:
+    """Return the run that has this workflow id, None if there is none."""
+    if not isinstance(workflow_id, str) or not workflow_id.startswith("wf_"):
+        return None
+    try:
+        return find_run(connection, workflow_id.removeprefix("wf_"))
+    except NotFound:
+        return None
+
+
+def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+    """Begin a run; return what the SDK wants to know of it.
+
+    `metadata.waxlocal` makes it the run that an uploader of ours speaks of, with its id and times;
+    one that is here already is left as it is.
+    """
+    metadata = as_object(body.get("metadata"))
+    own = as_object(metadata.get("waxlocal"))
+    if is_uuid(own.get("run_id")):
+        return _start_uploaded(connection, body, own, now_ns)
+    run_id = _new_ids.next(now_ns)
+    lineage = trusted(
+        connection,
+        as_text(body.get("parent_workflow_id")),
+        as_text(body.get("root_workflow_id")),
+        as_id(body.get("session_id")),
+    )
+    _begin(connection, run_id, body, lineage, utc_text(now_ns), {}, None)
+    return _started(run_id, utc_text(now_ns))
+
+
+def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_ns: int) -> Json:
+    run_id: str = own["run_id"]
+    try:
+        return _started(run_id, find_run(connection, run_id).started_at)
+    except NotFound:
+        pass
+    lineage = of_uploader(connection, own.get("parent_workflow_id"), body.get("root_workflow_id"))
+    started_at = as_time(own.get("started_at")) or utc_text(now_ns)
+    process_id = note_device(connection, own, now_ns)
+    _begin(connection, run_id, body, lineage, started_at, own, process_id)
+    return _started(run_id, started_at)
+
+
+def _started(run_id: str, started_at: str) -> Json:
+    return {"run_id": run_id, "workflow_id": workflow_id_of(run_id), "started_at": started_at}
+
+
+def _begin(
+    connection: sqlite3.Connection,
+    run_id: str,
+    body: Json,
+    lineage: Lineage,
+    started_at: str,
+    own: Json,
+    process_id: int | None,
+) -> None:
+    session_id = as_id(body.get("session_id"))
+    mode = as_text(body.get("interaction_mode"))
+    metadata = as_object(body.get("metadata"))
+    given = {name: value for name, value in metadata.items() if not own or name != "waxlocal"}
+    row = {
+        "run_id": run_id,
+        "agent_name": as_text(body.get("agent_name")) or as_text(body.get("agent_slug")),
+        "workflow_name": as_text(body.get("workflow_name")) or "default",
+        "session_id": session_id,
+        "user_id": as_id(body.get("user_id")),
+        "user_group": as_id(body.get("user_group")),
+        "parent_workflow_id": lineage.parent_workflow_id,
+        "root_workflow_id": lineage.root_workflow_id,
+        "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
+        "interaction_mode": mode or ("interactive" if session_id else "autonomous"),
+        "process_id": process_id,
+        "started_at": started_at,
+        "completed_at": as_time(own.get("completed_at")),
+        "duration": as_number(own.get("duration")),
+        "metadata": as_content(given),
+        "tags": as_content(as_object(own.get("tags"))),
+        "inputs": as_content(body.get("inputs")),
+    }
+    connection.execute(_BEGIN, row)
+
+
+def _trace_id(body: Json) -> str | None:
+    trace_id = as_text(body.get("trace_id"))
+    return trace_id if _TRACE_ID.fullmatch(trace_id) else None
+
+
+def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> Json:
+    """End a run, with the duration that the server saw unless the uploader said another.
+
+    A run that has ended keeps what it has, but for one that was believed to be interrupted.
+    """
+    duration = run.duration
+    if run.is_open or run.status == "interrupted":
+        duration = _end(connection, run, body, now_ns)
+        settle(connection, run.run_id)
+    return {"run_id": run.run_id, "duration": duration, "governance": {"action": "allow"}}
+
+
+def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float:
+    status = as_text(body.get("status")) or "success"
+    lasted_ns = max(now_ns - run.started_ns, 0)
+    known = run.is_open  # from an uploader, which said at the start when it had ended
+    duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
+    row = {
+        "run_id": run.run_id,
+        "status": status if status in ENDED_STATUSES else "error",
+        "completed_at": (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
+        "duration": duration,
+        "error": as_text(body.get("error")) or None,
+        "error_type": as_text(body.get("error_type")) or None,
+        "traceback": as_text(body.get("traceback")) or None,
+        "result": as_content(body.get("result")),
+        "trace_id": _trace_id(body) or run.trace_id,
+    }
+    connection.execute(_END, row)
+    connection.execute(_SEND_AGAIN, (run.run_id,))
+    return duration
+
+
+def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+    """Return the run that collects an agent's records of a day, UTC; made if there is none."""
+    slug, agent_type = as_text(body.get("agent_slug")), as_text(body.get("agent_type")) or "mcp"
+    now = utc_text(now_ns)
+    date = as_text(body.get("date")) or now[:10]
+    # As the recorder makes it: whoever asks for this day on this host gets the same run.
+    run_id = daily_run_id(current_process().host, agent_type, slug, date)
+    metadata = {"agent_type": agent_type, "date": date}
+    if region := as_text(body.get("execution_region")):
+        metadata["execution_region"] = region
+    row = {
+        "run_id": run_id,
+        "agent_name": slug,
+        "trace_id": trace_id_of(run_id),
+        "started_at": now,
+        "metadata": dumps(metadata),
+    }
+    created = connection.execute(BEGIN_DAILY_RUN.sql, row).rowcount == 1
+    started_at = find_run(connection, run_id).started_at
+    return {**_started(run_id, started_at), "date": date, "created": created}

@@ -1,0 +1,89 @@
+"""Steps that arrive: the program's own, and those that the SDK makes of other records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from waxlocal.clock import utc_text
+from waxlocal.ingest.runs import Json, KnownRun
+from waxlocal.ingest.shapes import is_pseudo_step, shape_of_step
+from waxlocal.ingest.spans import add_span
+from waxlocal.records import STEPS
+from waxlocal.storage.record_sql import insert
+from waxlocal.wire.values import as_content, as_text
+
+__all__ = ["add_steps"]
+
+_ADD = insert(STEPS, on_conflict="DO NOTHING")
+_AT = "SELECT step_name, output FROM steps WHERE run_id = ? AND position = ?"
+_SPAN_AT = """
+SELECT started_at, kind, attributes FROM spans WHERE run_id = ? AND position = ? AND name = ?
+"""
+_TAKE_SPAN = "DELETE FROM spans WHERE run_id = ? AND position = ?"
+
+
+def add_steps(
+    connection: sqlite3.Connection, run: KnownRun, steps: Iterable[Any], now_ns: int
+) -> int:
+    """Add steps to a run; return how many were sent, the SDK's own included."""
+    count = 0
+    # What bears no number lies behind the one that came before it, in the same request.
+    last: int | None = None
+    for given in steps:
+        step = given if isinstance(given, dict) else {"step_name": as_text(given)}
+        last = _add(connection, run, step, last, now_ns)
+        count += 1
+    return count
+
+
+def _add(
+    connection: sqlite3.Connection, run: KnownRun, step: Json, last: int | None, now_ns: int
+) -> int | None:
+    """Add one step; return its place, None if it has none of its own."""
+    place = run.place_of(step.get("position"))
+    if is_pseudo_step(step):
+        shape = shape_of_step(step)
+        if shape is not None and run.is_open:
+            return add_span(
+                connection, run, shape, place, at=utc_text(now_ns), after=last, announced=True
+            )
+        return last
+    return _add_own(connection, run, step, place, now_ns)
+
+
+def _add_own(
+    connection: sqlite3.Connection, run: KnownRun, step: Json, place: int | None, now_ns: int
+) -> int:
+    name = as_text(step.get("step_name")) or as_text(step.get("name")) or "step"
+    at, kind, attributes = utc_text(now_ns), as_text(step.get("kind")) or "chain", None
+    output = as_content(step.get("output"))
+    if place is not None:
+        for known_name, known_output in _rows(connection, _AT, run.run_id, place):
+            if (known_name, known_output) == (name, output):
+                return place  # it comes again
+            place = None
+            break
+    if place is None:
+        place = run.next_free(connection)
+    for found in _rows(connection, _SPAN_AT, run.run_id, place, name):
+        at, kind, attributes = found
+        connection.execute(_TAKE_SPAN, (run.run_id, place))
+    if step.get("attributes"):
+        attributes = as_content(step["attributes"])
+    row = {
+        "run_id": run.run_id,
+        "position": place,
+        "recorded_at": at,
+        "step_name": name,
+        "kind": kind,
+        "output": output,
+        "attributes": attributes,
+    }
+    connection.execute(_ADD, row)
+    return place
+
+
+def _rows(connection: sqlite3.Connection, sql: str, *values: object) -> list[Any]:
+    return [tuple(row) for row in connection.execute(sql, values).fetchall()]

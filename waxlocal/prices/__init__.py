@@ -1,0 +1,1 @@
+"""What calls cost: the file's prices, and the list that they come from."""

@@ -1,0 +1,273 @@
+"""What the list of the `genai-prices` library says a model costs; nothing here reaches out.
+
+A wrong price is worse than none. So a name is first read for what it is (a Bedrock or Vertex id, a
+router's path, a fine-tune), then looked for at the one provider that it names, and a family's price
+is given only to names that add nothing but a date or a version to the family's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.prices.lookup import LOCAL_PROVIDERS
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+__all__ = ["Price", "look_up"]
+
+
+@dataclass(frozen=True)
+class Price:
+    """A row of `model_prices`: dollars per million tokens, None where there is no such price.
+
+    `tiers` is a JSON array in order of `above`, each with the prices that hold for all tokens of a
+    call whose input is longer than that many tokens:
+    `[{"above": 200000, "input": 2.5, "output": 15.0, "cache_read": 0.25, "cache_write": null}]`.
+    """
+
+    model: str
+    provider: str
+    input_per_mtok: float | None
+    output_per_mtok: float | None
+    cache_read_per_mtok: float | None
+    cache_write_per_mtok: float | None
+    tiers: str | None
+    source: str
+    matched: str | None
+    updated_at: str
+
+
+def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
+    """Return what the bundled price list says today, None if it has no price fit to compute with.
+
+    `model` and `provider` are taken as recorded, in any case. A model in the list is still None
+    where tokens alone do not give its cost: prices by the hour of the day, by the request, by the
+    minute of audio. Costs some 0.2 s at the first call, for the import of the library.
+    """
+    now = clock.time_ns()
+    name, host = model.strip().lower(), provider.strip().lower()
+    if host in LOCAL_PROVIDERS or name.partition("/")[0] in LOCAL_PROVIDERS:
+        return Price(model, provider, 0.0, 0.0, None, None, None, "local", None, utc_text(now))
+    for provider_id, reference in _readings(name, host):
+        found = _find(provider_id, reference)
+        if found is not None:
+            rates = _rates(found, datetime.fromtimestamp(now / 1e9, timezone.utc))
+            if rates is None:
+                return None
+            matched = f"{provider_id}/{found.id}"
+            return Price(model, provider, *rates, _source(), matched, utc_text(now))
+    return None
+
+
+def _source() -> str:
+    import genai_prices
+
+    return f"genai-prices {genai_prices.__version__}"
+
+
+@cache
+def _providers() -> dict[str, Provider]:
+    # The module's data, not its snapshot: that one is replaced when the program has asked the
+    # library for newer prices from the network.
+    from genai_prices.data import providers
+
+    return {provider.id: provider for provider in providers}
+
+
+# -- reading names --------------------------------------------------------------------------------
+
+_BEDROCK_ID = re.compile(
+    r"(?:[a-z]{2,6}(?:-gov)?\.)?"
+    r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai?|nvidia|openai"
+    r"|qwen|stability|twelvelabs|writer|zai)\.[a-z]"
+)
+_VERTEX_PATH = re.compile(r"(?:projects/.*/)?(?:publishers/.*/)?models/")
+# Paths whose first part is only the way, not the host.
+_ROUTERS = frozenset(("litellm", "litellm_proxy"))
+# The OpenAI client talks to every compatible server, so what it reports as the provider says less
+# than the model's name does.
+_GENERIC = frozenset(("openai", *_ROUTERS))
+# Whoever serves these asks the maker's price; open weights have as many prices as hosts.
+_ONE_PRICE = frozenset(("anthropic", "google", "openai", "x-ai"))
+_OPEN_WEIGHTS = ("codegemma", "deepseek-r1", "gemma", "gpt-oss", "mistral-7b", "mixtral")
+_MAKERS = frozenset(("deepseek", "google", "mistralai", "openai"))
+# OpenAI's own names that the list's rule for names without a provider leaves out.
+_OPENAI_NAMES = ("chatgpt-", "codex-", "ft:gpt-", "text-embedding-")
+# Letters and digits of the many spellings of a provider, and its name in the list.
+_SPELLINGS = (
+    (re.compile(r"az(ure)?(ai|openai).*|azure"), "azure"),
+    (re.compile(r".*bedrock.*|amazon|aws"), "aws"),
+    (re.compile(r".*vertex.*|gemini|google.*|gcp.*"), "google"),
+    (re.compile(r"(text)?(completion)?openai(chat|compatible|responses)?"), "openai"),
+    (re.compile(r"fireworks(ai)?"), "fireworks"),
+    (re.compile(r"together(ai)?"), "together"),
+    (re.compile(r"mistral(ai)?"), "mistral"),
+    (re.compile(r"moonshot(ai)?"), "moonshotai"),
+    (re.compile(r"voyage(ai)?"), "voyageai"),
+    (re.compile(r"cohere(chat)?"), "cohere"),
+)
+
+
+def _readings(name: str, host: str) -> Iterator[tuple[str, str]]:
+    """Yield each (provider in the list, name there) that a recorded name can stand for."""
+    last = name.rpartition("/")[2]
+    given = _provider_named(host)
+    if name.startswith("arn:") or _BEDROCK_ID.match(last):
+        yield "aws", last
+        return
+    if _VERTEX_PATH.match(name) or given == "google":
+        yield "google", last
+        return
+    if given == "aws":
+        yield "aws", last
+        return
+    head, _, rest = name.partition("/")
+    if given:
+        yield given, name
+        if rest and _provider_named(head) == given:
+            yield given, rest
+    if given is None or host in _GENERIC:
+        anyone = not host or host in _GENERIC
+        for reading in _readings_without_host(name, head, rest):
+            if anyone or reading[0] in _ONE_PRICE:
+                yield reading
+
+
+def _readings_without_host(name: str, head: str, rest: str) -> Iterator[tuple[str, str]]:
+    if rest and head in _ROUTERS:
+        yield from _readings(rest, "")
+    via = _provider_named(head) if rest else None
+    if via:
+        if head in _MAKERS and rest.startswith(_OPEN_WEIGHTS):
+            return
+        yield via, rest.rpartition("/")[2] if via in ("aws", "google") else rest
+    elif name.startswith(_OPENAI_NAMES):
+        yield "openai", name
+    elif not name.startswith(_OPEN_WEIGHTS):
+        for provider in _providers().values():
+            if provider.model_match is not None and provider.model_match.is_match(name):
+                yield provider.id, name
+
+
+@cache
+def _provider_named(host: str) -> str | None:
+    """Return the list's id of a provider, however it is spelt; None if the list has it not."""
+    if host in _providers():
+        return host
+    letters = re.sub(r"[^a-z0-9]", "", host)
+    for provider_id in _providers():
+        if letters and letters == re.sub(r"[^a-z0-9]", "", provider_id):
+            return provider_id
+    for pattern, provider_id in _SPELLINGS:
+        if pattern.fullmatch(letters):
+            return provider_id
+    return None
+
+
+# -- finding a name in the list -------------------------------------------------------------------
+
+_COMPACT_DATE = re.compile(r"-(20\d\d)(\d\d)(\d\d)(?=-|:|$)")
+# What a name may add to its family's without being another model: dates, versions, stages.
+_SAME_MODEL = re.compile(
+    r"(?:[-@](?:v\d|\d{2,8}|preview|exp|latest|instruct)|:\d+k?|:beta|:thinking)*"
+)
+# As above where the family's name ends within a number: 001 after "...-0", 20250514 after
+# "...-2025"; but not 10 after "...-1".
+_LONG_NUMBER = re.compile(r"\d{3,8}(?!\d)")
+
+
+def _find(provider_id: str, name: str) -> ModelInfo | None:
+    """Return the provider's model of that name, its own or one of another maker that it serves."""
+    provider = _providers()[provider_id]
+    others = getattr(provider, "fallback_model_providers", None) or ()
+    # Routers write 20251211 where the maker writes 2025-12-11.
+    for reference in dict.fromkeys((name, _COMPACT_DATE.sub(r"-\1-\2-\3", name))):
+        for owner in (provider, *(_providers()[other] for other in others)):
+            for model in owner.models:
+                if name == model.id.lower() or _names(model.match, reference):
+                    return model
+    return None
+
+
+def _names(clause: Any, name: str) -> bool:
+    """Return whether the list's rule means this very model, not just one whose name begins so."""
+    if hasattr(clause, "or_"):
+        return any(_names(part, name) for part in clause.or_)
+    if hasattr(clause, "and_"):
+        return all(_names(part, name) for part in clause.and_)
+    if not clause.is_match(name):
+        return False
+    for kind in ("starts_with", "contains", "ends_with"):
+        if family := getattr(clause, kind, "").lower():
+            head, _, tail = name.partition(family)
+            apart = not head or head[-1] in "./" or family[0] == "/"
+            return apart and _adds_nothing(family, tail)
+    return True  # the whole name is the rule
+
+
+def _adds_nothing(family: str, tail: str) -> bool:
+    # A family that ends in a separator, and fine-tunes, are open on purpose.
+    if not tail or family[-1] in "-@" or family.startswith("ft:"):
+        return True
+    if tail[0].isdigit():
+        stem = family.rstrip("0123456789")
+        long = _LONG_NUMBER.match(family[len(stem) :] + tail)
+        if long is None:
+            return False
+        tail = tail.lstrip("0123456789")
+    return _SAME_MODEL.fullmatch(tail) is not None
+
+
+# -- reading prices -------------------------------------------------------------------------------
+
+_KINDS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_Rate = float | None
+
+
+def _rates(model: ModelInfo, now: datetime) -> tuple[_Rate, _Rate, _Rate, _Rate, str | None] | None:
+    """Return the four prices and the tiers, None if a call's tokens do not make up its cost."""
+    prices = model.prices if isinstance(model.prices, list) else []
+    if any(hasattr(price.constraint, "start_time") for price in prices):
+        return None
+    price = model.get_prices(now)
+    if getattr(price, "requests_kcount", None):
+        return None
+    base = _rates_above(price, None)
+    if base[0] is None and base[1] is None:
+        return (0.0, 0.0, None, None, None) if model.id.endswith(":free") else None
+    return (*base, _tiers(price))
+
+
+def _rates_above(price: ModelPrice, tokens: int | None) -> tuple[_Rate, _Rate, _Rate, _Rate]:
+    """Return the prices that hold just above that many input tokens; None: those of short calls."""
+    rates = [_applicable(price, kind, tokens) for kind in _KINDS]
+    return (rates[0], rates[1], rates[2], rates[3])
+
+
+def _applicable(price: ModelPrice, kind: str, tokens: int | None) -> _Rate:
+    value: Any = getattr(price, kind, None)
+    rate = getattr(value, "base", value)
+    for tier in sorted(getattr(value, "tiers", ()), key=lambda tier: int(tier.start)):
+        if tokens is not None and tier.start <= tokens:
+            rate = tier.price
+    return None if rate is None else float(rate)
+
+
+def _tiers(price: ModelPrice) -> str | None:
+    import json
+
+    values: list[Any] = [getattr(price, kind, None) for kind in _KINDS]
+    starts = {tier.start for value in values for tier in getattr(value, "tiers", ())}
+    names = ("above", "input", "output", "cache_read", "cache_write")
+    tiers = [
+        dict(zip(names, (start, *_rates_above(price, start)), strict=True))
+        for start in sorted(starts)
+    ]
+    return json.dumps(tiers) if tiers else None

@@ -1,0 +1,308 @@
+"""The file's `model_prices` table: what is pending gets a price, prices are set, costs recomputed.
+
+For commands, not for recorders: this takes its time, but holds the file only for moments.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.errors import FileMissing, InvalidQuery, NotFound, StorageError
+from waxlocal.prices.catalogue import Price, look_up
+from waxlocal.prices.lookup import Prices
+from waxlocal.storage.connection import reader, writer
+
+__all__ = [
+    "Repriced",
+    "list_prices",
+    "price_pending",
+    "prices_wait",
+    "reprice",
+    "set_price",
+    "unset_price",
+]
+
+# What the list said, found or not, is looked up again after a day: prices change on fixed dates,
+# and the library may have been upgraded.
+LOOK_UP_AGAIN_NS = 24 * 3600 * 1_000_000_000
+# Calls given a cost in one transaction: some 0.1 s, a tenth of what a recorder waits for the file.
+CALLS_AT_ONCE = 5_000
+
+_DUE = """
+SELECT model, provider, source IN ('pending', 'unknown') AS unpriced FROM model_prices
+WHERE source = 'pending' OR (source <> 'override' AND updated_at < ?)
+"""
+_STORE = """
+INSERT INTO model_prices (model, provider, input_per_mtok, output_per_mtok, cache_read_per_mtok,
+  cache_write_per_mtok, tiers, source, matched, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (model, provider) DO UPDATE SET
+  input_per_mtok = excluded.input_per_mtok, output_per_mtok = excluded.output_per_mtok,
+  cache_read_per_mtok = excluded.cache_read_per_mtok,
+  cache_write_per_mtok = excluded.cache_write_per_mtok, tiers = excluded.tiers,
+  source = excluded.source, matched = excluded.matched, updated_at = excluded.updated_at
+WHERE model_prices.source <> 'override' OR excluded.source = 'override'
+"""
+# A recorder that noted the model again meanwhile has changed `updated_at`: then it stays pending.
+_SETTLE = """
+UPDATE model_prices SET source = ?
+WHERE model = ? AND provider = ? AND source = 'pending' AND updated_at = ?
+"""
+
+
+def price_pending(path: Path, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Look up the models that wait for a price, and return how many calls got a cost by it.
+
+    For commands, before they read: costs next to nothing when no model waits. What the list said
+    a day ago or earlier is looked up again on the way; costs that are known stay as they are. A
+    file that is missing, locked or may not be written is left alone: 0.
+    """
+    try:
+        due = _due(path, clock)
+        return _price(path, due, clock) if due else 0
+    except StorageError:
+        return 0
+
+
+def prices_wait(path: Path, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Return whether `price_pending` has something to do; False where the file cannot be read."""
+    try:
+        return bool(_due(path, clock))
+    except StorageError:
+        return False
+
+
+def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return []
+    with reader(path) as connection:
+        day_ago = utc_text(clock.time_ns() - LOOK_UP_AGAIN_NS)
+        return [(row[0], row[1], row[2]) for row in connection.execute(_DUE, (day_ago,)).fetchall()]
+
+
+def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int:
+    """Look up (model, provider, whether its calls wait for a cost); return the calls priced."""
+    rows, waiting = [], []
+    for model, provider, unpriced in due:
+        price = _listed(model, provider, clock)
+        if unpriced and price.source != "unknown":
+            # Still pending in the file until its calls have their cost: a command that dies
+            # half-way leaves the rest to the next one.
+            waiting.append(price)
+            rows.append((*_row(price)[:7], "pending", price.matched, price.updated_at))
+        else:
+            rows.append(_row(price))
+    with writer(path) as connection:
+        connection.executemany(_STORE, rows)
+    if not waiting:
+        return 0
+    pairs = json.dumps([(price.model, price.provider) for price in waiting])
+    priced = _recompute(path, _UNPRICED_CALLS, pairs).changed
+    with writer(path) as connection:
+        connection.executemany(
+            _SETTLE, [(p.source, p.model, p.provider, p.updated_at) for p in waiting]
+        )
+    return priced
+
+
+def _listed(model: str, provider: str, clock: Clock) -> Price:
+    at = utc_text(clock.time_ns())
+    unknown = Price(model, provider, None, None, None, None, None, "unknown", None, at)
+    return look_up(model, provider, clock) or unknown
+
+
+def _row(price: Price) -> tuple[object, ...]:
+    # The fields of `Price` are the columns of `_STORE`, in its order.
+    return tuple(vars(price).values())
+
+
+# -- prices by hand -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Repriced:
+    """What a recomputation did: calls looked at, calls whose cost changed, their sums in dollars.
+
+    Calls whose cost the program gave itself are never among them. A sum is None where no call has
+    a known cost.
+    """
+
+    calls: int
+    changed: int
+    before: float | None
+    after: float | None
+
+
+_LIST = "SELECT * FROM model_prices ORDER BY model, provider"
+_DELETE_OVERRIDE = (
+    "DELETE FROM model_prices WHERE model = ? AND provider = ? AND source = 'override'"
+)
+
+
+def list_prices(connection: sqlite3.Connection) -> list[Price]:
+    """Return all rows of `model_prices`, by model, then provider."""
+    return [Price(*row) for row in connection.execute(_LIST).fetchall()]
+
+
+def set_price(
+    path: Path,
+    model: str,
+    *,
+    provider: str = "",
+    input_per_mtok: float,
+    output_per_mtok: float,
+    cache_read_per_mtok: float | None = None,
+    cache_write_per_mtok: float | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Repriced:
+    """Set a model's price in dollars per million tokens, and recompute the calls of that model.
+
+    Without a provider it holds for calls of the model with any provider, unless there is a price
+    set for that one. Model and provider as recorded. Raises `InvalidQuery` for a price that is
+    negative or no number, `StorageError`.
+    """
+    if not model:
+        raise InvalidQuery("a price needs the name of a model")
+    dollars = [
+        None if value is None else _dollars(kind, value)
+        for kind, value in zip(
+            ("input", "output", "cache read", "cache write"),
+            (input_per_mtok, output_per_mtok, cache_read_per_mtok, cache_write_per_mtok),
+            strict=True,
+        )
+    ]
+    at = utc_text(clock.time_ns())
+    with writer(path) as connection:
+        connection.execute(_STORE, (model, provider, *dollars, None, "override", None, at))
+    return _recompute_model(path, model, provider)
+
+
+def _dollars(kind: str, value: float) -> float:
+    try:
+        dollars = float(value)
+    except (TypeError, ValueError, OverflowError):
+        dollars = math.nan
+    if not math.isfinite(dollars) or dollars < 0:
+        raise InvalidQuery(
+            f"{kind} price is {value!r}; it must be 0 or more",
+            hint="give dollars per million tokens, for example 2.50",
+        )
+    return dollars
+
+
+def unset_price(
+    path: Path, model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK
+) -> Repriced:
+    """Return to the price list for a model whose price was set, and recompute its calls.
+
+    Raises `NotFound` if no price was set for this model and provider, `StorageError`.
+    """
+    if not path.exists():
+        raise FileMissing(f"{path} does not exist")
+    with writer(path) as connection:
+        if not connection.execute(_DELETE_OVERRIDE, (model, provider)).rowcount:
+            of = f" of {provider}" if provider else ""
+            raise NotFound(f"no price was set for {model}{of}", hint="see: waxlocal prices list")
+    return _reprice(path, model, provider, clock)
+
+
+# -- recomputing ----------------------------------------------------------------------------------
+
+# One page of calls after a key. The reader sees them all before anything is written: a cursor left
+# open would keep the WAL from being reset.
+_CALLS = """
+SELECT run_id, position, model, provider, tokens_in, tokens_out, cached_tokens,
+  cache_write_tokens, cost
+FROM llm_calls
+WHERE (run_id, position) > (:run_id, :position) AND cost_source IS NOT 'call' AND {which}
+ORDER BY run_id, position LIMIT :limit
+"""
+_UNPRICED_CALLS = _CALLS.format(
+    which="cost IS NULL AND (model, provider) IN"
+    " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:which))"
+)
+_CALLS_OF_MODEL = _CALLS.format(which="model = :which")
+_CALLS_OF_PAIR = _CALLS.format(which="(model, provider) = (:which, :provider)")
+_ALL_CALLS = _CALLS.format(which="true")
+# Only what nobody else has changed meanwhile.
+_SET_COST = """
+UPDATE llm_calls SET cost = ?, cost_source = ?
+WHERE run_id = ? AND position = ? AND cost IS ? AND cost_source IS NOT 'call'
+"""
+# Rows whose price comes from the list, and models of calls that no row speaks of.
+_LISTED = """
+SELECT model, provider, 0 FROM model_prices WHERE source <> 'override'
+UNION
+SELECT DISTINCT model, provider, 0 FROM llm_calls c WHERE cost_source IS NOT 'call'
+  AND NOT EXISTS (SELECT 1 FROM model_prices p WHERE (p.model, p.provider) = (c.model, c.provider))
+"""
+
+
+def reprice(path: Path, model: str | None = None, clock: Clock = SYSTEM_CLOCK) -> Repriced:
+    """Recompute the cost of all calls, or of one model's, from today's list and the prices set.
+
+    Costs given by the program stay; calls whose model has no price (any more) get NULL. Raises
+    `StorageError`; what was recomputed before it stays so, and doing it again does the rest.
+    """
+    return _reprice(path, model, "", clock)
+
+
+def _reprice(path: Path, model: str | None, provider: str, clock: Clock) -> Repriced:
+    with reader(path) as connection:
+        listed = [tuple(row) for row in connection.execute(_LISTED).fetchall()]
+    wanted = [row for row in listed if model in (None, row[0]) and provider in ("", row[1])]
+    _price(path, wanted, clock)
+    return _recompute_model(path, model, provider)
+
+
+def _recompute_model(path: Path, model: str | None, provider: str) -> Repriced:
+    if model is None:
+        return _recompute(path, _ALL_CALLS)
+    if not provider:
+        return _recompute(path, _CALLS_OF_MODEL, model)
+    return _recompute(path, _CALLS_OF_PAIR, model, provider)
+
+
+def _recompute(path: Path, query: str, which: str = "", provider: str = "") -> Repriced:
+    """Compute the calls that `query` selects anew, some thousands in each transaction."""
+    prices, calls, changed = Prices(), 0, 0
+    before: list[float] = []
+    after: list[float] = []
+    key = {"run_id": "", "position": -1}
+    with reader(path) as connection:
+        prices.load(connection)
+        while True:
+            named = {**key, "which": which, "provider": provider, "limit": CALLS_AT_ONCE}
+            rows = connection.execute(query, named).fetchall()
+            if not rows:
+                return Repriced(calls, changed, _sum(before), _sum(after))
+            costs = [prices.cost(*row[2:8]) for row in rows]
+            updates = [
+                (cost, None if cost is None else "price", row["run_id"], row["position"], old)
+                for row, cost in zip(rows, costs, strict=True)
+                if (old := row["cost"]) != cost
+            ]
+            changed += _update(path, updates)
+            calls += len(rows)
+            before += [row["cost"] for row in rows if row["cost"] is not None]
+            after += [cost for cost in costs if cost is not None]
+            key = {name: rows[-1][name] for name in key}
+
+
+def _update(path: Path, updates: Sequence[Sequence[object]]) -> int:
+    if not updates:
+        return 0
+    with writer(path) as connection:
+        # A count of the rows; `total_changes` would count those of the triggers, too.
+        return connection.executemany(_SET_COST, updates).rowcount
+
+
+def _sum(costs: list[float]) -> float | None:
+    return math.fsum(costs) if costs else None

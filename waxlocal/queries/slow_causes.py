@@ -1,0 +1,97 @@
+"""The known causes of slow sessions, as flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from waxlocal.queries.phrases import counted, percent, seconds
+from waxlocal.queries.rows import Flag, TimeByKind
+from waxlocal.queries.run_intervals import Attempt, RunStretches
+
+__all__ = ["slowness_flags"]
+
+# Tool calls whose order costs less than this share of the active time are not worth a word.
+NOTABLE_SHARE = 0.05
+# Retrieval that takes more than this share of the active time is large.
+LARGE_RETRIEVAL_SHARE = 0.25
+
+
+def slowness_flags(runs: Sequence[RunStretches], whole: TimeByKind) -> tuple[Flag, ...]:
+    """Return what made these runs slow; `whole` is the time they took."""
+    found = (
+        _rate_limit(runs),
+        _retries(runs, whole),
+        _sequential_tools(runs, whole),
+        _large_retrieval(runs, whole),
+    )
+    return tuple(flag for flag in found if flag is not None)
+
+
+def _sequential_tools(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+    groups = [group for run in runs for group in _one_after_another(run)]
+    total = sum(attempt.at.length for group in groups for attempt in group) / 1e6
+    longest = sum(max(attempt.at.length for attempt in group) for group in groups) / 1e6
+    if total - longest <= NOTABLE_SHARE * whole.active:
+        return None
+    count = sum(map(len, groups))
+    text = (
+        f"Sequential tool calls: {count:,} took {seconds(total)} one after another, "
+        f"{seconds(longest)} if they ran side by side"
+    )
+    return Flag("sequential_tools", count, total, longest, text)
+
+
+def _one_after_another(run: RunStretches) -> Iterator[list[Attempt]]:
+    """Yield the groups of a run's tool calls of which each began after the one before had ended.
+
+    An LLM call parts two groups: what came after it may have needed its answer. So does a retry.
+    """
+    group: list[Attempt] = []
+    for attempt in sorted(run.attempts, key=attrgetter("at")):
+        if attempt.kind == "retrieval" or not attempt.at.length:
+            continue
+        last = group[-1].at.end if group else attempt.at.start
+        if attempt.kind == "tool" and attempt.at.end <= last:
+            continue  # inside the one before
+        if attempt.kind == "llm" or attempt.lost or attempt.at.start < last:
+            if len(group) > 1:
+                yield group
+            group = []
+        if attempt.kind == "tool" and not attempt.lost:
+            group.append(attempt)
+    if len(group) > 1:
+        yield group
+
+
+def _large_retrieval(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+    searches = [one for run in runs for one in run.attempts if one.kind == "retrieval"]
+    if not searches or whole.retrieval <= LARGE_RETRIEVAL_SHARE * whole.active:
+        return None
+    slowest = max(searches, key=lambda search: search.at.length)
+    longest = slowest.at.length / 1e6
+    found = "" if slowest.documents is None else f", {counted(slowest.documents, 'document')}"
+    share = percent(whole.retrieval, whole.active)
+    took = f"{counted(len(searches), 'retrieval')} took {seconds(whole.retrieval)}, {share}"
+    text = f"Large retrieval: {took}; the longest {seconds(longest)} ({slowest.name}{found})"
+    return Flag("large_retrieval", len(searches), whole.retrieval, longest, text)
+
+
+def _retries(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+    count = sum(run.retries for run in runs)
+    if not count:
+        return None
+    text = f"Retries: {count:,}, {seconds(whole.retry)} lost"
+    return Flag("retries", count, whole.retry, None, text)
+
+
+def _rate_limit(runs: Sequence[RunStretches]) -> Flag | None:
+    limited = [one for run in runs for one in run.attempts if one.rate_limited]
+    count = sum(
+        max(run.rate_limited_spans, sum(one.rate_limited for one in run.attempts)) for run in runs
+    )
+    if not count:
+        return None
+    lost = sum((one.lost or one.at).length for one in limited) / 1e6
+    text = f"Rate limits: {counted(count, 'call')} refused, {seconds(lost)} lost"
+    return Flag("rate_limit", count, lost, None, text)

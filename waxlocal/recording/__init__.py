@@ -1,0 +1,1 @@
+"""Recording: every record is one committed statement, or kept and tried again."""

@@ -1,0 +1,173 @@
+"""What all runs of a process share: settings, the store, clocks and ids."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.ids import RunIds
+from waxlocal.recording.statements import INTERRUPT_RUN
+from waxlocal.recording.store import Store
+from waxlocal.settings.config import Settings
+from waxlocal.storage.checkpoint import log_size
+from waxlocal.storage.paths import database_path, file_size
+
+__all__ = ["Health", "Recorder", "configure", "current_recorder", "health", "use_recorder"]
+
+
+class Health(NamedTuple):
+    """Whether what this process records reaches its file."""
+
+    #: False where recording is switched off (`WAXELL_OBSERVE=false`).
+    enabled: bool
+    #: The file that new runs go to.
+    file: Path
+    #: Its size in bytes, 0 while there is none.
+    file_bytes: int
+    #: The size of its write-ahead log (`FILE-wal`).
+    log_bytes: int
+    #: Records that are only in memory, because the file could not be written. They are written as
+    #: soon as that is possible; until then they are lost if this process is killed.
+    in_memory: int
+    #: Records of this process that were given up and are in no file.
+    lost: int
+    #: Why a record could not be written, the last time that happened; None if it never has.
+    reason: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every record whose call has returned is in the file."""
+        return not self.in_memory and not self.lost
+
+
+class Recorder:
+    """One file to record into, and how.
+
+    Nothing is opened until the first run. A recorder may be shared by all threads; after a fork
+    the child goes on with it as if it were its own.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.settings = settings
+        self.enabled = settings.enabled
+        self.capture_content = settings.capture_content
+        self.clock = clock
+        self.ids = RunIds()
+        self.store = Store(
+            settings.db, durability=settings.durability, wait=settings.wait, clock=clock
+        )
+        # How many forks lie between this process and the one that made the recorder.
+        self.generation = 0
+        # Runs of this process that have not ended, with the steady time of their start.
+        self.open_runs: dict[str, int] = {}
+
+    def interrupt_open_runs(self) -> None:
+        """End, as interrupted, the runs that this process leaves open."""
+        now_ns, steady_ns = self.clock.time_ns(), self.clock.monotonic_ns()
+        for run_id, started in list(self.open_runs.items()):
+            duration = (steady_ns - started) / 1e9
+            self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, run_id))
+        self.open_runs.clear()
+
+    def health(self) -> Health:
+        """Return whether what is recorded reaches the file; opens nothing and waits for nobody."""
+        backlog, path = self.store.backlog, self.settings.db
+        return Health(
+            enabled=self.enabled,
+            file=path,
+            file_bytes=file_size(path),
+            log_bytes=log_size(path),
+            in_memory=len(backlog),
+            lost=backlog.lost,
+            reason=None if backlog.reason is None else str(backlog.reason),
+        )
+
+    def close(self) -> None:
+        """Write what waits, say what was lost, close the file; recording can go on afterwards."""
+        self.store.close()
+
+
+_recorder: Recorder | None = None
+# Recorders that were replaced while runs were open in them.
+_left: list[Recorder] = []
+# Reentrant: a signal handler may record while the first recorder is being made.
+_making = threading.RLock()
+
+
+def current_recorder() -> Recorder:
+    """Return the process's recorder; made at the first call, from the environment."""
+    return _recorder or _make()
+
+
+def _make() -> Recorder:
+    global _recorder
+    with _making:
+        if _recorder is None:
+            _recorder = Recorder(Settings.from_environment())
+        return _recorder
+
+
+def health() -> Health:
+    """Return whether what this process records reaches its file.
+
+    A record that could not be written when its call returned is kept in memory and written later:
+    `in_memory` counts those, `lost` the ones that were given up, `reason` says why. Opens nothing,
+    waits for nobody and raises nothing; safe from any thread. The counts are those of this process
+    (a forked child begins with 0), for the file that it records into now.
+    """
+    return current_recorder().health()
+
+
+def use_recorder(recorder: Recorder | None) -> Recorder | None:
+    """Let the process record with this one; return the one before, still open.
+
+    With None the next run makes a new one from the environment.
+    """
+    global _recorder
+    before, _recorder = _recorder, recorder
+    return before
+
+
+def configure(*, db: str | os.PathLike[str] | None = None, **changes: Any) -> Recorder:
+    """Change settings of this process; a field of `Settings` left out keeps its value.
+
+    Runs that are open go on in the file they began in. Raises `ConfigurationError`.
+    """
+    settings = current_recorder().settings
+    path: Path = settings.db if db is None else database_path(db)
+    changed = settings._replace(db=path, **changes).checked()
+    if changed == settings:
+        return current_recorder()
+    recorder = Recorder(changed, clock=current_recorder().clock)
+    before = use_recorder(recorder)
+    if before is not None and before.open_runs:
+        _left.append(before)
+    elif before is not None:
+        before.close()
+    return recorder
+
+
+def _at_exit() -> None:
+    for recorder in (*_left, _recorder):
+        if recorder is not None:
+            recorder.interrupt_open_runs()
+            recorder.close()
+
+
+def _after_fork_in_child() -> None:
+    global _making
+    _making = threading.RLock()
+    for recorder in (*_left, _recorder):
+        if recorder is not None:
+            recorder.open_runs.clear()  # they are the parent's to end
+            recorder.ids.reseed()
+            recorder.generation += 1
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,55 @@
+"""The SQL of the recorder, one statement for each kind of record.
+
+Where values are bound by position, `run` builds the tuple, in the order of the columns here or in
+`records`, and nobody else does.
+"""
+
+from __future__ import annotations
+
+from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, SCORES, SPANS, STEPS
+from waxlocal.storage.record_sql import Statement, insert, positional_insert
+
+__all__ = [
+    "ADD_EVENT",
+    "ADD_LLM_CALL",
+    "ADD_SCORE",
+    "ADD_SPAN",
+    "ADD_STEP",
+    "BEGIN_RUN",
+    "END_SPAN",
+    "FINISH_RUN",
+    "INTERRUPT_RUN",
+    "NOTE_PROCESS",
+    "RUN_SO_FAR",
+    "SET_ATTRIBUTES",
+]
+
+NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
+BEGIN_RUN = Statement("""
+INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
+  parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
+  started_at, metadata, inputs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
+""")
+SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
+RUN_SO_FAR = "SELECT started_at, metadata, tags, result FROM runs WHERE run_id = ?"
+FINISH_RUN = Statement("""
+UPDATE runs SET status = ?, completed_at = ?, duration = ?, error = ?, error_type = ?,
+  traceback = ?, metadata = ?, tags = ?, result = ?
+WHERE run_id = ?
+""")
+# Only what is still open: another process may have ended it meanwhile.
+INTERRUPT_RUN = Statement("""
+UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
+  error = 'process interrupted before run completion (atexit)', error_type = 'Interrupted'
+WHERE run_id = ? AND status = 'running'
+""")
+ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
+ADD_STEP = Statement(positional_insert(STEPS), STEPS)
+ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
+END_SPAN = Statement("""
+UPDATE spans SET duration_ms = ?, status = ?, error = ?, output = ?
+WHERE run_id = ? AND position = ?
+""")
+ADD_SCORE = Statement(positional_insert(SCORES), SCORES)
+ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)

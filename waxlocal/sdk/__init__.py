@@ -1,0 +1,1 @@
+"""The names that programs import: contexts, decorators, the client, and the records they make."""

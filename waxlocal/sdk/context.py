@@ -1,0 +1,361 @@
+"""`WaxellContext`: one run, as a `with` or `async with` block."""
+
+from __future__ import annotations
+
+from itertools import count
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from waxlocal.encode import dumps
+from waxlocal.ids import generate_session_id
+from waxlocal.sdk.governance import GovernanceRecords
+from waxlocal.sdk.memory import MemoryRecords
+from waxlocal.sdk.messages import ConversationRecords, HumanTurn
+from waxlocal.sdk.run import (
+    Run,
+    need,
+    need_count,
+    need_texts,
+)
+from waxlocal.sdk.scope import current_run, open_run
+from waxlocal.sdk.scope import session as session_scope
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from waxlocal.sdk.client import WaxellObserveClient
+
+__all__ = ["HumanTurn", "WaxellContext", "generate_session_id", "session_scope"]
+
+SCORE_TYPES = ("numeric", "boolean", "categorical")
+
+
+class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
+    """Records one run of an agent; use it with `with` or `async with`.
+
+    The start, each `record_*` call and the end are in the file when they return: a `kill -9` loses
+    none of them (`durability="full"`: nor does a power cut). `set_tag`, `set_metadata` and
+    `set_result` are kept and written with the next record, with `flush()`, or at the end.
+
+    An exception that leaves the block ends the run with status `error` (`blocked` for a
+    `PolicyViolationError`) and goes on to the caller. Recording itself raises nothing but
+    `TypeError` for arguments of the wrong type.
+
+    Session and user are the ones given, else those of the enclosing `session()` block, else those
+    of the enclosing run. Enclosing means by context variables: a run in another thread is not a
+    child of this one, and neither is one that begins after this one has ended.
+
+    Values are recorded as they are at the call; later changes of a dict change nothing. After the
+    end of the block the methods go on writing into the run, `set_*` at once. A context that is
+    entered again while it is open goes on with its run until the last block is left; entered after
+    the end, it begins another run with the arguments of the constructor.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_blocks",
+        "_client",
+        "_given",
+        "_outer",
+        "_stop_reason",
+        "_stopping",
+    )
+
+    def __init__(
+        self,
+        agent_name: str,
+        workflow_name: str = "default",
+        inputs: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        client: WaxellObserveClient | None = None,
+        enforce_policy: bool = True,
+        session_id: str = "",
+        user_id: str = "",
+        user_group: str = "",
+        end_user_id: str = "",
+        agent_type: str = "",
+        mid_execution_governance: bool | None = None,
+        auto_grounding: bool = False,
+        interaction_mode: str | None = None,
+        on_policy_block: Any = None,
+    ) -> None:
+        if not (
+            type(agent_name) is type(workflow_name) is type(session_id) is str
+            and type(user_id) is type(user_group) is type(end_user_id) is str
+            and (inputs is None or type(inputs) is dict)
+            and (metadata is None or type(metadata) is dict)
+            and (interaction_mode is None or type(interaction_mode) is str)
+        ):
+            need_texts(
+                agent_name=agent_name,
+                workflow_name=workflow_name,
+                session_id=session_id,
+                user_id=user_id,
+                user_group=user_group,
+                end_user_id=end_user_id,
+            )
+            need("inputs", inputs, dict, optional=True)
+            need("metadata", metadata, dict, optional=True)
+            need("interaction_mode", interaction_mode, str, optional=True)
+        if end_user_id:
+            metadata = {**(metadata or {}), "tenant_sub_user_id": end_user_id}
+        Run.__init__(
+            self,
+            agent_name,
+            workflow_name,
+            inputs,
+            metadata,
+            session_id,
+            user_id,
+            user_group,
+            interaction_mode or "",
+        )
+        self._client = client
+        self._blocks = 0
+        self._outer: WaxellContext | None = None
+        self._given = (self._session_id, self._user_id, self._metadata_json)
+        self._stopping = False
+        self._stop_reason = ""
+        self._conversation: dict[str, Any] | None = None
+
+    # -- the block ------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._blocks:
+            self._blocks += 1
+            return self
+        self._blocks = 1
+        if self._ended:
+            self._start_over()
+        self._outer = open_run()
+        self._begin(self._outer)
+        current_run.set(self)
+        return self
+
+    def _start_over(self) -> None:
+        """Forget the run before: the next one begins with what the constructor was given."""
+        self._session_id, self._user_id, self._metadata_json = self._given
+        self._metadata = self._tags = self._tags_json = self._result_json = None
+        self._conversation = None
+        self._attributes_dirty = self._ended = self._stopping = False
+        self._stop_reason = ""
+        self._positions = count(1)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._blocks -= 1
+        if self._blocks > 0:
+            return
+        self._blocks = 0
+        # No `reset`: this may be another context than the one that the block was entered in, as
+        # with async generators, and there the run is passed over because it has ended.
+        if current_run.get() is self:
+            current_run.set(self._outer)
+        if kind is None or error is None:
+            self._finish("success")
+        else:
+            self._finish_with(kind, error, traceback)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run, empty before the block and with `WAXELL_OBSERVE=false`."""
+        return self._run_id
+
+    # -- tags, metadata, result -----------------------------------------------------------------
+
+    def set_tag(self, key: str, value: str) -> None:
+        """Tag the run; tags are text by which runs are found again."""
+        if type(key) is not str or type(value) is not str:
+            need("key", key, str)
+            need("value", value, str)
+        self._set_tag(key, value)
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Keep any value under a key with the run."""
+        if type(key) is not str:
+            need("key", key, str)
+        self._set_metadata(key, value)
+
+    def set_result(self, result: dict[str, Any]) -> None:
+        """Set what the run answers."""
+        if type(result) is not dict:
+            need("result", result, dict)
+        self._set_result(result)
+
+    async def flush(self) -> None:
+        """Write tags, metadata and result now, and what a locked file kept waiting."""
+        self._flush()
+
+    def flush_sync(self) -> None:
+        """Do the same as `flush`, for code that is not async."""
+        self._flush()
+
+    # -- LLM calls, steps, scores ---------------------------------------------------------------
+
+    def record_llm_call(
+        self,
+        *,
+        model: str,
+        tokens_in: int,
+        tokens_out: int,
+        cost: float = 0.0,
+        task: str = "",
+        prompt_preview: str = "",
+        response_preview: str = "",
+        duration_ms: int | None = None,
+        provider: str = "",
+        framework: str = "",
+        prompt_hash: str = "",
+        full_messages: list[Any] | None = None,
+        full_response: str | None = None,
+        config: dict[str, Any] | None = None,
+        prompt_variables: dict[str, Any] | None = None,
+        is_streaming: bool = False,
+        ttft_ms: int | None = None,
+        chunk_count: int | None = None,
+        status: str = "ok",
+        error_type: str = "",
+        error_message: str = "",
+        cached_tokens: int = 0,
+        cache_write_tokens: int = 0,
+    ) -> None:
+        """Record one call of a model, after it has answered.
+
+        `tokens_in` counts all input tokens; `cached_tokens` and `cache_write_tokens` say how many
+        of them were read from, or written to, the provider's cache. Without a `cost` (dollars) the
+        file's price list gives it; a model without a price costs an unknown amount, not 0.
+        `duration_ms` is the time the call took, `ttft_ms` that to its first token.
+        """
+        if not (
+            type(model) is type(task) is type(provider) is type(status) is str
+            and type(prompt_preview) is type(response_preview) is str
+            and type(error_type) is type(error_message) is str
+        ):
+            need_texts(
+                model=model,
+                task=task,
+                provider=provider,
+                status=status,
+                prompt_preview=prompt_preview,
+                response_preview=response_preview,
+                error_type=error_type,
+                error_message=error_message,
+            )
+        if type(tokens_in) is not int or type(tokens_out) is not int:
+            tokens_in = need_count("tokens_in", tokens_in)
+            tokens_out = need_count("tokens_out", tokens_out)
+        if type(cost) is not float:
+            cost = float(cost)
+        if duration_ms is not None and type(duration_ms) is not int:
+            duration_ms = need_count("duration_ms", duration_ms)
+        if ttft_ms is not None and type(ttft_ms) is not int:
+            ttft_ms = need_count("ttft_ms", ttft_ms)
+        if full_response is not None and type(full_response) is not str:
+            need("full_response", full_response, str)
+        if not self._run_id:
+            return
+        details = None
+        if framework or prompt_hash or config or prompt_variables or chunk_count is not None:
+            details = self._llm_details(
+                framework=framework,
+                prompt_hash=prompt_hash,
+                config=config,
+                prompt_variables=prompt_variables,
+                chunk_count=chunk_count,
+            )
+        if self._recorder.capture_content:
+            messages = None if full_messages is None else dumps(full_messages)
+        else:
+            prompt_preview = response_preview = ""
+            messages = full_response = None
+        self._add_llm_call(
+            model=model,
+            provider=provider,
+            task=task,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cached_tokens=int(cached_tokens),
+            cache_write_tokens=int(cache_write_tokens),
+            cost=cost,
+            duration_ms=duration_ms,
+            ttft_ms=ttft_ms,
+            is_streaming=is_streaming,
+            status=status,
+            error_type=error_type or None,
+            error_message=error_message or None,
+            prompt_preview=prompt_preview or None,
+            response_preview=response_preview or None,
+            messages=messages,
+            response=full_response,
+            details=details,
+        )
+
+    def _llm_details(self, **details: Any) -> str | None:
+        if not self._recorder.capture_content:
+            details.pop("prompt_variables", None)
+        kept = {key: value for key, value in details.items() if value not in ("", None)}
+        return dumps(kept) if kept else None
+
+    def record_step(
+        self,
+        step_name: str,
+        output: dict[str, Any] | None = None,
+        *,
+        kind: str = "chain",
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        """Record a step of the program's own, after it is done."""
+        need("step_name", step_name, str)
+        need("output", output, dict, optional=True)
+        self._add_step(step_name, kind, output, attributes)
+
+    def record_score(
+        self, name: str, value: float | str | bool, data_type: str = "numeric", comment: str = ""
+    ) -> None:
+        """Record a score of the run: a number, a yes or no, or a word.
+
+        `numeric` takes what `float()` takes and raises `ValueError` for the rest; of a `boolean`
+        the truth of the value counts; any other type keeps the value's text.
+        """
+        need("name", name, str)
+        need("data_type", data_type, str)
+        need("comment", comment, str)
+        if data_type == "numeric":
+            self._add_score(name, data_type, float(value), None, comment)
+        elif data_type == "boolean":
+            yes = bool(value)
+            self._add_score(name, data_type, float(yes), "true" if yes else "false", comment)
+        else:
+            self._add_score(name, data_type, None, str(value), comment)
+
+    # -- stopping early -------------------------------------------------------------------------
+
+    def request_stop(self, reason: str = "") -> None:
+        """Ask the agent to stop at its next look at `should_stop`."""
+        self._stopping = True
+        self._stop_reason = reason
+        self._add_event("stop_requested", {"reason": reason})
+
+    def should_stop(self) -> bool:
+        """Return whether someone asked the agent to stop."""
+        return self._stopping
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the agent was asked to stop."""
+        return self._stop_reason

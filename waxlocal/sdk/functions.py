@@ -1,0 +1,459 @@
+"""The functions that act on the run that is open, and do nothing without one."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from waxlocal._version import __version__
+from waxlocal.recording import recorder
+from waxlocal.sdk.client import WaxellObserveClient
+from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.messages import HumanTurn
+from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.spans import OpenSpan
+from waxlocal.settings.config import is_on
+
+if TYPE_CHECKING:
+    from waxlocal.sdk.types import GateOutcome
+
+T = TypeVar("T")
+
+__all__ = [
+    "agent_response",
+    "approval_request",
+    "approval_response",
+    "communication",
+    "decide",
+    "diagnose",
+    "flush",
+    "flush_sync",
+    "flush_tracing",
+    "gate_memory_delete",
+    "gate_tool",
+    "get_context",
+    "human_interaction",
+    "human_turn",
+    "init",
+    "init_tracing",
+    "input",
+    "is_tracing_enabled",
+    "mark_resumed",
+    "metadata",
+    "pause",
+    "phase",
+    "prompt_use",
+    "reason",
+    "recall",
+    "redact",
+    "remember_episodic",
+    "remember_semantic",
+    "retrieve",
+    "retry",
+    "score",
+    "shutdown",
+    "shutdown_tracing",
+    "step",
+    "tag",
+    "user_message",
+]
+
+
+# -- beginning and end --------------------------------------------------------------------------
+
+
+def init(
+    api_key: str = "",
+    api_url: str = "",
+    agent_name: str = "",
+    workflow_name: str = "",
+    capture_content: bool | None = None,
+    instrument: list[str] | None = None,
+    exclude: list[str] | None = None,
+    instrument_infra: bool = True,
+    infra_libraries: list[str] | None = None,
+    infra_exclude: list[str] | None = None,
+    resource_attributes: dict[str, Any] | None = None,
+    debug: bool = False,
+    prompt_guard: bool = False,
+    prompt_guard_server: bool = False,
+    prompt_guard_action: str = "block",
+    interaction_mode: str | None = None,
+    on_policy_block: Callable[..., Any] | None = None,
+    *,
+    db: str | os.PathLike[str] | None = None,
+    durability: str | None = None,
+) -> None:
+    """Set up recording; not needed unless a setting differs from the environment's.
+
+    `db` is the file to record into, `durability` is `normal` or `full`, `capture_content=False`
+    leaves out everything that people and models said. Libraries are not instrumented: calls are
+    recorded where the program says so. Raises `ConfigurationError`.
+    """
+    if api_url or api_key:
+        WaxellObserveClient.configure(api_url, api_key)
+    changes: dict[str, Any] = {}
+    if capture_content is not None:
+        changes["capture_content"] = capture_content
+    if durability is not None:
+        changes["durability"] = durability
+    if interaction_mode in ("interactive", "autonomous"):
+        changes["interaction_mode"] = interaction_mode
+    recorder.configure(db=db, **changes)
+
+
+def shutdown() -> None:
+    """Write what is kept in memory and close the file; recording again opens it again."""
+    recorder.current_recorder().close()
+
+
+async def flush() -> None:
+    """Write what is kept: the open run's tags, metadata and result, and any backlog."""
+    flush_sync()
+
+
+def flush_sync() -> None:
+    """Do the same as `flush`, for code that is not async."""
+    run = open_run()
+    if run is not None:
+        run.flush_sync()
+    recorder.current_recorder().store.drain()
+
+
+def get_context() -> WaxellContext | None:
+    """Return the run that is open here, None outside any."""
+    return open_run()
+
+
+def diagnose() -> dict[str, Any]:
+    """Return what is needed to understand why something is, or is not, recorded."""
+    made = recorder.current_recorder()
+    return {
+        "sdk_version": __version__,
+        "initialized": made.enabled,
+        "database": str(made.settings.db),
+        "durability": made.settings.durability,
+        "capture_content": made.capture_content,
+        "waiting": len(made.store.backlog),
+        "lost": made.store.backlog.lost,
+        "reason": str(made.store.backlog.reason or ""),
+        "config": {"observe_enabled": is_on("WAXELL_OBSERVE")},
+        "tracing": {"otel_available": False, "tracing_enabled": False},
+    }
+
+
+def init_tracing(
+    api_url: str | None = None,
+    api_key: str | None = None,
+    otel_endpoint: str | None = None,
+    tenant_id: str | None = None,
+    debug: bool | None = None,
+    capture_content: bool | None = None,
+    shutdown_on_exit: bool = True,
+    resource_attributes: dict[str, Any] | None = None,
+) -> None:
+    """Do nothing: spans go into the file, with or without it."""
+
+
+def flush_tracing(timeout_millis: int = 30000) -> None:
+    """Write what is kept in memory."""
+    flush_sync()
+
+
+def shutdown_tracing() -> None:
+    """Write what is kept in memory."""
+    flush_sync()
+
+
+def is_tracing_enabled() -> bool:
+    """Return False: nothing is sent to a collector."""
+    return False
+
+
+# -- the open run -------------------------------------------------------------------------------
+
+
+def tag(key: str, value: str) -> None:
+    """Tag the open run."""
+    if run := open_run():
+        run.set_tag(key, value)
+
+
+def metadata(key: str, value: Any) -> None:
+    """Keep a value with the open run."""
+    if run := open_run():
+        run.set_metadata(key, value)
+
+
+def score(
+    name: str, value: float | str | bool, data_type: str = "numeric", comment: str = ""
+) -> None:
+    """Record a score of the open run."""
+    if run := open_run():
+        run.record_score(name, value, data_type, comment)
+
+
+def step(name: str, output: dict[str, Any] | None = None) -> None:
+    """Record a step of the open run."""
+    if run := open_run():
+        run.record_step(name, output)
+
+
+def decide(
+    name: str,
+    chosen: str,
+    options: list[str] | None = None,
+    reasoning: str = "",
+    confidence: float | None = None,
+) -> None:
+    """Record a choice."""
+    if run := open_run():
+        run.record_decision(
+            name=name,
+            options=options or [],
+            chosen=chosen,
+            reasoning=reasoning,
+            confidence=confidence,
+        )
+
+
+def reason(
+    step: str, thought: str, evidence: list[str] | None = None, conclusion: str = ""
+) -> None:
+    """Record a thought."""
+    if run := open_run():
+        run.record_reasoning(step=step, thought=thought, evidence=evidence, conclusion=conclusion)
+
+
+def retrieve(
+    query: str,
+    documents: list[dict[str, Any]],
+    source: str = "",
+    scores: list[float] | None = None,
+) -> None:
+    """Record a search and what it found."""
+    if run := open_run():
+        run.record_retrieval(query=query, documents=documents, source=source, scores=scores)
+
+
+def retry(
+    attempt: int,
+    reason: str,
+    strategy: str = "retry",
+    original_error: str = "",
+    fallback_to: str = "",
+) -> None:
+    """Record that something is tried again."""
+    if run := open_run():
+        run.record_retry(
+            attempt=attempt,
+            reason=reason,
+            strategy=strategy,
+            original_error=original_error,
+            fallback_to=fallback_to,
+        )
+
+
+def communication(
+    *,
+    channel: str,
+    recipient: str = "",
+    body: str = "",
+    subject: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Record that a message was sent to someone."""
+    if run := open_run():
+        run.record_communication(
+            channel=channel, recipient=recipient, body=body, subject=subject, metadata=metadata
+        )
+
+
+@contextmanager
+def phase(name: str, **attributes: Any) -> Iterator[None]:
+    """Put a span around a block of the open run."""
+    run = open_run()
+    if run is None:
+        yield
+        return
+    attributes = {"waxell.phase": name, **attributes}
+    with OpenSpan(run, f"phase:{name}", kind="chain", attributes=attributes) as span:
+        yield
+        span.output = {"phase": name, "state": "done"}
+
+
+# -- memory and prompts -------------------------------------------------------------------------
+
+
+def remember_episodic(slot_name: str, data: Any, **kwargs: Any) -> None:
+    """Record that something was put into the episodic memory."""
+    if run := open_run():
+        run.remember_episodic(slot_name=slot_name, data=data, **kwargs)
+
+
+def remember_semantic(slot_name: str, content: str, **kwargs: Any) -> None:
+    """Record that a fact was put into the semantic memory."""
+    if run := open_run():
+        run.remember_semantic(slot_name=slot_name, content=content, **kwargs)
+
+
+def recall(
+    query: str = "",
+    *,
+    tier: str = "episodic",
+    store: str = "",
+    results_count: int = 0,
+    top_score: float | None = None,
+    slot_name: str = "",
+    results: list[Any] | None = None,
+) -> None:
+    """Record what was asked of a memory and what it gave."""
+    if run := open_run():
+        run.record_memory_recall(
+            query=query,
+            tier=tier,
+            store=store,
+            results_count=results_count,
+            top_score=top_score,
+            slot_name=slot_name,
+            results=results,
+        )
+
+
+def prompt_use(name: str, version: int = 0, label: str = "", content_hash: str = "") -> None:
+    """Record which managed prompt was used."""
+    if run := open_run():
+        run.record_prompt_use(name=name, version=version, label=label, content_hash=content_hash)
+
+
+# -- people -------------------------------------------------------------------------------------
+
+
+def user_message(content: str, *, metadata: dict[str, Any] | None = None) -> None:
+    """Record what the user said."""
+    if run := open_run():
+        run.record_user_message(content, metadata=metadata)
+
+
+def agent_response(content: str, *, metadata: dict[str, Any] | None = None) -> None:
+    """Record what the agent answered."""
+    if run := open_run():
+        run.record_agent_response(content, metadata=metadata)
+
+
+def human_turn(
+    prompt: str = "",
+    channel: str = "terminal",
+    action: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> HumanTurn:
+    """Return a block around waiting for a person; without an open run it records nothing."""
+    run = open_run() or WaxellContext("")
+    return run.human_turn(prompt, channel, action, metadata)
+
+
+def human_interaction(
+    prompt: str = "",
+    response: str = "",
+    channel: str = "terminal",
+    action: str = "",
+    elapsed_seconds: float | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Record that a person was asked and answered."""
+    if run := open_run():
+        elapsed_ms = None if elapsed_seconds is None else elapsed_seconds * 1000
+        run.record_human_interaction(prompt, response, channel, action, elapsed_ms, metadata)
+
+
+def input(prompt: str = "", *, action: str = "input") -> str:
+    """Ask on the terminal, as the built-in `input`, and record question and answer."""
+    run = open_run()
+    return run.input(prompt, action=action) if run else builtins.input(prompt)
+
+
+@contextmanager
+def pause(reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
+    """Mark a block in which the agent only waits."""
+    run = open_run()
+    if run is None:
+        yield
+        return
+    with run.pause(reason, **metadata):
+        yield
+
+
+def mark_resumed(from_run_id: str = "", payload: Any = None) -> None:
+    """Record that the open run goes on where another one paused."""
+    if run := open_run():
+        run.mark_resumed(from_run_id=from_run_id, payload=payload)
+
+
+def approval_request(
+    action_type: str,
+    approvers: list[str] | None = None,
+    timeout_minutes: float | None = None,
+    reason: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Record that someone was asked to approve an action."""
+    if run := open_run():
+        run.record_approval_request(
+            action_type=action_type,
+            approvers=approvers,
+            timeout_minutes=timeout_minutes,
+            reason=reason,
+            metadata=metadata,
+        )
+
+
+def approval_response(
+    action_type: str,
+    decision: str,
+    approver: str = "",
+    elapsed_seconds: float | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Record what they decided."""
+    if run := open_run():
+        run.record_approval_response(
+            action_type=action_type,
+            decision=decision,
+            approver=approver,
+            elapsed_seconds=elapsed_seconds,
+            metadata=metadata,
+        )
+
+
+# -- gates --------------------------------------------------------------------------------------
+
+
+def gate_tool(tool_name: str, tool_args: T = None) -> T:  # type: ignore[assignment]
+    """Record that a tool is about to be used; return the arguments to use it with, as they are."""
+    if run := open_run():
+        run.check_tool_before_execution(tool_name)
+    return tool_args
+
+
+def gate_memory_delete(*, ids: Any = None, query: str = "", store: str = "") -> GateOutcome:
+    """Return an answer that allows the deletion, and record that it was asked for."""
+    if run := open_run():
+        asked = {"ids": ids, "query": query, "store": store, "action": "allow"}
+        run._add_event("memory_delete_gate", asked, content=("query",))
+    from waxlocal.sdk.types import GateOutcome  # not at import: see waxlocal/__init__.py
+
+    return GateOutcome("allow", surface="memory.delete")
+
+
+def redact(value: T) -> T:
+    """Return the value with addresses, numbers and keys in its texts replaced by labels.
+
+    `me@example.org` becomes `##EMAIL##`; lists and dicts are copied, other values left as they
+    are. Patterns find what looks like a secret, not all that is one.
+    """
+    from waxlocal.sdk.redaction import redacted  # its patterns take milliseconds to compile
+
+    return redacted(value)

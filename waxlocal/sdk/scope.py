@@ -1,0 +1,128 @@
+"""Which run, span and session the code is in: context variables, and nothing else.
+
+A new thread starts outside everything, an asyncio task where it was created, a forked child where
+its parent was.
+
+A variable can outlive what it names: a task that was created inside a run goes on after it, and a
+generator that is closed in another task cannot restore the variables of its consumer (PEP 568 was
+not accepted). So nothing relies on a variable being reset: a run, a span or a block that has ended
+is passed over for the next one around it that is still open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from waxlocal.sdk.context import WaxellContext
+
+__all__ = [
+    "SessionScope",
+    "current_run",
+    "current_scope",
+    "current_span",
+    "open_run",
+    "open_span",
+    "position_around",
+    "remote_parent",
+    "session",
+    "still_open",
+]
+
+
+class SessionScope:
+    """The session and user of a `session()` block, for runs that name none themselves."""
+
+    __slots__ = ("ended", "inside", "outer", "session_id", "user_id")
+
+    def __init__(self, session_id: str, user_id: str) -> None:
+        self.session_id = session_id
+        self.user_id = user_id
+        # The run and the block that were open around this one.
+        self.inside = open_run()
+        outer = current_scope.get()
+        while outer is not None and outer.ended:
+            outer = outer.outer
+        self.outer: SessionScope | None = outer
+        self.ended: bool = False
+
+
+class RemoteParent(NamedTuple):
+    """A run in another process that the runs of this one belong to."""
+
+    parent_workflow_id: str
+    root_workflow_id: str
+
+
+current_run: ContextVar[WaxellContext | None] = ContextVar("waxlocal_run", default=None)
+# The innermost span: the handle that `enter_span` returned.
+current_span: ContextVar[dict[str, Any] | None] = ContextVar("waxlocal_span", default=None)
+current_scope: ContextVar[SessionScope | None] = ContextVar("waxlocal_session", default=None)
+
+
+def open_run() -> WaxellContext | None:
+    """Return the innermost run around the code that has not ended."""
+    return still_open(current_run.get())
+
+
+def still_open(run: WaxellContext | None) -> WaxellContext | None:
+    """Return the run, or the nearest one around it, that has not ended."""
+    while run is not None and run._ended:
+        run = run._outer
+    return run
+
+
+def open_span() -> dict[str, Any] | None:
+    """Return the handle of the innermost span around the code that has not ended."""
+    span = current_span.get()
+    while span is not None and span["ended"]:
+        span = span["outer"]
+    return span
+
+
+def position_around(run_id: str) -> int | None:
+    """Return the position of the innermost open span of a run, None outside its spans."""
+    span = current_span.get()
+    while span is not None and (span["ended"] or span["run_id"] != run_id):
+        span = span["outer"]
+    return None if span is None else span["position"]
+
+
+@contextmanager
+def session(session_id: str = "", user_id: str = "") -> Iterator[None]:
+    """Give every run opened inside the block this session and user, unless it names its own.
+
+    Without a session id the block changes only the user; an id is not made up. Raises `TypeError`
+    for ids that are not text.
+    """
+    scope = SessionScope(_id("session_id", session_id), _id("user_id", user_id))
+    current_scope.set(scope)
+    try:
+        yield
+    finally:
+        scope.ended = True
+        # No `reset`: it raises when a generator is left in another context than it was entered in.
+        if current_scope.get() is scope:
+            current_scope.set(scope.outer)
+
+
+def _id(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"Argument '{name}' has incorrect type (expected str)")
+    return value.replace("\0", "\ufffd")
+
+
+def _remote_parent() -> RemoteParent | None:
+    # Read once, at the start of the process: what a running program sets there is not about it.
+    parent = os.environ.get("WAXELL_PARENT_WORKFLOW_ID", "")
+    root = os.environ.get("WAXELL_ROOT_WORKFLOW_ID", "")
+    return RemoteParent(parent, root or parent) if parent else None
+
+
+remote_parent = _remote_parent()

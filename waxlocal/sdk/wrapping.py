@@ -1,0 +1,250 @@
+"""Watching the calls of a function, whatever kind of function it is."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from waxlocal.encode import as_text, snapshot
+from waxlocal.sdk.scope import current_run, current_scope, current_span
+
+if TYPE_CHECKING:
+    import inspect
+
+__all__ = ["Arguments", "Watch", "watched"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What a generator gave is its result; of an endless one only the beginning is kept.
+MAX_ITEMS = 10_000
+# Containers in containers: what lies deeper in an argument is shown as text.
+MAX_DEPTH = 20
+
+
+class Watch(Protocol):
+    """Something around one call: entered before it, told what it returned, and left after it."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> object: ...
+
+    def returned(self, value: Any) -> None:
+        """Take the value that the call returned; not called when it raised."""
+
+
+Start = Callable[[tuple[Any, ...], dict[str, Any]], Watch]
+
+
+class Arguments:
+    """The parameters of a function, looked up once."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        import inspect  # 10 ms, paid where something is decorated
+
+        try:
+            self._signature: inspect.Signature | None = inspect.signature(function)
+        except (TypeError, ValueError):  # some built-in functions do not say
+            self._signature = None
+        parameters = self._signature.parameters if self._signature else {}
+        self.names = frozenset(parameters)
+        self._flattened = {
+            name for name, p in parameters.items() if p.kind is inspect.Parameter.VAR_KEYWORD
+        }
+
+    def by_name(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], without: str = ""
+    ) -> dict[str, Any]:
+        """Return the arguments of a call by parameter name; objects as their text.
+
+        `self` and `cls` are left out, `**kwargs` spread out. Arguments that do not fit (the call
+        itself will say so) give an empty dict.
+        """
+        if self._signature is None:
+            return {}
+        try:
+            bound = self._signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return {}
+        bound.apply_defaults()
+        found: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if name in self._flattened:
+                found.update(value)
+            elif name not in ("self", "cls", without):
+                found[name] = value
+        return {name: _shown(value) for name, value in found.items()}
+
+
+def _shown(value: Any, above: frozenset[int] = frozenset()) -> Any:
+    """Return plain values as they are and everything else as text: arguments are often clients,
+    sockets and models, of which a name is all that anybody wants to read.
+
+    `above` holds the ids of the containers around the value; a circle ends as text, too.
+    """
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
+    if len(above) < MAX_DEPTH and id(value) not in above:
+        inside = above | {id(value)}
+        if isinstance(value, dict):
+            return {key: _shown(item, inside) for key, item in list(value.items())}
+        if isinstance(value, list | tuple):
+            return [_shown(item, inside) for item in list(value)]
+    return as_text(value)
+
+
+def watched(function: F, start: Start) -> F:
+    """Return a function of the same kind, each call of which is watched.
+
+    `start` gets the call's arguments (it may change the keyword arguments) and returns the watch.
+    A generator is watched from its first step to its end, and only while it runs: what its
+    consumer does between two steps is not inside.
+    """
+    import inspect
+
+    wrapper: Any
+    if inspect.isasyncgenfunction(function):
+        wrapper = _watched_async_generator(function, start)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _watched_generator(function, start)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _watched_coroutine(function, start)
+    else:
+        wrapper = _watched_function(function, start)
+    return functools.wraps(function)(wrapper)  # type: ignore[return-value]
+
+
+def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        watch = start(args, kwargs)
+        with watch:
+            value = function(*args, **kwargs)
+            watch.returned(value)
+        return value
+
+    return call
+
+
+def _watched_coroutine(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        watch = start(args, kwargs)
+        with watch:
+            value = await function(*args, **kwargs)
+            watch.returned(value)
+        return value
+
+    return call
+
+
+def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        # Its own context: variables that are set inside stay there when it yields.
+        inside = contextvars.copy_context()
+        watch = inside.run(start, args, kwargs)
+        inside.run(watch.__enter__)
+        given: list[Any] = []
+        returned = None
+        try:
+            generator = function(*args, **kwargs)
+            step: Callable[[], Any] = functools.partial(next, generator)
+            while True:
+                try:
+                    item = inside.run(step)
+                except StopIteration as stop:
+                    returned = stop.value
+                    break
+                _keep(given, item)
+                try:
+                    step = functools.partial(generator.send, (yield item))
+                except GeneratorExit:
+                    inside.run(generator.close)
+                    break
+                except BaseException as error:
+                    step = functools.partial(generator.throw, error)
+        except BaseException as error:
+            inside.run(watch.__exit__, type(error), error, error.__traceback__)
+            raise
+        inside.run(watch.returned, _joined(given, returned))
+        inside.run(watch.__exit__, None, None, None)
+        return returned
+
+    return call
+
+
+def _watched_async_generator(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        inside = _Inside()
+        with inside:
+            watch = start(args, kwargs)
+            watch.__enter__()
+        given: list[Any] = []
+        try:
+            generator = function(*args, **kwargs)
+            step: Callable[[], Any] = functools.partial(generator.asend, None)
+            while True:
+                try:
+                    with inside:
+                        item = await step()
+                except StopAsyncIteration:
+                    break
+                _keep(given, item)
+                try:
+                    step = functools.partial(generator.asend, (yield item))
+                except GeneratorExit:
+                    with inside:
+                        await generator.aclose()
+                    break
+                except BaseException as error:
+                    step = functools.partial(generator.athrow, error)
+        except BaseException as error:
+            with inside:
+                watch.__exit__(type(error), error, error.__traceback__)
+            raise
+        with inside:
+            watch.returned(_joined(given, None))
+            watch.__exit__(None, None, None)
+
+    return call
+
+
+class _Inside:
+    """The current run, span and session of an async generator, in place only while it runs.
+
+    Its steps are awaited by its consumer's task, which Python 3.10 cannot run in another context.
+    """
+
+    def __init__(self) -> None:
+        self._state = _surroundings()
+
+    def __enter__(self) -> None:
+        self._outer = _surroundings()
+        _surround(*self._state)
+
+    def __exit__(self, *left: object) -> None:
+        self._state = _surroundings()
+        _surround(*self._outer)
+
+
+def _surroundings() -> tuple[Any, Any, Any]:
+    return current_run.get(), current_span.get(), current_scope.get()
+
+
+def _surround(run: Any, span: Any, scope: Any) -> None:
+    current_run.set(run)
+    current_span.set(span)
+    current_scope.set(scope)
+
+
+def _keep(given: list[Any], item: Any) -> None:
+    if len(given) < MAX_ITEMS:
+        given.append(snapshot(item))  # its consumer may change it
+
+
+def _joined(given: list[Any], returned: Any) -> Any:
+    """Return what a generator gave as one value: pieces of text make one text."""
+    if returned is not None:
+        return returned
+    if given and all(isinstance(item, str) for item in given):
+        return "".join(given)
+    return given

@@ -1,0 +1,151 @@
+"""Settings: what the program, the environment and the defaults say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from waxlocal.errors import ConfigurationError
+from waxlocal.settings.secret import Secret
+from waxlocal.storage.paths import database_path
+
+__all__ = ["ObserveConfig", "Settings", "is_on"]
+
+DURABILITIES = ("normal", "full")
+
+
+class Settings(NamedTuple):
+    """How this process records.
+
+    `durability`: `normal` survives the death of any process, `full` a power cut, too, at 4 to 10
+    times the price. `wait` is how many seconds a record may wait for a locked file.
+    """
+
+    db: Path
+    enabled: bool = True
+    capture_content: bool = True
+    durability: str = "normal"
+    wait: float = 1.0
+    interaction_mode: str = ""
+
+    def checked(self) -> Settings:
+        """Return these settings; raises `ConfigurationError` for one that cannot be used."""
+        if self.durability not in DURABILITIES:
+            raise ConfigurationError(
+                f"durability {self.durability!r} is not known",
+                hint=f"use one of: {', '.join(DURABILITIES)}",
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read `WAXLOCAL_DB`, `WAXLOCAL_DURABILITY`, `WAXLOCAL_WAIT`, `WAXELL_OBSERVE`, ...
+
+        A value that cannot be used is an error only where a person can see it (the commands); a
+        recorded program goes on with the default.
+        """
+        durability = os.environ.get("WAXLOCAL_DURABILITY", "normal").lower()
+        return cls(
+            db=database_path(),
+            enabled=is_on("WAXELL_OBSERVE"),
+            capture_content=is_on("WAXELL_CAPTURE_CONTENT"),
+            durability=durability if durability in DURABILITIES else "normal",
+            wait=_seconds("WAXLOCAL_WAIT", 1.0),
+            interaction_mode=_interaction_mode(os.environ.get("WAXELL_INTERACTION_MODE", "")),
+        )
+
+
+def is_on(name: str, default: bool = True) -> bool:
+    """Return whether an environment variable says yes; `0`, `false`, `no` and `off` say no."""
+    value = os.environ.get(name, "").strip().lower()
+    return value not in ("0", "false", "no", "off") if value else default
+
+
+def _seconds(name: str, default: float) -> float:
+    try:
+        seconds = float(os.environ.get(name, default))
+    except ValueError:
+        return default
+    # The comparison is false for NaN, too.
+    return min(seconds, 60.0) if seconds >= 0 else default
+
+
+def _interaction_mode(value: str) -> str:
+    return value if value in ("interactive", "autonomous") else ""
+
+
+class ObserveConfig:
+    """Where the server is; kept for programs that set it, and for the upload.
+
+    The key is held as a `Secret`, so that neither the text form nor `vars()` shows it.
+    """
+
+    def __init__(
+        self,
+        api_url: str = "",
+        api_key: str = "",
+        agent_slug: str = "",
+        agent_external_id: str = "",
+        otel_endpoint: str = "",
+        debug: bool = False,
+        capture_content: bool = True,
+        prompt_guard: bool = False,
+        prompt_guard_server: bool = False,
+        prompt_guard_action: str = "block",
+        instrument_infra: bool = True,
+        infra_exclude: str = "",
+        interaction_mode: str = "auto",
+    ) -> None:
+        self.api_url = api_url
+        # Not checked here: a recorder must not stop the program for a key that it never uses.
+        self._api_key = Secret.unchecked(api_key or "")
+        self.agent_slug = agent_slug
+        self.agent_external_id = agent_external_id
+        self.otel_endpoint = otel_endpoint
+        self.debug = debug
+        self.capture_content = capture_content
+        self.prompt_guard = prompt_guard
+        self.prompt_guard_server = prompt_guard_server
+        self.prompt_guard_action = prompt_guard_action
+        self.instrument_infra = instrument_infra
+        self.infra_exclude = infra_exclude
+        self.interaction_mode = interaction_mode
+
+    def __repr__(self) -> str:
+        key = "set" if self.api_key else "not set"
+        return f"ObserveConfig(api_url={self.api_url!r}, api_key=<{key}>)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObserveConfig) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def api_key(self) -> str:
+        """The key itself, without the white space around it."""
+        return self._api_key.reveal()
+
+    @api_key.setter
+    def api_key(self, key: str) -> None:
+        self._api_key = Secret.unchecked(key)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether both an address and a key are known."""
+        return bool(self.api_url and self.api_key)
+
+    @classmethod
+    def from_env(cls) -> ObserveConfig:
+        """Read `WAXELL_API_URL` and `WAXELL_API_KEY`, else `WAX_API_URL` and `WAX_API_KEY`."""
+        return cls(
+            api_url=_first_of("WAXELL_API_URL", "WAX_API_URL"),
+            api_key=_first_of("WAXELL_API_KEY", "WAX_API_KEY"),
+            capture_content=is_on("WAXELL_CAPTURE_CONTENT"),
+            debug=is_on("WAXELL_DEBUG", default=False),
+        )
+
+
+def _first_of(*names: str) -> str:
+    values = (os.environ.get(name, "").strip() for name in names)
+    return next(filter(None, values), "")

@@ -1,0 +1,263 @@
+"""Where runs are delivered to, with which key, and how: from every place that may say so."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from waxlocal.errors import ConfigurationError
+from waxlocal.settings.addresses import proxy_for, server_url
+from waxlocal.settings.config import ObserveConfig
+from waxlocal.settings.profiles import (
+    SHOWN_PATH,
+    Profile,
+    load_profile,
+    yes_or_no,
+)
+from waxlocal.settings.secret import Secret
+
+__all__ = ["UploadSettings", "proxy_for"]
+
+T = TypeVar("T")
+# Candidates, the strongest first, each with where it comes from.
+_Urls = list[tuple[str, str]]
+_Keys = list[tuple[str, Secret]]
+
+KEY_FILE = "WAXLOCAL_API_KEY_FILE"
+ALLOW_HTTP = "WAXLOCAL_ALLOW_HTTP"
+# No key is longer; what is larger is another file.
+MAX_KEY_BYTES = 8_192
+
+# Field, variable, least and greatest value; seconds, but for the number of connections.
+_NUMBERS: tuple[tuple[str, str, float, float], ...] = (
+    ("open_after", "WAXLOCAL_SYNC_OPEN_AFTER", 0, 31_536_000),
+    ("concurrency", "WAXLOCAL_SYNC_CONCURRENCY", 1, 256),
+    ("connect_timeout", "WAXLOCAL_SYNC_CONNECT_TIMEOUT", 0.1, 300),
+    ("read_timeout", "WAXLOCAL_SYNC_READ_TIMEOUT", 0.1, 600),
+    ("request_timeout", "WAXLOCAL_SYNC_REQUEST_TIMEOUT", 0.1, 3_600),
+    ("poll", "WAXLOCAL_SYNC_POLL", 0.1, 3_600),
+)
+_SWITCHES = (
+    ("bulk", "WAXLOCAL_SYNC_BULK"),
+    ("send_hardware_uuid", "WAXLOCAL_SYNC_HARDWARE_UUID"),
+)
+
+
+class UploadSettings(NamedTuple):
+    """How runs are delivered; times in seconds.
+
+    `open_after`: how long a run may stay open before it is uploaded as far as it is. `concurrency`:
+    requests at a time. `bulk`: use the bulk endpoint where the server offers it.
+    `request_timeout`: from a request's first byte to its answer's last. `poll`: how often the file
+    is looked at when nothing says that it changed. `source` names where a setting comes from, for
+    those that are not defaults; `notes` are what a person should know of it.
+    """
+
+    api_url: str
+    api_key: Secret
+    open_after: float = 3600.0
+    concurrency: int = 48
+    bulk: bool = True
+    send_hardware_uuid: bool = False
+    allow_http: bool = False
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    request_timeout: float = 60.0
+    poll: float = 5.0
+    source: Mapping[str, str] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        api_url: str = "",
+        api_key: str | Secret = "",
+        key_file: str | os.PathLike[str] = "",
+        profile: str = "",
+        allow_http: bool = False,
+        configured: ObserveConfig | None = None,
+        environ: Mapping[str, str] | None = None,
+        home: Path | None = None,
+    ) -> UploadSettings:
+        """Read the settings: arguments, `configure()`, `~/.waxell/config`, `WAXELL_*`, `WAX_*`.
+
+        The first of them that gives the address gives it, and likewise for the key.
+        `WAXLOCAL_API_KEY_FILE` counts as an argument. `configured` is what the program gave to
+        `configure()`; the commands have none. The file is not read when address and key are known
+        without it. Raises `ConfigurationError`, whose hint says what to type.
+        """
+        # What holds keys must not be a variable of a frame that may raise: tracebacks show those.
+        key = Secret.unchecked(api_key)
+        variables = _Variables(os.environ if environ is None else environ)
+        del api_key, environ
+        urls: _Urls = [("argument", api_url)]
+        keys: _Keys = [("argument", key), *_keys_from_files(key_file, variables)]
+        if configured is not None:
+            urls.append(("configure()", configured.api_url))
+            keys.append(("configure()", Secret.unchecked(configured.api_key)))
+        chosen = _choose(urls, keys, profile, variables, home)
+        source = {"api_url": chosen.url_from, "api_key": chosen.key_from}
+        allow = allow_http or _allows_http(chosen, variables)
+        return cls(
+            server_url(chosen.url, allow_http=allow, origin=chosen.url_from),
+            chosen.key.checked(chosen.key_from),
+            allow_http=allow,
+            notes=chosen.profile.notes,
+            **_numbers_and_switches(variables, source),
+            source=source,
+        )
+
+
+class _Choice(NamedTuple):
+    """Address and key, where each comes from, and the profile that was asked for them."""
+
+    url_from: str
+    url: str
+    key_from: str
+    key: Secret
+    profile: Profile
+
+
+def _choose(
+    urls: _Urls, keys: _Keys, profile: str, variables: _Variables, home: Path | None
+) -> _Choice:
+    """Return the first address and the first key, those given before the profile and after it."""
+    found = Profile()
+    if profile or _first(urls) is None or _first(keys) is None:
+        found = _profile(profile, variables, home)
+    url = _first([*urls, (found.origin, found.api_url), *variables.urls()])
+    key = _first([*keys, (found.origin, found.api_key), *variables.keys()])
+    if url is None or key is None:
+        raise _missing(url is None, key is None)
+    return _Choice(*url, *key, found)
+
+
+def _allows_http(chosen: _Choice, variables: _Variables) -> bool:
+    said = variables.switch(ALLOW_HTTP)
+    if said is None:  # what a profile allows, it allows to its own server
+        return chosen.profile.allow_http and chosen.url_from == chosen.profile.origin
+    return said
+
+
+class _Variables:
+    """The environment; unlike a mapping, it does not print what it holds."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        """Return a variable, '' where it is not set or blank."""
+        return self._environ.get(name, "").strip()
+
+    def urls(self) -> _Urls:
+        """Return the addresses, with the variables' names."""
+        return [(name, self.text(name)) for name in ("WAXELL_API_URL", "WAX_API_URL")]
+
+    def keys(self) -> _Keys:
+        """Return the keys, with the variables' names."""
+        names = ("WAXELL_API_KEY", "WAX_API_KEY")
+        return [(name, Secret.unchecked(self.text(name))) for name in names]
+
+    def switch(self, name: str) -> bool | None:
+        """Return a variable that says yes or no, None where it is not set."""
+        said = self.text(name)
+        if not said:
+            return None
+        value = yes_or_no(said)
+        if value is None:
+            raise ConfigurationError(f"{name} is {said!r}", hint="write true or false")
+        return value
+
+    def number(self, name: str, least: float, most: float) -> float | None:
+        """Return a variable that is a number, None where it is not set."""
+        said = self.text(name)
+        if not said:
+            return None
+        try:
+            value = float(said)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:  # false for NaN, too
+            raise ConfigurationError(
+                f"{name} is {said!r}", hint=f"write a number from {least:g} to {most:g}"
+            )
+        return value
+
+
+def _first(candidates: list[tuple[str, T]]) -> tuple[str, T] | None:
+    """Return the first that is given, with where it comes from."""
+    return next((one for one in candidates if one[1]), None)
+
+
+def _profile(name: str, variables: _Variables, home: Path | None) -> Profile:
+    if name:
+        return load_profile(name, home=home)
+    return load_profile(variables.text("WAX_PROFILE"), named_by="WAX_PROFILE", home=home)
+
+
+def _numbers_and_switches(variables: _Variables, source: dict[str, str]) -> dict[str, Any]:
+    """Return the other settings that are given, and note in `source` where."""
+    values: dict[str, Any] = {}
+    for field, name, least, most in _NUMBERS:
+        values[field] = variables.number(name, least, most)
+        source[field] = name
+    for field, name in _SWITCHES:
+        values[field] = variables.switch(name)
+        source[field] = name
+    for field in [field for field, value in values.items() if value is None]:
+        del values[field], source[field]
+    if "concurrency" in values:
+        values["concurrency"] = int(values["concurrency"])
+    return values
+
+
+def _keys_from_files(argument: str | os.PathLike[str], variables: _Variables) -> _Keys:
+    """Return the key of the first file that is named."""
+    if path := os.fspath(argument):
+        return [(path, _key_in(Path(path)))]
+    if path := variables.text(KEY_FILE):
+        return [(f"{KEY_FILE} ({path})", _key_in(Path(path)))]
+    return []
+
+
+def _key_in(path: Path) -> Secret:
+    """Read a key file; one that any user may read is refused, a pipe is taken as it is."""
+    fault = ""
+    key = Secret()
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            # systemd gives credentials to a group at most, `mktemp` and umask 077 to nobody.
+            if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
+                raise ConfigurationError(
+                    f"the key file {path} can be read by every user", hint=f"chmod 600 {path}"
+                )
+            key = Secret.unchecked(_decoded(file.read(MAX_KEY_BYTES + 1)))
+    except OSError as error:
+        fault = f"the key file {path} cannot be read: {error.strerror}"
+    if not fault and not key:
+        fault = f"the key file {path} holds no key, or too much for one"
+    if fault:
+        raise ConfigurationError(fault, hint="it holds the key and nothing else")
+    return key.checked(str(path))
+
+
+def _decoded(content: bytes) -> str:
+    return "" if len(content) > MAX_KEY_BYTES else content.decode("utf-8", "replace")
+
+
+def _missing(url: bool, key: bool) -> ConfigurationError:
+    what = "server and no API key are" if url and key else "server is" if url else "API key is"
+    names = [("WAXELL_API_URL", "https://acme.waxell.dev", "api_url")] if url else []
+    names += [("WAXELL_API_KEY", "wax_sk_...", "api_key")] if key else []
+    exports = " ".join(f"{name}={example}" for name, example, _ in names)
+    options = " and ".join(option for _, _, option in names)
+    return ConfigurationError(
+        f"no {what} configured",
+        hint=f"export {exports}, or put {options} under [default] in {SHOWN_PATH}",
+    )

@@ -1,0 +1,1 @@
+"""The file: where it is, its schema, and the only connections to it."""

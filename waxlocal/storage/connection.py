@@ -1,0 +1,302 @@
+"""The only module that opens SQLite: pragmas, error classes, forks.
+
+Why each pragma is what it is: docs/sqlite.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from waxlocal.errors import (
+    DiskFull,
+    FileLocked,
+    FileMissing,
+    FileReadOnly,
+    ForeignDatabase,
+    NewerSchema,
+    NotADatabase,
+    StorageError,
+)
+from waxlocal.storage import schema
+from waxlocal.storage.checkpoint import Checkpointer, LogKeeper
+from waxlocal.storage.paths import FileId, file_id, make_private
+
+__all__ = [
+    "checkpointer",
+    "is_busy",
+    "is_recovering",
+    "log_keeper",
+    "open_writer",
+    "reader",
+    "storage_error",
+    "writer",
+]
+
+# SQLite's own checkpoints are off: they run beside the writers, and so never copy all of the log.
+# Every writer has a `Checkpointer` instead.
+AUTOCHECKPOINT_PAGES = 0
+# Whoever starts the log anew cuts it to this, so that its size tells how much of it is in use. Not
+# to nothing: to write over what is there is faster than to make the file grow.
+JOURNAL_SIZE_LIMIT = 512 * 1024
+# How long a command (not the recorder, which has its own bound) waits for the file.
+COMMAND_WAIT_S = 5.0
+# Pages kept by a reader, in KiB (negative, see PRAGMA cache_size): enough for the inner pages of
+# a million runs.
+READER_CACHE_KIB = -65_536
+
+_SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
+
+
+def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) -> sqlite3.Connection:
+    """Open the file for writing, creating or upgrading it as needed.
+
+    Autocommit; for use by one thread at a time (the caller holds a lock); `wait` is SQLite's own
+    busy timeout in seconds. Raises `StorageError`.
+    """
+    try:
+        make_private(path)
+        connection = _connect(path.as_uri(), wait)
+    except (OSError, sqlite3.Error) as error:
+        raise storage_error(error, path) from error
+    try:
+        schema.check(connection, writing=True)  # before the next line, which changes the file
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
+        schema.prepare(connection)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error | StorageError):
+            raise storage_error(error, path) from error
+        raise
+    return connection
+
+
+def checkpointer(path: Path, sleep: Callable[[float], None] = time.sleep) -> Checkpointer:
+    """Return a checkpointer for the file that this process has just opened for writing.
+
+    It leaves another file alone that stands at the path later: the log beside it may not be its
+    own.
+    """
+    file = file_id(path)
+    return Checkpointer(path, lambda: _open_again(path, file), sleep=sleep)
+
+
+def log_keeper(path: Path) -> LogKeeper:
+    """Return a thread that keeps the file's log short, already running; close it at the end."""
+    return LogKeeper(path, lambda: checkpointer(path))
+
+
+def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
+    """Open a file once more, which fails at once where it is locked; neither make nor change it."""
+    if file is None or file_id(path) != file:
+        raise StorageError(f"{path} was moved or deleted")
+    connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")  # the copy is synced before it counts
+        schema.check(connection, writing=True)  # one that has not read yet knows of no log
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(uri: str, wait: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+    )
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for a command that changes it, in one transaction; waits up to 5 seconds.
+
+    Committed at the end of the block, rolled back if it raises. Raises `StorageError`; an error of
+    SQLite inside the block comes out as one, too.
+    """
+    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            with closing(checkpointer(path)) as log:
+                log.look()
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+@contextmanager
+def reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for reading only; rows come as `sqlite3.Row`.
+
+    Take all rows of a query before the next one: an open cursor keeps the WAL from being reset.
+    Raises `StorageError`, also in place of an error of SQLite inside the block.
+    """
+    if not path.exists():
+        raise FileMissing(f"{path} does not exist")
+    with _registered(lambda: _open_reader(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    connection = None
+    try:
+        connection = _connect(f"{path.as_uri()}?mode=ro{_immutable(path)}", COMMAND_WAIT_S)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = {READER_CACHE_KIB}")
+        if schema.check(connection, writing=False) == 0:
+            raise FileMissing(f"{path} holds no recordings yet")
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error | StorageError):
+            raise storage_error(error, path) from error
+        raise
+    return connection
+
+
+def _immutable(path: Path) -> str:
+    """Allow reading a file in a directory that cannot be written.
+
+    SQLite cannot make the `-shm` it wants there. `immutable` does without, but also without the
+    WAL: only when that is absent or empty is the file the whole truth.
+    """
+    if os.access(path.parent, os.W_OK):
+        return ""
+    wal = path.with_name(path.name + "-wal")
+    return "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether SQLite said that another connection holds the file."""
+    # sqlite_errorcode came with Python 3.11; the texts are those of sqlite3_errstr().
+    return isinstance(error, sqlite3.OperationalError) and str(error) in _BUSY_TEXTS
+
+
+def is_recovering(error: BaseException, path: Path) -> bool:
+    """Return whether the file is busy because another process reads its whole log after a crash.
+
+    That takes as long as the log is, and whoever does it cannot be hurried.
+    """
+    said = error.__cause__ if isinstance(error, FileLocked) else error
+    code = getattr(said, "sqlite_errorcode", None)  # from Python 3.11 on
+    if code is not None:
+        return bool(code == SQLITE_BUSY_RECOVERY)
+    # A writer's lock stops no reader; a recovery does.
+    return said is not None and is_busy(said) and not _can_be_read(path)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        with closing(_connect(f"{path.as_uri()}?mode=ro", 0.0)) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        return not is_busy(error)
+    return True
+
+
+# Of https://sqlite.org/rescode.html; the module `sqlite3` names it from Python 3.11 on.
+SQLITE_BUSY_RECOVERY = 261
+_BUSY_TEXTS = frozenset(
+    (
+        "database is locked",
+        "database table is locked",
+        "locking protocol",
+        "database schema is locked: main",
+    )
+)
+
+
+def storage_error(error: BaseException, path: Path) -> StorageError:
+    """Return the error of our own tree for one of SQLite's or of the system's."""
+    said = str(error)
+    if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
+        return type(error)(f"{path}: {said}")
+    if isinstance(error, StorageError):
+        return error
+    if is_busy(error):
+        return FileLocked(f"{path} is locked by another process")
+    for kind, words in _SAID:
+        if any(word in said for word in words):
+            return kind(f"{path}: {said}")
+    if isinstance(error, PermissionError):
+        return FileReadOnly(f"{path}: {error.strerror}")
+    return StorageError(f"{path}: {said}")
+
+
+_SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
+    (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
+    (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
+    (NotADatabase, ("not a database", "malformed", "Is a directory")),
+)
+
+# Every connection of this process, with the lock of whoever uses it. SQLite must have no handle
+# on a file when the process forks: the child would inherit its table of locks, believe that it
+# holds what only the parent holds, and the two would no longer keep out of each other's way.
+_gate = threading.Condition()
+_readers: set[sqlite3.Connection] = set()
+# Threads that are about to fork: no new connection until they have.
+_forking = 0
+# A reader that a fork cannot wait for: longer than any query here takes.
+FORK_WAIT_S = 2.0
+
+
+@contextmanager
+def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    with _gate:
+        _gate.wait_for(lambda: not _forking, FORK_WAIT_S)
+        connection = open_()
+        _readers.add(connection)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        with _gate:
+            _readers.discard(connection)
+            _gate.notify_all()
+
+
+def _before_fork() -> None:
+    """Wait for the open readers, and keep new ones out until the fork is done."""
+    global _forking
+    _gate.acquire()
+    _forking += 1
+    deadline = time.monotonic() + FORK_WAIT_S
+    while _readers and (left := deadline - time.monotonic()) > 0:
+        _gate.wait(left)
+
+
+def _after_fork_in_parent() -> None:
+    global _forking
+    _forking -= 1
+    _gate.notify_all()
+    _gate.release()
+
+
+def _after_fork_in_child() -> None:
+    global _gate, _forking
+    _gate = threading.Condition()
+    _forking = 0
+    _readers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,0 +1,140 @@
+"""Finds `schema.sql`, creates or upgrades a file with it, and knows who may use which file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from waxlocal.errors import ForeignDatabase, NewerSchema
+
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "FileVersion",
+    "Step",
+    "check",
+    "file_version",
+    "migration",
+    "prepare",
+    "schema_text",
+]
+
+APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma_application_id
+# `schema.sql` always holds the newest schema whole; `migrations/N.sql` or `migrations/mN.py` takes
+# a file of the version before to version N. How to add one: docs/architecture.md.
+VERSION = 3
+
+# Brings a file to the next version, inside the transaction of the caller.
+Step = Callable[[sqlite3.Connection], None]
+
+# One statement sees one state of the file, even while another process creates or upgrades it.
+_WHOSE = """
+SELECT
+  (SELECT application_id FROM pragma_application_id),
+  (SELECT user_version FROM pragma_user_version),
+  count(*),
+  coalesce(max(type = 'table' AND name = 'schema_version'), 0)
+FROM sqlite_schema
+"""
+_STATED = "SELECT version, min_writer, min_reader FROM schema_version"
+
+
+class FileVersion(NamedTuple):
+    """A file's schema version, and the versions that may write and read it; 0 for a new file."""
+
+    version: int
+    min_writer: int
+    min_reader: int
+
+
+def schema_text() -> str:
+    """Return the DDL: as shipped in the package, or the repository's own file in a checkout."""
+    shipped = Path(__file__).parents[1] / "schema.sql"
+    if not shipped.is_file():
+        shipped = Path(__file__).parents[2] / "schema.sql"
+    return shipped.read_text(encoding="utf-8")
+
+
+def migration(version: int) -> Step:
+    """Return what takes a file of the version before to this one."""
+    script = Path(__file__).with_name("migrations") / f"{version}.sql"
+    if script.is_file():
+        text = script.read_text(encoding="utf-8")
+        return lambda connection: _run_script(connection, text)
+    upgrade: Step = import_module(f"{__package__}.migrations.m{version}").upgrade
+    return upgrade
+
+
+def file_version(connection: sqlite3.Connection) -> FileVersion:
+    """Return what the file says of its version. Raises `ForeignDatabase`; changes nothing."""
+    owner, version, tables, stated = connection.execute(_WHOSE).fetchone()
+    if owner != APPLICATION_ID:
+        if tables or owner or version:
+            raise ForeignDatabase("a SQLite database of another program")
+        return FileVersion(0, 0, 0)
+    if not stated:  # version 1 or 2, or one from which nothing is known but that number
+        return FileVersion(version, version, version)
+    row = connection.execute(_STATED).fetchone()
+    if row is None:
+        raise ForeignDatabase("its table schema_version is empty")
+    return FileVersion(*row)
+
+
+def check(connection: sqlite3.Connection, *, writing: bool) -> int:
+    """Return the file's schema version, 0 for a file without any table.
+
+    A file from a later version may be used as far as it says so itself. Raises `ForeignDatabase`
+    for another program's database, `NewerSchema` for a file that needs a later version; neither
+    is changed.
+    """
+    version, min_writer, min_reader = file_version(connection)
+    needed = min_writer if writing else min_reader
+    if version > VERSION and needed > VERSION:
+        raise NewerSchema(
+            f"written by a later waxlocal (schema {version}; {'writing' if writing else 'reading'} "
+            f"it needs {needed}, this one knows {VERSION})"
+        )
+    return version
+
+
+def prepare(
+    connection: sqlite3.Connection, *, migration: Callable[[int], Step] = migration
+) -> None:
+    """Create the schema in an empty file, upgrade an older one, accept one that is as new or newer.
+
+    Each step is one transaction together with the version it leads to: several processes may meet
+    at a file, and one that is killed half-way leaves nothing behind. The connection must be in
+    autocommit mode. Raises what `check` raises, `sqlite3.Error`.
+    """
+    while check(connection, writing=True) < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = check(connection, writing=True)  # another process may have been first
+            if version == 0:
+                _run_script(connection, schema_text())
+            elif version < VERSION:
+                migration(version + 1)(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _run_script(connection: sqlite3.Connection, script: str) -> None:
+    # executescript() would commit the transaction first.
+    for statement in _statements(script):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    lines: list[str] = []
+    for line in script.splitlines():
+        lines.append(line)
+        statement = "\n".join(lines)
+        if sqlite3.complete_statement(statement):
+            yield statement
+            lines.clear()

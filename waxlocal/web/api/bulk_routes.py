@@ -1,0 +1,146 @@
+"""Many whole runs in one request: what the uploader of another waxlocal sends; see docs/bulk.md."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.ingest.idempotency import (
+    MAX_KEY_CHARS,
+    KeyReused,
+    fingerprint,
+    once,
+)
+from waxlocal.ingest.merge import merge
+from waxlocal.web.api.problems import Problem
+from waxlocal.web.db import change
+from waxlocal.wire.bulk import Line, read_lines
+from waxlocal.wire.paths import BULK
+
+__all__ = ["OFFER", "ROUTES"]
+
+# What is told to those who ask for the configuration.
+MAX_RUNS = 500
+MAX_BYTES = 8 * 1024 * 1024
+OFFER: dict[str, Any] = {"path": BULK, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
+# What is taken: a single run may be larger than a batch should be.
+MOST_BYTES = 2 * MAX_BYTES
+# Inflated in steps, so that a small body cannot become a large one before anybody looks.
+STEP_BYTES = 1024 * 1024
+
+_TYPES = frozenset(("application/x-ndjson", "application/json"))
+_GZIP = 16 + zlib.MAX_WBITS
+
+Read = list[Line | tuple[str, str]]
+
+
+async def _bulk(request: Request) -> Response:
+    _check_type(request)
+    raw = await _body(request)
+    key = request.headers.get("idempotency-key", "").strip()
+    if len(key) > MAX_KEY_CHARS:
+        raise Problem(400, f"an Idempotency-Key of more than {MAX_KEY_CHARS} characters")
+    packed = _is_packed(request)
+    mark, lines = await asyncio.to_thread(_read, raw, packed)
+    now_ns = SYSTEM_CLOCK.time_ns()
+
+    def changed(connection: sqlite3.Connection) -> str:
+        return once(connection, key, mark, now_ns, partial(_merged, connection, lines, now_ns))
+
+    try:
+        answer = await change(request, changed)
+    except KeyReused as reused:
+        raise Problem(422, str(reused), kind="key-reused", hint=reused.hint) from None
+    return Response(answer.encode(), media_type="application/json")
+
+
+def _merged(
+    connection: sqlite3.Connection, lines: Sequence[Line | tuple[str, str]], now_ns: int
+) -> dict[str, Any]:
+    return {"results": [result.document() for result in merge(connection, lines, now_ns)]}
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in _TYPES:
+        hint = 'send one JSON object a line, with "Content-Type: application/x-ndjson"'
+        raise Problem(415, f"a batch of type {given[:100]!r}", hint=hint)
+
+
+def _is_packed(request: Request) -> bool:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "identity", ""):
+        hint = "send it as it is, or with gzip"
+        raise Problem(415, f"a body encoded as {encoding[:100]!r}", hint=hint)
+    return encoding == "gzip"
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body as it was sent; never more than may be taken."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise _too_large()
+    return b"".join(parts)
+
+
+def _read(raw: bytes, packed: bool) -> tuple[str, Read]:
+    """Return what tells the request from others, and its lines; in a thread of its own."""
+    body = _inflated(raw) if packed else raw
+    # Each line of a batch becomes many objects: refuse too many before making them.
+    if body.count(b"\n") > 2 * MAX_RUNS:
+        raise _too_large()
+    lines = read_lines(body)
+    if len(lines) > MAX_RUNS:
+        raise _too_large()
+    return fingerprint(BULK, body), lines
+
+
+def _inflated(raw: bytes) -> bytes:
+    """Return the content of a gzip body, in bounded memory."""
+    parts: list[bytes] = []
+    size = 0
+    rest = raw
+    while rest:  # a gzip file may consist of several
+        opener = zlib.decompressobj(_GZIP)
+        while not opener.eof:
+            try:
+                part = opener.decompress(rest, STEP_BYTES)
+            except zlib.error as error:
+                raise Problem(
+                    400, f"the body is not valid gzip: {error}", kind="invalid-body"
+                ) from None
+            if not part and not opener.eof and not opener.unconsumed_tail:
+                raise Problem(400, "the gzip body ends too early", kind="invalid-body")
+            size += len(part)
+            if size > MOST_BYTES:
+                raise _too_large()
+            parts.append(part)
+            rest = opener.unconsumed_tail
+        rest = opener.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        413,
+        f"a batch of more than {MAX_RUNS} runs or {MOST_BYTES:,} bytes",
+        hint="send fewer runs at once",
+        max_runs=MAX_RUNS,
+        max_bytes=MAX_BYTES,
+    )
+
+
+ROUTES: list[BaseRoute] = [Route(BULK, _bulk, methods=["POST"])]

@@ -1,0 +1,195 @@
+"""The endpoints that the original SDK writes to; docs/ingest.md says what becomes of each request.
+
+The functions of `waxlocal.ingest.endpoints` do the work; here is what HTTP adds: paths, bodies,
+keys, answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.encode import dumps
+from waxlocal.ingest.costs import look_up_prices, not_looked_up
+from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
+from waxlocal.ingest.idempotency import (
+    MAX_KEY_CHARS,
+    KeyReused,
+    fingerprint,
+    once,
+)
+from waxlocal.sdk.governance import ALLOWED_HERE
+from waxlocal.web.api.bulk_routes import OFFER
+from waxlocal.web.api.problems import Problem
+from waxlocal.web.db import change
+from waxlocal.wire import paths
+
+__all__ = ["ROUTES"]
+
+Json = dict[str, Any]
+Work = Callable[[sqlite3.Connection, Json, int], Json]
+
+# Larger bodies are parsed in a thread: at 100 MB/s this is a tenth of a millisecond of the loop.
+PARSE_HERE_BYTES = 16 * 1024
+
+# Asked before user code starts: made once. `ttl_seconds` is the longest that the SDK believes.
+_ALLOWED = dumps(
+    {"action": "allow", "reason": ALLOWED_HERE, "metadata": {}, "evaluations": []}
+).encode()
+_MANIFEST = dumps(
+    {
+        "manifest_version": "1",
+        "ttl_seconds": 3600,
+        "checkpoints": [],
+        "surfaces": {},
+        "policies": [],
+    }
+).encode()
+# No `otel_endpoint`: what OTLP carries beside the rest are tags and metadata only.
+_CONFIG = dumps({"bulk": OFFER, "tenant_id": "local", "tenant_slug": "local"}).encode()
+_NO_RUN: Json = {"recorded": 0}
+
+
+async def _config(_request: Request) -> Response:
+    return _json(_CONFIG)
+
+
+async def _policy_check(_request: Request) -> Response:
+    return _json(_ALLOWED)
+
+
+async def _policy_manifest(_request: Request) -> Response:
+    return _json(_MANIFEST)
+
+
+async def _prompt(request: Request) -> Response:
+    raise Problem(
+        404,
+        f"no prompt {request.path_params['name']!r}",
+        hint="keep a default prompt in the program: waxlocal has no prompt server",
+    )
+
+
+async def _start(request: Request) -> Response:
+    return await _changed(request, WITHOUT_RUN["start"], 201)
+
+
+async def _of_run(request: Request) -> Response:
+    """Answer a request about a run.
+
+    The SDK goes on with an empty id when its start failed. Such records cannot be told apart from
+    those of other programs, so they are not kept; an error would only fill the program's log.
+    """
+    run_id = request.path_params.get("run_id", "")
+    if not run_id:
+        return _json(dumps(_NO_RUN).encode())
+    work = OF_RUN[_last_part(request)]
+
+    def of_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
+        return work(connection, run_id, body, now_ns)
+
+    return await _changed(request, of_run)
+
+
+async def _without_run(request: Request) -> Response:
+    return await _changed(request, WITHOUT_RUN[_last_part(request)])
+
+
+def _last_part(request: Request) -> str:
+    path: str = request.scope["path"]
+    return path.rstrip("/").rpartition("/")[2]
+
+
+async def _changed(request: Request, work: Work, status: int = 200) -> Response:
+    """Do what a request asks for, once for each `Idempotency-Key`; answer when it is committed."""
+    raw = await request.body()
+    key = _key(request)
+    if len(raw) <= PARSE_HERE_BYTES:
+        body = _parsed(raw)
+    else:
+        body = await asyncio.to_thread(_parsed, raw)
+    await _prices(body)
+    mark = fingerprint(request.scope["path"], raw) if key else ""
+    now_ns = SYSTEM_CLOCK.time_ns()
+
+    def changed(connection: sqlite3.Connection) -> str:
+        return once(connection, key, mark, now_ns, partial(work, connection, body, now_ns))
+
+    try:
+        answer = await change(request, changed, small=len(raw) <= PARSE_HERE_BYTES)
+    except KeyReused as reused:
+        raise Problem(422, str(reused), kind="key-reused", hint=reused.hint) from None
+    return _json(answer.encode(), status)
+
+
+async def _prices(body: Json) -> None:
+    """Look the models of calls up before the file is locked: the first time takes 0.2 s."""
+    calls = body.get("calls")
+    if isinstance(calls, list):
+        models = (call.get("model") for call in calls if isinstance(call, dict))
+        unknown = not_looked_up(model for model in models if isinstance(model, str))
+        if unknown:
+            await asyncio.to_thread(look_up_prices, unknown)
+
+
+def _parsed(raw: bytes) -> Json:
+    """Return the body of a request, which must be a JSON object; raises `Problem` (400).
+
+    `NaN` and `Infinity` are taken, as Python's own encoder writes them.
+    """
+    try:
+        body = json.loads(raw) if raw else {}
+    except RecursionError:
+        raise Problem(400, "the body is nested too deeply", kind="invalid-body") from None
+    except ValueError as error:
+        raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None
+    if not isinstance(body, dict):
+        raise Problem(400, "the body is not a JSON object", kind="invalid-body")
+    return body
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("idempotency-key", "").strip()
+    if len(key) > MAX_KEY_CHARS:
+        raise Problem(400, f"an Idempotency-Key of more than {MAX_KEY_CHARS} characters")
+    return key
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def _routes() -> list[BaseRoute]:
+    routes: list[BaseRoute] = [
+        Route(paths.CONFIG, _config),
+        Route(paths.POLICY_MANIFEST, _policy_manifest),
+        Route(paths.POLICY_CHECK, _policy_check, methods=["POST"]),
+        Route(paths.PROMPTS + "{name:path}/", _prompt),
+        Route(paths.RUN_START, _start, methods=["POST"]),
+    ]
+    routes += [
+        Route(path, _without_run, methods=["POST"])
+        for path in (
+            paths.RUN_OF_DAY,
+            paths.EVENTS,
+            paths.GOVERNANCE_DECISION,
+            paths.PROMPT_GUARD,
+        )
+    ]
+    for stage in (*paths.RUN_STAGES, *paths.MEMORY_STAGES):
+        for run_id in ("{run_id}", ""):
+            path = paths.stage_path(stage, run_id)
+            routes.append(Route(path, _of_run, methods=["POST"]))
+    return routes
+
+
+ROUTES = _routes()

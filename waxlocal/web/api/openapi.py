@@ -1,0 +1,88 @@
+"""The API's own description, in OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from waxlocal._version import __version__
+from waxlocal.web.api.openapi_ingest import ingest_paths, ingest_schemas
+from waxlocal.web.api.openapi_parts import PROBLEM, gives, operation
+from waxlocal.web.api.openapi_query import query_paths, query_schemas
+from waxlocal.web.api.openapi_rows import Json, object_of
+from waxlocal.web.api.responses import json_answer
+from waxlocal.wire.paths import DOCUMENT
+
+__all__ = ["ROUTES", "openapi_document"]
+
+_SCHEMES: Json = {
+    "WaxKey": {"type": "apiKey", "in": "header", "name": "X-Wax-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+_TAGS = {
+    "Sessions": "Conversations: all runs with the same session id.",
+    "Runs": "Single runs of an agent.",
+    "Users": "Who the runs were for.",
+    "Models": "Use and prices of models. Money is US dollars; null is an unknown price.",
+    "Recording": "What programs write to; the API of the Waxell Observe SDK.",
+    "Governance": "What that SDK asks for and is always allowed here.",
+    "Server": "The server itself.",
+}
+
+
+def openapi_document(*, with_key: bool) -> Json:
+    """Return the document; `with_key` when requests must bear the key."""
+    schemas = {**query_schemas(), **ingest_schemas(), "Problem": PROBLEM}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "waxlocal",
+            "version": __version__,
+            "description": "Sessions, runs and what they cost, from one SQLite file.",
+        },
+        "tags": [{"name": name, "description": said} for name, said in _TAGS.items()],
+        "security": [{name: []} for name in _SCHEMES] if with_key else [],
+        "paths": {**query_paths(), **ingest_paths(), **_server_paths()},
+        "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
+    }
+
+
+def _server_paths() -> Json:
+    status = object_of({"status": {"type": "string"}})
+    text = {"type": "string"}
+    alive = operation(
+        "isAlive", "Server", "Say that the server runs.", {"200": gives(status, "It runs.")}
+    )
+    ready = operation(
+        "isReady",
+        "Server",
+        "Say that the file can be read and written.",
+        {"200": gives(status, "It can.")},
+    )
+    metrics = operation(
+        "getMetrics",
+        "Server",
+        "Show counters, in the text format of Prometheus.",
+        {"200": gives(text, "Counters.", "text/plain")},
+    )
+    document = operation(
+        "getDocument",
+        "Server",
+        "Show this document.",
+        {"200": gives({"type": "object"}, "OpenAPI 3.1.")},
+    )
+    return {
+        "/healthz": {"get": {**alive, "security": []}},
+        "/readyz": {"get": {**ready, "security": []}},
+        "/metrics": {"get": metrics},
+        DOCUMENT: {"get": document},
+    }
+
+
+async def document(request: Request) -> Response:
+    """Show the document."""
+    return json_answer(openapi_document(with_key=not request.app.state.access.is_open))
+
+
+ROUTES = [Route(DOCUMENT, document)]

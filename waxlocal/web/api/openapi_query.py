@@ -1,0 +1,311 @@
+"""What the document says of the addresses that are asked."""
+
+from __future__ import annotations
+
+from waxlocal.queries import (
+    ORDERINGS,
+    USER_ORDERINGS,
+    ModelUse,
+    Money,
+    RunDetail,
+    Session,
+    Statistics,
+    Timing,
+    User,
+)
+from waxlocal.queries.days import ModelDay
+from waxlocal.queries.run_list import RUN_ORDERINGS
+from waxlocal.records import RUN_STATUSES
+from waxlocal.web.api import cost_routes
+from waxlocal.web.api.openapi_parts import (
+    LIMIT,
+    OFFSET,
+    body,
+    gives,
+    in_path,
+    in_query,
+    operation,
+    ordering,
+    paged,
+    ref,
+    text,
+    time,
+)
+from waxlocal.web.api.openapi_rows import Json, object_of, row_schemas
+from waxlocal.wire import paths
+
+__all__ = ["query_paths", "query_schemas"]
+
+_STATUS = in_query(
+    "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Those that are, or ended, like this."
+)
+_SINCE = time("since", "Last active since")
+_UNTIL = time("until", "Last active until")
+_FILTERS = (
+    in_query("user_id", text(""), "Those of this user."),
+    in_query("agent", text(""), "Those in which this agent ran."),
+    in_query("search", text(""), "Those whose inputs or results contain this text."),
+    _STATUS,
+    in_query("tag", text(""), "Those with this tag on a run: `key` or `key=value`."),
+    in_query("metadata", text(""), "Those with this metadata on a run: `key` or `key=value`."),
+    _SINCE,
+    _UNTIL,
+)
+_RUN_FILTERS = (
+    in_query("session_id", text(""), "Those of this session."),
+    in_query("user_id", text(""), "Those of this user."),
+    in_query("agent", text(""), "Those of this agent."),
+    _STATUS,
+    time("since", "Begun since"),
+    time("until", "Begun until"),
+)
+_INCLUDE = in_query(
+    "include",
+    {"type": "string", "enum": ["money", "timing", "money,timing"]},
+    "Where the cost and the time of the session went, too.",
+)
+_SESSION_ORDERINGS = (*ORDERINGS, "first_run", "last_activity")
+
+
+def query_paths() -> Json:
+    """Return the operations by path and method."""
+    return {
+        paths.SESSIONS: {"get": _sessions()},
+        paths.SESSION_STATISTICS: {"get": _statistics()},
+        paths.SESSION_BY_PARAMETER: {"get": _session_by_parameter()},
+        paths.SESSION: {"get": _session()},
+        paths.RUNS: {"get": _runs()},
+        paths.RUN: {"get": _run()},
+        paths.USERS: {"get": _users()},
+        paths.ANALYTICS: {"get": _models()},
+        paths.MODEL_COSTS: {"get": _costs()},
+        paths.MODEL_COSTS + "{model_id}/": {"put": _set_cost(), "delete": _unset_cost()},
+    }
+
+
+def _sessions() -> Json:
+    return operation(
+        "listSessions",
+        "Sessions",
+        "List sessions.",
+        {"200": gives(paged(ref("SessionAnswer")), "A page of sessions.")},
+        parameters=(*_FILTERS, ordering(_SESSION_ORDERINGS, "-last_activity_at"), LIMIT, OFFSET),
+        description="Sessions of unknown cost come last in the order of cost, either way.",
+    )
+
+
+def _statistics() -> Json:
+    return operation(
+        "sessionStatistics",
+        "Sessions",
+        "Show what is normal over many sessions.",
+        {"200": gives(ref("Statistics"), "Turns, abandonment, cost and duration per session.")},
+        parameters=_FILTERS,
+    )
+
+
+_ONE_SESSION = {"200": gives(ref("SessionWithRuns"), "The session and a page of its runs.")}
+
+
+def _session() -> Json:
+    return operation(
+        "getSession",
+        "Sessions",
+        "Show a session with its runs, in the order of their start.",
+        _ONE_SESSION,
+        parameters=(
+            in_path("session_id", "The id, percent-encoded; slashes may stay."),
+            _INCLUDE,
+            _hundred(),
+            OFFSET,
+        ),
+        failing=("404",),
+    )
+
+
+def _session_by_parameter() -> Json:
+    wanted = in_query("session_id", text("", minLength=1), "The id.", required=True)
+    return operation(
+        "getSessionByParameter",
+        "Sessions",
+        "Show a session whose id cannot stand in a path, such as `..` or `stats`.",
+        _ONE_SESSION,
+        parameters=(wanted, _INCLUDE, _hundred(), OFFSET),
+        failing=("404",),
+    )
+
+
+def _hundred() -> Json:
+    return LIMIT | {"schema": LIMIT["schema"] | {"default": 100}, "description": "Runs at most."}
+
+
+def _runs() -> Json:
+    return operation(
+        "listRuns",
+        "Runs",
+        "List runs.",
+        {"200": gives(paged(ref("RunSummary")), "A page of runs.")},
+        parameters=(*_RUN_FILTERS, ordering(RUN_ORDERINGS, "-id"), LIMIT, OFFSET),
+        description="`id` is the order of arrival.",
+    )
+
+
+def _run() -> Json:
+    return operation(
+        "getRun",
+        "Runs",
+        "Show a run with everything that it recorded.",
+        {"200": gives(ref("RunAnswer"), "The run.")},
+        parameters=(in_path("run_id", "Its run id or its workflow id."),),
+        failing=("404",),
+    )
+
+
+def _users() -> Json:
+    return operation(
+        "listUsers",
+        "Users",
+        "List users.",
+        {"200": gives(paged(ref("User")), "A page of users.")},
+        parameters=(ordering(USER_ORDERINGS, "-last_activity_at"), LIMIT, OFFSET),
+    )
+
+
+def _models() -> Json:
+    period = {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhdw]$"}
+    return operation(
+        "modelAnalytics",
+        "Models",
+        "Show what each model was used for and cost, in all and day by day.",
+        {"200": gives(ref("ModelAnalytics"), "Sums, models and days (UTC).")},
+        parameters=(
+            in_query("period", period, "The same as `since`: 24h, 7d; `since` goes before it."),
+            time("since", "Calls since"),
+            time("until", "Calls until"),
+            in_query("agent", text(""), "Only calls of this agent's runs."),
+        ),
+    )
+
+
+_MODEL_ID = in_path(
+    "model_id", "The model as recorded, or `provider/model`, percent-encoded.", maxLength=1000
+)
+
+
+def _costs() -> Json:
+    costs = {"type": "array", "items": ref("ModelCost")}
+    return operation("listModelCosts", "Models", "List prices.", {"200": gives(costs, "Prices.")})
+
+
+def _set_cost() -> Json:
+    return operation(
+        "setModelCost",
+        "Models",
+        "Set the price of a model, and recompute the cost of its calls.",
+        {"200": gives(ref("ModelCost"), "The price that holds now.")},
+        parameters=(_MODEL_ID,),
+        sent=body(ref("ModelCostToSet")),
+    )
+
+
+def _unset_cost() -> Json:
+    provider = in_query("provider", text("", maxLength=1000), "The provider it was set for.")
+    return operation(
+        "unsetModelCost",
+        "Models",
+        "Return to the price list for a model.",
+        {"204": {"description": "The price from the list holds again."}},
+        parameters=(_MODEL_ID, provider),
+        failing=("403", "404"),
+    )
+
+
+# -- schemas --------------------------------------------------------------------------------------
+
+_RATE = {
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": cost_routes.MAX_RATE}, {"type": "null"}]
+}
+_DOLLARS = {"type": "number", "minimum": 0, "maximum": cost_routes.MAX_RATE}
+_NAME = {"type": "string", "maxLength": 1000}
+
+
+def query_schemas() -> Json:
+    """Return the schemas that the operations refer to."""
+    rows = row_schemas(Session, RunDetail, Statistics, Money, Timing, User, ModelUse, ModelDay)
+    return {**rows, **_answers(rows), **_cost_schemas()}
+
+
+def _answers(rows: Json) -> Json:
+    moment = {"type": "string", "format": "date-time"}
+    session = {**rows["Session"]["properties"], "first_run": moment, "last_activity": moment}
+    address = {"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]}
+    with_runs = {
+        **session,
+        "runs": {"type": "array", "items": ref("RunSummary")},
+        "next": address,
+        "previous": address,
+        "money": ref("Money"),
+        "timing": ref("Timing"),
+    }
+    detail = {name: part for name, part in rows["RunDetail"]["properties"].items() if name != "run"}
+    run = {**rows["RunSummary"]["properties"], "llm_call_count": {"type": "integer"}, **detail}
+    return {
+        "SessionAnswer": object_of(session),
+        "SessionWithRuns": object_of(with_runs, optional=("money", "timing")),
+        "RunAnswer": object_of(run),
+        "ModelAnalytics": _analytics(rows),
+    }
+
+
+def _analytics(rows: Json) -> Json:
+    number = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+    whole = {"type": "integer"}
+    model = {**rows["ModelUse"]["properties"], "total_calls": whole, "percentage": number}
+    sums = {
+        "total_cost": number,
+        "total_tokens": whole,
+        "total_calls": whole,
+        "priced_tokens": whole,
+        "priced_share": number,
+    }
+    return object_of(
+        {
+            "period": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "aggregates": object_of(sums),
+            "model_totals": {"type": "array", "items": object_of(model)},
+            "time_series": {"type": "array", "items": ref("ModelDay")},
+        }
+    )
+
+
+def _cost_schemas() -> Json:
+    rates = {
+        "input_cost_per_million": _RATE,
+        "output_cost_per_million": _RATE,
+        "cache_read_cost_per_million": _RATE,
+        "cache_write_cost_per_million": _RATE,
+    }
+    shown = {
+        "model_id": text("The model as recorded."),
+        "provider": text("As recorded; empty for any."),
+        **rates,
+        "tiers": {"description": "Prices that rise with the prompt, null without."},
+        "currency": {"const": "USD"},
+        "is_override": {"type": "boolean", "description": "Set by hand."},
+        "source": text("pending, unknown, local, override, or the price list."),
+        "matched": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "updated_at": {"type": "string", "format": "date-time"},
+    }
+    given = {
+        "provider": {"anyOf": [_NAME, {"type": "null"}]},
+        **rates,
+        "input_cost_per_million": _DOLLARS,
+        "output_cost_per_million": _DOLLARS,
+        "currency": {"const": "USD"},
+        **{name: {"description": "Left as it is."} for name in cost_routes.ECHOED},
+    }
+    optional = tuple(name for name in given if name not in cost_routes.REQUIRED)
+    return {
+        "ModelCost": object_of(shown, description="Dollars per million tokens."),
+        "ModelCostToSet": object_of(given, optional=optional, additionalProperties=False),
+    }

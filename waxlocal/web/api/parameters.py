@@ -1,0 +1,125 @@
+"""Query parameters, read strictly: a filter with a slip in its name would list everything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from waxlocal.queries import SessionFilter
+from waxlocal.queries.filters import MAX_LIMIT
+from waxlocal.web.api.problems import Problem
+
+__all__ = ["FILTERS", "PAGE", "Parameters", "read_parameters", "session_filter"]
+
+PAGE = ("limit", "offset")
+FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
+DEFAULT_LIMIT = 20
+# SQLite counts rows with 63 bits.
+MAX_OFFSET = 2**63 - 1
+_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+# A plus sign means a space in an address; here it was meant as one.
+_OFFSET = re.compile(r"(T\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?) (\d{2}:?\d{2})", re.ASCII)
+
+
+class Parameters:
+    """The parameters of a request, each at most once.
+
+    Text that was left empty was not given; where a form is asked for, empty text does not have it.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str | None:
+        """Return a parameter as it is."""
+        return self._values.get(name) or None
+
+    def time(self, name: str) -> str | None:
+        """Return a moment, as text that `parse_time` reads; raises `Problem` for an empty one."""
+        given = self._filled(name)
+        return given and _OFFSET.sub(r"\1+\2", given)
+
+    def one_of(self, name: str) -> str | None:
+        """Return a word; which there are is checked by whom it is for, but empty is none."""
+        return self._filled(name)
+
+    def _filled(self, name: str) -> str | None:
+        given = self._values.get(name)
+        if given == "":
+            raise Problem(400, f"{name} is empty", hint="give it a value, or leave it out")
+        return given
+
+    def choice(self, name: str, default: str) -> str:
+        """Return a parameter; what may be chosen is checked by whom it is for."""
+        given = self._values.get(name)
+        return default if given is None else given
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        """Return a whole number; raises `Problem` for any other, and for one out of range."""
+        given = self._values.get(name)
+        if given is None:
+            return default
+        number = int(given) if _DIGITS.fullmatch(given) else least - 1
+        if not least <= number <= most:
+            raise Problem(
+                400,
+                f"{name} is {given[:40]!r}",
+                hint=f"give a whole number from {least} to {most}",
+                parameter=name,
+            )
+        return number
+
+    def page(self, default: int = DEFAULT_LIMIT) -> dict[str, int]:
+        """Return `limit` and `offset`."""
+        return {
+            "limit": self.number("limit", default, 1, MAX_LIMIT),
+            "offset": self.number("offset", 0, 0, MAX_OFFSET),
+        }
+
+
+def read_parameters(request: Request, allowed: Sequence[str]) -> Parameters:
+    """Return the parameters of a request; raises `Problem` for unknown and repeated ones."""
+    try:
+        # Invalid UTF-8 becomes U+FFFD, as in the file.
+        pairs = parse_qsl(
+            request.scope["query_string"].decode("latin-1"),
+            keep_blank_values=True,
+            errors="replace",
+            max_num_fields=100,
+        )
+    except ValueError:
+        raise Problem(400, "more than 100 parameters") from None
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in allowed:
+            raise _unknown(name, allowed)
+        if name in values:
+            raise Problem(400, f"{name} is given twice", parameter=name)
+        values[name] = value
+    return Parameters(values)
+
+
+def _unknown(name: str, allowed: Sequence[str]) -> Problem:
+    near = get_close_matches(name, allowed, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    takes = f"this address takes {', '.join(allowed)}" if allowed else "this address takes none"
+    return Problem(
+        400,
+        f"unknown parameter {name[:100]!r}",
+        kind="unknown-parameter",
+        hint=meant + takes,
+        parameter=name[:100],
+        allowed=list(allowed),
+    )
+
+
+def session_filter(given: Parameters) -> SessionFilter:
+    """Return which sessions are meant; raises `InvalidQuery`."""
+    read = {"since": given.time, "until": given.time, "status": given.one_of}
+    values: dict[str, Any] = {name: read.get(name, given.text)(name) for name in FILTERS}
+    return SessionFilter(**values)

@@ -1,0 +1,261 @@
+"""The query API: sessions, runs, users and models, as the product's own addresses have them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from waxlocal.errors import NotFound
+from waxlocal.queries import (
+    RunDetail,
+    as_dict,
+    count_sessions,
+    get_run,
+    get_session,
+    list_models,
+    list_sessions,
+    list_users,
+    money,
+    statistics,
+    timing,
+)
+from waxlocal.queries.days import count_users, model_days
+from waxlocal.queries.run_list import RunFilter, count_runs, list_runs
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.web.api.parameters import (
+    FILTERS,
+    PAGE,
+    Parameters,
+    read_parameters,
+    session_filter,
+)
+from waxlocal.web.api.problems import Problem
+from waxlocal.web.api.responses import (
+    json_answer,
+    neighbours,
+    page,
+    raw_tail,
+)
+from waxlocal.web.db import ask
+from waxlocal.wire import paths
+
+__all__ = ["ROUTES", "plain"]
+
+RUN_FILTERS = ("session_id", "user_id", "agent", "status", "since", "until")
+PARTS = ("money", "timing")
+# A look at every call of a large file takes seconds; nothing else waits for it.
+ANALYTICS_S = 20.0
+
+Question = Callable[[sqlite3.Connection], Any]
+
+
+async def _answered(request: Request, question: Question, seconds: float = 2.0) -> Response:
+    """Answer with JSON that is made where the question is asked, outside the event loop."""
+    return await ask(
+        request, lambda connection: json_answer(in_snapshot(question)(connection)), seconds=seconds
+    )
+
+
+async def sessions(request: Request) -> Response:
+    """List sessions."""
+    given = read_parameters(request, (*FILTERS, "ordering", *PAGE))
+    which = session_filter(given)
+    ordering = _session_ordering(given)
+    where = given.page()
+
+    def question(connection: sqlite3.Connection) -> Any:
+        found = list_sessions(connection, filter=which, ordering=ordering, **where)
+        count = count_sessions(connection, filter=which)
+        return page(request, [plain(one) for one in found], count, **where)
+
+    return await _answered(request, question)
+
+
+def _session_ordering(given: Parameters) -> str:
+    """Return the ordering; the product spells two of the fields differently on another page."""
+    ordering = given.choice("ordering", "-last_activity_at")
+    sign = "-" if ordering.startswith("-") else ""
+    other = {"first_run": "first_run_at", "last_activity": "last_activity_at"}
+    return sign + other.get(ordering.removeprefix("-"), ordering.removeprefix("-"))
+
+
+def plain(row: Any) -> dict[str, Any]:
+    """Return a row as the API shows it: a cost where there is none to know is 0, not unknown."""
+    shown: dict[str, Any] = as_dict(row)
+    if shown.get("llm_calls") == 0:
+        shown["total_cost"] = 0.0
+    if "first_run_at" in shown:
+        shown["first_run"] = shown["first_run_at"]
+        shown["last_activity"] = shown["last_activity_at"]
+    return shown
+
+
+async def session(request: Request) -> Response:
+    """Show one session with its runs."""
+    given = read_parameters(request, ("include", *PAGE))
+    return await _session(request, raw_tail(request, paths.SESSIONS), given)
+
+
+async def session_by_parameter(request: Request) -> Response:
+    """Show one session whose id cannot stand in an address, such as `..` or `stats`."""
+    given = read_parameters(request, ("session_id", "include", *PAGE))
+    return await _session(request, given.choice("session_id", ""), given)
+
+
+async def _session(request: Request, session_id: str, given: Parameters) -> Response:
+    where = given.page(default=100)
+    parts = _parts(given)
+
+    def question(connection: sqlite3.Connection) -> Any:
+        found = get_session(connection, session_id, **where)
+        count = found.session.run_count
+        shown = plain(found.session) | {"runs": [plain(run) for run in found.runs]}
+        if "money" in parts:
+            shown["money"] = as_dict(money(connection, session_id))
+        if "timing" in parts:
+            shown["timing"] = as_dict(timing(connection, session_id))
+        return shown | neighbours(request, count, **where)
+
+    return await _answered(request, question)
+
+
+def _parts(given: Parameters) -> set[str]:
+    include = given.one_of("include")
+    wanted = set() if include is None else set(include.split(","))
+    if wanted <= set(PARTS):
+        return wanted
+    raise Problem(
+        400,
+        "include names a part that there is not",
+        hint="use money, timing, or money,timing",
+        parameter="include",
+    )
+
+
+async def session_statistics(request: Request) -> Response:
+    """Show what is normal over many sessions."""
+    which = session_filter(read_parameters(request, FILTERS))
+    return await _answered(
+        request, lambda connection: as_dict(statistics(connection, filter=which))
+    )
+
+
+async def runs(request: Request) -> Response:
+    """List runs."""
+    given = read_parameters(request, (*RUN_FILTERS, "ordering", *PAGE))
+    which = RunFilter(
+        session_id=given.text("session_id"),
+        user_id=given.text("user_id"),
+        agent=given.text("agent"),
+        status=given.one_of("status"),
+        since=given.time("since"),
+        until=given.time("until"),
+    )
+    ordering = given.choice("ordering", "-id")
+    where = given.page()
+
+    def question(connection: sqlite3.Connection) -> Any:
+        found = list_runs(connection, filter=which, ordering=ordering, **where)
+        count = count_runs(connection, filter=which)
+        return page(request, [plain(run) for run in found], count, **where)
+
+    return await _answered(request, question)
+
+
+async def run(request: Request) -> Response:
+    """Show one run with everything that it recorded."""
+    read_parameters(request, ())
+    given = raw_tail(request, paths.RUNS)
+
+    def question(connection: sqlite3.Connection) -> Any:
+        try:
+            found = get_run(connection, given)
+        except NotFound:
+            if not given.startswith("wf_"):
+                raise
+            found = get_run(connection, given.removeprefix("wf_"))
+        return _whole(found)
+
+    return await _answered(request, question)
+
+
+def _whole(found: RunDetail) -> dict[str, Any]:
+    """Return a run with all that it recorded; its calls stand in the place of their count."""
+    parts = as_dict(found)
+    summary = plain(found.run)
+    count = {"llm_call_count": summary["llm_calls"]}
+    return summary | count | {name: part for name, part in parts.items() if name != "run"}
+
+
+async def users(request: Request) -> Response:
+    """List users."""
+    given = read_parameters(request, ("ordering", *PAGE))
+    ordering = given.choice("ordering", "-last_activity_at")
+    where = given.page()
+
+    def question(connection: sqlite3.Connection) -> Any:
+        found = list_users(connection, ordering=ordering, **where)
+        return page(request, [as_dict(one) for one in found], count_users(connection), **where)
+
+    return await _answered(request, question, ANALYTICS_S)
+
+
+async def models(request: Request) -> Response:
+    """Show what each model was used for and cost, in all and day by day."""
+    given = read_parameters(request, ("period", "since", "until", "agent"))
+    since, until, agent = (
+        given.time("since") or given.time("period"),
+        given.time("until"),
+        given.text("agent"),
+    )
+
+    def question(connection: sqlite3.Connection) -> Any:
+        totals = list_models(connection, since=since, until=until, agent=agent)
+        days = model_days(connection, since=since, until=until, agent=agent)
+        sums = _summed([as_dict(one) for one in totals])
+        return {"period": given.text("period"), **sums, "time_series": [as_dict(d) for d in days]}
+
+    return await _answered(request, question, ANALYTICS_S)
+
+
+def _summed(totals: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums of all models, and each model with its share of the cost in percent."""
+    costs = [one["total_cost"] for one in totals if one["total_cost"] is not None]
+    cost = round(sum(costs, 0.0), 12) if costs or not totals else None
+    tokens = sum(one["total_tokens"] for one in totals)
+    priced = sum(one["priced_tokens"] for one in totals)
+    return {
+        "aggregates": {
+            "total_cost": cost,
+            "total_tokens": tokens,
+            "total_calls": sum(one["calls"] for one in totals),
+            "priced_tokens": priced,
+            "priced_share": priced / tokens if tokens else None,
+        },
+        "model_totals": [
+            {**one, "total_calls": one["calls"], "percentage": _percentage(one["total_cost"], cost)}
+            for one in totals
+        ],
+    }
+
+
+def _percentage(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else round(100 * part / whole, 1)
+
+
+# The fixed names before the ids: a session may be called anything.
+ROUTES = [
+    Route(paths.SESSIONS, sessions),
+    Route(paths.SESSION_STATISTICS, session_statistics),
+    Route(paths.SESSION_BY_PARAMETER, session_by_parameter),
+    Route(f"{paths.SESSIONS}{{session_id:anything}}/", session),
+    Route(paths.RUNS, runs),
+    Route(paths.RUN, run),
+    Route(paths.USERS, users),
+    Route(paths.ANALYTICS, models),
+]

@@ -1,0 +1,104 @@
+"""Who may ask: the key of a request, or the cookie that a person got for it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.settings.secret import Secret
+from waxlocal.web.api.problems import Problem
+
+__all__ = ["Access", "cookie_name"]
+
+# How long a login lasts; the browser is the person's own.
+LOGIN_S = 7 * 24 * 3600
+# What is answered without a key: whether the server runs, and what the login page needs.
+OPEN_PATHS = frozenset(("/healthz", "/readyz", "/login", "/favicon.ico"))
+OPEN_PREFIX = "/static/"
+_REFUSED = {"WWW-Authenticate": 'Bearer realm="waxlocal"'}
+
+Headers = Mapping[bytes, bytes]
+
+
+class Access:
+    """Checks requests against one key; without a key everyone may ask."""
+
+    def __init__(self, key: Secret | str | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        given = key.reveal() if isinstance(key, Secret) else key or ""
+        self._key = given.strip().encode()
+        self._clock = clock
+
+    def refusal(self, path: str, headers: Headers, port: object = "") -> Problem | None:
+        """Return why a request may not be answered; a page leads to the login instead."""
+        if not self._key or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
+            return None
+        given = _given_key(headers)
+        if given is not None:
+            return None if self.is_key(given) else _refused("this is not the key of this server")
+        if self._has_login(headers, port):
+            return None
+        if path.startswith("/api/") or path == "/metrics":
+            return _refused("this server asks for a key")
+        location = f"/login?next={quote(path, safe='')}"
+        return Problem(303, "log in first", headers={"Location": location})
+
+    def is_key(self, given: bytes) -> bool:
+        """Return whether this is the key; takes as long for a wrong one as for the right one."""
+        return hmac.compare_digest(sha256(given).digest(), sha256(self._key).digest())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is set."""
+        return not self._key
+
+    def new_login(self) -> str:
+        """Return a token that stands for the key for a week."""
+        ends = self._clock.time_ns() // 1_000_000_000 + LOGIN_S
+        said = f"{ends}.{secrets.token_hex(16)}"
+        return f"{said}.{self._signature(said)}"
+
+    def is_login(self, token: str) -> bool:
+        """Return whether this server made the token with this key, less than a week ago."""
+        said, _, signature = token.rpartition(".")
+        signed = hmac.compare_digest(signature.encode(), self._signature(said).encode())
+        ends = said.partition(".")[0]
+        return signed and self._clock.time_ns() < int(ends) * 1_000_000_000
+
+    def _signature(self, said: str) -> str:
+        return hmac.new(self._key, b"waxlocal login " + said.encode(), sha256).hexdigest()
+
+    def _has_login(self, headers: Headers, port: object) -> bool:
+        cookies: SimpleCookie = SimpleCookie()
+        try:
+            cookies.load(headers.get(b"cookie", b"").decode("latin-1"))
+        except CookieError:
+            return False
+        found = cookies.get(cookie_name(port))
+        return found is not None and self.is_login(found.value)
+
+
+def _given_key(headers: Headers) -> bytes | None:
+    """Return the key of a request, None when it bears none."""
+    if (key := headers.get(b"x-wax-key")) is not None:
+        return key
+    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else None
+
+
+def cookie_name(port: object) -> str:
+    """Return the name of the cookie; browsers do not keep those of two ports apart."""
+    return f"waxlocal_{port}"
+
+
+def _refused(detail: str) -> Problem:
+    return Problem(
+        401,
+        detail,
+        hint="send it as X-Wax-Key, or as Authorization: Bearer",
+        headers=_REFUSED,
+    )

@@ -1,0 +1,1 @@
+"""What every request passes: guards, and the log."""

@@ -1,0 +1,282 @@
+"""What no request gets past: names, origins, keys, types, sizes, and time.
+
+Pure ASGI, in one layer: the original SDK waits for each of its requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waxlocal.web.api.problems import Problem, problem_response
+from waxlocal.web.auth import Access
+from waxlocal.web.middleware.hosts import Hosts
+from waxlocal.wire.paths import BULK, DOCUMENT
+
+__all__ = ["Guards"]
+
+# A run of the original SDK with 3,000 calls came as 2 MB.
+MAX_BODY = 16 * 1024 * 1024
+MAX_BULK_BODY = 64 * 1024 * 1024
+# Path and query; a session id may be 5,000 characters of which each takes nine here.
+MAX_URL = 48 * 1024
+# From the first byte of the headers to the last of the answer.
+REQUEST_S = 30.0
+# How long a client may go on sending what was refused. Closing at once would take the answer away
+# from it, too.
+LINGER_S = 2.0
+# What is small is read to its end, so that the connection can be used again.
+SMALL_BODY = 64 * 1024
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_TYPES = frozenset((b"application/json", b"application/x-ndjson"))
+_API = "/api/"
+# The one address of the API that has no slash at its end.
+
+
+class Guards:
+    """Refuses what must not be answered, before anything else looks at it."""
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Hosts, access: Access, request_s: float = REQUEST_S
+    ) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._access = access
+        self._request_s = request_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or say why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        body = _Body(scope, headers, receive)
+        try:
+            self._check(scope, headers)
+            body.check_length()
+            _end_with_slash(scope)
+            await self._in_time(scope, body, send)
+        except _Refused as refused:
+            # Who is refused for being slow has been waited for.
+            patience = 0.0 if refused.problem.status == 408 else LINGER_S
+            await _linger(problem_response(refused.problem), scope, body, send, patience)
+
+    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        self._check_host(scope, headers)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL:
+            raise _Refused(414, f"an address of more than {MAX_URL:,} bytes")
+        method, path = scope["method"], scope["path"]
+        if method not in _SAFE:
+            _check_origin(scope, headers)
+        problem = self._access.refusal(path, headers, (scope.get("server") or ("", ""))[1])
+        if problem is not None:
+            raise _Refused(problem=problem)
+        if method not in _SAFE and path.startswith(_API):
+            _check_type(path, headers)
+
+    def _check_host(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if sum(name == b"host" for name, _ in scope["headers"]) != 1:
+            raise _Refused(400, "a request names the host once")
+        server = tuple(scope.get("server") or ("", None))
+        verdict = self._hosts.verdict(headers[b"host"], server, scope.get("scheme", "http"))
+        if verdict is None:
+            raise _Refused(400, "the Host header is neither a name nor an address")
+        if not verdict:
+            raise _Refused(
+                421,
+                "this server is not known by that name",
+                hint="use the address it printed, or start it with --allow-host NAME",
+            )
+
+    async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
+        """Answer within the time; what takes longer is given up."""
+        task = asyncio.current_task()
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            if task is not None:
+                task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(self._request_s, expire)
+        sender = _Sender(send, body, timer)
+        try:
+            await self._app(scope, body.receive, sender.send)
+        except asyncio.CancelledError:
+            if not expired:
+                raise
+            if task is not None and sys.version_info >= (3, 11):
+                task.uncancel()
+            if not sender.started:
+                raise _too_slow(body.complete, self._request_s) from None
+        finally:
+            timer.cancel()
+
+
+class _Refused(Exception):
+    """A request that is not answered, and the problem that says why."""
+
+    def __init__(
+        self,
+        status: int = 400,
+        detail: str = "",
+        *,
+        hint: str = "",
+        problem: Problem | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.problem = problem or Problem(status, detail, hint=hint, **more)
+
+
+class _Body:
+    """The body of a request, counted while it is read."""
+
+    def __init__(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
+        self._receive = receive
+        self._limit = MAX_BULK_BODY if scope["path"].startswith(BULK[:-1]) else MAX_BODY
+        length = headers.get(b"content-length", b"0")
+        self._length = int(length) if length.isdigit() else 0
+        self._read = 0
+        self.complete = not self._length and b"transfer-encoding" not in headers
+
+    def check_length(self) -> None:
+        """Refuse at once what says itself that it is too large."""
+        if self._length > self._limit:
+            raise _too_large(self._limit)
+
+    async def receive(self) -> Message:
+        """Return the next part, as the server does."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._read += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+            if self._read > self._limit:
+                raise _too_large(self._limit)
+        return message
+
+    async def drop(self, most: float = float("inf")) -> None:
+        """Read on, keeping nothing, to the end or beyond `most` bytes."""
+        dropped = 0
+        while not self.complete and dropped <= most:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return
+            dropped += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it says that it is small."""
+        return 0 < self._length <= SMALL_BODY
+
+
+class _Sender:
+    """Passes an answer on; knows whether it began."""
+
+    def __init__(self, send: Send, body: _Body, timer: asyncio.TimerHandle) -> None:
+        self._send = send
+        self._body = body
+        self._timer = timer
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = message.get("headers", [])
+            if not self._body.complete and self._body.is_small:
+                # Not every answer needs what was sent; the connection is worth reading it.
+                await self._body.drop(SMALL_BODY)
+            if not self._body.complete:
+                # Nobody will read the rest; the next request could not be told from it.
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            if any(value.startswith(b"text/event-stream") for _, value in headers):
+                self._timer.cancel()
+        await self._send(message)
+
+
+def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Refuse a change that a page of another site asks for (CSRF).
+
+    Browsers say where a request comes from; programs send neither header.
+    """
+    site = headers.get(b"sec-fetch-site", b"none")
+    origin = headers.get(b"origin")
+    own = scope.get("scheme", "http").encode() + b"://" + headers[b"host"]
+    if site not in (b"same-origin", b"none") or (
+        origin is not None and origin.lower() != own.lower()
+    ):
+        raise _Refused(
+            403,
+            "a page of another site may not change anything here",
+            kind="cross-site",
+            hint="send changes from this server's own pages, or from a program",
+        )
+
+
+def _check_type(path: str, headers: dict[bytes, bytes]) -> None:
+    """Take JSON only: what a form can send without asking, no page may send here."""
+    given = headers.get(b"content-type")
+    if given is None:
+        if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
+            return
+        raise _wrong_type("a body without a Content-Type")
+    if given.partition(b";")[0].strip().lower() not in _TYPES:
+        raise _wrong_type(f"a body of type {given.decode('latin-1')[:100]!r}")
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding != b"identity" and not path.startswith(BULK[:-1]):
+        raise _wrong_type(f"a body encoded as {encoding.decode('latin-1')[:100]!r}")
+
+
+def _wrong_type(what: str) -> _Refused:
+    return _Refused(415, what, hint='send JSON, with "Content-Type: application/json"')
+
+
+def _too_large(limit: int) -> _Refused:
+    hint = "send less at once"
+    return _Refused(413, f"a body of more than {limit:,} bytes", hint=hint, max_bytes=limit)
+
+
+def _too_slow(complete: bool, seconds: float) -> _Refused:
+    if complete:
+        detail = f"no answer was found within {seconds:g} s"
+        return _Refused(503, detail, kind="too-slow", headers={"Retry-After": "5"})
+    return _Refused(408, f"the request did not arrive within {seconds:g} s")
+
+
+def _end_with_slash(scope: Scope) -> None:
+    """Let an address of the API mean the same with and without a slash at its end."""
+    path = scope["path"]
+    if path.startswith(_API) and not path.endswith("/") and path != DOCUMENT:
+        scope["path"] = path + "/"
+
+
+async def _linger(
+    response: Response, scope: Scope, body: _Body, send: Send, patience: float
+) -> None:
+    """Answer although the request is still coming in, and see to it that the answer arrives."""
+    if body.is_small:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(body.drop(SMALL_BODY), patience)
+    if body.complete:
+        await response(scope, body.receive, send)
+        return
+    response.headers["connection"] = "close"
+    parts: list[Message] = []
+
+    async def collect(message: Message) -> None:
+        parts.append(message)
+
+    await response(scope, body.receive, collect)
+    for message in parts:
+        await send({**message, "more_body": True} if "body" in message else message)
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(body.drop(), patience)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,153 @@
+"""Questions to the file: a few worker threads, each with a read-only connection that stays open."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from waxlocal.errors import StorageError
+from waxlocal.storage.connection import reader, storage_error
+from waxlocal.storage.paths import FileId, file_id
+from waxlocal.web.api.problems import Problem
+
+__all__ = ["Readers"]
+
+Answer = TypeVar("Answer")
+Question = Callable[[sqlite3.Connection], Answer]
+
+# Threads that answer questions. More would only wait for each other: for the interpreter, and for
+# the processors of a small machine.
+THREADS = 4
+# Seconds that the queries of one question may take in SQLite; beyond, it is given up.
+QUESTION_S = 2.0
+# SQLite's instructions between two looks at the clock: some tenths of a millisecond.
+INSTRUCTIONS = 10_000
+# A connection's cache, in KiB (negative, see PRAGMA cache_size): several stay open for long, and
+# the system caches the file as well.
+CACHE_KIB = -8_192
+
+_REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
+
+
+@dataclass(eq=False)
+class _Open:
+    """An open connection, what closes it, the file it reads, and when its question must end."""
+
+    connection: sqlite3.Connection
+    closer: AbstractContextManager[sqlite3.Connection]
+    file: FileId | None
+    deadline: float = field(default=0.0)
+
+    def is_late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def close(self) -> None:
+        self.closer.__exit__(None, None, None)
+
+
+class Readers:
+    """Answers questions in worker threads; connections are opened when they are needed."""
+
+    def __init__(self, path: Path, *, threads: int = THREADS) -> None:
+        self._path = path
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        # The connection used last is taken first: its cache is the warmest.
+        self._free: list[_Open] = []
+        self._busy: set[_Open] = set()
+        self._lock = threading.Lock()
+
+    async def ask(self, question: Question[Answer], seconds: float = QUESTION_S) -> Answer:
+        """Return the answer; raises `StorageError`, and `Problem` for one that takes too long."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="waxlocal-read")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self.answer, question, seconds)
+
+    def answer(self, question: Question[Answer], seconds: float = QUESTION_S) -> Answer:
+        """Answer in this thread; raises as `ask`."""
+        with self._connection() as opened:
+            opened.deadline = time.monotonic() + seconds
+            try:
+                return question(opened.connection)
+            except sqlite3.Error as error:
+                if str(error) == "interrupted":
+                    raise _took_too_long(seconds) from None
+                raise storage_error(error, self._path) from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[_Open]:
+        opened = self._take() or self._open()
+        self._busy.add(opened)
+        try:
+            yield opened
+        except StorageError:
+            opened.close()  # it may be the connection's fault
+            raise
+        except BaseException:
+            self._give_back(opened)
+            raise
+        else:
+            self._give_back(opened)
+        finally:
+            self._busy.discard(opened)
+
+    def _take(self) -> _Open | None:
+        current = file_id(self._path)
+        while True:
+            with self._lock:
+                if not self._free:
+                    return None
+                opened = self._free.pop()
+            if opened.file == current and current is not None:
+                return opened
+            opened.close()  # of a file that was moved or deleted
+
+    def _open(self) -> _Open:
+        # Before opening: a file that is replaced in between is noticed with the next question.
+        file = file_id(self._path)
+        closer = reader(self._path)
+        connection = closer.__enter__()
+        opened = _Open(connection, closer, file)
+        connection.execute(f"PRAGMA cache_size = {CACHE_KIB}")
+        connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
+        connection.set_authorizer(_authorize)
+        return opened
+
+    def _give_back(self, opened: _Open) -> None:
+        if opened.connection.in_transaction:
+            opened.connection.execute("ROLLBACK")
+        with self._lock:
+            self._free.append(opened)
+
+    def close(self) -> None:
+        """Give up the questions that are being answered, and close all connections."""
+        if self._executor is not None:
+            for opened in list(self._busy):
+                opened.deadline = 0.0
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+        while self._free:
+            self._free.pop().close()
+
+
+def _authorize(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action in _REFUSED else sqlite3.SQLITE_OK
+
+
+def _took_too_long(seconds: float) -> Problem:
+    return Problem(
+        503,
+        f"the question took longer than {seconds:g} s",
+        kind="too-slow",
+        hint="narrow it down, for example with since",
+        headers={"Retry-After": "5"},
+    )
