@@ -12,12 +12,26 @@ from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the user's settings and files from all tests, and from what they share and start.
+
+    At the end nothing may have been recorded there: a test that forgets to name its file writes
+    into that of the user.
+    """
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("WAX", "XDG_")):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        yield
+    assert [path for path in home.rglob("*") if "wax" in path.name] == []
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Hide the user's settings and files, and take away the recorder that a test leaves."""
-    for name in list(os.environ):
-        if name.startswith("WAX"):
-            monkeypatch.delenv(name)
+    """Give each test a state directory of its own, and take away the recorder that it leaves."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     _put_away(use_recorder(None))
     yield

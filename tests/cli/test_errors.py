@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.rights import as_anybody
 from tests.tools.builders import run_id
-from tests.tools.cli import environment, invoke, recorded
+from tests.tools.cli import (
+    PYTHON,
+    environment,
+    invoke,
+    recorded,
+)
 from tests.tools.file_versions import make_newer
+from tests.tools.patience import PATIENCE_S
 from waxlocal import errors
 
 READING = (
@@ -163,39 +169,21 @@ def test_a_recording_is_never_replaced_by_a_demonstration(db: Path) -> None:
     assert db.read_bytes() == before
 
 
-# Another user may be unable to read the interpreter's own directory: all that a command imports
-# is imported before.
-_AS_NOBODY = """
-import os, sys
-import rich.box, rich.cells, rich.console, rich.table, rich.text
-import waxlocal.cli.demo, waxlocal.cli.prices, waxlocal.cli.sessions
-from waxlocal.cli import main
-if os.getuid() == 0:
-    os.setgid(65534); os.setuid(65534)
-main()
-"""
-
-
 def _without_rights(*args: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a user who may not write where root may."""
     return subprocess.run(
-        [sys.executable, "-c", _AS_NOBODY, *map(str, args)],
+        [*as_anybody(), *PYTHON, *map(str, args)],
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
 
 @pytest.fixture
 def readable(tmp_path: Path) -> Path:
-    """A directory that others may enter and read, but not write."""
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.getuid() and parent.stat().st_mode & 0o055 != 0o055:
-            parent.chmod(0o755)
-        if parent.name.startswith("pytest-of-"):
-            break
+    """A directory that may be entered and read; the test takes away the right to write."""
     place = tmp_path / "readable"
     place.mkdir()
     return place

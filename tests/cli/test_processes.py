@@ -25,9 +25,9 @@ from tests.tools.cli import (
     recorded,
     spawn,
 )
+from tests.tools.patience import PATIENCE_S
 
 ESCAPE = "\x1b["
-DEADLINE_S = 30
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_terminal_gets_colour_unless_forbidden(db: Path, no_color: str, colour
     ) as process:
         os.close(follower)
         said = b""
-        while select.select([leader], [], [], DEADLINE_S)[0]:
+        while select.select([leader], [], [], PATIENCE_S)[0]:
             try:
                 part = os.read(leader, 4096)
             except OSError:  # how Linux says that the other end is closed
@@ -96,7 +96,7 @@ def test_a_closed_pipe_ends_the_command_silently(db: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(DEADLINE_S) == 141
+    assert process.wait(PATIENCE_S) == 141
 
 
 def test_a_terminal_of_another_alphabet_gets_something(db: Path) -> None:
@@ -124,7 +124,7 @@ def _tail(*args: object, db: Path) -> Iterator[subprocess.Popen[str]]:
 def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     # Not select(): a line that came together with the one before is in Python's buffer already.
-    giving_up = threading.Timer(DEADLINE_S, process.kill)
+    giving_up = threading.Timer(PATIENCE_S, process.kill)
     giving_up.start()
     try:
         line = process.stdout.readline()
@@ -169,7 +169,7 @@ def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None
             file.run("sess_first")
         assert json.loads(_line(process))["session_id"] == "sess_first"
         process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stderr.read() == ""
 
 
@@ -181,9 +181,9 @@ def test_tail_goes_on_with_a_file_that_was_replaced(db: Path) -> None:
         with recorded(other) as file:
             file._runs = 5
             file.run("sess_new")
-        other.replace(db)
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("-wal", "-shm"):  # first, or they would pass for those of the new one
             db.with_name(db.name + suffix).unlink(missing_ok=True)
+        other.replace(db)
         assert json.loads(_line(process))["session_id"] == "sess_new"
 
 
@@ -238,7 +238,7 @@ def test_help_and_path_load_nothing_heavy() -> None:
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=PATIENCE_S,
             check=True,
         )
         assert said.stdout.splitlines()[-1] == "[]", args

@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.tools.patience import PATIENCE_S
+
 __all__ = [
     "TABLES",
     "assert_sound",
@@ -42,7 +44,7 @@ FROM sessions
 
 def rows(path: Path, sql: str, parameters: tuple[object, ...] = ()) -> list[Any]:
     """Return all rows of a query; a query of one column gives a list of its values."""
-    with closing(sqlite3.connect(path, timeout=10)) as conn:
+    with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as conn:
         found = conn.execute(sql, parameters).fetchall()
     return [row[0] if len(row) == 1 else row for row in found]
 
@@ -66,26 +68,34 @@ def assert_sound(path: Path) -> None:
 
 
 def environment(path: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a program that records into the file."""
+    """Return the environment of a program that records into the file.
+
+    It is patient: on a busy machine a file that others record into, too, may be locked for longer
+    than a program waits otherwise, and what it then does is not what its test is about.
+    """
     plain = {name: value for name, value in os.environ.items() if not name.startswith("WAX")}
     python_path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
-    return {**plain, "PYTHONPATH": python_path, "WAXLOCAL_DB": str(path), **more}
+    settings = {"WAXLOCAL_DB": str(path), "WAXLOCAL_WAIT": "60"}
+    return {**plain, "PYTHONPATH": python_path, **settings, **more}
 
 
 def run_program(
     path: Path,
     code: str,
     *arguments: str,
-    timeout: float = 60,
+    before: tuple[str, ...] = (),
     **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python code to its end in a process that records into the file."""
+    """Run Python code to its end in a process that records into the file.
+
+    `before` is what the command begins with, as `tests.rights` gives it.
+    """
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        [*before, sys.executable, "-c", textwrap.dedent(code), *arguments],
         env=environment(path, **env),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -16,6 +16,7 @@ from tests.crash.uploading import POINTS, record_runs, start
 from tests.faults.audit import Audit, audit
 from tests.faults.scripts import everything
 from tests.faults.server import FaultServer, fault_server
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 
 pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("recorder")]
@@ -73,7 +74,7 @@ def _cycle(path: Path, server: FaultServer, kind: str, point: str, chance: rando
 
 
 def _end(process: subprocess.Popen[str], *expected: int) -> int:
-    process.communicate(timeout=300)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode in expected
     return process.returncode
 

@@ -24,6 +24,7 @@ from tests.tools.builders import (
     run_id,
 )
 from tests.tools.cli import recorded
+from tests.tools.patience import PATIENCE_S
 from waxlocal.errors import ConfigurationError
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import (
@@ -239,7 +240,7 @@ def server() -> Iterator[MetricsServer]:
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
     """Return status, headers and body."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         connection.request(method, path)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read().decode()
@@ -289,7 +290,7 @@ def test_nothing_else_is_served(server: MetricsServer, method: str, path: str, s
 )
 def test_what_is_no_request_is_refused(server: MetricsServer, sent: bytes) -> None:
     """An error of the client's, in a line; the next request is answered."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(sent)
         answer = b""
         try:
@@ -305,9 +306,11 @@ def test_what_is_no_request_is_refused(server: MetricsServer, sent: bytes) -> No
 def test_silent_clients_keep_nobody_out_for_long(server: MetricsServer) -> None:
     """A few that say nothing leave room; at too many, further ones are shut out, not queued."""
     address = ("127.0.0.1", server.port)
-    silent = [socket.create_connection(address, timeout=20) for _ in range(MOST_AT_ONCE - 1)]
+    silent = [
+        socket.create_connection(address, timeout=PATIENCE_S) for _ in range(MOST_AT_ONCE - 1)
+    ]
     assert ask(server.port, "/metrics")[0] == 200
-    silent += [socket.create_connection(address, timeout=20) for _ in range(4)]
+    silent += [socket.create_connection(address, timeout=PATIENCE_S) for _ in range(4)]
     ended = [one.recv(1) for one in silent]  # cut off when there was no room, or after 5 s
     assert ended == [b""] * len(silent)
     for one in silent:
@@ -351,7 +354,7 @@ def test_loopback_of_the_newer_protocol() -> None:
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
     serving = MetricsServer(("::1", 0), lambda: "x 1\n")
-    with closing(http.client.HTTPConnection("::1", serving.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("::1", serving.port, timeout=PATIENCE_S)) as connection:
         connection.request("GET", "/metrics")
         assert connection.getresponse().read() == b"x 1\n"
     serving.close()

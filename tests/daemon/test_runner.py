@@ -27,13 +27,13 @@ from tests.tools.cli import (
     spawn,
 )
 from tests.tools.daemon import (
-    DEADLINE_S,
     KEY,
     add_runs,
     manager,
     received,
     running,
 )
+from tests.tools.patience import PATIENCE_S
 from waxlocal_daemon.lock import holder
 
 # Nobody listens there.
@@ -126,7 +126,7 @@ def test_a_killed_daemon_is_followed_by_the_next(db_path: Path, server: FaultSer
     with running(db_path, server.url) as daemon:
         server.wait_for(completed=done + 20)
         daemon.send(signal.SIGKILL)
-        daemon.process.wait(DEADLINE_S)
+        daemon.process.wait(PATIENCE_S)
     with running(db_path, server.url) as daemon:
         daemon.event("up_to_date")
         assert daemon.end() == 0
@@ -368,9 +368,9 @@ def test_a_file_in_place_of_the_old_one_is_taken_up(tmp_path: Path, server: Faul
         daemon.event("up_to_date")
         done = server.counts()["completed"]
         add_runs(other, 2, first=901)
-        other.replace(db)
-        for end in ("-wal", "-shm"):
+        for end in ("-wal", "-shm"):  # first, or they would pass for those of the new one
             db.with_name(db.name + end).unlink(missing_ok=True)
+        other.replace(db)
         server.wait_for(completed=done + 2)
         assert daemon.end() == 0
     assert arrived(server, 900, 3) == [1, 1, 1]
@@ -411,12 +411,12 @@ def test_a_service_manager_hears_of_it(tmp_path: Path, server: FaultServer) -> N
         received(listening, "READY=1")
         daemon.send(signal.SIGTERM)
         received(listening, "STOPPING=1")
-        assert daemon.process.wait(DEADLINE_S) == 0
+        assert daemon.process.wait(PATIENCE_S) == 0
 
 
 def figures(base: str) -> dict[str, float]:
     """Return what the daemon serves."""
-    with urllib.request.urlopen(f"{base}/metrics", timeout=DEADLINE_S) as opened:
+    with urllib.request.urlopen(f"{base}/metrics", timeout=PATIENCE_S) as opened:
         return samples(opened.read().decode())
 
 
@@ -430,7 +430,7 @@ def test_figures_over_http_and_in_a_file(tmp_path: Path, server: FaultServer) ->
         found = figures(base)
         while found["waxlocal_pending_runs"]:  # they are counted anew each second
             found = figures(base)
-        with urllib.request.urlopen(f"{base}/healthz", timeout=DEADLINE_S) as opened:
+        with urllib.request.urlopen(f"{base}/healthz", timeout=PATIENCE_S) as opened:
             assert opened.read() == b"ok\n"
         assert daemon.end() == 0
     assert found["waxlocal_pending_runs"] == 0
@@ -512,7 +512,7 @@ def test_a_process_killed_while_it_is_idle_is_noticed(db_path: Path, server: Fau
 
 def until(db: Path, sql: str) -> None:
     """Wait until a count is no longer 0."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not (os.path.exists(db) and column(db, TABLES) == [1] and column(db, sql) != [0]):
         assert time.monotonic() < deadline, sql
         time.sleep(0.05)

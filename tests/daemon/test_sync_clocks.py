@@ -18,6 +18,7 @@ from tests.faults.rules import Rule
 from tests.faults.server import fault_server
 from tests.tools.cli import PYTHON, environment, spawn
 from tests.tools.movable_clock import DAY_S, YEAR_S, MovableClock
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import (
     ask,
     record,
@@ -132,7 +133,7 @@ def test_a_process_that_stands_still(db_path: Path) -> None:
         assert f"pid {process.pid} " in refused.stderr
         time.sleep(settings_for(server.url).request_timeout)  # every request in flight is late now
         process.send_signal(signal.SIGCONT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         audit(server).assert_sound(at_most=1.5)
         assert audit(server).completed == 300
@@ -152,7 +153,7 @@ def test_two_at_once(db_path: Path) -> None:
         assert f"waxlocal sync (pid {first.pid} on " in second.stderr
         assert "Try: " in second.stderr
         server.release()
-        said, _ = first.communicate(timeout=60)
+        said, _ = first.communicate(timeout=PATIENCE_S)
         assert first.returncode == 0
         assert said.startswith("5 runs delivered to ")
         audit(server).assert_sound()
@@ -170,7 +171,7 @@ def test_ctrl_c_half_way(db_path: Path, bulk: bool) -> None:
     ):
         server.wait_for(completed=20)
         first.send_signal(signal.SIGINT)
-        said, complained = first.communicate(timeout=60)
+        said, complained = first.communicate(timeout=PATIENCE_S)
         assert first.returncode == 130, complained
         assert " pending, 0 parked." in said
         assert complained == ENDING
@@ -193,7 +194,7 @@ def test_ctrl_c_twice(db_path: Path) -> None:
         assert first.stderr is not None
         assert first.stderr.readline() == ENDING
         first.send_signal(signal.SIGINT)
-        said, complained = first.communicate(timeout=60)
+        said, complained = first.communicate(timeout=PATIENCE_S)
         assert (first.returncode, said) == (130, "")  # no summary: it was not waited for
         assert "Traceback" not in complained
         assert _sync(db_path, server.url).returncode == 0

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.tools.builders import Builder
+from tests.tools.patience import PATIENCE_S
 from tests.tools.session_server import SessionServer, listing, session_server
 from waxlocal.errors import ConfigurationError, ServerUnreachable
 from waxlocal.settings.secret import Secret
@@ -28,7 +29,7 @@ def make_certificate(directory: Path, names: str) -> Path:
     key = directory / "key"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     command += f" -subj /CN=test -addext subjectAltName={names} -keyout {key} -out {made}"
-    subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+    subprocess.run(command.split(), check=True, capture_output=True, timeout=PATIENCE_S)
     made.write_text(made.read_text() + key.read_text())
     return made
 
@@ -103,7 +104,9 @@ def test_a_trusted_directory_is_accepted(
 ) -> None:
     """`SSL_CERT_DIR` does, too, as `openssl rehash` prepares it."""
     directory = certificates["here"].parent
-    subprocess.run(["openssl", "rehash", directory], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        ["openssl", "rehash", directory], check=True, capture_output=True, timeout=PATIENCE_S
+    )
     monkeypatch.setenv("SSL_CERT_DIR", str(directory))
     assert verify(db_path, settings).agrees
 

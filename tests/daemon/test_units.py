@@ -14,6 +14,7 @@ from click.testing import Result
 
 from tests.tools.cli import invoke
 from tests.tools.daemon import KEY
+from tests.tools.patience import PATIENCE_S
 from waxlocal.errors import ConfigurationError
 from waxlocal_daemon.service_units import (
     Service,
@@ -70,7 +71,7 @@ def test_systemd_finds_no_fault(tmp_path: Path, name: str, system: bool) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     about_ours = [line for line in done.stderr.splitlines() if "waxlocald" in line]
     assert (done.returncode, about_ours) == (0, []), done.stderr
@@ -285,7 +286,7 @@ def test_what_the_unit_starts_is_there(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_checkout())},
     )
     assert done.returncode == 0, done.stderr

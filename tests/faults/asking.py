@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.ledger import BULK_PATH, START_PATH
 from tests.faults.server import FaultServer
+from tests.tools.patience import PATIENCE_S
 from waxlocal.wire.paths import OBSERVE, stage_path
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "CALLS",
     "END",
     "START",
-    "TIMEOUT_S",
     "Reply",
     "connected",
     "get",
@@ -41,7 +41,6 @@ __all__ = [
 ]
 
 # Seconds; reached only when something hangs that must not.
-TIMEOUT_S = 20
 START = {"agent_name": "a", "workflow_name": "w", "inputs": {}, "metadata": {}, "trace_id": ""}
 CALLS = {"calls": [{"model": "gpt-4o"}, {"model": "gpt-4o-mini"}]}
 END = {"result": {}, "status": "success", "error": "", "steps": []}
@@ -85,7 +84,7 @@ def get(server: FaultServer, path: str) -> Reply:
 def _ask(
     server: FaultServer, method: str, path: str, data: bytes | None, headers: dict[str, str]
 ) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, data, headers)
         answer = connection.getresponse()
@@ -97,7 +96,7 @@ def _ask(
 @contextmanager
 def connected(server: FaultServer) -> Iterator[socket.socket]:
     """Open a bare connection."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
         yield sock
 
 
@@ -152,7 +151,7 @@ def of_stage(server: FaultServer, key: str, stage: str = "llm-calls", **more: An
 
 def patiently(server: FaultServer, path: str, body: Any, key: str) -> Any:
     """Send a request again until it has a usable answer, as a careful client does."""
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         with suppress(*BREAKS, ValueError):
             reply = post(server, path, body, key)

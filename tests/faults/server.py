@@ -28,12 +28,12 @@ from tests.faults.doors import HOST
 from tests.faults.rules import Rule, as_json, from_json
 from tests.faults.scripts import NAMED
 from tests.faults.serving import CONTROL, Server
+from tests.tools.patience import PATIENCE_S
 
 __all__ = ["FaultServer", "fault_server"]
 
 ROOT = Path(__file__).parents[2]
 # A process that has not answered by then is stuck.
-ANSWER_S = 60.0
 
 
 class FaultServer:
@@ -77,7 +77,7 @@ class FaultServer:
         found: list[dict[str, Any]] = self._ask("log")
         return found
 
-    def wait_for(self, *, timeout: float = 30.0, **counts: int) -> None:
+    def wait_for(self, *, timeout: float = PATIENCE_S, **counts: int) -> None:
         """Wait until each of the counts is reached; raises AssertionError after `timeout` s."""
         if not self._ask("wait", counts=counts, timeout=timeout)["reached"]:
             raise AssertionError(f"{counts} not reached in {timeout} s: {self.counts()}")
@@ -103,7 +103,7 @@ class FaultServer:
         self._ask("open")
 
     def _ask(self, name: str, **given: Any) -> Any:
-        timeout = ANSWER_S + given.get("timeout", 0)
+        timeout = PATIENCE_S + given.get("timeout", 0)
         connection = http.client.HTTPConnection(HOST, self._control_port, timeout=timeout)
         try:
             connection.request("POST", CONTROL + name, json.dumps(given))

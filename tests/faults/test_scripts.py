@@ -15,7 +15,6 @@ import pytest
 from tests.faults.asking import (
     END,
     START,
-    TIMEOUT_S,
     connected,
     get,
     is_stored,
@@ -29,6 +28,7 @@ from tests.faults.ledger import START_PATH
 from tests.faults.rules import Asked, Rule, Script, as_json, from_json
 from tests.faults.scripts import EACH, EVERYTHING, NAMED, RETRYABLE, everything
 from tests.faults.server import ROOT, FaultServer, fault_server
+from tests.tools.patience import PATIENCE_S
 from waxlocal.wire.paths import OBSERVE, stage_path
 
 
@@ -199,4 +199,4 @@ def test_the_command_prints_its_ports_and_ends_when_told() -> None:
         assert post(server, START_PATH, START, "k").status == 502
         assert get(server, "/_control/counts").body["arrivals"] == 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0

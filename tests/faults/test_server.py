@@ -14,7 +14,6 @@ import pytest
 
 from tests.faults.asking import (
     START,
-    TIMEOUT_S,
     connected,
     head_bytes,
     is_stored,
@@ -31,6 +30,7 @@ from tests.faults.ledger import START_PATH
 from tests.faults.rules import Rule
 from tests.faults.scripts import ABSURD, LASTING, RETRYABLE
 from tests.faults.server import FaultServer, fault_server
+from tests.tools.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_a_hanging_request_is_let_go_when_told(server: FaultServer) -> None:
         with pytest.raises(TimeoutError):
             sock.recv(1)
         server.release()
-        sock.settimeout(TIMEOUT_S)
+        sock.settimeout(PATIENCE_S)
         assert until_closed(sock) == b""
     assert not is_stored(server, "hanging")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_programs import ROOT, run_python
 from tests.tools.sdk_rows import decoded, rows, run_named
 from tests.tools.served_programs import INTERRUPTED, PROGRAMS, STREAMING
@@ -58,7 +59,7 @@ def run_sdk(program: Path, environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -151,7 +152,7 @@ def test_a_program_that_is_told_to_stop_interrupts_its_run(db_path: Path, tmp_pa
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_S)
         assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert_interrupted(db_path)
 
@@ -212,6 +213,6 @@ def test_a_stream_is_seen_while_it_goes_on(db_path: Path, tmp_path: Path) -> Non
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             status = run_named(db_path, "streaming")["status"]
-            process.communicate("go on\n", timeout=60)
+            process.communicate("go on\n", timeout=PATIENCE_S)
     assert (shown[0]["data"]["partial"], status) == ("Hel", "running")
     assert run_named(db_path, "streaming")["status"] == "success"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.clock import utc_text
 from waxlocal.errors import FileMissing, InvalidQuery, NotFound
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
@@ -222,7 +223,7 @@ def test_nothing_pending_loads_no_price_list(path: Path, file: sqlite3.Connectio
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout == "0 False\n"
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.prices.catalogue import Price, look_up
 from waxlocal.prices.lookup import Prices
 from waxlocal.storage.schema import prepare
@@ -253,7 +254,11 @@ print(look_up("gpt-4o").input_per_mtok)
 def test_looking_up_touches_no_network() -> None:
     """A lookup resolves no name and opens no connection."""
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", OFFLINE],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
     )
     assert done.stdout == "2.5\n"
 
@@ -265,6 +270,6 @@ def test_recording_loads_no_price_list() -> None:
         "print({'genai_prices', 'pydantic', 'httpx', 'sqlite_utils'} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert done.stdout == "set()\n"

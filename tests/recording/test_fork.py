@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import assert_sound, count, environment, rows, run_program
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 
@@ -234,7 +235,7 @@ if __name__ == "__main__":
         env=environment(db_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -316,12 +317,12 @@ def test_gunicorn_with_preload(tmp_path: Path, db_path: Path) -> None:
         )
         try:
             workers = {
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20).read()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S).read()
                 for _ in range(60)
             }
         finally:
             server.send_signal(signal.SIGTERM)
-            _, said = server.communicate(timeout=30)
+            _, said = server.communicate(timeout=PATIENCE_S)
     assert workers
     assert "waxlocal" not in said
     asked = "SELECT agent_name, status, count(*) FROM runs GROUP BY 1, 2 ORDER BY 1"

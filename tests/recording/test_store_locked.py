@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import assert_sound, count, rows, run_program, start_program
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.recording.store import Store
@@ -185,7 +186,7 @@ def test_a_record_returns_within_its_bound(db_path: Path) -> None:
     """With the file held for three seconds, the first call takes about one and the others none;
     everything is in the file at the exit of the program.
     """
-    process = start_program(db_path, PROGRAM)
+    process = start_program(db_path, PROGRAM, WAXLOCAL_WAIT="1")
     assert process.stdout
     assert process.stdin
     assert process.stdout.readline() == "ready\n"
@@ -199,7 +200,7 @@ def test_a_record_returns_within_its_bound(db_path: Path) -> None:
         assert sum(took[1:]) < 1.0
         time.sleep(max(0.0, 3.0 - (time.monotonic() - began)))
         release(other)
-    _, said = process.communicate("\n", timeout=30)
+    _, said = process.communicate("\n", timeout=PATIENCE_S)
     assert process.returncode == 0
     assert "lost" not in said
     assert rows(db_path, "SELECT step_name FROM steps ORDER BY position") == [

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import count, rows, run_program
+from tests.rights import HOMELESS, as_anybody, as_homeless
 from tests.tools.file_versions import make_newer
 
 PROGRAM = """
@@ -107,53 +108,31 @@ def test_a_file_as_the_directory(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text(encoding="utf-8") == "x"
 
 
-# Root may write everywhere; what is imported before may lie where only root can read.
-AS = """
-import logging, os, sys, traceback
-import waxlocal.recording.recorder
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid({user})
-    os.setuid({user})
-"""
-AS_NOBODY = AS.format(user=65534)
-AS_HOMELESS = AS.format(user=54321)
-
-
-@pytest.fixture
-def open_tmp_path(tmp_path: Path) -> Path:
-    """Return a directory that another user can reach."""
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    return tmp_path
-
-
-def test_a_directory_without_permission(open_tmp_path: Path) -> None:
+def test_a_directory_without_permission(tmp_path: Path) -> None:
     """A directory that may not be written is reported with a hint, and stays empty."""
-    directory = open_tmp_path / "readonly"
+    directory = tmp_path / "readonly"
     directory.mkdir(mode=0o555)
-    done = run_program(directory / "waxlocal.db", AS_NOBODY + PROGRAM)
+    done = run_program(directory / "waxlocal.db", PROGRAM, before=as_anybody())
     _check(done, "WAXLOCAL_DB=")
     assert list(directory.iterdir()) == []
 
 
-def test_a_file_without_permission(open_tmp_path: Path) -> None:
+def test_a_file_without_permission(tmp_path: Path) -> None:
     """A file that may be read but not written is reported, and stays as it was."""
-    path = open_tmp_path / "waxlocal.db"
+    path = tmp_path / "waxlocal.db"
     run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
     path.chmod(0o444)
-    open_tmp_path.chmod(0o555)
+    tmp_path.chmod(0o555)
     before = path.read_bytes()
-    _check(run_program(path, AS_NOBODY + PROGRAM), "WAXLOCAL_DB=")
+    _check(run_program(path, PROGRAM, before=as_anybody()), "WAXLOCAL_DB=")
     assert path.read_bytes() == before
 
 
 def test_no_home(tmp_path: Path) -> None:
     """A user without a home directory and without any setting harms nothing."""
-    code = AS_HOMELESS + "del os.environ['WAXLOCAL_DB']\nos.environ.pop('HOME', None)\n"
-    code += "os.environ.pop('XDG_STATE_HOME', None)\n" + PROGRAM
-    _check(run_program(tmp_path / "unused.db", code), "WAXLOCAL_DB=")
+    code = HOMELESS + "del os.environ['WAXLOCAL_DB']\n" + PROGRAM
+    done = run_program(tmp_path / "unused.db", code, before=as_homeless())
+    _check(done, "WAXLOCAL_DB=")
 
 
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import TABLES, assert_sound, count, environment, rows
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 from waxlocal.storage.record_sql import Statement
@@ -240,7 +241,7 @@ def test_eight_processes_flat_out(db_path: Path) -> None:
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=60) for process in processes]
+    answers = [process.communicate(timeout=PATIENCE_S) for process in processes]
     assert {said for _, said in answers} == {""}
     done = sum(int(runs) for runs, _ in answers)
     assert done > 0

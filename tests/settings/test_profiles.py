@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.errors import ConfigurationError
 from waxlocal.settings.profiles import Profile, load_profile
 
@@ -112,7 +113,7 @@ def test_the_same_is_read_as_by_the_original(tmp_path: Path, config: Path) -> No
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     profile = load_profile(home=tmp_path)
     assert done.stdout.strip() == f"{profile.api_url}|{profile.api_key.reveal()}"

@@ -13,6 +13,7 @@ import traceback
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal import ObserveConfig
 from waxlocal.encode import dumps
 from waxlocal.errors import ConfigurationError
@@ -164,6 +165,10 @@ def test_importing_waxlocal_reads_no_settings_of_the_upload() -> None:
     """Recording needs neither the profile's parser nor the comparison of keys."""
     program = "import sys, waxlocal; print(*{'configparser', 'hmac', 'httpx'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.strip() == ""

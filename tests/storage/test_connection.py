@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import waxlocal
-from tests.crash.files import environment, rows
+from tests.crash.files import environment, rows, run_program
+from tests.rights import as_anybody
 from waxlocal import WaxellContext
 from waxlocal.errors import (
     DiskFull,
@@ -108,23 +108,12 @@ import os, sys
 from pathlib import Path
 from waxlocal.storage.connection import reader
 path = Path(os.environ["WAXLOCAL_DB"])
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
 with reader(path) as conn:
     print(conn.execute("SELECT count(*) FROM runs").fetchone()[0])
 """
-    for directory in (db_path.parent, *db_path.parent.parents):
-        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
-            directory.chmod(directory.stat().st_mode | 0o011)
     db_path.chmod(0o444)
     db_path.parent.chmod(0o555)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(db_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(db_path, code, before=as_anybody())
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 

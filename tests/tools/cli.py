@@ -14,6 +14,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from tests.tools.builders import Builder
+from tests.tools.patience import PATIENCE_S
 from waxlocal.cli import cli
 from waxlocal.storage.connection import open_writer
 
@@ -51,7 +52,7 @@ def spawn(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

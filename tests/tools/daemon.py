@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.tools.cli import PYTHON, environment, recorded
+from tests.tools.patience import PATIENCE_S
 
 __all__ = ["KEY", "Running", "add_runs", "manager", "received", "running"]
 
 KEY = "wax_sk_canary_5e1f0d"
 COMMAND = (*PYTHON, "daemon", "run")
-DEADLINE_S = 30
 
 
 class Running:
@@ -32,7 +32,7 @@ class Running:
     def line(self) -> str:
         """Return the next line; the process is killed if none comes."""
         assert self.process.stderr is not None
-        giving_up = threading.Timer(DEADLINE_S, self.process.kill)
+        giving_up = threading.Timer(PATIENCE_S, self.process.kill)
         giving_up.start()
         try:
             line = self.process.stderr.readline()
@@ -58,7 +58,7 @@ class Running:
         """Send a signal, wait for the end, and return the exit status."""
         self.send(number)
         assert self.process.stderr is not None
-        status = self.process.wait(DEADLINE_S)
+        status = self.process.wait(PATIENCE_S)
         self.said += self.process.stderr.readlines()
         return status
 
@@ -96,7 +96,7 @@ def manager(address: str) -> Iterator[socket.socket]:
     """Listen as a service manager does; `address` may be abstract, with a NUL in front."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(address)
-        listening.settimeout(DEADLINE_S)
+        listening.settimeout(PATIENCE_S)
         yield listening
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import waxlocal
+from tests.tools.patience import PATIENCE_S
 
 __all__ = ["ROOT", "SHIM", "add_openai", "run_python"]
 
@@ -54,7 +55,7 @@ def run_python(*args: object, db: Path, path: tuple[Path, ...] = ()) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

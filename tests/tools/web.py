@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.tools.cli import PYTHON, environment
+from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
 from waxlocal.web.server import address_of, listen, make_server
 from waxlocal.wire.paths import OBSERVABILITY, OBSERVE
@@ -22,7 +23,6 @@ from waxlocal.wire.paths import OBSERVABILITY, OBSERVE
 __all__ = [
     "OBSERVABILITY",
     "OBSERVE",
-    "PATIENCE_S",
     "get",
     "memory_of",
     "raw",
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 # Longer than anything here takes on a busy machine.
-PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.tools.cli import recorded
+from tests.tools.patience import PATIENCE_S
 from tests.tools.web import (
     OBSERVABILITY,
     OBSERVE,
@@ -204,7 +205,7 @@ def test_many_ask_at_once(db_path: Path) -> None:
             builder.run(f"s{number}", at=number)
 
     async def scenario(address: str) -> set[bytes]:
-        async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as client:
             asked = [client.get(f"{OBSERVABILITY}/sessions/?limit=50") for _ in range(100)]
             answers = await asyncio.gather(*asked)
         assert {answer.status_code for answer in answers} == {200}

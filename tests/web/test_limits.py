@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from tests.tools.cli import recorded
+from tests.tools.patience import PATIENCE_S
 from tests.tools.web import (
     OBSERVABILITY,
     OBSERVE,
-    PATIENCE_S,
     get,
     memory_of,
     raw,

@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from tests.tools.cli import recorded, spawn
+from tests.tools.patience import PATIENCE_S
 from tests.tools.web import (
     OBSERVABILITY,
     OBSERVE,
-    PATIENCE_S,
     get,
     serving,
     spawned,
@@ -73,7 +73,7 @@ def test_a_signal_ends_it_after_what_is_under_way(db_path: Path, ending: signal.
                 pass
             busy.sendall(body[5:])
             assert busy.recv(1 << 16).startswith(b"HTTP/1.1 201")
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     with serving(db_path) as client:
         assert get(client, "runs/")["results"][0]["agent_name"] == "late"
 
@@ -89,7 +89,8 @@ def test_a_client_that_never_ends_does_not_keep_it(db_path: Path) -> None:
             )
             assert httpx.get(f"{address}healthz").status_code == 200
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=12) == 0
+            # After 30 s the request itself would be given up.
+            assert process.wait(timeout=25) == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])

@@ -18,6 +18,7 @@ import pytest
 
 import tests.tools.wire_programs_more  # noqa: F401 (adds its programs)
 import waxlocal
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_programs import ROOT, run_python
 from tests.tools.wire_bodies import (
     CAPTURES,
@@ -151,7 +152,7 @@ def kill(path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "recorded\n"
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
     with writer(path) as connection:
         connection.execute("INSERT INTO targets (target_id, url) VALUES (1, 'http://x')")
         connection.execute(

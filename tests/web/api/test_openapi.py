@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import GenerationMode
 
 from tests.tools.cli import recorded
-from tests.tools.web import PATIENCE_S, serving
+from tests.tools.patience import PATIENCE_S
+from tests.tools.web import serving
 from waxlocal.web.api.openapi import openapi_document
 from waxlocal.web.app import routes
 

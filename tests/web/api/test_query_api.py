@@ -15,6 +15,7 @@ import pytest
 
 from tests.tools.builders import moment, run_id
 from tests.tools.cli import recorded
+from tests.tools.patience import PATIENCE_S
 from tests.tools.web import OBSERVABILITY, get, serving
 from waxlocal.queries import ORDERINGS, list_sessions, money, statistics, timing
 from waxlocal.storage.connection import reader
@@ -97,7 +98,7 @@ def test_the_curl_lines_work_as_printed(path: Path) -> None:
         for line, expected in zip(CURL_LINES, CURL_ANSWERS, strict=True):
             command = line.replace("https://acme.waxell.dev", host).replace("wax_sk_...", KEY)
             done = subprocess.run(
-                ["sh", "-c", command], capture_output=True, check=True, timeout=60
+                ["sh", "-c", command], capture_output=True, check=True, timeout=PATIENCE_S
             )
             assert _ids(httpx.Response(200, content=done.stdout).json()) == expected
 
