@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,8 +174,8 @@ def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None
 
 def test_tail_goes_on_with_a_file_that_was_replaced(db: Path) -> None:
     """A new file in place of the old one is followed from its beginning."""
-    with _tail("--json", "-n", 0, db=db) as process:
-        time.sleep(1)  # long enough to have opened the first one; shorter only makes it easier
+    with _tail("--json", "-n", 1, db=db) as process:
+        assert json.loads(_line(process))["message"] == "a \x1b[2J b"
         other = db.with_name("other.db")
         with recorded(other) as file:
             file._runs = 5
