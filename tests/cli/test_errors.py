@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.rights import as_anybody
 from tests.tools.builders import run_id
 from tests.tools.cli import (
     PYTHON,
@@ -20,6 +19,7 @@ from tests.tools.cli import (
 )
 from tests.tools.file_versions import make_newer
 from tests.tools.patience import PATIENCE_S
+from tests.tools.rights import as_anybody
 from waxlocal import errors
 
 READING = (

@@ -88,7 +88,7 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run Python code to its end in a process that records into the file.
 
-    `before` is what the command begins with, as `tests.rights` gives it.
+    `before` is what the command begins with, as `tests.tools.rights` gives it.
     """
     return subprocess.run(
         [*before, sys.executable, "-c", textwrap.dedent(code), *arguments],

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import count, rows, run_program
-from tests.rights import HOMELESS, as_anybody, as_homeless
 from tests.tools.file_versions import make_newer
+from tests.tools.rights import HOMELESS, as_anybody, as_homeless
 
 PROGRAM = """
 import sys

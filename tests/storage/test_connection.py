@@ -14,7 +14,7 @@ import pytest
 
 import waxlocal
 from tests.crash.files import environment, rows, run_program
-from tests.rights import as_anybody
+from tests.tools.rights import as_anybody
 from waxlocal import WaxellContext
 from waxlocal.errors import (
     DiskFull,
