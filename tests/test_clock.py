@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.crash.files import assert_sound, count, rows
 from waxlocal import WaxellContext
-from waxlocal.clock import SYSTEM_CLOCK, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, utc_ns, utc_text
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 
@@ -92,6 +92,55 @@ def test_any_time_has_a_text(ns: int) -> None:
 def test_text_sorts_as_time_does(times: list[int]) -> None:
     """The order of the texts is the order of the times."""
     assert [utc_text(ns) for ns in sorted(times)] == sorted(utc_text(ns) for ns in times)
+
+
+@given(st.integers(-(10**20), 10**20))
+def test_a_time_is_read_as_it_was_written(ns: int) -> None:
+    """To the microsecond, and the text of what was read is the same text."""
+    text = utc_text(ns)
+    assert utc_text(utc_ns(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00.000000Z"),
+        ("2026-01-31T09:30:00Z", "2026-01-31T09:30:00.000000Z"),
+        ("2026-01-31 09:30", "2026-01-31T09:30:00.000000Z"),
+        ("2026-01-31T09:30:00.5z", "2026-01-31T09:30:00.500000Z"),
+        ("2026-01-31T09:30:00,123456789Z", "2026-01-31T09:30:00.123456Z"),
+        ("2026-01-31T09:30:00.123456+02:00", "2026-01-31T07:30:00.123456Z"),
+        ("2026-01-31T09:30:00-00:30", "2026-01-31T10:00:00.000000Z"),
+    ],
+)
+def test_any_form_of_an_iso_time_is_read(text: str, expected: str) -> None:
+    """With and without seconds, fraction and offset, on every version of Python."""
+    assert utc_text(utc_ns(text)) == expected
+
+
+def test_a_time_without_an_offset_is_one_of_the_zone() -> None:
+    """An offset in the text goes before the zone."""
+    east = timezone(timedelta(hours=2))
+    assert utc_text(utc_ns("2026-01-31T09:30:00", east)) == "2026-01-31T07:30:00.000000Z"
+    assert utc_text(utc_ns("2026-01-31T09:30:00Z", east)) == "2026-01-31T09:30:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "2026-02-31T09:30:00.000000Z",
+        "2026-01-31T09:30:60.000000Z",
+        "2026-01-31T09:30:00.+12345Z",
+        "0001-01-01T00:00:00+23:59x",
+        "None",
+    ],
+)
+def test_what_is_not_a_time_is_refused(text: str) -> None:
+    """No day, second or fraction is made up."""
+    with pytest.raises(ValueError, match=r"."):
+        utc_ns(text)
 
 
 def test_the_system_clock_is_the_systems() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "utc_ns", "utc_text"]
 
@@ -57,12 +60,32 @@ def utc_text(ns: int) -> str:
     return f"{prefix}{rest // 1000:06d}Z"
 
 
-def utc_ns(text: str) -> int:
-    """Return nanoseconds since 1970 for what `utc_text` wrote. Raises `ValueError`."""
-    from datetime import datetime, timezone  # 3 ms to import, and rarely needed
+def utc_ns(text: str, zone: tzinfo | None = None) -> int:
+    """Return nanoseconds since 1970 for an ISO time: what `utc_text` wrote, or any other form.
 
-    if text[4:5] != "-" or text[10:11] != "T":  # fromisoformat knows more forms
-        raise ValueError(f"{text!r} is not of the form 2026-01-31T09:30:00.123456Z")
-    # A fifth of what strptime takes.
-    second = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
-    return int(second.timestamp()) * 1_000_000_000 + int(text[20:26]) * 1000
+    What lies behind the microsecond is cut. Without an offset it is a time of `zone`, which is UTC
+    unless given. Raises `ValueError`, also for a time outside the years 1 to 9999.
+    """
+    from datetime import datetime, timedelta, timezone  # 3 ms to import, and rarely needed
+
+    utc = timezone.utc
+    fraction, stored = text[20:26], text[10:11] == "T" and text[19:20] == "." and text[26:] == "Z"
+    if stored and len(fraction) == 6 and fraction.isdecimal() and fraction.isascii():
+        second = datetime.fromisoformat(text[:19]).replace(tzinfo=utc)
+        return int(second.timestamp()) * 1_000_000_000 + int(fraction) * 1000
+    try:
+        moment = datetime.fromisoformat(_plain_iso(text))
+        since = moment.replace(tzinfo=moment.tzinfo or zone or utc) - datetime(
+            1970, 1, 1, tzinfo=utc
+        )
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    return since // timedelta(microseconds=1) * 1000
+
+
+def _plain_iso(text: str) -> str:
+    """Return an ISO time as Python 3.10 reads it: it knows no Z, and fractions of 3 or 6 digits."""
+    import re
+
+    plain = re.sub(r"[.,](\d+)", lambda found: "." + found[1][:6].ljust(6, "0"), text, count=1)
+    return plain[:-1] + "+00:00" if plain[-1:] in ("Z", "z") else plain

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import date, timedelta, timezone, tzinfo
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
 from waxlocal.errors import InvalidQuery
 
 __all__ = ["microseconds", "parse_time"]
@@ -13,9 +13,6 @@ __all__ = ["microseconds", "parse_time"]
 _AGO = re.compile(r"(\d{1,9})\s*([smhdw])", re.IGNORECASE)
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_FRACTION = re.compile(r"[.,](\d+)")
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_time(
@@ -33,10 +30,11 @@ def parse_time(
         seconds = int(ago[1]) * _UNIT_S[ago[2].lower()]
         return utc_text(clock.time_ns() - seconds * 1_000_000_000)
     try:
-        moment = _from_iso(given, zone)
         if end and _DATE.fullmatch(given):
-            moment += timedelta(days=1) - _MICROSECOND
-        return utc_text((moment - _EPOCH) // _MICROSECOND * 1_000)
+            # Not 24 hours later: where the clocks change, a day is longer or shorter.
+            next_day = date.fromisoformat(given) + timedelta(days=1)
+            return utc_text(utc_ns(next_day.isoformat(), zone) - 1_000)
+        return utc_text(utc_ns(given, zone))
     except (ValueError, OverflowError):
         raise InvalidQuery(
             f"{text!r} is not a valid time",
@@ -44,18 +42,9 @@ def parse_time(
         ) from None
 
 
-def _from_iso(text: str, zone: tzinfo) -> datetime:
-    # Python 3.10 reads neither a Z nor fractions of other than three or six digits.
-    plain = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), text, count=1)
-    if plain[-1:] in ("Z", "z"):
-        plain = plain[:-1] + "+00:00"
-    moment = datetime.fromisoformat(plain)
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
-
-
 def microseconds(stored: str) -> int:
     """Return microseconds since 1970 for a time as stored; 0 for text that is none."""
     try:
-        return (_from_iso(stored, timezone.utc) - _EPOCH) // _MICROSECOND
-    except (ValueError, OverflowError):
+        return utc_ns(stored) // 1_000
+    except ValueError:
         return 0
