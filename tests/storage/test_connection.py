@@ -197,10 +197,9 @@ ALLOWED = {
     "process.py": {"read_text"},  # /proc
     "settings/profiles.py": {"open"},  # ~/.waxell/config
     "storage/schema.py": {"read_text"},  # schema.sql, migrations
-    "settings/upload_settings.py": {"open"},  # a key
+    "secret.py": {"open"},  # a key file
     "web/app.py": {"open"},  # a method of ours
     "web/pages/files.py": {"read_bytes"},  # what the pages are made of
-    "web/server.py": {"read_text"},  # a key
 }
 
 

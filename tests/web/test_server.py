@@ -110,6 +110,7 @@ def test_others_are_let_in_with_a_key(db_path: Path, tmp_path: Path) -> None:
     """With a key in a file it listens for all; a name has to be allowed, an address does not."""
     key_file = tmp_path / "key"
     key_file.write_text(f"{CANARY}\n")
+    key_file.chmod(0o600)
     arguments = ("--host", "0.0.0.0", "--key-file", key_file, "--allow-host", "hub.example")
     with spawned(*arguments, db=db_path) as (_, address):
         headers = {"X-Wax-Key": CANARY}
@@ -127,7 +128,7 @@ def test_the_environment_may_hold_the_key(db_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"", "empty"), (b"\xff", "text")]
+    ("content", "said"), [(None, "No such file"), (b"", "holds no key"), (b"\xff", "not Latin")]
 )
 def test_a_key_file_that_holds_no_key_is_an_error(
     db_path: Path, tmp_path: Path, content: bytes | None, said: str
@@ -136,9 +137,22 @@ def test_a_key_file_that_holds_no_key_is_an_error(
     key_file = tmp_path / "key"
     if content is not None:
         key_file.write_bytes(content)
+        key_file.chmod(0o600)
     done = spawn("--db", db_path, "serve", "--port", 0, "--key-file", key_file)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_key_file_that_all_can_read_is_an_error(db_path: Path, tmp_path: Path) -> None:
+    """As for an upload: one rule for key files."""
+    key_file = tmp_path / "key"
+    key_file.write_text(f"{CANARY}\n")
+    key_file.chmod(0o644)
+    done = spawn("--db", db_path, "serve", "--port", 0, "--key-file", key_file)
+    assert done.returncode == 2
+    assert f"the key file {key_file} can be read by every user" in done.stderr
+    assert CANARY not in done.stderr
+    assert not db_path.exists()
 
 
 def test_a_port_that_is_taken_is_said(db_path: Path) -> None:
@@ -200,6 +214,7 @@ def test_the_key_is_nowhere(db_path: Path, tmp_path: Path) -> None:
     """Neither in the file, nor among the arguments, nor in any answer, nor after a fault."""
     key_file = tmp_path / "key"
     key_file.write_text(CANARY)
+    key_file.chmod(0o600)
     with spawned("--key-file", key_file, db=db_path) as (process, address):
         headers = {"X-Wax-Key": CANARY}
         with httpx.Client(base_url=address, headers=headers) as client:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import Any, NoReturn
 
 from waxlocal.errors import ConfigurationError
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "read_key_file"]
 
 # Latin-1 is all that an HTTP header can carry.
 _LAST_CHARACTER = "\xff"
 _LEAST_SECRET = 8
+# No key is longer; what is larger is another file.
+MAX_KEY_BYTES = 8_192
 
 
 class Secret:
@@ -88,6 +93,36 @@ class Secret:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("a key is not written down")
+
+
+def read_key_file(path: Path, *, hint: str = "it holds the key and nothing else") -> Secret:
+    """Return the key in a file; a pipe is read as it is. `hint` says how to make one.
+
+    Raises `ConfigurationError` for a file that every user can read, that cannot be read, or that
+    holds no key.
+    """
+    fault = ""
+    key = Secret()
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            # systemd gives credentials to a group at most, `mktemp` and umask 077 to nobody.
+            if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
+                raise ConfigurationError(
+                    f"the key file {path} can be read by every user", hint=f"chmod 600 {path}"
+                )
+            key = Secret.unchecked(_decoded(file.read(MAX_KEY_BYTES + 1)))
+    except OSError as error:
+        fault = f"the key file {path} cannot be read: {error.strerror}"
+    if not fault and not key:
+        fault = f"the key file {path} holds no key, or too much for one"
+    if fault:
+        raise ConfigurationError(fault, hint=hint)
+    return key.checked(str(path))
+
+
+def _decoded(content: bytes) -> str:
+    return "" if len(content) > MAX_KEY_BYTES else content.decode("utf-8", "replace")
 
 
 def _stripped(text: str | Secret) -> str:

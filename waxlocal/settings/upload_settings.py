@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from waxlocal.settings.profiles import (
     load_profile,
     yes_or_no,
 )
-from waxlocal.settings.secret import Secret
+from waxlocal.settings.secret import Secret, read_key_file
 
 __all__ = ["UploadSettings", "proxy_for"]
 
@@ -29,8 +28,6 @@ _Keys = list[tuple[str, Secret]]
 
 KEY_FILE = "WAXLOCAL_API_KEY_FILE"
 ALLOW_HTTP = "WAXLOCAL_ALLOW_HTTP"
-# No key is longer; what is larger is another file.
-MAX_KEY_BYTES = 8_192
 
 # Field, variable, least and greatest value; seconds, but for the number of connections.
 _NUMBERS: tuple[tuple[str, str, float, float], ...] = (
@@ -219,36 +216,10 @@ def _numbers_and_switches(variables: _Variables, source: dict[str, str]) -> dict
 def _keys_from_files(argument: str | os.PathLike[str], variables: _Variables) -> _Keys:
     """Return the key of the first file that is named."""
     if path := os.fspath(argument):
-        return [(path, _key_in(Path(path)))]
+        return [(path, read_key_file(Path(path)))]
     if path := variables.text(KEY_FILE):
-        return [(f"{KEY_FILE} ({path})", _key_in(Path(path)))]
+        return [(f"{KEY_FILE} ({path})", read_key_file(Path(path)))]
     return []
-
-
-def _key_in(path: Path) -> Secret:
-    """Read a key file; one that any user may read is refused, a pipe is taken as it is."""
-    fault = ""
-    key = Secret()
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            # systemd gives credentials to a group at most, `mktemp` and umask 077 to nobody.
-            if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
-                raise ConfigurationError(
-                    f"the key file {path} can be read by every user", hint=f"chmod 600 {path}"
-                )
-            key = Secret.unchecked(_decoded(file.read(MAX_KEY_BYTES + 1)))
-    except OSError as error:
-        fault = f"the key file {path} cannot be read: {error.strerror}"
-    if not fault and not key:
-        fault = f"the key file {path} holds no key, or too much for one"
-    if fault:
-        raise ConfigurationError(fault, hint="it holds the key and nothing else")
-    return key.checked(str(path))
-
-
-def _decoded(content: bytes) -> str:
-    return "" if len(content) > MAX_KEY_BYTES else content.decode("utf-8", "replace")
 
 
 def _missing(url: bool, key: bool) -> ConfigurationError:

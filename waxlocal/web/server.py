@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waxlocal.errors import ConfigurationError
-from waxlocal.settings.secret import Secret
+from waxlocal.settings.secret import Secret, read_key_file
 from waxlocal.web.middleware.hosts import is_loopback
 
 __all__ = [
@@ -53,7 +53,8 @@ OTHER_FILES = 128
 # What nobody guesses.
 SHORTEST_KEY = 16
 _HOW_TO_MAKE_A_KEY = (
-    'python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE, then --key-file FILE'
+    '(umask 077; python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE), '
+    "then --key-file FILE"
 )
 
 
@@ -256,11 +257,4 @@ def key_from(path: Path | None, environ: Any) -> Secret:
     """
     if path is None:
         return Secret.unchecked(environ.get("WAXLOCAL_SERVE_KEY", "")).checked("WAXLOCAL_SERVE_KEY")
-    try:
-        key = Secret.unchecked(path.read_text(encoding="utf-8")).checked(str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or "is not text"
-        raise ConfigurationError(f"{path}: {said}", hint=_HOW_TO_MAKE_A_KEY) from None
-    if not key:
-        raise ConfigurationError(f"{path} is empty", hint=_HOW_TO_MAKE_A_KEY)
-    return key
+    return read_key_file(path, hint=_HOW_TO_MAKE_A_KEY)
