@@ -17,25 +17,24 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from waxlocal.storage.paths import FileId
+
 if sys.platform != "linux":
     raise ImportError("elsewhere such locks are not for programs, and struct flock looks different")
 
-__all__ = ["Identity", "byte_is_locked", "close_deleted", "take_byte"]
-
-# Device and inode.
-Identity = tuple[int, int]
+__all__ = ["byte_is_locked", "close_deleted", "take_byte"]
 
 _BYTE = 1 << 62
 # Type, whence, start, length, pid; with the padding of the C compiler.
 _FLOCK = struct.Struct("hhqqi")
 
 _gate = threading.Lock()
-_descriptors: dict[Identity, int] = {}
+_descriptors: dict[FileId, int] = {}
 # The system would grant a second lock through the same open file description.
-_held: set[Identity] = set()
+_held: set[FileId] = set()
 
 
-def take_byte(db: Path, identity: Identity) -> Callable[[], None] | None:
+def take_byte(db: Path, identity: FileId) -> Callable[[], None] | None:
     """Lock the database; return what gives the lock back, None if another holder has it.
 
     Waits for nothing. Raises `OSError` if the file cannot be opened, or has no locks.
@@ -52,13 +51,13 @@ def take_byte(db: Path, identity: Identity) -> Callable[[], None] | None:
     return lambda: _release(identity)
 
 
-def _release(identity: Identity) -> None:
+def _release(identity: FileId) -> None:
     with _gate:
         _held.discard(identity)
         fcntl.fcntl(_descriptors[identity], fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
 
 
-def byte_is_locked(db: Path, identity: Identity) -> bool:
+def byte_is_locked(db: Path, identity: FileId) -> bool:
     """Return whether somebody holds the database, in this process or another. Raises `OSError`."""
     with _gate:
         if identity in _held:
@@ -78,7 +77,7 @@ def close_deleted() -> None:
                 os.close(descriptor)
 
 
-def _open(db: Path, identity: Identity) -> int:
+def _open(db: Path, identity: FileId) -> int:
     if identity in _descriptors:
         return _descriptors[identity]
     try:

@@ -15,18 +15,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from waxlocal.storage.paths import state_directory
+from waxlocal.storage.paths import FileId, file_id, state_directory
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 
 __all__ = ["IdentityLock", "is_locked", "named_is_locked", "take_named"]
 
-# Device and inode.
-Identity = tuple[int, int]
 Release = Callable[[], None]
-Take = Callable[[Path, Identity], Release | None]
+Take = Callable[[Path, FileId], Release | None]
 
 
-def take_named(db: Path, identity: Identity) -> Release | None:
+def take_named(db: Path, identity: FileId) -> Release | None:
     """Lock the file of the user's that stands for a database; as `take_byte`."""
     path = _name(identity)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,7 +40,7 @@ def take_named(db: Path, identity: Identity) -> Release | None:
     return release
 
 
-def named_is_locked(db: Path, identity: Identity) -> bool:
+def named_is_locked(db: Path, identity: FileId) -> bool:
     """Return whether somebody holds that file of the user's. Raises `OSError`."""
     descriptor = os.open(_name(identity), os.O_RDWR | PLAIN)
     try:
@@ -54,7 +52,7 @@ def named_is_locked(db: Path, identity: Identity) -> bool:
         os.close(descriptor)
 
 
-def _name(identity: Identity) -> Path:
+def _name(identity: FileId) -> Path:
     device, inode = identity
     return state_directory() / "locks" / f"{device:x}-{inode:x}.lock"
 
@@ -79,7 +77,7 @@ class IdentityLock:
     def __init__(self, db: Path, take: Take = _take) -> None:
         self._db = db
         self._take = take
-        self._identity: Identity | None = None
+        self._identity: FileId | None = None
         self._release: Release | None = None
 
     def take(self) -> bool:
@@ -88,7 +86,7 @@ class IdentityLock:
         What was locked before, if it was another file, is free again. Where there is no file, or no
         lock to be had on it, nothing is locked, and that is not a failure.
         """
-        identity = _identity(self._db)
+        identity = file_id(self._db)
         if identity is not None and identity == self._identity:
             return True
         self.release()
@@ -112,16 +110,8 @@ class IdentityLock:
 
 def is_locked(db: Path) -> bool:
     """Return whether an uploader holds the file, by whatever name; waits for nothing."""
-    identity = _identity(db)
+    identity = file_id(db)
     try:
         return identity is not None and _asked(db, identity)
     except OSError:
         return False
-
-
-def _identity(db: Path) -> Identity | None:
-    try:
-        found = db.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

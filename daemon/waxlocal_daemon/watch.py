@@ -24,6 +24,7 @@ from types import TracebackType
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
+from waxlocal.storage.paths import FileId, file_id
 from waxlocal_daemon.log import Log
 
 watch: Callable[..., Iterator[object]] | None
@@ -179,21 +180,20 @@ class Watch:
 
     def _state(self) -> State | None:
         """Return which commit the file is at, None while there is no file."""
-        try:
-            found = self._path.stat()
-        except OSError:
+        identity = file_id(self._path)
+        if identity is None:
             self._disconnect()
             return None
         try:
-            if self._ask is None or self._identity != (found.st_dev, found.st_ino):
-                self._connect((found.st_dev, found.st_ino))
+            if self._ask is None or self._identity != identity:
+                self._connect(identity)
             version = self._ask() if self._ask else 0
         except (OSError, sqlite3.Error, StorageError):
             self._disconnect()
             return _UNREADABLE
         return (*self._identity, self._connections, version)
 
-    def _connect(self, identity: tuple[int, int]) -> None:
+    def _connect(self, identity: FileId) -> None:
         self._disconnect()
         connection = self._open.enter_context(reader(self._path))
         self._ask = lambda: int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -19,6 +19,7 @@ from waxlocal.errors import FileMissing
 from waxlocal.prices.table import price_pending
 from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
 from waxlocal.storage.connection import reader
+from waxlocal.storage.paths import file_id
 
 __all__ = ["tail"]
 
@@ -82,7 +83,7 @@ class _Follower:
         self._connection = connection
         self._path = path
         self._show = show
-        self._file = _identity(path)
+        self._file = file_id(path)
         self._cursor = 0
         self._open: set[str] = set()
 
@@ -91,7 +92,7 @@ class _Follower:
         if lines is not None:
             self._start(lines)
         version, looked = None, 0.0
-        while self._file == _identity(self._path):
+        while self._file == file_id(self._path):
             now, seen = time.monotonic(), self._version()
             if seen != version or (self._open and now - looked >= LOOK_AGAIN_S):
                 price_pending(self._path)
@@ -124,14 +125,6 @@ class _Follower:
         for run in sorted(runs, key=lambda run: run.completed_at or run.started_at):
             self._show(run)
         sys.stdout.flush()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _print_json(run: RunSummary) -> None:
