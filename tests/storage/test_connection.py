@@ -27,12 +27,12 @@ from waxlocal.errors import (
 from waxlocal.recording.recorder import Recorder
 from waxlocal.storage import checkpoint, connection
 from waxlocal.storage.connection import (
-    is_busy,
     open_writer,
     reader,
     storage_error,
     writer,
 )
+from waxlocal.storage.retry import is_busy
 
 PACKAGE = Path(waxlocal.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from random import random
 from typing import Any
 
 from waxlocal import encode
@@ -46,6 +45,7 @@ from waxlocal.storage.checkpoint import (
 )
 from waxlocal.storage.paths import FileId, file_id
 from waxlocal.storage.record_sql import LAST_POSITION, Statement
+from waxlocal.storage.retry import is_busy, rest
 
 __all__ = ["Store"]
 
@@ -54,9 +54,6 @@ WAIT_S = 1.0
 # So much longer if it is locked because another process reads its log after a crash. A program that
 # goes on with its records in memory, and is killed, has lost them.
 RECOVERY_WAIT_S = 10.0
-# SQLite's own busy handler sleeps ever longer and so starves whoever came first: at 8 writing
-# processes the slowest call took 2.6 s with it, 0.2 s with short random sleeps.
-RETRY_S = (0.000_1, 0.000_5)
 # Most locks are held for some 20 µs: let the holder run before sleeping five times as long.
 YIELDS = 3
 # For how many looks at the log a record that met a locked file is remembered.
@@ -342,14 +339,14 @@ class Store:
             fitting = self._made_fit(unit, failure)
             if fitting is not None:
                 unit = fitting
-            elif not _is_busy(failure):
+            elif not is_busy(failure):
                 return self._unusable(failure)
             elif not self._worth_waiting(failure, deadline, recovery):
                 return connection.storage_error(failure, self.path)
             elif (tries := tries + 1) <= YIELDS:
                 self._sleep(0)
             else:
-                self._sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
+                rest(self._sleep)
 
     def _worth_waiting(self, failure: Exception, deadline: float, recovery: float) -> bool:
         late = time.monotonic() - deadline
@@ -528,10 +525,6 @@ class Store:
                     return
         with self._lock:
             self._drainer = None
-
-
-def _is_busy(error: Exception) -> bool:
-    return isinstance(error, FileLocked) or connection.is_busy(error)
 
 
 def _may_pass(error: Exception) -> bool:

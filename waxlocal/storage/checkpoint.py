@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import random
 
 from waxlocal.errors import StorageError
 from waxlocal.storage.paths import file_id, file_size
+from waxlocal.storage.retry import REST_S, rest
 
 __all__ = [
     "ALONE_BYTES",
@@ -48,8 +48,6 @@ COMMITS_PER_LOOK = 16
 LARGE_GROWTH = 4 * 1024 * 1024
 # How long to try for the write lock. Whoever does not get it tries again at the next look.
 LOCK_WAIT_S = 0.1
-# Between two tries, as in the store: SQLite's own waiting sleeps ever longer.
-RETRY_S = (0.000_1, 0.000_5)
 # Whoever reads an older state keeps the newer part of the log from being copied. Most often that is
 # a writer that was refused the lock and has not had the processor since; it is gone in no time.
 COPIES = 8
@@ -136,7 +134,7 @@ class Checkpointer:
             except sqlite3.OperationalError:
                 if time.monotonic() >= deadline:
                     return False
-            self._sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
+            rest(self._sleep)
 
     def _copy(self, copier: sqlite3.Connection) -> bool:
         for _ in range(COPIES):
@@ -144,7 +142,7 @@ class Checkpointer:
             if copied == frames:
                 self._pause = 0.0
                 return True
-            self._sleep(RETRY_S[1])
+            self._sleep(REST_S[1])
         self._put_off()
         return False
 

@@ -26,10 +26,10 @@ from waxlocal.errors import (
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer, LogKeeper
 from waxlocal.storage.paths import FileId, file_id, make_private
+from waxlocal.storage.retry import is_busy
 
 __all__ = [
     "checkpointer",
-    "is_busy",
     "is_recovering",
     "log_keeper",
     "open_writer",
@@ -181,12 +181,6 @@ def _immutable(path: Path) -> str:
     return "" if wal.exists() and wal.stat().st_size else "&immutable=1"
 
 
-def is_busy(error: BaseException) -> bool:
-    """Return whether SQLite said that another connection holds the file."""
-    # sqlite_errorcode came with Python 3.11; the texts are those of sqlite3_errstr().
-    return isinstance(error, sqlite3.OperationalError) and str(error) in _BUSY_TEXTS
-
-
 def is_recovering(error: BaseException, path: Path) -> bool:
     """Return whether the file is busy because another process reads its whole log after a crash.
 
@@ -211,14 +205,6 @@ def _can_be_read(path: Path) -> bool:
 
 # Of https://sqlite.org/rescode.html; the module `sqlite3` names it from Python 3.11 on.
 SQLITE_BUSY_RECOVERY = 261
-_BUSY_TEXTS = frozenset(
-    (
-        "database is locked",
-        "database table is locked",
-        "locking protocol",
-        "database schema is locked: main",
-    )
-)
 
 
 def storage_error(error: BaseException, path: Path) -> StorageError:

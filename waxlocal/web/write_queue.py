@@ -11,18 +11,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from random import random
 from typing import Any, TypeVar
 
 from waxlocal.errors import FileLocked
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.connection import (
-    checkpointer,
-    is_busy,
-    open_writer,
-    storage_error,
-)
+from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.retry import is_busy, rest
 
 __all__ = ["Writer"]
 
@@ -34,8 +29,6 @@ Work = Callable[[sqlite3.Connection], Answer]
 CHANGES_AT_ONCE = 64
 # How long changes wait for a file that another process is writing to.
 WAIT_S = 5.0
-# Between two tries, as in the recorder: SQLite's own waiting sleeps ever longer.
-RETRY_S = (0.0001, 0.0005)
 
 
 class _Change:
@@ -104,7 +97,7 @@ class Writer:
             connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
         except (sqlite3.OperationalError, FileLocked) as error:
-            if isinstance(error, FileLocked) or is_busy(error):
+            if is_busy(error):
                 return None
             raise storage_error(error, self._path) from error
         change = _Change(work)
@@ -204,10 +197,9 @@ class Writer:
                 connection.execute("BEGIN IMMEDIATE")
                 return connection
             except (sqlite3.OperationalError, FileLocked) as error:
-                busy = isinstance(error, FileLocked) or is_busy(error)
-                if not busy or time.monotonic() > deadline:
+                if not is_busy(error) or time.monotonic() > deadline:
                     raise
-            time.sleep(RETRY_S[0] + random() * (RETRY_S[1] - RETRY_S[0]))  # noqa: S311
+            rest()
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == file_id(self._path):
