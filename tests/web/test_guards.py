@@ -17,8 +17,9 @@ from tests.tools.web import (
     serving,
 )
 from waxlocal.errors import ConfigurationError
+from waxlocal.settings.addresses import is_loopback
 from waxlocal.storage.connection import reader
-from waxlocal.web.middleware.hosts import Hosts, is_loopback, parse_authority
+from waxlocal.web.middleware.hosts import Hosts, parse_authority
 from waxlocal.wire.paths import DOCUMENT
 
 KEY = "canary-key-0123456789abcdef"

@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waxlocal.errors import ConfigurationError
+from waxlocal.settings.addresses import is_loopback
 from waxlocal.settings.secret import Secret, read_key_file
-from waxlocal.web.middleware.hosts import is_loopback
 
 __all__ = [
     "DEFAULT_HOST",

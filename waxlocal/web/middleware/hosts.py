@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from waxlocal.errors import ConfigurationError
+from waxlocal.settings.addresses import is_loopback
 
-__all__ = ["Hosts", "is_loopback", "parse_authority"]
+__all__ = ["Hosts", "parse_authority"]
 
 # A name and a port; no user, no path, no zone.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?")
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Verdicts remembered; clients of one server use a few names.
 _REMEMBERED = 256
@@ -50,17 +50,6 @@ def _plain(name: str) -> str | None:
     return str(mapped or address)
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address to listen on can be reached from this machine only."""
-    plain = _plain(host)
-    if plain is None:
-        return False
-    try:
-        return ip_address(plain).is_loopback
-    except ValueError:
-        return plain in _LOOPBACK
-
-
 class Hosts:
     """The names that may be asked for; `allowed` adds to those of the machine itself.
 
@@ -90,7 +79,7 @@ class Hosts:
         if (name, None) in self._allowed or (name, port) in self._allowed:
             return True
         # An address cannot be made to point elsewhere, as a name can.
-        return port == server[1] and (name in _LOOPBACK or name == _plain(server[0]))
+        return port == server[1] and (is_loopback(name) or name == _plain(server[0]))
 
 
 def _allowed(name: str) -> tuple[str, int | None]:
