@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HumanTurn", "WaxellContext", "generate_session_id", "session_scope"]
 
-SCORE_TYPES = ("numeric", "boolean", "categorical")
-
 
 class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     """Records one run of an agent; use it with `with` or `async with`.

@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 # Between two attempts of `retry_dec`: 0.1 s, then twice as long each time.
 RETRY_WAIT_S = 0.1

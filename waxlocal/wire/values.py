@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from json import JSONDecoder
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
 from waxlocal.clock import utc_ns, utc_text
@@ -120,11 +120,6 @@ def as_time(value: object) -> str | None:
 def is_uuid(value: object) -> bool:
     """Return whether this is the text of a UUID, in lower case."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
-
-
-def is_nan(value: object) -> bool:
-    """Return whether this is the number that is none."""
-    return isinstance(value, float) and isnan(value)
 
 
 # -- to the wire -----------------------------------------------------------------------------------
