@@ -163,7 +163,7 @@ def test_an_address_has_one_form(text: str, kept: str) -> None:
         ("https://", "no usable host"),
         ("https://a..b", "no usable host"),
         ("https://-a", "no usable host"),
-        ("https://[::1", "no address"),
+        ("https://[::1", "not a valid address"),
         ("https://[fe80::1%25eth0]", "no usable host"),
         ("https://[1.2.3.4]", "no"),
         (f"https://{KEY}@acme.waxell.dev", "a user or a password"),

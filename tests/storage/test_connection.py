@@ -197,7 +197,7 @@ ALLOWED = {
     "process.py": {"read_text"},  # /proc
     "settings/profiles.py": {"open"},  # ~/.waxell/config
     "storage/schema.py": {"read_text"},  # schema.sql, migrations
-    "secret.py": {"open"},  # a key file
+    "settings/secret.py": {"open"},  # a key file
     "web/app.py": {"open"},  # a method of ours
     "web/pages/files.py": {"read_bytes"},  # what the pages are made of
 }
