@@ -15,7 +15,14 @@ from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Lane
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.plan import divided, needed_in_answer, planned, start_part, turn_of
+from waxlocal_daemon.plan import (
+    divided,
+    is_divisible,
+    needed_in_answer,
+    planned,
+    start_part,
+    turn_of,
+)
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
 
@@ -35,8 +42,8 @@ class SentPart(NamedTuple):
 
     @property
     def records(self) -> int:
-        """How many records it carries."""
-        return len(self.part.positions)
+        """How many records it carries, one for a request that cannot be divided."""
+        return len(self.part.positions) if is_divisible(self.part) else 1
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -9,18 +9,22 @@ import httpx
 import pytest
 
 from tests.crash.uploading import record_runs
-from tests.tools.sync import ask, change, upload
+from tests.tools.sync import (
+    ask,
+    change,
+    record,
+    upload,
+)
 from tests.tools.web import serving
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import ADD_SCORE
+from waxlocal.wire.paths import stage_path
 
 TABLES = ("runs", "llm_calls", "steps", "spans", "scores", "events")
 SESSIONS = """
 SELECT session_id, run_count, open_runs, failed_runs, llm_calls, total_tokens, round(total_cost, 6)
 FROM sessions ORDER BY session_id
 """
-# A hub cannot tell records that come one by one from those that a batch has brought.
-doubles = pytest.mark.xfail(strict=True, reason="what a batch has brought comes again run by run")
 
 
 def _contents(path: Path) -> list[object]:
@@ -34,7 +38,7 @@ def _contents(path: Path) -> list[object]:
         ("single", "single"),
         ("single", "bulk"),
         ("bulk", "bulk"),
-        pytest.param(("bulk", "single"), marks=doubles),
+        ("bulk", "single"),
     ],
     ids="-".join,
 )
@@ -62,7 +66,7 @@ def test_what_comes_twice_is_there_once(
         ("single", "single"),
         ("bulk", "bulk"),
         ("single", "bulk"),
-        pytest.param("bulk", "single", marks=doubles),
+        ("bulk", "single"),
     ],
 )
 def test_a_late_score_comes_by_any_way(
@@ -78,6 +82,28 @@ def test_a_late_score_comes_by_any_way(
         recorder.store.write(ADD_SCORE, late)
         upload(db_path, _address(client), bulk=then == "bulk")
     assert _contents(hub) == _contents(db_path)
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["single", "bulk"])
+def test_a_score_of_the_hub_leaves_that_of_the_device_its_place(
+    db_path: Path, recorder: Recorder, bulk: bool
+) -> None:
+    """Both are kept, though both have the same position, and coming again adds nothing."""
+    (run_id,) = record(1)
+    last = 3  # the call, the step and the score of that run
+    hub = db_path.with_name("hub.db")
+    late = (run_id, last + 1, "2026-01-31T09:30:00.000000Z", "liked", "numeric", 1.0, None, "")
+    with serving(hub) as client:
+        upload(db_path, _address(client), bulk=bulk)
+        given = {"scores": [{"name": "reviewed", "numeric_value": 0.5}]}
+        client.post(stage_path("scores", run_id), json=given).raise_for_status()
+        change(db_path, f"INSERT INTO scores VALUES {late}".replace("None", "NULL"))
+        for _ in range(2):
+            upload(db_path, _address(client), bulk=bulk)
+            found = ask(hub, "SELECT name FROM scores WHERE position > ? ORDER BY name", last)
+            assert [row[0] for row in found] == ["liked", "reviewed"]
+            change(db_path, "DELETE FROM requests")
+            change(db_path, "UPDATE deliveries SET state = 'pending'")
 
 
 def _address(client: httpx.Client) -> str:

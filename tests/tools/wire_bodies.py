@@ -11,9 +11,10 @@ from typing import Any
 
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.storage.connection import reader
+from waxlocal.wire.exact import Item
 from waxlocal.wire.paths import EVENTS, RUN_START, run_and_stage
 from waxlocal.wire.recorded_run import RecordedRun
-from waxlocal.wire.requests import Item, complete_body, record_items, stage_body, start_body
+from waxlocal.wire.requests import Recorded, complete_body, recorded, stage_body, start_body
 
 __all__ = [
     "CAPTURES",
@@ -91,13 +92,15 @@ def strict_json(path: Path) -> str:
     """Return all bodies of a file by run and stage, as JSON that is valid everywhere."""
     with reader(path) as conn:
         ids = [row[0] for row in conn.execute("SELECT run_id FROM runs ORDER BY id")]
-        bodies = {run_id: _bodies(loaded(conn, run_id), items_of(conn, run_id)) for run_id in ids}
+        bodies = {
+            run_id: _bodies(loaded(conn, run_id), recorded_of(conn, run_id)) for run_id in ids
+        }
     return json.dumps(bodies, allow_nan=False)
 
 
 def strict_json_of(run: RecordedRun) -> str:
     """Return all bodies of a run that opened no other, as JSON that is valid everywhere."""
-    return json.dumps(_bodies(run, record_items(run, [], {})), allow_nan=False)
+    return json.dumps(_bodies(run, recorded(run, [], {})), allow_nan=False)
 
 
 def loaded(conn: sqlite3.Connection, run_id: str) -> RecordedRun:
@@ -108,19 +111,27 @@ def loaded(conn: sqlite3.Connection, run_id: str) -> RecordedRun:
 
 def items_of(conn: sqlite3.Connection, run_id: str, **remote_ids: str) -> dict[str, list[Item]]:
     """Return the items of a run of the file."""
-    return record_items(loaded(conn, run_id), load_children(conn, f"wf_{run_id}"), remote_ids)
+    return recorded_of(conn, run_id, **remote_ids).items
 
 
-def _bodies(run: RecordedRun, items: Mapping[str, list[Item]]) -> Json:
+def recorded_of(conn: sqlite3.Connection, run_id: str, **remote_ids: str) -> Recorded:
+    """Return what a run of the file recorded."""
+    return recorded(loaded(conn, run_id), load_children(conn, f"wf_{run_id}"), remote_ids)
+
+
+def _bodies(run: RecordedRun, found: Recorded) -> Json:
     """Return the bodies of a run: of start and end one each, of the other stages a list."""
     row = run.run
     lineage = {
         name: row[name] if row["parent_workflow_id"] else None
         for name in ("parent_workflow_id", "root_workflow_id")
     }
-    bodies: Json = {"start": start_body(run, **lineage), "complete": complete_body(run)}
-    for stage, found in items.items():
-        parts = [[item] for item in found] if stage in _SINGLE else [found] if found else []
+    bodies: Json = {
+        "start": start_body(run, **lineage),
+        "complete": complete_body(run, untold=found.untold),
+    }
+    for stage, items in found.items.items():
+        parts = [[item] for item in items] if stage in _SINGLE else [items] if items else []
         bodies[stage] = [stage_body(stage, part, run=run) for part in parts]
     return bodies
 

@@ -49,6 +49,12 @@ class Difference(NamedTuple):
 ALLOWED = (
     Difference(
         r".*",
+        r"\d+\.(llm-calls|steps|spans|scores|events|episodic|semantic)\.\d+\.waxlocal(\..*)?|"
+        r"\d+\.complete\.waxlocal\..*",
+        "what the API has no place for: where a record lies in its run, exact times, ...",
+    ),
+    Difference(
+        r".*",
         r"\d+\.start\.trace_id",
         "the original leaves the field empty; the file has a trace id for each chain of runs",
     ),
@@ -175,7 +181,7 @@ def test_each_allowed_difference_is_needed(tmp_path: Path) -> None:
     """The table lists nothing that does not differ any more."""
     needed: set[Difference] = set()
     for name in NAMES:
-        if any(re.fullmatch(allowed.capture, name) for allowed in ALLOWED[1:]):
+        if any(re.fullmatch(allowed.capture, name) for allowed in ALLOWED[2:]):
             folder = tmp_path / name
             folder.mkdir()
             for place in found(name, folder):

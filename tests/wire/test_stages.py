@@ -20,7 +20,7 @@ from waxlocal.cli.demo_conversations import record_demo
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 from waxlocal.wire.recorded_run import RecordedRun
-from waxlocal.wire.requests import complete_body, record_items, stage_body, start_body
+from waxlocal.wire.requests import complete_body, recorded, stage_body, start_body
 
 File = tuple[Builder, sqlite3.Connection]
 
@@ -51,7 +51,8 @@ def test_start_tells_what_the_api_has_no_place_for(file: File) -> None:
         seconds=2.5,
     )
     run = loaded(conn, run_id)
-    body = start_body(run, parent_workflow_id="wf_there", root_workflow_id="wf_root")
+    ids = {"parent_workflow_id": "wf_there", "root_workflow_id": "wf_root"}
+    body = start_body(run, **ids, exact=False)
     assert body["parent_workflow_id"] == "wf_there"
     assert body["root_workflow_id"] == "wf_root"
     assert body["trace_id"] == run_id.replace("-", "")
@@ -70,13 +71,17 @@ def test_start_tells_what_the_api_has_no_place_for(file: File) -> None:
             "version": "1.0",
         },
     }
+    own = start_body(run, **ids)["metadata"]["waxlocal"]
+    assert own["process"].keys() == run.process.keys() - {"host", "program", "waxlocal"}
+    assert own["run"] == {"root_workflow_id": "wf_local"}
 
 
 def test_start_of_an_open_run_says_nothing_of_its_end(file: File) -> None:
     """There is no end yet, and nothing stands in its place."""
     build, conn = file
     body = started(loaded(conn, build.run(seconds=None)))
-    assert list(body["metadata"]["waxlocal"]) == ["run_id", "started_at"]
+    assert list(body["metadata"]["waxlocal"]) == ["run_id", "started_at", "run"]
+    assert list(body["metadata"]["waxlocal"]["run"]) == ["root_workflow_id"]
 
 
 # -- items ----------------------------------------------------------------------------------------
@@ -236,7 +241,7 @@ def calls_for(run: RecordedRun) -> int:
 
     sys.setprofile(profile)
     try:
-        record_items(run, [], {})
+        recorded(run, [], {})
         complete_body(run)
     finally:
         sys.setprofile(None)
@@ -269,7 +274,7 @@ def test_a_large_run_tells_its_state_once(file: File) -> None:
     """Where it would be repeated in many requests, the state goes with the end alone."""
     small, large = (large_run(*file, size) for size in (10, 1_500))
     for run, is_repeated in ((small, True), (large, False)):
-        steps = record_items(run, [], {})["steps"][:10]
+        steps = recorded(run, [], {}).items["steps"][:10]
         assert ("conversation_state" in stage_body("steps", steps, run=run)) is is_repeated
         assert complete_body(run)["conversation_state"]["user_turns"] in (10, 1_500)
 

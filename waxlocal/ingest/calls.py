@@ -20,16 +20,9 @@ from waxlocal.ingest.positions import is_sent, is_settled
 from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import LLM_CALLS
 from waxlocal.storage.record_sql import insert
-from waxlocal.wire.values import (
-    as_content,
-    as_count,
-    as_milliseconds,
-    as_number,
-    as_object,
-    as_text,
-)
+from waxlocal.wire.calls import columns_of_call, columns_of_span, is_llm_span
 
-__all__ = ["LlmSpans", "add_calls", "calls_of_spans", "is_llm_span"]
+__all__ = ["LlmSpans", "add_calls", "calls_of_spans"]
 
 _ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
 # What a span adds; the rest was said by the call. Not its cost: the triggers would count it anew.
@@ -50,14 +43,6 @@ WHERE run_id = ? AND kind = 'llm' ORDER BY position
 """
 _TAKE_SPAN = "DELETE FROM spans WHERE run_id = ? AND position = ?"
 
-_DETAILS = {
-    "framework": "waxell.framework",
-    "prompt_hash": "waxell.prompt.hash",
-    "config": "waxell.llm.config",
-    "prompt_variables": "waxell.prompt.variables",
-    "chunk_count": "gen_ai.stream.chunk_count",
-}
-
 
 class _WaitingSpan(NamedTuple):
     position: int
@@ -66,12 +51,6 @@ class _WaitingSpan(NamedTuple):
 
 # What a call and its span have in common; those that have the same are taken in order.
 _Key = tuple[str, int, int]
-
-
-def is_llm_span(span: Json) -> bool:
-    """Return whether a span is the second half of a call."""
-    told = as_object(span.get("attributes"))
-    return span.get("kind") == "llm" and "model" in told and "tokens_in" in told
 
 
 def add_calls(
@@ -107,30 +86,7 @@ def _is_object(value: object) -> bool:
 
 def _row_of_call(run: KnownRun, call: Json, now_ns: int) -> Json:
     """Return the row of a call, with the cost that it names; no position yet."""
-    details = {name: call[name] for name in _DETAILS if call.get(name) not in (None, "", {})}
-    return {
-        "run_id": run.run_id,
-        "recorded_at": utc_text(now_ns),
-        "model": as_text(call.get("model")),
-        "provider": as_text(call.get("provider")),
-        "task": as_text(call.get("task")),
-        "tokens_in": as_count(call.get("tokens_in")),
-        "tokens_out": as_count(call.get("tokens_out")),
-        "cached_tokens": as_count(call.get("cached_tokens")),
-        "cache_write_tokens": as_count(call.get("cache_write_tokens")),
-        "cost": as_number(call.get("cost")),
-        "duration_ms": as_milliseconds(call.get("duration_ms")),
-        "ttft_ms": as_milliseconds(call.get("ttft_ms")),
-        "is_streaming": 1 if call.get("is_streaming") else 0,
-        "status": as_text(call.get("status")) or "ok",
-        "error_type": as_text(call.get("error_type")) or None,
-        "error_message": as_text(call.get("error_message")) or None,
-        "prompt_preview": as_text(call.get("prompt_preview")) or None,
-        "response_preview": as_text(call.get("response_preview")) or None,
-        "messages": as_content(call.get("full_messages")),
-        "response": as_text(call.get("full_response")) or None,
-        "details": dumps(details) if details else None,
-    }
+    return {"run_id": run.run_id, "recorded_at": utc_text(now_ns), **columns_of_call(call)}
 
 
 def _cost(costs: Costs, row: Json, given: float | None) -> Json:
@@ -150,36 +106,7 @@ def _cost(costs: Costs, row: Json, given: float | None) -> Json:
 
 def _row_of_span(run: KnownRun, ended_at: str, span: Json) -> Json:
     """Return the row of a call as its span tells it."""
-    attributes = as_object(span.get("attributes"))
-    asked, answered = as_object(span.get("input_data")), as_object(span.get("output_data"))
-    details = {
-        name: attributes[said]
-        for name, said in _DETAILS.items()
-        if attributes.get(said) not in (None, "", {})
-    }
-    return {
-        "run_id": run.run_id,
-        "recorded_at": ended_at,
-        "model": as_text(attributes.get("model")),
-        "provider": as_text(attributes.get("gen_ai.provider.name")),
-        "task": as_text(attributes.get("task")),
-        "tokens_in": as_count(attributes.get("tokens_in")),
-        "tokens_out": as_count(attributes.get("tokens_out")),
-        "cached_tokens": as_count(attributes.get("cached_tokens")),
-        "cache_write_tokens": as_count(attributes.get("cache_write_tokens")),
-        "cost": as_number(attributes.get("cost")),
-        "duration_ms": as_milliseconds(span.get("duration_ms")),
-        "ttft_ms": as_milliseconds(attributes.get("gen_ai.server.time_to_first_token_ms")),
-        "is_streaming": 1 if attributes.get("gen_ai.is_streaming") else 0,
-        "status": as_text(span.get("status")) or "ok",
-        "error_type": as_text(attributes.get("error.type")) or None,
-        "error_message": as_text(attributes.get("exception.message")) or None,
-        "prompt_preview": as_text(asked.get("prompt_preview")) or None,
-        "response_preview": as_text(answered.get("response_preview")) or None,
-        "messages": as_content(asked.get("full_messages")),
-        "response": as_text(answered.get("full_response")) or None,
-        "details": dumps(details) if details else None,
-    }
+    return {"run_id": run.run_id, "recorded_at": ended_at, **columns_of_span(span)}
 
 
 def _joined(call: Json, span: Json) -> Json:

@@ -12,12 +12,14 @@ from functools import partial
 from typing import Any
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.ingest import events
+from waxlocal.ingest import events, exact
 from waxlocal.ingest.calls import add_calls, calls_of_spans
 from waxlocal.ingest.origins import note_hardware
 from waxlocal.ingest.runs import (
     Json,
+    KnownRun,
     daily_run,
+    end_exactly,
     end_run,
     find_run,
     run_of_workflow,
@@ -27,6 +29,7 @@ from waxlocal.ingest.scores import add_scores
 from waxlocal.ingest.spans import add_spans
 from waxlocal.ingest.state import keep_state
 from waxlocal.ingest.steps import add_steps
+from waxlocal.wire.exact import KEY
 from waxlocal.wire.values import as_list, as_text
 
 __all__ = ["OF_RUN", "WITHOUT_RUN"]
@@ -41,32 +44,48 @@ def _items(body: Json, name: str) -> list[Any]:
 
 def _llm_calls(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
     run, calls = find_run(connection, run_id), _items(body, "calls")
-    recorded = add_calls(connection, run, calls, now_ns)
-    note_hardware(connection, run_id, body.get("hardware_uuid"), now_ns)
-    keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
-    return {"recorded": recorded}
+    others = exact.store(connection, run_id, "llm-calls", calls)
+    if others or not calls:
+        add_calls(connection, run, others, now_ns)
+        _note(connection, run, body, now_ns)
+    return {"recorded": sum(isinstance(call, dict) for call in calls)}
 
 
 def _steps(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
     run, steps = find_run(connection, run_id), _items(body, "steps")
-    recorded = add_steps(connection, run, steps, now_ns)
-    note_hardware(connection, run_id, body.get("hardware_uuid"), now_ns)
+    others = exact.store(connection, run_id, "steps", steps)
+    if others or not steps:
+        add_steps(connection, run, others, now_ns)
+        _note(connection, run, body, now_ns)
+    return {"recorded": len(steps)}
+
+
+def _note(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> None:
+    """Note what the original SDK says beside its records."""
+    note_hardware(connection, run.run_id, body.get("hardware_uuid"), now_ns)
     keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
-    return {"recorded": recorded}
 
 
 def _spans(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
-    run = find_run(connection, run_id)
-    return {"recorded": add_spans(connection, run, _items(body, "spans"), now_ns)}
+    run, spans = find_run(connection, run_id), _items(body, "spans")
+    others = exact.store(connection, run_id, "spans", spans)
+    add_spans(connection, run, others, now_ns)
+    return {"recorded": sum(isinstance(span, dict) for span in spans)}
 
 
 def _scores(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
-    run = find_run(connection, run_id)
-    return {"recorded": add_scores(connection, run, _items(body, "scores"), now_ns)}
+    run, scores = find_run(connection, run_id), _items(body, "scores")
+    others = exact.store(connection, run_id, "scores", scores)
+    add_scores(connection, run, others, now_ns)
+    return {"recorded": sum(isinstance(score, dict) for score in scores)}
 
 
 def _complete(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
     run = find_run(connection, run_id)
+    said = body.get(KEY)
+    if isinstance(said, dict):
+        exact.store_untold(connection, run_id, body, said)
+        return end_exactly(connection, run, body, said, now_ns)
     add_steps(connection, run, as_list(body.get("steps")), now_ns)
     if run.is_open:
         calls_of_spans(connection, run, now_ns)
@@ -83,11 +102,16 @@ def _memory(
     tier: str, connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int
 ) -> Json:
     run = find_run(connection, run_id)
+    if not exact.store(connection, run_id, tier, [body]):
+        return {name: body.get(name) for name in ("slot_name", "scope_key")}
     return events.add_memory(connection, run, tier, body, now_ns)
 
 
 def _events(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
-    return {"recorded": events.add_events(connection, _items(body, "events"), now_ns)}
+    given = _items(body, "events")
+    others = [event for event in given if not exact.store_event(connection, event)]
+    events.add_events(connection, others, now_ns)
+    return {"recorded": sum(isinstance(event, dict) for event in given)}
 
 
 def _governance_decision(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

@@ -12,6 +12,8 @@ from waxlocal.encode import dumps
 from waxlocal.ingest.runs import Json, KnownRun, run_of_workflow
 from waxlocal.records import EVENTS
 from waxlocal.storage.record_sql import insert
+from waxlocal.wire.events import data_of_event
+from waxlocal.wire.memory import data_of_memory
 from waxlocal.wire.values import as_count, as_object, as_text
 
 __all__ = [
@@ -43,43 +45,6 @@ DELETE FROM spans WHERE run_id = ? AND name = ? AND kind = 'memory'
   AND json_extract(attributes, '$."waxell.memory.operation"') = 'write'
   AND json_extract(attributes, '$."waxell.memory.tier"') = ?
 """
-
-# What the recorder's events of approvals hold where the SDK sends only what was given.
-_APPROVALS: dict[str, Json] = {
-    "approval_requested": {
-        "action_type": "",
-        "approvers": [],
-        "timeout_minutes": None,
-        "reason": "",
-    },
-    "approval_granted": {
-        "action_type": "",
-        "decision": "",
-        "approver": "",
-        "elapsed_seconds": None,
-    },
-}
-_APPROVALS["approval_denied"] = _APPROVALS["approval_granted"]
-_MEMORY: dict[str, Json] = {
-    "episodic": {
-        "slot_name": "",
-        "scope_key": "",
-        "memory_type": None,
-        "data": None,
-        "ttl_seconds": None,
-        "max_items": None,
-    },
-    "semantic": {
-        "slot_name": "",
-        "scope_key": "",
-        "content": "",
-        "importance": 0.7,
-        "tags": [],
-        "fact_key": None,
-        "source_tool": "",
-        "content_embedding": None,
-    },
-}
 
 
 def note(
@@ -150,11 +115,8 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: in
     for event in events:
         if not isinstance(event, dict):
             continue
-        name = as_text(event.get("event")) or "event"
         run = run_of_workflow(connection, event.get("workflow_id"))
-        data = event
-        if name in _APPROVALS and run is not None and isinstance(event.get("metadata"), dict):
-            data = _APPROVALS[name] | event["metadata"]
+        name, data = data_of_event(event, known=run is not None)
         note(connection, run, name, data, now_ns)
         count += 1
     return count
@@ -164,7 +126,7 @@ def add_memory(
     connection: sqlite3.Connection, run: KnownRun, tier: str, body: Json, now_ns: int
 ) -> Json:
     """Add to a run that something was put into its memory; `tier`: episodic or semantic."""
-    data = _MEMORY[tier] | body
+    data = data_of_memory(tier, body)
     add_event(connection, run, f"memory_{tier}", data, now_ns)
     # The SDK tells of it with a span, too; where that comes later it is not stored.
     span = (run.run_id, f"memory.write:{as_text(data['slot_name'])}", tier)

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.ingest.origins import ELSEWHERE
+from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.storage.record_sql import positional_insert
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
+from waxlocal.wire.columns import Refused
 
 __all__ = ["Result", "merge"]
 
@@ -86,7 +88,7 @@ def merge(
 
 
 # What SQLite and its module say of a value, not of the file.
-_OF_THE_ROWS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError)
+_OF_THE_ROWS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError, Refused)
 
 
 def _refused(run_id: str, reason: str) -> Result:
@@ -138,6 +140,7 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
     connection.executemany(_ADD_PROCESS, processes.values())
     new: list[tuple[Any, ...]] = []
     results: list[Result] = []
+    fresh: list[Line] = []
     again: list[Line] = []
     for run in runs:
         if run.run_id in known:
@@ -145,12 +148,15 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
             results.append(Result(run.run_id, "merged"))
         else:
             known[run.run_id] = _Here(run.run[_STATUS], None)
+            fresh.append(run)
             new.append((*run.run, run.process and run.process[0]))
             results.append(Result(run.run_id, "stored"))
     connection.executemany(_ADD_RUN, new)
     for run in again:
         _go_on(connection, run, known[run.run_id])
-    _add_records(connection, runs)
+    _add_records(connection, fresh)
+    for run in again:
+        _place_records(connection, run)
     return results
 
 
@@ -183,8 +189,16 @@ def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) ->
         connection.execute(_SET_PROCESS, (process_id, run_id))
 
 
+def _place_records(connection: sqlite3.Connection, run: Line) -> None:
+    """Add those records of a run that are not here yet; other records may lie in their places."""
+    for table in RECORD_TABLES:
+        records = run.records.get(table.name, ())
+        rows = (dict(zip(table.names, record, strict=True)) for record in records)
+        place(connection, table, run.run_id, rows)
+
+
 def _add_records(connection: sqlite3.Connection, runs: Iterable[Line]) -> None:
-    """Add the records of all runs, table by table: one statement is prepared once."""
+    """Add the records of new runs, table by table: one statement is prepared once."""
     rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _ADD}
     for run in runs:
         for table, records in run.records.items():

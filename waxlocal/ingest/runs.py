@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
-from waxlocal.errors import NotFound
+from waxlocal.errors import InvalidQuery, NotFound
 from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.ingest.lineage import Lineage, of_uploader, trusted
 from waxlocal.ingest.origins import note_device
@@ -19,9 +19,11 @@ from waxlocal.ingest.positions import (
     settle,
 )
 from waxlocal.process import current_process
-from waxlocal.records import ENDED_STATUSES
-from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
+from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS
+from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, insert
+from waxlocal.wire.columns import Refused
 from waxlocal.wire.paths import RUN_START
+from waxlocal.wire.runs import exact_end, exact_process, exact_start
 from waxlocal.wire.values import (
     as_content,
     as_id,
@@ -32,7 +34,16 @@ from waxlocal.wire.values import (
     is_uuid,
 )
 
-__all__ = ["Json", "KnownRun", "daily_run", "end_run", "find_run", "run_of_workflow", "start_run"]
+__all__ = [
+    "Json",
+    "KnownRun",
+    "daily_run",
+    "end_exactly",
+    "end_run",
+    "find_run",
+    "run_of_workflow",
+    "start_run",
+]
 
 Json = dict[str, Any]
 
@@ -53,6 +64,8 @@ VALUES (:run_id, :agent_name, :workflow_name, :session_id, :user_id, :user_group
   :parent_workflow_id, :root_workflow_id, :trace_id, :interaction_mode, :process_id, 'running',
   :started_at, :completed_at, :duration, :metadata, :tags, :inputs)
 """
+_ADD_RUN = insert(RUNS, (*(column.name for column in RUNS.travelling), "process_id"))
+_ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = """
 UPDATE runs SET status = :status, completed_at = :completed_at, duration = :duration,
   error = :error, error_type = :error_type, traceback = :traceback, result = :result,
@@ -129,7 +142,7 @@ def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     """
     metadata = as_object(body.get("metadata"))
     own = as_object(metadata.get("waxlocal"))
-    if is_uuid(own.get("run_id")):
+    if is_uuid(own.get("run_id")) or (own.get("run_id") and isinstance(own.get("run"), dict)):
         return _start_uploaded(connection, body, own, now_ns)
     run_id = _new_ids.next(now_ns)
     lineage = trusted(
@@ -148,11 +161,25 @@ def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_n
         return _started(run_id, find_run(connection, run_id).started_at)
     except NotFound:
         pass
+    if isinstance(own.get("run"), dict):
+        return _start_exactly(connection, body, own)
     lineage = of_uploader(connection, own.get("parent_workflow_id"), body.get("root_workflow_id"))
     started_at = as_time(own.get("started_at")) or utc_text(now_ns)
     process_id = note_device(connection, own, now_ns)
     _begin(connection, run_id, body, lineage, started_at, own, process_id)
     return _started(run_id, started_at)
+
+
+def _start_exactly(connection: sqlite3.Connection, body: Json, own: Json) -> Json:
+    """Begin a run whose row, and that of its process, the uploader carries whole."""
+    try:
+        row, process = exact_start(body, own), exact_process(own)
+    except Refused as error:
+        raise InvalidQuery(f"a run that cannot be stored: {error}") from None
+    if process is not None:
+        connection.execute(_ADD_PROCESS, process)
+    connection.execute(_ADD_RUN, row | {"process_id": process and process["process_id"]})
+    return _started(row["run_id"], row["started_at"])
 
 
 def _started(run_id: str, started_at: str) -> Json:
@@ -230,6 +257,26 @@ def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int)
     connection.execute(_END, row)
     connection.execute(_SEND_AGAIN, (run.run_id,))
     return duration
+
+
+def end_exactly(
+    connection: sqlite3.Connection, run: KnownRun, body: Json, said: Json, now_ns: int
+) -> Json:
+    """End a run as its uploader saw it end: its records lie where they were recorded."""
+    try:
+        end = exact_end(body, said)
+    except Refused as error:
+        raise InvalidQuery(f"an end that cannot be stored: {error}") from None
+    if run.is_open or run.status == "interrupted":
+        changed = ", ".join(f"{name} = :{name}" for name in end)
+        statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
+        connection.execute(statement, end | {"run_id": run.run_id})
+        connection.execute(_SEND_AGAIN, (run.run_id,))
+    return {
+        "run_id": run.run_id,
+        "duration": end["duration"],
+        "governance": {"action": "allow"},
+    }
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

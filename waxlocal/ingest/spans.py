@@ -13,14 +13,10 @@ from waxlocal.ingest.events import add_event, has_event
 from waxlocal.ingest.lineage import adopt
 from waxlocal.ingest.positions import STRIDE
 from waxlocal.ingest.runs import Json, KnownRun
-from waxlocal.ingest.shapes import (
-    Shape,
-    is_message,
-    is_of_agent,
-    shape_of,
-)
 from waxlocal.records import SPANS
 from waxlocal.storage.record_sql import insert
+from waxlocal.wire.calls import is_llm_span
+from waxlocal.wire.spans import Shape, is_message, is_of_agent, shape_of
 from waxlocal.wire.values import as_content, as_number, as_object, as_text
 
 __all__ = ["add_span", "add_spans"]
@@ -57,7 +53,7 @@ def add_spans(
         if is_of_agent(span):
             continue
         place = run.place_of(span.get("position"))
-        if llm.is_llm_span(span):
+        if is_llm_span(span):
             calls = calls or llm.LlmSpans(connection, run, now_ns)
             end = _end(run, span, now_ns)
             if calls.join(span, place, end):
@@ -101,7 +97,7 @@ def _add(
 
 
 def _time_of(run: KnownRun, span: Json, shape: Shape, last: _Last | None, now_ns: int) -> str:
-    if llm.is_llm_span(span):
+    if is_llm_span(span):
         return _end(run, span, now_ns)
     if is_message(shape):  # of which the SDK tells no time
         return last.at if last else run.started_at

@@ -8,10 +8,10 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.ingest.runs import Json, KnownRun
-from waxlocal.ingest.shapes import is_pseudo_step, shape_of_step
 from waxlocal.ingest.spans import add_span
 from waxlocal.records import STEPS
 from waxlocal.storage.record_sql import insert
+from waxlocal.wire.steps import is_pseudo_step, shape_of_step
 from waxlocal.wire.values import as_content, as_text
 
 __all__ = ["add_steps"]

@@ -1,17 +1,39 @@
-"""What the original SDK says of a conversation's state: told anew with each request, so far."""
+"""What the original SDK says of a conversation's state: told anew with each request, so far.
+
+To the wire it is gathered from spans and events; from the wire it is the events that it sums up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from waxlocal.wire.memory import MemoryState, remembered
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.spans import StoredSpan, code_of, is_communication, read_span
-from waxlocal.wire.values import Json, count_of, fields_of, number_of, text_of
+from waxlocal.wire.values import (
+    Json,
+    as_list,
+    as_object,
+    as_text,
+    count_of,
+    fields_of,
+    number_of,
+    text_of,
+)
 
-__all__ = ["Turns", "conversation_state"]
+__all__ = [
+    "COUNTERS",
+    "OTHERS",
+    "TURNS",
+    "ToldEvents",
+    "Turns",
+    "conversation_state",
+    "events_of_state",
+    "rest_of_state",
+]
 
 _NOTHING_SAID: Json = {
     "user_turns": 0,
@@ -22,7 +44,10 @@ _NOTHING_SAID: Json = {
     "context_utilization_pct": 0.0,
     "system_prompt_hash": "",
 }
-_TURNS = {"user_message": "user_turns", "agent_response": "assistant_turns"}
+TURNS = ("user_turns", "message_count", "assistant_turns")
+OTHERS = ("tool_results", "tokens_in_context", "context_utilization_pct", "system_prompt_hash")
+COUNTERS = (*TURNS, *OTHERS)
+_TURN_OF = {"user_message": "user_turns", "agent_response": "assistant_turns"}
 
 
 class Turns:
@@ -36,7 +61,7 @@ class Turns:
 
     def add(self, span: StoredSpan) -> None:
         """Count a message; other spans count nothing."""
-        turns = _TURNS.get(span.name)
+        turns = _TURN_OF.get(span.name)
         if turns is not None and span.kind == "io":
             state = dict(self.state or _NOTHING_SAID)
             state[turns] = count_of(state.get(turns)) + 1
@@ -281,3 +306,122 @@ _OF_EVENT: dict[str, Callable[[_State, Json, Json], None]] = {
     "intermediate_output": _State._intermediate,
     "output_text": _State._output_text,
 }
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+class _Rule(NamedTuple):
+    """A part of the state that is an event: each item of an array, or one value.
+
+    A value that changes replaces its event; an array only grows.
+    """
+
+    event: str
+    path: tuple[str, ...]
+    data: Callable[[Any], Json | None]
+    is_array: bool = False
+
+
+def _filled(**defaults: object) -> Callable[[Any], Json | None]:
+    return lambda item: defaults | item if isinstance(item, dict) and item else None
+
+
+def _named(name: str, **rest: object) -> Callable[[Any], Json | None]:
+    return lambda item: {name: item, **rest} if item else None
+
+
+def _delegation(item: Any) -> Json | None:
+    # One that the SDK notes for a nested run inherits no policies; the run itself tells of it.
+    return as_object(item) if as_object(item).get("policies_inherited") else None
+
+
+def _erasure(item: Any) -> Json | None:
+    asked = as_object(item)
+    return {
+        "subject_id": as_text(asked.get("sub_user_id")) or as_text(asked.get("subject_id")),
+        "requested_at": as_text(asked.get("requested_at")),
+    }
+
+
+def _memory(item: Any) -> Json | None:
+    names = ("memory_items", "cross_session_loaded", "memory_item_count")
+    kept = {name: item[name] for name in names if name in as_object(item)}
+    return kept or None
+
+
+def _memory_write(item: Any) -> Json | None:
+    # Those of the two memories that the SDK keeps itself come as requests of their own.
+    kept_elsewhere = as_object(item).get("memory_type") in ("episodic", "semantic")
+    return None if kept_elsewhere else as_object(item) or None
+
+
+_each = partial(_Rule, is_array=True)
+
+_RULES = (
+    _each("data_access", ("data_accesses",), _filled(source="", operation="read", records=0)),
+    _each("network_request", ("network_requests",), _named("url")),
+    _Rule("scope_impact", ("scope_impacts",), _filled()),
+    _each("retrieval_result", ("retrieval_results",), _filled()),
+    _each(
+        "grounding",
+        ("grounding_data",),
+        _filled(grounding_scores=[], citations=[], unsupported_claims=[], output_confidence=None),
+    ),
+    _each("bias_flag", ("reasoning_data", "bias_flags"), _named("flag")),
+    _each("delegation", ("delegation_data", "delegations"), _delegation),
+    _Rule(
+        "privacy_context",
+        ("privacy_context",),
+        _filled(consent_token="", execution_region="", data_purpose=""),
+    ),
+    _each("intermediate_output", ("identity_context", "intermediate_outputs"), _named("output")),
+    _Rule("output_text", ("identity_context", "output_text"), _named("text")),
+    _each("emitted_signal", ("emitted_signals",), _named("signal_name")),
+    _each("pending_action", ("pending_actions",), _filled(kind="", tool="", args={})),
+    _Rule("prompt_name", ("prompt_name",), _named("name")),
+    _each("domain_intent", ("domain_intents",), _filled()),
+    _Rule("breach_signal", ("metadata", "breach_signal"), _named("signal", event_at="")),
+    _each("erasure_request", ("metadata", "erasure_requests"), _erasure),
+    _Rule("memory_state", ("memory_state",), _memory),
+    _each("memory_write", ("memory_state", "memory_writes"), _memory_write),
+)
+# What spans and child runs tell, too.
+_TOLD_BY_SPANS = frozenset(("communications", "code_executions", "tools_used"))
+_METADATA = ("breach_signal", "erasure_requests")
+_KNOWN = frozenset(rule.path[0] for rule in _RULES) | _TOLD_BY_SPANS | frozenset(COUNTERS)
+
+
+class ToldEvents(NamedTuple):
+    """The events of one name that a state tells of: a growing list, or one that changes."""
+
+    event: str
+    data: list[Json]
+    is_list: bool
+
+
+def events_of_state(state: Json) -> Iterator[ToldEvents]:
+    """Yield the events that a state sums up, by name, each with what it holds."""
+    for rule in _RULES:
+        value = _at(state, rule.path)
+        if rule.is_array:
+            found = [data for item in as_list(value) if (data := rule.data(item)) is not None]
+            yield ToldEvents(rule.event, found, True)
+        elif value and (data := rule.data(value)) is not None:
+            yield ToldEvents(rule.event, [data], False)
+
+
+def _at(state: Json, path: tuple[str, ...]) -> Any:
+    value: Any = state
+    for name in path:
+        value = as_object(value).get(name)
+    return value
+
+
+def rest_of_state(state: Json) -> Json:
+    """Return what no other record tells of, but for the counters."""
+    rest = {name: value for name, value in state.items() if name not in _KNOWN}
+    metadata = as_object(state.get("metadata"))
+    if untold := {name: metadata[name] for name in metadata if name not in _METADATA}:
+        rest["metadata"] = untold
+    return rest

@@ -1,6 +1,6 @@
 """The spans that the original SDK sends and the file has no row for.
 
-Those of the run itself, of the runs that it opened, of LLM calls and steps, of facts that were put
+Those of the run itself, of the runs that it opened, of steps, of facts that were put
 into a memory, of going on after a pause.
 """
 
@@ -14,36 +14,17 @@ from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan, span_body
 from waxlocal.wire.values import (
     Json,
     Start,
-    count_of,
     fields_of,
     milliseconds_of,
     number_of,
     object_of,
     text_of,
-    value_of,
 )
 
-__all__ = ["agent_span", "chain_span", "child_span", "llm_span", "memory_span", "resumed_span"]
+__all__ = ["agent_span", "chain_span", "child_span", "memory_span", "resumed_span"]
 
 # How much of what a paused run is given the original keeps.
 PAYLOAD_CHARS = 500
-# Model names by how they begin, as the original guesses who provides them.
-_PROVIDERS = (
-    ("gpt-", "openai"),
-    ("chatgpt", "openai"),
-    ("o1", "openai"),
-    ("o3", "openai"),
-    ("claude", "anthropic"),
-    ("gemini", "google"),
-    ("mistral", "mistral"),
-    ("llama", "meta"),
-)
-_DETAILS = (
-    ("framework", "waxell.framework"),
-    ("prompt_hash", "waxell.prompt.hash"),
-    ("prompt_variables", "waxell.prompt.variables"),
-    ("config", "waxell.llm.config"),
-)
 
 
 def _agent_attributes(agent_name: object, workflow_name: object, session_id: object) -> Json:
@@ -114,66 +95,6 @@ def child_span(child: ChildRun, run_id: str, position: int, start: Start) -> Jso
 def _thousandfold(seconds: object) -> float | None:
     number = number_of(seconds)
     return None if number is None else number * 1000
-
-
-def llm_span(row: Mapping[str, Any], context: Json, position: int, start: Start) -> Json:
-    """Return the span of a call; `context` says how far the conversation had come."""
-    model, status = text_of(row["model"]), text_of(row["status"])
-    tokens_in, tokens_out = count_of(row["tokens_in"]), count_of(row["tokens_out"])
-    attributes: Json = {
-        "model": model,
-        "gen_ai.provider.name": text_of(row["provider"]) or _provider(model),
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "total_tokens": tokens_in + tokens_out,
-        "cost": float(number_of(row["cost"]) or 0.0),
-        "task": text_of(row["task"]) or None,
-        **context,
-    }
-    details = fields_of(row["details"])
-    if row["is_streaming"]:
-        attributes |= _streaming(row, details)
-    for name, said in _DETAILS:
-        if details.get(name) not in (None, "", {}):
-            attributes[said] = details[name]
-    if status != "ok":
-        attributes["error.type"] = text_of(row["error_type"])
-        attributes["exception.message"] = text_of(row["error_message"])
-    lasted = milliseconds_of(row["duration_ms"])
-    return span_body(
-        f"chat {model}",
-        "llm",
-        position,
-        start.offset(row["recorded_at"], lasted or 0),
-        attributes,
-        status="ok" if status == "ok" else "error",
-        duration_ms=lasted,
-        given=_said("prompt_preview", row, "full_messages", value_of(row["messages"])),
-        answer=_said("response_preview", row, "full_response", text_of(row["response"])),
-    )
-
-
-def _provider(model: str) -> str:
-    lower = model.lower()
-    return next((name for start, name in _PROVIDERS if lower.startswith(start)), "")
-
-
-def _streaming(row: Mapping[str, Any], details: Json) -> Json:
-    found: Json = {"gen_ai.is_streaming": True}
-    if row["ttft_ms"] is not None:
-        found["gen_ai.server.time_to_first_token_ms"] = milliseconds_of(row["ttft_ms"])
-    if details.get("chunk_count") is not None:
-        found["gen_ai.stream.chunk_count"] = details["chunk_count"]
-    return found
-
-
-def _said(preview: str, row: Mapping[str, Any], full: str, content: Any) -> Json | None:
-    found: Json = {}
-    if row[preview]:
-        found[preview] = text_of(row[preview])
-    if content:
-        found[full] = content
-    return found or None
 
 
 def chain_span(row: Mapping[str, Any], position: int, start: Start) -> Json:

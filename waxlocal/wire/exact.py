@@ -1,12 +1,42 @@
-"""One item of what a run sends."""
+"""What an item of a single request says of its record beside the fields of the original SDK.
+
+The API has no place for much of a row: where it lies in its run, microseconds, the provider. An
+item that carries a record says so in a key of its own, `waxlocal`:
+
+    {"name": "liked", "data_type": "numeric", "comment": "", "numeric_value": 1.0,
+     "waxlocal": {"position": 7, "recorded_at": "2026-01-31T09:30:00.123456Z"}}
+
+Only what the other fields do not give as it is: both sides compute the same row from them
+(`from_wire` of each kind), and the sender adds the columns in which that differs from its own row.
+An item that the SDK makes of another record is marked `{"derived": true}`, and not stored. A server
+that does not know the key ignores it.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from math import isinf
+from typing import Any, NamedTuple
 
+from waxlocal.records import NEEDED, Column, Table
+from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.values import Json
 
-__all__ = ["Item"]
+__all__ = [
+    "DERIVED",
+    "KEY",
+    "Item",
+    "is_derived",
+    "said_of",
+    "told",
+    "without_key",
+    "written",
+]
+
+KEY = "waxlocal"
+DERIVED: Json = {"derived": True}
+# JSON has no infinities, which the value of a score may be.
+_INFINITIES = {"inf": float("inf"), "-inf": float("-inf")}
 
 
 class Item(NamedTuple):
@@ -14,7 +44,111 @@ class Item(NamedTuple):
 
     `position` is that of its record in the run; 0 for the span of the run itself, and below 0 for
     a run that it opened, which is not a record. Several items of a stage may come from one record.
+    `body` has the fields of the original SDK, `said` what goes into `waxlocal`: None where the row
+    is one that nobody could store again.
     """
 
     position: int
     body: Json
+    said: Json | None = None
+
+    @property
+    def sent(self) -> Json:
+        """The body with what is said of the record."""
+        return self.body if self.said is None else {**self.body, KEY: self.said}
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+def told(
+    table: Table,
+    row: Mapping[str, Any],
+    given: Json,
+    *,
+    leave: Collection[str] = (),
+    only: Collection[str] | None = None,
+) -> Json | None:
+    """Return the columns of a row that differ from what is given.
+
+    `leave`: not these; `only`: none but these. None for a row that nobody could store again, as
+    somebody else may have written it.
+    """
+    found: Json = {}
+    for column in _chosen(table, only):
+        name, value = column.name, row.get(column.name)
+        if name in leave or (name in given and given[name] == value):
+            continue
+        try:
+            found[name] = _sendable(column, value)
+        except ValueError:
+            if column.default is NEEDED:
+                return None
+    return found
+
+
+def _chosen(table: Table, only: Collection[str] | None) -> Iterable[Column]:
+    if only is None:
+        return table.travelling
+    return [column for column in table.travelling if column.name in only]
+
+
+def _sendable(column: Column, value: object) -> object:
+    """Return a value as it is sent; raises ValueError for one that the column may not hold."""
+    if value is None:
+        if column.required:
+            raise ValueError("NULL")
+        return None
+    checked: object = CHECKS[column.kind](value)
+    return str(checked) if isinstance(checked, float) and isinf(checked) else checked
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def said_of(item: Json) -> Json | None:
+    """Return what an item says of its record, None for one of the original SDK."""
+    said = item.get(KEY)
+    return said if isinstance(said, dict) and ("position" in said or is_derived(said)) else None
+
+
+def is_derived(said: Json) -> bool:
+    """Return whether an item that says this is not to be stored."""
+    return said.get("derived") is True
+
+
+def without_key(item: Json) -> Json:
+    """Return the fields of an item that the original SDK would have sent."""
+    return {name: value for name, value in item.items() if name != KEY}
+
+
+def written(table: Table, said: Json, given: Json, *, only: Collection[str] | None = None) -> Json:
+    """Return the row that an item carries: all columns that travel, or only these.
+
+    Raises `Refused`.
+    """
+    row: Json = {}
+    for column in _chosen(table, only):
+        if column.name not in said:
+            value = given.get(column.name)
+        else:
+            value = _checked(table, column, said[column.name])
+        row[column.name] = _default(table, column) if value is None else value
+    return row
+
+
+def _checked(table: Table, column: Column, value: object) -> object:
+    if value is None:
+        return None
+    if isinstance(value, str) and column.kind.sql_type == "REAL":
+        value = _INFINITIES.get(value, value)
+    try:
+        return CHECKS[column.kind](value)
+    except ValueError as error:
+        raise Refused(f"{table.name}: {column.name} is {error}") from None
+
+
+def _default(table: Table, column: Column) -> object:
+    if column.default is NEEDED:
+        raise Refused(f"{table.name}: no {column.name}")
+    return column.default

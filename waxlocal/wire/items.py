@@ -7,35 +7,51 @@ leaves out scores and events; so do the items, whatever the positions in the fil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from waxlocal.records import EVENTS, SPANS, Table
+from waxlocal.wire import calls, spans
+from waxlocal.wire.calls import call_body, llm_span, told_by_call
 from waxlocal.wire.conversation_state import Turns
 from waxlocal.wire.derived_spans import (
     agent_span,
     chain_span,
     child_span,
-    llm_span,
     memory_span,
     resumed_span,
 )
-from waxlocal.wire.exact import Item
-from waxlocal.wire.memory import episodic_body, is_memory_write, remembered, semantic_body
+from waxlocal.wire.events import event_item, is_sent
+from waxlocal.wire.exact import DERIVED, Item
+from waxlocal.wire.memory import (
+    episodic_body,
+    is_memory_write,
+    remembered,
+    semantic_body,
+    told_by_memory,
+)
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.scores import Scores
 from waxlocal.wire.spans import read_span, wire_span
-from waxlocal.wire.steps import Named, delegation_step, grounding_step, step_of_span
-from waxlocal.wire.values import (
-    Json,
-    Start,
-    count_of,
-    fields_of,
-    number_of,
-    text_of,
+from waxlocal.wire.steps import (
+    Named,
+    delegation_step,
+    grounding_step,
+    step_body,
+    step_of_span,
+    told_by_step,
 )
+from waxlocal.wire.values import Json, Start, fields_of, text_of
 
-__all__ = ["Walk"]
+__all__ = ["Untold", "Walk"]
 
 Row = Mapping[str, Any]
+
+
+class Untold(NamedTuple):
+    """A record that no item carries."""
+
+    table: Table
+    row: Row
 
 
 class Walk:
@@ -45,6 +61,8 @@ class Walk:
         self._run = run.run
         self._depth = run.depth
         self._remote_ids = remote_ids
+        local = text_of(self._run["workflow_id"])
+        self._workflow_id = remote_ids.get(local, local)
         self._start = Start(run.run["started_at"])
         self._number = 0
         # Of spans that others may lie inside of, by their positions in the file.
@@ -54,6 +72,8 @@ class Walk:
         self._calls: list[Item] = []
         self._steps: list[Item] = []
         self._spans: list[Item] = []
+        # What no item carries: the state of the conversation tells it, or nothing does.
+        self._untold: list[Untold] = []
         self._sent: dict[str, list[Item]] = {"events": [], "episodic": [], "semantic": []}
         # One that was stopped before its first record has no spans; one that was interrupted had
         # no chance to send its own.
@@ -61,7 +81,7 @@ class Walk:
             run.run["status"] == "blocked" and not run.run["error_type"]
         )
         if self._has_own_span:
-            self._spans.append(Item(0, agent_span(run)))
+            self._spans.append(Item(0, agent_span(run), DERIVED))
 
     def result(self) -> dict[str, list[Item]]:
         """Return the items of each stage; stages of their own only where there are items."""
@@ -73,49 +93,38 @@ class Walk:
         }
         return items | {stage: found for stage, found in self._sent.items() if found}
 
+    def untold(self) -> list[Untold]:
+        """Return the records that no item carries, in order."""
+        return self._untold
+
     def _next(self) -> int:
         self._number += 1
         return self._number
 
     def _add_step(self, position: int, named: Named, number: int) -> None:
-        name, output = named
-        body = {"step_name": name, "output": output, "position": number}
-        self._steps.append(Item(position, body))
+        self._steps.append(Item(position, step_body(*named, number), DERIVED))
 
     # -- records ----------------------------------------------------------------------------------
 
     def llm_call(self, row: Row) -> None:
         """Take a row of `llm_calls`: a call and its span."""
-        body: Json = {
-            "model": text_of(row["model"]),
-            "tokens_in": count_of(row["tokens_in"]),
-            "tokens_out": count_of(row["tokens_out"]),
-            "cost": float(number_of(row["cost"]) or 0.0),
-            "task": text_of(row["task"]),
-            "prompt_preview": text_of(row["prompt_preview"]),
-            "response_preview": text_of(row["response_preview"]),
-            "status": text_of(row["status"]),
-            "error_type": text_of(row["error_type"]),
-            "error_message": text_of(row["error_message"]),
-        }
-        if prompt_hash := fields_of(row["details"]).get("prompt_hash"):
-            body["prompt_hash"] = prompt_hash
-        position = row["position"]
-        self._calls.append(Item(position, body))
+        position, body = row["position"], call_body(row)
+        self._calls.append(Item(position, body, told_by_call(body, row)))
         span = llm_span(row, self._turns.context(), self._next(), self._start)
-        self._spans.append(Item(position, span))
+        self._spans.append(Item(position, span, calls.told_by_span(span, row)))
 
     def step(self, row: Row) -> None:
         """Take a row of `steps`: a step and its span."""
         position, number = row["position"], self._next()
-        named = (text_of(row["step_name"]), fields_of(row["output"]))
-        self._add_step(position, named, number)
-        self._spans.append(Item(position, chain_span(row, number, self._start)))
+        body = step_body(text_of(row["step_name"]), fields_of(row["output"]), number)
+        self._steps.append(Item(position, body, told_by_step(body, row)))
+        self._spans.append(Item(position, chain_span(row, number, self._start), DERIVED))
 
     def span(self, row: Row) -> None:
         """Take a row of `spans`: a span and, for most kinds, a step."""
         span = read_span(row)
         if is_memory_write(span):
+            self._untold.append(Untold(SPANS, row))
             return
         position, parent = row["position"], self._numbers.get(row["parent_position"])
         self._turns.add(span)
@@ -127,7 +136,7 @@ class Walk:
             number = self._next()
             body = wire_span(span, number, self._start, parent)
         self._numbers[position] = number
-        self._spans.append(Item(position, body))
+        self._spans.append(Item(position, body, spans.told_by_span(body, row)))
         if named is not None:
             self._add_step(position, named, number)
 
@@ -139,9 +148,14 @@ class Walk:
         """Take a row of `events`: of most kinds only the state of the conversation tells."""
         name, position = text_of(row["event"]), row["position"]
         data = fields_of(row["data"])
-        if data.get("event") == name or name.startswith("approval_"):
-            self._sent["events"].append(Item(position, self._event_body(name, data)))
-        elif name == "conversation_state":
+        if is_sent(row):
+            self._sent["events"].append(event_item(row, self._run, self._workflow_id))
+            return
+        if name in ("memory_episodic", "memory_semantic"):
+            self._remember(row, data)
+            return
+        self._untold.append(Untold(EVENTS, row))
+        if name == "conversation_state":
             self._turns.replace(data)
         elif name == "grounding":
             self._add_step(position, grounding_step(data), self._next())
@@ -153,47 +167,25 @@ class Walk:
             self._add_step(position, named, self._next())
         elif name == "resumed":
             self._resumed(position, data, row["recorded_at"])
-        elif name in ("memory_episodic", "memory_semantic"):
-            self._remember(name, position, data, row["recorded_at"])
-
-    def _event_body(self, name: str, data: Json) -> Json:
-        """Return an event as the program gave it, or one of an approval as the original does."""
-        local = text_of(self._run["workflow_id"])
-        remote = self._remote_ids.get(local, local)
-        if data.get("event") == name:
-            named = data.get("workflow_id")
-            return {**data, "workflow_id": remote} if named == local else data
-        drop = {"reason", "timeout_minutes"} if name == "approval_requested" else set()
-        told = {key: value for key, value in data.items() if key not in drop}
-        if isinstance(minutes := data.get("timeout_minutes"), int | float):
-            told["timeout_minutes"] = float(minutes)
-        for key in ("approver", "elapsed_seconds"):
-            if told.get(key) in ("", None):
-                told.pop(key, None)
-        decision = text_of(data.get("decision"))
-        if decision and name != "approval_requested":
-            name = "approval_granted" if decision == "approved" else f"approval_{decision}"
-        return {
-            "workflow_id": remote,
-            "agent_name": text_of(self._run["agent_name"]),
-            "workflow_name": text_of(self._run["workflow_name"]),
-            "event": name,
-            "metadata": told,
-        }
 
     def _resumed(self, position: int, data: Json, at: object) -> None:
         span = resumed_span(text_of(data.get("from_run_id")), data.get("payload"), at)
-        self._spans.append(Item(position, wire_span(span, self._next(), self._start)))
+        self._spans.append(Item(position, wire_span(span, self._next(), self._start), DERIVED))
 
-    def _remember(self, name: str, position: int, data: Json, at: object) -> None:
+    def _remember(self, row: Row, data: Json) -> None:
+        name, position = row["event"], row["position"]
         fact = remembered(name, data, self._run)
         if fact is not None:
-            span = memory_span(fact.tier, fact.slot_name, fact.content, at)
-            self._spans.append(Item(position, wire_span(span, self._next(), self._start)))
-        if name == "memory_episodic":
-            self._sent["episodic"].append(Item(position, episodic_body(data, self._run)))
-        elif (body := semantic_body(data, self._run)) is not None:
-            self._sent["semantic"].append(Item(position, body))
+            span = memory_span(fact.tier, fact.slot_name, fact.content, row["recorded_at"])
+            self._spans.append(Item(position, wire_span(span, self._next(), self._start), DERIVED))
+        body: Json | None = episodic_body(data, self._run)
+        tier = "episodic" if name == "memory_episodic" else "semantic"
+        if tier == "semantic":
+            body = semantic_body(data, self._run)
+        if body is None:
+            self._untold.append(Untold(EVENTS, row))
+        else:
+            self._sent[tier].append(Item(position, body, told_by_memory(tier, body, row)))
 
     # -- runs that this one opened ----------------------------------------------------------------
 
@@ -206,4 +198,4 @@ class Walk:
         """Take the end of a run that this one opened: a span."""
         run_id = self._remote_ids.get(child.run_id, child.run_id)
         body = child_span(child, run_id, self._next(), self._start)
-        self._spans.append(Item(-child.id, body))
+        self._spans.append(Item(-child.id, body, DERIVED))

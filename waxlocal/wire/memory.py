@@ -5,22 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from waxlocal.encode import dumps
+from waxlocal.records import EVENTS
+from waxlocal.wire.exact import told, without_key, written
 from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan
 from waxlocal.wire.values import Json, number_of, text_of
 
 __all__ = [
     "MemoryState",
     "Remembered",
+    "data_of_memory",
     "episodic_body",
+    "exact_memory",
     "is_memory_write",
     "remembered",
     "semantic_body",
+    "told_by_memory",
 ]
 
 # How much the original keeps of what was remembered, of a copy of it, of what was recalled.
 CONTENT_CHARS = 2_000
 COPY_CHARS = 500
 RESULT_CHARS = 1_000
+
+# What the recorder's events hold where the SDK sends only what was given.
+_FIELDS: dict[str, Json] = {
+    "episodic": {
+        "slot_name": "",
+        "scope_key": "",
+        "memory_type": None,
+        "data": None,
+        "ttl_seconds": None,
+        "max_items": None,
+    },
+    "semantic": {
+        "slot_name": "",
+        "scope_key": "",
+        "content": "",
+        "importance": 0.7,
+        "tags": [],
+        "fact_key": None,
+        "source_tool": "",
+        "content_embedding": None,
+    },
+}
 
 _WRITE = "memory.write:"
 _RECALL = "memory.recall:"
@@ -206,3 +234,25 @@ class MemoryState:
 
 def _result(result: Any) -> Any:
     return result if isinstance(result, dict | list) else str(result)[:RESULT_CHARS]
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def data_of_memory(tier: str, body: Json) -> Json:
+    """Return what the event of such a request holds."""
+    return _FIELDS[tier] | body
+
+
+def exact_memory(tier: str, body: Json, said: Json) -> Json:
+    """Return the event that a request about a memory carries. Raises `Refused`."""
+    return written(EVENTS, said, _columns(tier, without_key(body)))
+
+
+def told_by_memory(tier: str, body: Json, row: Mapping[str, Any]) -> Json | None:
+    """Return what a request about a memory says of its event."""
+    return told(EVENTS, row, _columns(tier, body))
+
+
+def _columns(tier: str, body: Json) -> Json:
+    return {"event": f"memory_{tier}", "data": dumps(data_of_memory(tier, body))}

@@ -2,21 +2,33 @@
 
 Pure functions from rows to bodies. The original counts LLM calls, steps, spans and the runs that
 a run opens together, from 1, and leaves out scores and events; so do the bodies, whatever the
-positions in the file are.
+positions in the file are. Those travel beside: see `exact`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from waxlocal.records import EVENTS
 from waxlocal.wire.conversation_state import conversation_state
-from waxlocal.wire.exact import Item
-from waxlocal.wire.items import Walk
+from waxlocal.wire.events import late_event
+from waxlocal.wire.exact import KEY, Item
+from waxlocal.wire.items import Untold, Walk
 from waxlocal.wire.order import in_order
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
-from waxlocal.wire.values import Json, fields_of, number_of, object_of, text_of
+from waxlocal.wire.runs import exact_of_start, own_of_start, told_by_end
+from waxlocal.wire.spans import read_span, told_by_span, wire_span
+from waxlocal.wire.values import Json, Start, fields_of, text_of
 
-__all__ = ["Item", "complete_body", "record_items", "stage_body", "start_body"]
+__all__ = [
+    "Recorded",
+    "complete_body",
+    "late_item",
+    "recorded",
+    "stage_body",
+    "start_body",
+]
 
 # The list of a stage's items in its body.
 _LISTS = {
@@ -32,15 +44,22 @@ MAX_RECORDS_WITH_STATE = 500
 
 
 def start_body(
-    run: RecordedRun, *, parent_workflow_id: str | None, root_workflow_id: str | None
+    run: RecordedRun,
+    *,
+    parent_workflow_id: str | None,
+    root_workflow_id: str | None,
+    exact: bool = True,
 ) -> Json:
-    """Return the request that starts a run; the two ids are those of the server."""
+    """Return the request that starts a run; the two ids are those of the server.
+
+    `exact`: it also carries the columns of the run, and of its process, that nothing else gives.
+    """
     row = run.run
     body: Json = {
         "agent_name": text_of(row["agent_name"]),
         "workflow_name": text_of(row["workflow_name"]),
         "inputs": fields_of(row["inputs"]),
-        "metadata": {**fields_of(row["metadata"]), "waxlocal": _own(run)},
+        "metadata": fields_of(row["metadata"]),
         "trace_id": text_of(row["trace_id"]),
         "interaction_mode": text_of(row["interaction_mode"]),
     }
@@ -51,30 +70,24 @@ def start_body(
         "parent_workflow_id": text_of(parent_workflow_id),
         "root_workflow_id": text_of(root_workflow_id),
     }
-    return body | {name: value for name, value in optional.items() if value}
+    body |= {name: value for name, value in optional.items() if value}
+    own = own_of_start(run)
+    if exact:
+        own |= exact_of_start(run, body, own)
+    return body | {"metadata": {**body["metadata"], KEY: own}}
 
 
-def _own(run: RecordedRun) -> Json:
-    """Return what the server's API has no place for, or stamps itself."""
-    row, process = run.run, run.process or {}
-    told: Json = {
-        "run_id": text_of(row["run_id"]),
-        "started_at": text_of(row["started_at"]),
-        "completed_at": text_of(row["completed_at"]),
-        "duration": number_of(row["duration"]),
-        "parent_workflow_id": text_of(row["parent_workflow_id"]),
-        "tags": object_of(row["tags"]),
-        "device": text_of(process.get("host")),
-        "program": text_of(process.get("program")),
-        "version": text_of(process.get("waxlocal")),
-    }
-    if row["status"] == "running":
-        told["completed_at"] = told["duration"] = None
-    return {name: value for name, value in told.items() if value is not None and value != ""}
+def complete_body(
+    run: RecordedRun,
+    *,
+    exact: bool = True,
+    untold: Sequence[Untold] = (),
+    was_open: bool = False,
+) -> Json:
+    """Return the request that ends a run, with the records that no other request tells.
 
-
-def complete_body(run: RecordedRun) -> Json:
-    """Return the request that ends a run."""
+    `was_open`: when its start was made, so that tags and metadata may be new.
+    """
     row = run.run
     body: Json = {
         "result": fields_of(row["result"]),
@@ -87,20 +100,29 @@ def complete_body(run: RecordedRun) -> Json:
     if row["traceback"] and row["status"] != "blocked":
         body["traceback"] = text_of(row["traceback"])
     state = conversation_state(run)
-    return body | ({"conversation_state": state} if state else {})
+    body |= {"conversation_state": state} if state else {}
+    if not exact:
+        return body
+    return body | {KEY: told_by_end(row, body, untold, was_open=was_open)}
 
 
 def stage_body(
-    stage: str, items: Sequence[Item], *, run: RecordedRun, hardware_uuid: str = ""
+    stage: str,
+    items: Sequence[Item],
+    *,
+    run: RecordedRun,
+    hardware_uuid: str = "",
+    exact: bool = True,
 ) -> Json:
     """Return the request that carries these items of a run; one item alone where one is a request.
 
     LLM calls and steps also tell the machine, if it is to be told, and the conversation's state.
     """
+    bodies = [item.sent if exact else item.body for item in items]
     if stage not in _LISTS:
-        (item,) = items
-        return item.body
-    body: Json = {_LISTS[stage]: [item.body for item in items]}
+        (alone,) = bodies
+        return alone
+    body: Json = {_LISTS[stage]: bodies}
     if stage in ("llm-calls", "steps"):
         if hardware_uuid:
             body["hardware_uuid"] = hardware_uuid
@@ -110,10 +132,17 @@ def stage_body(
     return body
 
 
-def record_items(
+class Recorded(NamedTuple):
+    """What a run recorded: items by stage, each in the order of recording, and the rest."""
+
+    items: dict[str, list[Item]]
+    untold: list[Untold]
+
+
+def recorded(
     run: RecordedRun, children: Sequence[ChildRun], remote_ids: Mapping[str, str]
-) -> dict[str, list[Item]]:
-    """Return what a run recorded, by stage, each in the order of recording.
+) -> Recorded:
+    """Return what a run recorded.
 
     `remote_ids`: the ids that the server gave the runs that this one opened, by their own; and its
     own workflow id there, by the one here, which events name. Without it the local ids stand.
@@ -121,4 +150,14 @@ def record_items(
     walk = Walk(run, remote_ids)
     for take in in_order(run, children, walk):
         take()
-    return walk.result()
+    return Recorded(walk.result(), walk.untold())
+
+
+def late_item(untold: Untold, run: RecordedRun, remote_ids: Mapping[str, str]) -> tuple[str, Item]:
+    """Return (stage, item) for a record that came when the end of its run had been sent."""
+    row, own = untold.row, run.run
+    if untold.table is EVENTS:
+        local = text_of(own["workflow_id"])
+        return "events", late_event(row, own, remote_ids.get(local, local))
+    span = wire_span(read_span(row), row["position"], Start(own["started_at"]))
+    return "spans", Item(row["position"], span, told_by_span(span, row))

@@ -1,19 +1,39 @@
-"""The scores of a run, with those that the original SDK makes of other records."""
+"""Scores: those of the program, and those that the original SDK makes of other records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
-from waxlocal.wire.exact import Item
+from waxlocal.records import SCORES
+from waxlocal.wire.exact import DERIVED, Item, told, written
 from waxlocal.wire.recorded_run import RecordedRun
-from waxlocal.wire.values import Json, number_of, text_of
+from waxlocal.wire.values import Json, as_text, number_of, text_of
 
-__all__ = ["Scores"]
+__all__ = ["Scores", "columns_of_score", "exact_score", "score_body"]
 
 Row = Mapping[str, Any]
 
 _COUNTED = (("citations", "citation_count"), ("unsupported_claims", "unsupported_claims"))
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+def score_body(row: Row) -> Json:
+    """Return a row of `scores` as a score."""
+    body: Json = {
+        "name": text_of(row["name"]),
+        "data_type": text_of(row["data_type"]),
+        "comment": text_of(row["comment"]),
+    }
+    number = number_of(row["numeric_value"])
+    if number is not None:
+        body["numeric_value"] = float(number)
+    if row["string_value"] is not None:
+        body["string_value"] = text_of(row["string_value"])
+    return body
 
 
 class Scores:
@@ -34,17 +54,9 @@ class Scores:
 
     def add(self, row: Row) -> None:
         """Take a row of `scores`."""
-        body: Json = {
-            "name": text_of(row["name"]),
-            "data_type": text_of(row["data_type"]),
-            "comment": text_of(row["comment"]),
-        }
-        number = number_of(row["numeric_value"])
-        if number is not None:
-            body["numeric_value"] = float(number)
-        if row["string_value"] is not None:
-            body["string_value"] = text_of(row["string_value"])
-        self._items.append(Item(row["position"], body))
+        body = score_body(row)
+        said = told(SCORES, row, columns_of_score(body))
+        self._items.append(Item(row["position"], body, said))
         self._items += self._held
         self._held = []
 
@@ -57,7 +69,7 @@ class Scores:
             "comment": comment,
             "numeric_value": float(number),
         }
-        return [Item(position, body)]
+        return [Item(position, body, DERIVED)]
 
     def add_of_grounding(self, position: int, data: Json) -> None:
         """Take how well an answer is backed."""
@@ -79,3 +91,40 @@ class Scores:
         comment = f"Avg across {self._results} documents"
         mean = self._relevance / self._results
         self._items += self._made(position, "retrieval_relevance", mean, comment)
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def columns_of_score(score: Json) -> Json:
+    """Return the columns that a score gives."""
+    number = score.get("numeric_value", score.get("value"))
+    word = score.get("string_value")
+    if isinstance(number, str):
+        try:
+            number = float(number)
+        except ValueError:
+            word = number if word is None else word
+    if not isinstance(number, int | float):
+        number = None
+    elif isnan(number):
+        number, word = None, word or "nan"  # SQLite has no such number
+    return {
+        "name": as_text(score.get("name")),
+        "data_type": as_text(score.get("data_type")) or "numeric",
+        "numeric_value": None if number is None else _float(number),
+        "string_value": None if word is None else as_text(word),
+        "comment": as_text(score.get("comment")),
+    }
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def exact_score(score: Json, said: Json) -> Json:
+    """Return the row that a score carries. Raises `Refused`."""
+    return written(SCORES, said, columns_of_score(score))

@@ -1,6 +1,6 @@
-"""The spans that have a row in the file, as the original SDK sends them.
+"""Spans: a row of the file as the original SDK sends it, and what it sends as the recorder has it.
 
-Some have another name, another kind or other attributes there.
+Some have another name, another kind or other attributes on the wire.
 """
 
 from __future__ import annotations
@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from waxlocal.encode import dumps
+from waxlocal.records import SPANS
+from waxlocal.wire.exact import told, written
 from waxlocal.wire.values import (
     Json,
     Start,
+    as_content,
+    as_number,
+    as_object,
+    as_text,
     fields_of,
     milliseconds_of,
     number_of,
@@ -21,11 +28,18 @@ from waxlocal.wire.values import (
 __all__ = [
     "SUMMARY_CHARS",
     "Code",
+    "Shape",
     "StoredSpan",
     "code_of",
+    "columns_of_span",
+    "exact_span",
     "is_communication",
+    "is_message",
+    "is_of_agent",
     "read_span",
+    "shape_of",
     "span_body",
+    "told_by_span",
     "wire_span",
 ]
 
@@ -99,7 +113,7 @@ def span_body(
 
 def wire_span(span: StoredSpan, position: int, start: Start, parent: int | None = None) -> Json:
     """Return a span as the original sends it."""
-    shape = _SHAPES.get(span.kind)
+    shape = _TO_WIRE.get(span.kind)
     if shape is not None:
         span = shape(span)
     return span_body(
@@ -168,7 +182,7 @@ def is_communication(span: StoredSpan) -> bool:
     return span.kind == "tool" and "io.channel" in span.attributes
 
 
-def _tool(span: StoredSpan) -> StoredSpan:
+def _sent_tool(span: StoredSpan) -> StoredSpan:
     if is_communication(span):
         names = ("io.direction", "io.channel")
         attributes = {name: span.attributes[name] for name in names if name in span.attributes}
@@ -179,10 +193,10 @@ def _tool(span: StoredSpan) -> StoredSpan:
             duration_ms=span.duration_ms or 0.0, attributes=attributes, input=given
         )
     code = code_of(span)
-    return span if code is None else _code(span, code)
+    return span if code is None else _sent_code(span, code)
 
 
-def _code(span: StoredSpan, code: Code) -> StoredSpan:
+def _sent_code(span: StoredSpan, code: Code) -> StoredSpan:
     answer = None
     if code.output or code.error:
         answer = {
@@ -206,7 +220,7 @@ def _code(span: StoredSpan, code: Code) -> StoredSpan:
     return span._replace(name=name, error="", attributes=attributes, input=given, output=answer)
 
 
-def _retriever(span: StoredSpan) -> StoredSpan:
+def _sent_retriever(span: StoredSpan) -> StoredSpan:
     told = span.attributes
     if "doc_count" not in told:
         return span
@@ -226,14 +240,14 @@ def _retriever(span: StoredSpan) -> StoredSpan:
     return span._replace(name=name, attributes=attributes, output=output)
 
 
-def _retry(span: StoredSpan) -> StoredSpan:
+def _sent_retry(span: StoredSpan) -> StoredSpan:
     if "attempt" not in span.attributes:
         return span
     failed = (span.input or {}).get("original_error")
     return span._replace(status="error" if failed else "ok", error="")
 
 
-def _io(span: StoredSpan) -> StoredSpan:
+def _sent_io(span: StoredSpan) -> StoredSpan:
     if span.name != "human_turn" or "io.direction" not in span.attributes:
         return span
     action = span.attributes.get("io.action")
@@ -241,7 +255,7 @@ def _io(span: StoredSpan) -> StoredSpan:
     return span._replace(name=f"human_turn:{action}" if action else span.name, output=output)
 
 
-def _pause(span: StoredSpan) -> StoredSpan:
+def _sent_pause(span: StoredSpan) -> StoredSpan:
     reason = text_of(span.attributes.get("reason"))
     attributes = {"_phase": "pause_marker", "pause_reason": reason}
     attributes |= {
@@ -251,7 +265,7 @@ def _pause(span: StoredSpan) -> StoredSpan:
     return span._replace(name="paused", kind="io", attributes=attributes, input=said, output=said)
 
 
-def _memory(span: StoredSpan) -> StoredSpan:
+def _sent_memory(span: StoredSpan) -> StoredSpan:
     told = span.attributes
     if not span.name.startswith("memory.recall:") or "results_count" not in told:
         return span
@@ -275,7 +289,7 @@ def _memory(span: StoredSpan) -> StoredSpan:
     )
 
 
-def _prompt(span: StoredSpan) -> StoredSpan:
+def _sent_prompt(span: StoredSpan) -> StoredSpan:
     if "version" not in span.attributes or not span.name.startswith("prompt.use:"):
         return span
     told = {"name": span.name.removeprefix("prompt.use:"), **span.attributes}
@@ -284,12 +298,189 @@ def _prompt(span: StoredSpan) -> StoredSpan:
     return span._replace(duration_ms=0.0, attributes=attributes, input=told, output=answer)
 
 
-_SHAPES: dict[str, Callable[[StoredSpan], StoredSpan]] = {
-    "tool": _tool,
-    "retriever": _retriever,
-    "retry": _retry,
-    "io": _io,
-    "pause": _pause,
-    "memory": _memory,
-    "prompt": _prompt,
+_TO_WIRE: dict[str, Callable[[StoredSpan], StoredSpan]] = {
+    "tool": _sent_tool,
+    "retriever": _sent_retriever,
+    "retry": _sent_retry,
+    "io": _sent_io,
+    "pause": _sent_pause,
+    "memory": _sent_memory,
+    "prompt": _sent_prompt,
 }
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+class Shape(NamedTuple):
+    """A span but for its place and its time.
+
+    `is_end`: its time is that of the record, when what it tells of was over.
+    """
+
+    name: str
+    kind: str
+    status: str = "ok"
+    error: str = ""
+    duration_ms: float | None = None
+    attributes: Any = None
+    input: Any = None
+    output: Any = None
+    is_end: bool = False
+
+
+def is_of_agent(span: Json) -> bool:
+    """Return whether a span stands for a run: the one it came with, or a child."""
+    operation = as_object(span.get("attributes")).get("gen_ai.operation.name")
+    return span.get("kind") == "agent" and operation == "invoke_agent"
+
+
+def is_message(shape: Shape) -> bool:
+    """Return whether a span is a user's message, the one record that the SDK does not number."""
+    return shape.kind == "io" and shape.name == "user_message"
+
+
+def shape_of(span: Json) -> Shape:
+    """Return a span in the recorder's shape."""
+    duration = span.get("duration_ms")
+    shape = Shape(
+        as_text(span.get("name")),
+        as_text(span.get("kind")) or "custom",
+        as_text(span.get("status")) or "ok",
+        as_text(as_object(span.get("attributes")).get("error")),
+        duration if as_number(duration) is not None else None,
+        _without(as_object(span.get("attributes")), "openinference.span.kind"),
+        span.get("input_data"),
+        span.get("output_data"),
+    )
+    reshape = _OF_KIND.get(shape.kind)
+    return reshape(shape) if reshape else shape
+
+
+def _without(attributes: Json, *names: str, prefix: str = "\0") -> Json:
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name not in names and not name.startswith(prefix)
+    }
+
+
+def _raw(value: Any) -> Any:
+    """Return text that the SDK has wrapped in an object."""
+    return value["raw"] if isinstance(value, dict) and list(value) == ["raw"] else value
+
+
+def _shape_of_tool(shape: Shape) -> Shape:
+    if shape.name.startswith("comm:"):
+        return shape._replace(duration_ms=shape.duration_ms or None)
+    if shape.name.startswith("code_exec:"):
+        return _shape_of_code(shape)
+    return shape._replace(
+        attributes=_without(shape.attributes, "error"),
+        input=_raw(shape.input),
+        output=_raw(shape.output),
+        is_end="tool_type" in shape.attributes,  # else it was opened by hand
+    )
+
+
+def _shape_of_code(shape: Shape) -> Shape:
+    ran, gave = as_object(shape.input), as_object(shape.output)
+    seconds = as_number(gave.get("execution_time"))
+    language = shape.name.partition(":")[2]
+    return shape._replace(
+        name=f"code:{language}",
+        error=as_text(gave.get("error")) or shape.error,
+        duration_ms=seconds * 1000 if seconds else shape.duration_ms,
+        attributes={
+            "language": language,
+            "output_size_kb": gave.get("output_size_kb", 0),
+            "paths": ran.get("paths") or [],
+            "packages": ran.get("packages") or [],
+        },
+        input={"code": as_text(ran.get("code"))},
+        output={"output": as_text(gave.get("output"))},
+        is_end=True,
+    )
+
+
+def _shape_of_retriever(shape: Shape) -> Shape:
+    attributes = _without(shape.attributes, prefix="waxell.retrieval.")
+    return shape._replace(attributes=attributes, is_end=True)
+
+
+def _shape_of_retry(shape: Shape) -> Shape:
+    asked = as_object(shape.input)
+    if "attempt" not in shape.attributes:
+        return shape
+    error = as_text(asked.get("original_error")) or as_text(asked.get("reason"))
+    return shape._replace(status="error", error=shape.error or error)
+
+
+def _shape_of_io(shape: Shape) -> Shape:
+    if shape.attributes.get("_phase") == "pause_marker":
+        return _shape_of_pause(shape)
+    name, _, action = shape.name.partition(":")
+    if name != "human_turn":
+        return shape
+    attributes = shape.attributes | ({"io.action": action} if action else {})
+    return shape._replace(name=name, attributes=attributes, is_end=True)
+
+
+def _shape_of_pause(shape: Shape) -> Shape:
+    told = _without(shape.attributes, "_phase", "pause_reason")
+    reason = as_text(shape.attributes.get("pause_reason"))
+    attributes = {name.removeprefix("pause."): value for name, value in told.items()}
+    return shape._replace(
+        name=f"pause:{reason}",
+        kind="pause",
+        attributes={"reason": reason, **attributes},
+        input=None,
+        output=None,
+    )
+
+
+def _shape_of_prompt(shape: Shape) -> Shape:
+    used = as_object(shape.input)
+    names = ("version", "label", "content_hash")
+    if not all(name in used for name in names):
+        return shape
+    attributes = {name: used[name] for name in names}
+    return shape._replace(duration_ms=None, attributes=attributes, input=None, output=None)
+
+
+_OF_KIND: dict[str, Callable[[Shape], Shape]] = {
+    "tool": _shape_of_tool,
+    "retriever": _shape_of_retriever,
+    "retry": _shape_of_retry,
+    "io": _shape_of_io,
+    "prompt": _shape_of_prompt,
+}
+
+
+def columns_of_span(span: Json) -> Json:
+    """Return the columns that a span gives, but for its place and its time."""
+    shape = shape_of(span)
+    attributes = shape.attributes
+    if shape.error and attributes.get("error") == shape.error:
+        attributes = _without(attributes, "error")  # where `wire_span` has put it
+    return {
+        "parent_position": None,
+        "duration_ms": shape.duration_ms,
+        "name": shape.name,
+        "kind": shape.kind,
+        "status": shape.status,
+        "error": shape.error or None,
+        "attributes": dumps(attributes) if attributes else None,
+        "input": as_content(shape.input),
+        "output": as_content(shape.output),
+    }
+
+
+def exact_span(span: Json, said: Json) -> Json:
+    """Return the row of `spans` that a span carries. Raises `Refused`."""
+    return written(SPANS, said, columns_of_span(span))
+
+
+def told_by_span(body: Json, row: Mapping[str, Any]) -> Json | None:
+    """Return what a span says of its row."""
+    return told(SPANS, row, columns_of_span(body))

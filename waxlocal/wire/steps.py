@@ -1,14 +1,31 @@
-"""The steps that the original SDK makes of other records: `tool:search`, `decision:route`, ..."""
+"""Steps: those of the program, and those that the original SDK makes of other records.
+
+`tool:search`, `decision:route` and the like are made of spans and events, and announce them: the
+SDK sends spans at the end of a run only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from waxlocal.wire.spans import StoredSpan, code_of, is_communication
-from waxlocal.wire.values import Json, text_of
+from waxlocal.records import STEPS
+from waxlocal.wire.exact import told, written
+from waxlocal.wire.spans import Shape, StoredSpan, code_of, is_communication
+from waxlocal.wire.values import Json, as_content, as_object, as_text, text_of
 
-__all__ = ["Named", "delegation_step", "grounding_step", "step_of_span"]
+__all__ = [
+    "Named",
+    "columns_of_step",
+    "delegation_step",
+    "exact_step",
+    "grounding_step",
+    "is_pseudo_step",
+    "shape_of_step",
+    "step_body",
+    "step_of_span",
+    "told_by_step",
+]
 
 # A step's name and its output.
 Named = tuple[str, Json]
@@ -16,6 +33,35 @@ Named = tuple[str, Json]
 # How much of a text the original shows in its steps.
 PREVIEW_CHARS = 500
 THOUGHT_CHARS = 200
+# Steps that the SDK makes of other records, to take the state of the conversation along. A step of
+# the program may have such a name, too, but not the mark that these have in their output.
+_PSEUDO = (
+    "code_exec:",
+    "comm:",
+    "decision:",
+    "delegate:",
+    "grounding_check",
+    "io:",
+    "reasoning:",
+    "retrieval:",
+    "retry:",
+    "tool:",
+)
+_MARK = "_kind"
+_CARRIER = "__governance_check"
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+def step_body(name: str, output: Json, position: int) -> Json:
+    """Return a step; `position` is its number on the wire."""
+    return {"step_name": name, "output": output, "position": position}
+
+
+def told_by_step(body: Json, row: Mapping[str, Any]) -> Json | None:
+    """Return what a step says of its row."""
+    return told(STEPS, row, columns_of_step(body))
 
 
 def step_of_span(span: StoredSpan) -> Named | None:
@@ -141,4 +187,119 @@ _STEPS: dict[str, Callable[[StoredSpan], Named | None]] = {
     "reasoning": _reasoning,
     "retry": _retry,
     "io": _io,
+}
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def columns_of_step(step: Json) -> Json:
+    """Return the columns that a step gives."""
+    return {
+        "step_name": as_text(step.get("step_name")) or as_text(step.get("name")) or "step",
+        "kind": as_text(step.get("kind")) or "chain",
+        "output": as_content(step.get("output")),
+        "attributes": as_content(step["attributes"]) if step.get("attributes") else None,
+    }
+
+
+def exact_step(step: Json, said: Json) -> Json:
+    """Return the row that a step carries. Raises `Refused`."""
+    return written(STEPS, said, columns_of_step(step))
+
+
+def is_pseudo_step(step: Json) -> bool:
+    """Return whether a step was made by the SDK and not by the program."""
+    name = step.get("step_name")
+    if name == _CARRIER:
+        return True
+    marked = isinstance(as_object(step.get("output")).get(_MARK), str)
+    return marked and isinstance(name, str) and name.startswith(_PSEUDO)
+
+
+def shape_of_step(step: Json) -> Shape | None:
+    """Return, for a step that the SDK made, the span that it announces; None where none follows.
+
+    It is what can be shown of a run that goes on, and all that is left of one that is killed: the
+    SDK sends spans at the end only.
+    """
+    said = as_object(step.get("output"))
+    make = _ANNOUNCED.get(as_text(said.get(_MARK)))
+    return make(as_text(step.get("step_name")).partition(":")[2], said) if make else None
+
+
+def _announced_tool(name: str, said: Json) -> Shape:
+    error = as_text(said.get("error"))
+    status = as_text(said.get("status")) or "ok"
+    return Shape(as_text(said.get("name")) or name, "tool", status, error)
+
+
+def _announced_retrieval(name: str, said: Json) -> Shape:
+    attributes = {"source": name, "doc_count": said.get("doc_count")}
+    asked = {"query": said.get("query")}
+    return Shape(f"retrieve:{name}", "retriever", attributes=attributes, input=asked)
+
+
+def _announced_decision(name: str, said: Json) -> Shape:
+    chosen = {"chosen": said.get("chosen"), "confidence": said.get("confidence")}
+    return Shape(as_text(said.get("name")) or name, "decision", output=chosen)
+
+
+def _announced_reasoning(name: str, said: Json) -> Shape:
+    thought = {"thought": said.get("thought")}
+    conclusion = said.get("conclusion")
+    output = {"conclusion": conclusion} if conclusion else None
+    return Shape(name, "reasoning", input=thought, output=output)
+
+
+def _announced_retry(name: str, said: Json) -> Shape:
+    attempt, reason = said.get("attempt"), as_text(said.get("reason"))
+    attributes = {"attempt": attempt, "strategy": name}
+    full_name = f"{name}:{as_text(attempt)}"
+    return Shape(
+        full_name, "retry", "error", reason, attributes=attributes, input={"reason": reason}
+    )
+
+
+def _announced_message(name: str, said: Json) -> Shape:
+    said_here = {"content": said.get("preview")}
+    if name == "user_message":
+        return Shape(name, "io", input=said_here)
+    return Shape(name, "io", output=said_here)
+
+
+def _announced_turn(name: str, said: Json) -> Shape:
+    return Shape(name, "io", output={"response": said.get("preview")})
+
+
+def _announced_communication(name: str, said: Json) -> Shape:
+    message = {
+        "channel": said.get("channel"),
+        "recipient": said.get("recipient"),
+        "body": said.get("preview"),
+    }
+    return Shape(f"comm:{name}", "tool", input=message)
+
+
+def _announced_code(name: str, said: Json) -> Shape:
+    return Shape(
+        f"code:{name}",
+        "tool",
+        error=as_text(said.get("error")),
+        input={"code": said.get("code_preview")},
+        output={"output": said.get("output_preview")},
+    )
+
+
+_ANNOUNCED: dict[str, Callable[[str, Json], Shape]] = {
+    "tool_call": _announced_tool,
+    "retrieval": _announced_retrieval,
+    "decision": _announced_decision,
+    "reasoning": _announced_reasoning,
+    "retry": _announced_retry,
+    "user_message": _announced_message,
+    "agent_response": _announced_message,
+    "human_interaction": _announced_turn,
+    "communication": _announced_communication,
+    "code_execution": _announced_code,
 }

@@ -1,0 +1,114 @@
+"""Records that come with their position: each is put where it was recorded, and is there once.
+
+A record that is here already is left alone, whichever way it comes again. Where another one lies at
+its place, given to the run here or by another device, the newcomer gets a place of its own: the
+same one each time it comes, so that it is found there and not stored again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Table
+from waxlocal.storage.record_sql import insert
+from waxlocal.wire.columns import Refused
+from waxlocal.wire.values import LARGEST, Json
+
+__all__ = ["place"]
+
+# Between the places that one record may have. No device gives a run so many records; positions
+# that are times in nanoseconds are far above.
+STRIDE = 2**40
+
+# What tells one record from another at the same place; the rest of a row may still change.
+_IDENTITY = {
+    LLM_CALLS: ("recorded_at", "model", "tokens_in", "tokens_out"),
+    STEPS: ("recorded_at", "step_name"),
+    SPANS: ("started_at", "name", "kind"),
+    SCORES: tuple(column.name for column in SCORES.travelling if column.name != "position"),
+    EVENTS: ("recorded_at", "event", "data"),
+}
+# What a call lacks until its span has come, or until somebody knows the price.
+_FILLED = {"messages": (), "response": (), "details": (), "cost": ("cost_source",)}
+# Of a span that was open when it came first.
+_OF_SPAN_END = ("duration_ms", "status", "error", "attributes", "input", "output")
+
+_ADD = {table: insert(table, on_conflict="DO NOTHING") for table in RECORD_TABLES}
+_TAKEN = {
+    table: f"""
+SELECT position FROM {table.name}
+WHERE run_id = :run_id AND position BETWEEN :first AND :last
+"""  # noqa: S608
+    for table in RECORD_TABLES
+}
+_AT = {
+    table: f"""
+SELECT {", ".join(table.names)} FROM {table.name}
+WHERE run_id = :run_id AND position = :position
+"""  # noqa: S608
+    for table in RECORD_TABLES
+}
+
+
+def place(connection: sqlite3.Connection, table: Table, run_id: str, rows: Iterable[Json]) -> None:
+    """Store records of a run that are not here yet; rows have all columns that travel."""
+    named = [{**row, "run_id": run_id} for row in rows]
+    if not named:
+        return
+    taken = _taken(connection, table, run_id, named)
+    free: list[Json] = []
+    again: list[Json] = []
+    for row in named:
+        (again if row["position"] in taken else free).append(row)
+        taken.add(row["position"])
+    if free:
+        connection.executemany(_ADD[table], free)
+    for row in again:
+        _place_one(connection, table, row)
+
+
+def _taken(
+    connection: sqlite3.Connection, table: Table, run_id: str, rows: Sequence[Json]
+) -> set[int]:
+    positions = [row["position"] for row in rows]
+    values = {"run_id": run_id, "first": min(positions), "last": max(positions)}
+    return {row[0] for row in connection.execute(_TAKEN[table], values).fetchall()}
+
+
+def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
+    """Store a record whose place is taken, by itself or by another one."""
+    for position in range(row["position"], LARGEST, STRIDE):
+        values = {"run_id": row["run_id"], "position": position}
+        here = connection.execute(_AT[table], values).fetchone()
+        if here is None:
+            connection.execute(_ADD[table], row | {"position": position})
+            return
+        there = dict(zip(table.names, tuple(here), strict=True))
+        if all(there[name] == row[name] for name in _IDENTITY[table]):
+            _complete(connection, table, there, row)
+            return
+    raise Refused(f"{table.name}: no place behind position {row['position']}")
+
+
+def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Json) -> None:
+    """Add to a record that is here what it lacked when it came first."""
+    changed: Json = {}
+    if table is LLM_CALLS:
+        for name, also in _FILLED.items():
+            if there[name] is None and row[name] is not None:
+                changed |= {one: row[one] for one in (name, *also)}
+    elif table is SPANS and there["status"] == "running" != row["status"]:
+        changed = {name: row[name] for name in _OF_SPAN_END}
+    if changed:
+        _update(connection, table, there, changed)
+
+
+def _update(connection: sqlite3.Connection, table: Table, there: Json, changed: Json) -> None:
+    columns = ", ".join(f"{name} = :{name}" for name in changed)
+    where: dict[str, Any] = {"run_id": there["run_id"], "at": there["position"]}
+    connection.execute(
+        f"UPDATE {table.name} SET {columns} WHERE run_id = :run_id AND position = :at",  # noqa: S608
+        changed | where,
+    )

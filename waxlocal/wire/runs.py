@@ -1,0 +1,207 @@
+"""What the two requests that begin and end a run say of it beside the original SDK's fields.
+
+The start has it in `metadata.waxlocal`, where every server shows it; the end in `waxlocal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.ids import process_id_of, trace_id_of
+from waxlocal.records import EVENTS, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.wire.conversation_state import events_of_state
+from waxlocal.wire.exact import told, written
+from waxlocal.wire.items import Untold
+from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.values import (
+    Json,
+    as_content,
+    as_id,
+    as_list,
+    as_object,
+    as_text,
+    as_time,
+    number_of,
+    object_of,
+    text_of,
+)
+
+__all__ = [
+    "columns_of_end",
+    "exact_end",
+    "exact_of_start",
+    "exact_process",
+    "exact_start",
+    "own_of_start",
+    "told_by_end",
+    "untold_of_end",
+]
+
+Row = Mapping[str, Any]
+
+# What the end of a run may still change, and what only a run that went on since its start does.
+OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback", "result")
+SINCE_START = ("metadata", "tags")
+# The columns of a process that have another name in what every server shows.
+_SHOWN = {"host": "device", "program": "program", "waxlocal": "version"}
+
+
+# -- to the wire -----------------------------------------------------------------------------------
+
+
+def own_of_start(run: RecordedRun) -> Json:
+    """Return what the server's API has no place for, or stamps itself."""
+    row, process = run.run, run.process or {}
+    shown: Json = {
+        "run_id": text_of(row["run_id"]),
+        "started_at": text_of(row["started_at"]),
+        "completed_at": text_of(row["completed_at"]),
+        "duration": number_of(row["duration"]),
+        "parent_workflow_id": text_of(row["parent_workflow_id"]),
+        "tags": object_of(row["tags"]),
+        "device": text_of(process.get("host")),
+        "program": text_of(process.get("program")),
+        "version": text_of(process.get("waxlocal")),
+    }
+    if row["status"] == "running":
+        shown["completed_at"] = shown["duration"] = None
+    return {name: value for name, value in shown.items() if value is not None and value != ""}
+
+
+def exact_of_start(run: RecordedRun, body: Json, own: Json) -> Json:
+    """Return the columns of a run and its process that differ from what its start gives."""
+    leave = (*OF_END, "run_id")
+    said = told(RUNS, run.run, _columns_of_start(body, own), leave=leave)
+    if said is None:
+        return {}
+    found: Json = {"run": said}
+    if run.process is not None:
+        process = told(PROCESSES, run.process, _process_shown(own)) or {}
+        known = run.process.get("process_id")
+        found["process"] = {"process_id": known, **process} if type(known) is int else process
+    return found
+
+
+def told_by_end(row: Row, body: Json, untold: Sequence[Untold], *, was_open: bool = False) -> Json:
+    """Return what the end of a run says of it, and the records that nothing else tells."""
+    names = OF_END + (SINCE_START if was_open else ())
+    found: Json = {"run": told(RUNS, row, columns_of_end(body), only=names) or {}}
+    records = _untold(untold, body)
+    return found | ({"records": records} if records else {})
+
+
+def _untold(untold: Iterable[Untold], body: Json) -> Json:
+    """Return the rows of these records by table, without data that the state of the body gives."""
+    records: dict[str, list[Json]] = {}
+    state = _StateEvents(body)
+    for table, row in untold:
+        said = told(table, row, state.given(table, row))
+        if said is not None:
+            state.take(table, row)
+            records.setdefault(table.name, []).append(said)
+    return records
+
+
+class _StateEvents:
+    """The events that the state in a body tells of, one after the other of each name."""
+
+    def __init__(self, body: Json) -> None:
+        state = as_object(body.get("conversation_state"))
+        self._left = {event.event: list(event.data) for event in events_of_state(state)}
+
+    def given(self, table: Table, row: Row) -> Json:
+        """Return what the state gives of the next event that has the name of a row."""
+        left = self._of(table, row)
+        return {"data": dumps(left[0])} if left else {}
+
+    def take(self, table: Table, row: Row) -> None:
+        """Go on to the event after it."""
+        if left := self._of(table, row):
+            del left[0]
+
+    def _of(self, table: Table, row: Row) -> list[Json]:
+        name = row.get("event") if table is EVENTS else None
+        return self._left.get(name, []) if isinstance(name, str) else []
+
+
+# -- from the wire ---------------------------------------------------------------------------------
+
+
+def _columns_of_start(body: Json, own: Json) -> Json:
+    metadata = as_object(body.get("metadata"))
+    given = {name: value for name, value in metadata.items() if name != "waxlocal"}
+    return {
+        "agent_name": as_text(body.get("agent_name")),
+        "workflow_name": as_text(body.get("workflow_name")) or "default",
+        "session_id": as_id(body.get("session_id")),
+        "user_id": as_id(body.get("user_id")),
+        "user_group": as_text(body.get("user_group")) or None,
+        "parent_workflow_id": as_text(own.get("parent_workflow_id")) or None,
+        "trace_id": as_text(body.get("trace_id")),
+        "interaction_mode": as_text(body.get("interaction_mode")),
+        "started_at": as_time(own.get("started_at")),
+        "metadata": as_content(given),
+        "tags": as_content(as_object(own.get("tags"))),
+        "inputs": as_content(body.get("inputs")),
+    }
+
+
+def exact_start(body: Json, own: Json) -> Json:
+    """Return the row of a run that begins, all columns that travel. Raises `Refused`."""
+    said = {**as_object(own.get("run")), "run_id": own.get("run_id"), "status": "running"}
+    # Where an uploader says at once when the run has ended; it counts as open until its end comes.
+    said |= {name: own[name] for name in ("completed_at", "duration") if name in own}
+    row = written(RUNS, said, _columns_of_start(body, own))
+    mode = "interactive" if row["session_id"] else "autonomous"
+    row["trace_id"] = row["trace_id"] or trace_id_of(row["run_id"])
+    row["interaction_mode"] = row["interaction_mode"] or mode
+    return row
+
+
+def _process_shown(own: Json) -> Json:
+    return {name: as_text(own.get(shown)) for name, shown in _SHOWN.items()}
+
+
+def exact_process(own: Json) -> Json | None:
+    """Return the row of the process that recorded a run; None if it has none. Raises `Refused`."""
+    said = own.get("process")
+    if not isinstance(said, dict):
+        return None
+    row = written(PROCESSES, said, _process_shown(own))
+    known = said.get("process_id")
+    if type(known) is not int or not 0 < known < 1 << 56:
+        known = process_id_of(*map(str, list(row.values())[:6]))
+    return {"process_id": known, **row}
+
+
+def columns_of_end(body: Json) -> Json:
+    """Return the columns that the end of a run gives, but for its time."""
+    return {
+        "status": as_text(body.get("status")) or "success",
+        "error": as_text(body.get("error")) or None,
+        "error_type": as_text(body.get("error_type")) or None,
+        "traceback": as_text(body.get("traceback")) or None,
+        "result": as_content(body.get("result")),
+    }
+
+
+def exact_end(body: Json, said: Json) -> Json:
+    """Return the columns that the end of a run sets. Raises `Refused`."""
+    own = as_object(said.get("run"))
+    only = OF_END + tuple(name for name in SINCE_START if name in own)
+    return written(RUNS, own, columns_of_end(body), only=only)
+
+
+def untold_of_end(body: Json, said: Json) -> list[tuple[Table, Json]]:
+    """Return the records that the end of a run carries. Raises `Refused`."""
+    records = as_object(said.get("records"))
+    state = _StateEvents(body)
+    found: list[tuple[Table, Json]] = []
+    for table in RECORD_TABLES:
+        for one in as_list(records.get(table.name)):
+            row = as_object(one)
+            found.append((table, written(table, row, state.given(table, row))))
+            state.take(table, row)
+    return found
