@@ -41,8 +41,8 @@ def _json(value: Any) -> str:
     if type(value) is not str:
         return dumps(value)  # JSON that was not put into text first
     try:
-        if "\\ud" not in value and "\\uD" not in value:
-            _decode(value)
+        found = _decode(value)
+        if ("\\ud" not in value and "\\uD" not in value) or _has_whole_characters(found):
             return value
     except _NoNumber:
         pass
@@ -50,6 +50,14 @@ def _json(value: Any) -> str:
         raise ValueError("not valid JSON") from None
     # Half a character, or NaN: SQLite would not read it.
     return dumps(json.loads(value))
+
+
+def _has_whole_characters(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _NoNumber(ValueError):

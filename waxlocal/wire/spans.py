@@ -342,13 +342,12 @@ def is_message(shape: Shape) -> bool:
 
 def shape_of(span: Json) -> Shape:
     """Return a span in the recorder's shape."""
-    duration = span.get("duration_ms")
     shape = Shape(
         as_text(span.get("name")),
         as_text(span.get("kind")) or "custom",
         as_text(span.get("status")) or "ok",
         as_text(as_object(span.get("attributes")).get("error")),
-        duration if as_number(duration) is not None else None,
+        as_number(span.get("duration_ms")),
         _without(as_object(span.get("attributes")), "openinference.span.kind"),
         span.get("input_data"),
         span.get("output_data"),

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from waxlocal.ingest.placing import place
-
 from waxlocal.errors import InvalidQuery, NotFound
+from waxlocal.ingest.placing import place
 from waxlocal.ingest.runs import run_of_workflow
 from waxlocal.records import EVENTS, LLM_CALLS, SCORES, SPANS, STEPS, Table
 from waxlocal.wire import calls, spans
