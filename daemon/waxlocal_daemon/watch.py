@@ -25,6 +25,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
 from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.transaction import commits_of_others
 from waxlocal_daemon.log import Log
 
 watch: Callable[..., Iterator[object]] | None
@@ -196,7 +197,7 @@ class Watch:
     def _connect(self, identity: FileId) -> None:
         self._disconnect()
         connection = self._open.enter_context(reader(self._path))
-        self._ask = lambda: int(connection.execute("PRAGMA data_version").fetchone()[0])
+        self._ask = lambda: commits_of_others(connection)
         self._identity = identity
         self._connections += 1  # the numbers of two connections cannot be compared
 

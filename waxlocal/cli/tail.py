@@ -20,6 +20,7 @@ from waxlocal.prices.table import price_pending
 from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
 from waxlocal.storage.connection import reader
 from waxlocal.storage.paths import file_id
+from waxlocal.storage.transaction import commits_of_others
 
 __all__ = ["tail"]
 
@@ -101,7 +102,7 @@ class _Follower:
             time.sleep(POLL_S)
 
     def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        return commits_of_others(self._connection)
 
     def _start(self, lines: int) -> None:
         found = last_runs(self._connection, limit=_PAGE)

@@ -20,6 +20,7 @@ from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox", "Part", "Target", "request_key"]
@@ -30,7 +31,7 @@ Parameters = Sequence[object] | Mapping[str, object]
 ADMITTED_AT_ONCE = 1_000
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
-CACHE_KIB = -4_096
+CACHE_KIB = 4_096
 
 
 class Target(NamedTuple):
@@ -90,7 +91,7 @@ class Outbox:
         self._log = checkpointer(path)
         self._commits_to_look = COMMITS_PER_LOOK
         # A backlog of any length is gone through in pieces: a large cache would only take memory.
-        self._connection.execute(f"PRAGMA cache_size = {CACHE_KIB}")
+        limit_cache(self._connection, CACHE_KIB)
         self._execute(sql.TARGET, (url,))
         self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
         self._id = self.target.target_id
@@ -121,13 +122,14 @@ class Outbox:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Commit what happens in the block at once, or none of it."""
-        self._execute("BEGIN IMMEDIATE")
+        with self._errors():
+            begin(self._connection)
         try:
             yield
-            self._execute("COMMIT")
+            with self._errors():
+                commit(self._connection)
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            roll_back(self._connection)
         self._committed()
 
     def _committed(self) -> None:

@@ -18,6 +18,7 @@ from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.storage.record_sql import positional_insert
+from waxlocal.storage.transaction import part
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
 from waxlocal.wire.columns import Refused
 
@@ -115,16 +116,8 @@ def _note_models(connection: sqlite3.Connection, runs: Iterable[Line], now_ns: i
 
 
 def _all_or_none(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:
-    connection.execute("SAVEPOINT merge")
-    try:
+    with part(connection):
         return _merge(connection, runs)
-    except BaseException:
-        if connection.in_transaction:  # a full disk has ended it
-            connection.execute("ROLLBACK TO merge")
-        raise
-    finally:
-        if connection.in_transaction:
-            connection.execute("RELEASE merge")
 
 
 class _Here(NamedTuple):

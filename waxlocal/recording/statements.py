@@ -22,6 +22,7 @@ __all__ = [
     "NOTE_PROCESS",
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
+    "STARTED_AT",
 ]
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
@@ -32,6 +33,7 @@ INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_g
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
 """)
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
+STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = "SELECT started_at, metadata, tags, result FROM runs WHERE run_id = ?"
 FINISH_RUN = Statement("""
 UPDATE runs SET status = ?, completed_at = ?, duration = ?, error = ?, error_type = ?,

@@ -15,6 +15,7 @@ from waxlocal.errors import PromptNotFoundError
 from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
 from waxlocal.process import current_process
 from waxlocal.recording.recorder import current_recorder
+from waxlocal.recording.statements import STARTED_AT
 from waxlocal.records import ENDED_STATUSES
 from waxlocal.sdk.governance import ALLOWED_HERE
 from waxlocal.sdk.run import (
@@ -43,7 +44,6 @@ MAX_OPEN_RUNS = 10_000
 # As the original cuts what a stream has given so far.
 MAX_PARTIAL_CHARS = 20_000
 
-_STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 # What a call of a model has beside the columns of its own.
 _DETAILS = ("framework", "prompt_hash", "config", "chunk_count")
 # What an event may say when content is not kept.
@@ -186,7 +186,7 @@ class WaxellObserveClient:
         if not recorder.enabled:
             return types.DailyRunInfo("", "", "", day, False)
         run_id = daily_run_id(current_process().host, agent_type, agent_slug, day)
-        created = not recorder.store.fetch("SELECT 1 FROM runs WHERE run_id = ?", (run_id,))
+        created = not recorder.store.fetch(STARTED_AT, (run_id,))
         row = {
             "run_id": run_id,
             "agent_name": agent_slug,
@@ -195,7 +195,7 @@ class WaxellObserveClient:
             "metadata": dumps({"agent_type": agent_type, "date": day}),
         }
         recorder.store.write(BEGIN_DAILY_RUN, row)
-        for (began,) in recorder.store.fetch(_STARTED_AT, (run_id,)):
+        for (began,) in recorder.store.fetch(STARTED_AT, (run_id,)):
             now = began
         return types.DailyRunInfo(run_id, workflow_id_of(run_id), now, day, created)
 

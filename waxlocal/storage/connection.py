@@ -27,6 +27,7 @@ from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer, LogKeeper
 from waxlocal.storage.paths import FileId, file_id, make_private
 from waxlocal.storage.retry import is_busy
+from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
 __all__ = [
     "checkpointer",
@@ -46,9 +47,8 @@ AUTOCHECKPOINT_PAGES = 0
 JOURNAL_SIZE_LIMIT = 512 * 1024
 # How long a command (not the recorder, which has its own bound) waits for the file.
 COMMAND_WAIT_S = 5.0
-# Pages kept by a reader, in KiB (negative, see PRAGMA cache_size): enough for the inner pages of
-# a million runs.
-READER_CACHE_KIB = -65_536
+# Pages kept by a reader: enough for the inner pages of a million runs.
+READER_CACHE_KIB = 65_536
 
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
@@ -123,16 +123,15 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
     """
     with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             yield connection
-            connection.execute("COMMIT")
+            commit(connection)
             with closing(checkpointer(path)) as log:
                 log.look()
         except sqlite3.Error as error:
             raise storage_error(error, path) from error
         finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            roll_back(connection)
 
 
 @contextmanager
@@ -157,7 +156,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
         connection = _connect(f"{path.as_uri()}?mode=ro{_immutable(path)}", COMMAND_WAIT_S)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
-        connection.execute(f"PRAGMA cache_size = {READER_CACHE_KIB}")
+        limit_cache(connection, READER_CACHE_KIB)
         if schema.check(connection, writing=False) == 0:
             raise FileMissing(f"{path} holds no recordings yet")
     except BaseException as error:

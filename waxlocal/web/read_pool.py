@@ -16,6 +16,7 @@ from typing import TypeVar
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, storage_error
 from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
 
 __all__ = ["Readers"]
@@ -30,9 +31,8 @@ THREADS = 4
 QUESTION_S = 2.0
 # SQLite's instructions between two looks at the clock: some tenths of a millisecond.
 INSTRUCTIONS = 10_000
-# A connection's cache, in KiB (negative, see PRAGMA cache_size): several stay open for long, and
-# the system caches the file as well.
-CACHE_KIB = -8_192
+# A connection's cache: several stay open for long, and the system caches the file as well.
+CACHE_KIB = 8_192
 
 _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 
@@ -117,14 +117,13 @@ class Readers:
         closer = reader(self._path)
         connection = closer.__enter__()
         opened = _Open(connection, closer, file)
-        connection.execute(f"PRAGMA cache_size = {CACHE_KIB}")
+        limit_cache(connection, CACHE_KIB)
         connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
         connection.set_authorizer(_authorize)
         return opened
 
     def _give_back(self, opened: _Open) -> None:
-        if opened.connection.in_transaction:
-            opened.connection.execute("ROLLBACK")
+        roll_back(opened.connection)
         with self._lock:
             self._free.append(opened)
 

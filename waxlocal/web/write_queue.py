@@ -18,6 +18,7 @@ from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.paths import FileId, file_id
 from waxlocal.storage.retry import is_busy, rest
+from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
 
 __all__ = ["Writer"]
 
@@ -95,7 +96,7 @@ class Writer:
         """Make a change without waiting; None if another process is writing to the file."""
         try:
             connection = self._connect()
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
         except (sqlite3.OperationalError, FileLocked) as error:
             if is_busy(error):
                 return None
@@ -162,7 +163,7 @@ class Writer:
             connection = connection or self._begin()
             if len(changes) == 1:
                 changes[0].run(connection)
-                connection.execute("ROLLBACK" if changes[0].error else "COMMIT")
+                (roll_back if changes[0].error else commit)(connection)
             else:
                 self._make_many(connection, changes)
         except BaseException as error:  # nobody may wait for ever
@@ -180,13 +181,12 @@ class Writer:
     def _make_many(self, connection: sqlite3.Connection, changes: Sequence[_Change]) -> None:
         """Make changes in one transaction, such that one that fails does not undo the others."""
         for change in changes:
-            connection.execute("SAVEPOINT change")
-            change.run(connection)
-            if change.error is not None:
-                # A full disk ends the whole transaction; then the next line raises, and all fail.
-                connection.execute("ROLLBACK TO change")
-            connection.execute("RELEASE change")
-        connection.execute("COMMIT")
+            # A full disk ends the whole transaction; then the end of the part raises, and all fail.
+            with part(connection):
+                change.run(connection)
+                if change.error is not None:
+                    raise Undone
+        commit(connection)
 
     def _begin(self) -> sqlite3.Connection:
         """Return the connection with a transaction begun that may write."""
@@ -194,7 +194,7 @@ class Writer:
         while True:
             try:
                 connection = self._connect()
-                connection.execute("BEGIN IMMEDIATE")
+                begin(connection)
                 return connection
             except (sqlite3.OperationalError, FileLocked) as error:
                 if not is_busy(error) or time.monotonic() > deadline:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from waxlocal._version import __version__
 from waxlocal.queries import count_sessions
+from waxlocal.storage.transaction import read_something
 from waxlocal.web.api.responses import json_answer
 from waxlocal.web.db import ask, change, database_of
 from waxlocal.web.middleware.request_log import Counts
@@ -30,7 +31,7 @@ async def alive(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """Say that the file can be read and written; a problem (503) otherwise."""
-    await ask(request, lambda connection: connection.execute("SELECT 1").fetchone())
+    await ask(request, read_something)
     await change(request, lambda connection: None)
     return json_answer({"status": "ready"})
 
