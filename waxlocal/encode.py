@@ -4,7 +4,12 @@
 go through the C encoder; everything else is first turned into plain values, with labelled
 stand-ins where JSON has no word: `{"$float": "nan"}`, `{"$bytes": "<base64>", "length": 3}`,
 `{"$int": "0x1f"}` (thousands of digits), `{"$cycle": "dict"}`, `{"$deep": "list"}`,
-`{"$cut": "<start>", "length": 99}`.
+`{"$cut": "<start>", "length": 99}`, `{"$more": 7}` (items left out),
+`{"$array": "ndarray", "shape": [1000, 1000]}`.
+
+What a value is, its type decides (`known_types`); nothing is looked up on a value of unknown type.
+Of those only `str(value)` is taken, and of mocks and remote proxies only the name of the type. Size
+and time are bounded by the number of parts: a list that shares its sub-lists can have 2^30 leaves.
 """
 
 from __future__ import annotations
@@ -12,17 +17,28 @@ from __future__ import annotations
 import binascii
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable
+from gc import get_referents
+from itertools import compress
 from json import JSONEncoder, encoder, loads
 from typing import Any
 
-__all__ = ["as_text", "dumps", "snapshot", "text"]
+from waxlocal.known_types import is_opaque, mro, reader_of
+
+__all__ = ["as_text", "dumps", "own_text", "shown", "snapshot", "text"]
 
 # SQLite's JSON functions stop at 1,000 levels (2,000 before 3.45); people stop long before.
 MAX_DEPTH = 100
 # Text beyond this is cut: SQLite's own limit is 1 GB a value, and a row is bound in memory twice.
 MAX_CHARS = 64 * 1024 * 1024
 MAX_BYTES = 1024 * 1024
+# How many parts a value may have: a million take the C encoder some 0.2 s; where some of them must
+# first be made plain, 100,000 take as long.
+MAX_PARTS = 1_000_000
+MAX_PLAIN_PARTS = 100_000
+# Fewer texts than this cannot be much larger together than the program itself holds.
+FEW = 256
 # Python reads and writes integers of at most 4,300 digits in decimal, which is a little more.
 MAX_INT_BITS = 14_000
 # An object's `repr` is a label, not content.
@@ -51,19 +67,73 @@ else:  # another Python than CPython
 
 _join = "".join
 
+# What the C encoder writes without calling any code of the value: these types and none derived.
+_ATOMS = frozenset((str, int, float, bool, type(None)))
+_CONTAINERS = frozenset((dict, list, tuple))
+_all_atoms = _ATOMS.issuperset
+_KNOWN = _ATOMS | _CONTAINERS
+_all_known = _KNOWN.issuperset
+_is_text = frozenset((str,)).__contains__
+_IS_CPYTHON = sys.implementation.name == "cpython"
 
-def dumps(value: object) -> str:
+
+def dumps(value: Any) -> str:
     """Return `value` as compact JSON text, valid by RFC 8259 and storable as UTF-8."""
+    kind = type(value)
+    if kind not in _KNOWN:
+        return _dumps_anything(value)
     try:
-        json = _join(_c_encode(value, 0))
-        if json.isascii() and len(json) < 2 * MAX_DEPTH:
-            return json
-        if len(json) <= MAX_CHARS and json.count("[") + json.count("{") < 10 * MAX_DEPTH:
-            json.encode()  # a lone surrogate is not text: SQLite would refuse it
-            return json
-    except Exception:  # noqa: S110 (any failure of the value's own code leads to the slow path)
+        items = value.values() if kind is dict else value if kind in _CONTAINERS else ()
+        # A dict of texts and numbers is what most values are: not one more call for it.
+        if (len(items) <= FEW and _all_atoms(map(type, items))) or _is_plain(items):
+            json = _join(_c_encode(value, 0))
+            if len(json) <= MAX_CHARS:
+                if not json.isascii():
+                    json.encode()  # a lone surrogate is no text: SQLite would refuse it
+                return json
+    except Exception:  # noqa: S110 (nan, a surrogate, a dict that another thread changes, ...)
         pass
     return _dumps_anything(value)
+
+
+def _is_plain(level: Any) -> bool:
+    """Return whether the C encoder knows all these items, and theirs, and there are not too many.
+
+    Level by level, and each level in C: a walk in Python would cost a quarter of the encoding.
+    """
+    parts, chars = len(level), 0
+    for _ in range(MAX_DEPTH):
+        if len(level) > FEW:
+            chars += sum(map(len, compress(level, map(_is_text, map(type, level)))))
+        if parts > MAX_PARTS or chars > MAX_CHARS:
+            return False
+        if _all_atoms(map(type, level)):
+            return True
+        # On other implementations an object may refer to more than its items.
+        if not _all_known(map(type, level)) or not _IS_CPYTHON:
+            return False
+        containers = [item for item in level if type(item) in _CONTAINERS]
+        parts += sum(map(len, containers))
+        level = get_referents(*containers) if parts <= MAX_PARTS else ()
+    return False
+
+
+def shown(value: Any) -> Any:
+    """Return plain values and containers as they are, and everything else as text.
+
+    The arguments of a call are often clients, sockets and models, of which a name is all that
+    anybody wants to read.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind in _CONTAINERS:
+        try:
+            if _is_plain(value.values() if kind is dict else value):
+                return value
+        except Exception:  # noqa: S110 (as in `dumps`)
+            pass
+    return _Reading(objects_as_text=True).plain(value, frozenset())
 
 
 def snapshot(value: object) -> Any:
@@ -78,68 +148,95 @@ def text(value: str) -> str:
 
 def _dumps_anything(value: object) -> str:
     try:
-        json = _join(_c_encode(_plain(value, frozenset()), 0))
+        json = _join(_c_encode(_Reading().plain(value, frozenset()), 0))
     except Exception as error:
-        json = _join(_c_encode({"$repr": as_text(value), "$error": type(error).__name__}, 0))
+        json = _join(_c_encode({"$repr": _unreadable(value, error)}, 0))
     if len(json) > MAX_CHARS:
         cut = {"$cut": json[:MAX_REPR], "length": len(json)}
         json = _join(_c_encode(cut, 0))
     return json
 
 
-def _plain(value: Any, above: frozenset[int]) -> Any:
-    """Turn any value into what the C encoder takes; `above` holds the ids of its containers."""
-    try:
-        return _plain_value(value, above)
-    except Exception:  # this value's own; those beside it are not to suffer
-        return as_text(value)
+class _Reading:
+    """One value on its way to plain values, and what may still be added."""
+
+    def __init__(self, *, objects_as_text: bool = False) -> None:
+        self._objects_as_text = objects_as_text
+        self._parts = MAX_PLAIN_PARTS
+        # `dumps` cuts at MAX_CHARS; much beyond that there is no use in reading on.
+        self._chars = MAX_CHARS + MAX_REPR
+
+    def plain(self, value: Any, above: frozenset[int]) -> Any:
+        """Turn any value into what the C encoder takes; `above`: the ids of its containers."""
+        self._parts -= 1
+        try:
+            return self._plain(value, above)
+        except Exception as error:  # this value's own; those beside it are not to suffer
+            return _unreadable(value, error)
+
+    def _plain(self, value: Any, above: frozenset[int]) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        bases = mro(type(value))
+        if str in bases:
+            return self._text(str.__str__(value))
+        if enum.Enum in bases:
+            return self.plain(object.__getattribute__(value, "_value_"), above)
+        if int in bases:
+            return _plain_int(int.__int__(value))
+        if float in bases:
+            number = float.__float__(value)
+            return number if math.isfinite(number) else {"$float": float.__repr__(number)}
+        if bytes in bases or bytearray in bases or memoryview in bases:
+            return _plain_bytes(memoryview(value))
+        if id(value) in above:
+            return {"$cycle": type(value).__name__}
+        if len(above) >= MAX_DEPTH:
+            return {"$deep": type(value).__name__}
+        return self._object(value, above | {id(value)})
+
+    def _object(self, value: Any, above: frozenset[int]) -> Any:
+        found = reader_of(type(value))
+        if found is None or (self._objects_as_text and found[1] not in _BUILT_IN):
+            return self._text(as_text(value))
+        reader, known = found
+        read = reader(known, value)
+        if type(read) is dict:
+            return self._mapping(read, above)
+        if type(read) is list:
+            return self._items(read, above)
+        return self.plain(read, above)
+
+    def _items(self, items: list[Any], above: frozenset[int]) -> list[Any]:
+        plain: list[Any] = []
+        for item in items:
+            if self._parts <= 0:
+                plain.append({"$more": len(items) - len(plain)})
+                break
+            plain.append(self.plain(item, above))
+        return plain
+
+    def _mapping(self, members: dict[Any, Any], above: frozenset[int]) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, item in members.items():
+            if self._parts <= 0:
+                plain["$more"] = len(members) - len(plain)
+                break
+            name = _plain_text(str.__str__(key)) if str in mro(type(key)) else as_text(key)
+            while name in plain:  # 1 and "1" are two keys here and one in JSON
+                name += "'"
+            plain[name] = self.plain(item, above)
+        return plain
+
+    def _text(self, value: str) -> Any:
+        self._chars -= len(value)
+        if self._chars < 0:
+            self._parts = 0
+            return {"$cut": _plain_text(value[:MAX_REPR]), "length": len(value)}
+        return _plain_text(value)
 
 
-def _plain_value(value: Any, above: frozenset[int]) -> Any:
-    if value is None or value is True or value is False:
-        return value
-    if isinstance(value, str):
-        return _plain_text(str.__str__(value))
-    if isinstance(value, enum.Enum):
-        return _plain(value.value, above)
-    if isinstance(value, int):
-        return _plain_int(int.__int__(value))
-    if isinstance(value, float):
-        number = float.__float__(value)
-        return number if math.isfinite(number) else {"$float": float.__repr__(number)}
-    if isinstance(value, bytes | bytearray | memoryview):
-        return _plain_bytes(bytes(value))
-    if id(value) in above:
-        return {"$cycle": type(value).__name__}
-    if len(above) >= MAX_DEPTH:
-        return {"$deep": type(value).__name__}
-    return _plain_object(value, above | {id(value)})
-
-
-def _plain_object(value: Any, above: frozenset[int]) -> Any:
-    if isinstance(value, Mapping):
-        return _plain_mapping(value, above)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, above) for item in list(value)]
-    for name in ("isoformat", "model_dump", "_asdict", "tolist"):
-        # Dates and times; pydantic models; named tuples; NumPy arrays and scalars.
-        method = getattr(value, name, None)
-        if callable(method) and not isinstance(value, type):
-            return _plain(method(), above)
-    fields = getattr(value, "__dataclass_fields__", None)
-    if isinstance(fields, dict) and not isinstance(value, type):
-        return {name: _plain(getattr(value, name, None), above) for name in fields}
-    return as_text(value)
-
-
-def _plain_mapping(value: Mapping[Any, Any], above: frozenset[int]) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for key, item in list(value.items()):
-        name = _plain_text(str.__str__(key)) if isinstance(key, str) else as_text(key)
-        while name in plain:  # 1 and "1" are two keys here and one in JSON
-            name += "'"
-        plain[name] = _plain(item, above)
-    return plain
+_BUILT_IN = (dict, list, tuple, set, frozenset)
 
 
 def _plain_int(value: int) -> Any:
@@ -150,16 +247,51 @@ def _plain_text(value: str) -> str:
     return value if value.isascii() else text(value)
 
 
-def _plain_bytes(value: bytes) -> dict[str, Any]:
+def _plain_bytes(value: memoryview) -> dict[str, Any]:
+    content = value.tobytes()
     return {
-        "$bytes": binascii.b2a_base64(value[:MAX_BYTES], newline=False).decode(),
-        "length": len(value),
+        "$bytes": binascii.b2a_base64(content[:MAX_BYTES], newline=False).decode(),
+        "length": len(content),
     }
 
 
 def as_text(value: object) -> str:
     """Return `str(value)`, or what can be said of an object that will not be printed."""
+    kind = type(value)
     try:
-        return text(str(value)[:MAX_REPR])
+        if is_opaque(kind):
+            return text(f"<{kind.__module__}.{kind.__qualname__}>")
+        return text(own_text(value)[:MAX_REPR])
     except Exception as error:
-        return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
+        return _unreadable(value, error)
+
+
+def own_text(value: object) -> str:
+    """Return `str(value)`; whatever its own code raises comes out as an `Exception`.
+
+    A `SystemExit` out of a `__str__` must not end the program. One that a signal handler raises
+    meanwhile, and Ctrl-C, must: they go on to the caller.
+    """
+    try:
+        return str(value)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        below = error.__traceback__ and error.__traceback__.tb_next
+        if below is None or below.tb_frame.f_code not in _texts_of(type(value)):
+            raise
+        raise RuntimeError(f"{type(error).__name__} out of a __str__") from None
+
+
+def _texts_of(kind: type) -> list[object]:
+    """Return the code of the methods that print values of this type."""
+    methods = (
+        type.__getattribute__(base, "__dict__").get(name)
+        for base in mro(kind)
+        for name in ("__str__", "__repr__")
+    )
+    return [getattr(method, "__code__", None) for method in methods]
+
+
+def _unreadable(value: object, error: BaseException) -> str:
+    return _plain_text(f"<unprintable {type(value).__name__}: {type(error).__name__}>")

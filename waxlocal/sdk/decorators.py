@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from waxlocal.encode import as_text
+from waxlocal.known_types import is_a
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.run import printed
@@ -126,7 +127,7 @@ class _RunWatch:
     def returned(self, value: Any) -> None:
         if value is None or not self._capture_io or self._context._result_json is not None:
             return
-        self._context.set_result(value if isinstance(value, dict) else {"output": value})
+        self._context.set_result(value if is_a(value, dict) else {"output": value})
 
 
 class _SpanWatch:
@@ -156,7 +157,7 @@ class _SpanWatch:
 
     def returned(self, value: Any) -> None:
         if self._span is not None and value is not None:
-            self._span.output = value if isinstance(value, dict) else {"output": value}
+            self._span.output = value if is_a(value, dict) else {"output": value}
 
 
 class _RecordWatch:
@@ -204,14 +205,14 @@ def decision(name: str | None = None, options: list[str] | None = None) -> Calla
 
     def decorate(function: F, name: str | None = name) -> F:
         def record(run: WaxellContext, value: Any, _ms: int) -> None:
-            found = value if isinstance(value, dict) else {"chosen": value}
+            found = value if is_a(value, dict) else {"chosen": value}
             confidence = found.get("confidence")
             run.record_decision(
                 name=name or function.__name__,
                 options=_texts(options or found.get("options")),
                 chosen=_text(found.get("chosen", "")),
                 reasoning=_text(found.get("reasoning", "")),
-                confidence=confidence if isinstance(confidence, int | float) else None,
+                confidence=confidence if is_a(confidence, int, float) else None,
                 instrumentation_type="decorator",
             )
 
@@ -233,9 +234,9 @@ def retrieval(source: str = "", name: str | None = None) -> Callable[[F], F]:
             query = by_name.get("query", next(iter(by_name.values()), ""))
 
             def record(run: WaxellContext, value: Any, ms: int) -> None:
-                found = list(value) if isinstance(value, list | tuple) else []
-                documents = [d if isinstance(d, dict) else {"content": d} for d in found]
-                scores = [d["score"] for d in documents if isinstance(d.get("score"), int | float)]
+                found = list(value) if is_a(value, list, tuple) else []
+                documents = [d if is_a(d, dict) else {"content": d} for d in found]
+                scores = [d["score"] for d in documents if is_a(d.get("score"), int, float)]
                 run.record_retrieval(
                     query=_text(query),
                     documents=documents,
@@ -259,7 +260,7 @@ def reasoning_dec(step: str | None = None) -> Callable[[F], F]:
 
     def decorate(function: F, step: str | None = step) -> F:
         def record(run: WaxellContext, value: Any, _ms: int) -> None:
-            found = value if isinstance(value, dict) else {"thought": value}
+            found = value if is_a(value, dict) else {"thought": value}
             run.record_reasoning(
                 step=step or function.__name__,
                 thought=_text(found.get("thought", "")),
@@ -277,7 +278,7 @@ def step_dec(name: str | None = None) -> Callable[[F], F]:
 
     def decorate(function: F, name: str | None = name) -> F:
         def record(run: WaxellContext, value: Any, ms: int) -> None:
-            output = value if isinstance(value, dict) else {"output": value}
+            output = value if is_a(value, dict) else {"output": value}
             shown = None if value is None else output
             run.record_step(name or function.__name__, shown, attributes={"duration_ms": ms})
 
@@ -341,15 +342,15 @@ def retry_dec(
     return decorate
 
 
-def _texts(value: object) -> list[str]:
+def _texts(value: Any) -> list[str]:
     """Return what a function gave as a list of texts, also if it gave only one, or none."""
-    if isinstance(value, list | tuple | set | frozenset):
+    if is_a(value, list, tuple, set, frozenset):
         return [_text(item) for item in value]
     return [_text(value)] if value else []
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else as_text(value)
+def _text(value: Any) -> str:
+    return str.__str__(value) if is_a(value, str) else as_text(value)
 
 
 def _retry_wait(attempt: int) -> float:

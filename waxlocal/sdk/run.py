@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import utc_ns, utc_text
-from waxlocal.encode import dumps
+from waxlocal.encode import dumps, own_text
 from waxlocal.errors import PolicyViolationError
 from waxlocal.ids import trace_id_of, workflow_id_of
 from waxlocal.prices.lookup import NOTE_MODEL
@@ -544,7 +544,7 @@ def need_number(name: str, value: Any) -> float:
 def printed(error: BaseException) -> str:
     """Return the text of an exception, also of one that cannot be printed."""
     try:
-        return str(error)
+        return own_text(error)
     except Exception:  # from the program's own __str__
         return f"<unprintable {type(error).__name__}>"
 

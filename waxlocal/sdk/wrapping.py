@@ -7,7 +7,7 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from waxlocal.encode import as_text, snapshot
+from waxlocal.encode import shown, snapshot
 from waxlocal.sdk.scope import current_run, current_scope, current_span
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # What a generator gave is its result; of an endless one only the beginning is kept.
 MAX_ITEMS = 10_000
-# Containers in containers: what lies deeper in an argument is shown as text.
-MAX_DEPTH = 20
 
 
 class Watch(Protocol):
@@ -74,24 +72,7 @@ class Arguments:
                 found.update(value)
             elif name not in ("self", "cls", without):
                 found[name] = value
-        return {name: _shown(value) for name, value in found.items()}
-
-
-def _shown(value: Any, above: frozenset[int] = frozenset()) -> Any:
-    """Return plain values as they are and everything else as text: arguments are often clients,
-    sockets and models, of which a name is all that anybody wants to read.
-
-    `above` holds the ids of the containers around the value; a circle ends as text, too.
-    """
-    if value is None or isinstance(value, str | int | float | bytes):
-        return value
-    if len(above) < MAX_DEPTH and id(value) not in above:
-        inside = above | {id(value)}
-        if isinstance(value, dict):
-            return {key: _shown(item, inside) for key, item in list(value.items())}
-        if isinstance(value, list | tuple):
-            return [_shown(item, inside) for item in list(value)]
-    return as_text(value)
+        return {name: shown(value) for name, value in found.items()}
 
 
 def watched(function: F, start: Start) -> F:
