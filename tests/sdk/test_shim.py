@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import venv
 from pathlib import Path
 
 import pytest
 
-from tests.tools.sdk_programs import SHIM, run_python
+from tests.tools.sdk_programs import ROOT, SHIM, run_python
 from tests.tools.sdk_rows import rows
 
 # What programs write, and what of waxlocal they get by it.
@@ -157,3 +161,145 @@ def test_module_is_run_with_its_arguments(db_path: Path, tmp_path: Path) -> None
     command = ("-m", "waxlocal", "run", "-m", "agentpackage", "bot", "--flag")
     assert run_python(*command, db=db_path, path=(tmp_path,)) == "['bot', '--flag']\n"
     assert [run["agent_name"] for run in rows(db_path, "runs")] == ["bot"]
+
+
+AGENT = """
+import sys
+import waxell_observe
+from waxell_observe.client import WaxellObserveClient
+
+with waxell_observe.WaxellContext("agent"):
+    print(sys.executable, waxell_observe.__name__, *sys.argv[1:])
+"""
+# What stands for the original in a Python without waxlocal.
+ORIGINAL = """
+class WaxellContext:
+    def __init__(self, agent_name): pass
+    def __enter__(self): return self
+    def __exit__(self, *left): print("the original")
+"""
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment in which nothing is installed."""
+    directory = tmp_path_factory.mktemp("environments") / "bare"
+    venv.create(directory, symlinks=True)
+    return directory / "bin" / "python"
+
+
+def install(python: Path, name: str, files: dict[str, str]) -> None:
+    """Put a package into the environment of a Python."""
+    (site,) = python.parents[1].glob("lib/python*/site-packages")
+    package = site / name
+    package.mkdir(exist_ok=True)
+    for file, content in files.items():
+        (package / file).write_text(content)
+
+
+def run_waxlocal(*args: object, db: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of waxlocal without its repository on the path of what it starts."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, "-m", "waxlocal", "run", *map(str, args)],
+        env={**environment, "WAXLOCAL_DB": str(db), **more},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT)
+    return program
+
+
+def test_python_by_its_path_is_executed(db_path: Path, agent: Path, bare_python: Path) -> None:
+    """`waxlocal run venv/bin/python x.py` runs that Python; with waxlocal there, it records."""
+    (site,) = bare_python.parents[1].glob("lib/python*/site-packages")
+    pth = site / "waxlocal.pth"
+    pth.write_text(f"{ROOT}\n")
+    try:
+        done = run_waxlocal(bare_python, agent, "arg", db=db_path)
+    finally:
+        pth.unlink()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{bare_python} waxell_observe arg\n"
+    assert [run["agent_name"] for run in rows(db_path, "runs")] == ["agent"]
+
+
+@pytest.mark.parametrize("named", ["by path", "on the PATH"])
+def test_python_without_waxlocal_uses_the_original(
+    db_path: Path, agent: Path, bare_python: Path, named: str
+) -> None:
+    """It says so once, and the program runs as it would without `waxlocal run`."""
+    install(
+        bare_python,
+        "waxell_observe",
+        {"__init__.py": ORIGINAL, "client.py": "WaxellObserveClient = 1"},
+    )
+    name = "python" if named == "on the PATH" else bare_python
+    path = os.pathsep.join([str(bare_python.parent), os.environ["PATH"]])
+    done = run_waxlocal(name, agent, db=db_path, PATH=path)
+    assert done.returncode == 0
+    assert done.stdout == f"{bare_python} waxell_observe\nthe original\n"
+    assert done.stderr.count("has no waxlocal") == 1
+    assert not db_path.exists()
+
+
+def test_python_without_either_says_what_is_missing(
+    db_path: Path, agent: Path, tmp_path: Path
+) -> None:
+    """The error names that Python and what to install there."""
+    venv.create(tmp_path / "empty", symlinks=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    done = run_waxlocal(python, agent, db=db_path)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: No module named 'waxell_observe'")
+    assert f"no waxlocal in {python}" in last
+
+
+@pytest.mark.parametrize("first", ["#!/bin/sh\necho ran\n", "print('ran')\n"])
+@pytest.mark.parametrize("name", ["tool", "tool.py"])
+def test_executable_files_and_python_files(
+    db_path: Path, tmp_path: Path, first: str, name: str
+) -> None:
+    """A script with an interpreter of its own is executed; Python source is run by this Python."""
+    program = tmp_path / name
+    if name == "tool.py":
+        first = "#!/nonexistent/python\nprint('ran')\n"
+    program.write_text(first)
+    program.chmod(0o755)
+    done = run_waxlocal(program, db=db_path)
+    assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+def test_command_is_found_beside_a_directory_of_its_name(db_path: Path, tmp_path: Path) -> None:
+    """`waxlocal run NAME` is the command on the PATH, also where a directory has that name."""
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "tests"
+    command.write_text("#!/bin/sh\necho command\n")
+    command.chmod(0o755)
+    path = os.pathsep.join([str(command.parent), os.environ["PATH"]])
+    assert (ROOT / "tests").is_dir()
+    assert run_waxlocal("tests", db=db_path, PATH=path).stdout == "command\n"
+
+
+def test_only_waxell_observe_is_put_in_front(db_path: Path, tmp_path: Path) -> None:
+    """Modules of the program that are called as ours are, are the program's."""
+    assert [item.name for item in SHIM.iterdir() if item.name != "__pycache__"] == [
+        "waxell_observe"
+    ]
+    names = ("guard", "collector", "instrumentors", "names", "path", "shim")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"mine = {name!r}")
+    program = tmp_path / "program.py"
+    lines = [f"import {name}; print({name}.mine)" for name in names]
+    program.write_text("\n".join(["import waxell_observe", *lines]))
+    done = run_python("-m", "waxlocal", "run", program, db=db_path, path=(tmp_path,))
+    assert done.split() == list(names)

@@ -13,7 +13,7 @@ from tests.tools.patience import PATIENCE_S
 __all__ = ["ROOT", "SHIM", "add_openai", "run_python"]
 
 ROOT = Path(waxlocal.__file__).parents[1]
-SHIM = Path(waxlocal.__file__).with_name("shim")
+SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
 
 OPENAI = """
 class _Named:

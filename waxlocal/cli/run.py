@@ -17,9 +17,11 @@ from waxlocal.errors import NotFound
 
 __all__ = ["run"]
 
-# Holds a package `waxell_observe` whose names are waxlocal's. In front of the path, so that it is
-# found before one that is installed.
-SHIM = Path(waxlocal.__file__).with_name("shim")
+# Holds a package `waxell_observe` whose names are waxlocal's, and nothing else. In front of the
+# path, so that it is found before one that is installed.
+SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
+# What is read of a file to see whether the system can execute it.
+HEAD_BYTES = 1024
 
 
 class _Untouched(click.Command):
@@ -39,8 +41,10 @@ class _Untouched(click.Command):
 def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
     """Run a program that imports waxell_observe, unchanged, and record it into the local file.
 
-    PROGRAM is a Python file, -m MODULE, or a command such as pytest or gunicorn. Everything after
-    it is passed on as it is, and its exit status is the one of this command.
+    PROGRAM is a Python file, -m MODULE, or a command such as pytest or gunicorn, by name or path.
+    Everything after it is passed on as it is, and its exit status is the one of this command. A
+    command of another Python records if waxlocal is installed there; if not, it says so and uses
+    the original waxell_observe.
     """
     environment = dict(os.environ)
     outer = environment.get("PYTHONPATH")
@@ -68,12 +72,34 @@ def _command(program: tuple[str, ...]) -> list[str]:
     first, *rest = program
     if first == "-m" and not rest:
         raise click.UsageError("-m needs the name of a module")
-    if first.startswith("-m") or Path(first).exists():
+    if first.startswith("-m"):
         return [sys.executable, *program]
+    path = Path(first)
+    if path.is_file():
+        by_itself = _is_executable(path)
+        return [str(path.absolute()), *rest] if by_itself else [sys.executable, *program]
     found = shutil.which(first)
+    if found is None and path.exists():  # a directory with a __main__.py
+        return [sys.executable, *program]
     if found is None:
         raise NotFound(
             f"there is no program {first!r}",
             hint="waxlocal run FILE.py, or waxlocal run -m MODULE, or a command on the PATH",
         )
     return [found, *rest]
+
+
+def _is_executable(path: Path) -> bool:
+    """Return whether the system runs this file, as it does a Python of another environment.
+
+    A Python file is ours to run, also when it may be executed: its first line may name a Python
+    that has no waxlocal.
+    """
+    if path.suffix.lower() in (".py", ".pyw") or shutil.which(path.absolute()) is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:  # may be executed but not read
+        return True
+    return head.startswith(b"#!") or b"\0" in head

@@ -1,4 +1,4 @@
-"""`waxell_observe`, answered by waxlocal; first on the path of what `waxlocal run` starts.
+"""The names of `waxell_observe`, answered by waxlocal.
 
 The submodules that programs import are waxlocal's own modules under their original names, so that
 classes are the same whichever way they were imported.
@@ -24,7 +24,7 @@ _MODULES = {
     "types": "waxlocal.sdk.types",
 }
 for _name, _module in _MODULES.items():
-    sys.modules[f"{__name__}.{_name}"] = importlib.import_module(_module)
+    sys.modules[f"waxell_observe.{_name}"] = importlib.import_module(_module)
 
 # `import waxell_observe.client` finds the entry above and, unlike a real import, sets no attribute.
 from waxlocal import errors  # noqa: E402, F401
