@@ -5,8 +5,10 @@ python -m benchmarks.imports [--quick]
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Samples, timed
 from benchmarks.report import arguments, figure, note, table, title
@@ -34,13 +36,18 @@ HEAVY = (
 _LOADED = "import sys, waxlocal; print(len(sys.modules), *sorted(sys.modules))"
 
 
-def _start(program: str) -> None:
-    subprocess.run([sys.executable, "-c", program], check=True)
+def _start(program: str, environ: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, env=environ)
 
 
 def _measured(rounds: int) -> dict[str, Samples]:
-    calls = [(name, lambda code=code: _start(code)) for name, code in PROGRAMS.items()]
-    return timed(calls, rounds)
+    with TemporaryDirectory() as cache:
+        # With bytecode, as pip leaves it; a shell may have told Python to write none.
+        environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
+        calls = [(name, lambda code=code: _start(code, environ)) for name, code in PROGRAMS.items()]
+        for _, call in calls:
+            call()
+        return timed(calls, rounds)
 
 
 def _loaded() -> tuple[int, list[str]]:
@@ -64,7 +71,7 @@ def main() -> None:
     table(("program", "median ms", "fastest ms", "over bare ms"), rows)
     count, heavy = _loaded()
     note(f"`import waxlocal` leaves {count} modules loaded.")
-    figure("import over bare Python", taken["import waxlocal"].ms(0.5) - bare, 60, " ms")
+    figure("import over bare Python", taken["import waxlocal"].ms(0.5) - bare, 40, " ms")
     figure(f"heavy modules loaded ({', '.join(heavy) or 'none'})", len(heavy), 0, "")
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
+from waxlocal.web.engine import Engine
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +44,13 @@ def _put_away(recorder: Recorder | None) -> None:
     if recorder is not None:
         recorder.open_runs.clear()
         recorder.close()
+
+
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.parser)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Serve by each parser and loop; for whole modules that say `usefixtures("engine")`."""
+    with using_engine(request.param):
+        yield request.param
 
 
 @pytest.fixture

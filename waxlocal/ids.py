@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from random import Random
+from typing import Any
 
 from waxlocal.clock import SYSTEM_CLOCK
 
@@ -71,15 +73,23 @@ def generate_session_id() -> str:
     return f"sess_{seconds << _SESSION_RANDOM_BITS | _session_bits(_SESSION_RANDOM_BITS):016x}"
 
 
+def _sha256(data: bytes) -> Any:
+    """Return a digest as hashlib does, which would load OpenSSL: 2 to 5 ms of every first run."""
+    name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    try:
+        module = import_module(name)
+    except ImportError:  # a Python that was built without its own
+        module = import_module("hashlib")
+    return module.sha256(data)
+
+
 def daily_run_id(host: str, agent_type: str, agent_slug: str, day: str) -> str:
     """Return the id of the run that collects an agent's records of a day on one host.
 
     A UUIDv8 (RFC 9562), the same in every process there that asks. Of two hosts it differs: their
     records meet in one file when both deliver to the same hub.
     """
-    from hashlib import sha256  # 2 ms to import, and rarely needed
-
-    digest = sha256("\0".join((host, agent_type, agent_slug, day)).encode()).hexdigest()
+    digest = _sha256("\0".join((host, agent_type, agent_slug, day)).encode()).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-a{digest[15:18]}-{digest[18:30]}"
 
 
@@ -105,4 +115,4 @@ if hasattr(os, "register_at_fork"):
 def process_id_of(*identity: str) -> int:
     """Return 56 bits that stand for a process, the same wherever they are computed."""
     joined = "\0".join(identity).encode("utf-8", "replace")
-    return int.from_bytes(hashlib.sha256(joined).digest()[:7], "big")
+    return int.from_bytes(_sha256(joined).digest()[:7], "big")

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import httpx
 from tests.tools.cli import PYTHON, environment
 from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
+from waxlocal.web.engine import PLAIN_ENGINE, Engine, best_engine
 from waxlocal.web.server import address_of, listen, make_server
 from waxlocal.wire.paths import OBSERVABILITY, OBSERVE
 
 __all__ = [
+    "ENGINES",
     "OBSERVABILITY",
     "OBSERVE",
     "get",
@@ -28,9 +31,35 @@ __all__ = [
     "raw",
     "serving",
     "spawned",
+    "using_engine",
 ]
 
 # Longer than anything here takes on a busy machine.
+
+# Each that is installed here, the fastest first.
+ENGINES = tuple(dict.fromkeys((best_engine(), PLAIN_ENGINE)))
+_engine: ContextVar[Engine] = ContextVar("engine", default=ENGINES[0])
+
+
+@contextmanager
+def using_engine(engine: Engine) -> Iterator[None]:
+    """Serve by this parser and this loop within the block."""
+    before = _engine.set(engine)
+    try:
+        yield
+    finally:
+        _engine.reset(before)
+
+
+def _blocking(directory: Path) -> dict[str, str]:
+    """Return the variables with which a process finds no parser and no loop in C."""
+    if _engine.get() != PLAIN_ENGINE:
+        return {}
+    blocked = directory / "blocked"
+    blocked.mkdir(exist_ok=True)
+    for name in ("httptools", "uvloop"):
+        (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is blocked')\n")
+    return {"PYTHONPATH": f"{blocked}{os.pathsep}{environment()['PYTHONPATH']}"}
 
 
 @contextmanager
@@ -42,7 +71,7 @@ def serving(path: Path, *, headers_s: float = 10.0, **options: Any) -> Iterator[
     app = create_app(path, **options)
     started = threading.Event()
     listener = listen("127.0.0.1", 0)
-    server = make_server(app, started=started.set, headers_s=headers_s)
+    server = make_server(app, started=started.set, headers_s=headers_s, engine=_engine.get())
     thread = threading.Thread(target=server.run, args=([listener],), name="test-server")
     thread.start()
     try:
@@ -61,7 +90,7 @@ def spawned(*args: object, db: Path, **env: str) -> Iterator[tuple[subprocess.Po
     """Run `waxlocal serve` in a process of its own, on a free port; give it and its address."""
     process = subprocess.Popen(
         [*PYTHON, "--db", str(db), "serve", "--port", "0", *map(str, args)],
-        env=environment(**env),
+        env=environment(**_blocking(db.parent), **env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -22,6 +22,8 @@ from waxlocal.storage.connection import reader
 from waxlocal.web.middleware.hosts import Hosts, parse_authority
 from waxlocal.wire.paths import DOCUMENT
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 KEY = "canary-key-0123456789abcdef"
 SESSIONS = f"{OBSERVABILITY}/sessions/"
 COST = f"{OBSERVE}/model-costs/gpt-4o/"

@@ -33,6 +33,8 @@ from waxlocal.web.middleware.guards import MAX_BODY, MAX_URL
 from waxlocal.web.read_pool import Readers
 from waxlocal.web.write_queue import Writer
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 COST = f"{OBSERVE}/model-costs/gpt-4o/"
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
 

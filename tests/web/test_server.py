@@ -29,6 +29,8 @@ from waxlocal.web.server import listen
 from waxlocal.web.supervisor import Companion
 from waxlocal.wire.paths import DOCUMENT, SESSIONS
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CANARY = "canary-key-3f9a1c5b7d2e4f60"
 
 

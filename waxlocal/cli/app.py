@@ -12,10 +12,11 @@ import click
 
 from waxlocal import escaping
 from waxlocal._version import __version__
+from waxlocal.cli.missing import say_missing
 from waxlocal.cli.target_file import db_option
 from waxlocal.errors import ObserveError
 
-__all__ = ["VERBS", "cli", "main", "waxlocald"]
+__all__ = ["VERBS", "cli"]
 
 PROGRAM = "waxlocal"
 # What a shell reports for a program that a closed pipe (128 + SIGPIPE) or Ctrl-C ended.
@@ -85,6 +86,8 @@ class _Commands(click.Group):
             status = _say(error.format_message(), _usage_hint(error), error.exit_code)
         except click.Abort:
             status = INTERRUPTED
+        except ModuleNotFoundError as error:
+            status = say_missing(error, "this command")
         except Exception as error:
             if os.environ.get("WAXLOCAL_DEBUG"):
                 raise
@@ -118,13 +121,3 @@ def cli(ctx: click.Context) -> None:
     """Look at recorded agent runs: sessions, what they cost, where the time went."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-def main() -> NoReturn:
-    """Run the command with the arguments of the process."""
-    cli.main()
-
-
-def waxlocald() -> NoReturn:
-    """Run the daemon: `waxlocald` is `waxlocal daemon run`."""
-    cli.main(["daemon", "run", *sys.argv[1:]])

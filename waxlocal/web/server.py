@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
 import signal
@@ -17,11 +16,11 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waxlocal.errors import ConfigurationError
 from waxlocal.settings.addresses import is_loopback
 from waxlocal.settings.secret import Secret, read_key_file
+from waxlocal.web.engine import MAX_HEADERS, Engine, best_engine, make_protocol
 
 __all__ = [
     "DEFAULT_HOST",
@@ -44,8 +43,6 @@ HEADERS_S = 10.0
 # Requests that are being answered may take this long to end, connections to be closed after it.
 DRAIN_S = 8
 BACKLOG = 2_048
-# Line and headers of a request together; a session id in an address can be long.
-MAX_HEADERS = 64 * 1024
 # Connections at most, where the system lets a process have as many files.
 MAX_CONNECTIONS = 4_096
 # Files a server has open beside its connections.
@@ -133,12 +130,22 @@ def serve(app: Starlette, listener: socket.socket, *, started: Callable[[], None
 
 
 def make_server(
-    app: Starlette, *, started: Callable[[], None] = lambda: None, headers_s: float = HEADERS_S
+    app: Starlette,
+    *,
+    started: Callable[[], None] = lambda: None,
+    headers_s: float = HEADERS_S,
+    engine: Engine | None = None,
 ) -> uvicorn.Server:
-    """Return a server, to run in any thread: it stops when its `should_exit` is set."""
+    """Return a server, to run in any thread: it stops when its `should_exit` is set.
+
+    `engine`: the fastest that is installed, if none is given.
+    """
+    engine = engine or best_engine()
     config = uvicorn.Config(
         app,
-        http=_protocol(headers_s),
+        http=make_protocol(engine, headers_s),
+        loop=engine.loop,
+        h11_max_incomplete_event_size=MAX_HEADERS,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -202,52 +209,6 @@ class _Server(uvicorn.Server):
         # Whoever presses Ctrl-C twice does not want to wait.
         self.force_exit = self.should_exit and signum == signal.SIGINT
         self.should_exit = True
-
-
-def _protocol(headers_s: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol, with an end to waiting for headers, and to their size.
-
-    A connection that never finishes a request would stay for ever: uvicorn's own timeout runs
-    between two requests only. And the parser takes headers of any size.
-    """
-
-    class Protocol(HttpToolsProtocol):
-        _late: asyncio.TimerHandle | None = None
-        _head_bytes = 0
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)  # type: ignore[arg-type]
-            self._wait_for_headers()
-
-        def data_received(self, data: bytes) -> None:
-            waited = self._late is not None
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._headers_came()
-            elif not waited and self.timeout_keep_alive_task is None:
-                self._wait_for_headers()
-            if self._late is not None:
-                self._limit_headers(len(data))
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._headers_came()
-            super().connection_lost(exc)
-
-        def _limit_headers(self, more: int) -> None:
-            self._head_bytes += more
-            if self._head_bytes > MAX_HEADERS:
-                self.send_400_response("The headers of the request are too large.")
-
-        def _wait_for_headers(self) -> None:
-            self._late = self.loop.call_later(headers_s, self.transport.close)
-
-        def _headers_came(self) -> None:
-            self._head_bytes = 0
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
-
-    return Protocol
 
 
 def key_from(path: Path | None, environ: Any) -> Secret:
