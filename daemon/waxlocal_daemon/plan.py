@@ -9,6 +9,7 @@ from typing import Any
 from waxlocal.delivery.outbox import Due, Part, request_key
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
+from waxlocal.wire.paths import LIST_OF_STAGE, MEMORY_STAGES
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.requests import complete_body, late_item, recorded, stage_body, start_body
 
@@ -16,10 +17,6 @@ __all__ = ["divided", "is_divisible", "needed_in_answer", "planned", "start_part
 
 # What goes while a run is still open; the rest is not settled before its end.
 _WHILE_OPEN = ("llm-calls", "steps")
-# One item is one request there.
-_SINGLE = ("episodic", "semantic")
-# The list of items in a body, by its name there.
-_LISTS = ("calls", "steps", "spans", "scores", "events")
 MAX_ITEMS = 500
 # Far below what servers commonly take; a single record may be larger.
 MAX_BYTES = 2 * 1024 * 1024
@@ -146,7 +143,7 @@ def _record_parts(
     first = _free(before, stage)
     parts: list[Part] = []
     pieces = [items] if items else []
-    most = 1 if stage in _SINGLE else MAX_ITEMS
+    most = 1 if stage in MEMORY_STAGES else MAX_ITEMS
     while pieces:
         piece = pieces.pop()
         body = stage_body(stage, piece, run=run, hardware_uuid=hardware_uuid, exact=exact)
@@ -172,7 +169,7 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
 
 def is_divisible(part: Part) -> bool:
     """Return whether a request carries records that could go in several."""
-    return part.stage not in ("start", "complete", *_SINGLE)
+    return part.stage in LIST_OF_STAGE
 
 
 def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
@@ -181,7 +178,7 @@ def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
     With new keys: the server has refused the old one, and stored nothing under it.
     """
     body: dict[str, Any] = json.loads(part.body or b"{}")
-    name = next(name for name in _LISTS if isinstance(body.get(name), list))
+    name = LIST_OF_STAGE[part.stage]
     items: list[Any] = body[name]
     half = (len(items) + 1) // 2
     free = _free(parts, part.stage)

@@ -12,7 +12,13 @@ from typing import Any
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.storage.connection import reader
 from waxlocal.wire.exact import Item
-from waxlocal.wire.paths import EVENTS, RUN_START, run_and_stage
+from waxlocal.wire.paths import (
+    EVENTS,
+    LIST_OF_STAGE,
+    MEMORY_STAGES,
+    RUN_START,
+    run_and_stage,
+)
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.requests import Recorded, complete_body, recorded, stage_body, start_body
 
@@ -30,8 +36,7 @@ __all__ = [
 Json = dict[str, Any]
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 
-_LISTS = {"llm-calls": "calls", "steps": "steps", "spans": "spans", "scores": "scores"}
-_SINGLE = ("episodic", "semantic")
+_LISTS = {stage: name for stage, name in LIST_OF_STAGE.items() if stage != "events"}
 # Times are another matter in each run of a program, and so are measured durations: of agents, and
 # of what was open around a block. Durations that the program says are compared.
 _MEASURED = re.compile(r"phase:gather|custom|paused|human_turn:act|outer|inner|a-\w+")
@@ -131,7 +136,7 @@ def _bodies(run: RecordedRun, found: Recorded) -> Json:
         "complete": complete_body(run, untold=found.untold),
     }
     for stage, items in found.items.items():
-        parts = [[item] for item in items] if stage in _SINGLE else [items] if items else []
+        parts = [[item] for item in items] if stage in MEMORY_STAGES else [items] if items else []
         bodies[stage] = [stage_body(stage, part, run=run) for part in parts]
     return bodies
 

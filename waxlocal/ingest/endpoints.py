@@ -30,12 +30,14 @@ from waxlocal.ingest.spans import add_spans
 from waxlocal.ingest.state import keep_state
 from waxlocal.ingest.steps import add_steps
 from waxlocal.wire.exact import KEY
+from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.values import as_list, as_text
 
 __all__ = ["OF_RUN", "WITHOUT_RUN"]
 
 
-def _items(body: Json, name: str) -> list[Any]:
+def _items(body: Json, stage: str) -> list[Any]:
+    name = LIST_OF_STAGE[stage]
     items = body.get(name)
     if not isinstance(items, list):
         raise InvalidQuery(f"the body lacks the array {name!r}")
@@ -43,7 +45,7 @@ def _items(body: Json, name: str) -> list[Any]:
 
 
 def _llm_calls(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int) -> Json:
-    run, calls = find_run(connection, run_id), _items(body, "calls")
+    run, calls = find_run(connection, run_id), _items(body, "llm-calls")
     others = exact.store(connection, run_id, "llm-calls", calls)
     if others or not calls:
         add_calls(connection, run, others, now_ns)

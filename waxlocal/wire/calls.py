@@ -33,6 +33,7 @@ from waxlocal.wire.values import (
 
 __all__ = [
     "DETAILS",
+    "FIELDS",
     "LATE",
     "call_body",
     "columns_of_call",
@@ -47,6 +48,20 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
+# The fields of a call, each with what it holds.
+FIELDS = {
+    "model": "text",
+    "tokens_in": "whole number",
+    "tokens_out": "whole number",
+    "cost": "dollars; 0 means unknown",
+    "task": "text",
+    "prompt_preview": "text",
+    "response_preview": "text",
+    "status": "text: ok or error",
+    "error_type": "text",
+    "error_message": "text",
+    "prompt_hash": "text",
+}
 # The columns that come with the span alone.
 LATE = ("messages", "response", "details")
 # What `details` may hold, and what the span calls it.

@@ -15,6 +15,7 @@ from waxlocal.wire.exact import Item, told, without_key, written
 from waxlocal.wire.values import Json, as_text, fields_of, text_of
 
 __all__ = [
+    "FIELDS",
     "columns_of_event",
     "data_of_event",
     "event_item",
@@ -25,6 +26,14 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
+# The fields of an event, each with what it holds; the program's own may have any others.
+FIELDS = {
+    "event": "text: its name",
+    "workflow_id": "text: that of the run",
+    "agent_name": "text",
+    "workflow_name": "text",
+    "metadata": "object",
+}
 # What the recorder's events of approvals hold where the SDK sends only what was given.
 _APPROVALS: dict[str, Json] = {
     "approval_requested": {

@@ -12,6 +12,7 @@ from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan
 from waxlocal.wire.values import Json, number_of, text_of
 
 __all__ = [
+    "FIELDS",
     "MemoryState",
     "Remembered",
     "data_of_memory",
@@ -28,8 +29,30 @@ CONTENT_CHARS = 2_000
 COPY_CHARS = 500
 RESULT_CHARS = 1_000
 
+# The fields of a request about a memory, by tier, each with what it holds.
+FIELDS = {
+    "episodic": {
+        "slot_name": "text",
+        "scope_key": "text",
+        "memory_type": "text: value, list or dict",
+        "data": "any",
+        "ttl_seconds": "number",
+        "max_items": "whole number",
+    },
+    "semantic": {
+        "slot_name": "text",
+        "scope_key": "text",
+        "content": "text",
+        "content_embedding": "array of numbers",
+        "importance": "number",
+        "tags": "array",
+        "source_tool": "text",
+        "fact_key": "text",
+        "metadata": "object",
+    },
+}
 # What the recorder's events hold where the SDK sends only what was given.
-_FIELDS: dict[str, Json] = {
+_DEFAULTS: dict[str, Json] = {
     "episodic": {
         "slot_name": "",
         "scope_key": "",
@@ -241,7 +264,7 @@ def _result(result: Any) -> Any:
 
 def data_of_memory(tier: str, body: Json) -> Json:
     """Return what the event of such a request holds."""
-    return _FIELDS[tier] | body
+    return _DEFAULTS[tier] | body
 
 
 def exact_memory(tier: str, body: Json, said: Json) -> Json:

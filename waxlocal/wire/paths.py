@@ -16,6 +16,7 @@ __all__ = [
     "DOCUMENT",
     "EVENTS",
     "GOVERNANCE_DECISION",
+    "LIST_OF_STAGE",
     "MEMORY_STAGES",
     "MODEL_COSTS",
     "OBSERVABILITY",
@@ -63,6 +64,14 @@ BULK = f"{OBSERVE}/runs/bulk/"
 # The last part of the paths that belong to one run.
 RUN_STAGES = ("llm-calls", "steps", "spans", "scores", "complete", "partial")
 MEMORY_STAGES = ("episodic", "semantic")
+# Where a body has the items of a stage; a body about a memory is one item itself.
+LIST_OF_STAGE = {
+    "llm-calls": "calls",
+    "steps": "steps",
+    "spans": "spans",
+    "scores": "scores",
+    "events": "events",
+}
 _OF_RUN = re.compile(
     rf"{OBSERVE}/runs/([^/]*)/({'|'.join(RUN_STAGES)})/"
     rf"|{OBSERVABILITY}/runs/([^/]*)/memory/({'|'.join(MEMORY_STAGES)})/"

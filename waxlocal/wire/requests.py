@@ -16,6 +16,7 @@ from waxlocal.wire.events import late_event
 from waxlocal.wire.exact import KEY, Item
 from waxlocal.wire.items import Untold, Walk
 from waxlocal.wire.order import in_order
+from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.runs import exact_of_start, own_of_start, told_by_end
 from waxlocal.wire.spans import read_span, told_by_span, wire_span
@@ -30,14 +31,6 @@ __all__ = [
     "start_body",
 ]
 
-# The list of a stage's items in its body.
-_LISTS = {
-    "llm-calls": "calls",
-    "steps": "steps",
-    "spans": "spans",
-    "scores": "scores",
-    "events": "events",
-}
 # The state of a conversation grows with its run; one that needs several requests tells it once,
 # with the end.
 MAX_RECORDS_WITH_STATE = 500
@@ -119,10 +112,10 @@ def stage_body(
     LLM calls and steps also tell the machine, if it is to be told, and the conversation's state.
     """
     bodies = [item.sent if exact else item.body for item in items]
-    if stage not in _LISTS:
+    if stage not in LIST_OF_STAGE:
         (alone,) = bodies
         return alone
-    body: Json = {_LISTS[stage]: bodies}
+    body: Json = {LIST_OF_STAGE[stage]: bodies}
     if stage in ("llm-calls", "steps"):
         if hardware_uuid:
             body["hardware_uuid"] = hardware_uuid

@@ -29,6 +29,8 @@ from waxlocal.wire.values import (
 )
 
 __all__ = [
+    "END_FIELDS",
+    "START_FIELDS",
     "columns_of_end",
     "exact_end",
     "exact_of_start",
@@ -41,6 +43,31 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
+# The fields of the two requests, each with what it holds.
+START_FIELDS = {
+    "agent_name": "text",
+    "workflow_name": "text",
+    "inputs": "object",
+    "metadata": "object",
+    "session_id": "text",
+    "user_id": "text",
+    "user_group": "text",
+    "parent_workflow_id": "text: the run that opens this one",
+    "root_workflow_id": "text",
+    "interaction_mode": "text: interactive or autonomous",
+    "trace_id": "text: 32 hexadecimal digits",
+}
+END_FIELDS = {
+    "result": "object",
+    "status": "text: success, error, blocked or interrupted",
+    "error": "text",
+    "error_type": "text",
+    "traceback": "text",
+    "steps": "array",
+    "trace_id": "text: 32 hexadecimal digits",
+    "root_span_id": "text: 16 hexadecimal digits",
+    "conversation_state": "object",
+}
 # What the end of a run may still change, and what only a run that went on since its start does.
 OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback", "result")
 SINCE_START = ("metadata", "tags")

@@ -11,10 +11,18 @@ from waxlocal.wire.exact import DERIVED, Item, told, written
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.values import Json, as_text, number_of, text_of
 
-__all__ = ["Scores", "columns_of_score", "exact_score", "score_body"]
+__all__ = ["FIELDS", "Scores", "columns_of_score", "exact_score", "score_body"]
 
 Row = Mapping[str, Any]
 
+# The fields of a score, each with what it holds.
+FIELDS = {
+    "name": "text",
+    "data_type": "text: numeric, boolean or categorical",
+    "numeric_value": "number",
+    "string_value": "text",
+    "comment": "text",
+}
 _COUNTED = (("citations", "citation_count"), ("unsupported_claims", "unsupported_claims"))
 
 

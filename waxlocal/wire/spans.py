@@ -26,6 +26,7 @@ from waxlocal.wire.values import (
 )
 
 __all__ = [
+    "FIELDS",
     "SUMMARY_CHARS",
     "Code",
     "Shape",
@@ -43,6 +44,20 @@ __all__ = [
     "wire_span",
 ]
 
+# The fields of a span, each with what it holds.
+FIELDS = {
+    "name": "text",
+    "kind": "text",
+    "status": "text: ok or error",
+    "duration_ms": "number",
+    "position": "whole number",
+    "start_offset_ms": "milliseconds since the run began",
+    "parent_position": "whole number: the span around it",
+    "attributes": "object",
+    "input_data": "any",
+    "output_data": "any",
+    "events": "array: the exception that ended the run",
+}
 # How much of a text the original keeps in its spans.
 SHOWN_CHARS = 2_000
 QUERY_NAME_CHARS = 40

@@ -15,6 +15,7 @@ from waxlocal.wire.spans import Shape, StoredSpan, code_of, is_communication
 from waxlocal.wire.values import Json, as_content, as_object, as_text, text_of
 
 __all__ = [
+    "FIELDS",
     "Named",
     "columns_of_step",
     "delegation_step",
@@ -30,6 +31,8 @@ __all__ = [
 # A step's name and its output.
 Named = tuple[str, Json]
 
+# The fields of a step, each with what it holds.
+FIELDS = {"step_name": "text", "output": "any", "position": "whole number"}
 # How much of a text the original shows in its steps.
 PREVIEW_CHARS = 500
 THOUGHT_CHARS = 200

@@ -12,7 +12,7 @@ from waxlocal.web.api.openapi_parts import (
     text,
 )
 from waxlocal.web.api.openapi_rows import Json, object_of
-from waxlocal.wire import paths
+from waxlocal.wire import calls, events, memory, paths, runs, scores, spans, steps
 
 __all__ = ["ingest_paths", "ingest_schemas"]
 
@@ -25,20 +25,27 @@ _KEY: Json = {
     "schema": {"type": "string", "maxLength": 255},
 }
 _RECORDED = object_of({"recorded": {"type": "integer", "description": "how many were taken"}})
+# The schema of an item by stage, and the fields of each.
+_SENT = {
+    "llm-calls": "LlmCallSent",
+    "steps": "StepSent",
+    "spans": "SpanSent",
+    "scores": "ScoreSent",
+}
+_KINDS = {
+    "LlmCallSent": calls.FIELDS,
+    "StepSent": steps.FIELDS,
+    "SpanSent": spans.FIELDS,
+    "ScoreSent": scores.FIELDS,
+    "EventSent": events.FIELDS,
+}
+_EXACT = "object: what another waxlocal says of the record beside the other fields"
 _LENIENT = "A field of another type than the one named is taken as what can be made of it."
 
 
 def ingest_paths() -> Json:
     """Return the operations by path and method."""
-    records = {
-        paths.stage_path(name): {"post": _records(name, field)}
-        for name, field in (
-            ("llm-calls", "calls"),
-            ("steps", "steps"),
-            ("spans", "spans"),
-            ("scores", "scores"),
-        )
-    }
+    records = {paths.stage_path(stage): {"post": _records(stage)} for stage in _SENT}
     return {
         paths.CONFIG: {"get": _config()},
         paths.POLICY_CHECK: {"post": _policy_check()},
@@ -235,31 +242,21 @@ def _daily() -> Json:
     )
 
 
-def _records(name: str, field: str) -> Json:
-    singular = {"llm-calls": "LlmCallSent", "steps": "StepSent", "spans": "SpanSent"}
+def _records(name: str) -> Json:
     return operation(
         f"record{name.title().replace('-', '')}",
         "Recording",
         f"Record {name.replace('-', ' ')} of a run.",
         {"200": gives(_RECORDED, "Recorded.")},
         parameters=(_RUN_ID, _KEY),
-        sent=_taking(_array(field, singular.get(name, "ScoreSent"))),
+        sent=_taking(_array(paths.LIST_OF_STAGE[name], _SENT[name])),
         failing=("404", "422"),
     )
 
 
 def _complete() -> Json:
     answer = object_of({"run_id": text(""), "duration": {"type": ["number", "null"]}})
-    fields = _fields(
-        result="object",
-        status="text: success, error, blocked or interrupted",
-        error="text",
-        error_type="text",
-        traceback="text",
-        steps="array",
-        trace_id="text: 32 hexadecimal digits",
-        conversation_state="object",
-    )
+    fields = _fields(**runs.END_FIELDS, waxlocal=_EXACT)
     return operation(
         "completeRun",
         "Recording",
@@ -290,7 +287,7 @@ def _partial() -> Json:
 
 
 def _memory(tier: str) -> Json:
-    fields = _fields(slot_name="text", scope_key="text", data="any", content="text")
+    fields = _fields(**memory.FIELDS[tier], waxlocal=_EXACT)
     return operation(
         f"remember{tier.title()}",
         "Recording",
@@ -331,66 +328,8 @@ def _bulk() -> Json:
 
 
 def ingest_schemas() -> Json:
-    """Return the schemas that the operations refer to."""
+    """Return the schemas that the operations refer to, as `waxlocal.wire` describes each kind."""
     return {
-        "RunStart": {
-            "type": "object",
-            "properties": _fields(
-                agent_name="text",
-                workflow_name="text",
-                inputs="object",
-                metadata="object",
-                session_id="text",
-                user_id="text",
-                user_group="text",
-                parent_workflow_id="text: the run that opens this one",
-                root_workflow_id="text",
-                interaction_mode="text: interactive or autonomous",
-                trace_id="text: 32 hexadecimal digits",
-            ),
-        },
-        "LlmCallSent": {
-            "properties": _fields(
-                model="text",
-                tokens_in="whole number",
-                tokens_out="whole number",
-                cost="dollars; 0 means unknown",
-                task="text",
-                prompt_preview="text",
-                response_preview="text",
-                status="text: ok or error",
-                error_type="text",
-                error_message="text",
-            )
-        },
-        "StepSent": {
-            "properties": _fields(step_name="text", output="any", position="whole number")
-        },
-        "SpanSent": {
-            "properties": _fields(
-                name="text",
-                kind="text",
-                status="text: ok or error",
-                duration_ms="number",
-                position="whole number",
-                start_offset_ms="milliseconds since the run began",
-                attributes="object",
-                input_data="any",
-                output_data="any",
-            )
-        },
-        "ScoreSent": {
-            "properties": _fields(
-                name="text",
-                data_type="text: numeric, boolean or categorical",
-                numeric_value="number",
-                string_value="text",
-                comment="text",
-            )
-        },
-        "EventSent": {
-            "properties": _fields(
-                event="text: its name", workflow_id="text", agent_name="text", metadata="object"
-            )
-        },
+        "RunStart": {"type": "object", "properties": _fields(**runs.START_FIELDS)},
+        **{name: {"properties": _fields(**_KINDS[name], waxlocal=_EXACT)} for name in _KINDS},
     }
