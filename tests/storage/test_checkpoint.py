@@ -14,6 +14,7 @@ import pytest
 
 from tests.crash.files import assert_sound, count, rows, run_program
 from waxlocal import WaxellContext
+from waxlocal.errors import StorageError
 from waxlocal.recording.recorder import Recorder
 from waxlocal.storage import checkpoint
 from waxlocal.storage.checkpoint import Checkpointer, LogKeeper, log_size
@@ -41,6 +42,12 @@ def written(path: Path, *, size: int = 800 * KIB) -> Iterator[sqlite3.Connection
         yield conn
 
 
+def generation(path: Path) -> bytes:
+    """Return the salts of the log, which are others each time it starts anew."""
+    with open(f"{path}-wal", "rb") as log:
+        return log.read(24)[16:]
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for a state; a test that never sees it is ended by its time limit here."""
     deadline = time.monotonic() + 60
@@ -50,12 +57,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_the_log_starts_anew_after_a_checkpoint(db_path: Path) -> None:
-    """All of the log is copied, and the next commit cuts it."""
+    """All of the log is copied, and the next commit is written over its start."""
     with written(db_path) as conn, closing(checkpointer(db_path)) as log:
-        before = log_size(db_path)
+        before, size = generation(db_path), log_size(db_path)
         assert log.run() is True
         conn.execute(INSERT, (10_000, "y"))
-        assert log_size(db_path) < before
+        assert generation(db_path) != before
+        assert log_size(db_path) == size
+        assert log.run(limit=64 * KIB) is True  # nothing to do, whatever the size
+        conn.execute(INSERT, (10_001, "y"))
+        assert generation(db_path) != before
     assert_sound(db_path)
 
 
@@ -95,13 +106,105 @@ def test_who_does_not_get_the_lock_goes_on(db_path: Path) -> None:
             assert log.run() is True
 
 
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_how_much_of_the_log_is_in_use(db_path: Path, begun_anew: bool) -> None:
+    """The limit is met with the first frame that does not fit into it, whatever the file's size."""
+    header, frame = 32, 24 + 4_096
+    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
+        if begun_anew:
+            log.run()
+            conn.execute(INSERT, (10_000, "y"))
+        frames = next(n for n in range(10_000) if not log._log.is_longer(header + n * frame))
+        assert frames > 0
+        assert log._log.is_longer(header + frames * frame - 1)
+        assert (header + frames * frame == log_size(db_path)) is not begun_anew
+
+
 def test_a_log_that_another_has_copied_is_not_copied_again(db_path: Path) -> None:
     """Who waited for the lock looks again before copying."""
-    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
-        before = log_size(db_path)
-        assert log.run(before) is True
-        conn.execute(INSERT, (10_000, "y"))
-        assert log_size(db_path) > before  # it went on where it was
+    with written(db_path) as conn, closing(checkpointer(db_path)) as one:
+        before = generation(db_path)
+
+        def sleep(_seconds: float) -> None:
+            conn.execute("COMMIT")
+            assert one._log.is_longer(100 * KIB)
+            one._copy(one._open())
+            conn.execute(INSERT, (10_000, "y"))
+            assert generation(db_path) != before
+
+        with closing(checkpointer(db_path, sleep)) as other:
+            conn.execute("BEGIN IMMEDIATE")
+            assert other.run(100 * KIB) is True
+            after = generation(db_path)
+            conn.execute(INSERT, (10_001, "y"))
+            assert generation(db_path) == after
+
+
+def test_only_one_at_a_time_syncs_and_copies(db_path: Path) -> None:
+    """Who finds another at it leaves the log to it, and does not wait."""
+    with (
+        written(db_path),
+        closing(checkpointer(db_path)) as one,
+        closing(checkpointer(db_path)) as other,
+    ):
+        assert one._log.is_longer(0)
+        assert one._log.take_turn()
+        assert other.run() is False
+        one._log.end_turn()
+        assert other.run() is True
+
+
+def test_nobody_adds_to_a_very_long_log_that_is_being_copied(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers that find it so wait until it has been copied, for a bounded while."""
+    monkeypatch.setattr(checkpoint, "STOP_BYTES", 600 * KIB)
+    slept: list[float] = []
+    with written(db_path) as conn, closing(checkpointer(db_path)) as one:
+        assert one._log.is_longer(0)
+        assert one._log.take_turn()
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                one._log.end_turn()
+                assert one.run() is True
+                conn.execute(INSERT, (10_000, "y"))
+
+        with closing(checkpointer(db_path, sleep)) as other:
+            before = generation(db_path)
+            other.look(100 * KIB)
+            assert len(slept) == 3
+            assert generation(db_path) != before
+            assert other._pair is None  # there was nothing left to do
+            monkeypatch.setattr(checkpoint, "TURN_WAIT_S", 0.0)
+            monkeypatch.setattr(checkpoint, "STOP_BYTES", 0)
+            assert one._log.take_turn()
+            assert other.run() is False
+            assert len(slept) == 3
+
+
+def test_a_killed_copier_leaves_its_turn_to_others(db_path: Path) -> None:
+    """The lock of the turn goes with the process that had it."""
+    done = run_program(
+        db_path,
+        """
+        import os, signal
+        from pathlib import Path
+        from waxlocal.connection import checkpointer, open_writer
+        path = Path(os.environ["WAXLOCAL_DB"])
+        conn = open_writer(path)
+        conn.execute("INSERT INTO events VALUES ('', 1, '', 'e', '')")
+        log = checkpointer(path)
+        assert log._log.is_longer(0) and log._log.take_turn()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    assert done.stderr == ""
+    with closing(open_writer(db_path)) as conn, closing(checkpointer(db_path)) as log:
+        conn.execute(INSERT, (2, "y"))
+        assert log.run() is True
+    assert count(db_path, "events") == 2
 
 
 def test_a_reader_puts_checkpoints_off(db_path: Path) -> None:
@@ -118,16 +221,12 @@ def test_a_reader_puts_checkpoints_off(db_path: Path) -> None:
                 log.look(1)
             assert not any(runs)
             assert 1 <= len(runs) < 50
-        wait_until(lambda: bool(log.look(1)) and runs[-1])
 
+        def copied() -> bool:
+            log.look(1)
+            return runs[-1]
 
-def test_large_records_are_looked_at_more_often(db_path: Path) -> None:
-    """A log that grew by megabytes since the last look is looked at after each commit."""
-    with closing(open_writer(db_path)) as conn, closing(checkpointer(db_path)) as log:
-        conn.execute(INSERT, (1, "small"))
-        assert log.look() == checkpoint.COMMITS_PER_LOOK
-        conn.execute(INSERT, (2, "x" * (checkpoint.LARGE_GROWTH + KIB)))
-        assert log.look() == 1
+        wait_until(copied)
 
 
 def test_another_file_at_the_path_is_left_alone(db_path: Path) -> None:
@@ -137,16 +236,16 @@ def test_another_file_at_the_path_is_left_alone(db_path: Path) -> None:
         pass
     with written(db_path), closing(checkpointer(db_path)) as log:
         other.rename(db_path)
-        before = log_size(db_path)
-        assert log.look(1) == checkpoint.COMMITS_PER_LOOK
-        assert log_size(db_path) == before
+        log.look(1)
         assert log._pair is None
+        with pytest.raises(StorageError):
+            log.run()
 
 
 def test_a_file_without_a_log_is_fine(db_path: Path) -> None:
     """Nothing to copy is no failure; nothing is made where there is no file."""
     with closing(checkpointer(db_path)) as log:
-        assert log.look() == checkpoint.COMMITS_PER_LOOK
+        log.look()
     assert log_size(db_path) == 0
     assert not db_path.exists()
 
@@ -235,16 +334,16 @@ def test_a_command_leaves_no_long_log(recorder: Recorder, db_path: Path, low_lim
     with writer(db_path) as conn:
         for position in range(400):
             conn.execute(INSERT, (position, "x" * 4_000))
-    assert log_size(db_path) > low_limit
+    before = generation(db_path)
     with WaxellContext("agent"):
         pass
-    assert log_size(db_path) < low_limit
+    assert generation(db_path) != before
 
 
 def begin_anew(conn: sqlite3.Connection, path: Path) -> None:
-    """Write on until the log has become shorter."""
-    deadline, position, before = time.monotonic() + 60, 10_000, log_size(path)
-    while log_size(path) >= before:
+    """Write on until the log has started anew."""
+    deadline, position, before = time.monotonic() + 60, 10_000, generation(path)
+    while generation(path) == before:
         assert time.monotonic() < deadline
         position += 1
         conn.execute(INSERT, (position, "y"))
@@ -283,6 +382,7 @@ def test_forks_have_the_file_closed_during_checkpoints(db_path: Path) -> None:
         import os
         import waxlocal.recording.store
         from waxlocal import WaxellContext
+from waxlocal.errors import StorageError
         from waxlocal.recording.recorder import current_recorder
         waxlocal.recording.store.ALONE_BYTES = waxlocal.recording.store.CONTENDED_BYTES = 600 * 1024
         store = current_recorder().store
@@ -317,12 +417,11 @@ def test_a_signal_handler_records_during_a_checkpoint(recorder: Recorder, db_pat
     assert log is not None
     seen: list[int] = []
 
-    def look(_limit: int) -> int:
+    def look(_limit: int) -> None:
         if not seen:
             seen.append(os.getpid())
             record(1)  # as a handler would, in this thread
             assert len(recorder.store.backlog) == 0
-        return 16
 
     log.look = look  # type: ignore[method-assign]
     record(20)

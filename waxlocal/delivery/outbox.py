@@ -136,7 +136,8 @@ class Outbox:
         """Keep the log short: `waxlocal sync` may be the only one who writes."""
         self._commits_to_look -= 1
         if self._commits_to_look < 1:
-            self._commits_to_look = self._log.look()
+            self._commits_to_look = COMMITS_PER_LOOK
+            self._log.look()
 
     # -- what is due ----------------------------------------------------------------------------
 

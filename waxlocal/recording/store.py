@@ -215,7 +215,9 @@ class Store:
         """Copy the log back if it is long; what signal handlers record meanwhile is kept apart."""
         self._writing = True
         try:
-            self._commits_to_look = self._log.look(self._log_limit()) if self._log else 1
+            self._commits_to_look = COMMITS_PER_LOOK
+            if self._log is not None:
+                self._log.look(self._log_limit())
         finally:
             self._writing = False
 

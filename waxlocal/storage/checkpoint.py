@@ -6,7 +6,7 @@ in eight seconds. And before SQLite 3.51.3 a checkpoint can corrupt the file if 
 log anew at that very moment (https://sqlite.org/wal.html#walresetbug).
 
 So every checkpoint of ours is made under the write lock: one connection holds the lock and writes
-nothing, a second one copies. A process that is killed in between leaves what it left before: SQLite
+nothing, a second one copies. A process that is killed in between leaves nothing to repair: SQLite
 notes how far the log was copied only after the copy is on the disk, and the system drops the lock.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,20 +33,21 @@ __all__ = [
     "log_size",
 ]
 
-# Bytes of log at which a writer copies it back. docs/sqlite.md has the measurements behind both:
-# alone it is better to do so often, as each time the writer itself has to wait; where writers wait
+# Bytes of log at which a writer copies it back; docs/sqlite.md has the measurements behind both.
+# Alone it is better to do so often, as each time the writer itself has to wait. Where writers wait
 # for each other anyway, each checkpoint stops all of them, and fewer are better.
 ALONE_BYTES = 4 * 1024 * 1024
-CONTENDED_BYTES = 16 * 1024 * 1024
+CONTENDED_BYTES = 12 * 1024 * 1024
 # A process that does not record does it early, in short pieces, so that none that records has to.
-# More than `JOURNAL_SIZE_LIMIT`, to which the log is cut when it starts anew.
 KEEPER_BYTES = 1024 * 1024
 # How often it looks: while the log changes, and (doubling) when it has not changed for a while.
 KEEPER_REST_S = (0.02, 1.0)
-# To look at the size of the log takes a microsecond or two: too much for each commit.
+# A look at the log takes a microsecond or two: too much for each commit.
 COMMITS_PER_LOOK = 16
-# If the log grew by this between two looks, the records are large: look after each commit.
-LARGE_GROWTH = 4 * 1024 * 1024
+# Above this nobody adds to the log while somebody is copying it, but waits for up to a while.
+STOP_BYTES = 28 * 1024 * 1024
+TURN_WAIT_S = 0.25
+TURN_REST_S = 0.001
 # How long to try for the write lock. Whoever does not get it tries again at the next look.
 LOCK_WAIT_S = 0.1
 # Whoever reads an older state keeps the newer part of the log from being copied. Most often that is
@@ -54,15 +56,93 @@ COPIES = 8
 # While a reader stays, each checkpoint that copied only a part puts the next one off for longer.
 PAUSE_S = (0.01, 0.25)
 
+# The log begins with a header of 32 bytes: page size in bytes 8 to 11, two salts in 16 to 23. Then
+# come frames: 24 bytes, the salts among them in bytes 8 to 15, and a page
+# (https://sqlite.org/fileformat2.html#walformat).
+_HEADER, _FRAME_HEADER = 32, 24
+
 Open = Callable[[], sqlite3.Connection]
 
 
-def log_size(path: Path) -> int:
-    """Return the bytes of a file's log, 0 without one.
+def log_path(path: Path) -> str:
+    """Return where SQLite keeps the log of a file."""
+    return f"{path}-wal"
 
-    More than is in use, where the log was longer before: it is cut when it starts anew.
+
+def log_size(path: Path) -> int:
+    """Return the bytes that a file's log takes on the disk, 0 without one."""
+    return file_size(log_path(path))
+
+
+class _Log:
+    """The file of a log, kept open, and how much of it is in use.
+
+    It is written over from its start once it has been copied, so its size says little; but each new
+    start has new salts. SQLite has no locks on this file that closing it would drop.
     """
-    return file_size(f"{path}-wal")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def is_longer(self, limit: int) -> bool:
+        """Return whether more than `limit` bytes are in use. Raises `OSError`."""
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        header = _read(self._file, _HEADER, 0)
+        frame = _FRAME_HEADER + int.from_bytes(header[8:12], "big")
+        # The last frame that ends within the limit, and after it the one that must not be there.
+        start = _HEADER + max(limit - _HEADER, 0) // frame * frame
+        return len(header) == _HEADER and _read(self._file, 8, start + 8) == header[16:24]
+
+    def take_turn(self) -> bool:
+        """Return whether nobody else is copying this log; keeps others off until `end_turn`."""
+        return self._file is not None and _try_lock(self._file)
+
+    def end_turn(self) -> None:
+        if self._file is not None:
+            _unlock(self._file)
+
+    def sync(self) -> None:
+        """Bring the log to the disk. Raises `OSError`."""
+        if self._file is not None:
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+if sys.platform == "win32":
+
+    def _read(file: int, size: int, offset: int) -> bytes:
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, size)
+
+    def _try_lock(_file: int) -> bool:
+        return True  # nobody could write what is locked there; several may do the same work
+
+    def _unlock(_file: int) -> None:
+        pass
+
+else:
+    import fcntl
+
+    _read = os.pread
+
+    def _try_lock(file: int) -> bool:
+        """Take a lock of the open file, which goes with the process and is none of SQLite's."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without such locks
+            return True
+        return True
+
+    def _unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class Checkpointer:
@@ -80,46 +160,71 @@ class Checkpointer:
         lock_wait: float = LOCK_WAIT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._log = f"{path}-wal"
+        self._log = _Log(log_path(path))
         self._open = open_
         self._lock_wait = lock_wait
         self._sleep = sleep
         # The one that holds the lock, and the one that copies.
         self._pair: tuple[sqlite3.Connection, sqlite3.Connection] | None = None
-        self._size = 0
         self._pause = 0.0
         self._not_before = 0.0
 
-    def look(self, limit: int = ALONE_BYTES) -> int:
-        """Checkpoint if the log is longer than `limit`; return how many commits may come unseen.
+    def look(self, limit: int = ALONE_BYTES) -> None:
+        """Checkpoint if more than `limit` bytes of the log are in use.
 
-        Raises nothing of SQLite's or ours: what cannot be copied now is copied later.
+        Raises nothing of SQLite's, the system's or ours: what cannot be copied now is copied later.
         """
-        size = file_size(self._log)
-        if size > limit and time.monotonic() >= self._not_before:
-            try:
+        try:
+            if self._log.is_longer(limit) and time.monotonic() >= self._not_before:
                 self.run(limit)
-            except (sqlite3.Error, StorageError, OSError):
-                self._put_off()
-        grown, self._size = size - self._size, size
-        return 1 if grown > LARGE_GROWTH else COMMITS_PER_LOOK
+        except FileNotFoundError:
+            pass  # nothing was written since the file was last closed by all
+        except (sqlite3.Error, OSError, StorageError):
+            self._put_off()
 
     def run(self, limit: int = 0) -> bool:
         """Copy the log back if it is still longer than `limit` once nobody else can write.
 
-        Return whether all of it was copied: not so if the lock cannot be had, or a reader is in the
-        way. Raises `sqlite3.Error` or `StorageError`.
+        Return whether all of it was copied: not so if somebody else is at it, if the lock cannot be
+        had, or if a reader is in the way. Raises `sqlite3.Error`, `OSError` or `StorageError`.
         """
-        if self._pair is None:
-            self._pair = (self._open(), self._open())
-        holder, copier = self._pair
+        if not self._log.is_longer(limit):
+            return True
+        if not self._take_turn():
+            return False
+        try:
+            if not self._log.is_longer(limit):
+                return True  # somebody else has done it while we waited
+            # A checkpoint syncs the log first, which takes most of its time: here it stops nobody.
+            self._log.sync()
+            if self._pair is None:
+                self._pair = (self._open(), self._open())
+            return self._copy_locked(*self._pair, limit)
+        finally:
+            self._log.end_turn()
+
+    def _take_turn(self) -> bool:
+        """Return whether it is ours to copy; while the log is very long, wait for whoever is at it.
+
+        Others go on writing meanwhile, faster than a slow disk can take it.
+        """
+        deadline = time.monotonic() + TURN_WAIT_S
+        while not self._log.take_turn():
+            if time.monotonic() >= deadline or not self._log.is_longer(STOP_BYTES):
+                return False
+            self._sleep(TURN_REST_S)
+        return True
+
+    def _copy_locked(
+        self, holder: sqlite3.Connection, copier: sqlite3.Connection, limit: int
+    ) -> bool:
         try:
             if not self._lock(holder):
                 return False
-            # Somebody else may have done it while we waited, and the log may have started anew.
-            return file_size(self._log) <= limit or self._copy(copier)
+            # Another program may have done it while we waited, and the log may have started anew.
+            return not self._log.is_longer(limit) or self._copy(copier)
         except BaseException:
-            self.close()  # lets go of the lock in any case
+            self._close_pair()  # lets go of the lock in any case
             raise
         finally:
             if self._pair is not None and holder.in_transaction:
@@ -151,7 +256,11 @@ class Checkpointer:
         self._not_before = time.monotonic() + self._pause
 
     def close(self) -> None:
-        """Close the connections; the next checkpoint opens them again."""
+        """Close everything; the next look opens it again."""
+        self._close_pair()
+        self._log.close()
+
+    def _close_pair(self) -> None:
         pair, self._pair = self._pair, None
         for connection in pair or ():
             connection.close()
@@ -188,27 +297,27 @@ class LogKeeper:
     def _work(self) -> None:
         shortest, longest = self._rest
         rest = longest
-        seen = self._state()
-        file = file_id(self._path)
+        file, seen = self._state()
         log = self._checkpointer()
         try:
             while not self._stop.wait(rest):
-                before, seen = seen, self._state()
-                rest = min(rest * 2, longest) if seen == before else shortest
-                if seen is None or seen[1] <= self._limit:
+                before = file, seen
+                file, seen = self._state()
+                if (file, seen) == before:
+                    rest = min(rest * 2, longest)
                     continue
-                if file != file_id(self._path):
-                    file = file_id(self._path)
+                rest = shortest
+                if file != before[0]:
                     log.close()
                     log = self._checkpointer()
                 log.look(self._limit)
         finally:
             log.close()
 
-    def _state(self) -> tuple[int, int] | None:
-        """Return the time of the log's last change and its size, None without one."""
+    def _state(self) -> tuple[object, object]:
+        """Return which files are there, and the time of the log's last change."""
         try:
-            found = os.stat(f"{self._path}-wal")  # noqa: PTH116 (half the time of Path.stat)
+            found = os.stat(log_path(self._path))  # noqa: PTH116 (half the time of Path.stat)
         except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
+            return None, None
+        return (file_id(self._path), found.st_dev, found.st_ino), found.st_mtime_ns

