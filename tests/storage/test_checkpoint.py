@@ -191,7 +191,7 @@ def test_a_killed_copier_leaves_its_turn_to_others(db_path: Path) -> None:
         """
         import os, signal
         from pathlib import Path
-        from waxlocal.connection import checkpointer, open_writer
+        from waxlocal.storage.connection import checkpointer, open_writer
         path = Path(os.environ["WAXLOCAL_DB"])
         conn = open_writer(path)
         conn.execute("INSERT INTO events VALUES ('', 1, '', 'e', '')")
@@ -382,7 +382,6 @@ def test_forks_have_the_file_closed_during_checkpoints(db_path: Path) -> None:
         import os
         import waxlocal.recording.store
         from waxlocal import WaxellContext
-from waxlocal.errors import StorageError
         from waxlocal.recording.recorder import current_recorder
         waxlocal.recording.store.ALONE_BYTES = waxlocal.recording.store.CONTENDED_BYTES = 600 * 1024
         store = current_recorder().store
@@ -402,7 +401,7 @@ from waxlocal.errors import StorageError
             record(100)
             assert os.waitpid(child, 0)[1] == 0
         if open_before:
-            assert len(os.listdir("/proc/self/fd")) == open_before
+            assert len(os.listdir("/proc/self/fd")) <= open_before
         """,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -25,7 +25,7 @@ from waxlocal.errors import (
     StorageError,
 )
 from waxlocal.recording.recorder import Recorder
-from waxlocal.storage import checkpoint, connection
+from waxlocal.storage import connection
 from waxlocal.storage.connection import (
     open_writer,
     reader,
