@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         handle_policy_block,
         prompt_approval,
     )
+    from waxlocal.sdk.propagation import propagate
     from waxlocal.sdk.types import (
         ApprovalDecision,
         LlmCallInfo,
@@ -142,6 +143,7 @@ __all__ = [
     "phase",
     "prompt_approval",
     "prompt_use",
+    "propagate",
     "reason",
     "reasoning_dec",
     "recall",
@@ -178,6 +180,7 @@ _LATER = {
     "extract_block_metadata": "approval",
     "handle_policy_block": "approval",
     "prompt_approval": "approval",
+    "propagate": "sdk.propagation",
 }
 
 

@@ -47,6 +47,11 @@ class RunIds:
         """Start a new random stream; a forked child must not repeat its parent's ids."""
         self._bits = _random_bits()
 
+    @property
+    def begun(self) -> bool:
+        """Whether an id was given already."""
+        return self._last > 0
+
     def next(self, ns: int) -> str:
         """Return a new id for a run that starts at `ns` nanoseconds since 1970."""
         ticks = ns * _TICKS_PER_MS // 1_000_000

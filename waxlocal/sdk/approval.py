@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waxlocal.errors import PolicyViolationError
-from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.scope import run_here
 from waxlocal.sdk.types import ApprovalDecision
 
 __all__ = [
@@ -59,7 +59,7 @@ def extract_block_metadata(error: PolicyViolationError) -> dict[str, Any]:
 
 async def handle_policy_block(handler: Handler, error: PolicyViolationError) -> ApprovalDecision:
     """Ask a handler, plain or async, and record question and answer in the open run."""
-    run = open_run()
+    run = run_here()
     if run is not None:
         run.record_approval_request(action_type="policy_block", reason=str(error))
     answer = handler(error)

@@ -24,7 +24,7 @@ from waxlocal.sdk.run import (
     need_count,
     note_outside,
 )
-from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.scope import run_here
 from waxlocal.settings.config import ObserveConfig
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
 
@@ -211,7 +211,7 @@ class WaxellObserveClient:
     def _run(self, run_id: str) -> Run:
         """Return an open run, also one that another process began."""
         need("run_id", run_id, str)
-        around = open_run()
+        around = run_here()
         if around is not None and run_id and around._run_id == run_id:
             return around
         run = self._open.get(run_id)
@@ -400,7 +400,7 @@ class WaxellObserveClient:
 
     def _note(self, event: str, data: Json, run_id: str = "") -> None:
         """Record an event in a run, else in the one that is open, else outside any."""
-        run = self._run(run_id) if run_id else open_run()
+        run = self._run(run_id) if run_id else run_here()
         if run is not None:
             run._add_event(event, data)
             return

@@ -16,7 +16,7 @@ from waxlocal.known_types import is_a
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.run import printed
-from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, watched
 
@@ -140,7 +140,7 @@ class _SpanWatch:
         attributes: dict[str, Any],
         inputs: dict[str, Any] | None,
     ) -> None:
-        run = open_run()
+        run = run_for(f"the function {name}()")
         self._span = (
             OpenSpan(run, name, kind=kind, attributes=attributes, input_data=inputs)
             if run is not None
@@ -163,7 +163,8 @@ class _SpanWatch:
 class _RecordWatch:
     """Nothing around a call, and one record of what it gave; none if it raised."""
 
-    def __init__(self, record: Callable[[WaxellContext, Any, int], None]) -> None:
+    def __init__(self, name: str, record: Callable[[WaxellContext, Any, int], None]) -> None:
+        self._caller = f"the function {name}()"
         self._record = record
         self._started_ns = time.monotonic_ns()
 
@@ -174,7 +175,7 @@ class _RecordWatch:
         return None
 
     def returned(self, value: Any) -> None:
-        run = open_run()
+        run = run_for(self._caller)
         if run is not None:
             self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
 
@@ -190,7 +191,7 @@ def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], 
         shown = name or function.__name__
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch:
-            inputs = arguments.by_name(args, kwargs) if open_run() is not None else None
+            inputs = arguments.by_name(args, kwargs) if run_here() is not None else None
             return _SpanWatch(shown, "tool", {"tool_type": tool_type}, inputs)
 
         return watched(function, start)
@@ -216,7 +217,7 @@ def decision(name: str | None = None, options: list[str] | None = None) -> Calla
                 instrumentation_type="decorator",
             )
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
 
     return _bare(decorate, name)
 
@@ -230,7 +231,7 @@ def retrieval(source: str = "", name: str | None = None) -> Callable[[F], F]:
         arguments = Arguments(function)
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch:
-            by_name = arguments.by_name(args, kwargs) if open_run() is not None else {}
+            by_name = arguments.by_name(args, kwargs) if run_here() is not None else {}
             query = by_name.get("query", next(iter(by_name.values()), ""))
 
             def record(run: WaxellContext, value: Any, ms: int) -> None:
@@ -246,7 +247,7 @@ def retrieval(source: str = "", name: str | None = None) -> Callable[[F], F]:
                     scores=scores or None,
                 )
 
-            return _RecordWatch(record)
+            return _RecordWatch(function.__name__, record)
 
         return watched(function, start)
 
@@ -268,7 +269,7 @@ def reasoning_dec(step: str | None = None) -> Callable[[F], F]:
                 conclusion=_text(found.get("conclusion", "")),
             )
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
 
     return _bare(decorate, step)
 
@@ -282,7 +283,7 @@ def step_dec(name: str | None = None) -> Callable[[F], F]:
             shown = None if value is None else output
             run.record_step(name or function.__name__, shown, attributes={"duration_ms": ms})
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
 
     return _bare(decorate, name)
 
@@ -297,7 +298,7 @@ def retry_dec(
     """
 
     def record(attempt: int, error: Exception, started_ns: int) -> None:
-        run = open_run()
+        run = run_for("a retried function")
         if run is not None:
             run.record_retry(
                 attempt=attempt,

@@ -13,7 +13,7 @@ from waxlocal.recording import recorder
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.messages import HumanTurn
-from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.settings.config import is_on
 
@@ -117,7 +117,7 @@ async def flush() -> None:
 
 def flush_sync() -> None:
     """Do the same as `flush`, for code that is not async."""
-    run = open_run()
+    run = run_here()
     if run is not None:
         run.flush_sync()
     recorder.current_recorder().store.drain()
@@ -125,7 +125,7 @@ def flush_sync() -> None:
 
 def get_context() -> WaxellContext | None:
     """Return the run that is open here, None outside any."""
-    return open_run()
+    return run_here()
 
 
 def diagnose() -> dict[str, Any]:
@@ -178,13 +178,13 @@ def is_tracing_enabled() -> bool:
 
 def tag(key: str, value: str) -> None:
     """Tag the open run."""
-    if run := open_run():
+    if run := run_for("tag()"):
         run.set_tag(key, value)
 
 
 def metadata(key: str, value: Any) -> None:
     """Keep a value with the open run."""
-    if run := open_run():
+    if run := run_for("metadata()"):
         run.set_metadata(key, value)
 
 
@@ -192,13 +192,13 @@ def score(
     name: str, value: float | str | bool, data_type: str = "numeric", comment: str = ""
 ) -> None:
     """Record a score of the open run."""
-    if run := open_run():
+    if run := run_for("score()"):
         run.record_score(name, value, data_type, comment)
 
 
 def step(name: str, output: dict[str, Any] | None = None) -> None:
     """Record a step of the open run."""
-    if run := open_run():
+    if run := run_for("step()"):
         run.record_step(name, output)
 
 
@@ -210,7 +210,7 @@ def decide(
     confidence: float | None = None,
 ) -> None:
     """Record a choice."""
-    if run := open_run():
+    if run := run_for("decide()"):
         run.record_decision(
             name=name,
             options=options or [],
@@ -224,7 +224,7 @@ def reason(
     step: str, thought: str, evidence: list[str] | None = None, conclusion: str = ""
 ) -> None:
     """Record a thought."""
-    if run := open_run():
+    if run := run_for("reason()"):
         run.record_reasoning(step=step, thought=thought, evidence=evidence, conclusion=conclusion)
 
 
@@ -235,7 +235,7 @@ def retrieve(
     scores: list[float] | None = None,
 ) -> None:
     """Record a search and what it found."""
-    if run := open_run():
+    if run := run_for("retrieve()"):
         run.record_retrieval(query=query, documents=documents, source=source, scores=scores)
 
 
@@ -247,7 +247,7 @@ def retry(
     fallback_to: str = "",
 ) -> None:
     """Record that something is tried again."""
-    if run := open_run():
+    if run := run_for("retry()"):
         run.record_retry(
             attempt=attempt,
             reason=reason,
@@ -266,7 +266,7 @@ def communication(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that a message was sent to someone."""
-    if run := open_run():
+    if run := run_for("communication()"):
         run.record_communication(
             channel=channel, recipient=recipient, body=body, subject=subject, metadata=metadata
         )
@@ -275,7 +275,7 @@ def communication(
 @contextmanager
 def phase(name: str, **attributes: Any) -> Iterator[None]:
     """Put a span around a block of the open run."""
-    run = open_run()
+    run = run_for("phase()")
     if run is None:
         yield
         return
@@ -290,13 +290,13 @@ def phase(name: str, **attributes: Any) -> Iterator[None]:
 
 def remember_episodic(slot_name: str, data: Any, **kwargs: Any) -> None:
     """Record that something was put into the episodic memory."""
-    if run := open_run():
+    if run := run_for("remember_episodic()"):
         run.remember_episodic(slot_name=slot_name, data=data, **kwargs)
 
 
 def remember_semantic(slot_name: str, content: str, **kwargs: Any) -> None:
     """Record that a fact was put into the semantic memory."""
-    if run := open_run():
+    if run := run_for("remember_semantic()"):
         run.remember_semantic(slot_name=slot_name, content=content, **kwargs)
 
 
@@ -311,7 +311,7 @@ def recall(
     results: list[Any] | None = None,
 ) -> None:
     """Record what was asked of a memory and what it gave."""
-    if run := open_run():
+    if run := run_for("recall()"):
         run.record_memory_recall(
             query=query,
             tier=tier,
@@ -325,7 +325,7 @@ def recall(
 
 def prompt_use(name: str, version: int = 0, label: str = "", content_hash: str = "") -> None:
     """Record which managed prompt was used."""
-    if run := open_run():
+    if run := run_for("prompt_use()"):
         run.record_prompt_use(name=name, version=version, label=label, content_hash=content_hash)
 
 
@@ -334,13 +334,13 @@ def prompt_use(name: str, version: int = 0, label: str = "", content_hash: str =
 
 def user_message(content: str, *, metadata: dict[str, Any] | None = None) -> None:
     """Record what the user said."""
-    if run := open_run():
+    if run := run_for("user_message()"):
         run.record_user_message(content, metadata=metadata)
 
 
 def agent_response(content: str, *, metadata: dict[str, Any] | None = None) -> None:
     """Record what the agent answered."""
-    if run := open_run():
+    if run := run_for("agent_response()"):
         run.record_agent_response(content, metadata=metadata)
 
 
@@ -351,7 +351,7 @@ def human_turn(
     metadata: dict[str, Any] | None = None,
 ) -> HumanTurn:
     """Return a block around waiting for a person; without an open run it records nothing."""
-    run = open_run() or WaxellContext("")
+    run = run_for("human_turn()") or WaxellContext("")
     return run.human_turn(prompt, channel, action, metadata)
 
 
@@ -364,21 +364,21 @@ def human_interaction(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that a person was asked and answered."""
-    if run := open_run():
+    if run := run_for("human_interaction()"):
         elapsed_ms = None if elapsed_seconds is None else elapsed_seconds * 1000
         run.record_human_interaction(prompt, response, channel, action, elapsed_ms, metadata)
 
 
 def input(prompt: str = "", *, action: str = "input") -> str:
     """Ask on the terminal, as the built-in `input`, and record question and answer."""
-    run = open_run()
+    run = run_for("input()")
     return run.input(prompt, action=action) if run else builtins.input(prompt)
 
 
 @contextmanager
 def pause(reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
     """Mark a block in which the agent only waits."""
-    run = open_run()
+    run = run_for("pause()")
     if run is None:
         yield
         return
@@ -388,7 +388,7 @@ def pause(reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
 
 def mark_resumed(from_run_id: str = "", payload: Any = None) -> None:
     """Record that the open run goes on where another one paused."""
-    if run := open_run():
+    if run := run_for("mark_resumed()"):
         run.mark_resumed(from_run_id=from_run_id, payload=payload)
 
 
@@ -400,7 +400,7 @@ def approval_request(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record that someone was asked to approve an action."""
-    if run := open_run():
+    if run := run_for("approval_request()"):
         run.record_approval_request(
             action_type=action_type,
             approvers=approvers,
@@ -418,7 +418,7 @@ def approval_response(
     metadata: dict[str, Any] | None = None,
 ) -> None:
     """Record what they decided."""
-    if run := open_run():
+    if run := run_for("approval_response()"):
         run.record_approval_response(
             action_type=action_type,
             decision=decision,
@@ -433,14 +433,14 @@ def approval_response(
 
 def gate_tool(tool_name: str, tool_args: T = None) -> T:  # type: ignore[assignment]
     """Record that a tool is about to be used; return the arguments to use it with, as they are."""
-    if run := open_run():
+    if run := run_for("gate_tool()"):
         run.check_tool_before_execution(tool_name)
     return tool_args
 
 
 def gate_memory_delete(*, ids: Any = None, query: str = "", store: str = "") -> GateOutcome:
     """Return an answer that allows the deletion, and record that it was asked for."""
-    if run := open_run():
+    if run := run_for("gate_memory_delete()"):
         asked = {"ids": ids, "query": query, "store": store, "action": "allow"}
         run._add_event("memory_delete_gate", asked, content=("query",))
     from waxlocal.sdk.types import GateOutcome  # not at import: see waxlocal/__init__.py

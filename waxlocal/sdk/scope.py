@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from waxlocal.recording.recorder import current_recorder
 
 if TYPE_CHECKING:
     from waxlocal.sdk.context import WaxellContext
 
 __all__ = [
+    "SURROUNDINGS",
     "SessionScope",
+    "carried_run",
     "current_run",
     "current_scope",
     "current_span",
@@ -29,6 +33,8 @@ __all__ = [
     "open_span",
     "position_around",
     "remote_parent",
+    "run_for",
+    "run_here",
     "session",
     "still_open",
 ]
@@ -62,6 +68,51 @@ current_run: ContextVar[WaxellContext | None] = ContextVar("waxlocal_run", defau
 # The innermost span: the handle that `enter_span` returned.
 current_span: ContextVar[dict[str, Any] | None] = ContextVar("waxlocal_span", default=None)
 current_scope: ContextVar[SessionScope | None] = ContextVar("waxlocal_session", default=None)
+
+# The run that `propagate` brought here: records still go to it when it has ended.
+carried_run: ContextVar[WaxellContext | None] = ContextVar("waxlocal_carried", default=None)
+# All of them, as a generator keeps them between its steps.
+SURROUNDINGS: tuple[ContextVar[Any], ...] = (
+    current_run,
+    current_span,
+    current_scope,
+    carried_run,
+)
+
+
+def run_here() -> WaxellContext | None:
+    """Return the run that records of this place go to: the innermost open one, or a carried one."""
+    return open_run() or carried_run.get()
+
+
+def run_for(caller: str) -> WaxellContext | None:
+    """Return the run that a record goes to; without one, say once that it goes nowhere.
+
+    Silent in a process that has recorded no run so far: there it may well be meant.
+    """
+    run = run_here()
+    if run is None:
+        _unplaced(caller)
+    return run
+
+
+def _unplaced(caller: str) -> None:
+    global _told
+    if _told or not current_recorder().ids.begun:
+        return
+    _told = True
+    import logging  # 5 ms to import, and most processes never warn
+
+    with suppress(Exception):  # of the program's own handlers
+        logging.getLogger("waxlocal").warning(
+            "%s was called outside any open run and is not recorded (said once). In another "
+            "thread, or in a stream that outlives its handler, carry the run along with "
+            "waxlocal.propagate(), or call the methods of the run itself.",
+            caller,
+        )
+
+
+_told = False
 
 
 def open_run() -> WaxellContext | None:

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import shown, snapshot
-from waxlocal.sdk.scope import current_run, current_scope, current_span
+from waxlocal.sdk.scope import SURROUNDINGS
 
 if TYPE_CHECKING:
     import inspect
 
-__all__ = ["Arguments", "Watch", "watched"]
+__all__ = ["Arguments", "Inside", "Watch", "watched"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -155,7 +155,7 @@ def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[.
 
 def _watched_async_generator(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        inside = _Inside()
+        inside = Inside()
         with inside:
             watch = start(args, kwargs)
             watch.__enter__()
@@ -189,7 +189,7 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
     return call
 
 
-class _Inside:
+class Inside:
     """The current run, span and session of an async generator, in place only while it runs.
 
     Its steps are awaited by its consumer's task, which Python 3.10 cannot run in another context.
@@ -197,6 +197,12 @@ class _Inside:
 
     def __init__(self) -> None:
         self._state = _surroundings()
+
+    def copy(self) -> Inside:
+        """Return the same surroundings for another call."""
+        other = Inside()
+        other._state = self._state
+        return other
 
     def __enter__(self) -> None:
         self._outer = _surroundings()
@@ -207,14 +213,13 @@ class _Inside:
         _surround(*self._outer)
 
 
-def _surroundings() -> tuple[Any, Any, Any]:
-    return current_run.get(), current_span.get(), current_scope.get()
+def _surroundings() -> tuple[Any, ...]:
+    return tuple(variable.get() for variable in SURROUNDINGS)
 
 
-def _surround(run: Any, span: Any, scope: Any) -> None:
-    current_run.set(run)
-    current_span.set(span)
-    current_scope.set(scope)
+def _surround(*values: Any) -> None:
+    for variable, value in zip(SURROUNDINGS, values, strict=True):
+        variable.set(value)
 
 
 def _keep(given: list[Any], item: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.sdk.client import WaxellObserveClient
-from waxlocal.sdk.scope import open_run
+from waxlocal.sdk.scope import run_here
 
 __all__ = ["BackgroundCollector"]
 
@@ -16,7 +16,7 @@ class BackgroundCollector:
     def record_call(self, call_data: dict[str, Any]) -> None:
         """Record one call; `call_data` has the fields of `record_llm_call`."""
         client = WaxellObserveClient()
-        run = open_run()
+        run = run_here()
         if run is not None and run.run_id:
             client.record_llm_calls_sync(run_id=run.run_id, calls=[call_data])
             return
