@@ -18,6 +18,23 @@ CREATE TABLE schema_version (
 );
 INSERT INTO schema_version (version, min_writer, min_reader) VALUES (3, 2, 2);
 
+-- What an older waxlocal recorded beside this file, while it may not write to it, is taken in by one
+-- that may: how far it has come with each such side file, in the transaction of the rows themselves.
+CREATE TABLE side_files (
+  file_id  TEXT PRIMARY KEY,
+  taken_to INTEGER NOT NULL           -- its changes up to this one are in here
+) WITHOUT ROWID;
+
+-- Records of side files whose position in their run was taken here already.
+CREATE TABLE side_moves (
+  file_id       TEXT NOT NULL,
+  table_name    TEXT NOT NULL,
+  run_id        TEXT NOT NULL,
+  side_position INTEGER NOT NULL,     -- in the side file
+  moved_to      INTEGER NOT NULL,     -- in here
+  PRIMARY KEY (file_id, table_name, run_id, side_position)
+) WITHOUT ROWID;
+
 -- One row for each operating-system process that has recorded here. A run still `running` whose
 -- process no longer exists was interrupted; (boot_id, pid_namespace, pid, started) tells that
 -- process from a later one with the same number.

@@ -10,7 +10,7 @@ from pathlib import Path
 import waxlocal
 
 ROOT = Path(waxlocal.__file__).parents[1]
-SPEAK_SQL = ("storage", "recording", "ingest", "delivery", "queries", "prices")
+SPEAK_SQL = ("storage", "recording", "ingest", "delivery", "queries", "prices", "maintenance")
 STATEMENT = re.compile(
     r"\s*(SELECT\s|INSERT\s|UPDATE\s+\w+\s+SET|DELETE\s+FROM|WITH\s+\w+\s+AS|PRAGMA\s|BEGIN\s+IMMEDIATE"
     r"|CREATE\s+(TABLE|INDEX|TRIGGER|VIEW)|ALTER\s+TABLE|DROP\s|ATTACH\s)"

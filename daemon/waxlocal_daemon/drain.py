@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.circuit import USUAL_PACE, Pace
@@ -47,6 +48,7 @@ def drain(
     """
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
+        take_in_all(path)
         interrupt_gone(path)
         price_pending(path)
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)

@@ -21,6 +21,7 @@ from waxlocal.errors import (
     StorageError,
     UploaderRunning,
 )
+from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.paths import FileId, file_id
@@ -260,6 +261,7 @@ class Daemon:
         if self._log.over("waiting_for_file", key=self._path):
             self._log.event("file_found", path=self._path)
         self._reread_if_refused()
+        take_in_all(self._path)
         interrupt_gone(self._path)
         price_apart(self._path)
         self._alive()
@@ -274,7 +276,7 @@ class Daemon:
             if watch.wait(min(left, self._options.look_again)):
                 return
             try:
-                if interrupt_gone(self._path):
+                if take_in_all(self._path) or interrupt_gone(self._path):
                     return
             except FileMissing:
                 return  # the next cycle tells

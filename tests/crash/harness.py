@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.crash.files import environment, rows
 
-__all__ = ["Acknowledged", "kill_cycle", "missing", "start_worker", "work"]
+__all__ = ["Acknowledged", "kill_cycle", "missing", "read_acknowledged", "start_worker", "work"]
 
 # Kind of acknowledgement, and the query that counts, run by run, what it promises.
 PROMISES = {
@@ -98,8 +98,17 @@ def kill_cycle(path: Path, seed: int, **env: str) -> Acknowledged:
         time.sleep(chance.uniform(0, 0.005))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        lines = b"".join((*told, acknowledgements.read())).decode().splitlines()
-    return Counter(tuple(line.split(" ", 1)) for line in lines)  # type: ignore[arg-type]
+        return _counted(b"".join((*told, acknowledgements.read())))
+
+
+def read_acknowledged(reading: int) -> Acknowledged:
+    """Return what a worker that has ended had acknowledged; closes the pipe."""
+    with os.fdopen(reading, "rb") as acknowledgements:
+        return _counted(acknowledgements.read().removeprefix(b"ready -\n"))
+
+
+def _counted(lines: bytes) -> Acknowledged:
+    return Counter(tuple(line.split(" ", 1)) for line in lines.decode().splitlines())  # type: ignore[arg-type]
 
 
 def missing(path: Path, acknowledged: Acknowledged) -> list[tuple[str, str, int, int]]:

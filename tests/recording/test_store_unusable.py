@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import count, rows, run_program
-from tests.tools.file_versions import make_newer
 from tests.tools.rights import HOMELESS, as_anybody, as_homeless
 
 PROGRAM = """
@@ -49,11 +48,6 @@ def _foreign_in_wal_mode(path: Path) -> None:
         conn.execute("PRAGMA application_id = 42")
 
 
-def _newer(path: Path) -> None:
-    run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
-    make_newer(path, min_writer=99, min_reader=99)
-
-
 def _damaged(path: Path) -> None:
     run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
     with open(path, "r+b") as file:
@@ -77,7 +71,6 @@ def _check(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (_text, "not a database"),
         (_foreign, "of another program"),
         (_foreign_in_wal_mode, "of another program"),
-        (_newer, "pip install --upgrade waxlocal"),
         (_damaged, "not a database"),
     ],
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-__all__ = ["ADD_RUN", "make_newer", "old_file", "parsed_schema"]
+__all__ = ["ADD_RUN", "all_rows", "make_newer", "old_file", "parsed_schema"]
 
 ADD_RUN = """
 INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status, started_at)
@@ -20,12 +20,24 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|[\w.
 
 
 def old_file(path: Path, version: int) -> None:
-    """Make a file of an older version, with a run in it."""
-    script = Path(__file__).parents[1] / "data" / f"v{version}.sql"
+    """Make a file of an older version, with what that version left in it."""
+    data = Path(__file__).parents[1] / "data"
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script.read_text(encoding="utf-8"))
+        connection.executescript((data / f"v{version}.sql").read_text(encoding="utf-8"))
+        if (left := data / f"v{version}_rows.sql").exists():
+            connection.executescript(left.read_text(encoding="utf-8"))
         connection.execute(ADD_RUN)
         connection.commit()
+
+
+def all_rows(path: Path, tables: Iterable[str]) -> dict[str, list[dict[str, object]]]:
+    """Return all rows of these tables, by column."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {
+            table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall()]
+            for table in tables
+        }
 
 
 def make_newer(path: Path, *, min_writer: int, min_reader: int, version: int = 99) -> None:

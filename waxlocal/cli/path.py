@@ -20,7 +20,8 @@ __all__ = ["path"]
 def path(ctx: click.Context, *, form: str) -> None:
     """Print where the file is, whether it exists or not.
 
-    With --json also its size, the size of its write-ahead log, and its schema version.
+    With --json also its size, the size of its write-ahead log, its schema version, and the side
+    files that an older waxlocal records into, where it may not write to the file.
     """
     place = place_of(ctx)
     if form == "json":
@@ -30,6 +31,8 @@ def path(ctx: click.Context, *, form: str) -> None:
 
 
 def _description(file: Path) -> dict[str, object]:
+    from waxlocal.storage.side_file import all_side_files
+
     exists = file.exists()
     return {
         "path": str(file),
@@ -37,6 +40,7 @@ def _description(file: Path) -> dict[str, object]:
         "bytes": _size(file),
         "wal_bytes": _size(file.with_name(file.name + "-wal")),
         "schema_version": _schema_version(file) if exists else None,
+        "side_files": [str(side) for _version, side in all_side_files(file)],
     }
 
 

@@ -75,10 +75,12 @@ def recordings(place: Place) -> Iterator[sqlite3.Connection]:
     Where nobody has recorded yet, an empty file answers instead, and stderr says so; a file that
     the person named must exist. Raises `StorageError`.
     """
+    from waxlocal.maintenance.side_files import take_in_all
     from waxlocal.prices.table import price_pending
 
     try:
         need_own(place.path)
+        take_in_all(place.path)
     except FileMissing as missing:
         if place.named:
             raise
@@ -86,9 +88,25 @@ def recordings(place: Place) -> Iterator[sqlite3.Connection]:
         with _nothing() as connection:
             yield connection
         return
+    finally:
+        _tell_of_side_files(place.path)
     price_pending(place.path)
     with reader(place.path) as connection:
         yield connection
+
+
+def _tell_of_side_files(path: Path) -> None:
+    """Say what is not in the answers, because it is not in the file yet."""
+    from waxlocal.maintenance.side_files import waiting
+
+    for side in waiting(path):
+        changes = "" if side.changes is None else f" ({side.changes:,} changes)"
+        click.echo(
+            f"Note: {side.path} holds records that are not shown here{changes}: an older waxlocal "
+            f"wrote them, as it may not write to {path}. A waxlocal that may adds them to it.\n"
+            "Try: pip install --upgrade waxlocal",
+            err=True,
+        )
 
 
 @contextmanager

@@ -7,7 +7,12 @@ Where values are bound by position, `run` builds the tuple, in the order of the 
 from __future__ import annotations
 
 from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, SCORES, SPANS, STEPS
-from waxlocal.storage.record_sql import Statement, insert, positional_insert
+from waxlocal.storage.record_sql import (
+    Statement,
+    Update,
+    insert,
+    positional_insert,
+)
 
 __all__ = [
     "ADD_EVENT",
@@ -23,7 +28,9 @@ __all__ = [
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
     "STARTED_AT",
+    "UPDATES",
 ]
+
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 BEGIN_RUN = Statement("""
@@ -55,3 +62,28 @@ WHERE run_id = ? AND position = ?
 """)
 ADD_SCORE = Statement(positional_insert(SCORES), SCORES)
 ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)
+
+# Of a run or a span that is not in the file, these do nothing. A file beside another one notes
+# instead what they say, for the row that is in the other.
+UPDATES = {
+    SET_ATTRIBUTES.sql: Update("runs", ("metadata", "tags", "result", "run_id")),
+    FINISH_RUN.sql: Update(
+        "runs",
+        (
+            *("status", "completed_at", "duration", "error", "error_type", "traceback"),
+            *("metadata", "tags", "result", "run_id"),
+        ),
+    ),
+    INTERRUPT_RUN.sql: Update(
+        "runs",
+        ("completed_at", "duration", "run_id"),
+        {
+            "status": "interrupted",
+            "error": "process interrupted before run completion (atexit)",
+            "error_type": "Interrupted",
+        },
+    ),
+    END_SPAN.sql: Update(
+        "spans", ("duration_ms", "status", "error", "output", "run_id", "position")
+    ),
+}

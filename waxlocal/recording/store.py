@@ -23,11 +23,11 @@ from typing import Any
 from waxlocal import encode
 from waxlocal._version import __version__
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.errors import DiskFull, FileLocked, StorageError
+from waxlocal.errors import DiskFull, FileLocked, NewerSchema, StorageError
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
 from waxlocal.recording.backlog import Backlog
-from waxlocal.recording.statements import NOTE_PROCESS
+from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import (
     Bound,
     Parameters,
@@ -36,7 +36,7 @@ from waxlocal.recording.transactions import (
     keys,
     moved,
 )
-from waxlocal.storage import connection
+from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.checkpoint import (
     ALONE_BYTES,
     COMMITS_PER_LOOK,
@@ -70,6 +70,9 @@ EXIT_WAIT_S = 2.0
 CHECK_NS = 1_000_000_000
 # How often prices are read again: one may have been looked up, or set by hand.
 PRICES_NS = 30_000_000_000
+# How long the first record, and afterwards one record a second, may take in what an older waxlocal
+# recorded beside the file. Commands, the daemon and the server do it all at once.
+TAKE_IN_S = (0.1, 0.01)
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
@@ -112,6 +115,7 @@ class Store:
         self.backlog = Backlog() if backlog is None else backlog
         self._clock = clock
         self._sleep = sleep
+        self._told = False  # that the file needs a later waxlocal
         self._begin_process()
         _stores.add(self)
 
@@ -133,7 +137,10 @@ class Store:
         self._contended = 0
         self._drainer: threading.Thread | None = None
         self._closing = threading.Event()
-        self._file_id: FileId | None = None
+        self._files: list[FileId | None] = []
+        # The side file, while the file itself needs a later waxlocal.
+        self._beside: Path | None = None
+        self._all_in = True
         self._checked_ns = 0
         self._priced_ns = 0
         self._reopen_at = 0.0
@@ -205,9 +212,13 @@ class Store:
         with self._alone() as alone:
             if not alone or self._connection is None:
                 return
-            if self._file_id != file_id(self.path):
+            if self._files != self._file_ids():
                 _warn(f"{self.path} was moved or deleted while recording; starting anew")
                 self._disconnect()
+            elif self._was_upgraded():
+                self._disconnect()
+            elif not self._all_in:
+                self._take_in(self._connection, TAKE_IN_S[1])
             elif abs(now_ns - self._priced_ns) > PRICES_NS:
                 self._load_prices(now_ns)
 
@@ -227,6 +238,20 @@ class Store:
             return ALONE_BYTES
         self._contended -= 1
         return CONTENDED_BYTES
+
+    def _file_ids(self) -> list[tuple[int, int] | None]:
+        return [file_id(path) for path in (self.path, self._beside) if path is not None]
+
+    def _was_upgraded(self) -> bool:
+        """Return whether the file needs a later waxlocal since it was opened."""
+        try:
+            if self._connection is not None:
+                schema.check(self._connection, writing=True)
+        except NewerSchema:
+            return True
+        except (sqlite3.Error, StorageError):  # the next record says what it is
+            pass
+        return False
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
@@ -330,7 +355,7 @@ class Store:
 
         While the file is being recovered, `recovery` seconds are added to the deadline.
         """
-        tries = 0
+        tries, fenced = 0, False
         while True:
             try:
                 self._apply(self._connection or self._connect(), unit)
@@ -338,6 +363,10 @@ class Store:
             except Exception as error:
                 failure = error
             self._roll_back()
+            if not fenced and schema.is_fence(failure):
+                fenced = True
+                self._disconnect()
+                continue
             fitting = self._made_fit(unit, failure)
             if fitting is not None:
                 unit = fitting
@@ -425,7 +454,7 @@ class Store:
         if now < self._reopen_at:
             raise self.backlog.reason or FileLocked(f"{self.path} cannot be opened")
         try:
-            opened = connection.open_writer(self.path, durability=self.durability)
+            opened, self._beside = self._open()
         except StorageError as error:
             if not isinstance(error, FileLocked):
                 self._reopen_at = now + self._reopen_after
@@ -433,14 +462,44 @@ class Store:
             raise
         self._reopen_after = REOPEN_S[0]
         self._connection = opened
-        self._file_id = file_id(self.path)
-        self._log = connection.checkpointer(self.path, self._sleep)
+        self._files = self._file_ids()
+        self._log = connection.checkpointer(self._beside or self.path, self._sleep)
         try:
             self._introduce(opened)
         except sqlite3.Error:
             self._disconnect()
             raise
         return opened
+
+    def _open(self) -> tuple[sqlite3.Connection, Path | None]:
+        """Open the file, or, where it needs a later waxlocal, the one beside it."""
+        try:
+            return connection.open_writer(self.path, durability=self.durability), None
+        except NewerSchema as newer:
+            try:
+                beside = side_file.open_side_file(self.path, UPDATES, durability=self.durability)
+            except OSError as error:
+                raise connection.storage_error(error, self.path) from newer
+            self._tell_of(beside[1], newer)
+            return beside
+
+    def _tell_of(self, side: Path, newer: NewerSchema) -> None:
+        if not self._told:
+            self._told = True
+            _warn(
+                f"{newer}; what this program records goes into {side} instead, and from there into "
+                f"{self.path} with the first command of a later waxlocal. Try: {newer.hint}"
+            )
+
+    def _take_in(self, opened: sqlite3.Connection, seconds: float) -> None:
+        """Take in what an older waxlocal recorded beside the file, as far as the time allows."""
+        if self._beside is not None or not side_file.side_files(self.path):
+            return
+        from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
+
+        self._all_in = False
+        with suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
+            self._all_in = take_in(opened, self.path, seconds)
 
     def _introduce(self, opened: sqlite3.Connection) -> None:
         """Leave this process's identity in the file, and learn its prices."""
@@ -457,6 +516,7 @@ class Store:
             "first_seen_at": utc_text(now_ns),
         }
         opened.execute(NOTE_PROCESS, row)
+        self._take_in(opened, TAKE_IN_S[0])
         self._load_prices(now_ns)
         # One cursor for all: `Connection.execute` would make a new one for each record.
         self._cursor = opened.cursor()

@@ -30,7 +30,9 @@ from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
 __all__ = [
+    "autocommit",
     "checkpointer",
+    "exclusive",
     "is_recovering",
     "log_keeper",
     "open_writer",
@@ -53,15 +55,25 @@ READER_CACHE_KIB = 65_536
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
 
-def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) -> sqlite3.Connection:
+def open_writer(
+    path: Path,
+    *,
+    durability: str = "normal",
+    wait: float = 0.0,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+    more_schema: str = "",
+) -> sqlite3.Connection:
     """Open the file for writing, creating or upgrading it as needed.
 
     Autocommit; for use by one thread at a time (the caller holds a lock); `wait` is SQLite's own
-    busy timeout in seconds. Raises `StorageError`.
+    busy timeout in seconds; `more_schema` is what a new file gets besides its schema. Raises
+    `StorageError`.
     """
     try:
         make_private(path)
-        connection = _connect(path.as_uri(), wait)
+        # Not created here, should it have vanished just now: SQLite would let the umask decide who
+        # may read it.
+        connection = _connect(f"{path.as_uri()}?mode=rw", wait, factory)
     except (OSError, sqlite3.Error) as error:
         raise storage_error(error, path) from error
     try:
@@ -70,7 +82,7 @@ def open_writer(path: Path, *, durability: str = "normal", wait: float = 0.0) ->
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
-        schema.prepare(connection)
+        schema.prepare(connection, more=more_schema)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error | StorageError):
@@ -108,9 +120,16 @@ def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
     return connection
 
 
-def _connect(uri: str, wait: float) -> sqlite3.Connection:
+def _connect(
+    uri: str, wait: float, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     return sqlite3.connect(
-        uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+        uri,
+        uri=True,
+        timeout=wait,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=factory,
     )
 
 
@@ -132,6 +151,55 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
             raise storage_error(error, path) from error
         finally:
             roll_back(connection)
+
+
+@contextmanager
+def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for a command that changes it in several transactions of its own.
+
+    Each waits up to 5 seconds. Raises `StorageError`, also in place of an error of SQLite.
+    """
+    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file that nobody else has open, with a lock that keeps everybody out of the block.
+
+    There is no `-wal` and no `-shm` in the block, so the file may be removed in it; nothing else
+    may be done to it. Raises `FileLocked` if somebody has it open, `StorageError`.
+    """
+    with _registered(lambda: _open_exclusive(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+
+
+def _open_exclusive(path: Path) -> sqlite3.Connection:
+    if (before := file_id(path)) is None:
+        raise FileMissing(f"{path} does not exist")
+    connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
+    try:
+        # Leaving WAL mode is refused while there is any other connection, and in this locking mode
+        # the lock stays: https://sqlite.org/wal.html#use_of_wal_without_shared_memory. The journal
+        # in memory, for one beside the file would be deleted by its name, as a later file's.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        (mode,) = connection.execute("PRAGMA journal_mode = MEMORY").fetchone()
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+        if mode != "memory" or file_id(path) != before:
+            raise FileLocked(f"{path} is in use")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise storage_error(error, path) from error
+        raise
+    return connection
 
 
 @contextmanager

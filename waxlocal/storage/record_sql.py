@@ -5,12 +5,12 @@ Identifiers come from `records` alone, never from outside; values are bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from waxlocal.records import RECORD_TABLES, Table
 
-__all__ = ["BEGIN_DAILY_RUN", "LAST_POSITION", "Statement", "insert", "positional_insert"]
+__all__ = ["BEGIN_DAILY_RUN", "LAST_POSITION", "Statement", "Update", "insert", "positional_insert"]
 
 
 class Statement(NamedTuple):
@@ -21,6 +21,18 @@ class Statement(NamedTuple):
 
     sql: str
     adds: Table | None = None
+
+
+class Update(NamedTuple):
+    """What an UPDATE says: the columns of its parameters, in order, and what it sets besides."""
+
+    table: str
+    columns: tuple[str, ...]
+    always: Mapping[str, str] = {}
+
+    def values(self, parameters: Sequence[object]) -> dict[str, object]:
+        """Return the new values by column, the row's key among them."""
+        return {**dict(zip(self.columns, parameters, strict=True)), **self.always}
 
 
 def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:

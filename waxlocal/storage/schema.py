@@ -12,11 +12,13 @@ from waxlocal.errors import ForeignDatabase, NewerSchema
 
 __all__ = [
     "APPLICATION_ID",
+    "FENCE",
     "VERSION",
     "FileVersion",
     "Step",
     "check",
     "file_version",
+    "is_fence",
     "migration",
     "prepare",
     "schema_text",
@@ -26,6 +28,10 @@ APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma
 # `schema.sql` always holds the newest schema whole; `migrations/N.sql` or `migrations/mN.py` takes
 # a file of the version before to version N. How to add one: docs/architecture.md.
 VERSION = 3
+
+# What a trigger of a later version says to a program that has the file open, and does not know yet
+# that it must no longer write to it.
+FENCE = "needs a later waxlocal"
 
 # Brings a file to the next version, inside the transaction of the caller.
 Step = Callable[[sqlite3.Connection], None]
@@ -100,21 +106,30 @@ def check(connection: sqlite3.Connection, *, writing: bool) -> int:
     return version
 
 
+def is_fence(error: Exception) -> bool:
+    """Return whether a later version has let this one's statement fail, because it is not sound."""
+    return FENCE in str(error)
+
+
 def prepare(
-    connection: sqlite3.Connection, *, migration: Callable[[int], Step] = migration
+    connection: sqlite3.Connection,
+    *,
+    more: str = "",
+    migration: Callable[[int], Step] = migration,
 ) -> None:
     """Create the schema in an empty file, upgrade an older one, accept one that is as new or newer.
 
     Each step is one transaction together with the version it leads to: several processes may meet
     at a file, and one that is killed half-way leaves nothing behind. The connection must be in
-    autocommit mode. Raises what `check` raises, `sqlite3.Error`.
+    autocommit mode. `more` is SQL that a new file gets after its schema. Raises what `check`
+    raises, and `sqlite3.Error`.
     """
     while check(connection, writing=True) < VERSION:
         connection.execute("BEGIN IMMEDIATE")
         try:
             version = check(connection, writing=True)  # another process may have been first
             if version == 0:
-                _run_script(connection, schema_text())
+                _run_script(connection, schema_text() + more)
             elif version < VERSION:
                 migration(version + 1)(connection)
             connection.execute("COMMIT")

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.checkpoint import LogKeeper
 from waxlocal.storage.connection import log_keeper
@@ -21,8 +22,10 @@ __all__ = ["Database", "ask", "change", "database_of"]
 
 Answer = TypeVar("Answer")
 
-# How often models that were called for the first time are looked up in the price list.
-PRICES_S = 1.0
+# How often models that were called for the first time are looked up in the price list, and what an
+# older waxlocal recorded beside the file is taken in; and how long a question waits for the latter.
+UPKEEP_S = 1.0
+TAKE_IN_S = 0.1
 
 
 class Database:
@@ -33,17 +36,21 @@ class Database:
         self.readers = Readers(path)
         self.writer = Writer(path, durability=durability)
         self._keeper: LogKeeper | None = None
-        self._prices_at = 0.0
+        self._upkeep_at = 0.0
 
     async def ask(
         self, question: Callable[[sqlite3.Connection], Answer], seconds: float = QUESTION_S
     ) -> Answer:
         """Answer a question as `ask` does for a request."""
         now = time.monotonic()
-        if now >= self._prices_at:
-            self._prices_at = now + PRICES_S
-            await asyncio.to_thread(price_pending, self.path)
+        if now >= self._upkeep_at:
+            self._upkeep_at = now + UPKEEP_S
+            await asyncio.to_thread(self._keep_up)
         return await self.readers.ask(question, seconds)
+
+    def _keep_up(self) -> None:
+        take_in_all(self.path, TAKE_IN_S)
+        price_pending(self.path)
 
     def open(self) -> None:
         """Create or upgrade the file; raises `StorageError` where it cannot be used."""

@@ -1,0 +1,1 @@
+"""What keeps a file in order, beside recording, delivering and asking."""

@@ -1,0 +1,144 @@
+"""The file beside the file: what is recorded while the main file needs a later waxlocal.
+
+A later version may bring the main file to a schema to which this one must not write. What this
+version is handed meanwhile goes into a file beside it, `waxlocal.db.side-3`: a file of this
+version's own schema, so that it can be read as any other, and with a log of its changes, which a
+version that may write to the main file follows (`maintenance.side_files`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.errors import FileLocked, NewerSchema, StorageError
+from waxlocal.storage.connection import exclusive, open_writer
+from waxlocal.storage.paths import file_id, make_private
+from waxlocal.storage.record_sql import Update
+from waxlocal.storage.schema import VERSION, file_version
+
+__all__ = ["SEALED", "all_side_files", "open_side_file", "remove", "side_files", "side_path"]
+
+SUFFIX = ".side-"
+# The first version that records beside a file.
+FIRST = 3
+# What a side file names as its `min_writer` when it has been taken in and is about to be removed.
+SEALED = (1 << 31) - 1
+# A side file that is removed just when a recorder opens it: the next one is a new file.
+TRIES = 5
+
+_NOTE_CHANGES = """
+INSERT INTO side_changes (table_name, run_id, position, added, changes) VALUES (?, ?, ?, 0, ?)
+"""
+_LAST = "SELECT coalesce(max(seq), 0) FROM side_changes"
+_SEAL = "UPDATE schema_version SET min_writer = ?, min_reader = ?"
+
+
+def _connection_type(updates: Mapping[str, Update]) -> type[sqlite3.Connection]:
+    """Return connections that note the new values of rows that only the main file has."""
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
+            super().execute(sql, parameters)
+            if self.rowcount == 0 and (update := updates.get(sql)) is not None:
+                values = update.values(parameters)
+                key = (update.table, values.pop("run_id"), values.pop("position", None))
+                super().execute(_NOTE_CHANGES, (*key, dumps(values)))
+            return self
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
+
+        def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
+            cursor: Cursor = self.cursor()  # not every Python's own `execute` asks the line above
+            return cursor.execute(sql, parameters)
+
+    return Connection
+
+
+def side_path(path: Path, version: int = VERSION) -> Path:
+    """Return where waxlocal of that schema version records beside a file."""
+    return Path(f"{os.path.realpath(path)}{SUFFIX}{version}")
+
+
+def side_files(path: Path) -> list[tuple[int, Path]]:
+    """Return the side files that this version can read, with their versions, the oldest first."""
+    known = [(version, side_path(path, version)) for version in range(FIRST, VERSION + 1)]
+    return [(version, side) for version, side in known if side.exists()]
+
+
+def all_side_files(path: Path) -> list[tuple[int, Path]]:
+    """Return those of later versions, too; looks through the directory."""
+    real = Path(os.path.realpath(path))
+    name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})")
+    try:
+        found = [(name.fullmatch(side.name), side) for side in real.parent.iterdir()]
+    except OSError:
+        return []
+    return sorted((int(match[1]), side) for match, side in found if match)
+
+
+def open_side_file(
+    path: Path, updates: Mapping[str, Update], *, durability: str = "normal"
+) -> tuple[sqlite3.Connection, Path]:
+    """Open the side file of this version for writing, new or not; return it and where it is.
+
+    As `open_writer` opens the main file. While the connection is open nobody removes the file.
+    `updates` says what each `UPDATE` means that will be executed, by its SQL: for a row that only
+    the main file has, it does nothing but is noted. Raises `StorageError`, `OSError`.
+    """
+    side, factory = side_path(path), _connection_type(updates)
+    for _ in range(TRIES):
+        make_private(side)
+        before = file_id(side)
+        try:
+            opened = open_writer(
+                side, durability=durability, factory=factory, more_schema=_schema_text()
+            )
+        except StorageError as error:
+            # Removed a moment ago, or about to be.
+            if side.exists() and not (isinstance(error, NewerSchema) and remove(side)):
+                raise
+            continue
+        # From here on SQLite holds a lock that keeps `exclusive` out; but the file may have been
+        # removed between its opening and that lock.
+        if before is not None and file_id(side) == before:
+            return opened, side
+        opened.close()
+    raise FileLocked(f"{side} is being taken in by another process")
+
+
+def _schema_text() -> str:
+    return Path(__file__).with_name("side_file.sql").read_text(encoding="utf-8")
+
+
+def remove(side: Path, taken: int | None = None) -> bool:
+    """Remove a side file that has been taken in up to that change; return whether it is gone.
+
+    It stays when there are more changes, and while anybody has it open. Without `taken` only a
+    file is removed that was sealed before. Raises `StorageError`, `OSError`.
+    """
+    if not side.exists():
+        return True
+    with exclusive(side) as connection:
+        sealed = file_version(connection).min_writer == SEALED
+        if not sealed and (taken is None or _last(connection) > taken):
+            return False
+        # A recorder may have opened the file already, and wait for our lock: when it gets it, the
+        # file is one that nobody will look into. It finds the seal before it writes anything.
+        connection.execute(_SEAL, (SEALED, SEALED))
+        # Read-only connections leave it behind, and in exclusive locking mode SQLite uses none.
+        side.with_name(f"{side.name}-shm").unlink(missing_ok=True)
+        side.unlink()
+    return True
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    (last,) = connection.execute(_LAST).fetchone()
+    return int(last)
