@@ -13,7 +13,7 @@ help:
 	@echo "make lint    formatting, lint, import rules"
 	@echo "make types   mypy --strict on the package and on its public API, for Linux, macOS and Windows"
 	@echo "make check   the tests alone"
-	@echo "make crash   the tests that kill processes, with ten times the cycles"
+	@echo "make crash   the tests that kill processes, ten times as often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"
 
@@ -38,7 +38,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/pytest -n auto
 
 crash: $(VENV)/installed-dev
-	KILL_CYCLES=500 $(BIN)/pytest tests/crash
+	KILL_CYCLES=500 KILL_WRITERS=2000 CHECKPOINT_ROUNDS=10 CHECKPOINT_ROUND_S=7 \
+	  $(BIN)/pytest tests/crash
 
 soak: $(VENV)/installed-dev
 	KILL_UPLOAD_CYCLES=200 $(BIN)/pytest tests/crash/test_kill_upload.py
