@@ -3,16 +3,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# All that tests share, and the check of the public API: everything but the tests themselves.
+HELPERS = $(filter-out $(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py), \
+  $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py))
 
-.PHONY: demo test lint types check crash soak bench clean help
+.PHONY: demo wheel test quick lint types check coverage everywhere crash soak bench clean help
 
 help:
 	@echo "make demo    record made-up conversations, look at them, deliver them to a local server"
 	@echo "             (SERVE=1 leaves the server and its dashboard running)"
+	@echo "make quick   lint, types, and the tests of what differs from main; less than a minute"
 	@echo "make test    lint, types, import rules and all tests"
 	@echo "make lint    formatting, lint, import rules"
 	@echo "make types   mypy --strict on the package and on its public API, for Linux, macOS and Windows"
 	@echo "make check   the tests alone"
+	@echo "make coverage    the tests, and how much of the code they run"
+	@echo "make everywhere  the tests on each Python that is here (see tests/everywhere.py)"
+	@echo "make wheel   the demonstration from the built wheel, in a fresh environment"
 	@echo "make crash   the tests that kill processes, ten times as often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"
@@ -20,7 +27,14 @@ help:
 demo: $(VENV)/installed
 	@$(BIN)/waxlocal demo $(if $(SERVE),--serve)
 
+wheel: $(VENV)/installed-dev
+	@BIN=$(BIN) PYTHON=$(PYTHON) sh tests/wheel.sh
+
 test: lint types check
+
+quick: lint
+	$(BIN)/mypy
+	$(BIN)/python -m tests.quick
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check --quiet .
@@ -29,13 +43,19 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
-	$(BIN)/mypy --strict tests/typing examples
+	$(BIN)/mypy --explicit-package-bases --cache-dir .mypy_cache/tests examples $(HELPERS)
 	for system in win32 darwin; do \
 	  $(BIN)/mypy --platform $$system --no-warn-unreachable --cache-dir .mypy_cache/$$system || exit 1; \
 	done
 
 check: $(VENV)/installed-dev
 	$(BIN)/pytest -n auto
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+
+everywhere: $(VENV)/installed-dev
+	$(BIN)/python -m tests.everywhere
 
 crash: $(VENV)/installed-dev
 	KILL_CYCLES=500 KILL_WRITERS=2000 CHECKPOINT_ROUNDS=10 CHECKPOINT_ROUND_S=7 \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,22 @@ from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 from waxlocal.web.engine import Engine
+
+# Read now: the settings of whoever runs the tests are hidden from them.
+_NOTHING_LEFT_OUT = os.environ.get("WAXLOCAL_REQUIRE") == "all"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail that is left out where everything was promised, as in CI.
+
+    `WAXLOCAL_REQUIRE=all` promises it: the browser, `systemd-analyze`, namespaces, ...
+    """
+    report = yield
+    if report.skipped and _NOTHING_LEFT_OUT and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"left out, in spite of WAXLOCAL_REQUIRE=all: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

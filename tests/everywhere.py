@@ -42,6 +42,8 @@ PLACES = (
 FAST = ("recording", "storage", "sdk", "delivery", "web", "cli")
 SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 LONGEST_S = 3_600.0
+# Lines of pytest's that `--tail` prints of a run, and of one that failed.
+TAIL, MUCH = 3, 200
 BUSY = "while True: pass"
 
 
@@ -65,6 +67,7 @@ class Outcome(NamedTuple):
     seconds: float
     left: tuple[str, ...]
     said: str
+    output: str
 
     @property
     def well(self) -> bool:
@@ -121,6 +124,7 @@ class Place:
     def _make(self, version: str, user: str) -> Path:
         here = self._below / f"{version.replace('/', '-')}-{user}"
         checkout = here / "checkout"
+        _run(["git", "clone", "--quiet", str(ROOT), str(checkout)])  # with its history
         names = _run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT).split("\0")
         for name in filter(None, names):
             if (ROOT / name).exists():
@@ -248,6 +252,7 @@ def run(cell: Cell, places: Place, arguments: Sequence[str], log: TextIO) -> Out
         seconds,
         tuple(sorted(left_behind(here, cell.user) - before)),
         said,
+        output,
     )
 
 
@@ -286,6 +291,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load", nargs="+", type=int, default=[0], metavar="LOOPS")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--fast", action="store_true", help="only what differs between Pythons")
+    parser.add_argument("--tail", action="store_true", help="print the end of what tests said")
     parser.add_argument("--log", type=Path, help="everything that the tests said")
     parser.add_argument("tests", nargs="*", help="given to pytest; all tests without")
     return parser
@@ -314,6 +320,10 @@ def main() -> int:
             one = run(Cell(version, user, load, turn), places, arguments, log)
             outcomes.append(one)
             print(table([one]).splitlines()[-1], flush=True)
+            if asked.tail:
+                print(
+                    *one.output.splitlines()[-TAIL if one.well else -MUCH :], sep="\n", flush=True
+                )
             log.write(f"\n{table(outcomes)}\n")
     print(f"\n{table(outcomes)}")
     return 0 if outcomes and all(one.well for one in outcomes) else 1

@@ -39,7 +39,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
 
 def check(page: Page) -> None:
     """Provoke the page, and look for what must not be there."""
-    expect(page.locator(".waiting")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".waiting")).to_have_count(0)
     page.evaluate(PROVOKE)
     assert page.evaluate(f"typeof window.{SENTINEL}") == "undefined", page.url
     assert page.locator(FOREIGN).count() == 0, page.url

@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
 
 def counted(page: Page) -> None:
     """Wait until nothing is being counted in the background any more."""
-    expect(page.locator(".waiting")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".waiting")).to_have_count(0)
 
 
 def widest(page: Page) -> int:

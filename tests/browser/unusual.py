@@ -30,8 +30,10 @@ def record_unusual(path: Path) -> None:
                    model="model-" + "m" * 100)  # fmt: skip
         for number, text in enumerate((ARABIC, HEBREW, EMOJI)):
             session = f"s-{text}"
-            said = {"inputs": {"message": text}, "result": {"response": f"{text} {text}"}}
-            run = to.run(session, at=4_000 + number * 100, agent=text, user=text, **said)
+            run = to.run(
+                session, at=4_000 + number * 100, agent=text, user=text,
+                inputs={"message": text}, result={"response": f"{text} {text}"},
+            )  # fmt: skip
             to.span(run, name=text, at=4_000 + number * 100, seconds=0.5, input={"q": text})
             to.llm(run, 10, 5, at=4_000.9 + number * 100, model=text)
         to.run("empty", at=9_000, seconds=None)

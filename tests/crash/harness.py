@@ -108,7 +108,8 @@ def read_acknowledged(reading: int) -> Acknowledged:
 
 
 def _counted(lines: bytes) -> Acknowledged:
-    return Counter(tuple(line.split(" ", 1)) for line in lines.decode().splitlines())  # type: ignore[arg-type]
+    parts = (line.partition(" ") for line in lines.decode().splitlines())
+    return Counter((kind, run_id) for kind, _, run_id in parts)
 
 
 def missing(path: Path, acknowledged: Acknowledged) -> list[tuple[str, str, int, int]]:

@@ -63,7 +63,7 @@ def _checkpoint(path: Path) -> None:
     """Checkpoint without a pause."""
     with closing(open_writer(path, wait=60)):
         keeper = log_keeper(path)
-        keeper._rest = (0.0, 0.0)  # type: ignore[assignment]
+        keeper._rest = (0.0, 0.0)
         keeper._limit = 0
         signal.sigwait({signal.SIGTERM})
         keeper.close()
@@ -209,8 +209,9 @@ def main() -> None:
     if options.limit is not None:
         from waxlocal.recording import store
 
-        store.ALONE_BYTES = store.CONTENDED_BYTES = options.limit
-        store.COMMITS_PER_LOOK = 1
+        limits = {"ALONE_BYTES": options.limit, "CONTENDED_BYTES": options.limit}
+        for name, value in {**limits, "COMMITS_PER_LOOK": 1}.items():
+            setattr(store, name, value)
     if options.unsynced:
         from waxlocal.storage import connection
 

@@ -77,7 +77,7 @@ def span(name: str, kind: str, position: int | None = None, **fields: Any) -> Js
     """Return a span as the original SDK sends it."""
     place = {} if position is None else {"position": position}
     given = {"status": "ok", "duration_ms": None, "start_offset_ms": 0, "parent_position": None}
-    data = {"attributes": {}, "input_data": None, "output_data": None}
+    data: Json = {"attributes": {}, "input_data": None, "output_data": None}
     return {"name": name, "kind": kind, **given, **data, **place, **fields}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
-from httpx import Response
 from starlette.testclient import TestClient
 
 from waxlocal.web.app import create_app
@@ -118,10 +118,10 @@ class Dashboard:
     def __init__(self, client: TestClient) -> None:
         self.client = client
 
-    def get(self, path: str) -> Response:
+    def get(self, path: str) -> Any:
         """Return the answer once all that it counts in the background has been counted."""
         while True:
-            answer: Response = self.client.get(path)
+            answer = self.client.get(path)
             if 'class="waiting"' not in answer.text and ">counting …<" not in answer.text:
                 return answer
 

@@ -127,12 +127,13 @@ def recorded_of(conn: sqlite3.Connection, run_id: str, **remote_ids: str) -> Rec
 def _bodies(run: RecordedRun, found: Recorded) -> Json:
     """Return the bodies of a run: of start and end one each, of the other stages a list."""
     row = run.run
-    lineage = {
-        name: row[name] if row["parent_workflow_id"] else None
-        for name in ("parent_workflow_id", "root_workflow_id")
-    }
+    is_child = row["parent_workflow_id"] is not None
     bodies: Json = {
-        "start": start_body(run, **lineage),
+        "start": start_body(
+            run,
+            parent_workflow_id=row["parent_workflow_id"] if is_child else None,
+            root_workflow_id=row["root_workflow_id"] if is_child else None,
+        ),
         "complete": complete_body(run, untold=found.untold),
     }
     for stage, items in found.items.items():
