@@ -312,7 +312,7 @@ def test_without_settings_it_does_not_start(db_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--metrics", "nonsense"), "no address"),
+        (("--metrics", "nonsense"), "not a valid address"),
         (("--metrics-file", "{db}"), "what the figures are about"),
         (("--metrics-file", "{db}-wal"), "what the figures are about"),
         (("--metrics-file", "{db}.sync.lock"), "what the figures are about"),
