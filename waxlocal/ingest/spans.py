@@ -16,7 +16,8 @@ from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import SPANS
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.calls import is_llm_span
-from waxlocal.wire.spans import Shape, is_message, is_of_agent, shape_of
+from waxlocal.wire.span_kinds import Shape
+from waxlocal.wire.spans import is_message, is_of_agent, shape_of
 from waxlocal.wire.values import as_content, as_number, as_object, as_text
 
 __all__ = ["add_span", "add_spans"]

@@ -11,8 +11,8 @@ from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.ingest.spans import add_span
 from waxlocal.records import STEPS
 from waxlocal.storage.record_sql import insert
-from waxlocal.wire.steps import is_pseudo_step, shape_of_step
-from waxlocal.wire.values import as_content, as_text
+from waxlocal.wire.steps import columns_of_step, is_pseudo_step, shape_of_step
+from waxlocal.wire.values import as_text
 
 __all__ = ["add_steps"]
 
@@ -56,9 +56,9 @@ def _add(
 def _add_own(
     connection: sqlite3.Connection, run: KnownRun, step: Json, place: int | None, now_ns: int
 ) -> int:
-    name = as_text(step.get("step_name")) or as_text(step.get("name")) or "step"
-    at, kind, attributes = utc_text(now_ns), as_text(step.get("kind")) or "chain", None
-    output = as_content(step.get("output"))
+    given = columns_of_step(step)
+    name, output = given["step_name"], given["output"]
+    at, kind, attributes = utc_text(now_ns), given["kind"], None
     if place is not None:
         for known_name, known_output in _rows(connection, _AT, run.run_id, place):
             if (known_name, known_output) == (name, output):
@@ -70,8 +70,7 @@ def _add_own(
     for found in _rows(connection, _SPAN_AT, run.run_id, place, name):
         at, kind, attributes = found
         connection.execute(_TAKE_SPAN, (run.run_id, place))
-    if step.get("attributes"):
-        attributes = as_content(step["attributes"])
+    attributes = given["attributes"] or attributes
     row = {
         "run_id": run.run_id,
         "position": place,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
-from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan, span_body
+from waxlocal.wire.span_kinds import SUMMARY_CHARS, StoredSpan
+from waxlocal.wire.spans import span_body
 from waxlocal.wire.values import (
     Json,
     Start,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from waxlocal.records import EVENTS, SPANS, Table
 from waxlocal.wire import calls, spans
 from waxlocal.wire.calls import call_body, llm_span, told_by_call
-from waxlocal.wire.conversation_state import Turns
 from waxlocal.wire.derived_spans import (
     agent_span,
     chain_span,
@@ -40,6 +39,7 @@ from waxlocal.wire.steps import (
     step_of_span,
     told_by_step,
 )
+from waxlocal.wire.turns import Turns
 from waxlocal.wire.values import Json, Start, fields_of, text_of
 
 __all__ = ["Untold", "Walk"]

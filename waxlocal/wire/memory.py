@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from waxlocal.encode import dumps
 from waxlocal.records import EVENTS
 from waxlocal.wire.exact import told, without_key, written
-from waxlocal.wire.spans import SUMMARY_CHARS, StoredSpan
+from waxlocal.wire.span_kinds import SUMMARY_CHARS, StoredSpan
 from waxlocal.wire.values import Json, number_of, text_of
 
 __all__ = [

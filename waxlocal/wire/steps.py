@@ -11,7 +11,7 @@ from typing import Any
 
 from waxlocal.records import STEPS
 from waxlocal.wire.exact import told, written
-from waxlocal.wire.spans import Shape, StoredSpan, code_of, is_communication
+from waxlocal.wire.span_kinds import Shape, StoredSpan, code_of, is_communication
 from waxlocal.wire.values import Json, as_content, as_object, as_text, text_of
 
 __all__ = [
