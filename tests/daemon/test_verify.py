@@ -293,7 +293,12 @@ REFUSALS: list[tuple[Reply, type[DeliveryError], str, str]] = [
     (Reply(429), ServerUnreachable, "answered 429", ""),
     (Reply(500), ServerUnreachable, "answered 500", ""),
     (Reply(204), ServerUnreachable, "answered 204", ""),
-    (Reply(body=b"<html>Welcome to our WiFi</html>"), ServerUnreachable, "not the expected JSON", "login page"),
+    (
+        Reply(body=b"<html>Welcome to our WiFi</html>"),
+        ServerUnreachable,
+        "not the expected JSON",
+        "login page",
+    ),
     (Reply(body=b'{"results": [{"sess'), ServerUnreachable, "not the expected JSON", "login page"),
     (Reply(body=b"[]"), ServerUnreachable, "not the expected JSON", ""),
     (Reply(body=b"[" * 100_000), ServerUnreachable, "not the expected JSON", ""),
