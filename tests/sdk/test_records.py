@@ -274,8 +274,8 @@ def test_score_values_follow_their_type(
 
 @pytest.mark.usefixtures("recorder")
 def test_numeric_score_that_is_no_number_is_refused(db_path: Path) -> None:
-    """As in the SDK, the caller gets the `ValueError`, and nothing is stored."""
-    with WaxellContext("agent") as ctx, pytest.raises(ValueError, match="abc"):
+    """The caller gets a `TypeError` that shows it, and nothing is stored."""
+    with WaxellContext("agent") as ctx, pytest.raises(TypeError, match="abc"):
         ctx.record_score("n", "abc")
     assert rows(db_path, "scores") == []
 

@@ -13,17 +13,23 @@ from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import PromptNotFoundError
 from waxlocal.ids import daily_run_id, trace_id_of, workflow_id_of
+from waxlocal.known_types import is_a
 from waxlocal.process import current_process
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import STARTED_AT
 from waxlocal.records import ENDED_STATUSES
-from waxlocal.sdk.governance import ALLOWED_HERE
-from waxlocal.sdk.run import (
-    Run,
+from waxlocal.sdk.arguments import (
+    checked,
+    is_given,
     need,
     need_count,
-    note_outside,
+    need_dict,
+    need_number,
+    plain_text,
+    truth,
 )
+from waxlocal.sdk.governance import ALLOWED_HERE
+from waxlocal.sdk.run import Run, note_outside
 from waxlocal.sdk.scope import run_here
 from waxlocal.settings.config import ObserveConfig
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
@@ -53,6 +59,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
+@checked
 class WaxellObserveClient:
     """Records runs step by step, by run id, also from several threads or processes.
 
@@ -120,19 +127,18 @@ class WaxellObserveClient:
 
         for name, value in (("agent_name", agent_name), ("session_id", session_id)):
             need(name, value, str)
-        need("inputs", inputs, dict, optional=True)
-        need("metadata", metadata, dict, optional=True)
         run = Run(
-            agent_name,
-            workflow_name,
-            inputs,
-            metadata,
-            session_id,
-            user_id,
-            user_group,
-            interaction_mode,
+            plain_text(agent_name),
+            plain_text(workflow_name, "default"),
+            need_dict("inputs", inputs),
+            need_dict("metadata", metadata),
+            plain_text(session_id),
+            plain_text(user_id),
+            plain_text(user_group),
+            plain_text(interaction_mode),
         )
-        run._begin_alone(trace_id, parent_workflow_id, root_workflow_id)
+        lineage = (trace_id, parent_workflow_id, root_workflow_id)
+        run._begin_alone(*map(plain_text, lineage))
         if not run._run_id:
             return types.RunInfo("", "", "")
         self._remember(run)
@@ -156,15 +162,16 @@ class WaxellObserveClient:
         conversation_state: Json | None = None,
     ) -> RunCompleteResult:
         """End a run; an unknown status is kept as `error`."""
-        need("result", result, dict, optional=True)
+        result = need_dict("result", result)
         run = self._run(run_id)
         for step in steps or ():
             _add_step(run, step)
         self._keep_conversation(run, conversation_state)
         if result:
             run._set_result(result)
+        status = plain_text(status)
         known = status if status in ENDED_STATUSES else "error"
-        duration = run._finish(known, error, error_type, traceback)
+        duration = run._finish(known, *map(plain_text, (error, error_type, traceback)))
         self._open.pop(run_id, None)
         from waxlocal.sdk import types
 
@@ -231,6 +238,7 @@ class WaxellObserveClient:
         """Record calls of models; each a dict with the fields of `record_llm_call`."""
         run = self._run(run_id)
         for call in calls:
+            need("call", call, dict)
             if run._run_id:
                 _add_llm_call(run, call)
         self._keep_conversation(run, conversation_state)
@@ -258,12 +266,13 @@ class WaxellObserveClient:
         """Record spans; each a dict with `name`, `kind` and what else the API takes."""
         run = self._run(run_id)
         for span in spans:
-            attributes = dict(span.get("attributes") or {})
+            need("span", span, dict)
+            attributes = need_dict("attributes", span.get("attributes")) or {}
             run._add_span(
-                str(span.get("name", "")),
-                str(span.get("kind", "custom")),
-                status=str(span.get("status") or "ok"),
-                error=str(attributes.get("error", "")),
+                plain_text(span.get("name")),
+                plain_text(span.get("kind"), "custom"),
+                status=plain_text(span.get("status")) or "ok",
+                error=plain_text(attributes.get("error")),
                 duration_ms=_milliseconds(span.get("duration_ms")),
                 attributes=attributes,
                 input=span.get("input_data"),
@@ -279,16 +288,17 @@ class WaxellObserveClient:
         """Record scores; each a dict with `name`, `data_type`, `numeric_value`, `string_value`."""
         run = self._run(run_id)
         for score in scores:
+            need("score", score, dict)
             number = score.get("numeric_value", score.get("value"))
             word = score.get("string_value")
-            if not isinstance(number, int | float):
-                number, word = None, word if word is not None or number is None else str(number)
+            if not is_a(number, int, float):
+                number, word = None, number if word is None else word
             run._add_score(
-                str(score.get("name", "")),
-                str(score.get("data_type", "numeric")),
-                None if number is None else float(number),
-                None if word is None else str(word),
-                str(score.get("comment", "")),
+                plain_text(score.get("name")),
+                plain_text(score.get("data_type"), "numeric"),
+                None if number is None else need_number("numeric_value", number),
+                None if word is None else plain_text(word),
+                plain_text(score.get("comment")),
             )
         return {"recorded": len(scores)}
 
@@ -393,9 +403,7 @@ class WaxellObserveClient:
 
     def _keep_conversation(self, run: Run, state: Json | None) -> None:
         if state:
-            texts = tuple(
-                name for name, value in state.items() if not isinstance(value, int | float)
-            )
+            texts = tuple(name for name, value in state.items() if not is_a(value, int, float))
             run._add_event("conversation_state", state, content=texts)
 
     def _note(self, event: str, data: Json, run_id: str = "") -> None:
@@ -517,8 +525,8 @@ def _now(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _add_llm_call(run: Run, call: Json) -> None:
     captured = run._recorder.capture_content
-    details = {name: call[name] for name in _DETAILS if call.get(name)}
-    if captured and call.get("prompt_variables"):
+    details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
+    if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]
     run._add_llm_call(
         model=_shown(call.get("model")) or "",
@@ -528,10 +536,10 @@ def _add_llm_call(run: Run, call: Json) -> None:
         tokens_out=_count(call, "tokens_out"),
         cached_tokens=_count(call, "cached_tokens"),
         cache_write_tokens=_count(call, "cache_write_tokens"),
-        cost=float(call.get("cost") or 0.0),
+        cost=need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
         duration_ms=_milliseconds(call.get("duration_ms")),
         ttft_ms=_milliseconds(call.get("ttft_ms")),
-        is_streaming=bool(call.get("is_streaming")),
+        is_streaming=truth("is_streaming", call.get("is_streaming")),
         status=_shown(call.get("status")) or "ok",
         error_type=_shown(call.get("error_type")),
         error_message=_shown(call.get("error_message")),
@@ -544,14 +552,15 @@ def _add_llm_call(run: Run, call: Json) -> None:
 
 
 def _count(call: Json, name: str) -> int:
-    return need_count(name, call.get(name) or 0)
+    value = call.get(name)
+    return need_count(name, value) if is_given(value) else 0
 
 
 def _shown(value: object) -> str | None:
     """Return a text as it is and anything else as JSON; None for nothing."""
-    if not value:
+    if not is_given(value) or value is False:
         return None
-    return value if isinstance(value, str) else dumps(value)
+    return str.__str__(value) if isinstance(value, str) else dumps(value)
 
 
 def _milliseconds(value: object) -> int | None:
@@ -559,6 +568,6 @@ def _milliseconds(value: object) -> int | None:
 
 
 def _add_step(run: Run, step: Any) -> None:
-    step = step if isinstance(step, dict) else {"step_name": str(step)}
-    name = str(step.get("step_name") or step.get("name") or "step")
-    run._add_step(name, str(step.get("kind") or "chain"), step.get("output"))
+    step = step if is_a(step, dict) else {"step_name": step}
+    name = plain_text(step.get("step_name")) or plain_text(step.get("name")) or "step"
+    run._add_step(name, step.get("kind") or "chain", step.get("output"))

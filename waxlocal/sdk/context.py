@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
+from waxlocal.known_types import is_a
+from waxlocal.sdk.arguments import (
+    is_given,
+    need,
+    need_count,
+    need_dict,
+    need_number,
+    need_texts,
+    plain_text,
+    truth,
+)
 from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
-from waxlocal.sdk.run import (
-    Run,
-    need,
-    need_count,
-    need_texts,
-)
+from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import current_run, open_run
 from waxlocal.sdk.scope import session as session_scope
 
@@ -92,8 +98,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
                 user_group=user_group,
                 end_user_id=end_user_id,
             )
-            need("inputs", inputs, dict, optional=True)
-            need("metadata", metadata, dict, optional=True)
+            inputs = need_dict("inputs", inputs)
+            metadata = need_dict("metadata", metadata)
             need("interaction_mode", interaction_mode, str, optional=True)
         if end_user_id:
             metadata = {**(metadata or {}), "tenant_sub_user_id": end_user_id}
@@ -193,6 +199,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         """Set what the run answers."""
         if type(result) is not dict:
             need("result", result, dict)
+            result = dict(dict.items(result))
         self._set_result(result)
 
     async def flush(self) -> None:
@@ -258,7 +265,12 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             tokens_in = need_count("tokens_in", tokens_in)
             tokens_out = need_count("tokens_out", tokens_out)
         if type(cost) is not float:
-            cost = float(cost)
+            cost = need_number("cost", cost)
+        if type(cached_tokens) is not int or type(cache_write_tokens) is not int:
+            cached_tokens = need_count("cached_tokens", cached_tokens)
+            cache_write_tokens = need_count("cache_write_tokens", cache_write_tokens)
+        if type(is_streaming) is not bool:
+            is_streaming = truth("is_streaming", is_streaming)  # type: ignore[unreachable]
         if duration_ms is not None and type(duration_ms) is not int:
             duration_ms = need_count("duration_ms", duration_ms)
         if ttft_ms is not None and type(ttft_ms) is not int:
@@ -268,7 +280,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         if not self._run_id:
             return
         details = None
-        if framework or prompt_hash or config or prompt_variables or chunk_count is not None:
+        plain = type(framework) is type(prompt_hash) is str and not framework and not prompt_hash
+        if not (plain and config is None and prompt_variables is None and chunk_count is None):
             details = self._llm_details(
                 framework=framework,
                 prompt_hash=prompt_hash,
@@ -287,8 +300,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             task=task,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
-            cached_tokens=int(cached_tokens),
-            cache_write_tokens=int(cache_write_tokens),
+            cached_tokens=cached_tokens,
+            cache_write_tokens=cache_write_tokens,
             cost=cost,
             duration_ms=duration_ms,
             ttft_ms=ttft_ms,
@@ -306,7 +319,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def _llm_details(self, **details: Any) -> str | None:
         if not self._recorder.capture_content:
             details.pop("prompt_variables", None)
-        kept = {key: value for key, value in details.items() if value not in ("", None)}
+        kept = {key: value for key, value in details.items() if is_given(value)}
         return dumps(kept) if kept else None
 
     def record_step(
@@ -327,19 +340,19 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     ) -> None:
         """Record a score of the run: a number, a yes or no, or a word.
 
-        `numeric` takes what `float()` takes and raises `ValueError` for the rest; of a `boolean`
+        `numeric` takes a number, also as text, and raises `TypeError` for the rest; of a `boolean`
         the truth of the value counts; any other type keeps the value's text.
         """
         need("name", name, str)
         need("data_type", data_type, str)
         need("comment", comment, str)
         if data_type == "numeric":
-            self._add_score(name, data_type, float(value), None, comment)
+            self._add_score(name, data_type, _number(value), None, comment)
         elif data_type == "boolean":
-            yes = bool(value)
+            yes = truth("value", value)
             self._add_score(name, data_type, float(yes), "true" if yes else "false", comment)
         else:
-            self._add_score(name, data_type, None, str(value), comment)
+            self._add_score(name, data_type, None, plain_text(value), comment)
 
     # -- stopping early -------------------------------------------------------------------------
 
@@ -357,3 +370,14 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
+
+
+def _number(value: Any) -> float:
+    if type(value) is float:
+        return value
+    if is_a(value, str):
+        try:
+            return float(str.__str__(value))
+        except ValueError:
+            raise TypeError(f"Argument 'value' is not a number: {str.__str__(value)!r}") from None
+    return need_number("value", value)

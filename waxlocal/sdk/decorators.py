@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from waxlocal.encode import as_text
 from waxlocal.known_types import is_a
+from waxlocal.sdk.arguments import is_given
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.run import printed
@@ -102,7 +104,7 @@ def _observed(function: F, agent_name: str, settings: dict[str, Any], capture_io
         inputs = given.pop("inputs", None)
         if inputs is None and capture_io:
             inputs = arguments.by_name(args, kwargs, without="waxell_ctx")
-        chosen = {name: given.get(name) or value for name, value in settings.items()}
+        chosen = {name: _chosen(given.get(name), value) for name, value in settings.items()}
         context = WaxellContext(agent_name, inputs=inputs, metadata=given.get("metadata"), **chosen)
         if injects and kwargs.get("waxell_ctx") is None:
             kwargs["waxell_ctx"] = context
@@ -177,7 +179,8 @@ class _RecordWatch:
     def returned(self, value: Any) -> None:
         run = run_for(self._caller)
         if run is not None:
-            self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
+            with suppress(Exception):  # whatever a function gives, its caller is to get
+                self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
 
 
 def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], F]:
@@ -210,7 +213,7 @@ def decision(name: str | None = None, options: list[str] | None = None) -> Calla
             confidence = found.get("confidence")
             run.record_decision(
                 name=name or function.__name__,
-                options=_texts(options or found.get("options")),
+                options=_texts(options if options else found.get("options")),
                 chosen=_text(found.get("chosen", "")),
                 reasoning=_text(found.get("reasoning", "")),
                 confidence=confidence if is_a(confidence, int, float) else None,
@@ -347,11 +350,15 @@ def _texts(value: Any) -> list[str]:
     """Return what a function gave as a list of texts, also if it gave only one, or none."""
     if is_a(value, list, tuple, set, frozenset):
         return [_text(item) for item in value]
-    return [_text(value)] if value else []
+    return [_text(value)] if is_given(value) else []
 
 
 def _text(value: Any) -> str:
     return str.__str__(value) if is_a(value, str) else as_text(value)
+
+
+def _chosen(given: Any, default: Any) -> Any:
+    return given if is_given(given) else default
 
 
 def _retry_wait(attempt: int) -> float:

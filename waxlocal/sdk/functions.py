@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from waxlocal._version import __version__
 from waxlocal.recording import recorder
+from waxlocal.sdk.arguments import checked_function, need
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.messages import HumanTurn
@@ -202,6 +203,7 @@ def step(name: str, output: dict[str, Any] | None = None) -> None:
         run.record_step(name, output)
 
 
+@checked_function
 def decide(
     name: str,
     chosen: str,
@@ -275,6 +277,8 @@ def communication(
 @contextmanager
 def phase(name: str, **attributes: Any) -> Iterator[None]:
     """Put a span around a block of the open run."""
+    need("name", name, str)
+    name = str.__str__(name)
     run = run_for("phase()")
     if run is None:
         yield
@@ -355,6 +359,7 @@ def human_turn(
     return run.human_turn(prompt, channel, action, metadata)
 
 
+@checked_function
 def human_interaction(
     prompt: str = "",
     response: str = "",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waxlocal.sdk.run import Run, need
+from waxlocal.sdk.arguments import checked, need
+from waxlocal.sdk.run import Run
 
 if TYPE_CHECKING:
     from waxlocal.sdk.types import PolicyCheckResult
@@ -15,6 +16,7 @@ __all__ = ["ALLOWED_HERE", "GovernanceRecords"]
 ALLOWED_HERE = "no policies are evaluated locally"
 
 
+@checked
 class GovernanceRecords(Run):
     """The records about what an agent may do and touch; see `WaxellContext`."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.sdk.run import Run, need
+from waxlocal.known_types import is_a
+from waxlocal.sdk.arguments import checked, need
+from waxlocal.sdk.run import Run
 
 __all__ = ["MemoryRecords"]
 
 
+@checked
 class MemoryRecords(Run):
     """The records about an agent's memory; see `WaxellContext`."""
 
@@ -133,4 +136,4 @@ class MemoryRecords(Run):
 
 
 def _kind(data: Any) -> str:
-    return "dict" if isinstance(data, dict) else "list" if isinstance(data, list) else "value"
+    return "dict" if is_a(data, dict) else "list" if is_a(data, list) else "value"

@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from waxlocal.encode import snapshot
-from waxlocal.sdk.run import need, need_count
+from waxlocal.sdk.arguments import checked, need, need_count
 from waxlocal.sdk.spans import OpenSpan, SpanRecords
 
 __all__ = ["ConversationRecords", "HumanTurn"]
 
 
+@checked
 class ConversationRecords(SpanRecords):
     """The records of messages, pauses and human turns; see `WaxellContext`."""
 
@@ -136,6 +137,7 @@ class ConversationRecords(SpanRecords):
         metadata: dict[str, Any] | None = None,
     ) -> HumanTurn:
         """Return a block around waiting for a person; it records when it ends."""
+        need("prompt", prompt, str)
         return HumanTurn(self, prompt, channel, action, metadata)
 
     def input(self, prompt: str = "", *, action: str = "input") -> str:
@@ -148,6 +150,7 @@ class ConversationRecords(SpanRecords):
     @contextmanager
     def pause(self, reason: str = "awaiting_user", **metadata: Any) -> Iterator[None]:
         """Mark a block in which the agent only waits; its time counts as waiting for the user."""
+        need("reason", reason, str)
         attributes = {"reason": reason, **metadata}
         with OpenSpan(self, f"pause:{reason}", kind="pause", attributes=attributes):
             yield
@@ -176,6 +179,7 @@ class HumanTurn:
 
     def set_response(self, response: str) -> None:
         """Keep what the person answered."""
+        need("response", response, str)
         self._response = response
 
     def __enter__(self) -> HumanTurn:

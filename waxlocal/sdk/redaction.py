@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar
 
+from waxlocal.known_types import is_a
+
 __all__ = ["redacted"]
 
 T = TypeVar("T")
@@ -32,11 +34,11 @@ def redacted(value: T) -> T:
 
 
 def _clean(value: Any, above: frozenset[int]) -> Any:
-    if isinstance(value, str):
+    if is_a(value, str):
         return _ANY.sub(lambda match: f"##{match.lastgroup}##", value)
     if type(value) not in (dict, list, tuple) or id(value) in above:
         return value
     inside = above | {id(value)}
-    if isinstance(value, dict):
+    if type(value) is dict:
         return {key: _clean(item, inside) for key, item in value.items()}
     return type(value)(_clean(item, inside) for item in value)

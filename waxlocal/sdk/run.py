@@ -32,6 +32,7 @@ from waxlocal.recording.statements import (
     RUN_SO_FAR,
     SET_ATTRIBUTES,
 )
+from waxlocal.sdk.arguments import is_given, need_number, plain_text
 from waxlocal.sdk.scope import (
     current_scope,
     position_around,
@@ -43,7 +44,7 @@ from waxlocal.storage.record_sql import Statement
 if TYPE_CHECKING:
     from waxlocal.sdk.context import WaxellContext
 
-__all__ = ["Run", "need", "need_count", "need_number", "need_texts", "note_outside", "printed"]
+__all__ = ["Run", "note_outside", "printed"]
 
 # A span that claims to have lasted longer than a year begins a year ago.
 MAX_SPAN_MS = 366 * 86_400_000
@@ -406,8 +407,8 @@ class Run:
     ) -> None:
         if self._run_id:
             at = utc_text(self._recorder.clock.time_ns())
-            shown = dumps(attributes) if attributes else None
-            kind = kind or "chain"
+            shown = dumps(attributes) if is_given(attributes) else None
+            kind = plain_text(kind) or "chain"
             row = (self._run_id, self._next(), at, name, kind, self._content(output), shown)
             self._write(ADD_STEP, row)
 
@@ -428,6 +429,8 @@ class Run:
             return NO_SPAN
         if duration_ms is not None:
             duration_ms = _known(duration_ms)
+        if not (type(kind) is type(status) is type(error) is str):
+            kind, status, error = plain_text(kind), plain_text(status), plain_text(error)
         position = self._next()
         lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
         started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
@@ -441,7 +444,7 @@ class Run:
             kind or "custom",
             status or "ok",
             error or None,
-            dumps(attributes) if attributes else None,
+            dumps(attributes) if is_given(attributes) else None,
             self._content(input),
             self._content(output),
         )
@@ -453,6 +456,7 @@ class Run:
     ) -> None:
         if self._run_id and position:
             shown = self._content(output)
+            status, error = plain_text(status) or "ok", plain_text(error)
             row = (duration_ms, status, error or None, shown, self._run_id, position)
             self._write(END_SPAN, row)
 
@@ -490,10 +494,12 @@ def note_outside(recorder: Recorder, event: str, data: dict[str, Any]) -> None:
 
 
 def _known(duration_ms: float) -> float | None:
-    try:
-        return duration_ms if isfinite(duration_ms) else None
-    except OverflowError:
-        return None
+    number = need_number("duration_ms", duration_ms)
+    return duration_ms if type(duration_ms) is int and isfinite(number) else _finite(number)
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
 
 
 def _object(json: str | None) -> dict[str, Any] | None:
@@ -504,41 +510,6 @@ def _members(json: str | None) -> dict[str, str]:
     """Return the members of a JSON object, `"key":value`, by their keys."""
     given = _object(json) or {}
     return {key: f"{dumps(key)}:{dumps(value)}" for key, value in given.items()}
-
-
-def need(name: str, value: object, kind: type, *, optional: bool = False) -> None:
-    """Raise `TypeError` unless the argument is of that type, as the original SDK does."""
-    if not isinstance(value, kind) and not (optional and value is None):
-        raise TypeError(
-            f"Argument '{name}' has incorrect type "
-            f"(expected {kind.__name__}, got {type(value).__name__})"
-        )
-
-
-def need_texts(**texts: object) -> None:
-    """Raise `TypeError` for the first argument that is not text."""
-    for name, value in texts.items():
-        need(name, value, str)
-
-
-def need_count(name: str, value: object) -> int:
-    """Return a count as an int; a float is cut, text and None raise `TypeError`."""
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if isfinite(value) else 0
-    try:
-        return int(value.__index__())  # type: ignore[attr-defined]
-    except AttributeError:
-        need(name, value, int)
-        raise
-
-
-def need_number(name: str, value: Any) -> float:
-    """Return a number as a float; text and None raise `TypeError`."""
-    if isinstance(value, str):
-        need(name, value, float)
-    return float(value)
 
 
 def printed(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
 
 if TYPE_CHECKING:
@@ -161,12 +162,12 @@ def session(session_id: str = "", user_id: str = "") -> Iterator[None]:
             current_scope.set(scope.outer)
 
 
-def _id(name: str, value: object) -> str:
+def _id(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str):
+    if not is_a(value, str):
         raise TypeError(f"Argument '{name}' has incorrect type (expected str)")
-    return value.replace("\0", "\ufffd")
+    return str.replace(value, "\0", "\ufffd")
 
 
 def _remote_parent() -> RemoteParent | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.sdk.run import (
-    Run,
+from waxlocal.sdk.arguments import (
+    checked,
     need,
     need_count,
     need_number,
-    printed,
+    plain_text,
 )
+from waxlocal.sdk.run import Run, printed
 from waxlocal.sdk.scope import current_span, open_span
 
 __all__ = ["OpenSpan", "SpanRecords"]
 
 
+@checked
 class SpanRecords(Run):
     """The records that become spans of a run; see `WaxellContext`."""
 
@@ -82,6 +84,8 @@ class SpanRecords(Run):
         """Record a call of a tool, after it has answered."""
         need("name", name, str)
         attributes = {"tool_type": tool_type}
+        if type(error) is not str or type(status) is not str:
+            error, status = plain_text(error), plain_text(status, "ok")
         self._add_span(
             name,
             "tool",

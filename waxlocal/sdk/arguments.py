@@ -1,0 +1,158 @@
+"""What record methods take: a wrong type is a `TypeError`, and nothing else reaches the program."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
+
+from waxlocal.encode import as_text
+from waxlocal.errors import ObserveError
+from waxlocal.known_types import is_a
+
+__all__ = [
+    "checked",
+    "checked_function",
+    "is_given",
+    "need",
+    "need_count",
+    "need_dict",
+    "need_number",
+    "need_texts",
+    "plain_text",
+    "truth",
+]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Methods that take what is to be recorded; `input` and the like may raise for other reasons.
+_RECORDING = (
+    *("record_", "remember_", "set_", "update_", "mark_", "enter_", "exit_", "human_", "check_"),
+    *("start_", "complete_", "write_", "publish_"),
+)
+_CO_COROUTINE = 0x80
+
+
+def checked(kind: type[T]) -> type[T]:
+    """Let nothing but `TypeError`, and errors of our own, leave the record methods of a class.
+
+    An argument of a wrong type may raise anything where it is compared, added or asked for its
+    truth: an array does, and so does a proxy whose server is gone.
+    """
+    for name, method in list(vars(kind).items()):
+        if isinstance(method, FunctionType) and name.startswith(_RECORDING):
+            coroutine = method.__code__.co_flags & _CO_COROUTINE
+            setattr(kind, name, _checked_coroutine(method) if coroutine else _checked(method))
+    return kind
+
+
+def checked_function(function: F) -> F:
+    """Let nothing but `TypeError` leave a function that acts on the open run."""
+    return _checked(function)  # type: ignore[return-value]
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except (TypeError, ObserveError):
+            raise
+        except Exception as error:
+            raise _refused(method, error) from error
+
+    return call
+
+
+def _checked_coroutine(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(*args, **kwargs)
+        except (TypeError, ObserveError):
+            raise
+        except Exception as error:
+            raise _refused(method, error) from error
+
+    return call
+
+
+def _refused(method: Callable[..., Any], error: Exception) -> TypeError:
+    return TypeError(
+        f"{method.__name__}() was given an argument of a wrong type ({type(error).__name__})"
+    )
+
+
+def need(name: str, value: object, kind: type, *, optional: bool = False) -> None:
+    """Raise `TypeError` unless the argument is of that type, as the original SDK does."""
+    if not is_a(value, kind) and not (optional and value is None):
+        raise TypeError(
+            f"Argument '{name}' has incorrect type "
+            f"(expected {kind.__name__}, got {type(value).__name__})"
+        )
+
+
+def need_texts(**texts: object) -> None:
+    """Raise `TypeError` for the first argument that is not text."""
+    for name, value in texts.items():
+        need(name, value, str)
+
+
+def need_dict(name: str, value: Any) -> dict[str, Any] | None:
+    """Return a dict as one without methods of its own; anything but None raises `TypeError`."""
+    need(name, value, dict, optional=True)
+    return None if value is None else dict(dict.items(value))
+
+
+def need_count(name: str, value: Any) -> int:
+    """Return a count as an int; a float is cut, text and None raise `TypeError`."""
+    if is_a(value, int):
+        return int.__int__(value)
+    if is_a(value, float):
+        number = float.__float__(value)
+        return int(number) if math.isfinite(number) else 0
+    try:
+        return int(type(value).__index__(value))
+    except Exception:
+        need(name, value, int)
+        raise
+
+
+def need_number(name: str, value: Any) -> float:
+    """Return a number as a float; text and None raise `TypeError`, too large a one is infinite."""
+    if is_a(value, int):
+        exact = int.__int__(value)
+        try:
+            return float(exact)
+        except OverflowError:
+            return math.inf if exact > 0 else -math.inf
+    if is_a(value, float):
+        return float.__float__(value)
+    try:
+        return float(type(value).__float__(value))
+    except Exception:
+        need(name, value, float)
+        raise
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return whether a value counts as true; one that does not say raises `TypeError`."""
+    try:
+        return bool(value)
+    except Exception as error:
+        raise TypeError(f"Argument '{name}' is neither true nor false") from error
+
+
+def plain_text(value: Any, default: str = "") -> str:
+    """Return what stands where a text belongs as one; None stands for the default."""
+    if value is None:
+        return default
+    return str.__str__(value) if is_a(value, str) else as_text(value)
+
+
+def is_given(value: Any) -> bool:
+    """Return whether there is something to record: not None, and no empty text or container."""
+    return value is not None and (type(value) not in (str, dict, list, tuple) or len(value) > 0)
