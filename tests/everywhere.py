@@ -221,25 +221,27 @@ def run(cell: Cell, places: Place, arguments: Sequence[str], log: TextIO) -> Out
         [python, "-c", "import platform; print(platform.python_version())"], cwd=checkout, env=env
     ).strip()
     before = left_behind(here, cell.user)
+    log.write(f"\n==== {cell}\n")
+    log.flush()
+    said_by_tests = here / "output"
     began = time.monotonic()
-    with busy(cell.load):
+    with busy(cell.load), said_by_tests.open("w", encoding="utf-8") as out:
         try:
-            done = subprocess.run(
+            status = subprocess.run(
                 [python, "-m", "pytest", "-n", "2", "-q", "--tb=short", *arguments],
                 cwd=checkout,
                 env=env,
-                stdout=subprocess.PIPE,
+                stdout=out,
                 stderr=subprocess.STDOUT,
-                text=True,
                 timeout=LONGEST_S,
                 check=False,
                 **_as(cell.user),
-            )
-            output, status = done.stdout, done.returncode
-        except subprocess.TimeoutExpired as stuck:
-            output, status = str(stuck.stdout), -1
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = -1
     seconds = time.monotonic() - began
-    log.write(f"\n==== {cell}\n{output}\n")
+    output = said_by_tests.read_text(encoding="utf-8", errors="replace")
+    log.write(output)
     log.flush()
     failed = tuple(re.findall(r"(?m)^(?:FAILED|ERROR) (\S+)", output))
     said = "" if status == 0 or failed else f"exit status {status}"

@@ -14,6 +14,7 @@ from tests.browser.serving import serving
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
+from waxlocal.web.cache import Kept
 
 # More than the longest time between two refreshes of an open page, in milliseconds.
 A_WHILE = 20_000
@@ -201,3 +202,17 @@ def test_a_server_that_is_gone_is_told(open_page: Open, to: Builder, db_path: Pa
     expect(page.get_by_text("still here")).to_be_visible()
     # Chromium logs each request that fails; that is not the page's error.
     open_page.wrong[:] = [one for one in open_page.wrong if "ERR_CONNECTION" not in one]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["/", "/analytics"])
+def test_a_page_that_waited_for_its_answer_shows_it(
+    open_page: Open, served: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """On a busy machine a page of an empty file comes before it is known that there is nothing."""
+    monkeypatch.setitem(Kept.take.__kwdefaults__ or {}, "patience", 0.0)
+    page = opened(open_page, served + path)
+    expect(page.locator(".waiting").first).to_be_visible()
+    refreshed(
+        page, page.locator("#main"), "Nothing is recorded yet" if path == "/" else "No sessions"
+    )
+    expect(page.locator(".waiting")).to_have_count(0)

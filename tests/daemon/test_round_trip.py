@@ -10,6 +10,7 @@ import pytest
 
 from tests.tools.cli import spawn
 from tests.tools.daemon import KEY, running
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_rows import rows
 from tests.tools.sync import ask
 from tests.tools.web import spawned
@@ -17,7 +18,6 @@ from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 
 RUNS = 12
-LONGEST_S = 30.0
 # What is the same wherever a run has got to.
 SAME = (
     "run_id",
@@ -63,7 +63,7 @@ def converse() -> None:
 def wait_for_runs(path: Path) -> None:
     """Wait until all runs have ended in a file."""
     ended = "SELECT count(*) FROM runs WHERE status <> 'running'"
-    end = time.monotonic() + LONGEST_S
+    end = time.monotonic() + PATIENCE_S
     while not path.exists() or ask(path, ended) != [(RUNS,)]:
         assert time.monotonic() < end, "the runs have not arrived"
         time.sleep(0.05)
@@ -72,7 +72,7 @@ def wait_for_runs(path: Path) -> None:
 def wait_for_delivery(path: Path) -> None:
     """Wait until all runs of a file are acknowledged."""
     delivered = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
-    end = time.monotonic() + LONGEST_S
+    end = time.monotonic() + PATIENCE_S
     while ask(path, delivered) != [(RUNS,)]:
         assert time.monotonic() < end, "the runs are not delivered"
         time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
 
 __all__ = ["Dashboard", "Element", "dashboard", "parsed"]
@@ -120,10 +122,12 @@ class Dashboard:
 
     def get(self, path: str) -> Any:
         """Return the answer once all that it counts in the background has been counted."""
-        while True:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
             answer = self.client.get(path)
             if 'class="waiting"' not in answer.text and ">counting …<" not in answer.text:
                 return answer
+        raise AssertionError(f"{path} goes on counting")
 
     def page(self, path: str, status: int = 200) -> Element:
         """Return a page as a tree."""

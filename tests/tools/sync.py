@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
@@ -22,8 +23,6 @@ __all__ = ["QUICK", "ask", "change", "record", "settings_for", "upload", "upload
 
 # A hundredth of the usual waits.
 QUICK = Pace(unit=0.01, paused=0.05)
-# An upload that takes longer will not end.
-LONGEST_S = 60.0
 
 
 def record(count: int, *, session: str = "sess_1", **inputs: Any) -> list[str]:
@@ -72,7 +71,7 @@ def upload(
     """Upload until nothing is pending (or `until` says so); return what it came to."""
     with uploading(path, url, **more) as uploader:
         stop = threading.Event()
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             rest = uploader.run(stop)
             if until() if until else not uploader.progress().pending:

@@ -248,9 +248,13 @@
   };
 
   const update = (page) => {
-    // A part appeared that this page has no place for: it is another kind of page now.
-    if (updateRows(page)) { location.reload(); return; }
     const mine = new Map(parts(document).map((part) => [part.dataset.live, part]));
+    const isNew = (part) => !mine.has(part.dataset.live);
+    // A part appeared that this page has no place for: it is another kind of page now.
+    if (updateRows(page) || [...page.querySelectorAll("[data-anew]")].some(isNew)) {
+      location.reload();
+      return;
+    }
     withoutMoving(() => {
       for (const fresh of parts(page)) {
         const part = mine.get(fresh.dataset.live);
