@@ -21,6 +21,7 @@ PROGRAMS = (
     "imports",
     "queries",
     "checkpoints",
+    "upgrade",
     "sync",
     "serve",
 )
