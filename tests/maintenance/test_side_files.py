@@ -108,6 +108,7 @@ def test_what_is_recorded_goes_beside_the_file(
     with caplog.at_level(logging.WARNING, "waxlocal"):
         for number in range(5):
             record(number)
+        assert (recording.health().file, recording.health().in_memory) == (side, 0)
         recording.store.look_around(0)
         recording.close()
         record(5)

@@ -75,7 +75,7 @@ class Recorder:
 
     def health(self) -> Health:
         """Return whether what is recorded reaches the file; opens nothing and waits for nobody."""
-        backlog, path = self.store.backlog, self.settings.db
+        backlog, path = self.store.backlog, self.store.file
         return Health(
             enabled=self.enabled,
             file=path,

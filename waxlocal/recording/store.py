@@ -150,6 +150,11 @@ class Store:
         self.process_id = int.from_bytes(os.urandom(7), "big")
         self.backlog.clear()
 
+    @property
+    def file(self) -> Path:
+        """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""
+        return self._beside or self.path
+
     # -- the hot path ---------------------------------------------------------------------------
 
     def write(self, statement: Statement, parameters: Parameters) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,17 @@ def remove(side: Path, taken: int | None = None) -> bool:
         # A recorder may have opened the file already, and wait for our lock: when it gets it, the
         # file is one that nobody will look into. It finds the seal before it writes anything.
         connection.execute(_SEAL, (SEALED, SEALED))
-        # Read-only connections leave it behind, and in exclusive locking mode SQLite uses none.
-        side.with_name(f"{side.name}-shm").unlink(missing_ok=True)
-        side.unlink()
+        if sys.platform != "win32":
+            _unlink(side)
+    if sys.platform == "win32":  # an open file cannot be removed there, whoever has it open
+        _unlink(side)
     return True
+
+
+def _unlink(side: Path) -> None:
+    # Read-only connections leave this one behind, and in exclusive locking mode SQLite uses none.
+    side.with_name(f"{side.name}-shm").unlink(missing_ok=True)
+    side.unlink(missing_ok=True)
 
 
 def _last(connection: sqlite3.Connection) -> int:
