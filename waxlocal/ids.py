@@ -14,6 +14,7 @@ from waxlocal.clock import SYSTEM_CLOCK
 __all__ = [
     "RunIds",
     "daily_run_id",
+    "foreign_trace_id",
     "generate_session_id",
     "process_id_of",
     "trace_id_of",
@@ -101,6 +102,12 @@ def daily_run_id(host: str, agent_type: str, agent_slug: str, day: str) -> str:
 def workflow_id_of(run_id: str) -> str:
     """Return the workflow id that the file gives a run (`runs.workflow_id` computes the same)."""
     return f"wf_{run_id}"
+
+
+def foreign_trace_id(run_id: str) -> str:
+    """Return the trace id of a run whose id another program made: it need not be a UUID."""
+    digest: str = _sha256(run_id.encode("utf-8", "replace")).hexdigest()
+    return digest[:32]
 
 
 def trace_id_of(run_id: str) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "ADD_SCORE",
     "ADD_SPAN",
     "ADD_STEP",
+    "BEGIN_ELSEWHERE",
     "BEGIN_RUN",
     "END_SPAN",
     "FINISH_RUN",
@@ -38,6 +39,15 @@ INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_g
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
   started_at, metadata, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
+""")
+# A run of which the file has only the id: it was started into another file, or by another recorder.
+# No process owns it: it stays open until somebody completes it.
+BEGIN_ELSEWHERE = Statement("""
+INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status,
+  started_at, metadata)
+VALUES (:run_id, '(started elsewhere)', 'default', :trace_id, 'autonomous', 'running', :started_at,
+  '{"started_elsewhere":true}')
+ON CONFLICT DO NOTHING
 """)
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"

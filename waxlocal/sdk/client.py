@@ -30,7 +30,7 @@ from waxlocal.sdk.arguments import (
 )
 from waxlocal.sdk.governance import ALLOWED_HERE
 from waxlocal.sdk.run import Run, note_outside
-from waxlocal.sdk.scope import run_here
+from waxlocal.sdk.scope import run_here, unplaced
 from waxlocal.settings.config import ObserveConfig
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
 
@@ -224,10 +224,11 @@ class WaxellObserveClient:
         run = self._open.get(run_id)
         if run is None:
             run = Run("")
-            run._recorder = current_recorder()
             if run_id:
                 run._attach(run_id)
                 self._remember(run)
+            elif run._recorder.enabled:
+                unplaced("WaxellObserveClient with an empty run_id")
         return run
 
     # -- records --------------------------------------------------------------------------------

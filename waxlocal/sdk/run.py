@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps, own_text
 from waxlocal.errors import PolicyViolationError
-from waxlocal.ids import trace_id_of, workflow_id_of
+from waxlocal.ids import foreign_trace_id, trace_id_of, workflow_id_of
 from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.recording.recorder import Recorder, current_recorder
 from waxlocal.recording.statements import (
@@ -26,6 +26,7 @@ from waxlocal.recording.statements import (
     ADD_SCORE,
     ADD_SPAN,
     ADD_STEP,
+    BEGIN_ELSEWHERE,
     BEGIN_RUN,
     END_SPAN,
     FINISH_RUN,
@@ -196,12 +197,25 @@ class Run:
             self._positions = count(recorder.store.next_position(run_id))
             self._started_ns = recorder.clock.time_ns()
             self._steady_ns = recorder.clock.monotonic_ns()
-            for start, metadata, tags, result in recorder.store.fetch(RUN_SO_FAR, (run_id,)):
+            known = recorder.store.fetch(RUN_SO_FAR, (run_id,))
+            if not known:
+                self._begin_elsewhere()
+            for start, metadata, tags, result in known:
                 # The steady clock of another process is not ours: go by the wall clock.
                 self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
                 self._started_ns = utc_ns(start)
                 self._metadata_json, self._tags_json, self._result_json = metadata, tags, result
                 self._tags = _object(tags)
+
+    def _begin_elsewhere(self) -> None:
+        """Write a run of which only the id is known, so that its records can be found and sent."""
+        row = {
+            "run_id": self._run_id,
+            "trace_id": foreign_trace_id(self._run_id),
+            "started_at": utc_text(self._started_ns),
+        }
+        self._recorder.store.write(BEGIN_ELSEWHERE, row)
+        self._metadata_json = '{"started_elsewhere":true}'
 
     def _inherit(self, parent: Run | None) -> tuple[str, str]:
         """Take session and user from what is nearest around; return the lineage."""

@@ -38,6 +38,7 @@ __all__ = [
     "run_here",
     "session",
     "still_open",
+    "unplaced",
 ]
 
 
@@ -93,11 +94,12 @@ def run_for(caller: str) -> WaxellContext | None:
     """
     run = run_here()
     if run is None:
-        _unplaced(caller)
+        unplaced(caller)
     return run
 
 
-def _unplaced(caller: str) -> None:
+def unplaced(caller: str) -> None:
+    """Say once that a record goes nowhere; see `run_for`."""
     global _told
     if _told or not current_recorder().ids.begun:
         return
