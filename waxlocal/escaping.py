@@ -1,8 +1,8 @@
-"""Recorded text, made harmless: no terminal, spreadsheet or reader of a line is led by it.
+"""Escape recorded text for terminals, spreadsheets and JSON output.
 
-What a run recorded may come from anywhere. An escape sequence in it could move the cursor, change
-the clipboard or the title of the window; a direction mark could show a text in another order than
-it has. They are shown, as `\\x1b` or `\\u202e`, instead of being sent.
+Recorded text may come from anywhere. An escape sequence could move the cursor, or change the
+clipboard or the window title; a direction mark could reorder the text on screen. Both are printed
+in escaped form, such as `\\x1b` or `\\u202e`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 __all__ = ["block", "cell", "document", "json_text", "line"]
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
-# Directions of writing, separators of lines and paragraphs, and what cannot be seen at all. The
-# zero-width joiner stays: it holds emoji together.
+# Direction marks, line and paragraph separators, and invisible characters. The zero-width joiner
+# stays: emoji need it.
 _INVISIBLE = (
     0x061C,
     0x200B,
@@ -38,24 +38,24 @@ def _escape(code: int) -> str:
 _BLOCK = {code: _escape(code) for code in (*_CONTROLS, *_INVISIBLE)}
 _BLOCK[ord("\n")] = "\n"
 _BLOCK[ord("\t")] = "    "
-# JSON escapes the controls below 0x20 itself, and has no word for \x9b or \U000e0041.
+# JSON escapes the controls below 0x20 itself, but has no \x9b or \U000e0041.
 _IN_JSON = re.compile("[" + "".join(f"\\U{code:08x}" for code in _BLOCK if code >= 0x7F) + "]")
-# What makes a spreadsheet take a cell for a formula.
+# First characters that make a spreadsheet treat a cell as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def block(text: str) -> str:
-    """Return text of several lines with all other controls shown."""
+    """Return text with its line breaks, and all other control characters escaped."""
     return text.replace("\r\n", "\n").translate(_BLOCK)
 
 
 def line(text: str | None) -> str:
-    """Return text on one line, its white space single blanks, controls shown; empty for None."""
+    """Return text on one line, white space collapsed, controls escaped; empty for None."""
     return " ".join(block(text).split()) if text else ""
 
 
 def cell(value: object) -> object:
-    """Return a value for CSV: text that a spreadsheet would run gets an apostrophe in front."""
+    """Return a value for CSV; text that a spreadsheet would run as a formula gets a leading '."""
     if isinstance(value, (list, tuple)):
         value = "; ".join(map(str, value))
     if not isinstance(value, str):
@@ -64,12 +64,12 @@ def cell(value: object) -> object:
 
 
 def document(value: Any, *, indent: int | None = 2) -> str:
-    """Return JSON text that a terminal shows as it is: the same value, its controls escaped."""
+    """Return a value as JSON text that is safe on a terminal: control characters are escaped."""
     return json_text(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def json_text(text: str) -> str:
-    """Return JSON text with the controls in it escaped: otherwise it stays as it is."""
+    """Return JSON text with its control characters escaped, otherwise unchanged."""
     return _IN_JSON.sub(_in_json, text)
 
 

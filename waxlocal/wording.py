@@ -1,4 +1,4 @@
-"""Figures as people read them: money, tokens, durations, times. For the command and the pages."""
+"""Format money, tokens, durations and times as text, for the CLI and the dashboard."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = [
     "tokens",
 ]
 
-# What stands where there is no figure.
+# The placeholder for a missing figure.
 NOTHING = "–"  # noqa: RUF001 (an en dash is as wide as a digit)
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-# Beyond this a date says more than a number of days.
+# Show a date instead of a number of days after this.
 _DATE_AFTER = 30 * _DAY
 
 
 def money(dollars: float | None) -> str:
-    """Return `$0.0045`, `<$0.0001`, `$12.34`; `unknown` for None, which is not `$0`."""
+    """Return `$0.0045`, `<$0.0001`, `$12.34`; `unknown` for None, which does not mean `$0`."""
     if dollars is None:
         return "unknown"
     if dollars == 0:
@@ -37,7 +37,7 @@ def money(dollars: float | None) -> str:
 
 
 def priced(share: float | None) -> str:
-    """Return `93% priced` when some tokens, but not all, have a price; else empty text."""
+    """Return `93% priced` if some but not all tokens have a price; else an empty string."""
     if share is None or share <= 0 or share >= 1:
         return ""
     return f"{percent(share)} priced"
@@ -46,7 +46,7 @@ def priced(share: float | None) -> str:
 def cost(dollars: float | None, share: float | None) -> str:
     """Return a cost with the share of its tokens that have a price: `$0.0042 (93% priced)`.
 
-    `share` is None where there were no tokens: then an unknown cost means no cost.
+    `share` is None if there were no tokens: then an unknown cost means no cost.
     """
     if dollars is None and share is None:
         return NOTHING
@@ -55,7 +55,7 @@ def cost(dollars: float | None, share: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return `93%`; only all is 100%, and only nothing is 0%."""
+    """Return `93%`; `100%` means all, and `0%` means none: rounding never produces them."""
     if share is None:
         return NOTHING
     if 0 < share < 0.01:
@@ -95,9 +95,9 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(stored: str | None, now_ns: int) -> str:
-    """Return how long before now a stored time lies: `42 s ago`, `3 h ago`; later the date.
+    """Return how long ago a stored time was: `42 s ago`, `3 h ago`; after a month, the date.
 
-    A time of the future, as a wrong clock leaves it, is shown as it is.
+    A time in the future (from a wrong clock) is shown as a date and time.
     """
     if not stored:
         return NOTHING

@@ -61,7 +61,7 @@ def test_the_verb_shows_everything_and_how_to_go_on(tmp_path: Path) -> None:
     assert said.stderr == ""
     for part in (MAIN_SESSION, "Where the money went", "Where the time went", "Abandonment"):
         assert part in said.stdout
-    for part in ("kill -9", "20 at the server, each of them once", "0 missing, 0 doubled"):
+    for part in ("kill -9", "20 on the server, each exactly once", "0 missing, 0 doubled"):
         assert part in said.stdout
     commands = [
         line.split() for line in said.stdout.splitlines() if line.startswith("  waxlocal --db")

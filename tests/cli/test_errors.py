@@ -71,12 +71,12 @@ def _fails(*args: object, db: Path, status: int, **env: str) -> str:
         (("sessions", "--limit", "0"), "limit 0 is out of range"),
         (("sessions", "--offset", "-1"), "offset -1 is negative"),
         (("users", "--order", "age"), "unknown ordering 'age'"),
-        (("session", "sess_a"), "'sess_a' fits several sessions: sess_aa, sess_ab"),
-        (("show", "0194"), "'0194' fits several runs"),
-        (("session", ""), "an empty session id"),
+        (("session", "sess_a"), "'sess_a' matches several sessions: sess_aa, sess_ab"),
+        (("show", "0194"), "'0194' matches several runs"),
+        (("session", ""), "the session id is empty"),
         (("prices", "set", "m", "--input", "-1", "--output", "2"), "price is -1.0"),
         (("prices", "set", "m", "--input", "nan", "--output", "2"), "price is nan"),
-        (("sessions", "--json", "--csv"), "--json and --csv exclude each other"),
+        (("sessions", "--json", "--csv"), "--json and --csv cannot be combined"),
         (("sessions", "--frobnicate"), "No such option"),
         (("session",), "Missing argument 'ID'"),
         (("frobnicate",), "No such command 'frobnicate'"),
@@ -165,7 +165,7 @@ def test_a_file_without_recordings_is_as_good_as_none(tmp_path: Path) -> None:
 def test_a_recording_is_never_replaced_by_a_demonstration(db: Path) -> None:
     """`demo` refuses a file with anything else in it."""
     before = db.read_bytes()
-    assert "is not a demonstration" in _fails("demo", db=db, status=2)
+    assert "holds more than a demo" in _fails("demo", db=db, status=2)
     assert db.read_bytes() == before
 
 

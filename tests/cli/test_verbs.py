@@ -99,8 +99,10 @@ def test_an_empty_answer_says_so_and_is_no_failure(db: Path) -> None:
     """Nothing on stdout, a hint on stderr, exit status 0."""
     result = invoke("sessions", "--user", "nobody", db=db)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "No session fits.\nTry: fewer filters, or: waxlocal sessions\n"
-    assert "No more sessions: there are 2." in invoke("sessions", "--offset", "9", db=db).stderr
+    assert result.stderr == "No session matches.\nTry: fewer filters, or: waxlocal sessions\n"
+    assert (
+        "No more sessions: there are only 2." in invoke("sessions", "--offset", "9", db=db).stderr
+    )
 
 
 def test_the_file_may_be_named_after_the_verb(db: Path) -> None:
@@ -123,7 +125,7 @@ def test_no_line_is_wider_than_the_terminal(db: Path, verb: str, width: int) -> 
 def test_a_session_is_told_turn_by_turn(db: Path) -> None:
     """Message, answer, figures of each turn, then where money and time went."""
     text = invoke("session", "sess_aa", db=db).stdout
-    assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s of work in 1 m 1 s" in text
+    assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s run time · 1 m 1 s elapsed" in text
     assert "> How deep is it?\n   < Forty metres.\n" in text
     assert "> And how wide?" in text
     assert text.index("Where the money went") < text.index("Where the time went")
@@ -200,7 +202,7 @@ def test_statistics_are_those_of_the_tutorial(db: Path) -> None:
     text = invoke("stats", db=db).stdout
     assert "average 1.5, median 1.5" in text
     assert "50.0%  1 of 2 sessions had a single turn (1 failed)" in text
-    assert "cost: of 1 session; 1 without any known cost" in text
+    assert "cost covers 1 session; unknown for 1" in text
 
 
 def test_users_and_models_are_listed(db: Path) -> None:
@@ -228,7 +230,7 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
     (price,) = answer("prices", "list", db=db)
     assert (price["input_per_mtok"], price["source"]) == (100.0, "override")
     undone = invoke("prices", "unset", "house-model", db=db)
-    assert undone.stdout == "1 call looked at, 1 changed · $0.0070 → unknown\n"
+    assert undone.stdout == "1 call checked, 1 changed · $0.0070 → unknown\n"
     assert answer("session", "sess_ab", db=db)["total_cost"] is None
     assert answer("prices", "reprice", db=db)["changed"] == 0
 

@@ -69,7 +69,7 @@ def test_a_growing_context_is_named(tmp_path: Path) -> None:
     assert spent.reason == "growing_context"
     assert spent.verdict == (
         "Growing context: 82% of the 12,800 input tokens repeat earlier turns; "
-        "the first turn sent 200, the last 3,000; $0.0800 in all."
+        "the first turn sent 200, the last 3,000; total $0.0800."
     )
 
 
@@ -79,7 +79,7 @@ def test_a_large_first_context_is_named(tmp_path: Path) -> None:
     assert spent.reason == "large_first_context"
     assert spent.verdict == (
         "Large first context: 20,000 tokens before the conversation, sent in 3 calls, are 99% of "
-        "the 60,600 input tokens; $0.1500 in all."
+        "the 60,600 input tokens; total $0.1500."
     )
 
 
@@ -89,7 +89,7 @@ def test_a_expensive_model_is_named(tmp_path: Path) -> None:
     assert spent.reason == "expensive_model"
     assert spent.verdict == (
         "Expensive model: gpt-4 cost $0.0600, 100% of the session, at $40.00 per million tokens; "
-        "$0.0600 in all."
+        "total $0.0600."
     )
 
 
@@ -108,15 +108,15 @@ def test_a_small_session_has_no_reason(tmp_path: Path) -> None:
     """Nothing is blamed where nothing stands out."""
     spent = costs_of(tmp_path, (100, 50, 0.0004))
     assert spent.reason == "nothing"
-    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; $0.0004 in all."
+    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; total $0.0004."
 
 
 def test_an_unknown_cost_is_said_to_be_unknown(tmp_path: Path) -> None:
     """No price is never shown as $0, and a partly known one says how much is known."""
-    assert costs_of(tmp_path, (100, 50, None)).verdict.endswith("; an unknown cost in all.")
+    assert costs_of(tmp_path, (100, 50, None)).verdict.endswith("; total cost unknown.")
     (tmp_path / "partly").mkdir()
     partly = costs_of(tmp_path / "partly", (50, 25, 0.01), (50, 25, None))
-    assert partly.verdict.endswith("$0.0100 in all for the 50% of its tokens that have a price.")
+    assert partly.verdict.endswith("total $0.0100 for the 50% of its tokens that have a price.")
 
 
 def test_a_session_without_llm_calls_says_so(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_tools_one_after_another_are_flagged(tmp_path: Path) -> None:
     assert (raised.count, raised.seconds, raised.longest) == (3, 6.0, 2.0)
     assert (spent.reason, spent.verdict) == (
         "sequential_tools",
-        "Sequential tool calls: 3 took 6.0 s one after another, 2.0 s if they ran side by side, "
+        "Sequential tool calls: 3 took 6.0 s one after another, 2.0 s if run in parallel, "
         "of 10.0 s active.",
     )
 

@@ -137,25 +137,25 @@ def test_a_profile_that_is_not_there_is_an_error(tmp_path: Path, config: Path) -
     write(config, TWO)
     error = refusal(tmp_path, "prod", "WAX_PROFILE")
     assert str(error) == f"{config} has no profile [prod], which WAX_PROFILE names"
-    assert error.hint == "it has: default, staging"
+    assert error.hint == "its profiles are: default, staging"
     write(config, f"[wax]\nprofile = gone\n{TWO}")
     assert "[gone], which [wax] profile names" in str(refusal(tmp_path))
 
 
 def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
     """Whoever names a profile expects a file."""
-    assert "there is no ~/.waxell/config" in str(refusal(tmp_path, "prod", "WAX_PROFILE"))
+    assert "~/.waxell/config does not exist" in str(refusal(tmp_path, "prod", "WAX_PROFILE"))
 
 
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
-        (f"api_key = {KEY}\n", 1, "above the first [profile]"),
-        (f"[default]\napi_url = u\n{KEY}\n", 3, "not a line of the form"),
+        (f"api_key = {KEY}\n", 1, "precedes the first [profile]"),
+        (f"[default]\napi_url = u\n{KEY}\n", 3, "is not name = value"),
         (f"[default]\napi_key = 1\napi_key = {KEY}\n", 3, "api_key is set twice in [default]"),
-        (f"[default]\napi_key = {KEY}\n[default]\n", 3, "[default] is there twice"),
+        (f"[default]\napi_key = {KEY}\n[default]\n", 3, "[default] appears twice"),
         (f"[a]\napi_key = b\n[default]\n# k\napi_key = {KEY}\n  {KEY}\n", 5, "control character"),
-        (f"[default]\nAPI_KEY = {KEY}\u2019\n", 2, "not Latin"),
+        (f"[default]\nAPI_KEY = {KEY}\u2019\n", 2, "outside Latin-1"),
         (f"[default]\napi_key = {KEY}\nallow_http = perhaps\n", 3, "allow_http is 'perhaps'"),
     ],
 )

@@ -130,7 +130,8 @@ def test_the_environment_may_hold_the_key(db_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"", "holds no key"), (b"\xff", "not Latin")]
+    ("content", "said"),
+    [(None, "No such file"), (b"", "is empty or too large"), (b"\xff", "outside Latin-1")],
 )
 def test_a_key_file_that_holds_no_key_is_an_error(
     db_path: Path, tmp_path: Path, content: bytes | None, said: str
@@ -152,7 +153,7 @@ def test_a_key_file_that_all_can_read_is_an_error(db_path: Path, tmp_path: Path)
     key_file.chmod(0o644)
     done = spawn("--db", db_path, "serve", "--port", 0, "--key-file", key_file)
     assert done.returncode == 2
-    assert f"the key file {key_file} can be read by every user" in done.stderr
+    assert f"every user can read the key file {key_file}" in done.stderr
     assert CANARY not in done.stderr
     assert not db_path.exists()
 

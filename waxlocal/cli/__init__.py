@@ -1,4 +1,4 @@
-"""The command `waxlocal`, one module for each verb."""
+"""The command line, `waxlocal`: one module per subcommand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _run(arguments: list[str]) -> NoReturn:
 
 
 def __getattr__(name: str) -> Any:
-    # The recorder may be installed without click; then there is still somebody to say so.
+    # `waxlocal.cli` must import without click, so that the command can name the missing package.
     if name == "cli":
         from waxlocal.cli.app import cli
 

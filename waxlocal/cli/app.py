@@ -1,4 +1,4 @@
-"""The command `waxlocal`: its verbs, and how every error leaves it."""
+"""The root command: the list of subcommands, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ CLOSED_PIPE = 141
 INTERRUPTED = 130
 
 
-# Each verb is the command of that name in the module of that name, imported when it is wanted:
-# `path` and `--help` need none of what the others need.
+# Each subcommand is the function of that name in the module of that name. Modules are imported on
+# demand, so that `path` and `--help` start without the libraries that other subcommands need.
 VERBS = {
     "sessions": "List conversations.",
     "session": "Show one conversation, turn by turn.",
-    "show": "Show everything of one run.",
-    "stats": "Turns, abandonment, cost and duration per session.",
-    "users": "List users and what they used.",
+    "show": "Show everything that one run recorded.",
+    "stats": "Show statistics over sessions: turns, abandonment, cost, duration.",
+    "users": "List users: sessions, tokens, cost, duration.",
     "models": "List models: calls, errors, tokens, cost, latency.",
-    "sql": "Ask the file in SQL.",
-    "tail": "Follow runs as they end.",
-    "sync": "Upload what is pending; see what is parked.",
+    "sql": "Query the file with SQL.",
+    "tail": "Print runs as they end.",
+    "sync": "Upload pending runs; show and retry parked ones.",
     "daemon": "Upload in the background; install it as a service.",
-    "serve": "Answer the API and show the dashboard, from the file.",
-    "prices": "List, set and unset prices of models; recompute costs.",
+    "serve": "Serve the API and the dashboard.",
+    "prices": "List, set and unset model prices; recompute costs.",
     "run": "Run a program that imports waxell_observe, unchanged.",
-    "demo": "Record made-up conversations, and look at them.",
-    "path": "Print where the file is.",
-    "schema": "Print the tables of the file as SQL.",
-    "completion": "Print the completion script of a shell.",
+    "demo": "Record sample conversations and show what waxlocal does with them.",
+    "path": "Print the path of the file.",
+    "schema": "Print the schema of the file as SQL.",
+    "completion": "Print the completion script for a shell.",
 }
 
 
 class _Commands(click.Group):
-    """The verbs, in the order above, with errors that all look alike."""
+    """The group of subcommands, in the order above; prints every error in the same form."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -69,7 +69,7 @@ class _Commands(click.Group):
             sys.stdout.flush()
             return answer
         except BrokenPipeError:
-            # The reader has seen enough. What is still buffered must go somewhere at exit.
+            # The reader closed the pipe. Python still flushes the buffer at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(CLOSED_PIPE)
 
@@ -91,7 +91,7 @@ class _Commands(click.Group):
         except Exception as error:
             if os.environ.get("WAXLOCAL_DEBUG"):
                 raise
-            again = "the same command with WAXLOCAL_DEBUG=1 in front, for the traceback"
+            again = "run the command again with WAXLOCAL_DEBUG=1 to see the traceback"
             status = _say(f"{type(error).__name__}: {error}", again, 1)
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -112,12 +112,12 @@ def _usage_hint(error: click.ClickException) -> str:
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Recorded nothing yet? waxlocal demo shows everything on a made-up library desk.",
+    epilog="Nothing recorded yet? Run waxlocal demo: it records sample conversations.",
 )
 @db_option
 @click.version_option(__version__, message="waxlocal %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Look at recorded agent runs: sessions, what they cost, where the time went."""
+    """Query recorded agent runs: sessions, their cost, and where the time went."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

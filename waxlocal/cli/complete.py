@@ -1,4 +1,4 @@
-"""Completion in the shell: ids from the file, orderings, statuses. Never raises."""
+"""Shell completion of ids (read from the file), orderings and statuses. Never raises."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from waxlocal.storage.connection import reader
 __all__ = ["models", "orderings", "runs", "sessions", "statuses"]
 
 Items = list[CompletionItem]
-# The newest of a million are what somebody means.
+# A file may hold a million ids; people complete recent ones.
 _MOST = 200
 
 
 def sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
-    """Return the newest sessions' ids, with their first words."""
+    """Return the newest sessions' ids, with their titles."""
     from waxlocal.queries import list_sessions
 
     return _ask(ctx, incomplete, lambda connection: [
@@ -30,7 +30,7 @@ def sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> It
 
 
 def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
-    """Return the newest runs' ids, with what was said."""
+    """Return the newest runs' ids, with agent and message."""
     from waxlocal.queries import last_runs
 
     return _ask(ctx, incomplete, lambda connection: [
@@ -40,7 +40,7 @@ def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
 
 
 def models(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
-    """Return the models of the price table."""
+    """Return the models in the price table."""
     from waxlocal.prices.table import list_prices
 
     return _ask(ctx, incomplete, lambda connection: [
@@ -49,7 +49,7 @@ def models(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Item
 
 
 def orderings(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
-    """Return the orderings of sessions, both ways."""
+    """Return the orderings of sessions, ascending and descending."""
     from waxlocal.queries import ORDERINGS
 
     known = ("cost", "duration", "tokens", "turns", "recent", *ORDERINGS)
@@ -58,7 +58,7 @@ def orderings(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 
 def statuses(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
-    """Return the statuses."""
+    """Return the run statuses."""
     from waxlocal.records import RUN_STATUSES
 
     return [CompletionItem(name) for name in RUN_STATUSES if name.startswith(incomplete)]
@@ -74,7 +74,7 @@ def _ask(
             found = question(connection)
     except (ObserveError, OSError):
         return []
-    # An id with a control character in it would be typed into the person's shell.
+    # Skip ids with control characters: the shell would insert them into the command line.
     return [
         CompletionItem(one, help=escaping.line(words))
         for one, words in found

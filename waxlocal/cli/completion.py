@@ -1,4 +1,4 @@
-"""`waxlocal completion`: the script that teaches a shell the verbs, options and ids."""
+"""`waxlocal completion`: print the completion script for a shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, *, shell: str) -> None:
-    """Print the script that completes verbs, options, session ids and run ids in a shell.
+    """Print the script with which a shell completes subcommands, options, and ids.
 
     \b
     bash:  waxlocal completion bash >> ~/.bashrc
@@ -24,6 +24,6 @@ def completion(ctx: click.Context, *, shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this version of click knows no {shell}")
+        raise click.UsageError(f"this version of click does not support {shell}")
     root = ctx.find_root()
     click.echo(kind(root.command, {}, "waxlocal", "_WAXLOCAL_COMPLETE").source())

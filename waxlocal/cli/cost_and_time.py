@@ -1,4 +1,4 @@
-"""Where the money and the time of a session went, as bars with a verdict."""
+"""Tables and bars of a session's cost and time, for `waxlocal session`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["show_money", "show_timing"]
 
 _BAR = 24
-# Of a long session, the most expensive turns are the ones to look at.
+# In a long session, show only the most expensive turns.
 _MOST_TURNS = 30
 _KINDS = (
     ("llm", "Model"),
@@ -28,7 +28,7 @@ _KINDS = (
 
 
 def show_money(screen: Screen, money: Money) -> None:
-    """Write tokens and cost of each turn and each model, and the verdict."""
+    """Write tokens and cost per turn and per model, then the verdict."""
     screen.heading("Where the money went")
     if money.turns and money.tokens_in + money.tokens_out:
         _show_turns(screen, money.turns)
@@ -75,12 +75,12 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
 
 
 def _stacked(screen: Screen, turn: TurnMoney, most: int) -> Text:
-    """Return a bar of the input tokens: first the new ones, then those sent again."""
+    """Return a bar of the input tokens: new tokens first, then resent ones."""
     full, shade = ("#", ".") if screen.ascii_only else ("█", "░")
     whole = max(1, round(_BAR * turn.tokens_in / most)) if turn.tokens_in else 0
     new = round(whole * turn.new_tokens / turn.tokens_in) if turn.tokens_in else 0
     if turn.new_tokens and turn.resent_tokens and whole > 1:
-        new = min(max(new, 1), whole - 1)  # the eye must not miss a part that is there
+        new = min(max(new, 1), whole - 1)  # each part that is there gets at least one character
     return screen.text((full * new, ACCENT), (shade * (whole - new), DIM))
 
 
@@ -106,7 +106,7 @@ def _show_models(screen: Screen, money: Money) -> None:
 
 
 def show_timing(screen: Screen, timing: Timing) -> None:
-    """Write the seconds by kind, what slowed the session down, and the verdict."""
+    """Write seconds per kind, the causes of slowness, and the verdict."""
     screen.heading("Where the time went")
     active = timing.seconds.active
     rows = [
@@ -120,7 +120,7 @@ def show_timing(screen: Screen, timing: Timing) -> None:
         if (seconds := getattr(timing.seconds, name)) > 0
     ]
     if timing.seconds.waiting > 0:
-        # Without a bar: people take minutes, and beside them nothing else could be seen.
+        # No bar: users take minutes, and on that scale the other bars would vanish.
         rows.append(
             ("Waiting for the user", screen.text(), figures.duration(timing.seconds.waiting), "")
         )
@@ -131,7 +131,7 @@ def show_timing(screen: Screen, timing: Timing) -> None:
     if timing.estimated_calls:
         calls = figures.counted(timing.estimated_calls, "model call")
         notes.append(
-            f"{calls} gave no duration; {figures.duration(timing.estimated_seconds)} is an estimate"
+            f"{calls} without a duration, estimated at {figures.duration(timing.estimated_seconds)}"
         )
     if notes or timing.verdict:
         screen.gap()

@@ -1,4 +1,4 @@
-"""`waxlocal daemon`: the upload in the background, by hand or as a service."""
+"""`waxlocal daemon`: upload in the background, in the foreground of a shell or as a service."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["daemon"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-# In the order of the help; each is handed on to `daemon run` by `daemon install`.
+# In the order of the help text; `daemon install` passes each on to `daemon run`.
 _RUN_OPTIONS = (
-    click.option("--api-url", default="", metavar="URL", help="The server."),
-    click.option("--profile", default="", metavar="NAME", help="Of ~/.waxell/config."),
+    click.option("--api-url", default="", metavar="URL", help="The URL of the server."),
+    click.option("--profile", default="", metavar="NAME", help="The profile in ~/.waxell/config."),
     click.option(
         "--key-file",
         type=click.Path(path_type=Path),
@@ -41,20 +41,20 @@ _RUN_OPTIONS = (
         "--metrics",
         default="",
         metavar="ADDR",
-        help="Serve figures for Prometheus: HOST:PORT, or PORT on loopback.",
+        help="Serve Prometheus metrics on HOST:PORT, or on PORT of loopback.",
     ),
     click.option(
         "--metrics-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Write them into a file, for node_exporter (*.prom).",
+        help="Write the metrics to a file, for node_exporter (*.prom).",
     ),
     click.option(
         "--log-format",
         type=click.Choice(("logfmt", "json")),
         default="logfmt",
         show_default=True,
-        help="How lines on stderr look.",
+        help="The format of log lines on stderr.",
     ),
     click.option(
         "--nice",
@@ -62,7 +62,7 @@ _RUN_OPTIONS = (
         default=10,
         show_default=True,
         metavar="N",
-        help="Leave the processor to others; 0: do not.",
+        help="The nice value: how readily to yield the CPU; 0 keeps the normal priority.",
     ),
 )
 
@@ -75,16 +75,18 @@ def _run_options(command: Command) -> Command:
 
 def _unit_options(command: Command) -> Command:
     for option in (
-        click.option("--now", is_flag=True, help="Run the commands, too, instead of naming them."),
-        click.option("--print", "only_print", is_flag=True, help="Only show what would be done."),
+        click.option("--now", is_flag=True, help="Run the commands instead of printing them."),
+        click.option(
+            "--print", "only_print", is_flag=True, help="Print what would be done, and do nothing."
+        ),
         click.option(
             "--name",
             default="waxlocald",
             show_default=True,
             metavar="NAME",
-            help="Of the service: a second file needs another one.",
+            help="The name of the service; each file needs its own.",
         ),
-        click.option("--system", is_flag=True, help="For the whole machine; needs root."),
+        click.option("--system", is_flag=True, help="Install for the whole machine; needs root."),
     ):
         command = option(command)
     return command
@@ -93,10 +95,10 @@ def _unit_options(command: Command) -> Command:
 @click.group()
 @db_option
 def daemon() -> None:
-    """Upload in the background: run the daemon, install it as a service, see how it is."""
+    """Upload in the background: run the daemon, install it as a service, show its status."""
 
 
-@daemon.command("run", short_help="Upload until told to stop.")
+@daemon.command("run", short_help="Upload until stopped.")
 @_run_options
 @db_option
 @click.pass_context
@@ -112,9 +114,9 @@ def run(
     log_format: str,
     nice: int,
 ) -> None:
-    """Upload the runs of the file as they end, until SIGTERM or Ctrl-C. SIGHUP rereads settings.
+    """Upload runs as they end, until SIGTERM or Ctrl-C. SIGHUP reloads the settings.
 
-    One for each file; says what it does on stderr. `waxlocald` is the same.
+    Only one daemon uploads a file at a time. It logs to stderr. `waxlocald` is the same command.
     """
     from waxlocal.settings.upload_settings import UploadSettings
     from waxlocal_daemon.log import Log
@@ -138,9 +140,11 @@ def run(
 # -- as a service ---------------------------------------------------------------------------------
 
 
-@daemon.command("install", short_help="Make it a service of systemd or launchd.")
+@daemon.command("install", short_help="Install a systemd or launchd service.")
 @_unit_options
-@click.option("--user", default="", metavar="USER", help="With --system: whom it runs as.")
+@click.option(
+    "--user", default="", metavar="USER", help="With --system: the user that the service runs as."
+)
 @_run_options
 @db_option
 @click.pass_context
@@ -155,9 +159,9 @@ def install(
     now: bool,
     **given: Any,
 ) -> None:
-    """Write a unit for systemd (launchd on macOS) that runs the daemon with these options.
+    """Write a systemd unit (on macOS a launchd job) that runs the daemon with these options.
 
-    For this user's own manager, or with --system for the machine's. Says what to type next.
+    The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
     """
     from waxlocal_daemon.service_units import Service, make_unit, write_unit
 
@@ -185,15 +189,15 @@ def install(
     if not system:
         _warn_of_settings(given)
     _next("Start it with", unit.start, now)
-    _next("See how it is with", unit.look, False)
+    _next("Check its status with", unit.look, False)
 
 
-@daemon.command("uninstall", short_help="Remove the service again.")
+@daemon.command("uninstall", short_help="Remove the service.")
 @_unit_options
 @db_option
 @click.pass_context
 def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
-    """Remove the unit that `install` wrote. What is recorded stays, and so does the key."""
+    """Remove the unit that `install` wrote. Recordings and the key file stay."""
     from waxlocal_daemon.service_units import Service, make_unit, remove_unit
 
     unit = make_unit(Service(place_of(ctx).path, name, system))
@@ -205,19 +209,19 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
     if remove_unit(unit):
         click.echo(f"Removed {escaping.line(str(unit.path))}")
     else:
-        click.echo(f"There is no {escaping.line(str(unit.path))}")
+        click.echo(f"{escaping.line(str(unit.path))} does not exist")
     if not now:
         _next("If it still runs, stop it with", unit.stop, False)
 
 
 def _owner(path: Path) -> str:
-    """Return whose file it is: files that root makes beside it would lock its recorders out."""
+    """Return the owner of the file: a WAL file that root creates would lock its recorders out."""
     place = path if path.exists() else path.parent
     if sys.platform == "win32" or not place.exists():
         return os.environ.get("SUDO_USER", "")
     try:
         return place.owner()
-    except KeyError:  # a user of another machine, in a container
+    except KeyError:  # an id without a name here, as in a container
         return str(place.stat().st_uid)
 
 
@@ -226,7 +230,7 @@ def _absolute(path: Path | None) -> Path | None:
 
 
 def _handed_on(given: dict[str, Any]) -> list[str]:
-    """Return the options of `daemon run` that are not at their defaults, but for the key."""
+    """Return the options of `daemon run` that differ from their defaults, without the key."""
     words: list[str] = []
     for option in run.params:
         value = given.get(option.name or "")
@@ -239,7 +243,7 @@ def _handed_on(given: dict[str, Any]) -> list[str]:
 
 
 def _warn_of_settings(given: dict[str, Any]) -> None:
-    """Say what is missing: a service does not see the variables of a shell."""
+    """Print which settings are missing: a service does not see the variables of a shell."""
     from waxlocal.settings.upload_settings import UploadSettings
 
     names = ("api_url", "profile", "allow_http")
@@ -248,7 +252,9 @@ def _warn_of_settings(given: dict[str, Any]) -> None:
             **{name: given[name] for name in names}, key_file=given["key_file"] or "", environ={}
         )
     except ConfigurationError as error:
-        click.echo(f"Note: a service does not see this shell's variables; so far {error}", err=True)
+        click.echo(
+            f"Note: a service does not see this shell's variables; without them, {error}", err=True
+        )
         click.echo("Try: put them under [default] in ~/.waxell/config (chmod 600)", err=True)
 
 
@@ -258,23 +264,23 @@ def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
         return
     for command in commands:
         click.echo(f"+ {command}")
-        # Through the shell for `$(id -u)`; nothing in it but a name that was checked, and a path
-        # that was quoted.
+        # Runs in a shell because of `$(id -u)`. The only inputs are a validated name and a quoted
+        # path.
         done = subprocess.run(command, shell=True, check=False)  # noqa: S602
         if done.returncode:
             raise ConfigurationError(
-                f"{command}: exit status {done.returncode}", hint="see what it said above"
+                f"{command}: exit status {done.returncode}", hint="see its output above"
             )
 
 
 # -- how it is ------------------------------------------------------------------------------------
 
 
-@daemon.command("status", short_help="Show whether it runs, and how far it is.")
+@daemon.command("status", short_help="Show whether the daemon is running, and what is pending.")
 @form_options()
 @click.pass_context
 def status(ctx: click.Context, *, form: str) -> None:
-    """Show which process uploads this file, since when, and how far it is."""
+    """Show which process uploads this file, since when, and how many runs are pending."""
     from waxlocal.delivery.status import count_unsynced, delivery_status
     from waxlocal.storage.connection import reader
     from waxlocal_daemon.lock import holder
@@ -288,7 +294,7 @@ def status(ctx: click.Context, *, form: str) -> None:
         with reader(path) as connection:
             targets, unsynced = delivery_status(connection), count_unsynced(connection)
     except FileMissing:
-        exists = False  # a daemon may wait for the file
+        exists = False  # the daemon may be waiting for the file to appear
     who = holder(path)
     if form == "json":
         print_json(_document(path, exists, who, targets, unsynced))
@@ -326,9 +332,9 @@ def _show(
     else:
         screen.write(screen.text("not running"))
     if not exists:
-        screen.write(screen.text((f"There is no {escaping.line(str(path))} yet.", DIM)))
+        screen.write(screen.text((f"{escaping.line(str(path))} does not exist yet.", DIM)))
     elif not targets:
-        screen.write(screen.text(f"{wording.counted(unsynced, 'run')}, none of them ever uploaded"))
+        screen.write(screen.text(f"{wording.counted(unsynced, 'run')}, none uploaded yet"))
     for one in targets:
         screen.write(screen.text((escaping.line(one.url), "bold")))
         screen.write(screen.text("  " + _facts(screen, one)))

@@ -1,4 +1,4 @@
-"""`waxlocal demo`: everything at a glance, on made-up conversations."""
+"""`waxlocal demo`: a tour of the commands on sample conversations."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ FILE_NAME = "demo.db"
 @db_option
 @click.pass_context
 def demo(ctx: click.Context, *, stay: bool) -> None:
-    """Record made-up conversations, show what can be seen of them, deliver them to a local server.
+    """Record sample conversations, query them, and upload them to a local server.
 
-    The file is demo.db beside your own, or the one named by --db, the server's is demo-hub.db
-    beside it; your recordings are not touched. No model is called, and nothing leaves the machine.
+    They are recorded into demo.db beside your own file, or into the file given with --db; the
+    server uses demo-hub.db beside it. Your own recordings are not touched. No model is called, and
+    nothing leaves the machine.
     """
     place = place_of(ctx)
     if not place.given:
@@ -72,7 +73,7 @@ def _tour(screen: Screen, place: Place) -> None:
     show_session(screen, detail)
     show_money(screen, spent)
     show_timing(screen, took)
-    _step(screen, "What is normal, and what is not", "stats")
+    _step(screen, "What is typical, and what is not", "stats")
     show_statistics(screen, figures, costliest, slowest)
 
 
@@ -85,7 +86,7 @@ def _step(screen: Screen, title: str, command: str) -> None:
 def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
     start = f"waxlocal --db {shlex.quote(str(path))}"
     screen.gap()
-    screen.write(screen.text(("Go on yourself", f"bold {ACCENT}")))
+    screen.write(screen.text(("Try these next", f"bold {ACCENT}")))
     for command in (
         "sessions --order cost",
         "session sess_00000000000de307",
@@ -95,7 +96,7 @@ def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
     ):
         screen.write(screen.text(f"  {start} {command}"))
     if stay:
-        screen.write(screen.text(f"  the dashboard: {to.url}  (Ctrl-C ends it)"))
+        screen.write(screen.text(f"  the dashboard: {to.url}  (Ctrl-C stops it)"))
     else:
         again = f"waxlocal --db {shlex.quote(str(to.path))} serve"
         screen.write(screen.text(f"  the dashboard: {again}"))

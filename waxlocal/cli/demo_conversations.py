@@ -1,7 +1,7 @@
-"""Made-up conversations at a library's desk, recorded through the SDK into a file of their own.
+"""The sample conversations of `waxlocal demo`, recorded through the SDK into their own file.
 
-The answers, token counts and delays are written down below; no model is called. A clock that moves
-only when the script says so gives the runs the durations they would have had.
+The scene is a library's help desk. Answers, token counts and delays are fixed below; no model is
+called. A scripted clock gives the runs realistic durations without waiting for them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from waxlocal.storage import connection
 
 __all__ = ["MAIN_SESSION", "make_room", "record_demo"]
 
-# By this name a file is known to hold nothing but a demonstration.
+# Every run of the demo has this workflow name. A file with any other run is not overwritten.
 WORKFLOW = "waxlocal-demo"
 MAIN_SESSION = "sess_00000000000de301"
 _SECOND_NS = 1_000_000_000
 _HOUR = 3_600.0
-# More runs than this no demonstration has.
+# The demo records fewer runs than this.
 _MOST_RUNS = 100
 
 
 class CatalogueTimeout(Exception):
-    """What the failing turn fails with."""
+    """The error of the failing turn."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a model."""
+    """A model call."""
 
     model: str
     tokens_in: int
@@ -58,7 +58,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Tool:
-    """A call of a tool."""
+    """A tool call."""
 
     name: str
     given: str
@@ -68,7 +68,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class RateLimited:
-    """A call of a model that was refused, and the wait after it."""
+    """A model call refused by a rate limit, and the wait before the retry."""
 
     model: str
     seconds: float
@@ -76,7 +76,7 @@ class RateLimited:
 
 @dataclass(frozen=True)
 class Ask:
-    """A run of another agent, inside this one."""
+    """A nested run of another agent."""
 
     agent: str
     message: str
@@ -89,7 +89,7 @@ Act = Call | Search | Tool | RateLimited | Ask
 
 @dataclass(frozen=True)
 class Turn:
-    """One question and what the agent did about it; `after` seconds since the last answer."""
+    """A question and what the agent did; it starts `after` seconds after the previous answer."""
 
     message: str
     answer: str
@@ -101,7 +101,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One session; `ago` seconds before now it began."""
+    """A session that began `ago` seconds before now."""
 
     session_id: str
     user: str
@@ -112,7 +112,7 @@ class Conversation:
 
 
 def _long_talk() -> tuple[Turn, ...]:
-    """Return a conversation that sends its whole past again each time, to an expensive model."""
+    """Return a conversation that resends its whole history each turn, to an expensive model."""
     questions = (
         (
             "I am writing about the 1927 flood in our valley. Where do I begin?",
@@ -326,14 +326,14 @@ _CONVERSATIONS = (
 
 
 def record_demo(path: Path, now_ns: int | None = None) -> None:
-    """Record the conversations, all within the day before `now_ns`, into a file of their own.
+    """Record the conversations into `path`, with start times in the 24 hours before `now_ns`.
 
-    A demonstration that is already there is replaced. Raises `ConfigurationError` for a file with
-    anything else in it, which stays as it is, and `StorageError`.
+    Replaces an earlier demo. Raises `ConfigurationError` for a file that holds any other run, and
+    leaves it unchanged; raises `StorageError`.
     """
     make_room(path)
     with connection.writer(path):
-        pass  # a recorder would not say that it cannot write there
+        pass  # fails at once if the file cannot be written; a recorder would only log that
     clock = _ScriptedClock(SYSTEM_CLOCK.time_ns() if now_ns is None else now_ns)
     recorder = Recorder(Settings(path), clock=clock)
     outer = use_recorder(recorder)
@@ -347,9 +347,9 @@ def record_demo(path: Path, now_ns: int | None = None) -> None:
 
 
 def make_room(path: Path) -> None:
-    """Delete an earlier demonstration.
+    """Delete an earlier demo.
 
-    Raises `ConfigurationError` for a file that may be anything else, `StorageError`.
+    Raises `ConfigurationError` for a file that may hold anything else, and `StorageError`.
     """
     try:
         with connection.reader(path) as opened:
@@ -358,15 +358,15 @@ def make_room(path: Path) -> None:
         return
     if not all(run.workflow_name == WORKFLOW for run in runs) or len(runs) == _MOST_RUNS:
         raise ConfigurationError(
-            f"{path} is not a demonstration, and is left as it is",
-            hint="name a new file: waxlocal --db demo.db demo",
+            f"{path} holds more than a demo; it was not changed",
+            hint="choose a new file: waxlocal --db demo.db demo",
         )
     for suffix in ("-wal", "-shm", ""):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class _ScriptedClock:
-    """Stands still until the script lets it go on."""
+    """A clock that moves only when the script advances it."""
 
     def __init__(self, now_ns: int) -> None:
         self._now = now_ns

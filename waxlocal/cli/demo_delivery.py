@@ -1,4 +1,4 @@
-"""The second half of the demonstration: its runs travel to a server, and are cut off on the way."""
+"""The second half of `waxlocal demo`: upload to a local server, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from waxlocal.storage.connection import reader
 __all__ = ["Hub", "hub", "travel", "wait_for"]
 
 HUB_NAME = "demo-hub.db"
-# The hub on loopback takes any key; a Waxell server would want its own.
+# A local server on loopback accepts any key; a Waxell server needs a real one.
 KEY = "wax_sk_demo"
-# Far more than any part of it takes.
+# Seconds; far longer than any step takes.
 LONGEST_S = 60.0
-# About half of the requests that the demonstration takes.
+# About half of the requests that the upload needs.
 HALF = 60
 _ALL = 1_000
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A server of our own, on a file of its own."""
+    """The local server: its process, URL and file."""
 
     url: str
     path: Path
@@ -42,7 +42,7 @@ class Hub:
 
 @contextmanager
 def hub(demo: Path) -> Iterator[Hub]:
-    """Serve a second file, beside the demonstration's, from a process of its own."""
+    """Serve a second file, beside the demo's, from a separate process."""
     path = demo.with_name(HUB_NAME)
     make_room(path)
     command = _command(path, "serve", "--port", "0")
@@ -57,21 +57,21 @@ def hub(demo: Path) -> Iterator[Hub]:
 
 
 def travel(screen: Screen, demo: Path, to: Hub) -> None:
-    """Upload the demonstration, cut the upload off half-way, and let another one finish it."""
-    _title(screen, "A server of your own", "serve")
+    """Upload the demo, kill the upload half-way, and resume it."""
+    _title(screen, "A local server", "serve")
     screen.write(screen.text(f"{to.url} serves {to.path.name}; it speaks the Waxell API."))
-    _title(screen, "Delivery, cut off half-way", "sync")
+    _title(screen, "Upload, killed half-way", "sync")
     _cut_off(demo, to)
     screen.write(screen.text(f"kill -9 during the upload: {_state(demo)}."))
-    _title(screen, "Delivery, resumed", "sync")
+    _title(screen, "Upload, resumed", "sync")
     screen.put(_said(demo, to, "sync"))
     screen.write(screen.text(_arrived(demo, to)))
-    _title(screen, "Does the server have what was recorded?", "sync verify")
+    _title(screen, "Did every run arrive?", "sync verify")
     screen.put(_said(demo, to, "sync", "verify"))
 
 
 def wait_for(to: Hub) -> None:
-    """Leave the server running until it ends, or Ctrl-C ends it."""
+    """Wait until the server exits or Ctrl-C stops it."""
     with suppress(KeyboardInterrupt):
         to.process.wait()
 
@@ -92,8 +92,8 @@ def _environment(to: Hub) -> dict[str, str]:
 
 
 def _cut_off(demo: Path, to: Hub) -> None:
-    """Kill an upload when part of its requests are answered."""
-    # One request at a time, so that there is a half-way at all.
+    """Kill an upload after some of its requests were answered."""
+    # One request at a time; a single batch would have no half-way point.
     slowly = {"WAXLOCAL_SYNC_BULK": "0", "WAXLOCAL_SYNC_CONCURRENCY": "1"}
     process = subprocess.Popen(  # noqa: S603
         _command(demo, "sync"),
@@ -117,15 +117,15 @@ def _answered(demo: Path) -> int:
 def _state(demo: Path) -> str:
     with reader(demo) as connection:
         (target,) = delivery_status(connection)
-    return f"{target.delivered} runs delivered, {target.pending} still to go"
+    return f"{target.delivered} runs delivered, {target.pending} pending"
 
 
 def _arrived(demo: Path, to: Hub) -> str:
-    """Say what has arrived, by comparing the two files run by run."""
+    """Compare the two files run by run, and return the result as a sentence."""
     there, here = _run_ids(to.path), _run_ids(demo)
     if sorted(there) != sorted(here):
         raise DeliveryError(f"{len(here)} runs were recorded, but {len(there)} arrived")
-    return f"{len(there)} runs recorded, {len(there)} at the server, each of them once."
+    return f"{len(there)} runs recorded, {len(there)} on the server, each exactly once."
 
 
 def _run_ids(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures as people read them at a terminal: those of all surfaces, and bars of text."""
+"""Numbers, times and bars as text for the terminal."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
 def clock_time(stored: str) -> str:
-    """Return a stored time as date and time of day in the machine's own zone, to the second."""
+    """Return a stored time in the local time zone, to the second."""
     try:
         moment = datetime.fromtimestamp(microseconds(stored) // 1_000_000, timezone.utc)
         return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, OSError, ValueError):  # the platform knows fewer years than the file
+    except (OverflowError, OSError, ValueError):  # the platform supports fewer years than the file
         return stored
 
 
 def bar(value: float, whole: float, width: int, *, ascii_only: bool = False) -> str:
-    """Return a bar of at most `width` characters; what is more than nothing shows a bit."""
+    """Return a bar of at most `width` characters; a value above zero gets at least one."""
     if value <= 0 or whole <= 0:
         return ""
     eighths = max(1, round(min(value / whole, 1.0) * width * 8))

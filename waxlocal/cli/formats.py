@@ -1,4 +1,4 @@
-"""The forms of an answer: for people, or for programs as JSON or CSV."""
+"""Output formats: `--json` and `--csv`, and how rows are printed in them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def form_options(*, csv: bool = False) -> Callable[[Command], Command]:
-    """Add `--json`, `--csv` where rows are listed, and `--db`; passed on as `form`."""
+    """Add `--db`, `--json` and (with `csv`) `--csv`; the command gets the format as `form`."""
 
     def add(command: Command) -> Command:
         @functools.wraps(command)
         def called(*args: Any, as_json: bool, as_csv: bool = False, **rest: Any) -> Any:
             if as_json and as_csv:
-                raise click.UsageError("--json and --csv exclude each other")
+                raise click.UsageError("--json and --csv cannot be combined")
             form = "json" if as_json else "csv" if as_csv else "screen"
             return command(*args, form=form, **rest)
 
@@ -43,7 +43,7 @@ def print_json(value: Any) -> None:
 
 
 def printed_rows(form: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> bool:
-    """Write rows if a form for programs was asked for; return whether it was."""
+    """Write rows if `form` is json or csv; return whether it is."""
     if form == "json":
         print_json(rows)
     elif form == "csv":
@@ -52,7 +52,7 @@ def printed_rows(form: str, columns: Sequence[str], rows: list[dict[str, Any]]) 
 
 
 def _print_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as CSV with a header line; unknown is an empty cell."""
+    """Write rows as CSV with a header line; None becomes an empty cell."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow(columns)

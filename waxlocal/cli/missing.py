@@ -1,4 +1,4 @@
-"""What a command says when a library that it needs is not installed; imports no library itself."""
+"""The error for a library that is not installed. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 
 __all__ = ["MISSING_LIBRARY", "say_missing"]
 
-# As for other settings that have to be put right first.
+# The exit status of `ConfigurationError`.
 MISSING_LIBRARY = 2
-# What the wheel brings; whatever else cannot be found is not there by a fault.
+# The dependencies of the wheel. Any other missing module is a bug.
 _OURS = ("waxlocal", "waxlocal_daemon")
 
 
 def say_missing(error: ModuleNotFoundError, what: str) -> int:
-    """Say which library `what` needs, and how to get it; return the exit status.
+    """Print which library `what` needs and how to install it; return the exit status.
 
-    Raises the error again if it is a module of waxlocal's own that is not there.
+    Raises the error again if the missing module is not a dependency.
     """
     name = (error.name or "").partition(".")[0]
     if not name or name in _OURS:

@@ -33,15 +33,17 @@ _CSV_COLUMNS = (
 
 @click.command()
 @click.option(
-    "--since", metavar="TIME", help="Calls since: 30m, 24h, 7d, 2w, or an ISO time (UTC)."
+    "--since",
+    metavar="TIME",
+    help="Only calls that ended since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
 )
-@click.option("--until", metavar="TIME", help="Calls until then.")
+@click.option("--until", metavar="TIME", help="Only calls that ended until then.")
 @form_options(csv=True)
 @click.pass_context
 def models(ctx: click.Context, *, since: str | None, until: str | None, form: str) -> None:
     """List models: calls, errors, tokens, cost, latency.
 
-    Those without a price come first; p50 and p95 are of the calls whose duration is known.
+    Models without a price come first. p50 and p95 cover the calls whose duration is known.
     """
     with recordings(place_of(ctx)) as connection:
         found = list_models(connection, since=since, until=until)
@@ -50,7 +52,7 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No calls of a model.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
+        click.echo("No model calls.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
 
 
 def _show(screen: Screen, found: list[ModelUse]) -> None:
@@ -83,7 +85,10 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
     if any(one.priced_share is not None and one.priced_share < 1 for one in found):
         screen.gap()
         screen.write(
-            screen.text(("Prices that are missing, and how to set them: ", DIM), "waxlocal prices")
+            screen.text(
+                ("Some prices are missing. See which, and how to set them: ", DIM),
+                "waxlocal prices",
+            )
         )
 
 

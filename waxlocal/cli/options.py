@@ -1,4 +1,4 @@
-"""Options that several verbs share: which sessions, in which order, which page."""
+"""Options that several subcommands share: session filters, ordering, paging."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FRIENDLY_ORDERINGS", "filter_options", "ordering_of", "page_options"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# What people say, for what the API says.
+# Short names for the API's orderings.
 FRIENDLY_ORDERINGS = {
     "cost": "-total_cost",
     "duration": "-total_duration",
@@ -27,34 +27,44 @@ FRIENDLY_ORDERINGS = {
 
 
 def ordering_of(text: str) -> str:
-    """Return the ordering for what was typed: a field, `-field`, or one of the friendly words."""
+    """Return the ordering for a short name; a field or `-field` is returned as it is."""
     return FRIENDLY_ORDERINGS.get(text, text)
 
 
 _FILTERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("--user", "user_id", "Sessions of this user.", {"metavar": "USER_ID"}),
-    ("--agent", "agent", "Sessions in which this agent ran.", {"metavar": "NAME"}),
-    ("--tag", "tag", "Sessions with this tag on a run.", {"metavar": "KEY[=VALUE]"}),
-    ("--metadata", "metadata", "Sessions with this metadata on a run.", {"metavar": "KEY[=VALUE]"}),
-    ("--status", "status", f"One of: {', '.join(RUN_STATUSES)}.", {"metavar": "STATUS"}),
+    ("--user", "user_id", "Only sessions of this user.", {"metavar": "USER_ID"}),
+    ("--agent", "agent", "Only sessions in which this agent ran.", {"metavar": "NAME"}),
+    ("--tag", "tag", "Only sessions with this tag on a run.", {"metavar": "KEY[=VALUE]"}),
+    (
+        "--metadata",
+        "metadata",
+        "Only sessions with this metadata on a run.",
+        {"metavar": "KEY[=VALUE]"},
+    ),
+    (
+        "--status",
+        "status",
+        f"Only sessions with this status: {', '.join(RUN_STATUSES)}.",
+        {"metavar": "STATUS"},
+    ),
     (
         "--since",
         "since",
-        "Active since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
+        "Only sessions active since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
         {"metavar": "TIME"},
     ),
-    ("--until", "until", "Last active until then.", {"metavar": "TIME"}),
+    ("--until", "until", "Only sessions last active until then.", {"metavar": "TIME"}),
     (
         "--search",
         "search",
-        "Sessions whose inputs or results contain this text.",
+        "Only sessions whose inputs or results contain this text.",
         {"metavar": "TEXT"},
     ),
 )
 
 
 def filter_options(command: Command) -> Command:
-    """Add the options that choose sessions; passed on as `filter`."""
+    """Add the options that filter sessions; the command gets them as `filter`."""
 
     @functools.wraps(command)
     def called(*args: Any, **rest: Any) -> Any:
@@ -72,9 +82,14 @@ def filter_options(command: Command) -> Command:
 def page_options(command: Command) -> Command:
     """Add `--limit` and `--offset`."""
     limit = click.option(
-        "--limit", type=int, default=20, show_default=True, metavar="N", help="At most this many."
+        "--limit",
+        type=int,
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="Show at most this many.",
     )
     offset = click.option(
-        "--offset", type=int, default=0, metavar="N", help="Leave out this many first."
+        "--offset", type=int, default=0, metavar="N", help="Skip this many first."
     )
     return limit(offset(command))

@@ -1,4 +1,4 @@
-"""What goes to stdout for people: rich text on a terminal, plain text in a pipe."""
+"""Output for people: styled text on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 ACCENT = "cyan"
 DIM = "dim"
 ERROR = "red"
-# A pipe has no width: nothing may be cut or broken there.
+# A pipe has no width: never cut or wrap a line there.
 _UNBOUNDED = 1_000_000
 # Lines longer than this are hard to read, however wide the window is.
 _MAX_WIDTH = 160
-# From this width on a table need not count its columns.
+# From this width on, tables show their optional columns.
 _ROOMY = 110
-# Blanks between two columns.
+# Spaces between two columns.
 _BETWEEN = 2
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 
@@ -50,9 +50,9 @@ def status_style(status: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, how its cells stand, and how far it may shrink.
+    """A column of a table: its heading, its alignment, and how far it may shrink.
 
-    Without `least` the column keeps all of its width: a figure that is cut says something else.
+    Without `least` the column keeps its width: a truncated number would be a wrong number.
     """
 
     title: str
@@ -61,7 +61,7 @@ class Column:
 
 
 class Priced(Protocol):
-    """A row with a cost, and the share of its tokens that the cost is of."""
+    """A row with a cost, and the share of its tokens that the cost covers."""
 
     @property
     def total_cost(self) -> float | None: ...
@@ -70,9 +70,9 @@ class Priced(Protocol):
 
 
 class Screen:
-    """Writes to stdout as it is: a terminal, or something that wants plain text.
+    """Writes to stdout: styled on a terminal, plain elsewhere.
 
-    Text comes in as `rich.text.Text`, so that nothing recorded is read as markup.
+    Takes `rich.text.Text`, not strings, so that recorded text is never read as markup.
     """
 
     def __init__(self, now_ns: Callable[[], int] = SYSTEM_CLOCK.time_ns) -> None:
@@ -89,40 +89,40 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns for text and bars; in a pipe, where nothing is cut, those of bars."""
+        """The width in characters; in a pipe only bars use it, since text is never cut there."""
         return 80 if self.plain else self._console.width
 
     def when(self, stored: str | None) -> str:
-        """Return a time: relative for a person at a terminal, as stored for a pipe."""
+        """Return a time: relative on a terminal, as stored in a pipe."""
         return (stored or "") if self.plain else figures.ago(stored, self._now_ns())
 
     def text(self, *parts: str | tuple[str, str]) -> Text:
-        """Return a text of parts, each plain or with a style."""
+        """Return one text from parts, each a string or a pair of string and style."""
         from rich.text import Text
 
         return Text.assemble(*parts, overflow="fold")
 
     def facts(self, *parts: str) -> str:
-        """Return facts beside each other, without the empty ones."""
+        """Return the non-empty parts joined by a separator."""
         return (" | " if self.ascii_only else " · ").join(part for part in parts if part)
 
     def write(self, renderable: RenderableType) -> None:
-        """Write something on lines of its own."""
+        """Write a renderable on its own lines."""
         self.put(self.lines(renderable))
 
     def lines(self, renderable: RenderableType) -> list[str]:
-        """Return the lines as they are to be written, styles and all."""
+        """Return the rendered lines, with styles."""
         with self._console.capture() as captured:
             self._console.print(renderable)
         text = captured.get()
         return (_TRAILING.sub("", text) if self.plain else text).rstrip("\n").split("\n")
 
     def put(self, lines: Iterable[str]) -> None:
-        """Write finished lines."""
+        """Write rendered lines."""
         sys.stdout.write("".join(f"{line}\n" for line in lines))
 
     def note(self, mark: str, text: str, style: str = "") -> None:
-        """Write a paragraph behind a mark, its further lines below its first."""
+        """Write a paragraph after a mark, with a hanging indent."""
         from rich.table import Table
 
         grid = Table.grid(padding=(0, 1, 0, 0))
@@ -131,7 +131,7 @@ class Screen:
 
     @property
     def roomy(self) -> bool:
-        """Whether there is room for columns that can be done without."""
+        """Whether there is room for optional columns."""
         return self.plain or self.width >= _ROOMY
 
     def gap(self) -> None:
@@ -139,27 +139,27 @@ class Screen:
         sys.stdout.write("\n")
 
     def heading(self, title: str) -> None:
-        """Write the title of a part."""
+        """Write a section title."""
         self.gap()
         self.write(self.text((title, f"bold {ACCENT}")))
 
     def hairline(self) -> None:
-        """Write a line across."""
+        """Write a horizontal rule."""
         self.write(self.text((("-" if self.ascii_only else "─") * self.width, DIM)))
 
     def bar(self, value: float, whole: float, width: int) -> str:
-        """Return a bar fit for this screen."""
+        """Return a bar in characters that this screen can show."""
         return figures.bar(value, whole, width, ascii_only=self.ascii_only)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:
-        """Return a table; the cells are text already made safe."""
+        """Return a table; the cells must be escaped already."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         cells = [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
         for cell in (cell for row in cells for cell in row):
-            cell.overflow = None  # the column's holds
+            cell.overflow = None  # the column's setting applies
         table = Table(
             box=None if self.plain else box.SIMPLE_HEAD,
             show_edge=False,
@@ -182,7 +182,7 @@ class Screen:
         return table
 
     def _widths(self, columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[int]:
-        """Return widths that fit the screen; the widest that may shrink pay for it."""
+        """Return widths that fit the screen; the columns with most to spare shrink first."""
         widths = [
             max([len(column.title), *(_text_width(row[place]) for row in rows)])
             for place, column in enumerate(columns)
@@ -201,7 +201,7 @@ class Screen:
 
 
 def cost_column(screen: Screen, rows: Sequence[Priced]) -> tuple[Column, list[str]]:
-    """Return the column of costs and its cells, in few characters where there is little room."""
+    """Return the cost column and its cells, in a short form on a narrow screen."""
     cells = [figures.cost(row.total_cost, row.priced_share) for row in rows]
     if screen.roomy:
         return Column("Cost", right=True), cells
@@ -210,7 +210,7 @@ def cost_column(screen: Screen, rows: Sequence[Priced]) -> tuple[Column, list[st
 
 
 def _text_width(text: Text) -> int:
-    """Return the columns of the widest line: some characters take two, some none."""
+    """Return the width of the widest line in cells: a character may take two, or none."""
     from rich.cells import cell_len
 
     return max(map(cell_len, text.plain.split("\n")))

@@ -1,4 +1,4 @@
-"""`waxlocal path`: where the file is."""
+"""`waxlocal path`: print the path of the file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["path"]
 @form_options()
 @click.pass_context
 def path(ctx: click.Context, *, form: str) -> None:
-    """Print where the file is, whether it exists or not.
+    """Print the path of the file, whether or not the file exists.
 
-    With --json also its size, the size of its write-ahead log, its schema version, and the side
-    files that an older waxlocal records into, where it may not write to the file.
+    --json adds its size, the size of its write-ahead log, its schema version, and its side files.
+    An older waxlocal records into a side file while it may not write to the file itself.
     """
     place = place_of(ctx)
     if form == "json":
@@ -52,7 +52,7 @@ def _size(file: Path) -> int:
 
 
 def _schema_version(file: Path) -> int | None:
-    """Return the version, None for a file that is empty or none of ours."""
+    """Return the schema version; None for an empty or foreign file."""
     from waxlocal.errors import StorageError
     from waxlocal.storage.connection import reader
     from waxlocal.storage.schema import file_version

@@ -1,4 +1,4 @@
-"""`waxlocal prices`: what models cost, and what to say where the list is silent."""
+"""`waxlocal prices`: list and set model prices, and recompute costs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _WITHOUT = ("pending", "unknown")
 @db_option
 @click.pass_context
 def prices(ctx: click.Context) -> None:
-    """List, set and unset the prices of models, and recompute costs. Dollars per million tokens."""
+    """List, set and unset model prices (dollars per million tokens), and recompute costs."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_)
 
@@ -54,7 +54,7 @@ def prices(ctx: click.Context) -> None:
 @form_options(csv=True)
 @click.pass_context
 def list_(ctx: click.Context, *, form: str = "screen") -> None:
-    """List the prices of all models seen, missing ones first, with the command that sets one."""
+    """List the price of every model called, missing prices first, with the command to set one."""
     with recordings(place_of(ctx)) as connection:
         found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
     rows = [dict(vars(price)) for price in found]
@@ -63,7 +63,7 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No model was called yet.\nTry: waxlocal demo", err=True)
+        click.echo("No model calls yet.\nTry: waxlocal demo", err=True)
 
 
 @prices.command("set", short_help="Set the price of a model.")
@@ -83,14 +83,15 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     "--cached",
     type=float,
     metavar="Z",
-    help="For input read from the provider's cache (default: as input).",
+    help="Dollars per million tokens read from the provider's cache (default: as --input).",
 )
 @click.option(
-    "--cache-write", type=float, metavar="W", help="For input written to it (default: as input)."
+    "--cache-write",
+    type=float,
+    metavar="W",
+    help="Dollars per million tokens written to that cache (default: as --input).",
 )
-@click.option(
-    "--provider", default="", metavar="P", help="Only for calls recorded with this provider."
-)
+@click.option("--provider", default="", metavar="P", help="Only calls recorded with this provider.")
 @form_options()
 @click.pass_context
 def set_(
@@ -106,7 +107,7 @@ def set_(
 ) -> None:
     """Set the price of a model, and recompute the cost of its calls.
 
-    It holds until `prices unset`. A cost that the program itself recorded stays as it is.
+    The price applies until `prices unset`. Costs that the program recorded itself do not change.
     """
     done = set_price(
         writable(place_of(ctx)),
@@ -120,13 +121,15 @@ def set_(
     _report(done, form)
 
 
-@prices.command("unset", short_help="Return to the price list for a model.")
+@prices.command("unset", short_help="Remove a price that was set.")
 @click.argument("model", shell_complete=complete.models)
-@click.option("--provider", default="", metavar="P", help="The provider given to `prices set`.")
+@click.option(
+    "--provider", default="", metavar="P", help="The provider that was given to `prices set`."
+)
 @form_options()
 @click.pass_context
 def unset(ctx: click.Context, *, model: str, provider: str, form: str) -> None:
-    """Forget a price that was set, return to the price list, and recompute the model's calls."""
+    """Remove a price that was set, so that the price list applies again, and recompute costs."""
     _report(unset_price(writable(place_of(ctx)), model, provider), form)
 
 
@@ -135,9 +138,9 @@ def unset(ctx: click.Context, *, model: str, provider: str, form: str) -> None:
 @form_options()
 @click.pass_context
 def reprice_(ctx: click.Context, *, model: str | None, form: str) -> None:
-    """Recompute the costs of all calls, or of one MODEL, from today's price list and prices set.
+    """Recompute the cost of all calls, or of one MODEL's, from today's prices.
 
-    A cost that the program itself recorded stays as it is.
+    Costs that the program recorded itself do not change.
     """
     _report(reprice(writable(place_of(ctx)), model), form)
 
@@ -147,7 +150,7 @@ def _report(done: Repriced, form: str) -> None:
         print_json(dict(vars(done)))
         return
     screen = Screen()
-    calls = f"{figures.counted(done.calls, 'call')} looked at, {done.changed:,} changed"
+    calls = f"{figures.counted(done.calls, 'call')} checked, {done.changed:,} changed"
     arrow = "->" if screen.ascii_only else "→"
     sums = f"{figures.money(done.before)} {arrow} {figures.money(done.after)}" if done.calls else ""
     screen.write(screen.text(screen.facts(calls, sums)))
@@ -160,7 +163,7 @@ def _show(screen: Screen, found: list[Price]) -> None:
         Column("Output", right=True),
         Column("Cached", right=True),
         Column("Cache write", right=True),
-        Column("From"),
+        Column("Source"),
     )
     rows = [
         (
@@ -169,7 +172,7 @@ def _show(screen: Screen, found: list[Price]) -> None:
             _rate(one.output_per_mtok),
             _rate(one.cache_read_per_mtok),
             _rate(one.cache_write_per_mtok),
-            screen.text((escaping.line(one.source) + (", in tiers" if one.tiers else ""), DIM)),
+            screen.text((escaping.line(one.source) + (", tiered" if one.tiers else ""), DIM)),
         )
         for one in found
     ]
@@ -177,13 +180,13 @@ def _show(screen: Screen, found: list[Price]) -> None:
     missing = [one for one in found if one.source in _WITHOUT]
     if missing:
         screen.gap()
-        screen.write(screen.text(("No price is known for these; set one with", DIM)))
+        screen.write(screen.text(("These models have no price. Set one with:", DIM)))
     for one in missing:
         screen.write(screen.text(f"  {_set_command(one)}"))
 
 
 def _set_command(one: Price) -> str:
-    """Return what to type; a name with controls in it is shown, not to be typed."""
+    """Return the command to type. A name with control characters is escaped, so it only shows."""
     provider = f" --provider {shlex.quote(escaping.line(one.provider))}" if one.provider else ""
     model = shlex.quote(escaping.line(one.model))
     return f"waxlocal prices set {model}{provider} --input X --output Y"

@@ -1,4 +1,4 @@
-"""`waxlocal schema`: the tables of the file."""
+"""`waxlocal schema`: print the tables of the file as SQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["schema"]
 
 @click.command()
 def schema() -> None:
-    """Print the tables of the file as SQL, with comments that say what each column holds."""
+    """Print the tables of the file as SQL, with a comment on each column."""
     from waxlocal.storage.schema import schema_text
 
     click.echo(schema_text(), nl=False)

@@ -1,4 +1,4 @@
-"""`waxlocal serve`: the API and the dashboard, over one file."""
+"""`waxlocal serve`: serve the API and the dashboard from one file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["serve"]
     default=DEFAULT_HOST,
     show_default=True,
     metavar="ADDRESS",
-    help="The address to listen on. One that other machines reach needs a key.",
+    help="The address to listen on. Any address but loopback needs a key.",
 )
 @click.option(
     "--port",
@@ -37,23 +37,23 @@ __all__ = ["serve"]
     default=DEFAULT_PORT,
     show_default=True,
     metavar="N",
-    help="The port; 0 takes any free one.",
+    help="The port to listen on; 0 picks a free one.",
 )
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The file with the key that requests must bear (else WAXLOCAL_SERVE_KEY).",
+    help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
 )
 @click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME[:PORT]",
-    help="A further name that the server is reached by, for example behind a proxy.",
+    help="Accept this Host header too, for example behind a proxy. Repeatable.",
 )
-@click.option("--daemon", is_flag=True, help="Upload what is recorded, beside serving it.")
-@click.option("--access-log", is_flag=True, help="Print a line for each request to stderr.")
+@click.option("--daemon", is_flag=True, help="Also run the upload daemon.")
+@click.option("--access-log", is_flag=True, help="Log each request to stderr.")
 @db_option
 @click.pass_context
 def serve(
@@ -66,10 +66,9 @@ def serve(
     daemon: bool,
     access_log: bool,
 ) -> None:
-    """Serve the recordings: the Waxell API, for programs that record and programs that ask, and a
-    dashboard.
+    """Serve the Waxell API, the query API and the dashboard.
 
-    Prints its address and answers until it is stopped.
+    Prints its URL and runs until SIGTERM or Ctrl-C.
     """
     from waxlocal.storage.connection import writer
     from waxlocal.web import server
@@ -79,7 +78,7 @@ def serve(
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)
     path = writable(place_of(ctx))
-    with writer(path):  # says at once whether the file can be used
+    with writer(path):  # fails at once if the file cannot be used
         pass
     need_own(path)
     app = create_app(
@@ -94,7 +93,7 @@ def serve(
 
 
 def _named(host: str) -> Iterator[str]:
-    """Give the name to listen on, if it is one: who asked for it will use it."""
+    """Yield the host if it is a name, not an IP address: clients will send it as Host header."""
     if any(one.isalpha() for one in host) and ":" not in host:
         yield host
 

@@ -1,4 +1,4 @@
-"""`waxlocal session ID`: one conversation, turn by turn, and where its money and time went."""
+"""`waxlocal session ID`: show one conversation turn by turn, with its cost and time."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from waxlocal.queries import (
 
 __all__ = ["session", "show_session"]
 
-# Screen lines of a message or an answer before it is folded; `waxlocal show` has it whole.
+# Lines of a message or answer that are shown; `waxlocal show` prints the rest.
 _MOST_LINES = 4
 _INDENT = 3
 
 
 @click.command()
 @click.argument("session_id", metavar="ID", shell_complete=complete.sessions)
-@click.option("--limit", type=int, default=1000, metavar="N", help="At most this many turns.")
-@click.option("--offset", type=int, default=0, metavar="N", help="Leave out this many first.")
+@click.option("--limit", type=int, default=1000, metavar="N", help="Show at most this many turns.")
+@click.option("--offset", type=int, default=0, metavar="N", help="Skip this many first.")
 @form_options()
 @click.pass_context
 def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, form: str) -> None:
-    """Show one conversation, turn by turn, and where its money and its time went.
+    """Show one conversation turn by turn, and where its money and time went.
 
-    ID is a session id or its first characters, as far as they fit one session only.
+    ID is a session id, or its first characters if only one session begins with them.
     """
     with recordings(place_of(ctx)) as connection:
         found = resolve_session_id(connection, session_id)
@@ -86,7 +86,8 @@ def _show_totals(screen: Screen, one: Session) -> None:
         format.counted(one.run_count, "turn"),
         f"{format.tokens(one.total_tokens)} tokens",
         _cost(one.total_cost, one.priced_share),
-        f"{format.duration(one.total_duration)} of work in {format.duration(one.wall_duration)}",
+        f"{format.duration(one.total_duration)} run time",
+        f"{format.duration(one.wall_duration)} elapsed",
     )
     status = ("", "") if one.status == "success" else (one.status, status_style(one.status))
     screen.write(screen.text(figures, " " if status[0] else "", status))
@@ -127,7 +128,7 @@ def _within(run: RunSummary, numbers: dict[str, int]) -> str:
 
 
 def _say(screen: Screen, mark: str, text: str, style: str) -> None:
-    """Write what somebody said, folded on a terminal, whole in a pipe."""
+    """Write a message or answer: the first lines on a terminal, all of it in a pipe."""
     if not text.strip():
         return
     margin = " " * _INDENT
@@ -141,11 +142,11 @@ def _say(screen: Screen, mark: str, text: str, style: str) -> None:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Return at most four screen lines of a text, broken between words."""
+    """Return the first lines of a text, wrapped between words."""
     from rich.console import Console
     from rich.text import Text
 
-    # A message may have millions of characters; only so many can show.
+    # Cut first: a message may have millions of characters.
     head = escaping.block(text.strip()[: 4 * _MOST_LINES * width])
     lines = Text(head).wrap(Console(width=width), width, overflow="fold")
     shown = [line.plain.rstrip() for line in lines[:_MOST_LINES]]

@@ -1,4 +1,4 @@
-"""`waxlocal sessions`: the list of conversations."""
+"""`waxlocal sessions`: list conversations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CSV_COLUMNS = (
     "last_activity_at",
     "status",
 )
-# From this width on there is room for a session on one line.
+# From this width on, a session fits on one line.
 _ONE_LINE = 132
 
 
@@ -72,9 +72,9 @@ def sessions(
     offset: int,
     form: str,
 ) -> None:
-    """List conversations, the last active one first.
+    """List conversations, most recently active first.
 
-    A session is a conversation: all runs that were recorded with the same session id.
+    A session is one conversation: all runs with the same session id.
     """
     with recordings(place_of(ctx)) as connection:
         found = list_sessions(
@@ -98,15 +98,17 @@ def sessions(
 
 def _say_empty(filter: SessionFilter, offset: int, whole: int) -> None:
     if offset and whole:
-        click.echo(f"No more sessions: there are {whole:,}.\nTry: a smaller --offset", err=True)
+        click.echo(
+            f"No more sessions: there are only {whole:,}.\nTry: a smaller --offset", err=True
+        )
     elif filter != EVERYTHING:
-        click.echo("No session fits.\nTry: fewer filters, or: waxlocal sessions", err=True)
+        click.echo("No session matches.\nTry: fewer filters, or: waxlocal sessions", err=True)
     else:
         click.echo("No sessions.\nTry: record runs with a session_id, or: waxlocal demo", err=True)
 
 
 def show_sessions(screen: Screen, found: Sequence[Session]) -> None:
-    """Write a table of sessions, on a narrow terminal two lines for each."""
+    """Write a table of sessions; on a narrow terminal, two lines per session."""
     if screen.plain or screen.width >= _ONE_LINE:
         _show_wide(screen, found)
     else:
@@ -124,7 +126,7 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
         Column("Duration", right=True),
         Column("Last activity"),
         Column("Status"),
-        Column("First words", least=16),
+        Column("Title", least=16),
     )
     rows = [
         (
@@ -145,7 +147,7 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
 
 
 def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
-    """Write two lines for each session: what it was about and who, then its figures."""
+    """Write two lines per session: title, user and agents, then the figures."""
     cost, costs = cost_column(screen, found)
     columns = (
         Column("Session", least=21),

@@ -1,4 +1,4 @@
-"""`waxlocal show RUN_ID`: everything that one run recorded."""
+"""`waxlocal show RUN_ID`: print everything that one run recorded."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from waxlocal.queries import (
 
 __all__ = ["show", "show_run"]
 
-# Screen lines of one value on a terminal before it is folded; a pipe and --json get all.
+# Lines of one value that are shown on a terminal; a pipe and --json get all.
 _MOST_LINES = 40
-# Keys up to this length stand in one column.
+# Keys up to this length are aligned in one column.
 _KEY_WIDTH = 24
 
 
@@ -37,9 +37,9 @@ _KEY_WIDTH = 24
 @form_options()
 @click.pass_context
 def show(ctx: click.Context, *, run_id: str, form: str) -> None:
-    """Show everything of one run: inputs, result, model calls, spans, steps, scores, error.
+    """Show everything that one run recorded: inputs, result, model calls, spans, scores, error.
 
-    RUN_ID is a run id, a workflow id, or the first characters of one, as far as they fit one run.
+    RUN_ID is a run id or workflow id, or its first characters if only one run begins with them.
     """
     with recordings(place_of(ctx)) as connection:
         detail = get_run(connection, resolve_run_id(connection, run_id))
@@ -51,7 +51,7 @@ def show(ctx: click.Context, *, run_id: str, form: str) -> None:
 
 
 def show_run(screen: Screen, detail: RunDetail) -> None:
-    """Write everything of a run."""
+    """Write all records of a run."""
     _show_head(screen, detail)
     _show_error(screen, detail)
     for title, value in (("Inputs", detail.inputs), ("Result", detail.result)):
@@ -116,7 +116,7 @@ def _show_error(screen: Screen, detail: RunDetail) -> None:
 
 
 def _show_value(screen: Screen, value: Any, indent: int = 0) -> None:
-    """Write JSON as a person reads it: a text as it is, the rest indented."""
+    """Write JSON for people: a string as it is, everything else indented."""
     if isinstance(value, str):
         _show_lines(screen, value, indent=indent)
     elif isinstance(value, dict) and value and all(map(_is_short, value.values())):
@@ -149,7 +149,7 @@ def _compact(value: Any) -> str:
 
 
 def _clipped(screen: Screen, text: str, most: int | None = None) -> str:
-    """Return text for one paragraph, cut on a terminal when it would fill the screen."""
+    """Return text as one paragraph; on a terminal, cut where it would fill the screen."""
     shown = escaping.block(text).replace("\n", " ")
     most = most or _MOST_LINES * screen.width
     return shown if screen.plain or len(shown) <= most else shown[:most].rstrip() + " …"
@@ -158,12 +158,12 @@ def _clipped(screen: Screen, text: str, most: int | None = None) -> str:
 def _show_lines(
     screen: Screen, text: str, *, style: str = "", indent: int = 0, tail: bool = False
 ) -> None:
-    """Write lines, on a terminal only the first (or, of a traceback, the last) of very many."""
+    """Write lines; on a terminal only the first ones, or of a traceback the last ones."""
     lines = escaping.block(text.rstrip("\n")).split("\n")
     left = 0 if screen.plain else len(lines) - _MOST_LINES
     if left > 0:
         lines = lines[-_MOST_LINES:] if tail else lines[:_MOST_LINES]
-    note = f"{' ' * indent}… {left:,} more lines: --json has them" if left > 0 else ""
+    note = f"{' ' * indent}… {left:,} more lines; see them with --json" if left > 0 else ""
     if note and tail:
         screen.write(screen.text((note, DIM)))
     for line in lines:
@@ -283,7 +283,7 @@ def _show_around(screen: Screen, detail: RunDetail) -> None:
     lines += [("previous", detail.previous_run_id)] if detail.previous_run_id else []
     lines += [("next", detail.next_run_id)] if detail.next_run_id else []
     if lines:
-        screen.heading("Around it")
+        screen.heading("Related runs")
     for name, text in lines:
         screen.write(screen.text((f"{name}  ", DIM), text))
 

@@ -1,4 +1,4 @@
-"""`waxlocal sql`: any question, in SQL."""
+"""`waxlocal sql`: run a read-only SQL query."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["sql"]
     type=(str, str),
     multiple=True,
     metavar="NAME VALUE",
-    help="Bind :NAME in the query; can be given several times.",
+    help="Bind VALUE to :NAME in the query. Repeatable.",
 )
 @form_options(csv=True)
 @click.pass_context
 def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], form: str) -> None:
-    """Ask the file in SQL; nothing can be changed that way.
+    """Run a read-only SQL query on the file.
 
-    The tables are those of `waxlocal schema`.
+    `waxlocal schema` prints the tables.
     """
     with recordings(place_of(ctx)) as connection:
         found = _rows(connection, query, dict(params))

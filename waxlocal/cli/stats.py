@@ -1,4 +1,4 @@
-"""`waxlocal stats`: what is normal, and what is out of line."""
+"""`waxlocal stats`: statistics over sessions, and the outliers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waxlocal.queries import Session, SessionFilter, Statistics, as_dict, list_s
 __all__ = ["show_statistics", "stats"]
 
 _BAR = 32
-# Longer conversations share the last line of the distribution.
+# The last line of the distribution combines all longer conversations.
 _MOST_BARS = 12
 _TOP = 5
 
@@ -27,9 +27,9 @@ _TOP = 5
 @form_options()
 @click.pass_context
 def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
-    """Show what is normal over sessions: turns, abandonment, cost, duration; and the extremes.
+    """Show statistics over sessions (turns, abandonment, cost, duration), and the extremes.
 
-    Percentiles are values that occur. A session with a single turn counts as abandoned.
+    A percentile is always a recorded value. A session with a single turn counts as abandoned.
     """
     with recordings(place_of(ctx)) as connection:
         figures = statistics(connection, filter=filter)
@@ -43,13 +43,13 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     elif figures.sessions:
         show_statistics(Screen(), figures, costliest, slowest)
     else:
-        click.echo("No session fits.\nTry: fewer filters, or: waxlocal sessions", err=True)
+        click.echo("No session matches.\nTry: fewer filters, or: waxlocal sessions", err=True)
 
 
 def show_statistics(
     screen: Screen, figures: Statistics, costliest: Sequence[Session], slowest: Sequence[Session]
 ) -> None:
-    """Write the figures, and the sessions at their ends."""
+    """Write the statistics, then the most expensive and the slowest sessions."""
     screen.write(screen.text(("Statistics", "bold"), (f"  {_totals(screen, figures)}", "")))
     _show_turns(screen, figures)
     _show_abandonment(screen, figures)
@@ -97,7 +97,7 @@ def _show_turns(screen: Screen, figures: Statistics) -> None:
 
 
 def _binned(distribution: dict[int, int]) -> list[tuple[str, int]]:
-    """Return the distribution by turns, the long tail as one line."""
+    """Return the distribution of turns per session, its tail combined into one row."""
     counts = sorted(distribution.items())
     if len(counts) <= _MOST_BARS:
         return [(f"{turns:,}", count) for turns, count in counts]
@@ -139,7 +139,7 @@ def _show_percentiles(screen: Screen, figures: Statistics) -> None:
     unpriced = figures.sessions - figures.priced_sessions
     if unpriced:
         priced = format.counted(figures.priced_sessions, "session")
-        note = f"cost: of {priced}; {unpriced:,} without any known cost"
+        note = f"cost covers {priced}; unknown for {unpriced:,}"
         screen.write(screen.text((note, DIM)))
 
 
@@ -150,7 +150,7 @@ def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:
         Column("Duration", right=True),
         Column("Turns", right=True),
         Column("Session", least=21),
-        Column("First words", least=12),
+        Column("Title", least=12),
     )
     rows = [
         (

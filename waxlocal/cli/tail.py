@@ -1,4 +1,4 @@
-"""`waxlocal tail`: runs as they end."""
+"""`waxlocal tail`: print runs as they end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from waxlocal.storage.transaction import commits_of_others
 
 __all__ = ["tail"]
 
-# Asking SQLite whether anything was committed costs some microseconds.
+# Cheap: asking SQLite for new commits takes microseconds.
 POLL_S = 0.25
-# What other ways of looking do not show (a process that is gone, a moved file) is looked at then.
+# Between commits, look this often for what no commit announces: a killed process.
 LOOK_AGAIN_S = 1.0
 _PAGE = 1_000
 _INDENT = 10
@@ -47,9 +47,9 @@ Print = Callable[[RunSummary], None]
 @form_options()
 @click.pass_context
 def tail(ctx: click.Context, *, lines: int, form: str) -> None:
-    """Follow runs: one line for each when it ends. Ctrl-C stops.
+    """Print each run when it ends, until Ctrl-C.
 
-    Waits for the file when there is none yet. With --json, one JSON object for each line.
+    Waits for the file if it does not exist yet. --json prints one JSON object per line.
     """
     path = place_of(ctx).path
     printed = _print_json if form == "json" else _printer(Screen())
@@ -60,7 +60,7 @@ def tail(ctx: click.Context, *, lines: int, form: str) -> None:
 
 
 def _follow(path: Path, lines: int, show: Print) -> None:
-    # Of a file that comes later, every run is a new one.
+    # If the file appears later, all of its runs are new.
     first: int | None = lines if path.exists() else None
     waiting = False
     while True:
@@ -78,7 +78,7 @@ def _follow(path: Path, lines: int, show: Print) -> None:
 
 
 class _Follower:
-    """Follows one file until another one stands in its place."""
+    """Follows one file until another file replaces it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, show: Print) -> None:
         self._connection = connection
@@ -89,7 +89,7 @@ class _Follower:
         self._open: set[str] = set()
 
     def run(self, lines: int | None) -> None:
-        """Show the last so many runs (None: all), then those that end."""
+        """Show the last `lines` runs (None: all), then each run that ends."""
         if lines is not None:
             self._start(lines)
         version, looked = None, 0.0
@@ -150,7 +150,7 @@ def _printer(screen: Screen) -> Print:
 
 
 def _second_line(screen: Screen, run: RunSummary) -> str:
-    """Return the agent and its error, else what was said to it, cut on a terminal."""
+    """Return the agent and its error or else its message, cut on a terminal."""
     error = ": ".join(part for part in (run.error_type, run.error) if part)
     agent, words = escaping.line(run.agent_name), escaping.line(error or run.message)
     line = screen.facts(agent, words)

@@ -1,4 +1,4 @@
-"""Which file a command is about, opened for its questions."""
+"""The file that a command works on: `--db`, checks before use, and opening it for queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY = "waxlocal.db"
 
 @dataclass(frozen=True)
 class Place:
-    """A path; `named` when the person chose it, `given` when they did so on the command line."""
+    """The path; `named` if the user chose it, `given` if with `--db`."""
 
     path: Path
     named: bool
@@ -33,7 +33,7 @@ class Place:
 
 def _remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value:
-        ctx.meta[_KEY] = value  # one dictionary for the command and the group above it
+        ctx.meta[_KEY] = value  # click shares `meta` between the command and its group
 
 
 db_option = click.option(
@@ -42,27 +42,27 @@ db_option = click.option(
     expose_value=False,
     callback=_remember,
     type=click.Path(),
-    help="The file to use (default: WAXLOCAL_DB, else the user's own).",
+    help="The file to use (default: WAXLOCAL_DB, else the user's own file).",
 )
 
 
 def place_of(ctx: click.Context) -> Place:
-    """Return the file meant: `--db`, before or after the verb, else `WAXLOCAL_DB`, else the own."""
+    """Return the file from `--db` (before or after the subcommand), else the default."""
     given: Any = ctx.meta.get(_KEY)
     named = bool(given or os.environ.get("WAXLOCAL_DB"))
     return Place(database_path(given), named, bool(given))
 
 
 def need_own(path: Path) -> None:
-    """Raise `StorageError` unless the file is one of ours, before anything writes to it."""
-    if path.is_dir():  # SQLite would speak of an I/O error
+    """Raise `StorageError` unless waxlocal created the file. Call it before any write."""
+    if path.is_dir():  # SQLite would report an I/O error
         raise NotADatabase(f"{path} is a directory")
     with reader(path):
         pass
 
 
 def writable(place: Place) -> Path:
-    """Return the path for a command that writes; the file may be missing, but not another's."""
+    """Return the path for a command that writes; the file may be missing, but not foreign."""
     with suppress(FileMissing):
         need_own(place.path)
     return place.path
@@ -70,10 +70,10 @@ def writable(place: Place) -> Path:
 
 @contextmanager
 def recordings(place: Place) -> Iterator[sqlite3.Connection]:
-    """Open the file for reading, after calls that waited for a price have got it.
+    """Open the file for reading, after pricing the calls that still wait for a price.
 
-    Where nobody has recorded yet, an empty file answers instead, and stderr says so; a file that
-    the person named must exist. Raises `StorageError`.
+    If the default file does not exist, say so on stderr and open an empty file instead. A file that
+    the user named must exist. Raises `StorageError`.
     """
     from waxlocal.maintenance.side_files import take_in_all
     from waxlocal.prices.table import price_pending

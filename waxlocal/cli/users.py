@@ -1,4 +1,4 @@
-"""`waxlocal users`: who was talking."""
+"""`waxlocal users`: list users with their usage and cost."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _FRIENDLY = {
 @form_options(csv=True)
 @click.pass_context
 def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: str) -> None:
-    """List users and what they used, the last active one first."""
+    """List users with sessions, tokens, cost and duration, most recently active first."""
     ordering = _FRIENDLY.get(ordering, ordering)
     with recordings(place_of(ctx)) as connection:
         found = list_users(connection, ordering=ordering, limit=limit, offset=offset)

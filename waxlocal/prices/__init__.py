@@ -1,1 +1,1 @@
-"""What calls cost: the file's prices, and the list that they come from."""
+"""Model prices: the price list, the file's price table, and the cost of a call."""

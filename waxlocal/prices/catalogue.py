@@ -1,8 +1,8 @@
-"""What the list of the `genai-prices` library says a model costs; nothing here reaches out.
+"""Look up model prices in the bundled list of the `genai-prices` library, without the network.
 
-A wrong price is worse than none. So a name is first read for what it is (a Bedrock or Vertex id, a
-router's path, a fine-tune), then looked for at the one provider that it names, and a family's price
-is given only to names that add nothing but a date or a version to the family's.
+A wrong price is worse than none. A name is first parsed (a Bedrock or Vertex id, a router's path, a
+fine-tune), then looked up at the one provider that it names. A family's price applies only to names
+that add nothing but a date or a version to the family's name.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Price", "look_up"]
 
 @dataclass(frozen=True)
 class Price:
-    """A row of `model_prices`: dollars per million tokens, None where there is no such price.
+    """A row of `model_prices`: dollars per million tokens, None for a price that does not exist.
 
-    `tiers` is a JSON array in order of `above`, each with the prices that hold for all tokens of a
-    call whose input is longer than that many tokens:
+    `tiers` is a JSON array ordered by `above`. Each entry has the prices for all tokens of a call
+    whose input has more tokens than `above`:
     `[{"above": 200000, "input": 2.5, "output": 15.0, "cache_read": 0.25, "cache_write": null}]`.
     """
 
@@ -45,11 +45,11 @@ class Price:
 
 
 def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
-    """Return what the bundled price list says today, None if it has no price fit to compute with.
+    """Return today's price from the bundled list; None if it has no usable price.
 
-    `model` and `provider` are taken as recorded, in any case. A model in the list is still None
-    where tokens alone do not give its cost: prices by the hour of the day, by the request, by the
-    minute of audio. Costs some 0.2 s at the first call, for the import of the library.
+    `model` and `provider` are the recorded names, in any case. A listed model is still None if
+    tokens alone do not determine its cost: prices by time of day, by request, by minute of audio.
+    The first call imports the library, which takes about 0.2 s.
     """
     now = clock.time_ns()
     name, host = model.strip().lower(), provider.strip().lower()
@@ -74,7 +74,7 @@ def _source() -> str:
 
 @cache
 def _providers() -> dict[str, Provider]:
-    # The module's data, not its snapshot: that one is replaced when the program has asked the
+    # The module's data, not its snapshot: the program may replace the snapshot by asking the
     # library for newer prices from the network.
     from genai_prices.data import providers
 
@@ -89,18 +89,18 @@ _BEDROCK_ID = re.compile(
     r"|qwen|stability|twelvelabs|writer|zai)\.[a-z]"
 )
 _VERTEX_PATH = re.compile(r"(?:projects/.*/)?(?:publishers/.*/)?models/")
-# Paths whose first part is only the way, not the host.
+# Paths whose first part is a router, not the provider.
 _ROUTERS = frozenset(("litellm", "litellm_proxy"))
-# The OpenAI client talks to every compatible server, so what it reports as the provider says less
-# than the model's name does.
+# The OpenAI client talks to every compatible server, so the provider that it reports is less
+# reliable than the model's name.
 _GENERIC = frozenset(("openai", *_ROUTERS))
-# Whoever serves these asks the maker's price; open weights have as many prices as hosts.
+# Every host sells these at their maker's price; open-weight models have a price per host.
 _ONE_PRICE = frozenset(("anthropic", "google", "openai", "x-ai"))
 _OPEN_WEIGHTS = ("codegemma", "deepseek-r1", "gemma", "gpt-oss", "mistral-7b", "mixtral")
 _MAKERS = frozenset(("deepseek", "google", "mistralai", "openai"))
-# OpenAI's own names that the list's rule for names without a provider leaves out.
+# OpenAI names that the list's rule for names without a provider misses.
 _OPENAI_NAMES = ("chatgpt-", "codex-", "ft:gpt-", "text-embedding-")
-# Letters and digits of the many spellings of a provider, and its name in the list.
+# Spellings of a provider (letters and digits only), and its id in the list.
 _SPELLINGS = (
     (re.compile(r"az(ure)?(ai|openai).*|azure"), "azure"),
     (re.compile(r".*bedrock.*|amazon|aws"), "aws"),
@@ -158,7 +158,7 @@ def _readings_without_host(name: str, head: str, rest: str) -> Iterator[tuple[st
 
 @cache
 def _provider_named(host: str) -> str | None:
-    """Return the list's id of a provider, however it is spelt; None if the list has it not."""
+    """Return the list's id for any spelling of a provider; None if it is not in the list."""
     if host in _providers():
         return host
     letters = re.sub(r"[^a-z0-9]", "", host)
@@ -174,17 +174,17 @@ def _provider_named(host: str) -> str | None:
 # -- finding a name in the list -------------------------------------------------------------------
 
 _COMPACT_DATE = re.compile(r"-(20\d\d)(\d\d)(\d\d)(?=-|:|$)")
-# What a name may add to its family's without being another model: dates, versions, stages.
+# What a name may add to its family's name and still be the same model: dates, versions, stages.
 _SAME_MODEL = re.compile(
     r"(?:[-@](?:v\d|\d{2,8}|preview|exp|latest|instruct)|:\d+k?|:beta|:thinking)*"
 )
-# As above where the family's name ends within a number: 001 after "...-0", 20250514 after
+# The same where the family's name ends within a number: 001 after "...-0", 20250514 after
 # "...-2025"; but not 10 after "...-1".
 _LONG_NUMBER = re.compile(r"\d{3,8}(?!\d)")
 
 
 def _find(provider_id: str, name: str) -> ModelInfo | None:
-    """Return the provider's model of that name, its own or one of another maker that it serves."""
+    """Return the provider's model of that name, its own or one that it hosts."""
     provider = _providers()[provider_id]
     others = getattr(provider, "fallback_model_providers", None) or ()
     # Routers write 20251211 where the maker writes 2025-12-11.
@@ -197,7 +197,7 @@ def _find(provider_id: str, name: str) -> ModelInfo | None:
 
 
 def _names(clause: Any, name: str) -> bool:
-    """Return whether the list's rule means this very model, not just one whose name begins so."""
+    """Return whether the list's rule matches this exact model, not just a name that begins so."""
     if hasattr(clause, "or_"):
         return any(_names(part, name) for part in clause.or_)
     if hasattr(clause, "and_"):
@@ -213,7 +213,7 @@ def _names(clause: Any, name: str) -> bool:
 
 
 def _adds_nothing(family: str, tail: str) -> bool:
-    # A family that ends in a separator, and fine-tunes, are open on purpose.
+    # A family that ends in a separator, and fine-tunes, match any suffix on purpose.
     if not tail or family[-1] in "-@" or family.startswith("ft:"):
         return True
     if tail[0].isdigit():
@@ -232,7 +232,7 @@ _Rate = float | None
 
 
 def _rates(model: ModelInfo, now: datetime) -> tuple[_Rate, _Rate, _Rate, _Rate, str | None] | None:
-    """Return the four prices and the tiers, None if a call's tokens do not make up its cost."""
+    """Return the four prices and the tiers; None if tokens alone do not determine the cost."""
     prices = model.prices if isinstance(model.prices, list) else []
     if any(hasattr(price.constraint, "start_time") for price in prices):
         return None
@@ -246,7 +246,7 @@ def _rates(model: ModelInfo, now: datetime) -> tuple[_Rate, _Rate, _Rate, _Rate,
 
 
 def _rates_above(price: ModelPrice, tokens: int | None) -> tuple[_Rate, _Rate, _Rate, _Rate]:
-    """Return the prices that hold just above that many input tokens; None: those of short calls."""
+    """Return the prices for calls above that many input tokens; None means the base prices."""
     rates = [_applicable(price, kind, tokens) for kind in _KINDS]
     return (rates[0], rates[1], rates[2], rates[3])
 

@@ -1,8 +1,8 @@
-"""What an LLM call costs, from a dictionary: the recorder's view of the file's prices.
+"""Compute the cost of an LLM call from the recorder's copy of the file's prices.
 
-The `model_prices` table stands between recording and the price list. A recorder knows what the
-table held when it last read it, stores NULL for a model that it has no price of, and notes that
-model as `pending`; the next command looks the pending models up and gives their calls a cost.
+The `model_prices` table decouples recording from the price list. A recorder keeps the prices that
+the table held when it last read it. For a model without a price it stores NULL as cost and marks
+the model `pending`; the next command looks up pending models and prices their calls.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from collections.abc import Sequence
 
 __all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "Prices"]
 
-# (model, provider, time). A price that is known already becomes pending, too: the call that led to
-# this note was recorded without it, and the next command has to give it a cost.
+# (model, provider, time). A model whose price is already known becomes pending too: the call that
+# caused this note was recorded without a cost, and the next command must price it.
 NOTE_MODEL = """
 INSERT INTO model_prices (model, provider, source, updated_at) VALUES (?, ?, 'pending', ?)
 ON CONFLICT (model, provider) DO UPDATE SET source = 'pending', updated_at = excluded.updated_at
 WHERE source NOT IN ('unknown', 'override')
 """
 
-# Programs that run the model on the user's own machine: their tokens cost nothing. (vLLM and its
-# kin are not among them: they run on rented GPUs as well.)
+# Programs that run models on the user's own machine: their tokens are free. (Not vLLM and similar
+# servers: they also run on rented GPUs.)
 # fmt: off
 LOCAL_PROVIDERS = frozenset((
     "gpt4all", "jan", "koboldcpp", "llama-cpp", "llama.cpp", "llama_cpp", "llamacpp", "llamafile",
     "lm-studio", "lm_studio", "lmstudio", "local", "localai", "mlx", "ollama", "ollama_chat",
 ))
 # fmt: on
-# How often `Prices.unseen` asks for the same model to be noted again. A command may find the
-# price in between, long before this process reads the table again.
+# How often `Prices.unseen` notes the same model again. In between, a command may find the price
+# long before this process reads the table again.
 NOTE_AGAIN_S = 1.0
-# Programs that make up a model name for each call must not fill the memory with them.
+# A bound, for programs that invent a model name per call.
 MAX_NOTED = 10_000
 
 # Millionths of a dollar per million tokens: almost every price is a whole number of them, so that
@@ -44,13 +44,13 @@ _PER_COST = 1e12
 _Rate = float | None
 # Input, output, cache read, cache write.
 _Four = tuple[_Rate, _Rate, _Rate, _Rate]
-# The same, and the tiers from the highest down: input tokens above which it holds, its four.
+# The same, and the tiers from the highest down: the input tokens above which each applies.
 _Rates = tuple[_Rate, _Rate, _Rate, _Rate, tuple[tuple[int, _Four], ...]]
 _FREE: _Rates = (0, 0, None, None, ())
 
 
 class Prices:
-    """The prices of one file, for the recorder: no lookup touches the file or any library."""
+    """The prices of one file, for the recorder; a lookup touches neither the file nor a library."""
 
     def __init__(self) -> None:
         self._rates: dict[tuple[str, str], _Rates] = {}
@@ -59,7 +59,7 @@ class Prices:
         self._noted: dict[tuple[str, str], float] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Replace what is known by what `model_prices` holds now. Raises `sqlite3.Error`."""
+        """Reload the prices from `model_prices`. Raises `sqlite3.Error`."""
         rates: dict[tuple[str, str], _Rates] = {}
         anywhere: dict[str, _Rates] = {}
         unknown, listed = set(), set()
@@ -75,7 +75,7 @@ class Prices:
             elif not provider:
                 anywhere[model] = known
         for model, provider in listed:
-            # A price set for a model without naming a provider is meant for all of them.
+            # A price set without a provider applies to all providers.
             if model in anywhere:
                 rates[model, provider] = anywhere[model]
         self._rates, self._anywhere, self._unknown = rates, anywhere, frozenset(unknown)
@@ -89,10 +89,10 @@ class Prices:
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
     ) -> float | None:
-        """Return dollars, None if the price, or a part of it that this call needs, is unknown.
+        """Return dollars; None if a price that this call needs is unknown.
 
-        `tokens_in` includes the cached tokens. Where there are more of those than `tokens_in`, it
-        can only have been counted without them, and they are charged on top of it.
+        `tokens_in` includes the cached tokens. If `cached_tokens` is larger than `tokens_in`, the
+        program counted them separately, and they are charged in addition.
         """
         rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
         if rates is None:
@@ -120,7 +120,7 @@ class Prices:
             if cache_write_tokens:
                 total += cache_write_tokens * (rate_in if rate_write is None else rate_write)
             return total / _PER_COST
-        except OverflowError:  # token counts that are none
+        except OverflowError:  # token counts that are not numbers
             return None
 
     def _elsewhere(self, model: str, provider: str) -> _Rates | None:
@@ -130,10 +130,10 @@ class Prices:
         return rates
 
     def unseen(self, model: str, provider: str) -> bool:
-        """Return whether a call recorded without cost should be followed by `NOTE_MODEL`.
+        """Return whether to run `NOTE_MODEL` after a call recorded without cost.
 
-        True for a model without a price, once a second; False if the table already says that the
-        list does not have it.
+        True for a model without a price, at most once a second; False if the table already says
+        that the list does not have it.
         """
         pair = (model, provider)
         if pair in self._rates or pair in self._unknown:
@@ -150,7 +150,7 @@ class Prices:
 def _rates_of(
     input_: object, output: object, read: object, write: object, tiers: str | None
 ) -> _Rates | None:
-    """Return a row's prices for computing, None for a row without any, or with one unfit to use."""
+    """Return a row's prices as integers; None for a row without prices or with an invalid one."""
     try:
         rates = _four((input_, output, read, write))
         steps = [

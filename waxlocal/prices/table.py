@@ -1,6 +1,6 @@
-"""The file's `model_prices` table: what is pending gets a price, prices are set, costs recomputed.
+"""The file's `model_prices` table: price pending models, set and unset prices, recompute costs.
 
-For commands, not for recorders: this takes its time, but holds the file only for moments.
+For commands, not for recorders: this may take seconds, in transactions of about 0.1 s each.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = [
     "unset_price",
 ]
 
-# What the list said, found or not, is looked up again after a day: prices change on fixed dates,
+# Look up every model again after a day, whether it was found or not: prices change on fixed dates,
 # and the library may have been upgraded.
 LOOK_UP_AGAIN_NS = 24 * 3600 * 1_000_000_000
-# Calls given a cost in one transaction: some 0.1 s, a tenth of what a recorder waits for the file.
+# Calls priced per transaction: about 0.1 s, a tenth of how long a recorder waits for the file.
 CALLS_AT_ONCE = 5_000
 
 _DUE = """
@@ -50,7 +50,7 @@ ON CONFLICT (model, provider) DO UPDATE SET
   source = excluded.source, matched = excluded.matched, updated_at = excluded.updated_at
 WHERE model_prices.source <> 'override' OR excluded.source = 'override'
 """
-# A recorder that noted the model again meanwhile has changed `updated_at`: then it stays pending.
+# If a recorder noted the model again meanwhile, `updated_at` differs, and it stays pending.
 _SETTLE = """
 UPDATE model_prices SET source = ?
 WHERE model = ? AND provider = ? AND source = 'pending' AND updated_at = ?
@@ -58,11 +58,11 @@ WHERE model = ? AND provider = ? AND source = 'pending' AND updated_at = ?
 
 
 def price_pending(path: Path, clock: Clock = SYSTEM_CLOCK) -> int:
-    """Look up the models that wait for a price, and return how many calls got a cost by it.
+    """Look up the pending models, and return how many calls got a cost.
 
-    For commands, before they read: costs next to nothing when no model waits. What the list said
-    a day ago or earlier is looked up again on the way; costs that are known stay as they are. A
-    file that is missing, locked or may not be written is left alone: 0.
+    Commands call it before they read; it is cheap if no model is pending. Also looks up prices that
+    are a day old again; known costs do not change. Returns 0 for a file that is missing, locked or
+    read-only.
     """
     try:
         due = _due(path, clock)
@@ -72,7 +72,7 @@ def price_pending(path: Path, clock: Clock = SYSTEM_CLOCK) -> int:
 
 
 def prices_wait(path: Path, clock: Clock = SYSTEM_CLOCK) -> bool:
-    """Return whether `price_pending` has something to do; False where the file cannot be read."""
+    """Return whether `price_pending` has work to do; False if the file cannot be read."""
     try:
         return bool(_due(path, clock))
     except StorageError:
@@ -88,13 +88,13 @@ def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
 
 
 def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int:
-    """Look up (model, provider, whether its calls wait for a cost); return the calls priced."""
+    """Look up each (model, provider, whether its calls need a cost); return the calls priced."""
     rows, waiting = [], []
     for model, provider, unpriced in due:
         price = _listed(model, provider, clock)
         if unpriced and price.source != "unknown":
-            # Still pending in the file until its calls have their cost: a command that dies
-            # half-way leaves the rest to the next one.
+            # The model stays pending until its calls have a cost: if this command dies
+            # half-way, the next one does the rest.
             waiting.append(price)
             rows.append((*_row(price)[:7], "pending", price.matched, price.updated_at))
         else:
@@ -128,10 +128,10 @@ def _row(price: Price) -> tuple[object, ...]:
 
 @dataclass(frozen=True)
 class Repriced:
-    """What a recomputation did: calls looked at, calls whose cost changed, their sums in dollars.
+    """The result of a recomputation: calls checked, calls changed, dollars before and after.
 
-    Calls whose cost the program gave itself are never among them. A sum is None where no call has
-    a known cost.
+    Calls whose cost the program recorded itself are never included. A sum is None if no call has a
+    known cost.
     """
 
     calls: int
@@ -164,12 +164,12 @@ def set_price(
 ) -> Repriced:
     """Set a model's price in dollars per million tokens, and recompute the calls of that model.
 
-    Without a provider it holds for calls of the model with any provider, unless there is a price
-    set for that one. Model and provider as recorded. Raises `InvalidQuery` for a price that is
-    negative or no number, `StorageError`.
+    Without a provider, the price applies to the model at every provider that has no price of its
+    own. Model and provider are the recorded names. Raises `InvalidQuery` for a price that is
+    negative or not a number, and `StorageError`.
     """
     if not model:
-        raise InvalidQuery("a price needs the name of a model")
+        raise InvalidQuery("the name of the model is empty")
     dollars = [
         None if value is None else _dollars(kind, value)
         for kind, value in zip(
@@ -200,9 +200,9 @@ def _dollars(kind: str, value: float) -> float:
 def unset_price(
     path: Path, model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK
 ) -> Repriced:
-    """Return to the price list for a model whose price was set, and recompute its calls.
+    """Remove the price set for a model, so that the price list applies, and recompute its calls.
 
-    Raises `NotFound` if no price was set for this model and provider, `StorageError`.
+    Raises `NotFound` if no price was set for this model and provider, and `StorageError`.
     """
     if not path.exists():
         raise FileMissing(f"{path} does not exist")
@@ -215,8 +215,8 @@ def unset_price(
 
 # -- recomputing ----------------------------------------------------------------------------------
 
-# One page of calls after a key. The reader sees them all before anything is written: a cursor left
-# open would keep the WAL from being reset.
+# One page of calls after a key. Read the whole page before writing: an open cursor would keep the
+# WAL from being reset.
 _CALLS = """
 SELECT run_id, position, model, provider, tokens_in, tokens_out, cached_tokens,
   cache_write_tokens, cost
@@ -231,12 +231,12 @@ _UNPRICED_CALLS = _CALLS.format(
 _CALLS_OF_MODEL = _CALLS.format(which="model = :which")
 _CALLS_OF_PAIR = _CALLS.format(which="(model, provider) = (:which, :provider)")
 _ALL_CALLS = _CALLS.format(which="true")
-# Only what nobody else has changed meanwhile.
+# Update only rows that nobody has changed meanwhile.
 _SET_COST = """
 UPDATE llm_calls SET cost = ?, cost_source = ?
 WHERE run_id = ? AND position = ? AND cost IS ? AND cost_source IS NOT 'call'
 """
-# Rows whose price comes from the list, and models of calls that no row speaks of.
+# Rows whose price comes from the list, and called models that have no row.
 _LISTED = """
 SELECT model, provider, 0 FROM model_prices WHERE source <> 'override'
 UNION
@@ -248,8 +248,8 @@ SELECT DISTINCT model, provider, 0 FROM llm_calls c WHERE cost_source IS NOT 'ca
 def reprice(path: Path, model: str | None = None, clock: Clock = SYSTEM_CLOCK) -> Repriced:
     """Recompute the cost of all calls, or of one model's, from today's list and the prices set.
 
-    Costs given by the program stay; calls whose model has no price (any more) get NULL. Raises
-    `StorageError`; what was recomputed before it stays so, and doing it again does the rest.
+    Costs that the program recorded itself stay; calls of a model without a price get NULL. Raises
+    `StorageError`; calls recomputed before the error stay recomputed, and a retry does the rest.
     """
     return _reprice(path, model, "", clock)
 
@@ -271,7 +271,7 @@ def _recompute_model(path: Path, model: str | None, provider: str) -> Repriced:
 
 
 def _recompute(path: Path, query: str, which: str = "", provider: str = "") -> Repriced:
-    """Compute the calls that `query` selects anew, some thousands in each transaction."""
+    """Recompute the calls that `query` selects, some thousands per transaction."""
     prices, calls, changed = Prices(), 0, 0
     before: list[float] = []
     after: list[float] = []
@@ -300,7 +300,7 @@ def _update(path: Path, updates: Sequence[Sequence[object]]) -> int:
     if not updates:
         return 0
     with writer(path) as connection:
-        # A count of the rows; `total_changes` would count those of the triggers, too.
+        # Count rows; `total_changes` would also count those that triggers changed.
         return connection.executemany(_SET_COST, updates).rowcount
 
 

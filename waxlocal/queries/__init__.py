@@ -1,7 +1,7 @@
-"""The read side: every question that the file answers, for the commands, a server, a notebook.
+"""Read-only queries on the file, for the CLI, the server and notebooks.
 
-Each function takes an open connection from `waxlocal.storage.connection.reader` first, returns
-frozen dataclasses, and leaves no cursor open.
+The first argument of each function is a connection from `waxlocal.storage.connection.reader`. Each
+returns frozen dataclasses and leaves no cursor open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Use of models day by day, and how many users there are."""
+"""Model usage per day, and the number of users."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SELECT count(*) FROM (
   SELECT user_id FROM sessions WHERE user_id IS NOT NULL
   UNION SELECT user_id FROM runs WHERE session_id IS NULL AND user_id IS NOT NULL)
 """
-# Runs outside of sessions have no index; this finds out cheaply whether there are any.
+# No index covers runs outside sessions; this checks cheaply whether there are any.
 _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
 """
@@ -58,9 +58,9 @@ def model_days(
     agent: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[ModelDay]:
-    """Return what was used on each day, in order; `agent` leaves only the calls of its runs.
+    """Return the usage per model and day, in order; `agent` limits it to that agent's runs.
 
-    `since` and `until` bound the end of the calls, in any form that `parse_time` reads. Raises
+    `since` and `until` limit when calls ended, in any form that `parse_time` accepts. Raises
     `InvalidQuery`.
     """
     values = {
@@ -75,6 +75,6 @@ def model_days(
 
 @in_snapshot
 def count_users(conn: sqlite3.Connection) -> int:
-    """Return how many users `list_users` would list in all."""
+    """Return the number of users that `list_users` pages through."""
     outside = conn.execute(_ANY_OUTSIDE).fetchone()[0]
     return int(conn.execute(_USERS_ANYWHERE if outside else _USERS).fetchone()[0])

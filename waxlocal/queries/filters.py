@@ -1,4 +1,4 @@
-"""Which sessions, in which order: filters and orderings as SQL with bound values."""
+"""Session filters, orderings and paging as SQL with bound values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_LIMIT = 1_000
 
 
 def check_status(status: str | None) -> None:
-    """Raise `InvalidQuery` for a status that is none."""
+    """Raise `InvalidQuery` for an unknown status."""
     if status and status not in RUN_STATUSES:
         raise InvalidQuery(
             f"unknown status {status!r}", hint=f"use one of: {', '.join(RUN_STATUSES)}"
@@ -48,13 +48,13 @@ def check_status(status: str | None) -> None:
 
 @dataclass(frozen=True)
 class SessionFilter:
-    """Which sessions are meant; what is left out does not matter, and all the rest must hold.
+    """A filter on sessions: a session matches if it meets every condition that is set.
 
-    `agent`, `tag`, `metadata`, `search` and a `status` of `blocked` hold when they do so for one of
-    the session's runs. `tag` and `metadata` are `key` or `key=value`; numbers, `true`, `false` and
-    `null` match by their JSON text. `search` is text that occurs, in any case of letters, in a
-    value of the inputs or the result. `since` and `until` bound the last activity, both inclusive,
-    in any form that `parse_time` reads. Raises `InvalidQuery`.
+    `agent`, `tag`, `metadata`, `search` and the status `blocked` match if one of the session's runs
+    does. `tag` and `metadata` are `key` or `key=value`; numbers, `true`, `false` and `null` match
+    by their JSON text. `search` is text that occurs in a value of the inputs or the result,
+    ignoring case. `since` and `until` limit the last activity, both inclusive, in any form that
+    `parse_time` accepts. Raises `InvalidQuery`.
     """
 
     user_id: str | None = None
@@ -69,7 +69,7 @@ class SessionFilter:
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
-        # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
+        # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))
         if self.until:
@@ -79,11 +79,11 @@ class SessionFilter:
 EVERYTHING = SessionFilter()
 
 _ANY_RUN = "EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id AND {})"
-# The agents' names are a JSON array; the first half of the test is cheap and drops most rows.
+# `agents` is a JSON array; the first half of the test is cheap and drops most rows.
 _AGENT = """instr(s.agents, json_quote(:agent))
   AND EXISTS (SELECT 1 FROM json_each(s.agents) WHERE value = :agent)"""
-# As with the agents: a key that does not occur in the text is not one of its keys. The encoder
-# stores text beyond ASCII as it is, so a key looks in the file as `json.dumps` shows it here.
+# As with agents: first a cheap test whether the key occurs in the text at all. The encoder stores
+# non-ASCII text unescaped, so the key must be quoted the same way here.
 _PAIR = """instr(r.{column}, :{column}_quoted)
   AND EXISTS (SELECT 1 FROM json_each(r.{column}) AS pair WHERE pair.key = :{column}_key{value})"""
 _VALUE = """ AND :{column}_value = CASE
@@ -113,7 +113,7 @@ def where(
         if pair:
             conditions.append(_ANY_RUN.format(_pair_condition(column, pair, values)))
     if filter.search:
-        # SQLite itself ignores the case of ASCII letters only.
+        # SQLite itself folds the case of ASCII letters only.
         conn.create_function("waxlocal_says", 2, _says, deterministic=True)
         values["search"] = filter.search.casefold()
         conditions.append(_ANY_RUN.format(_SEARCH))
@@ -149,10 +149,10 @@ def _pair_condition(column: str, pair: str, values: dict[str, object]) -> str:
 
 
 def _says(stored: str | None, wanted: str) -> bool:
-    """Return whether a value in stored JSON contains the text, which is casefolded already."""
+    """Return whether a value in stored JSON contains the (already casefolded) text."""
     if stored is None:
         return False
-    # Decoding is slow. The raw text differs from its values by escapes, which all have a backslash.
+    # Decoding is slow. Raw JSON differs from its values only by escapes, which contain a backslash.
     if "\\" not in stored and wanted not in stored.casefold():
         return False
     try:
@@ -178,15 +178,15 @@ def _texts(value: Any) -> Iterator[str]:
 def order_by(ordering: str) -> str:
     """Return the ORDER BY clause for an ordering such as `-total_cost`; `-` means largest first.
 
-    Sessions of unknown cost come last either way; equal ones are ordered by id, so that pages do
-    not overlap. Raises `InvalidQuery`.
+    Sessions of unknown cost come last in both directions. The id breaks ties, so that pages do not
+    overlap. Raises `InvalidQuery`.
     """
     column = ordering.removeprefix("-")
     if column not in ORDERINGS:
         allowed = ", ".join(ORDERINGS)
         raise InvalidQuery(
             f"unknown ordering {ordering!r}",
-            hint=f"use one of: {allowed}; with - in front for the largest first",
+            hint=f"use one of: {allowed}; put - in front for descending order",
         )
     direction = "DESC" if ordering.startswith("-") else "ASC"
     unknown_last = "s.total_cost IS NULL, " if column == "total_cost" else ""

@@ -1,4 +1,4 @@
-"""From what a person types of an id to the id."""
+"""Find the session or run whose id begins with what the user typed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
 
 __all__ = ["resolve_run_id", "resolve_session_id"]
 
-# Ranges of the key instead of LIKE: they use its index whatever characters an id holds. The last
-# character of Unicode stands behind every continuation of a prefix.
+# A range on the key instead of LIKE uses the index whatever characters the id holds. The last
+# character of Unicode sorts after every continuation of the prefix.
 _LAST = "\U0010ffff"
 _SESSIONS = """
 SELECT session_id FROM sessions WHERE session_id >= :prefix AND session_id < :prefix || :last
@@ -23,17 +23,17 @@ ORDER BY run_id LIMIT 4
 
 
 def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
-    """Return the session id that is, or alone begins with, `prefix`.
+    """Return the session id equal to `prefix`, or the only one that begins with it.
 
-    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty one.
+    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty prefix.
     """
     return _only(_SESSIONS, conn, prefix, "session")
 
 
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
-    """Return the run id that is, or alone begins with, `prefix`; also takes a workflow id.
+    """Return the run id equal to `prefix`, or the only one that begins with it; or by workflow id.
 
-    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty one.
+    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty prefix.
     """
     try:
         return _only(_RUNS, conn, prefix, "run")
@@ -45,8 +45,10 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
 
 def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:
     if not prefix:
-        raise InvalidQuery(f"an empty {noun} id", hint=f"give the first characters of a {noun} id")
-    # The prefix itself sorts before everything that it begins.
+        raise InvalidQuery(
+            f"the {noun} id is empty", hint=f"give the first characters of a {noun} id"
+        )
+    # The exact id sorts before its continuations.
     found = [
         row[0] for row in conn.execute(sql, {"prefix": text(prefix), "last": _LAST}).fetchall()
     ]
@@ -54,5 +56,5 @@ def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:
         raise NotFound(f"no {noun} {prefix!r}")
     if len(found) > 1 and found[0] != prefix:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise AmbiguousId(f"{prefix!r} fits several {noun}s: {shown}")
+        raise AmbiguousId(f"{prefix!r} matches several {noun}s: {shown}")
     return str(found[0])

@@ -1,4 +1,4 @@
-"""Stretches of time and how they overlap; in microseconds."""
+"""Time intervals in microseconds: clipping, overlap by priority, gaps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Interval", "clipped", "divided", "gaps"]
 
 
 class Interval(NamedTuple):
-    """A stretch of time, spent on something; ends before it begins when it is empty."""
+    """A time interval of one kind; empty if it ends before it begins."""
 
     start: int
     end: int
@@ -17,12 +17,12 @@ class Interval(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Microseconds, never negative."""
+        """The length in microseconds, never negative."""
         return max(self.end - self.start, 0)
 
 
 def clipped(intervals: Iterable[Interval], start: int, end: int) -> list[Interval]:
-    """Return what of the intervals lies between two moments."""
+    """Return the parts of the intervals that lie between two times."""
     cut = (Interval(max(one.start, start), min(one.end, end), one.kind) for one in intervals)
     return [one for one in cut if one.start < one.end]
 
@@ -50,7 +50,7 @@ def divided(intervals: Iterable[Interval], order: Sequence[str]) -> dict[str, in
 
 
 def gaps(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the stretches between the intervals that none of them covers."""
+    """Return the gaps between the intervals."""
     found: list[Interval] = []
     reached: int | None = None
     for one in sorted(intervals):

@@ -1,7 +1,7 @@
-"""Whether what is stored as running still runs.
+"""Whether a run stored as running is still running.
 
-A killed process cannot write that its runs ended. They stay `running` in the file; whoever reads
-it asks the system whether the process that wrote them is still there.
+A killed process cannot record the end of its runs. They stay `running` in the file; a reader asks
+the operating system whether the process that wrote them still exists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROCESSES = """
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (SELECT value FROM json_each(?))
 """
-# Open runs are few, and `open_runs` leads to them without a look at all runs.
+# Open runs are few; the column `open_runs` finds them without a scan of all runs.
 _WITH_OPEN_RUNS = """
 SELECT DISTINCT r.process_id
 FROM sessions s CROSS JOIN runs r ON r.session_id = s.session_id
@@ -33,7 +33,7 @@ WHERE session_id IN (SELECT value FROM json_each(?)) AND status IN ('running', '
 
 
 class GoneProcesses:
-    """Answers which processes have ended; asks the system once for each."""
+    """Knows which processes have ended; asks the operating system once per process."""
 
     def __init__(self, conn: sqlite3.Connection, gone: IsGone = is_gone) -> None:
         self._conn = conn
@@ -41,7 +41,7 @@ class GoneProcesses:
         self._known: dict[int | None, bool] = {None: False}
 
     def look_up(self, process_ids: Iterable[int | None]) -> None:
-        """Learn about all these processes with one query."""
+        """Look up all these processes with one query."""
         unknown = sorted({one for one in process_ids if one is not None and one not in self._known})
         if not unknown:
             return
@@ -50,24 +50,24 @@ class GoneProcesses:
             self._known[row[0]] = self._is_gone(ProcessIdentity(*row[1:]))
 
     def __contains__(self, process_id: object) -> bool:
-        """Whether the process has certainly ended; one the file does not know has not."""
+        """Whether the process has certainly ended; False if the file does not list it."""
         if not isinstance(process_id, int):
             return False
         self.look_up((process_id,))
         return self._known[process_id]
 
     def shown_status(self, status: str, process_id: int | None) -> str:
-        """Return the status of a run as it is to be shown."""
+        """Return the status of a run to display."""
         return "interrupted" if status == "running" and process_id in self else status
 
     def of_open_runs(self) -> list[int]:
-        """Return the processes that ended and left runs of a session open."""
+        """Return the processes that ended and left a session's runs open."""
         ids = [row[0] for row in self._conn.execute(_WITH_OPEN_RUNS).fetchall()]
         self.look_up(ids)
         return [one for one in ids if self._known[one]]
 
     def session_statuses(self, session_ids: list[str]) -> dict[str, set[str]]:
-        """Return, for sessions with open or interrupted runs, the statuses shown of those."""
+        """Return the displayed statuses of open and interrupted runs, by session."""
         rows = self._conn.execute(_TELLING_RUNS, (json.dumps(session_ids),)).fetchall()
         self.look_up(row["process_id"] for row in rows)
         statuses: dict[str, set[str]] = {}
@@ -78,7 +78,7 @@ class GoneProcesses:
 
 
 def session_status(shown: set[str], failed_runs: int) -> str:
-    """Return a session's status from the shown statuses of its open and interrupted runs."""
+    """Return a session's status from the displayed statuses of its open and interrupted runs."""
     for status in ("running", "interrupted"):
         if status in shown:
             return status

@@ -1,4 +1,4 @@
-"""Models: how much each was used, what it cost, how fast and how reliable it was."""
+"""Usage, cost, latency and errors per model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from waxlocal.queries.times import parse_time
 
 __all__ = ["list_models"]
 
-# Grouped by duration too: the counts of equal durations give the percentiles, in far fewer rows
-# than there are calls.
+# Also grouped by duration: counts of equal durations are enough for percentiles, in far fewer rows
+# than one per call.
 _CALLS = """
 SELECT model, provider, duration_ms, count(*) AS calls, sum(status = 'error') AS errors,
   sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens,
@@ -41,10 +41,10 @@ def list_models(
     agent: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[ModelUse]:
-    """Return every model that was called, those with calls of unknown price first, then by cost.
+    """Return every model that was called: models with unpriced calls first, then by cost.
 
-    `since` and `until` bound the end of the calls, in any form that `parse_time` reads; `agent`
-    leaves only the calls of its runs. Raises `InvalidQuery`.
+    `since` and `until` limit when calls ended, in any form that `parse_time` accepts; `agent`
+    limits them to that agent's runs. Raises `InvalidQuery`.
     """
     bounds = {
         "since": parse_time(since, clock=clock) if since else None,

@@ -1,4 +1,4 @@
-"""The totals of many sessions at a glance: cheaper than all their statistics."""
+"""Totals, costs and activity of many sessions, cheaper to compute than full statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOURS = """
 SELECT substr(s.last_activity_at, 1, 13) AS hour, count(*) FROM sessions s {condition}
 GROUP BY hour ORDER BY hour
 """
-# The last turns of a session: those that a conversation that still goes on has just had.
+# The last turns of each session.
 _TURNS = """
 SELECT (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
   WHERE c.run_id = r.run_id) AS size
@@ -36,9 +36,10 @@ FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals:
-    """Sums over sessions; `one_turn` have a single run, `p95_cost` is of those with a known cost.
+    """Totals over sessions.
 
-    `total_cost` and `p95_cost` are None where no cost is known.
+    `one_turn` counts sessions with a single run; `p95_cost` covers sessions with a known cost.
+    `total_cost` and `p95_cost` are None if no cost is known.
     """
 
     sessions: int
@@ -62,7 +63,7 @@ class SessionTotals:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How many sessions were last active in each stretch of a timeline."""
+    """The number of sessions last active in each bucket of a timeline."""
 
     timeline: Timeline
     counts: tuple[int, ...]
@@ -72,7 +73,7 @@ class Activity:
 def session_totals(
     conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING
 ) -> SessionTotals:
-    """Return the sums of the sessions that fit the filter; raises `InvalidQuery`."""
+    """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     row = conn.execute(_TOTALS.format(condition=condition), values).fetchone()
     sessions, runs, one_turn, tokens, priced_tokens = map(int, tuple(row)[:5])
@@ -86,7 +87,7 @@ def session_totals(
 
 
 def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:
-    """Return the known costs of the sessions that fit the filter, in dollars, smallest first."""
+    """Return the known costs of the matching sessions in dollars, smallest first."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     cursor = conn.cursor()
     cursor.row_factory = None
@@ -95,7 +96,7 @@ def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHIN
 
 
 def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Activity | None:
-    """Return when the sessions that fit the filter were last active; None without any."""
+    """Return when the matching sessions were last active; None if none match."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     hours = conn.execute(_HOURS.format(condition=condition), values).fetchall()
     if not hours:
@@ -111,7 +112,7 @@ def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) ->
 def turn_sizes(
     conn: sqlite3.Connection, session_ids: list[str], *, most: int = 24
 ) -> dict[str, tuple[int, ...]]:
-    """Return the tokens of each run, in order, for the last `most` runs of each session."""
+    """Return the tokens per run, in order, of the last `most` runs of each session."""
     return {
         one: tuple(row[0] for row in reversed(conn.execute(_TURNS, (one, most)).fetchall()))
         for one in session_ids

@@ -1,4 +1,4 @@
-"""Averages and percentiles, by one rule everywhere."""
+"""Mean, median and percentiles; every query uses these."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["average", "median", "percentile", "percentile_of_counts"]
 
 
 def percentile(ordered: Sequence[float], q: float) -> float | None:
-    """Return the value at index `int(n * q)` of n sorted values, the last at most; None of none."""
+    """Return the value at index `int(n * q)` (at most n - 1) of n sorted values; None if n is 0."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else None
 
 
 def percentile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
-    """Return the percentile of values given with how often each occurs; None of none."""
+    """Return the percentile of values given as counts; None if there are none."""
     total = sum(counts.values())
     before = int(total * q)
     for value in sorted(counts):
@@ -24,7 +24,7 @@ def percentile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
 
 
 def median(counts: Mapping[int, int]) -> float | None:
-    """Return the middle of values given with how often each occurs, or the mean of the two."""
+    """Return the median of values given as counts."""
     total = sum(counts.values())
     if not total:
         return None
@@ -40,5 +40,5 @@ def median(counts: Mapping[int, int]) -> float | None:
 
 
 def average(values: Sequence[float]) -> float | None:
-    """Return the mean; None of none."""
+    """Return the mean; None if there are no values."""
     return sum(values) / len(values) if values else None

@@ -1,4 +1,4 @@
-"""Figures as the verdicts say them."""
+"""Money, shares and durations as text for the verdicts on cost and time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["counted", "dollars", "percent", "seconds"]
 
 
 def dollars(amount: float | None) -> str:
-    """Return `$0.0045`, `$12.34`, or words for what is too small or unknown."""
+    """Return `$0.0045`, `$12.34`, `<$0.0001` or `an unknown cost`."""
     if amount is None:
         return "an unknown cost"
     if 0 < amount < 0.0001:
@@ -15,7 +15,7 @@ def dollars(amount: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Return `42%`; 0% of nothing."""
+    """Return `42%`; `0%` if `whole` is 0."""
     return f"{part / whole:.0%}" if whole else "0%"
 
 

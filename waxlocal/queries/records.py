@@ -1,4 +1,4 @@
-"""What the runs of a conversation recorded, in brief: for a page that shows many of them."""
+"""The records of several runs in brief, for the session page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 __all__ = ["MOST_RECORDS", "Record", "list_records"]
 
-# A run that recorded more shows the rest on its own page.
+# The page of a run shows all of its records.
 MOST_RECORDS = 2_000
 PREVIEW_CHARS = 200
 
-# Each table by its key: the runs are few, and their records lie together.
+# Look up each table by its key: the runs are few, and the records of a run are adjacent.
 _RECORDS = """
 WITH wanted AS MATERIALIZED (SELECT value AS run_id FROM json_each(:runs))
 SELECT run_id, position, 'llm' AS source, recorded_at AS moment, model AS name, task AS kind,
@@ -66,7 +66,7 @@ class Record:
 def list_records(
     conn: sqlite3.Connection, run_ids: Sequence[str], *, most: int = MOST_RECORDS
 ) -> dict[str, list[Record]]:
-    """Return the records of these runs in the order of their making, `most` in all."""
+    """Return the records of these runs in recording order, at most `most` together."""
     values = {"runs": json.dumps(list(run_ids)), "most": most, "chars": PREVIEW_CHARS}
     records: dict[str, list[Record]] = {run_id: [] for run_id in run_ids}
     for run_id, *columns in conn.execute(_RECORDS, values).fetchall():

@@ -1,8 +1,7 @@
-"""What the queries return: one frozen dataclass for each kind of answer.
+"""The result types of the queries, as frozen dataclasses.
 
-Times are the file's own UTC text (`2026-01-31T09:30:00.123456Z`). Durations are seconds, those
-ending in `_ms` milliseconds. Money is US dollars, None when no price is known. Shares lie between
-0 and 1.
+Times are UTC text as stored (`2026-01-31T09:30:00.123456Z`). Durations are seconds; fields ending
+in `_ms` are milliseconds. Money is US dollars, None if no price is known. Shares are 0 to 1.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ def _share(part: int, whole: int) -> float | None:
 class Session:
     """One session and its totals.
 
-    `total_duration` is the sum of its runs, `wall_duration` the time from its first start to its
-    last activity. `status` is `running`, `interrupted`, `error` or `success`. `title` holds the
-    first words of the first run's inputs, empty when it has none.
+    `total_duration` is the sum over its runs; `wall_duration` is the time from its first start to
+    its last activity. `status` is `running`, `interrupted`, `error` or `success`. `title` holds the
+    first words of the first run's inputs; empty without inputs.
     """
 
     session_id: str
@@ -71,17 +70,17 @@ class Session:
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run, its totals, and what was said.
+    """One run with its totals, message and answer.
 
     `id` is its order of arrival in the file. `status` is `running`, `success`, `error`, `blocked`
-    or `interrupted`; a run whose process is gone counts as interrupted. `duration` is None while
-    it is open. `message` and `answer` are its inputs and result as a person would read them, whole.
+    or `interrupted`; an open run whose process has ended counts as interrupted. `duration` is None
+    while it is open. `message` and `answer` are its inputs and result as readable text, uncut.
     """
 
     id: int
@@ -109,13 +108,13 @@ class RunSummary:
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDetail:
-    """A session with its runs, in the order of their start."""
+    """A session with its runs, ordered by start."""
 
     session: Session
     runs: tuple[RunSummary, ...]
@@ -123,7 +122,7 @@ class SessionDetail:
 
 @dataclass(frozen=True, slots=True)
 class LlmCall:
-    """One call of a model; `recorded_at` is its end. `cost_source` is `call` or `price`."""
+    """One model call; `recorded_at` is its end. `cost_source` is `call` or `price`."""
 
     position: int
     recorded_at: str
@@ -151,7 +150,7 @@ class LlmCall:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the program's own; `output` and `attributes` are decoded JSON."""
+    """A step recorded by the program; `output` and `attributes` are decoded JSON."""
 
     position: int
     recorded_at: str
@@ -163,9 +162,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a run, with the spans that lie inside it.
+    """A span of a run, with its child spans.
 
-    `status` is `running`, `ok` or `error`; `duration_ms` is None when it is open or was not given.
+    `status` is `running`, `ok` or `error`; `duration_ms` is None if it is open or was not given.
     """
 
     position: int
@@ -184,7 +183,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A score of a run; `data_type` is `numeric`, `boolean`, `categorical` or the program's own."""
+    """A score of a run; `data_type` is `numeric`, `boolean`, `categorical` or another text."""
 
     position: int
     recorded_at: str
@@ -204,7 +203,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What has no table of its own: a policy check, an approval, a data access, ..."""
+    """A record without a table of its own: a policy check, an approval, a data access, ..."""
 
     position: int
     recorded_at: str
@@ -214,7 +213,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The process that recorded a run; `gone` when it has certainly ended."""
+    """The process that recorded a run; `gone` if it has certainly ended."""
 
     host: str
     pid: int
@@ -226,7 +225,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class RunLink:
-    """Enough of another run to name it and lead to it."""
+    """A reference to another run: enough to name it and link to it."""
 
     run_id: str
     agent_name: str
@@ -238,11 +237,11 @@ class RunLink:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """Everything that is known of a run.
+    """One run with all of its records.
 
-    `inputs`, `result`, `metadata` and `tags` are decoded JSON, None when there are none. `spans`
-    holds the outermost ones. `parent` and `children` follow who opened whom, as far as they are in
-    this file; `previous_run_id` and `next_run_id` are its neighbours in the session.
+    `inputs`, `result`, `metadata` and `tags` are decoded JSON, None if absent. `spans` holds the
+    root spans. `parent` and `children` are the runs that opened it or that it opened, if they are
+    in this file; `previous_run_id` and `next_run_id` are its neighbors in the session.
     """
 
     run: RunSummary
@@ -269,7 +268,7 @@ class RunDetail:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One user over all their sessions and the runs outside of any session."""
+    """One user, with totals over all their sessions and their runs outside sessions."""
 
     user_id: str
     session_count: int
@@ -284,17 +283,17 @@ class User:
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """One model of one provider over all its calls.
+    """One model of one provider, with totals over all its calls.
 
-    Latencies are of the calls whose duration is known, None without one. `price_source` is
-    `pending`, `unknown`, `override` or the name of a price list; None when the price was never
-    asked for.
+    Latencies cover the calls whose duration is known; None if there are none. `price_source` is
+    `pending`, `unknown`, `override` or the name of a price list; None if the price was never looked
+    up.
     """
 
     model: str
@@ -317,27 +316,27 @@ class ModelUse:
 
     @property
     def error_share(self) -> float | None:
-        """The share of the calls that failed."""
+        """The share of calls that failed."""
         return _share(self.errors, self.calls)
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What is normal over many sessions.
+    """Statistics over many sessions.
 
-    Percentiles are values that occur: of n sorted values the one at index `int(n * q)`. Figures
-    are None where there is nothing to take them from.
+    A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
+    figure is None if there are no values for it.
 
-    `distribution` counts sessions by their number of turns. A session with one run is `abandoned`;
-    of these, `abandoned_open` has not ended yet, `abandoned_error` failed, `abandoned_slow` ended
-    well but took longer than `slow_after` seconds (the p95 of the mean run of each session), and
-    `abandoned_fine` is the rest. Cost figures are of the `priced_sessions`, those with a call of
-    known price; durations are each session's `total_duration`.
+    `distribution` counts sessions by number of turns. A session with one run is `abandoned`; of
+    these, `abandoned_open` is still running, `abandoned_error` failed, `abandoned_slow` succeeded
+    but took longer than `slow_after` seconds (the p95 of the sessions' mean run durations), and
+    `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`: sessions with a priced
+    call. Durations are each session's `total_duration`.
     """
 
     sessions: int
@@ -365,21 +364,21 @@ class Statistics:
 
     @property
     def abandonment_rate(self) -> float | None:
-        """The share of sessions with one run."""
+        """The share of sessions with a single run."""
         return _share(self.abandoned, self.sessions)
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnMoney:
-    """What one run of a session cost, and why.
+    """The tokens and cost of one run of a session.
 
-    `tokens_in` = `new_tokens` + `resent_tokens`; resent is what the same agent had sent or been
-    answered at its call before (an estimate by size, not by content).
+    `tokens_in` = `new_tokens` + `resent_tokens`. Resent tokens were part of the same agent's
+    previous call or its answer (estimated by size, not by content).
     """
 
     run_id: str
@@ -398,7 +397,7 @@ class TurnMoney:
 
 @dataclass(frozen=True, slots=True)
 class ModelMoney:
-    """What one model cost in a session."""
+    """The tokens and cost of one model in a session."""
 
     model: str
     provider: str
@@ -415,7 +414,7 @@ class Money:
     """Where the money of a session went.
 
     `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
-    (nothing stands out) or `no_calls`; `verdict` says it in one line, with figures.
+    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures.
     """
 
     session_id: str
@@ -433,13 +432,13 @@ class Money:
 
     @property
     def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
+        """The share of tokens whose cost is known; None without tokens."""
         return _share(self.priced_tokens, self.tokens_in + self.tokens_out)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeByKind:
-    """Seconds by what they were spent on; no instant is counted twice."""
+    """Seconds by kind; overlapping time is counted once."""
 
     llm: float
     tool: float
@@ -450,12 +449,12 @@ class TimeByKind:
 
     @property
     def active(self) -> float:
-        """All but waiting for the user."""
+        """The total without waiting for the user."""
         return self.llm + self.tool + self.retrieval + self.retry + self.own_code
 
     @property
     def total(self) -> float:
-        """All together."""
+        """The total."""
         return self.active + self.waiting
 
 
@@ -463,8 +462,8 @@ class TimeByKind:
 class TurnTime:
     """Where the time of one run went; `seconds.total` is `duration`.
 
-    `idle_before` is how long the session had been waiting when it began. `nested_in` is the run of
-    this session during which it ran; its time is part of that run's, too.
+    `idle_before` is how long the session was idle before the run began. `nested_in` is the run of
+    this session that contains it; its time is also part of that run's time.
     """
 
     run_id: str
@@ -481,8 +480,8 @@ class TurnTime:
 class Flag:
     """A known cause of slowness, found in a session.
 
-    `kind` is `sequential_tools` (with `longest`: the seconds they would take side by side),
-    `large_retrieval`, `retries` or `rate_limit`; `text` says it in one line.
+    `kind` is `sequential_tools` (`longest` is the seconds they would take in parallel),
+    `large_retrieval`, `retries` or `rate_limit`; `text` explains it in one line.
     """
 
     kind: str
@@ -496,9 +495,9 @@ class Flag:
 class Timing:
     """Where the time of a session went.
 
-    `seconds` covers each outermost run once and counts the gaps between them as waiting, so that
-    its `total` is `wall_duration` unless runs ran side by side. `estimated_calls` LLM calls gave
-    no duration and were taken to have lasted since the record before, `estimated_seconds` in all.
+    `seconds` covers each top-level run once and counts the gaps between them as waiting; its
+    `total` equals `wall_duration` unless runs overlapped. `estimated_calls` LLM calls had no
+    duration; each is assumed to have begun at the previous record, together `estimated_seconds`.
     `reason` is the kind of a flag, `llm`, `tool`, `retrieval`, `retry`, `own_code` or `nothing`.
     """
 
@@ -514,12 +513,12 @@ class Timing:
 
 
 def as_dict(row: Any) -> Any:
-    """Return a row as plain dicts and lists, its properties included, ready to become JSON."""
+    """Return a row as dicts and lists for JSON, including its properties."""
     if is_dataclass(row) and not isinstance(row, type):
         plain = {field.name: as_dict(getattr(row, field.name)) for field in fields(row)}
         for name, value in plain.items():
             if name.endswith("cost") and isinstance(value, float):
-                # Sums of floats: 0.0073384999999999995 says less than 0.0073385.
+                # Round sums of floats: 0.0073384999999999995 is noise, 0.0073385 is the value.
                 plain[name] = round(value, 12)
         for name, member in vars(type(row)).items():
             if isinstance(member, property):

@@ -1,4 +1,4 @@
-"""What each run of a session spent its time on, as stretches between two moments."""
+"""The intervals of each run of a session, by kind: LLM, tool, retrieval, retry, waiting."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _RUNS = """
 SELECT run_id, parent_workflow_id, agent_name, started_at, completed_at, duration
 FROM runs WHERE session_id = ? ORDER BY started_at, id
 """
-# All records of a session's runs in the order of their making, with a moment and a duration. The
-# LLM calls have their end as their moment, the spans their start.
+# All records of a session's runs in recording order, each with a time and a duration. The time of
+# an LLM call is its end; the time of a span is its start.
 _RECORDS = """
 WITH wanted AS MATERIALIZED (SELECT run_id FROM runs WHERE session_id = ?)
 SELECT run_id, position, 'llm' AS source, recorded_at AS moment, duration_ms, 'llm' AS kind,
@@ -51,13 +51,13 @@ _KINDS = {
     "human": "waiting",
     "pause": "waiting",
 }
-# Words of providers and proxies for "too many requests".
+# How providers and proxies say "too many requests".
 _RATE_LIMIT = re.compile(r"rate.?limit|(?<!\d)429(?!\d)|too many requests|throttl", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call of a model, a tool or a search; `lost` is the time until it was tried again."""
+    """A call of a model, tool or retrieval; `lost` is the time until its retry began."""
 
     kind: str
     name: str
@@ -70,10 +70,10 @@ class Attempt:
 
 @dataclass
 class RunStretches:
-    """One run's time; moments and lengths are microseconds.
+    """The time of one run; times and lengths are in microseconds.
 
     `intervals` have the kinds llm, tool, retrieval, retry, waiting and backoff (between a failed
-    attempt and the next one). `parent` is the index of the run during which this one ran.
+    attempt and the next one). `parent` is the index of the run that contains this one.
     """
 
     run_id: str
@@ -91,15 +91,15 @@ class RunStretches:
 
     @property
     def retries(self) -> int:
-        """How often something was tried again.
+        """The number of retries.
 
-        A failed call is often followed by a record that says so: that is one retry, not two.
+        A failed call is often followed by a record of its retry: that counts as one, not two.
         """
         return max(self.retry_spans, sum(attempt.lost is not None for attempt in self.attempts))
 
 
 def session_stretches(conn: sqlite3.Connection, session_id: str) -> list[RunStretches]:
-    """Return the runs of a session, in the order of their start, with what they did when."""
+    """Return the runs of a session with their intervals, ordered by start."""
     records: dict[str, list[sqlite3.Row]] = {}
     for record in conn.execute(_RECORDS, (session_id,)).fetchall():
         records.setdefault(record["run_id"], []).append(record)
@@ -129,7 +129,7 @@ def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunStretches:
 
 
 def _place_records(run: RunStretches, records: Iterable[sqlite3.Row]) -> None:
-    """Put each record of the run, given in order of position, at its place in time."""
+    """Place each record of the run, given in order of position, on the time axis."""
     moments = [run.start]
     for record in records:
         at = _interval(run, record, moments)
@@ -183,7 +183,7 @@ def _is_rate_limited(text: str | None) -> bool:
 
 
 def _find_retries(run: RunStretches) -> None:
-    """Mark failed attempts after which the same was tried again, and the wait between the two."""
+    """Mark failed attempts that were retried, and the wait before each retry."""
     by_name: dict[tuple[str, str], list[int]] = {}
     order = sorted(range(len(run.attempts)), key=lambda number: run.attempts[number].at)
     for number in order:

@@ -1,4 +1,4 @@
-"""Runs across sessions: one page of those that fit, and how many there are."""
+"""List and count runs across sessions, filtered and paged."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["ALL_RUNS", "RUN_ORDERINGS", "RunFilter", "count_runs", "list_runs"]
 
 RUN_ORDERINGS = ("id", "started_at", "duration")
 
-# Open runs of processes that have ended count as interrupted. Those without a session are not
-# among the ones that `GoneProcesses.of_open_runs` looks at.
+# Open runs of ended processes count as interrupted. `GoneProcesses.of_open_runs` covers only runs
+# with a session, so this query finds the processes itself.
 _OPEN_PROCESSES = """
 SELECT DISTINCT process_id FROM runs WHERE status = 'running' AND process_id IS NOT NULL
 """
@@ -44,9 +44,9 @@ _BY_STATUS = {
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs are meant; what is left out does not matter, and all the rest must hold.
+    """A filter on runs: a run matches if it meets every condition that is set.
 
-    `since` and `until` bound the start, both inclusive, in any form that `parse_time` reads.
+    `since` and `until` limit the start, both inclusive, in any form that `parse_time` accepts.
     Raises `InvalidQuery`.
     """
 
@@ -60,7 +60,7 @@ class RunFilter:
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
-        # Frozen for everyone else: what counts as "24 hours ago" is settled here, once.
+        # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))
         if self.until:
@@ -79,9 +79,9 @@ def list_runs(
     limit: int = 20,
     offset: int = 0,
 ) -> list[RunSummary]:
-    """Return one page of the runs that fit the filter.
+    """Return one page of the runs that match the filter.
 
-    `id` is the order of arrival, and cheap however many runs there are. `limit` is 1 to 1,000; open
+    Ordering by `id` (order of arrival) is fast in a file of any size. `limit` is 1 to 1,000. Open
     runs come last when ordered by duration. Raises `InvalidQuery`.
     """
     page = checked_page(limit, offset)
@@ -95,7 +95,7 @@ def list_runs(
 
 @in_snapshot
 def count_runs(conn: sqlite3.Connection, *, filter: RunFilter = ALL_RUNS) -> int:
-    """Return how many runs fit the filter."""
+    """Return how many runs match the filter."""
     condition, values = _where(conn, filter)
     sql = f"SELECT count(*) FROM runs r {condition}"  # noqa: S608
     return int(conn.execute(sql, values).fetchone()[0])
@@ -126,7 +126,7 @@ def _order_by(ordering: str) -> str:
     if column not in RUN_ORDERINGS:
         raise InvalidQuery(
             f"unknown ordering {ordering!r}",
-            hint=f"use one of: {', '.join(RUN_ORDERINGS)}; with - in front for the largest first",
+            hint=f"use one of: {', '.join(RUN_ORDERINGS)}; put - in front for descending order",
         )
     direction = "DESC" if ordering.startswith("-") else "ASC"
     open_last = "r.duration IS NULL, " if column == "duration" else ""

@@ -1,4 +1,4 @@
-"""One run, whole: everything that it recorded, and the runs around it."""
+"""One run with all of its records, and its related runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELECT run_id, agent_name, workflow_name, status, process_id, started_at, durati
 """
 _PARENT = _LINK + "WHERE run_id = ?"
 _CHILDREN = _LINK + "WHERE parent_workflow_id = ? ORDER BY started_at, id LIMIT 1000"
-# Row values make these two a walk along runs_by_session.
+# Comparing row values lets both queries use the index runs_by_session.
 _PREVIOUS = """
 SELECT run_id FROM runs WHERE session_id = :session_id AND (started_at, id) < (:started_at, :id)
 ORDER BY started_at DESC, id DESC LIMIT 1
@@ -42,7 +42,7 @@ ORDER BY started_at, id LIMIT 1
 
 @in_snapshot
 def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
-    """Return everything that is known of a run; raises `NotFound`."""
+    """Return a run with all of its records; raises `NotFound`."""
     gone = GoneProcesses(conn)
     row = conn.execute(_SUMMARY, (run_id,)).fetchone()
     if row is None:
@@ -79,8 +79,8 @@ def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
 def _records(conn: sqlite3.Connection, table: Table, run_id: str) -> list[dict[str, Any]]:
     """Return a run's records of one table in order, their JSON decoded.
 
-    A file of an earlier version lacks some columns, one of a later version has more: what is
-    returned has those of the description, None where the file has none.
+    A file of an earlier version lacks some columns; a file of a later version has more. The result
+    has the columns of the table's description, with None where the file lacks one.
     """
     sql = f"SELECT * FROM {table.name} WHERE run_id = ? ORDER BY position"  # noqa: S608
     return [_record(table, dict(row)) for row in conn.execute(sql, (run_id,)).fetchall()]
@@ -115,7 +115,7 @@ def _link(row: sqlite3.Row, gone: GoneProcesses) -> RunLink:
 def _parent(
     conn: sqlite3.Connection, workflow_id: str | None, gone: GoneProcesses
 ) -> RunLink | None:
-    # workflow_id is computed from run_id and has no index of its own.
+    # workflow_id is computed from run_id and has no index.
     if workflow_id is None or not workflow_id.startswith("wf_"):
         return None
     row = conn.execute(_PARENT, (workflow_id.removeprefix("wf_"),)).fetchone()

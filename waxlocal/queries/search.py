@@ -1,4 +1,4 @@
-"""Sessions by what was said in them, in pieces: no index knows the words of a million runs."""
+"""Full-text search over sessions, in chunks: the file has no text index."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from waxlocal.queries.liveness import GoneProcesses
 
 __all__ = ["PIECE", "candidates", "fitting", "is_slow"]
 
-# Sessions that are read in one piece: some 0.1 s.
+# Sessions per chunk; a chunk takes about 0.1 s.
 PIECE = 1_000
 
 
 def is_slow(filter: SessionFilter) -> bool:
-    """Return whether the filter can be answered only by reading what the runs hold."""
+    """Return whether the filter needs the contents of runs."""
     return bool(filter.search or filter.tag or filter.metadata)
 
 
 def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -> list[str]:
-    """Return the ids of the sessions that may fit, in order: what an index or a sum can tell.
+    """Return, in order, the ids of sessions that may match, judged by indexes and totals alone.
 
     Raises `InvalidQuery`.
     """
@@ -32,7 +32,7 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
 
 
 def fitting(conn: sqlite3.Connection, filter: SessionFilter, ids: list[str]) -> list[str]:
-    """Return those of these sessions that fit the filter, in the order given."""
+    """Return the ids of the given sessions that match the filter, in the same order."""
     deep = SessionFilter(search=filter.search, tag=filter.tag, metadata=filter.metadata)
     condition, values = where(conn, deep, GoneProcesses(conn))
     among = "AND" if condition else "WHERE"

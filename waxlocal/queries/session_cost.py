@@ -1,4 +1,4 @@
-"""Where the money of a session went: turn by turn, model by model, and the main reason."""
+"""Where the money of a session went: per turn, per model, and the main reason."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from waxlocal.queries.snapshot import in_snapshot
 
 __all__ = ["money"]
 
-# A first call with more input than this carries documents or tools, not only a question.
+# A first call with more input than this contains documents or tools, not only a question.
 LARGE_CONTEXT_TOKENS = 4_000
-# Dollars per million tokens, input and output together, above which a model counts as expensive: a
-# large general model costs about that, a small one a tenth.
+# A model counts as expensive above this price: dollars per million tokens, input and output
+# together. A large general model costs about this much, a small one a tenth.
 EXPENSIVE_PER_MTOK = 5.0
 MANY_TURNS = 10
-# A reason that explains less than this share does not explain the bill.
+# A reason must explain at least this share of the bill.
 TELLING_SHARE = 1 / 3
 
 _RUNS = """
@@ -36,7 +36,7 @@ WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
 
 @dataclass
 class _Sum:
-    """Running totals of some calls; `repeated_first` is of `resent_tokens`."""
+    """Totals of some calls; `repeated_first` is a part of `resent_tokens`."""
 
     calls: int = 0
     tokens_in: int = 0
@@ -50,7 +50,7 @@ class _Sum:
     models: dict[str, None] = field(default_factory=dict)
 
     def add(self, call: sqlite3.Row, context: tuple[int, int, int]) -> None:
-        """Add a call; `context` is what `_Contexts.take` said of it."""
+        """Add a call; `context` is the result of `_Contexts.take` for it."""
         self.calls += 1
         self.tokens_in += call["tokens_in"]
         self.tokens_out += call["tokens_out"]
@@ -69,21 +69,21 @@ class _Sum:
 
     @property
     def grown_tokens(self) -> int:
-        """What was sent again only because the conversation had grown by it."""
+        """Resent tokens beyond the first context: the growth of the conversation."""
         return self.resent_tokens - self.repeated_first
 
 
 class _Contexts:
-    """Remembers how large each agent's conversation was at its last call and at its first."""
+    """Remembers the context size of each agent at its first and last call."""
 
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
         self._before: dict[str, int] = {}
 
     def take(self, call: sqlite3.Row) -> tuple[int, int, int]:
-        """Return a call's resent tokens, its tokens if it is the first, its resent first ones."""
+        """Return a call's resent tokens, its tokens if it is the first, its resent first tokens."""
         agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
-        if not tokens_in:  # a call that failed before it was counted is not a step back
+        if not tokens_in:  # a failed call without token counts does not shrink the context
             return 0, 0, 0
         resent = min(tokens_in, self._before.get(agent, 0))
         self._before[agent] = tokens_in + max(call["tokens_out"], 0)
@@ -95,7 +95,7 @@ class _Contexts:
 
 @in_snapshot
 def money(conn: sqlite3.Connection, session_id: str) -> Money:
-    """Return what each turn and each model of a session cost, and why; raises `NotFound`."""
+    """Return the cost of a session per turn and per model, and why; raises `NotFound`."""
     runs = conn.execute(_RUNS, (session_id,)).fetchall()
     if not runs:
         raise NotFound(f"no session {session_id!r}")
@@ -155,18 +155,18 @@ def _models(by_model: dict[tuple[str, str], _Sum]) -> tuple[ModelMoney, ...]:
 def _verdict(
     whole: _Sum, turns: tuple[TurnMoney, ...], models: tuple[ModelMoney, ...]
 ) -> tuple[str, str]:
-    """Return the main reason of the bill, and one line that says it with figures."""
+    """Return the main reason for the cost, and one line that explains it with figures."""
     if not whole.calls:
         return "no_calls", "No LLM calls were recorded."
     shares = _shares(whole, models)
     reason = max(shares, key=lambda name: shares[name])
     if shares[reason] < TELLING_SHARE:
         reason = "many_turns" if len(turns) >= MANY_TURNS else "nothing"
-    return reason, f"{_SAID[reason](whole, turns, models)}; {_in_all(whole)}."
+    return reason, f"{_SAID[reason](whole, turns, models)}; {_total(whole)}."
 
 
 def _shares(whole: _Sum, models: tuple[ModelMoney, ...]) -> dict[str, float]:
-    """Return how much of the bill each reason explains: of its input tokens, or of its dollars."""
+    """Return the share of the input tokens, or of the cost, that each reason explains."""
     first = whole.first_tokens + whole.repeated_first
     sent = max(whole.tokens_in, 1)
     costliest, per_mtok = _most_expensive(models)
@@ -179,7 +179,7 @@ def _shares(whole: _Sum, models: tuple[ModelMoney, ...]) -> dict[str, float]:
 
 
 def _most_expensive(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
-    """Return the model that cost most, and its dollars per million tokens (0 when unknown)."""
+    """Return the model that cost most, and its dollars per million tokens (0 if unknown)."""
     costliest = next(iter(models))
     rate = (
         (costliest.cost or 0.0) * 1e6 / costliest.priced_tokens if costliest.priced_tokens else 0.0
@@ -237,11 +237,13 @@ _SAID = {
 }
 
 
-def _in_all(whole: _Sum) -> str:
+def _total(whole: _Sum) -> str:
+    if whole.cost is None:
+        return "total cost unknown"
     tokens = whole.tokens_in + whole.tokens_out
     priced = (
         ""
-        if whole.priced_tokens == tokens or whole.cost is None
-        else (f" for the {percent(whole.priced_tokens, tokens)} of its tokens that have a price")
+        if whole.priced_tokens == tokens
+        else f" for the {percent(whole.priced_tokens, tokens)} of its tokens that have a price"
     )
-    return f"{dollars(whole.cost)} in all{priced}"
+    return f"total {dollars(whole.cost)}{priced}"

@@ -1,4 +1,4 @@
-"""Where the time of a session went: by kind, turn by turn, and the main reason."""
+"""Where the time of a session went: per kind, per turn, and the main reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from waxlocal.queries.snapshot import in_snapshot
 
 __all__ = ["timing"]
 
-# To whom an instant belongs that several share. A tool that waits for a person is the person's
-# time; the time between two attempts counts as lost only where nothing else was done.
+# Which kind overlapping time belongs to, first one first. A tool that waits for a person counts as
+# waiting; the time between two attempts counts as lost only if nothing else was done in it.
 _ORDER = ("waiting", "retry", "tool", "retrieval", "llm", "backoff")
 _NAMES = {
     "llm": "LLM calls",
@@ -25,13 +25,13 @@ _NAMES = {
     "retry": "retries",
     "own_code": "the program's own code",
 }
-# A flag that explains less than this share of the active time is not the reason.
+# A flag must explain at least this share of the active time to be the reason.
 TELLING_SHARE = 0.2
 
 
 @in_snapshot
 def timing(conn: sqlite3.Connection, session_id: str) -> Timing:
-    """Return what a session's time was spent on, and why it took long; raises `NotFound`."""
+    """Return where a session's time went, and why it took long; raises `NotFound`."""
     runs = session_stretches(conn, session_id)
     if not runs:
         raise NotFound(f"no session {session_id!r}")
@@ -57,8 +57,8 @@ def timing(conn: sqlite3.Connection, session_id: str) -> Timing:
 
 
 def _hand_up(runs: Sequence[RunStretches]) -> None:
-    """Make what a nested run did part of what the run around it did."""
-    for run in reversed(runs):  # the innermost begin last
+    """Add the intervals of each nested run to the run that contains it."""
+    for run in reversed(runs):  # innermost runs begin last
         if run.parent is not None:
             runs[run.parent].intervals += clipped(run.intervals, run.start, run.end)
 
@@ -97,7 +97,7 @@ def _turns(
             agent_name=run.agent_name,
             started_at=run.started_at,
             duration=(run.end - run.start) / 1e6,
-            # Only the first of several that begin together ended the wait.
+            # Of several runs that begin together, only the first has an idle time before it.
             idle_before=idle_until.pop(run.start, 0.0) if run.parent is None else 0.0,
             nested_in=None if run.parent is None else runs[run.parent].run_id,
             seconds=spent,
@@ -108,7 +108,7 @@ def _turns(
 
 
 def _verdict(whole: TimeByKind, flags: Sequence[Flag], estimated_calls: int) -> tuple[str, str]:
-    """Return the main reason of the time a session took, and one line that says it."""
+    """Return the main reason for a session's duration, and one line that explains it."""
     if not whole.active:
         return "nothing", "No time was recorded."
     worst = max(flags, key=_avoidable, default=None)
@@ -124,7 +124,7 @@ def _verdict(whole: TimeByKind, flags: Sequence[Flag], estimated_calls: int) -> 
 
 
 def _avoidable(flag: Flag) -> float:
-    """Return the seconds that would not be there without the cause."""
+    """Return the seconds that the cause added."""
     if flag.kind == "sequential_tools":
         return flag.seconds - (flag.longest or 0.0)
     return flag.seconds

@@ -1,4 +1,4 @@
-"""Sessions: the list, how many there are, and one of them whole."""
+"""List and count sessions, and get one session with its runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 _COLUMNS = """session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls, tokens_in,
   tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at,
   last_activity_at"""
-# The columns of `Session` that are stored under the same name and as the same type.
+# Columns stored under the same name and type as in `Session`.
 _AS_STORED = tuple(name.strip() for name in _COLUMNS.split(",") if name.strip() != "agents")
 _SOME = f"""
 SELECT {_COLUMNS} FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
 """  # noqa: S608
-# One probe of runs_by_session for each session; the rowid is that index's last column.
+# One lookup in runs_by_session per session; the rowid is the index's last column.
 _FIRST_INPUTS = """
 SELECT wanted.value, (SELECT r.inputs FROM runs r WHERE r.session_id = wanted.value
   ORDER BY r.started_at, r.id LIMIT 1) AS inputs
@@ -41,16 +41,16 @@ def list_sessions(
     limit: int = 20,
     offset: int = 0,
 ) -> list[Session]:
-    """Return one page of the sessions that fit the filter.
+    """Return one page of the sessions that match the filter.
 
-    `limit` is 1 to 1,000. Sessions of unknown cost come last when ordered by cost, either way.
+    `limit` is 1 to 1,000. Ordered by cost, sessions of unknown cost come last in both directions.
     Raises `InvalidQuery`.
     """
     gone = GoneProcesses(conn)
     page = checked_page(limit, offset)
     order = order_by(ordering)
     condition, values = where(conn, filter, gone)
-    # Ids first: a sort that carried whole rows would move all of them.
+    # Select ids first: sorting whole rows would move all of their columns.
     found = conn.execute(
         f"SELECT s.session_id FROM sessions s {condition} {order} LIMIT :limit OFFSET :offset",  # noqa: S608
         values | page,
@@ -59,7 +59,7 @@ def list_sessions(
 
 
 def count_sessions(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> int:
-    """Return how many sessions fit the filter."""
+    """Return how many sessions match the filter."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     sql = f"SELECT count(*) FROM sessions s {condition}"  # noqa: S608
     return int(conn.execute(sql, values).fetchone()[0])
@@ -69,7 +69,7 @@ def count_sessions(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHI
 def get_session(
     conn: sqlite3.Connection, session_id: str, *, limit: int = 1_000, offset: int = 0
 ) -> SessionDetail:
-    """Return a session and its runs in the order of their start.
+    """Return a session and its runs, ordered by start.
 
     `limit` is 1 to 1,000 runs; `session.run_count` tells whether there are more. Raises `NotFound`
     and `InvalidQuery`.
@@ -84,12 +84,12 @@ def get_session(
 
 @in_snapshot
 def sessions_by_id(conn: sqlite3.Connection, ids: list[str]) -> list[Session]:
-    """Return these sessions in this order; those that do not exist are left out."""
+    """Return these sessions in this order, without ids that do not exist."""
     return _sessions(conn, ids, GoneProcesses(conn))
 
 
 def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> list[Session]:
-    """Return these sessions in this order, with what only a page's worth of them needs."""
+    """Return these sessions in this order, with titles and displayed statuses."""
     wanted = json.dumps(ids)
     rows = {row["session_id"]: row for row in conn.execute(_SOME, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]

@@ -1,4 +1,4 @@
-"""The known causes of slow sessions, as flags."""
+"""Flags for known causes of slow sessions: sequential tools, large retrieval, retries, limits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from waxlocal.queries.run_intervals import Attempt, RunStretches
 
 __all__ = ["slowness_flags"]
 
-# Tool calls whose order costs less than this share of the active time are not worth a word.
+# Sequential tool calls are reported only if they add at least this share of the active time.
 NOTABLE_SHARE = 0.05
-# Retrieval that takes more than this share of the active time is large.
+# Retrieval counts as large above this share of the active time.
 LARGE_RETRIEVAL_SHARE = 0.25
 
 
 def slowness_flags(runs: Sequence[RunStretches], whole: TimeByKind) -> tuple[Flag, ...]:
-    """Return what made these runs slow; `whole` is the time they took."""
+    """Return the causes of slowness in these runs; `whole` is their time by kind."""
     found = (
         _rate_limit(runs),
         _retries(runs, whole),
@@ -37,15 +37,15 @@ def _sequential_tools(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag |
     count = sum(map(len, groups))
     text = (
         f"Sequential tool calls: {count:,} took {seconds(total)} one after another, "
-        f"{seconds(longest)} if they ran side by side"
+        f"{seconds(longest)} if run in parallel"
     )
     return Flag("sequential_tools", count, total, longest, text)
 
 
 def _one_after_another(run: RunStretches) -> Iterator[list[Attempt]]:
-    """Yield the groups of a run's tool calls of which each began after the one before had ended.
+    """Yield groups of a run's tool calls in which each call began after the previous one ended.
 
-    An LLM call parts two groups: what came after it may have needed its answer. So does a retry.
+    An LLM call separates two groups: later calls may depend on its answer. So does a retry.
     """
     group: list[Attempt] = []
     for attempt in sorted(run.attempts, key=attrgetter("at")):
@@ -53,7 +53,7 @@ def _one_after_another(run: RunStretches) -> Iterator[list[Attempt]]:
             continue
         last = group[-1].at.end if group else attempt.at.start
         if attempt.kind == "tool" and attempt.at.end <= last:
-            continue  # inside the one before
+            continue  # nested in the previous call
         if attempt.kind == "llm" or attempt.lost or attempt.at.start < last:
             if len(group) > 1:
                 yield group
@@ -93,5 +93,5 @@ def _rate_limit(runs: Sequence[RunStretches]) -> Flag | None:
     if not count:
         return None
     lost = sum((one.lost or one.at).length for one in limited) / 1e6
-    text = f"Rate limits: {counted(count, 'call')} refused, {seconds(lost)} lost"
+    text = f"Rate limits: {counted(count, 'call')} rejected, {seconds(lost)} lost"
     return Flag("rate_limit", count, lost, None, text)

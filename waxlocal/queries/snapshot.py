@@ -1,4 +1,4 @@
-"""Several queries that see the same state of the file."""
+"""A decorator that runs all queries of a function on one snapshot of the file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Answer = TypeVar("Answer")
 def in_snapshot(
     function: Callable[Concatenate[sqlite3.Connection, Parameters], Answer],
 ) -> Callable[Concatenate[sqlite3.Connection, Parameters], Answer]:
-    """Let all queries of a function see one state, whatever is recorded or deleted meanwhile.
+    """Run all queries of a function in one read transaction, whatever is written meanwhile.
 
-    In WAL mode a reading transaction hinders nobody; it ends with the function. Inside another one
-    the function takes part in that.
+    In WAL mode a read transaction blocks nobody; it ends with the function. Inside another
+    transaction the function joins that one.
     """
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What is normal over many sessions: turns, one-turn sessions, cost, duration."""
+"""Statistics over sessions: turns, one-turn sessions, cost, duration."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OPEN_AND_ALONE = "s.run_count = 1 AND s.open_runs = 1"
 
 @in_snapshot
 def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Statistics:
-    """Return the figures of all sessions that fit the filter, in one pass over them."""
+    """Return statistics over all sessions that match the filter, in one pass."""
     gone = GoneProcesses(conn)
     condition, values = where(conn, filter, gone)
     cursor = conn.cursor()
-    # Plain tuples: a hundred thousand `sqlite3.Row`s would cost more than the query.
+    # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
     cursor.row_factory = None
     cursor.execute(f"SELECT {_COLUMNS} FROM sessions s {condition}", values)  # noqa: S608
     turns, failed, open_runs, durations, costs, tokens, priced_tokens = _columns(cursor)
@@ -52,10 +52,10 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
 
 
 def _columns(cursor: sqlite3.Cursor) -> list[list[Any]]:
-    """Return the columns of a result, read to its end.
+    """Return all rows of a result as columns.
 
-    In pieces that are gone before the garbage collector would look through them: a hundred
-    thousand tuples at once make it look again and again, for half of the whole time.
+    Reads in small batches: a hundred thousand live tuples trigger the garbage collector again and
+    again, which takes half of the total time.
     """
     columns: list[list[Any]] = [[] for _ in cursor.description]
     while rows := cursor.fetchmany(_PIECE):
@@ -80,7 +80,7 @@ def _ends(
     durations: list[float],
     slow_after: float | None,
 ) -> Counter[str]:
-    """Count the sessions with one run by how it ended."""
+    """Count the one-run sessions by how their run ended."""
     limit = float("inf") if slow_after is None else slow_after
     ends: Counter[str] = Counter()
     for runs, bad, going, duration in zip(turns, failed, open_runs, durations, strict=True):
@@ -94,7 +94,7 @@ def _ends(
 def _interrupted(
     conn: sqlite3.Connection, condition: str, values: dict[str, object], gone: GoneProcesses
 ) -> int:
-    """Count the one-run sessions whose run looks open, but whose process has ended."""
+    """Count the one-run sessions whose run is stored as open but whose process has ended."""
     alone = f"{condition} AND {_OPEN_AND_ALONE}" if condition else f"WHERE {_OPEN_AND_ALONE}"
     sql = f"SELECT s.session_id FROM sessions s {alone}"  # noqa: S608
     ids = [row[0] for row in conn.execute(sql, values).fetchall()]

@@ -1,4 +1,4 @@
-"""Runs in short, with their totals: those of a session, the newest, those after a cursor."""
+"""Run summaries with totals: the runs of a session, the newest, and those after a cursor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SUMMARY", "last_runs", "recent_runs", "reread_runs", "session_runs",
 _COLUMNS = """r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.workflow_name,
   r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type,
   t.llm_calls, t.tokens_in, t.tokens_out, t.total_tokens, t.priced_tokens, t.total_cost"""
-# The columns of `RunSummary` that are stored under the same name and as the same type.
+# Columns stored under the same name and type as in `RunSummary`.
 _AS_STORED = tuple(name.strip().partition(".")[2] for name in _COLUMNS.split(","))
 SUMMARY = f"""
 SELECT {_COLUMNS}, r.status, r.process_id, r.inputs, r.result
@@ -36,26 +36,26 @@ def recent_runs(
 ) -> list[RunSummary]:
     """Return the runs that arrived after the one with `after_id`, in order of arrival.
 
-    The last one's `id` is the cursor for the next call. Raises `InvalidQuery` for a limit outside
-    1 to 1,000.
+    The `id` of the last one is the cursor for the next call. Raises `InvalidQuery` for a limit
+    outside 1 to 1,000.
     """
     return _summaries(conn, _AFTER, {"after": after_id, **checked_page(limit)})
 
 
 def last_runs(conn: sqlite3.Connection, *, limit: int = 10) -> list[RunSummary]:
-    """Return the runs that arrived last, in order of arrival; raises as `recent_runs`."""
+    """Return the last runs to arrive, in order of arrival; raises as `recent_runs` does."""
     return _summaries(conn, _LAST, checked_page(limit))[::-1]
 
 
 def reread_runs(conn: sqlite3.Connection, run_ids: Iterable[str]) -> list[RunSummary]:
-    """Return these runs as they are now, in order of arrival, to see which of them have ended."""
+    """Return the current state of these runs, in order of arrival."""
     return _summaries(conn, _THESE, {"wanted": json.dumps(list(run_ids))})
 
 
 def session_runs(
     conn: sqlite3.Connection, session_id: str, page: Mapping[str, object], gone: GoneProcesses
 ) -> tuple[RunSummary, ...]:
-    """Return a page (`limit`, `offset`) of a session's runs, in the order of their start."""
+    """Return a page (`limit`, `offset`) of a session's runs, ordered by start."""
     return tuple(_summaries(conn, _OF_SESSION, {"session_id": session_id, **page}, gone))
 
 
@@ -72,7 +72,7 @@ def _summaries(
 
 
 def summary_of(row: sqlite3.Row, gone: GoneProcesses) -> RunSummary:
-    """Return the summary from a row of `SUMMARY`."""
+    """Return the summary for a row of `SUMMARY`."""
     return RunSummary(
         **{name: row[name] for name in _AS_STORED},
         status=gone.shown_status(row["status"], row["process_id"]),

@@ -1,4 +1,4 @@
-"""What a person would read in stored JSON: a message, an answer, a title."""
+"""The message, answer and title of a run, extracted from its stored JSON."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 __all__ = ["answer_text", "decoded", "message_text", "title"]
 
 TITLE_CHARS = 80
-# Names under which programs commonly keep what was asked and what was answered, best first.
+# Keys that programs commonly use for the question and the answer, in order of preference.
 MESSAGE_KEYS = ("message", "question", "query", "prompt", "input", "text", "q")
 ANSWER_KEYS = ("response", "answer", "output", "result", "text", "content", "message")
 
 
 def decoded(stored: str | None) -> Any:
-    """Return the value of stored JSON; text that is none comes back as it is."""
+    """Return the value of stored JSON; text that is not valid JSON is returned unchanged."""
     if stored is None:
         return None
     try:
         return json.loads(stored)
-    except (ValueError, RecursionError):  # nested by the thousand: nobody's data, but it may come
+    except (ValueError, RecursionError):  # nested thousands of levels deep; hostile input may be
         return stored
 
 
 def message_text(inputs: str | None) -> str:
-    """Return what was asked of a run, from its stored inputs; empty without inputs."""
+    """Return the message to a run from its stored inputs; empty without inputs."""
     value = decoded(inputs)
     return _last_of_chat(value) or _text_of(value, MESSAGE_KEYS)
 
 
 def answer_text(result: str | None) -> str:
-    """Return what a run answered, from its stored result; empty without one."""
+    """Return the answer of a run from its stored result; empty without a result."""
     return _text_of(decoded(result), ANSWER_KEYS)
 
 
 def title(message: str) -> str:
     """Return the first words of a message, on one line of at most 80 characters."""
-    # Only so much of it can show: a message may have millions of characters.
+    # Cut first: a message may have millions of characters.
     line = " ".join(message[: 10 * TITLE_CHARS].split())
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"
 
@@ -55,7 +55,7 @@ def _text_of(value: Any, keys: tuple[str, ...]) -> str:
 
 
 def _last_of_chat(value: Any) -> str:
-    """Return the user's last words in inputs of the form `{"messages": [{"role": ...}]}`."""
+    """Return the user's last message in inputs of the form `{"messages": [{"role": ...}]}`."""
     messages = value.get("messages") if isinstance(value, dict) else None
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "user":

@@ -1,4 +1,4 @@
-"""Moments: from what people type (`24h`, `2026-01-31`) to the text the file sorts by."""
+"""Parse times as people type them (`24h`, `2026-01-31`) into the UTC text stored in the file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 def parse_time(
     text: str, *, end: bool = False, zone: tzinfo = timezone.utc, clock: Clock = SYSTEM_CLOCK
 ) -> str:
-    """Return the moment that `text` names, as the UTC text that the file holds.
+    """Return a time as UTC text in the format of the file.
 
-    `30m`, `24h`, `7d` and `2w` (also `90s`) lie that long before now; everything else is an ISO
-    date or date and time. Without an offset it is a time of `zone`. A date alone is its first
-    moment, with `end` its last. Raises `InvalidQuery`.
+    `30m`, `24h`, `7d` and `2w` (also `90s`) mean that long before now; everything else is an ISO
+    date, or date and time. Without an offset, the time is in `zone`. A date alone means its start,
+    or with `end` its end. Raises `InvalidQuery`.
     """
     given = text.strip()
     ago = _AGO.fullmatch(given)
@@ -31,7 +31,7 @@ def parse_time(
         return utc_text(clock.time_ns() - seconds * 1_000_000_000)
     try:
         if end and _DATE.fullmatch(given):
-            # Not 24 hours later: where the clocks change, a day is longer or shorter.
+            # Not 24 hours later: a day is longer or shorter when the clocks change.
             next_day = date.fromisoformat(given) + timedelta(days=1)
             return utc_text(utc_ns(next_day.isoformat(), zone) - 1_000)
         return utc_text(utc_ns(given, zone))
@@ -43,7 +43,7 @@ def parse_time(
 
 
 def microseconds(stored: str) -> int:
-    """Return microseconds since 1970 for a time as stored; 0 for text that is none."""
+    """Return a stored time in microseconds since 1970; 0 for text that is not a time."""
     try:
         return utc_ns(stored) // 1_000
     except ValueError:

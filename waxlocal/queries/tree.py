@@ -9,22 +9,21 @@ from waxlocal.queries.rows import Span
 
 __all__ = ["span_tree"]
 
-# Deeper spans hang beside each other on this level: what reads the tree goes down by recursion,
-# and an agent that calls itself without end must not stop it.
+# Spans below this depth become siblings at this level. Readers of the tree recurse, and an agent
+# that calls itself without end must not exhaust their stack.
 MAX_DEPTH = 100
 
 
 def span_tree(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Return the outermost of these spans (given in order of position), with the others inside.
+    """Return the root spans, with their children, of spans given in order of position.
 
-    A span whose parent is not among them is an outermost one; where parents form a circle, the
-    span of it that comes first is.
+    A span without a parent in the list is a root; so is the first span of a parent cycle.
     """
     parents = _parents(spans)
     inside: dict[int | None, list[Span]] = {}
     for span in spans:
         inside.setdefault(parents[span.position], []).append(span)
-    # Parents before children; read backwards below, where a frozen span takes finished children.
+    # Parents before children; read backwards below, since a frozen span needs its children first.
     order: list[tuple[Span, int | None]] = []
     waiting: list[tuple[Span, int | None, int]] = [(span, None, 1) for span in inside.get(None, ())]
     while waiting:
@@ -40,7 +39,7 @@ def span_tree(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def _parents(spans: Sequence[Span]) -> dict[int, int | None]:
-    """Return each span's parent, without missing ones and without circles."""
+    """Return each span's parent, without missing parents and without cycles."""
     known = {span.position for span in spans}
     parents = {
         span.position: span.parent_position if span.parent_position in known else None

@@ -1,6 +1,6 @@
-"""The use of all models over time, read in pieces: a million calls are too many for one query.
+"""Model usage over time, read in chunks: one query over a million calls would take too long.
 
-Each piece is a question of its own, so that whoever asks can answer others in between.
+Each chunk is a separate query, so that a server can do other work in between.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from waxlocal.queries.timeline import Timeline, timeline_of
 
 __all__ = ["CostOverTime", "Usage", "add_usage", "session_usage"]
 
-# Calls in one piece: some 0.1 s.
+# Calls per chunk; a chunk takes about 0.1 s.
 CALLS_AT_ONCE = 50_000
-# The last character of Unicode stands behind every id.
+# The last character of Unicode sorts after every id.
 _BEHIND_ALL = "\U0010ffff"
 
 _LAST_OF_PIECE = """
@@ -47,7 +47,7 @@ CROSS JOIN llm_calls c ON c.run_id = r.run_id {{condition}} GROUP BY 1, 2, 3
 
 @dataclass
 class _ModelSum:
-    """Running totals of one model of one provider."""
+    """Totals of one model of one provider."""
 
     calls: int = 0
     errors: int = 0
@@ -62,14 +62,14 @@ class _ModelSum:
 
 @dataclass(frozen=True, slots=True)
 class CostOverTime:
-    """Dollars over time: the most expensive models by name, then the rest together."""
+    """Dollars over time: the most expensive models by name, the others combined."""
 
     timeline: Timeline
     series: tuple[tuple[str, tuple[float, ...]], ...]
 
 
 class Usage:
-    """Adds up the pieces; `after` is where the next one begins, None after the last."""
+    """Adds up the chunks; `after` is where the next chunk begins, None after the last."""
 
     def __init__(self) -> None:
         self.after: str | None = ""
@@ -97,14 +97,14 @@ class Usage:
                 total.cost_by_hour[row["hour"]] += row["cost"]
 
     def add_durations(self, rows: list[sqlite3.Row]) -> None:
-        """Add how often each duration occurs, by model."""
+        """Add the count of each duration, by model."""
         for model, provider, duration_ms, calls in rows:
             self._models[model, provider].durations[duration_ms] += calls
 
     def models(self, sources: dict[tuple[str, str], str]) -> list[ModelUse]:
-        """Return every model, those with calls of unknown price first, then by cost.
+        """Return every model: models with unpriced calls first, then by cost.
 
-        `sources` tells where the price of a model and provider comes from.
+        `sources` maps a model and provider to the source of its price.
         """
         found = [
             ModelUse(
@@ -126,9 +126,9 @@ class Usage:
         return sorted(found, key=_unpriced_then_most_expensive)
 
     def cost_over_time(self, most: int = 4) -> CostOverTime | None:
-        """Return the cost of so many of the most expensive models, and of the others; None of none.
+        """Return the cost over time of the most expensive models and of the others.
 
-        A model that was called through several providers counts once.
+        None if no cost is known. A model that was called through several providers counts once.
         """
         by_model: dict[str, Counter[str]] = {}
         for (model, _provider), total in self._models.items():
@@ -168,9 +168,9 @@ def add_usage(
     until: str | None = None,
     most: int = CALLS_AT_ONCE,
 ) -> None:
-    """Add the next piece: the calls of the runs after `usage.after`, some `most` of them.
+    """Add the next chunk: about `most` calls, of the runs after `usage.after`.
 
-    `since` and `until` are stored times that bound the end of a call, both inclusive.
+    `since` and `until` are stored times that limit when a call ended, both inclusive.
     """
     place = {"after": usage.after, "most": most}
     last = conn.execute(_LAST_OF_PIECE, place).fetchone()
@@ -186,7 +186,7 @@ def add_usage(
 
 
 def session_usage(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Usage:
-    """Return the use of models, without durations, in the sessions that fit the filter."""
+    """Return model usage, without durations, in the sessions that match the filter."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     usage = Usage()
     usage.add_hours(conn.execute(_OF_SESSIONS.format(condition=condition), values).fetchall())

@@ -1,4 +1,4 @@
-"""Users: what each of them did and cost."""
+"""Usage and cost per user."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SELECT user_id, sum(session_count) AS session_count, sum(run_count) AS run_count
   sum(priced_tokens) AS priced_tokens, sum(total_cost) AS total_cost
 FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
-# Runs outside of sessions have no index; this finds out cheaply whether there are any.
+# No index covers runs outside sessions; this checks cheaply whether there are any.
 _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
 """
@@ -65,10 +65,10 @@ def list_users(
     limit: int = 20,
     offset: int = 0,
 ) -> list[User]:
-    """Return one page of the users with a name, over their sessions and their runs outside of any.
+    """Return one page of users, with totals over their sessions and their runs outside sessions.
 
     `limit` is 1 to 1,000; `ordering` is a field of `USER_ORDERINGS`, with `-` for the largest
-    first; an unknown cost comes last either way. Raises `InvalidQuery`.
+    first; unknown costs come last in both directions. Raises `InvalidQuery`.
     """
     page = checked_page(limit, offset)
     order = _order_by(ordering)
@@ -84,7 +84,7 @@ def _order_by(ordering: str) -> str:
     if column not in USER_ORDERINGS:
         raise InvalidQuery(
             f"unknown ordering {ordering!r}",
-            hint=f"use one of: {', '.join(USER_ORDERINGS)}; with - in front for the largest first",
+            hint=f"use one of: {', '.join(USER_ORDERINGS)}; put - in front for descending order",
         )
     direction = "DESC" if ordering.startswith("-") else "ASC"
     unknown_last = "total_cost IS NULL, " if column == "total_cost" else ""
@@ -94,7 +94,7 @@ def _order_by(ordering: str) -> str:
 def _agents(
     conn: sqlite3.Connection, user_ids: list[str], outside: bool
 ) -> dict[str, tuple[str, ...]]:
-    """Return the names of the agents that each of these users met, sorted."""
+    """Return the names of the agents of each user, sorted."""
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
     for sql in (_AGENTS, _AGENTS_OUTSIDE) if outside else (_AGENTS,):
         for row in conn.execute(sql, (json.dumps(user_ids),)).fetchall():

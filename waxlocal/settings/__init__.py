@@ -1,1 +1,1 @@
-"""Settings: what the program, the environment and `~/.waxell/config` say."""
+"""Settings from the program, the environment and `~/.waxell/config`."""

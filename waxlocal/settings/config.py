@@ -1,4 +1,4 @@
-"""Settings: what the program, the environment and the defaults say."""
+"""Recording settings and `ObserveConfig`, from the program, the environment and defaults."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ DURABILITIES = ("normal", "full")
 class Settings(NamedTuple):
     """How this process records.
 
-    `durability`: `normal` survives the death of any process, `full` a power cut, too, at 4 to 10
-    times the price. `wait` is how many seconds a record may wait for a locked file.
+    `durability`: `normal` survives the death of any process; `full` also survives a power cut, but
+    each record takes 4 to 10 times as long. `wait`: seconds that a record may wait for a locked
+    file.
     """
 
     db: Path
@@ -30,10 +31,10 @@ class Settings(NamedTuple):
     interaction_mode: str = ""
 
     def checked(self) -> Settings:
-        """Return these settings; raises `ConfigurationError` for one that cannot be used."""
+        """Return these settings; raises `ConfigurationError` for an invalid one."""
         if self.durability not in DURABILITIES:
             raise ConfigurationError(
-                f"durability {self.durability!r} is not known",
+                f"unknown durability {self.durability!r}",
                 hint=f"use one of: {', '.join(DURABILITIES)}",
             )
         return self
@@ -42,8 +43,8 @@ class Settings(NamedTuple):
     def from_environment(cls) -> Settings:
         """Read `WAXLOCAL_DB`, `WAXLOCAL_DURABILITY`, `WAXLOCAL_WAIT`, `WAXELL_OBSERVE`, ...
 
-        A value that cannot be used is an error only where a person can see it (the commands); a
-        recorded program goes on with the default.
+        An invalid value is an error only where a person sees it (in commands); a recorded program
+        continues with the default.
         """
         durability = os.environ.get("WAXLOCAL_DURABILITY", "normal").lower()
         return cls(
@@ -57,7 +58,7 @@ class Settings(NamedTuple):
 
 
 def is_on(name: str, default: bool = True) -> bool:
-    """Return whether an environment variable says yes; `0`, `false`, `no` and `off` say no."""
+    """Return whether an environment variable is true; `0`, `false`, `no` and `off` are false."""
     value = os.environ.get(name, "").strip().lower()
     return value not in ("0", "false", "no", "off") if value else default
 
@@ -67,7 +68,7 @@ def _seconds(name: str, default: float) -> float:
         seconds = float(os.environ.get(name, default))
     except ValueError:
         return default
-    # The comparison is false for NaN, too.
+    # The comparison is also false for NaN.
     return min(seconds, 60.0) if seconds >= 0 else default
 
 
@@ -76,9 +77,9 @@ def _interaction_mode(value: str) -> str:
 
 
 class ObserveConfig:
-    """Where the server is; kept for programs that set it, and for the upload.
+    """The server URL and API key of the program, for the upload.
 
-    The key is held as a `Secret`, so that neither the text form nor `vars()` shows it.
+    The key is kept as a `Secret`, so that neither `repr()` nor `vars()` shows it.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class ObserveConfig:
         interaction_mode: str = "auto",
     ) -> None:
         self.api_url = api_url
-        # Not checked here: a recorder must not stop the program for a key that it never uses.
+        # Not validated here: a recorder must not stop the program for a key that it never uses.
         self._api_key = Secret.unchecked(api_key or "")
         self.agent_slug = agent_slug
         self.agent_external_id = agent_external_id
@@ -123,7 +124,7 @@ class ObserveConfig:
 
     @property
     def api_key(self) -> str:
-        """The key itself, without the white space around it."""
+        """The key in plain text, stripped."""
         return self._api_key.reveal()
 
     @api_key.setter
@@ -132,7 +133,7 @@ class ObserveConfig:
 
     @property
     def is_configured(self) -> bool:
-        """Whether both an address and a key are known."""
+        """Whether both a URL and a key are set."""
         return bool(self.api_url and self.api_key)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`~/.waxell/config`: the addresses and keys that Waxell's own command keeps, one per profile."""
+"""Read `~/.waxell/config`: the URLs and keys that the Waxell CLI stores, one per profile."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from waxlocal.settings.secret import Secret
 __all__ = ["SHOWN_PATH", "Profile", "config_path", "load_profile", "yes_or_no"]
 
 SHOWN_PATH = "~/.waxell/config"
-# Holds what belongs to no profile: `profile`, the one that `wax config use` has chosen.
+# The section for `profile`, the profile that `wax config use` selected.
 _CHOICE = "wax"
 _WORDS = {"1": True, "true": True, "yes": True, "on": True}
 _WORDS |= {"0": False, "false": False, "no": False, "off": False}
 
 
 class Profile(NamedTuple):
-    """One section of the file; all empty when there is no file.
+    """One section of the file; empty if there is no file.
 
-    `origin` is how a person finds it, `notes` what that person should know.
+    `origin` names file and section, for errors; `notes` are warnings for the user.
     """
 
     origin: str = ""
@@ -43,7 +43,7 @@ class Profile(NamedTuple):
 
 
 def config_path(home: Path | None = None) -> Path | None:
-    """Return where the file would be; None for a user without a home."""
+    """Return the path of the file; None for a user without a home directory."""
     try:
         return (home or Path.home()) / ".waxell" / "config"
     except RuntimeError:
@@ -53,10 +53,9 @@ def config_path(home: Path | None = None) -> Path | None:
 def load_profile(name: str = "", *, named_by: str = "", home: Path | None = None) -> Profile:
     """Return a profile of the file.
 
-    Without a name, the one that `[wax] profile` names, else `[default]`, else the first. A profile
-    that is named must exist: another tenant's key must not take its place. `named_by` is where the
-    name comes from, for the error. Raises `ConfigurationError`, with file and line where there is
-    one.
+    Without a name, the profile named by `[wax] profile`, else `[default]`, else the first. A named
+    profile must exist: another tenant's key must not take its place. `named_by` is where the name
+    comes from, for the error. Raises `ConfigurationError`, with file and line where known.
     """
     named_by = named_by or "the argument"
     path = config_path(home)
@@ -64,8 +63,8 @@ def load_profile(name: str = "", *, named_by: str = "", home: Path | None = None
     if file is None:
         if name:
             raise ConfigurationError(
-                f"{named_by} names the profile {name!r}, but there is no {SHOWN_PATH}",
-                hint=f"write that file, or leave {named_by} out",
+                f"{named_by} names the profile {name!r}, but {SHOWN_PATH} does not exist",
+                hint=f"create that file, or remove {named_by}",
             )
         return Profile()
     section = _section(file, name, named_by)
@@ -73,12 +72,12 @@ def load_profile(name: str = "", *, named_by: str = "", home: Path | None = None
 
 
 def yes_or_no(value: str) -> bool | None:
-    """Return what a word like `true`, `1`, `yes`, `on` or its opposite says; None for another."""
+    """Return the value of `true`, `1`, `yes`, `on` or an opposite; None for any other text."""
     return _WORDS.get(value.strip().lower())
 
 
 class _File:
-    """The file, parsed. Its text stays inside: the variables of a frame may be printed."""
+    """The parsed file. Its `repr` hides the text: tracebacks may print local variables."""
 
     def __init__(self, path: Path, text: str, notes: tuple[str, ...]) -> None:
         self.path = path
@@ -88,7 +87,7 @@ class _File:
 
     @classmethod
     def read(cls, path: Path) -> _File | None:
-        """Read and parse the file; None when there is none."""
+        """Read and parse the file; None if it does not exist."""
         fault = ""
         try:
             with path.open(encoding="utf-8-sig") as opened:
@@ -97,12 +96,12 @@ class _File:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            fault = f"{path} cannot be read: {error.strerror}"
+            fault = f"cannot read {path}: {error.strerror}"
         except UnicodeDecodeError:
             fault = f"{path} is not UTF-8 text"
-        # Outside the handlers, here and below: the errors caught there hold what was read.
+        # Raise outside the handlers, here and below: the caught errors contain text of the file.
         if fault:
-            raise ConfigurationError(fault, hint=f"look at it: ls -l {path}")
+            raise ConfigurationError(fault, hint=f"check it: ls -l {path}")
         file._parse()
         return file
 
@@ -113,20 +112,21 @@ class _File:
         except SyntaxFault as error:
             line, what = _syntax_fault(error)
         raise ConfigurationError(
-            f"{self.path}:{line}: {what}", hint="lines are: [profile], api_url = ..., api_key = ..."
+            f"{self.path}:{line}: {what}",
+            hint="write lines like: [profile], api_url = ..., api_key = ...",
         )
 
     def profiles(self) -> list[str]:
-        """Return the names of the profiles, in the order of the file."""
+        """Return the names of the profiles, in file order."""
         return [section for section in self._parser.sections() if section != _CHOICE]
 
     def value(self, section: str, option: str) -> str:
-        """Return an option, '' where it is not set."""
+        """Return an option; '' if it is not set."""
         if not self._parser.has_section(section):
             return ""
         try:
             return self._parser.get(section, option, fallback="").strip()
-        except InterpolationError:  # a key with a % in it, which means nothing but itself
+        except InterpolationError:  # a % in a key is literal
             return self._parser.get(section, option, raw=True).strip()
 
     def place(self, section: str, option: str) -> str:
@@ -143,24 +143,24 @@ class _File:
 def _mode_notes(mode: int) -> tuple[str, ...]:
     if os.name == "nt" or not mode & (stat.S_IRGRP | stat.S_IROTH):
         return ()
-    return (f"{SHOWN_PATH} can be read by other users: chmod 600 {SHOWN_PATH}",)
+    return (f"other users can read {SHOWN_PATH}: chmod 600 {SHOWN_PATH}",)
 
 
 def _syntax_fault(error: SyntaxFault) -> tuple[int, str]:
-    """Return the line and what is wrong with it, without showing it: the key may stand there."""
+    """Return the line number and the problem, without the line itself: it may contain the key."""
     if isinstance(error, MissingSectionHeaderError):  # a kind of ParsingError
-        return error.lineno, "a setting stands above the first [profile]"
+        return error.lineno, "a setting precedes the first [profile]"
     if isinstance(error, DuplicateOptionError):
         return error.lineno or 1, f"{error.option} is set twice in [{error.section}]"
     if isinstance(error, DuplicateSectionError):
-        return error.lineno or 1, f"[{error.section}] is there twice"
+        return error.lineno or 1, f"[{error.section}] appears twice"
     if isinstance(error, ParsingError) and error.errors:
-        return error.errors[0][0], "not a line of the form name = value"
-    return 1, "cannot be understood"
+        return error.errors[0][0], "the line is not name = value"
+    return 1, "cannot be parsed"
 
 
 def _section(file: _File, name: str, named_by: str) -> str:
-    """Return which section counts; '' when the file has no profile."""
+    """Return the section to use; '' if the file has no profile."""
     profiles = file.profiles()
     if not name:
         name, named_by = file.value(_CHOICE, "profile"), f"[{_CHOICE}] profile"
@@ -170,7 +170,7 @@ def _section(file: _File, name: str, named_by: str) -> str:
         return name
     raise ConfigurationError(
         f"{file.path} has no profile [{name}], which {named_by} names",
-        hint=f"it has: {', '.join(profiles)}" if profiles else "it has none at all",
+        hint=f"its profiles are: {', '.join(profiles)}" if profiles else "it has no profiles",
     )
 
 

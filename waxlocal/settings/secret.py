@@ -1,4 +1,4 @@
-"""Keys that do not print themselves."""
+"""API keys that never appear in output, logs or tracebacks; and key files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from waxlocal.errors import ConfigurationError
 
 __all__ = ["Secret", "read_key_file"]
 
-# Latin-1 is all that an HTTP header can carry.
+# An HTTP header can carry Latin-1 only.
 _LAST_CHARACTER = "\xff"
 _LEAST_SECRET = 8
-# No key is longer; what is larger is another file.
+# No key is longer than this; a larger file is not a key file.
 MAX_KEY_BYTES = 8_192
 
 
 class Secret:
-    """A key; what prints, logs, serialises or inspects it sees only whether it is set.
+    """A key; printing, logging or inspecting it shows only whether it is set.
 
-    White space around it is dropped: files end in a newline, and pasted text in a blank. Equal to
-    another secret, or to a text, of the same characters; the comparison takes constant time. False
-    when empty. Raises `ConfigurationError`, without the key in it, for a key with characters that
-    no HTTP header can carry.
+    Strips white space: files end in a newline, and pasted text may end in a space. Equal to a
+    secret or a string of the same characters, compared in constant time. False if empty. Raises
+    `ConfigurationError`, without showing the key, for characters that an HTTP header cannot carry.
     """
 
     __slots__ = ("_text",)
@@ -32,36 +31,36 @@ class Secret:
     def __init__(self, text: str | Secret = "") -> None:
         self._text = _stripped(text)
         if fault := _fault(self._text):
-            # What shows the variables of a traceback's frames must not find it there.
+            # A tool that prints the local variables of a traceback must not find it there.
             del text
-            raise ConfigurationError(fault, hint="copy the key once more: it is plain text")
+            raise ConfigurationError(fault, hint="copy the key again, as plain text")
 
     @classmethod
     def unchecked(cls, text: str | Secret) -> Secret:
-        """Keep a key that may be unusable; `checked` tells."""
+        """Return a key without validating it; `checked` does so later."""
         kept = cls()
         kept._text = _stripped(text)
         return kept
 
     def checked(self, origin: str = "") -> Secret:
-        """Return this key; raises `ConfigurationError`, naming the origin, if it is unusable."""
+        """Return this key; raises `ConfigurationError`, naming the origin, if it is invalid."""
         if fault := _fault(self._text):
             where = f"{origin}: " if origin else ""
-            raise ConfigurationError(where + fault, hint="copy the key once more: it is plain text")
+            raise ConfigurationError(where + fault, hint="copy the key again, as plain text")
         return self
 
     def reveal(self) -> str:
-        """Return the key itself, for the one place that sends it."""
+        """Return the key in plain text, for the one place that sends it."""
         return self._text
 
     def header(self) -> bytes:
-        """Return the key as an HTTP header carries it."""
+        """Return the key as bytes for an HTTP header."""
         return self._text.encode("latin-1")
 
     def hidden_in(self, text: str) -> str:
-        """Return a text that somebody else wrote, without the key that they may have repeated.
+        """Return a foreign text with the key removed, in case it repeats the key.
 
-        A key of a few characters is left: it is not a secret, and would be found in other words.
+        A key of a few characters stays: it is not a secret, and would match inside other words.
         """
         known = len(self._text) >= _LEAST_SECRET
         return text.replace(self._text, "(the key)") if known else text
@@ -89,33 +88,33 @@ class Secret:
         return self
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError("a key is not written down")
+        raise TypeError("a key cannot be serialized")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a key is not written down")
+        raise TypeError("a key cannot be serialized")
 
 
-def read_key_file(path: Path, *, hint: str = "it holds the key and nothing else") -> Secret:
-    """Return the key in a file; a pipe is read as it is. `hint` says how to make one.
+def read_key_file(path: Path, *, hint: str = "the file must contain only the key") -> Secret:
+    """Return the key from a file or pipe; errors show `hint`.
 
     Raises `ConfigurationError` for a file that every user can read, that cannot be read, or that
-    holds no key.
+    does not contain a key.
     """
     fault = ""
     key = Secret()
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            # systemd gives credentials to a group at most, `mktemp` and umask 077 to nobody.
+            # Files from systemd credentials, `mktemp` or umask 077 are not readable by others.
             if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
                 raise ConfigurationError(
-                    f"the key file {path} can be read by every user", hint=f"chmod 600 {path}"
+                    f"every user can read the key file {path}", hint=f"chmod 600 {path}"
                 )
             key = Secret.unchecked(_decoded(file.read(MAX_KEY_BYTES + 1)))
     except OSError as error:
-        fault = f"the key file {path} cannot be read: {error.strerror}"
+        fault = f"cannot read the key file {path}: {error.strerror}"
     if not fault and not key:
-        fault = f"the key file {path} holds no key, or too much for one"
+        fault = f"the key file {path} is empty or too large for a key"
     if fault:
         raise ConfigurationError(fault, hint=hint)
     return key.checked(str(path))
@@ -130,14 +129,14 @@ def _stripped(text: str | Secret) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    # compare_digest takes only ASCII as text; a header that came in may be anything.
+    # compare_digest accepts only ASCII strings; a request header may hold anything.
     return text.encode("utf-8", "surrogatepass")
 
 
 def _fault(text: str) -> str:
-    """Say what is wrong with a key without showing it; '' when nothing is."""
+    """Return what is wrong with a key, without showing it; '' if it is valid."""
     if any(character > _LAST_CHARACTER for character in text):
-        return "the API key has a character that is not Latin"
+        return "the API key contains a character outside Latin-1"
     if not text.isprintable():
-        return "the API key has a control character, such as a line break, in it"
+        return "the API key contains a control character, such as a line break"
     return ""

@@ -1,4 +1,4 @@
-"""Where runs are delivered to, with which key, and how: from every place that may say so."""
+"""Upload settings: server, key, timeouts; from arguments, `configure()`, profile, environment."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from waxlocal.settings.secret import Secret, read_key_file
 __all__ = ["UploadSettings", "proxy_for"]
 
 T = TypeVar("T")
-# Candidates, the strongest first, each with where it comes from.
+# Candidates in order of precedence, each with its origin.
 _Urls = list[tuple[str, str]]
 _Keys = list[tuple[str, Secret]]
 
 KEY_FILE = "WAXLOCAL_API_KEY_FILE"
 ALLOW_HTTP = "WAXLOCAL_ALLOW_HTTP"
 
-# Field, variable, least and greatest value; seconds, but for the number of connections.
+# Field, variable, minimum and maximum; in seconds, except for the number of connections.
 _NUMBERS: tuple[tuple[str, str, float, float], ...] = (
     ("open_after", "WAXLOCAL_SYNC_OPEN_AFTER", 0, 31_536_000),
     ("concurrency", "WAXLOCAL_SYNC_CONCURRENCY", 1, 256),
@@ -47,11 +47,11 @@ _SWITCHES = (
 class UploadSettings(NamedTuple):
     """How runs are delivered; times in seconds.
 
-    `open_after`: how long a run may stay open before it is uploaded as far as it is. `concurrency`:
-    requests at a time. `bulk`: use the bulk endpoint where the server offers it.
-    `request_timeout`: from a request's first byte to its answer's last. `poll`: how often the file
-    is looked at when nothing says that it changed. `source` names where a setting comes from, for
-    those that are not defaults; `notes` are what a person should know of it.
+    `open_after`: how long a run may stay open before its records so far are uploaded.
+    `concurrency`: concurrent requests. `bulk`: use the bulk endpoint if the server has one.
+    `request_timeout`: from the first byte of a request to the last byte of its response. `poll`:
+    seconds between checks of the file if no change is announced. `source` maps each setting that is
+    not a default to its origin; `notes` are warnings for the user.
     """
 
     api_url: str
@@ -83,12 +83,12 @@ class UploadSettings(NamedTuple):
     ) -> UploadSettings:
         """Read the settings: arguments, `configure()`, `~/.waxell/config`, `WAXELL_*`, `WAX_*`.
 
-        The first of them that gives the address gives it, and likewise for the key.
-        `WAXLOCAL_API_KEY_FILE` counts as an argument. `configured` is what the program gave to
-        `configure()`; the commands have none. The file is not read when address and key are known
-        without it. Raises `ConfigurationError`, whose hint says what to type.
+        The URL comes from the first of these that sets it; so does the key.
+        `WAXLOCAL_API_KEY_FILE` counts as an argument. `configured` is what the program passed to
+        `configure()`; commands pass None. The file is read only if URL or key are still missing.
+        Raises `ConfigurationError`, whose hint says what to type.
         """
-        # What holds keys must not be a variable of a frame that may raise: tracebacks show those.
+        # Keys must not be local variables of a frame that may raise: tracebacks may show those.
         key = Secret.unchecked(api_key)
         variables = _Variables(os.environ if environ is None else environ)
         del api_key, environ
@@ -111,7 +111,7 @@ class UploadSettings(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """Address and key, where each comes from, and the profile that was asked for them."""
+    """URL and key, their origins, and the profile that was read for them."""
 
     url_from: str
     url: str
@@ -123,7 +123,7 @@ class _Choice(NamedTuple):
 def _choose(
     urls: _Urls, keys: _Keys, profile: str, variables: _Variables, home: Path | None
 ) -> _Choice:
-    """Return the first address and the first key, those given before the profile and after it."""
+    """Return the first URL and key: those before the profile, the profile's, those after it."""
     found = Profile()
     if profile or _first(urls) is None or _first(keys) is None:
         found = _profile(profile, variables, home)
@@ -136,32 +136,32 @@ def _choose(
 
 def _allows_http(chosen: _Choice, variables: _Variables) -> bool:
     said = variables.switch(ALLOW_HTTP)
-    if said is None:  # what a profile allows, it allows to its own server
+    if said is None:  # a profile's allow_http applies to its own server only
         return chosen.profile.allow_http and chosen.url_from == chosen.profile.origin
     return said
 
 
 class _Variables:
-    """The environment; unlike a mapping, it does not print what it holds."""
+    """The environment; unlike a mapping, its `repr` hides the values."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     def text(self, name: str) -> str:
-        """Return a variable, '' where it is not set or blank."""
+        """Return a variable; '' if it is unset or blank."""
         return self._environ.get(name, "").strip()
 
     def urls(self) -> _Urls:
-        """Return the addresses, with the variables' names."""
+        """Return the URLs, with the names of their variables."""
         return [(name, self.text(name)) for name in ("WAXELL_API_URL", "WAX_API_URL")]
 
     def keys(self) -> _Keys:
-        """Return the keys, with the variables' names."""
+        """Return the keys, with the names of their variables."""
         names = ("WAXELL_API_KEY", "WAX_API_KEY")
         return [(name, Secret.unchecked(self.text(name))) for name in names]
 
     def switch(self, name: str) -> bool | None:
-        """Return a variable that says yes or no, None where it is not set."""
+        """Return a boolean variable; None if it is not set."""
         said = self.text(name)
         if not said:
             return None
@@ -171,7 +171,7 @@ class _Variables:
         return value
 
     def number(self, name: str, least: float, most: float) -> float | None:
-        """Return a variable that is a number, None where it is not set."""
+        """Return a numeric variable; None if it is not set."""
         said = self.text(name)
         if not said:
             return None
@@ -179,7 +179,7 @@ class _Variables:
             value = float(said)
         except ValueError:
             value = float("nan")
-        if not least <= value <= most:  # false for NaN, too
+        if not least <= value <= most:  # also false for NaN
             raise ConfigurationError(
                 f"{name} is {said!r}", hint=f"write a number from {least:g} to {most:g}"
             )
@@ -187,7 +187,7 @@ class _Variables:
 
 
 def _first(candidates: list[tuple[str, T]]) -> tuple[str, T] | None:
-    """Return the first that is given, with where it comes from."""
+    """Return the first candidate that is set, with its origin."""
     return next((one for one in candidates if one[1]), None)
 
 
@@ -198,7 +198,7 @@ def _profile(name: str, variables: _Variables, home: Path | None) -> Profile:
 
 
 def _numbers_and_switches(variables: _Variables, source: dict[str, str]) -> dict[str, Any]:
-    """Return the other settings that are given, and note in `source` where."""
+    """Return the other settings that are set, and note their origins in `source`."""
     values: dict[str, Any] = {}
     for field, name, least, most in _NUMBERS:
         values[field] = variables.number(name, least, most)
@@ -214,7 +214,7 @@ def _numbers_and_switches(variables: _Variables, source: dict[str, str]) -> dict
 
 
 def _keys_from_files(argument: str | os.PathLike[str], variables: _Variables) -> _Keys:
-    """Return the key of the first file that is named."""
+    """Return the key from the first key file that is named."""
     if path := os.fspath(argument):
         return [(path, read_key_file(Path(path)))]
     if path := variables.text(KEY_FILE):
