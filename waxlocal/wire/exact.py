@@ -14,11 +14,11 @@ that does not know the key ignores it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
-from waxlocal.records import NEEDED, Column, Table
+from waxlocal.records import NEEDED, TABLES, Kind, Table
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.values import Json
 
@@ -37,6 +37,25 @@ KEY = "waxlocal"
 DERIVED: Json = {"derived": True}
 # JSON has no infinities, which the value of a score may be.
 _INFINITIES = {"inf": float("inf"), "-inf": float("-inf")}
+
+
+class _Field(NamedTuple):
+    """A column that travels, the check of its value, and the value where there is none."""
+
+    name: str
+    check: Callable[[Any], Any]
+    default: object
+    is_score: bool
+
+
+# By the table's name: a table is made of tuples, which Python hashes whole at every look-up.
+_FIELDS = {
+    table.name: tuple(
+        _Field(one.name, CHECKS[one.kind], one.default, one.kind is Kind.SCORE)
+        for one in table.travelling
+    )
+    for table in TABLES
+}
 
 
 class Item(NamedTuple):
@@ -75,31 +94,30 @@ def told(
     somebody else may have written it.
     """
     found: Json = {}
-    for column in _chosen(table, only):
-        name, value = column.name, row.get(column.name)
-        if name in leave or (name in given and given[name] == value):
+    for field in _FIELDS[table.name]:
+        name = field.name
+        if name in leave or not (only is None or name in only):
+            continue
+        value = row.get(name)
+        if name in given and given[name] == value:
+            continue
+        if value is None and name not in given and field.default is None:
             continue
         try:
-            found[name] = _sendable(column, value)
+            found[name] = _sendable(field, value)
         except ValueError:
-            if column.default is NEEDED:
+            if field.default is NEEDED:
                 return None
     return found
 
 
-def _chosen(table: Table, only: Collection[str] | None) -> Iterable[Column]:
-    if only is None:
-        return table.travelling
-    return [column for column in table.travelling if column.name in only]
-
-
-def _sendable(column: Column, value: object) -> object:
+def _sendable(field: _Field, value: object) -> object:
     """Return a value as it is sent; raises ValueError for one that the column may not hold."""
     if value is None:
-        if column.required:
+        if field.default is not None:
             raise ValueError("NULL")
         return None
-    checked: object = CHECKS[column.kind](value)
+    checked: object = field.check(value)
     return str(checked) if isinstance(checked, float) and isinf(checked) else checked
 
 
@@ -128,27 +146,25 @@ def written(table: Table, said: Json, given: Json, *, only: Collection[str] | No
     Raises `Refused`.
     """
     row: Json = {}
-    for column in _chosen(table, only):
-        if column.name not in said:
-            value = given.get(column.name)
-        else:
-            value = _checked(table, column, said[column.name])
-        row[column.name] = _default(table, column) if value is None else value
+    for field in _FIELDS[table.name]:
+        name = field.name
+        if not (only is None or name in only):
+            continue
+        value = _checked(table, field, said[name]) if name in said else given.get(name)
+        if value is None:
+            if field.default is NEEDED:
+                raise Refused(f"{table.name}: no {name}")
+            value = field.default
+        row[name] = value
     return row
 
 
-def _checked(table: Table, column: Column, value: object) -> object:
+def _checked(table: Table, field: _Field, value: object) -> object:
     if value is None:
         return None
-    if isinstance(value, str) and column.kind.sql_type == "REAL":
+    if field.is_score and isinstance(value, str):
         value = _INFINITIES.get(value, value)
     try:
-        return CHECKS[column.kind](value)
+        return field.check(value)
     except ValueError as error:
-        raise Refused(f"{table.name}: {column.name} is {error}") from None
-
-
-def _default(table: Table, column: Column) -> object:
-    if column.default is NEEDED:
-        raise Refused(f"{table.name}: no {column.name}")
-    return column.default
+        raise Refused(f"{table.name}: {field.name} is {error}") from None
