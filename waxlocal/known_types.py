@@ -31,8 +31,11 @@ def is_a(value: object, *kinds: type) -> bool:
 
     `isinstance` also believes the `__class__` that a mock or a proxy claims.
     """
-    bases = mro(type(value))
-    return any(kind in bases for kind in kinds)
+    kind = type(value)
+    if kind in kinds:
+        return True
+    bases = mro(kind)
+    return any(one in bases for one in kinds)
 
 
 def reader_of(kind: type) -> tuple[Reader, Any] | None:
