@@ -31,6 +31,7 @@ EXAMPLES = {
     Kind.TIME: "2026-01-31T09:30:00.123456Z",
     Kind.STATUS: "running",
     Kind.INTEGER: 1,
+    Kind.TOKENS: 1,
     Kind.NUMBER: 1.5,
     Kind.SCORE: 1.5,
 }

@@ -46,6 +46,7 @@ class Kind(Enum):
     TIME = "time"  # UTC text, `2026-01-31T09:30:00.123456Z`
     JSON = "JSON"  # as text
     INTEGER = "whole number"
+    TOKENS = "number of tokens"
     NUMBER = "number"  # finite
     SCORE = "score"  # a number that may be infinite
 
@@ -55,7 +56,12 @@ class Kind(Enum):
         return _SQL_TYPES.get(self, "TEXT")
 
 
-_SQL_TYPES = {Kind.INTEGER: "INTEGER", Kind.NUMBER: "REAL", Kind.SCORE: "REAL"}
+_SQL_TYPES = {
+    Kind.INTEGER: "INTEGER",
+    Kind.TOKENS: "INTEGER",
+    Kind.NUMBER: "REAL",
+    Kind.SCORE: "REAL",
+}
 
 
 class _Needed:
@@ -115,6 +121,11 @@ class Table(NamedTuple):
             for column in self.columns
             if not column.local and not (inside and column.name == "run_id")
         )
+
+    @property
+    def token_counts(self) -> tuple[Column, ...]:
+        """The columns that count tokens; they go by the same names wherever a call is told of."""
+        return tuple(column for column in self.columns if column.kind is Kind.TOKENS)
 
     @property
     def bulky(self) -> tuple[str, ...]:
@@ -188,10 +199,10 @@ LLM_CALLS = Table(
         Column("model", Kind.TEXT, ""),
         Column("provider", Kind.TEXT, ""),
         Column("task", Kind.TEXT, ""),
-        Column("tokens_in", Kind.INTEGER, 0),
-        Column("tokens_out", Kind.INTEGER, 0),
-        Column("cached_tokens", Kind.INTEGER, 0),
-        Column("cache_write_tokens", Kind.INTEGER, 0),
+        Column("tokens_in", Kind.TOKENS, 0),
+        Column("tokens_out", Kind.TOKENS, 0),
+        Column("cached_tokens", Kind.TOKENS, 0),
+        Column("cache_write_tokens", Kind.TOKENS, 0),
         Column("cost", Kind.NUMBER),
         Column("cost_source", Kind.TEXT),
         Column("duration_ms", Kind.INTEGER),

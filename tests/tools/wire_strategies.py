@@ -101,6 +101,7 @@ _OF_KIND: Mapping[Kind, st.SearchStrategy[Any]] = {
     Kind.TIME: TIMES,
     Kind.JSON: JSON,
     Kind.INTEGER: INTEGERS,
+    Kind.TOKENS: INTEGERS,
     Kind.NUMBER: NUMBERS,
     Kind.SCORE: NUMBERS | st.sampled_from((float("inf"), float("-inf"))),
 }

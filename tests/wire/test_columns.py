@@ -32,6 +32,7 @@ _OTHER: dict[Kind, Any] = {
     Kind.TIME: "2027-02-28T01:02:03.456789Z",
     Kind.JSON: '{"other" : 1.50}',
     Kind.INTEGER: 9_007_199_254_740_993,
+    Kind.TOKENS: 9_007_199_254_740_993,
     Kind.NUMBER: 0.1 + 0.2,
     Kind.SCORE: float("-inf"),
 }
@@ -43,6 +44,7 @@ _PLAIN: dict[Kind, Any] = {
     Kind.TIME: "2026-01-31T09:30:00.000000Z",
     Kind.JSON: '{"a":1}',
     Kind.INTEGER: 1,
+    Kind.TOKENS: 1,
     Kind.NUMBER: 1.0,
     Kind.SCORE: 1.0,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -178,8 +178,8 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
     screen.heading("Model calls")
     for call in calls:
         facts = screen.facts(
-            _tokens_in(call),
-            f"{figures.tokens(call.tokens_out)} out",
+            f"{figures.tokens(call.tokens_in)} in{_parts(call.parts_of_input())}",
+            f"{figures.tokens(call.tokens_out)} out{_parts(call.parts_of_output())}",
             figures.cost(call.cost, 1.0) if call.cost is not None else "unknown cost",
             figures.duration(call.duration_ms / 1000) if call.duration_ms is not None else "",
             f"first token {figures.duration(call.ttft_ms / 1000)}"
@@ -205,9 +205,9 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
                 screen.note(f"  {mark}", _clipped(screen, text, 4 * screen.width))
 
 
-def _tokens_in(call: LlmCall) -> str:
-    cached = f" ({figures.tokens(call.cached_tokens)} cached)" if call.cached_tokens else ""
-    return f"{figures.tokens(call.tokens_in)} in{cached}"
+def _parts(parts: Iterable[tuple[int, str]]) -> str:
+    said = ", ".join(f"{figures.tokens(number)} {name}" for number, name in parts)
+    return f" ({said})" if said else ""
 
 
 def _show_spans(screen: Screen, spans: Sequence[Span]) -> None:

@@ -147,6 +147,18 @@ class LlmCall:
     response: str | None
     details: Any
 
+    def parts_of_input(self) -> tuple[tuple[int, str], ...]:
+        """Return what some of the input tokens were, with their number: those that are known."""
+        return _known_parts((self.cached_tokens, "cached"))
+
+    def parts_of_output(self) -> tuple[tuple[int, str], ...]:
+        """Return the same for the output tokens."""
+        return _known_parts()
+
+
+def _known_parts(*parts: tuple[int | None, str]) -> tuple[tuple[int, str], ...]:
+    return tuple((number, name) for number, name in parts if number)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

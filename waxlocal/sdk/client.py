@@ -17,7 +17,7 @@ from waxlocal.known_types import is_a
 from waxlocal.process import current_process
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import STARTED_AT
-from waxlocal.records import ENDED_STATUSES
+from waxlocal.records import ENDED_STATUSES, LLM_CALLS
 from waxlocal.sdk.arguments import (
     checked,
     is_given,
@@ -50,6 +50,7 @@ MAX_OPEN_RUNS = 10_000
 # As the original cuts what a stream has given so far.
 MAX_PARTIAL_CHARS = 20_000
 
+_TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
 # What a call of a model has beside the columns of its own.
 _DETAILS = ("framework", "prompt_hash", "config", "chunk_count")
 # What an event may say when content is not kept.
@@ -533,10 +534,7 @@ def _add_llm_call(run: Run, call: Json) -> None:
         model=_shown(call.get("model")) or "",
         provider=_shown(call.get("provider")) or "",
         task=_shown(call.get("task")) or "",
-        tokens_in=_count(call, "tokens_in"),
-        tokens_out=_count(call, "tokens_out"),
-        cached_tokens=_count(call, "cached_tokens"),
-        cache_write_tokens=_count(call, "cache_write_tokens"),
+        **_token_counts(call),
         cost=need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
         duration_ms=_milliseconds(call.get("duration_ms")),
         ttft_ms=_milliseconds(call.get("ttft_ms")),
@@ -552,9 +550,11 @@ def _add_llm_call(run: Run, call: Json) -> None:
     )
 
 
-def _count(call: Json, name: str) -> int:
-    value = call.get(name)
-    return need_count(name, value) if is_given(value) else 0
+def _token_counts(call: Json) -> dict[str, Any]:
+    return {
+        name: need_count(name, call[name]) if is_given(call.get(name)) else default
+        for name, default in _TOKEN_COUNTS
+    }
 
 
 def _shown(value: object) -> str | None:

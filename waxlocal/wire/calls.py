@@ -62,6 +62,7 @@ FIELDS = {
     "error_message": "text",
     "prompt_hash": "text",
 }
+_TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
 # The columns that come with the span alone.
 LATE = ("messages", "response", "details")
 # What `details` may hold, and what the span calls it.
@@ -196,10 +197,7 @@ def columns_of_call(call: Json) -> Json:
         "model": as_text(call.get("model")),
         "provider": as_text(call.get("provider")),
         "task": as_text(call.get("task")),
-        "tokens_in": as_count(call.get("tokens_in")),
-        "tokens_out": as_count(call.get("tokens_out")),
-        "cached_tokens": as_count(call.get("cached_tokens")),
-        "cache_write_tokens": as_count(call.get("cache_write_tokens")),
+        **_token_counts(call),
         "cost": as_number(call.get("cost")),
         "duration_ms": as_milliseconds(call.get("duration_ms")),
         "ttft_ms": as_milliseconds(call.get("ttft_ms")),
@@ -228,10 +226,7 @@ def columns_of_span(span: Json) -> Json:
         "model": as_text(attributes.get("model")),
         "provider": as_text(attributes.get("gen_ai.provider.name")),
         "task": as_text(attributes.get("task")),
-        "tokens_in": as_count(attributes.get("tokens_in")),
-        "tokens_out": as_count(attributes.get("tokens_out")),
-        "cached_tokens": as_count(attributes.get("cached_tokens")),
-        "cache_write_tokens": as_count(attributes.get("cache_write_tokens")),
+        **_token_counts(attributes),
         "cost": as_number(attributes.get("cost")),
         "duration_ms": as_milliseconds(span.get("duration_ms")),
         "ttft_ms": as_milliseconds(attributes.get("gen_ai.server.time_to_first_token_ms")),
@@ -244,6 +239,13 @@ def columns_of_span(span: Json) -> Json:
         "messages": as_content(asked.get("full_messages")),
         "response": as_text(answered.get("full_response")) or None,
         "details": dumps(details) if details else None,
+    }
+
+
+def _token_counts(said: Json) -> Json:
+    return {
+        name: default if default is None and said.get(name) is None else as_count(said.get(name))
+        for name, default in _TOKEN_COUNTS
     }
 
 

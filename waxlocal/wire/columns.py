@@ -124,6 +124,7 @@ CHECKS: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.TIME: _time,
     Kind.JSON: _json,
     Kind.INTEGER: _whole,
+    Kind.TOKENS: _whole,
     Kind.NUMBER: _number,
     Kind.SCORE: _score,
 }
