@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.floors import NOT_SAID
 from benchmarks.report import arguments, progress
 from benchmarks.workload import sentences
 from waxlocal.clock import utc_text
@@ -242,7 +243,7 @@ def _calls(
             cost = (tokens_in * price_in + tokens_out * price_out) / 1e6
         source = None if cost is None else "price"
         head = (run_id, position, ended, name, "", "chat_response", tokens_in, tokens_out, 0, 0)
-        tail = (cost, source, int(took * 1000), None, 0, "ok", *([None] * 7))
+        tail = (cost, source, int(took * 1000), None, 0, "ok", *NOT_SAID)
         rows.append((*head, *tail))
     return rows
 

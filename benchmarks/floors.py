@@ -13,9 +13,10 @@ from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal.clock import utc_text
 from waxlocal.ids import RunIds, trace_id_of
 from waxlocal.recording.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
+from waxlocal.records import LLM_CALLS
 from waxlocal.storage.connection import open_writer
 
-__all__ = ["Execute", "LeanLoop", "SameRowsLoop"]
+__all__ = ["NOT_SAID", "Execute", "LeanLoop", "SameRowsLoop"]
 
 Execute = Callable[..., object]
 
@@ -60,6 +61,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 _END = "UPDATE runs SET status = ?, result = ?, completed_at = ?, duration = ? WHERE run_id = ?"
 # What SQLite does by itself; waxlocal's own connections have it off, and a `Checkpointer` instead.
 AUTOCHECKPOINT_PAGES = 1_000
+# The columns of a call behind its status.
+NOT_SAID = (None,) * len(LLM_CALLS.names[LLM_CALLS.names.index("status") + 1 :])
 _TAGS = {"session_type": "chat"}
 
 
@@ -132,7 +135,7 @@ class SameRowsLoop:
             (
                 *(run_id, 1, utc_text(time.time_ns()), MODEL, "", "chat_response"),
                 *(turn.tokens_in, turn.tokens_out, 0, 0, cost, "price", None, None, 0, "ok"),
-                *(None, None, None, None, None, None, None),
+                *NOT_SAID,
             ),
         )
         duration = (time.monotonic_ns() - started) / 1e9
