@@ -112,6 +112,7 @@ CREATE TABLE llm_calls (
   messages           TEXT,                   -- JSON array: the full prompt
   response           TEXT,                   -- the full answer
   details            TEXT,                   -- JSON object: framework, prompt_hash, config, ...
+  reasoning_tokens   INTEGER,                -- of tokens_out, spent on reasoning; NULL: not told
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 

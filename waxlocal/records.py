@@ -216,6 +216,7 @@ LLM_CALLS = Table(
         Column("messages", Kind.JSON, content=True),
         Column("response", Kind.TEXT, content=True),
         Column("details", Kind.JSON),
+        Column("reasoning_tokens", Kind.TOKENS),
     ),
 )
 STEPS = Table(

@@ -25,7 +25,7 @@ def db(tmp_path: Path) -> Path:
                          result={"response": "Forty metres."}, tags={"channel": "web"})  # fmt: skip
         file.llm(first, 900, 100, at=0.8, cost=0.0045, duration_ms=800)
         second = file.run("sess_aa", user="alice", at=60, inputs={"message": "And how wide?"})
-        file.llm(second, 200, 50, at=61, cost=0.001, duration_ms=500)
+        file.llm(second, 200, 50, at=61, cost=0.001, duration_ms=500, reasoning_tokens=20)
         file.span(second, at=60, seconds=0.2, name="measure")
         failed = file.run("sess_ab", user="bob", agent="guide", at=120, seconds=3, status="error",
                           error="no answer", error_type="TimeoutError",
@@ -177,6 +177,7 @@ def test_show_has_everything_of_a_run(db: Path) -> None:
         assert part in text
     assert f"previous  {run_id(1)}" in invoke("show", run_id(2), db=db).stdout
     assert "measure  tool  200 ms" in invoke("show", run_id(2), db=db).stdout
+    assert "200 in · 50 out (20 reasoning)" in invoke("show", run_id(2), db=db).stdout
 
 
 def test_show_as_json_is_one_flat_run(db: Path) -> None:

@@ -211,6 +211,7 @@ def test_llm_call_keeps_all_it_is_given(db_path: Path) -> None:
             error_message="late",
             cached_tokens=3,
             cache_write_tokens=2,
+            reasoning_tokens=4,
         )
     call = only(db_path, "llm_calls")
     del call["run_id"], call["recorded_at"]
@@ -242,6 +243,7 @@ def test_llm_call_keeps_all_it_is_given(db_path: Path) -> None:
             "prompt_variables": {"name": "x"},
             "chunk_count": 4,
         },
+        "reasoning_tokens": 4,
     }
 
 

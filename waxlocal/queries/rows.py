@@ -146,6 +146,7 @@ class LlmCall:
     messages: Any
     response: str | None
     details: Any
+    reasoning_tokens: int | None
 
     def parts_of_input(self) -> tuple[tuple[int, str], ...]:
         """Return what some of the input tokens were, with their number: those that are known."""
@@ -153,7 +154,7 @@ class LlmCall:
 
     def parts_of_output(self) -> tuple[tuple[int, str], ...]:
         """Return the same for the output tokens."""
-        return _known_parts()
+        return _known_parts((self.reasoning_tokens, "reasoning"))
 
 
 def _known_parts(*parts: tuple[int | None, str]) -> tuple[tuple[int, str], ...]:

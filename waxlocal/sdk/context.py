@@ -238,12 +238,15 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         error_message: str = "",
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
+        reasoning_tokens: int | None = None,
     ) -> None:
         """Record one call of a model, after it has answered.
 
         `tokens_in` counts all input tokens; `cached_tokens` and `cache_write_tokens` say how many
-        of them were read from, or written to, the provider's cache. Without a `cost` (dollars) the
-        file's price list gives it; a model without a price costs an unknown amount, not 0.
+        of them were read from, or written to, the provider's cache. `reasoning_tokens` says how
+        many of `tokens_out` were spent on reasoning; None where the provider does not tell. Without
+        a `cost` (dollars) the file's price list gives it; a model without a price costs an unknown
+        amount, not 0.
         `duration_ms` is the time the call took, `ttft_ms` that to its first token.
         """
         if not (
@@ -275,6 +278,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             duration_ms = need_count("duration_ms", duration_ms)
         if ttft_ms is not None and type(ttft_ms) is not int:
             ttft_ms = need_count("ttft_ms", ttft_ms)
+        if reasoning_tokens is not None and type(reasoning_tokens) is not int:
+            reasoning_tokens = need_count("reasoning_tokens", reasoning_tokens)
         if full_response is not None and type(full_response) is not str:
             need("full_response", full_response, str)
         if not self._run_id:
@@ -314,6 +319,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             messages=messages,
             response=full_response,
             details=details,
+            reasoning_tokens=reasoning_tokens,
         )
 
     def _llm_details(self, **details: Any) -> str | None:

@@ -371,6 +371,7 @@ class Run:
         messages: str | None,
         response: str | None,
         details: str | None,
+        reasoning_tokens: int | None,
     ) -> None:
         """Write an LLM call: the columns by name; a `cost` of 0 is left to the price list."""
         recorder = self._recorder
@@ -411,6 +412,7 @@ class Run:
                 messages,
                 response,
                 details,
+                reasoning_tokens,
             ),
         )
         if priced is None and recorder.store.prices.unseen(model, provider):

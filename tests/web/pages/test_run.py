@@ -30,7 +30,8 @@ def page(db_path: Path) -> Iterator[Element]:
         to.span(run, "io", at=1, seconds=0.5, name="inner", inside=outer, status="error",
                 error="refused")  # fmt: skip
         to.llm(run, 100, 10, at=3.0, cost=0.002, duration_ms=1_000, provider="acme", task="answer",
-               cached_tokens=40, ttft_ms=200, messages=[{"role": "user", "content": "Why?"}],
+               cached_tokens=40, reasoning_tokens=7, ttft_ms=200,
+               messages=[{"role": "user", "content": "Why?"}],
                response="So it is.")  # fmt: skip
         to.step(run, "think", output={"thought": "hm"})
         to.event(run, "policy_check", data={"allowed": True})
@@ -78,7 +79,7 @@ def test_an_llm_call_has_its_cost_and_where_that_is_from(page: Element) -> None:
     """Model, task, tokens, cost, source, latency; prompt and answer below."""
     row, more = section(page, "calls").one("tbody").all("tr")
     assert [cell.text for cell in row.all("td")] == [
-        "answer", "100", "40", "10", "$0.0020", "the program", "1.0 s", "200 ms",
+        "answer", "100", "40", "10 7 reasoning", "$0.0020", "the program", "1.0 s", "200 ms",
     ]  # fmt: skip
     texts = {one.one("summary").text: one.one("pre").text for one in more.all("details")}
     assert texts["Answer"] == "So it is."

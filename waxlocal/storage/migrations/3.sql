@@ -28,6 +28,9 @@ CREATE TABLE side_moves (
   PRIMARY KEY (file_id, table_name, run_id, side_position)
 ) WITHOUT ROWID;
 
+-- Of tokens_out, those spent on reasoning; NULL: not told.
+ALTER TABLE llm_calls ADD COLUMN reasoning_tokens INTEGER;
+
 DROP TRIGGER runs_insert;
 CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
 BEGIN
