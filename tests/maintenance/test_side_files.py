@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.crash.harness import PROMISES, missing, read_acknowledged, start_work
 from tests.tools.cli import invoke
 from tests.tools.file_versions import make_newer
 from waxlocal import WaxellContext
-from waxlocal.errors import FileLocked
+from waxlocal.errors import FileLocked, NewerSchema
 from waxlocal.maintenance import side_files
 from waxlocal.prices.table import set_price
 from waxlocal.recording import statements
@@ -415,7 +416,8 @@ def test_the_removal_may_be_cut_short(main: Path, side: Path, recording: Recorde
         assert side_files.take_in_all(main)
         held.close()
         # As if the process had been killed between sealing the file and removing it.
-        make_newer(side, min_writer=side_file.SEALED, min_reader=side_file.SEALED)
+        sealed = {"min_writer": side_file.SEALED, "min_reader": side_file.SEALED}
+        make_newer(side, version=VERSION, **sealed)
         if then == "record":
             needs_later(main)
             record(2)
@@ -470,6 +472,34 @@ def test_a_side_file_is_not_removed_while_it_is_open(main: Path, side: Path) -> 
         side_file.remove(side, taken=10)
     assert side_file.remove(side, taken=10)
     assert side_file.remove(side, taken=10)
+
+
+def test_who_has_opened_a_side_file_that_goes_finds_out(main: Path, side: Path) -> None:
+    """Before it writes anything: the file that it has open is one that nobody will look into."""
+    side_file.open_side_file(main, {})[0].close()
+    with closing(sqlite3.connect(side)) as waiting:  # opened, but nothing read yet
+        assert side_file.remove(side, taken=10)
+        with pytest.raises(NewerSchema):
+            schema.check(waiting, writing=True)
+
+
+def test_a_side_file_that_goes_while_it_is_opened_is_opened_anew(main: Path, side: Path) -> None:
+    """What is opened in the end is what stands at the path."""
+    opened = []
+
+    def open_(path: Path, **more: Any) -> sqlite3.Connection:
+        opened.append(open_writer(path, **more))
+        if len(opened) == 1:
+            path.rename(path.with_name("taken away"))
+        return opened[-1]
+
+    last, _ = side_file.open_side_file(main, {}, open_=open_)
+    with closing(last):
+        last.execute(
+            "INSERT INTO events (run_id, position, recorded_at, event) VALUES ('', 1, '', '')"
+        )
+    assert len(opened) == 2
+    assert count(side, "events") == 1
 
 
 # -- what a change of the schema must keep in mind ------------------------------------------------

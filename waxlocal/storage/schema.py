@@ -98,7 +98,7 @@ def check(connection: sqlite3.Connection, *, writing: bool) -> int:
     """
     version, min_writer, min_reader = file_version(connection)
     needed = min_writer if writing else min_reader
-    if version > VERSION and needed > VERSION:
+    if needed > VERSION:
         raise NewerSchema(
             f"written by a later waxlocal (schema {version}; {'writing' if writing else 'reading'} "
             f"it needs {needed}, this one knows {VERSION})"

@@ -12,7 +12,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,11 @@ def all_side_files(path: Path) -> list[tuple[int, Path]]:
 
 
 def open_side_file(
-    path: Path, updates: Mapping[str, Update], *, durability: str = "normal"
+    path: Path,
+    updates: Mapping[str, Update],
+    *,
+    durability: str = "normal",
+    open_: Callable[..., sqlite3.Connection] = open_writer,
 ) -> tuple[sqlite3.Connection, Path]:
     """Open the side file of this version for writing, new or not; return it and where it is.
 
@@ -99,9 +103,7 @@ def open_side_file(
         make_private(side)
         before = file_id(side)
         try:
-            opened = open_writer(
-                side, durability=durability, factory=factory, more_schema=_schema_text()
-            )
+            opened = open_(side, durability=durability, factory=factory, more_schema=_schema_text())
         except StorageError as error:
             # Removed a moment ago, or about to be.
             if side.exists() and not (isinstance(error, NewerSchema) and remove(side)):
