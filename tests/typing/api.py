@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,13 @@ def health() -> None:
     assert_type(now.in_memory, int)
     assert_type(now.reason, str | None)
     assert_type(now.file, Path)
+
+
+# What carries a run keeps its type.
+
+
+def carried(pool: ThreadPoolExecutor, chunks: AsyncIterator[str], parts: Iterator[bytes]) -> None:
+    assert_type(waxlocal.propagate(pool), Executor)
+    assert_type(waxlocal.propagate(chunks), AsyncIterator[str])
+    assert_type(waxlocal.propagate(parts), Iterator[bytes])
+    assert_type(waxlocal.propagate(plain)("message"), int)

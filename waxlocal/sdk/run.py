@@ -280,7 +280,8 @@ class Run:
         if not self._recorder.enabled:
             return
         if self._metadata is None:
-            self._metadata = _members(self._metadata_json)
+            given = self._metadata_json
+            self._metadata = {} if given is None else _members(given)
         self._metadata[key] = f"{dumps(key)}:{dumps(value)}"
         self._metadata_json = None
         self._set_attribute()
@@ -522,10 +523,9 @@ def _object(json: str | None) -> dict[str, Any] | None:
     return dict(loads(json)) if json else None
 
 
-def _members(json: str | None) -> dict[str, str]:
+def _members(json: str) -> dict[str, str]:
     """Return the members of a JSON object, `"key":value`, by their keys."""
-    given = _object(json) or {}
-    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in given.items()}
+    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in loads(json).items()}
 
 
 def printed(error: BaseException) -> str:
