@@ -6,12 +6,19 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 from waxlocal.web.engine import Engine
+
+# A deadline for each example measures how busy the machine is.
+hypothesis.settings.register_profile(
+    "waxlocal", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("waxlocal")
 
 # Read now: the settings of whoever runs the tests are hidden from them.
 _NOTHING_LEFT_OUT = os.environ.get("WAXLOCAL_REQUIRE") == "all"

@@ -30,9 +30,9 @@ class Clock:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, socket_path: str) -> str:
     """Both kinds of address, as NOTIFY_SOCKET names them."""
-    return str(tmp_path / "notify") if request.param == "path" else f"@waxlocal-test-{os.getpid()}"
+    return socket_path if request.param == "path" else f"@waxlocal-test-{os.getpid()}"
 
 
 def test_each_state_is_one_datagram(address: str) -> None:
@@ -54,9 +54,9 @@ def test_each_state_is_one_datagram(address: str) -> None:
     ]
 
 
-def test_the_watchdog_is_fed_at_half_its_time(tmp_path: Path) -> None:
+def test_the_watchdog_is_fed_at_half_its_time(socket_path: str) -> None:
     """At most one sign of life for each half of WATCHDOG_USEC, however often it is called."""
-    address, clock = str(tmp_path / "notify"), Clock()
+    address, clock = socket_path, Clock()
     with manager(address) as listening:
         environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000000"}
         notifier = Notifier(environ | {"WATCHDOG_PID": str(os.getpid())}, clock)
@@ -88,9 +88,9 @@ def test_without_a_watchdog_there_is_no_interval(environ: dict[str, str]) -> Non
     assert notifier.interval is None
 
 
-def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_stops_nobody(socket_path: str) -> None:
     """A full socket, and one that has gone, are passed by."""
-    address = str(tmp_path / "notify")
+    address = socket_path
     with manager(address):
         notifier = Notifier({"NOTIFY_SOCKET": address})
         done = threading.Event()
@@ -109,9 +109,9 @@ def test_a_manager_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
     notifier.ready()
 
 
-def test_the_time_of_a_reload_is_that_of_the_steady_clock(tmp_path: Path) -> None:
+def test_the_time_of_a_reload_is_that_of_the_steady_clock(socket_path: str) -> None:
     """systemd compares it with CLOCK_MONOTONIC."""
-    address = str(tmp_path / "notify")
+    address = socket_path
     with manager(address) as listening:
         notifier = Notifier({"NOTIFY_SOCKET": address})
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -188,7 +188,7 @@ def test_a_daemon_waits_while_another_has_its_file_under_another_name(
     db_path: Path, server: FaultServer
 ) -> None:
     """A hard link that came after the start: it says so, sends nothing twice, and then goes on."""
-    add_runs(db_path, 3, first=900)
+    add_runs(db_path, 3, first=600)
     link = db_path.with_name("link.db")
     with running(db_path, server.url) as first, running(link, server.url) as second:
         first.event("up_to_date")
@@ -196,7 +196,7 @@ def test_a_daemon_waits_while_another_has_its_file_under_another_name(
         link.hardlink_to(db_path)
         second.event("file_taken")
         assert first.end() == 0
-        add_runs(link, 1, first=903)
+        add_runs(link, 1, first=603)
         second.event("up_to_date")
         assert second.end() == 0
     assert arrived(server, 900, 4) == [1, 1, 1, 1]
@@ -394,9 +394,11 @@ def test_a_file_that_was_removed_is_waited_for(tmp_path: Path, server: FaultServ
 # -- what it tells --------------------------------------------------------------------------------
 
 
-def test_a_service_manager_hears_of_it(tmp_path: Path, server: FaultServer) -> None:
+def test_a_service_manager_hears_of_it(
+    tmp_path: Path, socket_path: str, server: FaultServer
+) -> None:
     """Ready, how far it is, alive while it is idle, reloading, ready again, stopping."""
-    db, address = tmp_path / "waxlocal.db", str(tmp_path / "notify")
+    db, address = tmp_path / "waxlocal.db", socket_path
     add_runs(db, 1, first=940)
     with (
         manager(address) as listening,

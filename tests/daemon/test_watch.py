@@ -16,13 +16,14 @@ import pytest
 
 from tests.tools.builders import Builder
 from tests.tools.cli import environment, recorded
+from tests.tools.patience import PATIENCE_S
 from waxlocal.storage.connection import open_writer
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.watch import Watch
 
 # Longer than any test: what wakes then is not the poll, and not the end of the wait.
 NEVER = 3600.0
-GUARD_S = 30.0
+GUARD_S = PATIENCE_S
 
 COMMIT = """
 import sys
@@ -305,7 +306,7 @@ def test_without_inotify_it_polls_and_says_so_once(db_path: Path, other: Committ
         finally:
             over.set()
             committing.join()
-        said, told = process.communicate(timeout=GUARD_S)
+        said, told = process.communicate(timeout=PATIENCE_S)
     assert woken == "[True, True, True]\n"
     assert said.splitlines()[-1] in ("True", "False")
     assert told.count("event=watch_unavailable") == 1
