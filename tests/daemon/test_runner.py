@@ -199,7 +199,7 @@ def test_a_daemon_waits_while_another_has_its_file_under_another_name(
         add_runs(link, 1, first=603)
         second.event("up_to_date")
         assert second.end() == 0
-    assert arrived(server, 900, 4) == [1, 1, 1, 1]
+    assert arrived(server, 600, 4) == [1, 1, 1, 1]
 
 
 def test_a_daemon_that_was_stopped_goes_on(db_path: Path, server: FaultServer) -> None:
