@@ -183,22 +183,20 @@ sys.stdin.readline()
 
 
 def test_a_record_returns_within_its_bound(db_path: Path) -> None:
-    """With the file held for three seconds, the first call takes about one and the others none;
-    everything is in the file at the exit of the program.
+    """With the file held, the first call waits for its second and the others do not; everything is
+    in the file at the exit of the program.
     """
     process = start_program(db_path, PROGRAM, WAXLOCAL_WAIT="1")
     assert process.stdout
     assert process.stdin
     assert process.stdout.readline() == "ready\n"
     with held(db_path) as other:
-        began = time.monotonic()
         process.stdin.write("\n")
         process.stdin.flush()
         took = json.loads(process.stdout.readline())
-        # Bounds of a promise, not of a speed: ten times what they take, and half of the 3 s hold.
-        assert took[0] < 1.5
-        assert sum(took[1:]) < 1.0
-        time.sleep(max(0.0, 3.0 - (time.monotonic() - began)))
+        # They have returned while the file is still held. Twenty waits would be twenty seconds.
+        assert 1.0 <= took[0] < 10.0
+        assert sum(took[1:]) < 10.0
         release(other)
     _, said = process.communicate("\n", timeout=PATIENCE_S)
     assert process.returncode == 0
