@@ -39,7 +39,11 @@ PLACES = (
     "/opt/python/{version}*/bin",
 )
 # Recording, schema, encoder, delivery, serve, command line: what differs between Pythons.
-FAST = ("recording", "storage", "sdk", "delivery", "web", "cli")
+FAST = (
+    *("recording", "storage", "sdk", "delivery", "web", "cli"),
+    *("test_encode.py", "test_ids.py", "test_process.py", "settings", "daemon/test_tls.py"),
+    *("daemon/test_sync_cli.py", "daemon/test_runner.py", "daemon/test_round_trip.py"),
+)
 SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 LONGEST_S = 3_600.0
 # Lines of pytest's that `--tail` prints of a run, and of one that failed.
@@ -303,8 +307,6 @@ def main() -> int:
     """Run all cells; print the table as it grows."""
     asked = _parser().parse_args()
     arguments = [*asked.tests, *([f"tests/{name}" for name in FAST] if asked.fast else [])]
-    if asked.fast:
-        arguments += ["-m", "not crash"]
     here = [version for version in asked.python if interpreter(version)]
     print(f"{platform.platform()}, {os.cpu_count()} processors", flush=True)
     for version in asked.python:

@@ -25,6 +25,14 @@ TESTS = ROOT / "tests"
 SECONDS = 25.0
 # Nothing in there is quick.
 LEFT_OUT = ("browser", "crash", "faults")
+# Where the tests of a package or module are that has no folder, or few, of its own.
+ELSEWHERE = {
+    "delivery": "daemon/test_sync_*.py",
+    "escaping": "cli/test_safe.py",
+    "known_types": "test_encode.py",
+    "shim": "sdk/test_shim.py",
+    "wording": "*/**/test_format.py",
+}
 # What every module rests on.
 ALWAYS = ("test_exports.py", "test_records.py")
 
@@ -43,7 +51,7 @@ def _git(*arguments: str) -> str:
     return done.stdout
 
 
-def tests_of(path: str) -> list[Path]:
+def nearest(path: str) -> list[Path]:
     """Return the tests of a file, those of its own first."""
     parts = Path(path).parts
     if parts[0] == "tests":
@@ -61,21 +69,31 @@ def tests_of(path: str) -> list[Path]:
 
 
 def _mirrored(parts: tuple[str, ...]) -> list[Path]:
-    """Return the tests in the folder that stands for a package, those of the module first."""
+    """Return the tests of a module: those in its package's folder, its own first, and others."""
     *folders, module = parts
+    named = ELSEWHERE.get(folders[0] if folders else Path(module).stem, "")
+    elsewhere = sorted(TESTS.glob(named)) if named else []
+    return [*_in_its_folder(folders, module), *elsewhere]
+
+
+def _in_its_folder(folders: list[str], module: str) -> list[Path]:
     if not folders:
         return sorted(TESTS.glob(f"test_{Path(module).stem}.py"))
     stem = Path(module).stem.rstrip("s")
     for depth in range(len(folders), 0, -1):
         place = TESTS.joinpath(*folders[:depth])
         if place.is_dir():
-            return sorted(place.glob("test_*.py"), key=lambda one: (stem not in one.stem, one.name))
+            return sorted(place.glob("test_*.py"), key=lambda one: _distance(one.stem, stem))
     return []
+
+
+def _distance(test: str, stem: str) -> tuple[bool, bool, str]:
+    return test not in (f"test_{stem}", f"test_{stem}s"), stem not in test, test
 
 
 def chosen(paths: Iterable[str]) -> list[str]:
     """Return the tests to run, each once, in the order of their nearness."""
-    everything = [one for path in paths for one in tests_of(path)]
+    everything = [one for path in paths for one in nearest(path)]
     touched = {str(ROOT / path) for path in paths}
     everything.sort(key=lambda one: str(one) not in touched)
     everything += [TESTS / name for name in ALWAYS]
