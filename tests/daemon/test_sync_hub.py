@@ -18,6 +18,7 @@ from tests.tools.sync import (
 from tests.tools.web import serving
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import ADD_SCORE
+from waxlocal.records import RECORD_TABLES, RUNS
 from waxlocal.wire.paths import stage_path
 
 TABLES = ("runs", "llm_calls", "steps", "spans", "scores", "events")
@@ -104,6 +105,61 @@ def test_a_score_of_the_hub_leaves_that_of_the_device_its_place(
             assert [row[0] for row in found] == ["liked", "reviewed"]
             change(db_path, "DELETE FROM requests")
             change(db_path, "UPDATE deliveries SET state = 'pending'")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_mix_of_ways_brings_each_record_once(
+    db_path: Path, recorder: Recorder, seed: int
+) -> None:
+    """Single requests and batches, progress that is lost, forgotten keys, late records."""
+    random = Random(seed)
+    record_runs(12, random)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        for number in range(6):
+            upload(db_path, _address(client), bulk=random.random() < 0.5)
+            if random.random() < 0.5:
+                _forget(db_path)
+                change(hub, "DELETE FROM received")
+            for (run_id,) in ask(db_path, "SELECT run_id FROM runs"):
+                if random.random() < 0.2:
+                    _add_late(db_path, random, run_id, 900 + number)
+        upload(db_path, _address(client), bulk=random.random() < 0.5)
+    for there, here in zip(_rows(hub), _rows(db_path), strict=True):
+        assert set(there) ^ set(here) == set()
+        assert there == here
+
+
+def _forget(path: Path) -> None:
+    """Lose all that is known of what a server has, as when an older file is put in place."""
+    change(path, "DELETE FROM requests")
+    change(
+        path,
+        "UPDATE deliveries SET state = 'pending', remote_run_id = NULL, remote_workflow_id = NULL",
+    )
+
+
+def _add_late(path: Path, random: Random, run_id: str, position: int) -> None:
+    at = f"'{run_id}', {position}, '2026-01-31T09:30:00.000000Z'"
+    step = "(run_id, position, recorded_at, step_name, kind, output)"
+    score = "(run_id, position, recorded_at, name, data_type, numeric_value, comment)"
+    change(
+        path,
+        random.choice(
+            (
+                f"INSERT INTO scores {score} VALUES ({at}, 'late', 'numeric', 0.25, '')",
+                f"INSERT INTO steps {step} VALUES ({at}, 'late', 'chain', '{{\"n\":1}}')",
+            )
+        ),
+    )
+
+
+def _rows(path: Path) -> list[object]:
+    """Return all that a file has of its runs, but for the order of their arrival."""
+    names = ", ".join(column.name for column in RUNS.travelling)
+    runs = ask(path, f"SELECT {names}, process_id FROM runs ORDER BY run_id")
+    tables = (ask(path, f"SELECT * FROM {table.name} ORDER BY 1, 2") for table in RECORD_TABLES)
+    return [runs, *tables, ask(path, SESSIONS)]
 
 
 def _address(client: httpx.Client) -> str:

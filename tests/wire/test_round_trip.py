@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import zip_longest
+from random import Random
 from typing import Any
 
 import pytest
@@ -86,12 +87,22 @@ class File:
 
     # -- to a hub -------------------------------------------------------------------------------
 
-    def send(self, hub: File, way: str, *, lost: frozenset[int] = frozenset()) -> None:
-        """Send the run in one way; the answers to the requests with these numbers are lost."""
+    def send(
+        self,
+        hub: File,
+        way: str,
+        *,
+        lost: frozenset[int] = frozenset(),
+        order: Random | None = None,
+    ) -> None:
+        """Send the run in one way; the answers to the requests with these numbers are lost.
+
+        `order`: in which the records arrive, as they go over several connections.
+        """
         if way == "bulk":
             self._send_batch(hub)
         else:
-            self._send_singly(hub, lost)
+            self._send_singly(hub, lost, order or Random(0))
 
     def _send_batch(self, hub: File) -> None:
         runs = load_runs(self.connection, self._run_ids())
@@ -102,7 +113,7 @@ class File:
     def _run_ids(self) -> list[str]:
         return [row[0] for row in self.rows("runs", ["run_id"], "id")]
 
-    def _send_singly(self, hub: File, lost: frozenset[int]) -> None:
+    def _send_singly(self, hub: File, lost: frozenset[int], order: Random) -> None:
         ((run_id,), (run,)) = self._run_ids(), load_runs(self.connection, self._run_ids())
         due = Due(run_id, run_id, f"wf_{run_id}", 0, False, False, None, None, 0)
         children = load_children(self.connection, f"wf_{run_id}")
@@ -110,7 +121,9 @@ class File:
         new = [start] if start else []
         new += planned(run, children, {}, self.parts)
         self.parts += new
-        for number, part in enumerate(sorted(self.parts, key=turn_of)):
+        arriving = list(self.parts)
+        order.shuffle(arriving)
+        for number, part in enumerate(sorted(arriving, key=turn_of)):
             if part.state == "waiting":
                 hub.take(part.stage, run_id, json.loads(part.body or b""))
                 if number not in lost:
@@ -182,10 +195,11 @@ def test_a_run_is_the_same_behind_two_hubs(first: str, second: str, stored: Stor
         max_size=6,
     ),
     last=st.sampled_from(WAYS),
+    order=st.randoms(use_true_random=False),
     data=st.data(),
 )
 def test_each_record_arrives_once_whatever_happens(
-    stored: Stored, steps: list[Any], last: str, data: st.DataObject
+    stored: Stored, steps: list[Any], last: str, order: Random, data: st.DataObject
 ) -> None:
     """Batches and single requests, lost answers, lost progress, late records, scores of the hub."""
     run_id = stored[0]["run_id"]
@@ -203,9 +217,9 @@ def test_each_record_arrives_once_whatever_happens(
                     hub.take("scores", run_id, {"scores": [{"name": "given there"}]})
                     given_there += 1
             elif isinstance(step, frozenset):
-                device.send(hub, "single", lost=step)
+                device.send(hub, "single", lost=step, order=order)
             else:
-                device.send(hub, step)
+                device.send(hub, step, order=order)
         sent, found = device.contents(), hub.contents()
         ours = [row for row in found["scores"] if "given there" not in row]
         assert len(found["scores"]) == len(ours) + given_there
