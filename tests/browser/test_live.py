@@ -131,7 +131,7 @@ def test_a_list_that_is_being_read_waits_to_be_asked(
 def test_the_first_session_appears_by_itself(open_page: Open, to: Builder, served: str) -> None:
     """On the page that said how to make it."""
     page = opened(open_page, served)
-    expect(page.get_by_role("heading", name="Nothing is recorded yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing recorded yet")).to_be_visible()
     to.run("first", inputs={"message": "hello"})
     refreshed(page, page.locator("tbody .open"), "hello")
 
@@ -212,7 +212,5 @@ def test_a_page_that_waited_for_its_answer_shows_it(
     monkeypatch.setitem(Kept.take.__kwdefaults__ or {}, "patience", 0.0)
     page = opened(open_page, served + path)
     expect(page.locator(".waiting").first).to_be_visible()
-    refreshed(
-        page, page.locator("#main"), "Nothing is recorded yet" if path == "/" else "No sessions"
-    )
+    refreshed(page, page.locator("#main"), "Nothing recorded yet" if path == "/" else "No sessions")
     expect(page.locator(".waiting")).to_have_count(0)

@@ -39,7 +39,7 @@ def test_another_key_does_not(open_page: Open, locked: str) -> None:
     """And the page says so, and asks again."""
     page = open_page()
     page.goto(locked)
-    page.get_by_label("Key").fill("not the key")
+    page.get_by_label("Key").fill("Wrong key")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.get_by_label("Key")).to_be_visible()

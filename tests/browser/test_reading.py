@@ -194,7 +194,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen(
     dark = page.evaluate(ground)
     assert dark == "rgb(16, 21, 20)"
     button = page.locator("#theme")
-    expect(button).to_have_attribute("aria-label", "Theme: as the system")
+    expect(button).to_have_attribute("aria-label", "Theme: system")
     button.click()
     expect(button).to_have_attribute("aria-label", "Theme: light")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
@@ -336,8 +336,8 @@ def test_parked_runs_are_tried_again_by_a_button(
     record_hostile(db_path)
     page = open_page()
     page.goto(f"{served}/sync")
-    page.get_by_role("button", name="Try again", exact=True).first.click()
+    page.get_by_role("button", name="Retry", exact=True).first.click()
     expect(page.locator(".done")).to_contain_text("1 run pending again")
-    page.get_by_role("button", name="Try all again").click()
+    page.get_by_role("button", name="Retry all").click()
     expect(page.locator(".done")).to_contain_text("39 runs pending again")
     expect(page.get_by_role("heading", name="Parked")).to_have_count(0)

@@ -47,14 +47,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @pytest.mark.parametrize(
     ("error", "status", "kind", "hint"),
     [
-        (NotFound("no session 'x'"), 404, "not-found", "list what there is: GET"),
+        (NotFound("no session 'x'"), 404, "not-found", "list them with GET"),
         (NotFound("no price", hint="see here"), 404, "not-found", "see here"),
         (AmbiguousId("two"), 400, "ambiguous-id", "give a few more"),
         (FileLocked("locked"), 503, "storage", "try again"),
         (DiskFull("full"), 503, "storage", "free some space"),
         (ConfigurationError("odd"), 500, "configuration", None),
         (Problem(409, "twice", hint="once"), 409, "conflict", "once"),
-        (RuntimeError("secret detail"), 500, "fault", "its log"),
+        (RuntimeError("secret detail"), 500, "fault", "see the server's log"),
     ],
 )
 def test_every_error_is_a_problem(

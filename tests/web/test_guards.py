@@ -367,7 +367,7 @@ def test_a_wrong_key_is_no_login(keyed: httpx.Client) -> None:
     answer = keyed.post("/login", data={"key": KEY[:-1]})
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
-    assert "not the key" in answer.text
+    assert "Wrong key" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_a_port_that_is_taken_is_said(db_path: Path) -> None:
         port = listener.getsockname()[1]
         done = spawn("--db", db_path, "serve", "--port", port)
         assert done.returncode == 2
-        assert f"another program listens on 127.0.0.1:{port}" in done.stderr
+        assert f"another program is already listening on 127.0.0.1:{port}" in done.stderr
         assert f"--port {port + 1}" in done.stderr
         with pytest.raises(ConfigurationError):
             listen("127.0.0.1", port)

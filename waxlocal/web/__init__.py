@@ -1,1 +1,1 @@
-"""The local server: the API that programs call, and pages for people."""
+"""The local server: the API for programs and the dashboard for people."""

@@ -1,4 +1,4 @@
-"""The web application: the API and the dashboard, over one file."""
+"""The ASGI application: the API and the dashboard on one file."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def create_app(
     log: Callable[[str], None] | None = None,
     request_s: float = REQUEST_S,
 ) -> Starlette:
-    """Return the application for a file; with a `key`, every request has to bear it.
+    """Return the application for a file; with a `key`, every request must send it.
 
-    `allowed_hosts` are names, with or without a port, that it answers to beside those of this
-    machine; `log` gets a line for each request. The file is opened when the application starts,
-    and closed when it ends. Raises `ConfigurationError` for a name that is none.
+    `allowed_hosts` are Host names, with or without a port, accepted in addition to this machine's
+    own. `log` gets a line per request. The file is opened when the application starts and closed
+    when it stops. Raises `ConfigurationError` for an invalid name.
     """
     access, counts = Access(key), Counts()
     app = Starlette(
@@ -62,7 +62,7 @@ def create_app(
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},
         lifespan=_lifespan,
     )
-    # A redirect is an error for the original SDK; the guards settle the slash instead.
+    # The original SDK treats a redirect as an error; the guards handle the trailing slash instead.
     app.router.redirect_slashes = False
     app.state.access = access
     app.state.counts = counts
@@ -80,7 +80,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def routes() -> list[BaseRoute]:
-    """Return all routes, those that recorded programs wait for first."""
+    """Return all routes; the ingest routes come first because programs wait for them."""
     return [
         *ingest_routes.ROUTES,
         *bulk_routes.ROUTES,
@@ -94,7 +94,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def _say(request: Request, error: Exception) -> Response:
-    """Answer a request that failed: with a problem for programs, with a page for people."""
+    """Return the error response: a problem document for API paths, a page for others."""
     problem = problem_of(error)
     if request.url.path.startswith("/api/"):
         return problem_response(problem)

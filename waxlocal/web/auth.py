@@ -1,4 +1,4 @@
-"""Who may ask: the key of a request, or the cookie that a person got for it."""
+"""Authentication: the API key of a request, or the session cookie of a logged-in browser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from waxlocal.web.api.problems import Problem
 
 __all__ = ["Access", "cookie_name"]
 
-# How long a login lasts; the browser is the person's own.
+# How long a login lasts.
 LOGIN_S = 7 * 24 * 3600
-# What is answered without a key: whether the server runs, and what the login page needs.
+# Paths that need no key: the health check, and what the login page needs.
 OPEN_PATHS = frozenset(("/healthz", "/readyz", "/login", "/favicon.ico"))
 OPEN_PREFIX = "/static/"
 _REFUSED = {"WWW-Authenticate": 'Bearer realm="waxlocal"'}
@@ -26,7 +26,7 @@ Headers = Mapping[bytes, bytes]
 
 
 class Access:
-    """Checks requests against one key; without a key everyone may ask."""
+    """Checks requests against one key; without a key, every request is allowed."""
 
     def __init__(self, key: Secret | str | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         given = key.reveal() if isinstance(key, Secret) else key or ""
@@ -34,21 +34,21 @@ class Access:
         self._clock = clock
 
     def refusal(self, path: str, headers: Headers, port: object = "") -> Problem | None:
-        """Return why a request may not be answered; a page leads to the login instead."""
+        """Return why a request is refused, or None; for pages, a redirect to the login."""
         if not self._key or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
         given = _given_key(headers)
         if given is not None:
-            return None if self.is_key(given) else _refused("this is not the key of this server")
+            return None if self.is_key(given) else _refused("invalid API key")
         if self._has_login(headers, port):
             return None
         if path.startswith("/api/") or path == "/metrics":
-            return _refused("this server asks for a key")
+            return _refused("this server requires an API key")
         location = f"/login?next={quote(path, safe='')}"
         return Problem(303, "log in first", headers={"Location": location})
 
     def is_key(self, given: bytes) -> bool:
-        """Return whether this is the key; takes as long for a wrong one as for the right one."""
+        """Return whether this is the key, compared in constant time."""
         return hmac.compare_digest(sha256(given).digest(), sha256(self._key).digest())
 
     @property
@@ -57,13 +57,13 @@ class Access:
         return not self._key
 
     def new_login(self) -> str:
-        """Return a token that stands for the key for a week."""
+        """Return a session token, valid for a week."""
         ends = self._clock.time_ns() // 1_000_000_000 + LOGIN_S
         said = f"{ends}.{secrets.token_hex(16)}"
         return f"{said}.{self._signature(said)}"
 
     def is_login(self, token: str) -> bool:
-        """Return whether this server made the token with this key, less than a week ago."""
+        """Return whether the token was made with this key less than a week ago."""
         said, _, signature = token.rpartition(".")
         signed = hmac.compare_digest(signature.encode(), self._signature(said).encode())
         ends = said.partition(".")[0]
@@ -83,7 +83,7 @@ class Access:
 
 
 def _given_key(headers: Headers) -> bytes | None:
-    """Return the key of a request, None when it bears none."""
+    """Return the key of a request; None if it has none."""
     if (key := headers.get(b"x-wax-key")) is not None:
         return key
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
@@ -91,7 +91,7 @@ def _given_key(headers: Headers) -> bytes | None:
 
 
 def cookie_name(port: object) -> str:
-    """Return the name of the cookie; browsers do not keep those of two ports apart."""
+    """Return the cookie's name, with the port: browsers share cookies between ports."""
     return f"waxlocal_{port}"
 
 
@@ -99,6 +99,6 @@ def _refused(detail: str) -> Problem:
     return Problem(
         401,
         detail,
-        hint="send it as X-Wax-Key, or as Authorization: Bearer",
+        hint="send it in the header X-Wax-Key, or as Authorization: Bearer",
         headers=_REFUSED,
     )

@@ -1,7 +1,8 @@
-"""Answers that take long, kept for a while: a page waits a moment for them, never longer.
+"""A cache of slow query results; a page waits for one only briefly.
 
-An answer may be used again for twenty times as long as it took, so that at most a twentieth of the
-time goes into it, however often it is asked for; on a small file everything is as new as the page.
+A result is reused for twenty times as long as it took to compute, so that computing it takes at
+most a twentieth of the time, however many requests there are. On a small file, every page is
+current.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from waxlocal.web.api.problems import Problem, problem_of
 __all__ = ["PATIENCE_S", "Kept", "Taken", "kept_of"]
 
 Answer = TypeVar("Answer")
-# Takes a function that shows what is known so far, and returns the whole answer.
+# Takes a function that publishes a partial result, and returns the full result.
 Work = Callable[[Callable[[Answer], None]], Awaitable[Answer]]
 
-# How long a page waits for an answer that is not there.
+# Seconds that a page waits for a result that is not in the cache.
 PATIENCE_S = 0.06
-# For how many times the time that it took an answer is used again.
+# A result is reused for this many times its computing time.
 REUSE = 20
-# Seconds after which even an answer that took long is asked for anew.
+# The maximum age of a result in seconds.
 MOST_S = 60.0
-# Answers kept: those of the filters that a few people look at.
+# The maximum number of cached results: enough for the filters of a few people.
 MOST = 64
 
 
 @dataclass(frozen=True)
 class Taken(Generic[Answer]):
-    """What is known now: `pending` while there is more to come, `problem` when it failed."""
+    """The current result: `pending` while it is incomplete, `problem` if it failed."""
 
     value: Answer | None
     pending: bool = False
@@ -45,7 +46,7 @@ class Taken(Generic[Answer]):
 
 @dataclass
 class _Entry:
-    """The last answer to a question, and the task that works on the next one."""
+    """The last result of a query, and the task that computes the next one."""
 
     value: Any = None
     partial: Any = None
@@ -65,7 +66,7 @@ class _Entry:
 
 
 class Kept:
-    """Answers by what was asked; for one event loop."""
+    """Query results by key; for one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -74,10 +75,10 @@ class Kept:
     async def take(
         self, key: Hashable, work: Work[Answer], *, patience: float = PATIENCE_S
     ) -> Taken[Answer]:
-        """Return the answer if it is known or comes within `patience` seconds, else what there is.
+        """Return the result if it is cached or ready within `patience` seconds, else what there is:
+        the previous result or a partial one, while the work continues.
 
-        That is the answer before it, or what the work has shown so far; the work goes on. An error
-        of ours that it raises is the answer, as a problem; any other is raised.
+        A waxlocal error raised by the work becomes the result, as a problem; others are raised.
         """
         entry = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
@@ -91,7 +92,7 @@ class Kept:
         done, _ = await asyncio.wait({task}, timeout=patience)
         if done:
             entry.task = None
-            task.result()  # raises what was nobody's fault but ours
+            task.result()  # raises unexpected exceptions
         return entry.taken(pending=not done)
 
     async def _work(self, entry: _Entry, work: Work[Any]) -> None:
@@ -110,12 +111,12 @@ class Kept:
 
 
 def _is_running(task: asyncio.Task[None]) -> bool:
-    # A task of a loop that has ended will never be done.
+    # A task of an event loop that has ended never finishes.
     return not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 
 def kept_of(request: Request) -> Kept:
-    """Return what the server that got this request keeps."""
+    """Return the cache of the server that received this request."""
     state = request.app.state
     if not hasattr(state, "kept"):
         state.kept = Kept()

@@ -1,4 +1,4 @@
-"""How a request gets at the file: `ask` for what is read, `change` for what is written."""
+"""Access to the file for request handlers: `ask` runs queries, `change` runs writes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Database", "ask", "change", "database_of"]
 
 Answer = TypeVar("Answer")
 
-# How often models that were called for the first time are looked up in the price list, and what an
-# older waxlocal recorded beside the file is taken in; and how long a question waits for the latter.
+# Seconds between upkeep: pricing pending models, and merging what an older waxlocal recorded into a
+# side file. A query waits at most `TAKE_IN_S` for the merge.
 UPKEEP_S = 1.0
 TAKE_IN_S = 0.1
 
 
 class Database:
-    """The file of a server: connections for questions, and the one for changes."""
+    """The file of a server: a pool of reading connections and one writing connection."""
 
     def __init__(self, path: Path, *, durability: str = "normal") -> None:
         self.path = path
@@ -41,7 +41,7 @@ class Database:
     async def ask(
         self, question: Callable[[sqlite3.Connection], Answer], seconds: float = QUESTION_S
     ) -> Answer:
-        """Answer a question as `ask` does for a request."""
+        """Run a query, as `ask` does for a request."""
         now = time.monotonic()
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_S
@@ -53,12 +53,12 @@ class Database:
         price_pending(self.path)
 
     def open(self) -> None:
-        """Create or upgrade the file; raises `StorageError` where it cannot be used."""
+        """Create or upgrade the file; raises `StorageError` if it cannot be used."""
         self.writer.change_now(lambda connection: None)
         self._keeper = self._keeper or log_keeper(self.path)
 
     def close(self) -> None:
-        """Finish what is under way, and close the file; it is opened again by the next request."""
+        """Finish pending work and close the file; the next request opens it again."""
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
@@ -67,7 +67,7 @@ class Database:
 
 
 def database_of(request: Request) -> Database:
-    """Return the file of the server that got this request."""
+    """Return the file of the server that received this request."""
     database: Database = request.app.state.database
     return database
 
@@ -78,11 +78,11 @@ async def ask(
     *,
     seconds: float = QUESTION_S,
 ) -> Answer:
-    """Return the answer to a question, asked on a read-only connection in a worker thread.
+    """Run a query function on a read-only connection in a worker thread; return its result.
 
-    Rows are `sqlite3.Row`. Calls that waited for a price have got it before. Raises `StorageError`,
-    and `Problem` (503) for a question whose queries take longer than `seconds`; an error of ours
-    that the question raises becomes the answer of the request.
+    Rows are `sqlite3.Row`. Pending calls are priced first. Raises `StorageError`, and `Problem`
+    (503) if the queries take longer than `seconds`; a waxlocal error that the function raises
+    becomes the response.
     """
     return await database_of(request).ask(question, seconds)
 
@@ -90,11 +90,11 @@ async def ask(
 async def change(
     request: Request, work: Callable[[sqlite3.Connection], Answer], *, small: bool = False
 ) -> Answer:
-    """Return what the work returned, done on the one writing connection and committed.
+    """Run a write function on the writing connection, commit, and return its result.
 
-    The work runs in a thread of its own inside a transaction that it shares with other changes: it
-    must neither begin nor end one. What it raises undoes what it did, and comes out here. Rows are
-    `sqlite3.Row`. Raises `StorageError` (503 with Retry-After) when the file cannot be written now.
-    `small` work, a handful of rows, is done at once where that is possible.
+    The function runs in a separate thread, in a transaction shared with other writes: it must
+    neither begin nor end one. If it raises, its changes are rolled back and the exception is raised
+    here. Rows are `sqlite3.Row`. Raises `StorageError` (503 with Retry-After) if the file cannot be
+    written now. `small` work (a few rows) runs at once in the event loop if possible.
     """
     return await database_of(request).writer.change(work, small=small)

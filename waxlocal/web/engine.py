@@ -1,7 +1,7 @@
-"""What reads requests and runs the loop: in C where that is installed, else in Python.
+"""Choose the HTTP parser and the event loop: C implementations if installed, else Python.
 
-`httptools` and `uvloop` have wheels for common machines alone (docs/dependencies.md). With `h11`
-and asyncio in their place a request takes longer; everything else is the same.
+`httptools` and `uvloop` have wheels for common platforms only (docs/dependencies.md). With `h11`
+and asyncio instead, a request takes longer; everything else is the same.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = ["MAX_HEADERS", "PLAIN_ENGINE", "Engine", "best_engine", "make_protocol"]
 
-# Line and headers of a request together; a session id in an address can be long.
+# The maximum size of request line and headers; a session id in a URL can be long.
 MAX_HEADERS = 64 * 1024
 
 
 class Engine(NamedTuple):
-    """The parser of requests, and the event loop."""
+    """The HTTP parser and the event loop to use."""
 
     parser: Literal["httptools", "h11"]
     loop: Literal["uvloop", "asyncio"]
@@ -27,7 +27,7 @@ PLAIN_ENGINE = Engine("h11", "asyncio")
 
 
 def best_engine() -> Engine:
-    """Return the fastest of each that is installed."""
+    """Return the fastest installed parser and event loop."""
     return Engine(
         "httptools" if _is_installed("httptools") else "h11",
         "uvloop" if _is_installed("uvloop") else "asyncio",
@@ -43,10 +43,10 @@ def _is_installed(name: str) -> bool:
 
 
 def make_protocol(engine: Engine, headers_s: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, with an end to waiting for headers, and to their size.
+    """Return uvicorn's protocol class, extended with a timeout and a size limit for headers.
 
-    A connection that never finishes a request would stay for ever: uvicorn's own timeout runs
-    between two requests only. And httptools takes headers of any size.
+    uvicorn's own timeout covers only the time between two requests, so a connection that never
+    finishes its headers would stay open forever. And httptools accepts headers of any size.
     """
     if engine.parser == "httptools":
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -83,7 +83,7 @@ def _bounded(base: Any, headers_s: float) -> type[asyncio.Protocol]:
         def _limit_headers(self, more: int) -> None:
             self._head_bytes += more
             if self._head_bytes > MAX_HEADERS:
-                self.send_400_response("The headers of the request are too large.")
+                self.send_400_response("The request headers are too large.")
 
         def _wait_for_headers(self) -> None:
             self._late = self.loop.call_later(headers_s, self.transport.close)
@@ -102,7 +102,7 @@ def _careful(base: Any) -> Any:
 
     class Careful(base):  # type: ignore[misc]
         def send_400_response(self, msg: str) -> None:
-            # h11 sends no second answer into one that has begun; uvicorn would raise.
+            # h11 cannot send a second response after one has started; uvicorn would raise.
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 super().send_400_response(msg)
             else:

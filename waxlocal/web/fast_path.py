@@ -1,4 +1,4 @@
-"""The short way for the requests that recorded programs wait for."""
+"""A shortcut past routing and middleware for ingest requests, which programs wait for."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _RUN_ID = "{run_id}"
 
 
 class Shortcut:
-    """Takes posts of records straight to their endpoints; all else goes the usual way.
+    """Dispatches POST requests with records directly to their endpoints; others to the app.
 
-    A run of the original SDK waits for seven requests, and going through the list of routes and the
-    layers around it takes as long as writing the record. The routes stay where they are: they are
-    what is described and tested, and this takes their endpoints.
+    A run of the original SDK waits for seven requests, and routing and middleware take as long as
+    writing the record. The endpoints come from the routes, which stay the reference: they are what
+    is documented and tested.
     """
 
     def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
@@ -39,7 +39,7 @@ class Shortcut:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         found = self._found(scope)
         if found is None:
             await self._app(scope, receive, send)
@@ -47,7 +47,7 @@ class Shortcut:
         route, parameters = found
         scope["route"], scope["path_params"] = route, parameters
         try:
-            # Of a route from `Route(path, function)` this is that function.
+            # For `Route(path, function)`, `endpoint` is that function.
             response = await cast(Endpoint, route.endpoint)(Request(scope, receive, send))
         except (Problem, ObserveError) as error:
             response = problem_response(problem_of(error))

@@ -1,4 +1,4 @@
-"""Questions to the file: a few worker threads, each with a read-only connection that stays open."""
+"""A pool of worker threads with open read-only connections, for queries with a timeout."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["Readers"]
 Answer = TypeVar("Answer")
 Question = Callable[[sqlite3.Connection], Answer]
 
-# Threads that answer questions. More would only wait for each other: for the interpreter, and for
-# the processors of a small machine.
+# The number of threads. More would only compete for the interpreter lock and the CPUs of a small
+# machine.
 THREADS = 4
-# Seconds that the queries of one question may take in SQLite; beyond, it is given up.
+# The timeout in seconds for the queries of one request.
 QUESTION_S = 2.0
-# SQLite's instructions between two looks at the clock: some tenths of a millisecond.
+# SQLite instructions between checks of the timeout: some tenths of a millisecond.
 INSTRUCTIONS = 10_000
-# A connection's cache: several stay open for long, and the system caches the file as well.
+# The page cache per connection: small, since several stay open and the OS also caches the file.
 CACHE_KIB = 8_192
 
 _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
@@ -39,7 +39,7 @@ _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 
 @dataclass(eq=False)
 class _Open:
-    """An open connection, what closes it, the file it reads, and when its question must end."""
+    """An open connection, how to close it, the file that it reads, and its current deadline."""
 
     connection: sqlite3.Connection
     closer: AbstractContextManager[sqlite3.Connection]
@@ -54,26 +54,26 @@ class _Open:
 
 
 class Readers:
-    """Answers questions in worker threads; connections are opened when they are needed."""
+    """Runs queries in worker threads; opens connections on demand."""
 
     def __init__(self, path: Path, *, threads: int = THREADS) -> None:
         self._path = path
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
-        # The connection used last is taken first: its cache is the warmest.
+        # Reuse the last used connection first: its cache is the warmest.
         self._free: list[_Open] = []
         self._busy: set[_Open] = set()
         self._lock = threading.Lock()
 
     async def ask(self, question: Question[Answer], seconds: float = QUESTION_S) -> Answer:
-        """Return the answer; raises `StorageError`, and `Problem` for one that takes too long."""
+        """Run a query in a worker thread; raises `StorageError`, and `Problem` on timeout."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="waxlocal-read")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self.answer, question, seconds)
 
     def answer(self, question: Question[Answer], seconds: float = QUESTION_S) -> Answer:
-        """Answer in this thread; raises as `ask`."""
+        """Run a query in this thread; raises as `ask` does."""
         with self._connection() as opened:
             opened.deadline = time.monotonic() + seconds
             try:
@@ -90,7 +90,7 @@ class Readers:
         try:
             yield opened
         except StorageError:
-            opened.close()  # it may be the connection's fault
+            opened.close()  # the connection may be broken
             raise
         except BaseException:
             self._give_back(opened)
@@ -109,10 +109,10 @@ class Readers:
                 opened = self._free.pop()
             if opened.file == current and current is not None:
                 return opened
-            opened.close()  # of a file that was moved or deleted
+            opened.close()  # the file was moved or deleted
 
     def _open(self) -> _Open:
-        # Before opening: a file that is replaced in between is noticed with the next question.
+        # Before opening: the next query then notices a file that is replaced in between.
         file = file_id(self._path)
         closer = reader(self._path)
         connection = closer.__enter__()
@@ -128,7 +128,7 @@ class Readers:
             self._free.append(opened)
 
     def close(self) -> None:
-        """Give up the questions that are being answered, and close all connections."""
+        """Interrupt running queries, and close all connections."""
         if self._executor is not None:
             for opened in list(self._busy):
                 opened.deadline = 0.0
@@ -145,8 +145,8 @@ def _authorize(action: int, *_: str | None) -> int:
 def _took_too_long(seconds: float) -> Problem:
     return Problem(
         503,
-        f"the question took longer than {seconds:g} s",
+        f"the query took longer than {seconds:g} s",
         kind="too-slow",
-        hint="narrow it down, for example with since",
+        hint="narrow the query, for example with since",
         headers={"Retry-After": "5"},
     )

@@ -1,4 +1,4 @@
-"""The process that answers: a socket, uvicorn on it, and an end without loose threads."""
+"""The server process: API key checks, the listening socket, uvicorn, and clean shutdown."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ __all__ = [
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
-# Longer than any client keeps a connection that it does not use: one that the server closes first
-# can take a request with it, and the original SDK does not send it again.
+# Seconds to keep an idle connection; longer than any client does. If the server closed first, a
+# request could get lost on the connection, and the original SDK does not retry.
 KEEP_ALIVE_S = 75
-# From connecting, or from the first byte of a request, to the last of its headers.
+# Seconds from connecting, or from the first byte of a request, to the end of its headers.
 HEADERS_S = 10.0
-# Requests that are being answered may take this long to end, connections to be closed after it.
+# On shutdown, seconds for running requests to finish, and then for connections to close.
 DRAIN_S = 8
 BACKLOG = 2_048
-# Connections at most, where the system lets a process have as many files.
+# The maximum number of connections, if the limit on open files allows it.
 MAX_CONNECTIONS = 4_096
-# Files a server has open beside its connections.
+# Open files besides connections.
 OTHER_FILES = 128
-# What nobody guesses.
+# The minimum length of a key, so that it cannot be guessed.
 SHORTEST_KEY = 16
 _HOW_TO_MAKE_A_KEY = (
     '(umask 077; python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE), '
@@ -56,12 +56,12 @@ _HOW_TO_MAKE_A_KEY = (
 
 
 def check_key(host: str, key: Secret) -> None:
-    """Raise `ConfigurationError` for an address others can reach, without a key that is one."""
+    """Raise `ConfigurationError` if other machines can reach the host and the key is too weak."""
     if is_loopback(host):
         return
     if not key:
         raise ConfigurationError(
-            f"{host} can be reached from other machines, and no key is set",
+            f"other machines can reach {host}, and no key is set",
             hint=_HOW_TO_MAKE_A_KEY,
         )
     if len(key.reveal()) < SHORTEST_KEY:
@@ -71,13 +71,13 @@ def check_key(host: str, key: Secret) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any free one. Raises `ConfigurationError`."""
+    """Return a listening socket; port 0 picks a free one. Raises `ConfigurationError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # The protocol by its number: asyncio switches Nagle's algorithm off only where it sees it,
-        # and with it each answer would wait 40 ms for the client's acknowledgement.
+        # Pass the protocol number: asyncio disables Nagle's algorithm only if it is set, and with
+        # Nagle each response would wait 40 ms for the client's acknowledgement.
         listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,17 +95,17 @@ def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError
     where = _authority(host, port)
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return ConfigurationError(
-            f"another program listens on {where}",
+            f"another program is already listening on {where}",
             hint=f"choose another port, for example: --port {port + 1}, or --port 0 for any",
         )
     said = getattr(error, "strerror", None) or str(error)
     return ConfigurationError(
-        f"cannot listen on {where}: {said}", hint="leave --host out for this machine alone"
+        f"cannot listen on {where}: {said}", hint="omit --host to listen on this machine only"
     )
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return the address to open in a browser on this machine."""
+    """Return the URL to open in a browser on this machine."""
     host, port = listener.getsockname()[:2]
     return f"http://{_authority(_reachable(host), port)}/"
 
@@ -119,11 +119,11 @@ def _authority(host: str, port: int) -> str:
 
 
 def serve(app: Starlette, listener: socket.socket, *, started: Callable[[], None]) -> None:
-    """Answer requests until SIGTERM or SIGINT; `started` is called once they are answered.
+    """Serve until SIGTERM or SIGINT; call `started` when the server is ready.
 
-    What is being answered then is finished, within `DRAIN_S` seconds.
+    On a signal, running requests may finish within `DRAIN_S` seconds.
     """
-    # What was imported stays for good: the collector need not look through it again and again.
+    # Imported modules stay forever: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
     make_server(app, started=started).run(sockets=[listener])
@@ -136,9 +136,9 @@ def make_server(
     headers_s: float = HEADERS_S,
     engine: Engine | None = None,
 ) -> uvicorn.Server:
-    """Return a server, to run in any thread: it stops when its `should_exit` is set.
+    """Return a server for any thread; set its `should_exit` to stop it.
 
-    `engine`: the fastest that is installed, if none is given.
+    `engine` defaults to the fastest one installed.
     """
     engine = engine or best_engine()
     config = uvicorn.Config(
@@ -162,8 +162,8 @@ def make_server(
 
 
 def _connections() -> int:
-    """Return how many connections there may be, after asking the system for enough files."""
-    if sys.platform == "win32":  # no such limit
+    """Return the maximum number of connections, after raising the limit on open files."""
+    if sys.platform == "win32":  # no such limit here
         return MAX_CONNECTIONS
     import resource
 
@@ -181,20 +181,20 @@ def _connections() -> int:
 
 
 class _Server(uvicorn.Server):
-    """Ends with status 0 on a signal: being told to stop is not a failure."""
+    """A uvicorn server that exits with status 0 on a signal, since stopping is not a failure."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._tell = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, then call `started`."""
         await super().startup(sockets)
         self._tell()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals that end the server; its own way would raise them again at the end."""
+        """Handle the signals that stop the server; uvicorn would raise them again at the end."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -206,13 +206,13 @@ class _Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     def _stop(self, signum: int, _frame: FrameType | None) -> None:
-        # Whoever presses Ctrl-C twice does not want to wait.
+        # A second Ctrl-C stops without waiting.
         self.force_exit = self.should_exit and signum == signal.SIGINT
         self.should_exit = True
 
 
 def key_from(path: Path | None, environ: Any) -> Secret:
-    """Return the key in a file, else that of `WAXLOCAL_SERVE_KEY`; empty without either.
+    """Return the key from a file, else from `WAXLOCAL_SERVE_KEY`; empty without either.
 
     Raises `ConfigurationError`.
     """

@@ -1,4 +1,4 @@
-"""A second process beside the server: begins with it, is begun again, and ends with it."""
+"""Run a command beside the server: start it, restart it if it exits, stop it at the end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 
 __all__ = ["Companion"]
 
-# Between its end and the next start: doubled each time, from the first to the second.
+# Seconds before a restart: doubled each time, from the first value up to the second.
 RESTART_S = (1.0, 300.0)
-# One that lived this long was well; the next start need not wait long.
+# After a process ran this long, the wait starts again at the first value.
 WELL_S = 60.0
-# What it is given to end by itself; it releases what is in flight within 10 seconds.
+# Seconds to stop by itself before it is killed; the daemon needs up to 10 seconds.
 STOP_S = 12.0
 
 
 class Companion:
-    """Keeps a command running; what it prints goes where the server's own output goes."""
+    """Keeps a command running; its output goes to the server's stdout and stderr."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class Companion:
         self._thread = threading.Thread(target=self._keep, name="waxlocal-companion", daemon=True)
 
     def start(self) -> None:
-        """Start it, and watch over it from now on."""
+        """Start the command and supervise it."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, by force if it does not end by itself, and wait until it has."""
+        """Stop the command, by force if it does not stop by itself, and wait for it."""
         with self._lock:
             self._ending.set()
             process = self._process
@@ -66,7 +66,7 @@ class Companion:
                 status = process.wait()
             if self._ending.is_set():
                 return
-            if status != told:  # once for each way to fail, not every time
+            if status != told:  # log each exit status once, not every restart
                 self._say(f"event=companion-ended status={status} restart_s={wait:g}")
                 told = status
             if self._ending.wait(wait):

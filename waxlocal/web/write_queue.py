@@ -1,4 +1,4 @@
-"""Changes of the file, on one writing connection: at once, or in a thread, many in one commit."""
+"""Writes to the file on one connection: at once, or queued and committed in groups."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["Writer"]
 Answer = TypeVar("Answer")
 Work = Callable[[sqlite3.Connection], Answer]
 
-# Changes that share a commit. They are those that arrived while the commit before was under way,
-# so that nobody waits for others to come.
+# The maximum number of writes per commit. A group consists of the writes that arrived during the
+# previous commit; nobody waits for more to arrive.
 CHANGES_AT_ONCE = 64
-# How long changes wait for a file that another process is writing to.
+# Seconds that writes wait for a file that another process is writing to.
 WAIT_S = 5.0
 
 
 class _Change:
-    """Some work, and where its outcome goes."""
+    """A write function, and the future for its result."""
 
     def __init__(self, work: Work[Any]) -> None:
         self.work = work
@@ -48,7 +48,7 @@ class _Change:
             self.error = error
 
     def settle(self) -> None:
-        # Nobody may be waiting any more: the client has gone.
+        # The future may be cancelled already: the client disconnected.
         if not self.future.set_running_or_notify_cancel():
             return
         if self.error is None:
@@ -58,7 +58,7 @@ class _Change:
 
 
 class Writer:
-    """Makes changes in the order of their arrival; each happens as a whole or not at all."""
+    """Runs writes in order of arrival; each is applied completely or not at all."""
 
     def __init__(self, path: Path, *, durability: str = "normal", wait: float = WAIT_S) -> None:
         self._path = path
@@ -70,15 +70,15 @@ class Writer:
         self._file: FileId | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        # Whoever uses the connection holds it.
+        # Held while the connection is in use.
         self._using = threading.Lock()
 
     async def change(self, work: Work[Answer], *, small: bool = False) -> Answer:
-        """Return what the work returned, once it is committed.
+        """Run a write and return its result once it is committed.
 
-        What the work raises undoes what it did, and comes out here. Raises `StorageError` when the
-        file cannot be written now. A `small` work may be done at once, in the event loop: a handful
-        of rows takes a tenth of a millisecond, and to hand them to a thread and back takes longer.
+        If the work raises, its changes are rolled back and the exception is raised here. Raises
+        `StorageError` if the file cannot be written now. `small` work may run at once in the event
+        loop: a few rows take 0.1 ms, less than handing them to a thread and back.
         """
         if small and self._durability == "normal" and self._using.acquire(blocking=False):
             try:
@@ -93,7 +93,7 @@ class Writer:
         return await asyncio.wrap_future(self._submit(work))
 
     def _made_now(self, work: Work[Any]) -> _Change | None:
-        """Make a change without waiting; None if another process is writing to the file."""
+        """Run a write without waiting; None if another process is writing to the file."""
         try:
             connection = self._connect()
             begin(connection)
@@ -106,7 +106,7 @@ class Writer:
         return change
 
     def change_now(self, work: Work[Answer]) -> Answer:
-        """Do the same from a thread without an event loop, which waits."""
+        """Run a write from a thread without an event loop; blocks."""
         return self._submit(work).result()
 
     def _submit(self, work: Work[Answer]) -> Future[Answer]:
@@ -123,7 +123,7 @@ class Writer:
                     self._thread.start()
 
     def close(self) -> None:
-        """Finish the changes that were asked for, and close the file."""
+        """Finish queued writes, and close the file."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -141,7 +141,7 @@ class Writer:
             self._disconnect()
 
     def _next(self) -> list[_Change]:
-        """Wait for a change, and take with it all that wait, too; none at the end."""
+        """Wait for a write, and return it with all others in the queue; empty at the end."""
         first = self._queue.get()
         if first is None:
             return []
@@ -158,7 +158,7 @@ class Writer:
     def _make(
         self, changes: Sequence[_Change], connection: sqlite3.Connection | None = None
     ) -> None:
-        """Make changes in one transaction, which has begun already if there is a connection."""
+        """Run writes in one transaction, already begun if a connection is given."""
         try:
             connection = connection or self._begin()
             if len(changes) == 1:
@@ -166,22 +166,22 @@ class Writer:
                 (roll_back if changes[0].error else commit)(connection)
             else:
                 self._make_many(connection, changes)
-        except BaseException as error:  # nobody may wait for ever
-            # What ended the transaction says more than that it has ended.
+        except BaseException as error:  # every future must get a result
+            # The error that ended the transaction says more than the one that follows.
             ended = next((c.error for c in changes if isinstance(c.error, sqlite3.Error)), error)
             for change in changes:
                 change.error = change.error or ended
             self._disconnect()
         if self._log is not None:
-            self._log.look()  # nothing, while a `LogKeeper` keeps up
+            self._log.look()  # does nothing while a `LogKeeper` keeps up
         for change in changes:
             if isinstance(change.error, sqlite3.Error):
                 change.error = storage_error(change.error, self._path)
 
     def _make_many(self, connection: sqlite3.Connection, changes: Sequence[_Change]) -> None:
-        """Make changes in one transaction, such that one that fails does not undo the others."""
+        """Run writes in one transaction, each in a savepoint: one that fails affects no other."""
         for change in changes:
-            # A full disk ends the whole transaction; then the end of the part raises, and all fail.
+            # A full disk ends the whole transaction: releasing the savepoint raises, all fail.
             with part(connection):
                 change.run(connection)
                 if change.error is not None:
@@ -189,7 +189,7 @@ class Writer:
         commit(connection)
 
     def _begin(self) -> sqlite3.Connection:
-        """Return the connection with a transaction begun that may write."""
+        """Return the connection, with a write transaction begun."""
         deadline = time.monotonic() + self._wait
         while True:
             try:
@@ -204,7 +204,7 @@ class Writer:
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == file_id(self._path):
             return self._connection
-        self._disconnect()  # of a file that was moved or deleted
+        self._disconnect()  # the file was moved or deleted
         connection = open_writer(self._path, durability=self._durability)
         connection.row_factory = sqlite3.Row
         self._connection, self._file = connection, file_id(self._path)
@@ -216,5 +216,5 @@ class Writer:
             self._log.close()
             self._log = None
         if self._connection is not None:
-            self._connection.close()  # which rolls back
+            self._connection.close()  # closing rolls back
             self._connection = None

@@ -102,10 +102,10 @@ def test_the_filter_holds_for_every_part(pages: Dashboard) -> None:
 
 def test_nothing_to_count_says_what_to_do(pages: Dashboard, tmp_path: Path) -> None:
     """For a filter that nothing fits, and for a file without anything."""
-    assert "No session fits" in pages.page("/analytics?user_id=nobody").text
+    assert "No session matches" in pages.page("/analytics?user_id=nobody").text
     with dashboard(tmp_path / "empty.db") as empty:
         assert "No sessions yet" in empty.page("/analytics").text
-        assert "No calls of a model" in empty.page("/models").text
+        assert "No model calls" in empty.page("/models").text
 
 
 def test_models_without_a_price_come_first_with_the_command(pages: Dashboard) -> None:

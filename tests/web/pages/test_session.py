@@ -98,7 +98,7 @@ def test_the_side_says_where_the_money_went(talk: Element) -> None:
     assert rows[0] == ["1", "", "300", "0", "$0.0040"]
     assert rows[1] == ["2", "", "380", "320", "$0.0080"]
     bar = money.one("tbody").all("svg")[1]
-    assert bar["aria-label"] == "380 new, 320 sent before"
+    assert bar["aria-label"] == "380 new, 320 resent"
 
 
 def test_the_side_says_where_the_time_went(talk: Element) -> None:
@@ -147,7 +147,7 @@ def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
     assert "Show all 20,000 characters" in fold.one("summary").text
     assert len(fold.one("span", "head").text) < 710
     assert fold.one("div", "text").text == words.strip()
-    assert "30,000 characters more" in cut.text
+    assert "30,000 more characters" in cut.text
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_running_session_refreshes_itself_more_often(db_path: Path) -> None:
         assert pages.page("/sessions/going").one("main")["data-refresh"] == "2"
         gone = pages.page("/sessions/gone")
     assert gone.one("main")["data-refresh"] == "5"
-    assert "The process ended before the run did." in gone.text
+    assert "The process exited before the run ended." in gone.text
 
 
 def test_only_what_changes_comes_with_live(db_path: Path) -> None:

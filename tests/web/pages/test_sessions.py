@@ -92,9 +92,9 @@ def test_a_header_sorts_by_its_column_and_back(pages: Dashboard, column: str, fi
         ("user_id=alice", ["Question 0 about tides"], "Sessions of alice"),
         ("agent=guide", ["Why?"], "Sessions with guide"),
         ("status=error", ["Why?"], "Sessions with errors"),
-        ("status=success", ["Hello", "Question 0 about tides"], "Sessions that ended well"),
-        ("search=MOON", ["Why?"], "Sessions saying “MOON”"),
-        ("search=tides", ["Question 0 about tides"], "Sessions saying “tides”"),
+        ("status=success", ["Hello", "Question 0 about tides"], "Sessions that succeeded"),
+        ("search=MOON", ["Why?"], "Sessions containing “MOON”"),
+        ("search=tides", ["Question 0 about tides"], "Sessions containing “tides”"),
         ("until=2026-01-31T09:31:00Z", ["Question 0 about tides"], None),
         ("since=2026-01-31T09:33:00Z", ["Hello"], None),
         ("user_id=alice&agent=desk", ["Question 0 about tides"], "Sessions of alice with desk"),
@@ -168,7 +168,7 @@ def test_every_status_can_be_asked_for(pages: Dashboard, status: str) -> None:
 def test_nothing_that_fits_says_what_to_do(pages: Dashboard) -> None:
     """With a way back to the whole list."""
     empty = pages.page("/?user_id=carol").one("div", "empty")
-    assert empty.one("h2").text == "No session fits"
+    assert empty.one("h2").text == "No session matches"
     assert empty.all("a", href="/")
 
 
@@ -179,7 +179,7 @@ def test_an_empty_file_shows_the_lines_that_make_the_first_session(db_path: Path
     code = "".join(str(part) for part in page.one("code", id="first").children)
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     assert f"```python\n{code}```" in readme
-    assert "Nothing is recorded yet" in page.text
+    assert "Nothing recorded yet" in page.text
 
 
 def test_runs_without_a_session_are_shown_where_there_are_no_sessions(db_path: Path) -> None:

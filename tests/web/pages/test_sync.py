@@ -39,7 +39,7 @@ def target(**changes: object) -> TargetStatus:
     [
         ([], "none", "no sync yet"),
         ([target()], "ok", "up to date"),
-        ([target(open=1)], "ok", "up to date · 1 run going on"),
+        ([target(open=1)], "ok", "up to date · 1 run in progress"),
         ([target(pending=12)], "work", "12 pending · last upload 2 min ago"),
         ([target(pending=12, last_success_at=None)], "work", "12 pending"),
         ([target(pending=3, failures=4, last_success_at=moment(-10_900))], "work",
@@ -47,7 +47,7 @@ def target(**changes: object) -> TargetStatus:
         ([target(pending=3, failures=4, last_success_at=None)], "work", "offline"),
         ([target(pending=2, parked=1)], "needs", "1 parked, 2 pending"),
         ([target(parked=7)], "needs", "7 parked"),
-        ([target(paused_at=moment(0), parked=7)], "needs", "paused: the server refuses the key"),
+        ([target(paused_at=moment(0), parked=7)], "needs", "paused: the server rejects the key"),
         ([target(), target(pending=1_200)], "work", "1,200 pending · last upload 2 min ago"),
     ],
 )  # fmt: skip
@@ -180,5 +180,5 @@ def test_without_a_target_the_page_says_how_to_get_one(db_path: Path) -> None:
     with dashboard(db_path) as pages:
         page = pages.page("/sync")
     assert "waxlocal sync --api-url" in page.one("pre").text
-    assert "One run is in this file" in page.text
+    assert "One run is stored in this file" in page.text
     assert page.one("a", id="upload").text == "Upload: no sync yet"

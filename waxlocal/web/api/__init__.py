@@ -1,1 +1,1 @@
-"""The API: what programs ask and send, and its description."""
+"""The HTTP API: ingest and query routes, errors, and the OpenAPI document."""

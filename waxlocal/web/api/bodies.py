@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON of a bounded depth."""
+"""Read request bodies as JSON of limited depth."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from waxlocal.web.api.problems import Problem
 
 __all__ = ["MAX_DEPTH", "parse_json", "read_json", "read_object"]
 
-# Levels of lists and objects; what the recorder itself stores goes no deeper.
+# Levels of nested lists and objects; the recorder itself stores no more.
 MAX_DEPTH = 100
 
 
 async def read_json(request: Request) -> Any:
-    """Return the body of a request as JSON; raises `Problem` (400) for anything else.
+    """Return the body of a request, parsed as JSON; raises `Problem` (400) for anything else.
 
-    `NaN` and `Infinity` are taken, as Python's own encoder writes them.
+    Accepts `NaN` and `Infinity`, which Python's own encoder writes.
     """
     return parse_json(await request.body())
 
@@ -32,13 +32,13 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 def parse_json(body: bytes | str) -> Any:
-    """Return JSON text as Python values; raises `Problem` as `read_json`."""
+    """Return parsed JSON; raises `Problem` as `read_json` does."""
     try:
         value = json.loads(body)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        # The decoder says where, and not what it found there.
+        # The decoder's message has a position, but no content of the body.
         raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None
     if _openings(body) > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
         raise _too_deep()
@@ -52,7 +52,7 @@ def _openings(body: bytes | str) -> int:
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:
-    """Return whether there are more levels, one level after the other."""
+    """Return whether a value has more levels, checked level by level without recursion."""
     level = [value]
     for _ in range(most):
         level = [
@@ -70,7 +70,7 @@ def _depth_exceeds(value: Any, most: int) -> bool:
 def _too_deep() -> Problem:
     return Problem(
         400,
-        f"the body goes deeper than {MAX_DEPTH} levels",
+        f"the body is nested more than {MAX_DEPTH} levels deep",
         kind="too-deep",
-        hint="store what lies deep as text",
+        hint="store the deepest levels as text",
     )

@@ -1,4 +1,4 @@
-"""Many whole runs in one request: what the uploader of another waxlocal sends; see docs/bulk.md."""
+"""The bulk endpoint: many runs in one request, from another waxlocal; see docs/bulk.md."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]
 
-# What is told to those who ask for the configuration.
+# The bulk part of the configuration response.
 MAX_RUNS = 500
 MAX_BYTES = 8 * 1024 * 1024
 OFFER: dict[str, Any] = {"path": BULK, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
-# What is taken: a single run may be larger than a batch should be.
+# The accepted size: a single run may be larger than the recommended batch.
 MOST_BYTES = 2 * MAX_BYTES
-# Inflated in steps, so that a small body cannot become a large one before anybody looks.
+# Decompress in steps, to stop a small body that expands to a huge one.
 STEP_BYTES = 1024 * 1024
 
 _TYPES = frozenset(("application/x-ndjson", "application/json"))
@@ -48,7 +48,7 @@ async def _bulk(request: Request) -> Response:
     raw = await _body(request)
     key = request.headers.get("idempotency-key", "").strip()
     if len(key) > MAX_KEY_CHARS:
-        raise Problem(400, f"an Idempotency-Key of more than {MAX_KEY_CHARS} characters")
+        raise Problem(400, f"the Idempotency-Key has more than {MAX_KEY_CHARS} characters")
     packed = _is_packed(request)
     mark, lines = await asyncio.to_thread(_read, raw, packed)
     now_ns = SYSTEM_CLOCK.time_ns()
@@ -72,20 +72,20 @@ def _merged(
 def _check_type(request: Request) -> None:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in _TYPES:
-        hint = 'send one JSON object a line, with "Content-Type: application/x-ndjson"'
-        raise Problem(415, f"a batch of type {given[:100]!r}", hint=hint)
+        hint = 'send one JSON object per line, with "Content-Type: application/x-ndjson"'
+        raise Problem(415, f"unsupported Content-Type {given[:100]!r}", hint=hint)
 
 
 def _is_packed(request: Request) -> bool:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity", ""):
-        hint = "send it as it is, or with gzip"
-        raise Problem(415, f"a body encoded as {encoding[:100]!r}", hint=hint)
+        hint = "send the body uncompressed or with gzip"
+        raise Problem(415, f"unsupported Content-Encoding {encoding[:100]!r}", hint=hint)
     return encoding == "gzip"
 
 
 async def _body(request: Request) -> bytes:
-    """Return the body as it was sent; never more than may be taken."""
+    """Return the raw body; raises `Problem` if it is too large."""
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
@@ -97,9 +97,9 @@ async def _body(request: Request) -> bytes:
 
 
 def _read(raw: bytes, packed: bool) -> tuple[str, Read]:
-    """Return what tells the request from others, and its lines; in a thread of its own."""
+    """Return the fingerprint of the request and its lines; runs in a thread."""
     body = _inflated(raw) if packed else raw
-    # Each line of a batch becomes many objects: refuse too many before making them.
+    # Each line becomes many objects: reject too many before parsing them.
     if body.count(b"\n") > 2 * MAX_RUNS:
         raise _too_large()
     lines = read_lines(body)
@@ -109,11 +109,11 @@ def _read(raw: bytes, packed: bool) -> tuple[str, Read]:
 
 
 def _inflated(raw: bytes) -> bytes:
-    """Return the content of a gzip body, in bounded memory."""
+    """Return the decompressed body, using limited memory."""
     parts: list[bytes] = []
     size = 0
     rest = raw
-    while rest:  # a gzip file may consist of several
+    while rest:  # a gzip stream may have several members
         opener = zlib.decompressobj(_GZIP)
         while not opener.eof:
             try:
@@ -123,7 +123,7 @@ def _inflated(raw: bytes) -> bytes:
                     400, f"the body is not valid gzip: {error}", kind="invalid-body"
                 ) from None
             if not part and not opener.eof and not opener.unconsumed_tail:
-                raise Problem(400, "the gzip body ends too early", kind="invalid-body")
+                raise Problem(400, "the gzip body is truncated", kind="invalid-body")
             size += len(part)
             if size > MOST_BYTES:
                 raise _too_large()
@@ -136,8 +136,8 @@ def _inflated(raw: bytes) -> bytes:
 def _too_large() -> Problem:
     return Problem(
         413,
-        f"a batch of more than {MAX_RUNS} runs or {MOST_BYTES:,} bytes",
-        hint="send fewer runs at once",
+        f"the batch has more than {MAX_RUNS} runs or {MOST_BYTES:,} bytes",
+        hint="send fewer runs per request",
         max_runs=MAX_RUNS,
         max_bytes=MAX_BYTES,
     )

@@ -1,4 +1,4 @@
-"""Prices of models over HTTP: what holds, what was set by hand, and back to the list."""
+"""The model-costs endpoints: list, set and unset model prices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waxlocal.wire.paths import MODEL_COSTS
 __all__ = ["ECHOED", "MAX_RATE", "REQUIRED", "ROUTES"]
 
 
-# The API's names for the rates, and ours.
+# The API's names of the rates, and the names of our columns.
 _RATES = {
     "input_cost_per_million": "input_per_mtok",
     "output_cost_per_million": "output_per_mtok",
@@ -32,15 +32,15 @@ _RATES = {
     "cache_write_cost_per_million": "cache_write_per_mtok",
 }
 REQUIRED = ("input_cost_per_million", "output_cost_per_million")
-# What a client may send back of what it got; none of it sets anything.
+# Read-only fields that a client may send back from a response; they are ignored.
 ECHOED = ("model_id", "is_override", "source", "matched", "tiers", "updated_at")
-# Beyond any price; what lies above is a slip of a factor.
+# Higher than any price; a larger value is a mistake in the unit.
 MAX_RATE = 1e9
 MAX_NAME = 1_000
 
 
 async def costs(request: Request) -> Response:
-    """List the prices of all models seen."""
+    """List the prices of all models that were called."""
     read_parameters(request, ())
     found = await ask(request, list_prices)
     return json_answer([_shown(price) for price in found])
@@ -61,7 +61,7 @@ def _shown(price: Price) -> dict[str, Any]:
 
 
 async def one_cost(request: Request) -> Response:
-    """Set the price of a model, or forget what was set."""
+    """Set or unset the price of a model."""
     return await (_set if request.method == "PUT" else _unset)(request)
 
 
@@ -87,7 +87,7 @@ def _check_names(body: dict[str, Any]) -> None:
     known = (*_RATES, *ECHOED, "provider", "currency")
     unknown = sorted(set(body) - set(known))
     if unknown:
-        raise _invalid(unknown[0][:100], "is not known", f"known are {', '.join(known)}")
+        raise _invalid(unknown[0][:100], "is not a known field", f"use {', '.join(known)}")
     if body.get("currency", "USD") != "USD":
         raise _invalid("currency", "is not USD", "give dollars per million tokens")
 
@@ -107,7 +107,7 @@ def _invalid(field: str, what: str, hint: str) -> Problem:
 
 
 async def _unset(request: Request) -> Response:
-    """Return to the price list for a model whose price was set."""
+    """Remove the price that was set for a model."""
     given = read_parameters(request, ("provider",))
     model, provider = await _meant(request, given.text("provider"))
     await run_in_threadpool(unset_price, database_of(request).path, model, provider)
@@ -115,17 +115,17 @@ async def _unset(request: Request) -> Response:
 
 
 async def _meant(request: Request, provider: object) -> tuple[str, str]:
-    """Return the model and the provider that an address means, as they were recorded.
+    """Return the recorded names of the model and provider in a path.
 
-    `openai/gpt-4o` is a model of that name if there were calls of one, else the model of that
-    provider; a provider that is given decides.
+    `openai/gpt-4o` is a model of that name if one was called, else the model `gpt-4o` of `openai`.
+    An explicit `provider` takes precedence.
     """
     model = raw_tail(request, MODEL_COSTS)
     if provider is not None and not isinstance(provider, str):
         raise _invalid("provider", "is not text", "give the provider as recorded")
     if max(len(model), len(provider or "")) > MAX_NAME:
-        hint = f"the longest that can be set has {MAX_NAME:,} characters"
-        raise _invalid("model_id", "is too long a name", hint)
+        hint = f"use at most {MAX_NAME:,} characters"
+        raise _invalid("model_id", "is too long", hint)
     provider = None if provider is None else text(provider)
     before, slash, behind = model.partition("/")
     if provider is not None or not slash:
@@ -138,6 +138,6 @@ async def _meant(request: Request, provider: object) -> tuple[str, str]:
 
 ROUTES = [
     Route(MODEL_COSTS, costs),
-    # One route: what is not allowed is answered with all that is.
+    # One route for all methods, so that a 405 lists every allowed method.
     Route(MODEL_COSTS + "{model_id:anything}/", one_cost, methods=["PUT", "DELETE"]),
 ]

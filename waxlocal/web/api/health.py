@@ -1,4 +1,4 @@
-"""Whether the server lives, whether it can do its work, and how much of it it did."""
+"""The health, readiness and metrics endpoints."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _STARTED = time.time()
 
 
 async def alive(request: Request) -> Response:
-    """Say that the server runs."""
+    """Report that the server is running."""
     return json_answer({"status": "ok"})
 
 
 async def ready(request: Request) -> Response:
-    """Say that the file can be read and written; a problem (503) otherwise."""
+    """Report that the file can be read and written; a problem (503) otherwise."""
     await ask(request, read_something)
     await change(request, lambda connection: None)
     return json_answer({"status": "ready"})
 
 
 async def metrics(request: Request) -> Response:
-    """Show the counters in the text format of Prometheus."""
+    """Return metrics in the Prometheus text format."""
     sessions = await ask(request, _sessions)
     counts: Counts = request.app.state.counts
     lines = [*_requests(counts), *_file(database_of(request).path), *_rest(sessions)]
@@ -50,12 +50,12 @@ def _sessions(connection: sqlite3.Connection) -> int:
 
 def _requests(counts: Counts) -> Iterator[str]:
     found = sorted(counts.requests.items())
-    yield "# HELP waxlocal_http_requests_total Requests answered; route '' is an unknown address."
+    yield "# HELP waxlocal_http_requests_total Requests answered; route '' counts unknown paths."
     yield "# TYPE waxlocal_http_requests_total counter"
     for (route, method, status), (count, _) in found:
         labels = f'route="{_escaped(route)}",method="{_escaped(method)}",status="{status}"'
         yield f"waxlocal_http_requests_total{{{labels}}} {count:.0f}"
-    yield "# HELP waxlocal_http_request_seconds Seconds from the headers to the end of the answer."
+    yield "# HELP waxlocal_http_request_seconds Seconds from request headers to end of response."
     yield "# TYPE waxlocal_http_request_seconds summary"
     for (route, method, status), (count, seconds) in found:
         labels = f'route="{_escaped(route)}",method="{_escaped(method)}",status="{status}"'
@@ -81,10 +81,10 @@ def _rest(sessions: int) -> Iterator[str]:
     yield "# HELP waxlocal_sessions Sessions in the file."
     yield "# TYPE waxlocal_sessions gauge"
     yield f"waxlocal_sessions {sessions}"
-    yield "# HELP waxlocal_server_info The version that answers."
+    yield "# HELP waxlocal_server_info The version of the server."
     yield "# TYPE waxlocal_server_info gauge"
     yield f'waxlocal_server_info{{version="{_escaped(__version__)}"}} 1'
-    yield "# HELP waxlocal_server_start_time_seconds When the server began, in Unix time."
+    yield "# HELP waxlocal_server_start_time_seconds When the server started, in Unix time."
     yield "# TYPE waxlocal_server_start_time_seconds gauge"
     yield f"waxlocal_server_start_time_seconds {_STARTED:.3f}"
 

@@ -1,7 +1,6 @@
-"""The endpoints that the original SDK writes to; docs/ingest.md says what becomes of each request.
+"""The ingest endpoints, which the original SDK writes to; see docs/ingest.md.
 
-The functions of `waxlocal.ingest.endpoints` do the work; here is what HTTP adds: paths, bodies,
-keys, answers.
+`waxlocal.ingest.endpoints` does the work; this module adds HTTP: paths, bodies, keys, responses.
 """
 
 from __future__ import annotations
@@ -38,10 +37,11 @@ __all__ = ["ROUTES"]
 Json = dict[str, Any]
 Work = Callable[[sqlite3.Connection, Json, int], Json]
 
-# Larger bodies are parsed in a thread: at 100 MB/s this is a tenth of a millisecond of the loop.
+# Larger bodies are parsed in a thread: at 100 MB/s, this size blocks the event loop for 0.1 ms.
 PARSE_HERE_BYTES = 16 * 1024
 
-# Asked before user code starts: made once. `ttl_seconds` is the longest that the SDK believes.
+# The SDK requests this before user code starts, so it is built once. `ttl_seconds` is the longest
+# that the SDK accepts.
 _ALLOWED = dumps(
     {"action": "allow", "reason": ALLOWED_HERE, "metadata": {}, "evaluations": []}
 ).encode()
@@ -54,7 +54,7 @@ _MANIFEST = dumps(
         "policies": [],
     }
 ).encode()
-# No `otel_endpoint`: what OTLP carries beside the rest are tags and metadata only.
+# No `otel_endpoint`: over OTLP the SDK would additionally send only tags and metadata.
 _CONFIG = dumps({"bulk": OFFER, "tenant_id": "local", "tenant_slug": "local"}).encode()
 _NO_RUN: Json = {"recorded": 0}
 
@@ -74,8 +74,8 @@ async def _policy_manifest(_request: Request) -> Response:
 async def _prompt(request: Request) -> Response:
     raise Problem(
         404,
-        f"no prompt {request.path_params['name']!r}",
-        hint="keep a default prompt in the program: waxlocal has no prompt server",
+        f"prompt {request.path_params['name']!r} not found",
+        hint="define a default prompt in the program: waxlocal does not store prompts",
     )
 
 
@@ -84,10 +84,11 @@ async def _start(request: Request) -> Response:
 
 
 async def _of_run(request: Request) -> Response:
-    """Answer a request about a run.
+    """Handle a request about a run.
 
-    The SDK goes on with an empty id when its start failed. Such records cannot be told apart from
-    those of other programs, so they are not kept; an error would only fill the program's log.
+    If the start of a run failed, the SDK continues with an empty id. Such records cannot be
+    distinguished from those of other programs, so they are dropped without an error: an error would
+    only fill the program's log.
     """
     run_id = request.path_params.get("run_id", "")
     if not run_id:
@@ -110,7 +111,7 @@ def _last_part(request: Request) -> str:
 
 
 async def _changed(request: Request, work: Work, status: int = 200) -> Response:
-    """Do what a request asks for, once for each `Idempotency-Key`; answer when it is committed."""
+    """Apply a request, once per `Idempotency-Key`; respond when it is committed."""
     raw = await request.body()
     key = _key(request)
     if len(raw) <= PARSE_HERE_BYTES:
@@ -132,7 +133,7 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
 
 
 async def _prices(body: Json) -> None:
-    """Look the models of calls up before the file is locked: the first time takes 0.2 s."""
+    """Look up the models of calls before locking the file: the first lookup takes 0.2 s."""
     calls = body.get("calls")
     if isinstance(calls, list):
         models = (call.get("model") for call in calls if isinstance(call, dict))
@@ -144,7 +145,7 @@ async def _prices(body: Json) -> None:
 def _parsed(raw: bytes) -> Json:
     """Return the body of a request, which must be a JSON object; raises `Problem` (400).
 
-    `NaN` and `Infinity` are taken, as Python's own encoder writes them.
+    Accepts `NaN` and `Infinity`, which Python's own encoder writes.
     """
     try:
         body = json.loads(raw) if raw else {}
@@ -160,7 +161,7 @@ def _parsed(raw: bytes) -> Json:
 def _key(request: Request) -> str:
     key = request.headers.get("idempotency-key", "").strip()
     if len(key) > MAX_KEY_CHARS:
-        raise Problem(400, f"an Idempotency-Key of more than {MAX_KEY_CHARS} characters")
+        raise Problem(400, f"the Idempotency-Key has more than {MAX_KEY_CHARS} characters")
     return key
 
 

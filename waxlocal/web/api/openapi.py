@@ -1,4 +1,4 @@
-"""The API's own description, in OpenAPI 3.1."""
+"""The OpenAPI 3.1 document of the API."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _SCHEMES: Json = {
 _TAGS = {
     "Sessions": "Conversations: all runs with the same session id.",
     "Runs": "Single runs of an agent.",
-    "Users": "Who the runs were for.",
-    "Models": "Use and prices of models. Money is US dollars; null is an unknown price.",
-    "Recording": "What programs write to; the API of the Waxell Observe SDK.",
-    "Governance": "What that SDK asks for and is always allowed here.",
+    "Users": "Users of the agents.",
+    "Models": "Usage and prices of models. Money is US dollars; null is an unknown price.",
+    "Recording": "Endpoints that the Waxell Observe SDK writes to.",
+    "Governance": "Checks that the SDK requests; this server always allows.",
     "Server": "The server itself.",
 }
 
 
 def openapi_document(*, with_key: bool) -> Json:
-    """Return the document; `with_key` when requests must bear the key."""
+    """Return the document; `with_key` if requests need the API key."""
     schemas = {**query_schemas(), **ingest_schemas(), "Problem": PROBLEM}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "waxlocal",
             "version": __version__,
-            "description": "Sessions, runs and what they cost, from one SQLite file.",
+            "description": "Sessions, runs and their cost, from one SQLite file.",
         },
         "tags": [{"name": name, "description": said} for name, said in _TAGS.items()],
         "security": [{name: []} for name in _SCHEMES] if with_key else [],
@@ -52,24 +52,27 @@ def _server_paths() -> Json:
     status = object_of({"status": {"type": "string"}})
     text = {"type": "string"}
     alive = operation(
-        "isAlive", "Server", "Say that the server runs.", {"200": gives(status, "It runs.")}
+        "isAlive",
+        "Server",
+        "Check that the server is running.",
+        {"200": gives(status, "The server is running.")},
     )
     ready = operation(
         "isReady",
         "Server",
-        "Say that the file can be read and written.",
-        {"200": gives(status, "It can.")},
+        "Check that the file can be read and written.",
+        {"200": gives(status, "The file can be read and written.")},
     )
     metrics = operation(
         "getMetrics",
         "Server",
-        "Show counters, in the text format of Prometheus.",
+        "Get metrics in the Prometheus text format.",
         {"200": gives(text, "Counters.", "text/plain")},
     )
     document = operation(
         "getDocument",
         "Server",
-        "Show this document.",
+        "Get this document.",
         {"200": gives({"type": "object"}, "OpenAPI 3.1.")},
     )
     return {
@@ -81,7 +84,7 @@ def _server_paths() -> Json:
 
 
 async def document(request: Request) -> Response:
-    """Show the document."""
+    """Return the OpenAPI document."""
     return json_answer(openapi_document(with_key=not request.app.state.access.is_open))
 
 

@@ -1,4 +1,4 @@
-"""Parts that the descriptions of operations are put together from."""
+"""Building blocks of the OpenAPI document: schemas, parameters, responses, operations."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = [
 
 PROBLEM = object_of(
     {
-        "type": {"type": "string", "description": "urn:waxlocal:problem: and the kind"},
+        "type": {"type": "string", "description": "urn:waxlocal:problem: followed by the kind"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "hint": {"type": "string", "description": "what to do about it"},
+        "hint": {"type": "string", "description": "how to fix it"},
     },
     optional=("detail", "hint"),
     description="Problem details (RFC 9457).",
 )
 _SAID = {
-    "400": "The request cannot be understood.",
-    "401": "The key is missing, or not the key of this server.",
-    "403": "A page of another site asked for a change.",
-    "404": "There is no such thing.",
+    "400": "The request is invalid.",
+    "401": "The API key is missing or wrong.",
+    "403": "A page of another site tried to make a change.",
+    "404": "Not found.",
     "413": "The body is too large.",
-    "415": "The body is not valid JSON, or encoded in an unknown way.",
-    "422": "The Idempotency-Key came with another body before.",
-    "503": "The file cannot be used now, or the question takes too long; try again.",
+    "415": "The Content-Type or Content-Encoding is not supported.",
+    "422": "The Idempotency-Key was used with a different body.",
+    "503": "The file is not available now, or the query took too long; retry.",
 }
 _AGO = {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhdw]$"}
 
@@ -53,25 +53,25 @@ def ref(name: str) -> Json:
 
 
 def text(description: str, **more: Any) -> Json:
-    """Return the schema of a text."""
+    """Return the schema of a string."""
     return {"type": "string", "description": description, **more}
 
 
 def gives(schema: Json, description: str, media: str = "application/json") -> Json:
-    """Return the description of an answer."""
+    """Return a response object."""
     return {"description": description, "content": {media: {"schema": schema}}}
 
 
 def problems(*statuses: str) -> Json:
-    """Return the answers for these statuses, and for any other that goes wrong."""
+    """Return the responses for these error statuses, and the default error response."""
     content = {"application/problem+json": {"schema": ref("Problem")}}
     named: Json = {one: {"description": _SAID[one], "content": content} for one in statuses}
     named["503"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
-    return {**named, "default": {"description": "Any other problem.", "content": content}}
+    return {**named, "default": {"description": "Any other error.", "content": content}}
 
 
 def in_query(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
-    """Return the description of a query parameter."""
+    """Return a query parameter object."""
     return {
         "name": name,
         "in": "query",
@@ -82,7 +82,7 @@ def in_query(name: str, schema: Json, description: str, *, required: bool = Fals
 
 
 def in_path(name: str, description: str, **schema: Any) -> Json:
-    """Return the description of a part of the path."""
+    """Return a path parameter object."""
     return {
         "name": name,
         "in": "path",
@@ -93,28 +93,28 @@ def in_path(name: str, description: str, **schema: Any) -> Json:
 
 
 def time(name: str, description: str) -> Json:
-    """Return the description of a moment."""
+    """Return a query parameter object for a time."""
     forms = [_AGO, {"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
     said = f"{description}: 30m, 24h, 7d, 2w, an ISO date, or an ISO time (UTC without an offset)."
     return in_query(name, {"anyOf": forms}, said)
 
 
 def ordering(columns: tuple[str, ...], default: str) -> Json:
-    """Return the description of an order."""
+    """Return the query parameter object for the ordering."""
     allowed = [sign + column for column in columns for sign in ("", "-")]
     schema = {"type": "string", "enum": allowed, "default": default}
-    return in_query("ordering", schema, "By what to sort; with - the largest first.")
+    return in_query("ordering", schema, "The field to sort by; with - in descending order.")
 
 
 LIMIT = in_query(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
-    "How many at most.",
+    "The maximum number of items.",
 )
 OFFSET = in_query(
     "offset",
     {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
-    "How many to leave out first.",
+    "The number of items to skip.",
 )
 
 
@@ -123,7 +123,7 @@ def paged(items: Json) -> Json:
     address = {"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]}
     return object_of(
         {
-            "count": {"type": "integer", "description": "of all pages"},
+            "count": {"type": "integer", "description": "the total over all pages"},
             "next": address,
             "previous": address,
             "results": {"type": "array", "items": items},
@@ -132,7 +132,7 @@ def paged(items: Json) -> Json:
 
 
 def body(schema: Json, media: str = "application/json") -> Json:
-    """Return the description of what must be sent."""
+    """Return a request body object."""
     return {"required": True, "content": {media: {"schema": schema}}}
 
 
@@ -147,7 +147,7 @@ def operation(
     failing: tuple[str, ...] = (),
     description: str = "",
 ) -> Json:
-    """Return the description of an operation; what may go wrong anywhere is added."""
+    """Return an operation object, with the error responses that every operation may return."""
     statuses = {"400", "401", "503", *failing} | ({"403", "413", "415"} if sent else set())
     made: Json = {
         "operationId": name,

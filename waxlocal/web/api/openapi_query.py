@@ -1,4 +1,4 @@
-"""What the document says of the addresses that are asked."""
+"""The OpenAPI operations and schemas of the query endpoints."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ from waxlocal.wire import paths
 __all__ = ["query_paths", "query_schemas"]
 
 _STATUS = in_query(
-    "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Those that are, or ended, like this."
+    "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Only those with this status."
 )
 _SINCE = time("since", "Last active since")
 _UNTIL = time("until", "Last active until")
 _FILTERS = (
-    in_query("user_id", text(""), "Those of this user."),
-    in_query("agent", text(""), "Those in which this agent ran."),
-    in_query("search", text(""), "Those whose inputs or results contain this text."),
+    in_query("user_id", text(""), "Only those of this user."),
+    in_query("agent", text(""), "Only those in which this agent ran."),
+    in_query("search", text(""), "Only those whose inputs or results contain this text."),
     _STATUS,
-    in_query("tag", text(""), "Those with this tag on a run: `key` or `key=value`."),
-    in_query("metadata", text(""), "Those with this metadata on a run: `key` or `key=value`."),
+    in_query("tag", text(""), "Only those with this tag on a run: `key` or `key=value`."),
+    in_query("metadata", text(""), "Only those with this metadata on a run: `key` or `key=value`."),
     _SINCE,
     _UNTIL,
 )
 _RUN_FILTERS = (
-    in_query("session_id", text(""), "Those of this session."),
-    in_query("user_id", text(""), "Those of this user."),
-    in_query("agent", text(""), "Those of this agent."),
+    in_query("session_id", text(""), "Only those of this session."),
+    in_query("user_id", text(""), "Only those of this user."),
+    in_query("agent", text(""), "Only those of this agent."),
     _STATUS,
-    time("since", "Begun since"),
-    time("until", "Begun until"),
+    time("since", "Started since"),
+    time("until", "Started until"),
 )
 _INCLUDE = in_query(
     "include",
     {"type": "string", "enum": ["money", "timing", "money,timing"]},
-    "Where the cost and the time of the session went, too.",
+    "Also return where the cost and the time of the session went.",
 )
 _SESSION_ORDERINGS = (*ORDERINGS, "first_run", "last_activity")
 
@@ -90,7 +90,7 @@ def _sessions() -> Json:
         "List sessions.",
         {"200": gives(paged(ref("SessionAnswer")), "A page of sessions.")},
         parameters=(*_FILTERS, ordering(_SESSION_ORDERINGS, "-last_activity_at"), LIMIT, OFFSET),
-        description="Sessions of unknown cost come last in the order of cost, either way.",
+        description="Ordered by cost, sessions of unknown cost come last in both directions.",
     )
 
 
@@ -98,7 +98,7 @@ def _statistics() -> Json:
     return operation(
         "sessionStatistics",
         "Sessions",
-        "Show what is normal over many sessions.",
+        "Get statistics over sessions.",
         {"200": gives(ref("Statistics"), "Turns, abandonment, cost and duration per session.")},
         parameters=_FILTERS,
     )
@@ -111,10 +111,10 @@ def _session() -> Json:
     return operation(
         "getSession",
         "Sessions",
-        "Show a session with its runs, in the order of their start.",
+        "Get a session with its runs, ordered by start.",
         _ONE_SESSION,
         parameters=(
-            in_path("session_id", "The id, percent-encoded; slashes may stay."),
+            in_path("session_id", "The id, percent-encoded; slashes may stay unencoded."),
             _INCLUDE,
             _hundred(),
             OFFSET,
@@ -128,7 +128,7 @@ def _session_by_parameter() -> Json:
     return operation(
         "getSessionByParameter",
         "Sessions",
-        "Show a session whose id cannot stand in a path, such as `..` or `stats`.",
+        "Get a session whose id cannot be part of a path, such as `..` or `stats`.",
         _ONE_SESSION,
         parameters=(wanted, _INCLUDE, _hundred(), OFFSET),
         failing=("404",),
@@ -136,7 +136,10 @@ def _session_by_parameter() -> Json:
 
 
 def _hundred() -> Json:
-    return LIMIT | {"schema": LIMIT["schema"] | {"default": 100}, "description": "Runs at most."}
+    return LIMIT | {
+        "schema": LIMIT["schema"] | {"default": 100},
+        "description": "The maximum number of runs.",
+    }
 
 
 def _runs() -> Json:
@@ -154,7 +157,7 @@ def _run() -> Json:
     return operation(
         "getRun",
         "Runs",
-        "Show a run with everything that it recorded.",
+        "Get a run with all of its records.",
         {"200": gives(ref("RunAnswer"), "The run.")},
         parameters=(in_path("run_id", "Its run id or its workflow id."),),
         failing=("404",),
@@ -176,12 +179,12 @@ def _models() -> Json:
     return operation(
         "modelAnalytics",
         "Models",
-        "Show what each model was used for and cost, in all and day by day.",
-        {"200": gives(ref("ModelAnalytics"), "Sums, models and days (UTC).")},
+        "Get usage and cost per model: totals and per day.",
+        {"200": gives(ref("ModelAnalytics"), "Totals, models and days (UTC).")},
         parameters=(
-            in_query("period", period, "The same as `since`: 24h, 7d; `since` goes before it."),
-            time("since", "Calls since"),
-            time("until", "Calls until"),
+            in_query("period", period, "The same as `since`: 24h, 7d; `since` takes precedence."),
+            time("since", "Ended since"),
+            time("until", "Ended until"),
             in_query("agent", text(""), "Only calls of this agent's runs."),
         ),
     )
@@ -202,19 +205,21 @@ def _set_cost() -> Json:
         "setModelCost",
         "Models",
         "Set the price of a model, and recompute the cost of its calls.",
-        {"200": gives(ref("ModelCost"), "The price that holds now.")},
+        {"200": gives(ref("ModelCost"), "The new price.")},
         parameters=(_MODEL_ID,),
         sent=body(ref("ModelCostToSet")),
     )
 
 
 def _unset_cost() -> Json:
-    provider = in_query("provider", text("", maxLength=1000), "The provider it was set for.")
+    provider = in_query(
+        "provider", text("", maxLength=1000), "The provider that the price was set for."
+    )
     return operation(
         "unsetModelCost",
         "Models",
-        "Return to the price list for a model.",
-        {"204": {"description": "The price from the list holds again."}},
+        "Remove a price that was set; the price list applies again.",
+        {"204": {"description": "The price was removed."}},
         parameters=(_MODEL_ID, provider),
         failing=("403", "404"),
     )
@@ -287,11 +292,11 @@ def _cost_schemas() -> Json:
     }
     shown = {
         "model_id": text("The model as recorded."),
-        "provider": text("As recorded; empty for any."),
+        "provider": text("The provider as recorded; empty for any."),
         **rates,
-        "tiers": {"description": "Prices that rise with the prompt, null without."},
+        "tiers": {"description": "Prices by input length; null if there is one price only."},
         "currency": {"const": "USD"},
-        "is_override": {"type": "boolean", "description": "Set by hand."},
+        "is_override": {"type": "boolean", "description": "Whether the price was set by the user."},
         "source": text("pending, unknown, local, override, or the price list."),
         "matched": {"anyOf": [{"type": "string"}, {"type": "null"}]},
         "updated_at": {"type": "string", "format": "date-time"},
@@ -302,7 +307,7 @@ def _cost_schemas() -> Json:
         "input_cost_per_million": _DOLLARS,
         "output_cost_per_million": _DOLLARS,
         "currency": {"const": "USD"},
-        **{name: {"description": "Left as it is."} for name in cost_routes.ECHOED},
+        **{name: {"description": "Ignored."} for name in cost_routes.ECHOED},
     }
     optional = tuple(name for name in given if name not in cost_routes.REQUIRED)
     return {

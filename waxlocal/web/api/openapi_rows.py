@@ -1,4 +1,4 @@
-"""JSON schemas of what the queries return, read off their dataclasses."""
+"""JSON schemas of the query results, derived from their dataclasses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIME = {"type": "string", "format": "date-time"}
 
 
 def row_schemas(*rows: type) -> dict[str, Json]:
-    """Return a schema by name for each of these dataclasses and for all that they refer to."""
+    """Return the schemas, by name, of these dataclasses and of those that they refer to."""
     schemas: dict[str, Json] = {}
     waiting = list(rows)
     while waiting:
@@ -38,7 +38,7 @@ def _first_line(row: type) -> str:
 
 
 def _hints(row: Any) -> dict[str, Any]:
-    """Return the types of what `as_dict` shows of a row: its fields, then its properties."""
+    """Return the types of the keys that `as_dict` returns: fields, then properties."""
     hints = get_type_hints(row)
     shown = {field.name: hints[field.name] for field in fields(row)}
     for name, member in vars(row).items():
@@ -78,6 +78,6 @@ def _one_of(name: str, parts: tuple[Any, ...]) -> Json:
 
 
 def object_of(properties: Json, *, optional: tuple[str, ...] = (), **more: Any) -> Json:
-    """Return the schema of an object that has all of these properties, but for the optional."""
+    """Return an object schema; all properties are required except the optional ones."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "required": required, "properties": properties, **more}

@@ -1,4 +1,4 @@
-"""Query parameters, read strictly: a filter with a slip in its name would list everything."""
+"""Parse query parameters strictly: ignoring a misspelled filter would return everything."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ __all__ = ["FILTERS", "PAGE", "Parameters", "read_parameters", "session_filter"]
 PAGE = ("limit", "offset")
 FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
 DEFAULT_LIMIT = 20
-# SQLite counts rows with 63 bits.
+# The largest integer in SQLite: 63 bits.
 MAX_OFFSET = 2**63 - 1
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
-# A plus sign means a space in an address; here it was meant as one.
+# In a query string `+` means a space; in a time offset, the client meant a plus sign.
 _OFFSET = re.compile(r"(T\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?) (\d{2}:?\d{2})", re.ASCII)
 
 
 class Parameters:
     """The parameters of a request, each at most once.
 
-    Text that was left empty was not given; where a form is asked for, empty text does not have it.
+    An empty text parameter counts as not given; for parameters with a format, it is an error.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
 
     def text(self, name: str) -> str | None:
-        """Return a parameter as it is."""
+        """Return a text parameter."""
         return self._values.get(name) or None
 
     def time(self, name: str) -> str | None:
-        """Return a moment, as text that `parse_time` reads; raises `Problem` for an empty one."""
+        """Return a time as text for `parse_time`; raises `Problem` if it is empty."""
         given = self._filled(name)
         return given and _OFFSET.sub(r"\1+\2", given)
 
     def one_of(self, name: str) -> str | None:
-        """Return a word; which there are is checked by whom it is for, but empty is none."""
+        """Return a word that the query validates; raises `Problem` if it is empty."""
         return self._filled(name)
 
     def _filled(self, name: str) -> str | None:
         given = self._values.get(name)
         if given == "":
-            raise Problem(400, f"{name} is empty", hint="give it a value, or leave it out")
+            raise Problem(400, f"{name} is empty", hint="set a value, or remove the parameter")
         return given
 
     def choice(self, name: str, default: str) -> str:
-        """Return a parameter; what may be chosen is checked by whom it is for."""
+        """Return a choice or its default; the query validates it."""
         given = self._values.get(name)
         return default if given is None else given
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
-        """Return a whole number; raises `Problem` for any other, and for one out of range."""
+        """Return an integer; raises `Problem` if it is not one or out of range."""
         given = self._values.get(name)
         if given is None:
             return default
@@ -68,8 +68,8 @@ class Parameters:
         if not least <= number <= most:
             raise Problem(
                 400,
-                f"{name} is {given[:40]!r}",
-                hint=f"give a whole number from {least} to {most}",
+                f"invalid {name} {given[:40]!r}",
+                hint=f"use an integer from {least} to {most}",
                 parameter=name,
             )
         return number
@@ -93,13 +93,13 @@ def read_parameters(request: Request, allowed: Sequence[str]) -> Parameters:
             max_num_fields=100,
         )
     except ValueError:
-        raise Problem(400, "more than 100 parameters") from None
+        raise Problem(400, "the URL has more than 100 parameters") from None
     values: dict[str, str] = {}
     for name, value in pairs:
         if name not in allowed:
             raise _unknown(name, allowed)
         if name in values:
-            raise Problem(400, f"{name} is given twice", parameter=name)
+            raise Problem(400, f"parameter {name} is repeated", parameter=name)
         values[name] = value
     return Parameters(values)
 
@@ -107,7 +107,7 @@ def read_parameters(request: Request, allowed: Sequence[str]) -> Parameters:
 def _unknown(name: str, allowed: Sequence[str]) -> Problem:
     near = get_close_matches(name, allowed, 1)
     meant = f"did you mean {near[0]}? " if near else ""
-    takes = f"this address takes {', '.join(allowed)}" if allowed else "this address takes none"
+    takes = f"this path takes {', '.join(allowed)}" if allowed else "this path takes none"
     return Problem(
         400,
         f"unknown parameter {name[:100]!r}",
@@ -119,7 +119,7 @@ def _unknown(name: str, allowed: Sequence[str]) -> Problem:
 
 
 def session_filter(given: Parameters) -> SessionFilter:
-    """Return which sessions are meant; raises `InvalidQuery`."""
+    """Return the session filter; raises `InvalidQuery`."""
     read = {"since": given.time, "until": given.time, "status": given.one_of}
     values: dict[str, Any] = {name: read.get(name, given.text)(name) for name in FILTERS}
     return SessionFilter(**values)

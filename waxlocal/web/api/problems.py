@@ -1,4 +1,4 @@
-"""What goes wrong, as the API says it: problem details (RFC 9457), each with a hint."""
+"""API errors as problem details (RFC 9457), each with a hint."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ __all__ = ["MEDIA_TYPE", "Problem", "problem_of", "problem_response"]
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:waxlocal:problem:"
-# Seconds after which it is worth asking again: another process holds the file for moments, a full
-# disk or a missing directory needs a person.
+# Retry-After in seconds. A lock is short; a full disk or a missing directory needs a person.
 RETRY_LOCKED_S = 1
 RETRY_STORAGE_S = 5
 
@@ -49,10 +48,10 @@ _KINDS = {
 
 
 class Problem(Exception):
-    """An answer that says what went wrong; raise it anywhere in a request.
+    """An error response; raise it anywhere while handling a request.
 
-    `kind` ends the type's URN and is derived from the status when left out; `hint` says what to do
-    about it; `more` are further members of the document.
+    `kind` is the last part of the type's URN, by default derived from the status. `hint` says how
+    to fix the problem; `more` are further members of the document.
     """
 
     def __init__(
@@ -76,20 +75,20 @@ class Problem(Exception):
         self.more = more
 
     def document(self) -> dict[str, Any]:
-        """Return the members of the document, those that say nothing left out."""
+        """Return the members of the document, without empty ones."""
         said = {"detail": self.detail, "hint": self.hint, **self.more}
         plain = {name: value for name, value in said.items() if value not in ("", None)}
         return {"type": self.type, "title": self.title, "status": self.status, **plain}
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return the answer for a problem."""
+    """Return the response for a problem."""
     body = dumps(problem.document()).encode()
     return Response(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem for an error of ours or of the framework; anything else is a fault."""
+    """Return the problem for our or the framework's exceptions; any other is a server error."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, StorageError):
@@ -104,12 +103,12 @@ def problem_of(error: Exception) -> Problem:
         detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
         return Problem(error.status_code, detail, headers=error.headers)
     return Problem(
-        500, "the server failed to answer", kind="fault", hint="its log on stderr says why"
+        500, "internal server error", kind="fault", hint="see the server's log on stderr"
     )
 
 
-# The commands say which command helps; a client has addresses.
-_LISTS = f"list what there is: GET {SESSIONS} or .../runs/"
+# Hints for the CLI name commands; API clients get URLs instead.
+_LISTS = f"list them with GET {SESSIONS} or .../runs/"
 _OF_ERRORS: tuple[tuple[type[ObserveError], tuple[str, int]], ...] = (
     (NotFound, ("not-found", 404)),
     (AmbiguousId, ("ambiguous-id", 400)),
@@ -124,7 +123,7 @@ def _storage_problem(error: StorageError) -> Problem:
         503,
         str(error),
         kind="storage",
-        title="The file cannot be used now",
+        title="The file is not available now",
         hint=error.hint,
         headers={"Retry-After": str(wait)},
     )

@@ -1,4 +1,4 @@
-"""The query API: sessions, runs, users and models, as the product's own addresses have them."""
+"""The query endpoints: sessions, runs, users and models, at the same paths as the Waxell API."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ __all__ = ["ROUTES", "plain"]
 
 RUN_FILTERS = ("session_id", "user_id", "agent", "status", "since", "until")
 PARTS = ("money", "timing")
-# A look at every call of a large file takes seconds; nothing else waits for it.
+# Reading every call of a large file takes seconds; other requests do not wait for it.
 ANALYTICS_S = 20.0
 
 Question = Callable[[sqlite3.Connection], Any]
 
 
 async def _answered(request: Request, question: Question, seconds: float = 2.0) -> Response:
-    """Answer with JSON that is made where the question is asked, outside the event loop."""
+    """Run a query and encode its result as JSON in the worker thread, outside the event loop."""
     return await ask(
         request, lambda connection: json_answer(in_snapshot(question)(connection)), seconds=seconds
     )
@@ -77,7 +77,7 @@ async def sessions(request: Request) -> Response:
 
 
 def _session_ordering(given: Parameters) -> str:
-    """Return the ordering; the product spells two of the fields differently on another page."""
+    """Return the ordering; the Waxell API has two spellings for some fields."""
     ordering = given.choice("ordering", "-last_activity_at")
     sign = "-" if ordering.startswith("-") else ""
     other = {"first_run": "first_run_at", "last_activity": "last_activity_at"}
@@ -85,7 +85,7 @@ def _session_ordering(given: Parameters) -> str:
 
 
 def plain(row: Any) -> dict[str, Any]:
-    """Return a row as the API shows it: a cost where there is none to know is 0, not unknown."""
+    """Return a row for the API: without LLM calls, the cost is 0, not unknown."""
     shown: dict[str, Any] = as_dict(row)
     if shown.get("llm_calls") == 0:
         shown["total_cost"] = 0.0
@@ -96,13 +96,13 @@ def plain(row: Any) -> dict[str, Any]:
 
 
 async def session(request: Request) -> Response:
-    """Show one session with its runs."""
+    """Return one session with its runs."""
     given = read_parameters(request, ("include", *PAGE))
     return await _session(request, raw_tail(request, paths.SESSIONS), given)
 
 
 async def session_by_parameter(request: Request) -> Response:
-    """Show one session whose id cannot stand in an address, such as `..` or `stats`."""
+    """Return one session whose id cannot be part of a path, such as `..` or `stats`."""
     given = read_parameters(request, ("session_id", "include", *PAGE))
     return await _session(request, given.choice("session_id", ""), given)
 
@@ -131,14 +131,14 @@ def _parts(given: Parameters) -> set[str]:
         return wanted
     raise Problem(
         400,
-        "include names a part that there is not",
+        "include has an unknown value",
         hint="use money, timing, or money,timing",
         parameter="include",
     )
 
 
 async def session_statistics(request: Request) -> Response:
-    """Show what is normal over many sessions."""
+    """Return statistics over sessions."""
     which = session_filter(read_parameters(request, FILTERS))
     return await _answered(
         request, lambda connection: as_dict(statistics(connection, filter=which))
@@ -168,7 +168,7 @@ async def runs(request: Request) -> Response:
 
 
 async def run(request: Request) -> Response:
-    """Show one run with everything that it recorded."""
+    """Return one run with all of its records."""
     read_parameters(request, ())
     given = raw_tail(request, paths.RUNS)
 
@@ -185,7 +185,7 @@ async def run(request: Request) -> Response:
 
 
 def _whole(found: RunDetail) -> dict[str, Any]:
-    """Return a run with all that it recorded; its calls stand in the place of their count."""
+    """Return a run with all of its records; `llm_calls` holds the calls instead of their count."""
     parts = as_dict(found)
     summary = plain(found.run)
     count = {"llm_call_count": summary["llm_calls"]}
@@ -206,7 +206,7 @@ async def users(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """Show what each model was used for and cost, in all and day by day."""
+    """Return usage and cost per model: totals and per day."""
     given = read_parameters(request, ("period", "since", "until", "agent"))
     since, until, agent = (
         given.time("since") or given.time("period"),
@@ -224,7 +224,7 @@ async def models(request: Request) -> Response:
 
 
 def _summed(totals: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sums of all models, and each model with its share of the cost in percent."""
+    """Return totals over all models, and each model with its percentage of the cost."""
     costs = [one["total_cost"] for one in totals if one["total_cost"] is not None]
     cost = round(sum(costs, 0.0), 12) if costs or not totals else None
     tokens = sum(one["total_tokens"] for one in totals)
@@ -248,7 +248,7 @@ def _percentage(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else round(100 * part / whole, 1)
 
 
-# The fixed names before the ids: a session may be called anything.
+# Fixed paths before ids: a session id may be any text.
 ROUTES = [
     Route(paths.SESSIONS, sessions),
     Route(paths.SESSION_STATISTICS, session_statistics),

@@ -1,4 +1,4 @@
-"""Answers of the API: JSON, and pages of a list with the addresses of their neighbours."""
+"""API responses: JSON, and pages of a list with `next` and `previous` URLs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["json_answer", "neighbours", "page", "raw_tail"]
 def json_answer(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return an answer of JSON; works in any thread, so that long ones hold up nobody."""
+    """Return a JSON response; call it in a thread if the value is large."""
     return Response(dumps(value).encode(), status, headers, "application/json")
 
 
 def page(
     request: Request, rows: Sequence[Any], count: int, *, limit: int, offset: int
 ) -> dict[str, Any]:
-    """Return one page of a list of `count` rows, with the addresses of the pages around it."""
+    """Return one page of a list of `count` rows, with the URLs of the adjacent pages."""
     return {"count": count, **neighbours(request, count, limit=limit, offset=offset)} | {
         "results": rows
     }
 
 
 def neighbours(request: Request, count: int, *, limit: int, offset: int) -> dict[str, str | None]:
-    """Return `next` and `previous`: whole addresses, by the host that was asked; None at an end."""
+    """Return `next` and `previous` as absolute URLs on the requested host; None at either end."""
     more = offset + limit < count
     return {
         "next": _address(request, limit, offset + limit) if more else None,
@@ -50,7 +50,7 @@ def _address(request: Request, limit: int, offset: int) -> str:
 
 
 class _Anything(Convertor[str]):
-    """A part of a path with any characters: line breaks, too, which the framework's own refuses."""
+    """A path parameter with any characters, including line breaks, which the framework rejects."""
 
     regex = r"[\s\S]+"
 
@@ -65,10 +65,9 @@ register_url_convertor("anything", _Anything())
 
 
 def raw_tail(request: Request, prefix: str) -> str:
-    """Return what follows a prefix of the path, decoded once, without the slash that ends it.
+    """Return the part of the path after a prefix, decoded once, without the trailing slash.
 
-    From the path as it was sent: in the decoded one, a slash of an id cannot be told from one that
-    divides the path.
+    Reads the raw path: in the decoded path, an escaped slash of an id looks like a separator.
     """
     raw: str = request.scope["raw_path"].decode("latin-1")
     return unquote(raw[len(prefix) :].removesuffix("/"))

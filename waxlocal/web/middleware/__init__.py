@@ -1,1 +1,1 @@
-"""What every request passes: guards, and the log."""
+"""ASGI middleware: request guards, Host checks, request log and security headers."""

@@ -1,6 +1,6 @@
-"""What no request gets past: names, origins, keys, types, sizes, and time.
+"""Request guards: Host, origin, API key, content type, size limits and timeout.
 
-Pure ASGI, in one layer: the original SDK waits for each of its requests.
+One pure ASGI layer, for speed: the original SDK waits for each of its requests.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from waxlocal.wire.paths import BULK, DOCUMENT
 
 __all__ = ["Guards"]
 
-# A run of the original SDK with 3,000 calls came as 2 MB.
+# For comparison: a run of the original SDK with 3,000 calls is 2 MB.
 MAX_BODY = 16 * 1024 * 1024
 MAX_BULK_BODY = 64 * 1024 * 1024
-# Path and query; a session id may be 5,000 characters of which each takes nine here.
+# Path and query; a session id may have 5,000 characters, each up to nine bytes when encoded.
 MAX_URL = 48 * 1024
-# From the first byte of the headers to the last of the answer.
+# Seconds from the first byte of the headers to the last byte of the response.
 REQUEST_S = 30.0
-# How long a client may go on sending what was refused. Closing at once would take the answer away
-# from it, too.
+# How long a client may keep sending a rejected body. Closing the connection at once could also
+# discard the response before the client reads it.
 LINGER_S = 2.0
-# What is small is read to its end, so that the connection can be used again.
+# A small rejected body is read to its end, so that the connection can be reused.
 SMALL_BODY = 64 * 1024
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _TYPES = frozenset((b"application/json", b"application/x-ndjson"))
 _API = "/api/"
-# The one address of the API that has no slash at its end.
+# The only API path without a trailing slash.
 
 
 class Guards:
-    """Refuses what must not be answered, before anything else looks at it."""
+    """Rejects bad requests before any other code sees them."""
 
     def __init__(
         self, app: ASGIApp, *, hosts: Hosts, access: Access, request_s: float = REQUEST_S
@@ -51,7 +51,7 @@ class Guards:
         self._request_s = request_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or say why not."""
+        """Handle a request, or respond with the reason for its rejection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,14 +63,14 @@ class Guards:
             _end_with_slash(scope)
             await self._in_time(scope, body, send)
         except _Refused as refused:
-            # Who is refused for being slow has been waited for.
+            # After a timeout, do not wait for the rest of the body.
             patience = 0.0 if refused.problem.status == 408 else LINGER_S
             await _linger(problem_response(refused.problem), scope, body, send, patience)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         self._check_host(scope, headers)
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL:
-            raise _Refused(414, f"an address of more than {MAX_URL:,} bytes")
+            raise _Refused(414, f"the URL has more than {MAX_URL:,} bytes")
         method, path = scope["method"], scope["path"]
         if method not in _SAFE:
             _check_origin(scope, headers)
@@ -82,20 +82,20 @@ class Guards:
 
     def _check_host(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         if sum(name == b"host" for name, _ in scope["headers"]) != 1:
-            raise _Refused(400, "a request names the host once")
+            raise _Refused(400, "the request must have exactly one Host header")
         server = tuple(scope.get("server") or ("", None))
         verdict = self._hosts.verdict(headers[b"host"], server, scope.get("scheme", "http"))
         if verdict is None:
-            raise _Refused(400, "the Host header is neither a name nor an address")
+            raise _Refused(400, "the Host header is not a valid host")
         if not verdict:
             raise _Refused(
                 421,
-                "this server is not known by that name",
-                hint="use the address it printed, or start it with --allow-host NAME",
+                "this server does not accept that Host header",
+                hint="use the URL that the server printed, or start it with --allow-host NAME",
             )
 
     async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
-        """Answer within the time; what takes longer is given up."""
+        """Handle the request within the timeout; cancel it after that."""
         task = asyncio.current_task()
         expired = False
 
@@ -121,7 +121,7 @@ class Guards:
 
 
 class _Refused(Exception):
-    """A request that is not answered, and the problem that says why."""
+    """A rejected request, with the problem to respond with."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Refused(Exception):
 
 
 class _Body:
-    """The body of a request, counted while it is read."""
+    """The body of a request; counts its bytes while it is read."""
 
     def __init__(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
         self._receive = receive
@@ -148,12 +148,12 @@ class _Body:
         self.complete = not self._length and b"transfer-encoding" not in headers
 
     def check_length(self) -> None:
-        """Refuse at once what says itself that it is too large."""
+        """Reject a body at once if its Content-Length is too large."""
         if self._length > self._limit:
             raise _too_large(self._limit)
 
     async def receive(self) -> Message:
-        """Return the next part, as the server does."""
+        """Return the next ASGI message of the body."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
@@ -163,7 +163,7 @@ class _Body:
         return message
 
     async def drop(self, most: float = float("inf")) -> None:
-        """Read on, keeping nothing, to the end or beyond `most` bytes."""
+        """Read and discard the rest, up to its end or `most` bytes."""
         dropped = 0
         while not self.complete and dropped <= most:
             message = await self._receive()
@@ -174,12 +174,12 @@ class _Body:
 
     @property
     def is_small(self) -> bool:
-        """Whether it says that it is small."""
+        """Whether its Content-Length is small."""
         return 0 < self._length <= SMALL_BODY
 
 
 class _Sender:
-    """Passes an answer on; knows whether it began."""
+    """Passes the response on, and remembers whether it has started."""
 
     def __init__(self, send: Send, body: _Body, timer: asyncio.TimerHandle) -> None:
         self._send = send
@@ -192,10 +192,10 @@ class _Sender:
             self.started = True
             headers = message.get("headers", [])
             if not self._body.complete and self._body.is_small:
-                # Not every answer needs what was sent; the connection is worth reading it.
+                # Read what the handler did not, so that the connection can be reused.
                 await self._body.drop(SMALL_BODY)
             if not self._body.complete:
-                # Nobody will read the rest; the next request could not be told from it.
+                # Close the connection: the unread rest would be parsed as the next request.
                 message = {**message, "headers": [*headers, (b"connection", b"close")]}
             if any(value.startswith(b"text/event-stream") for _, value in headers):
                 self._timer.cancel()
@@ -203,9 +203,9 @@ class _Sender:
 
 
 def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:
-    """Refuse a change that a page of another site asks for (CSRF).
+    """Reject writes from pages of other sites (CSRF).
 
-    Browsers say where a request comes from; programs send neither header.
+    Browsers send the origin of a request; other programs send neither header.
     """
     site = headers.get(b"sec-fetch-site", b"none")
     origin = headers.get(b"origin")
@@ -215,24 +215,24 @@ def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:
     ):
         raise _Refused(
             403,
-            "a page of another site may not change anything here",
+            "pages of other sites may not make changes here",
             kind="cross-site",
-            hint="send changes from this server's own pages, or from a program",
+            hint="make changes from this server's own pages, or from a program",
         )
 
 
 def _check_type(path: str, headers: dict[bytes, bytes]) -> None:
-    """Take JSON only: what a form can send without asking, no page may send here."""
+    """Accept JSON only: pages of other sites can send form types without a preflight request."""
     given = headers.get(b"content-type")
     if given is None:
         if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
             return
-        raise _wrong_type("a body without a Content-Type")
+        raise _wrong_type("the request has no Content-Type")
     if given.partition(b";")[0].strip().lower() not in _TYPES:
-        raise _wrong_type(f"a body of type {given.decode('latin-1')[:100]!r}")
+        raise _wrong_type(f"unsupported Content-Type {given.decode('latin-1')[:100]!r}")
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding != b"identity" and not path.startswith(BULK[:-1]):
-        raise _wrong_type(f"a body encoded as {encoding.decode('latin-1')[:100]!r}")
+        raise _wrong_type(f"unsupported Content-Encoding {encoding.decode('latin-1')[:100]!r}")
 
 
 def _wrong_type(what: str) -> _Refused:
@@ -240,19 +240,19 @@ def _wrong_type(what: str) -> _Refused:
 
 
 def _too_large(limit: int) -> _Refused:
-    hint = "send less at once"
-    return _Refused(413, f"a body of more than {limit:,} bytes", hint=hint, max_bytes=limit)
+    hint = "send less per request"
+    return _Refused(413, f"the body has more than {limit:,} bytes", hint=hint, max_bytes=limit)
 
 
 def _too_slow(complete: bool, seconds: float) -> _Refused:
     if complete:
-        detail = f"no answer was found within {seconds:g} s"
+        detail = f"the server could not respond within {seconds:g} s"
         return _Refused(503, detail, kind="too-slow", headers={"Retry-After": "5"})
     return _Refused(408, f"the request did not arrive within {seconds:g} s")
 
 
 def _end_with_slash(scope: Scope) -> None:
-    """Let an address of the API mean the same with and without a slash at its end."""
+    """Make API paths work with and without a trailing slash."""
     path = scope["path"]
     if path.startswith(_API) and not path.endswith("/") and path != DOCUMENT:
         scope["path"] = path + "/"
@@ -261,7 +261,7 @@ def _end_with_slash(scope: Scope) -> None:
 async def _linger(
     response: Response, scope: Scope, body: _Body, send: Send, patience: float
 ) -> None:
-    """Answer although the request is still coming in, and see to it that the answer arrives."""
+    """Respond while the request is still arriving, so that the client can read the response."""
     if body.is_small:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(body.drop(SMALL_BODY), patience)

@@ -1,7 +1,7 @@
-"""Which names a server answers to: a page of another site must not reach it by a name of its own.
+"""Check the Host header, against DNS rebinding by pages of other sites.
 
-A browser sends the name in the address bar as `Host`. A foreign name that resolves to this machine
-(DNS rebinding) is told from ours by that header alone, so it is parsed as a whole, not by parts.
+A browser sends the host name of the URL as `Host`. If a foreign name resolves to this machine, only
+that header shows it, so the header is parsed as a whole.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from waxlocal.settings.addresses import is_loopback
 
 __all__ = ["Hosts", "parse_authority"]
 
-# A name and a port; no user, no path, no zone.
+# A name and an optional port; no user, path or zone.
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Verdicts remembered; clients of one server use a few names.
+# The number of cached results; the clients of a server use few names.
 _REMEMBERED = 256
 
 
 def parse_authority(text: str) -> tuple[str, int | None] | None:
-    """Return the name, in its plainest form, and the port of `name:port`; None if it is neither.
+    """Return the normalized name and the port of `name:port`; None if it is invalid.
 
-    Lower case, without the dot that may end a full name; addresses of IPv6 shortened, those that
-    stand for one of IPv4 as that one.
+    Names are lower case without a trailing dot; IPv6 addresses are compressed, and IPv4-mapped ones
+    become IPv4 addresses.
     """
     found = _AUTHORITY.fullmatch(text)
     if found is None:
@@ -51,10 +51,10 @@ def _plain(name: str) -> str | None:
 
 
 class Hosts:
-    """The names that may be asked for; `allowed` adds to those of the machine itself.
+    """The accepted Host headers; `allowed` adds to the default ones.
 
-    Without more, that is the loopback names, and the very address that the connection came in by,
-    with our port. An allowed name without a port holds for any. Raises `ConfigurationError`.
+    By default these are the loopback names and the IP address that the client connected to, with
+    our port. An allowed name without a port matches any port. Raises `ConfigurationError`.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
@@ -62,7 +62,7 @@ class Hosts:
         self._verdicts: dict[tuple[object, ...], bool | None] = {}
 
     def verdict(self, host: bytes, server: tuple[str, int | None], scheme: str) -> bool | None:
-        """Return whether a Host header names this server; None for one that names nothing."""
+        """Return whether a Host header names this server; None if it is invalid."""
         key = (host, server, scheme)
         if key not in self._verdicts:
             if len(self._verdicts) >= _REMEMBERED:
@@ -78,7 +78,7 @@ class Hosts:
         port = _DEFAULT_PORTS.get(scheme) if given is None else given
         if (name, None) in self._allowed or (name, port) in self._allowed:
             return True
-        # An address cannot be made to point elsewhere, as a name can.
+        # An IP address cannot be rebound by DNS, as a name can.
         return port == server[1] and (is_loopback(name) or name == _plain(server[0]))
 
 
@@ -87,6 +87,6 @@ def _allowed(name: str) -> tuple[str, int | None]:
     if parsed is None:
         raise ConfigurationError(
             f"{name!r} is not a valid host name",
-            hint="give a name, an address, or either with a port: hub.example:8765",
+            hint="give a name or an IP address, with or without a port: hub.example:8765",
         )
     return parsed

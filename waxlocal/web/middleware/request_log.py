@@ -1,4 +1,4 @@
-"""The outermost layer: counts requests, logs them, and gives every answer its safe headers."""
+"""The outermost middleware: request metrics, access log and security headers."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _SAFE_HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    # Not `no-referrer`: a browser would send our own forms with `Origin: null`, as another site's.
+    # Not `no-referrer`: browsers would send our own forms with `Origin: null`, like another site's.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-# What no browser shows as a page needs no more; a program that records reads these each time.
+# API responses need no more than these, and recording programs parse them every time.
 _SAFE_HEADERS_OF_API = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-# Programs that record read the headers of every answer, and seven answers in each run.
+# Recording programs parse these headers seven times per run.
 _SAFE_HEADERS_OF_INGEST = ((b"x-content-type-options", b"nosniff"),)
-# What was recorded stays out of caches, unless an answer says otherwise.
+# Keep recorded data out of caches, unless the response says otherwise.
 _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Counts:
-    """Requests and their seconds, by route, method and status."""
+    """Counts and durations of requests, by route, method and status."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, int], list[float]] = {}
 
     def add(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request; one that no route took is of the route ''."""
+        """Count a request; the route is '' if none matched."""
         route = getattr(scope.get("route"), "path_format", "")
         method = scope["method"] if route else ""
         total = self.requests.setdefault((route, method, status), [0, 0.0])
@@ -63,7 +63,7 @@ class Counts:
 
 
 class Watching:
-    """Sees every request and every answer, and what goes wrong between them."""
+    """Counts, logs and completes every response, and handles unexpected exceptions."""
 
     def __init__(
         self, app: ASGIApp, *, counts: Counts, log: Callable[[str], None] | None = None
@@ -73,7 +73,7 @@ class Watching:
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a fault of ours becomes a problem, with its traceback in the log."""
+        """Handle a request; an unexpected exception is logged and becomes a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -93,15 +93,18 @@ class Watching:
 
 
 def _headers_for(scope: Scope) -> tuple[Headers, bool]:
-    """Return the headers that make an answer safe, and whether a cache might store it."""
+    """Return the security headers of a response, and whether a cache might store it."""
     path = scope["path"]
     if path.startswith(f"{OBSERVE}/") and scope["method"] == "POST":
-        return _SAFE_HEADERS_OF_INGEST, False  # RFC 9111, 3: not without being asked to
+        return (
+            _SAFE_HEADERS_OF_INGEST,
+            False,
+        )  # RFC 9111, 3: such responses are not stored without explicit headers
     return (_SAFE_HEADERS_OF_API if path.startswith("/api/") else _SAFE_HEADERS), True
 
 
 class _Answer:
-    """Passes an answer on, with the headers of all answers."""
+    """Passes the response on, with the security headers added."""
 
     def __init__(self, send: Send, safe: Headers, storable: bool) -> None:
         self._send = send
@@ -125,7 +128,7 @@ class _Answer:
 def log_line(
     scope: Scope, status: int, seconds: float, size: int, clock: Clock = SYSTEM_CLOCK
 ) -> str:
-    """Return the line about a request: names of parameters, but no values and no headers."""
+    """Return the log line of a request: parameter names, but no values and no headers."""
     path = scope["raw_path"].decode("ascii", "backslashreplace")
     query = scope["query_string"].decode("ascii", "backslashreplace")
     names = ",".join(sorted({quoted(name) for name, _ in parse_qsl(query, True)}))
@@ -137,12 +140,12 @@ def log_line(
 
 
 def quoted(name: str) -> str:
-    """Return a name without what would break the line."""
+    """Return a name without characters that would break the line."""
     return "".join(one if one.isalnum() or one in "_-." else "_" for one in name[:40])
 
 
 def log_to(stream: TextIO | None = None) -> Callable[[str], None]:
-    """Return what writes lines to a stream, by default stderr."""
+    """Return a function that writes lines to a stream, by default stderr."""
     out = stream or sys.stderr
 
     def write(line: str) -> None:

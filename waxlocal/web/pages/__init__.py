@@ -1,4 +1,4 @@
-"""The dashboard: pages for people, over the same file as the API."""
+"""The dashboard: HTML pages on the same file as the API."""
 
 from __future__ import annotations
 

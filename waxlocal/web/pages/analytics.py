@@ -1,4 +1,4 @@
-"""What is normal over many sessions, and which of them are not."""
+"""The analytics page: statistics and charts over sessions, and the outliers."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from waxlocal.wording import money as dollars
 __all__ = ["analytics_page", "take_usage"]
 
 TOP = 10
-# Columns of the distribution; longer conversations share the last.
+# Columns of the distribution; the last one combines all longer conversations.
 MOST_COLUMNS = 20
 
 
 @dataclass(frozen=True)
 class Extreme:
-    """A session at one end, and why it is there."""
+    """An outlier, with the verdict on why."""
 
     session: Session
     verdict: str
@@ -52,7 +52,7 @@ class Extreme:
 
 @dataclass(frozen=True)
 class ModelsInUse:
-    """All models, and what they cost over time."""
+    """All models, and their cost over time."""
 
     models: tuple[ModelUse, ...]
     cost: CostOverTime | None
@@ -60,7 +60,7 @@ class ModelsInUse:
 
 
 async def analytics_page(request: Request) -> Response:
-    """Show the statistics of the sessions that fit the filter."""
+    """Show statistics over the sessions that match the filter."""
     asked = Asked.of(request, "/analytics")
     figures, costs, spent, expensive, slow = await asyncio.gather(
         _figures(request, asked),
@@ -105,7 +105,7 @@ async def _costs(request: Request, asked: Asked) -> Taken[list[float]]:
 
 
 async def _spent(request: Request, asked: Asked) -> Taken[ModelsInUse]:
-    """Return the use of models: of all calls, or of those in the sessions that fit."""
+    """Return model usage over all calls, or over calls in the matching sessions."""
     if asked.filter == EVERYTHING:
         return await take_usage(request, "", "")
 
@@ -117,7 +117,7 @@ async def _spent(request: Request, asked: Asked) -> Taken[ModelsInUse]:
 
 
 async def take_usage(request: Request, since: str, until: str) -> Taken[ModelsInUse]:
-    """Return the use of all models between two times, as given in the address and valid."""
+    """Return the usage of all models between two valid times from the URL."""
     bounds = Asked.of(request, "").filter
 
     async def work(_show: Callable[[ModelsInUse], None]) -> ModelsInUse:
@@ -181,11 +181,11 @@ def _turns_chart(figures: Statistics) -> charts.Chart | None:
 
 
 def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
-    """Return how the sessions with one turn ended: words, how many, what it means."""
+    """Return how the sessions with one turn ended: label, count, meaning."""
     slow = f"took longer than {duration(figures.slow_after)}"
     return (
-        ("completed", figures.abandoned_fine, "perhaps all that was wanted"),
-        ("failed", figures.abandoned_error, "ended as an error"),
+        ("completed", figures.abandoned_fine, "the first answer may have been enough"),
+        ("failed", figures.abandoned_error, "ended with an error"),
         ("slow", figures.abandoned_slow, slow),
         ("not ended", figures.abandoned_open, "still running"),
     )
@@ -205,7 +205,7 @@ def _costs_chart(costs: list[float]) -> charts.Chart | None:
     ]  # fmt: skip
     return charts.histogram(
         "Cost per session",
-        f"Half of the {counted(len(costs), 'session')} with a known cost stay below "
+        f"Half of the {counted(len(costs), 'session')} with a known cost cost less than "
         f"{dollars(p50)}; one in twenty costs {dollars(p95)} or more, one in a hundred "
         f"{dollars(p99)}.",
         found,
@@ -231,7 +231,7 @@ def _time_chart(found: CostOverTime) -> charts.Chart:
     ]
     return charts.lines(
         "Cost over time by model",
-        f"{dollars(total)} in all; most for {names[0]}.",
+        f"Total {dollars(total)}; most for {names[0]}.",
         labels,
         found.series,
         top_label=f"{dollars(most)} {per(timeline)}",
@@ -241,7 +241,7 @@ def _time_chart(found: CostOverTime) -> charts.Chart:
 
 
 def label_of(timeline: Timeline, number: int) -> str:
-    """Return the name of a stretch: its day, and its hour where a day has several."""
+    """Return the label of a bucket: its day, or day and hour if buckets are shorter than a day."""
     begin = timeline.begin(number)
     return begin[:10] if timeline.hours >= 24 else f"{begin[5:10]} {begin[11:13]}:00"
 

@@ -1,8 +1,8 @@
-"""Charts as shapes: where each stands, what it says, and the numbers behind it as a table.
+"""Compute charts as shapes, labels and a table of the numbers behind them.
 
-Across, everything is in percent of the chart's width, so that a chart fits any screen while its
-text keeps its size; down, it is in pixels. `templates/_charts.html` draws them as SVG. Parts are
-told apart by pattern, dash or place, never by colour alone.
+Horizontal positions are percent of the chart's width, so that a chart fits any screen while its
+text keeps its size; vertical positions are pixels. `templates/_charts.html` draws them as SVG.
+Parts differ in pattern, dash or place, never in color alone.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = [
 
 # Pixels for the labels below the columns, and for the one above them.
 _FOOT, _HEAD = 18, 16
-# A column takes this share of its place; the rest is the gap to the next.
+# The share of its slot that a column fills; the rest is the gap to the next one.
 _COLUMN = 0.8
-# What is more than nothing shows at least as so many pixels.
+# The minimum height in pixels of a value above zero.
 _LEAST_PX = 1.5
-# Labels below a chart: more would touch each other on a phone.
+# The maximum number of labels below a chart: more would overlap on a phone.
 _LABELS = 4
-# Characters from which on labels do not fit below each column; percent of the width from which on
-# a label in the middle of its column could stick out.
+# Labels of this many characters or more do not fit below each column. Within this percentage of
+# the edge, a centered label could overflow.
 _SHORT, _EDGE = 4, 8
-# Up to so many columns have their number above them.
+# A chart with up to this many columns shows a number above each.
 _COUNTED = 20
 _LEAST_COLUMNS = 8
 
 
 class Bar(NamedTuple):
-    """A rectangle; `kind` is a class of the style sheet, `label` what it says when pointed at."""
+    """A rectangle; `kind` is a class of the style sheet, `label` is its tooltip."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ class Bar(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line through points (percent, pixels); `kind` is a class that gives its dash."""
+    """A line through points (percent, pixels); `kind` is a class that sets its dash."""
 
     points: tuple[tuple[float, float], ...]
     kind: str
@@ -65,7 +65,7 @@ class Line(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A line from top to bottom with a name."""
+    """A vertical line with a label."""
 
     x: float
     label: str
@@ -83,7 +83,7 @@ class Text(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a stack or a line, as the legend names it."""
+    """A legend entry: a part of a stack, or a line."""
 
     kind: str
     name: str
@@ -91,9 +91,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn, and the same said in words and numbers.
+    """A chart: its shapes, its summary, and its numbers.
 
-    `head` and `rows` are the table of its numbers, as text.
+    `head` and `rows` are the table of the numbers, as text.
     """
 
     title: str
@@ -109,19 +109,19 @@ class Chart:
 
     @property
     def floor(self) -> int:
-        """The height of the line that the columns stand on."""
+        """The vertical position of the baseline."""
         return self.height - _FOOT
 
 
 def share(value: float | None, whole: float | None) -> float:
-    """Return how much of the width a bar takes, in percent; a bit for what is more than nothing."""
+    """Return the width of a bar in percent; a value above zero gets at least a sliver."""
     if not value or not whole or value <= 0 or whole <= 0:
         return 0.0
     return round(max(min(value / whole, 1.0) * 100, 0.8), 2)
 
 
 def stretch(start: float, length: float, whole: float) -> tuple[float, float]:
-    """Return place and width, in percent, of a stretch in a waterfall; inside it in any case."""
+    """Return position and width, in percent, of an interval in a waterfall, clipped to it."""
     if whole <= 0:
         return 0.0, 100.0
     place = min(max(start / whole, 0.0), 0.995)
@@ -130,7 +130,7 @@ def stretch(start: float, length: float, whole: float) -> tuple[float, float]:
 
 
 def sparkline(values: Sequence[float], height: float) -> tuple[tuple[float, float, float], ...]:
-    """Return place (in bars from the left), top and height of each bar of a tiny chart."""
+    """Return position (in bars from the left), top and height of each bar of a sparkline."""
     most = max(values, default=0)
     tall = [_tall(value, most, height) for value in values]
     return tuple((number, round(height - one, 2), round(one, 2)) for number, one in enumerate(tall))
@@ -152,14 +152,14 @@ def columns(
     hrefs: Sequence[str] = (),
     height: int = 132,
 ) -> Chart:
-    """Return columns, each of one or several parts on top of each other.
+    """Return a column chart; each column is a stack of one or more parts.
 
-    `values` holds the values of each column, in the order of `parts`; `rows` is the table, one row
-    for each column, the text that it says when pointed at. A few columns of one part have their
-    number above them: the second cell of their row.
+    `values` holds the values of each column, in the order of `parts`. `rows` is the table, one row
+    per column, also used for tooltips. A chart with few columns of one part shows a number above
+    each column: the second cell of its row.
     """
     most = max((sum(stack) for stack in values), default=0)
-    # A few columns as wide as the page would say no more, only louder.
+    # Do not stretch a few columns over the whole width.
     places = max(len(values), _LEAST_COLUMNS)
     counted = len(values) <= _COUNTED and len(parts) == 1
     floor = height - _FOOT
@@ -195,7 +195,7 @@ def _stacked(
     said: str,
     href: str,
 ) -> Iterator[Bar]:
-    """Yield the parts of a column, from the floor up."""
+    """Yield the parts of a column, from the bottom up."""
     place = 100 / places
     x, width = _two((number + (1 - _COLUMN) / 2) * place), _two(place * _COLUMN)
     top = floor
@@ -206,7 +206,7 @@ def _stacked(
 
 
 def _said(head: Sequence[str], row: Sequence[str]) -> str:
-    """Return what a part of a chart says when it is pointed at."""
+    """Return the tooltip for a row of the table."""
     return ", ".join(f"{name}: {text}" for name, text in zip(head, row, strict=True))
 
 
@@ -215,7 +215,7 @@ def _two(number: float) -> float:
 
 
 def _below(labels: Sequence[str], height: int, places: int = 0) -> tuple[Text, ...]:
-    """Return some of the columns' labels, each below the middle of its column."""
+    """Return labels for some of the columns, each centered below its column."""
     places = places or len(labels)
     if len(labels) <= _COUNTED and max(map(len, labels), default=0) < _SHORT:
         chosen = range(0, len(labels), math.ceil(len(labels) / 12) or 1)
@@ -228,7 +228,7 @@ def _below(labels: Sequence[str], height: int, places: int = 0) -> tuple[Text, .
 
 
 def _long_label(text: str, middle: float, y: float) -> Text:
-    """Return a label that may be wider than its column; at the edges it must not stick out."""
+    """Return a label that may be wider than its column but does not overflow at the edges."""
     if middle < _EDGE:
         return Text(0.0, y, text, "start")
     if middle > 100 - _EDGE:
@@ -238,7 +238,7 @@ def _long_label(text: str, middle: float, y: float) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """How many values lie from `low` up to `high`; the last one holds all that is larger."""
+    """The count of values from `low` up to `high`; the last bin has no upper limit."""
 
     low: float
     high: float
@@ -246,7 +246,7 @@ class Bin:
 
 
 def bins(ordered: Sequence[float], upper: float, most: int = 24) -> list[Bin]:
-    """Return sorted values counted in equal steps up to `upper`, the rest in one more."""
+    """Return counts of sorted values in equal bins up to `upper`, and one bin for the rest."""
     if not ordered:
         return []
     step = _round_step(max(upper, ordered[0], 1e-9) / most)
@@ -259,7 +259,7 @@ def bins(ordered: Sequence[float], upper: float, most: int = 24) -> list[Bin]:
 
 
 def _round_step(least: float) -> float:
-    """Return the next number of the kind 1, 2, 2.5, 5, 10 that is not smaller."""
+    """Return the smallest round number (1, 2, 2.5 or 5 times a power of 10) not below this one."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * 0.999)
 
@@ -275,7 +275,7 @@ def histogram(
     marks: Sequence[tuple[float, str]] = (),
     height: int = 176,
 ) -> Chart:
-    """Return bins as columns without gaps, with values marked by lines that have names."""
+    """Return a histogram of bins, with labeled lines at marked values."""
     floor = height - _FOOT
     room, place = floor - _HEAD * len(marks), 100 / max(len(found), 1)
     most = max((one.count for one in found), default=0)
@@ -304,7 +304,7 @@ def histogram(
 
 
 def _across(value: float, found: Sequence[Bin]) -> float:
-    """Return where a value lies, in bins from the left."""
+    """Return the position of a value, in bins from the left."""
     for number, one in enumerate(found):
         if value < one.high:
             width = one.high - one.low
@@ -323,7 +323,7 @@ def lines(
     rows: Sequence[Sequence[str]],
     height: int = 176,
 ) -> Chart:
-    """Return one line for each named series over the same stretches; `top_label` is the largest."""
+    """Return a line chart, one line per named series; `top_label` labels the largest value."""
     most = max((value for _, values in series for value in values), default=0)
     room = height - _FOOT - _HEAD
     drawn, parts = [], []

@@ -1,4 +1,4 @@
-"""What went wrong, as a page that says what to do next."""
+"""The error page and the help page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADINGS = {
 
 
 async def error_page(request: Request, problem: Problem) -> Response:
-    """Return a problem as a page, with its status and headers."""
+    """Return the page for a problem, with its status and headers."""
     heading = _HEADINGS.get(problem.status, problem.title)
     response = await show(
         request,
@@ -30,7 +30,7 @@ async def error_page(request: Request, problem: Problem) -> Response:
         title=heading,
         status=problem.status,
         problem=problem,
-        # The API's hint for what is not there speaks of the API; the page has links.
+        # The API's hint for 404 names API paths; the page has links instead.
         hint="" if problem.status == 404 else problem.hint,
         live_from="/live/status",
     )
@@ -40,5 +40,5 @@ async def error_page(request: Request, problem: Problem) -> Response:
 
 
 async def help_page(request: Request) -> Response:
-    """Show the keys, and what the figures mean."""
+    """Show the help page: keys, and what the figures mean."""
     return await show(request, "help.html", title="Help", live_from="/live/status")

@@ -1,4 +1,4 @@
-"""Figures and times as the pages show them, short, with the exact value beside."""
+"""Template filters for numbers, times, sizes and ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _MILLION, _BILLION = 1_000_000, 1_000_000_000
-# A short id keeps its head and its tail: both ends differ, in one kind of id or the other.
+# A short id keeps head and tail: depending on the kind of id, either end distinguishes it.
 _ID_CHARS = 28
 _ID_TAIL = 6
 
@@ -38,7 +38,7 @@ def short_tokens(number: int | None) -> str:
 
 
 def milliseconds(ms: float | None) -> str:
-    """Return a duration that is stored in milliseconds."""
+    """Return a duration given in milliseconds."""
     return duration(None if ms is None else ms / 1000)
 
 
@@ -50,7 +50,7 @@ def byte_size(number: int) -> str:
 
 
 def axis_money(dollars: float) -> str:
-    """Return dollars without the zeros that say nothing: `$0`, `$0.50`, `$0.0025`."""
+    """Return dollars without needless zeros: `$0`, `$0.50`, `$0.0025`."""
     if not dollars:
         return "$0"
     if dollars >= 0.995:
@@ -60,7 +60,7 @@ def axis_money(dollars: float) -> str:
 
 
 def rate(dollars: float | None) -> str:
-    """Return dollars per million tokens, `$2.50`, with as many digits as they have."""
+    """Return dollars per million tokens, `$2.50`, with all of their digits."""
     if dollars is None:
         return NOTHING
     return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
@@ -72,7 +72,7 @@ def exact_time(stored: str | None) -> str:
 
 
 def short_id(whole: str) -> str:
-    """Return an id of at most 28 characters, the middle of a longer one left out."""
+    """Return an id in at most 28 characters, shortened in the middle."""
     if len(whole) <= _ID_CHARS:
         return whole
     return f"{whole[: _ID_CHARS - _ID_TAIL - 1]}…{whole[-_ID_TAIL:]}"
@@ -86,10 +86,10 @@ def score_value(score: Score) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Return a recorded value as a person reads it: text as it is, the rest as indented JSON."""
+    """Return a recorded value for people: text as it is, everything else as indented JSON."""
     if isinstance(value, str):
         return value
     try:
         return json.dumps(value, ensure_ascii=False, indent=2)
-    except RecursionError:  # nested deeper than any person reads
+    except RecursionError:  # nested too deeply to format
         return dumps(value)

@@ -1,4 +1,4 @@
-"""The style sheet, the script and the icon: three files, read once, and no way to any other."""
+"""Serve the style sheet, the script and the icon: three files, read once; no others."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _TYPES = {
     "icon.svg": "image/svg+xml",
 }
 _FILES = {name: (STATIC / name).read_bytes() for name in _TYPES}
-# The address changes with the content: a browser may keep a file as long as it likes.
+# The URL changes with the content, so a browser may cache a file forever.
 _MARKS = {name: sha256(content).hexdigest()[:12] for name, content in _FILES.items()}
 
 
 def file_url(name: str) -> str:
-    """Return the address of a file, with a mark of its content."""
+    """Return the URL of a file, with a hash of its content."""
     return f"/static/{name}?v={_MARKS[name]}"
 
 
 async def static_file(request: Request) -> Response:
-    """Answer with a file."""
+    """Serve a file."""
     name = request.path_params["name"]
     if name not in _FILES:
         raise HTTPException(404)

@@ -1,4 +1,4 @@
-"""Long texts, folded: what shows at first, and what opens."""
+"""Fold long texts: the part that shows at first, and the rest."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from waxlocal.web.pages.figures import pretty
 
 __all__ = ["Fold", "fold"]
 
-# A text that is a little longer than what shows is not worth a click.
+# Do not fold a text that is only slightly longer than its visible part.
 HEAD_CHARS, HEAD_LINES = 700, 10
 SLACK = 1.5
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A text; `head` is what shows before it is opened, empty when all of it does.
+    """A text; `head` is its visible part while it is folded, empty if it is not folded.
 
-    `length` is that of the original in characters, of which `text` may be only the beginning.
+    `length` is the length of the original in characters; `text` may be only its beginning.
     """
 
     text: str
@@ -27,14 +27,14 @@ class Fold:
 
     @property
     def cut(self) -> bool:
-        """Whether the page does not have all of it."""
+        """Whether the page has only the beginning of the text."""
         return self.length > len(self.text)
 
 
 def fold(value: Any, *, most: int, chars: int = HEAD_CHARS, lines: int = HEAD_LINES) -> Fold | None:
-    """Return a recorded value as text, folded where it is long; None for nothing to say.
+    """Return a recorded value as text, folded if it is long; None if there is no value.
 
-    `most` is how many characters a page takes of it.
+    `most` is the maximum number of characters on the page.
     """
     if value is None:
         return None

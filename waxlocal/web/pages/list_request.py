@@ -1,4 +1,4 @@
-"""What a page of sessions is asked for, as it stands in the address."""
+"""Parse the query string of the list pages: filter, ordering, page; and build URLs from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waxlocal.web.pages.addresses import address
 
 __all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "Asked", "Removable", "whole"]
 
-# The names of the API, so that an address of one works with the other.
+# The same names as in the API, so that a query string works in both.
 FILTERS = ("search", "user_id", "agent", "since", "until", "status", "tag", "metadata")
 SINCE = (
     ("", "any time"),
@@ -25,13 +25,13 @@ SINCE = (
 DEFAULT_ORDERING = "-last_activity_at"
 DEFAULT_LIMIT = 50
 MOST_LIMIT = 200
-# An offset is walked, row by row.
+# SQLite steps through an offset row by row.
 MOST_OFFSET = 10_000_000
 
 
 @dataclass(frozen=True)
 class Removable:
-    """A filter that holds, and the address of the page without it."""
+    """An active filter, and the URL of the page without it."""
 
     name: str
     value: str
@@ -40,7 +40,7 @@ class Removable:
 
 @dataclass(frozen=True)
 class Asked:
-    """The filter as given and as it is meant, the order, and the part of the list."""
+    """The filter as typed and as parsed, the ordering, and the page of the list."""
 
     path: str
     given: dict[str, str]
@@ -51,7 +51,7 @@ class Asked:
 
     @classmethod
     def of(cls, request: Request, path: str) -> Asked:
-        """Read the address; raises `InvalidQuery`."""
+        """Parse the query string; raises `InvalidQuery`."""
         values = request.query_params
         given = {name: values[name].strip() for name in FILTERS if values.get(name, "").strip()}
         return cls(
@@ -65,15 +65,15 @@ class Asked:
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
-        """What tells one filter from another: as given, since `24h` moves with the clock."""
+        """The filter as typed, as a cache key: the time that `24h` means changes constantly."""
         return tuple(sorted(self.given.items()))
 
     def value(self, name: str) -> str:
-        """Return a filter as given; empty when it is not."""
+        """Return a filter as typed; empty if it is not set."""
         return self.given.get(name, "")
 
     def url(self, **changes: object) -> str:
-        """Return the address of this page with something changed; the first part of the list."""
+        """Return the URL of this page with changed parameters, at the first page of the list."""
         page: dict[str, object] = {**self.given, "ordering": self.ordering, "limit": self.limit}
         page.update(changes)
         if page["ordering"] == DEFAULT_ORDERING:
@@ -83,11 +83,11 @@ class Asked:
         return address(self.path, page)
 
     def at(self, path: str) -> str:
-        """Return the address of another page with the same filter."""
+        """Return the URL of another page with the same filter."""
         return address(path, self.given)
 
     def sorted_url(self, column: str) -> str:
-        """Return the address that sorts by a column: largest first, then the other way."""
+        """Return the URL that sorts by a column: descending first, then ascending."""
         return self.url(ordering=column if self.ordering == f"-{column}" else f"-{column}")
 
     def sort_state(self, column: str) -> str:
@@ -97,13 +97,13 @@ class Asked:
         return "descending" if self.ordering.startswith("-") else "ascending"
 
     def since_options(self) -> list[tuple[str, str]]:
-        """Return the choices of `since`, with one of its own for what was typed in the address."""
+        """Return the options of `since`, with an extra one for another value from the URL."""
         chosen = self.value("since")
         known = [value for value, _ in SINCE]
         return [*SINCE, *([] if chosen in known else [(chosen, f"since {chosen}")])]
 
     def removable(self) -> list[Removable]:
-        """Return the filters that hold, each with the address that leaves it out."""
+        """Return the active filters, each with the URL that removes it."""
         return [
             Removable(_SPOKEN[name], value, self.url(**{name: ""}))
             for name, value in self.given.items()
@@ -130,7 +130,7 @@ _SPOKEN = {
 }
 _SAID = {
     "agent": "with {}",
-    "search": "saying “{}”",
+    "search": "containing “{}”",
     "since": "since {}",
     "until": "until {}",
     "tag": "tagged {}",
@@ -138,7 +138,7 @@ _SAID = {
 }
 _STATUS = {
     "running": "still running",
-    "success": "that ended well",
+    "success": "that succeeded",
     "error": "with errors",
     "blocked": "that were blocked",
     "interrupted": "that were interrupted",
@@ -151,7 +151,7 @@ def _filter(given: dict[str, str]) -> SessionFilter:
 
 
 def whole(text: str | None, default: int, least: int, most: int) -> int:
-    """Return a number from the address; raises `InvalidQuery`."""
+    """Return a number from the query string; raises `InvalidQuery`."""
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 12):

@@ -1,4 +1,4 @@
-"""The way in for a person: a form that takes the key, and a cookie that stands for it."""
+"""Login and logout: a form that takes the key, and a session cookie."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waxlocal.web.pages.files import file_url
 
 __all__ = ["ROUTES"]
 
-# A key and an address; more comes from no form of ours.
+# A key and a path; our form sends no more.
 MAX_FORM = 64 * 1024
 
 _PAGE = """<!doctype html>
@@ -29,23 +29,23 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <main id="main">
-<h1>This server asks for its key</h1>
+<h1>Log in</h1>
 {said}<form method="post" action="/login?next={next}">
 <p><label for="key">Key</label>
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus></p>
 <p><button>Log in</button></p>
 </form>
-<p>It is the one that <code>waxlocal serve</code> was started with: the content of its
-<code>--key-file</code>, or of <code>WAXLOCAL_SERVE_KEY</code>.</p>
+<p>The key is in the <code>--key-file</code> of <code>waxlocal serve</code>, or in
+<code>WAXLOCAL_SERVE_KEY</code>.</p>
 </main>
 </body>
 </html>
 """
-_WRONG = '<p role="alert">That is not the key.</p>\n'
+_WRONG = '<p role="alert">Wrong key.</p>\n'
 
 
 async def login(request: Request) -> Response:
-    """Show the form, or check what came from it."""
+    """Show the login form, or check the submitted key."""
     return await log_in(request) if request.method == "POST" else _form(_next(request))
 
 
@@ -60,7 +60,7 @@ def _form(next_: str, said: str = "", status: int = 200) -> Response:
 
 
 async def log_in(request: Request) -> Response:
-    """Check the key, and give a cookie that stands for it."""
+    """Check the key, and set the session cookie."""
     form = parse_qs((await request.body())[:MAX_FORM].decode("utf-8", "replace"))
     access: Access = request.app.state.access
     if not access.is_open and not access.is_key(form.get("key", [""])[0].strip().encode()):
@@ -79,7 +79,7 @@ async def log_in(request: Request) -> Response:
 
 
 async def log_out(request: Request) -> Response:
-    """Take the cookie away."""
+    """Delete the session cookie."""
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(_cookie(request), httponly=True, samesite="strict")
     return answer
@@ -90,7 +90,7 @@ def _cookie(request: Request) -> str:
 
 
 def _next(request: Request) -> str:
-    """Return where to go after it: a path of this server, whatever the address says."""
+    """Return the path to redirect to after login; always a path of this server."""
     wanted = request.query_params.get("next", "/")
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     return wanted if inside and wanted.isprintable() and "\\" not in wanted else "/"

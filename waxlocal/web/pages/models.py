@@ -1,4 +1,4 @@
-"""Models: how much each was used, what it cost, how fast and how reliable it was."""
+"""The models page: usage, cost, latency and errors per model."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Used:
-    """A model as it was used, and its price if there is one."""
+    """The usage of a model, and its price if it has one."""
 
     use: ModelUse
     price: Price | None
 
     @property
     def unpriced(self) -> bool:
-        """Whether some of its calls have no cost because no price is known."""
+        """Whether some calls have no cost because the model has no price."""
         return self.use.priced_tokens < self.use.total_tokens and (
             self.price is None or self.price.source in _WITHOUT
         )
 
     @property
     def command(self) -> str:
-        """What sets a price; empty for a name that nobody could type."""
+        """The command that sets a price; empty for a name that cannot be typed."""
         words = [self.use.model, self.use.provider]
         if not all(word.isprintable() for word in words) or not self.use.model:
             return ""
@@ -65,7 +65,7 @@ class Used:
 
 
 async def models_page(request: Request) -> Response:
-    """Show the models that were called, those without a price first."""
+    """Show the models that were called, unpriced ones first."""
     asked = Asked.of(request, "/models")
     ordering = request.query_params.get("ordering", "")
     if ordering and ordering.removeprefix("-") not in _KEYS:

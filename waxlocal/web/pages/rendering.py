@@ -1,4 +1,4 @@
-"""Templates become pages: every value escaped, every name known, every page with its frame."""
+"""Render templates: escaping on, undefined names are errors, every page inside the layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waxlocal.web.pages.upload_state import upload_line
 __all__ = ["TEMPLATES", "environment", "show"]
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-# Seconds between two looks of a page that is open: while something runs, and otherwise.
+# Seconds between refreshes of an open page: while something is running, and otherwise.
 REFRESH_S = {"running": 2, "waiting": 1, "list": 5, "still": 15}
 
 
@@ -67,7 +67,7 @@ def _environment() -> Environment:
 
 
 environment = _environment()
-# Compiled now: the first person to look does not wait for it.
+# Compile at startup, so that the first request does not wait for it.
 for _name in environment.list_templates(extensions=("html",)):
     environment.get_template(_name)
 
@@ -83,10 +83,10 @@ async def show(
     status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
-    """Return a page, or with `live=1` in the address only what changes of it.
+    """Return a page, or with `live=1` in the query string only its live parts.
 
-    `section` is the part of the navigation it belongs to; `refresh` a key of `REFRESH_S`;
-    `live_from` where an open page asks for what changes, unless at its own address.
+    `section` is its entry in the navigation; `refresh` is a key of `REFRESH_S`; `live_from` is the
+    URL from which an open page refreshes, by default its own.
     """
     now = time.time_ns()
     frame = {
@@ -100,8 +100,8 @@ async def show(
         "upload": await upload_line(request, now),
         "ago": lambda stored: wording.ago(stored, now),
     }
-    # A long conversation takes its time, and others are waiting for the loop.
+    # In a thread: rendering a long conversation would block the event loop.
     text = await run_in_threadpool(environment.get_template(template).render, **frame, **values)
-    # A lone surrogate may have come in as an escape in somebody's JSON.
+    # Recorded JSON may contain an escaped lone surrogate.
     headers = {"Cache-Control": "no-store"}
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers)

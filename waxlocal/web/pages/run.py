@@ -1,4 +1,4 @@
-"""One run: everything that it recorded, and the runs around it."""
+"""The page of a run: all of its records, and its related runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from waxlocal.web.pages.upload_state import host_of
 
 __all__ = ["run_page"]
 
-# Characters of one value on the page; the JSON has all of it.
+# Maximum characters of one value on the page; the JSON has all of them.
 MOST_CHARS = 100_000
-# Records of one kind on the page.
+# Maximum records of one kind on the page.
 MOST_RECORDS = 200
-# Lines of a value before it is folded: about half a screen.
+# Fold values with more lines than this: about half a screen.
 LINES, CHARS = 18, 1_200
-# Deeper spans stand below each other.
+# Spans below this depth are not indented further.
 MOST_DEPTH = 12
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the waterfall; `place` and `width` in percent, None when it has no duration."""
+    """A row of the waterfall; `place` and `width` in percent, `width` None without a duration."""
 
     depth: int
     name: str
@@ -48,14 +48,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a model, with its texts folded."""
+    """A model call, with its texts folded."""
 
     call: LlmCall
     folds: tuple[tuple[str, Fold], ...]
 
 
 async def run_page(request: Request) -> Response:
-    """Show a run; a workflow id or the beginning of an id is enough. Raises `NotFound`."""
+    """Show a run, by run id, workflow id or the beginning of one. Raises `NotFound`."""
     wanted = request.path_params.get("run_id") or request.query_params.get("id", "")
 
     def question(conn: sqlite3.Connection) -> tuple[RunDetail, list[Receipt]]:
@@ -98,7 +98,7 @@ def _value(value: object) -> Fold | None:
 
 
 def _folds(**values: object) -> tuple[tuple[str, Fold], ...]:
-    """Return the values that say something, by name."""
+    """Return the non-empty values, folded, by name."""
     folded = {name: _value(value) for name, value in values.items() if value not in (None, {}, [])}
     return tuple((name.replace("_", " "), one) for name, one in folded.items() if one)
 
@@ -110,7 +110,7 @@ def _call(call: LlmCall) -> Call:
 
 
 def _pairs(value: object) -> list[tuple[str, Fold]]:
-    """Return the members of an object, or the value alone, with their texts."""
+    """Return the members of an object, or the value itself, folded."""
     members = value.items() if isinstance(value, dict) else [("", value)]
     empty = Fold("–", "", 1)  # noqa: RUF001
     return [(str(key), _value(item) or empty) for key, item in members]
@@ -123,7 +123,7 @@ def _walk(spans: Sequence[Span], depth: int = 0) -> Iterator[tuple[int, Span]]:
 
 
 def _waterfall(detail: RunDetail) -> Iterator[Row]:
-    """Yield spans and LLM calls in the order of their beginning, spans inside others below them."""
+    """Yield spans and LLM calls ordered by start, each span followed by its children."""
     begin = microseconds(detail.run.started_at)
     tops: list[tuple[int, int, Span | LlmCall]] = [
         (microseconds(span.started_at), span.position, span) for span in detail.spans
@@ -144,7 +144,7 @@ def _began(call: LlmCall) -> int:
 
 
 def _whole(detail: RunDetail, begin: int, tops: Sequence[tuple[int, int, Span | LlmCall]]) -> float:
-    """Return the microseconds that the waterfall spans: the run's, or those of what is in it."""
+    """Return the interval of the waterfall in microseconds: the run's, or that of its records."""
     ends = [(detail.run.duration or 0.0) * 1e6]
     ends += [start - begin + (one.duration_ms or 0) * 1000 for start, _, one in tops]
     return max(ends)

@@ -1,4 +1,4 @@
-"""One session: the conversation turn by turn, and where its money and time went."""
+"""The page of a session: the conversation turn by turn, and where money and time went."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ __all__ = ["session_page"]
 Answer = TypeVar("Answer")
 
 TURNS = 50
-# Characters of a message or an answer on this page; the page of the run has more of it.
+# Maximum characters of a message or answer on this page; the page of the run has more.
 MOST_CHARS = 20_000
-# Up to so many turns are a table with bars; more are columns.
+# Up to this many turns are shown as a table with bars; more as a column chart.
 TABLE_TURNS = 12
-# A pause is worth a line of its own from so many seconds on.
+# Show a pause between turns from this many seconds on.
 NOTABLE_PAUSE = 30.0
 KINDS = (
     ("llm", "LLM calls"),
@@ -52,14 +52,14 @@ KINDS = (
     ("retry", "Retries"),
     ("own_code", "Own code"),
 )
-PARTS = (charts.Part("p2", "sent before"), charts.Part("p1", "new"))
+PARTS = (charts.Part("p2", "resent"), charts.Part("p1", "new"))
 _NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
 _OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A run as a turn of the conversation, from 1 on; `within` is the turn that it ran inside."""
+    """A run as a numbered turn of the conversation; `within` is the turn that contains it."""
 
     number: int
     run: RunSummary
@@ -72,13 +72,13 @@ class Turn:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended as it should not have."""
+        """Whether the run failed, was blocked or was interrupted."""
         return self.run.status in ("error", "blocked", "interrupted")
 
 
 @dataclass(frozen=True)
 class Whole:
-    """What the page is about: the session, its turns on this page, their records."""
+    """The content of the page: the session, its turns on this page, their records."""
 
     detail: SessionDetail
     records: dict[str, list[Record]]
@@ -120,7 +120,7 @@ async def session_page(request: Request) -> Response:
         kinds=KINDS,
         turn_money=_of_page(spent.value, turns),
         chart=_chart(_of_page(spent.value, turns)),
-        parts_of_input=(charts.Part("p1", "new input"), charts.Part("p2", "sent before")),
+        parts_of_input=(charts.Part("p1", "new input"), charts.Part("p2", "resent")),
         scores=[(turn, record) for turn in turns for record in turn.records
                 if record.source == "score"],
         records_cut=sum(map(len, found.records.values())) == MOST_RECORDS,
@@ -159,7 +159,7 @@ def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """Return `2 LLM calls · 1 tool call`, in the order of their first."""
+    """Return `2 LLM calls · 1 tool call`, ordered by first occurrence."""
     counts = Counter(
         _OF_SOURCE.get(one.source) or _NOUNS.get(one.kind) or f"{one.kind or 'other'} span"
         for one in records
@@ -168,7 +168,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, TurnMoney]]:
-    """Return the money of the turns on this page, with their numbers."""
+    """Return the cost of the turns on this page, with their numbers."""
     if spent is None:
         return []
     shown = {turn.run.run_id: turn.number for turn in turns}
@@ -191,11 +191,11 @@ def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
     costliest = max(turns, key=lambda pair: pair[1].cost or 0.0)
     return charts.columns(
         "Input tokens by turn",
-        f"{len(turns)} turns; turn {costliest[0]} cost most, {cost_text(costliest[1].cost, 1.0)}.",
+        f"{len(turns)} turns; turn {costliest[0]} cost most: {cost_text(costliest[1].cost, 1.0)}.",
         [str(number) for number, _ in turns],
         [(one.resent_tokens, one.new_tokens) for _, one in turns],
         parts=PARTS,
-        head=("Turn", "New input", "Sent before", "Output", "Cost"),
+        head=("Turn", "New input", "Resent", "Output", "Cost"),
         rows=rows,
         hrefs=[f"#turn-{number}" for number, _ in turns],
     )

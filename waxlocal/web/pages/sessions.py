@@ -1,4 +1,4 @@
-"""The list of sessions, and what a file without any shows."""
+"""The list of sessions, the latest runs, and the page of an empty file."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ COLUMNS = (
     ("total_duration", "Duration"),
     ("last_activity_at", "Last activity"),
 )
-# Runs shown where there is no session to show, and on the page of the latest ones.
+# Runs shown on the page of latest runs, and if the file has no sessions.
 FIRST_RUNS, LATEST_RUNS = 20, 100
-# A shorter text is more likely a word than the beginning of an id.
+# A shorter search text is more likely a word than the beginning of an id.
 LEAST_ID = 8
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A part of the list; `count` is None while it is not known.
+    """A page of the list; `count` is None while it is not known.
 
-    `looked` of `among` sessions were read by a search that is not at its end.
+    `looked` of `among` sessions have been read by a search that is still running.
     """
 
     sessions: tuple[Session, ...]
@@ -68,13 +68,13 @@ class Listing:
 
     @property
     def largest_cost(self) -> float:
-        """What the bars beside the costs are measured by."""
+        """The cost that makes a full bar."""
         return max((one.total_cost or 0.0 for one in self.sessions), default=0.0)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The ids that a search has found so far, and how far it has come."""
+    """The ids that a search has found so far, and its progress."""
 
     ids: tuple[str, ...]
     looked: int
@@ -83,7 +83,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Exact:
-    """A session or run whose id begins with what was searched for."""
+    """A session or run whose id begins with the search text."""
 
     noun: str
     id: str
@@ -91,9 +91,9 @@ class Exact:
 
 
 async def sessions_page(request: Request) -> Response:
-    """Show the sessions that fit the filter, with their totals."""
+    """Show the sessions that match the filter, with their totals."""
     asked = Asked.of(request, "/")
-    order_by(asked.ordering)  # an unknown one is the error of the whole page
+    order_by(asked.ordering)  # an unknown ordering fails the whole page
     slow = is_slow(asked.filter)
     listing, totals, exact = await asyncio.gather(
         _searched(request, asked) if slow else _listed(request, asked),
@@ -130,13 +130,13 @@ async def _listed(request: Request, asked: Asked) -> Taken[Listing]:
     part = page.value
     seen = asked.offset + len(part.sessions)
     if not part.more and (part.sessions or not asked.offset):
-        return Taken(replace(part, count=seen))  # newer than a count that was kept
+        return Taken(replace(part, count=seen))  # newer than the cached count
     return Taken(replace(part, count=count.value))
 
 
 async def _part(request: Request, asked: Asked) -> Taken[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
-        # One more than is shown tells whether there is more.
+        # Fetch one more than is shown, to know whether there is a next page.
         found = list_sessions(
             conn,
             filter=asked.filter,
@@ -166,7 +166,7 @@ def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> List
 
 
 async def _searched(request: Request, asked: Asked) -> Taken[Listing]:
-    """Return what a search has found so far; it goes on while people look at the page."""
+    """Return what a search has found so far; the search continues in the background."""
     need = asked.offset + asked.limit
 
     async def work(progress: Callable[[Found], None]) -> Found:
@@ -214,7 +214,7 @@ async def _no_totals() -> Taken[tuple[SessionTotals, Activity | None]]:
 
 
 async def _exact(request: Request, asked: Asked) -> Exact | None:
-    """Return the session or run that a search for an id means."""
+    """Return the session or run whose id matches the search text."""
     text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
         return None
@@ -235,7 +235,7 @@ async def _exact(request: Request, asked: Asked) -> Exact | None:
 
 
 async def runs_page(request: Request) -> Response:
-    """Show the latest runs, whether they belong to a session or not."""
+    """Show the latest runs, with or without a session."""
     runs = await ask(request, lambda conn: last_runs(conn, limit=LATEST_RUNS))
     running = any(run.status == "running" for run in runs)
     return await show(

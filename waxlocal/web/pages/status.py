@@ -1,4 +1,4 @@
-"""The line at the top of every page, alone, for pages that are open."""
+"""The upload status line on its own, for open pages to refresh."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["status_fragment"]
 
 
 async def status_fragment(request: Request) -> Response:
-    """Return the state of the upload as the frame shows it."""
+    """Return the upload status line of the page header."""
     return await show(request, "status.html", title="")

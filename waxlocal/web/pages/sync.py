@@ -1,4 +1,4 @@
-"""The upload: whether everything arrived, what did not, and why."""
+"""The sync page: targets, parked runs with reasons, last attempts, and retrying."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from waxlocal.web.pages.upload_state import host_of, take_status, target_state
 __all__ = ["retry", "sync_page"]
 
 PARKED, RECEIPTS = 100, 20
-# A form with the ids of a whole page of parked runs.
+# Enough for the ids of a whole page of parked runs.
 MOST_BYTES = 65_536
 STAGES = {
     "start": "start",
@@ -41,7 +41,7 @@ STAGES = {
 
 
 async def sync_page(request: Request) -> Response:
-    """Show the state of each target, what is parked, and the last attempts."""
+    """Show the state of each target, the parked runs, and the last attempts."""
     now = time.time_ns()
 
     def question(conn: sqlite3.Connection) -> tuple[list[ParkedRun], list[Receipt]]:
@@ -77,17 +77,17 @@ async def _unsynced(request: Request) -> Taken[int]:
 
 
 async def retry(request: Request) -> Response:
-    """Make the parked runs that the form names pending again, or all of them."""
+    """Make the parked runs in the form, or all of them, pending again."""
     run_ids = await _chosen(request)
     done = await change(request, lambda connection: requeue(connection, run_ids))
     return RedirectResponse(f"/sync?requeued={done}", 303)
 
 
 async def _chosen(request: Request) -> list[str] | None:
-    """Return the form's run ids, None for all; raises `Problem` for anything else."""
+    """Return the run ids in the form, None for all; raises `Problem` for an invalid form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise Problem(415, "send a form")
+        raise Problem(415, "the body is not a form")
     body = b""
     async for piece in request.stream():
         body += piece
@@ -97,5 +97,5 @@ async def _chosen(request: Request) -> list[str] | None:
     if given.get("all") == ["1"]:
         return None
     if not given.get("run_id"):
-        raise Problem(400, "no run is named", hint="choose a run, or all of them")
+        raise Problem(400, "no run was selected", hint="select a run, or all of them")
     return given["run_id"]

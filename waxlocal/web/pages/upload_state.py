@@ -1,4 +1,4 @@
-"""The upload in one line, for the frame of every page, and sentence by sentence for its own."""
+"""The upload status as a line of text: for the page header, and per target."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from waxlocal.wording import ago, counted, duration
 
 __all__ = ["UploadLine", "host_of", "take_status", "target_state", "upload_line"]
 
-# A page does not wait for a status line as it waits for what it is about.
+# Seconds that a page waits for the status line; less than for its content.
 PATIENCE_S = 0.03
 
 
 @dataclass(frozen=True)
 class UploadLine:
-    """The state as text; `kind` is ok, work, needs (somebody must act) or none."""
+    """The state as text; `kind` is ok, work, needs (the user must act) or none."""
 
     kind: str
     text: str
@@ -46,15 +46,15 @@ def _status(connection: sqlite3.Connection) -> tuple[TargetStatus, ...]:
 
 
 async def upload_line(request: Request, now_ns: int) -> UploadLine:
-    """Return the line for the top of a page; it never keeps a page from being shown."""
+    """Return the status line for the page header; never delays or fails a page."""
     taken = await take_status(request)
     if taken.value is None:
-        return UploadLine("none", "counting …" if taken.pending else "no answer from the file")
+        return UploadLine("none", "counting …" if taken.pending else "the file did not respond")
     return line_of(taken.value, now_ns)
 
 
 def line_of(targets: Sequence[TargetStatus], now_ns: int) -> UploadLine:
-    """Return the line for some targets: the worst news first."""
+    """Return the line for several targets: the most urgent state."""
     if not targets:
         return UploadLine("none", "no sync yet")
     states = [target_state(one, now_ns) for one in targets]
@@ -66,9 +66,9 @@ def line_of(targets: Sequence[TargetStatus], now_ns: int) -> UploadLine:
 
 
 def target_state(one: TargetStatus, now_ns: int) -> UploadLine:
-    """Return one target's state; its kind may also be `offline`."""
+    """Return the state of one target; its kind may also be `offline`."""
     if one.paused_at:
-        return UploadLine("needs", "paused: the server refuses the key")
+        return UploadLine("needs", "paused: the server rejects the key")
     if one.parked:
         waiting = f", {one.pending:,} pending" if one.pending else ""
         return UploadLine("needs", f"{one.parked:,} parked{waiting}")
@@ -78,7 +78,7 @@ def target_state(one: TargetStatus, now_ns: int) -> UploadLine:
     if one.pending:
         last = f" · last upload {ago(one.last_success_at, now_ns)}" if one.last_success_at else ""
         return UploadLine("work", f"{one.pending:,} pending{last}")
-    running = f" · {counted(one.open, 'run')} going on" if one.open else ""
+    running = f" · {counted(one.open, 'run')} in progress" if one.open else ""
     return UploadLine("ok", f"up to date{running}")
 
 
@@ -91,7 +91,7 @@ def _since(stored: str, now_ns: int) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a target: no path, and nothing that an address may hide before an `@`."""
+    """Return the host and port of a target, without the path and any user before an `@`."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

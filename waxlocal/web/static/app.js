@@ -1,5 +1,5 @@
-// What the pages gain from a script: the theme before the first paint, this browser's time zone,
-// keys, copying, and refreshing without moving what is being read. Without it everything works.
+// Optional script of the pages: theme before the first paint, local time zone, keys, copying, and
+// refreshing without scrolling. The pages also work without it.
 (() => {
   "use strict";
 
@@ -7,7 +7,7 @@
   const KEY = "waxlocal-theme";
   const root = document.documentElement;
 
-  // Storage may be forbidden: then the choice lasts as long as the page.
+  // If the browser forbids storage, the choice lasts as long as the page.
   let theme = "auto";
   try { theme = localStorage.getItem(KEY) ?? "auto"; } catch { /* see above */ }
   if (!THEMES.includes(theme)) theme = "auto";
@@ -37,7 +37,7 @@
     path.setAttribute("fill-rule", "evenodd");
     svg.append(path);
     button.replaceChildren(svg);
-    const words = `Theme: ${theme === "auto" ? "as the system" : theme}`;
+    const words = `Theme: ${theme === "auto" ? "system" : theme}`;
     button.setAttribute("aria-label", words);
     button.title = words;
     button.hidden = false;
@@ -52,7 +52,7 @@
 
   // -- times --
 
-  // Swedish writes dates as the file does: 2026-01-31 09:30:00.
+  // The Swedish locale formats dates as the file does: 2026-01-31 09:30:00.
   const zoned = new Intl.DateTimeFormat("sv-SE", {
     year: "numeric", month: "2-digit", day: "2-digit",
     hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
@@ -96,7 +96,7 @@
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      // Over plain http from another machine there is no clipboard: select the text instead.
+      // Browsers disable the clipboard over plain http from another machine: select the text instead.
       const box = document.createElement("textarea");
       box.value = text;
       button.after(box);
@@ -161,7 +161,7 @@
 
   // -- refreshing --
 
-  // What the server sent last for each part: the page's own copy has other times and open folds.
+  // The last HTML from the server for each part: the page itself has local times and open folds.
   const sent = new Map();
   const parts = (within) => [...within.querySelectorAll("[data-live]")];
   const remember = (within) => {
@@ -186,7 +186,7 @@
     if (focused) part.querySelector("a.open")?.focus({ preventScroll: true });
   };
 
-  // Keeps what stands at the top of the window where it is, whatever grows above it.
+  // Keeps the scroll position of the content when something above it grows.
   const withoutMoving = (change) => {
     const first = parts(document).find((part) => part.getBoundingClientRect().bottom > 60);
     const before = first?.getBoundingClientRect().top ?? 0;
@@ -205,7 +205,7 @@
       document.querySelector("[data-rows]").closest(".scroll").before(news);
     }
     const button = news.firstElementChild;
-    button.textContent = count === 1 ? "1 change in the list: show" : `${count} changes in the list: show`;
+    button.textContent = count === 1 ? "Show 1 change" : `Show ${count} changes`;
     button.onclick = () => { news.remove(); apply(); };
   };
 
@@ -250,7 +250,7 @@
   const update = (page) => {
     const mine = new Map(parts(document).map((part) => [part.dataset.live, part]));
     const isNew = (part) => !mine.has(part.dataset.live);
-    // A part appeared that this page has no place for: it is another kind of page now.
+    // A new part has no place in this page (an empty file now has sessions): reload it.
     if (updateRows(page) || [...page.querySelectorAll("[data-anew]")].some(isNew)) {
       location.reload();
       return;
@@ -320,13 +320,13 @@
     for (const select of document.querySelectorAll(".filters select")) {
       select.addEventListener("change", () => select.form.requestSubmit());
     }
-    // Empty fields would only make the address longer.
+    // Leave empty fields out of the URL.
     for (const form of document.querySelectorAll("form.filters")) {
       form.addEventListener("submit", () => {
         for (const field of form.elements) field.disabled ||= field.name !== "" && field.value === "";
       });
     }
-    // On the way back the browser fills in what was typed: the fields must say what the list shows.
+    // On "Back" the browser restores typed values, but the fields must match the list.
     window.addEventListener("pageshow", () => {
       for (const form of document.querySelectorAll("form.filters")) {
         for (const field of form.elements) field.disabled = false;
