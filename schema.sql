@@ -81,13 +81,18 @@ CREATE TABLE runs (
   metadata           TEXT,                   -- JSON object
   tags               TEXT,                   -- JSON object of text
   inputs             TEXT,                   -- JSON object
-  result             TEXT                    -- JSON object
+  result             TEXT,                   -- JSON object
+  revision           INTEGER                 -- NULL as first recorded, see below
 );
 CREATE INDEX runs_by_session ON runs (session_id, started_at) WHERE session_id IS NOT NULL;
 CREATE INDEX runs_by_parent ON runs (parent_workflow_id) WHERE parent_workflow_id IS NOT NULL;
 
 -- What a run recorded, each row keyed by (run_id, position). Positions count all records of a run
 -- together, in order, so the five tables merge into one story.
+--
+-- `revision`, here and in `runs`, tells which of two states of a row is newer: NULL as first
+-- recorded; after a change the milliseconds since 1970 at which it was made, and always more than
+-- before. Triggers set it, whoever changes a row.
 CREATE TABLE llm_calls (
   run_id             TEXT NOT NULL,
   position           INTEGER NOT NULL,
@@ -113,6 +118,7 @@ CREATE TABLE llm_calls (
   response           TEXT,                   -- the full answer
   details            TEXT,                   -- JSON object: framework, prompt_hash, config, ...
   reasoning_tokens   INTEGER,                -- of tokens_out, spent on reasoning; NULL: not told
+  revision           INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
@@ -124,6 +130,7 @@ CREATE TABLE steps (
   kind        TEXT NOT NULL,
   output      TEXT,                          -- JSON object
   attributes  TEXT,                          -- JSON object
+  revision    INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
@@ -140,6 +147,7 @@ CREATE TABLE spans (
   attributes      TEXT,                      -- JSON object
   input           TEXT,                      -- JSON
   output          TEXT,                      -- JSON
+  revision        INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
@@ -152,6 +160,7 @@ CREATE TABLE scores (
   numeric_value REAL,
   string_value  TEXT,
   comment       TEXT NOT NULL,
+  revision      INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
@@ -163,6 +172,7 @@ CREATE TABLE events (
   recorded_at TEXT NOT NULL,
   event       TEXT NOT NULL,
   data        TEXT,                          -- JSON object
+  revision    INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
@@ -328,6 +338,58 @@ BEGIN
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = OLD.run_id);
 END;
 
+-- A change after the first recording: not of what is still running (its end is no change), and not
+-- where the statement sets a revision itself, as one does that brings in a row from another file.
+CREATE TRIGGER runs_change AFTER UPDATE ON runs
+WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
+  AND NEW.process_id IS OLD.process_id
+BEGIN
+  UPDATE runs SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id;
+END;
+
+-- A cost that becomes known is no change: it may become known in several files.
+CREATE TRIGGER llm_calls_change AFTER UPDATE ON llm_calls
+WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL)
+BEGIN
+  UPDATE llm_calls SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER steps_change AFTER UPDATE ON steps
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE steps SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER spans_change AFTER UPDATE ON spans
+WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
+BEGIN
+  UPDATE spans SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER scores_change AFTER UPDATE ON scores
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE scores SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER events_change AFTER UPDATE ON events
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE events SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
 -- Each run with the totals of its calls.
 CREATE VIEW run_totals AS
 SELECT
@@ -358,10 +420,19 @@ CREATE TABLE targets (
   paused_at       TEXT,                   -- since when the server refuses the key
   reason          TEXT,                   -- of the last failure or of the pause
   last_attempt_at TEXT,
-  last_success_at TEXT
+  last_success_at TEXT,
+  events_cursor   INTEGER NOT NULL DEFAULT 0,  -- of outside_events, as cursor is of runs
+  looked_again    INTEGER NOT NULL DEFAULT 0   -- whether runs that 0.2 sent unfinished were found
 );
 
--- How far each run has come on its way to a server.
+-- Events outside any run, in the order of their arrival: a cursor over them is safe.
+CREATE TABLE outside_events (
+  id       INTEGER PRIMARY KEY,
+  position INTEGER NOT NULL              -- of the event, whose run_id is ''
+);
+
+-- How far each run has come on its way to a server. The events outside any run together are the one
+-- with the run_id ''.
 CREATE TABLE deliveries (
   run_id             TEXT NOT NULL,
   target_id          INTEGER NOT NULL REFERENCES targets,
@@ -395,6 +466,7 @@ CREATE TABLE requests (
   reason           TEXT,
   first_attempt_at TEXT,
   last_attempt_at  TEXT,
+  revisions        TEXT,                  -- JSON object: of what it carries, by position, or `run`
   PRIMARY KEY (run_id, target_id, stage, part)
 ) WITHOUT ROWID;
 CREATE INDEX requests_parked ON requests (target_id, run_id) WHERE state = 'parked';
@@ -427,6 +499,57 @@ BEGIN
 END;
 
 CREATE TRIGGER scores_deliver AFTER INSERT ON scores
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER events_deliver AFTER INSERT ON events
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
+BEGIN
+  INSERT INTO outside_events (position) VALUES (NEW.position);
+END;
+
+-- A change goes, too, and so does the end of what was sent while it was running.
+CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
+WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER llm_calls_deliver_change AFTER UPDATE OF cost, revision ON llm_calls
+WHEN NEW.revision IS NOT OLD.revision OR NEW.cost IS NOT OLD.cost
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER steps_deliver_change AFTER UPDATE OF revision ON steps
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER spans_deliver_change AFTER UPDATE OF status, revision ON spans
+WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER scores_deliver_change AFTER UPDATE OF revision ON scores
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER events_deliver_change AFTER UPDATE OF revision ON events
 BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');

@@ -49,6 +49,7 @@ class Kind(Enum):
     TOKENS = "number of tokens"
     NUMBER = "number"  # finite
     SCORE = "score"  # a number that may be infinite
+    REVISION = "revision"  # which of two states of a row is newer; NULL as first recorded
 
     @property
     def sql_type(self) -> str:
@@ -61,6 +62,7 @@ _SQL_TYPES = {
     Kind.TOKENS: "INTEGER",
     Kind.NUMBER: "REAL",
     Kind.SCORE: "REAL",
+    Kind.REVISION: "INTEGER",
 }
 
 
@@ -108,6 +110,11 @@ class Table(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """The names of all columns, in the order of `schema.sql`."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The names of the columns that are filled when a row is recorded first."""
+        return tuple(column.name for column in self.columns if column.kind is not Kind.REVISION)
 
     @property
     def travelling(self) -> tuple[Column, ...]:
@@ -187,6 +194,7 @@ RUNS = Table(
         Column("tags", Kind.JSON),
         Column("inputs", Kind.JSON, content=True),
         Column("result", Kind.JSON, content=True),
+        Column("revision", Kind.REVISION),
     ),
 )
 LLM_CALLS = Table(
@@ -217,6 +225,7 @@ LLM_CALLS = Table(
         Column("response", Kind.TEXT, content=True),
         Column("details", Kind.JSON),
         Column("reasoning_tokens", Kind.TOKENS),
+        Column("revision", Kind.REVISION),
     ),
 )
 STEPS = Table(
@@ -230,6 +239,7 @@ STEPS = Table(
         Column("kind", Kind.TEXT, "chain"),
         Column("output", Kind.JSON, content=True),
         Column("attributes", Kind.JSON),
+        Column("revision", Kind.REVISION),
     ),
 )
 SPANS = Table(
@@ -248,6 +258,7 @@ SPANS = Table(
         Column("attributes", Kind.JSON),
         Column("input", Kind.JSON, content=True),
         Column("output", Kind.JSON, content=True),
+        Column("revision", Kind.REVISION),
     ),
 )
 SCORES = Table(
@@ -262,6 +273,7 @@ SCORES = Table(
         Column("numeric_value", Kind.SCORE),
         Column("string_value", Kind.TEXT),
         Column("comment", Kind.TEXT, ""),
+        Column("revision", Kind.REVISION),
     ),
 )
 # Which fields of `data` are content depends on the event: the recorder leaves those out itself.
@@ -274,6 +286,7 @@ EVENTS = Table(
         Column("recorded_at", Kind.TIME, NEEDED),
         Column("event", Kind.TEXT, "event"),
         Column("data", Kind.JSON),
+        Column("revision", Kind.REVISION),
     ),
 )
 

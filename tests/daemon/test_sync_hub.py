@@ -98,7 +98,7 @@ def test_a_score_of_the_hub_leaves_that_of_the_device_its_place(
         upload(db_path, _address(client), bulk=bulk)
         given = {"scores": [{"name": "reviewed", "numeric_value": 0.5}]}
         client.post(stage_path("scores", run_id), json=given).raise_for_status()
-        change(db_path, f"INSERT INTO scores VALUES {late}".replace("None", "NULL"))
+        recorder.store.write(ADD_SCORE, late)
         for _ in range(2):
             upload(db_path, _address(client), bulk=bulk)
             found = ask(hub, "SELECT name FROM scores WHERE position > ? ORDER BY name", last)

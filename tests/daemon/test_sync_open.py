@@ -33,6 +33,8 @@ SELECT r.run_id, r.status, r.result, r.error_type,
   (SELECT count(*) FROM scores s WHERE s.run_id = r.run_id)
 FROM runs r ORDER BY r.run_id
 """
+# The server is in this process, and the machine may be busy.
+PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
 STATES = "SELECT state FROM deliveries ORDER BY run_id"
 PROGRAM = """
 import sys, waxlocal
@@ -74,7 +76,7 @@ def test_the_rest_of_a_run_follows_when_it_ends(db_path: Path, bulk: bool) -> No
         _send(db_path, client, bulk=bulk)
         assert ask(db_path, STATES) == [("delivered",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
-        found = verify(db_path, settings_for(_address(client)))
+        found = verify(db_path, settings_for(_address(client), **PATIENT))
     assert (found.agrees, found.checked) == (True, 1)
 
 
@@ -104,7 +106,7 @@ def test_the_end_of_a_run_whose_process_was_killed_follows(db_path: Path, bulk: 
         _send(db_path, client, bulk=bulk)
         assert ask(hub, "SELECT status FROM runs") == [("interrupted",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
-        assert verify(db_path, settings_for(_address(client))).agrees
+        assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
 
 
 @ways
@@ -137,7 +139,7 @@ def test_verify_finds_a_run_that_has_not_ended_there(db_path: Path, bulk: bool) 
         _send(db_path, client, bulk=bulk)
         change(hub, "UPDATE runs SET status = 'running' WHERE rowid = 1")
         change(hub, "UPDATE runs SET status = 'error' WHERE rowid = 2")
-        found = verify(db_path, settings_for(_address(client)))
+        found = verify(db_path, settings_for(_address(client), **PATIENT))
     assert found.different == [
         Difference("sess_1", "open_runs", 0, 1),
         Difference("sess_1", "failed_runs", 0, 1),

@@ -29,7 +29,8 @@ TABLES = ("llm_calls", "steps", "spans", "scores", "events")
 # What cannot be the same: identities, times, and what that SDK sends over OTLP only.
 RUN = ("agent_name", "workflow_name", "session_id", "user_id", "user_group", "interaction_mode")
 RUN += ("status", "error", "error_type", "inputs", "result")
-DIFFERENT = ("run_id", "recorded_at", "started_at", "position", "parent_position")
+# A record that arrives in pieces is changed on the way.
+DIFFERENT = ("run_id", "recorded_at", "started_at", "position", "parent_position", "revision")
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.store import Store
 from waxlocal.storage.record_sql import Statement
 
-INSERT = Statement("INSERT INTO events VALUES (?, ?, '', 'e', ?)")
+INSERT = Statement(
+    "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES (?, ?, '', 'e', ?)"
+)
 
 
 def test_recording_resumes_after_a_full_disk(recorder: Recorder, db_path: Path) -> None:

@@ -55,7 +55,9 @@ def release(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "released\n"
 
 
-INSERT = Statement("INSERT INTO events VALUES (?, ?, '', 'e', NULL)")
+INSERT = Statement(
+    "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES (?, ?, '', 'e', NULL)"
+)
 
 
 def test_order_is_kept_over_a_lock(recorder: Recorder, db_path: Path) -> None:

@@ -31,7 +31,9 @@ with open(os.environ["WAXLOCAL_DB"] + "-shm", "r+b") as index:
     print("recovering", flush=True)
     sys.stdin.readline()
 """
-INSERT = Statement("INSERT INTO events VALUES ('', ?, '', 'e', NULL)")
+INSERT = Statement(
+    "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES ('', ?, '', 'e', NULL)"
+)
 POSITIONS = "SELECT position FROM events ORDER BY position"
 # Of a record that meets a locked file; a recovery here takes much longer.
 WAIT_S = 0.01

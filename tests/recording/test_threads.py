@@ -195,7 +195,9 @@ class Interrupting:
 def test_an_interrupted_transaction_is_not_left_open(recorder: Recorder, db_path: Path) -> None:
     """Ctrl-C between the statements of one record must not hold up, or undo, the next ones."""
     with WaxellContext("agent") as run:
-        insert = Statement("INSERT INTO events VALUES (?, ?, '', 'x', NULL)")
+        insert = Statement(
+            "INSERT INTO events (run_id, position, recorded_at, event) VALUES (?, ?, '', 'x')"
+        )
         with pytest.raises(KeyboardInterrupt):
             recorder.store.write_together((insert, ("a", 1)), (insert, ("a", Interrupting())))
         run.record_step("after")

@@ -244,6 +244,7 @@ def test_llm_call_keeps_all_it_is_given(db_path: Path) -> None:
             "chunk_count": 4,
         },
         "reasoning_tokens": 4,
+        "revision": None,
     }
 
 

@@ -28,7 +28,9 @@ from waxlocal.storage.connection import (
 from waxlocal.web.write_queue import Writer
 
 KIB = 1024
-INSERT = "INSERT INTO events VALUES ('', ?, '', 'e', ?)"
+INSERT = (
+    "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES ('', ?, '', 'e', ?)"
+)
 
 
 @contextmanager
@@ -194,7 +196,8 @@ def test_a_killed_copier_leaves_its_turn_to_others(db_path: Path) -> None:
         from waxlocal.storage.connection import checkpointer, open_writer
         path = Path(os.environ["WAXLOCAL_DB"])
         conn = open_writer(path)
-        conn.execute("INSERT INTO events VALUES ('', 1, '', 'e', '')")
+        into = "INSERT INTO events (run_id, position, recorded_at, event)"
+        conn.execute(into + " VALUES ('', 1, '', 'e')")
         log = checkpointer(path)
         assert log._log.is_longer(0) and log._log.take_turn()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -77,7 +77,9 @@ def test_a_reader_sees_what_was_just_recorded(recorder: Recorder, db_path: Path)
                 assert conn.execute("SELECT count(*) FROM steps").fetchone()[0] == number
 
 
-ADD_EVENT = "INSERT INTO events VALUES ('', ?, '', 'e', NULL)"
+ADD_EVENT = (
+    "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES ('', ?, '', 'e', NULL)"
+)
 
 
 def _add(path: Path, *positions: int, then: Exception | None = None) -> None:

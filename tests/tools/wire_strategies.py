@@ -104,6 +104,7 @@ _OF_KIND: Mapping[Kind, st.SearchStrategy[Any]] = {
     Kind.TOKENS: INTEGERS,
     Kind.NUMBER: NUMBERS,
     Kind.SCORE: NUMBERS | st.sampled_from((float("inf"), float("-inf"))),
+    Kind.REVISION: st.integers(0, 2**53 - 1),
 }
 _OF_NAME: Mapping[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from(KINDS) | TEXT,

@@ -35,6 +35,7 @@ _OTHER: dict[Kind, Any] = {
     Kind.TOKENS: 9_007_199_254_740_993,
     Kind.NUMBER: 0.1 + 0.2,
     Kind.SCORE: float("-inf"),
+    Kind.REVISION: 1_790_000_000_000,
 }
 _PLAIN: dict[Kind, Any] = {
     Kind.RUN_ID: "01942000-0000-7000-8000-000000000001",
@@ -47,6 +48,7 @@ _PLAIN: dict[Kind, Any] = {
     Kind.TOKENS: 1,
     Kind.NUMBER: 1.0,
     Kind.SCORE: 1.0,
+    Kind.REVISION: 1,
 }
 
 

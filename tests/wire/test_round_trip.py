@@ -67,7 +67,7 @@ class File:
     def add(self, name: str, run_id: str, record: Row) -> None:
         """Add a record to a run."""
         (table,) = (table for table in RECORD_TABLES if table.name == name)
-        self.connection.execute(insert(table), record | {"run_id": run_id})
+        self.connection.execute(insert(table, table.names), record | {"run_id": run_id})
 
     def rows(self, table: str, names: list[str], order: str) -> list[tuple[Any, ...]]:
         """Return some columns of a table."""

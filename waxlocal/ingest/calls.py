@@ -27,7 +27,7 @@ __all__ = ["LlmSpans", "add_calls", "calls_of_spans"]
 _ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
 # What a span adds; the rest was said by the call. Not its cost: the triggers would count it anew.
 _NOT_OF_SPANS = ("run_id", "position", "model", "tokens_in", "tokens_out", "cost", "cost_source")
-_COMPLETED = [name for name in LLM_CALLS.names if name not in (*_NOT_OF_SPANS, "status")]
+_COMPLETED = [name for name in LLM_CALLS.recorded if name not in (*_NOT_OF_SPANS, "status")]
 _COMPLETE = f"""
 UPDATE llm_calls SET position = :to_position,
   {", ".join(f"{name} = :{name}" for name in _COMPLETED)}
@@ -35,7 +35,7 @@ WHERE run_id = :run_id AND position = :position
 """  # noqa: S608
 _SET_COST = "UPDATE llm_calls SET cost = ?, cost_source = ? WHERE run_id = ? AND position = ?"
 _CALLS = f"""
-SELECT {", ".join(LLM_CALLS.names)} FROM llm_calls WHERE run_id = ? ORDER BY position
+SELECT {", ".join(LLM_CALLS.recorded)} FROM llm_calls WHERE run_id = ? ORDER BY position
 """  # noqa: S608
 _WAITING = """
 SELECT position, started_at, duration_ms, status, attributes, input, output FROM spans
@@ -159,7 +159,7 @@ class LlmSpans:
         self._at: dict[int, Json] = {}
         self._unsettled: dict[_Key, deque[Json]] = {}
         for row in connection.execute(_CALLS, (run.run_id,)).fetchall():
-            call = dict(zip(LLM_CALLS.names, row, strict=True))
+            call = dict(zip(LLM_CALLS.recorded, row, strict=True))
             self._at[call["position"]] = call
             if self._is_waiting(call):
                 self._unsettled.setdefault(_key(call), deque()).append(call)

@@ -1,7 +1,8 @@
 """Batches of whole runs, merged into the file: what is here already is not changed by coming again.
 
-Runs are known by their id, records by (run_id, position), so that no order and no repetition of
-batches makes a difference.
+Runs are known by their id, records by (run_id, position). Of two states of a row the newer one
+stays: one that has ended is newer than one that goes on, and among those the greater `revision`
+is. So no order and no repetition of batches makes a difference.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ __all__ = ["Result", "merge"]
 # By position: the rows are tuples from `bulk`, in the order of the description.
 _ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
 _ADD_RUN = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict="DO NOTHING")
-_ADD = {table.name: positional_insert(table, on_conflict="DO NOTHING") for table in RECORD_TABLES}
+_ADD = {
+    table.name: positional_insert(table, table.names, on_conflict="DO NOTHING")
+    for table in RECORD_TABLES
+}
 _KNOWN = """
-SELECT r.run_id, r.status, iif(p.pid_namespace = ?, p.process_id, NULL) AS device
+SELECT r.run_id, r.status, coalesce(r.revision, 0),
+  iif(p.pid_namespace = ?, p.process_id, NULL) AS device
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE run_id IN (SELECT value FROM json_each(?))
 """
@@ -46,17 +51,19 @@ _CHANGING = (
     "result",
 )
 _GO_ON = f"""
-UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in _CHANGING)}
+UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in (*_CHANGING, "revision"))}
 WHERE run_id = ? AND status = 'running'
+"""  # noqa: S608
+# A newer state of a run that has ended takes the place of the one that is here, whole.
+_REPLACED = tuple(name for name in RUN_COLUMNS if name not in ("run_id", "session_id"))
+_REPLACE = f"""
+UPDATE runs SET {", ".join(f"{name} = ?" for name in _REPLACED)} WHERE run_id = ?
 """  # noqa: S608
 _SET_PROCESS = "UPDATE runs SET process_id = ? WHERE run_id = ?"
 _CLEAR = [f"DELETE FROM {table.name} WHERE run_id = ?" for table in RECORD_TABLES]  # noqa: S608
-_SEND_AGAIN = """
-UPDATE deliveries SET state = 'pending'
-WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
-"""
-_PLACES = [RUN_COLUMNS.index(name) for name in _CHANGING]
-_STATUS = RUN_COLUMNS.index("status")
+_CHANGED_PLACES = [RUN_COLUMNS.index(name) for name in (*_CHANGING, "revision")]
+_REPLACED_PLACES = [RUN_COLUMNS.index(name) for name in _REPLACED]
+_STATUS, _REVISION = RUN_COLUMNS.index("status"), RUN_COLUMNS.index("revision")
 _MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cost"))
 
 
@@ -124,6 +131,7 @@ class _Here(NamedTuple):
     """What the file knows of a run; `device`: where it came from, if it came request by request."""
 
     status: str
+    revision: int
     device: int | None
 
 
@@ -140,13 +148,14 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
             again.append(run)
             results.append(Result(run.run_id, "merged"))
         else:
-            known[run.run_id] = _Here(run.run[_STATUS], None)
+            known[run.run_id] = _state_of(run)
             fresh.append(run)
             new.append((*run.run, run.process and run.process[0]))
             results.append(Result(run.run_id, "stored"))
     connection.executemany(_ADD_RUN, new)
     for run in again:
-        _go_on(connection, run, known[run.run_id])
+        if _go_on(connection, run, known[run.run_id]):
+            known[run.run_id] = _state_of(run)
     _add_records(connection, fresh)
     for run in again:
         _place_records(connection, run)
@@ -156,18 +165,30 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
 def _known(connection: sqlite3.Connection, runs: Sequence[Line]) -> dict[str, _Here]:
     ids = json.dumps([run.run_id for run in runs])
     rows = connection.execute(_KNOWN, (ELSEWHERE, ids)).fetchall()
-    return {run_id: _Here(status, device) for run_id, status, device in rows}
+    return {run_id: _Here(*state) for run_id, *state in rows}
 
 
-def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> None:
-    """Merge the row of a run that is here: one that goes on takes what has come, its end too."""
-    if here.status == "running":
-        values = [run.run[place] for place in _PLACES]
-        changed = connection.execute(_GO_ON, (*values, run.run_id)).rowcount
-        if changed and run.run[_STATUS] != "running":
-            connection.execute(_SEND_AGAIN, (run.run_id,))
+def _state_of(run: Line) -> _Here:
+    return _Here(run.run[_STATUS], run.run[_REVISION] or 0, None)
+
+
+def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
+    """Merge the row of a run that is here; return whether it took the state that has come."""
+    there = _state_of(run)
+    ended = there.status != "running"
+    took = False
+    if here.status != "running":
+        took = ended and there.revision > here.revision
+        if took:
+            values = [run.run[place] for place in _REPLACED_PLACES]
+            connection.execute(_REPLACE, (*values, run.run_id))
+    elif ended or there.revision >= here.revision:
+        # What the line leaves out stays: a run that goes on may come in pieces.
+        values = [run.run[place] for place in _CHANGED_PLACES]
+        took = connection.execute(_GO_ON, (*values, run.run_id)).rowcount > 0
     if run.process and here.device not in (None, run.process[0]):
         _begin_anew(connection, run.run_id, run.process[0])
+    return took
 
 
 def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) -> None:

@@ -1,15 +1,15 @@
 """Records that come with their position: each is put where it was recorded, and is there once.
 
-A record that is here already is left alone, whichever way it comes again. Where another one lies at
-its place, given to the run here or by another device, the newcomer gets a place of its own: the
-same one each time it comes, so that it is found there and not stored again.
+A record that is here already is left alone, whichever way it comes again, unless its state is
+newer: a greater `revision`, or the end of a span that was open. Where another one lies at its
+place, given to the run here or by another device, the newcomer gets a place of its own: the same
+one each time it comes, so that it is found there and not stored again.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Table
 from waxlocal.storage.record_sql import insert
@@ -22,12 +22,20 @@ __all__ = ["place"]
 # that are times in nanoseconds are far above.
 STRIDE = 2**40
 
-# What tells one record from another at the same place; the rest of a row may still change.
+# What no change of a record changes: where these differ, another record lies at the place.
+_NAMES = {
+    LLM_CALLS: ("recorded_at", "model"),
+    STEPS: ("recorded_at", "step_name"),
+    SPANS: ("started_at", "name", "kind"),
+    SCORES: ("recorded_at", "name"),
+    EVENTS: ("recorded_at", "event"),
+}
+# What two states of the same revision have in common; the rest of a row may still be filled in.
 _IDENTITY = {
     LLM_CALLS: ("recorded_at", "model", "tokens_in", "tokens_out"),
     STEPS: ("recorded_at", "step_name"),
     SPANS: ("started_at", "name", "kind"),
-    SCORES: tuple(column.name for column in SCORES.travelling if column.name != "position"),
+    SCORES: tuple(name for name in SCORES.recorded if name not in SCORES.key),
     EVENTS: ("recorded_at", "event", "data"),
 }
 # What a call lacks until its span has come, or until somebody knows the price.
@@ -35,7 +43,11 @@ _FILLED = {"messages": (), "response": (), "details": (), "cost": ("cost_source"
 # Of a span that was open when it came first.
 _OF_SPAN_END = ("duration_ms", "status", "error", "attributes", "input", "output")
 
-_ADD = {table: insert(table, on_conflict="DO NOTHING") for table in RECORD_TABLES}
+_ADD = {table: insert(table, table.names, on_conflict="DO NOTHING") for table in RECORD_TABLES}
+_REMOVE = {
+    table: f"DELETE FROM {table.name} WHERE run_id = :run_id AND position = :position"  # noqa: S608
+    for table in RECORD_TABLES
+}
 _TAKEN = {
     table: f"""
 SELECT position FROM {table.name}
@@ -86,10 +98,21 @@ def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
             connection.execute(_ADD[table], row | {"position": position})
             return
         there = dict(zip(table.names, tuple(here), strict=True))
-        if all(there[name] == row[name] for name in _IDENTITY[table]):
+        if not _same(there, row, _NAMES[table]):
+            continue
+        newer = (row["revision"] or 0) - (there["revision"] or 0)
+        if newer > 0:
+            _replace(connection, table, there, row)
+        if newer:
+            return
+        if _same(there, row, _IDENTITY[table]):
             _complete(connection, table, there, row)
             return
     raise Refused(f"{table.name}: no place behind position {row['position']}")
+
+
+def _same(there: Json, row: Json, names: Iterable[str]) -> bool:
+    return all(there[name] == row[name] for name in names)
 
 
 def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Json) -> None:
@@ -102,13 +125,11 @@ def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Js
     elif table is SPANS and there["status"] == "running" != row["status"]:
         changed = {name: row[name] for name in _OF_SPAN_END}
     if changed:
-        _update(connection, table, there, changed)
+        _replace(connection, table, there, changed)
 
 
-def _update(connection: sqlite3.Connection, table: Table, there: Json, changed: Json) -> None:
-    columns = ", ".join(f"{name} = :{name}" for name in changed)
-    where: dict[str, Any] = {"run_id": there["run_id"], "at": there["position"]}
-    connection.execute(
-        f"UPDATE {table.name} SET {columns} WHERE run_id = :run_id AND position = :at",  # noqa: S608
-        changed | where,
-    )
+def _replace(connection: sqlite3.Connection, table: Table, there: Json, changed: Json) -> None:
+    """Put a row in place of the one that is here. Not by an UPDATE: it is no change made here."""
+    row = there | changed | {"run_id": there["run_id"], "position": there["position"]}
+    connection.execute(_REMOVE[table], row)
+    connection.execute(_ADD[table], row)

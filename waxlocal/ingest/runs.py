@@ -267,7 +267,7 @@ def end_exactly(
         end = exact_end(body, said)
     except Refused as error:
         raise InvalidQuery(f"an end that cannot be stored: {error}") from None
-    if run.is_open or run.status == "interrupted":
+    if run.is_open or (run.status == "interrupted" and end["status"] != "interrupted"):
         changed = ", ".join(f"{name} = :{name}" for name in end)
         statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
         connection.execute(statement, end | {"run_id": run.run_id})

@@ -27,7 +27,7 @@ MAX_OFFSET_MS = 366 * 86_400_000
 
 # A span that was announced by a step, or that comes again, gives its place to what is known now.
 _KEPT = ("run_id", "position", "name", "kind")
-_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SPANS.names if name not in _KEPT)
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SPANS.recorded if name not in _KEPT)
 _PUT = insert(SPANS, on_conflict=f"(run_id, position) DO UPDATE SET {_CHANGED}")
 _AT = "SELECT name, kind FROM spans WHERE run_id = ? AND position = ?"
 _TAKEN_AFTER = "SELECT position FROM spans WHERE run_id = ? AND position BETWEEN ? AND ?"

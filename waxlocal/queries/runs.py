@@ -92,6 +92,7 @@ def _record(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
         if column.kind is Kind.JSON
         else row.get(column.name)
         for column in table.travelling
+        if column.kind is not Kind.REVISION
     }
 
 

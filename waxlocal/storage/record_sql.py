@@ -36,10 +36,10 @@ class Update(NamedTuple):
 
 
 def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
-    """Return an INSERT that takes its values by column name, of all columns unless some are named.
+    """Return an INSERT that takes its values by column name.
 
-    `on_conflict`: the end of the statement, as `DO NOTHING`. Raises `ValueError` for a name that
-    the table does not have.
+    `names`: of these columns, else of those that a first recording fills. `on_conflict`: the end of
+    the statement, as `DO NOTHING`. Raises `ValueError` for a name that the table does not have.
     """
     chosen = _columns(table, names)
     return _insert(table, chosen, [f":{name}" for name in chosen], on_conflict)
@@ -56,7 +56,7 @@ def positional_insert(table: Table, names: Iterable[str] = (), *, on_conflict: s
 
 
 def _columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(names) or table.names
+    chosen = tuple(names) or table.recorded
     unknown = set(chosen).difference(table.names)
     if unknown:
         raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")

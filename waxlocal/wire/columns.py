@@ -22,6 +22,8 @@ _PLAIN_TIME = re.compile(
     r"2\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{6}Z"
 ).fullmatch
 
+_LAST_REVISION = 1 << 53
+
 
 class Refused(ValueError):
     """A line that is not stored, and why."""
@@ -77,6 +79,13 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _revision(value: Any) -> int:
+    # Milliseconds since 1970; the next one must fit into the column, too.
+    if type(value) is not int or not 0 <= value < _LAST_REVISION:
+        raise ValueError("not a revision")
+    return value
+
+
 def _number(value: Any) -> float | None:
     if type(value) is int and abs(value) <= LARGEST:
         return value
@@ -127,4 +136,5 @@ CHECKS: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.TOKENS: _whole,
     Kind.NUMBER: _number,
     Kind.SCORE: _score,
+    Kind.REVISION: _revision,
 }

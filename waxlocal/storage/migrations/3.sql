@@ -59,3 +59,125 @@ BEGIN
     last_run_at = max(last_run_at, excluded.last_run_at),
     last_activity_at = max(last_activity_at, excluded.last_activity_at);
 END;
+
+-- Which of two states of a row is newer.
+ALTER TABLE runs ADD COLUMN revision INTEGER;
+ALTER TABLE llm_calls ADD COLUMN revision INTEGER;
+ALTER TABLE steps ADD COLUMN revision INTEGER;
+ALTER TABLE spans ADD COLUMN revision INTEGER;
+ALTER TABLE scores ADD COLUMN revision INTEGER;
+ALTER TABLE events ADD COLUMN revision INTEGER;
+ALTER TABLE requests ADD COLUMN revisions TEXT;
+ALTER TABLE targets ADD COLUMN events_cursor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE targets ADD COLUMN looked_again INTEGER NOT NULL DEFAULT 0;
+
+-- A change after the first recording: not of what is still running (its end is no change), and not
+-- where the statement sets a revision itself, as one does that brings in a row from another file.
+CREATE TRIGGER runs_change AFTER UPDATE ON runs
+WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
+  AND NEW.process_id IS OLD.process_id
+BEGIN
+  UPDATE runs SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id;
+END;
+
+-- A cost that becomes known is no change: it may become known in several files.
+CREATE TRIGGER llm_calls_change AFTER UPDATE ON llm_calls
+WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL)
+BEGIN
+  UPDATE llm_calls SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER steps_change AFTER UPDATE ON steps
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE steps SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER spans_change AFTER UPDATE ON spans
+WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
+BEGIN
+  UPDATE spans SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER scores_change AFTER UPDATE ON scores
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE scores SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+CREATE TRIGGER events_change AFTER UPDATE ON events
+WHEN NEW.revision IS OLD.revision
+BEGIN
+  UPDATE events SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+-- Events outside any run, in the order of their arrival: a cursor over them is safe.
+CREATE TABLE outside_events (
+  id       INTEGER PRIMARY KEY,
+  position INTEGER NOT NULL              -- of the event, whose run_id is ''
+);
+-- There are few of them, and they lie together.
+INSERT INTO outside_events (position) SELECT position FROM events WHERE run_id = '' ORDER BY position;
+
+CREATE TRIGGER events_deliver AFTER INSERT ON events
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
+BEGIN
+  INSERT INTO outside_events (position) VALUES (NEW.position);
+END;
+
+-- A change goes, too, and so does the end of what was sent while it was running.
+CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
+WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER llm_calls_deliver_change AFTER UPDATE OF cost, revision ON llm_calls
+WHEN NEW.revision IS NOT OLD.revision OR NEW.cost IS NOT OLD.cost
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER steps_deliver_change AFTER UPDATE OF revision ON steps
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER spans_deliver_change AFTER UPDATE OF status, revision ON spans
+WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER scores_deliver_change AFTER UPDATE OF revision ON scores
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;
+
+CREATE TRIGGER events_deliver_change AFTER UPDATE OF revision ON events
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+END;

@@ -1,0 +1,171 @@
+"""What is recorded or changed after a run was delivered goes with the next upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.tools.sync import (
+    ask,
+    change,
+    settings_for,
+    upload,
+)
+from tests.tools.web import serving
+from waxlocal import WaxellContext
+from waxlocal.prices.table import set_price
+from waxlocal.records import RECORD_TABLES
+from waxlocal_daemon.verify import verify
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+TABLES = ("runs", *(table.name for table in RECORD_TABLES))
+# What says where a row lies in its file, not what it is.
+OF_THE_FILE = ("id",)
+# The server is in this process, and the machine may be busy.
+PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
+LATE = "2026-02-01T09:30:00.000000Z"
+
+Change = Callable[[Path, str], object]
+
+
+def _sql(sql: str) -> Change:
+    return lambda path, run_id: change(path, sql, run_id)
+
+
+def _late(table: str, **columns: Any) -> Change:
+    """Return a change that adds a record behind all others."""
+    names, values = ", ".join(columns), ", ".join(map(repr, columns.values()))
+    return _sql(f"INSERT INTO {table} (run_id, position, {names}) VALUES (?, 900, {values})")
+
+
+RECORDS: dict[str, Change] = {
+    "score": _late(
+        "scores", recorded_at=LATE, name="liked", data_type="numeric", numeric_value=1.0, comment=""
+    ),
+    "event": _late("events", recorded_at=LATE, event="approval_granted", data='{"action": "x"}'),
+    "feedback": _late(
+        "events", recorded_at=LATE, event="feedback", data='{"event": "feedback", "stars": 5}'
+    ),
+    "step": _late("steps", recorded_at=LATE, step_name="tidy", kind="chain", output='{"n": 1}'),
+    "span": _late("spans", started_at=LATE, name="search", kind="tool", status="ok"),
+    "call": _late(
+        "llm_calls", recorded_at=LATE, model="gpt-4o", provider="", task="", tokens_in=7,
+        tokens_out=3, cached_tokens=0, cache_write_tokens=0, cost=0.5, cost_source="call",
+        is_streaming=0, status="ok",
+    ),
+}  # fmt: skip
+CHANGES: dict[str, Change] = {
+    "tags": _sql('UPDATE runs SET tags = \'{"late": "yes"}\' WHERE run_id = ?'),
+    "metadata": _sql("UPDATE runs SET metadata = '{\"turn\": 3}' WHERE run_id = ?"),
+    "no metadata": _sql("UPDATE runs SET metadata = NULL WHERE run_id = ?"),
+    "result": _sql("UPDATE runs SET result = '{\"answer\": 43}' WHERE run_id = ?"),
+    "status": _sql(
+        "UPDATE runs SET status = 'error', error = 'no', error_type = 'E', duration = 9.5,"
+        " completed_at = '2030-01-31T09:30:00.000000Z' WHERE run_id = ?"
+    ),
+    "price": lambda path, _: set_price(path, "in-house", input_per_mtok=2.0, output_per_mtok=4.0),
+    "cost": _sql("UPDATE llm_calls SET cost = 0.25 WHERE run_id = ? AND model = 'gpt-4o'"),
+    "response": _sql("UPDATE llm_calls SET response = 'corrected' WHERE run_id = ?"),
+    "open span": _sql(
+        "UPDATE spans SET status = 'ok', duration_ms = 7.5 WHERE run_id = ? AND name = 'slow'"
+    ),
+    "span": _sql("UPDATE spans SET output = '{\"n\": 8}' WHERE run_id = ? AND name = 'quick'"),
+    "step": _sql("UPDATE steps SET output = '{\"n\": 9}' WHERE run_id = ?"),
+    "score": _sql("UPDATE scores SET comment = 'on second thoughts' WHERE run_id = ?"),
+    "event": _sql("UPDATE events SET data = '{\"n\": 10}' WHERE run_id = ?"),
+}
+
+
+def _record(path: Path) -> str:
+    """Record a run of everything; return its id."""
+    with WaxellContext("chatbot", session_id="sess_1", metadata={"turn": 1}) as run:
+        run.set_tag("first", "1")
+        run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+        run.record_llm_call(model="in-house", tokens_in=100, tokens_out=50)
+        run.record_step("think", {"n": 1})
+        run.record_tool_call(name="quick", input={"n": 1}, output={"n": 1})
+        run.record_score("quality", 0.5)
+        run.record_data_access(source="db", operation="read", records=1)
+        run.set_result({"answer": 42})
+    # A tool that goes on when the run is over.
+    change(
+        path,
+        "INSERT INTO spans (run_id, position, started_at, name, kind, status)"
+        " VALUES (?, 50, '2026-01-31T09:30:00.000000Z', 'slow', 'tool', 'running')",
+        run.run_id,
+    )
+    return str(run.run_id)
+
+
+def _contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    found = {}
+    for table in TABLES:
+        names = ", ".join(
+            name
+            for (name,) in ask(path, f"SELECT name FROM pragma_table_xinfo('{table}')")
+            if name not in OF_THE_FILE
+        )
+        found[table] = ask(path, f"SELECT {names} FROM {table} ORDER BY 1, 2")
+    found["sessions"] = ask(
+        path,
+        "SELECT run_count, open_runs, failed_runs, llm_calls, round(total_cost, 9) FROM sessions",
+    )
+    return found
+
+
+def _address(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")
+
+
+@pytest.mark.parametrize("what", [*(f"late {one}" for one in RECORDS), *CHANGES])
+def test_a_hub_has_what_is_here(db_path: Path, what: str) -> None:
+    """In batches: each row as it is here, once, and the session's totals."""
+    make = RECORDS[what.removeprefix("late ")] if what.startswith("late ") else CHANGES[what]
+    run_id = _record(db_path)
+    _record(db_path)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        upload(db_path, _address(client), bulk=True)
+        assert _contents(hub) == _contents(db_path)
+        make(db_path, run_id)
+        assert _contents(hub) != _contents(db_path)
+        upload(db_path, _address(client), bulk=True)
+        assert _contents(hub) == _contents(db_path)
+        assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
+
+
+def test_a_change_goes_on_from_hub_to_hub(db_path: Path) -> None:
+    """What a hub takes over is news there, too."""
+    run_id = _record(db_path)
+    first, second = db_path.with_name("first.db"), db_path.with_name("second.db")
+    with serving(first) as one, serving(second) as two:
+
+        def send() -> None:
+            upload(db_path, _address(one), bulk=True)
+            upload(first, _address(two), bulk=True)
+
+        send()
+        for name in ("tags", "cost", "open span"):
+            CHANGES[name](db_path, run_id)
+            send()
+            assert _contents(second) == _contents(db_path)
+
+
+def test_a_change_while_a_run_is_on_its_way(db_path: Path) -> None:
+    """It goes with the next batch."""
+    run_id = _record(db_path)
+    hub = db_path.with_name("hub.db")
+    made = []
+
+    def make(point: str) -> None:
+        if point == "sending" and not made:
+            made.append(CHANGES["tags"](db_path, run_id))
+
+    with serving(hub) as client:
+        upload(db_path, _address(client), bulk=True, at=make)
+        assert _contents(hub) == _contents(db_path)
