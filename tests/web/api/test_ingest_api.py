@@ -13,6 +13,7 @@ import pytest
 
 from tests.tools.ingest import Hub, agent_span, llm_span
 from tests.tools.web import OBSERVABILITY, OBSERVE, serving
+from waxlocal.records import RECORD_TABLES
 
 RUNS = f"{OBSERVE}/runs"
 JSON = {"Content-Type": "application/json"}
@@ -76,26 +77,36 @@ def test_a_run_is_recorded(client: httpx.Client, hub: Hub) -> None:
     assert len(hub.rows("llm_calls", run)) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["llm-calls", "steps", "spans", "scores", "complete", "partial", "memory/episodic"]
-)
-def test_records_of_a_run_that_was_never_started_are_dropped(
-    client: httpx.Client, hub: Hub, name: str
+BODIES: dict[str, dict[str, object]] = {
+    "llm-calls": {"calls": [{"model": "m"}]},
+    "steps": {"steps": [{"step_name": "s"}]},
+    "spans": {"spans": [{"name": "t", "kind": "tool"}]},
+    "scores": {"scores": [{"name": "q", "numeric_value": 1}]},
+    "complete": {"status": "success", "result": {"r": 1}},
+    "partial": {"partial": "so far", "chunk_count": 1},
+    "memory/episodic": {"slot_name": "s", "data": [1]},
+    "memory/semantic": {"slot_name": "s", "content": "c"},
+}
+
+
+@pytest.mark.parametrize("run_id", ["", "nobody", "01942000-0000-7000-8000-000000000001", "%00"])
+@pytest.mark.parametrize("stage", BODIES)
+def test_records_of_an_unknown_run_are_refused(
+    client: httpx.Client, hub: Hub, stage: str, run_id: str
 ) -> None:
-    """The SDK goes on with an empty id when its start failed: answered, and not kept."""
-    base = OBSERVABILITY if name.startswith("memory") else OBSERVE
-    answer = client.post(f"{base}/runs//{name}/", json={"calls": [{"model": "m"}]})
-    assert (answer.status_code, answer.json()) == (200, {"recorded": 0})
-    assert hub.select("SELECT count(*) FROM runs") == [(0,)]
-    assert hub.select("SELECT count(*) FROM llm_calls") == [(0,)]
+    """Whatever they are: a problem that says what to do, and nothing is kept under no run.
 
-
-def test_records_of_an_unknown_run_are_refused(client: httpx.Client) -> None:
-    """An id that is none of this file is a problem of its own, and says what to do."""
-    answer = client.post(f"{RUNS}/nobody/steps/", json={"steps": []})
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "start" in answer.json()["hint"]
+    An empty id is none either: the original SDK goes on with it when the start of its run failed.
+    """
+    base = OBSERVABILITY if stage.startswith("memory") else OBSERVE
+    headers = {"Idempotency-Key": "k1"}
+    path = f"{base}/runs/{run_id}/{stage}/"
+    answers = [client.post(path, json=BODIES[stage], headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].headers["content-type"] == "application/problem+json"
+    assert "start" in answers[0].json()["hint"]
+    for table in ("runs", *(table.name for table in RECORD_TABLES)):
+        assert hub.select(f"SELECT count(*) FROM {table}") == [(0,)]
 
 
 def test_prompts_are_not_found(client: httpx.Client) -> None:

@@ -56,7 +56,6 @@ _MANIFEST = dumps(
 ).encode()
 # No `otel_endpoint`: over OTLP the SDK would additionally send only tags and metadata.
 _CONFIG = dumps({"bulk": OFFER, "tenant_id": "local", "tenant_slug": "local"}).encode()
-_NO_RUN: Json = {"recorded": 0}
 
 
 async def _config(_request: Request) -> Response:
@@ -86,13 +85,10 @@ async def _start(request: Request) -> Response:
 async def _of_run(request: Request) -> Response:
     """Handle a request about a run.
 
-    If the start of a run failed, the SDK continues with an empty id. Such records cannot be
-    distinguished from those of other programs, so they are dropped without an error: an error would
-    only fill the program's log.
+    The SDK goes on with an empty id when its start failed: no run is known by it, as by any other
+    id that was never given, and whoever sends more of such a run is told so.
     """
     run_id = request.path_params.get("run_id", "")
-    if not run_id:
-        return _json(dumps(_NO_RUN).encode())
     work = OF_RUN[_last_part(request)]
 
     def of_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
