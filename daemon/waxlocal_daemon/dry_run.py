@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from waxlocal.delivery.outbox import Due, Part
-from waxlocal.delivery.preview import known_parts, remote_ids, waiting_runs
+from waxlocal.delivery.outbox import OUTSIDE, Due, Part
+from waxlocal.delivery.preview import known_parts, remote_ids, waiting_events, waiting_runs
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
 from waxlocal.wire.paths import of_stage
 from waxlocal_daemon.device import hardware_uuid
+from waxlocal_daemon.outside_events import planned_events
 from waxlocal_daemon.plan import planned, start_part, turn_of
 
 __all__ = ["Preview", "previews"]
@@ -50,6 +51,14 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
                 }
                 url = settings.api_url + of_stage(part.stage, remote)
                 yield Preview(run_id, "POST", url, headers, part.body or b"")
+        for part in planned_events(waiting_events(connection, settings.api_url), 0):
+            yield Preview(
+                OUTSIDE,
+                "POST",
+                settings.api_url + of_stage(part.stage),
+                {"Content-Type": "application/json", "Idempotency-Key": part.idempotency_key},
+                part.body or b"",
+            )
 
 
 def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> list[Part]:

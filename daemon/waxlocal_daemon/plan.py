@@ -13,7 +13,15 @@ from waxlocal.wire.paths import LIST_OF_STAGE, MEMORY_STAGES
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.requests import complete_body, late_item, recorded, stage_body, start_body
 
-__all__ = ["divided", "is_divisible", "needed_in_answer", "planned", "start_part", "turn_of"]
+__all__ = [
+    "divided",
+    "encoded",
+    "is_divisible",
+    "needed_in_answer",
+    "planned",
+    "start_part",
+    "turn_of",
+]
 
 # What goes while a run is still open; the rest is not settled before its end.
 _WHILE_OPEN = ("llm-calls", "steps")
@@ -160,10 +168,11 @@ def _part(
     run: RecordedRun, stage: str, number: int, positions: list[int], body: Mapping[str, Any]
 ) -> Part:
     key = request_key(run.run["run_id"], stage, number)
-    return Part(stage, number, key, "waiting", positions, 0, _encoded(body))
+    return Part(stage, number, key, "waiting", positions, 0, encoded(body))
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Return the body of a request as strict JSON."""
     return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
@@ -190,7 +199,7 @@ def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
             "waiting",
             part.positions[which],
             0,
-            _encoded({**body, name: items[which]}),
+            encoded({**body, name: items[which]}),
         )
         for number, which in ((free, slice(half)), (free + 1, slice(half, None)))
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from waxlocal.clock import utc_text
-from waxlocal.delivery.outbox import Due, Outbox, Part
+from waxlocal.delivery.outbox import OUTSIDE, Due, Outbox, Part
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import of_stage
@@ -15,7 +15,9 @@ from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Lane
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.log import Log
+from waxlocal_daemon.outside_events import STAGE, planned_events
 from waxlocal_daemon.plan import (
+    MAX_ITEMS,
     divided,
     is_divisible,
     needed_in_answer,
@@ -31,6 +33,8 @@ __all__ = ["SentPart", "Singles"]
 # Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
 RUNS_AT_ONCE = 16
 BYTES_AT_ONCE = 2 * 1024 * 1024
+# How often a run is started at a server that forgets it each time.
+MOST_STARTS = 3
 
 
 class SentPart(NamedTuple):
@@ -54,7 +58,17 @@ class SentPart(NamedTuple):
 class _Job:
     """A run in hand."""
 
-    __slots__ = ("due", "failure", "in_flight", "new", "parked", "parts", "stopped", "waits")
+    __slots__ = (
+        "due",
+        "failure",
+        "in_flight",
+        "new",
+        "parked",
+        "parts",
+        "stopped",
+        "unknown",
+        "waits",
+    )
 
     def __init__(self, due: Due) -> None:
         self.due = due
@@ -65,6 +79,8 @@ class _Job:
         self.in_flight: set[tuple[str, int]] = set()
         self.failure = ""
         self.parked = ""
+        # The server does not know the run though it has accepted its start.
+        self.unknown = False
         # The server refuses the key: not the run's fault, and nothing of it goes on.
         self.stopped = False
         # For ids that the server has still to give: the rest of its requests is not made yet.
@@ -72,7 +88,7 @@ class _Job:
 
     def ready(self) -> list[Part]:
         """Return what may be sent now: the start, then all records, then the end."""
-        if self.failure or self.stopped:
+        if self.failure or self.stopped or self.unknown:
             return []
         first = min(map(turn_of, self.parts.values()), default=0)
         return [
@@ -106,6 +122,7 @@ class Singles:
 
         `begun`: only of runs some of whose requests were made before.
         """
+        self._take_events()
         for job in list(self._hand.values()):
             for request in self._of(job, room):
                 room -= 1
@@ -159,6 +176,23 @@ class Singles:
             self._drop_idle(jobs)
         self._at("frozen")
         return jobs
+
+    def _take_events(self) -> None:
+        """Take the next events outside any run in hand, in whatever way runs are sent."""
+        outbox = self._outbox
+        if OUTSIDE in self._hand or (due := outbox.due_events(self._lane.horizon())) is None:
+            return
+        outbox.mark_sending([OUTSIDE])
+        job = _Job(due)
+        with outbox.together():
+            waiting = outbox.waiting_parts(OUTSIDE)
+            rows = [] if waiting else outbox.take_events(MAX_ITEMS)
+            job.new = planned_events(rows, outbox.next_part(OUTSIDE, STAGE))
+            outbox.freeze(OUTSIDE, job.new)
+            job.parts = {(part.stage, part.part): part for part in waiting + job.new}
+            self._hand[OUTSIDE] = job
+            self._drop_idle([job])
+        self._at("frozen")
 
     def _loaded(self, run_ids: list[str]) -> dict[str, RecordedRun]:
         try:
@@ -223,7 +257,10 @@ class Singles:
         elif outcome.verdict is Verdict.SPLIT:
             self._divide(job, part)
         elif outcome.verdict is Verdict.PARK:
-            self._refused(job, part, outcome)
+            if answer.status == 404 and self._may_begin_anew(job, part):
+                job.unknown, job.failure = True, outcome.reason
+            else:
+                self._refused(job, part, outcome)
         elif outcome.verdict is Verdict.PAUSE:
             job.stopped = True
         else:
@@ -248,6 +285,18 @@ class Singles:
         self._outbox.freeze(run_id, halves)
         job.parts.update(((half.stage, half.part), half) for half in halves)
 
+    def _may_begin_anew(self, job: _Job, part: Part) -> bool:
+        """Return whether a run can be sent from its start again to a server that has lost it.
+
+        To another waxlocal, where a run has the id that it has here: nothing is doubled. Any other
+        server may have kept what it had accepted of the run.
+        """
+        run_id = job.due.run_id
+        if part.stage in ("start", STAGE) or job.due.remote_run_id != run_id:
+            return False
+        starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
+        return len(starts) < MOST_STARTS
+
     def _refused(self, job: _Job, part: Part, outcome: Outcome) -> None:
         run_id = job.due.run_id
         job.parked = f"{part.stage}: {outcome.reason}"
@@ -266,11 +315,17 @@ class Singles:
 
     def _let_go(self, job: _Job) -> None:
         run_id, outbox = job.due.run_id, self._outbox
+        if job.unknown:
+            outbox.begin_anew(run_id)
         if job.failure:
             slot = self._lane.postponed(job.due.failures + 1)
             outbox.postpone(
                 run_id, self._lane.text(slot.at), self._lane.text(slot.end), job.failure
             )
+        elif run_id == OUTSIDE and not job.stopped:
+            # What is parked of them stays so by itself: it holds up none that come later.
+            outbox.deliver(OUTSIDE)
+            outbox.admit_events()
         elif job.parked:
             outbox.park(run_id, job.parked)
         elif job.waits or job.stopped:

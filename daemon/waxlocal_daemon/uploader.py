@@ -86,6 +86,7 @@ class Uploader:
         self._at = at or _nowhere
         self._pace = pace
         self._outbox = Outbox(path, settings.api_url, clock)
+        self._outbox.look_again()
         self._sender = Sender(settings)
         self._lane = Lane(self._outbox, clock, random, pace)
         self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
@@ -140,6 +141,7 @@ class Uploader:
     def _take_in(self, stop: threading.Event) -> None:
         while not stop.is_set() and self._outbox.admit():
             self._at("admitted")
+        self._outbox.admit_events()
         long_ago = self._clock.time_ns() - int(self._settings.open_after * 1e9)
         self._outbox.reopen(utc_text(long_ago))
 

@@ -162,5 +162,45 @@ def _rows(path: Path) -> list[object]:
     return [runs, *tables, ask(path, SESSIONS)]
 
 
+def test_a_hub_that_has_lost_a_run_gets_it_again(db_path: Path, recorder: Recorder) -> None:
+    """A late score is answered with 404; then the run goes from its start, once."""
+    record_runs(5, Random(1))
+    hub = db_path.with_name("hub.db")
+    ((run_id,),) = ask(db_path, "SELECT min(run_id) FROM runs")
+    late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
+    with serving(hub) as client:
+        upload(db_path, _address(client))
+        change(hub, "DELETE FROM runs")
+        change(hub, "DELETE FROM received")
+        change(
+            db_path,
+            f"{late} VALUES (?, 900, '2026-01-31T09:30:00.000000Z', 'liked', 'numeric', '')",
+            run_id,
+        )
+        done = upload(db_path, _address(client))
+        assert (done.pending, done.parked) == (0, 0)
+    counts = "SELECT count(*) FROM {0} WHERE run_id = ?"
+    for table in TABLES:
+        assert ask(hub, counts.format(table), run_id) == ask(db_path, counts.format(table), run_id)
+
+
+def test_a_hub_that_forgets_a_run_each_time_is_not_asked_for_ever(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """The run is parked with the reason."""
+    record_runs(1, Random(1))
+    hub = db_path.with_name("hub.db")
+
+    def forget(point: str) -> None:
+        if point == "answered" and hub.exists():
+            change(hub, "DELETE FROM runs")
+            change(hub, "DELETE FROM received")
+
+    with serving(hub) as client:
+        done = upload(db_path, _address(client), at=forget)
+    assert (done.pending, done.delivered) == (0, 0)
+    assert done.parked == ask(db_path, "SELECT count(*) FROM runs")[0][0]
+
+
 def _address(client: httpx.Client) -> str:
     return str(client.base_url).rstrip("/")

@@ -144,3 +144,48 @@ def test_verify_finds_a_run_that_has_not_ended_there(db_path: Path, bulk: bool) 
         Difference("sess_1", "open_runs", 0, 1),
         Difference("sess_1", "failed_runs", 0, 1),
     ]
+
+
+def test_what_0_2_sent_unfinished_is_found_again(db_path: Path) -> None:
+    """Runs that it called delivered while they were running, and events that came later."""
+    hub = db_path.with_name("hub.db")
+    for _ in range(4):
+        with WaxellContext("chatbot", session_id="sess_1") as run:
+            run.record_data_access(source="db", operation="read", records=1)
+    ids = [run_id for (run_id,) in ask(db_path, "SELECT run_id FROM runs ORDER BY run_id")]
+    with serving(hub) as client:
+        _send(db_path, client, bulk=True)
+        change(db_path, "UPDATE targets SET looked_again = 0")
+        # As it was left: ended since, killed since, with a later event, with nothing more to come.
+        later = "2999-01-31T09:30:00.000000Z"
+        change(
+            hub,
+            "UPDATE runs SET status = 'running', revision = NULL WHERE run_id IN (?, ?)",
+            *ids[:2],
+        )
+        change(hub, "DELETE FROM events WHERE run_id = ?", ids[2])
+        change(
+            db_path,
+            "UPDATE runs SET completed_at = ?, revision = NULL WHERE run_id = ?",
+            later,
+            ids[0],
+        )
+        change(
+            db_path,
+            "UPDATE runs SET status = 'interrupted', revision = NULL WHERE run_id = ?",
+            ids[1],
+        )
+        change(
+            db_path,
+            "UPDATE events SET recorded_at = ?, revision = NULL WHERE run_id = ?",
+            later,
+            ids[2],
+        )
+        change(db_path, "UPDATE deliveries SET state = 'delivered'")
+        _send(db_path, client, bulk=True)
+        states = "SELECT run_id, status FROM runs ORDER BY run_id"
+        assert ask(hub, states) == ask(db_path, states)
+        assert ask(hub, "SELECT count(*) FROM events") == [(4,)]
+        assert ask(db_path, "SELECT looked_again FROM targets") == [(1,)]
+        sent = "SELECT count(*) FROM requests WHERE run_id = ?"
+        assert [ask(db_path, sent, run_id)[0][0] for run_id in ids] == [2, 2, 2, 1]

@@ -340,8 +340,8 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
     ]
     rows = [
         (
-            one.run_id,
-            screen.when(one.started_at),
+            one.run_id or "(no run)",
+            screen.when(one.started_at) if one.started_at else "",
             one.stage or "run",
             f"{one.records:,}",
             f"{one.bytes:,}",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
@@ -23,7 +24,7 @@ from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
-__all__ = ["Due", "Outbox", "Part", "Target", "request_key"]
+__all__ = ["OUTSIDE", "Due", "Outbox", "Part", "Target", "request_key"]
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -32,6 +33,8 @@ ADMITTED_AT_ONCE = 1_000
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
+# Stands for the id of a run where events outside any run are meant.
+OUTSIDE = ""
 
 
 class Target(NamedTuple):
@@ -73,8 +76,11 @@ class Part(NamedTuple):
 
 
 def request_key(run_id: str, stage: str, part: int) -> str:
-    """Return the `Idempotency-Key` of one request of a run."""
-    return f"{run_id}:{stage}:{part}"
+    """Return the `Idempotency-Key` of one request of a run.
+
+    Events outside any run have none to be named by: theirs is another one at each call.
+    """
+    return f"{run_id or uuid4()}:{stage}:{part}"
 
 
 class Outbox:
@@ -151,6 +157,41 @@ class Outbox:
             self._execute(sql.ADMIT, {"target": self._id, "cursor": cursor, "last": last})
             self._execute(sql.MOVE_CURSOR, (last, self._id))
         return int(last - cursor)
+
+    def admit_events(self) -> None:
+        """Make the events outside any run due if there are new ones."""
+        self._execute(sql.ADMIT_EVENTS, {"target": self._id})
+
+    def due_events(self, horizon: str) -> Due | None:
+        """Return the events outside any run as if they were one, if they may be sent now."""
+        named = {"target": self._id, "now": self._now(), "horizon": horizon}
+        for (failures,) in self._rows(sql.DUE_EVENTS, named):
+            return Due(OUTSIDE, None, None, failures, False, False, None, None, 0)
+        return None
+
+    def take_events(self, limit: int) -> list[dict[str, Any]]:
+        """Return the next events outside any run, and move past them; within a transaction.
+
+        Whoever calls this writes down the requests that carry them in the same one.
+        """
+        named = {"target": self._id, "limit": limit}
+        ((last,),) = self._rows(sql.LAST_OF_EVENTS, named)
+        if last is None:
+            return []
+        names = ("position", "recorded_at", "event", "data")
+        rows = self._rows(sql.NEXT_EVENTS, named | {"last": last})
+        self._execute(sql.MOVE_EVENTS_CURSOR, {"target": self._id, "last": last})
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def look_again(self) -> None:
+        """Find what 0.2 has called delivered too early; once for each server, some ms at a time."""
+        named = {"target": self._id, "after": "", "limit": ADMITTED_AT_ONCE}
+        if self._rows(sql.HAS_LOOKED_AGAIN, named)[0][0]:
+            return
+        while last := self._rows(sql.LAST_TO_LOOK_AT, named)[0][0]:
+            self._execute(sql.LOOK_AGAIN, named | {"last": last})
+            named["after"] = last
+        self._execute(sql.LOOKED_AGAIN, named)
 
     def reopen(self, long_ago: str) -> int:
         """Make runs due that have ended, or that began before `long_ago` and are still open."""
@@ -234,12 +275,20 @@ class Outbox:
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""
-        return [
-            Part(stage, part, key, state, json.loads(positions), attempts, body)
-            for stage, part, key, state, positions, attempts, body in self._rows(
-                sql.KNOWN, (run_id, self._id)
-            )
-        ]
+        return self._parts(sql.KNOWN, run_id)
+
+    def waiting_parts(self, run_id: str) -> list[Part]:
+        """Return the requests of a run that were made and not answered."""
+        return self._parts(sql.WAITING, run_id)
+
+    def _parts(self, query: str, run_id: str) -> list[Part]:
+        rows = self._rows(query, {"run_id": run_id, "target": self._id})
+        return [Part(*row)._replace(positions=json.loads(row[4])) for row in rows]
+
+    def next_part(self, run_id: str, stage: str) -> int:
+        """Return the number of the next request of a stage."""
+        named = {"run_id": run_id, "target": self._id, "stage": stage}
+        return int(self._rows(sql.NEXT_PART, named)[0][0])
 
     def freeze(self, run_id: str, parts: Sequence[Part]) -> None:
         """Write requests down before their first attempt."""
@@ -287,7 +336,8 @@ class Outbox:
         """Call a run delivered; False if something was recorded meanwhile, which is to go, too."""
         if not self._execute(sql.DELIVER, (self._now(), run_id, self._id)).rowcount:
             return False
-        self._execute(sql.COUNT, (1, self._id))
+        if run_id != OUTSIDE:
+            self._execute(sql.COUNT, (1, self._id))
         return True
 
     def release(self, run_id: str) -> None:
@@ -297,6 +347,12 @@ class Outbox:
     def leave_open(self, run_id: str, not_before: str) -> None:
         """Wait for a run that goes on; look at it again at that time if it has not ended."""
         self._execute(sql.SET_STATE, ("open", None, not_before, run_id, self._id))
+
+    def begin_anew(self, run_id: str) -> None:
+        """Forget what the server has accepted of a run: it does not know the run any more."""
+        named = {"run_id": run_id, "target": self._id}
+        self._execute(sql.REPLACE_ALL, named)
+        self._execute(sql.BEGIN_ANEW, named)
 
     def park(self, run_id: str, reason: str) -> None:
         """Set a run aside that the server refuses, until a person wants it tried again."""

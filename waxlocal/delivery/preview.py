@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 from waxlocal.delivery.outbox import Part
 from waxlocal.delivery.status import knows_delivery
 
-__all__ = ["known_parts", "remote_ids", "waiting_runs"]
+__all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]
 
 _WAITING = """
 SELECT id, run_id FROM runs
@@ -31,6 +32,20 @@ _REMOTE = """
 SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t USING (target_id)
 WHERE d.run_id = ? AND t.url = ?
 """
+_EVENTS = """
+SELECT e.position, e.recorded_at, e.event, e.data
+FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
+WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
+"""
+
+
+def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, Any]]:
+    """Return the events outside any run that no request to a server carries yet."""
+    if not knows_delivery(connection, "outside_events"):
+        return []
+    names = ("position", "recorded_at", "event", "data")
+    rows = connection.execute(_EVENTS, (url,)).fetchall()
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:

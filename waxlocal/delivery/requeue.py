@@ -6,13 +6,16 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from waxlocal.delivery.outbox import request_key
+from waxlocal.delivery import statements as sql
+from waxlocal.delivery.outbox import OUTSIDE, request_key
 
 __all__ = ["requeue"]
 
 _PARKED = """
-SELECT run_id, target_id FROM deliveries
-WHERE state = 'parked' AND (? IS NULL OR run_id IN (SELECT value FROM json_each(?)))
+SELECT run_id, target_id FROM deliveries d
+WHERE (state = 'parked' OR (run_id = '' AND EXISTS (SELECT 1 FROM requests q
+    WHERE q.run_id = '' AND q.target_id = d.target_id AND q.state = 'parked')))
+  AND (? IS NULL OR run_id IN (SELECT value FROM json_each(?)))
 """
 _REFUSED = """
 SELECT stage, part, status FROM requests WHERE run_id = ? AND target_id = ? AND state = 'parked'
@@ -31,13 +34,6 @@ SELECT max(part) + 1 FROM requests WHERE run_id = ? AND target_id = ? AND stage 
 _REPLACE = """
 UPDATE requests SET state = 'replaced', body = NULL
 WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
-"""
-_REPLACE_ALL = """
-UPDATE requests SET state = 'replaced', body = NULL WHERE run_id = ? AND target_id = ?
-"""
-_BEGIN_ANEW = """
-UPDATE deliveries SET remote_run_id = NULL, remote_workflow_id = NULL
-WHERE run_id = ? AND target_id = ?
 """
 _PENDING = """
 UPDATE deliveries SET state = 'pending', failures = 0, not_before = NULL, backoff_until = NULL,
@@ -62,9 +58,10 @@ def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None
 
 def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
     refused = connection.execute(_REFUSED, (run_id, target_id)).fetchall()
-    if any(status == 404 and stage not in ("start", "bulk") for stage, _, status in refused):
-        connection.execute(_REPLACE_ALL, (run_id, target_id))
-        connection.execute(_BEGIN_ANEW, (run_id, target_id))
+    unknown = (status == 404 and stage not in ("start", "bulk") for stage, _, status in refused)
+    if run_id != OUTSIDE and any(unknown):
+        for statement in (sql.REPLACE_ALL, sql.BEGIN_ANEW):
+            connection.execute(statement, {"run_id": run_id, "target": target_id})
         return
     for stage, part, _status in refused:
         if stage != "bulk":

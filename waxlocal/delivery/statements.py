@@ -32,6 +32,55 @@ WHERE id > :cursor AND id <= :last
 LAST_OF_NEXT = "SELECT max(id) FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)"
 CURSOR = "SELECT cursor FROM targets WHERE target_id = ?"
 MOVE_CURSOR = "UPDATE targets SET cursor = ? WHERE target_id = ?"
+# The events outside any run, as if they were one run that is pending again with each new one.
+ADMIT_EVENTS = """
+INSERT INTO deliveries (run_id, target_id, state)
+SELECT '', target_id, 'pending' FROM targets
+WHERE target_id = :target AND EXISTS (SELECT 1 FROM outside_events WHERE id > events_cursor)
+ON CONFLICT (run_id, target_id) DO UPDATE SET state = 'pending' WHERE state = 'delivered'
+"""
+DUE_EVENTS = """
+SELECT failures FROM deliveries
+WHERE run_id = '' AND target_id = :target AND state = 'pending'
+  AND (not_before IS NULL OR not_before <= :now OR not_before > :horizon)
+"""
+NEXT_EVENTS = """
+SELECT e.position, e.recorded_at, e.event, e.data
+FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
+WHERE o.id > (SELECT events_cursor FROM targets WHERE target_id = :target) AND o.id <= :last
+ORDER BY o.id
+"""
+LAST_OF_EVENTS = """
+SELECT max(id) FROM (SELECT id FROM outside_events
+  WHERE id > (SELECT events_cursor FROM targets WHERE target_id = :target) ORDER BY id LIMIT :limit)
+"""
+MOVE_EVENTS_CURSOR = "UPDATE targets SET events_cursor = :last WHERE target_id = :target"
+NEXT_PART = """
+SELECT coalesce(max(part) + 1, 0) FROM requests
+WHERE run_id = :run_id AND target_id = :target AND stage = :stage
+"""
+WAITING = """
+SELECT stage, part, idempotency_key, state, positions, attempts, body
+FROM requests WHERE run_id = :run_id AND target_id = :target AND state = 'waiting'
+ORDER BY stage, part
+"""
+# What 0.2 has called delivered though more was to follow: runs that were still running, and events
+# that came later. Sent again, both are merged.
+LAST_TO_LOOK_AT = """
+SELECT max(run_id) FROM (SELECT run_id FROM deliveries
+  WHERE target_id = :target AND run_id > :after ORDER BY run_id LIMIT :limit)
+"""
+LOOK_AGAIN = """
+UPDATE deliveries SET state = iif(
+  (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
+WHERE target_id = :target AND run_id > :after AND run_id <= :last AND state = 'delivered' AND (
+  EXISTS (SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status = 'running'
+    OR r.status = 'interrupted' OR r.completed_at > deliveries.delivered_at))
+  OR EXISTS (SELECT 1 FROM events e
+    WHERE e.run_id = deliveries.run_id AND e.recorded_at > deliveries.delivered_at))
+"""
+LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
+HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
 RELEASE = "UPDATE deliveries SET state = 'pending' WHERE target_id = ? AND state = 'sending'"
 # Runs that have ended since, and those that have been open (and not sent) for long.
 ENDED = """
@@ -91,7 +140,7 @@ WHERE target_id = ? AND run_id = ? AND state = 'pending'
 KNOWN = """
 SELECT stage, part, idempotency_key, state, positions, attempts,
   iif(state = 'waiting', body, NULL) AS body
-FROM requests WHERE run_id = ? AND target_id = ? ORDER BY stage, part
+FROM requests WHERE run_id = :run_id AND target_id = :target ORDER BY stage, part
 """
 FREEZE = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
@@ -124,6 +173,13 @@ SET_STATE = """
 UPDATE deliveries SET state = ?, reason = ?, not_before = ?
 WHERE run_id = ? AND target_id = ? AND state = 'sending'
 """
+REPLACE_ALL = """
+UPDATE requests SET state = 'replaced', body = NULL WHERE run_id = :run_id AND target_id = :target
+"""
+BEGIN_ANEW = """
+UPDATE deliveries SET remote_run_id = NULL, remote_workflow_id = NULL
+WHERE run_id = :run_id AND target_id = :target
+"""
 PARK = "UPDATE deliveries SET state = 'parked', reason = ? WHERE run_id = ? AND target_id = ?"
 RECEIPT = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, bytes,
@@ -154,4 +210,6 @@ SELECT
   + (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'sending')
   + (SELECT count(*) FROM runs WHERE id > (SELECT cursor FROM targets WHERE target_id = :target)),
   (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'parked')
+  + EXISTS (SELECT 1 FROM requests
+    WHERE target_id = :target AND run_id = '' AND state = 'parked')
 """

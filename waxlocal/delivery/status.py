@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 # A file of version 1 that nobody has opened for writing since has no tables for this.
-_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = 'targets'"
+_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
 _TARGETS = """
 SELECT t.url,
@@ -31,7 +31,9 @@ SELECT t.url,
   (SELECT count(*) FROM deliveries d
    WHERE d.target_id = t.target_id AND d.state = 'open') AS open,
   (SELECT count(*) FROM deliveries d
-   WHERE d.target_id = t.target_id AND d.state = 'parked') AS parked,
+   WHERE d.target_id = t.target_id AND d.state = 'parked')
+    + EXISTS (SELECT 1 FROM requests q
+       WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked') AS parked,
   t.delivered,
   (SELECT min(r.started_at) FROM runs r
    WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
@@ -44,7 +46,8 @@ _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 
 _RUNS = "SELECT count(*) FROM runs"
 # A run of which no request could be made, or that was refused in a batch of its own, has none.
 _PARKED = """
-SELECT p.run_id, r.session_id, r.agent_name, r.started_at, t.url, p.stage, p.part, p.status,
+SELECT p.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.started_at,
+  t.url, p.stage, p.part, p.status,
   coalesce(p.reason, '') AS reason, p.records, p.bytes, p.attempts, p.last_attempt_at
 FROM (
   SELECT run_id, target_id, stage, part, status, reason, json_array_length(positions) AS records,
@@ -55,7 +58,7 @@ FROM (
   WHERE state = 'parked' AND NOT EXISTS (
     SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked')
-) p JOIN targets t USING (target_id) JOIN runs r USING (run_id)
+) p JOIN targets t USING (target_id) LEFT JOIN runs r USING (run_id)
 ORDER BY p.target_id, p.run_id, p.stage, p.part LIMIT ? OFFSET ?
 """
 _RECEIPTS = """
@@ -76,7 +79,8 @@ SELECT run_id FROM (SELECT DISTINCT run_id FROM requests ORDER BY run_id DESC LI
 class TargetStatus:
     """The upload to one server; `pending` counts the runs not looked at yet, too.
 
-    `open` are runs that still go on, `parked` runs that the server refused. Times are UTC text.
+    `open` are runs that still go on, `parked` runs that the server refused. Events outside any run
+    count together as one run. Times are UTC text.
     """
 
     url: str
@@ -97,13 +101,14 @@ class TargetStatus:
 class ParkedRun:
     """A request that the server refused for good, with the run that it belongs to.
 
+    Events outside any run have an empty `run_id` and `agent_name`, and no `started_at`.
     `stage` is empty where it was the run as a whole: no request of its own was made.
     """
 
     run_id: str
     session_id: str | None
     agent_name: str
-    started_at: str
+    started_at: str | None
     url: str
     stage: str
     part: int
@@ -178,6 +183,6 @@ def _receipts(connection: sqlite3.Connection, run_ids: list[str]) -> list[Receip
     return [Receipt(*row) for row in rows]
 
 
-def knows_delivery(connection: sqlite3.Connection) -> bool:
-    """Return whether the file has the tables of the upload; one of version 1 has not."""
-    return bool(connection.execute(_KNOWS_DELIVERY).fetchone()[0])
+def knows_delivery(connection: sqlite3.Connection, table: str = "targets") -> bool:
+    """Return whether the file has a table of the upload; one of an older version may have none."""
+    return bool(connection.execute(_KNOWS_DELIVERY, (table,)).fetchone()[0])

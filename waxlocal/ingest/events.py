@@ -14,7 +14,8 @@ from waxlocal.records import EVENTS
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.events import data_of_event
 from waxlocal.wire.memory import data_of_memory
-from waxlocal.wire.values import as_count, as_object, as_text
+from waxlocal.wire.outside_events import OutsideEvent, outside_event
+from waxlocal.wire.values import LARGEST, as_count, as_object, as_text
 
 __all__ = [
     "add_event",
@@ -35,6 +36,9 @@ _ADD = insert(EVENTS)
 _ADD_OUTSIDE = """
 INSERT INTO events (run_id, position, recorded_at, event, data)
 SELECT '', max(?, coalesce(max(position) + 1, 0)), ?, ?, ? FROM events WHERE run_id = ''
+"""
+_OUTSIDE_AT = """
+SELECT recorded_at, event, data FROM events WHERE run_id = '' AND position = ?
 """
 _OF_NAME = """
 SELECT position, data FROM events WHERE run_id = ? AND event = ? ORDER BY position DESC
@@ -115,11 +119,26 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: in
     for event in events:
         if not isinstance(event, dict):
             continue
+        count += 1
+        if (outside := outside_event(event)) is not None:
+            _add_outside(connection, outside)
+            continue
         run = run_of_workflow(connection, event.get("workflow_id"))
         name, data = data_of_event(event, known=run is not None)
         note(connection, run, name, data, now_ns)
-        count += 1
     return count
+
+
+def _add_outside(connection: sqlite3.Connection, event: OutsideEvent) -> None:
+    """Add an event of another waxlocal at its place, or behind others there; once."""
+    for position in range(event.position, LARGEST):
+        here = connection.execute(_OUTSIDE_AT, (position,)).fetchone()
+        if here is None:
+            row = {**event._asdict(), "run_id": "", "position": position}
+            connection.execute(_ADD, row)
+            return
+        if tuple(here) == event[1:]:
+            return
 
 
 def add_memory(

@@ -70,7 +70,7 @@ def _invalid(error: Refused) -> InvalidQuery:
 def store_event(connection: sqlite3.Connection, event: Any) -> bool:
     """Store an event that carries its record, in the run that it names; False for any other."""
     said = said_of(event) if isinstance(event, dict) else None
-    if said is None:
+    if said is None or said.get("outside") is True:
         return False
     run = run_of_workflow(connection, event.get("workflow_id"))
     if run is None:

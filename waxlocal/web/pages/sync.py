@@ -93,7 +93,7 @@ async def _chosen(request: Request) -> list[str] | None:
         body += piece
         if len(body) > MOST_BYTES:
             raise Problem(413, f"the form is larger than {MOST_BYTES:,} bytes")
-    given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=PARKED * 2)
+    given = parse_qs(body.decode("utf-8", "replace"), True, max_num_fields=PARKED * 2)
     if given.get("all") == ["1"]:
         return None
     if not given.get("run_id"):
