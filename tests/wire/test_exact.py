@@ -160,5 +160,5 @@ def test_a_server_that_was_not_told_of_places_does_as_before(pair: tuple[File, F
     _, hub = pair
     body = {"events": [{"event": "mine", KEY: 1}, {"event": "mine", KEY: {"a": 1}}]}
     assert WITHOUT_RUN["events"](hub.connection, body, NOW_NS) == {"recorded": 2}
-    data = [json.loads(row[-1]) for row in hub.contents()["events"]]
+    data = [json.loads(text) for (text,) in hub.rows("events", ["data"], "position")]
     assert [one[KEY] for one in data] == [1, {"a": 1}]
