@@ -10,7 +10,7 @@ HELPERS = $(filter-out $(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/te
 .PHONY: demo wheel test quick lint types check coverage everywhere crash soak bench clean help
 
 help:
-	@echo "make demo    record made-up conversations, look at them, deliver them to a local server"
+	@echo "make demo    record sample conversations, query them, upload them to a local server"
 	@echo "             (SERVE=1 leaves the server and its dashboard running)"
 	@echo "make quick   lint, types, and the tests of what differs from main; less than a minute"
 	@echo "make test    lint, types, import rules and all tests"
