@@ -141,6 +141,7 @@ def _forget(path: Path) -> None:
 
 def _add_late(path: Path, random: Random, run_id: str, position: int) -> None:
     at = f"'{run_id}', {position}, '2026-01-31T09:30:00.000000Z'"
+    event = "(run_id, position, recorded_at, event, data)"
     step = "(run_id, position, recorded_at, step_name, kind, output)"
     score = "(run_id, position, recorded_at, name, data_type, numeric_value, comment)"
     change(
@@ -148,6 +149,7 @@ def _add_late(path: Path, random: Random, run_id: str, position: int) -> None:
         random.choice(
             (
                 f"INSERT INTO scores {score} VALUES ({at}, 'late', 'numeric', 0.25, '')",
+                f"INSERT INTO events {event} VALUES ({at}, 'policy_check', '{{\"a\":1}}')",
                 f"INSERT INTO steps {step} VALUES ({at}, 'late', 'chain', '{{\"n\":1}}')",
             )
         ),
