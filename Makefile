@@ -19,7 +19,7 @@ help:
 	@echo "make check   the tests alone"
 	@echo "make coverage    the tests, and how much of the code they run"
 	@echo "make everywhere  the tests on each Python that is here (see tests/everywhere.py)"
-	@echo "make wheel   the demonstration from the built wheel, in a fresh environment"
+	@echo "make wheel   the demo from the built wheel, in a fresh environment"
 	@echo "make crash   the tests that kill processes, ten times as often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"

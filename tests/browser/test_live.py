@@ -119,7 +119,7 @@ def test_a_list_that_is_being_read_waits_to_be_asked(
     to.run("new", at=60, inputs={"message": "the new one"})
     to.llm(run_id(6), 70_000, 7, cost=3.0)
     news = page.locator(".news button")
-    refreshed(page, news, "show")
+    refreshed(page, news, "Show")
     refreshed(page, row, "$3.00")
     expect(page.get_by_text("the new one")).to_have_count(0)
     assert row.bounding_box() == pytest.approx(before, abs=1)  # pixels

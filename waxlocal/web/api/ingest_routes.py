@@ -85,8 +85,8 @@ async def _start(request: Request) -> Response:
 async def _of_run(request: Request) -> Response:
     """Handle a request about a run.
 
-    The SDK goes on with an empty id when its start failed: no run is known by it, as by any other
-    id that was never given, and whoever sends more of such a run is told so.
+    If the start of a run failed, the SDK continues with an empty id. Like any other unknown id, it
+    gets a 404.
     """
     run_id = request.path_params.get("run_id", "")
     work = OF_RUN[_last_part(request)]
