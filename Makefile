@@ -13,7 +13,7 @@ help:
 	@echo "make demo    record sample conversations, query them, upload them to a local server"
 	@echo "             (SERVE=1 leaves the server and its dashboard running)"
 	@echo "make quick   lint, types, and the tests of what differs from main; less than a minute"
-	@echo "make test    lint, types, import rules and all tests"
+	@echo "make test    lint, types, import rules and all tests (COVERAGE=1: and how much they run)"
 	@echo "make lint    formatting, lint, import rules"
 	@echo "make types   mypy --strict on the package and on its public API, for Linux, macOS and Windows"
 	@echo "make check   the tests alone"
@@ -49,10 +49,10 @@ types: $(VENV)/installed-dev
 	done
 
 check: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
-coverage: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+coverage:
+	@$(MAKE) check COVERAGE=1
 
 everywhere: $(VENV)/installed-dev
 	$(BIN)/python -m tests.everywhere

@@ -89,7 +89,7 @@ def dumps(value: Any) -> str:
             json = _join(_c_encode(value, 0))
             if len(json) <= MAX_CHARS:
                 if not json.isascii():
-                    json.encode()  # a lone surrogate is no text: SQLite would refuse it
+                    json.encode()  # a lone surrogate is not text: SQLite would refuse it
                 return json
     except Exception:  # noqa: S110 (nan, a surrogate, a dict that another thread changes, ...)
         pass
