@@ -466,7 +466,6 @@ CREATE TABLE requests (
   reason           TEXT,
   first_attempt_at TEXT,
   last_attempt_at  TEXT,
-  revisions        TEXT,                  -- JSON object: of what it carries, by position, or `run`
   PRIMARY KEY (run_id, target_id, stage, part)
 ) WITHOUT ROWID;
 CREATE INDEX requests_parked ON requests (target_id, run_id) WHERE state = 'parked';

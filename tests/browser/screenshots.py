@@ -78,7 +78,10 @@ def _pretend_upload(path: Path) -> None:
             )
             if state != "pending":
                 connection.execute(
-                    "INSERT INTO requests VALUES"
+                    "INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state,"
+                    " positions, body, bytes, attempts, status, reason, first_attempt_at,"
+                    " last_attempt_at)"
+                    " VALUES"
                     " (?, 1, 'bulk', 0, ?, ?, '[1,2]', NULL, ?, 1, ?, ?, ?, ?)",
                     (run_id, f"key-{number}", state, 1_840 + 211 * number,
                      413 if reason else 200, reason, before, at),

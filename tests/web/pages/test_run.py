@@ -163,7 +163,10 @@ def test_the_upload_of_a_run_is_told_with_its_receipts(db_path: Path) -> None:
     with writer(db_path) as connection:
         connection.execute("INSERT INTO targets (target_id, url) VALUES (1, 'https://k@hub:8443')")
         connection.execute(
-            "INSERT INTO requests VALUES (?, 1, 'start', 0, 'key', 'delivered', '[]', NULL, 12, 2,"
+            "INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state,"
+            " positions, body, bytes, attempts, status, reason, first_attempt_at,"
+            " last_attempt_at)"
+            " VALUES (?, 1, 'start', 0, 'key', 'delivered', '[]', NULL, 12, 2,"
             " 201, NULL, '2026-01-31T09:30:00.000000Z', '2026-01-31T09:30:00.000000Z')",
             (run_id(1),),
         )

@@ -90,7 +90,10 @@ def an_upload(path: Path) -> Iterator[tuple[Builder, sqlite3.Connection]]:
                 (run_id(number), state),
             )
             connection.execute(
-                "INSERT INTO requests VALUES (?, 1, 'spans', 0, ?, ?, '[1,2,3]', x'00', 2048, 2,"
+                "INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state,"
+                " positions, body, bytes, attempts, status, reason, first_attempt_at,"
+                " last_attempt_at)"
+                " VALUES (?, 1, 'spans', 0, ?, ?, '[1,2,3]', x'00', 2048, 2,"
                 " ?, ?, ?, ?)",
                 (run_id(number), f"k{number}", state, 201 if number == 1 else 422,
                  None if number == 1 else "name is too long", moment(40), moment(45)),
@@ -152,7 +155,7 @@ def test_all_parked_runs_are_tried_again(db_path: Path) -> None:
     ("content", "headers", "status"),
     [
         ("", FORM, 400),
-        ("run_id=", FORM, 400),
+        ("run=1", FORM, 400),
         ("all=1", {**FORM, "Origin": "https://evil.example"}, 403),
         ("all=1", {**FORM, "Origin": "null"}, 403),
         ("all=1", {**FORM, "Sec-Fetch-Site": "cross-site"}, 403),
@@ -169,6 +172,15 @@ def test_nobody_else_may_have_runs_tried_again(
         answer = pages.client.post("/sync/retry", content=content, headers=headers)
         assert answer.status_code == status
         assert pages.client.get("/sync/retry").status_code == 405
+        count = "SELECT count(*) FROM deliveries WHERE state = 'parked'"
+        assert connection.execute(count).fetchone() == (2,)
+
+
+def test_an_empty_id_names_the_events_outside_any_run(db_path: Path) -> None:
+    """Where none of them is parked, nothing is tried again."""
+    with an_upload(db_path) as (_, connection), dashboard(db_path) as pages:
+        answer = pages.client.post("/sync/retry", content="run_id=", headers=FORM)
+        assert answer.status_code == 200
         count = "SELECT count(*) FROM deliveries WHERE state = 'parked'"
         assert connection.execute(count).fetchone() == (2,)
 
