@@ -130,7 +130,8 @@ def test_a_log_that_another_has_copied_is_not_copied_again(db_path: Path) -> Non
         def sleep(_seconds: float) -> None:
             conn.execute("COMMIT")
             assert one._log.is_longer(100 * KIB)
-            one._copy(one._open())
+            with closing(one._open()) as copier:
+                one._copy(copier)
             conn.execute(INSERT, (10_000, "y"))
             assert generation(db_path) != before
 

@@ -198,7 +198,7 @@ class Checkpointer:
             # A checkpoint syncs the log first, which takes most of its time: here it stops nobody.
             self._log.sync()
             if self._pair is None:
-                self._pair = (self._open(), self._open())
+                self._pair = self._open_pair()
             return self._copy_locked(*self._pair, limit)
         finally:
             self._log.end_turn()
@@ -214,6 +214,14 @@ class Checkpointer:
                 return False
             self._sleep(TURN_REST_S)
         return True
+
+    def _open_pair(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        holder = self._open()
+        try:
+            return holder, self._open()
+        except BaseException:
+            holder.close()
+            raise
 
     def _copy_locked(
         self, holder: sqlite3.Connection, copier: sqlite3.Connection, limit: int
