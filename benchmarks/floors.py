@@ -62,7 +62,7 @@ _END = "UPDATE runs SET status = ?, result = ?, completed_at = ?, duration = ? W
 # What SQLite does by itself; waxlocal's own connections have it off, and a `Checkpointer` instead.
 AUTOCHECKPOINT_PAGES = 1_000
 # The columns of a call behind its status.
-NOT_SAID = (None,) * len(LLM_CALLS.names[LLM_CALLS.names.index("status") + 1 :])
+NOT_SAID = (None,) * len(LLM_CALLS.recorded[LLM_CALLS.names.index("status") + 1 :])
 _TAGS = {"session_type": "chat"}
 
 
