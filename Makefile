@@ -59,10 +59,10 @@ everywhere: $(VENV)/installed-dev
 
 crash: $(VENV)/installed-dev
 	KILL_CYCLES=500 KILL_WRITERS=2000 CHECKPOINT_ROUNDS=10 CHECKPOINT_ROUND_S=7 \
-	  $(BIN)/pytest tests/crash
+	  $(BIN)/pytest --timeout 7200 tests/crash
 
 soak: $(VENV)/installed-dev
-	KILL_UPLOAD_CYCLES=200 $(BIN)/pytest tests/crash/test_kill_upload.py
+	KILL_UPLOAD_CYCLES=200 $(BIN)/pytest --timeout 7200 tests/crash/test_kill_upload.py
 	$(BIN)/python -m benchmarks.soak
 
 bench: $(VENV)/installed-bench

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import gc
 import json
 import multiprocessing
 import pathlib
@@ -15,6 +16,8 @@ import signal
 import typing
 import uuid
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 from unittest import mock
@@ -292,23 +295,53 @@ def test_an_exception_whose_text_ends_the_program_is_recorded(recorder: Recorder
         raise Last
 
 
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    """Keep the garbage collector still: what a handler raises in a callback of it is lost."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_a_signal_handler_may_end_the_program(error: type[BaseException]) -> None:
     """Ctrl-C, or `sys.exit()` on SIGTERM, is not mistaken for the value's own."""
-
-    def handler(_number: int, _frame: object) -> None:
-        raise error
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        with pytest.raises(error):
-            _dump_until_interrupted()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with handling_alarm_by(error), pytest.raises(error):
+        _dump_until_interrupted()
 
 
 def _dump_until_interrupted() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     while True:
         dumps([{1}, object(), Point(1.0)])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_handler_may_end_the_program_while_a_value_is_printed(
+    error: type[BaseException],
+) -> None:
+    """What the handler raises comes out of the `__repr__`, and is still not the value's own."""
+
+    class Interrupted:
+        def __repr__(self) -> str:
+            signal.raise_signal(signal.SIGALRM)
+            return "Interrupted"
+
+    with handling_alarm_by(error), pytest.raises(error):
+        dumps([Interrupted()])
+
+
+@contextmanager
+def handling_alarm_by(error: type[BaseException]) -> Iterator[None]:
+    """Let the handler of the alarm raise this."""
+
+    def handler(_number: int, _frame: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

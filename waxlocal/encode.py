@@ -18,10 +18,11 @@ import binascii
 import enum
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from gc import get_referents
 from itertools import compress
 from json import JSONEncoder, encoder, loads
+from types import CodeType, TracebackType
 from typing import Any
 
 from waxlocal.known_types import is_opaque, mro, reader_of
@@ -277,20 +278,37 @@ def own_text(value: object) -> str:
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
-        below = error.__traceback__ and error.__traceback__.tb_next
-        if below is None or below.tb_frame.f_code not in _texts_of(type(value)):
+        codes = list(_codes(error.__traceback__))
+        if not _texts_of(type(value)).intersection(codes[1:2]) or _of_handlers(codes):
             raise
         raise RuntimeError(f"{type(error).__name__} out of a __str__") from None
 
 
-def _texts_of(kind: type) -> list[object]:
+def _codes(trace: TracebackType | None) -> Iterator[CodeType]:
+    while trace is not None:
+        yield trace.tb_frame.f_code
+        trace = trace.tb_next
+
+
+def _texts_of(kind: type) -> set[object]:
     """Return the code of the methods that print values of this type."""
     methods = (
         type.__getattribute__(base, "__dict__").get(name)
         for base in mro(kind)
         for name in ("__str__", "__repr__")
     )
-    return [getattr(method, "__code__", None) for method in methods]
+    return {getattr(method, "__code__", None) for method in methods}
+
+
+def _of_handlers(codes: list[CodeType]) -> bool:
+    """Return whether one of these is the code of a signal handler.
+
+    Python calls a handler between two steps of whatever the main thread does, a `__str__`, too.
+    """
+    import signal  # half a millisecond of every program's start, for what hardly ever happens
+
+    handlers = map(signal.getsignal, signal.valid_signals())
+    return any(getattr(handler, "__code__", None) in codes for handler in handlers)
 
 
 def _unreadable(value: object, error: BaseException) -> str:
