@@ -5,8 +5,8 @@ python -m tests.faults.server [--script NAME|FILE|-] [--seed N] [--bulk] [--late
 
 Prints the port of the API, the port for questions (the paths /_control/..., which the API's port
 answers, too) and the port of another origin, one a line, then serves until SIGTERM or, with
---until-eof, until its standard input ends. NAME: one of `tests.faults.scripts.NAMED`. DIR: where
-state and log are written at the end.
+--until-eof, until its standard input ends. NAME: one of `tests.faults.scripts.NAMED`; with `-` the
+first line of the standard input is the script. DIR: where state and log are written at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +32,6 @@ from tests.tools.patience import PATIENCE_S
 __all__ = ["FaultServer", "fault_server"]
 
 ROOT = Path(__file__).parents[2]
-# A process that has not answered by then is stuck.
 
 
 class FaultServer:
@@ -125,28 +123,30 @@ def fault_server(
     latency_ms: float = 0,
     state: Path | None = None,
 ) -> Iterator[FaultServer]:
-    """Run a server in a process of its own; it ends with the block, or with this process."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as place:
-        rules = Path(place, "script.json")
-        rules.write_text(as_json(script))
-        command = [sys.executable, "-m", "tests.faults.server", "--until-eof"]
-        command += ["--script", str(rules), "--seed", str(seed), "--latency", str(latency_ms)]
-        command += ["--bulk"] if bulk else []
-        command += ["--state", str(state)] if state else []
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                yield FaultServer([int(process.stdout.readline()) for _ in range(3)])
-            finally:
-                process.stdin.close()
-                _end(process)
+    """Run a server in a process of its own; it ends with the block, or with this process.
+
+    The script goes through the pipe: a file would be left behind by a test that is killed.
+    """
+    command = [sys.executable, "-m", "tests.faults.server", "--until-eof", "--script", "-"]
+    command += ["--seed", str(seed), "--latency", str(latency_ms)]
+    command += ["--bulk"] if bulk else []
+    command += ["--state", str(state)] if state else []
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(as_json(script) + "\n")
+            process.stdin.flush()
+            yield FaultServer([int(process.stdout.readline()) for _ in range(3)])
+        finally:
+            process.stdin.close()
+            _end(process)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     try:
-        process.wait(10)
+        process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -157,7 +157,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _rules(name: str) -> Sequence[Rule]:
     if name in NAMED:
         return NAMED[name]
-    return from_json(sys.stdin.read() if name == "-" else Path(name).read_text())
+    return from_json(sys.stdin.readline() if name == "-" else Path(name).read_text())
 
 
 async def _main(options: argparse.Namespace) -> None:
