@@ -6,16 +6,16 @@ and UTF-8 refuse; no nesting that Python could not write again; no API key that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from waxlocal.decode import TooDeep, loads
 from waxlocal.encode import text as storable
 from waxlocal.settings.secret import Secret
 
 __all__ = ["Answer", "Unreadable", "header_text", "plain_text", "read_json"]
 
-# Answers of the API have five levels; Python gives up at a thousand or so, SQLite at a thousand.
+# Answers of the API have five levels.
 MAX_DEPTH = 64
 # An answer to the largest batch has some 2,000 values. 8 MB of `[]` would take 500 MB once read.
 MAX_VALUES = 100_000
@@ -57,24 +57,22 @@ def read_json(body: bytes, key: Secret, *, most_values: int = MAX_VALUES) -> Any
     if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:
         raise Unreadable(f"more than {most_values:,} values", is_json=True)
     try:
-        found = json.loads(body)
-    except (RecursionError, MemoryError):
+        found = loads(body, MAX_DEPTH)
+    except (TooDeep, MemoryError):
         raise Unreadable("nested too deeply", is_json=True) from None
     except ValueError:  # text that is not UTF-8, too
         raise Unreadable("not JSON", is_json=False) from None
-    return _fit(found, key, MAX_DEPTH)
+    return _fit(found, key)
 
 
-def _fit(value: Any, key: Secret, levels: int) -> Any:
+def _fit(value: Any, key: Secret) -> Any:
     if isinstance(value, str):
         return plain_text(value, key)
-    if not isinstance(value, dict | list):
-        return value
-    if not levels:
-        raise Unreadable("nested too deeply", is_json=True)
     if isinstance(value, list):
-        return [_fit(item, key, levels - 1) for item in value]
-    return {plain_text(name, key): _fit(item, key, levels - 1) for name, item in value.items()}
+        return [_fit(item, key) for item in value]
+    if isinstance(value, dict):
+        return {plain_text(name, key): _fit(item, key) for name, item in value.items()}
+    return value
 
 
 def plain_text(text: str, key: Secret) -> str:

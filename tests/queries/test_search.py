@@ -57,6 +57,17 @@ def test_what_an_index_or_a_sum_can_tell_is_not_slow() -> None:
     assert not is_slow(SessionFilter(user_id="u", agent="a", status="error", since="1h"))
 
 
+@pytest.mark.parametrize("levels", [3, 150, 5_000])
+def test_a_search_looks_into_deep_values_and_goes_on(tmp_path: Path, levels: int) -> None:
+    """A foreign program may have written thousands of levels, with the word inside."""
+    with recording(tmp_path) as (to, conn):
+        to.run("deep", inputs="[" * levels + '"a \\"ferry\\""' + "]" * levels)
+        to.run("flat", at=1, inputs={"message": 'a "ferry"'})
+        to.run("none", at=2, inputs={"message": "a train"})
+        found = list_sessions(conn, filter=SessionFilter(search="ferry"), ordering="first_run_at")
+        assert [one.session_id for one in found] == ["deep", "flat"]
+
+
 def test_an_unknown_order_is_refused(tmp_path: Path) -> None:
     """As everywhere."""
     with recording(tmp_path) as (_, conn), pytest.raises(InvalidQuery):

@@ -9,6 +9,7 @@ from dataclasses import InitVar, dataclass
 from typing import Any
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.decode import loads
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
@@ -156,7 +157,7 @@ def _says(stored: str | None, wanted: str) -> bool:
     if "\\" not in stored and wanted not in stored.casefold():
         return False
     try:
-        return any(wanted in text.casefold() for text in _texts(json.loads(stored)))
+        return any(wanted in text.casefold() for text in _texts(loads(stored)))
     except ValueError:
         return wanted in stored.casefold()
 

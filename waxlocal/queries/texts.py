@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from waxlocal.decode import loads
+
 __all__ = ["answer_text", "decoded", "message_text", "title"]
 
 TITLE_CHARS = 80
@@ -14,12 +16,12 @@ ANSWER_KEYS = ("response", "answer", "output", "result", "text", "content", "mes
 
 
 def decoded(stored: str | None) -> Any:
-    """Return the value of stored JSON; text that is not valid JSON is returned unchanged."""
+    """Return the value of stored JSON; text that is not valid JSON, or too deep, unchanged."""
     if stored is None:
         return None
     try:
-        return json.loads(stored)
-    except (ValueError, RecursionError):  # nested thousands of levels deep; hostile input may be
+        return loads(stored)
+    except ValueError:
         return stored
 
 

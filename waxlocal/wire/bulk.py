@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from waxlocal.decode import loads
 from waxlocal.encode import text as storable
 from waxlocal.ids import process_id_of, trace_id_of
 from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Table
@@ -99,8 +100,8 @@ def _is_text(value: object) -> bool:
 
 def _document(line: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(line)
-    except (RecursionError, ValueError):
+        document = loads(line)
+    except ValueError:
         raise Refused("the line is not valid JSON") from None
     if not isinstance(document, dict):
         raise Refused("the line is not a JSON object")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite, isnan
 from typing import Any
 
+from waxlocal.decode import SQLITE_LEVELS, loads
 from waxlocal.encode import dumps
 from waxlocal.records import RUN_STATUSES, Kind
 from waxlocal.wire.values import LARGEST, as_time
@@ -43,15 +44,15 @@ def _json(value: Any) -> str:
     if type(value) is not str:
         return dumps(value)  # JSON that was not put into text first
     try:
-        found = _decode(value)
+        found = loads(value, SQLITE_LEVELS, decode=_decode)
         if ("\\ud" not in value and "\\uD" not in value) or _has_whole_characters(found):
             return value
     except _NoNumber:
         pass
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError):  # the first where it is written again, to look at it
         raise ValueError("not valid JSON") from None
     # Half a character, or NaN: SQLite would not read it.
-    return dumps(json.loads(value))
+    return dumps(loads(value, SQLITE_LEVELS))
 
 
 def _has_whole_characters(value: Any) -> bool:

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from waxlocal.clock import utc_ns, utc_text
+from waxlocal.decode import loads
 from waxlocal.encode import dumps
 from waxlocal.encode import text as storable
 
@@ -40,8 +41,6 @@ __all__ = [
 
 Json = dict[str, Any]
 
-# Python reads deeper JSON than it can write a few levels further down.
-MAX_DEPTH = 200
 # What an INTEGER column holds.
 LARGEST = 2**63 - 1
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -138,7 +137,7 @@ _decode = JSONDecoder(parse_float=_number, parse_constant=_no_number).decode
 
 
 def value_of(cell: object) -> Any:
-    """Return what a JSON cell says; a cell that is not valid JSON as the text that it is.
+    """Return what a JSON cell says; a cell that is not valid JSON, or too deep, as its text.
 
     NaN and the infinities, which strict JSON lacks, become None.
     """
@@ -147,26 +146,9 @@ def value_of(cell: object) -> Any:
     if not isinstance(cell, str):
         return number_of(cell) if isinstance(cell, int | float) else text_of(cell)
     try:
-        found = _decode(cell)
-    except (ValueError, RecursionError):
+        return loads(cell, decode=_decode)
+    except ValueError:
         return cell
-    if cell.count("[") + cell.count("{") > MAX_DEPTH and _is_too_deep(found):
-        return cell
-    return found
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for outer in level
-            if isinstance(outer, dict | list)
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def object_of(cell: object) -> Json | None:

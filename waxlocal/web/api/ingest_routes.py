@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.decode import SQLITE_LEVELS
 from waxlocal.encode import dumps
 from waxlocal.ingest.costs import look_up_prices, not_looked_up
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
@@ -27,6 +27,7 @@ from waxlocal.ingest.idempotency import (
     once,
 )
 from waxlocal.sdk.governance import ALLOWED_HERE
+from waxlocal.web.api.bodies import as_object, parse_json
 from waxlocal.web.api.bulk_routes import OFFER
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
@@ -139,19 +140,9 @@ async def _prices(body: Json) -> None:
 
 
 def _parsed(raw: bytes) -> Json:
-    """Return the body of a request, which must be a JSON object; raises `Problem` (400).
-
-    Accepts `NaN` and `Infinity`, which Python's own encoder writes.
-    """
-    try:
-        body = json.loads(raw) if raw else {}
-    except RecursionError:
-        raise Problem(400, "the body is nested too deeply", kind="invalid-body") from None
-    except ValueError as error:
-        raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None
-    if not isinstance(body, dict):
-        raise Problem(400, "the body is not a JSON object", kind="invalid-body")
-    return body
+    """Return the body of a request, which must be a JSON object; raises `Problem` (400)."""
+    # Recorded values are not refused for their depth: `dumps` labels what is too deep for the file.
+    return as_object(parse_json(raw, SQLITE_LEVELS)) if raw else {}
 
 
 def _key(request: Request) -> str:

@@ -1,0 +1,71 @@
+"""JSON text as Python values: the one reader of what other programs wrote or sent.
+
+Deep JSON is the risk. Python reads some 1,000 levels (more in later versions), but then fails where
+a value is walked, compared or written again a few calls further down. So the depth is bounded here,
+once, and each caller only says by how much.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["MAX_LEVELS", "SQLITE_LEVELS", "TooDeep", "loads"]
+
+# Twice what the recorder writes (`encode.MAX_DEPTH`): room for what stands around a value.
+MAX_LEVELS = 200
+# SQLite's JSON functions read no more (2,000 before 3.45).
+SQLITE_LEVELS = 1_000
+
+
+class TooDeep(ValueError):
+    """JSON of more nested lists and objects than the caller takes."""
+
+
+def loads(
+    text: str | bytes,
+    most_levels: int = MAX_LEVELS,
+    *,
+    decode: Callable[[Any], Any] = json.loads,
+) -> Any:
+    """Return the value of JSON text of at most so many levels of lists and objects.
+
+    `decode` does the reading: that of a `JSONDecoder` treats NaN as the caller wants it. Raises
+    `TooDeep`, and `ValueError` for text that is not valid JSON; the message gives the position and
+    quotes nothing.
+    """
+    try:
+        value = decode(text)
+    except RecursionError:
+        raise _too_deep(most_levels) from None
+    # Most text is short. Counting brackets, in C, spares nearly all of the rest the walk.
+    if len(text) > most_levels and _brackets(text) > most_levels and _exceeds(value, most_levels):
+        raise _too_deep(most_levels)
+    return value
+
+
+def _too_deep(most_levels: int) -> TooDeep:
+    return TooDeep(f"nested more than {most_levels:,} levels deep")
+
+
+def _brackets(text: str | bytes) -> int:
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
+
+
+def _exceeds(value: Any, most: int) -> bool:
+    """Return whether a value has more levels; goes level by level, as recursion would fail."""
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
