@@ -33,19 +33,12 @@ from waxlocal.sdk.functions import (
     approval_response,
     communication,
     decide,
-    diagnose,
-    flush,
-    flush_sync,
-    flush_tracing,
     gate_memory_delete,
     gate_tool,
     get_context,
     human_interaction,
     human_turn,
-    init,
-    init_tracing,
     input,
-    is_tracing_enabled,
     mark_resumed,
     metadata,
     pause,
@@ -53,17 +46,25 @@ from waxlocal.sdk.functions import (
     prompt_use,
     reason,
     recall,
-    redact,
     remember_episodic,
     remember_semantic,
     retrieve,
     retry,
     score,
-    shutdown,
-    shutdown_tracing,
     step,
     tag,
     user_message,
+)
+from waxlocal.sdk.lifecycle import (
+    diagnose,
+    flush,
+    flush_sync,
+    flush_tracing,
+    init,
+    init_tracing,
+    is_tracing_enabled,
+    shutdown,
+    shutdown_tracing,
 )
 from waxlocal.sdk.scope import session
 from waxlocal.settings.config import ObserveConfig
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         prompt_approval,
     )
     from waxlocal.sdk.propagation import propagate
+    from waxlocal.sdk.redaction import redact
     from waxlocal.sdk.types import (
         ApprovalDecision,
         LlmCallInfo,
@@ -166,7 +168,8 @@ __all__ = [
     "waxell_agent",
 ]
 
-# Dataclasses cost as much to import as all the rest, and few programs name one of these.
+# Imported when they are first used: dataclasses cost as much as all the rest, the patterns of
+# `redact` take milliseconds to compile, and few programs need one of these.
 _LATER = {
     "ApprovalDecision": "types",
     "LlmCallInfo": "types",
@@ -181,6 +184,7 @@ _LATER = {
     "handle_policy_block": "approval",
     "prompt_approval": "approval",
     "propagate": "sdk.propagation",
+    "redact": "sdk.redaction",
 }
 
 

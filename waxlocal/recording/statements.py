@@ -1,7 +1,7 @@
 """The SQL of the recorder, one statement for each kind of record.
 
-Where values are bound by position, `run` builds the tuple, in the order of the columns here or in
-`records`, and nobody else does.
+Where values are bound by position, `sdk.run` and `sdk.run_records` build the tuple, in the order
+of the columns here or in `records`, and nobody else does.
 """
 
 from __future__ import annotations

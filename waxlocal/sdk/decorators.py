@@ -17,7 +17,7 @@ from waxlocal.known_types import is_a
 from waxlocal.sdk.arguments import is_given
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.run import printed
+from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, watched

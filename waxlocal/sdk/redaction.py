@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from waxlocal.known_types import is_a
 
-__all__ = ["redacted"]
+__all__ = ["redact"]
 
 T = TypeVar("T")
 
@@ -27,8 +27,13 @@ _PATTERNS = (
 _ANY = re.compile("|".join(f"(?P<{label}>{pattern})" for label, pattern in _PATTERNS))
 
 
-def redacted(value: T) -> T:
-    """Return a text with `##LABEL##` for each match, lists and dicts with such texts."""
+def redact(value: T) -> T:
+    """Return the value with addresses, numbers and keys in its texts replaced by labels.
+
+    `me@example.org` becomes `##EMAIL##`; lists, tuples and dicts are copied, other values left as
+    they are. Patterns find what looks like a secret, not all that is one. Raises nothing; nothing
+    is recorded.
+    """
     clean: Any = _clean(value, frozenset())
     return clean  # type: ignore[no-any-return]
 

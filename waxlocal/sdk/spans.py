@@ -11,7 +11,8 @@ from waxlocal.sdk.arguments import (
     need_number,
     plain_text,
 )
-from waxlocal.sdk.run import Run, printed
+from waxlocal.sdk.exception_text import printed
+from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import current_span, open_span
 
 __all__ = ["OpenSpan", "SpanRecords"]

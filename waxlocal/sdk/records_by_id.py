@@ -1,0 +1,252 @@
+"""Records by run id: lists of dicts, as the API of the original takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.known_types import is_a
+from waxlocal.recording.recorder import current_recorder
+from waxlocal.records import LLM_CALLS
+from waxlocal.sdk.arguments import (
+    checked,
+    is_given,
+    need,
+    need_count,
+    need_dict,
+    need_number,
+    plain_text,
+    truth,
+)
+from waxlocal.sdk.run import Run
+from waxlocal.sdk.runs_by_id import RunsById, add_step, result_of
+
+__all__ = ["RecordsById"]
+
+# As the original cuts what a stream has given so far.
+MAX_PARTIAL_CHARS = 20_000
+
+_TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
+# What a call of a model has beside the columns of its own.
+_DETAILS = ("framework", "prompt_hash", "config", "chunk_count")
+# What an event may say when content is not kept.
+_EVENT_NAMES = ("event", "workflow_id", "agent_name", "workflow_name")
+
+Json = dict[str, Any]
+
+
+@checked
+class RecordsById(RunsById):
+    """Records into a run that is named by its id; see `WaxellObserveClient`."""
+
+    async def record_llm_calls(
+        self, run_id: str, calls: list[Json], conversation_state: Json | None = None
+    ) -> Json:
+        """Record calls of models; each a dict with the fields of `record_llm_call`."""
+        run = self._run(run_id)
+        for call in calls:
+            need("call", call, dict)
+            if run._run_id:
+                _add_llm_call(run, call)
+        self._keep_conversation(run, conversation_state)
+        return {"recorded": len(calls)}
+
+    def record_llm_calls_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `record_llm_calls`."""
+        return result_of(self.record_llm_calls(**kwargs))
+
+    async def record_steps(
+        self, run_id: str, steps: list[Json], conversation_state: Json | None = None
+    ) -> Json:
+        """Record steps; each a dict with `step_name` and `output`."""
+        run = self._run(run_id)
+        for step in steps:
+            add_step(run, step)
+        self._keep_conversation(run, conversation_state)
+        return {"recorded": len(steps)}
+
+    def record_steps_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `record_steps`."""
+        return result_of(self.record_steps(**kwargs))
+
+    async def record_spans(self, run_id: str, spans: list[Json]) -> Json:
+        """Record spans; each a dict with `name`, `kind` and what else the API takes."""
+        run = self._run(run_id)
+        for span in spans:
+            need("span", span, dict)
+            attributes = need_dict("attributes", span.get("attributes")) or {}
+            run._add_span(
+                plain_text(span.get("name")),
+                plain_text(span.get("kind"), "custom"),
+                status=plain_text(span.get("status")) or "ok",
+                error=plain_text(attributes.get("error")),
+                duration_ms=_milliseconds(span.get("duration_ms")),
+                attributes=attributes,
+                input=span.get("input_data"),
+                output=span.get("output_data"),
+            )
+        return {"recorded": len(spans)}
+
+    def record_spans_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `record_spans`."""
+        return result_of(self.record_spans(**kwargs))
+
+    async def record_scores(self, run_id: str, scores: list[Json]) -> Json:
+        """Record scores; each a dict with `name`, `data_type`, `numeric_value`, `string_value`."""
+        run = self._run(run_id)
+        for score in scores:
+            need("score", score, dict)
+            number = score.get("numeric_value", score.get("value"))
+            word = score.get("string_value")
+            if not is_a(number, int, float):
+                number, word = None, number if word is None else word
+            run._add_score(
+                plain_text(score.get("name")),
+                plain_text(score.get("data_type"), "numeric"),
+                None if number is None else need_number("numeric_value", number),
+                None if word is None else plain_text(word),
+                plain_text(score.get("comment")),
+            )
+        return {"recorded": len(scores)}
+
+    def record_scores_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `record_scores`."""
+        return result_of(self.record_scores(**kwargs))
+
+    async def record_events(self, events: list[Json]) -> None:
+        """Record events, in the run whose `workflow_id` they name, else in the one that is open."""
+        for event in events:
+            named = str(event.get("workflow_id", ""))
+            run_id = named.removeprefix("wf_") if named.startswith("wf_") else ""
+            kept = event
+            if not current_recorder().capture_content:
+                kept = {name: event[name] for name in _EVENT_NAMES if name in event}
+            self._note(str(event.get("event", "event")), kept, run_id)
+
+    def record_events_sync(self, **kwargs: Any) -> None:
+        """Do the same as `record_events`."""
+        result_of(self.record_events(**kwargs))
+
+    def publish_partial_output(
+        self,
+        *,
+        run_id: str,
+        partial: str,
+        chunk_count: int | None = None,
+        model: str = "",
+        done: bool = False,
+    ) -> None:
+        """Record what a stream has given so far, its first 20,000 characters."""
+        data: Json = {"chunk_count": chunk_count, "model": model, "done": done}
+        if current_recorder().capture_content:
+            data["partial"] = partial[:MAX_PARTIAL_CHARS]
+        self._note("partial_output", data, run_id)
+
+    async def write_episodic_memory(
+        self,
+        *,
+        run_id: str,
+        slot_name: str,
+        scope_key: str,
+        data: Any,
+        memory_type: str | None = None,
+        ttl_seconds: int | None = None,
+        max_items: int | None = None,
+    ) -> Json:
+        """Record that something was put into the episodic memory."""
+        written = {
+            "slot_name": slot_name,
+            "scope_key": scope_key,
+            "memory_type": memory_type,
+            "data": data,
+            "ttl_seconds": ttl_seconds,
+            "max_items": max_items,
+        }
+        return self._remembered("memory_episodic", written, ("data",), run_id)
+
+    def write_episodic_memory_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `write_episodic_memory`."""
+        return result_of(self.write_episodic_memory(**kwargs))
+
+    async def write_semantic_fact(
+        self,
+        *,
+        run_id: str,
+        slot_name: str,
+        scope_key: str,
+        content: str,
+        content_embedding: list[float],
+        importance: float = 0.7,
+        tags: list[str] | None = None,
+        fact_key: str | None = None,
+        source_tool: str = "",
+        metadata: Json | None = None,
+    ) -> Json:
+        """Record that a fact was put into the semantic memory."""
+        written = {
+            "slot_name": slot_name,
+            "scope_key": scope_key,
+            "content": content,
+            "content_embedding": content_embedding,
+            "importance": importance,
+            "tags": tags or [],
+            "fact_key": fact_key,
+            "source_tool": source_tool,
+            "metadata": metadata or {},
+        }
+        content_of_it = ("content", "content_embedding")
+        return self._remembered("memory_semantic", written, content_of_it, run_id)
+
+    def write_semantic_fact_sync(self, **kwargs: Any) -> Json:
+        """Do the same as `write_semantic_fact`."""
+        return result_of(self.write_semantic_fact(**kwargs))
+
+    def _remembered(self, event: str, written: Json, content: tuple[str, ...], run_id: str) -> Json:
+        kept = written
+        if not current_recorder().capture_content:
+            kept = {name: value for name, value in written.items() if name not in content}
+        self._note(event, kept, run_id)
+        return {"slot_name": written["slot_name"], "scope_key": written["scope_key"]}
+
+
+def _add_llm_call(run: Run, call: Json) -> None:
+    captured = run._recorder.capture_content
+    details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
+    if captured and is_given(call.get("prompt_variables")):
+        details["prompt_variables"] = call["prompt_variables"]
+    run._add_llm_call(
+        model=_shown(call.get("model")) or "",
+        provider=_shown(call.get("provider")) or "",
+        task=_shown(call.get("task")) or "",
+        **_token_counts(call),
+        cost=need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
+        duration_ms=_milliseconds(call.get("duration_ms")),
+        ttft_ms=_milliseconds(call.get("ttft_ms")),
+        is_streaming=truth("is_streaming", call.get("is_streaming")),
+        status=_shown(call.get("status")) or "ok",
+        error_type=_shown(call.get("error_type")),
+        error_message=_shown(call.get("error_message")),
+        prompt_preview=_shown(call.get("prompt_preview")) if captured else None,
+        response_preview=_shown(call.get("response_preview")) if captured else None,
+        messages=run._content(call.get("full_messages")),
+        response=_shown(call.get("full_response")) if captured else None,
+        details=dumps(details) if details else None,
+    )
+
+
+def _token_counts(call: Json) -> dict[str, Any]:
+    return {
+        name: need_count(name, call[name]) if is_given(call.get(name)) else default
+        for name, default in _TOKEN_COUNTS
+    }
+
+
+def _shown(value: object) -> str | None:
+    """Return a text as it is and anything else as JSON; None for nothing."""
+    if not is_given(value) or value is False:
+        return None
+    return str.__str__(value) if isinstance(value, str) else dumps(value)
+
+
+def _milliseconds(value: object) -> int | None:
+    return None if value is None else need_count("duration_ms", value)

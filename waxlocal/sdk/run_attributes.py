@@ -1,0 +1,112 @@
+"""Tags, metadata and the result of a run: kept in memory and written with its next record.
+
+A run often sets several in a row. Writing each one at once would cost a commit each; written
+together with a record that is due anyway, they cost an `UPDATE`.
+"""
+
+from __future__ import annotations
+
+from json import loads
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.recording.recorder import Recorder
+from waxlocal.recording.statements import SET_ATTRIBUTES
+from waxlocal.storage.record_sql import Statement
+
+__all__ = ["RunAttributes"]
+
+
+class RunAttributes:
+    """What a run says about itself, and the one door through which its rows go to the store.
+
+    `Run.__init__` sets the fields: a constructor here would be one more call for each run.
+    """
+
+    __slots__ = (
+        "_attributes_dirty",
+        "_ended",
+        "_metadata",
+        "_metadata_json",
+        "_recorder",
+        "_result_json",
+        "_run_id",
+        "_tags",
+        "_tags_json",
+    )
+
+    _attributes_dirty: bool
+    _ended: bool
+    # The members of the JSON object by their keys; None until `set_metadata` needs them.
+    _metadata: dict[str, str] | None
+    _metadata_json: str | None
+    _recorder: Recorder
+    _result_json: str | None
+    _run_id: str
+    _tags: dict[str, str] | None
+    _tags_json: str | None
+
+    def _set_metadata(self, key: str, value: object) -> None:
+        if not self._recorder.enabled:
+            return
+        if self._metadata is None:
+            given = self._metadata_json
+            self._metadata = {} if given is None else _members(given)
+        self._metadata[key] = f"{dumps(key)}:{dumps(value)}"
+        self._metadata_json = None
+        self._set_attribute()
+
+    def _set_tag(self, key: str, value: str) -> None:
+        if self._tags is None:
+            self._tags = {}
+        self._tags[key] = value
+        self._tags_json = None
+        self._set_attribute()
+
+    def _set_result(self, result: dict[str, Any]) -> None:
+        recorder = self._recorder
+        wanted = result and recorder.enabled and recorder.capture_content
+        self._result_json = dumps(result) if wanted else ""
+        self._set_attribute()
+
+    def _set_attribute(self) -> None:
+        """Write with the next record what was set, or now when the run has ended already."""
+        self._attributes_dirty = True
+        if self._ended:
+            self._flush()
+
+    def _join_attributes(self) -> None:
+        """Make the JSON of tags and metadata from their parts."""
+        if self._metadata_json is None and self._metadata:
+            self._metadata_json = "{" + ",".join(self._metadata.values()) + "}"
+        if self._tags_json is None and self._tags:
+            self._tags_json = dumps(self._tags)
+
+    def _attributes(self) -> tuple[str | None, str | None, str | None]:
+        """Return metadata, tags and result as JSON, and take them as written."""
+        if self._attributes_dirty:
+            self._attributes_dirty = False
+            self._join_attributes()
+        return self._metadata_json, self._tags_json, self._result_json or None
+
+    def _write(self, statement: Statement, row: tuple[object, ...]) -> None:
+        """Write a record, and the attributes that were set since the last one."""
+        store = self._recorder.store
+        if self._attributes_dirty:
+            attributes = (*self._attributes(), self._run_id)
+            store.write_together((statement, row), (SET_ATTRIBUTES, attributes))
+        else:
+            store.write(statement, row)
+
+    def _flush(self) -> None:
+        if self._run_id:
+            if self._attributes_dirty:
+                row = (*self._attributes(), self._run_id)
+                self._recorder.store.write(SET_ATTRIBUTES, row)
+            elif self._recorder.store.backlog:
+                self._recorder.store.drain()
+
+
+def _members(json: str) -> dict[str, str]:
+    """Return the members of a JSON object, `"key":value`, by their keys."""
+    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in loads(json).items()}

@@ -1,0 +1,232 @@
+"""The rows of a run's records: calls of models, steps, spans, scores, events.
+
+This is the hot path: each method makes one row and writes it. A tuple in the order of the columns
+stands here and nowhere else, because binding by name would cost a fifth of an `INSERT` more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from math import isfinite, isnan
+from typing import Any
+
+from waxlocal.clock import utc_text
+from waxlocal.encode import dumps
+from waxlocal.prices.lookup import NOTE_MODEL
+from waxlocal.recording.recorder import Recorder
+from waxlocal.recording.statements import (
+    ADD_EVENT,
+    ADD_LLM_CALL,
+    ADD_SCORE,
+    ADD_SPAN,
+    ADD_STEP,
+    END_SPAN,
+)
+from waxlocal.sdk.arguments import is_given, need_number, plain_text
+from waxlocal.sdk.run_attributes import RunAttributes
+from waxlocal.sdk.scope import position_around
+from waxlocal.storage.record_sql import Statement
+
+__all__ = ["RunRecords", "note_outside"]
+
+# A span that claims to have lasted longer than a year begins a year ago.
+MAX_SPAN_MS = 366 * 86_400_000
+# What `_add_span` returns for a run that is not recorded; positions begin at 1.
+NO_SPAN = 0
+_NOTE_MODEL = Statement(NOTE_MODEL)
+# How far apart the positions of two processes lie that record into one run.
+FORK_POSITIONS = 1_000_000
+
+
+class RunRecords(RunAttributes):
+    """Writes each kind of record; a record is on disk when its method returns.
+
+    Every value is encoded where it is handed over: what the program does with a dict afterwards
+    does not change what was recorded.
+    """
+
+    __slots__ = ("_generation", "_positions")
+
+    # How many forks this process was away from the first one when it last took a position.
+    _generation: int
+    _positions: Iterator[int]
+
+    def _next(self) -> int:
+        """Return the position of the next record; safe from any thread."""
+        if self._generation != self._recorder.generation:
+            # In a forked child: parent and child both go on with this run, and must not meet.
+            self._generation = self._recorder.generation
+            self._positions = count(next(self._positions) + FORK_POSITIONS * os.getpid())
+        return next(self._positions)
+
+    def _content(self, value: object) -> str | None:
+        """Return JSON of something a person said or got, unless content is not to be kept."""
+        return dumps(value) if value is not None and self._recorder.capture_content else None
+
+    def _add_llm_call(
+        self,
+        *,
+        model: str,
+        provider: str,
+        task: str,
+        tokens_in: int,
+        tokens_out: int,
+        cached_tokens: int,
+        cache_write_tokens: int,
+        cost: float,
+        duration_ms: int | None,
+        ttft_ms: int | None,
+        is_streaming: bool,
+        status: str,
+        error_type: str | None,
+        error_message: str | None,
+        prompt_preview: str | None,
+        response_preview: str | None,
+        messages: str | None,
+        response: str | None,
+        details: str | None,
+        reasoning_tokens: int | None,
+    ) -> None:
+        """Write an LLM call: the columns by name; a `cost` of 0 is left to the price list."""
+        recorder = self._recorder
+        priced: float | None
+        source: str | None
+        if cost and isfinite(cost):
+            priced, source = cost, "call"
+        else:
+            priced = recorder.store.prices.cost(
+                model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
+            )
+            source = None if priced is None else "price"
+        position = self._next()
+        recorded_at = utc_text(recorder.clock.time_ns())
+        self._write(
+            ADD_LLM_CALL,
+            (
+                self._run_id,
+                position,
+                recorded_at,
+                model,
+                provider,
+                task,
+                tokens_in,
+                tokens_out,
+                cached_tokens,
+                cache_write_tokens,
+                priced,
+                source,
+                duration_ms,
+                ttft_ms,
+                1 if is_streaming else 0,
+                status,
+                error_type,
+                error_message,
+                prompt_preview,
+                response_preview,
+                messages,
+                response,
+                details,
+                reasoning_tokens,
+            ),
+        )
+        if priced is None and recorder.store.prices.unseen(model, provider):
+            recorder.store.write(_NOTE_MODEL, (model, provider, recorded_at))
+
+    def _add_step(
+        self, name: str, kind: str, output: object = None, attributes: object = None
+    ) -> None:
+        if self._run_id:
+            at = utc_text(self._recorder.clock.time_ns())
+            shown = dumps(attributes) if is_given(attributes) else None
+            kind = plain_text(kind) or "chain"
+            row = (self._run_id, self._next(), at, name, kind, self._content(output), shown)
+            self._write(ADD_STEP, row)
+
+    def _add_span(
+        self,
+        name: str,
+        kind: str,
+        *,
+        status: str = "ok",
+        error: str = "",
+        duration_ms: float | None = None,
+        attributes: dict[str, Any] | None = None,
+        input: object = None,
+        output: object = None,
+    ) -> int:
+        """Write a span that ends now (or is open, with status `running`); return its position."""
+        if not self._run_id:
+            return NO_SPAN
+        if duration_ms is not None:
+            duration_ms = _known(duration_ms)
+        if not (type(kind) is type(status) is type(error) is str):
+            kind, status, error = plain_text(kind), plain_text(status), plain_text(error)
+        position = self._next()
+        lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
+        started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
+        row = (
+            self._run_id,
+            position,
+            position_around(self._run_id),
+            utc_text(started_ns),
+            duration_ms,
+            name,
+            kind or "custom",
+            status or "ok",
+            error or None,
+            dumps(attributes) if is_given(attributes) else None,
+            self._content(input),
+            self._content(output),
+        )
+        self._write(ADD_SPAN, row)
+        return position
+
+    def _end_span(
+        self, position: int, duration_ms: float, status: str, error: str, output: object
+    ) -> None:
+        if self._run_id and position:
+            shown = self._content(output)
+            status, error = plain_text(status) or "ok", plain_text(error)
+            row = (duration_ms, status, error or None, shown, self._run_id, position)
+            self._write(END_SPAN, row)
+
+    def _add_score(
+        self, name: str, data_type: str, number: float | None, word: str | None, comment: str
+    ) -> None:
+        if self._run_id:
+            if number is not None and isnan(number):
+                word = word or "nan"  # SQLite stores this number as NULL
+            at = utc_text(self._recorder.clock.time_ns())
+            row = (self._run_id, self._next(), at, name, data_type, number, word, comment)
+            self._write(ADD_SCORE, row)
+
+    def _add_event(
+        self, event: str, data: dict[str, Any], *, content: tuple[str, ...] = ()
+    ) -> None:
+        """Write an event; the fields named in `content` are left out when content is not kept."""
+        if self._run_id:
+            at = utc_text(self._recorder.clock.time_ns())
+            kept = data
+            if content and not self._recorder.capture_content:
+                kept = {key: value for key, value in data.items() if key not in content}
+            self._write(ADD_EVENT, (self._run_id, self._next(), at, event, dumps(kept)))
+
+    @property
+    def _recording_content(self) -> bool:
+        return bool(self._run_id) and self._recorder.capture_content
+
+
+def note_outside(recorder: Recorder, event: str, data: dict[str, Any]) -> None:
+    """Write an event that belongs to no run."""
+    if recorder.enabled:
+        now_ns = recorder.clock.time_ns()
+        recorder.store.write(ADD_EVENT, ("", now_ns, utc_text(now_ns), event, dumps(data)))
+
+
+def _known(duration_ms: float) -> float | None:
+    number = need_number("duration_ms", duration_ms)
+    if not isfinite(number):
+        return None
+    return duration_ms if type(duration_ms) is int else number
