@@ -1,8 +1,8 @@
-"""Format money, tokens, durations and times as text, for the CLI and the dashboard."""
+"""Money, tokens, durations and times as text: the same words in verdicts, commands and pages."""
 
 from __future__ import annotations
 
-from waxlocal.queries.times import microseconds
+from waxlocal.clock import utc_ns
 
 __all__ = [
     "NOTHING",
@@ -13,6 +13,7 @@ __all__ = [
     "money",
     "percent",
     "priced",
+    "rate",
     "tokens",
 ]
 
@@ -34,6 +35,13 @@ def money(dollars: float | None) -> str:
         return "<$0.0001"
     # 0.99996 would become $1.0000.
     return f"${dollars:,.4f}" if dollars < 0.99995 else f"${dollars:,.2f}"
+
+
+def rate(dollars: float | None) -> str:
+    """Return dollars per million tokens, `$2.50`, with all of their digits."""
+    if dollars is None:
+        return NOTHING
+    return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
 
 
 def priced(share: float | None) -> str:
@@ -101,7 +109,10 @@ def ago(stored: str | None, now_ns: int) -> str:
     """
     if not stored:
         return NOTHING
-    seconds = now_ns / 1e9 - microseconds(stored) / 1e6
+    try:
+        seconds = (now_ns - utc_ns(stored)) / 1e9
+    except ValueError:
+        return stored[:10]
     if seconds < -_MINUTE:
         return stored[:16].replace("T", " ")
     if seconds < 10:

@@ -119,6 +119,17 @@ def test_an_unknown_cost_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert partly.verdict.endswith("total $0.0100 for the 50% of its tokens that have a price.")
 
 
+def test_the_verdict_words_figures_as_the_commands_do(tmp_path: Path) -> None:
+    """100% means all of it, and many turns without a price have an unknown cost, not $0."""
+    nearly = costs_of(tmp_path, (999, 1, 0.06), (1, 0, None), model="gpt-4")
+    assert nearly.verdict.endswith("total $0.0600 for the 99% of its tokens that have a price.")
+    with recording(tmp_path / "many") as (make, conn):
+        for number in range(12):
+            make.llm(make.run(at=number, agent=f"agent {number}"), 100, 100)
+        verdict = money(conn, "s1").verdict
+    assert verdict.startswith("Many turns: 12 runs at an unknown cost and 200 tokens each;")
+
+
 def test_a_session_without_llm_calls_says_so(tmp_path: Path) -> None:
     """Runs alone cost nothing that could be explained."""
     with recording(tmp_path) as (make, conn):

@@ -262,12 +262,16 @@ def test_without_a_cause_the_largest_kind_is_named(tmp_path: Path) -> None:
         make.llm(make.run("known", seconds=2.0), at=2.0, duration_ms=1_500)
         make.llm(make.run("estimated", seconds=2.0), at=1.5)
         make.run("own", seconds=200.0)
-        known, estimated, own = (timing(conn, one) for one in ("known", "estimated", "own"))
+        make.run("long", seconds=7_500.0)
+        known, estimated, own, long = (
+            timing(conn, one) for one in ("known", "estimated", "own", "long")
+        )
     assert (known.reason, known.verdict) == ("llm", "Mostly LLM calls: 75% of 2.0 s active.")
     assert estimated.verdict == (
         "Mostly LLM calls: 75% of 2.0 s active (estimated for 1 call without a duration)."
     )
     assert own.verdict == "Mostly the program's own code: 100% of 3 m 20 s active."
+    assert long.verdict == "Mostly the program's own code: 100% of 2 h 5 m active."
 
 
 def test_a_session_that_is_not_there_is_not_found(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from waxlocal.wording import (
     money,
     percent,
     priced,
+    rate,
     tokens,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "money",
     "percent",
     "priced",
+    "rate",
     "tokens",
 ]
 

@@ -168,10 +168,10 @@ def _show(screen: Screen, found: list[Price]) -> None:
     rows = [
         (
             screen.text(escaping.line(one.model), (_at(one.provider), DIM)),
-            _rate(one.input_per_mtok),
-            _rate(one.output_per_mtok),
-            _rate(one.cache_read_per_mtok),
-            _rate(one.cache_write_per_mtok),
+            figures.rate(one.input_per_mtok),
+            figures.rate(one.output_per_mtok),
+            figures.rate(one.cache_read_per_mtok),
+            figures.rate(one.cache_write_per_mtok),
             screen.text((escaping.line(one.source) + (", tiered" if one.tiers else ""), DIM)),
         )
         for one in found
@@ -190,12 +190,6 @@ def _set_command(one: Price) -> str:
     provider = f" --provider {shlex.quote(escaping.line(one.provider))}" if one.provider else ""
     model = shlex.quote(escaping.line(one.model))
     return f"waxlocal prices set {model}{provider} --input X --output Y"
-
-
-def _rate(dollars: float | None) -> str:
-    if dollars is None:
-        return figures.NOTHING
-    return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
 
 
 def _at(provider: str) -> str:

@@ -6,30 +6,28 @@ returns frozen dataclasses and leaves no cursor open.
 
 from __future__ import annotations
 
-from waxlocal.queries.filters import EVERYTHING, ORDERINGS, SessionFilter
-from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
-from waxlocal.queries.models import list_models
-from waxlocal.queries.rows import (
-    Event,
+from waxlocal.queries.analysis_rows import (
     Flag,
-    LlmCall,
     ModelMoney,
     ModelUse,
     Money,
-    Process,
-    RunDetail,
-    RunLink,
-    RunSummary,
-    Score,
-    Session,
-    SessionDetail,
-    Span,
     Statistics,
-    Step,
     TimeByKind,
     Timing,
     TurnMoney,
     TurnTime,
+)
+from waxlocal.queries.filters import EVERYTHING, ORDERINGS, SessionFilter
+from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
+from waxlocal.queries.models import list_models
+from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
+from waxlocal.queries.rows import (
+    Process,
+    RunDetail,
+    RunLink,
+    RunSummary,
+    Session,
+    SessionDetail,
     User,
     as_dict,
 )

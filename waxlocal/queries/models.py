@@ -10,8 +10,8 @@ from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
+from waxlocal.queries.analysis_rows import ModelUse
 from waxlocal.queries.percentiles import percentile_of_counts
-from waxlocal.queries.rows import ModelUse
 from waxlocal.queries.times import parse_time
 
 __all__ = ["list_models"]

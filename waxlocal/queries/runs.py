@@ -8,7 +8,8 @@ from typing import Any
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.rows import Event, LlmCall, Process, RunDetail, RunLink, Score, Span, Step
+from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
+from waxlocal.queries.rows import Process, RunDetail, RunLink
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import SUMMARY, summary_of
 from waxlocal.queries.texts import decoded

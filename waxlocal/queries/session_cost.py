@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from waxlocal import wording
 from waxlocal.errors import NotFound
-from waxlocal.queries.phrases import counted, dollars, percent
-from waxlocal.queries.rows import ModelMoney, Money, TurnMoney
+from waxlocal.queries.analysis_rows import ModelMoney, Money, TurnMoney
+from waxlocal.queries.rows import share
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.wording import counted, percent
 
 __all__ = ["money"]
 
@@ -190,7 +192,7 @@ def _most_expensive(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
 def _growing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
     sent = [turn.tokens_in for turn in turns if turn.tokens_in] or [0]
     return (
-        f"Growing context: {percent(whole.grown_tokens, whole.tokens_in)} of the "
+        f"Growing context: {percent(share(whole.grown_tokens, whole.tokens_in))} of the "
         f"{whole.tokens_in:,} input tokens repeat earlier turns; the first turn sent {sent[0]:,}, "
         f"the last {sent[-1]:,}"
     )
@@ -200,7 +202,7 @@ def _large_first(whole: _Sum, _turns: Any, _models: Any) -> str:
     first = whole.first_tokens + whole.repeated_first
     return (
         f"Large first context: {whole.first_tokens:,} tokens before the conversation, sent in "
-        f"{counted(whole.calls, 'call')}, are {percent(first, whole.tokens_in)} of the "
+        f"{counted(whole.calls, 'call')}, are {percent(share(first, whole.tokens_in))} of the "
         f"{whole.tokens_in:,} input tokens"
     )
 
@@ -208,17 +210,17 @@ def _large_first(whole: _Sum, _turns: Any, _models: Any) -> str:
 def _expensive(whole: _Sum, _turns: Any, models: tuple[ModelMoney, ...]) -> str:
     costliest, rate = _most_expensive(models)
     return (
-        f"Expensive model: {costliest.model} cost {dollars(costliest.cost)}, "
-        f"{percent(costliest.cost or 0.0, whole.cost or 0.0)} of the session, at "
-        f"{dollars(rate)} per million tokens"
+        f"Expensive model: {costliest.model} cost {wording.money(costliest.cost)}, "
+        f"{percent(share(costliest.cost or 0.0, whole.cost or 0.0))} of the session, at "
+        f"{wording.money(rate)} per million tokens"
     )
 
 
 def _many(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
-    each = None if whole.cost is None else whole.cost / len(turns)
+    each = "an unknown cost" if whole.cost is None else wording.money(whole.cost / len(turns))
     tokens = whole.tokens_in + whole.tokens_out
     return (
-        f"Many turns: {counted(len(turns), 'run')} at {dollars(each)} and "
+        f"Many turns: {counted(len(turns), 'run')} at {each} and "
         f"{tokens // len(turns):,} tokens each"
     )
 
@@ -241,9 +243,8 @@ def _total(whole: _Sum) -> str:
     if whole.cost is None:
         return "total cost unknown"
     tokens = whole.tokens_in + whole.tokens_out
-    priced = (
-        ""
-        if whole.priced_tokens == tokens
-        else f" for the {percent(whole.priced_tokens, tokens)} of its tokens that have a price"
-    )
-    return f"total {dollars(whole.cost)}{priced}"
+    total = f"total {wording.money(whole.cost)}"
+    if whole.priced_tokens == tokens:
+        return total
+    known = percent(share(whole.priced_tokens, tokens))
+    return f"{total} for the {known} of its tokens that have a price"

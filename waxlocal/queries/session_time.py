@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Sequence
 
 from waxlocal.errors import NotFound
+from waxlocal.queries.analysis_rows import Flag, TimeByKind, Timing, TurnTime
 from waxlocal.queries.intervals import Interval, clipped, divided, gaps
-from waxlocal.queries.phrases import counted, percent, seconds
-from waxlocal.queries.rows import Flag, TimeByKind, Timing, TurnTime
+from waxlocal.queries.rows import share
 from waxlocal.queries.run_intervals import RunStretches, session_stretches
 from waxlocal.queries.slow_causes import slowness_flags
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.wording import counted, duration, percent
 
 __all__ = ["timing"]
 
@@ -113,10 +114,10 @@ def _verdict(whole: TimeByKind, flags: Sequence[Flag], estimated_calls: int) -> 
         return "nothing", "No time was recorded."
     worst = max(flags, key=_avoidable, default=None)
     if worst is not None and _avoidable(worst) >= TELLING_SHARE * whole.active:
-        return worst.kind, f"{worst.text}, of {seconds(whole.active)} active."
+        return worst.kind, f"{worst.text}, of {duration(whole.active)} active."
     kind = max(_NAMES, key=lambda name: float(getattr(whole, name)))
-    share = percent(getattr(whole, kind), whole.active)
-    verdict = f"Mostly {_NAMES[kind]}: {share} of {seconds(whole.active)} active"
+    part = percent(share(getattr(whole, kind), whole.active))
+    verdict = f"Mostly {_NAMES[kind]}: {part} of {duration(whole.active)} active"
     if kind == "llm" and estimated_calls:
         calls = counted(estimated_calls, "call")
         verdict += f" (estimated for {calls} without a duration)"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from waxlocal.queries.phrases import counted, percent, seconds
-from waxlocal.queries.rows import Flag, TimeByKind
+from waxlocal.queries.analysis_rows import Flag, TimeByKind
+from waxlocal.queries.rows import share
 from waxlocal.queries.run_intervals import Attempt, RunStretches
+from waxlocal.wording import counted, duration, percent
 
 __all__ = ["slowness_flags"]
 
@@ -36,8 +37,8 @@ def _sequential_tools(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag |
         return None
     count = sum(map(len, groups))
     text = (
-        f"Sequential tool calls: {count:,} took {seconds(total)} one after another, "
-        f"{seconds(longest)} if run in parallel"
+        f"Sequential tool calls: {count:,} took {duration(total)} one after another, "
+        f"{duration(longest)} if run in parallel"
     )
     return Flag("sequential_tools", count, total, longest, text)
 
@@ -71,9 +72,9 @@ def _large_retrieval(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | 
     slowest = max(searches, key=lambda search: search.at.length)
     longest = slowest.at.length / 1e6
     found = "" if slowest.documents is None else f", {counted(slowest.documents, 'document')}"
-    share = percent(whole.retrieval, whole.active)
-    took = f"{counted(len(searches), 'retrieval')} took {seconds(whole.retrieval)}, {share}"
-    text = f"Large retrieval: {took}; the longest {seconds(longest)} ({slowest.name}{found})"
+    part = percent(share(whole.retrieval, whole.active))
+    took = f"{counted(len(searches), 'retrieval')} took {duration(whole.retrieval)}, {part}"
+    text = f"Large retrieval: {took}; the longest {duration(longest)} ({slowest.name}{found})"
     return Flag("large_retrieval", len(searches), whole.retrieval, longest, text)
 
 
@@ -81,7 +82,7 @@ def _retries(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
     count = sum(run.retries for run in runs)
     if not count:
         return None
-    text = f"Retries: {count:,}, {seconds(whole.retry)} lost"
+    text = f"Retries: {count:,}, {duration(whole.retry)} lost"
     return Flag("retries", count, whole.retry, None, text)
 
 
@@ -93,5 +94,5 @@ def _rate_limit(runs: Sequence[RunStretches]) -> Flag | None:
     if not count:
         return None
     lost = sum((one.lost or one.at).length for one in limited) / 1e6
-    text = f"Rate limits: {counted(count, 'call')} rejected, {seconds(lost)} lost"
+    text = f"Rate limits: {counted(count, 'call')} rejected, {duration(lost)} lost"
     return Flag("rate_limit", count, lost, None, text)

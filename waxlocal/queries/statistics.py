@@ -7,10 +7,10 @@ from collections import Counter
 from operator import truediv
 from typing import Any
 
+from waxlocal.queries.analysis_rows import Statistics
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import average, median, percentile
-from waxlocal.queries.rows import Statistics
 from waxlocal.queries.snapshot import in_snapshot
 
 __all__ = ["statistics"]

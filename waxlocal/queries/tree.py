@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from waxlocal.queries.rows import Span
+from waxlocal.queries.record_rows import Span
 
 __all__ = ["span_tree"]
 

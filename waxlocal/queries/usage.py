@@ -9,10 +9,10 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 
+from waxlocal.queries.analysis_rows import ModelUse
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import percentile_of_counts
-from waxlocal.queries.rows import ModelUse
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.timeline import Timeline, timeline_of
 

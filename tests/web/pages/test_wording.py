@@ -10,12 +10,11 @@ from waxlocal.web.pages.figures import (
     exact_time,
     milliseconds,
     pretty,
-    rate,
     short_id,
     short_tokens,
 )
 from waxlocal.web.pages.folds import fold
-from waxlocal.wording import NOTHING
+from waxlocal.wording import NOTHING, rate
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ __all__ = [
     "exact_time",
     "milliseconds",
     "pretty",
-    "rate",
     "score_value",
     "short_id",
     "short_tokens",
@@ -57,13 +56,6 @@ def axis_money(dollars: float) -> str:
         return f"${dollars:,.2f}"
     whole, _, cents = f"${dollars:.6f}".rstrip("0").partition(".")
     return f"{whole}.{cents:0<2}"
-
-
-def rate(dollars: float | None) -> str:
-    """Return dollars per million tokens, `$2.50`, with all of their digits."""
-    if dollars is None:
-        return NOTHING
-    return f"${dollars:,.2f}" if round(dollars, 2) == dollars else f"${dollars:,.10f}".rstrip("0")
 
 
 def exact_time(stored: str | None) -> str:

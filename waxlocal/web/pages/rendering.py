@@ -57,7 +57,7 @@ def _environment() -> Environment:
         tokens=web_wording.short_tokens,
         ms=web_wording.milliseconds,
         bytes=web_wording.byte_size,
-        rate=web_wording.rate,
+        rate=wording.rate,
         pretty=web_wording.pretty,
         short_id=web_wording.short_id,
         exact_time=web_wording.exact_time,

@@ -1,0 +1,247 @@
+"""The results of analyses, as frozen dataclasses: statistics, models, cost and time of a session.
+
+`rows` says what their values mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from waxlocal.queries.rows import share
+
+__all__ = [
+    "Flag",
+    "ModelMoney",
+    "ModelUse",
+    "Money",
+    "Statistics",
+    "TimeByKind",
+    "Timing",
+    "TurnMoney",
+    "TurnTime",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """One model of one provider, with totals over all its calls.
+
+    Latencies cover the calls whose duration is known; None if there are none. `price_source` is
+    `pending`, `unknown`, `override` or the name of a price list; None if the price was never looked
+    up.
+    """
+
+    model: str
+    provider: str
+    calls: int
+    errors: int
+    tokens_in: int
+    tokens_out: int
+    cached_tokens: int
+    priced_tokens: int
+    total_cost: float | None
+    p50_ms: int | None
+    p95_ms: int | None
+    price_source: str | None
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.tokens_in + self.tokens_out
+
+    @property
+    def error_share(self) -> float | None:
+        """The share of calls that failed."""
+        return share(self.errors, self.calls)
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of tokens whose cost is known; None without tokens."""
+        return share(self.priced_tokens, self.total_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Statistics over many sessions.
+
+    A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
+    figure is None if there are no values for it.
+
+    `distribution` counts sessions by number of turns. A session with one run is `abandoned`; of
+    these, `abandoned_open` is still running, `abandoned_error` failed, `abandoned_slow` succeeded
+    but took longer than `slow_after` seconds (the p95 of the sessions' mean run durations), and
+    `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`: sessions with a priced
+    call. Durations are each session's `total_duration`.
+    """
+
+    sessions: int
+    runs: int
+    average_turns: float | None
+    median_turns: float | None
+    distribution: dict[int, int]
+    abandoned: int
+    abandoned_fine: int
+    abandoned_error: int
+    abandoned_slow: int
+    abandoned_open: int
+    slow_after: float | None
+    priced_sessions: int
+    total_cost: float | None
+    average_cost: float | None
+    p50_cost: float | None
+    p95_cost: float | None
+    p99_cost: float | None
+    average_duration: float | None
+    p50_duration: float | None
+    p95_duration: float | None
+    total_tokens: int
+    priced_tokens: int
+
+    @property
+    def abandonment_rate(self) -> float | None:
+        """The share of sessions with a single run."""
+        return share(self.abandoned, self.sessions)
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of tokens whose cost is known; None without tokens."""
+        return share(self.priced_tokens, self.total_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMoney:
+    """The tokens and cost of one run of a session.
+
+    `tokens_in` = `new_tokens` + `resent_tokens`. Resent tokens were part of the same agent's
+    previous call or its answer (estimated by size, not by content).
+    """
+
+    run_id: str
+    agent_name: str
+    started_at: str
+    llm_calls: int
+    tokens_in: int
+    tokens_out: int
+    new_tokens: int
+    resent_tokens: int
+    cached_tokens: int
+    priced_tokens: int
+    cost: float | None
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMoney:
+    """The tokens and cost of one model in a session."""
+
+    model: str
+    provider: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    cached_tokens: int
+    priced_tokens: int
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Where the money of a session went.
+
+    `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
+    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures.
+    """
+
+    session_id: str
+    turns: tuple[TurnMoney, ...]
+    models: tuple[ModelMoney, ...]
+    tokens_in: int
+    tokens_out: int
+    new_tokens: int
+    resent_tokens: int
+    cached_tokens: int
+    priced_tokens: int
+    cost: float | None
+    reason: str
+    verdict: str
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of tokens whose cost is known; None without tokens."""
+        return share(self.priced_tokens, self.tokens_in + self.tokens_out)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeByKind:
+    """Seconds by kind; overlapping time is counted once."""
+
+    llm: float
+    tool: float
+    retrieval: float
+    retry: float
+    own_code: float
+    waiting: float
+
+    @property
+    def active(self) -> float:
+        """The total without waiting for the user."""
+        return self.llm + self.tool + self.retrieval + self.retry + self.own_code
+
+    @property
+    def total(self) -> float:
+        """The total."""
+        return self.active + self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTime:
+    """Where the time of one run went; `seconds.total` is `duration`.
+
+    `idle_before` is how long the session was idle before the run began. `nested_in` is the run of
+    this session that contains it; its time is also part of that run's time.
+    """
+
+    run_id: str
+    agent_name: str
+    started_at: str
+    duration: float
+    idle_before: float
+    nested_in: str | None
+    seconds: TimeByKind
+    estimated_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A known cause of slowness, found in a session.
+
+    `kind` is `sequential_tools` (`longest` is the seconds they would take in parallel),
+    `large_retrieval`, `retries` or `rate_limit`; `text` explains it in one line.
+    """
+
+    kind: str
+    count: int
+    seconds: float
+    longest: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a session went.
+
+    `seconds` covers each top-level run once and counts the gaps between them as waiting; its
+    `total` equals `wall_duration` unless runs overlapped. `estimated_calls` LLM calls had no
+    duration; each is assumed to have begun at the previous record, together `estimated_seconds`.
+    `reason` is the kind of a flag, `llm`, `tool`, `retrieval`, `retry`, `own_code` or `nothing`.
+    """
+
+    session_id: str
+    turns: tuple[TurnTime, ...]
+    seconds: TimeByKind
+    wall_duration: float
+    estimated_calls: int
+    estimated_seconds: float
+    flags: tuple[Flag, ...]
+    reason: str
+    verdict: str

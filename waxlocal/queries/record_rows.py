@@ -1,0 +1,112 @@
+"""The records of a run, as frozen dataclasses; `rows` says what their values mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCall:
+    """One model call; `recorded_at` is its end. `cost_source` is `call` or `price`."""
+
+    position: int
+    recorded_at: str
+    model: str
+    provider: str
+    task: str
+    tokens_in: int
+    tokens_out: int
+    cached_tokens: int
+    cache_write_tokens: int
+    cost: float | None
+    cost_source: str | None
+    duration_ms: int | None
+    ttft_ms: int | None
+    is_streaming: bool
+    status: str
+    error_type: str | None
+    error_message: str | None
+    prompt_preview: str | None
+    response_preview: str | None
+    messages: Any
+    response: str | None
+    details: Any
+    reasoning_tokens: int | None
+
+    def parts_of_input(self) -> tuple[tuple[int, str], ...]:
+        """Return what some of the input tokens were, with their number: those that are known."""
+        return _known_parts((self.cached_tokens, "cached"))
+
+    def parts_of_output(self) -> tuple[tuple[int, str], ...]:
+        """Return the same for the output tokens."""
+        return _known_parts((self.reasoning_tokens, "reasoning"))
+
+
+def _known_parts(*parts: tuple[int | None, str]) -> tuple[tuple[int, str], ...]:
+    return tuple((number, name) for number, name in parts if number)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step recorded by the program; `output` and `attributes` are decoded JSON."""
+
+    position: int
+    recorded_at: str
+    step_name: str
+    kind: str
+    output: Any
+    attributes: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of a run, with its child spans.
+
+    `status` is `running`, `ok` or `error`; `duration_ms` is None if it is open or was not given.
+    """
+
+    position: int
+    parent_position: int | None
+    started_at: str
+    duration_ms: float | None
+    name: str
+    kind: str
+    status: str
+    error: str | None
+    attributes: Any
+    input: Any
+    output: Any
+    children: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score of a run; `data_type` is `numeric`, `boolean`, `categorical` or another text."""
+
+    position: int
+    recorded_at: str
+    name: str
+    data_type: str
+    numeric_value: float | None
+    string_value: str | None
+    comment: str
+
+    @property
+    def value(self) -> float | bool | str | None:
+        """The value in its own type."""
+        if self.data_type == "boolean" and self.numeric_value is not None:
+            return bool(self.numeric_value)
+        return self.string_value if self.numeric_value is None else self.numeric_value
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record without a table of its own: a policy check, an approval, a data access, ..."""
+
+    position: int
+    recorded_at: str
+    event: str
+    data: Any
