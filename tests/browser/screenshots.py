@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests.browser.serving import CHROMIUM, FLAGS, serving
-from waxlocal.cli.demo_conversations import record_demo
+from waxlocal.cli.demo_recording import record_demo
 from waxlocal.prices.table import price_pending
 from waxlocal.queries import get_session
 from waxlocal.storage.connection import reader, writer

@@ -14,7 +14,8 @@ from tests.browser.hostile import session_id as hostile_session
 from tests.browser.serving import serving
 from tests.browser.unusual import LONG_ID, record_unusual
 from tests.tools.builders import run_id
-from waxlocal.cli.demo_conversations import MAIN_SESSION, record_demo
+from waxlocal.cli.demo_conversations import MAIN_SESSION
+from waxlocal.cli.demo_recording import record_demo
 from waxlocal.queries import get_session
 from waxlocal.storage.connection import reader
 from waxlocal.web.pages.addresses import session_url

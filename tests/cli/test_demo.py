@@ -8,7 +8,8 @@ import pytest
 
 from tests.tools.builders import START_NS, moment
 from tests.tools.cli import answer, invoke
-from waxlocal.cli.demo_conversations import MAIN_SESSION, record_demo
+from waxlocal.cli.demo_conversations import MAIN_SESSION
+from waxlocal.cli.demo_recording import record_demo
 from waxlocal.recording.recorder import current_recorder
 
 

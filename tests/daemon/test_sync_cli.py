@@ -76,7 +76,7 @@ def test_without_a_server(db_path: Path) -> None:
     assert "2 pending" in done.stdout
     assert "Error: 2 runs could not be delivered: " in done.stderr
     assert "Connection refused" in done.stderr
-    assert "Try: nothing is lost: waxlocal sync again later" in done.stderr
+    assert "Try: nothing is lost; run waxlocal sync again later" in done.stderr
     assert ask(db_path, "SELECT state, count(*) FROM deliveries") == [("pending", 2)]
 
 
@@ -146,7 +146,7 @@ def test_an_option_that_would_not_be_seen(db_path: Path, option: str, verb: str)
     record(1)
     done = sync(db_path, NOWHERE, option, verb)
     assert done.exit_code == 2
-    assert f"{option.partition('=')[0]} has no effect on '{verb}'" in done.stderr
+    assert f"{option.partition('=')[0]} has no effect in front of '{verb}'" in done.stderr
 
 
 # -- what would leave -----------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def test_status_of_a_file_that_was_never_uploaded(db_path: Path) -> None:
     done = sync(db_path, NOWHERE, "status")
     assert done.exit_code == 0
     assert done.stdout == (
-        "4 runs, none of them ever uploaded.\n"
+        "4 runs, none uploaded yet.\n"
         f"settings: {NOWHERE} from WAXELL_API_URL, the key from WAXELL_API_KEY\n"
     )
     assert done.stderr == "Try: waxlocal sync --dry-run\n"
@@ -432,10 +432,10 @@ def test_verify_agrees(db_path: Path) -> None:
         done = sync(db_path, server.url, "verify")
         assert done.exit_code == 0, done.output
         assert done.stdout == (
-            "2 sessions compared; 0 missing, 0 doubled, 0 different; 0 still on their way.\n"
+            "2 sessions compared; 0 missing, 0 doubled, 0 different; 0 still pending.\n"
         )
         record(1, session="s2")
-        assert "1 still on their way." in sync(db_path, server.url, "verify").stdout
+        assert "1 still pending." in sync(db_path, server.url, "verify").stdout
 
 
 def test_verify_disagrees(db_path: Path) -> None:
@@ -453,10 +453,10 @@ def test_verify_disagrees(db_path: Path) -> None:
             "doubled  s2 run_count: here 2, there 4",
             "different  s3 total_tokens: here 150, there 7",
             "different  s3 total_cost: here 0.001, there 1.0",
-            "3 sessions compared; 1 missing, 1 doubled, 1 different; 0 still on their way.",
+            "3 sessions compared; 1 missing, 1 doubled, 1 different; 0 still pending.",
         )
     )
-    assert "Error: 3 sessions not there as here\n" in done.stderr
+    assert "Error: 3 sessions missing, doubled or different there\n" in done.stderr
     assert [one["session_id"] for one in told["different"]] == ["s3", "s3"]
 
 
@@ -469,8 +469,8 @@ def test_verify_says_that_it_lists_not_all(db_path: Path) -> None:
         _as_delivered_to(db_path, server.url)
         done = sync(db_path, server.url, "verify")
     assert done.exit_code == 7
-    assert done.stdout.splitlines()[-1] == "3 findings more, not listed."
-    assert "Error: 1,000 sessions or more not there as here" in done.stderr
+    assert done.stdout.splitlines()[-1] == "3 more differences not listed."
+    assert "Error: 1,000 sessions or more missing, doubled or different there" in done.stderr
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

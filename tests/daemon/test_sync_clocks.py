@@ -40,7 +40,7 @@ JUMPS = {
 }
 jumps = pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 KEY = "wax_sk_test"
-ENDING = "Ending with what is on its way; again: at once.\n"
+ENDING = "Stopping after the current requests; once more to stop at once.\n"
 
 
 def _until_delivered(uploader: Uploader, clock: MovableClock) -> float:

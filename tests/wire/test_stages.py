@@ -16,7 +16,7 @@ import waxlocal
 from tests.tools.builders import Builder, moment, recording
 from tests.tools.wire_bodies import items_of, loaded, strict_json
 from tests.tools.wire_programs import PROGRAMS
-from waxlocal.cli.demo_conversations import record_demo
+from waxlocal.cli.demo_recording import record_demo
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
 from waxlocal.wire.recorded_run import RecordedRun

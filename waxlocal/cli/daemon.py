@@ -16,6 +16,7 @@ import click
 from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import DIM, Screen
+from waxlocal.cli.server_options import SERVER_OPTIONS
 from waxlocal.cli.target_file import db_option, need_own, place_of
 from waxlocal.errors import ConfigurationError, FileMissing
 
@@ -28,15 +29,7 @@ __all__ = ["daemon"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 # In the order of the help text; `daemon install` passes each on to `daemon run`.
 _RUN_OPTIONS = (
-    click.option("--api-url", default="", metavar="URL", help="The URL of the server."),
-    click.option("--profile", default="", metavar="NAME", help="The profile in ~/.waxell/config."),
-    click.option(
-        "--key-file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Read the key from a file.",
-    ),
-    click.option("--allow-http", is_flag=True, help="Send the key over plain http."),
+    *SERVER_OPTIONS,
     click.option(
         "--metrics",
         default="",

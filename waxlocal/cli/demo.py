@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from waxlocal.cli.cost_and_time import show_money, show_timing
-from waxlocal.cli.demo_conversations import MAIN_SESSION, record_demo
+from waxlocal.cli.demo_conversations import MAIN_SESSION
 from waxlocal.cli.demo_delivery import (
     Hub,
     hub,
     travel,
     wait_for,
 )
+from waxlocal.cli.demo_recording import record_demo
 from waxlocal.cli.output import ACCENT, DIM, Screen
 from waxlocal.cli.session import show_session
 from waxlocal.cli.sessions import show_sessions

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from waxlocal.cli.demo_conversations import make_room
+from waxlocal.cli.demo_recording import make_room
 from waxlocal.cli.output import ACCENT, DIM, Screen
 from waxlocal.delivery.status import delivery_status, recent_receipts
 from waxlocal.errors import DeliveryError

@@ -1,0 +1,48 @@
+"""Options that say where runs are uploaded to: for `sync`, `sync verify` and the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from waxlocal import escaping
+
+if TYPE_CHECKING:
+    from waxlocal.settings.upload_settings import UploadSettings
+
+__all__ = ["SERVER_OPTIONS", "load_settings", "server_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# In the order of the help text.
+SERVER_OPTIONS = (
+    click.option("--api-url", default="", metavar="URL", help="The URL of the server."),
+    click.option("--profile", default="", metavar="NAME", help="The profile in ~/.waxell/config."),
+    click.option(
+        "--key-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read the key from a file.",
+    ),
+    click.option("--allow-http", is_flag=True, help="Send the key over plain http."),
+)
+
+
+def server_options(command: Command) -> Command:
+    """Add the options; the command passes what it gets to `load_settings`."""
+    for option in reversed(SERVER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def load_settings(*, key_file: Path | None, **given: Any) -> UploadSettings:
+    """Return the settings of an upload, and print their notes; raises `ConfigurationError`."""
+    from waxlocal.settings.upload_settings import UploadSettings
+
+    settings = UploadSettings.load(key_file=key_file or "", **given)
+    for note in settings.notes:
+        click.echo(f"Note: {escaping.line(note)}", err=True)
+    return settings

@@ -1,0 +1,195 @@
+"""`waxlocal sync status`, `parked` and `retry`: what is not uploaded yet, and why."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from waxlocal import escaping, wording
+from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.output import DIM, Column, Screen
+from waxlocal.cli.target_file import db_option, need_own, place_of
+from waxlocal.delivery.requeue import requeue
+from waxlocal.delivery.status import (
+    ParkedRun,
+    TargetStatus,
+    count_unsynced,
+    delivery_status,
+    list_parked,
+)
+from waxlocal.errors import ConfigurationError, NotFound
+from waxlocal.queries import resolve_run_id
+from waxlocal.storage.connection import reader, writer
+
+__all__ = ["parked", "retry", "status"]
+
+
+@click.command("status", short_help="Show how far the upload is.")
+@form_options()
+@click.pass_context
+def status(ctx: click.Context, *, form: str) -> None:
+    """Show what is pending, parked and delivered, and which process uploads."""
+    from waxlocal_daemon.lock import holder
+
+    path = place_of(ctx).path
+    need_own(path)
+    with reader(path) as connection:
+        targets, unsynced = delivery_status(connection), count_unsynced(connection)
+    who, settings = holder(path), _configured()
+    if form == "json":
+        print_json(
+            {
+                "targets": [asdict(target) for target in targets],
+                "never_synced": unsynced if not targets else 0,
+                "uploader": asdict(who) if who else None,
+                "settings": settings if isinstance(settings, dict) else None,
+            }
+        )
+        return
+    if who:
+        name = escaping.line(who.command) or "Another program"
+        click.echo(f"{name} (process {who.pid}) uploads this file.")
+    screen = Screen()
+    if targets:
+        _show_targets(screen, targets)
+    else:
+        click.echo(f"{wording.counted(unsynced, 'run')}, none uploaded yet.")
+        click.echo("Try: waxlocal sync --dry-run", err=True)
+    screen.write(screen.text((_told_settings(settings), DIM)))
+
+
+def _configured() -> dict[str, Any] | str:
+    """Return the server in the settings and where each comes from, or why they cannot be used."""
+    from waxlocal.settings.upload_settings import UploadSettings
+
+    try:
+        settings = UploadSettings.load()
+    except ConfigurationError as error:
+        return str(error)
+    return {"api_url": settings.api_url, "source": dict(settings.source)}
+
+
+def _told_settings(settings: dict[str, Any] | str) -> str:
+    if isinstance(settings, str):
+        return f"settings: {escaping.line(settings)}"
+    url, source = settings["api_url"], settings["source"]
+    return escaping.line(
+        f"settings: {url} from {source['api_url']}, the key from {source['api_key']}"
+    )
+
+
+def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
+    for target in targets:
+        screen.write(
+            screen.text((escaping.line(target.url), "bold"), "  ", _state_of(screen, target))
+        )
+        facts = screen.facts(
+            f"{target.pending:,} pending",
+            f"{target.open:,} still running" if target.open else "",
+            f"{target.parked:,} parked" if target.parked else "",
+            f"{target.delivered:,} delivered",
+        )
+        screen.write(screen.text(f"  {facts}"))
+        when = screen.facts(
+            f"oldest pending {screen.when(target.oldest_pending_at)}"
+            if target.pending and target.oldest_pending_at
+            else "",
+            f"last success {screen.when(target.last_success_at)}"
+            if target.last_success_at
+            else "never delivered",
+        )
+        screen.write(screen.text((f"  {when}", DIM)))
+        if target.parked:
+            screen.write(screen.text(("  why: waxlocal sync parked", DIM)))
+
+
+def _state_of(screen: Screen, target: TargetStatus) -> str:
+    if target.paused_at:
+        return f"paused since {screen.when(target.paused_at)}: {escaping.line(target.reason or '')}"
+    if target.failures:
+        return f"waiting: {escaping.line(target.reason or '')}"
+    return "" if target.pending else "up to date"
+
+
+_PARKED_COLUMNS = (
+    "run_id",
+    "session_id",
+    "agent_name",
+    "started_at",
+    "url",
+    "stage",
+    "part",
+    "status",
+    "reason",
+    "records",
+    "bytes",
+    "attempts",
+    "last_attempt_at",
+)
+
+
+@click.command("parked", short_help="List the runs that the server refused, and why.")
+@click.option(
+    "--limit", type=int, default=100, show_default=True, metavar="N", help="At most this many."
+)
+@form_options(csv=True)
+@click.pass_context
+def parked(ctx: click.Context, *, limit: int, form: str) -> None:
+    """List the runs that the server refused for good, and why. They stay in the file."""
+    path = place_of(ctx).path
+    need_own(path)
+    with reader(path) as connection:
+        found = list_parked(connection, limit)
+    if printed_rows(form, _PARKED_COLUMNS, [asdict(one) for one in found]):
+        return
+    if not found:
+        click.echo("Nothing is parked.")
+        return
+    _show_parked(Screen(), found)
+    click.echo("Try: waxlocal sync retry, once the cause is fixed", err=True)
+
+
+def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
+    columns = [
+        Column("Run"),
+        Column("Started"),
+        Column("Request"),
+        Column("Records", right=True),
+        Column("Bytes", right=True),
+        Column("Reason", least=20),
+    ]
+    rows = [
+        (
+            one.run_id or "(no run)",
+            screen.when(one.started_at) if one.started_at else "",
+            one.stage or "run",
+            f"{one.records:,}",
+            f"{one.bytes:,}",
+            escaping.line(one.reason),
+        )
+        for one in found
+    ]
+    screen.write(screen.table(columns, rows))
+
+
+@click.command("retry", short_help="Make parked runs pending again.")
+@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@db_option
+@click.pass_context
+def retry(ctx: click.Context, run_ids: tuple[str, ...]) -> None:
+    """Make parked runs pending again: the ones given by id or its beginning, otherwise all."""
+    path = place_of(ctx).path
+    need_own(path)
+    with reader(path) as connection:
+        chosen = [resolve_run_id(connection, one) for one in run_ids]
+    with writer(path) as connection:
+        count = requeue(connection, chosen or None)
+    if chosen and not count:
+        raise NotFound(
+            f"none of these runs is parked: {' '.join(map(shlex.quote, run_ids))}",
+            hint="list the parked runs with: waxlocal sync parked",
+        )
+    click.echo(f"{wording.counted(count, 'run')} pending again.")
