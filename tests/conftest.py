@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         yield
     assert [path for path in home.rglob("*") if "wax" in path.name] == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_signals() -> None:
+    """Let programs that tests start end by Ctrl-C, also where the tests run behind a shell's `&`.
+
+    There SIGINT is ignored, after `nohup` SIGHUP, and whatever is started inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,35 @@ def open_page(browser: Browser) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+def pass_time(
+    page: Page, milliseconds: int, until: str, which: Callable[[Any], bool] = lambda _event: True
+) -> Any:
+    """Let the page's time go on until an event, and return it.
+
+    Again and again: a page sets its next timer once it has worked in the last answer, which may be
+    after the clock was moved.
+    """
+    seen: list[Any] = []
+
+    def note(event: Any) -> None:
+        if which(event):
+            seen.append(event)
+
+    page.on(until, note)  # type: ignore[call-overload] # any of them
+    give_up = time.monotonic() + PATIENCE_S
+    while not seen:
+        assert time.monotonic() < give_up, f"no {until}"
+        page.clock.run_for(milliseconds)
+        page.wait_for_timeout(10)  # lets events come in
+    page.remove_listener(until, note)
+    return seen[0]
+
+
+def is_refresh(event: Any) -> bool:
+    """Return whether a request or a response is that of an open page that refreshes itself."""
+    return "live=1" in event.url
 
 
 @pytest.fixture

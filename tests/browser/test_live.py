@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, is_refresh, pass_time
 from tests.browser.serving import serving
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
@@ -42,8 +42,7 @@ def refreshed(page: Page, locator: Locator | None = None, text: str = "") -> Non
     """
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        with page.expect_response(lambda answer: "live=1" in answer.url):
-            page.clock.run_for(A_WHILE)
+        pass_time(page, A_WHILE, "response", is_refresh)
         try:
             if locator is not None:
                 expect(locator).to_contain_text(text, timeout=1_000)
@@ -164,9 +163,8 @@ def test_a_page_that_stays_as_it_is_asks_for_the_line_alone(
     """What is not there is not asked for again and again."""
     to.run("s")
     page = opened(open_page, f"{served}/help")
-    with page.expect_response(lambda answer: "live=1" in answer.url) as answered:
-        page.clock.run_for(A_WHILE)
-    assert answered.value.url == f"{served}/live/status?live=1"
+    answer = pass_time(page, A_WHILE, "response", is_refresh)
+    assert answer.url == f"{served}/live/status?live=1"
     page.goto(f"{served}/sessions/unknown")
     open_page.wrong.clear()  # type: ignore[attr-defined] # the browser logs every 404
     refreshed(page)
@@ -184,7 +182,7 @@ def test_a_page_in_the_background_asks_nothing(open_page: Open, to: Builder, ser
     )
     page.clock.run_for(10 * A_WHILE)
     assert asked == []
-    with page.expect_response(lambda answer: "live=1" in answer.url):
+    with page.expect_response(is_refresh):
         page.evaluate(
             "delete document.visibilityState; document.dispatchEvent(new Event('visibilitychange'))"
         )
@@ -195,11 +193,11 @@ def test_a_server_that_is_gone_is_told(open_page: Open, to: Builder, db_path: Pa
     to.run("s", inputs={"message": "still here"})
     with serving(db_path) as address:
         page = opened(open_page, address)
+        refreshed(page, page.locator("tbody .open"), "still here")
     for _ in range(3):
-        with page.expect_event("requestfailed"):
-            page.clock.run_for(4 * A_WHILE)
+        pass_time(page, 4 * A_WHILE, "requestfailed")
     expect(page.locator("#upload")).to_have_text("no answer: reload the page")
-    expect(page.get_by_text("still here")).to_be_visible()
+    expect(page.locator("tbody .open")).to_have_text("still here")
     # Chromium logs each request that fails; that is not the page's error.
     open_page.wrong[:] = [one for one in open_page.wrong if "ERR_CONNECTION" not in one]  # type: ignore[attr-defined]
 
