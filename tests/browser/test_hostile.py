@@ -86,13 +86,12 @@ def test_no_payload_runs_as_a_filter(
 ) -> None:
     """Typed into the form, in the title, in the chips, in the links that sort."""
     page = open_page()
-    page.goto(hostile[0])
     for payload in PAYLOADS[::6]:
+        page.goto(hostile[0])
         page.get_by_label(field).fill(payload)
         page.keyboard.press("Enter")
         expect(page.locator(".chips")).to_be_visible()
         check(page)
-        page.goto(hostile[0])
 
 
 def test_no_payload_runs_when_it_comes_by_a_refresh(
