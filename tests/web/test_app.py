@@ -30,7 +30,8 @@ from waxlocal.web.app import create_app
 from waxlocal.web.auth import Access
 from waxlocal.web.middleware.guards import Guards
 from waxlocal.web.middleware.hosts import Hosts
-from waxlocal.web.middleware.request_log import Counts, Watching
+from waxlocal.web.middleware.request_log import Counts, RequestLog
+from waxlocal.web.middleware.security_headers import SecurityHeaders
 from waxlocal.wire.paths import DOCUMENT
 
 
@@ -123,7 +124,8 @@ def _small(*routes: Route) -> Starlette:
     return Starlette(
         routes=list(routes),
         middleware=[
-            Middleware(Watching, counts=Counts()),
+            Middleware(SecurityHeaders),
+            Middleware(RequestLog, counts=Counts()),
             Middleware(Guards, hosts=Hosts(), access=Access(), request_s=0.05),
         ],
     )

@@ -30,7 +30,8 @@ from waxlocal.web.db import Database
 from waxlocal.web.fast_path import Shortcut
 from waxlocal.web.middleware.guards import REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
-from waxlocal.web.middleware.request_log import Counts, Watching
+from waxlocal.web.middleware.request_log import Counts, RequestLog
+from waxlocal.web.middleware.security_headers import SecurityHeaders
 from waxlocal.web.pages import login
 
 __all__ = ["create_app", "routes"]
@@ -55,7 +56,8 @@ def create_app(
     app = Starlette(
         routes=routes(),
         middleware=[
-            Middleware(Watching, counts=counts, log=log),
+            Middleware(SecurityHeaders),
+            Middleware(RequestLog, counts=counts, log=log),
             Middleware(Guards, hosts=Hosts(allowed_hosts), access=access, request_s=request_s),
             Middleware(Shortcut, routes=ingest_routes.ROUTES),
         ],

@@ -1,1 +1,1 @@
-"""ASGI middleware: request guards, Host checks, request log and security headers."""
+"""ASGI middleware, from the outside in: security headers, request log, guards with Host checks."""

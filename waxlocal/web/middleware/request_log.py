@@ -1,4 +1,4 @@
-"""The outermost middleware: request metrics, access log and security headers."""
+"""Counts, durations and log lines of requests; faults become problems here."""
 
 from __future__ import annotations
 
@@ -9,42 +9,18 @@ from collections.abc import Callable
 from typing import TextIO
 from urllib.parse import parse_qsl
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.web.api.problems import problem_of, problem_response
-from waxlocal.wire.paths import OBSERVE
 
-__all__ = ["Counts", "Watching", "log_line", "log_to"]
+__all__ = ["CLIENT_LEFT", "Counts", "RequestLog", "log_line", "log_to"]
 
 _log = logging.getLogger("waxlocal.web")
 
-Headers = tuple[tuple[bytes, bytes], ...]
-
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-_SAFE_HEADERS = (
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    # Not `no-referrer`: browsers would send our own forms with `Origin: null`, like another site's.
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-)
-# API responses need no more than these, and recording programs parse them every time.
-_SAFE_HEADERS_OF_API = (
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-# Recording programs parse these headers seven times per run.
-_SAFE_HEADERS_OF_INGEST = ((b"x-content-type-options", b"nosniff"),)
-# Keep recorded data out of caches, unless the response says otherwise.
-_NO_STORE = (b"cache-control", b"no-store")
+# nginx's status for a request whose client left before a response; it is only counted and logged.
+CLIENT_LEFT = 499
 
 
 class Counts:
@@ -62,8 +38,8 @@ class Counts:
         total[1] += seconds
 
 
-class Watching:
-    """Counts, logs and completes every response, and handles unexpected exceptions."""
+class RequestLog:
+    """Counts and logs every request, and handles unexpected exceptions."""
 
     def __init__(
         self, app: ASGIApp, *, counts: Counts, log: Callable[[str], None] | None = None
@@ -73,14 +49,21 @@ class Watching:
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request; an unexpected exception is logged and becomes a problem."""
+        """Handle a request; an unexpected exception is logged and becomes a problem.
+
+        A client that leaves before its request is complete is not a fault of the server, and gets
+        the line of any other request.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        answer = _Answer(send, *_headers_for(scope))
+        answer = _Answer(send)
         try:
             await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            if not answer.bytes:
+                answer.status = CLIENT_LEFT
         except Exception as fault:
             _log.exception("a request failed")
             if not answer.status:
@@ -92,37 +75,23 @@ class Watching:
                 self._log(log_line(scope, answer.status, seconds, answer.bytes))
 
 
-def _headers_for(scope: Scope) -> tuple[Headers, bool]:
-    """Return the security headers of a response, and whether a cache might store it."""
-    path = scope["path"]
-    if path.startswith(f"{OBSERVE}/") and scope["method"] == "POST":
-        return (
-            _SAFE_HEADERS_OF_INGEST,
-            False,
-        )  # RFC 9111, 3: such responses are not stored without explicit headers
-    return (_SAFE_HEADERS_OF_API if path.startswith("/api/") else _SAFE_HEADERS), True
-
-
 class _Answer:
-    """Passes the response on, with the security headers added."""
+    """Passes the response on, and remembers what of it was sent."""
 
-    def __init__(self, send: Send, safe: Headers, storable: bool) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._safe = safe
-        self._storable = storable
         self.status = 0
         self.bytes = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *self._safe]
-            if self._storable and not any(name == b"cache-control" for name, _ in headers):
-                headers.append(_NO_STORE)
-            message = {**message, "headers": headers}
-        else:
-            self.bytes += len(message.get("body", b""))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError as error:
+            # An ASGI server may say in this way that the client has left. uvicorn says nothing.
+            raise ClientDisconnect from error
+        self.bytes += len(message.get("body", b""))
 
 
 def log_line(
