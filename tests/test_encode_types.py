@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import pathlib
 import signal
+import time
 import typing
 import uuid
 import xmlrpc.client
@@ -312,9 +313,11 @@ def test_a_signal_handler_may_end_the_program(error: type[BaseException]) -> Non
 
 
 def _dump_until_interrupted() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     while True:
-        dumps([{1}, object(), Point(1.0)])
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # anew, should what it raises have been lost
+        again = time.monotonic() + 1.0
+        while time.monotonic() < again:
+            dumps([{1}, object(), Point(1.0)])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

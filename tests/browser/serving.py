@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
 
 __all__ = ["CHROMIUM", "FLAGS", "serving"]
@@ -53,9 +54,9 @@ def serving(path: Path, *, key: str | None = None) -> Iterator[str]:
     thread = threading.Thread(target=run, name="dashboard")
     thread.start()
     try:
-        assert server.listening.wait(30), "the server did not begin to listen"
+        assert server.listening.wait(PATIENCE_S), "the server did not begin to listen"
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_S)
         listener.close()

@@ -24,6 +24,7 @@ from tests.crash.files import ROOT, assert_sound, count, rows
 from tests.crash.harness import PIPE_BYTES, Acknowledged, missing, read_acknowledged
 from tests.tools.file_versions import make_newer, parsed_schema
 from tests.tools.old_version import install_0_2_0
+from tests.tools.patience import PATIENCE_S
 from waxlocal.storage.connection import open_writer
 from waxlocal.storage.schema import VERSION
 from waxlocal.storage.side_file import side_path
@@ -75,7 +76,7 @@ def _run(
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -117,12 +118,21 @@ def _killed(workers: Sequence[tuple[subprocess.Popen[bytes], int]]) -> tuple[Ack
 def _wait_for_runs(path: Path, agents: int) -> None:
     """Wait until that many processes have ended a run."""
     asked = "SELECT count(DISTINCT process_id) FROM runs WHERE status = 'success'"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while (
         not path.exists()
         or not rows(path, "PRAGMA user_version")[0]
         or rows(path, asked)[0] < agents
     ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _wait_for_more(path: Path, runs: int) -> None:
+    """Wait until that many more runs are in the file, of everybody who records into it."""
+    wanted = count(path, "runs") + runs
+    deadline = time.monotonic() + PATIENCE_S
+    while count(path, "runs") < wanted:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -146,9 +156,9 @@ def test_old_and_new_record_into_one_file(old: Path, db_path: Path, tmp_path: Pa
     before = rows(db_path, "SELECT count(DISTINCT process_id) FROM runs WHERE status = 'success'")[
         0
     ]
-    _wait_for_runs(db_path, before + 2)
+    _wait_for_runs(db_path, before + 3)
     assert parsed_schema(db_path) == parsed_schema(tmp_path / "fresh.db")
-    time.sleep(1.0)  # of everybody recording flat out
+    _wait_for_more(db_path, 500)
     more, said = _killed(workers)
     acknowledged += more
     assert said == ""
@@ -180,7 +190,7 @@ def _serving(python: Path, path: Path) -> Iterator[str]:
             yield found[0]
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_S)
 
 
 def test_0_2_delivers_and_serves_upgraded_files(old: Path, db_path: Path, tmp_path: Path) -> None:

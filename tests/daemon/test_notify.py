@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.daemon import manager
+from tests.tools.patience import PATIENCE_S
 from waxlocal_daemon.notify import Notifier
 
 
@@ -101,7 +102,7 @@ def test_a_manager_that_does_not_read_stops_nobody(socket_path: str) -> None:
             done.set()
 
         threading.Thread(target=fill, daemon=True).start()
-        assert done.wait(30)
+        assert done.wait(PATIENCE_S)
     notifier.ready()
     Path(address).unlink()
     notifier.ready()

@@ -20,6 +20,7 @@ from tests.crash.files import assert_sound, count, rows, run_program, start_prog
 from tests.crash.harness import PROMISES, missing, read_acknowledged, start_worker
 from tests.tools.cli import invoke
 from tests.tools.file_versions import make_newer
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.errors import FileLocked, NewerSchema
 from waxlocal.maintenance import side_files
@@ -624,13 +625,13 @@ def test_recorders_that_come_while_the_side_file_goes(
         one.stdin.close()
     for one in recording:
         with one:
-            assert one.wait(timeout=120) == 0
+            assert one.wait(timeout=PATIENCE_S) == 0
             assert one.stderr is not None
             assert "lost" not in one.stderr.read()
     end.touch()
     for one in taking:
         with one:
-            assert one.wait(timeout=60) == 0
+            assert one.wait(timeout=PATIENCE_S) == 0
             assert one.stderr is not None
             assert one.stderr.read() == ""
     run_program(main, TAKE_IN, str(end), "20")

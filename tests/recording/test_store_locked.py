@@ -92,7 +92,7 @@ def test_a_thread_drains_the_backlog(recorder: Recorder, db_path: Path) -> None:
             run.record_step("step")
         (drainer,) = [t for t in threading.enumerate() if t.name == "waxlocal-backlog"]
         release(other)
-        drainer.join(10)
+        drainer.join(PATIENCE_S)
     assert count(db_path, "steps") == 1
     assert len(recorder.store.backlog) == 0
     assert not drainer.is_alive()

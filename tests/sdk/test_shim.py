@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_programs import ROOT, SHIM, run_python
 from tests.tools.sdk_rows import rows
 
@@ -206,7 +207,7 @@ def run_waxlocal(*args: object, db: Path, **more: str) -> subprocess.CompletedPr
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

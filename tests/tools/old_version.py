@@ -55,4 +55,4 @@ def _archive() -> bytes:
 
 
 def _run(*command: str, cwd: Path) -> None:
-    subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=PATIENCE_S)
