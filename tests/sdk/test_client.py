@@ -294,3 +294,95 @@ def test_start_refuses_wrong_types(client: WaxellObserveClient, name: str) -> No
     """As the contexts do."""
     with pytest.raises(TypeError):
         client.start_run_sync(**{"agent_name": "a", name: 3})
+
+
+@pytest.mark.parametrize("form", ["plain", "async"])
+def test_the_first_end_of_a_run_stays(
+    db_path: Path, client: WaxellObserveClient, form: str
+) -> None:
+    """A `finally` that completes a run does not undo its `except`; a late result is kept."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    for end in ({"status": "error", "error": "bad"}, {"result": {"r": 1}}):
+        if form == "plain":
+            client.complete_run_sync(run_id=run_id, **end)
+        else:
+            asyncio.run(client.complete_run(run_id, **end))
+    run = only(db_path, "runs")
+    assert (run["status"], run["error"], run["result"]) == ("error", "bad", {"r": 1})
+
+
+def test_a_block_does_not_undo_how_the_client_completed_its_run(
+    db_path: Path, client: WaxellObserveClient
+) -> None:
+    """The end of the block is not another end of the run; what it set is kept."""
+    with WaxellContext("agent") as ctx:
+        client.complete_run_sync(run_id=ctx.run_id, status="error", error="bad")
+        ctx.set_tag("late", "yes")
+    run = only(db_path, "runs")
+    assert (run["status"], run["error"], run["tags"]) == ("error", "bad", {"late": "yes"})
+
+
+def test_a_run_that_its_process_left_behind_can_be_completed(
+    db_path: Path, client: WaxellObserveClient, recorder: Recorder
+) -> None:
+    """`interrupted` is how a process leaves a run, and not how the run ended."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    recorder.interrupt_open_runs()
+    assert only(db_path, "runs")["status"] == "interrupted"
+    WaxellObserveClient._open.clear()  # as in a process that has not seen the run
+    client.complete_run_sync(run_id=run_id)
+    assert only(db_path, "runs")["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "items"),
+    [
+        ("record_llm_calls", "calls", [CALL, {**CALL, "tokens_in": "many"}]),
+        ("record_llm_calls", "calls", [CALL, "gpt-4o"]),
+        ("record_spans", "spans", [SPAN, {**SPAN, "attributes": [1]}]),
+        ("record_scores", "scores", [*SCORES, None]),
+    ],
+)
+def test_a_list_with_a_wrong_item_is_refused_whole(
+    db_path: Path, client: WaxellObserveClient, method: str, name: str, items: list[Any]
+) -> None:
+    """As a program sees from the `TypeError`, nothing of it is recorded."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    with pytest.raises(TypeError, match="Argument"):
+        getattr(client, f"{method}_sync")(run_id=run_id, **{name: items})
+    assert [rows(db_path, table) for table in ("llm_calls", "spans", "scores")] == [[], [], []]
+
+
+@pytest.mark.parametrize("items", ["abc", {"name": "n"}, 1])
+@pytest.mark.parametrize("name", ["llm_calls", "steps", "spans", "scores"])
+def test_what_is_not_a_list_is_refused(
+    client: WaxellObserveClient, name: str, items: object
+) -> None:
+    """A text is not a list of its letters, nor a dict one of its keys."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    argument = name.removeprefix("llm_")
+    with pytest.raises(TypeError, match=f"Argument '{argument}' .*expected list"):
+        getattr(client, f"record_{name}_sync")(run_id=run_id, **{argument: items})
+
+
+def test_a_numeric_score_may_be_given_as_text(db_path: Path, client: WaxellObserveClient) -> None:
+    """As with `record_score`; a text that is not a number is kept as one."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    texts = [{"name": "n", "numeric_value": "0.5"}, {"name": "w", "numeric_value": "high"}]
+    client.record_scores_sync(run_id=run_id, scores=texts)
+    found = [(row["numeric_value"], row["string_value"]) for row in rows(db_path, "scores")]
+    assert found == [(0.5, None), (None, "high")]
+
+
+def test_nothing_counts_as_recorded_without_a_run(client: WaxellObserveClient) -> None:
+    """An empty run id names no run: the answer says 0."""
+    for name, items in (("llm_calls", [CALL]), ("steps", ["s"]), ("spans", [SPAN])):
+        argument = name.removeprefix("llm_")
+        answer = getattr(client, f"record_{name}_sync")(run_id="", **{argument: items})
+        assert answer == {"recorded": 0}
+
+
+def test_an_error_names_the_class_that_the_program_uses(client: WaxellObserveClient) -> None:
+    """Its methods lie in several classes, which nobody needs to know."""
+    with pytest.raises(TypeError, match=r"WaxellObserveClient\.start_run\(\) missing"):
+        client.start_run_sync()

@@ -332,8 +332,8 @@ def test_float_tokens_and_times_are_cut(db_path: Path) -> None:
     assert (call["duration_ms"], call["ttft_ms"]) == (12, 3)
 
 
-def test_everything_is_silent_before_the_block(db_path: Path) -> None:
-    """A context that was not entered records nothing, raises nothing, and makes no file."""
+def test_a_context_that_is_not_entered_makes_no_file(db_path: Path) -> None:
+    """Its records wait for a beginning that never comes; nothing is raised."""
     ctx = WaxellContext("agent")
     assert ctx.run_id == ""
     exercise(ctx)

@@ -563,6 +563,19 @@ def test_reasoning_and_step_keep_what_was_returned(db_path: Path) -> None:
     assert (step["step_name"], step["output"]) == ("prepare", {"n": 1})
 
 
+def test_step_wraps_a_plain_value_as_the_sdk_does(db_path: Path) -> None:
+    """It is the step's `result`; None is not an output."""
+
+    @waxlocal.step_dec()
+    def give(value: object) -> object:
+        return value
+
+    with WaxellContext("agent"):
+        give(7)
+        give(None)
+    assert [step["output"] for step in rows(db_path, "steps")] == [{"result": 7}, None]
+
+
 def test_retry_calls_again_until_it_works(db_path: Path) -> None:
     """Failed attempts that are followed by another are recorded, and nothing is raised."""
     calls = []

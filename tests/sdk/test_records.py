@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 from collections.abc import Callable
@@ -155,6 +156,139 @@ def test_method_writes_its_rows(db_path: Path, name: str) -> None:
             for row in rows(db_path, table):
                 assert row["run_id"] == ctx.run_id
                 assert row["position"] in (1, 2)
+
+
+@pytest.mark.usefixtures("recorder")
+@pytest.mark.parametrize("form", ["plain", "async"])
+@pytest.mark.parametrize("name", RECORDS.keys() - {"enter_span"})
+def test_a_record_made_before_the_block_is_written_with_its_beginning(
+    db_path: Path, name: str, form: str
+) -> None:
+    """It belongs to the run, in front of what the block records, and is not older than the run."""
+    act, expected = RECORDS[name]
+    ctx = WaxellContext("agent")
+    act(ctx)
+    if form == "plain":
+        ctx.__enter__()
+    else:
+        asyncio.run(ctx.__aenter__())
+    run = only(db_path, "runs")
+    assert counts(db_path) == expected
+    for table in expected:
+        for row in rows(db_path, table):
+            assert (row["run_id"], row["position"]) in ((ctx.run_id, 1), (ctx.run_id, 2))
+            assert row["started_at" if table == "spans" else "recorded_at"] == run["started_at"]
+    ctx.record_step("last")
+    ctx.__exit__(None, None, None)
+    assert rows(db_path, "steps")[-1]["position"] == sum(expected.values()) + 1
+
+
+def test_content_of_a_record_made_before_content_was_switched_off_is_not_kept(
+    recorder: Recorder, db_path: Path
+) -> None:
+    """As for inputs, the recorder that the run is written by decides."""
+    ctx = WaxellContext("agent")
+    ctx.record_llm_call(**ONE, prompt_preview=CANARY, full_messages=[CANARY], full_response=CANARY)
+    ctx.record_step("s", {"o": CANARY})
+    ctx.record_tool_call(name="t", input=CANARY, output=CANARY)
+    ctx.set_output_text(text=CANARY)
+    ctx.record_score("q", 1.0)
+    quiet = Recorder(Settings(db=db_path, capture_content=False))
+    use_recorder(quiet)
+    with ctx:
+        pass
+    use_recorder(recorder)
+    quiet.close()
+    assert CANARY.encode() not in everything(db_path)
+    assert counts(db_path) == {"llm_calls": 1, "steps": 1, "spans": 1, "events": 1, "scores": 1}
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_span_before_the_block_is_not_recorded_and_can_be_closed(db_path: Path) -> None:
+    """There is nothing yet that it could be around."""
+    ctx = WaxellContext("agent")
+    handle = ctx.enter_span("too early")
+    with ctx:
+        ctx.record_step("s")
+        ctx.exit_span(handle)
+    assert counts(db_path) == {"steps": 1}
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_context_that_is_never_entered_keeps_a_bounded_number_of_records(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit is not recorded; a warning says so once."""
+    monkeypatch.setattr("waxlocal.sdk.scope._told", False)
+    with WaxellContext("another"):
+        pass
+    ctx = WaxellContext("agent")
+    for _ in range(1_002):
+        ctx.record_step("s")
+    assert len(ctx._early or ()) == 1_000
+    assert sum("never entered" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.usefixtures("recorder")
+def test_the_first_end_of_a_span_stays(db_path: Path) -> None:
+    """A `finally` that closes a span again does not undo the error that an `except` recorded."""
+    with WaxellContext("agent") as ctx:
+        handle = ctx.enter_span("s")
+        ctx.exit_span(handle, exc=ValueError("bad"))
+        ctx.exit_span(handle, output_data={"o": 1})
+    span = only(db_path, "spans")
+    assert (span["status"], span["error"]) == ("error", "ValueError: bad")
+
+
+@pytest.mark.usefixtures("recorder")
+@pytest.mark.parametrize(("session", "named"), [("s", True), ("", False)])
+def test_a_memory_is_of_its_session_or_else_of_its_run(
+    db_path: Path, session: str, named: bool
+) -> None:
+    """Runs without a session do not share one memory under the agent's name."""
+    with WaxellContext("agent", session_id=session) as ctx:
+        ctx.remember_episodic(slot_name="slot", data={"a": 1})
+        ctx.remember_semantic(slot_name="slot", content="c")
+        ctx.record_memory_write(memory_type="kv")
+    wanted = f"agent:{'s' if named else ctx.run_id}"
+    assert [event["data"]["scope_key"] for event in rows(db_path, "events")] == [wanted] * 2
+    assert only(db_path, "spans")["attributes"]["scope_key"] == wanted
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_retrieval_without_a_source_is_a_search(db_path: Path) -> None:
+    """The span has the name that the SDK gives it."""
+    with WaxellContext("agent") as ctx:
+        ctx.record_retrieval(query="q", documents=[])
+    span = only(db_path, "spans")
+    assert (span["name"], span["attributes"]["source"]) == ("retrieve:search", "")
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda c: c.record_tool_call(), "WaxellContext.record_tool_call() missing 1 required"),
+        (lambda c: c.record_grounding(1), "WaxellContext.record_grounding() takes 1 positional"),
+        (
+            lambda c: c.record_retrieval(query="q", documents=[], scores=["high"]),
+            "Argument 'scores' has incorrect type (expected float, got str)",
+        ),
+        (
+            lambda c: c.record_grounding(grounding_scores="0.5"),
+            "Argument 'grounding_scores' has incorrect type (expected list, got str)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("recorder")
+def test_an_error_names_the_method_and_the_argument_that_the_program_wrote(
+    db_path: Path, act: Act, said: str
+) -> None:
+    """Not the class inside, or what Python could not add; and nothing is recorded."""
+    with WaxellContext("agent") as ctx:
+        with pytest.raises(TypeError) as caught:
+            act(ctx)
+        assert said in str(caught.value)
+    assert counts(db_path) == {}
 
 
 @pytest.mark.usefixtures("recorder")

@@ -51,7 +51,7 @@ ON CONFLICT DO NOTHING
 """)
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
-RUN_SO_FAR = "SELECT started_at, metadata, tags, result FROM runs WHERE run_id = ?"
+RUN_SO_FAR = "SELECT started_at, status, metadata, tags, result FROM runs WHERE run_id = ?"
 FINISH_RUN = Statement("""
 UPDATE runs SET status = ?, completed_at = ?, duration = ?, error = ?, error_type = ?,
   traceback = ?, metadata = ?, tags = ?, result = ?

@@ -19,8 +19,11 @@ __all__ = [
     "need",
     "need_count",
     "need_dict",
+    "need_items",
     "need_number",
+    "need_numbers",
     "need_texts",
+    "number_of",
     "plain_text",
     "truth",
 ]
@@ -38,19 +41,27 @@ _CAREFUL = ("record_tool_call",)
 _CO_COROUTINE = 0x80
 
 
-def checked(kind: type[T]) -> type[T]:
+def checked(public: str) -> Callable[[type[T]], type[T]]:
     """Let nothing but `TypeError`, and errors of our own, leave the record methods of a class.
 
     An argument of a wrong type may raise anything where it is compared, added or asked for its
     truth: an array does, and so does a proxy whose server is gone.
+
+    `public` is the class that programs know, and that Python's own errors then name: it says
+    "WaxellContext.record_tool_call() missing 1 required argument", not "SpanRecords.…".
     """
-    for name, method in list(vars(kind).items()):
-        if name in _CAREFUL:
-            continue
-        if isinstance(method, FunctionType) and name.startswith(_RECORDING):
-            coroutine = method.__code__.co_flags & _CO_COROUTINE
-            setattr(kind, name, _checked_coroutine(method) if coroutine else _checked(method))
-    return kind
+
+    def decorate(kind: type[T]) -> type[T]:
+        for name, method in list(vars(kind).items()):
+            if isinstance(method, FunctionType):
+                method.__qualname__ = f"{public}.{name}"
+                if name.startswith(_RECORDING) and name not in _CAREFUL:
+                    coroutine = method.__code__.co_flags & _CO_COROUTINE
+                    wrap = _checked_coroutine if coroutine else _checked
+                    setattr(kind, name, wrap(method))
+        return kind
+
+    return decorate
 
 
 def checked_function(function: F) -> F:
@@ -142,6 +153,34 @@ def need_number(name: str, value: Any) -> float:
     except Exception:
         need(name, value, float)
         raise
+
+
+def number_of(name: str, value: Any) -> float:
+    """Return a number as a float, also one that is given as text; all else raises `TypeError`."""
+    if is_a(value, str):
+        try:
+            return float(str.__str__(value))
+        except ValueError:
+            raise TypeError(f"Argument '{name}' is not a number: {str.__str__(value)!r}") from None
+    return need_number(name, value)
+
+
+def need_numbers(name: str, values: Any) -> list[float]:
+    """Return a list of numbers as floats, an empty one for None; all else raises `TypeError`."""
+    return [need_number(name, value) for value in need_items(name, values)]
+
+
+def need_items(name: str, values: Any) -> list[Any]:
+    """Return what a list or a tuple holds, nothing for None; all else raises `TypeError`.
+
+    A text is none of these: each of its characters would become a record.
+    """
+    if values is None:
+        return []
+    if is_a(values, tuple):
+        return list(tuple.__iter__(values))
+    need(name, values, list)
+    return list(list.__iter__(values))
 
 
 def truth(name: str, value: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
-from waxlocal.known_types import is_a
 from waxlocal.sdk.arguments import (
     is_given,
     need,
@@ -16,6 +15,7 @@ from waxlocal.sdk.arguments import (
     need_dict,
     need_number,
     need_texts,
+    number_of,
     plain_text,
     truth,
 )
@@ -282,7 +282,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             reasoning_tokens = need_count("reasoning_tokens", reasoning_tokens)
         if full_response is not None and type(full_response) is not str:
             need("full_response", full_response, str)
-        if not self._run_id:
+        if not self._recorder.enabled:
             return
         details = None
         plain = type(framework) is type(prompt_hash) is str and not framework and not prompt_hash
@@ -353,7 +353,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         need("data_type", data_type, str)
         need("comment", comment, str)
         if data_type == "numeric":
-            self._add_score(name, data_type, _number(value), None, comment)
+            number = value if type(value) is float else number_of("value", value)
+            self._add_score(name, data_type, number, None, comment)
         elif data_type == "boolean":
             yes = truth("value", value)
             self._add_score(name, data_type, float(yes), "true" if yes else "false", comment)
@@ -376,14 +377,3 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
-
-
-def _number(value: Any) -> float:
-    if type(value) is float:
-        return value
-    if is_a(value, str):
-        try:
-            return float(str.__str__(value))
-        except ValueError:
-            raise TypeError(f"Argument 'value' is not a number: {str.__str__(value)!r}") from None
-    return need_number("value", value)

@@ -278,11 +278,11 @@ def reasoning_dec(step: str | None = None) -> Callable[[F], F]:
 
 
 def step_dec(name: str | None = None) -> Callable[[F], F]:
-    """Record each call as a step; its output is the returned dict, or `{"output": value}`."""
+    """Record each call as a step; its output is the returned dict, or `{"result": value}`."""
 
     def decorate(function: F, name: str | None = name) -> F:
         def record(run: WaxellContext, value: Any, ms: int) -> None:
-            output = value if is_a(value, dict) else {"output": value}
+            output = value if is_a(value, dict) else {"result": value}
             shown = None if value is None else output
             run.record_step(name or function.__name__, shown, attributes={"duration_ms": ms})
 

@@ -16,7 +16,7 @@ __all__ = ["ALLOWED_HERE", "GovernanceRecords"]
 ALLOWED_HERE = "no policies are evaluated locally"
 
 
-@checked
+@checked("WaxellContext")
 class GovernanceRecords(Run):
     """The records about what an agent may do and touch; see `WaxellContext`."""
 

@@ -20,7 +20,7 @@ __all__ = ["LocalAnswers"]
 Json = dict[str, Any]
 
 
-@checked
+@checked("WaxellObserveClient")
 class LocalAnswers(RunsById):
     """Answers about policies, prompts and guards; see `WaxellObserveClient`."""
 

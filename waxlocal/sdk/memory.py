@@ -8,17 +8,18 @@ from waxlocal.known_types import is_a
 from waxlocal.sdk.arguments import checked, need
 from waxlocal.sdk.run import Run
 
-__all__ = ["MemoryRecords"]
+__all__ = ["MemoryRecords", "kind_of"]
 
 
-@checked
+@checked("WaxellContext")
 class MemoryRecords(Run):
     """The records about an agent's memory; see `WaxellContext`."""
 
     __slots__ = ()
 
     def _scope_key(self, given: str | None) -> str:
-        return given or f"{self._agent_name}:{self._session_id}"
+        """Return whose memory it is: of the session, and of this run alone without one."""
+        return given or f"{self._agent_name}:{self._session_id or self._run_id}"
 
     def remember_episodic(
         self,
@@ -37,7 +38,7 @@ class MemoryRecords(Run):
             {
                 "slot_name": slot_name,
                 "scope_key": self._scope_key(scope_key),
-                "memory_type": memory_type or _kind(data),
+                "memory_type": memory_type or kind_of(data),
                 "data": data,
                 "ttl_seconds": ttl_seconds,
                 "max_items": max_items,
@@ -135,5 +136,6 @@ class MemoryRecords(Run):
         )
 
 
-def _kind(data: Any) -> str:
+def kind_of(data: Any) -> str:
+    """Return the type of an episodic memory that does not name one, as the original says it."""
     return "dict" if is_a(data, dict) else "list" if is_a(data, list) else "value"

@@ -15,7 +15,7 @@ from waxlocal.sdk.spans import OpenSpan, SpanRecords
 __all__ = ["ConversationRecords", "HumanTurn"]
 
 
-@checked
+@checked("WaxellContext")
 class ConversationRecords(SpanRecords):
     """The records of messages, pauses and human turns; see `WaxellContext`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from waxlocal.encode import dumps
@@ -14,10 +16,13 @@ from waxlocal.sdk.arguments import (
     need,
     need_count,
     need_dict,
+    need_items,
     need_number,
+    number_of,
     plain_text,
     truth,
 )
+from waxlocal.sdk.memory import kind_of
 from waxlocal.sdk.run import Run
 from waxlocal.sdk.runs_by_id import RunsById, add_step, result_of
 
@@ -35,21 +40,25 @@ _EVENT_NAMES = ("event", "workflow_id", "agent_name", "workflow_name")
 Json = dict[str, Any]
 
 
-@checked
+@checked("WaxellObserveClient")
 class RecordsById(RunsById):
     """Records into a run that is named by its id; see `WaxellObserveClient`."""
 
     async def record_llm_calls(
         self, run_id: str, calls: list[Json], conversation_state: Json | None = None
     ) -> Json:
-        """Record calls of models; each a dict with the fields of `record_llm_call`."""
+        """Record calls of models; each a dict with the fields of `WaxellContext.record_llm_call`.
+
+        Returns `{"recorded": n}`. Raises `TypeError` for a value of a wrong type, in which case
+        none of the calls is recorded.
+        """
         run = self._run(run_id)
-        for call in calls:
-            need("call", call, dict)
-            if run._run_id:
-                _add_llm_call(run, call)
+        rows = [_llm_call(run, call) for call in _dicts("calls", calls)]
+        if run._run_id:
+            for row in rows:
+                run._add_llm_call(**row)
         self._keep_conversation(run, conversation_state)
-        return {"recorded": len(calls)}
+        return _recorded(run, rows)
 
     def record_llm_calls_sync(self, **kwargs: Any) -> Json:
         """Do the same as `record_llm_calls`."""
@@ -58,56 +67,47 @@ class RecordsById(RunsById):
     async def record_steps(
         self, run_id: str, steps: list[Json], conversation_state: Json | None = None
     ) -> Json:
-        """Record steps; each a dict with `step_name` and `output`."""
+        """Record steps; each a dict with `step_name` and `output`. Returns `{"recorded": n}`."""
         run = self._run(run_id)
+        steps = need_items("steps", steps)
         for step in steps:
             add_step(run, step)
         self._keep_conversation(run, conversation_state)
-        return {"recorded": len(steps)}
+        return _recorded(run, steps)
 
     def record_steps_sync(self, **kwargs: Any) -> Json:
         """Do the same as `record_steps`."""
         return result_of(self.record_steps(**kwargs))
 
     async def record_spans(self, run_id: str, spans: list[Json]) -> Json:
-        """Record spans; each a dict with `name`, `kind` and what else the API takes."""
+        """Record spans; returns `{"recorded": n}`.
+
+        Each is a dict with `name`, `kind`, `status`, `duration_ms`, `attributes`, `input_data` and
+        `output_data`; all may be left out. A span ends when it is recorded. Raises `TypeError` for
+        a value of a wrong type, in which case none of the spans is recorded.
+        """
         run = self._run(run_id)
-        for span in spans:
-            need("span", span, dict)
-            attributes = need_dict("attributes", span.get("attributes")) or {}
-            run._add_span(
-                plain_text(span.get("name")),
-                plain_text(span.get("kind"), "custom"),
-                status=plain_text(span.get("status")) or "ok",
-                error=plain_text(attributes.get("error")),
-                duration_ms=_milliseconds(span.get("duration_ms")),
-                attributes=attributes,
-                input=span.get("input_data"),
-                output=span.get("output_data"),
-            )
-        return {"recorded": len(spans)}
+        rows = [_span(span) for span in _dicts("spans", spans)]
+        for row in rows:
+            run._add_span(**row)
+        return _recorded(run, rows)
 
     def record_spans_sync(self, **kwargs: Any) -> Json:
         """Do the same as `record_spans`."""
         return result_of(self.record_spans(**kwargs))
 
     async def record_scores(self, run_id: str, scores: list[Json]) -> Json:
-        """Record scores; each a dict with `name`, `data_type`, `numeric_value`, `string_value`."""
+        """Record scores; returns `{"recorded": n}`.
+
+        Each is a dict with `name`, `data_type`, `comment`, and `numeric_value` or `string_value`
+        (or `value` for either). Raises `TypeError` for a value of a wrong type, in which case none
+        of the scores is recorded.
+        """
         run = self._run(run_id)
-        for score in scores:
-            need("score", score, dict)
-            number = score.get("numeric_value", score.get("value"))
-            word = score.get("string_value")
-            if not is_a(number, int, float):
-                number, word = None, number if word is None else word
-            run._add_score(
-                plain_text(score.get("name")),
-                plain_text(score.get("data_type"), "numeric"),
-                None if number is None else need_number("numeric_value", number),
-                None if word is None else plain_text(word),
-                plain_text(score.get("comment")),
-            )
-        return {"recorded": len(scores)}
+        rows = [_score(score) for score in _dicts("scores", scores)]
+        for row in rows:
+            run._add_score(*row)
+        return _recorded(run, rows)
 
     def record_scores_sync(self, **kwargs: Any) -> Json:
         """Do the same as `record_scores`."""
@@ -115,7 +115,7 @@ class RecordsById(RunsById):
 
     async def record_events(self, events: list[Json]) -> None:
         """Record events, in the run whose `workflow_id` they name, else in the one that is open."""
-        for event in events:
+        for event in _dicts("events", events):
             named = str(event.get("workflow_id", ""))
             run_id = named.removeprefix("wf_") if named.startswith("wf_") else ""
             kept = event
@@ -157,7 +157,7 @@ class RecordsById(RunsById):
         written = {
             "slot_name": slot_name,
             "scope_key": scope_key,
-            "memory_type": memory_type,
+            "memory_type": memory_type or kind_of(data),
             "data": data,
             "ttl_seconds": ttl_seconds,
             "max_items": max_items,
@@ -209,12 +209,24 @@ class RecordsById(RunsById):
         return {"slot_name": written["slot_name"], "scope_key": written["scope_key"]}
 
 
-def _add_llm_call(run: Run, call: Json) -> None:
+def _dicts(name: str, values: Any) -> list[Json]:
+    items = need_items(name, values)
+    for item in items:
+        need(name, item, dict)
+    return items
+
+
+def _recorded(run: Run, rows: Sequence[object]) -> Json:
+    return {"recorded": len(rows) if run._run_id else 0}
+
+
+def _llm_call(run: Run, call: Json) -> Json:
+    """Return the columns of a call of a model."""
     captured = run._recorder.capture_content
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]
-    run._add_llm_call(
+    return dict(
         model=_shown(call.get("model")) or "",
         provider=_shown(call.get("provider")) or "",
         task=_shown(call.get("task")) or "",
@@ -232,6 +244,45 @@ def _add_llm_call(run: Run, call: Json) -> None:
         response=_shown(call.get("full_response")) if captured else None,
         details=dumps(details) if details else None,
     )
+
+
+def _span(span: Json) -> Json:
+    """Return the columns of a span."""
+    attributes = need_dict("attributes", span.get("attributes")) or {}
+    return {
+        "name": plain_text(span.get("name")),
+        "kind": plain_text(span.get("kind"), "custom"),
+        "status": plain_text(span.get("status")) or "ok",
+        "error": plain_text(attributes.get("error")),
+        "duration_ms": _milliseconds(span.get("duration_ms")),
+        "attributes": attributes,
+        "input": span.get("input_data"),
+        "output": span.get("output_data"),
+    }
+
+
+def _score(score: Json) -> tuple[str, str, float | None, str | None, str]:
+    """Return name, type, number, word and comment of a score."""
+    data_type = plain_text(score.get("data_type"), "numeric")
+    number: Any = score.get("numeric_value", score.get("value"))
+    word = score.get("string_value")
+    if number is not None and not is_a(number, int, float):
+        number, word = _number_in(number, word, data_type)
+    return (
+        plain_text(score.get("name")),
+        data_type,
+        None if number is None else need_number("numeric_value", number),
+        None if word is None else plain_text(word),
+        plain_text(score.get("comment")),
+    )
+
+
+def _number_in(value: Any, word: Any, data_type: str) -> tuple[float | None, Any]:
+    """Return a value that is not a number as one, where its type asks for that; else as a word."""
+    if data_type == "numeric" and is_a(value, str):
+        with suppress(TypeError):
+            return number_of("numeric_value", value), word
+    return None, value if word is None else word
 
 
 def _token_counts(call: Json) -> dict[str, Any]:

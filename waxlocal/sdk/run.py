@@ -22,6 +22,7 @@ from waxlocal.recording.statements import (
     FINISH_RUN,
     RUN_SO_FAR,
 )
+from waxlocal.records import ENDED_STATUSES
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
@@ -75,6 +76,7 @@ class Run(RunRecords):
         self._user_group = user_group
         self._interaction_mode = interaction_mode
         self._tags = self._tags_json = self._result_json = None
+        self._early = None
         self._attributes_dirty = False
         self._ended = False
         self._run_id = ""
@@ -117,6 +119,7 @@ class Run(RunRecords):
             self._join_attributes()
             if not recorder.capture_content:
                 self._result_json = None
+        started_at = utc_text(started_ns)
         recorder.store.look_around(started_ns)
         recorder.store.write(
             BEGIN_RUN,
@@ -134,7 +137,7 @@ class Run(RunRecords):
                 or recorder.settings.interaction_mode
                 or ("interactive" if self._session_id else "autonomous"),
                 recorder.store.process_id,
-                utc_text(started_ns),
+                started_at,
                 self._metadata_json,
                 self._inputs_json if recorder.capture_content else None,
             ),
@@ -142,6 +145,8 @@ class Run(RunRecords):
         self._run_id = run_id
         self._generation = recorder.generation
         recorder.open_runs[run_id] = self._steady_ns
+        if self._early:
+            self._write_early(started_at)
 
     def _attach(self, run_id: str) -> None:
         """Go on with a run that was begun elsewhere, in this process or in another."""
@@ -155,7 +160,9 @@ class Run(RunRecords):
             known = recorder.store.fetch(RUN_SO_FAR, (run_id,))
             if not known:
                 self._begin_elsewhere()
-            for start, metadata, tags, result in known:
+            for start, status, metadata, tags, result in known:
+                # One that its process only left behind may still be completed by another.
+                self._ended = status in ENDED_STATUSES and status != "interrupted"
                 # The steady clock of another process is not ours: go by the wall clock.
                 self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
                 self._started_ns = utc_ns(start)
@@ -197,7 +204,12 @@ class Run(RunRecords):
     def _finish(
         self, status: str, error: str = "", error_type: str = "", traceback: str = ""
     ) -> float | None:
-        """Write the end; return the duration in seconds."""
+        """Write the end, unless it has been written; return the duration in seconds.
+
+        The first end stays: a `finally` that completes a run must not undo its `except`.
+        """
+        if self._ended:
+            return None
         self._ended = True
         run_id = self._run_id
         if not run_id:

@@ -1,7 +1,7 @@
-"""Tags, metadata and the result of a run: kept in memory and written with its next record.
+"""What a run keeps in memory: tags, metadata and result, and records made before its beginning.
 
-A run often sets several in a row. Writing each one at once would cost a commit each; written
-together with a record that is due anyway, they cost an `UPDATE`.
+A run often sets several attributes in a row. Writing each one at once would cost a commit each;
+written together with a record that is due anyway, they cost an `UPDATE`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from typing import Any
 from waxlocal.encode import dumps
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import SET_ATTRIBUTES
+from waxlocal.records import EVENTS, Table
+from waxlocal.sdk.scope import unplaced
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["RunAttributes"]
+
+# A context that is never entered must not fill the memory.
+MAX_EARLY = 1_000
+
+Row = tuple[object, ...]
 
 
 class RunAttributes:
@@ -25,6 +32,7 @@ class RunAttributes:
 
     __slots__ = (
         "_attributes_dirty",
+        "_early",
         "_ended",
         "_metadata",
         "_metadata_json",
@@ -36,6 +44,8 @@ class RunAttributes:
     )
 
     _attributes_dirty: bool
+    # Records that wait for the beginning, and whether content was kept when they were made.
+    _early: list[tuple[Statement, Row, bool]] | None
     _ended: bool
     # The members of the JSON object by their keys; None until `set_metadata` needs them.
     _metadata: dict[str, str] | None
@@ -89,14 +99,37 @@ class RunAttributes:
             self._join_attributes()
         return self._metadata_json, self._tags_json, self._result_json or None
 
-    def _write(self, statement: Statement, row: tuple[object, ...]) -> None:
+    def _write(self, statement: Statement, row: Row) -> None:
         """Write a record, and the attributes that were set since the last one."""
+        if not self._run_id:
+            self._wait_for_beginning(statement, row)
+            return
         store = self._recorder.store
         if self._attributes_dirty:
             attributes = (*self._attributes(), self._run_id)
             store.write_together((statement, row), (SET_ATTRIBUTES, attributes))
         else:
             store.write(statement, row)
+
+    def _wait_for_beginning(self, statement: Statement, row: Row) -> None:
+        if self._early is None:
+            self._early = []
+        if len(self._early) < MAX_EARLY:
+            self._early.append((statement, row, self._recorder.capture_content))
+        else:
+            unplaced("a run whose block was never entered")
+
+    def _write_early(self, started_at: str) -> None:
+        """Write the records that were made before the beginning, as made at the beginning."""
+        early, self._early = self._early or (), None
+        content = self._recorder.capture_content
+        for statement, row, captured in early:
+            if statement.adds is None:
+                self._recorder.store.write(statement, row)
+            else:
+                begun = _begun(statement.adds, row, self._run_id, started_at)
+                kept = content or not captured
+                self._write(statement, begun if kept else _without_content(statement.adds, begun))
 
     def _flush(self) -> None:
         if self._run_id:
@@ -105,6 +138,21 @@ class RunAttributes:
                 self._recorder.store.write(SET_ATTRIBUTES, row)
             elif self._recorder.store.backlog:
                 self._recorder.store.drain()
+
+
+def _begun(table: Table, row: Row, run_id: str, started_at: str) -> Row:
+    new = {"run_id": run_id, table.moment: started_at}
+    return tuple(new.get(name, value) for name, value in zip(table.recorded, row, strict=True))
+
+
+def _without_content(table: Table, row: Row) -> Row:
+    """Return the row as it is written where content is not kept."""
+    content = {column.name for column in table.columns if column.content}
+    if table is EVENTS:  # which of its fields are content, only the method that made it knows
+        content.add("data")
+    return tuple(
+        None if name in content else value for name, value in zip(table.recorded, row, strict=True)
+    )
 
 
 def _members(json: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from waxlocal.sdk.run_attributes import RunAttributes
 from waxlocal.sdk.scope import position_around
 from waxlocal.storage.record_sql import Statement
 
-__all__ = ["RunRecords", "note_outside"]
+__all__ = ["NO_SPAN", "RunRecords", "note_outside"]
 
 # A span that claims to have lasted longer than a year begins a year ago.
 MAX_SPAN_MS = 366 * 86_400_000
@@ -42,6 +42,8 @@ FORK_POSITIONS = 1_000_000
 
 class RunRecords(RunAttributes):
     """Writes each kind of record; a record is on disk when its method returns.
+
+    One that is made before the beginning of the run is written with the beginning.
 
     Every value is encoded where it is handed over: what the program does with a dict afterwards
     does not change what was recorded.
@@ -132,12 +134,13 @@ class RunRecords(RunAttributes):
             ),
         )
         if priced is None and recorder.store.prices.unseen(model, provider):
-            recorder.store.write(_NOTE_MODEL, (model, provider, recorded_at))
+            write = recorder.store.write if self._run_id else self._wait_for_beginning
+            write(_NOTE_MODEL, (model, provider, recorded_at))
 
     def _add_step(
         self, name: str, kind: str, output: object = None, attributes: object = None
     ) -> None:
-        if self._run_id:
+        if self._recorder.enabled:
             at = utc_text(self._recorder.clock.time_ns())
             shown = dumps(attributes) if is_given(attributes) else None
             kind = plain_text(kind) or "chain"
@@ -157,7 +160,7 @@ class RunRecords(RunAttributes):
         output: object = None,
     ) -> int:
         """Write a span that ends now (or is open, with status `running`); return its position."""
-        if not self._run_id:
+        if not self._recorder.enabled:
             return NO_SPAN
         if duration_ms is not None:
             duration_ms = _known(duration_ms)
@@ -195,7 +198,7 @@ class RunRecords(RunAttributes):
     def _add_score(
         self, name: str, data_type: str, number: float | None, word: str | None, comment: str
     ) -> None:
-        if self._run_id:
+        if self._recorder.enabled:
             if number is not None and isnan(number):
                 word = word or "nan"  # SQLite stores this number as NULL
             at = utc_text(self._recorder.clock.time_ns())
@@ -206,16 +209,12 @@ class RunRecords(RunAttributes):
         self, event: str, data: dict[str, Any], *, content: tuple[str, ...] = ()
     ) -> None:
         """Write an event; the fields named in `content` are left out when content is not kept."""
-        if self._run_id:
+        if self._recorder.enabled:
             at = utc_text(self._recorder.clock.time_ns())
             kept = data
             if content and not self._recorder.capture_content:
                 kept = {key: value for key, value in data.items() if key not in content}
             self._write(ADD_EVENT, (self._run_id, self._next(), at, event, dumps(kept)))
-
-    @property
-    def _recording_content(self) -> bool:
-        return bool(self._run_id) and self._recorder.capture_content
 
 
 def note_outside(recorder: Recorder, event: str, data: dict[str, Any]) -> None:

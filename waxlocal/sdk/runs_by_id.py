@@ -13,7 +13,7 @@ from waxlocal.process import current_process
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import STARTED_AT
 from waxlocal.records import ENDED_STATUSES
-from waxlocal.sdk.arguments import checked, need, need_dict, plain_text
+from waxlocal.sdk.arguments import checked, need, need_dict, need_items, plain_text
 from waxlocal.sdk.run import Run
 from waxlocal.sdk.run_records import note_outside
 from waxlocal.sdk.scope import run_here, unplaced
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-@checked
+@checked("WaxellObserveClient")
 class RunsById:
     """Starts and completes runs, and finds them again; see `WaxellObserveClient`."""
 
@@ -97,7 +97,7 @@ class RunsById:
         """End a run; an unknown status is kept as `error`."""
         result = need_dict("result", result)
         run = self._run(run_id)
-        for step in steps or ():
+        for step in need_items("steps", steps):
             add_step(run, step)
         self._keep_conversation(run, conversation_state)
         if result:
@@ -161,7 +161,7 @@ class RunsById:
                 run._attach(run_id)
                 self._remember(run)
             elif run._recorder.enabled:
-                unplaced("WaxellObserveClient with an empty run_id")
+                unplaced("WaxellObserveClient, given an empty run_id,")
         return run
 
     def _keep_conversation(self, run: Run, state: Json | None) -> None:

@@ -108,8 +108,8 @@ def unplaced(caller: str) -> None:
 
     with suppress(Exception):  # of the program's own handlers
         logging.getLogger("waxlocal").warning(
-            "%s was called outside any open run and is not recorded (said once). In another "
-            "thread, or in a stream that outlives its handler, carry the run along with "
+            "%s was called outside any open run and is not recorded (this warning appears once). "
+            "In another thread, or in a stream that outlives its handler, carry the run along with "
             "waxlocal.propagate(), or call the methods of the run itself.",
             caller,
         )

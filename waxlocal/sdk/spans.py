@@ -9,16 +9,18 @@ from waxlocal.sdk.arguments import (
     need,
     need_count,
     need_number,
+    need_numbers,
     plain_text,
 )
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.run import Run
+from waxlocal.sdk.run_records import NO_SPAN
 from waxlocal.sdk.scope import current_span, open_span
 
 __all__ = ["OpenSpan", "SpanRecords"]
 
 
-@checked
+@checked("WaxellContext")
 class SpanRecords(Run):
     """The records that become spans of a run; see `WaxellContext`."""
 
@@ -32,11 +34,17 @@ class SpanRecords(Run):
         attributes: dict[str, Any] | None = None,
         input_data: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Open a span, on disk at once; what is recorded until `exit_span` lies inside it."""
+        """Open a span, on disk at once; what is recorded until `exit_span` lies inside it.
+
+        Returns the handle for `exit_span`. Before the block of the run there is nothing that a span
+        could be around: it is not recorded.
+        """
         need("name", name, str)
-        position = self._add_span(
-            name, kind, status="running", attributes=attributes, input=input_data
-        )
+        position = NO_SPAN
+        if self._run_id:
+            position = self._add_span(
+                name, kind, status="running", attributes=attributes, input=input_data
+            )
         handle: dict[str, Any] = {
             "run_id": self._run_id,
             "position": position,
@@ -57,8 +65,12 @@ class SpanRecords(Run):
         error: str = "",
         exc: BaseException | None = None,
     ) -> None:
-        """Close a span that `enter_span` opened; None is accepted and does nothing."""
-        if not handle:
+        """Close a span that `enter_span` opened.
+
+        The first end stays: closing it again does nothing, so that a `finally` cannot undo the
+        error that an `except` recorded. None is accepted and does nothing, too.
+        """
+        if not handle or handle["ended"]:
             return
         if exc is not None:
             status, error = "error", error or f"{type(exc).__name__}: {printed(exc)}"
@@ -69,7 +81,7 @@ class SpanRecords(Run):
         self._end_span(handle["position"], duration_ms, status, error, output_data)
 
     def _steady(self) -> int:
-        return self._recorder.clock.monotonic_ns() if self._run_id else 0
+        return self._recorder.clock.monotonic_ns() if self._recorder.enabled else 0
 
     def record_tool_call(
         self,
@@ -115,14 +127,14 @@ class SpanRecords(Run):
         attributes: dict[str, Any] = {"source": source, "doc_count": len(documents)}
         if top_k is not None:
             attributes["top_k"] = top_k
-        if scores:
-            attributes["top_score"] = max(scores)
-            attributes["avg_score"] = sum(scores) / len(scores)
+        if numbers := need_numbers("scores", scores):
+            attributes["top_score"] = max(numbers)
+            attributes["avg_score"] = sum(numbers) / len(numbers)
         output: dict[str, Any] = {"documents": documents}
         if scores is not None:
             output["scores"] = scores
         self._add_span(
-            f"retrieve:{source}",
+            f"retrieve:{source or 'search'}",
             "retriever",
             duration_ms=duration_ms,
             attributes=attributes,
@@ -156,7 +168,7 @@ class SpanRecords(Run):
             output={"chosen": chosen, "confidence": confidence},
         )
         if confidence is not None:
-            shown = f"{chosen!r} from" if self._recording_content else "one of"
+            shown = f"{chosen!r} from" if self._recorder.capture_content else "one of"
             comment = f"Chose {shown} {len(options)} options"
             score = f"decision_confidence:{name}"
             self._add_score(score, "numeric", confidence, None, comment)
@@ -266,16 +278,17 @@ class SpanRecords(Run):
         output_confidence: float | None = None,
     ) -> None:
         """Record how well an answer is backed; the mean becomes the score `grounding_score`."""
+        numbers = need_numbers("grounding_scores", grounding_scores)
         data = {
-            "grounding_scores": grounding_scores or [],
+            "grounding_scores": numbers,
             "citations": citations or [],
             "unsupported_claims": unsupported_claims or [],
             "output_confidence": output_confidence,
         }
         self._add_event("grounding", data, content=("citations", "unsupported_claims"))
-        if grounding_scores:
-            mean = sum(grounding_scores) / len(grounding_scores)
-            comment = f"Avg of {len(grounding_scores)} claims"
+        if numbers:
+            mean = sum(numbers) / len(numbers)
+            comment = f"Avg of {len(numbers)} claims"
             self._add_score("grounding_score", "numeric", mean, None, comment)
 
     def record_prompt_use(
