@@ -37,6 +37,13 @@ def test_csv_has_a_header_line(file: Path) -> None:
     assert result.stdout == "session_id,run_count\ns1,1\n"
 
 
+def test_a_blob_is_printed_as_sql_writes_it(file: Path) -> None:
+    """Neither JSON nor a table has a value for bytes; what is printed can be asked for again."""
+    assert answer("sql", "SELECT x'00ff' AS body", db=file) == [{"body": "x'00ff'"}]
+    for option in ((), ("--csv",)):
+        assert "x'00ff'" in invoke("sql", "SELECT x'00ff' AS body", *option, db=file).stdout
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -130,6 +131,16 @@ def test_a_session_is_told_turn_by_turn(db: Path) -> None:
     assert "> And how wide?" in text
     assert text.index("Where the money went") < text.index("Where the time went")
     assert f"run {run_id(1)}" in text
+
+
+def test_the_hundredth_turn_is_told_like_the_first(tmp_path: Path) -> None:
+    """A number of three digits does not run into the time."""
+    db = tmp_path / "waxlocal.db"
+    with recorded(db) as file:
+        for second in range(100):
+            file.run("sess_long", at=second)
+    text = invoke("session", "sess_long", "--limit", "200", db=db).stdout
+    assert re.search(r"^100 2026-", text, re.MULTILINE)
 
 
 def test_a_failed_turn_shows_its_error(db: Path) -> None:

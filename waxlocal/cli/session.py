@@ -113,7 +113,7 @@ def _show_turn(
     )
     status = ("", "") if run.status == "success" else (f"  {run.status}", status_style(run.status))
     screen.gap()
-    screen.write(screen.text((f"{number:<{_INDENT}}", f"bold {ACCENT}"), figures, status))
+    screen.write(screen.text((f"{number} ".ljust(_INDENT), f"bold {ACCENT}"), figures, status))
     _say(screen, ">", run.message, "bold")
     _say(screen, "<", run.answer, "")
     if run.error or run.error_type:

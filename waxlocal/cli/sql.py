@@ -32,7 +32,8 @@ __all__ = ["sql"]
 def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], form: str) -> None:
     """Run a read-only SQL query on the file.
 
-    `waxlocal schema` prints the tables.
+    `waxlocal schema` prints the tables. A BLOB is printed as an SQL literal, x'00ff'; for one that
+    is text write CAST(body AS TEXT).
     """
     with recordings(place_of(ctx)) as connection:
         found = _rows(connection, query, dict(params))
@@ -51,9 +52,15 @@ def _rows(
     from sqlite_utils import Database
 
     try:
-        return list(Database(connection).query(query, params))
+        found = list(Database(connection).query(query, params))
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         raise InvalidQuery(str(error), hint="see the tables with: waxlocal schema") from error
+    return [{name: _printable(value) for name, value in row.items()} for row in found]
+
+
+def _printable(value: Any) -> Any:
+    """Return the value, a BLOB as SQL writes it: neither JSON nor a terminal has such values."""
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else value
 
 
 def _show(screen: Screen, names: list[str], found: list[dict[str, Any]]) -> None:
