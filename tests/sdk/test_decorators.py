@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -561,6 +562,86 @@ def test_reasoning_and_step_keep_what_was_returned(db_path: Path) -> None:
     assert span["input"] == {"thought": "t", "evidence": ["e"]}
     assert span["output"] == {"conclusion": "c"}
     assert (step["step_name"], step["output"]) == ("prepare", {"n": 1})
+
+
+class Doubler:
+    """An object that can be called, as frameworks make them of tools."""
+
+    def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+class AsyncDoubler:
+    """The same, async."""
+
+    async def __call__(self, x: int) -> int:
+        await asyncio.sleep(0)
+        waxlocal.step("inside")
+        return 2 * x
+
+
+def add(x: int, y: int) -> int:
+    """Add two numbers."""
+    return x + y
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(functools.partial(add, 2), "add"), (Doubler(), "Doubler"), (Doubler().__call__, "__call__")],
+)
+def test_what_can_be_called_can_be_decorated(
+    db_path: Path, function: Callable[[int], int], name: str
+) -> None:
+    """A partial and an object have no name of their own: they are recorded under the next best."""
+    with WaxellContext("outer"):
+        assert waxlocal.tool()(function)(2) == 4
+        assert waxlocal.step_dec()(function)(2) == 4
+    assert waxlocal.observe()(function)(2) == 4
+    assert only(db_path, "spans")["name"] == only(db_path, "steps")["step_name"] == name
+    assert run_named(db_path, name)["result"] == {"output": 4}
+
+
+@pytest.mark.parametrize("decorate", [waxlocal.observe(), waxlocal.tool(), waxlocal.propagate])
+def test_an_object_with_an_async_call_is_awaited_inside(
+    db_path: Path, decorate: Callable[[Any], Any]
+) -> None:
+    """The record ends when the call has been awaited, with what it returned."""
+
+    async def agent() -> int:
+        async with WaxellContext("outer"):
+            called = decorate(AsyncDoubler())
+            return int(await called(2))
+
+    assert asyncio.run(agent()) == 4
+    assert only(db_path, "steps")["step_name"] == "inside"
+    for span in rows(db_path, "spans"):
+        assert (span["name"], span["output"]) == ("AsyncDoubler", {"output": 4})
+    for run in rows(db_path, "runs", agent_name="AsyncDoubler"):
+        assert run["result"] == {"output": 4}
+
+
+def test_retry_works_without_parentheses_and_on_async_objects(db_path: Path) -> None:
+    """As the other decorators do."""
+    calls: list[int] = []
+
+    class Flaky:
+        async def __call__(self, x: int) -> int:
+            calls.append(x)
+            if len(calls) == 1:
+                raise ValueError("not yet")
+            return x
+
+    @waxlocal.retry_dec
+    def plain(x: int) -> int:
+        return x
+
+    async def agent() -> int:
+        async with WaxellContext("agent"):
+            return int(await waxlocal.retry_dec(max_attempts=2)(Flaky())(7))
+
+    assert plain(3) == 3
+    assert (asyncio.run(agent()), calls) == (7, [7, 7])
+    assert only(db_path, "spans")["name"] == "retry:1"
 
 
 def test_step_wraps_a_plain_value_as_the_sdk_does(db_path: Path) -> None:

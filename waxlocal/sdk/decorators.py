@@ -20,7 +20,7 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
-from waxlocal.sdk.wrapping import Arguments, Watch, watched
+from waxlocal.sdk.wrapping import Arguments, Watch, name_of, watched, what_runs
 
 __all__ = [
     "decision",
@@ -86,7 +86,7 @@ def waxell_agent(
     }
 
     def decorate(function: F, agent_name: str | None = agent_name) -> F:
-        return _observed(function, agent_name or function.__name__, settings, capture_io)
+        return _observed(function, agent_name or name_of(function), settings, capture_io)
 
     return _bare(decorate, agent_name)
 
@@ -191,7 +191,7 @@ def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], 
 
     def decorate(function: F, name: str | None = name) -> F:
         arguments = Arguments(function)
-        shown = name or function.__name__
+        shown = name or name_of(function)
 
         def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Watch:
             inputs = arguments.by_name(args, kwargs) if run_here() is not None else None
@@ -212,7 +212,7 @@ def decision(name: str | None = None, options: list[str] | None = None) -> Calla
             found = value if is_a(value, dict) else {"chosen": value}
             confidence = found.get("confidence")
             run.record_decision(
-                name=name or function.__name__,
+                name=name or name_of(function),
                 options=_texts(options if options else found.get("options")),
                 chosen=_text(found.get("chosen", "")),
                 reasoning=_text(found.get("reasoning", "")),
@@ -220,7 +220,7 @@ def decision(name: str | None = None, options: list[str] | None = None) -> Calla
                 instrumentation_type="decorator",
             )
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(name_of(function), record))
 
     return _bare(decorate, name)
 
@@ -244,13 +244,13 @@ def retrieval(source: str = "", name: str | None = None) -> Callable[[F], F]:
                 run.record_retrieval(
                     query=_text(query),
                     documents=documents,
-                    source=given or name or function.__name__,
+                    source=given or name or name_of(function),
                     duration_ms=ms,
                     top_k=by_name.get("top_k"),
                     scores=scores or None,
                 )
 
-            return _RecordWatch(function.__name__, record)
+            return _RecordWatch(name_of(function), record)
 
         return watched(function, start)
 
@@ -266,13 +266,13 @@ def reasoning_dec(step: str | None = None) -> Callable[[F], F]:
         def record(run: WaxellContext, value: Any, _ms: int) -> None:
             found = value if is_a(value, dict) else {"thought": value}
             run.record_reasoning(
-                step=step or function.__name__,
+                step=step or name_of(function),
                 thought=_text(found.get("thought", "")),
                 evidence=_texts(found.get("evidence")),
                 conclusion=_text(found.get("conclusion", "")),
             )
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(name_of(function), record))
 
     return _bare(decorate, step)
 
@@ -284,9 +284,9 @@ def step_dec(name: str | None = None) -> Callable[[F], F]:
         def record(run: WaxellContext, value: Any, ms: int) -> None:
             output = value if is_a(value, dict) else {"result": value}
             shown = None if value is None else output
-            run.record_step(name or function.__name__, shown, attributes={"duration_ms": ms})
+            run.record_step(name or name_of(function), shown, attributes={"duration_ms": ms})
 
-        return watched(function, lambda _args, _kwargs: _RecordWatch(function.__name__, record))
+        return watched(function, lambda _args, _kwargs: _RecordWatch(name_of(function), record))
 
     return _bare(decorate, name)
 
@@ -299,6 +299,8 @@ def retry_dec(
     Waits 0.1 s after the first failure and twice as long after each further one; records each
     failed attempt but the last with the time it cost. The last exception goes to the caller.
     """
+    if callable(max_attempts):  # used without parentheses
+        return retry_dec()(max_attempts)
 
     def record(attempt: int, error: Exception, started_ns: int) -> None:
         run = run_for("a retried function")
@@ -340,7 +342,7 @@ def retry_dec(
                     record(attempt, error, started_ns)
             return await function(*args, **kwargs)
 
-        chosen: Any = call_async if inspect.iscoroutinefunction(function) else call
+        chosen: Any = call_async if inspect.iscoroutinefunction(what_runs(function)) else call
         return chosen  # type: ignore[no-any-return]
 
     return decorate

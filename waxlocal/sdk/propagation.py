@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, TypeVar, overload
 
 from waxlocal.sdk.scope import carried_run, run_here
-from waxlocal.sdk.wrapping import Inside
+from waxlocal.sdk.wrapping import Inside, what_runs
 
 __all__ = ["propagate"]
 
@@ -87,20 +87,21 @@ def _function(function: Callable[..., Any]) -> Callable[..., Any]:
     import inspect
 
     wrapper: Callable[..., Any]
-    if inspect.isasyncgenfunction(function):
+    runs = what_runs(function)
+    if inspect.isasyncgenfunction(runs):
         state = _inside()
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             return _async_steps(function(*args, **kwargs), state.copy())
 
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(runs):
         state = _inside()
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with state.copy():
                 return await function(*args, **kwargs)
 
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(runs):
         context = _context()
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:

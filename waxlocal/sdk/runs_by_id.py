@@ -165,6 +165,7 @@ class RunsById:
         return run
 
     def _keep_conversation(self, run: Run, state: Json | None) -> None:
+        state = need_dict("conversation_state", state)
         if state:
             texts = tuple(name for name, value in state.items() if not is_a(value, int, float))
             run._add_event("conversation_state", state, content=texts)

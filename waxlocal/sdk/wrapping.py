@@ -13,7 +13,7 @@ from waxlocal.sdk.scope import SURROUNDINGS
 if TYPE_CHECKING:
     import inspect
 
-__all__ = ["Arguments", "Inside", "Watch", "watched"]
+__all__ = ["Arguments", "Inside", "Watch", "name_of", "watched", "what_runs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,6 +75,27 @@ class Arguments:
         return {name: shown(value) for name, value in found.items()}
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function; of an object that can be called, the name of its type."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def what_runs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a call runs, to ask whether that is async or a generator.
+
+    `inspect` looks through a `partial`, but not into an object with an `async def __call__`.
+    """
+    import inspect
+
+    if inspect.isroutine(function) or isinstance(function, functools.partial | type):
+        return function
+    method: Callable[..., Any] = type(function).__call__
+    return method
+
+
 def watched(function: F, start: Start) -> F:
     """Return a function of the same kind, each call of which is watched.
 
@@ -85,11 +106,12 @@ def watched(function: F, start: Start) -> F:
     import inspect
 
     wrapper: Any
-    if inspect.isasyncgenfunction(function):
+    runs = what_runs(function)
+    if inspect.isasyncgenfunction(runs):
         wrapper = _watched_async_generator(function, start)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(runs):
         wrapper = _watched_generator(function, start)
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(runs):
         wrapper = _watched_coroutine(function, start)
     else:
         wrapper = _watched_function(function, start)
