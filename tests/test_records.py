@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,39 @@ def test_every_record_is_deleted_with_its_run(conn: sqlite3.Connection) -> None:
     conn.execute("DELETE FROM runs")
     counts = [conn.execute(f"SELECT count(*) FROM {t.name}").fetchone() for t in RECORD_TABLES]
     assert counts == [(0,)] * len(RECORD_TABLES)
+
+
+# The triggers of a table of records: what sets each off, and what it does, always the same.
+REVISION = (
+    "UPDATE {table} SET revision = max(coalesce(OLD.revision, 0) + 1,"
+    " CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))"
+    " WHERE run_id = NEW.run_id AND position = NEW.position;"
+)
+DELIVERY = (
+    "UPDATE deliveries SET state = 'pending'"
+    " WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');"
+)
+TRIGGERS = {
+    "{table}_change": ("AFTER UPDATE ON", REVISION),
+    "{table}_deliver": ("AFTER INSERT ON", DELIVERY),
+    "{table}_deliver_change": (r"AFTER UPDATE OF (\w+, )*revision ON", DELIVERY),
+}
+
+
+@pytest.mark.parametrize("table", RECORD_TABLES, ids=lambda table: table.name)
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_every_table_of_records_has_the_triggers_of_revision_and_delivery(
+    conn: sqlite3.Connection, table: Table, trigger: str
+) -> None:
+    """They are written out for each table, as SQL has no loop; so one is easily forgotten."""
+    name = trigger.format(table=table.name)
+    query = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ? AND tbl_name = ?"
+    found = conn.execute(query, (name, table.name)).fetchone()
+    assert found is not None, f"schema.sql has no trigger {name}"
+    head, _, body = " ".join(found[0].split()).partition(" BEGIN ")
+    event, action = TRIGGERS[trigger]
+    assert re.match(rf"CREATE TRIGGER {name} {event} {table.name}\b", head)
+    assert body == action.format(table=table.name) + " END"
 
 
 def test_what_travels_is_what_another_file_can_know() -> None:

@@ -249,8 +249,19 @@ def test_where_nothing_can_be_written_the_loss_is_said(tmp_path: Path, main: Pat
 # -- taking in ------------------------------------------------------------------------------------
 
 
-def test_all_of_it_is_taken_in(main: Path, side: Path, recording: Recorder) -> None:
-    """Every row arrives with every value, totals included, and the side file is removed."""
+@pytest.mark.parametrize("piece_s", [side_files.PIECE_S, 0.0], ids=["usual", "one by one"])
+def test_all_of_it_is_taken_in(
+    main: Path,
+    side: Path,
+    recording: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    piece_s: float,
+) -> None:
+    """Every row arrives with every value, totals included, and the side file is removed.
+
+    However many transactions it takes: a row that was read after its change has no revision.
+    """
+    monkeypatch.setattr(side_files, "PIECE_S", piece_s)
     for number in range(20):
         record(number)
     with WaxellContext("open") as run:

@@ -29,7 +29,7 @@ from waxlocal.storage.connection import (
     reader,
 )
 from waxlocal.storage.record_sql import LAST_POSITION, insert
-from waxlocal.storage.retry import is_busy, rest
+from waxlocal.storage.retry import while_busy
 from waxlocal.storage.side_file import all_side_files, remove, side_files
 
 __all__ = ["SideFile", "take_in", "take_in_all", "waiting"]
@@ -225,15 +225,9 @@ _KEPT = {
 
 def _begin(main: sqlite3.Connection, deadline: float) -> None:
     """Take the write lock; tries again where the connection itself does not wait."""
-    while True:
-        try:
-            main.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            # Without a deadline it is a command's, which has waited for long already.
-            if not is_busy(error) or time.monotonic() >= deadline or math.isinf(deadline):
-                raise
-        rest()
+    # Without a deadline the connection is a command's, which has waited for long already.
+    until = -math.inf if math.isinf(deadline) else deadline
+    while_busy(lambda: main.execute("BEGIN IMMEDIATE"), until)
 
 
 def _take_piece(
@@ -348,8 +342,11 @@ class _Taking:
         if given:
             sets = ", ".join(f"{name} = ?" for name in given)
             where = " AND ".join(f"{name} = ?" for name in key)
-            sql = f"UPDATE {table.name} SET {sets} WHERE {where}"  # noqa: S608
-            self._main.execute(sql, (*given.values(), *key.values()))
+            # A row was read with its later changes, which may come again in the next transaction:
+            # an UPDATE that changes nothing would give it a revision, and deliver it once more.
+            news = " OR ".join(f"{name} IS NOT ?" for name in given)
+            sql = f"UPDATE {table.name} SET {sets} WHERE {where} AND ({news})"  # noqa: S608
+            self._main.execute(sql, (*given.values(), *key.values(), *given.values()))
 
     def _is_taken(self, run_id: str, position: int) -> bool:
         key = {"run_id": run_id, "position": position}

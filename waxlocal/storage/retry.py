@@ -6,10 +6,13 @@ import sqlite3
 import time
 from collections.abc import Callable
 from random import random
+from typing import TypeVar
 
 from waxlocal.errors import FileLocked
 
-__all__ = ["REST_S", "is_busy", "rest"]
+__all__ = ["REST_S", "is_busy", "rest", "while_busy"]
+
+T = TypeVar("T")
 
 # SQLite's own busy handler sleeps ever longer and so starves whoever came first: at 8 writing
 # processes the slowest call took 2.6 s with it, 0.2 s with short random sleeps.
@@ -35,3 +38,21 @@ def is_busy(error: BaseException) -> bool:
 def rest(sleep: Callable[[float], None] = time.sleep) -> None:
     """Sleep for a short, random time between two tries."""
     sleep(REST_S[0] + random() * (REST_S[1] - REST_S[0]))  # noqa: S311 (nobody guesses it for gain)
+
+
+def while_busy(
+    attempt: Callable[[], T], deadline: float, *, sleep: Callable[[float], None] = time.sleep
+) -> T:
+    """Return what `attempt` returns; tries again while another connection holds the file.
+
+    `deadline` is a time of `time.monotonic()`. At least one attempt is made. After the deadline,
+    and for any other reason, the error of the attempt is raised.
+    """
+    while True:
+        try:
+            return attempt()
+        except (sqlite3.OperationalError, FileLocked) as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+        # Outside the handler: the error, with its frames and what they hold, is let go first.
+        rest(sleep)

@@ -17,7 +17,7 @@ from waxlocal.errors import FileLocked
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.paths import FileId, file_id
-from waxlocal.storage.retry import is_busy, rest
+from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
 
 __all__ = ["Writer"]
@@ -95,8 +95,7 @@ class Writer:
     def _made_now(self, work: Work[Any]) -> _Change | None:
         """Run a write without waiting; None if another process is writing to the file."""
         try:
-            connection = self._connect()
-            begin(connection)
+            connection = self._begun()
         except (sqlite3.OperationalError, FileLocked) as error:
             if is_busy(error):
                 return None
@@ -190,16 +189,12 @@ class Writer:
 
     def _begin(self) -> sqlite3.Connection:
         """Return the connection, with a write transaction begun."""
-        deadline = time.monotonic() + self._wait
-        while True:
-            try:
-                connection = self._connect()
-                begin(connection)
-                return connection
-            except (sqlite3.OperationalError, FileLocked) as error:
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise
-            rest()
+        return while_busy(self._begun, time.monotonic() + self._wait)
+
+    def _begun(self) -> sqlite3.Connection:
+        connection = self._connect()
+        begin(connection)
+        return connection
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == file_id(self._path):
