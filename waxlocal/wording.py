@@ -6,6 +6,7 @@ from waxlocal.clock import utc_ns
 
 __all__ = [
     "NOTHING",
+    "TIME_KINDS",
     "ago",
     "cost",
     "counted",
@@ -19,6 +20,15 @@ __all__ = [
 
 # The placeholder for a missing figure.
 NOTHING = "–"  # noqa: RUF001 (an en dash is as wide as a digit)
+
+# What a session's time went to, largest causes first; the names are the fields of `TimeByKind`.
+TIME_KINDS = (
+    ("llm", "LLM calls"),
+    ("tool", "Tools"),
+    ("retrieval", "Retrieval"),
+    ("retry", "Retries"),
+    ("own_code", "Other (your code)"),
+)
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 # Show a date instead of a number of days after this.

@@ -71,7 +71,7 @@ def _pretend_upload(path: Path) -> None:
             state = {5: "parked", len(runs) - 1: "pending", len(runs) - 2: "pending"}.get(
                 number, "delivered"
             )
-            reason = "413: the body is larger than this server takes" if state == "parked" else None
+            reason = "413: the body has more than 16,777,216 bytes" if state == "parked" else None
             connection.execute(
                 "INSERT INTO deliveries (run_id, target_id, state, reason) VALUES (?, 1, ?, ?)",
                 (run_id, state, reason),

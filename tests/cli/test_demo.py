@@ -60,7 +60,7 @@ def test_the_verb_shows_everything_and_how_to_go_on(tmp_path: Path) -> None:
     said = invoke("demo", WAXLOCAL_DB=str(own))
     assert said.exit_code == 0, said.stderr
     assert said.stderr == ""
-    for part in (MAIN_SESSION, "Where the money went", "Where the time went", "Abandonment"):
+    for part in (MAIN_SESSION, "\nCost\n", "\nTime\n", "Abandonment"):
         assert part in said.stdout
     for part in ("kill -9", "20 on the server, each exactly once", "0 missing, 0 doubled"):
         assert part in said.stdout

@@ -129,7 +129,7 @@ def test_a_session_is_told_turn_by_turn(db: Path) -> None:
     assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s run time · 1 m 1 s elapsed" in text
     assert "> How deep is it?\n   < Forty metres.\n" in text
     assert "> And how wide?" in text
-    assert text.index("Where the money went") < text.index("Where the time went")
+    assert text.index("\nCost\n") < text.index("\nTime\n")
     assert f"run {run_id(1)}" in text
 
 

@@ -9,6 +9,7 @@ from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen
 from waxlocal.queries import Money, Timing, TurnMoney
+from waxlocal.wording import TIME_KINDS
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,18 +19,11 @@ __all__ = ["show_money", "show_timing"]
 _BAR = 24
 # In a long session, show only the most expensive turns.
 _MOST_TURNS = 30
-_KINDS = (
-    ("llm", "Model"),
-    ("tool", "Tools"),
-    ("retrieval", "Retrieval"),
-    ("retry", "Retries"),
-    ("own_code", "Own code"),
-)
 
 
 def show_money(screen: Screen, money: Money) -> None:
     """Write tokens and cost per turn and per model, then the verdict."""
-    screen.heading("Where the money went")
+    screen.heading("Cost")
     if money.turns and money.tokens_in + money.tokens_out:
         _show_turns(screen, money.turns)
     if len(money.models) > 1:
@@ -107,7 +101,7 @@ def _show_models(screen: Screen, money: Money) -> None:
 
 def show_timing(screen: Screen, timing: Timing) -> None:
     """Write seconds per kind, the causes of slowness, and the verdict."""
-    screen.heading("Where the time went")
+    screen.heading("Time")
     active = timing.seconds.active
     rows = [
         (
@@ -116,7 +110,7 @@ def show_timing(screen: Screen, timing: Timing) -> None:
             figures.duration(seconds),
             figures.percent(seconds / active),
         )
-        for name, title in _KINDS
+        for name, title in TIME_KINDS
         if (seconds := getattr(timing.seconds, name)) > 0
     ]
     if timing.seconds.waiting > 0:

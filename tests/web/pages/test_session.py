@@ -106,7 +106,7 @@ def test_the_side_says_where_the_time_went(talk: Element) -> None:
     timing = talk.one("section", data_live="timing")
     rows = {row.one("th").text: row.all("td", "num")[0].text for row in timing.all("tr")[1:]}
     assert rows == {
-        "LLM calls": "3.5 s", "Tools": "1.0 s", "Retrieval": "1.0 s", "Own code": "11.5 s",
+        "LLM calls": "3.5 s", "Tools": "1.0 s", "Retrieval": "1.0 s", "Other (your code)": "11.5 s",
         "Waiting for the user": "1 m 33 s",
     }  # fmt: skip
 

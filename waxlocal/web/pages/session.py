@@ -31,8 +31,8 @@ from waxlocal.web.pages.figures import short_tokens
 from waxlocal.web.pages.folds import Fold, fold
 from waxlocal.web.pages.list_request import MOST_OFFSET, whole
 from waxlocal.web.pages.rendering import show
+from waxlocal.wording import TIME_KINDS, counted
 from waxlocal.wording import cost as cost_text
-from waxlocal.wording import counted
 
 __all__ = ["session_page"]
 
@@ -45,13 +45,6 @@ MOST_CHARS = 20_000
 TABLE_TURNS = 12
 # Show a pause between turns from this many seconds on.
 NOTABLE_PAUSE = 30.0
-KINDS = (
-    ("llm", "LLM calls"),
-    ("tool", "Tools"),
-    ("retrieval", "Retrieval"),
-    ("retry", "Retries"),
-    ("own_code", "Own code"),
-)
 PARTS = (charts.Part("p2", "resent"), charts.Part("p1", "new"))
 _NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
 _OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
@@ -117,7 +110,7 @@ async def session_page(request: Request) -> Response:
         limit=TURNS,
         spent=spent,
         took=took,
-        kinds=KINDS,
+        kinds=TIME_KINDS,
         turn_money=_of_page(spent.value, turns),
         chart=_chart(_of_page(spent.value, turns)),
         parts_of_input=(charts.Part("p1", "new input"), charts.Part("p2", "resent")),
