@@ -620,6 +620,62 @@ def test_an_object_with_an_async_call_is_awaited_inside(
         assert run["result"] == {"output": 4}
 
 
+def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function as programs do, plainly, whatever kind of function it is."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("how", ["awaited", "in a task", "raises", "cancelled"])
+def test_an_async_function_in_a_plain_wrapper_is_recorded_until_it_has_ended(
+    db_path: Path, how: str
+) -> None:
+    """What it records lies in its run, its answer is the result, and the caller's run is back."""
+
+    @waxlocal.observe(agent_name="inner")
+    @timed
+    async def inner(x: int) -> int:
+        waxlocal.step("inside")
+        await asyncio.sleep(60 if how == "cancelled" else 0)
+        if how == "raises":
+            raise ValueError("bad")
+        return 2 * x
+
+    async def agent() -> object:
+        async with WaxellContext("outer") as outer:
+            made = inner(2)
+            assert get_context() is outer
+            if how in ("awaited", "raises"):
+                value = await made
+            else:
+                task = asyncio.create_task(made)
+                await asyncio.sleep(0)
+                if how == "cancelled":
+                    task.cancel()
+                value = await task
+            assert get_context() is outer
+            return value
+
+    if how == "raises":
+        with pytest.raises(ValueError, match="bad"):
+            asyncio.run(agent())
+    elif how == "cancelled":
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(agent())
+    else:
+        assert asyncio.run(agent()) == 4
+    run = run_named(db_path, "inner")
+    assert only(db_path, "steps")["run_id"] == run["run_id"]
+    expected = {"raises": "ValueError", "cancelled": "CancelledError"}.get(how)
+    assert (run["status"], run["error_type"]) == ("error" if expected else "success", expected)
+    assert run["result"] == (None if expected else {"output": 4})
+    assert run["parent_workflow_id"] == f"wf_{run_named(db_path, 'outer')['run_id']}"
+
+
 def test_retry_works_without_parentheses_and_on_async_objects(db_path: Path) -> None:
     """As the other decorators do."""
     calls: list[int] = []

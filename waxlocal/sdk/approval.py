@@ -1,4 +1,4 @@
-"""What a program does about a `PolicyViolationError`: ask a person, or say yes or no by itself."""
+"""What a program does about a `PolicyViolationError`: ask a person, approve, or deny."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Handler = Callable[[PolicyViolationError], Any]
 
 
 def auto_approve(error: PolicyViolationError) -> ApprovalDecision:
-    """Return yes."""
+    """Approve without asking anybody."""
     return ApprovalDecision(True, "auto_approve")
 
 
 def auto_deny(error: PolicyViolationError) -> ApprovalDecision:
-    """Return no."""
+    """Deny without asking anybody."""
     return ApprovalDecision(False, "auto_deny")
 
 
 def prompt_approval(error: PolicyViolationError) -> ApprovalDecision:
-    """Ask on the terminal; without one the answer is no."""
+    """Ask on the terminal and wait; without a terminal the answer is no."""
     if not sys.stdin or not sys.stdin.isatty():
         return ApprovalDecision(False, "no terminal")
     started = time.monotonic()
@@ -45,8 +45,9 @@ def prompt_approval(error: PolicyViolationError) -> ApprovalDecision:
 
 
 def extract_block_metadata(error: PolicyViolationError) -> dict[str, Any]:
-    """Return `reason`, `action_type`, `approvers` and `timeout_minutes` of a block, as far as the
-    policy's answer names them.
+    """Return what is known of a block: `reason`, `action_type`, `approvers`, `timeout_minutes`.
+
+    What the policy did not say is `unknown`, an empty list or None.
     """
     known = error.policy_result.metadata if error.policy_result is not None else {}
     return {
@@ -58,7 +59,11 @@ def extract_block_metadata(error: PolicyViolationError) -> dict[str, Any]:
 
 
 async def handle_policy_block(handler: Handler, error: PolicyViolationError) -> ApprovalDecision:
-    """Ask a handler, plain or async, and record question and answer in the open run."""
+    """Ask a handler, plain or async; record question and answer in the open run.
+
+    It may return an `ApprovalDecision`, or any value whose truth counts. What it raises goes on to
+    the caller.
+    """
     run = run_here()
     if run is not None:
         run.record_approval_request(action_type="policy_block", reason=str(error))

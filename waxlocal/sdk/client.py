@@ -15,8 +15,9 @@ __all__ = ["WaxellObserveClient"]
 class WaxellObserveClient(RecordsById, LocalAnswers):
     """Records runs step by step, by run id, also from several threads or processes.
 
-    Everything goes into the local file; a method returns when its rows are committed. Address and
-    key are kept for programs that set them; nothing is sent.
+    Everything goes into the local file; a method returns when its rows are committed. An argument
+    of a wrong type raises `TypeError`. All clients of a process share their runs: make one wherever
+    you need it. Address and key are kept for programs that set them; nothing is sent.
     """
 
     _config: ClassVar[ObserveConfig | None] = None
@@ -31,12 +32,12 @@ class WaxellObserveClient(RecordsById, LocalAnswers):
 
     @classmethod
     def configure(cls, api_url: str, api_key: str) -> None:
-        """Keep where a server would be; the recording does not depend on it."""
+        """Keep the address and the key of a server, for `get_config`; nothing is sent to it."""
         cls._config = ObserveConfig(api_url=api_url.rstrip("/"), api_key=api_key)
 
     @classmethod
     def get_config(cls) -> ObserveConfig | None:
-        """Return what `configure` kept, None before it."""
+        """Return what `configure` was given, None if it was not called."""
         return cls._config
 
     @classmethod
@@ -45,7 +46,7 @@ class WaxellObserveClient(RecordsById, LocalAnswers):
         return cls._config is not None and cls._config.is_configured
 
     async def close(self) -> None:
-        """Write what a locked file kept waiting."""
+        """Write the records that are only in memory, if the file can be written now."""
         current_recorder().store.drain()
 
     @classmethod

@@ -45,14 +45,19 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     `PolicyViolationError`) and goes on to the caller. Recording itself raises nothing but
     `TypeError` for arguments of the wrong type.
 
+    `end_user_id` is kept in the metadata as `tenant_sub_user_id`. `client`, `agent_type` and the
+    arguments about policies are accepted, as in the original, and do nothing.
+
     Session and user are the ones given, else those of the enclosing `session()` block, else those
     of the enclosing run. Enclosing means by context variables: a run in another thread is not a
     child of this one, and neither is one that begins after this one has ended.
 
-    Values are recorded as they are at the call; later changes of a dict change nothing. After the
-    end of the block the methods go on writing into the run, `set_*` at once. A context that is
-    entered again while it is open goes on with its run until the last block is left; entered after
-    the end, it begins another run with the arguments of the constructor.
+    Values are recorded as they are at the call; later changes of a dict change nothing. Records
+    made before the block wait in memory for its beginning. After its end the methods go on writing
+    into the run, `set_*` at once. All methods are safe from any thread, and in a forked child.
+
+    A context that is entered again while it is open goes on with its run until the last block is
+    left; entered after the end, it begins another run with the arguments of the constructor.
     """
 
     __slots__ = (
@@ -183,20 +188,20 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     # -- tags, metadata, result -----------------------------------------------------------------
 
     def set_tag(self, key: str, value: str) -> None:
-        """Tag the run; tags are text by which runs are found again."""
+        """Tag the run. Both must be text; a key set again has its last value."""
         if type(key) is not str or type(value) is not str:
             need("key", key, str)
             need("value", value, str)
         self._set_tag(key, value)
 
     def set_metadata(self, key: str, value: Any) -> None:
-        """Keep any value under a key with the run."""
+        """Keep a value of any kind with the run, under a key; it replaces the one before."""
         if type(key) is not str:
             need("key", key, str)
         self._set_metadata(key, value)
 
     def set_result(self, result: dict[str, Any]) -> None:
-        """Set what the run answers."""
+        """Set the result of the run; it replaces the one before. It counts as content."""
         if type(result) is not dict:
             need("result", result, dict)
             result = dict(dict.items(result))
@@ -207,7 +212,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         self._flush()
 
     def flush_sync(self) -> None:
-        """Do the same as `flush`, for code that is not async."""
+        """Do the same as `flush`, in code that is not async."""
         self._flush()
 
     # -- LLM calls, steps, scores ---------------------------------------------------------------
@@ -336,7 +341,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         kind: str = "chain",
         attributes: dict[str, Any] | None = None,
     ) -> None:
-        """Record a step of the program's own, after it is done."""
+        """Record a step of the program, after it is done; its `output` counts as content."""
         need("step_name", step_name, str)
         need("output", output, dict, optional=True)
         self._add_step(step_name, kind, output, attributes)
@@ -364,13 +369,13 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     # -- stopping early -------------------------------------------------------------------------
 
     def request_stop(self, reason: str = "") -> None:
-        """Ask the agent to stop at its next look at `should_stop`."""
+        """Make `should_stop` return True, and record why; the agent has to ask it."""
         self._stopping = True
         self._stop_reason = reason
         self._add_event("stop_requested", {"reason": reason})
 
     def should_stop(self) -> bool:
-        """Return whether someone asked the agent to stop."""
+        """Return whether `request_stop` was called on this context."""
         return self._stopping
 
     @property

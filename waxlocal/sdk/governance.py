@@ -1,4 +1,4 @@
-"""Policies, approvals and signals: recorded as events; nothing is asked, so nothing is refused."""
+"""Policies, approvals and signals, recorded as events. No policy is evaluated: all is allowed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GovernanceRecords(Run):
     # -- policies -------------------------------------------------------------------------------
 
     async def check_policy(self) -> PolicyCheckResult:
-        """Return an answer that allows the run, and record that it was asked for."""
+        """Record that the policies were asked; return a result that allows the run."""
         return self.check_policy_sync()
 
     def check_policy_sync(self) -> PolicyCheckResult:
@@ -36,10 +36,10 @@ class GovernanceRecords(Run):
         return PolicyCheckResult("allow", ALLOWED_HERE)
 
     async def check_governance(self) -> None:
-        """Return at once: there is no server that could have stopped the run."""
+        """Do nothing: no server could have stopped the run."""
 
     async def aflush_governance(self) -> None:
-        """Write what is kept, as `flush`."""
+        """Do the same as `flush`."""
         self._flush()
 
     def check_tool_before_execution(self, tool_name: str) -> None:
@@ -48,11 +48,11 @@ class GovernanceRecords(Run):
         self._add_event("tool_gate", {"tool_name": tool_name, "action": "allow"})
 
     def take_feedback(self) -> list[dict[str, Any]]:
-        """Return what policies had to say: nothing."""
+        """Return the feedback of policies: always an empty list."""
         return []
 
     def feedback_text(self) -> str:
-        """Return what policies had to say, as text: nothing."""
+        """Return the feedback of policies as text: always empty."""
         return ""
 
     def record_policy_check(
@@ -66,7 +66,7 @@ class GovernanceRecords(Run):
         phase: str = "pre_execution",
         priority: int = 100,
     ) -> None:
-        """Record what a policy of the program's own said."""
+        """Record the result of a policy of the program's own; it took `duration_ms`."""
         need("policy_name", policy_name, str)
         need("action", action, str)
         self._add_event(
@@ -111,7 +111,11 @@ class GovernanceRecords(Run):
         elapsed_seconds: float | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Record what they decided: `approved` becomes the event `approval_granted`."""
+        """Record what the approver decided.
+
+        `approved`, `approve`, `granted` and `yes` make it the event `approval_granted`, any other
+        decision `approval_denied`.
+        """
         need("action_type", action_type, str)
         need("decision", decision, str)
         granted = decision.lower() in ("approved", "approve", "granted", "yes")
@@ -127,13 +131,13 @@ class GovernanceRecords(Run):
     # -- what the agent touched -----------------------------------------------------------------
 
     def record_data_access(self, *, source: str, operation: str = "read", records: int = 0) -> None:
-        """Record that data were read or written."""
+        """Record that data was read or written; `records` says how many records."""
         need("source", source, str)
         data = {"source": source, "operation": operation, "records": records}
         self._add_event("data_access", data)
 
     def record_network_request(self, *, url: str) -> None:
-        """Record that the agent called an address."""
+        """Record that the agent requested a URL; it counts as content."""
         need("url", url, str)
         self._add_event("network_request", {"url": url}, content=("url",))
 
@@ -166,7 +170,7 @@ class GovernanceRecords(Run):
         collection: str = "",
         age_days: int = 0,
     ) -> None:
-        """Record how good one retrieved document was."""
+        """Record how relevant one retrieved document was, and how old."""
         self._add_event(
             "retrieval_result",
             {
@@ -198,12 +202,12 @@ class GovernanceRecords(Run):
         )
 
     def record_bias_flag(self, *, flag: str) -> None:
-        """Record a suspicion of bias."""
+        """Record a sign of bias in what the agent said or did."""
         need("flag", flag, str)
         self._add_event("bias_flag", {"flag": flag})
 
     def record_breach_signal(self, *, signal: str, event_at: str = "") -> None:
-        """Record a sign that data got out."""
+        """Record a sign of a data breach."""
         need("signal", signal, str)
         self._add_event("breach_signal", {"signal": signal, "event_at": event_at})
 
@@ -214,20 +218,20 @@ class GovernanceRecords(Run):
         self._add_event("erasure_request", data)
 
     def record_domain_intent(self, *, domain_name: str, action_name: str) -> None:
-        """Record what the agent is about to do, in the words of its field."""
+        """Record what the agent is about to do, in terms of its domain."""
         need("domain_name", domain_name, str)
         need("action_name", action_name, str)
         self._add_event("domain_intent", {"domain_name": domain_name, "action_name": action_name})
 
     def record_emitted_signal(self, *, signal_name: str) -> None:
-        """Record that the agent told others something happened."""
+        """Record that the agent sent a signal to other parts of the system."""
         need("signal_name", signal_name, str)
         self._add_event("emitted_signal", {"signal_name": signal_name})
 
     def record_pending_action(
         self, *, kind: str, tool: str, args: dict[str, Any] | None = None
     ) -> None:
-        """Record an action that waits for its turn."""
+        """Record an action that has yet to be done."""
         need("kind", kind, str)
         need("tool", tool, str)
         data = {"kind": kind, "tool": tool, "args": args or {}}
@@ -246,7 +250,7 @@ class GovernanceRecords(Run):
     def set_privacy_context(
         self, *, consent_token: str = "", execution_region: str = "", data_purpose: str = ""
     ) -> None:
-        """Record under what terms data are processed."""
+        """Record on which terms data is processed: consent, region, purpose."""
         self._add_event(
             "privacy_context",
             {

@@ -47,11 +47,16 @@ def init(
     db: str | os.PathLike[str] | None = None,
     durability: str | None = None,
 ) -> None:
-    """Set up recording; not needed unless a setting differs from the environment's.
+    """Change settings of this process; without it, the environment and the defaults count.
 
     `db` is the file to record into, `durability` is `normal` or `full`, `capture_content=False`
-    leaves out everything that people and models said. Libraries are not instrumented: calls are
-    recorded where the program says so. Raises `ConfigurationError`.
+    leaves out everything that people, models and tools said, `interaction_mode` is `interactive` or
+    `autonomous`. An argument that is not given leaves its setting as it is. `api_url` and `api_key`
+    are kept for `WaxellObserveClient.get_config`. The others are accepted, as in the original, and
+    do nothing: libraries are not instrumented, calls are recorded where the program says so.
+
+    Runs that are open go on in the file they began in. Raises `ConfigurationError`. Forked children
+    inherit the settings, other child processes do not.
     """
     if api_url or api_key:
         WaxellObserveClient.configure(api_url, api_key)
@@ -66,17 +71,17 @@ def init(
 
 
 def shutdown() -> None:
-    """Write what is kept in memory and close the file; recording again opens it again."""
+    """Write what is only in memory and close the file; the next record opens it again."""
     recorder.current_recorder().close()
 
 
 async def flush() -> None:
-    """Write what is kept: the open run's tags, metadata and result, and any backlog."""
+    """Write what is only in memory: tags, metadata and result of the open run, and any backlog."""
     flush_sync()
 
 
 def flush_sync() -> None:
-    """Do the same as `flush`, for code that is not async."""
+    """Do the same as `flush`, in code that is not async."""
     run = run_here()
     if run is not None:
         run.flush_sync()
@@ -84,7 +89,10 @@ def flush_sync() -> None:
 
 
 def diagnose() -> dict[str, Any]:
-    """Return what is needed to understand why something is, or is not, recorded."""
+    """Return the settings and the state of recording, to find out why something is not recorded.
+
+    Opens no file. For programs, `health()` says whether all records are in the file.
+    """
     made = recorder.current_recorder()
     return {
         "sdk_version": __version__,
@@ -110,16 +118,16 @@ def init_tracing(
     shutdown_on_exit: bool = True,
     resource_attributes: dict[str, Any] | None = None,
 ) -> None:
-    """Do nothing: spans go into the file, with or without it."""
+    """Do nothing: spans go into the file in any case."""
 
 
 def flush_tracing(timeout_millis: int = 30000) -> None:
-    """Write what is kept in memory."""
+    """Do the same as `flush_sync`."""
     flush_sync()
 
 
 def shutdown_tracing() -> None:
-    """Write what is kept in memory."""
+    """Do the same as `flush_sync`."""
     flush_sync()
 
 

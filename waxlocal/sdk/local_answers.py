@@ -35,7 +35,7 @@ class LocalAnswers(RunsById):
         agent_type: str = "",
         delegation: Json | None = None,
     ) -> PolicyCheckResult:
-        """Return an answer that allows everything, and record that it was asked for."""
+        """Record that the policies were asked; return a result that allows everything."""
         data = {"agent_name": agent_name, "workflow_name": workflow_name, "action": "allow"}
         self._note("policy_check", data)
         from waxlocal.sdk import types
@@ -43,7 +43,7 @@ class LocalAnswers(RunsById):
         return types.PolicyCheckResult("allow", ALLOWED_HERE)
 
     def check_policy_sync(self, **kwargs: Any) -> PolicyCheckResult:
-        """Do the same as `check_policy`."""
+        """Do the same as `check_policy`, at once; takes its arguments by keyword."""
         return result_of(self.check_policy(**kwargs))
 
     def check_policy_surface_sync(
@@ -58,7 +58,7 @@ class LocalAnswers(RunsById):
         policies: list[str] | None = None,
         workflow_id: str = "",
     ) -> Json:
-        """Return an answer that allows everything, and record that it was asked for."""
+        """Record that the policies were asked; return a result that allows everything."""
         self._note("policy_check", {"agent_name": agent_name, "surface": surface})
         return {"action": "allow", "reason": ALLOWED_HERE, "metadata": {}, "evaluations": []}
 
@@ -75,33 +75,33 @@ class LocalAnswers(RunsById):
         }
 
     def get_policy_manifest_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `get_policy_manifest`."""
+        """Do the same as `get_policy_manifest`, at once; takes its arguments by keyword."""
         return result_of(self.get_policy_manifest(**kwargs))
 
     async def get_prompt(
         self, name: str, *, label: str = "", version: int = 0, use_cache: bool = True
     ) -> PromptInfo:
-        """Raise `PromptNotFoundError`: prompts are kept on a server, and none is asked."""
+        """Raise `PromptNotFoundError`: prompts are kept on a server, and no server is asked."""
         raise PromptNotFoundError(name, label, need_count("version", version), 404)
 
     def get_prompt_sync(self, **kwargs: Any) -> PromptInfo:
-        """Do the same as `get_prompt`."""
+        """Do the same as `get_prompt`, at once; takes its arguments by keyword."""
         return result_of(self.get_prompt(**kwargs))
 
     def invalidate_prompt_cache(self, name: str = "") -> None:
         """Do nothing: no prompt is cached."""
 
     async def prompt_guard(self, text: str, agent_name: str = "", model: str = "") -> Json:
-        """Return that the text passed, and record that it was asked."""
+        """Record that the guard was asked; return that the text passed, whatever it is."""
         self._note("prompt_guard", {"agent_name": agent_name, "model": model, "action": "allow"})
         return {"passed": True, "action": "allow", "violations": []}
 
     def prompt_guard_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `prompt_guard`."""
+        """Do the same as `prompt_guard`, at once; takes its arguments by keyword."""
         return result_of(self.prompt_guard(**kwargs))
 
     def prompt_guard_gate_sync(self, text: str, model: str = "") -> Json:
-        """Return that the text passed, and record that it was asked."""
+        """Record that the guard was asked; return that the text passed, whatever it is."""
         return result_of(self.prompt_guard(text, model=model))
 
     async def record_governance_decisions(
@@ -112,11 +112,11 @@ class LocalAnswers(RunsById):
         workflow_id: str = "",
         span_only: bool = False,
     ) -> Json:
-        """Record what a gate of the program's own decided."""
+        """Record what a gate of the program's own decided, in the run that `workflow_id` names."""
         data = {"agent_name": agent_name, "surface": surface, "decisions": decisions}
         self._note("governance_decision", data, workflow_id.removeprefix("wf_"))
         return {"recorded": len(decisions)}
 
     def record_governance_decisions_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `record_governance_decisions`."""
+        """Do the same as `record_governance_decisions`, at once; takes its arguments by keyword."""
         return result_of(self.record_governance_decisions(**kwargs))

@@ -1,4 +1,4 @@
-"""What an agent remembers and recalls; recorded, and never sent anywhere."""
+"""What an agent remembers and recalls. It is recorded; waxlocal itself is not a memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class MemoryRecords(Run):
         max_items: int | None = None,
         memory_type: str | None = None,
     ) -> None:
-        """Record that something was put into the episodic memory."""
+        """Record what was put into a slot of the episodic memory, for `ttl_seconds`.
+
+        Without `scope_key` it belongs to the agent's session; without a session, to the run.
+        """
         need("slot_name", slot_name, str)
         self._add_event(
             "memory_episodic",
@@ -58,7 +61,10 @@ class MemoryRecords(Run):
         source_tool: str = "",
         content_embedding: list[float] | None = None,
     ) -> None:
-        """Record that a fact was put into the semantic memory."""
+        """Record which fact was put into the semantic memory; `importance` is from 0 to 1.
+
+        Without `scope_key` it belongs to the agent's session; without a session, to the run.
+        """
         need("slot_name", slot_name, str)
         need("content", content, str)
         self._add_event(
@@ -85,7 +91,7 @@ class MemoryRecords(Run):
         scope_key: str = "",
         data: Any = None,
     ) -> None:
-        """Record a write to a memory of the program's own."""
+        """Record a write to a memory of the program's own, of any type."""
         need("memory_type", memory_type, str)
         attributes = {"memory_type": memory_type, "scope_key": self._scope_key(scope_key)}
         output = {"content": content} if data is None else {"content": content, "data": data}
@@ -102,7 +108,10 @@ class MemoryRecords(Run):
         slot_name: str = "",
         results: list[Any] | None = None,
     ) -> None:
-        """Record what was asked of a memory and what it gave."""
+        """Record what was asked of a memory and what it returned.
+
+        `results_count` is the number of `results` where it is not given.
+        """
         attributes = {
             "tier": tier,
             "store": store,

@@ -26,7 +26,7 @@ class ConversationRecords(SpanRecords):
     def record_user_message(
         self, content: str = "", *, message: str = "", metadata: dict[str, Any] | None = None
     ) -> None:
-        """Record what the user said."""
+        """Record a message of the user; it counts as a turn. `message` also means `content`."""
         need("content", content, str)
         need("message", message, str)
         attributes = {"io.direction": "inbound", **(metadata or {})}
@@ -37,7 +37,7 @@ class ConversationRecords(SpanRecords):
     def record_agent_response(
         self, content: str, *, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Record what the agent answered."""
+        """Record an answer of the agent; it counts as a message of the conversation."""
         need("content", content, str)
         attributes = {"io.direction": "outbound", **(metadata or {})}
         said = {"content": content}
@@ -73,7 +73,10 @@ class ConversationRecords(SpanRecords):
         context_utilization_pct: float = 0.0,
         system_prompt_hash: str = "",
     ) -> None:
-        """Record how long the conversation has become; the counts replace those kept so far."""
+        """Record the state of the conversation; the counts replace those kept so far.
+
+        `context_utilization_pct` says how full the model's context window is, from 0 to 100.
+        """
         state = {
             "user_turns": need_count("user_turns", user_turns),
             "message_count": need_count("message_count", message_count),
@@ -88,17 +91,17 @@ class ConversationRecords(SpanRecords):
 
     @property
     def conversation_turns(self) -> int:
-        """How many messages of the user are known."""
+        """The number of messages of the user so far."""
         return int(self._conversation["user_turns"]) if self._conversation else 0
 
     @property
     def message_count(self) -> int:
-        """How many messages are known."""
+        """The number of messages so far, of the user and of the agent."""
         return int(self._conversation["message_count"]) if self._conversation else 0
 
     @property
     def context_utilization(self) -> float:
-        """How full the model's context window is, in percent."""
+        """How full the model's context window is, in percent; 0 if it was not recorded."""
         return float(self._conversation["context_utilization_pct"]) if self._conversation else 0.0
 
     # -- people ---------------------------------------------------------------------------------
@@ -112,7 +115,7 @@ class ConversationRecords(SpanRecords):
         elapsed_ms: float | int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Record that a person was asked and answered; `elapsed_ms` is the time it took them."""
+        """Record that a person was asked, and answered after `elapsed_ms`."""
         need("prompt", prompt, str)
         need("response", response, str)
         self._add_span(
@@ -136,12 +139,12 @@ class ConversationRecords(SpanRecords):
         action: str = "",
         metadata: dict[str, Any] | None = None,
     ) -> HumanTurn:
-        """Return a block around waiting for a person; it records when it ends."""
+        """Return a block to wait in for a person; it records question, answer and time."""
         need("prompt", prompt, str)
         return HumanTurn(self, prompt, channel, action, metadata)
 
     def input(self, prompt: str = "", *, action: str = "input") -> str:
-        """Ask on the terminal, as the built-in `input`, and record question and answer."""
+        """Ask on the terminal as the built-in `input` does; record question, answer and time."""
         with self.human_turn(prompt, action=action) as turn:
             answer = builtins.input(prompt)
             turn.set_response(answer)
@@ -156,13 +159,13 @@ class ConversationRecords(SpanRecords):
             yield
 
     def mark_resumed(self, *, from_run_id: str = "", payload: Any = None) -> None:
-        """Record that this run goes on where another one paused."""
+        """Record that this run goes on where another run paused."""
         data = {"from_run_id": from_run_id, "payload": payload}
         self._add_event("resumed", data, content=("payload",))
 
 
 class HumanTurn:
-    """A block around waiting for a person; `set_response` keeps what they answered."""
+    """A block to wait in for a person, plain or async; `set_response` keeps what they answered."""
 
     def __init__(
         self,
@@ -178,7 +181,7 @@ class HumanTurn:
         self._started_ns = 0
 
     def set_response(self, response: str) -> None:
-        """Keep what the person answered."""
+        """Keep what the person answered, to be recorded at the end of the block."""
         need("response", response, str)
         self._response = response
 

@@ -61,13 +61,16 @@ class RecordsById(RunsById):
         return _recorded(run, rows)
 
     def record_llm_calls_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `record_llm_calls`."""
+        """Do the same as `record_llm_calls`, at once; takes its arguments by keyword."""
         return result_of(self.record_llm_calls(**kwargs))
 
     async def record_steps(
         self, run_id: str, steps: list[Json], conversation_state: Json | None = None
     ) -> Json:
-        """Record steps; each a dict with `step_name` and `output`. Returns `{"recorded": n}`."""
+        """Record steps; returns `{"recorded": n}`.
+
+        Each is a dict with `step_name`, `kind` and `output`, or the name alone.
+        """
         run = self._run(run_id)
         steps = need_items("steps", steps)
         for step in steps:
@@ -76,7 +79,7 @@ class RecordsById(RunsById):
         return _recorded(run, steps)
 
     def record_steps_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `record_steps`."""
+        """Do the same as `record_steps`, at once; takes its arguments by keyword."""
         return result_of(self.record_steps(**kwargs))
 
     async def record_spans(self, run_id: str, spans: list[Json]) -> Json:
@@ -93,7 +96,7 @@ class RecordsById(RunsById):
         return _recorded(run, rows)
 
     def record_spans_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `record_spans`."""
+        """Do the same as `record_spans`, at once; takes its arguments by keyword."""
         return result_of(self.record_spans(**kwargs))
 
     async def record_scores(self, run_id: str, scores: list[Json]) -> Json:
@@ -110,11 +113,15 @@ class RecordsById(RunsById):
         return _recorded(run, rows)
 
     def record_scores_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `record_scores`."""
+        """Do the same as `record_scores`, at once; takes its arguments by keyword."""
         return result_of(self.record_scores(**kwargs))
 
     async def record_events(self, events: list[Json]) -> None:
-        """Record events, in the run whose `workflow_id` they name, else in the one that is open."""
+        """Record events, dicts with an `event` and any other fields.
+
+        Each goes to the run whose `workflow_id` it names, else to the one that is open here, else
+        into the file outside any run.
+        """
         for event in _dicts("events", events):
             named = str(event.get("workflow_id", ""))
             run_id = named.removeprefix("wf_") if named.startswith("wf_") else ""
@@ -124,7 +131,7 @@ class RecordsById(RunsById):
             self._note(str(event.get("event", "event")), kept, run_id)
 
     def record_events_sync(self, **kwargs: Any) -> None:
-        """Do the same as `record_events`."""
+        """Do the same as `record_events`, at once; takes its arguments by keyword."""
         result_of(self.record_events(**kwargs))
 
     def publish_partial_output(
@@ -136,7 +143,7 @@ class RecordsById(RunsById):
         model: str = "",
         done: bool = False,
     ) -> None:
-        """Record what a stream has given so far, its first 20,000 characters."""
+        """Record what a stream has produced so far, cut after 20,000 characters."""
         data: Json = {"chunk_count": chunk_count, "model": model, "done": done}
         if current_recorder().capture_content:
             data["partial"] = partial[:MAX_PARTIAL_CHARS]
@@ -153,7 +160,10 @@ class RecordsById(RunsById):
         ttl_seconds: int | None = None,
         max_items: int | None = None,
     ) -> Json:
-        """Record that something was put into the episodic memory."""
+        """Record what was put into a slot of the episodic memory, for `ttl_seconds`.
+
+        Returns the slot and the scope.
+        """
         written = {
             "slot_name": slot_name,
             "scope_key": scope_key,
@@ -165,7 +175,7 @@ class RecordsById(RunsById):
         return self._remembered("memory_episodic", written, ("data",), run_id)
 
     def write_episodic_memory_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `write_episodic_memory`."""
+        """Do the same as `write_episodic_memory`, at once; takes its arguments by keyword."""
         return result_of(self.write_episodic_memory(**kwargs))
 
     async def write_semantic_fact(
@@ -182,7 +192,10 @@ class RecordsById(RunsById):
         source_tool: str = "",
         metadata: Json | None = None,
     ) -> Json:
-        """Record that a fact was put into the semantic memory."""
+        """Record which fact was put into the semantic memory; `importance` is from 0 to 1.
+
+        Returns the slot and the scope.
+        """
         written = {
             "slot_name": slot_name,
             "scope_key": scope_key,
@@ -198,7 +211,7 @@ class RecordsById(RunsById):
         return self._remembered("memory_semantic", written, content_of_it, run_id)
 
     def write_semantic_fact_sync(self, **kwargs: Any) -> Json:
-        """Do the same as `write_semantic_fact`."""
+        """Do the same as `write_semantic_fact`, at once; takes its arguments by keyword."""
         return result_of(self.write_semantic_fact(**kwargs))
 
     def _remembered(self, event: str, written: Json, content: tuple[str, ...], run_id: str) -> Json:

@@ -86,7 +86,7 @@ class Run(RunRecords):
     # -- beginning and end ----------------------------------------------------------------------
 
     def _begin(self, parent: WaxellContext | None) -> None:
-        """Write the start of a run that takes what it lacks from what is around it."""
+        """Write the start of a run; what is not given comes from around it."""
         recorder = current_recorder()
         self._recorder = recorder
         if not recorder.enabled:
@@ -100,7 +100,7 @@ class Run(RunRecords):
         self._write_start(run_id, started_ns, parent_id, root_id)
 
     def _begin_alone(self, trace_id: str, parent_id: str, root_id: str) -> None:
-        """Write the start of a run that belongs to what it is told, and to nothing else."""
+        """Write the start of a run with exactly this lineage; nothing comes from around it."""
         self._recorder = recorder = current_recorder()
         if not recorder.enabled:
             return
@@ -149,7 +149,7 @@ class Run(RunRecords):
             self._write_early(started_at)
 
     def _attach(self, run_id: str) -> None:
-        """Go on with a run that was begun elsewhere, in this process or in another."""
+        """Go on with a run that another process began, or another part of this one."""
         self._recorder = recorder = current_recorder()
         if recorder.enabled:
             self._run_id = run_id

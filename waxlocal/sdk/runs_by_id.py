@@ -55,7 +55,12 @@ class RunsById:
         agent_id: str = "",
         interaction_mode: str = "",
     ) -> RunInfo:
-        """Start a run; it belongs to the session and the parent it is given, and to no other."""
+        """Start a run; it is on disk when this returns.
+
+        It has the session and the parent that it is given: neither `session()` nor the run that is
+        open here. Complete it by `complete_run`, from any thread or process; a process that exits
+        before that leaves it `interrupted`. Where recording is off, all ids are empty.
+        """
         from waxlocal.sdk import types
 
         for name, value in (("agent_name", agent_name), ("session_id", session_id)):
@@ -78,7 +83,7 @@ class RunsById:
         return types.RunInfo(run._run_id, workflow_id_of(run._run_id), utc_text(run._started_ns))
 
     def start_run_sync(self, **kwargs: Any) -> RunInfo:
-        """Do the same as `start_run`."""
+        """Do the same as `start_run`, at once; takes its arguments by keyword."""
         return result_of(self.start_run(**kwargs))
 
     async def complete_run(
@@ -94,7 +99,10 @@ class RunsById:
         root_span_id: str = "",
         conversation_state: Json | None = None,
     ) -> RunCompleteResult:
-        """End a run; an unknown status is kept as `error`."""
+        """End a run: `success`, `error`, `blocked` or `interrupted`; any other status is `error`.
+
+        A run that has ended keeps its end; `steps` and `result` are recorded all the same.
+        """
         result = need_dict("result", result)
         run = self._run(run_id)
         for step in need_items("steps", steps):
@@ -111,13 +119,17 @@ class RunsById:
         return types.RunCompleteResult(run_id, duration)
 
     def complete_run_sync(self, **kwargs: Any) -> RunCompleteResult:
-        """Do the same as `complete_run`."""
+        """Do the same as `complete_run`, at once; takes its arguments by keyword."""
         return result_of(self.complete_run(**kwargs))
 
     async def start_daily_run(
         self, agent_slug: str, agent_type: str = "mcp", date: str | None = None
     ) -> DailyRunInfo:
-        """Return the one run that collects this agent's records of a day, UTC; made if needed."""
+        """Return the run that collects this agent's records of a day; it is started if needed.
+
+        All processes of a host get the same run. `date` is a text such as `2026-01-31`, else today
+        in UTC. The run is never completed.
+        """
         from waxlocal.sdk import types
 
         recorder = current_recorder()
@@ -140,7 +152,7 @@ class RunsById:
         return types.DailyRunInfo(run_id, workflow_id_of(run_id), now, day, created)
 
     def start_daily_run_sync(self, **kwargs: Any) -> DailyRunInfo:
-        """Do the same as `start_daily_run`."""
+        """Do the same as `start_daily_run`, at once; takes its arguments by keyword."""
         return result_of(self.start_daily_run(**kwargs))
 
     def _remember(self, run: Run) -> None:
@@ -149,7 +161,7 @@ class RunsById:
         self._open[run._run_id] = run
 
     def _run(self, run_id: str) -> Run:
-        """Return an open run, also one that another process began."""
+        """Return a run by its id, also one that another process began, or nobody."""
         need("run_id", run_id, str)
         around = run_here()
         if around is not None and run_id and around._run_id == run_id:

@@ -1,4 +1,4 @@
-"""What an agent did on its way: tools, retrievals, decisions, thoughts, retries."""
+"""What an agent did on its way: tools, retrievals, decisions, thoughts, retries, as spans."""
 
 from __future__ import annotations
 
@@ -94,7 +94,10 @@ class SpanRecords(Run):
         tool_type: str = "function",
         error: str = "",
     ) -> None:
-        """Record a call of a tool, after it has answered."""
+        """Record a call of a tool, after it has answered; it took `duration_ms`.
+
+        An `error` makes its status `error`. To record while the tool runs, use `enter_span`.
+        """
         need("name", name, str)
         attributes = {"tool_type": tool_type}
         if type(error) is not str or type(status) is not str:
@@ -121,7 +124,10 @@ class SpanRecords(Run):
         top_k: int | None = None,
         scores: list[float] | None = None,
     ) -> None:
-        """Record a search and the documents it found."""
+        """Record a search and the documents that it found; it took `duration_ms`.
+
+        `scores` belong to the documents, in their order; the best and the mean are kept beside.
+        """
         need("query", query, str)
         need("documents", documents, list)
         attributes: dict[str, Any] = {"source": source, "doc_count": len(documents)}
@@ -153,7 +159,7 @@ class SpanRecords(Run):
         metadata: dict[str, Any] | None = None,
         instrumentation_type: str = "manual",
     ) -> None:
-        """Record a choice; a confidence also becomes the score `decision_confidence:<name>`."""
+        """Record a choice; a `confidence` is also the score `decision_confidence:<name>`."""
         need("name", name, str)
         need("chosen", chosen, str)
         need("options", options, list)
@@ -181,7 +187,7 @@ class SpanRecords(Run):
         evidence: list[str] | None = None,
         conclusion: str = "",
     ) -> None:
-        """Record a thought on the way to an answer."""
+        """Record a thought on the way to an answer, with what supports it and what follows."""
         need("step", step, str)
         need("thought", thought, str)
         self._add_span(
@@ -202,7 +208,7 @@ class SpanRecords(Run):
         max_attempts: int | None = None,
         duration_ms: float | None = None,
     ) -> None:
-        """Record that something is tried again; `duration_ms` is the time lost by it."""
+        """Record that an attempt failed and is repeated; it cost `duration_ms`."""
         attempt = need_count("attempt", attempt)
         need("reason", reason, str)
         attributes: dict[str, Any] = {"attempt": attempt, "strategy": strategy}
@@ -233,7 +239,7 @@ class SpanRecords(Run):
         paths: list[str] | None = None,
         packages: list[str] | None = None,
     ) -> None:
-        """Record that code was run; `execution_time` in seconds."""
+        """Record that code was run, for `execution_time` seconds, with what result."""
         need("language", language, str)
         attributes = {"language": language, "output_size_kb": output_size_kb}
         self._add_span(
@@ -256,7 +262,7 @@ class SpanRecords(Run):
         subject: str = "",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Record that a message was sent to someone."""
+        """Record that the agent sent someone a message: an email, a chat message, a text."""
         need("channel", channel, str)
         self._add_span(
             f"comm:{channel}",
@@ -277,7 +283,7 @@ class SpanRecords(Run):
         unsupported_claims: list[str] | None = None,
         output_confidence: float | None = None,
     ) -> None:
-        """Record how well an answer is backed; the mean becomes the score `grounding_score`."""
+        """Record how well an answer is supported; the mean is also the score `grounding_score`."""
         numbers = need_numbers("grounding_scores", grounding_scores)
         data = {
             "grounding_scores": numbers,
@@ -294,7 +300,7 @@ class SpanRecords(Run):
     def record_prompt_use(
         self, *, name: str, version: int = 0, label: str = "", content_hash: str = ""
     ) -> None:
-        """Record which managed prompt was used."""
+        """Record which managed prompt, and which version of it, was used."""
         need("name", name, str)
         attributes = {"version": version, "label": label, "content_hash": content_hash}
         self._add_span(f"prompt.use:{name}", "prompt", attributes=attributes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import shown, snapshot
@@ -120,13 +121,37 @@ def watched(function: F, start: Start) -> F:
 
 def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
+        outer = _surroundings()
         watch = start(args, kwargs)
-        with watch:
+        watch.__enter__()
+        try:
             value = function(*args, **kwargs)
+            if type(value) is CoroutineType:
+                # A plain wrapper around an async function: what it does is still to come.
+                inside = Inside()
+                _surround(*outer)
+                return _awaited(value, watch, inside)
             watch.returned(value)
+        except BaseException as error:
+            watch.__exit__(type(error), error, error.__traceback__)
+            raise
+        watch.__exit__(None, None, None)
         return value
 
     return call
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any], watch: Watch, inside: Inside) -> Any:
+    """Await a coroutine inside a watch that was entered when it was made."""
+    with inside:
+        try:
+            value = await coroutine
+            watch.returned(value)
+        except BaseException as error:
+            watch.__exit__(type(error), error, error.__traceback__)
+            raise
+        watch.__exit__(None, None, None)
+    return value
 
 
 def _watched_coroutine(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
