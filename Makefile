@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 HELPERS = $(filter-out $(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py), \
   $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py))
 
-.PHONY: demo wheel test quick lint types check coverage everywhere crash soak bench clean help
+TYPES = types-here types-helpers types-win32 types-darwin
+.PHONY: demo wheel test quick lint types $(TYPES) check coverage everywhere crash soak bench clean help
 
 help:
 	@echo "make demo    record sample conversations, query them, upload them to a local server"
@@ -41,15 +42,21 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || (cat $(VENV)/lint-imports.log; exit 1)
 
+# Two at a time: each takes a processor for many seconds, the first time.
 types: $(VENV)/installed-dev
+	@$(MAKE) --no-print-directory -j 2 $(TYPES)
+
+types-here:
 	$(BIN)/mypy
+
+types-helpers:
 	$(BIN)/mypy --explicit-package-bases --cache-dir .mypy_cache/tests examples $(HELPERS)
-	for system in win32 darwin; do \
-	  $(BIN)/mypy --platform $$system --no-warn-unreachable --no-warn-unused-ignores --cache-dir .mypy_cache/$$system || exit 1; \
-	done
+
+types-win32 types-darwin: types-%:
+	$(BIN)/mypy --platform $* --no-warn-unreachable --no-warn-unused-ignores --cache-dir .mypy_cache/$*
 
 check: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/pytest -n auto --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 coverage:
 	@$(MAKE) check COVERAGE=1

@@ -232,7 +232,18 @@ def run(cell: Cell, places: Place, arguments: Sequence[str], log: TextIO) -> Out
     with busy(cell.load), said_by_tests.open("w", encoding="utf-8") as out:
         try:
             status = subprocess.run(
-                [python, "-m", "pytest", "-n", "2", "-q", "--tb=short", *arguments],
+                [
+                    python,
+                    "-m",
+                    "pytest",
+                    "-n",
+                    "2",
+                    "--dist",
+                    "worksteal",
+                    "-q",
+                    "--tb=short",
+                    *arguments,
+                ],
                 cwd=checkout,
                 env=env,
                 stdout=out,
