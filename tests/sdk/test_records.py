@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -225,8 +226,47 @@ def test_a_context_that_is_never_entered_keeps_a_bounded_number_of_records(
     ctx = WaxellContext("agent")
     for _ in range(1_002):
         ctx.record_step("s")
-    assert len(ctx._early or ()) == 1_000
+    assert len(ctx._early) == 1_000
     assert sum("never entered" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.usefixtures("recorder")
+def test_records_of_other_threads_meet_the_beginning_of_their_run(db_path: Path) -> None:
+    """Whether they are made before it or meanwhile, none is lost and none is written twice."""
+
+    def work(ctx: WaxellContext, start: threading.Barrier) -> None:
+        start.wait()
+        for _ in range(10):
+            ctx.record_step("s")
+
+    for _ in range(10):
+        ctx, start = WaxellContext("agent"), threading.Barrier(3)
+        threads = [threading.Thread(target=work, args=(ctx, start)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        with ctx:
+            for thread in threads:
+                thread.join()
+        steps = rows(db_path, "steps", run_id=ctx.run_id)
+        assert [step["position"] for step in steps] == list(range(1, 21))
+
+
+def test_a_record_made_while_another_thread_begins_the_run_is_written(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """The run begins after the record has seen that it has not, and before it waits for that."""
+    ctx = WaxellContext("agent")
+
+    class Meanwhile:
+        def __getattr__(self, name: str) -> Any:
+            if name == "capture_content" and not ctx.run_id:
+                ctx.__enter__()
+            return getattr(recorder, name)
+
+    ctx._recorder = cast(Recorder, Meanwhile())
+    ctx.record_step("s")
+    assert only(db_path, "steps")["run_id"] == ctx.run_id != ""
 
 
 @pytest.mark.usefixtures("recorder")

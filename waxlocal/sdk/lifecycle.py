@@ -55,8 +55,8 @@ def init(
     are kept for `WaxellObserveClient.get_config`. The others are accepted, as in the original, and
     do nothing: libraries are not instrumented, calls are recorded where the program says so.
 
-    Runs that are open go on in the file they began in. Raises `ConfigurationError`. Forked children
-    inherit the settings, other child processes do not.
+    Runs that are open keep the file and the settings that they began with. Forked children inherit
+    the settings, other child processes do not. Raises `ConfigurationError`.
     """
     if api_url or api_key:
         WaxellObserveClient.configure(api_url, api_key)

@@ -42,7 +42,6 @@ class Run(RunRecords):
         "_interaction_mode",
         "_root_workflow_id",
         "_session_id",
-        "_started_ns",
         "_steady_ns",
         "_trace_id",
         "_user_group",
@@ -76,7 +75,7 @@ class Run(RunRecords):
         self._user_group = user_group
         self._interaction_mode = interaction_mode
         self._tags = self._tags_json = self._result_json = None
-        self._early = None
+        self._early = []
         self._attributes_dirty = False
         self._ended = False
         self._run_id = ""
@@ -119,7 +118,6 @@ class Run(RunRecords):
             self._join_attributes()
             if not recorder.capture_content:
                 self._result_json = None
-        started_at = utc_text(started_ns)
         recorder.store.look_around(started_ns)
         recorder.store.write(
             BEGIN_RUN,
@@ -137,7 +135,7 @@ class Run(RunRecords):
                 or recorder.settings.interaction_mode
                 or ("interactive" if self._session_id else "autonomous"),
                 recorder.store.process_id,
-                started_at,
+                utc_text(started_ns),
                 self._metadata_json,
                 self._inputs_json if recorder.capture_content else None,
             ),
@@ -146,7 +144,7 @@ class Run(RunRecords):
         self._generation = recorder.generation
         recorder.open_runs[run_id] = self._steady_ns
         if self._early:
-            self._write_early(started_at)
+            self._write_early()
 
     def _attach(self, run_id: str) -> None:
         """Go on with a run that another process began, or another part of this one."""

@@ -6,9 +6,11 @@ written together with a record that is due anyway, they cost an `UPDATE`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from json import loads
 from typing import Any
 
+from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import SET_ATTRIBUTES
@@ -39,13 +41,15 @@ class RunAttributes:
         "_recorder",
         "_result_json",
         "_run_id",
+        "_started_ns",
         "_tags",
         "_tags_json",
     )
 
     _attributes_dirty: bool
-    # Records that wait for the beginning, and whether content was kept when they were made.
-    _early: list[tuple[Statement, Row, bool]] | None
+    # Records that wait for the beginning, and whether content was kept when they were made. Threads
+    # append and pop without a lock: both are atomic.
+    _early: list[tuple[Statement, Row, bool]]
     _ended: bool
     # The members of the JSON object by their keys; None until `set_metadata` needs them.
     _metadata: dict[str, str] | None
@@ -53,6 +57,7 @@ class RunAttributes:
     _recorder: Recorder
     _result_json: str | None
     _run_id: str
+    _started_ns: int
     _tags: dict[str, str] | None
     _tags_json: str | None
 
@@ -112,21 +117,23 @@ class RunAttributes:
             store.write(statement, row)
 
     def _wait_for_beginning(self, statement: Statement, row: Row) -> None:
-        if self._early is None:
-            self._early = []
-        if len(self._early) < MAX_EARLY:
-            self._early.append((statement, row, self._recorder.capture_content))
-        else:
+        if len(self._early) >= MAX_EARLY:
             unplaced("a run whose block was never entered")
+            return
+        self._early.append((statement, row, self._recorder.capture_content))
+        if self._run_id:  # it has begun meanwhile, in another thread
+            self._write_early()
 
-    def _write_early(self, started_at: str) -> None:
+    def _write_early(self) -> None:
         """Write the records that were made before the beginning, as made at the beginning."""
-        early, self._early = self._early or (), None
+        started_at = utc_text(self._started_ns)
         content = self._recorder.capture_content
-        for statement, row, captured in early:
-            if statement.adds is None:
-                self._recorder.store.write(statement, row)
-            else:
+        with suppress(IndexError):  # another thread took the last one
+            while self._early:
+                statement, row, captured = self._early.pop(0)
+                if statement.adds is None:
+                    self._recorder.store.write(statement, row)
+                    continue
                 begun = _begun(statement.adds, row, self._run_id, started_at)
                 kept = content or not captured
                 self._write(statement, begun if kept else _without_content(statement.adds, begun))
