@@ -93,6 +93,7 @@ class Uploader:
         self._batches: Batches | None = None
         self._asked_at: float | None = None
         self._said_nothing = 0
+        self._doubts_key = False
         self._delivered_before = self._outbox.delivered
         self._failures: Counter[str] = Counter()
         self._bytes_sent = 0
@@ -149,8 +150,8 @@ class Uploader:
         """Send as much as the lane lets through."""
         if self._lane.wait():
             return
-        most = 1 if self._lane.troubled else self._settings.concurrency
-        room = most - self._sender.in_flight
+        cautious = self._lane.troubled or self._doubts_key
+        room = (1 if cautious else self._settings.concurrency) - self._sender.in_flight
         if self._must_ask():
             if not self._sender.in_flight:
                 self._send(_ASK)
@@ -192,6 +193,7 @@ class Uploader:
         return judge(answer, records=records, needed=needed, now=self._clock.time_ns() / 1e9)
 
     def _settle(self, about: SentPart | SentBatch | None, answer: Answer, outcome: Outcome) -> None:
+        self._doubts_key = about is None and outcome.verdict is Verdict.PAUSE
         if about is None:
             outcome = self._settle_config(answer, outcome)
         elif isinstance(about, SentPart):
@@ -215,7 +217,13 @@ class Uploader:
             return outcome
         self._said_nothing = 0
         self._asked_at = self._lane.now()
-        offer: Offer | None = offer_of(outcome.body)
+        if not self._doubts_key:  # what another key was offered before stays
+            self._take_offer(offer_of(outcome.body))
+        # A key that may record but not read this, or words that cannot be read: records will tell,
+        # those of one run.
+        return outcome if outcome.verdict is Verdict.DELIVERED else Outcome(Verdict.PARK, "")
+
+    def _take_offer(self, offer: Offer | None) -> None:
         if offer is None:
             if self._batches is not None:
                 self._batches.release()
@@ -224,8 +232,6 @@ class Uploader:
             self._batches = Batches(
                 self._outbox, self._lane, self._settings, offer, self._log, self._at
             )
-        # A key that may record but not read this, or words that cannot be read: records will tell.
-        return outcome if outcome.verdict is Verdict.DELIVERED else Outcome(Verdict.PARK, "")
 
     def _note(self, answer: Answer, outcome: Outcome) -> None:
         """Open or close the lane by what an answer says about the server."""
@@ -251,6 +257,8 @@ class Uploader:
         elif outcome.verdict is Verdict.PAUSE:
             if lane.refused(outcome.reason, sent=sent):
                 self._log.event("paused", level="error", reason=outcome.reason)
+            # Another key may be offered batches. Runs that were begun by single requests go on so.
+            self._asked_at = None
         else:
             lane.answered()
             if was:

@@ -40,6 +40,30 @@ def test_a_server_that_never_says_what_it_offers(db_path: Path) -> None:
         audit(server).assert_sound()
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_costs_one_run_its_batch(db_path: Path, status: int) -> None:
+    """With the right key all the others go in batches, in the same process or in the next one."""
+    record(20)
+    with fault_server((Rule("status", status=status),), bulk=True) as server:
+        with uploading(db_path, server.url, bulk=True) as uploader:
+            uploader.run(threading.Event())
+            assert uploader.refused
+            server.use_script(())
+            while uploader.refused:
+                uploader.run(threading.Event())
+        assert upload(db_path, server.url, bulk=True).pending == 0
+        assert sorted(run["bulk"] for run in server.state()["runs"]) == [False] + [True] * 19
+        audit(server).assert_sound()
+
+
+def test_a_key_that_may_record_but_not_ask(db_path: Path) -> None:
+    """The usual requests go, after one has been accepted many at a time."""
+    record(20)
+    with fault_server((Rule("status", status=403, path="/config/$"),), bulk=True) as server:
+        assert upload(db_path, server.url, bulk=True).delivered == 20
+        audit(server).assert_sound()
+
+
 def test_a_batch_in_flight_when_batches_end(db_path: Path) -> None:
     """Its runs go one by one only if it did not bring them."""
     record(20)
