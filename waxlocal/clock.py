@@ -39,7 +39,7 @@ SYSTEM_CLOCK: Clock = _SystemClock()
 
 # strftime costs ten times as much as the rest of a time's text, and a second lasts long: keep the
 # text of the last one. One tuple, replaced whole, so that threads never see a mixed pair.
-_second = (0, "1970-01-01T00:00:00.")
+_second = (1, "1970-01-01T00:00:01.")
 
 
 def utc_text(ns: int) -> str:
@@ -48,7 +48,7 @@ def utc_text(ns: int) -> str:
     The text sorts as the times do. Times outside the years 1 to 9999 become the nearest of them.
     """
     global _second
-    seconds, rest = divmod(ns, 1_000_000_000)
+    seconds = ns // 1_000_000_000
     known, prefix = _second
     if seconds != known:
         day = time.gmtime(min(max(seconds, _EARLIEST_S), _LATEST_S))
@@ -56,8 +56,11 @@ def utc_text(ns: int) -> str:
             f"{day.tm_year:04d}-{day.tm_mon:02d}-{day.tm_mday:02d}"
             f"T{day.tm_hour:02d}:{day.tm_min:02d}:{day.tm_sec:02d}."
         )
+        if seconds < 1:  # too few digits for the cut below
+            return f"{prefix}{ns % 1_000_000_000 // 1000:06d}Z"
         _second = (seconds, prefix)
-    return f"{prefix}{rest // 1000:06d}Z"
+    # Cutting the digits out of the whole number takes two thirds of the time of formatting them.
+    return f"{prefix}{str(ns)[-9:-3]}Z"
 
 
 def utc_ns(text: str, zone: tzinfo | None = None) -> int:

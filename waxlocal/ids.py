@@ -23,6 +23,8 @@ __all__ = [
 
 # RFC 9562 method 3: the 12 bits after the version hold the fraction of the millisecond.
 _TICKS_PER_MS = 4096
+_HEAD_BITS = (1 << 60) - 1
+_ONE_BEFORE = 1 << 60
 _SESSION_SECONDS = (1 << 25) - 1
 _SESSION_RANDOM_BITS = 39
 
@@ -59,10 +61,11 @@ class RunIds:
         if ticks <= self._last:
             ticks = self._last + 1
         self._last = ticks
-        ms, fraction = divmod(ticks, _TICKS_PER_MS)
-        tail = f"{0x8000000000000000 | self._bits(62):016x}"
-        head = f"{ms & 0xFFFFFFFFFFFF:012x}"
-        return f"{head[:8]}-{head[8:]}-7{fraction:03x}-{tail[:4]}-{tail[4:]}"
+        # Milliseconds (12 digits) and their fraction (3); `hex` and a one before them take half the
+        # time of formats with zeros.
+        head = hex(ticks & _HEAD_BITS | _ONE_BEFORE)
+        tail = hex(0x8000000000000000 | self._bits(62))
+        return f"{head[3:11]}-{head[11:15]}-7{head[15:]}-{tail[2:6]}-{tail[6:]}"
 
 
 _session_bits = _random_bits()

@@ -209,8 +209,7 @@ def main() -> None:
     if options.limit is not None:
         from waxlocal.recording import store
 
-        limits = {"ALONE_BYTES": options.limit, "CONTENDED_BYTES": options.limit}
-        for name, value in {**limits, "COMMITS_PER_LOOK": 1}.items():
+        for name, value in {"LONG_BYTES": options.limit, "LOOK_S": 0.0}.items():
             setattr(store, name, value)
     if options.unsynced:
         from waxlocal.storage import connection

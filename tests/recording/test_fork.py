@@ -362,7 +362,7 @@ def test_a_closed_file_leaves_no_handle(recorder: Recorder, db_path: Path) -> No
     """Another thread's frame may still hold the cursor; the file is closed all the same."""
     with WaxellContext("agent"):
         pass
-    hot = recorder.store._hot
+    hot = recorder.store._file.hot
     recorder.close()
     handles = [os.readlink(f"/proc/self/fd/{n}") for n in _descriptors()]
     assert not [name for name in handles if name.startswith(str(db_path))]

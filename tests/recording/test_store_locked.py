@@ -20,6 +20,7 @@ from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.recording.store import Store
 from waxlocal.settings.config import Settings
+from waxlocal.storage.connection import open_writer
 from waxlocal.storage.record_sql import Statement
 
 HOLD = """
@@ -55,6 +56,7 @@ def release(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "released\n"
 
 
+WAIT_S = 0.05
 INSERT = Statement(
     "INSERT INTO events (run_id, position, recorded_at, event, data) VALUES (?, ?, '', 'e', NULL)"
 )
@@ -107,6 +109,37 @@ def test_flush_writes_what_waits(recorder: Recorder, db_path: Path) -> None:
             release(other)
             run.flush_sync()
         assert count(db_path, "steps") == 1
+
+
+@pytest.mark.parametrize("moving", [True, False])
+def test_a_record_waits_longer_for_writers_than_for_a_lock(db_path: Path, moving: bool) -> None:
+    """Where others commit all the time, its turn will come; a lock that stays may never go."""
+    tries = 0
+    with closing(open_writer(db_path)) as other:
+        began = time.monotonic()
+
+        def sleep(seconds: float) -> None:
+            """Let the other writer end its turn, and begin the next before we can try again."""
+            nonlocal tries
+            time.sleep(seconds)
+            tries += 1
+            late = time.monotonic() - began > 3 * WAIT_S and tries > 20
+            if moving and other.in_transaction:
+                other.execute(INSERT.sql, ("other", tries))
+                other.execute("COMMIT")
+                if not late:
+                    other.execute("BEGIN IMMEDIATE")
+
+        with closing(Store(db_path, wait=WAIT_S, sleep=sleep)) as store:
+            store.write(INSERT, ("", 1))
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            store.write(INSERT, ("", 2))
+            assert len(store.backlog) == (0 if moving else 1)
+            if other.in_transaction:
+                other.execute("COMMIT")
+            assert store.drain(wait=30)
+    assert rows(db_path, "SELECT position FROM events WHERE run_id = ''") == [1, 2]
 
 
 def test_only_the_first_call_waits(db_path: Path) -> None:

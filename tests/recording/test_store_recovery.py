@@ -107,7 +107,7 @@ def test_opening_waits_for_a_recovery(db_path: Path) -> None:
 
 def test_the_wait_for_a_recovery_is_bounded(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recovery that does not end leaves the record in memory; later it is written."""
-    monkeypatch.setattr("waxlocal.recording.store.RECOVERY_WAIT_S", 0.1)
+    monkeypatch.setattr("waxlocal.recording.attempt.PATIENT_S", 0.1)
     with closing(Store(db_path, wait=WAIT_S)) as store:
         store.write(INSERT, (1,))
         with recovering(db_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from waxlocal.storage.connection import (
     reader,
     writer,
 )
+from waxlocal.storage.transaction import commits_of_others
 from waxlocal.web.write_queue import Writer
 
 KIB = 1024
@@ -280,8 +282,8 @@ def low_limit(monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a log of 600 KiB count as long."""
     limit = 600 * KIB
     monkeypatch.setattr(Checkpointer.look, "__defaults__", (limit,))
-    monkeypatch.setattr("waxlocal.recording.store.ALONE_BYTES", limit)
-    monkeypatch.setattr("waxlocal.recording.store.CONTENDED_BYTES", limit)
+    monkeypatch.setattr("waxlocal.recording.store.LONG_BYTES", limit)
+    monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
     return limit
 
 
@@ -364,6 +366,55 @@ def test_a_keeper_copies_for_those_who_do_not(db_path: Path) -> None:
     assert_sound(db_path)
 
 
+def test_a_keeper_starts_the_log_anew(db_path: Path) -> None:
+    """Nobody who records has to write, and sync, the header of a log that was copied."""
+    with written(db_path) as conn:
+        before, others = generation(db_path), commits_of_others(conn)
+        positions = itertools.count(10_000)
+
+        def committed() -> bool:
+            conn.execute(INSERT, (next(positions), "y"))  # it looks when the log has changed
+            return commits_of_others(conn) != others
+
+        keeper = LogKeeper(
+            db_path, lambda: checkpointer(db_path), limit=600 * KIB, rest=(0.001, 0.01)
+        )
+        try:
+            wait_until(committed)
+        finally:
+            keeper.close()
+        assert generation(db_path) != before
+        assert conn.execute("PRAGMA user_version").fetchone() == (2,)
+    assert_sound(db_path)
+
+
+def test_a_log_that_was_written_to_again_is_not_started_anew(db_path: Path) -> None:
+    """What comes between the copy and the new start is in the log, and stays there."""
+    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
+        assert log.run() is True
+        conn.execute(INSERT, (10_000, "y"))
+        before = generation(db_path)
+        log.start_anew(100 * KIB)
+        log.start_anew(0)
+        assert generation(db_path) == before
+        conn.execute("BEGIN IMMEDIATE")
+        conn.execute(INSERT, (10_001, "y"))
+        log.start_anew(0)
+        conn.execute("COMMIT")
+    assert_sound(db_path)
+
+
+def test_records_of_many_mb_do_not_make_a_long_log(recorder: Recorder, db_path: Path) -> None:
+    """The log is looked at by time, so that it does not matter how much is in each commit."""
+    longest = 0
+    with WaxellContext("agent") as run:
+        for number in range(24):
+            run.record_step("step", {"n": number, "q": "x" * 4_000_000})
+            longest = max(longest, log_size(db_path))
+    assert 4_000_000 < longest <= checkpoint.LONG_BYTES + 4 * 4_100_000
+    assert count(db_path, "steps") == 24
+
+
 def test_a_keeper_follows_the_path(db_path: Path) -> None:
     """It starts without a file, and goes on with the one that takes the place of another."""
     keeper = LogKeeper(db_path, lambda: checkpointer(db_path), limit=600 * KIB, rest=(0.001, 0.01))
@@ -387,19 +438,19 @@ def test_forks_have_the_file_closed_during_checkpoints(db_path: Path) -> None:
         import waxlocal.recording.store
         from waxlocal import WaxellContext
         from waxlocal.recording.recorder import current_recorder
-        waxlocal.recording.store.ALONE_BYTES = waxlocal.recording.store.CONTENDED_BYTES = 600 * 1024
+        waxlocal.recording.store.LONG_BYTES = 600 * 1024
         store = current_recorder().store
         def record(runs):
             for number in range(runs):
                 with WaxellContext("agent", inputs={"q": "x" * 500}) as run:
                     run.record_step("step")
         record(100)
-        assert store._log._pair is not None
+        assert store._file.log._pair is not None
         open_before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
         for _ in range(5):
             child = os.fork()
             if not child:
-                assert store._connection is None and store._log is None
+                assert store._file._connection is None and store._file.log is None
                 record(100)
                 os._exit(0)
             record(100)
@@ -416,7 +467,7 @@ def test_forks_have_the_file_closed_during_checkpoints(db_path: Path) -> None:
 def test_a_signal_handler_records_during_a_checkpoint(recorder: Recorder, db_path: Path) -> None:
     """What a handler records while the log is copied is written right after it."""
     record(1)
-    log = recorder.store._log
+    log = recorder.store._file.log
     assert log is not None
     seen: list[int] = []
 
@@ -427,6 +478,7 @@ def test_a_signal_handler_records_during_a_checkpoint(recorder: Recorder, db_pat
             assert len(recorder.store.backlog) == 0
 
     log.look = look  # type: ignore[method-assign]
+    recorder.store._look_at = 0.0
     record(20)
     assert seen
     assert rows(db_path, "SELECT count(*) FROM runs WHERE status = 'success'") == [22]

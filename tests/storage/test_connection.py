@@ -49,7 +49,7 @@ def test_pragmas(db_path: Path, durability: str, level: int) -> None:
         assert conn.isolation_level is None
     assert (mode, synchronous) == ("wal", level)
     assert pages == 0
-    assert limit == 32 * 1024 * 1024
+    assert limit == 48 * 1024 * 1024
 
 
 def test_a_reader_cannot_write(recorder: Recorder, db_path: Path) -> None:

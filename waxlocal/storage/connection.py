@@ -46,7 +46,7 @@ __all__ = [
 AUTOCHECKPOINT_PAGES = 0
 # A log that grew behind a long reader is cut to this when it starts anew. Not to less: writing over
 # what is there is a quarter faster than making the file grow each time.
-JOURNAL_SIZE_LIMIT = 32 * 1024 * 1024
+JOURNAL_SIZE_LIMIT = 48 * 1024 * 1024
 # How long a command (not the recorder, which has its own bound) waits for the file.
 COMMAND_WAIT_S = 5.0
 # Pages kept by a reader: enough for the inner pages of a million runs.

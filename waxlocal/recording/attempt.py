@@ -1,0 +1,119 @@
+"""How a unit gets into a file that is busy, or that refuses a value in it: again, for a while.
+
+SQLite answers at once that a file is locked (`busy_timeout` is 0), and we try again after a short,
+random rest. How long that is worth while depends on what holds the file:
+
+- a lock that does not move, as of somebody's open transaction: the wait that the caller was given;
+- other programs that are writing: their turns end, and so does ours come, so we wait longer. On a
+  busy machine a turn can take long only because its holder has no processor;
+- a recovery: another process reads the whole log after a crash, and that ends, too.
+
+A record that gives up is only in memory, and lost if its process is killed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from waxlocal.recording.open_file import OpenFile, may_pass
+from waxlocal.recording.transactions import Storable, Unit, keys, moved
+from waxlocal.storage import connection, schema
+from waxlocal.storage.checkpoint import log_changed_ns
+from waxlocal.storage.record_sql import LAST_POSITION
+from waxlocal.storage.retry import is_busy, rest
+
+__all__ = ["attempt", "free_position"]
+
+# So much longer than for a lock we wait for those that get on: writers, and whoever recovers.
+PATIENT_S = 10.0
+# Writers count as getting on while one has committed within this time.
+MOVING_S = 1.0
+# Most locks are held for some 20 µs: let the holder run before sleeping five times as long.
+YIELDS = 3
+
+
+def attempt(
+    file: OpenFile,
+    unit: Unit,
+    deadline: float,
+    *,
+    sleep: Callable[[float], None],
+    patient: float = 0.0,
+) -> Exception | None:
+    """Write a unit, trying again while the file is busy; return why it could not be written.
+
+    `deadline` is a time of `time.monotonic`. `patient` is how many seconds are added to it while
+    others get on: see the module.
+    """
+    tries, fenced = 0, False
+    changed_ns = log_changed_ns(file.current) if patient else 0
+    while True:
+        try:
+            file.write(unit)
+            return None
+        except Exception as error:
+            failure = error
+        if not fenced and schema.is_fence(failure):
+            fenced = True
+            file.close()
+            continue
+        fitting = _made_fit(file, unit, failure)
+        if fitting is not None:
+            unit = fitting
+        elif not is_busy(failure):
+            return file.close_unusable(failure)
+        elif not (
+            (late := time.monotonic() - deadline) < 0
+            or (late < patient and _gets_on(file, failure, changed_ns))
+        ):
+            return connection.storage_error(failure, file.path)
+        elif (tries := tries + 1) <= YIELDS:
+            sleep(0)
+        else:
+            rest(sleep)
+
+
+def _gets_on(file: OpenFile, failure: Exception, before_ns: int) -> bool:
+    """Return whether those who keep the file busy will be done: writers, or a recovery."""
+    changed_ns = log_changed_ns(file.current)
+    since = (time.time_ns() - changed_ns) / 1e9
+    if changed_ns != before_ns and -MOVING_S < since < MOVING_S:
+        return True
+    return connection.is_recovering(failure, file.path)
+
+
+def _made_fit(file: OpenFile, unit: Unit, failure: Exception) -> Unit | None:
+    """Return the unit with what SQLite refused in it put right, None if nothing can be."""
+    if isinstance(failure, sqlite3.IntegrityError):
+        elsewhere = _moved(file, unit)
+        if keys(elsewhere) != keys(unit):
+            return elsewhere
+    if may_pass(failure) or isinstance(unit, Storable):
+        return None
+    return Storable(unit)
+
+
+def _moved(file: OpenFile, unit: Unit) -> Unit:
+    """Give records whose position is taken the next free one.
+
+    Two processes can record into one run: the parent that opened it and a forked child.
+    """
+    free: dict[str, Iterator[int]] = {}
+
+    def next_position(run_id: object) -> int:
+        name = str(run_id)
+        if name not in free:
+            free[name] = count(free_position(file, name))
+        return next(free[name])
+
+    return moved(unit, next_position)
+
+
+def free_position(file: OpenFile, run_id: str) -> int:
+    """Return a position after every record of the run; 1 when it has none or none is known."""
+    rows = file.fetch(LAST_POSITION, {"run_id": run_id})
+    last = rows[0][0] if rows else None
+    return 1 if last is None else int(last) + 1

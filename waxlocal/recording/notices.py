@@ -1,0 +1,23 @@
+"""What a recorder says to people, which must never hurt the program that records."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+__all__ = ["say", "warn"]
+
+
+def warn(message: str) -> None:
+    """Log a warning under the name `waxlocal`; raises nothing."""
+    import logging  # 5 ms to import, and most processes never warn
+
+    with suppress(Exception):  # of the program's own handlers
+        logging.getLogger("waxlocal").warning(message)
+
+
+def say(line: str) -> None:
+    """Write a line to stderr; nothing happens where there is none. Raises nothing."""
+    with suppress(OSError, ValueError, AttributeError):  # stderr closed, or no stderr at all
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

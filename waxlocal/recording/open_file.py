@@ -1,0 +1,289 @@
+"""The file that a process records into: its one writing connection, from opening to closing.
+
+It is opened with the first record, closed before a fork, and opened anew when another file has
+taken its place. Where the file needs a later waxlocal, the one beside it is opened instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from waxlocal import encode
+from waxlocal._version import __version__
+from waxlocal.clock import Clock, utc_text
+from waxlocal.errors import DiskFull, FileLocked, NewerSchema, StorageError
+from waxlocal.prices.lookup import Prices
+from waxlocal.process import current_process
+from waxlocal.recording.notices import warn
+from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
+from waxlocal.recording.transactions import Bound, Parameters, Unit
+from waxlocal.storage import connection, schema, side_file
+from waxlocal.storage.checkpoint import Checkpointer
+from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.record_sql import Statement
+
+__all__ = ["OpenFile", "cold", "may_pass"]
+
+# A file that cannot be opened is tried again after 0.1 s, then twice as long each time.
+REOPEN_S = (0.1, 5.0)
+# How often prices are read again: one may have been looked up, or set by hand.
+PRICES_NS = 30_000_000_000
+# How long the first record, and afterwards one record a second, may take in what an older waxlocal
+# recorded beside the file. Commands, the daemon and the server do it all at once.
+TAKE_IN_S = (0.1, 0.01)
+
+_BEGIN: Bound = (Statement("BEGIN IMMEDIATE"), ())
+_COMMIT: Bound = (Statement("COMMIT"), ())
+
+
+class _Cold(Exception):
+    """The connection is not open, or something is waiting to be written first."""
+
+
+def cold(_sql: str, _parameters: Parameters = ()) -> None:
+    """Take the place of `execute` while a record must not go straight to the file."""
+    raise _Cold
+
+
+class OpenFile:
+    """A file to record into, open or not; for one thread at a time.
+
+    `hot` executes one statement of the open connection. It raises `_Cold` while there is none, and
+    between `hold_back` and `let_through`, so that the hot path of recording has no question to ask.
+    """
+
+    def __init__(
+        self, path: Path, *, durability: str, clock: Clock, sleep: Callable[[float], None]
+    ) -> None:
+        self.path = path
+        self.prices = Prices()
+        self._durability = durability
+        self._clock = clock
+        self._sleep = sleep
+        self._told = False  # that the file needs a later waxlocal
+        self.begin_process()
+
+    def begin_process(self) -> None:
+        """Take the state of a process that has no connection yet: a new one, or a fork's child."""
+        self.hot: Callable[..., object] = cold
+        self._execute: Callable[..., object] = cold
+        self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        # What copies its log back; None while the file is closed.
+        self.log: Checkpointer | None = None
+        self._files: list[FileId | None] = []
+        # The side file, while the file itself needs a later waxlocal.
+        self._beside: Path | None = None
+        self._all_in = True
+        self._priced_ns = 0
+        self._reopen_at = 0.0
+        self._reopen_after = REOPEN_S[0]
+        self._refused: StorageError | None = None
+        # Made here, not by the file: the rows of runs name it before the file could be opened.
+        self.process_id = int.from_bytes(os.urandom(7), "big")
+
+    @property
+    def current(self) -> Path:
+        """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""
+        return self._beside or self.path
+
+    @property
+    def handles(self) -> tuple[object, ...]:
+        """What a forked child inherits: to be kept there, for closing it would undo locks."""
+        return () if self._connection is None else (self._connection, self._cursor, self.log)
+
+    def hold_back(self) -> None:
+        """Let no record go straight to the file: something else must be written first."""
+        self.hot = cold
+
+    def let_through(self) -> None:
+        """Let records go straight to the file again, if it is open."""
+        self.hot = self._execute
+
+    # -- writing and reading --------------------------------------------------------------------
+
+    def write(self, unit: Unit) -> None:
+        """Write a unit in one transaction, opening the file if need be.
+
+        Raises `sqlite3.Error`, `StorageError`, and whatever a value raises that SQLite asks for.
+        """
+        opened = self._connection or self._connect()
+        statements = unit if len(unit) == 1 else (_BEGIN, *unit, _COMMIT)
+        try:
+            for statement, parameters in statements:
+                opened.execute(statement.sql, parameters)
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def fetch(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Return all rows of a small query; none when the file cannot be read now."""
+        try:
+            return (self._connection or self._connect()).execute(sql, parameters).fetchall()
+        except Exception:  # also a run id that is not text which SQLite takes
+            return []
+
+    def roll_back(self) -> None:
+        """Undo a transaction that was left open; nothing happens without one."""
+        if self._connection is not None and self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.close()  # closing rolls back
+
+    def close_unusable(self, error: Exception) -> Exception:
+        """Close a connection that will not recover by itself; the next try opens the file anew.
+
+        Return the error of our own tree for it, or the same one if it is the unit's fault.
+        """
+        if not may_pass(error):
+            return error
+        failure = connection.storage_error(error, self.path)
+        if not isinstance(failure, DiskFull):
+            self.close()
+        return failure
+
+    # -- what happens to the file ---------------------------------------------------------------
+
+    def look_around(self, now_ns: int) -> None:
+        """Notice a file that was replaced or upgraded, side files, and new prices."""
+        if self._connection is None:
+            return
+        if self._files != self._file_ids():
+            warn(f"{self.path} was moved or deleted while recording; starting anew")
+            self.close()
+        elif self._was_upgraded():
+            self.close()
+        elif not self._all_in:
+            self._take_in(self._connection, TAKE_IN_S[1])
+        elif abs(now_ns - self._priced_ns) > PRICES_NS:
+            self._load_prices(now_ns)
+
+    def _file_ids(self) -> list[FileId | None]:
+        return [file_id(path) for path in (self.path, self._beside) if path is not None]
+
+    def _was_upgraded(self) -> bool:
+        """Return whether the file needs a later waxlocal since it was opened."""
+        try:
+            if self._connection is not None:
+                schema.check(self._connection, writing=True)
+        except NewerSchema:
+            return True
+        except (sqlite3.Error, StorageError):  # the next record says what it is
+            pass
+        return False
+
+    # -- opening and closing --------------------------------------------------------------------
+
+    def retry_now(self) -> None:
+        """Do not wait any longer before a file that could not be opened is tried again."""
+        self._reopen_at = 0.0
+
+    def _connect(self) -> sqlite3.Connection:
+        now = time.monotonic()
+        if now < self._reopen_at:
+            raise self._refused or FileLocked(f"{self.path} cannot be opened")
+        try:
+            opened, self._beside = self._open()
+        except StorageError as error:
+            if not isinstance(error, FileLocked):
+                self._refused = error.with_traceback(None)
+                self._reopen_at = now + self._reopen_after
+                self._reopen_after = min(self._reopen_after * 2, REOPEN_S[1])
+            raise
+        self._reopen_after = REOPEN_S[0]
+        self._connection = opened
+        self._files = self._file_ids()
+        self.log = connection.checkpointer(self.current, self._sleep)
+        try:
+            self._introduce(opened)
+        except sqlite3.Error:
+            self.close()
+            raise
+        return opened
+
+    def _open(self) -> tuple[sqlite3.Connection, Path | None]:
+        """Open the file, or, where it needs a later waxlocal, the one beside it."""
+        try:
+            return connection.open_writer(self.path, durability=self._durability), None
+        except NewerSchema as newer:
+            try:
+                beside = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
+            except OSError as error:
+                raise connection.storage_error(error, self.path) from newer
+            self._tell_of(beside[1], newer)
+            return beside
+
+    def _tell_of(self, side: Path, newer: NewerSchema) -> None:
+        if not self._told:
+            self._told = True
+            warn(
+                f"{newer}; what this program records goes into {side} instead, and from there into "
+                f"{self.path} with the first command of a later waxlocal. Try: {newer.hint}"
+            )
+
+    def _introduce(self, opened: sqlite3.Connection) -> None:
+        """Leave this process's identity in the file, and learn its prices."""
+        me = current_process()
+        now_ns = self._clock.time_ns()
+        program = encode.text(" ".join(sys.argv[:1]))
+        python = ".".join(map(str, sys.version_info[:3]))
+        row = {
+            **me._asdict(),
+            "process_id": self.process_id,
+            "program": program,
+            "python": python,
+            "waxlocal": __version__,
+            "first_seen_at": utc_text(now_ns),
+        }
+        opened.execute(NOTE_PROCESS, row)
+        self._take_in(opened, TAKE_IN_S[0])
+        self._load_prices(now_ns)
+        # One cursor for all: `Connection.execute` would make a new one for each record.
+        self._cursor = opened.cursor()
+        self._execute = self._cursor.execute
+
+    def _take_in(self, opened: sqlite3.Connection, seconds: float) -> None:
+        """Take in what an older waxlocal recorded beside the file, as far as the time allows."""
+        if self._beside is not None or not side_file.side_files(self.path):
+            return
+        from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
+
+        self._all_in = False
+        with suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
+            self._all_in = take_in(opened, self.path, seconds)
+
+    def _load_prices(self, now_ns: int) -> None:
+        self._priced_ns = now_ns
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # they are looked up later, like unknown ones
+                self.prices.load(self._connection)
+
+    def close(self) -> None:
+        """Close the connection, and those that copy the log; the next record opens them again."""
+        self.hot = self._execute = cold
+        if self.log is not None:
+            self.log.close()
+            self.log = None
+        if self._cursor is not None:
+            # Another thread's frame may still refer to it, and a connection with a live cursor
+            # keeps the file open after close(): a forked child would inherit its locks.
+            self._cursor.close()
+            self._cursor = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether a later try with the same unit can succeed."""
+    return isinstance(error, StorageError | sqlite3.OperationalError) or (
+        type(error) is sqlite3.DatabaseError
+    )
