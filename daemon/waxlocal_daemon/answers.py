@@ -1,7 +1,7 @@
-"""Reads what a server answers: the one place where somebody else's text comes in.
+"""Reads the responses of a server: the one place where foreign text comes in.
 
-What leaves this module can be stored, logged, shown and sent: no half surrogate pairs, which SQLite
-and UTF-8 refuse; no nesting that Python could not write again; no API key that the server repeats.
+The results can be stored, logged, shown and sent: no lone surrogates, which SQLite and UTF-8
+reject; no nesting too deep for Python to write again; no API key that the server repeats.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from waxlocal.settings.secret import Secret
 
 __all__ = ["Answer", "Unreadable", "header_text", "plain_text", "read_json"]
 
-# Answers of the API have five levels.
+# Responses of the API have five levels.
 MAX_DEPTH = 64
-# An answer to the largest batch has some 2,000 values. 8 MB of `[]` would take 500 MB once read.
+# The response to the largest batch has some 2,000 values. 8 MB of `[]` would take 500 MB parsed.
 MAX_VALUES = 100_000
-# Longer texts are cut: the words of an answer become reasons, and a person reads those.
+# Longer texts are cut: they become the reasons that people read.
 MAX_WORDS = 500
 
 
 class Answer(NamedTuple):
-    """What came back; `status` is None and `error` says why when nothing usable did.
+    """The response to a request; without one, `status` is None and `error` says why.
 
-    `headers` and `error` are fit to be stored; `body` is as it came, and read with `read_json`.
+    `headers` and `error` can be stored; `body` is unchanged: read it with `read_json`.
     """
 
     status: int | None
@@ -34,14 +34,14 @@ class Answer(NamedTuple):
     body: bytes
     error: str
     seconds: float
-    # What was sent along, and must not come back in any text.
+    # The key that was sent, to be hidden in all texts.
     key: Secret = Secret()
 
 
 class Unreadable(ValueError):
-    """An answer that is not JSON, or JSON that nothing can be done with; says which.
+    """A response that is not JSON, or JSON that cannot be used; the message says which.
 
-    `is_json`: it is JSON, so that it comes from an API and not from a page in front of it.
+    `is_json`: it is JSON, so it comes from an API and not from a proxy or a login page.
     """
 
     def __init__(self, why: str, *, is_json: bool) -> None:
@@ -50,9 +50,9 @@ class Unreadable(ValueError):
 
 
 def read_json(body: bytes, key: Secret, *, most_values: int = MAX_VALUES) -> Any:
-    """Return the JSON of an answer, every text of it fit to be stored. Raises `Unreadable`.
+    """Return the JSON of a response; every text in it can be stored. Raises `Unreadable`.
 
-    Half a surrogate becomes U+FFFD, the API key `(the key)`, however the server has spelled it.
+    A lone surrogate becomes U+FFFD, and the API key `(the key)`, however the server spelled it.
     """
     if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:
         raise Unreadable(f"more than {most_values:,} values", is_json=True)
@@ -76,7 +76,7 @@ def _fit(value: Any, key: Secret) -> Any:
 
 
 def plain_text(text: str, key: Secret) -> str:
-    """Return text of a server, or of the network, fit to be stored, and without the key."""
+    """Return text from a server or the network that can be stored, without the key."""
     return key.hidden_in(text if text.isascii() else storable(text))
 
 

@@ -1,10 +1,10 @@
-"""A lock on one byte of a database, on Linux: seen by whatever name others open the file.
+"""A lock on one byte of a database, on Linux; it holds under every name of the file.
 
-The byte is far behind those that SQLite locks (512 bytes at 1 GiB). The lock belongs to our open
+The byte is far beyond those that SQLite locks (512 bytes at 1 GiB). The lock belongs to the open
 file description (F_OFD_SETLK in fcntl(2)), so it stays when SQLite closes a descriptor of the same
-file. The reverse is not true: to close any descriptor of the file drops the locks that SQLite holds
-on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2). So a descriptor is kept,
-and used again, until its file was deleted.
+file. The reverse is not true: closing any descriptor of the file drops the locks that SQLite holds
+on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2). So a descriptor is kept
+and reused until its file is deleted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from waxlocal.storage.paths import FileId
 
 if sys.platform != "linux":
-    raise ImportError("elsewhere such locks are not for programs, and struct flock looks different")
+    raise ImportError("only Linux has these locks, and struct flock differs elsewhere")
 
 __all__ = ["byte_is_locked", "close_deleted", "take_byte"]
 
@@ -30,14 +30,14 @@ _FLOCK = struct.Struct("hhqqi")
 
 _gate = threading.Lock()
 _descriptors: dict[FileId, int] = {}
-# The system would grant a second lock through the same open file description.
+# The system would grant a second lock on the same open file description.
 _held: set[FileId] = set()
 
 
 def take_byte(db: Path, identity: FileId) -> Callable[[], None] | None:
-    """Lock the database; return what gives the lock back, None if another holder has it.
+    """Lock the database; return the function that releases the lock, None if it is held.
 
-    Waits for nothing. Raises `OSError` if the file cannot be opened, or has no locks.
+    Never waits. Raises `OSError` if the file cannot be opened or locked.
     """
     with _gate:
         if identity in _held:
@@ -58,7 +58,7 @@ def _release(identity: FileId) -> None:
 
 
 def byte_is_locked(db: Path, identity: FileId) -> bool:
-    """Return whether somebody holds the database, in this process or another. Raises `OSError`."""
+    """Return whether this or another process holds the lock. Raises `OSError`."""
     with _gate:
         if identity in _held:
             return True
@@ -69,7 +69,7 @@ def byte_is_locked(db: Path, identity: FileId) -> bool:
 
 
 def close_deleted() -> None:
-    """Close deleted files, which take space; nobody else can open them any more."""
+    """Close deleted files, which take up space and cannot be opened again."""
     with _gate:
         for identity, descriptor in list(_descriptors.items()):
             if identity not in _held and not os.fstat(descriptor).st_nlink:
@@ -82,10 +82,10 @@ def _open(db: Path, identity: FileId) -> int:
         return _descriptors[identity]
     try:
         descriptor = os.open(db, os.O_RDWR | os.O_NONBLOCK)
-    except PermissionError:  # enough to ask
+    except PermissionError:  # reading is enough to check a lock
         descriptor = os.open(db, os.O_RDONLY | os.O_NONBLOCK)
     found = os.fstat(descriptor)
-    # Under what was opened: another file may have taken the place since it was looked at.
+    # Stored under the opened file: it may have replaced the one that `identity` names.
     _descriptors[found.st_dev, found.st_ino] = descriptor
     if identity not in _descriptors:
         raise FileNotFoundError(db)

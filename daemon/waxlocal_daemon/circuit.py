@@ -1,4 +1,4 @@
-"""The way to one server: open, waiting after failures, or closed because the key is refused."""
+"""The connection to one server: open, waiting after failures, or paused by a refused key."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from waxlocal_daemon.backoff import CAP_S, RETRY_AFTER_CAP_S, Slot, next_slot
 
 __all__ = ["USUAL_PACE", "Lane", "Pace"]
 
-# Nothing is ever postponed for longer.
+# No request or run is postponed for longer.
 LONGEST_WAIT_S = RETRY_AFTER_CAP_S + CAP_S
-# How often success is written down while all goes well.
+# Seconds between two notes of success in the file.
 NOTE_S = 1.0
-# Failures of different runs in a row, with nothing accepted between them, that make it the
-# server's failure and no longer that of a run.
+# After this many different runs failed in a row, the failure is the server's and not a run's.
 TELLING_FAILURES = 3
 
 
 class Pace(NamedTuple):
-    """How patient to be: factors of time, for tests that cannot wait for minutes.
+    """How long to wait; tests use shorter times.
 
-    `unit`: what the first backoff is measured by; `paused`: seconds between attempts with a key
-    that is refused; `stop`: seconds that an upload may go on for what is in flight once it is told
-    to stop.
+    `unit`: the factor of every backoff; `paused`: seconds between attempts with a refused key;
+    `stop`: seconds that a stopped upload waits for the requests in flight.
     """
 
     unit: float = 1.0
@@ -37,10 +35,10 @@ USUAL_PACE = Pace()
 
 
 class Lane:
-    """Says when a request may leave, and keeps that in the file.
+    """Says when a request may be sent, and keeps that in the file.
 
-    Waiting is measured by the steady clock, which nobody can set; the file has wall times, for
-    the next process and for people.
+    Waits are measured by the monotonic clock, which cannot be set; the file has wall times, for the
+    next process and for people.
     """
 
     def __init__(
@@ -53,7 +51,7 @@ class Lane:
         self.failures = outbox.target.failures
         self.reason = outbox.target.reason or ""
         self.paused = False
-        # A key that was refused may be another one now: a new process tries at once.
+        # A new process tries at once: a refused key may have been replaced.
         stays = not outbox.target.paused_at
         self._not_before = self._left(outbox.target.not_before) if stays else 0.0
         self._end = self._left(outbox.target.backoff_until) if stays else 0.0
@@ -61,22 +59,22 @@ class Lane:
         self._closed_at = self._noted = float("-inf")
 
     def _left(self, text: str | None) -> float:
-        """Return a time of the file on the steady clock, 0 for one that is past."""
+        """Return a time in the file on the monotonic clock; 0 if it is past."""
         left = (utc_ns(text) - self._clock.time_ns()) / 1e9 if text else 0.0
-        # What is further ahead was written by a clock that has been put back since.
+        # A time further ahead was written before the clock was set back.
         return self.now() + left if 0 < left <= LONGEST_WAIT_S else 0.0
 
     def now(self) -> float:
-        """Return seconds on the steady clock."""
+        """Return seconds on the monotonic clock."""
         return self._clock.monotonic_ns() / 1e9
 
     @property
     def troubled(self) -> bool:
-        """Whether the last that was heard of the server is a failure: one request at a time."""
+        """Whether the last response was a failure; then only one request is sent at a time."""
         return self.paused or self.failures > 0
 
     def wait(self) -> float:
-        """Return the seconds until a request may leave, 0 for now."""
+        """Return the seconds until a request may be sent; 0 for now."""
         return max(self._not_before - self.now(), 0.0)
 
     def answered(self) -> None:
@@ -91,10 +89,10 @@ class Lane:
         self._outbox.host_answered()
 
     def failed(self, reason: str, *, sent: float, of_host: bool, retry_after: float | None) -> bool:
-        """Note a failure of a request sent at `sent`; return whether the lane closes by it."""
+        """Note the failure of a request sent at `sent`; return whether it closes the lane."""
         self._in_a_row += 1
         if sent < self._closed_at:
-            return False  # it was under way when the lane closed, and is of the same trouble
+            return False  # it was under way when the lane closed: the same failure
         if not of_host and self._in_a_row < TELLING_FAILURES and not self.troubled:
             return False
         self.failures += 1
@@ -123,7 +121,7 @@ class Lane:
         self._closed_at = self.now()
 
     def postponed(self, failures: int) -> Slot:
-        """Return when a run that has failed so often in a row is tried again."""
+        """Return when a run that has failed this often in a row is tried again."""
         return self._slot(0.0, failures)
 
     def _slot(self, end: float, failures: int) -> Slot:
@@ -132,9 +130,9 @@ class Lane:
         return Slot(slot.at * unit, slot.end * unit)
 
     def text(self, at: float) -> str:
-        """Return a time of the steady clock as UTC text."""
+        """Return a time on the monotonic clock as UTC text."""
         return utc_text(self._clock.time_ns() + int((at - self.now()) * 1e9))
 
     def horizon(self) -> str:
-        """Return a time that nothing is postponed beyond."""
+        """Return the latest time that a run may be postponed to, as UTC text."""
         return self.text(self.now() + LONGEST_WAIT_S)

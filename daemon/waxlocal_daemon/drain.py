@@ -21,9 +21,9 @@ __all__ = ["Drained", "drain"]
 
 
 class Drained(NamedTuple):
-    """What an upload by hand came to.
+    """The result of an upload by hand.
 
-    `reason`: why it ended before nothing was pending, empty when it did not.
+    `reason`: why it ended while runs were pending; empty if none is.
     """
 
     progress: Progress
@@ -42,7 +42,7 @@ def drain(
     on_progress: Callable[[Progress], None] | None = None,
     pace: Pace = USUAL_PACE,
 ) -> Drained:
-    """Upload until nothing is pending, `stop` is set, or nothing arrived for `patience` seconds.
+    """Upload until nothing is pending, `stop` is set, or `patience` seconds pass without progress.
 
     Takes the lock of the file. Raises `UploaderRunning`, `StorageError`.
     """
@@ -61,13 +61,13 @@ def drain(
 
 
 def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading.Event) -> str:
-    """Return why it is over while something is pending; empty when nothing is."""
+    """Return why it ended while runs were pending; empty if none is."""
     last, since = -1, time.monotonic()
     while not stop.is_set():
         rest = uploader.run(stop)
         now = uploader.progress()
         if not now.pending:
-            if interrupt_gone(path):  # runs that this upload has looked at for the first time
+            if interrupt_gone(path):  # runs that this upload has just taken in
                 continue
             return ""
         if uploader.refused:
@@ -76,6 +76,6 @@ def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading
             last, since = now.delivered, time.monotonic()
         left = since + patience - time.monotonic()
         if left <= 0:
-            return uploader.reason or "the runs that are left wait for another attempt"
+            return uploader.reason or "the remaining runs wait for their next attempt"
         stop.wait(min(rest, left))
     return "stopped"

@@ -1,4 +1,4 @@
-"""The requests that would leave, without sending one or changing the file."""
+"""The requests that an upload would send; sends none and does not change the file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from waxlocal_daemon.plan import planned, start_part, turn_of
 
 __all__ = ["Preview", "previews"]
 
-# What stands for an id that the server has still to give.
+# Stands for an id that the server has not assigned yet.
 UNKNOWN_RUN = "RUN_ID"
 
 
 class Preview(NamedTuple):
-    """A request as it would leave; the key of the API is not among its headers."""
+    """A request as it would be sent; `headers` do not include the API key."""
 
     run_id: str
     method: str
@@ -34,10 +34,10 @@ class Preview(NamedTuple):
 
 
 def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
-    """Give the requests of all ended runs that the server has not got, in the order they would go.
+    """Yield the requests of all ended runs that the server does not have, in the order of sending.
 
-    Run by run, also where the server would take many at once: it is not asked. An id that it has
-    still to give is written `RUN_ID`. Raises `StorageError`.
+    One run at a time, even if the server accepts batches: it is not asked. `RUN_ID` stands for an
+    id that it has not assigned yet. Raises `StorageError`.
     """
     uuid = hardware_uuid() if settings.send_hardware_uuid else ""
     with reader(path) as connection:

@@ -1,4 +1,4 @@
-"""Where in our code an unexpected error came from, without what it says."""
+"""Where in the code an unexpected error came from, without its message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["place_of"]
 
 
 def place_of(error: BaseException) -> str:
-    """Return the innermost `file:line` of an error; its text could hold what a run recorded."""
+    """Return the innermost `file:line` of an error; its message could contain recorded text."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""

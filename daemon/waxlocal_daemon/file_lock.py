@@ -1,8 +1,8 @@
-"""A lock on an open file, on POSIX and on Windows.
+"""A lock on an open file, on POSIX and Windows.
 
-The system drops it when its holder dies, however it dies, so nothing has to be cleaned up. Not the
-`filelock` package: it cannot ask without taking, keeps no word about the holder, and knows a file
-by its path alone.
+The system releases it when the holder exits for any reason, so nothing has to be cleaned up. The
+`filelock` package would not do: it cannot check a lock without taking it, does not name the holder,
+and knows a file only by its path.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 
 __all__ = ["PLAIN", "try_lock", "unlock"]
 
-# How a file is opened that must be a plain one: a link is refused, a pipe does not block. Windows
-# has neither flag, and a text mode that changes line ends.
+# Flags to open a plain file: a link is refused, a pipe does not block. Windows has neither of these
+# flags, but a text mode that changes line endings.
 PLAIN = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )  # fmt: skip
@@ -21,11 +21,11 @@ PLAIN = (
 if sys.platform == "win32":
     import msvcrt
 
-    # A locked byte cannot be read on Windows: this one is far behind any text.
+    # Windows forbids reading a locked byte; this one is far beyond the text.
     _BYTE = 1 << 30
 
     def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-        """Lock the file; return whether that was possible. Locks are never shared here."""
+        """Lock the file; return whether that succeeded. Locks are never shared here."""
         os.lseek(descriptor, _BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -34,7 +34,7 @@ if sys.platform == "win32":
         return True
 
     def unlock(descriptor: int) -> None:
-        """Give the lock back; closing the descriptor does so too, but later."""
+        """Release the lock; closing the descriptor does so too, but later."""
         os.lseek(descriptor, _BYTE, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
@@ -42,9 +42,9 @@ else:
     import fcntl
 
     def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-        """Lock the file, alone or among other shared locks; return whether that was possible.
+        """Lock the file, exclusively or shared; return whether that succeeded.
 
-        Waits for nothing. Raises `OSError` where the file system has no locks.
+        Never waits. Raises `OSError` if the file system does not support locks.
         """
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
@@ -54,5 +54,5 @@ else:
         return True
 
     def unlock(descriptor: int) -> None:
-        """Give the lock back; closing the descriptor does so too."""
+        """Release the lock; closing the descriptor does so too."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)

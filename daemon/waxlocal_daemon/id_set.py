@@ -9,7 +9,7 @@ __all__ = ["SeenIds"]
 
 
 class SeenIds:
-    """Ids by 64 bits of their hash: 16 to 32 bytes each, where a `set` of text takes 150.
+    """Keeps 64 bits of the hash of each id: 16 to 32 bytes, where a `set` of text takes 150.
 
     Of a million ids, two share a hash with a probability of 3 in 100 million.
     """
@@ -19,7 +19,7 @@ class SeenIds:
         self._used = 0
 
     def add(self, text: str) -> bool:
-        """Put an id in; return whether it was not there before."""
+        """Add an id; return whether it is new."""
         hashed = _hash(text)
         place = self._place(hashed)
         if self._slots[place]:
@@ -37,7 +37,7 @@ class SeenIds:
         return self._used
 
     def _place(self, hashed: int) -> int:
-        """Return where a hash is, or the free slot where it would go; one is always free."""
+        """Return the slot of a hash, or the free slot for it; one is always free."""
         slots = self._slots
         mask = len(slots) - 1
         place = hashed & mask
@@ -53,7 +53,7 @@ class SeenIds:
 
 
 def _empty(least: int) -> array[int]:
-    """Return free slots, as many as a power of two."""
+    """Return free slots; their number is a power of two."""
     return array("Q", bytes(8 << max(least - 1, 7).bit_length()))
 
 

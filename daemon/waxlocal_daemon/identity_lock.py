@@ -1,10 +1,10 @@
-"""A lock on a database itself, by whatever name it is opened.
+"""A lock on the database itself, under whatever name it is opened.
 
-The lock file lies beside one name of the database. A hard link, or the file mounted alone into a
-container, has another name in another directory; and a lock file can be removed while it is held.
-What all of these have in common is the inode. On Linux a byte of the file is locked. Elsewhere,
-where flock(2) and SQLite would shut each other out, the lock is on a file of the user's, named by
-device and inode.
+The lock file is beside one name of the database. A hard link, or the file mounted alone into a
+container, has another name in another directory; and a lock file can be deleted while it is locked.
+The inode is the same for all of these. On Linux a byte of the file is locked. On other systems,
+where flock(2) and SQLite would block each other, a file in the user's state directory is locked,
+named by device and inode.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Take = Callable[[Path, FileId], Release | None]
 
 
 def take_named(db: Path, identity: FileId) -> Release | None:
-    """Lock the file of the user's that stands for a database; as `take_byte`."""
+    """Lock the file that stands for a database; otherwise like `take_byte`."""
     path = _name(identity)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
@@ -41,7 +41,7 @@ def take_named(db: Path, identity: FileId) -> Release | None:
 
 
 def named_is_locked(db: Path, identity: FileId) -> bool:
-    """Return whether somebody holds that file of the user's. Raises `OSError`."""
+    """Return whether a process holds that lock. Raises `OSError`."""
     descriptor = os.open(_name(identity), os.O_RDWR | PLAIN)
     try:
         free = try_lock(descriptor, shared=True)
@@ -69,7 +69,7 @@ else:
 
 
 class IdentityLock:
-    """Keeps other uploaders from the file at a path, also when another file takes its place.
+    """Keeps other uploaders away from the file at a path, also after it is replaced.
 
     For one thread.
     """
@@ -81,10 +81,10 @@ class IdentityLock:
         self._release: Release | None = None
 
     def take(self) -> bool:
-        """Lock the file that is at the path now; return False if another uploader holds it.
+        """Lock the file now at the path; return False if another uploader holds it.
 
-        What was locked before, if it was another file, is free again. Where there is no file, or no
-        lock to be had on it, nothing is locked, and that is not a failure.
+        Another file that was locked before is released. If there is no file, or it cannot be
+        locked, nothing is locked; that is not an error.
         """
         identity = file_id(self._db)
         if identity is not None and identity == self._identity:
@@ -100,7 +100,7 @@ class IdentityLock:
         return self._release is not None
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         release, self._release, self._identity = self._release, None, None
         if release is not None:
             with suppress(OSError):
@@ -109,7 +109,7 @@ class IdentityLock:
 
 
 def is_locked(db: Path) -> bool:
-    """Return whether an uploader holds the file, by whatever name; waits for nothing."""
+    """Return whether an uploader holds the file under any name; never waits."""
     identity = file_id(db)
     try:
         return identity is not None and _asked(db, identity)

@@ -1,7 +1,7 @@
-"""One uploader for each file: a lock beside it, which says who holds it.
+"""One uploader per file: a lock file beside it, which names the holder.
 
-The lock file is what others can read, and it can be held before the database exists. The database
-itself is locked as well, by `identity_lock`: it may have a second name.
+Other processes can read the lock file, and it can be locked before the database exists. The
+database itself is locked too (`identity_lock`), because it may have a second name.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 __all__ = ["Holder", "UploaderLock", "exclusive", "holder", "lock_path"]
 
 SUFFIX = ".sync.lock"
-# `holder` takes a shared lock for some microseconds; whoever meets it just then tries again.
+# `holder` takes a shared lock for some microseconds; another process then tries again.
 TRIES = 6
 BETWEEN_TRIES_S = 0.02
-# More than we ever write there.
+# More than `_write` ever writes.
 _MOST_BYTES = 4096
-# Windows locks for writing alone.
+# Windows can lock only files that are open for writing.
 _ASKING = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a file's lock; `pid` is 0 and the texts are empty where that cannot be read.
+    """The process that holds the lock; `pid` is 0 and the texts are empty if it is unknown.
 
-    `since` is UTC text. A pid means something only on `host`, and there only outside of containers.
+    `since` is UTC text. The pid is valid only on `host`, and only outside containers.
     """
 
     pid: int = 0
@@ -50,7 +50,7 @@ class Holder:
 
 
 class UploaderLock:
-    """What the holder of a file's lock has of it. For one thread."""
+    """The lock of a file, as its holder sees it. For one thread."""
 
     def __init__(self, db: Path) -> None:
         self.path = lock_path(db)
@@ -58,20 +58,20 @@ class UploaderLock:
         self._identity = IdentityLock(db)
 
     def follow(self) -> None:
-        """Lock the file that is at the path now, where it was made or replaced meanwhile.
+        """Lock the file now at the path, in case it was created or replaced meanwhile.
 
-        Raises `UploaderRunning` if somebody else uploads its runs, by another name of the file.
+        Raises `UploaderRunning` if another process uploads its runs under another name of the file.
         """
         if not self._identity.take():
             raise _running(self._db, Holder())
 
     def release(self) -> None:
-        """Give the lock on the database back."""
+        """Release the lock on the database."""
         self._identity.release()
 
 
 def lock_path(db: Path) -> Path:
-    """Return where the lock of a file is: beside the file itself, whatever link led to it."""
+    """Return the path of the lock file: beside the real file, even if `db` is a link."""
     real = db.resolve()
     return real.with_name(real.name + SUFFIX)
 
@@ -84,10 +84,10 @@ def exclusive(
     clock: Clock = SYSTEM_CLOCK,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[UploaderLock]:
-    """Hold the file's lock for the block; the lock file stays when it ends.
+    """Hold the file's lock during the block; the lock file stays afterwards.
 
-    `command` is what others are told. The file itself need not exist yet. Raises `UploaderRunning`
-    if somebody else holds the lock, `StorageError` if there can be none.
+    `command` is shown to other processes. The database need not exist yet. Raises `UploaderRunning`
+    if another process holds the lock, and `StorageError` if the lock file cannot be created.
     """
     lock = UploaderLock(db)
     descriptor = _open(lock.path)
@@ -98,8 +98,8 @@ def exclusive(
             lock.follow()
             _write(descriptor, command, clock)
             yield lock
-            # Not unlink: whoever has opened the old file by then would hold a lock that nobody
-            # sees.
+            # Do not unlink it: a process that has opened the old file would hold a lock that no
+            # other process sees.
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
         finally:
@@ -111,9 +111,9 @@ def exclusive(
 
 
 def holder(db: Path) -> Holder | None:
-    """Return who uploads the runs of this file now, None for nobody; waits for nothing.
+    """Return the process that uploads this file now, or None; never waits.
 
-    One who has the file under another name is nameless: pid 0.
+    If it opened the file under another name, it is unknown: its pid is 0.
     """
     return _holder_beside(db) or (Holder() if is_locked(db) else None)
 
@@ -150,7 +150,7 @@ def _open(path: Path) -> int:
 
 def _no_lock_file(path: Path) -> FileUnusable:
     return FileUnusable(
-        f"{path} is not a plain file", hint="move it away: waxlocal did not make it"
+        f"{path} is not a plain file", hint="move it away; waxlocal did not create it"
     )
 
 
@@ -165,7 +165,7 @@ def _taken(descriptor: int, sleep: Callable[[float], None]) -> bool:
 def _write(descriptor: int, command: str, clock: Clock) -> None:
     me = current_process()
     text = json.dumps(asdict(Holder(me.pid, me.host, utc_text(clock.time_ns()), command)))
-    # The lock is what counts: on a full disk it holds without a word about who has it.
+    # Only the lock matters: on a full disk it is held without naming its holder.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)

@@ -1,4 +1,4 @@
-"""What the daemon says: one line for each change of state, on stderr."""
+"""The log of the daemon: one line for each change of state, on stderr."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["FORMS", "LEVELS", "Log"]
 
 FORMS = ("logfmt", "json")
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-# A state that lasts is said again after this, with how often it was met meanwhile.
+# A lasting state is logged again after this time, with the number of repetitions.
 AGAIN_NS = 30 * 1_000_000_000
-# Longer values are cut: a reason of a server may be a page of HTML.
+# Longer values are cut: the message of a server may be a page of HTML.
 MOST_CHARS = 500
 _MOST_KEYS = 1_000
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,<>*()\[\]-]+")
@@ -27,10 +27,10 @@ _NAME = re.compile(r"[^A-Za-z0-9_.]")
 
 
 class Log:
-    """Writes logfmt, or JSON with one object on each line; may be used by all threads.
+    """Writes logfmt, or JSON with one object per line; safe for use by any thread.
 
-    Control characters are escaped in either form, so that nothing a server says can begin a line of
-    its own. A stream that cannot be written any more does not stop the daemon.
+    Control characters are escaped in both formats, so text from a server cannot begin a new line. A
+    stream that can no longer be written does not stop the daemon.
     """
 
     def __init__(
@@ -68,15 +68,16 @@ class Log:
             with self._lock:
                 self._stream.write(line + "\n")
                 self._stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or the stream is closed
+        except (OSError, ValueError):  # the reader is gone, or the stream is closed
             return
 
     def once(
         self, name: str, /, level: str = "warning", *, key: object = "", **fields: object
     ) -> bool:
-        """Write an event unless it was written, for this `key`, in the last 30 seconds.
+        """Write an event unless it was written for this `key` in the last 30 seconds.
 
-        The next line then says how often it was `repeated`. Returns whether it was written.
+        The next line then has the number of skipped ones as `repeated`. Returns whether it was
+        written.
         """
         now, mark = self._clock.monotonic_ns(), (name, as_text(key))
         with self._lock:
@@ -90,7 +91,7 @@ class Log:
         return due
 
     def over(self, name: str, /, *, key: object = "") -> bool:
-        """Forget that a state of `once` was told; return whether it was."""
+        """Forget a state that `once` wrote, as it is over; return whether there was one."""
         with self._lock:
             return self._said.pop((name, as_text(key)), None) is not None
 

@@ -1,4 +1,4 @@
-"""Figures of the upload as Prometheus text."""
+"""Metrics of the upload as Prometheus text."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = [
     "write_file",
 ]
 
-# Figures are counted anew at most this often, however often they are asked for.
+# Seconds between two counts, however often the metrics are requested.
 FRESH_S = 1.0
-# How often the file is written.
+# Seconds between two writes of the metrics file.
 WRITE_S = 15.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What is exposed. None, where it is not known, is left out. Times are nanoseconds of 1970."""
+    """The figures to expose; an unknown one is None and left out. Times are ns since 1970."""
 
     pending: int | None = None
     oldest_pending_ns: int | None = None
@@ -53,7 +53,7 @@ class Figures:
 
 
 def read_figures(path: Path, url: str, failures: Mapping[str, int]) -> Figures:
-    """Return the figures of the upload to one server; sizes alone while the file cannot be read."""
+    """Return the figures of the upload to one server; only sizes if the file cannot be read."""
     sizes: dict[str, Any] = {
         "database_bytes": _size(path),
         "wal_bytes": _size(path.with_name(path.name + "-wal")),
@@ -91,20 +91,20 @@ def _size(path: Path) -> int:
 def _ns(text: str | None) -> int | None:
     try:
         return utc_ns(text) if text else None
-    except ValueError:  # written by somebody else's hand
+    except ValueError:  # another program wrote it
         return None
 
 
 # Name below `waxlocal_`, type, help; in the order of the text.
 _HELP = (
     ("build_info", "gauge", "Versions; always 1."),
-    ("pending_runs", "gauge", "Runs that are still to be delivered."),
-    ("oldest_pending_seconds", "gauge", "Age of the oldest of them, 0 when there is none."),
-    ("uploaded_runs_total", "counter", "Runs delivered to this server, ever."),
-    ("upload_failures_total", "counter", "Requests that failed since the daemon began, by reason."),
+    ("pending_runs", "gauge", "Runs to be delivered."),
+    ("oldest_pending_seconds", "gauge", "Age of the oldest pending run; 0 without one."),
+    ("uploaded_runs_total", "counter", "Runs delivered to this server so far."),
+    ("upload_failures_total", "counter", "Failed requests since the daemon started, by reason."),
     ("parked_runs", "gauge", "Runs that the server refused; see: waxlocal sync parked."),
     ("paused", "gauge", "1 while the server refuses the key."),
-    ("last_success_timestamp_seconds", "gauge", "When the server last accepted something."),
+    ("last_success_timestamp_seconds", "gauge", "Time of the last success."),
     ("database_bytes", "gauge", "Size of the file."),
     ("wal_bytes", "gauge", "Size of its write-ahead log."),
 )
@@ -160,9 +160,9 @@ def _number(value: float) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace a file by this text at once, readable by all: a collector never sees half of it.
+    """Replace a file atomically, readable by all, so that a collector never sees half of it.
 
-    For the textfile collector of node_exporter, which takes `*.prom` alone. Raises `OSError`.
+    For the textfile collector of node_exporter, which reads `*.prom`. Raises `OSError`.
     """
     half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):
@@ -180,7 +180,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 class MetricsFile:
-    """Writes the figures into a file now and then; one that cannot be written is told of."""
+    """Writes the metrics to a file at intervals; logs a file that cannot be written."""
 
     def __init__(
         self, path: Path, text: Callable[[], str], log: Log, clock: Clock = SYSTEM_CLOCK
@@ -192,7 +192,7 @@ class MetricsFile:
         self._written_ns: int | None = None
 
     def refresh(self) -> None:
-        """Write the file if that is due."""
+        """Write the file if it is due."""
         now = self._clock.monotonic_ns()
         if self._written_ns is None or now - self._written_ns >= WRITE_S * 1e9:
             self._written_ns = now
@@ -207,7 +207,7 @@ class MetricsFile:
 
 
 class Scrape:
-    """The figures of one daemon; may be asked by any thread."""
+    """The metrics of one daemon; safe for use by any thread."""
 
     def __init__(self, path: Path, url: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.url = url
@@ -219,19 +219,19 @@ class Scrape:
         self._now: Mapping[str, int] = {}
 
     def count_failure(self, reason: str) -> None:
-        """Count a failure that is not a request's."""
+        """Count a failure other than that of a request."""
         with self._lock:
             self._before[reason] += 1
 
     def failures(self, of_uploader: Mapping[str, int] | None) -> None:
-        """Take the failures of the present uploader so far; None when it is at its end."""
+        """Set the failures of the present uploader so far; None when it ends."""
         with self._lock:
             if of_uploader is None:
                 self._before.update(self._now)
             self._now = of_uploader or {}
 
     def text(self) -> str:
-        """Return the exposition, a second old at most."""
+        """Return the exposition, at most a second old."""
         with self._lock:
             now = self._clock.monotonic_ns()
             if now - self._made_ns >= FRESH_S * 1e9:

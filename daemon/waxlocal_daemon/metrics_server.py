@@ -1,4 +1,4 @@
-"""Serves the figures over HTTP, to whoever scrapes them."""
+"""Serves the metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waxlocal.errors import ConfigurationError
 __all__ = ["MetricsServer", "address_of"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Requests at a time, and how long one may take; who scrapes needs one of them.
+# Concurrent requests, and the seconds that each may take; a scraper sends one at a time.
 MOST_AT_ONCE = 8
 REQUEST_S = 5.0
 LOOPBACK = "127.0.0.1"
@@ -39,8 +39,8 @@ def address_of(given: str) -> tuple[str, int]:
 class MetricsServer:
     """Answers GET /metrics with `text()`, and GET /healthz with whether the daemon is `alive()`.
 
-    In threads of its own, a few requests at a time. Raises `ConfigurationError` where the address
-    cannot be listened on.
+    Runs in its own threads, a few requests at a time. Raises `ConfigurationError` if it cannot
+    listen on the address.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class MetricsServer:
     def close(self) -> None:
         """Stop listening; a request that is being answered is cut off with the process."""
         self._over = True
-        with suppress(OSError):  # a last connection, for the thread to see it
+        with suppress(OSError):  # a last connection wakes the thread
             socket.create_connection((self._host, self.port), timeout=1).close()
         self._thread.join(1)
         self._server.server_close()
 
     def _serve(self) -> None:
-        # Not serve_forever: it wakes twice a second to see whether it is to end.
+        # Not serve_forever: it wakes twice a second to check whether to end.
         while not self._over:
             self._server.handle_request()
 
@@ -86,7 +86,7 @@ class _Server(HTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # Not HTTPServer's: it asks the name service for this machine's name.
+        # Not HTTPServer's, which asks the name service for the name of this machine.
         super(HTTPServer, self).server_bind()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -97,7 +97,7 @@ class _Server(HTTPServer):
 
     def _answer(self, request: Any, client_address: Any) -> None:
         try:
-            with suppress(OSError):  # the other side went away
+            with suppress(OSError):  # the client left
                 self.finish_request(request, client_address)
         finally:
             self.shutdown_request(request)
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answer the two pages there are."""
+        """Answer the two paths."""
         page = self.path.partition("?")[0]
         if page == "/metrics":
             self._send(HTTPStatus.OK, self.server.text(), CONTENT_TYPE)
@@ -118,17 +118,17 @@ class _Handler(BaseHTTPRequestHandler):
             status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
             self._send(status, "ok\n" if well else "stalled\n")
         else:
-            self._send(HTTPStatus.NOT_FOUND, "there is /metrics and /healthz\n")
+            self._send(HTTPStatus.NOT_FOUND, "not found; try /metrics or /healthz\n")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what went wrong in one line, and not with a page that shows the request."""
+        """Respond with one line, not with a page that repeats the request."""
         if code == HTTPStatus.NOT_IMPLEMENTED:  # no do_POST, do_PUT, ...
             code = HTTPStatus.METHOD_NOT_ALLOWED
         self._send(HTTPStatus(code), f"{HTTPStatus(code).phrase}\n")
 
     def _send(self, status: HTTPStatus, text: str, kind: str = "text/plain; charset=utf-8") -> None:
         body = text.encode()
-        # Not send_response: it names Python and its version.
+        # Not send_response, which names Python and its version.
         self.send_response_only(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -137,4 +137,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet: a scrape is not a change of state."""
+        """Log nothing: a scrape is not a change of state."""

@@ -1,4 +1,4 @@
-"""The network under one connection: a deadline, and a look at what came in."""
+"""The network layer of one connection: a deadline, and a count of the bytes received."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Network"]
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
-# A longer head is none that we would go on with.
+# The connection is not used again after a longer head.
 _LONGEST_HEAD = 64 * 1024
 
 
 class Network(httpcore.NetworkBackend):
     """The usual network, for one connection at a time.
 
-    One deadline holds for everything between two calls of `begin`: the usual timeouts begin anew
-    with each byte, and a server that drips could hold a thread for hours. And the bytes of the
-    answer are counted: of one that is sent twice, the second copy would pass for the answer to the
-    next request.
+    One deadline covers everything between two calls of `begin`: httpcore's timeouts start again
+    with each byte, so a slow server could hold a thread for hours. The bytes of the response are
+    counted: if a server sent it twice, the second copy would be taken for the response to the next
+    request.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Network(httpcore.NetworkBackend):
         self._received = 0
 
     def begin(self, seconds: float) -> None:
-        """Begin with a request that has so much time."""
+        """Begin a request that may take this many seconds."""
         self._deadline = time.monotonic() + seconds
         self.forget()
 
     def forget(self) -> None:
-        """Count anew: what came until now was not the answer."""
+        """Count from zero: the bytes so far were not the response."""
         self._head.clear()
         self._received = 0
 
@@ -50,16 +50,16 @@ class Network(httpcore.NetworkBackend):
         return left if timeout is None else min(timeout, left)
 
     def count(self, data: bytes) -> bytes:
-        """Note bytes that came in, and return them."""
+        """Count received bytes, and return them."""
         self._received += len(data)
         if len(self._head) < _LONGEST_HEAD:
             self._head += data
         return data
 
     def answered_once(self) -> bool:
-        """Return whether exactly one answer came in: only then is the connection used again.
+        """Return whether exactly one response was received; only then is the connection reused.
 
-        An answer without Content-Length cannot be told from two.
+        Without a Content-Length, one response cannot be told from two.
         """
         end = self._head.find(_END_OF_HEAD)
         length = _CONTENT_LENGTH.search(self._head, 0, end + 2) if end >= 0 else None

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is: sd_notify(3), without a library."""
+"""Reports the state of the daemon to systemd: sd_notify(3), without a library."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """Sends datagrams to `NOTIFY_SOCKET`; does nothing where that is not set.
+    """Sends datagrams to `NOTIFY_SOCKET`; does nothing if that is not set.
 
-    Never waits and never raises: a manager that does not listen changes nothing.
+    Never waits and never raises, even if the service manager does not listen.
     """
 
     def __init__(
@@ -33,18 +33,18 @@ class Notifier:
         self._status = ""
 
     def ready(self) -> None:
-        """Say that the daemon is up, or up again after `reloading`."""
+        """Report that the daemon has started, or is ready again after `reloading`."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Say in one line what the daemon does; the same line is not sent twice."""
+        """Report in one line what the daemon does; a repeated line is not sent."""
         line = " ".join(text.split())
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """Feed the watchdog, as often as it wants it; may be called at any rate."""
+        """Feed the watchdog when it is due; may be called at any rate."""
         if self.interval is None:
             return
         now = self._clock.monotonic_ns()
@@ -53,16 +53,16 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """Say that the settings are being read again; `ready` ends it."""
-        # systemd wants CLOCK_MONOTONIC, which is what Python's monotonic clock is on Linux.
+        """Report that the settings are being read again; `ready` ends that."""
+        # systemd expects CLOCK_MONOTONIC, which is Python's monotonic clock on Linux.
         self._send(f"RELOADING=1\nMONOTONIC_USEC={self._clock.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that the daemon is on its way out."""
+        """Report that the daemon is stopping."""
         self._send("STOPPING=1")
 
     def close(self) -> None:
-        """Close the socket; what is said afterwards is said to nobody."""
+        """Close the socket; later reports are dropped."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -80,9 +80,9 @@ def _address(given: str) -> str | None:
 
 
 def _interval(environ: Mapping[str, str]) -> float | None:
-    """Return the seconds between two signs of life: half of what the manager waits."""
+    """Return the seconds between two watchdog messages: half of the watchdog's timeout."""
     if environ.get("WATCHDOG_PID", "") not in ("", str(os.getpid())):
-        return None  # meant for the process that started this one
+        return None  # it is for the process that started this one
     try:
         seconds = int(environ.get("WATCHDOG_USEC", "0")) / 2e6
     except ValueError:

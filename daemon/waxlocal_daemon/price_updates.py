@@ -1,4 +1,4 @@
-"""Looks up prices in a process of its own: the list takes 19 MB that would never be given back."""
+"""Looks up prices in a separate process: the price list takes 19 MB that Python never frees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from waxlocal.prices.table import prices_wait
 
 __all__ = ["price_apart"]
 
-# Far longer than it takes; a daemon must not wait for a price for ever.
+# Far longer than it takes, so that the daemon never waits for a price for long.
 LONGEST_S = 60.0
 _PROGRAM = """
 import sys
@@ -22,9 +22,9 @@ price_pending(Path(sys.argv[1]))
 
 
 def price_apart(path: Path) -> None:
-    """Give calls that wait for a price their cost; costs next to nothing when none does.
+    """Give calls that wait for a price their cost; returns at once if none does.
 
-    What cannot be done now is done another time.
+    A failure is ignored: the next call tries again.
     """
     if not prices_wait(path):
         return

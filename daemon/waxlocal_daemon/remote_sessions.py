@@ -1,4 +1,4 @@
-"""The list of sessions that a server gives, page by page."""
+"""Reads the list of sessions of a server, page by page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PAGE", "RemoteSession", "session_pages"]
 PAGE = 200
 # A page of 200 sessions takes some 100 KB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-# 5,000 for each session: names of agents, among others.
+# 5,000 per session, for example names of agents.
 MAX_VALUES = 1_000_000
 
 _REFUSALS = {
@@ -30,9 +30,9 @@ _REFUSALS = {
 
 
 class RemoteSession(NamedTuple):
-    """A session as a server gives it; None for a figure that it does not give.
+    """A session in the list of a server; a figure that it does not give is None.
 
-    `has_cost` tells a cost that is not given from one that is null.
+    `has_cost` distinguishes a cost that is not given from one that is null.
     """
 
     session_id: str
@@ -46,7 +46,7 @@ class RemoteSession(NamedTuple):
 
 class _Page(NamedTuple):
     sessions: list[RemoteSession]
-    # False: another follows; None: the server does not say.
+    # False: there is another page; None: the server does not say.
     is_last: bool | None
 
 
@@ -55,7 +55,7 @@ def session_pages(
 ) -> Iterator[list[RemoteSession]]:
     """Yield all sessions of the server, a page at a time.
 
-    Raises `ServerRefused` when it will not list them, `ServerUnreachable` when no list comes.
+    Raises `ServerRefused` if it refuses to list them, and `ServerUnreachable` if no list arrives.
     """
     offset = 0
     last_ids: list[str] = []
@@ -63,9 +63,9 @@ def session_pages(
         page = _page(_body(client, settings, clock, offset), offset, settings)
         ids = [session.session_id for session in page.sessions]
         if ids and ids == last_ids:
-            if len(ids) < PAGE:  # it knows no offset, and these are all there are
+            if len(ids) < PAGE:  # it ignores the offset, and these are all
                 return
-            raise _no_list("the same page comes again: it ignores the offset")
+            raise _no_list("it ignores the offset and repeats a page")
         if not ids:
             return
         yield page.sessions
@@ -86,15 +86,15 @@ def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: 
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise _no_list("the answer is larger than 16 MB")
+                    raise _no_list("the response is larger than 16 MB")
                 if clock.monotonic_ns() > deadline:
-                    raise ServerUnreachable("no complete answer came in time")
+                    raise ServerUnreachable("no complete response in time")
     except httpx.HTTPError as error:
         fault = str(error) or type(error).__name__
-    # Outside the handler: the caught error holds the request, and that the key.
+    # Outside the handler: the caught error holds the request, which holds the key.
     if fault:
-        told = plain_text(fault, settings.api_key)  # it may hold what the server said
-        raise ServerUnreachable(f"{settings.api_url} gives no answer: {told}")
+        told = plain_text(fault, settings.api_key)  # it may contain text from the server
+        raise ServerUnreachable(f"{settings.api_url} does not respond: {told}")
     return bytes(body)
 
 
@@ -118,7 +118,7 @@ def _page(body: bytes, offset: int, settings: UploadSettings) -> _Page:
         answer = None
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):
-        raise _no_list("what came is not the expected JSON")
+        raise _no_list("the response is not the expected JSON")
     sessions = [_session(row) for row in results]
     if "next" in answer:
         return _Page(sessions, not answer["next"])
@@ -128,7 +128,7 @@ def _page(body: bytes, offset: int, settings: UploadSettings) -> _Page:
 
 def _session(row: Any) -> RemoteSession:
     if not isinstance(row, dict) or not isinstance(row.get("session_id"), str):
-        raise _no_list("a session in it has no session_id")
+        raise _no_list("a session has no session_id")
     return RemoteSession(
         row["session_id"],
         run_count=_number(row.get("run_count")),
@@ -141,11 +141,11 @@ def _session(row: Any) -> RemoteSession:
 
 
 def _number(value: Any) -> int | float | None:
-    """Return a number, also one that is written as text, as decimals often are."""
+    """Return a number, also from text, as decimals are often written."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value)  # an integer may be too large for one
+        number = float(value)  # an integer may be too large for a float
     except (ValueError, OverflowError):
         return None
     return value if isinstance(value, int) else number if math.isfinite(number) else None
@@ -153,6 +153,6 @@ def _number(value: Any) -> int | float | None:
 
 def _no_list(why: str) -> ServerUnreachable:
     return ServerUnreachable(
-        f"the server gave no list of sessions: {why}",
-        hint="check the address; a proxy or a login page may answer in its place",
+        f"the server sent no list of sessions: {why}",
+        hint="check the address; a proxy or a login page may respond instead",
     )

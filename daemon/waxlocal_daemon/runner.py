@@ -1,4 +1,4 @@
-"""The daemon: uploads what is due, then waits for more, until it is told to stop."""
+"""The daemon: uploads the runs that are due, then waits for more, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,20 @@ from waxlocal_daemon.watch import Watch
 __all__ = ["Daemon", "Delivery", "Options", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
-# After a failure of our own: doubled with each, up to the last.
+# Seconds before the next try after a failure on this side: doubled each time, up to the last.
 FIRST_RETRY_S, LAST_RETRY_S = 2.0, 60.0
-# Without a sign of life for so long, /healthz says so.
+# After this long without progress in the loop, /healthz answers 503.
 STALLED_S = 60.0
 
 
 class Options(NamedTuple):
     """How the daemon runs.
 
-    `metrics`: an address, or empty. `nice`: added to the priority. `stop_within`: seconds from the
-    signal to the end of the process, whatever hangs; the uploader takes 8 of them at most.
-    `look_again`: seconds between two looks at what no commit tells: whether recording processes
-    were killed, and, while the server refuses the key, whether the settings have another.
+    `metrics`: the address to serve metrics on; empty for none. `nice`: added to the nice value.
+    `stop_within`: the process exits at most this many seconds after the signal, even if something
+    hangs; the uploader uses at most 8 of them. `look_again`: seconds between two checks for changes
+    that no commit announces: recording processes that were killed and, while the server refuses the
+    key, a new key in the settings.
     """
 
     metrics: str = ""
@@ -66,7 +67,7 @@ class Delivery(Protocol):
 
     @property
     def reason(self) -> str:
-        """Why nothing goes at the moment, empty when all is well."""
+        """Why the upload is waiting; empty if it is not."""
         ...
 
     @property
@@ -75,11 +76,11 @@ class Delivery(Protocol):
         ...
 
     def run(self, stop: threading.Event) -> float:
-        """Upload what is due; return the seconds until more may be."""
+        """Upload what is due; return the seconds until more may be due."""
         ...
 
     def close(self) -> None:
-        """Let go of server and file."""
+        """Close the connections to the server and the file."""
         ...
 
 
@@ -101,7 +102,7 @@ def run_daemon(
     make: Make = _uploader,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Upload the runs of a file until SIGTERM or SIGINT; to be called in the main thread.
+    """Upload the runs of a file until SIGTERM or SIGINT; call it in the main thread.
 
     `load` reads the settings, at the start and after SIGHUP. The file need not exist yet. Raises
     `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
@@ -126,12 +127,12 @@ def _check_metrics_file(given: Path, db: Path, lock: Path) -> None:
     ours = {real, lock, *(real.with_name(real.name + end) for end in ("-wal", "-shm", "-journal"))}
     if given.resolve() in ours:
         raise ConfigurationError(
-            f"{given} is what the figures are about", hint="choose another --metrics-file"
+            f"{given} belongs to the database", hint="choose another --metrics-file"
         )
 
 
 class Daemon:
-    """One file and its uploader. All of it is for the main thread, but for `signalled`."""
+    """One file and its uploader. Only `signalled` may be called from another thread."""
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class Daemon:
         self._clock = clock
         self._scrape = Scrape(path, settings.api_url, clock=clock)
         self._file: MetricsFile | None = None
-        # Ends uploads and waits; why is in the other two.
+        # Ends uploads and waits; the next two say why.
         self._interrupt = threading.Event()
         self._stopping = self._reload = False
         self._ended = threading.Event()
@@ -169,16 +170,16 @@ class Daemon:
         self._beat_at = self._read_at = self._now()
 
     def close(self) -> None:
-        """Let go of the server and of the file."""
+        """Close the connections to the server and the file."""
         self._ended.set()
         self._drop_uploader()
 
     def signalled(self, taken: int) -> None:
-        """Act on a signal; called by the thread that takes them."""
+        """Act on a signal; called by the thread that receives them."""
         if taken == RELOAD:
             self._reload = True
         elif self._stopping and taken == signal.SIGINT:
-            os._exit(130)  # Ctrl-C again: whoever waits at the terminal does not want to
+            os._exit(130)  # Ctrl-C again: the user does not want to wait
         elif not self._stopping:
             self._stopping = True
             self._notifier.stopping()
@@ -188,14 +189,14 @@ class Daemon:
 
     def _end_in_time(self) -> None:
         if not self._ended.wait(self._options.stop_within):
-            # What is in flight was written down before it left, and goes again next time.
+            # Requests in flight were stored before they were sent; they are sent again next time.
             self._log.event("stop_forced", level="warning", seconds=self._options.stop_within)
             os._exit(0)
 
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Upload and wait until told to stop."""
+        """Upload and wait until a signal stops it."""
         metrics, metrics_file, *_ = self._options
         with ExitStack() as stack:
             listening = None
@@ -218,8 +219,8 @@ class Daemon:
         self._log.event("stopped", delivered=self._delivered + self._progress.delivered)
 
     def _go_on(self) -> bool:
-        """Return whether to go on; does first what a signal asked for."""
-        # Cleared before the reasons are looked at: a signal that comes between is not lost.
+        """Act on the signals that came; return whether to continue."""
+        # Clear the event before checking the reasons, so that a signal in between is not lost.
         self._interrupt.clear()
         if self._stopping:
             return False
@@ -231,7 +232,7 @@ class Daemon:
         return True
 
     def _cycle(self) -> float:
-        """Upload what is due; return the seconds until something may be."""
+        """Upload what is due; return the seconds until something may be due."""
         try:
             rest = self._deliver()
         except FileMissing:
@@ -243,9 +244,9 @@ class Daemon:
             raise
         except StorageError as error:
             return self._failed("file_trouble", error, reason=error)
-        except UploaderRunning as error:  # by another name of a file that came after the start
+        except UploaderRunning as error:  # a file that appeared after the start, under another name
             return self._failed("file_taken", error, reason=error)
-        except Exception as error:  # a bug; the next cycle may do without what caused it
+        except Exception as error:  # a bug; the next cycle may not meet it
             if os.environ.get("WAXLOCAL_DEBUG"):
                 raise
             return self._failed("failed", error, error=type(error).__name__, at=place_of(error))
@@ -256,7 +257,7 @@ class Daemon:
         if self._replaced():
             self._drop_uploader()
         self._lock.follow()
-        with reader(self._path):  # the uploader would make a file where there is none
+        with reader(self._path):  # the uploader would create a missing file
             pass
         if self._log.over("waiting_for_file", key=self._path):
             self._log.event("file_found", path=self._path)
@@ -279,12 +280,12 @@ class Daemon:
                 if take_in_all(self._path) or interrupt_gone(self._path):
                     return
             except FileMissing:
-                return  # the next cycle tells
+                return  # the next cycle logs it
             except StorageError:
                 continue
 
     def _failed(self, name: str, error: Exception, /, **fields: object) -> float:
-        """Tell of a failure that is not the server's; return the seconds until another try."""
+        """Log a failure that is not the server's; return the seconds until the next try."""
         self._drop_uploader()
         self._failures += 1
         rest = min(FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 10), LAST_RETRY_S)
@@ -292,7 +293,7 @@ class Daemon:
         of_file = isinstance(error, StorageError | UploaderRunning)
         self._notifier.status(f"{name}: {error if of_file else fields}")
         self._scrape.count_failure("file" if of_file else "internal")
-        # A wait would end at once with the next commit of anybody: not so soon.
+        # `Watch.wait` returns with the next commit of any process, which would be too soon.
         self._alive()
         self._interrupt.wait(FIRST_RETRY_S)
         return rest
@@ -300,7 +301,7 @@ class Daemon:
     # -- the uploader ---------------------------------------------------------------------------
 
     def _uploader_of_file(self) -> Delivery:
-        """Return the uploader, a new one if another file stands at the path now."""
+        """Return the uploader; a new one if the path now leads to another file."""
         if self._uploader is None or self._replaced():
             self._drop_uploader()
             self._identity = file_id(self._path)
@@ -326,12 +327,12 @@ class Daemon:
         self._alive()
         self._notifier.status(f"{progress.pending:,} pending, {progress.parked:,} parked")
         if self._replaced():
-            self._interrupt.set()  # what it delivers from now on is of a file that nobody sees
+            self._interrupt.set()  # it would go on delivering a file that no longer has a name
 
     # -- settings -------------------------------------------------------------------------------
 
     def _reread_if_refused(self) -> None:
-        """Look for another key where the one there is was refused."""
+        """Read the settings again if the server refuses the key: there may be a new one."""
         refused = self._uploader is not None and self._uploader.refused
         if refused and self._now() - self._read_at >= self._options.look_again:
             self._reread(asked=False)
@@ -341,7 +342,7 @@ class Daemon:
         try:
             new = self._load()
         except ConfigurationError as error:
-            # What it has, it keeps: a half-written file does not stop the daemon.
+            # Keep the present settings: a half-written file does not stop the daemon.
             self._log.once("reload_failed", "error", reason=error, hint=error.hint)
             return
         changed = [
@@ -352,7 +353,7 @@ class Daemon:
         if asked or changed:
             self._settings = new
             self._scrape.url = new.api_url
-            self._drop_uploader()  # whoever asks wants another try, also with what there was
+            self._drop_uploader()  # SIGHUP asks for a new attempt, even with the same settings
             self._log.event("reloaded", changed=",".join(changed) or "nothing", server=new.api_url)
 
     # -- telling --------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ class Daemon:
             self._told = total
 
     def _alive(self) -> None:
-        """Give the signs of life that are due."""
+        """Feed the watchdog and write the metrics file, each when it is due."""
         self._beat_at = self._now()
         self._notifier.alive()
         if self._file is not None:

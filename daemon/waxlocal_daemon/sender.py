@@ -1,7 +1,7 @@
-"""Sends requests from a few threads, each with a connection of its own.
+"""Sends requests from a few threads, each with its own connection.
 
-One pool for all would look through all of its connections at each request: at 32 connections that
-halves the requests per second, and httpx's asyncio client sends a quarter of what these threads do.
+A shared pool searches all of its connections for each request, which halves the throughput at 32
+connections; httpx's asyncio client has a quarter of it.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from waxlocal_daemon.network import Network
 
 __all__ = ["Request", "Sender"]
 
-# Below the 5 s after which common servers close an idle connection, so that we do it first.
+# Common servers close an idle connection after 5 s; close it first.
 KEEP_ALIVE_S = 4.0
-# From so many requests in flight on, answers are waited for a little longer: the others keep the
-# server busy meanwhile.
+# With this many requests in flight, wait a little longer for more responses: the server is busy
+# with the others meanwhile.
 MANY = 8
 GATHER_S = 0.002
-# More than any answer of the API; a page of another server need not be read to its end.
+# More than any response of the API; a page of another server need not be read to its end.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
 class Request(NamedTuple):
-    """One request: `path` below the server's address, `headers` beside the usual ones."""
+    """One request: `path` is relative to the server's URL, `headers` come after the usual ones."""
 
     method: str
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
-    # Whatever the asker wants back with the answer.
+    # Returned with the response, for the caller.
     about: Any = None
 
 
@@ -48,11 +48,11 @@ _Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
 
 
 class Sender:
-    """Hands requests to threads and collects their answers, in the order they come.
+    """Hands requests to threads and collects the responses, in the order of arrival.
 
-    For use by one thread. Redirects are not followed and nothing is tried again. A request takes at
-    most `settings.request_timeout` seconds from its first byte to the last of its answer, however
-    slowly the server drips.
+    For use by one thread. Follows no redirects and retries nothing. A request takes at most
+    `settings.request_timeout` seconds from its first byte to the last byte of the response, however
+    slow the server is.
     """
 
     def __init__(self, settings: UploadSettings) -> None:
@@ -77,19 +77,19 @@ class Sender:
         self.in_flight += 1
         if self.in_flight > self._threads < self._settings.concurrency:
             self._threads += 1
-            # A daemon thread: one that hangs in the network must not keep the process alive.
+            # A daemon thread: one that hangs in the network does not keep the process alive.
             threading.Thread(
                 target=self._work, args=(self._todo, self._done), name="waxlocal-send", daemon=True
             ).start()
         self._todo.put(request)
 
     def collect(self, timeout: float) -> list[tuple[Request, Answer]]:
-        """Return all answers there are; waits up to `timeout` seconds for the first."""
+        """Return the responses received so far; waits up to `timeout` seconds for the first."""
         answers: list[tuple[Request, Answer]] = []
         try:
             answers.append(self._done.get(timeout > 0, timeout))
             if self.in_flight >= MANY:
-                # Others are about to come, and together they take one commit instead of ten.
+                # More are about to arrive; stored together they need one commit instead of ten.
                 time.sleep(GATHER_S)
             while True:
                 answers.append(self._done.get(False))
@@ -98,13 +98,13 @@ class Sender:
             return answers
 
     def forget(self) -> None:
-        """Give up what is in flight: its answers are not collected any more."""
+        """Give up the requests in flight: their responses are not collected."""
         self.close()
         self._todo, self._done = _queues()
         self.in_flight = 0
 
     def close(self) -> None:
-        """Let the threads end; one that is waiting for an answer ends when it has it."""
+        """Let the threads end; one that waits for a response ends when it has it."""
         with suppress(queue.Empty):
             while True:
                 self._todo.get(False)
@@ -151,7 +151,7 @@ class Sender:
                 }
                 seconds = time.perf_counter() - began
                 return Answer(response.status, headers, body, "", seconds, key)
-        except Exception as error:  # of the network, of TLS, of a server that speaks no HTTP
+        except Exception as error:  # of the network, TLS, or a server without HTTP
             seconds = time.perf_counter() - began
             return Answer(None, {}, b"", plain_text(_told(error), key), seconds)
 
@@ -186,7 +186,7 @@ def _limited(chunks: Iterable[bytes]) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise httpcore.RemoteProtocolError("an answer larger than 8 MB")
+            raise httpcore.RemoteProtocolError("the response is larger than 8 MB")
     return bytes(body)
 
 

@@ -1,6 +1,6 @@
-"""The daemon as a service of the system: units for systemd, property lists for launchd.
+"""The daemon as a system service: units for systemd, property lists for launchd.
 
-No key is ever written into one: whoever may look at the service may read its unit.
+A unit never contains the key: everybody who may see the service can read its unit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 WATCHDOG = "2min"
-# The daemon ends within 10 s; what comes after is SIGKILL, which loses nothing either.
+# The daemon exits within 10 s; SIGKILL follows, which loses nothing either.
 STOP_TIMEOUT_S = 15
 CREDENTIAL = "api-key"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -36,10 +36,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Service:
-    """What is to run: `arguments` are those of `waxlocal daemon run`, beside the file and the key.
+    """The service to install; `arguments` of `waxlocal daemon run`, besides the file and the key.
 
-    `system`: for the whole machine, as `user`, instead of for the one who installs it. `writable`
-    are directories, beside that of the file, that the service writes into.
+    `system`: for the whole machine, running as `user`, instead of for the installing user.
+    `writable`: directories that the service writes to, besides that of the file.
     """
 
     db: Path
@@ -52,7 +52,7 @@ class Service:
     python: str = sys.executable
 
     def __post_init__(self) -> None:
-        """Refuse what no unit can say. Raises `ConfigurationError`."""
+        """Check that a unit can express it; raises `ConfigurationError`."""
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"{self.name!r} is not a valid name for a service",
@@ -60,10 +60,10 @@ class Service:
             )
         for text in (str(self.db), self.python, self.user, str(self.key_file), *self.arguments):
             if not text.isprintable():
-                raise ConfigurationError(f"{text!r} has characters that no unit can hold")
+                raise ConfigurationError(f"{text!r} has characters that a unit cannot contain")
 
     def command(self, *, key_file: bool = True) -> list[str]:
-        """Return the command line; the key's file as an argument or not."""
+        """Return the command line, with or without the key file as an argument."""
         command = [self.python, "-m", "waxlocal", "daemon", "run", "--db", str(self.db)]
         if key_file and self.key_file is not None:
             command += ["--key-file", str(self.key_file)]
@@ -72,7 +72,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit: its text, where it belongs, and the commands that start, stop and show it."""
+    """A unit: its path and text, and the commands that start, stop and show it."""
 
     path: Path
     text: str
@@ -82,7 +82,7 @@ class Unit:
 
 
 def make_unit(service: Service, *, platform: str = sys.platform, home: Path | None = None) -> Unit:
-    """Return the unit for this platform: launchd's on macOS, else systemd's."""
+    """Return the unit for this platform: launchd on macOS, otherwise systemd."""
     home = home or Path.home()
     if platform == "darwin":
         return _launchd(service, home)
@@ -90,7 +90,7 @@ def make_unit(service: Service, *, platform: str = sys.platform, home: Path | No
 
 
 def write_unit(unit: Unit) -> None:
-    """Write the unit to its place, readable by all. Raises `ConfigurationError`."""
+    """Write the unit to its path, readable by all. Raises `ConfigurationError`."""
     try:
         unit.path.parent.mkdir(parents=True, exist_ok=True)
         write_file(unit.path, unit.text)
@@ -111,14 +111,14 @@ def remove_unit(unit: Unit) -> bool:
 
 def _not_changed(unit: Unit, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"{unit.path}: {error.strerror}", hint="a service of the whole machine needs root"
+        f"{unit.path}: {error.strerror}", hint="a service for the whole machine needs root"
     )
 
 
 # -- systemd --------------------------------------------------------------------------------------
 
-# What needs no namespace, so that it also holds in a user's own manager on kernels that let no user
-# have one.
+# Settings that need no namespace, so that they also work in a user's service manager on kernels
+# that forbid user namespaces.
 _HARDENING = """\
 NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
@@ -129,8 +129,8 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 UMask=0077
 """
-# No ProtectProc=, ProcSubset= or PrivatePIDs=: the daemon looks whether recording processes still
-# run, and would take all that it cannot see for ended.
+# No ProtectProc=, ProcSubset= or PrivatePIDs=: the daemon checks whether recording processes still
+# run, and would consider those that it cannot see as ended.
 _SYSTEM_HARDENING = """\
 CapabilityBoundingSet=
 ProtectSystem=strict
@@ -163,7 +163,7 @@ def systemd_unit(service: Service) -> str:
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=on-failure",
         "RestartSec=5",
-        "# What a restart cannot mend: settings, another uploader, a file that is none of ours.",
+        "# A restart does not help: wrong settings, another uploader, a file of another program.",
         "RestartPreventExitStatus=2 3 4",
         f"WatchdogSec={WATCHDOG}",
         f"TimeoutStopSec={STOP_TIMEOUT_S}",
@@ -180,7 +180,7 @@ def _system_lines(service: Service) -> list[str]:
         return _HARDENING.splitlines()
     lines = [f"User={service.user}"] if service.user not in ("", "root") else []
     if service.key_file is not None:
-        # Read by the manager, as root, and shown to the service alone.
+        # The service manager reads it as root; only the service can see it.
         lines += [
             f"LoadCredential={CREDENTIAL}:{_specifiers(str(service.key_file))}",
             f"Environment=WAXLOCAL_API_KEY_FILE=%d/{CREDENTIAL}",
@@ -222,7 +222,7 @@ def _systemd(service: Service, home: Path) -> Unit:
         config = os.environ.get("XDG_CONFIG_HOME", "")
         directory = (Path(config) if config else home / ".config") / "systemd" / "user"
         control, journal = "systemctl --user", "journalctl --user"
-        # Without it the manager, and the daemon with it, ends with the last session of the user.
+        # Without it the service manager, and so the daemon, stops when the user logs out.
         linger = ("loginctl enable-linger",)
     return Unit(
         directory / name,

@@ -1,9 +1,9 @@
-"""Signals, handed to a thread.
+"""Receives signals in a thread.
 
-A handler would run between any two bytecodes of the main thread, and so could wait for a lock that
-this very thread holds, that of an `Event` for example. Here the interpreter's own handler, which is
-C, writes the number into a socket (signal.set_wakeup_fd), and a thread reads it there, also while
-the main thread is inside a library. Works on Windows too, which has no signal masks.
+A Python handler runs between two bytecodes of the main thread, so it could deadlock on a lock that
+the main thread holds, such as that of an `Event`. Here the interpreter's C handler writes the
+number of the signal to a socket (signal.set_wakeup_fd), and a thread reads it, even while the main
+thread is inside a library. This works on Windows too, which has no signal masks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 
 __all__ = ["RELOAD", "Signals"]
 
-# Rereads the settings. Windows has no such signal.
+# The signal to read the settings again; Windows has none.
 RELOAD = getattr(signal, "SIGHUP", None)
 _NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 TAKEN = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
@@ -25,9 +25,9 @@ _OVER = b"\0"  # no signal has this number
 
 
 class Signals:
-    """Calls `on_signal`, in another thread, for SIGTERM, SIGINT and SIGHUP within the block.
+    """Calls `on_signal` in another thread for SIGTERM, SIGINT and SIGHUP within the block.
 
-    Enter it in the main thread: only there may handlers be set.
+    Enter it in the main thread: Python allows setting handlers only there.
     """
 
     def __init__(self, on_signal: Callable[[signal.Signals], None]) -> None:
@@ -36,7 +36,7 @@ class Signals:
         self._thread = threading.Thread(target=self._take, name="waxlocal-signals", daemon=True)
 
     def __enter__(self) -> Signals:
-        """Begin to take the signals."""
+        """Begin to receive the signals."""
         with ExitStack() as undo:
             self._reading, self._writing = socket.socketpair()
             undo.callback(self._reading.close)
@@ -44,7 +44,7 @@ class Signals:
             self._writing.setblocking(False)
             self._thread.start()
             undo.callback(self._end)
-            # More signals than the socket holds are the same few again.
+            # A full socket already holds every kind of signal: no need to warn.
             before = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
             undo.callback(signal.set_wakeup_fd, before)
             for number in TAKEN:
@@ -58,7 +58,7 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         self._undo.close()
 
     def _end(self) -> None:
@@ -76,4 +76,4 @@ class Signals:
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """Stand in for a handler, without which no number would be written."""
+    """Do nothing: Python writes the number only for signals with a handler."""

@@ -1,4 +1,4 @@
-"""Which certificates a server's own is checked against; it always is."""
+"""Checks the server's certificate, always; which authorities are trusted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _DIRECTORY = "SSL_CERT_DIR"
 
 
 def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
-    """Return a context that demands a valid certificate for the server's name, and TLS 1.2.
+    """Return a context that requires a valid certificate for the server's name, and TLS 1.2.
 
-    Trusted are the authorities in `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (as `openssl rehash`
-    leaves it), or, with neither set, those that certifi brings. Raises `ConfigurationError` for a
-    file or a directory that cannot be used.
+    Trusts the authorities in `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (prepared by
+    `openssl rehash`); if neither is set, those of certifi. Raises `ConfigurationError` for a file
+    or a directory that cannot be used.
     """
     environ = os.environ if environ is None else environ
     file, directory = environ.get(_FILE) or None, environ.get(_DIRECTORY) or None
@@ -28,7 +28,7 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
         import certifi
 
         file = certifi.where()
-    # OpenSSL takes a directory that is not there without a word.
+    # OpenSSL silently accepts a directory that does not exist.
     if directory is not None and not Path(directory).is_dir():
         raise ConfigurationError(
             f"{_DIRECTORY} is {directory!r}, which is not a directory", hint=f"unset {_DIRECTORY}"
@@ -41,6 +41,6 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
             f"{_FILE} is {file!r}, which holds no usable certificates: {said}",
             hint=f"name a PEM file with certificate authorities, or unset {_FILE}",
         ) from error
-    # Where OpenSSL was built with a lower bound of its own (Debian), Python leaves it at that.
+    # Python does not raise the minimum where OpenSSL was built with one of its own, as on Debian.
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     return context

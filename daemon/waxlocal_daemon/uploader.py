@@ -1,4 +1,4 @@
-"""Uploads all that is due to one server, run by run or many at once."""
+"""Uploads the runs that are due to one server, one by one or in batches."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["Progress", "Uploader"]
 
 # The longest time that `run` lets its caller sleep.
 LONGEST_S = 300.0
-# How often it looks whether to stop, and says how far it is.
+# Seconds between two checks of the stop event, and between two reports of progress.
 LOOK_S = 0.25
 TELL_S = 1.0
-# How often a server is asked what it offers.
+# Seconds between two questions what the server offers.
 ASK_AGAIN_S = 3600.0
-# An empty answer to that is taken for one after so many.
+# After this many empty responses to the question, the server offers nothing.
 ASK_AT_MOST = 3
 _RANDOM = SystemRandom()
 _ASK = Request("GET", CONFIG, b"")
@@ -41,8 +41,8 @@ _ASK = Request("GET", CONFIG, b"")
 class Progress(NamedTuple):
     """How far the upload is, in runs; `bytes_sent` in bytes.
 
-    `failures` counts requests that are sent again, by kind: `network`, `http_503`, `answer` (one
-    that no Waxell server gives).
+    `failures` counts the requests that are sent again, by kind: `network`, `http_503`, `answer` (a
+    response that no Waxell server gives).
     """
 
     delivered: int
@@ -60,11 +60,11 @@ class Progress(NamedTuple):
 class Uploader:
     """The upload of one file to one server.
 
-    For one thread, and for one process at a time: whoever makes one holds the lock of the file.
-    Everything that must survive is in the file before a request leaves; killed at any point, the
-    next uploader goes on with the same requests, byte for byte. Raises `StorageError`.
+    For one thread, and one process at a time: the caller holds the lock of the file. A request is
+    stored in the file before it is sent, so after a kill at any point the next uploader continues
+    with the same requests, byte for byte. Raises `StorageError`.
 
-    `at` is told, in passing, the names of the points between which the process may die.
+    `at` is called with the name of each point at which tests kill the process.
     """
 
     def __init__(
@@ -99,13 +99,13 @@ class Uploader:
         self._bytes_sent = 0
 
     def close(self) -> None:
-        """Let go of the server and of the file."""
+        """Close the connections to the server and the file."""
         self._sender.close()
         self._outbox.close()
 
     @property
     def reason(self) -> str:
-        """Why nothing goes at the moment, in words; empty when all is well."""
+        """Why the upload is waiting, in words; empty if it is not."""
         return self._lane.reason if self._lane.troubled else ""
 
     @property
@@ -114,15 +114,16 @@ class Uploader:
         return self._lane.paused
 
     def progress(self) -> Progress:
-        """Return how far the upload is; `delivered` by this uploader."""
+        """Return how far the upload is; `delivered` counts the runs of this uploader."""
         pending, parked = self._outbox.counts()
         delivered = self._outbox.delivered - self._delivered_before
         return Progress(delivered, pending, parked, dict(self._failures), self._bytes_sent)
 
     def run(self, stop: threading.Event) -> float:
-        """Upload until nothing is due or `stop` is set; return the seconds until more may be.
+        """Upload until nothing is due or `stop` is set; return the seconds until more may be due.
 
-        What is in flight then is waited for, 8 seconds at most, and otherwise sent again next time.
+        Then waits at most 8 seconds for the requests in flight; those without a response are sent
+        again next time.
         """
         self._take_in(stop)
         told = time.monotonic()
@@ -147,7 +148,7 @@ class Uploader:
         self._outbox.reopen(utc_text(long_ago))
 
     def _fill(self) -> None:
-        """Send as much as the lane lets through."""
+        """Send as many requests as may be sent now."""
         if self._lane.wait():
             return
         cautious = self._lane.troubled or self._doubts_key
@@ -207,8 +208,8 @@ class Uploader:
         self._note(answer, outcome)
 
     def _settle_config(self, answer: Answer, outcome: Outcome) -> Outcome:
-        """Take what the server offers; one that has no such page offers nothing."""
-        if _says_neither(answer, outcome):  # asked again, but not for ever
+        """Note what the server offers; a server without that endpoint offers nothing."""
+        if _says_neither(answer, outcome):  # ask again, a few times
             self._said_nothing += 1
             if self._said_nothing < ASK_AT_MOST:
                 reason = outcome.reason or f"{answer.status}, but not JSON"
@@ -234,7 +235,7 @@ class Uploader:
             )
 
     def _note(self, answer: Answer, outcome: Outcome) -> None:
-        """Open or close the lane by what an answer says about the server."""
+        """Open or close the lane according to what a response says about the server."""
         lane, was = self._lane, self._lane.troubled
         sent = lane.now() - answer.seconds
         if outcome.verdict in (Verdict.RETRY, Verdict.PAUSE):
@@ -265,7 +266,7 @@ class Uploader:
                 self._log.event("resumed")
 
     def _finish(self) -> None:
-        """Wait a little for what is in flight, then let go of everything."""
+        """Wait a little for the requests in flight, then release all runs."""
         deadline = time.monotonic() + self._pace.stop
         while self._sender.in_flight and (left := deadline - time.monotonic()) > 0:
             self._settle_all(self._sender.collect(min(left, LOOK_S)))
@@ -290,7 +291,7 @@ class Uploader:
 
 
 def _says_neither(answer: Answer, outcome: Outcome) -> bool:
-    """Return whether a server has accepted the question, but its answer cannot be used."""
+    """Return whether a server accepted the question, but its response cannot be used."""
     if answer.status is None or not 200 <= answer.status < 300 or outcome.of_host:
         return False
     return outcome.verdict is Verdict.RETRY or not answer.body.strip()
@@ -303,4 +304,4 @@ def _kind_of(answer: Answer) -> str:
 
 
 def _nowhere(_point: str) -> None:
-    """Pass by."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""What an answer means for the request that it answers."""
+"""What a response means for its request: delivered, to be retried, divided, parked, or paused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Outcome", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 _KEY_REFUSED = frozenset((401, 403))
-# The body cannot be taken as it is; with several records in it one of them may be why.
+# The server rejects this body. If it has several records, one of them may be the cause.
 _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
-# What stands for a character that was none.
+# Stands for text that was not valid.
 _UNREADABLE = "\ufffd"
 
 
@@ -31,10 +31,10 @@ class Verdict(Enum):
 
 
 class Outcome(NamedTuple):
-    """A verdict, the reason in words, and what else the answer says.
+    """A verdict, the reason in words, and what else the response says.
 
-    `of_host`: it concerns the server or the way to it, and not this request alone. `retry_after`
-    in seconds. `body` is the answer's JSON object, empty where there is none.
+    `of_host`: it concerns the server or the network, not only this request. `retry_after` is in
+    seconds. `body` is the JSON object of the response, empty without one.
     """
 
     verdict: Verdict
@@ -45,10 +45,10 @@ class Outcome(NamedTuple):
 
 
 def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) -> Outcome:
-    """Return what an answer means.
+    """Return what a response means.
 
-    `records`: how many the request carries. `needed`: names that the answer must hold as text.
-    `now` in seconds since 1970, for `Retry-After` dates. No answer means that a record is dropped.
+    `records`: how many records the request has. `needed`: names that the response must have as
+    text. `now` is in seconds since 1970, for `Retry-After` dates. No response deletes a record.
     """
     status = answer.status
     if status is None:
@@ -62,7 +62,7 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
         wait = retry_after(answer.headers.get("retry-after"), now)
         return Outcome(Verdict.RETRY, reason, status == 429 or wait is not None, wait)
     if status < 400:
-        # A captive portal, or another address: the key must not follow it there.
+        # A captive portal, or a server that has moved: the key is not sent to another address.
         return Outcome(Verdict.RETRY, f"{reason}: redirects are not followed", of_host=True)
     if status in _DIVISIBLE and records > 1:
         return Outcome(Verdict.SPLIT, reason)
@@ -75,7 +75,7 @@ def _accepted(answer: Answer, needed: tuple[str, ...]) -> Outcome:
     try:
         body = read_json(answer.body, answer.key)
     except Unreadable as unreadable:
-        if unreadable.is_json:  # of an API, which may give other runs other answers
+        if unreadable.is_json:  # an API sent it, and may answer other runs differently
             return Outcome(Verdict.RETRY, f"{answer.status}, but the answer is {unreadable}")
         kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
         return Outcome(Verdict.RETRY, f"{answer.status}, but not JSON ({kind})", of_host=True)
@@ -88,13 +88,13 @@ def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Outcome:
     for name in needed:
         if not isinstance(body.get(name), str) or not body[name]:
             return Outcome(Verdict.RETRY, f"the answer has no {name}")
-        if _UNREADABLE in body[name]:  # an id that is not the server's any more
+        if _UNREADABLE in body[name]:  # the id is not what the server meant
             return Outcome(Verdict.RETRY, f"the {name} of the answer is not valid text")
     return Outcome(Verdict.DELIVERED, "", body=body)
 
 
 def _reason(answer: Answer) -> str:
-    """Return the status and what the body says in words, as far as a person wants to read it."""
+    """Return the status and the first words of the body's message."""
     try:
         body = read_json(answer.body, answer.key)
     except Unreadable:

@@ -1,4 +1,4 @@
-"""Compares the sessions of a server with those of the file."""
+"""Compares the sessions on a server with those in the file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from waxlocal_daemon.tls import tls_context
 
 __all__ = ["LISTED", "Difference", "Verification", "make_client", "verify"]
 
-# Of each kind of finding so many are listed, and the rest counted.
+# At most this many findings of each kind are listed; the rest is counted.
 LISTED = 1_000
-# Of the sum of a session's costs: what adding them up in another order may change.
+# The relative difference of a sum of costs that another order of adding can cause.
 COST_TOLERANCE = 1e-6
 
 ClientFactory = Callable[[UploadSettings], httpx.Client]
@@ -35,7 +35,7 @@ ClientFactory = Callable[[UploadSettings], httpx.Client]
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of a session that is not the same at both ends; None where there is none."""
+    """A figure of a session that differs between file and server; None where it is missing."""
 
     session_id: str
     field: str
@@ -45,13 +45,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison found.
+    """The result of a comparison.
 
-    `checked`: sessions of the file whose runs are all delivered. `missing`: those that the server
-    does not have. `doubled`: the server has more runs of them than the file. `different`: it has
-    fewer, or runs that have not ended there or ended otherwise, or other totals. `waiting`: ids of
-    sessions with runs that are still to be delivered, or parked. `unlisted` counts the findings
-    beyond the first 1,000 of each kind.
+    `checked`: the number of sessions whose runs are all delivered. `missing`: sessions that the
+    server does not have. `doubled`: sessions with more runs there than in the file. `different`:
+    sessions with fewer runs there, other statuses or other totals. `waiting`: ids of sessions with
+    pending or parked runs. `unlisted` counts the findings beyond the first 1,000 of each kind.
     """
 
     checked: int
@@ -63,12 +62,12 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether all that was delivered is there, once, and with the same totals."""
+        """Whether every delivered session is there once, with the same totals."""
         return not (self.missing or self.doubled or self.different)
 
 
 def make_client(settings: UploadSettings) -> httpx.Client:
-    """Return a client that sends the key to this server alone, and follows no redirect."""
+    """Return a client that sends the key only to this server and follows no redirect."""
     return httpx.Client(
         headers=[(b"X-Wax-Key", settings.api_key.header()), (b"Accept", b"application/json")],
         timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
@@ -87,11 +86,11 @@ def verify(
     client: ClientFactory = make_client,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verification:
-    """Compare what was delivered to a server with what its list of sessions says.
+    """Compare the delivered sessions with the server's list of sessions.
 
-    Sessions that only the server has belong to other devices and do not count. Runs delivered
-    during the comparison count as waiting. Takes memory for a page of each side, and 16 to 32 bytes
-    for each session of the file. Raises `ServerRefused`, `ServerUnreachable`, `ConfigurationError`
+    Sessions that only the server has belong to other devices and are ignored. Runs delivered during
+    the comparison count as waiting. Uses memory for one page of each side, plus 16 to 32 bytes per
+    session in the file. Raises `ServerRefused`, `ServerUnreachable`, `ConfigurationError`
     and `StorageError`.
     """
     before = utc_text(clock.time_ns())
@@ -143,7 +142,7 @@ class _Findings:
 
 
 class _Comparison:
-    """Both sides, page by page."""
+    """Compares both sides, page by page."""
 
     def __init__(self, connection: sqlite3.Connection, target: int, before: str) -> None:
         self.found = _Findings()
@@ -153,10 +152,10 @@ class _Comparison:
         self._seen = SeenIds(count_sessions(connection))
 
     def compare(self, page: Sequence[RemoteSession]) -> None:
-        """Compare a page of the server's sessions with those of them that are here."""
+        """Compare a page of the server's sessions with the same sessions in the file."""
         theirs = {session.session_id: session for session in page}
         for here in self._local(list(theirs)):
-            # A list that changes while it is paged through may give a session twice.
+            # A list that changes while it is read may give a session twice.
             if self._seen.add(here.session_id):
                 self._compare(here, theirs[here.session_id])
 
@@ -190,12 +189,12 @@ class _Comparison:
 
 
 def _differences(here: LocalSession, there: RemoteSession) -> Iterator[Difference]:
-    """Yield what differs, of the figures that the server gives."""
+    """Yield the differences in the figures that the server gives."""
     for name in ("run_count", "open_runs", "failed_runs", "total_tokens"):
         ours, theirs = getattr(here, name), getattr(there, name)
         if theirs is not None and ours != theirs:
             yield Difference(here.session_id, name, ours, theirs)
-    # An unknown cost travels as 0.
+    # The API gives an unknown cost as 0.
     ours, theirs = here.total_cost or 0.0, there.total_cost or 0.0
     if there.has_cost and abs(ours - theirs) > COST_TOLERANCE * max(abs(ours), abs(theirs)):
         yield Difference(here.session_id, "total_cost", here.total_cost, there.total_cost)

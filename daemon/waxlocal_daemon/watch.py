@@ -1,15 +1,14 @@
-"""Waits until somebody else has written into the file.
+"""Waits until another connection has written to the file.
 
-The truth is `PRAGMA data_version`, asked on a connection that only reads: it changes with every
-commit of any other connection, and with nothing else. Events of the file system and a poll merely
-say when to ask. What was committed before a wait returned is the caller's to look at; the next wait
-compares with that moment, so nothing falls between looking and waiting.
+`PRAGMA data_version` on a reading connection decides: it changes with every commit of any other
+connection, and only then. File system events and a poll only say when to ask. The caller looks at
+everything committed before a wait returned; the next wait compares with that moment, so no commit
+is missed between looking and waiting.
 
-What the daemon itself wrote after that moment changes the number, too. So a cycle that wrote wakes
-it once more, finds nothing to do, writes nothing, and then sleeps: cheaper than asking the tables
-what is new, and free of the gap that ignoring events for a while would leave. Between two wakes
-there is always a rest; while others write without pause, that rest is all there is, and no event
-is received at all.
+The daemon's own writes after that moment change the number too. So a cycle that wrote is followed
+by one that finds nothing, writes nothing, and then sleeps. That is cheaper than querying the tables
+for news, and has no gap, as ignoring events for a while would have. Between two wakes there is
+always a pause; while others write continuously, no events are received at all.
 """
 
 from __future__ import annotations
@@ -31,30 +30,30 @@ from waxlocal_daemon.log import Log
 watch: Callable[..., Iterator[object]] | None
 try:
     from watchfiles import watch
-except ImportError:  # it is written in Rust, and not built for every machine: there, the poll alone
+except ImportError:  # written in Rust and not built for every platform; without it only the poll
     watch = None
 
 __all__ = ["Watch"]
 
-# At least this long between two wakes, however fast others commit.
+# The least number of seconds between two wakes, however fast others commit.
 REST_S = 1.0
-# How often the thread of watchfiles looks for events and whether to stop: at 50 ms, its default, it
-# takes 0.13 % of a core doing nothing, at 200 ms 0.04 %.
+# How often the thread of watchfiles checks for events and the stop event. Idle, it takes 0.13 % of
+# a core at 50 ms, its default, and 0.04 % at 200 ms.
 STEP_MS = 200
 # Several writes of one commit are one event.
 DEBOUNCE_MS = 200
 
-# Which file is there, and which commit of it: device, inode, connection, data_version.
+# A file and a commit in it: device, inode, number of the connection, data_version.
 State = tuple[int, int, int, int]
-# There is a file, but it cannot be read now; no file has this state, as connections count from 1.
+# A file that cannot be read now; connections count from 1, so no readable file has this state.
 _UNREADABLE: State = (0, 0, 0, 0)
 
 
 class Watch:
     """Wakes on commits by others; for use by one thread.
 
-    `interrupt` ends every wait at once. `on_wait` is called at least each `poll` seconds while
-    waiting. The directory need not exist, and may vanish and come back.
+    `interrupt` ends every wait at once. `on_wait` is called at least every `poll` seconds while
+    waiting. The directory need not exist, and may be deleted and created again.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Watch:
         on_wait: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        # Events name the real file; SQLite puts the log beside it, too.
+        # Events name the real file, and SQLite puts the log beside it.
         self._path = path.resolve()
         self._interrupt = interrupt
         self._log = log
@@ -98,9 +97,10 @@ class Watch:
         self.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a commit; return whether something may be new, False after `seconds`.
+        """Wait for a commit; return whether there may be one, False after `seconds`.
 
-        False, too, when interrupted. Also a file that appears, vanishes or is replaced is new.
+        Also returns False when interrupted. A file that appears, disappears or is replaced counts
+        as a commit.
         """
         deadline = self._now() + seconds
         new = self._wait(deadline)
@@ -109,7 +109,7 @@ class Watch:
         return new
 
     def close(self) -> None:
-        """Close the connection; the watch must not be used afterwards."""
+        """Close the connection; do not use the watch afterwards."""
         self._ask = None
         self._open.close()
 
@@ -129,10 +129,10 @@ class Watch:
             pauses.close()
 
     def _pauses(self, deadline: float) -> Generator[bool]:
-        """Pause again and again, each time until an event or a poll; ends when interrupted.
+        """Pause repeatedly, each time until an event or a poll; ends when interrupted.
 
-        Events are received only meanwhile: the daemon's own writes would fill the queue. The
-        directory alone is opened, never the database.
+        Events are received only here: otherwise the daemon's own writes would fill the queue. Only
+        the directory is opened, never the database.
         """
         yield from self._events(deadline)
         while not self._interrupt.wait(min(max(deadline - self._now(), 0.0), self.poll)):
@@ -145,11 +145,11 @@ class Watch:
         if watch is None:
             self._hear(ImportError("watchfiles is not installed"))
             return
-        # What is committed before the kernel listens waits for the poll.
+        # A commit before the kernel watches the directory is noticed by the poll.
         poll_ms = max(1, int(min(deadline - self._now(), self.poll) * 1000))
         try:
-            # No filter: while others write into this directory without pause, watchfiles would not
-            # come back from events that are filtered out, not even for the poll.
+            # No filter: while others write to this directory continuously, watchfiles would never
+            # return from filtered events, not even for the poll.
             for _ in watch(
                 directory,
                 watch_filter=None,
@@ -162,11 +162,11 @@ class Watch:
             ):
                 self._hear(None)
                 yield False
-        except (OSError, RuntimeError) as error:  # no more inotify instances, a directory that went
+        except (OSError, RuntimeError) as error:  # no inotify instances left, a deleted directory
             self._hear(error)
 
     def _hear(self, trouble: Exception | None) -> None:
-        """Tell when events stop to come, and when they come again."""
+        """Log when events stop arriving, and when they arrive again."""
         if trouble is not None and not self._deaf:
             self._log.event(
                 "watch_unavailable", level="warning", reason=trouble, poll_seconds=self.poll
@@ -180,7 +180,7 @@ class Watch:
         return self._seen != before
 
     def _state(self) -> State | None:
-        """Return which commit the file is at, None while there is no file."""
+        """Return the commit that the file is at; None without a file."""
         identity = file_id(self._path)
         if identity is None:
             self._disconnect()

@@ -313,9 +313,9 @@ def test_without_settings_it_does_not_start(db_path: Path) -> None:
     ("args", "words"),
     [
         (("--metrics", "nonsense"), "not a valid address"),
-        (("--metrics-file", "{db}"), "what the figures are about"),
-        (("--metrics-file", "{db}-wal"), "what the figures are about"),
-        (("--metrics-file", "{db}.sync.lock"), "what the figures are about"),
+        (("--metrics-file", "{db}"), "belongs to the database"),
+        (("--metrics-file", "{db}-wal"), "belongs to the database"),
+        (("--metrics-file", "{db}.sync.lock"), "belongs to the database"),
         (("--nice", "20"), "--nice"),
         (("--log-format", "xml"), "--log-format"),
     ],

@@ -305,7 +305,7 @@ REFUSALS: list[tuple[Reply, type[DeliveryError], str, str]] = [
     (Reply(body=b'{"results": 3}'), ServerUnreachable, "not the expected JSON", ""),
     (Reply(body=b'{"results": [3]}'), ServerUnreachable, "has no session_id", ""),
     (Reply(body=b'{"results": [{"session_id": 3}]}'), ServerUnreachable, "no session_id", ""),
-    (Reply(body=b"{", claimed=99), ServerUnreachable, "gives no answer", "nothing is lost"),
+    (Reply(body=b"{", claimed=99), ServerUnreachable, "does not respond", "nothing is lost"),
     (Reply(body=b" " * 17_000_000), ServerUnreachable, "larger than 16 MB", ""),
 ]
 
