@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.serving import CHROMIUM, FLAGS, serving
 from tests.tools.patience import PATIENCE_S
@@ -16,8 +16,6 @@ from tests.tools.patience import PATIENCE_S
 # In milliseconds. Playwright's own 5 s are too few for a busy machine.
 _PATIENCE_MS = PATIENCE_S * 1_000
 expect.set_options(timeout=_PATIENCE_MS)
-
-Open = Callable[..., Page]
 
 
 # For a module and not for all: Playwright keeps an event loop in this thread, and other tests
@@ -35,19 +33,23 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Yield what opens a tab in a context of its own (`new_context`'s options).
+class Open:
+    """Opens tabs, and notices what goes wrong in them.
 
-    At the end of the test no tab may have logged an error, asked another host than its first
-    page's, or shown a dialog.
+    `wrong`: logged errors and warnings, dialogs, requests to another host than the page's first.
     """
-    contexts, wrong = [], []
 
-    def open_(**options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self.wrong: list[str] = []
+
+    def __call__(self, **options: Any) -> Page:
+        """Open a tab in a context of its own (`new_context`'s options)."""
+        size = {"viewport": {"width": 1440, "height": 900}}
+        context = self._browser.new_context(**{**size, **options})
         context.set_default_timeout(_PATIENCE_MS)
-        contexts.append(context)
+        self._contexts.append(context)
         page = context.new_page()
         hosts: set[str] = set()
 
@@ -56,26 +58,35 @@ def open_page(browser: Browser) -> Iterator[Open]:
             if not hosts:
                 hosts.add(host)
             if host not in hosts:
-                wrong.append(f"request to {request.url}")
+                self.wrong.append(f"request to {request.url}")
 
         def refuse(dialog: Any) -> None:
-            wrong.append(f"dialog {dialog.message}")
+            self.wrong.append(f"dialog {dialog.message}")
             dialog.dismiss()
 
         page.on("request", asked)
         page.on("dialog", refuse)
-        page.on("pageerror", lambda error: wrong.append(f"error {error}"))
-        page.on(
-            "console",
-            lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None,
-        )
+        page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
+        page.on("console", self._note)
         return page
 
-    open_.wrong = wrong  # type: ignore[attr-defined]
+    def _note(self, said: Any) -> None:
+        if said.type in ("error", "warning"):
+            self.wrong.append(said.text)
+
+    def close(self) -> None:
+        """Close all tabs."""
+        while self._contexts:
+            self._contexts.pop().close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Yield what opens a tab; at the end of the test nothing may have gone wrong in any."""
+    open_ = Open(browser)
     yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    open_.close()
+    assert open_.wrong == []
 
 
 def pass_time(
@@ -108,7 +119,8 @@ def is_refresh(event: Any) -> bool:
 
 
 @pytest.fixture
-def served(db_path: Path) -> Iterator[str]:
+def served(db_path: Path, open_page: Open) -> Iterator[str]:
     """Serve the test's own file; yields the address."""
     with serving(db_path) as address:
         yield address
+        open_page.close()  # first, or a page would ask once more, in vain

@@ -166,7 +166,7 @@ def test_a_page_that_stays_as_it_is_asks_for_the_line_alone(
     answer = pass_time(page, A_WHILE, "response", is_refresh)
     assert answer.url == f"{served}/live/status?live=1"
     page.goto(f"{served}/sessions/unknown")
-    open_page.wrong.clear()  # type: ignore[attr-defined] # the browser logs every 404
+    open_page.wrong.clear()  # the browser logs every 404
     refreshed(page)
     expect(page.locator("#upload")).to_have_text("Upload: no sync yet")
 
@@ -199,7 +199,7 @@ def test_a_server_that_is_gone_is_told(open_page: Open, to: Builder, db_path: Pa
     expect(page.locator("#upload")).to_have_text("no answer: reload the page")
     expect(page.locator("tbody .open")).to_have_text("still here")
     # Chromium logs each request that fails; that is not the page's error.
-    open_page.wrong[:] = [one for one in open_page.wrong if "ERR_CONNECTION" not in one]  # type: ignore[attr-defined]
+    open_page.wrong[:] = [one for one in open_page.wrong if "ERR_CONNECTION" not in one]
 
 
 @pytest.mark.parametrize("path", ["/", "/analytics"])

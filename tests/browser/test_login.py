@@ -43,4 +43,4 @@ def test_another_key_does_not(open_page: Open, locked: str) -> None:
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.get_by_label("Key")).to_be_visible()
-    open_page.wrong.clear()  # type: ignore[attr-defined] # the browser logs every 401
+    open_page.wrong.clear()  # the browser logs every 401
