@@ -372,7 +372,7 @@ def test_a_file_in_place_of_the_old_one_is_taken_up(tmp_path: Path, server: Faul
             db.with_name(db.name + end).unlink(missing_ok=True)
         other.replace(db)
         server.wait_for(completed=done + 2)
-        # On a busy machine the daemon may not have read the answers yet, nor do so once told to end.
+        # A daemon that is told to end before it has read the answers leaves them to the next.
         until(db, "SELECT count(*) = 2 FROM deliveries WHERE state = 'delivered'")
         assert daemon.end() == 0
     assert arrived(server, 900, 3) == [1, 1, 1]
