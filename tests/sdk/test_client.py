@@ -386,3 +386,18 @@ def test_an_error_names_the_class_that_the_program_uses(client: WaxellObserveCli
     """Its methods lie in several classes, which nobody needs to know."""
     with pytest.raises(TypeError, match=r"WaxellObserveClient\.start_run\(\) missing"):
         client.start_run_sync()
+
+
+def test_diagnose_has_the_fields_of_the_sdk(client: WaxellObserveClient) -> None:
+    """A program that prints or checks them finds them all, and never the key itself."""
+    client.configure("https://acme.example", "wax_sk_secret")
+    found = waxlocal.diagnose()
+    assert (found["active_instrumentors"], found["detected_libraries"]) == ([], {})
+    assert found["config"] == {
+        "api_url": "https://acme.example",
+        "api_key_set": True,
+        "observe_enabled": True,
+    }
+    assert found["tracing"] == {"otel_available": False, "tracing_enabled": False}
+    client.configure("", "")
+    assert waxlocal.diagnose()["config"]["api_url"] == "(not set)"

@@ -28,7 +28,7 @@ class WaxellObserveClient(RecordsById, LocalAnswers):
         api_key: str | None = None,
         prompt_cache_ttl: float | None = None,
     ) -> None:
-        self._own_config = ObserveConfig(api_url=api_url or "", api_key=api_key or "")
+        """Accept what the original accepts: there is no server, and no cache of its prompts."""
 
     @classmethod
     def configure(cls, api_url: str, api_key: str) -> None:

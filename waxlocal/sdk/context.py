@@ -63,7 +63,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     __slots__ = (
         "__weakref__",
         "_blocks",
-        "_client",
         "_given",
         "_outer",
         "_stop_reason",
@@ -119,7 +118,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             user_group,
             interaction_mode or "",
         )
-        self._client = client
         self._blocks = 0
         self._outer: WaxellContext | None = None
         self._given = (self._session_id, self._user_id, self._metadata_json)

@@ -94,6 +94,7 @@ def diagnose() -> dict[str, Any]:
     Opens no file. For programs, `health()` says whether all records are in the file.
     """
     made = recorder.current_recorder()
+    config = WaxellObserveClient.get_config()
     return {
         "sdk_version": __version__,
         "initialized": made.enabled,
@@ -103,7 +104,13 @@ def diagnose() -> dict[str, Any]:
         "waiting": len(made.store.backlog),
         "lost": made.store.backlog.lost,
         "reason": str(made.store.backlog.reason or ""),
-        "config": {"observe_enabled": is_on("WAXELL_OBSERVE")},
+        "config": {
+            "api_url": (config and config.api_url) or "(not set)",
+            "api_key_set": bool(config and config.api_key),
+            "observe_enabled": is_on("WAXELL_OBSERVE"),
+        },
+        "active_instrumentors": [],
+        "detected_libraries": {},
         "tracing": {"otel_available": False, "tracing_enabled": False},
     }
 
