@@ -97,7 +97,7 @@ def test_a_question_without_sense_exits_2(db: Path, args: tuple[str, ...], said:
         (("session", "nothing"), "no session 'nothing'"),
         (("show", "nothing"), "no run 'nothing'"),
         (("prices", "unset", "m"), "no price was set for m"),
-        (("run", "nothing.py"), "there is no program 'nothing.py'"),
+        (("run", "nothing.py"), "program 'nothing.py' not found"),
     ],
 )
 def test_what_is_not_there_exits_5(db: Path, args: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""`waxlocal run`: a program that imports `waxell_observe`, unchanged, recording here."""
+"""`waxlocal run`: run a program that imports `waxell_observe`, and record it locally."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from waxlocal.errors import NotFound
 
 __all__ = ["run"]
 
-# Holds a package `waxell_observe` whose names are waxlocal's, and nothing else. In front of the
-# path, so that it is found before one that is installed.
+# Holds only a package `waxell_observe` with waxlocal's names. It comes first in the path, so that
+# Python finds it before an installed one.
 SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
-# What is read of a file to see whether the system can execute it.
+# The bytes to read of a file, to check whether the system can execute it.
 HEAD_BYTES = 1024
 
 
 class _Untouched(click.Command):
-    """A command all of whose arguments, but a help option in the first place, are the program's."""
+    """A command that passes all arguments to the program, except a help option at the start."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in ctx.help_option_names:
@@ -39,12 +39,12 @@ class _Untouched(click.Command):
 )
 @click.pass_context
 def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
-    """Run a program that imports waxell_observe, unchanged, and record it into the local file.
+    """Run an unchanged program that imports waxell_observe, recording into the local file.
 
     PROGRAM is a Python file, -m MODULE, or a command such as pytest or gunicorn, by name or path.
-    Everything after it is passed on as it is, and its exit status is the one of this command. A
-    command of another Python records if waxlocal is installed there; if not, it says so and uses
-    the original waxell_observe.
+    All arguments after it go to the program, and its exit status becomes that of this command. A
+    command of another Python records only if waxlocal is installed there; otherwise it prints a
+    note and uses the original waxell_observe.
     """
     environment = dict(os.environ)
     outer = environment.get("PYTHONPATH")
@@ -63,7 +63,7 @@ def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
 
 
 def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
-    if sys.platform == "win32":  # there, exec would return to the shell at once
+    if sys.platform == "win32":  # exec would return to the shell at once
         sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
     os.execve(command[0], command, environment)  # noqa: S606
 
@@ -83,23 +83,23 @@ def _command(program: tuple[str, ...]) -> list[str]:
         return [sys.executable, *program]
     if found is None:
         raise NotFound(
-            f"there is no program {first!r}",
-            hint="waxlocal run FILE.py, or waxlocal run -m MODULE, or a command on the PATH",
+            f"program {first!r} not found",
+            hint="name a file, -m MODULE, or a command on the PATH: waxlocal run app.py",
         )
     return [found, *rest]
 
 
 def _is_executable(path: Path) -> bool:
-    """Return whether the system runs this file, as it does a Python of another environment.
+    """Return whether the system executes this file, such as the Python of another environment.
 
-    A Python file is ours to run, also when it may be executed: its first line may name a Python
-    that has no waxlocal.
+    A Python file is run by this Python even if it is executable: its first line may name a Python
+    without waxlocal.
     """
     if path.suffix.lower() in (".py", ".pyw") or shutil.which(path.absolute()) is None:
         return False
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except OSError:  # may be executed but not read
+    except OSError:  # executable but not readable
         return True
     return head.startswith(b"#!") or b"\0" in head

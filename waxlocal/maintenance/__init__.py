@@ -1,1 +1,1 @@
-"""What keeps a file in order, beside recording, delivering and asking."""
+"""Keeps files in order: takes in what older versions recorded beside them."""

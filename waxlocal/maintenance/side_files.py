@@ -1,9 +1,9 @@
-"""Takes what older versions recorded beside a file into it.
+"""Takes the records of a side file into the main file.
 
-A side file (`side_file`) has a log of its changes, to which its recorders may be adding at this
-moment. It is followed in short transactions on the main file, each of which keeps how far it came:
-killed at any point, nothing is lost and nothing comes twice. The side file is removed when all of
-it is in and nobody has it open.
+A side file (`storage.side_file`) has a log of its changes, which may still be growing. The log is
+followed in short transactions on the main file. Each of them stores how far it came, so a kill at
+any point loses nothing and takes in nothing twice. The side file is removed when all of it is taken
+in and no connection has it open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from waxlocal.storage.side_file import all_side_files, remove, side_files
 
 __all__ = ["SideFile", "take_in", "take_in_all", "waiting"]
 
-# Changes taken in by one transaction, and how long it may last: recorders wait meanwhile.
+# The most changes in one transaction, and the most seconds: recorders wait during it.
 CHANGES_AT_ONCE = 500
 PIECE_S = 0.02
 
@@ -60,7 +60,7 @@ INSERT INTO side_moves (file_id, table_name, run_id, side_position, moved_to)
 VALUES (?, ?, ?, ?, ?)
 """
 _FORGET = ("DELETE FROM side_files WHERE file_id = ?", "DELETE FROM side_moves WHERE file_id = ?")
-# Positions count through all tables of records.
+# A position is used once among all tables of records.
 _TAKERS = " UNION ALL ".join(
     f"SELECT 1 FROM {table.name} WHERE run_id = :run_id AND position = :position"  # noqa: S608
     for table in RECORD_TABLES
@@ -70,8 +70,8 @@ _RUN = "SELECT status, metadata, tags, result FROM runs WHERE run_id = ?"
 _TABLES = {table.name: table for table in TABLES}
 # What comes with the end of a run, besides its status.
 _END = ("completed_at", "duration", "error", "error_type", "traceback")
-# JSON objects that only ever grow: a recorder that does not see the run in its own file knows
-# nothing of what it has already.
+# JSON objects that only grow: a recorder whose side file does not have the run does not know their
+# present members.
 _GROWING = ("metadata", "tags")
 
 
@@ -84,23 +84,23 @@ class SideFile(NamedTuple):
 
 
 def take_in(main: sqlite3.Connection, path: Path, seconds: float = math.inf) -> bool:
-    """Take in what is beside a file, for about so long; return whether all of it is in.
+    """Take in the side files of a file, for about this long; return whether all is taken in.
 
     `main` is a writing connection to the file, in autocommit mode. A side file that cannot be read
-    is left where it is. Raises `sqlite3.Error` of the main file, also when that is busy.
+    stays. Raises `sqlite3.Error` of the main file, also if that is busy.
     """
     deadline = time.monotonic() + seconds
     with closing(checkpointer(path)) as log:
-        # Of this version, too: the file may have come in the place of one that needed a later one.
+        # Also of this version: the main file may have replaced one that needed a later version.
         came_in = [_take_in(main, side, deadline, log) for _version, side in side_files(path)]
     return all(came_in)
 
 
 def take_in_all(path: Path, seconds: float = math.inf) -> bool:
-    """Do the same for a command, on a connection of its own; return whether anything came in.
+    """Do the same for a command, on its own connection; return whether anything was taken in.
 
-    Costs next to nothing when nothing is beside the file. Where the file may not be written nothing
-    happens; `waiting` then tells what is not in it. Raises nothing.
+    Takes microseconds if there is no side file. Does nothing if this version may not write to the
+    file; `waiting` then tells what is not in it. Raises nothing.
     """
     if not side_files(path) or not path.exists():
         return False
@@ -112,7 +112,7 @@ def take_in_all(path: Path, seconds: float = math.inf) -> bool:
 
 
 def waiting(path: Path) -> list[SideFile]:
-    """Return the side files with something that is not in the main file."""
+    """Return the side files with records that are not in the main file."""
     found = [
         SideFile(side, version, _changes_waiting(path, side))
         for version, side in all_side_files(path)
@@ -155,11 +155,11 @@ def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpo
             return False
     except FileMissing:
         return True
-    except NewerSchema:  # all of it was taken in, and only its removal is missing
+    except NewerSchema:  # sealed: all of it was taken in, but it was not removed yet
         with suppress(StorageError, OSError):
             return remove(side)
         return False
-    except (StorageError, OSError):  # nobody's but the side file's: somebody may have it open
+    except (StorageError, OSError):  # of the side file; perhaps it is open elsewhere
         return False
     for statement in _FORGET:
         main.execute(statement, (identity,))
@@ -182,7 +182,7 @@ class _Change(NamedTuple):
 
 
 def _read(side: Path, taken: int) -> list[_Change]:
-    """Return the changes after that one, as many as go into one transaction."""
+    """Return the next changes, as many as go into one transaction."""
     with reader(side) as opened:
         log = opened.execute(_LOG, (taken, CHANGES_AT_ONCE)).fetchall()
         return [_change(opened, *entry) for entry in log]
@@ -203,7 +203,7 @@ def _change(
 
 
 def _row(side: sqlite3.Connection, table: Table, run_id: str, position: int) -> Row:
-    """Return what travels of a row, as far as that older file has the columns."""
+    """Return the travelling columns of a row, as far as the older file has them."""
     key = {"process_id": position, "run_id": run_id, "position": position}
     where = " AND ".join(f"{name} = :{name}" for name in table.key)
     row = side.execute(f"SELECT * FROM {table.name} WHERE {where}", key).fetchone()  # noqa: S608
@@ -212,7 +212,7 @@ def _row(side: sqlite3.Connection, table: Table, run_id: str, position: int) -> 
     return {name: row[name] for name in row.keys() if name in _KEPT[table.name]}  # noqa: SIM118
 
 
-# All but what follows from other columns or from the order of arrival in a file.
+# The columns to take in: not those that follow from others or from the order of arrival.
 _KEPT = {
     table.name: {column.name for column in table.columns if not column.local}
     | {*table.key, *({"process_id"} if table is RUNS else ())}
@@ -224,8 +224,8 @@ _KEPT = {
 
 
 def _begin(main: sqlite3.Connection, deadline: float) -> None:
-    """Take the write lock; tries again where the connection itself does not wait."""
-    # Without a deadline the connection is a command's, which has waited for long already.
+    """Take the write lock, trying again if the connection itself does not wait."""
+    # Without a deadline it is the connection of a command, which waits for seconds by itself.
     until = -math.inf if math.isinf(deadline) else deadline
     while_busy(lambda: main.execute("BEGIN IMMEDIATE"), until)
 
@@ -233,9 +233,9 @@ def _begin(main: sqlite3.Connection, deadline: float) -> None:
 def _take_piece(
     main: sqlite3.Connection, identity: str, taken: int, changes: Iterable[_Change]
 ) -> None:
-    """Take in changes and commit, before a recorder would have to wait for too long."""
+    """Take in changes and commit, before recorders have to wait for too long."""
     try:
-        if _taken_to(main, identity) == taken:  # or else another process has been faster
+        if _taken_to(main, identity) == taken:  # otherwise another process was faster
             _Taking(main, identity).take(changes)
         main.execute("COMMIT")
     finally:
@@ -260,7 +260,7 @@ class _Taking:
         done: set[tuple[str, str, int]] = set()
         for change in changes:
             row = (change.table.name, change.run_id, change.position)
-            # The row was read as it is now, with its later changes.
+            # A whole row was read in its present state, including later changes.
             if not change.whole or row not in done:
                 self._take(change)
             if change.whole:
@@ -270,7 +270,7 @@ class _Taking:
         self._main.execute(_NOTE_TAKEN, (self._identity, change.seq))
 
     def _take(self, change: _Change) -> None:
-        if not change.values:  # somebody has deleted the row in the side file
+        if not change.values:  # the row was deleted from the side file
             return
         if change.table is PROCESSES:
             self._insert(change.table, change.values)
@@ -300,7 +300,7 @@ class _Taking:
             return
         if self._is_here(table, values):
             return
-        # Another record has this position: the run was begun or goes on in the main file.
+        # Another record has this position: the run began or continues in the main file.
         (last,) = self._main.execute(LAST_POSITION, {"run_id": change.run_id}).fetchone()
         self._insert(table, {**values, "position": last + 1})
         move = (self._identity, table.name, change.run_id, change.position, last + 1)
@@ -310,7 +310,7 @@ class _Taking:
         position = self._moved_to(change.table, change.run_id, change.position)
         key = {"run_id": change.run_id, "position": position}
         keyless = {name: value for name, value in change.values.items() if name not in key}
-        # A parent's place is known since the record was added.
+        # The position of the parent was set when the record was added.
         keyless.pop("parent_position", None)
         self._update(change.table, keyless, key)
 
@@ -320,7 +320,7 @@ class _Taking:
         return int(row[0]) if row else position
 
     def _priced(self, call: Row) -> Row:
-        """Give a call the cost that its recorder could not know: prices are in the main file."""
+        """Give a call its cost, which its recorder did not know: prices are in the main file."""
         if call["cost"] is not None:
             return call
         tokens = [call[name] for name in _TOKENS]
@@ -365,7 +365,7 @@ def _news(known: tuple[Any, ...], run: Row) -> Row:
     """Return what a run in the main file gets from the same run in a side file."""
     status, *objects, result = known
     news: Row = {}
-    # An end that somebody else wrote meanwhile is not more than a guess where it is `interrupted`.
+    # If another process wrote `interrupted` as the end, that was only a guess.
     if run.get("status") not in (None, "running", status) and status in ("running", "interrupted"):
         news = {name: run.get(name) for name in ("status", *_END)}
     for name, here in zip(_GROWING, objects, strict=True):
@@ -377,10 +377,10 @@ def _news(known: tuple[Any, ...], run: Row) -> Row:
 
 
 def _grown(here: str | None, there: str | None) -> str | None:
-    """Return a JSON object with the members of both; what is there counts where they differ."""
+    """Return a JSON object with the members of both; where they differ, those of the side file."""
     if here is None or there is None or here == there:
         return here if there is None else there
     try:
         return dumps({**json.loads(here), **json.loads(there)})
-    except (TypeError, ValueError):  # written by somebody else, or no object
+    except (TypeError, ValueError):  # another program wrote it, or it is not an object
         return there

@@ -65,9 +65,9 @@ def open_writer(
 ) -> sqlite3.Connection:
     """Open the file for writing, creating or upgrading it as needed.
 
-    Autocommit; for use by one thread at a time (the caller holds a lock); `wait` is SQLite's own
-    busy timeout in seconds; `more_schema` is what a new file gets besides its schema. Raises
-    `StorageError`.
+    The connection is in autocommit mode, for one thread at a time (the caller holds a lock). `wait`
+    is SQLite's busy timeout in seconds; `more_schema` is SQL that a new file gets after its schema.
+    Raises `StorageError`.
     """
     try:
         make_private(path)
@@ -94,20 +94,20 @@ def open_writer(
 def checkpointer(path: Path, sleep: Callable[[float], None] = time.sleep) -> Checkpointer:
     """Return a checkpointer for the file that this process has just opened for writing.
 
-    It leaves another file alone that stands at the path later: the log beside it may not be its
-    own.
+    If another file is at the path later, the checkpointer does nothing: the log beside it may
+    belong to the first one.
     """
     file = file_id(path)
     return Checkpointer(path, lambda: _open_again(path, file), sleep=sleep)
 
 
 def log_keeper(path: Path) -> LogKeeper:
-    """Return a thread that keeps the file's log short, already running; close it at the end."""
+    """Start and return a thread that keeps the file's log short; close it at the end."""
     return LogKeeper(path, lambda: checkpointer(path))
 
 
 def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
-    """Open a file once more, which fails at once where it is locked; neither make nor change it."""
+    """Open an existing file again without changing it; fails at once if it is locked."""
     if file is None or file_id(path) != file:
         raise StorageError(f"{path} was moved or deleted")
     connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
@@ -137,8 +137,8 @@ def _connect(
 def writer(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file for a command that changes it, in one transaction; waits up to 5 seconds.
 
-    Committed at the end of the block, rolled back if it raises. Raises `StorageError`; an error of
-    SQLite inside the block comes out as one, too.
+    Commits at the end of the block, and rolls back if it raises. Raises `StorageError`, also for an
+    error of SQLite inside the block.
     """
     with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
         try:
@@ -155,9 +155,10 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for a command that changes it in several transactions of its own.
+    """Open the file for a command that changes it in several transactions.
 
-    Each waits up to 5 seconds. Raises `StorageError`, also in place of an error of SQLite.
+    Each waits up to 5 seconds for the lock. Raises `StorageError`, also for an error of SQLite
+    inside the block.
     """
     with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
         try:
@@ -168,10 +169,10 @@ def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file that nobody else has open, with a lock that keeps everybody out of the block.
+    """Open a file that no other connection has open, and keep all others out during the block.
 
-    There is no `-wal` and no `-shm` in the block, so the file may be removed in it; nothing else
-    may be done to it. Raises `FileLocked` if somebody has it open, `StorageError`.
+    In the block there is no `-wal` and no `-shm`, so the file may be removed; do nothing else with
+    it. Raises `FileLocked` if another connection has it open, and `StorageError`.
     """
     with _registered(lambda: _open_exclusive(path)) as connection:
         try:
@@ -204,10 +205,10 @@ def _open_exclusive(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for reading only; rows come as `sqlite3.Row`.
+    """Open the file for reading only; rows are `sqlite3.Row`.
 
-    Take all rows of a query before the next one: an open cursor keeps the WAL from being reset.
-    Raises `StorageError`, also in place of an error of SQLite inside the block.
+    Fetch all rows of a query before the next one: an open cursor keeps the WAL from being reset.
+    Raises `StorageError`, also for an error of SQLite inside the block.
     """
     if not path.exists():
         raise FileMissing(f"{path} does not exist")
@@ -239,8 +240,8 @@ def _open_reader(path: Path) -> sqlite3.Connection:
 def _immutable(path: Path) -> str:
     """Allow reading a file in a directory that cannot be written.
 
-    SQLite cannot make the `-shm` it wants there. `immutable` does without, but also without the
-    WAL: only when that is absent or empty is the file the whole truth.
+    SQLite cannot create the `-shm` file there. `immutable` does not need it, but ignores the WAL
+    too: the file is complete only if that is missing or empty.
     """
     if os.access(path.parent, os.W_OK):
         return ""
@@ -251,7 +252,7 @@ def _immutable(path: Path) -> str:
 def is_recovering(error: BaseException, path: Path) -> bool:
     """Return whether the file is busy because another process reads its whole log after a crash.
 
-    That takes as long as the log is, and whoever does it cannot be hurried.
+    That takes longer for a longer log, and cannot be interrupted.
     """
     said = error.__cause__ if isinstance(error, FileLocked) else error
     code = getattr(said, "sqlite_errorcode", None)  # from Python 3.11 on
@@ -275,7 +276,7 @@ SQLITE_BUSY_RECOVERY = 261
 
 
 def storage_error(error: BaseException, path: Path) -> StorageError:
-    """Return the error of our own tree for one of SQLite's or of the system's."""
+    """Return the error of `waxlocal.errors` for an error of SQLite or of the system."""
     said = str(error)
     if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
         return type(error)(f"{path}: {said}")
@@ -324,7 +325,7 @@ def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Con
 
 
 def _before_fork() -> None:
-    """Wait for the open readers, and keep new ones out until the fork is done."""
+    """Wait until open readers are closed, and keep new ones out until the fork is done."""
     global _forking
     _gate.acquire()
     _forking += 1

@@ -1,4 +1,4 @@
-"""Where the file lives, and how private it is."""
+"""The path of the file, and its permissions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FileId = tuple[int, int]
 
 
 def database_path(given: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the file: as given, else `WAXLOCAL_DB`, else the user's own.
+    """Return the absolute path of the file: the given one, else `WAXLOCAL_DB`, else the default.
 
-    The user's own place is the state directory of the platform: `~/.local/state/waxlocal` on
-    Linux (`XDG_STATE_HOME` is honoured), `~/Library/Application Support/waxlocal` on macOS,
+    The default is in the state directory of the platform: `~/.local/state/waxlocal` on Linux
+    (`XDG_STATE_HOME` is honored), `~/Library/Application Support/waxlocal` on macOS,
     `%LOCALAPPDATA%\\waxlocal` on Windows.
     """
     named = os.fspath(given) if given else os.environ.get("WAXLOCAL_DB", "")
@@ -31,7 +31,7 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def state_directory(platform: str = sys.platform) -> Path:
-    """Return the directory for what waxlocal keeps of this user; it need not exist."""
+    """Return the directory for the state of this user; it need not exist."""
     # Three lines instead of a library: the recorder works where nothing else is installed.
     if platform == "darwin":
         return _home() / "Library" / "Application Support" / "waxlocal"
@@ -52,7 +52,7 @@ def _home() -> Path:
 
 
 def file_id(path: Path) -> FileId | None:
-    """Return which file stands at the path now, None if there is none that can be seen."""
+    """Return the identity of the file now at the path; None if there is no visible one."""
     try:
         status = path.stat()
     except OSError:
@@ -61,7 +61,7 @@ def file_id(path: Path) -> FileId | None:
 
 
 def file_size(path: str | Path) -> int:
-    """Return the bytes of a file, 0 if there is none that can be seen."""
+    """Return the size of a file in bytes; 0 if there is no visible one."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat)
     except OSError:
@@ -69,11 +69,11 @@ def file_size(path: str | Path) -> int:
 
 
 def make_private(path: Path) -> None:
-    """Create the directory (0700) and an empty file (0600) where there are none.
+    """Create the directory (0700) and an empty file (0600) if they do not exist.
 
-    The file exists with its final mode before SQLite opens it, so that its `-wal` and `-shm`
-    inherit that mode and no moment is left in which others can read. Existing files and
-    directories keep their modes. Raises `OSError`.
+    The file has its final mode before SQLite opens it, so that its `-wal` and `-shm` inherit that
+    mode, and other users can read it at no time. Existing files and directories keep their modes.
+    Raises `OSError`.
     """
     if path.exists():
         return

@@ -1,4 +1,4 @@
-"""SQL made from the description of the tables: what to insert, and what all records have in common.
+"""SQL made from the description of the tables: INSERTs, and queries over all tables of records.
 
 Identifiers come from `records` alone, never from outside; values are bound.
 """
@@ -14,7 +14,7 @@ __all__ = ["BEGIN_DAILY_RUN", "LAST_POSITION", "Statement", "Update", "insert", 
 
 
 class Statement(NamedTuple):
-    """SQL of the recorder. `adds` is the table of the record that it adds, None if it adds none.
+    """A statement of the recorder. `adds` is the table that it adds a record to, if any.
 
     The values of a statement that adds a record begin with the run's id and the position.
     """
@@ -24,22 +24,23 @@ class Statement(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What an UPDATE says: the columns of its parameters, in order, and what it sets besides."""
+    """The meaning of an UPDATE: the columns of its parameters, in order, and its constants."""
 
     table: str
     columns: tuple[str, ...]
     always: Mapping[str, str] = {}
 
     def values(self, parameters: Sequence[object]) -> dict[str, object]:
-        """Return the new values by column, the row's key among them."""
+        """Return the new values by column, including the key of the row."""
         return {**dict(zip(self.columns, parameters, strict=True)), **self.always}
 
 
 def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
     """Return an INSERT that takes its values by column name.
 
-    `names`: of these columns, else of those that a first recording fills. `on_conflict`: the end of
-    the statement, as `DO NOTHING`. Raises `ValueError` for a name that the table does not have.
+    `names`: the columns; by default those that are filled when a row is recorded first.
+    `on_conflict`: the end of the statement, such as `DO NOTHING`. Raises `ValueError` for a name
+    that the table does not have.
     """
     chosen = _columns(table, names)
     return _insert(table, chosen, [f":{name}" for name in chosen], on_conflict)
@@ -48,8 +49,8 @@ def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") ->
 def positional_insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
     """Return the same INSERT for tuples in the order of the columns.
 
-    For the hot paths alone: `sqlite3` looks up each name in each row, which takes 3.5 µs more for
-    an LLM call, a fifth of its INSERT. Whoever uses it builds the tuple in the same module.
+    Only for the hot paths: `sqlite3` looks up each name in each row, which takes 3.5 µs more for an
+    LLM call, a fifth of its INSERT. The caller builds the tuple in the same module.
     """
     chosen = _columns(table, names)
     return _insert(table, chosen, ["?"] * len(chosen), on_conflict)

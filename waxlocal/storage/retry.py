@@ -1,4 +1,4 @@
-"""A file that another connection holds: how to know, and how long to rest before the next try."""
+"""A file that another connection has locked: how to detect it, and how to try again."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _BUSY_TEXTS = frozenset(
 
 
 def is_busy(error: BaseException) -> bool:
-    """Return whether an error says that another connection holds the file."""
+    """Return whether an error means that another connection has locked the file."""
     if isinstance(error, FileLocked):
         return True
     return isinstance(error, sqlite3.OperationalError) and str(error) in _BUSY_TEXTS
 
 
 def rest(sleep: Callable[[float], None] = time.sleep) -> None:
-    """Sleep for a short, random time between two tries."""
+    """Sleep for a short, random time between two attempts."""
     sleep(REST_S[0] + random() * (REST_S[1] - REST_S[0]))  # noqa: S311 (nobody guesses it for gain)
 
 
 def while_busy(
     attempt: Callable[[], T], deadline: float, *, sleep: Callable[[float], None] = time.sleep
 ) -> T:
-    """Return what `attempt` returns; tries again while another connection holds the file.
+    """Return what `attempt` returns; tries again while another connection has the file locked.
 
     `deadline` is a time of `time.monotonic()`. At least one attempt is made. After the deadline,
     and for any other reason, the error of the attempt is raised.

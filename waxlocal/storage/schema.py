@@ -1,4 +1,4 @@
-"""Finds `schema.sql`, creates or upgrades a file with it, and knows who may use which file."""
+"""Creates and upgrades files by `schema.sql`, and checks which version may use which file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FileVersion(NamedTuple):
 
 
 def schema_text() -> str:
-    """Return the DDL: as shipped in the package, or the repository's own file in a checkout."""
+    """Return the DDL: the file in the package or, in a checkout, that of the repository."""
     shipped = Path(__file__).parents[1] / "schema.sql"
     if not shipped.is_file():
         shipped = Path(__file__).parents[2] / "schema.sql"
@@ -65,7 +65,7 @@ def schema_text() -> str:
 
 
 def migration(version: int) -> Step:
-    """Return what takes a file of the version before to this one."""
+    """Return the step that takes a file of the previous version to this one."""
     script = Path(__file__).with_name("migrations") / f"{version}.sql"
     if script.is_file():
         text = script.read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def migration(version: int) -> Step:
 
 
 def file_version(connection: sqlite3.Connection) -> FileVersion:
-    """Return what the file says of its version. Raises `ForeignDatabase`; changes nothing."""
+    """Return the version that the file states. Raises `ForeignDatabase`; changes nothing."""
     owner, version, tables, stated = connection.execute(_WHOSE).fetchone()
     if owner != APPLICATION_ID:
         if tables or owner or version:
@@ -90,11 +90,11 @@ def file_version(connection: sqlite3.Connection) -> FileVersion:
 
 
 def check(connection: sqlite3.Connection, *, writing: bool) -> int:
-    """Return the file's schema version, 0 for a file without any table.
+    """Return the file's schema version; 0 for a file without any table.
 
-    A file from a later version may be used as far as it says so itself. Raises `ForeignDatabase`
-    for another program's database, `NewerSchema` for a file that needs a later version; neither
-    is changed.
+    A file of a later version states whether this one may use it. Raises `ForeignDatabase` for the
+    database of another program, and `NewerSchema` for a file that needs a later version; changes
+    neither.
     """
     version, min_writer, min_reader = file_version(connection)
     needed = min_writer if writing else min_reader
@@ -107,7 +107,7 @@ def check(connection: sqlite3.Connection, *, writing: bool) -> int:
 
 
 def is_fence(error: Exception) -> bool:
-    """Return whether a later version has let this one's statement fail, because it is not sound."""
+    """Return whether a later version made this statement fail on purpose, because it is unsound."""
     return FENCE in str(error)
 
 
@@ -119,10 +119,10 @@ def prepare(
 ) -> None:
     """Create the schema in an empty file, upgrade an older one, accept one that is as new or newer.
 
-    Each step is one transaction together with the version it leads to: several processes may meet
-    at a file, and one that is killed half-way leaves nothing behind. The connection must be in
-    autocommit mode. `more` is SQL that a new file gets after its schema. Raises what `check`
-    raises, and `sqlite3.Error`.
+    Each step and its version number are one transaction: several processes may open the file at
+    once, and one that is killed leaves no half of a step. The connection must be in autocommit
+    mode. `more` is SQL that a new file gets after its schema. Raises what `check` raises, and
+    `sqlite3.Error`.
     """
     while check(connection, writing=True) < VERSION:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,9 +1,9 @@
-"""The file beside the file: what is recorded while the main file needs a later waxlocal.
+"""The side file: takes the records while the main file needs a later waxlocal.
 
-A later version may bring the main file to a schema to which this one must not write. What this
-version is handed meanwhile goes into a file beside it, `waxlocal.db.side-3`: a file of this
-version's own schema, so that it can be read as any other, and with a log of its changes, which a
-version that may write to the main file follows (`maintenance.side_files`).
+A later version may upgrade the main file to a schema that this one must not write. Then this
+version records into a file beside it, `waxlocal.db.side-3`. It has this version's schema, so it can
+be read like any other, and a log of its changes. A version that may write to the main file follows
+that log (`maintenance.side_files`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SEAL = "UPDATE schema_version SET min_writer = ?, min_reader = ?"
 
 
 def _connection_type(updates: Mapping[str, Update]) -> type[sqlite3.Connection]:
-    """Return connections that note the new values of rows that only the main file has."""
+    """Return a type of connection that notes new values of rows that only the main file has."""
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
@@ -64,18 +64,18 @@ def _connection_type(updates: Mapping[str, Update]) -> type[sqlite3.Connection]:
 
 
 def side_path(path: Path, version: int = VERSION) -> Path:
-    """Return where waxlocal of that schema version records beside a file."""
+    """Return the path of the side file of that schema version."""
     return Path(f"{os.path.realpath(path)}{SUFFIX}{version}")
 
 
 def side_files(path: Path) -> list[tuple[int, Path]]:
-    """Return the side files that this version can read, with their versions, the oldest first."""
+    """Return the side files that this version can read, with their versions, oldest first."""
     known = [(version, side_path(path, version)) for version in range(FIRST, VERSION + 1)]
     return [(version, side) for version, side in known if side.exists()]
 
 
 def all_side_files(path: Path) -> list[tuple[int, Path]]:
-    """Return those of later versions, too; looks through the directory."""
+    """Return all side files, also of later versions; lists the directory."""
     real = Path(os.path.realpath(path))
     name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})")
     try:
@@ -92,11 +92,11 @@ def open_side_file(
     durability: str = "normal",
     open_: Callable[..., sqlite3.Connection] = open_writer,
 ) -> tuple[sqlite3.Connection, Path]:
-    """Open the side file of this version for writing, new or not; return it and where it is.
+    """Open the side file of this version for writing, creating it as needed; also return its path.
 
-    As `open_writer` opens the main file. While the connection is open nobody removes the file.
-    `updates` says what each `UPDATE` means that will be executed, by its SQL: for a row that only
-    the main file has, it does nothing but is noted. Raises `StorageError`, `OSError`.
+    Otherwise like `open_writer`. The file is not removed while the connection is open. `updates`
+    maps the SQL of each `UPDATE` that will be executed to its meaning: if only the main file has
+    the row, the change is noted instead. Raises `StorageError` and `OSError`.
     """
     side, factory = side_path(path), _connection_type(updates)
     for _ in range(TRIES):
@@ -122,10 +122,10 @@ def _schema_text() -> str:
 
 
 def remove(side: Path, taken: int | None = None) -> bool:
-    """Remove a side file that has been taken in up to that change; return whether it is gone.
+    """Remove a side file that was taken in up to the change `taken`; return whether it is gone.
 
-    It stays when there are more changes, and while anybody has it open. Without `taken` only a
-    file is removed that was sealed before. Raises `StorageError`, `OSError`.
+    It stays if it has more changes, or while another connection has it open. Without `taken`, it is
+    removed only if it was sealed before. Raises `StorageError` and `OSError`.
     """
     if not side.exists():
         return True

@@ -1,4 +1,4 @@
-"""Transactions and what a connection is asked besides its rows, for callers that write no SQL."""
+"""Transactions and other operations on a connection, for callers that contain no SQL."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = [
 
 
 class Undone(Exception):
-    """Raised inside `part` to undo it, and nothing else; it does not leave the block."""
+    """Raised inside `part` to undo only that part; does not leave the block."""
 
 
 def begin(connection: sqlite3.Connection) -> None:
     """Begin a transaction that may write: it takes the write lock at once.
 
     A deferred BEGIN that writes later fails with SQLITE_BUSY_SNAPSHOT, whatever the timeout
-    (https://sqlite.org/isolation.html). Raises `sqlite3.OperationalError` where the file is locked.
+    (https://sqlite.org/isolation.html). Raises `sqlite3.OperationalError` if the file is locked.
     """
     connection.execute("BEGIN IMMEDIATE")
 
@@ -37,16 +37,16 @@ def commit(connection: sqlite3.Connection) -> None:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """Undo the transaction; nothing happens where a full disk has ended it already."""
+    """Undo the transaction; does nothing if a full disk has already ended it."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 @contextmanager
 def part(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make what happens in the block one part of the open transaction, undone alone if it raises.
+    """Make the block a part of the open transaction; if it raises, only the part is undone.
 
-    A full disk ends the whole transaction: then this raises `sqlite3.OperationalError`, too.
+    A full disk ends the whole transaction; then this raises `sqlite3.OperationalError`.
     """
     connection.execute("SAVEPOINT part")
     try:
@@ -71,11 +71,11 @@ def commits_of_others(connection: sqlite3.Connection) -> int:
 
 
 def limit_cache(connection: sqlite3.Connection, kib: int) -> None:
-    """Let the connection keep at most so many KiB of pages in memory."""
+    """Limit the page cache of the connection, in KiB."""
     # Negative: KiB; positive would be a number of pages.
     connection.execute(f"PRAGMA cache_size = {-int(kib)}")
 
 
 def read_something(connection: sqlite3.Connection) -> None:
-    """Read from the file, so that one that cannot be read says so. Raises `sqlite3.Error`."""
+    """Read from the file, to check that it can be read. Raises `sqlite3.Error`."""
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

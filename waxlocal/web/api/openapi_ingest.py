@@ -1,4 +1,4 @@
-"""What the document says of the addresses that recorded programs and uploaders write to."""
+"""The OpenAPI operations that recorded programs and uploaders use."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from waxlocal.wire import calls, events, memory, paths, runs, scores, spans, ste
 
 __all__ = ["ingest_paths", "ingest_schemas"]
 
-_RUN_ID = in_path("run_id", "The id that runs/start/ answered.")
+_RUN_ID = in_path("run_id", "The run's id, from the response of runs/start/.")
 _KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key with the same body is answered as the first time.",
+    "description": "A repeated request with the same key and body gets the first response again.",
     "schema": {"type": "string", "maxLength": 255},
 }
-_RECORDED = object_of({"recorded": {"type": "integer", "description": "how many were taken"}})
+_RECORDED = object_of({"recorded": {"type": "integer", "description": "The number of records."}})
 # The schema of an item by stage, and the fields of each.
 _SENT = {
     "llm-calls": "LlmCallSent",
@@ -39,8 +39,8 @@ _KINDS = {
     "ScoreSent": scores.FIELDS,
     "EventSent": events.FIELDS,
 }
-_EXACT = "object: what another waxlocal says of the record beside the other fields"
-_LENIENT = "A field of another type than the one named is taken as what can be made of it."
+_EXACT = "object: the columns that the other fields cannot express, from another waxlocal"
+_LENIENT = "A field of another type is converted as far as possible."
 
 
 def ingest_paths() -> Json:
@@ -65,12 +65,12 @@ def ingest_paths() -> Json:
 
 
 def _fields(**described: str) -> Json:
-    """Return properties whose types are said, not enforced."""
+    """Return properties with their types as descriptions: they are not enforced."""
     return {name: {"description": said} for name, said in described.items()}
 
 
 def _taking(schema: Json) -> Json:
-    """Return the description of an object; it may be left out where no field is required."""
+    """Return the description of an object, which is optional if no field is required."""
     content = {"application/json": {"schema": {"type": "object", **schema}}}
     return {"required": "required" in schema, "content": content}
 
@@ -81,7 +81,10 @@ def _config() -> Json:
     )
     answer = object_of({"bulk": bulk, "tenant_id": text(""), "tenant_slug": text("")})
     return operation(
-        "getConfig", "Recording", "Say what this server offers.", {"200": gives(answer, "Offers.")}
+        "getConfig",
+        "Recording",
+        "Return what this server offers.",
+        {"200": gives(answer, "The offer.")},
     )
 
 
@@ -97,8 +100,8 @@ def _policy_check() -> Json:
     return operation(
         "checkPolicy",
         "Governance",
-        "Allow: there are no policies here.",
-        {"200": gives(answer, "The run may go on.")},
+        "Allow the run: this server has no policies.",
+        {"200": gives(answer, "The run may continue.")},
         sent=_any_json(),
     )
 
@@ -121,7 +124,7 @@ def _policy_manifest() -> Json:
     return operation(
         "getPolicyManifest",
         "Governance",
-        "List policies: none.",
+        "List the policies: there are none.",
         {"200": gives(answer, "No policies.")},
         parameters=tuple(in_query(name, text(""), "Makes no difference.") for name in names),
     )
@@ -131,7 +134,7 @@ def _prompt() -> Json:
     return operation(
         "getPrompt",
         "Governance",
-        "Say that there are no prompts here.",
+        "Respond that the prompt does not exist: this server stores none.",
         {},
         parameters=(
             in_path("name", "The name."),
@@ -154,7 +157,7 @@ def _prompt_guard() -> Json:
     return operation(
         "guardPrompt",
         "Governance",
-        "Let a prompt pass, and note that it was asked.",
+        "Allow a prompt, and record that it was checked.",
         {"200": gives(answer, "The prompt may be sent.")},
         sent=_taking({"properties": fields}),
     )
@@ -163,14 +166,14 @@ def _prompt_guard() -> Json:
 def _governance_decision() -> Json:
     fields = _fields(
         agent_name="text",
-        workflow_id="text: that of the run",
+        workflow_id="text: the workflow id of the run",
         surface="text",
-        decisions="array of what was decided",
+        decisions="array of decisions",
     )
     return operation(
         "recordGovernanceDecision",
         "Governance",
-        "Record what a program decided by its policies.",
+        "Record the decisions of a program's policies.",
         {"200": gives(_RECORDED, "Recorded.")},
         parameters=(_KEY,),
         sent=_taking({"properties": fields}),
@@ -182,7 +185,7 @@ def _events() -> Json:
     return operation(
         "recordEvents",
         "Recording",
-        "Record events; `workflow_id` says which run one belongs to.",
+        "Record events; `workflow_id` names the run of an event.",
         {"200": gives(_RECORDED, "Recorded.")},
         parameters=(_KEY,),
         sent=_taking(_array("events", "EventSent")),
@@ -202,15 +205,15 @@ def _start() -> Json:
     answer = object_of(
         {
             "run_id": text("A new id."),
-            "workflow_id": text("The same, as lineage names it."),
+            "workflow_id": text("The workflow id, which lineage refers to."),
             "started_at": {"type": "string", "format": "date-time"},
         }
     )
     return operation(
         "startRun",
         "Recording",
-        "Begin a run.",
-        {"201": gives(answer, "It has begun.")},
+        "Start a run.",
+        {"201": gives(answer, "The run has started.")},
         parameters=(_KEY,),
         sent={"required": False, "content": {"application/json": {"schema": ref("RunStart")}}},
         failing=("422",),
@@ -234,7 +237,7 @@ def _daily() -> Json:
     return operation(
         "startDailyRun",
         "Recording",
-        "Begin the run of an agent for a day, or find the one that has begun.",
+        "Start the run of an agent for a day, or find it.",
         {"200": gives(answer, "The run of that day.")},
         parameters=(_KEY,),
         sent=_taking({"properties": fields}),
@@ -261,7 +264,7 @@ def _complete() -> Json:
         "completeRun",
         "Recording",
         "End a run.",
-        {"200": gives(answer, "It has ended.")},
+        {"200": gives(answer, "The run has ended.")},
         parameters=(_RUN_ID, _KEY),
         sent=_taking({"properties": fields, "description": _LENIENT}),
         failing=("404", "422"),
@@ -270,7 +273,7 @@ def _complete() -> Json:
 
 def _partial() -> Json:
     fields = _fields(
-        partial="text: all that there is by now",
+        partial="text: the whole output so far",
         chunk_count="whole number",
         model="text",
         done="true or false",
@@ -278,8 +281,8 @@ def _partial() -> Json:
     return operation(
         "recordPartialOutput",
         "Recording",
-        "Show output while it is being made.",
-        {"200": gives(_RECORDED, "Shown.")},
+        "Record the output so far of a running model call.",
+        {"200": gives(_RECORDED, "Recorded.")},
         parameters=(_RUN_ID, _KEY),
         sent=_taking({"properties": fields}),
         failing=("404", "422"),
@@ -291,7 +294,7 @@ def _memory(tier: str) -> Json:
     return operation(
         f"remember{tier.title()}",
         "Recording",
-        f"Record what an agent put into its {tier} memory.",
+        f"Record a change of an agent's {tier} memory.",
         {"200": gives({"type": "object"}, "Recorded.")},
         parameters=(_RUN_ID, _KEY),
         sent=_taking({"properties": fields}),
@@ -304,20 +307,20 @@ def _bulk() -> Json:
         {
             "run_id": text("Empty for a line that is not valid JSON."),
             "status": {"type": "string", "enum": ["stored", "merged", "refused"]},
-            "reason": text("Why it was refused."),
+            "reason": text("Why the line was refused."),
         },
         optional=("reason",),
     )
     answer = object_of({"results": {"type": "array", "items": result}})
-    # Any text is taken: what is not a run is refused line by line.
+    # Any text is accepted: lines that are not runs are refused one by one.
     lines = {
         "description": "One run on each line, as JSON. May be compressed: `Content-Encoding: gzip`."
     }
     return operation(
         "recordRuns",
         "Recording",
-        "Record many whole runs.",
-        {"200": gives(answer, "What became of each, in their order.")},
+        "Record many complete runs.",
+        {"200": gives(answer, "The result for each line, in order.")},
         parameters=(_KEY,),
         sent=body(lines, "application/x-ndjson"),
         failing=("422",),
@@ -328,7 +331,7 @@ def _bulk() -> Json:
 
 
 def ingest_schemas() -> Json:
-    """Return the schemas that the operations refer to, as `waxlocal.wire` describes each kind."""
+    """Return the schemas of the operations, from the descriptions in `waxlocal.wire`."""
     return {
         "RunStart": {"type": "object", "properties": _fields(**runs.START_FIELDS)},
         **{name: {"properties": _fields(**_KINDS[name], waxlocal=_EXACT)} for name in _KINDS},
