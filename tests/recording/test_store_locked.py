@@ -20,7 +20,7 @@ from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.recording.store import Store
 from waxlocal.settings.config import Settings
-from waxlocal.storage.connection import open_writer
+from waxlocal.storage.connection import checkpointer, open_writer
 from waxlocal.storage.record_sql import Statement
 
 HOLD = """
@@ -140,6 +140,31 @@ def test_a_record_waits_longer_for_writers_than_for_a_lock(db_path: Path, moving
                 other.execute("COMMIT")
             assert store.drain(wait=30)
     assert rows(db_path, "SELECT position FROM events WHERE run_id = ''") == [1, 2]
+
+
+def test_a_record_waits_longer_for_a_checkpoint(db_path: Path) -> None:
+    """Whoever copies the log holds the lock for as long as the disk takes, and then lets go."""
+    tries = 0
+    with closing(open_writer(db_path)) as other, closing(checkpointer(db_path)) as log:
+        began = time.monotonic()
+
+        def sleep(seconds: float) -> None:
+            nonlocal tries
+            time.sleep(seconds)
+            tries += 1
+            if time.monotonic() - began > 3 * WAIT_S and tries > 20 and other.in_transaction:
+                other.execute("COMMIT")
+                log._log.end_turn()
+
+        with closing(Store(db_path, wait=WAIT_S, sleep=sleep)) as store:
+            store.write(INSERT, ("", 1))
+            log._log.open()
+            assert log._log.take_turn()
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            store.write(INSERT, ("", 2))
+            assert len(store.backlog) == 0
+    assert rows(db_path, "SELECT position FROM events ORDER BY position") == [1, 2]
 
 
 def test_only_the_first_call_waits(db_path: Path) -> None:

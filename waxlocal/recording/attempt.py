@@ -21,7 +21,7 @@ from itertools import count
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit, keys, moved
 from waxlocal.storage import connection, schema
-from waxlocal.storage.checkpoint import log_changed_ns
+from waxlocal.storage.checkpoint import is_being_copied, log_changed_ns
 from waxlocal.storage.record_sql import LAST_POSITION
 from waxlocal.storage.retry import is_busy, rest
 
@@ -81,6 +81,8 @@ def _gets_on(file: OpenFile, failure: Exception, before_ns: int) -> bool:
     changed_ns = log_changed_ns(file.current)
     since = (time.time_ns() - changed_ns) / 1e9
     if changed_ns != before_ns and -MOVING_S < since < MOVING_S:
+        return True
+    if is_being_copied(file.current):
         return True
     return connection.is_recovering(failure, file.path)
 

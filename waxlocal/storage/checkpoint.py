@@ -22,7 +22,8 @@ from pathlib import Path
 
 from waxlocal.errors import StorageError
 from waxlocal.storage.paths import file_id, file_size
-from waxlocal.storage.retry import REST_S, rest
+from waxlocal.storage.retry import REST_S, while_busy
+from waxlocal.storage.transaction import begin
 
 __all__ = [
     "COMMITS_PER_LOOK",
@@ -30,6 +31,7 @@ __all__ = [
     "LOOK_S",
     "Checkpointer",
     "LogKeeper",
+    "is_being_copied",
     "log_changed_ns",
     "log_size",
 ]
@@ -87,6 +89,18 @@ def log_changed_ns(path: Path) -> int:
         return 0
 
 
+def is_being_copied(path: Path) -> bool:
+    """Return whether somebody is copying a file's log back, and may hold the write lock for it."""
+    log = _Log(log_path(path))
+    try:
+        log.open()
+        return not log.take_turn()
+    except OSError:
+        return False
+    finally:
+        log.close()  # lets go of the turn
+
+
 class _Log:
     """The file of a log, kept open, and how much of it is in use.
 
@@ -98,15 +112,20 @@ class _Log:
         self._path = path
         self._file: int | None = None
 
-    def is_longer(self, limit: int) -> bool:
-        """Return whether more than `limit` bytes are in use. Raises `OSError`."""
+    def open(self) -> int:
+        """Return the open file. Raises `OSError`."""
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        header = _read(self._file, _HEADER, 0)
+        return self._file
+
+    def is_longer(self, limit: int) -> bool:
+        """Return whether more than `limit` bytes are in use. Raises `OSError`."""
+        file = self.open()
+        header = _read(file, _HEADER, 0)
         frame = _FRAME_HEADER + int.from_bytes(header[8:12], "big")
         # The last frame that ends within the limit, and after it the one that must not be there.
         start = _HEADER + max(limit - _HEADER, 0) // frame * frame
-        return len(header) == _HEADER and _read(self._file, 8, start + 8) == header[16:24]
+        return len(header) == _HEADER and _read(file, 8, start + 8) == header[16:24]
 
     def take_turn(self) -> bool:
         """Return whether nobody else is copying this log; keeps others off until `end_turn`."""
@@ -255,14 +274,11 @@ class Checkpointer:
 
     def _lock(self, holder: sqlite3.Connection) -> bool:
         deadline = time.monotonic() + self._lock_wait
-        while True:
-            try:
-                holder.execute("BEGIN IMMEDIATE")
-                return True
-            except sqlite3.OperationalError:
-                if time.monotonic() >= deadline:
-                    return False
-            rest(self._sleep)
+        try:
+            while_busy(lambda: begin(holder), deadline, sleep=self._sleep)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def _copy(self, copier: sqlite3.Connection) -> bool:
         for _ in range(COPIES):
