@@ -32,6 +32,8 @@ IMPORTS = {
     "from waxell_observe.decorator import waxell_agent as it": "waxell_agent",
     "from waxell_observe import context as it": "WaxellContext",
     "import waxell_observe as waxell; it = waxell.observe": "observe",
+    "from waxell_observe import get_current_context as it": "get_context",
+    "from waxell_observe import observed_input as it": "input",
     "import waxell_observe.client; it = waxell_observe.client.WaxellObserveClient": (
         "WaxellObserveClient"
     ),

@@ -33,4 +33,8 @@ from waxlocal.sdk import decorators as decorator  # noqa: E402, F401
 from waxlocal.settings import config  # noqa: E402, F401
 from waxlocal.shim import instrumentors  # noqa: E402, F401
 
+# Two functions go by a second name in the original, which its `__all__` does not list.
+get_current_context = waxlocal.get_context
+observed_input = waxlocal.input
+
 __all__ = waxlocal.__all__
