@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
@@ -22,7 +23,8 @@ _NOW_AND_THEN = "000"
 
 _FIND = "SELECT fingerprint, answer FROM received WHERE idempotency_key = ?"
 _KEEP = """
-INSERT INTO received (idempotency_key, fingerprint, answer, received_at) VALUES (?, ?, ?, ?)
+INSERT OR REPLACE INTO received (idempotency_key, fingerprint, answer, received_at)
+VALUES (?, ?, ?, ?)
 """
 _FORGET = "DELETE FROM received WHERE received_at < ?"
 
@@ -42,10 +44,13 @@ def once(
     print_: str,
     now_ns: int,
     work: Callable[[], Any],
+    *,
+    is_final: Callable[[Any], bool] = lambda answer: True,
 ) -> str:
     """Do the work, unless a request with this key was done before; return the answer as JSON.
 
-    Without a key the work is always done. Raises `KeyReused` if the key came with another request.
+    Without a key the work is always done. An answer that is not final is given and not kept: the
+    same request may get another one later. Raises `KeyReused` if the key came with another request.
     """
     if not key:
         return dumps(work())
@@ -55,8 +60,12 @@ def once(
                 "this Idempotency-Key came before, with another request",
                 hint="make a new key for every request that is not a repetition",
             )
-        return str(answer)
-    answer = dumps(work())
+        if is_final(json.loads(answer)):  # 0.2 kept every answer
+            return str(answer)
+    done = work()
+    answer = dumps(done)
+    if not is_final(done):
+        return answer
     if print_.endswith(_NOW_AND_THEN):
         forget(connection, now_ns)
     connection.execute(_KEEP, (key, print_, answer, utc_text(now_ns)))

@@ -23,7 +23,10 @@ from waxlocal.storage.transaction import part
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
 from waxlocal.wire.columns import Refused
 
-__all__ = ["Result", "merge"]
+__all__ = ["REFUSED", "Result", "merge"]
+
+# What became of a line that was not stored.
+REFUSED = "refused"
 
 # By position: the rows are tuples from `bulk`, in the order of the description.
 _ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
@@ -100,7 +103,7 @@ _OF_THE_ROWS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, Unicod
 
 
 def _refused(run_id: str, reason: str) -> Result:
-    return Result(run_id, "refused", reason)
+    return Result(run_id, REFUSED, reason)
 
 
 def _one(connection: sqlite3.Connection, run: Line) -> Result:

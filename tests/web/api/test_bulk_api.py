@@ -14,6 +14,7 @@ from tests.tools.builders import run_id
 from tests.tools.bulk_lines import batch, line
 from tests.tools.ingest import Hub
 from tests.tools.web import OBSERVE, serving
+from waxlocal.storage.connection import writer
 
 BULK = f"{OBSERVE}/runs/bulk/"
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -64,6 +65,28 @@ def test_a_batch_that_comes_twice_is_answered_the_same(client: httpx.Client, hub
     merged = client.post(BULK, content=body, headers=NDJSON).json()
     assert merged == {"results": [{"run_id": run_id(1), "status": "merged"}]}
     assert len(hub.rows("llm_calls", run_id(1))) == 1
+
+
+def test_a_refusal_is_not_remembered(client: httpx.Client, hub: Hub) -> None:
+    """A batch with a refused line is merged anew under its key; the other lines are there once."""
+    body, key = batch(line(1), line(2)), {"Idempotency-Key": "k"}
+    with writer(hub.path) as connection:
+        connection.execute(
+            f"CREATE TRIGGER no BEFORE INSERT ON runs WHEN NEW.run_id = '{run_id(2)}'"
+            " BEGIN SELECT raise(ABORT, 'not today'); END"
+        )
+    told = [client.post(BULK, content=body, headers=NDJSON | key).json()["results"]]
+    with writer(hub.path) as connection:
+        connection.execute("DROP TRIGGER no")
+    told += [client.post(BULK, content=body, headers=NDJSON | key).json()["results"]] * 2
+    assert [[one["status"] for one in results] for results in told] == [
+        ["stored", "refused"],
+        ["merged", "stored"],
+        ["merged", "stored"],
+    ]
+    assert told[0][1]["reason"] == "not today"
+    assert hub.select("SELECT count(*) FROM runs") == [(2,)]
+    assert hub.select("SELECT count(*) FROM scores") == [(2,)]
 
 
 def test_a_key_stands_for_one_batch(client: httpx.Client) -> None:

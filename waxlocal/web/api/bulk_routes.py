@@ -20,7 +20,7 @@ from waxlocal.ingest.idempotency import (
     fingerprint,
     once,
 )
-from waxlocal.ingest.merge import merge
+from waxlocal.ingest.merge import REFUSED, merge
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
 from waxlocal.wire.bulk import Line, read_lines
@@ -54,7 +54,8 @@ async def _bulk(request: Request) -> Response:
     now_ns = SYSTEM_CLOCK.time_ns()
 
     def changed(connection: sqlite3.Connection) -> str:
-        return once(connection, key, mark, now_ns, partial(_merged, connection, lines, now_ns))
+        work = partial(_merged, connection, lines, now_ns)
+        return once(connection, key, mark, now_ns, work, is_final=_took_all)
 
     try:
         answer = await change(request, changed)
@@ -67,6 +68,15 @@ def _merged(
     connection: sqlite3.Connection, lines: Sequence[Line | tuple[str, str]], now_ns: int
 ) -> dict[str, Any]:
     return {"results": [result.document() for result in merge(connection, lines, now_ns)]}
+
+
+def _took_all(answer: dict[str, Any]) -> bool:
+    """Return whether no line was refused.
+
+    A later version, or a file that was mended, may take a line that this one refuses, and the same
+    batch always has the same key. What was stored is merged again, which changes nothing.
+    """
+    return all(result["status"] != REFUSED for result in answer["results"])
 
 
 def _check_type(request: Request) -> None:
