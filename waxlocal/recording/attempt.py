@@ -3,9 +3,10 @@
 SQLite answers at once that a file is locked (`busy_timeout` is 0), and we try again after a short,
 random rest. How long that is worth while depends on what holds the file:
 
-- a lock that does not move, as of somebody's open transaction: the wait that the caller was given;
-- other programs that are writing: their turns end, and so does ours come, so we wait longer. On a
-  busy machine a turn can take long only because its holder has no processor;
+- a lock that stays, as of somebody's open transaction: the wait that the caller was given;
+- other programs that write: ours comes when their turns have ended, so we wait longer. On a busy
+  machine one turn can take a second, for want of a processor or of the disk;
+- a checkpoint: whoever makes it holds the lock until the disk has synced what was copied;
 - a recovery: another process reads the whole log after a crash, and that ends, too.
 
 A record that gives up is only in memory, and lost if its process is killed.
@@ -29,8 +30,9 @@ __all__ = ["attempt", "free_position"]
 
 # So much longer than for a lock we wait for those that get on: writers, and whoever recovers.
 PATIENT_S = 10.0
-# Writers count as getting on while one has committed within this time.
-MOVING_S = 1.0
+# For so many waits after the last commit of anybody a lock counts as one of a writer that gets on:
+# on a slow disk a single write, or the sync of a new log's header, can take longer than the wait.
+STUCK_WAITS = 5
 # Most locks are held for some 20 µs: let the holder run before sleeping five times as long.
 YIELDS = 3
 
@@ -41,15 +43,15 @@ def attempt(
     deadline: float,
     *,
     sleep: Callable[[float], None],
-    patient: float = 0.0,
+    wait: float = 0.0,
 ) -> Exception | None:
     """Write a unit, trying again while the file is busy; return why it could not be written.
 
-    `deadline` is a time of `time.monotonic`. `patient` is how many seconds are added to it while
-    others get on: see the module.
+    `deadline` is a time of `time.monotonic`. Where it has a `wait` before it, in seconds, it is put
+    off by up to `PATIENT_S` while others get on: see the module.
     """
     tries, fenced = 0, False
-    changed_ns = log_changed_ns(file.current) if patient else 0
+    patient = PATIENT_S if wait else 0.0
     while True:
         try:
             file.write(unit)
@@ -67,7 +69,7 @@ def attempt(
             return file.close_unusable(failure)
         elif not (
             (late := time.monotonic() - deadline) < 0
-            or (late < patient and _gets_on(file, failure, changed_ns))
+            or (late < patient and _gets_on(file, failure, STUCK_WAITS * wait))
         ):
             return connection.storage_error(failure, file.path)
         elif (tries := tries + 1) <= YIELDS:
@@ -76,13 +78,10 @@ def attempt(
             rest(sleep)
 
 
-def _gets_on(file: OpenFile, failure: Exception, before_ns: int) -> bool:
+def _gets_on(file: OpenFile, failure: Exception, stuck_after: float) -> bool:
     """Return whether those who keep the file busy will be done: writers, or a recovery."""
-    changed_ns = log_changed_ns(file.current)
-    since = (time.time_ns() - changed_ns) / 1e9
-    if changed_ns != before_ns and -MOVING_S < since < MOVING_S:
-        return True
-    if is_being_copied(file.current):
+    since = (time.time_ns() - log_changed_ns(file.current)) / 1e9
+    if -stuck_after < since < stuck_after or is_being_copied(file.current):
         return True
     return connection.is_recovering(failure, file.path)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
-from waxlocal.recording.attempt import PATIENT_S, attempt, free_position
+from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
@@ -253,8 +253,7 @@ class Store:
         deadline = time.monotonic() + wait
         if not self._drain(deadline):
             return self.backlog.reason or FileLocked(f"{self.path} is locked")
-        patient = PATIENT_S if wait else 0.0
-        return attempt(self._file, unit, deadline, sleep=self._sleep, patient=patient)
+        return attempt(self._file, unit, deadline, sleep=self._sleep, wait=wait)
 
     def _warn(self, failure: Exception) -> None:
         now = time.monotonic()
