@@ -194,8 +194,9 @@ def test_runs_of_the_sdk_wait_for_the_daemon(db_path: Path, tmp_path: Path) -> N
         connection.execute("INSERT INTO targets (url) VALUES ('https://x')")
         new = "SELECT count(*) FROM runs, targets WHERE runs.id > targets.cursor"
         assert connection.execute(new).fetchone() == (1,)
-        origin = "SELECT p.program, length(p.host) FROM runs JOIN processes p USING (process_id)"
-        assert connection.execute(origin).fetchone() == ("waxell-observe", 32)
+        # The SDK's name of the machine, which is another where /etc/machine-id is missing.
+        origin = "SELECT p.program, p.host <> '' FROM runs JOIN processes p USING (process_id)"
+        assert connection.execute(origin).fetchone() == ("waxell-observe", True)
 
 
 def test_a_stream_is_seen_while_it_goes_on(db_path: Path, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_a_stream_is_seen_while_it_goes_on(db_path: Path, tmp_path: Path) -> Non
             stderr=subprocess.DEVNULL,
             text=True,
         ) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE_S
             while not (shown := rows(db_path, "events", event="partial_output")):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import waxlocal
 from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_rows import everything
 from waxlocal import ObserveConfig, WaxellContext
@@ -426,7 +427,8 @@ def test_the_key_is_nowhere(
     with pytest.raises(ConfigurationError) as refused:
         UploadSettings.load(api_url=URL, api_key=KEY, environ=environ, home=tmp_path)
     trace = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
-    ours = [frame for frame in trace.stack if "/waxlocal/" in frame.filename]
+    package = str(Path(waxlocal.__file__).parent)
+    ours = [frame for frame in trace.stack if frame.filename.startswith(package)]
     assert len(ours) >= 3
     assert KEY not in repr([frame.locals for frame in ours])
 

@@ -125,12 +125,18 @@ def test_bare_nan_is_json_enough(client: httpx.Client, hub: Hub) -> None:
     assert (score["numeric_value"], score["string_value"]) == (None, "nan")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1]", b'"x"', b"[" * 100_000, b"\xff\xfe", b"1" * 5000])
-def test_what_is_no_json_object_is_a_problem(client: httpx.Client, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        *((one, "invalid-body") for one in (b"{", b"[1]", b'"x"', b"\xff\xfe", b"1" * 5000)),
+        (b"[" * 100_000, "too-deep"),
+    ],
+)
+def test_what_is_no_json_object_is_a_problem(client: httpx.Client, body: bytes, kind: str) -> None:
     """A body that cannot be read is refused with 400, and nothing is stored."""
     answer = client.post(f"{RUNS}/start/", content=body, headers=JSON)
     assert answer.status_code == 400
-    assert answer.json()["type"].endswith("invalid-body")
+    assert answer.json()["type"].endswith(kind)
 
 
 @pytest.mark.parametrize(("name", "field"), [("llm-calls", "calls"), ("spans", "spans")])
