@@ -432,10 +432,10 @@ def test_verify_agrees(db_path: Path) -> None:
         done = sync(db_path, server.url, "verify")
         assert done.exit_code == 0, done.output
         assert done.stdout == (
-            "2 sessions compared; 0 missing, 0 doubled, 0 different; 0 still pending.\n"
+            "2 sessions compared; 0 missing, 0 doubled, 0 different; 0 not fully delivered.\n"
         )
         record(1, session="s2")
-        assert "1 still pending." in sync(db_path, server.url, "verify").stdout
+        assert "1 not fully delivered." in sync(db_path, server.url, "verify").stdout
 
 
 def test_verify_disagrees(db_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_verify_disagrees(db_path: Path) -> None:
             "doubled  s2 run_count: here 2, there 4",
             "different  s3 total_tokens: here 150, there 7",
             "different  s3 total_cost: here 0.001, there 1.0",
-            "3 sessions compared; 1 missing, 1 doubled, 1 different; 0 still pending.",
+            "3 sessions compared; 1 missing, 1 doubled, 1 different; 0 not fully delivered.",
         )
     )
     assert "Error: 3 sessions missing, doubled or different there\n" in done.stderr

@@ -123,7 +123,7 @@ def show_timing(screen: Screen, timing: Timing) -> None:
         screen.write(screen.table(columns, rows))
     notes = [escaping.line(flag.text) for flag in timing.flags]
     if timing.estimated_calls:
-        calls = figures.counted(timing.estimated_calls, "model call")
+        calls = figures.counted(timing.estimated_calls, "LLM call")
         notes.append(
             f"{calls} without a duration, estimated at {figures.duration(timing.estimated_seconds)}"
         )

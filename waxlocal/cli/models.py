@@ -52,7 +52,7 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No model calls.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
+        click.echo("No LLM calls.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
 
 
 def _show(screen: Screen, found: list[ModelUse]) -> None:

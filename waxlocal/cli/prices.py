@@ -63,7 +63,7 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No model calls yet.\nTry: waxlocal demo", err=True)
+        click.echo("No LLM calls yet.\nTry: waxlocal demo", err=True)
 
 
 @prices.command("set", short_help="Set the price of a model.")

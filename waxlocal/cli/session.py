@@ -95,7 +95,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
 
 def _cost(dollars: float | None, share: float | None) -> str:
     text = format.cost(dollars, share)
-    return {"unknown": "unknown cost", format.NOTHING: "no model calls"}.get(text, text)
+    return {"unknown": "unknown cost", format.NOTHING: "no LLM calls"}.get(text, text)
 
 
 def _show_turn(

@@ -37,7 +37,7 @@ _KEY_WIDTH = 24
 @form_options()
 @click.pass_context
 def show(ctx: click.Context, *, run_id: str, form: str) -> None:
-    """Show everything that one run recorded: inputs, result, model calls, spans, scores, error.
+    """Show everything that one run recorded: inputs, result, LLM calls, spans, scores, error.
 
     RUN_ID is a run id or workflow id, or its first characters if only one run begins with them.
     """
@@ -90,7 +90,7 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
     screen.write(screen.text(screen.facts(
         when,
         figures.duration(run.duration) if run.duration is not None else "not ended",
-        figures.counted(run.llm_calls, "model call"),
+        figures.counted(run.llm_calls, "LLM call"),
         f"{figures.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
         figures.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
     )))  # fmt: skip
@@ -175,7 +175,7 @@ def _show_lines(
 def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
     if not calls:
         return
-    screen.heading("Model calls")
+    screen.heading("LLM calls")
     for call in calls:
         facts = screen.facts(
             f"{figures.tokens(call.tokens_in)} in{_parts(call.parts_of_input())}",

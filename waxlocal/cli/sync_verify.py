@@ -55,7 +55,7 @@ def _show_verification(screen: Screen, result: Verification) -> None:
         screen.text(
             f"{wording.counted(result.checked, 'session')} compared; "
             f"{len(result.missing):,} missing, {len(result.doubled):,} doubled, "
-            f"{len(different):,} different; {len(result.waiting):,} still pending."
+            f"{len(different):,} different; {len(result.waiting):,} not fully delivered."
         )
     )
     if result.unlisted:

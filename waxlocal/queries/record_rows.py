@@ -10,7 +10,7 @@ __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class LlmCall:
-    """One model call; `recorded_at` is its end. `cost_source` is `call` or `price`."""
+    """One LLM call; `recorded_at` is its end. `cost_source` is `call` or `price`."""
 
     position: int
     recorded_at: str

@@ -105,7 +105,7 @@ def test_nothing_to_count_says_what_to_do(pages: Dashboard, tmp_path: Path) -> N
     assert "No session matches" in pages.page("/analytics?user_id=nobody").text
     with dashboard(tmp_path / "empty.db") as empty:
         assert "No sessions yet" in empty.page("/analytics").text
-        assert "No model calls" in empty.page("/models").text
+        assert "No LLM calls" in empty.page("/models").text
 
 
 def test_models_without_a_price_come_first_with_the_command(pages: Dashboard) -> None:

@@ -281,7 +281,7 @@ def _partial() -> Json:
     return operation(
         "recordPartialOutput",
         "Recording",
-        "Record the output so far of a running model call.",
+        "Record the output so far of a running LLM call.",
         {"200": gives(_RECORDED, "Recorded.")},
         parameters=(_RUN_ID, _KEY),
         sent=_taking({"properties": fields}),
