@@ -21,6 +21,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import FileUnusable, UploaderRunning
 from waxlocal.process import current_process
 from waxlocal.storage.connection import storage_error
+from waxlocal.storage.paths import beside
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 
@@ -72,8 +73,7 @@ class UploaderLock:
 
 def lock_path(db: Path) -> Path:
     """Return the path of the lock file: beside the real file, even if `db` is a link."""
-    real = db.resolve()
-    return real.with_name(real.name + SUFFIX)
+    return beside(db, SUFFIX)
 
 
 @contextmanager

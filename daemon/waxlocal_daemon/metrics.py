@@ -18,7 +18,9 @@ from waxlocal._version import __version__
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
+from waxlocal.storage.checkpoint import log_size
 from waxlocal.storage.connection import reader
+from waxlocal.storage.paths import file_size, real_path
 from waxlocal_daemon.file_lock import PLAIN
 from waxlocal_daemon.log import Log
 
@@ -55,8 +57,8 @@ class Figures:
 def read_figures(path: Path, url: str, failures: Mapping[str, int]) -> Figures:
     """Return the figures of the upload to one server; only sizes if the file cannot be read."""
     sizes: dict[str, Any] = {
-        "database_bytes": _size(path),
-        "wal_bytes": _size(path.with_name(path.name + "-wal")),
+        "database_bytes": file_size(path),
+        "wal_bytes": log_size(path),
         "failures": dict(failures),
     }
     try:
@@ -79,13 +81,6 @@ def _of_target(target: TargetStatus, sizes: dict[str, Any]) -> Figures:
         last_success_ns=_ns(target.last_success_at),
         **sizes,
     )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _ns(text: str | None) -> int | None:
@@ -211,7 +206,7 @@ class Scrape:
 
     def __init__(self, path: Path, url: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.url = url
-        self._path = path.resolve()
+        self._path = real_path(path)
         self._clock = clock
         self._lock = threading.Lock()
         self._text, self._made_ns = "", -(10**12)

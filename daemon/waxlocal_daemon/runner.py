@@ -24,7 +24,7 @@ from waxlocal.errors import (
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
-from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.paths import FileId, beside, file_id, real_path
 from waxlocal_daemon.error_location import place_of
 from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
@@ -123,9 +123,8 @@ def run_daemon(
 
 
 def _check_metrics_file(given: Path, db: Path, lock: Path) -> None:
-    real = db.resolve()
-    ours = {real, lock, *(real.with_name(real.name + end) for end in ("-wal", "-shm", "-journal"))}
-    if given.resolve() in ours:
+    ours = {lock, *(beside(db, end) for end in ("", "-wal", "-shm", "-journal"))}
+    if real_path(given) in ours:
         raise ConfigurationError(
             f"{given} belongs to the database", hint="choose another --metrics-file"
         )

@@ -23,7 +23,7 @@ from types import TracebackType
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
-from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.paths import FileId, file_id, real_path
 from waxlocal.storage.transaction import commits_of_others
 from waxlocal_daemon.log import Log
 
@@ -68,7 +68,7 @@ class Watch:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         # Events name the real file, and SQLite puts the log beside it.
-        self._path = path.resolve()
+        self._path = real_path(path)
         self._interrupt = interrupt
         self._log = log
         self.poll = poll

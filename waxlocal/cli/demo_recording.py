@@ -26,6 +26,7 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import session as session_scope
 from waxlocal.settings.config import Settings
 from waxlocal.storage import connection
+from waxlocal.storage.paths import beside
 
 __all__ = ["make_room", "record_demo"]
 
@@ -77,7 +78,7 @@ def make_room(path: Path) -> None:
             hint="choose a new file: waxlocal --db demo.db demo",
         )
     for suffix in ("-wal", "-shm", ""):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        beside(path, suffix).unlink(missing_ok=True)
 
 
 class _ScriptedClock:

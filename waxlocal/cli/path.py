@@ -31,24 +31,19 @@ def path(ctx: click.Context, *, form: str) -> None:
 
 
 def _description(file: Path) -> dict[str, object]:
+    from waxlocal.storage.checkpoint import log_size
+    from waxlocal.storage.paths import file_size
     from waxlocal.storage.side_file import all_side_files
 
     exists = file.exists()
     return {
         "path": str(file),
         "exists": exists,
-        "bytes": _size(file),
-        "wal_bytes": _size(file.with_name(file.name + "-wal")),
+        "bytes": file_size(file),
+        "wal_bytes": log_size(file),
         "schema_version": _schema_version(file) if exists else None,
         "side_files": [str(side) for _version, side in all_side_files(file)],
     }
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
 
 
 def _schema_version(file: Path) -> int | None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from waxlocal.errors import StorageError
-from waxlocal.storage.paths import file_id, file_size
+from waxlocal.storage.paths import beside, file_id, file_size
 from waxlocal.storage.retry import REST_S, while_busy
 from waxlocal.storage.transaction import begin
 
@@ -33,6 +33,7 @@ __all__ = [
     "LogKeeper",
     "is_being_copied",
     "log_changed_ns",
+    "log_path",
     "log_size",
 ]
 
@@ -71,9 +72,9 @@ _HEADER, _FRAME_HEADER = 32, 24
 Open = Callable[[], sqlite3.Connection]
 
 
-def log_path(path: Path) -> str:
+def log_path(path: Path) -> Path:
     """Return where SQLite keeps the log of a file."""
-    return f"{path}-wal"
+    return beside(path, "-wal")
 
 
 def log_size(path: Path) -> int:
@@ -108,7 +109,7 @@ class _Log:
     start has new salts. SQLite has no locks on this file that closing it would drop.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
 

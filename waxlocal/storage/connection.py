@@ -24,8 +24,8 @@ from waxlocal.errors import (
     StorageError,
 )
 from waxlocal.storage import schema
-from waxlocal.storage.checkpoint import Checkpointer, LogKeeper
-from waxlocal.storage.paths import FileId, file_id, make_private
+from waxlocal.storage.checkpoint import Checkpointer, LogKeeper, log_path
+from waxlocal.storage.paths import FileId, file_id, file_size, make_private, real_path
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
@@ -73,7 +73,7 @@ def open_writer(
         make_private(path)
         # Not created here, should it have vanished just now: SQLite would let the umask decide who
         # may read it.
-        connection = _connect(f"{path.as_uri()}?mode=rw", wait, factory)
+        connection = _connect(path, "rw", wait, factory)
     except (OSError, sqlite3.Error) as error:
         raise storage_error(error, path) from error
     try:
@@ -110,7 +110,7 @@ def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
     """Open an existing file again without changing it; fails at once if it is locked."""
     if file is None or file_id(path) != file:
         raise StorageError(f"{path} was moved or deleted")
-    connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
+    connection = _connect(path, "rw", 0.0)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")  # the copy is synced before it counts
         schema.check(connection, writing=True)  # one that has not read yet knows of no log
@@ -121,10 +121,11 @@ def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
 
 
 def _connect(
-    uri: str, wait: float, factory: type[sqlite3.Connection] = sqlite3.Connection
+    path: Path, mode: str, wait: float, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
     return sqlite3.connect(
-        uri,
+        # On Windows SQLite does not follow links, and would name its files after the link.
+        f"{real_path(path).as_uri()}?mode={mode}",
         uri=True,
         timeout=wait,
         isolation_level=None,
@@ -184,7 +185,7 @@ def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
 def _open_exclusive(path: Path) -> sqlite3.Connection:
     if (before := file_id(path)) is None:
         raise FileMissing(f"{path} does not exist")
-    connection = _connect(f"{path.as_uri()}?mode=rw", 0.0)
+    connection = _connect(path, "rw", 0.0)
     try:
         # Leaving WAL mode is refused while there is any other connection, and in this locking mode
         # the lock stays: https://sqlite.org/wal.html#use_of_wal_without_shared_memory. The journal
@@ -222,7 +223,7 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
 def _open_reader(path: Path) -> sqlite3.Connection:
     connection = None
     try:
-        connection = _connect(f"{path.as_uri()}?mode=ro{_immutable(path)}", COMMAND_WAIT_S)
+        connection = _connect(path, f"ro{_immutable(path)}", COMMAND_WAIT_S)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
         limit_cache(connection, READER_CACHE_KIB)
@@ -243,10 +244,8 @@ def _immutable(path: Path) -> str:
     SQLite cannot create the `-shm` file there. `immutable` does not need it, but ignores the WAL
     too: the file is complete only if that is missing or empty.
     """
-    if os.access(path.parent, os.W_OK):
-        return ""
-    wal = path.with_name(path.name + "-wal")
-    return "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+    log = log_path(path)
+    return "" if os.access(log.parent, os.W_OK) or file_size(log) else "&immutable=1"
 
 
 def is_recovering(error: BaseException, path: Path) -> bool:
@@ -264,7 +263,7 @@ def is_recovering(error: BaseException, path: Path) -> bool:
 
 def _can_be_read(path: Path) -> bool:
     try:
-        with closing(_connect(f"{path.as_uri()}?mode=ro", 0.0)) as connection:
+        with closing(_connect(path, "ro", 0.0)) as connection:
             connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         return not is_busy(error)

@@ -6,7 +6,16 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["FileId", "database_path", "file_id", "file_size", "make_private", "state_directory"]
+__all__ = [
+    "FileId",
+    "beside",
+    "database_path",
+    "file_id",
+    "file_size",
+    "make_private",
+    "real_path",
+    "state_directory",
+]
 
 FILE_NAME = "waxlocal.db"
 
@@ -60,6 +69,24 @@ def file_id(path: Path) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the file itself is, through every symbolic link, also if it is still to be made.
+
+    Raises nothing for links that lead nowhere or in a circle: whoever opens the file finds out.
+    """
+    return Path(os.path.realpath(path))  # before 3.13 Path.resolve raises RuntimeError for a circle
+
+
+def beside(path: str | os.PathLike[str], ending: str) -> Path:
+    """Return the path of what belongs to a file and is named after it: `-wal`, `.side-3`, a lock.
+
+    SQLite follows links first and names its files after the file that it finds
+    (https://sqlite.org/howtocorrupt.html section 2.5); so whoever opens a file by one link finds
+    what was written by another, or by the file's own name.
+    """
+    return Path(f"{os.path.realpath(path)}{ending}")
+
+
 def file_size(path: str | Path) -> int:
     """Return the size of a file in bytes; 0 if there is no visible one."""
     try:
@@ -73,10 +100,11 @@ def make_private(path: Path) -> None:
 
     The file has its final mode before SQLite opens it, so that its `-wal` and `-shm` inherit that
     mode, and other users can read it at no time. Existing files and directories keep their modes.
-    Raises `OSError`.
+    A link to a file that does not exist gets that file. Raises `OSError`.
     """
     if path.exists():
         return
+    path = real_path(path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         # Before any connection of this process: closing a descriptor of a database drops the

@@ -8,7 +8,6 @@ that log (`maintenance.side_files`).
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 from waxlocal.encode import dumps
 from waxlocal.errors import FileLocked, NewerSchema, StorageError
 from waxlocal.storage.connection import exclusive, open_writer
-from waxlocal.storage.paths import file_id, make_private
+from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
 from waxlocal.storage.schema import VERSION, file_version
 
@@ -65,7 +64,7 @@ def _connection_type(updates: Mapping[str, Update]) -> type[sqlite3.Connection]:
 
 def side_path(path: Path, version: int = VERSION) -> Path:
     """Return the path of the side file of that schema version."""
-    return Path(f"{os.path.realpath(path)}{SUFFIX}{version}")
+    return beside(path, f"{SUFFIX}{version}")
 
 
 def side_files(path: Path) -> list[tuple[int, Path]]:
@@ -76,7 +75,7 @@ def side_files(path: Path) -> list[tuple[int, Path]]:
 
 def all_side_files(path: Path) -> list[tuple[int, Path]]:
     """Return all side files, also of later versions; lists the directory."""
-    real = Path(os.path.realpath(path))
+    real = real_path(path)
     name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})")
     try:
         found = [(name.fullmatch(side.name), side) for side in real.parent.iterdir()]
@@ -145,8 +144,8 @@ def remove(side: Path, taken: int | None = None) -> bool:
 
 def _unlink(side: Path) -> None:
     # Read-only connections leave this one behind, and in exclusive locking mode SQLite uses none.
-    side.with_name(f"{side.name}-shm").unlink(missing_ok=True)
-    side.unlink(missing_ok=True)
+    beside(side, "-shm").unlink(missing_ok=True)
+    real_path(side).unlink(missing_ok=True)
 
 
 def _last(connection: sqlite3.Connection) -> int:

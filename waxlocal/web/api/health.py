@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from waxlocal._version import __version__
 from waxlocal.queries import count_sessions
+from waxlocal.storage.checkpoint import log_size
+from waxlocal.storage.paths import file_size
 from waxlocal.storage.transaction import read_something
 from waxlocal.web.api.responses import json_answer
 from waxlocal.web.db import ask, change, database_of
@@ -66,15 +68,8 @@ def _requests(counts: Counts) -> Iterator[str]:
 def _file(path: Path) -> Iterator[str]:
     yield "# HELP waxlocal_file_bytes Size of the file and of its write-ahead log."
     yield "# TYPE waxlocal_file_bytes gauge"
-    yield f'waxlocal_file_bytes{{part="database"}} {_size(path)}'
-    yield f'waxlocal_file_bytes{{part="wal"}} {_size(path.with_name(path.name + "-wal"))}'
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    yield f'waxlocal_file_bytes{{part="database"}} {file_size(path)}'
+    yield f'waxlocal_file_bytes{{part="wal"}} {log_size(path)}'
 
 
 def _rest(sessions: int) -> Iterator[str]:
