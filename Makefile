@@ -1,6 +1,8 @@
 # `make demo` and `make test` need Python 3.10 or later and nothing else: each sets up `.venv`.
 
 PYTHON ?= python3
+# Of the tests: `auto` is one for each core.
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # All that tests share, and the check of the public API: everything but the tests themselves.
@@ -56,7 +58,7 @@ types-win32 types-darwin: types-%:
 	$(BIN)/mypy --platform $* --no-warn-unreachable --no-warn-unused-ignores --cache-dir .mypy_cache/$*
 
 check: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 coverage:
 	@$(MAKE) check COVERAGE=1

@@ -12,6 +12,7 @@ import pytest
 
 from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.sdk.scope import SURROUNDINGS
 from waxlocal.settings.config import Settings
 from waxlocal.web.engine import Engine
 
@@ -69,11 +70,16 @@ def heard_signals() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Give each test a state directory of its own, and take away the recorder that it leaves."""
+    """Give each test a state directory of its own, and take away what it leaves.
+
+    That is a recorder, and the run that it is in: all tests of a process share one context.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     _put_away(use_recorder(None))
     yield
     _put_away(use_recorder(None))
+    for left in SURROUNDINGS:
+        left.set(None)
 
 
 def _put_away(recorder: Recorder | None) -> None:

@@ -138,7 +138,7 @@ def _looked_up(platform: Platform) -> tuple[dict[str, str], list[str]]:
 
 def main() -> None:
     """Look everything up, and print it."""
-    print("| machine | " + " | ".join(f"`{name}`" for name in COMPILED) + " |")
+    print("| platform | " + " | ".join(f"`{name}`" for name in COMPILED) + " |")
     print("|---" * (len(COMPILED) + 1) + "|")
     lacking: list[str] = []
     with ThreadPoolExecutor(4) as pool:
