@@ -120,9 +120,21 @@ class PromptGuardError(ObserveError):
 
 
 class StorageError(ObserveError):
-    """The file cannot be read or written at the moment."""
+    """The file cannot be read or written at the moment.
 
+    `path` is that of the file, which the message names; empty where nobody has set it.
+    """
+
+    path = ""
     default_hint = "look at the path with: waxlocal path"
+
+    @property
+    def without_path(self) -> str:
+        """The message for somebody who may not know where the file lies."""
+        said = str(self)
+        if not self.path:
+            return said
+        return said.removeprefix(f"{self.path}: ").replace(self.path, "the file")
 
 
 class FileMissing(StorageError):

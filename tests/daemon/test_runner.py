@@ -357,6 +357,37 @@ def test_a_file_that_is_none_of_ours_is_left_alone(db_path: Path, kind: str) -> 
     assert db_path.read_bytes() == before
 
 
+@pytest.mark.parametrize("recorded_since", [0, 1])
+def test_a_file_that_was_upgraded_beneath_it_ends_it(
+    tmp_path: Path, server: FaultServer, recorded_since: int
+) -> None:
+    """Exit status 4, which version is needed, and not one row more about the delivery."""
+    db = tmp_path / "waxlocal.db"
+    add_runs(db, 1, first=950)
+    with running(db, server.url) as daemon:
+        daemon.event("up_to_date")
+        before = column(db, "SELECT count(*) FROM requests")
+        with closing(sqlite3.connect(db, timeout=PATIENCE_S)) as connection:
+            if recorded_since:
+                connection.execute(
+                    "INSERT INTO runs (run_id, agent_name, workflow_name, trace_id,"
+                    " interaction_mode, status, started_at, completed_at, duration)"
+                    " SELECT 'new', agent_name, workflow_name, 'new', interaction_mode, status,"
+                    " started_at, completed_at, duration FROM runs"
+                )
+            connection.execute("UPDATE schema_version SET version = 9, min_writer = 9")
+            connection.commit()
+        assert daemon.process.wait(PATIENCE_S) == 4
+        assert daemon.process.stderr is not None
+        error, hint = daemon.process.stderr.readlines()[-2:]
+    assert error.startswith(
+        f"Error: {db}: written by a later waxlocal (schema 9; writing it needs 9"
+    )
+    assert hint == "Try: upgrade: pip install --upgrade waxlocal\n"
+    assert column(db, "SELECT count(*) FROM requests") == before
+    assert column(db, "SELECT DISTINCT state FROM deliveries") == ["delivered"]
+
+
 # -- files that come and go -----------------------------------------------------------------------
 
 

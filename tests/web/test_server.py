@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.tools import bulk_lines
 from tests.tools.cli import recorded, spawn
 from tests.tools.patience import PATIENCE_S
 from tests.tools.web import (
@@ -25,9 +27,10 @@ from tests.tools.web import (
     spawned,
 )
 from waxlocal.errors import ConfigurationError
+from waxlocal.storage.schema import VERSION
 from waxlocal.web.server import listen
 from waxlocal.web.supervisor import Companion
-from waxlocal.wire.paths import DOCUMENT, SESSIONS
+from waxlocal.wire.paths import BULK, DOCUMENT, SESSIONS
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -269,6 +272,48 @@ def test_readiness_is_about_the_file(db_path: Path) -> None:
         db_path.rename(db_path.with_name("gone.db"))
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 503
+
+
+def _demand(path: Path, *, writer: int = VERSION, reader: int = VERSION) -> None:
+    """Let a file say which versions may use it, as an upgrade beneath the server would."""
+    with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
+        connection.execute(
+            "UPDATE schema_version SET min_writer = ?, min_reader = ?", (writer, reader)
+        )
+        connection.commit()
+
+
+def test_a_file_that_was_upgraded_beneath_the_server_is_left_alone(db_path: Path) -> None:
+    """Nothing is written to it, or read from it, as far as it says; afterwards all goes on."""
+    start, runs = f"{OBSERVE}/runs/start/", "SELECT count(*) FROM runs"
+    body, lines = bulk_lines.batch(bulk_lines.line()), {"Content-Type": "application/x-ndjson"}
+
+    def statuses() -> dict[str, int]:
+        return {
+            "small": client.post(start, json={"agent_name": "a"}).status_code,
+            "large": client.post(start, json={"agent_name": "a" * 20_000}).status_code,
+            "batch": client.post(BULK, content=body, headers=lines).status_code,
+            "read": client.get(f"{OBSERVABILITY}/sessions/").status_code,
+            "page": client.get("/models").status_code,
+            "ready": client.get("/readyz").status_code,
+        }
+
+    as_usual = {"small": 201, "large": 201, "batch": 200, "read": 200, "page": 200, "ready": 200}
+    with serving(db_path) as client:
+        assert statuses() == as_usual
+        _demand(db_path, writer=9)
+        refused = {"small": 503, "large": 503, "batch": 503, "ready": 503}
+        assert statuses() == {**as_usual, **refused}
+        problem = client.post(start, json={"agent_name": "a"}).json()
+        assert "needs 9, this one knows" in problem["detail"]
+        assert problem["hint"] == "upgrade: pip install --upgrade waxlocal"
+        assert str(db_path.parent) not in str(problem)
+        _demand(db_path, writer=9, reader=9)
+        assert statuses() == dict.fromkeys(as_usual, 503)
+        _demand(db_path)
+        assert statuses() == as_usual
+    with closing(sqlite3.connect(db_path)) as connection:
+        assert connection.execute(runs).fetchone() == (5,)
 
 
 # -- the process beside it ------------------------------------------------------------------------

@@ -19,8 +19,10 @@ from uuid import uuid4
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
@@ -94,6 +96,7 @@ class Outbox:
         self.path = path
         self.clock = clock
         self._connection = open_writer(path, wait=WAIT_S)
+        self._admission = Admission(self._connection, writing=True)
         self._log = checkpointer(path)
         self._commits_to_look = COMMITS_PER_LOOK
         # A backlog of any length is gone through in pieces: a large cache would only take memory.
@@ -131,12 +134,20 @@ class Outbox:
         with self._errors():
             begin(self._connection)
         try:
+            self._look_again()
             yield
             with self._errors():
                 commit(self._connection)
         finally:
             roll_back(self._connection)
         self._committed()
+
+    def _look_again(self) -> None:
+        """Raise `NewerSchema` if a later version has upgraded the file, and this one must stop."""
+        try:
+            self._admission.look()
+        except (sqlite3.Error, StorageError) as error:
+            raise storage_error(error, self.path) from error
 
     def _committed(self) -> None:
         """Keep the log short: `waxlocal sync` may be the only one who writes."""
@@ -149,6 +160,7 @@ class Outbox:
 
     def admit(self) -> int:
         """Take in the next new runs, a thousand at most; return how many ids were looked at."""
+        self._look_again()
         cursor = self._rows(sql.CURSOR, (self._id,))[0][0]
         last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
         if last is None:

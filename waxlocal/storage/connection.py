@@ -212,7 +212,7 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     Raises `StorageError`, also for an error of SQLite inside the block.
     """
     if not path.exists():
-        raise FileMissing(f"{path} does not exist")
+        raise storage_error(FileMissing(f"{path} does not exist"), path)
     with _registered(lambda: _open_reader(path)) as connection:
         try:
             yield connection
@@ -276,7 +276,15 @@ SQLITE_BUSY_RECOVERY = 261
 
 def storage_error(error: BaseException, path: Path) -> StorageError:
     """Return the error of `waxlocal.errors` for an error of SQLite or of the system."""
+    found = _storage_error(error, path)
+    found.path = str(path)
+    return found
+
+
+def _storage_error(error: BaseException, path: Path) -> StorageError:
     said = str(error)
+    if isinstance(error, sqlite3.Error) and schema.is_fence(error):
+        return NewerSchema(f"{path}: {said}")
     if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
         return type(error)(f"{path}: {said}")
     if isinstance(error, StorageError):

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.errors import ForeignDatabase, NewerSchema
+from waxlocal.storage.transaction import commits_of_others
 
 __all__ = [
     "APPLICATION_ID",
     "FENCE",
     "VERSION",
+    "Admission",
     "FileVersion",
     "Step",
     "check",
@@ -104,6 +106,29 @@ def check(connection: sqlite3.Connection, *, writing: bool) -> int:
             f"it needs {needed}, this one knows {VERSION})"
         )
     return version
+
+
+class Admission:
+    """Whether a file that stays open may still be used: a later waxlocal may upgrade it meanwhile.
+
+    For one connection, and the thread that uses it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, writing: bool) -> None:
+        self._connection = connection
+        self._writing = writing
+        self._seen = -1
+
+    def look(self) -> None:
+        """Check the file again if another connection has committed; else it takes microseconds.
+
+        In a write transaction the answer holds until its end. Raises what `check` raises, and
+        `sqlite3.Error`.
+        """
+        commits = commits_of_others(self._connection)
+        if commits != self._seen:
+            check(self._connection, writing=self._writing)
+            self._seen = commits
 
 
 def is_fence(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, storage_error
 from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
 
@@ -39,11 +40,15 @@ _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 
 @dataclass(eq=False)
 class _Open:
-    """An open connection, how to close it, the file that it reads, and its current deadline."""
+    """An open connection, how to close it, the file that it reads, and its current deadline.
+
+    `admission`: whether this version may still read the file.
+    """
 
     connection: sqlite3.Connection
     closer: AbstractContextManager[sqlite3.Connection]
     file: FileId | None
+    admission: Admission
     deadline: float = field(default=0.0)
 
     def is_late(self) -> bool:
@@ -77,8 +82,9 @@ class Readers:
         with self._connection() as opened:
             opened.deadline = time.monotonic() + seconds
             try:
+                opened.admission.look()
                 return question(opened.connection)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, StorageError) as error:
                 if str(error) == "interrupted":
                     raise _took_too_long(seconds) from None
                 raise storage_error(error, self._path) from error
@@ -116,7 +122,7 @@ class Readers:
         file = file_id(self._path)
         closer = reader(self._path)
         connection = closer.__enter__()
-        opened = _Open(connection, closer, file)
+        opened = _Open(connection, closer, file, Admission(connection, writing=False))
         limit_cache(connection, CACHE_KIB)
         connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
         connection.set_authorizer(_authorize)

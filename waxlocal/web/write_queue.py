@@ -13,11 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from waxlocal.errors import FileLocked
+from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.paths import FileId, file_id
 from waxlocal.storage.retry import is_busy, while_busy
+from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
 
 __all__ = ["Writer"]
@@ -66,6 +67,8 @@ class Writer:
         self._wait = wait
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        # Whether this version may still write to the file.
+        self._admission: Admission | None = None
         self._log: Checkpointer | None = None
         self._file: FileId | None = None
         self._thread: threading.Thread | None = None
@@ -96,7 +99,7 @@ class Writer:
         """Run a write without waiting; None if another process is writing to the file."""
         try:
             connection = self._begun()
-        except (sqlite3.OperationalError, FileLocked) as error:
+        except (sqlite3.Error, StorageError) as error:
             if is_busy(error):
                 return None
             raise storage_error(error, self._path) from error
@@ -174,7 +177,7 @@ class Writer:
         if self._log is not None:
             self._log.look()  # does nothing while a `LogKeeper` keeps up
         for change in changes:
-            if isinstance(change.error, sqlite3.Error):
+            if isinstance(change.error, sqlite3.Error | StorageError):
                 change.error = storage_error(change.error, self._path)
 
     def _make_many(self, connection: sqlite3.Connection, changes: Sequence[_Change]) -> None:
@@ -194,6 +197,12 @@ class Writer:
     def _begun(self) -> sqlite3.Connection:
         connection = self._connect()
         begin(connection)
+        try:
+            if self._admission is not None:
+                self._admission.look()
+        except BaseException:
+            self._disconnect()  # closing rolls back; the next write opens the file anew
+            raise
         return connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -203,6 +212,7 @@ class Writer:
         connection = open_writer(self._path, durability=self._durability)
         connection.row_factory = sqlite3.Row
         self._connection, self._file = connection, file_id(self._path)
+        self._admission = Admission(connection, writing=True)
         self._log = checkpointer(self._path)
         return connection
 

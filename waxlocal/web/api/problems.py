@@ -121,7 +121,7 @@ def _storage_problem(error: StorageError) -> Problem:
     wait = RETRY_LOCKED_S if isinstance(error, FileLocked) else RETRY_STORAGE_S
     return Problem(
         503,
-        str(error),
+        error.without_path,  # whoever may ask the server need not know its directories
         kind="storage",
         title="The file is not available now",
         hint=error.hint,
