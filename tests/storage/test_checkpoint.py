@@ -404,6 +404,24 @@ def test_a_log_that_was_written_to_again_is_not_started_anew(db_path: Path) -> N
     assert_sound(db_path)
 
 
+def test_starting_a_log_anew_copies_nothing(db_path: Path) -> None:
+    """SQLite makes no checkpoint of its own when that commits: it would do so without the lock."""
+    with (
+        closing(open_writer(db_path, wait=10)) as conn,
+        closing(checkpointer(db_path)) as log,
+    ):
+        for position in range(600):  # more than the 1,000 pages of SQLite's default
+            conn.execute(INSERT, (position, "x" * 8_000))
+        with reader(db_path) as reading:
+            reading.execute("BEGIN")
+            reading.execute("SELECT count(*) FROM scores").fetchone()
+            assert log.run() is True
+            conn.execute(INSERT, (10_000, "y"))  # the reader keeps the log from starting anew here
+        before = db_path.read_bytes()
+        log.start_anew(0)
+        assert db_path.read_bytes() == before
+
+
 def test_records_of_many_mb_do_not_make_a_long_log(recorder: Recorder, db_path: Path) -> None:
     """The log is looked at by time, so that it does not matter how much is in each commit."""
     longest = 0

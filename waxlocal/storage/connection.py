@@ -113,6 +113,9 @@ def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
     connection = _connect(path, "rw", 0.0)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")  # the copy is synced before it counts
+        # Each connection has its own setting: without this line, the commit that starts the log
+        # anew could make one of SQLite's checkpoints, after the lock is gone.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
         schema.check(connection, writing=True)  # one that has not read yet knows of no log
     except BaseException:
         connection.close()
