@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.retry import rest
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
@@ -32,6 +34,9 @@ Parameters = Sequence[object] | Mapping[str, object]
 
 # Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
 ADMITTED_AT_ONCE = 1_000
+# Of so many runs rows are changed in one transaction, 0.5 ms of the write lock: a program that
+# records must not notice the upload of its file.
+AT_A_TIME = 16
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
@@ -281,9 +286,16 @@ class Outbox:
     # -- requests -------------------------------------------------------------------------------
 
     def mark_sending(self, run_ids: Iterable[str]) -> None:
-        """Take runs in hand: a record that comes from now on makes them pending again."""
-        with self.together():
-            self._many(sql.SENDING, ((self._id, run_id) for run_id in run_ids))
+        """Take runs in hand: a record that comes from now on makes them pending again.
+
+        In several transactions; one that is killed in between leaves some in hand, and whoever
+        sends next lets go of them.
+        """
+        waiting = iter(run_ids)
+        while some := list(islice(waiting, AT_A_TIME)):
+            with self.together():
+                self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
+            rest()
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""
@@ -382,10 +394,15 @@ class Outbox:
         """Note the answers to a batch: (run id, state, bytes, reason); return those delivered.
 
         A state is `delivered`, `parked`, or `open`: taken as far as it was, and the rest follows
-        when it ends, or after `open_until`.
+        when it ends, or after `open_until`. Within a transaction, which is committed and begun anew
+        every few runs; a run that was not noted then is sent once more, and the server knows it.
         """
-        now, delivered = self._now(), 0
-        for run_id, state, size, reason in runs:
+        now, delivered, counted = self._now(), 0, 0
+        for number, (run_id, state, size, reason) in enumerate(runs):
+            if number and number % AT_A_TIME == 0:
+                self._execute(sql.COUNT, (delivered - counted, self._id))
+                counted = delivered
+                self._let_others_write()
             noted = "delivered" if state == "open" else state
             receipt = {"run_id": run_id, "target": self._id, "key": key, "state": noted,
                        "bytes": size, "status": status, "reason": reason, "sent_at": sent_at,
@@ -397,8 +414,16 @@ class Outbox:
                 self.leave_open(run_id, open_until)
             else:
                 delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
-        self._execute(sql.COUNT, (delivered, self._id))
+        self._execute(sql.COUNT, (delivered - counted, self._id))
         return delivered
+
+    def _let_others_write(self) -> None:
+        """Commit what the transaction has so far, and go on in another one."""
+        with self._errors():
+            commit(self._connection)
+            rest()
+            begin(self._connection)
+        self._look_again()
 
     # -- the server -----------------------------------------------------------------------------
 
