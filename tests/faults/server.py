@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import http.client
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.doors import HOST
+from tests.faults.nursery import Nursery, serve_forks
 from tests.faults.rules import Rule, as_json, from_json
 from tests.faults.scripts import NAMED
 from tests.faults.serving import CONTROL, Server
 from tests.tools.patience import PATIENCE_S
 
 __all__ = ["FaultServer", "fault_server"]
-
-ROOT = Path(__file__).parents[2]
 
 
 class FaultServer:
@@ -127,31 +126,24 @@ def fault_server(
 
     The script goes through the pipe: a file would be left behind by a test that is killed.
     """
-    command = [sys.executable, "-m", "tests.faults.server", "--until-eof", "--script", "-"]
-    command += ["--seed", str(seed), "--latency", str(latency_ms)]
-    command += ["--bulk"] if bulk else []
-    command += ["--state", str(state)] if state else []
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(as_json(script) + "\n")
-            process.stdin.flush()
-            yield FaultServer([int(process.stdout.readline()) for _ in range(3)])
-        finally:
-            process.stdin.close()
-            _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
+    arguments = ["--until-eof", "--script", "-", "--seed", str(seed), "--latency", str(latency_ms)]
+    arguments += ["--bulk"] if bulk else []
+    arguments += ["--state", str(state)] if state else []
+    process = _nursery().start(arguments)
     try:
-        process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.returncode:
-        raise AssertionError(f"the fault server ended with {process.returncode}")
+        process.stdin.write(as_json(script) + "\n")
+        process.stdin.flush()
+        yield FaultServer([int(process.stdout.readline()) for _ in range(3)])
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        if status := _nursery().wait(process.pid):
+            raise AssertionError(f"the fault server ended with {status}")
+
+
+@functools.cache
+def _nursery() -> Nursery:
+    return Nursery("tests.faults.server")
 
 
 def _rules(name: str) -> Sequence[Rule]:
@@ -180,7 +172,7 @@ async def _main(options: argparse.Namespace) -> None:
         server.save(options.state)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -190,9 +182,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency", type=float, default=0, metavar="MS")
     parser.add_argument("--state", type=Path, metavar="DIR")
     parser.add_argument("--until-eof", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_main(_options(arguments)))
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_main(_options()))
+    match sys.argv[1:]:
+        case ["--fork", descriptor]:
+            serve_forks(int(descriptor), _run)
+        case arguments:
+            _run(arguments)

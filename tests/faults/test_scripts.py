@@ -25,9 +25,10 @@ from tests.faults.asking import (
 )
 from tests.faults.audit import audit, read
 from tests.faults.ledger import START_PATH
+from tests.faults.nursery import ROOT
 from tests.faults.rules import Asked, Rule, Script, as_json, from_json
 from tests.faults.scripts import EACH, EVERYTHING, NAMED, RETRYABLE, everything
-from tests.faults.server import ROOT, FaultServer, fault_server
+from tests.faults.server import FaultServer, fault_server
 from tests.tools.patience import PATIENCE_S
 from waxlocal.wire.paths import OBSERVE, stage_path
 
