@@ -150,13 +150,13 @@ def _record_parts(
     """Return as many requests as it takes to keep each of them small."""
     first = _free(before, stage)
     parts: list[Part] = []
-    pieces = [items] if items else []
     most = 1 if stage in MEMORY_STAGES else MAX_ITEMS
+    pieces = [items[at : at + most] for at in range(0, len(items), most)][::-1]
     while pieces:
         piece = pieces.pop()
         body = stage_body(stage, piece, run=run, hardware_uuid=hardware_uuid, exact=exact)
         part = _part(run, stage, first + len(parts), [item.position for item in piece], body)
-        if len(piece) > most or (len(piece) > 1 and len(part.body or b"") > MAX_BYTES):
+        if len(piece) > 1 and len(part.body or b"") > MAX_BYTES:
             half = (len(piece) + 1) // 2
             pieces += [piece[half:], piece[:half]]
         else:

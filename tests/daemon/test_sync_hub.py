@@ -16,6 +16,7 @@ from tests.tools.sync import (
     upload,
 )
 from tests.tools.web import serving
+from tests.tools.wire_programs_more import x02_memory
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import ADD_SCORE
 from waxlocal.records import RECORD_TABLES, RUNS
@@ -59,6 +60,21 @@ def test_what_comes_twice_is_there_once(
                 "UPDATE deliveries SET state = 'pending', remote_run_id = NULL,"
                 " remote_workflow_id = NULL",
             )
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_several_memories_of_a_run_arrive(db_path: Path, recorder: Recorder, bulk: bool) -> None:
+    """Each has a request of its own where single requests carry them."""
+    import waxlocal
+
+    x02_memory(waxlocal)
+    memories = "SELECT event, count(*) FROM events WHERE event GLOB 'memory_*' GROUP BY event"
+    assert max(count for _, count in ask(db_path, memories)) > 1
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+    assert _contents(hub) == _contents(db_path)
+    assert ask(hub, memories) == ask(db_path, memories)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tests.tools.web import (
     serving,
     spawned,
 )
-from waxlocal.errors import FileLocked, FileMissing
+from waxlocal.errors import FileLocked, FileMissing, InvalidQuery
 from waxlocal.storage.connection import open_writer
 from waxlocal.web.api.bodies import parse_json
 from waxlocal.web.api.problems import Problem
@@ -232,6 +232,25 @@ def test_a_locked_file_is_a_problem_that_passes(db_path: Path) -> None:
         other.execute("ROLLBACK")
         deleted = writer.change_now(lambda connection: connection.execute("DELETE FROM runs"))
         assert deleted.rowcount == 1
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize(
+    "value", [[1], {"a": 1}, 2**70, "\ud83d", None], ids=["list", "dict", "large", "half", "none"]
+)
+def test_a_value_that_cannot_be_stored_is_the_requests_fault(
+    db_path: Path, value: object, small: bool
+) -> None:
+    """It is refused as wrong, not as a file that is to be tried again; the next write works."""
+    add = "INSERT INTO received VALUES (?, '', '', '')"
+
+    async def scenario(database: Database) -> int:
+        with pytest.raises(InvalidQuery, match="cannot be stored"):
+            await database.writer.change(lambda file: file.execute(add, (value,)), small=small)
+        return (await database.writer.change(lambda file: file.execute(add, ("k",)))).rowcount
+
+    with closing(Database(db_path)) as database:
+        assert asyncio.run(scenario(database)) == 1
 
 
 def test_changes_that_share_a_commit_fail_alone(db_path: Path) -> None:

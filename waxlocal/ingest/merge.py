@@ -20,6 +20,7 @@ from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.storage.record_sql import positional_insert
 from waxlocal.storage.transaction import part
+from waxlocal.storage.value_errors import is_of_value
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
 from waxlocal.wire.columns import Refused
 
@@ -90,7 +91,9 @@ def merge(
     runs = [line for line in lines if isinstance(line, Line)]
     try:
         statuses = _all_or_none(connection, runs)
-    except _OF_THE_ROWS:
+    except Exception as error:
+        if not _is_of_rows(error):
+            raise
         # What the checks did not foresee must not cost the other runs their place.
         statuses = [_one(connection, run) for run in runs]
     _note_models(connection, runs, now_ns)
@@ -98,8 +101,8 @@ def merge(
     return [next(results) if isinstance(line, Line) else _refused(*line) for line in lines]
 
 
-# What SQLite and its module say of a value, not of the file.
-_OF_THE_ROWS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError, Refused)
+def _is_of_rows(error: Exception) -> bool:
+    return isinstance(error, Refused) or is_of_value(error)
 
 
 def _refused(run_id: str, reason: str) -> Result:
@@ -109,7 +112,9 @@ def _refused(run_id: str, reason: str) -> Result:
 def _one(connection: sqlite3.Connection, run: Line) -> Result:
     try:
         return _all_or_none(connection, [run])[0]
-    except _OF_THE_ROWS as error:
+    except Exception as error:
+        if not _is_of_rows(error):
+            raise
         return _refused(run.run_id, str(error))
 
 

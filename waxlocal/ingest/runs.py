@@ -19,9 +19,9 @@ from waxlocal.ingest.positions import (
     settle,
 )
 from waxlocal.process import current_process
-from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS
+from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, insert
-from waxlocal.wire.columns import Refused
+from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.runs import exact_end, exact_process, exact_start
 from waxlocal.wire.values import (
@@ -156,7 +156,10 @@ def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
 
 
 def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_ns: int) -> Json:
-    run_id: str = own["run_id"]
+    try:
+        run_id: str = CHECKS[Kind.RUN_ID](own["run_id"])
+    except ValueError as error:
+        raise InvalidQuery(f"the run_id of metadata.waxlocal is {error}") from None
     try:
         return _started(run_id, find_run(connection, run_id).started_at)
     except NotFound:

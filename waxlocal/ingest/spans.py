@@ -76,7 +76,7 @@ def _children(spans: Iterable[Json]) -> list[str]:
     children = (
         as_object(span.get("attributes")).get("child_run_id") for span in spans if is_of_agent(span)
     )
-    return [child for child in children if isinstance(child, str) and child]
+    return [as_text(child) for child in children if isinstance(child, str) and child]
 
 
 def _add(

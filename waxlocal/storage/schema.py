@@ -131,7 +131,7 @@ class Admission:
             self._seen = commits
 
 
-def is_fence(error: Exception) -> bool:
+def is_fence(error: BaseException) -> bool:
     """Return whether a later version made this statement fail on purpose, because it is unsound."""
     return FENCE in str(error)
 

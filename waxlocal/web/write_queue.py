@@ -13,13 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from waxlocal.errors import StorageError
+from waxlocal.errors import InvalidQuery, StorageError
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.paths import FileId, file_id
 from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
+from waxlocal.storage.value_errors import is_of_value
 
 __all__ = ["Writer"]
 
@@ -177,8 +178,16 @@ class Writer:
         if self._log is not None:
             self._log.look()  # does nothing while a `LogKeeper` keeps up
         for change in changes:
-            if isinstance(change.error, sqlite3.Error | StorageError):
-                change.error = storage_error(change.error, self._path)
+            change.error = self._told(change.error)
+
+    def _told(self, error: BaseException | None) -> BaseException | None:
+        """Return an error as the caller of a write is to see it."""
+        if error is not None and is_of_value(error):
+            # The file is all right, and the same write will fail again.
+            return InvalidQuery(f"a value that cannot be stored: {error}")
+        if isinstance(error, sqlite3.Error | StorageError):
+            return storage_error(error, self._path)
+        return error
 
     def _make_many(self, connection: sqlite3.Connection, changes: Sequence[_Change]) -> None:
         """Run writes in one transaction, each in a savepoint: one that fails affects no other."""
