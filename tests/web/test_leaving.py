@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from starlette.types import Message, Scope
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
 from tests.tools.web import OBSERVABILITY, OBSERVE, serving, spawned
+from waxlocal.web.app import create_app
+from waxlocal.web.engine import Engine
 from waxlocal.web.middleware.guards import MAX_BODY
 from waxlocal.web.middleware.request_log import CLIENT_LEFT, Counts, RequestLog
+from waxlocal.web.server import address_of, listen, make_server
 from waxlocal.wire.paths import BULK
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -147,6 +150,41 @@ def test_a_process_says_one_line_for_a_client_that_left(db_path: Path) -> None:
         rest = process.communicate(timeout=PATIENCE_S)[1]
     assert " status=499 " in line
     assert rest == ""
+
+
+def test_a_server_that_stops_answers_requests_whose_body_has_not_come(
+    db_path: Path, caplog: pytest.LogCaptureFixture, engine: Engine
+) -> None:
+    """With 503, when their time is over, and without a traceback."""
+    lines, started = Lines(), threading.Event()
+    listener = listen("127.0.0.1", 0)
+    app = create_app(db_path, log=lines.add)
+    server = make_server(app, started=started.set, drain_s=1, engine=engine)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    address = address_of(listener)
+    halves = [request(address, line, *more) + body for line, more, body in HALF_REQUESTS.values()]
+    with ExitStack() as stack:
+        thread.start()
+        assert started.wait(PATIENCE_S)
+        url = httpx.URL(address)
+        at = (str(url.host), url.port or 80)
+        clients = [
+            stack.enter_context(socket.create_connection(at, timeout=PATIENCE_S)) for _ in halves
+        ]
+        for client, half in zip(clients, halves, strict=True):
+            client.sendall(half)
+        while len(server.server_state.tasks) < len(halves):
+            assert thread.is_alive()
+        server.should_exit = True
+        answers = [client.makefile("rb").read() for client in clients]
+        thread.join(PATIENCE_S)
+        listener.close()
+    assert not thread.is_alive()
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 503 "), answer
+        assert b"the server is stopping" in answer
+    assert all(" status=503 " in line for line in lines.wait_for(len(halves)))
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("error", [OSError, ConnectionResetError, BrokenPipeError])

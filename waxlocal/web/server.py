@@ -134,6 +134,7 @@ def make_server(
     *,
     started: Callable[[], None] = lambda: None,
     headers_s: float = HEADERS_S,
+    drain_s: int = DRAIN_S,
     engine: Engine | None = None,
 ) -> uvicorn.Server:
     """Return a server for any thread; set its `should_exit` to stop it.
@@ -155,7 +156,7 @@ def make_server(
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=drain_s,
         limit_concurrency=_connections(),
     )
     return _Server(config, started)

@@ -63,8 +63,8 @@ class Guards:
             _end_with_slash(scope)
             await self._in_time(scope, body, send)
         except _Refused as refused:
-            # After a timeout, do not wait for the rest of the body.
-            patience = 0.0 if refused.problem.status == 408 else LINGER_S
+            # After a timeout, and when the server stops, do not wait for the rest of the body.
+            patience = 0.0 if refused.problem.status in (408, 503) else LINGER_S
             await _linger(problem_response(refused.problem), scope, body, send, patience)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
@@ -110,12 +110,12 @@ class Guards:
         try:
             await self._app(scope, body.receive, sender.send)
         except asyncio.CancelledError:
-            if not expired:
-                raise
+            # Nobody but the server itself cancels a request otherwise, and it does so at its end.
             if task is not None and sys.version_info >= (3, 11):
                 task.uncancel()
             if not sender.started:
-                raise _too_slow(body.complete, self._request_s) from None
+                late = _too_slow(body.complete, self._request_s)
+                raise (late if expired else _stopping()) from None
         finally:
             timer.cancel()
 
@@ -251,6 +251,10 @@ def _too_slow(complete: bool, seconds: float) -> _Refused:
     return _Refused(408, f"the request did not arrive within {seconds:g} s")
 
 
+def _stopping() -> _Refused:
+    return _Refused(503, "the server is stopping", kind="stopping", headers={"Retry-After": "5"})
+
+
 def _end_with_slash(scope: Scope) -> None:
     """Make API paths work with and without a trailing slash."""
     path = scope["path"]
@@ -262,7 +266,7 @@ async def _linger(
     response: Response, scope: Scope, body: _Body, send: Send, patience: float
 ) -> None:
     """Respond while the request is still arriving, so that the client can read the response."""
-    if body.is_small:
+    if body.is_small and patience:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(body.drop(SMALL_BODY), patience)
     if body.complete:
@@ -277,6 +281,7 @@ async def _linger(
     await response(scope, body.receive, collect)
     for message in parts:
         await send({**message, "more_body": True} if "body" in message else message)
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(body.drop(), patience)
+    if patience:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(body.drop(), patience)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
