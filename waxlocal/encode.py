@@ -18,14 +18,14 @@ import binascii
 import enum
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from gc import get_referents
 from itertools import compress
 from json import JSONEncoder, encoder, loads
-from types import CodeType, TracebackType
 from typing import Any
 
 from waxlocal.known_types import is_opaque, mro, reader_of
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["as_text", "dumps", "own_text", "shown", "snapshot", "text"]
 
@@ -92,8 +92,9 @@ def dumps(value: Any) -> str:
                 if not json.isascii():
                     json.encode()  # a lone surrogate is not text: SQLite would refuse it
                 return json
-    except Exception:  # noqa: S110 (nan, a surrogate, a dict that another thread changes, ...)
-        pass
+    except Exception as error:  # nan, a surrogate, a dict that another thread changes, ...
+        if raised_by_handler(error):
+            raise
     return _dumps_anything(value)
 
 
@@ -132,8 +133,9 @@ def shown(value: Any) -> Any:
         try:
             if _is_plain(value.values() if kind is dict else value):
                 return value
-        except Exception:  # noqa: S110 (as in `dumps`)
-            pass
+        except Exception as error:  # as in `dumps`
+            if raised_by_handler(error):
+                raise
     return _Reading(objects_as_text=True).plain(value, frozenset())
 
 
@@ -278,16 +280,11 @@ def own_text(value: object) -> str:
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
-        codes = list(_codes(error.__traceback__))
-        if not _texts_of(type(value)).intersection(codes[1:2]) or _of_handlers(codes):
+        inner = error.__traceback__ and error.__traceback__.tb_next
+        of_value = inner is not None and inner.tb_frame.f_code in _texts_of(type(value))
+        if not of_value or raised_by_handler(error):
             raise
         raise RuntimeError(f"{type(error).__name__} out of a __str__") from None
-
-
-def _codes(trace: TracebackType | None) -> Iterator[CodeType]:
-    while trace is not None:
-        yield trace.tb_frame.f_code
-        trace = trace.tb_next
 
 
 def _texts_of(kind: type) -> set[object]:
@@ -300,16 +297,8 @@ def _texts_of(kind: type) -> set[object]:
     return {getattr(method, "__code__", None) for method in methods}
 
 
-def _of_handlers(codes: list[CodeType]) -> bool:
-    """Return whether one of these is the code of a signal handler.
-
-    Python calls a handler between two steps of whatever the main thread does, a `__str__`, too.
-    """
-    import signal  # half a millisecond of every program's start, for what hardly ever happens
-
-    handlers = map(signal.getsignal, signal.valid_signals())
-    return any(getattr(handler, "__code__", None) in codes for handler in handlers)
-
-
 def _unreadable(value: object, error: BaseException) -> str:
+    """Return what can be said of a value that raised; raises what is not the value's own."""
+    if raised_by_handler(error):
+        raise error
     return _plain_text(f"<unprintable {type(value).__name__}: {type(error).__name__}>")

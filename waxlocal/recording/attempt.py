@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit, keys, moved
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import connection, schema
 from waxlocal.storage.checkpoint import is_being_copied, log_changed_ns
-from waxlocal.storage.record_sql import LAST_POSITION
+from waxlocal.storage.record_sql import LAST_POSITION, look_up
 from waxlocal.storage.retry import is_busy, rest
 
 __all__ = ["attempt", "free_position"]
@@ -57,7 +58,11 @@ def attempt(
             file.write(unit)
             return None
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             failure = error
+        if isinstance(failure, sqlite3.IntegrityError) and _is_here(file, unit):
+            return None
         if not fenced and schema.is_fence(failure):
             fenced = True
             file.close()
@@ -95,6 +100,18 @@ def _made_fit(file: OpenFile, unit: Unit, failure: Exception) -> Unit | None:
     if may_pass(failure) or isinstance(unit, Storable):
         return None
     return Storable(unit)
+
+
+def _is_here(file: OpenFile, unit: Unit) -> bool:
+    """Return whether the records of a unit are in the file, as they are.
+
+    A signal handler can raise just after the commit, before anybody has noted that it was one.
+    """
+    added = [(sql.adds, values) for sql, values in unit if sql.adds is not None]
+    return bool(added) and all(
+        file.fetch(look_up(table, named=isinstance(values, Mapping)), values)
+        for table, values in added
+    )
 
 
 def _moved(file: OpenFile, unit: Unit) -> Unit:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from waxlocal.signal_handlers import raised_by_handler
+
 __all__ = ["say", "warn"]
 
 
 def warn(message: str) -> None:
-    """Log a warning under the name `waxlocal`; raises nothing."""
+    """Log a warning under the name `waxlocal`; raises nothing of the logging."""
     import logging  # 5 ms to import, and most processes never warn
 
-    with suppress(Exception):  # of the program's own handlers
+    try:
         logging.getLogger("waxlocal").warning(message)
+    except Exception as error:  # of the program's own log handlers
+        if raised_by_handler(error):
+            raise
 
 
 def say(line: str) -> None:

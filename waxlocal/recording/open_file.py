@@ -24,6 +24,7 @@ from waxlocal.process import current_process
 from waxlocal.recording.notices import warn
 from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.paths import FileId, file_id
@@ -127,7 +128,9 @@ class OpenFile:
         """Return all rows of a small query; none when the file cannot be read now."""
         try:
             return (self._connection or self._connect()).execute(sql, parameters).fetchall()
-        except Exception:  # also a run id that is not text which SQLite takes
+        except Exception as error:  # also a run id that is not text which SQLite takes
+            if raised_by_handler(error):
+                raise
             return []
 
     def roll_back(self) -> None:

@@ -34,11 +34,13 @@ __all__ = [
 
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
+# Nobody else has its id: where it is there already, it was written just before an interruption.
 BEGIN_RUN = Statement("""
 INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
   started_at, metadata, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
+ON CONFLICT DO NOTHING
 """)
 # A run of which the file has only the id: it was started into another file, or by another recorder.
 # No process owns it: it stays open until somebody completes it.

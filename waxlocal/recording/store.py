@@ -13,12 +13,11 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
@@ -27,11 +26,14 @@ from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Unit
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES, LOOK_S
 from waxlocal.storage.connection import storage_error
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["Store"]
+
+T = TypeVar("T")
 
 # A record call that meets a locked or full file waits at most this long; where others get on, up to
 # `attempt.PATIENT_S` more.
@@ -111,8 +113,10 @@ class Store:
             self._writing = True
             try:
                 self._file.hot(statement.sql, parameters)
-            except Exception:  # whatever it is: the cold path tells, keeps, or counts it as lost
+            except Exception as error:  # the cold path tells, keeps, or counts it as lost
                 self._write_cold(((statement, parameters),))
+                if raised_by_handler(error):
+                    raise
             finally:
                 self._writing = False
             if monotonic() > self._look_at:
@@ -133,8 +137,10 @@ class Store:
                 for statement, parameters in unit:
                     hot(statement.sql, parameters)
                 hot("COMMIT")
-            except Exception:  # as in `write`
+            except Exception as error:  # as in `write`
                 self._write_cold(unit)
+                if raised_by_handler(error):
+                    raise
             except BaseException:
                 # Ctrl-C between two statements: what follows must not land in this transaction.
                 self._file.roll_back()
@@ -157,9 +163,7 @@ class Store:
         if -CHECK_NS < now_ns - self._checked_ns < CHECK_NS:
             return
         self._checked_ns = now_ns
-        with self._alone() as alone:
-            if alone:
-                self._file.look_around(now_ns)
+        self._alone(lambda: self._file.look_around(now_ns), None)
 
     def _look_at_log(self) -> None:
         """Copy the log back if it is long; what signal handlers record meanwhile is kept apart."""
@@ -173,18 +177,15 @@ class Store:
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
-        with self._alone() as alone:
-            return alone and self._drain(time.monotonic() + wait)
+        return self._alone(lambda: self._drain(time.monotonic() + wait), False)
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a small query; none when the file cannot be read now."""
-        with self._alone() as alone:
-            return self._file.fetch(sql, parameters) if alone else []
+        return self._alone(lambda: self._file.fetch(sql, parameters), [])
 
     def next_position(self, run_id: str) -> int:
         """Return a position after every record of the run; 1 when it has none or none is known."""
-        with self._alone() as alone:
-            return free_position(self._file, run_id) if alone else 1
+        return self._alone(lambda: free_position(self._file, run_id), 1)
 
     def close(self) -> None:
         """Write what is waiting, then close the file; a later record opens it again.
@@ -192,30 +193,37 @@ class Store:
         What cannot be written within two seconds is lost, and said so once on stderr.
         """
         self._closing.set()
-        with self._alone() as alone:
-            if alone:
-                self._file.retry_now()
-                if not self._drain(time.monotonic() + EXIT_WAIT_S):
-                    self.backlog.give_up()
-                self._file.close()
+        try:
+            self._alone(self._close, None)
+        finally:
             self._closing.clear()
+        with self._lock:
             report = self.backlog.report()
         if report:
             say(f"waxlocal: {report} ({self.path}).")
 
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Hold the file; False inside a signal handler that found this thread using it."""
+    def _close(self) -> None:
+        self._file.retry_now()
+        if not self._drain(time.monotonic() + EXIT_WAIT_S):
+            self.backlog.give_up()
+        self._file.close()
+
+    def _alone(self, act: Callable[[], T], otherwise: T) -> T:
+        """Do something with the file; not inside a signal handler that found this thread using it.
+
+        No context manager: what a signal handler raises between its entry and the block would leave
+        the store held for as long as the traceback lives.
+        """
         with self._lock:
             if self._writing:
-                yield False
-                return
+                return otherwise
             self._writing = True
             try:
-                yield True
+                result = act()
             finally:
                 self._writing = False
             self._write_later()
+            return result
 
     def _write_later(self) -> None:
         """Write what a signal handler or a finalizer recorded in the middle of another record."""
@@ -234,6 +242,10 @@ class Store:
             failure = self._write_patiently(unit)
         except Exception as unexpected:  # a fault of ours must not become the program's
             failure = unexpected
+            if raised_by_handler(unexpected):
+                # Written later; if it is there already, that will be noticed.
+                self._keep(unit, FileLocked(f"{self.path} is locked"))
+                raise
         if failure is None:
             self._file.let_through()
             return
@@ -241,8 +253,11 @@ class Store:
             self.backlog.lose(unit, failure)
             warn(f"a record could not be written: {failure}")
             return
-        self.backlog.keep(unit, failure)
+        self._keep(unit, failure)
         self._warn(failure)
+
+    def _keep(self, unit: Unit, failure: Exception) -> None:
+        self.backlog.keep(unit, failure)
         self._file.hold_back()
         self._start_drainer()
 
@@ -288,7 +303,9 @@ class Store:
             return
         try:
             self._file.write(tuple(chain.from_iterable(units)))
-        except Exception:  # the next try with the first of them says what it is
+        except Exception as error:  # the next try with the first of them says what it is
+            if raised_by_handler(error):
+                raise
             return
         for _ in units:
             self.backlog.remove_first(None)
@@ -307,12 +324,16 @@ class Store:
 
     def _drain_until_empty(self) -> None:
         while not self._closing.wait(BACKLOG_RETRY_S):
-            with self._alone() as alone:
-                if alone and self._drain(time.monotonic()):
-                    self._drainer = None
-                    return
+            if self._alone(self._drain_at_last, False):
+                return
         with self._lock:
             self._drainer = None
+
+    def _drain_at_last(self) -> bool:
+        if not self._drain(time.monotonic()):
+            return False
+        self._drainer = None  # while the store is held: what is kept next starts another thread
+        return True
 
     # -- forks ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from waxlocal.encode import as_text
 from waxlocal.errors import ObserveError
 from waxlocal.known_types import is_a
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
     "checked",
@@ -77,6 +78,8 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
         except (TypeError, ObserveError):
             raise
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             raise _refused(method, error) from error
 
     return call
@@ -90,6 +93,8 @@ def _checked_coroutine(method: Callable[..., Any]) -> Callable[..., Any]:
         except (TypeError, ObserveError):
             raise
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             raise _refused(method, error) from error
 
     return call
@@ -133,8 +138,9 @@ def need_count(name: str, value: Any) -> int:
         return int(number) if math.isfinite(number) else 0
     try:
         return int(type(value).__index__(value))
-    except Exception:
-        need(name, value, int)
+    except Exception as error:
+        if not raised_by_handler(error):
+            need(name, value, int)
         raise
 
 
@@ -150,8 +156,9 @@ def need_number(name: str, value: Any) -> float:
         return float.__float__(value)
     try:
         return float(type(value).__float__(value))
-    except Exception:
-        need(name, value, float)
+    except Exception as error:
+        if not raised_by_handler(error):
+            need(name, value, float)
         raise
 
 
@@ -188,6 +195,8 @@ def truth(name: str, value: Any) -> bool:
     try:
         return bool(value)
     except Exception as error:
+        if raised_by_handler(error):
+            raise
         raise TypeError(f"Argument '{name}' is neither true nor false") from error
 
 

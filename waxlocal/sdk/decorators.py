@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from waxlocal.encode import as_text
@@ -21,6 +20,7 @@ from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, name_of, watched, what_runs
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
     "decision",
@@ -179,8 +179,11 @@ class _RecordWatch:
     def returned(self, value: Any) -> None:
         run = run_for(self._caller)
         if run is not None:
-            with suppress(Exception):  # whatever a function gives, its caller is to get
+            try:
                 self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
+            except Exception as error:  # whatever a function gives, its caller is to get
+                if raised_by_handler(error):
+                    raise
 
 
 def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], F]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from waxlocal.encode import own_text
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["formatted", "printed"]
 
@@ -13,7 +14,9 @@ def printed(error: BaseException) -> str:
     """Return the text of an exception, a placeholder if its `__str__` raises."""
     try:
         return own_text(error)
-    except Exception:  # from the program's own __str__
+    except Exception as raised:  # from the program's own __str__
+        if raised_by_handler(raised):
+            raise
         return f"<unprintable {type(error).__name__}>"
 
 
@@ -23,5 +26,9 @@ def formatted(kind: type[BaseException], error: BaseException, trace: TracebackT
 
     try:
         return "".join(traceback.format_exception(kind, error, trace))
-    except Exception:  # from the program's own __str__, of this error or of one in its chain
+    except (
+        Exception
+    ) as raised:  # from the program's own __str__, of this error or of one in its chain
+        if raised_by_handler(raised):
+            raise
         return f"{kind.__name__}: {printed(error)}"

@@ -214,7 +214,6 @@ class Run(RunRecords):
             return None
         recorder = self._recorder
         clock = recorder.clock
-        recorder.open_runs.pop(run_id, None)
         duration = (clock.monotonic_ns() - self._steady_ns) / 1e9
         recorder.store.write(
             FINISH_RUN,
@@ -230,6 +229,7 @@ class Run(RunRecords):
                 run_id,
             ),
         )
+        recorder.open_runs.pop(run_id, None)  # if a signal handler raised before: ended at exit
         return duration
 
     def _finish_with(

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waxlocal.known_types import is_a
+from waxlocal.recording.notices import warn
 from waxlocal.recording.recorder import current_recorder
 
 if TYPE_CHECKING:
@@ -104,15 +105,11 @@ def unplaced(caller: str) -> None:
     if _told or not current_recorder().ids.begun:
         return
     _told = True
-    import logging  # 5 ms to import, and most processes never warn
-
-    with suppress(Exception):  # of the program's own handlers
-        logging.getLogger("waxlocal").warning(
-            "%s was called outside any open run and is not recorded (this warning appears once). "
-            "In another thread, or in a stream that outlives its handler, carry the run along with "
-            "waxlocal.propagate(), or call the methods of the run itself.",
-            caller,
-        )
+    warn(
+        f"{caller} was called outside any open run and is not recorded (this warning appears "
+        "once). In another thread, or in a stream that outlives its handler, carry the run along "
+        "with waxlocal.propagate(), or call the methods of the run itself."
+    )
 
 
 _told = False

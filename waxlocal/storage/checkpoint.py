@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from waxlocal.errors import StorageError
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.paths import beside, file_id, file_size
 from waxlocal.storage.retry import REST_S, while_busy
 from waxlocal.storage.transaction import begin
@@ -214,7 +215,9 @@ class Checkpointer:
                 self.run(limit)
         except FileNotFoundError:
             pass  # nothing was written since the file was last closed by all
-        except (sqlite3.Error, OSError, StorageError):
+        except (sqlite3.Error, OSError, StorageError) as error:
+            if raised_by_handler(error):  # a TimeoutError is an OSError
+                raise
             self._put_off()
 
     def run(self, limit: int = 0) -> bool:

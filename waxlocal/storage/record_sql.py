@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from waxlocal.records import RECORD_TABLES, Table
 
-__all__ = ["BEGIN_DAILY_RUN", "LAST_POSITION", "Statement", "Update", "insert", "positional_insert"]
+__all__ = [
+    "BEGIN_DAILY_RUN",
+    "LAST_POSITION",
+    "Statement",
+    "Update",
+    "insert",
+    "look_up",
+    "positional_insert",
+]
 
 
 class Statement(NamedTuple):
@@ -54,6 +62,12 @@ def positional_insert(table: Table, names: Iterable[str] = (), *, on_conflict: s
     """
     chosen = _columns(table, names)
     return _insert(table, chosen, ["?"] * len(chosen), on_conflict)
+
+
+def look_up(table: Table, *, named: bool) -> str:
+    """Return a query that finds the row which an INSERT of the same values, so bound, has made."""
+    same = (f"{name} IS {':' + name if named else '?'}" for name in table.recorded)
+    return f"SELECT 1 FROM {table.name} WHERE {' AND '.join(same)}"  # noqa: S608
 
 
 def _columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,63 @@
+"""Whose an exception is: what a signal handler raises belongs to the program, wherever it strikes.
+
+Python calls a handler between two steps of whatever the main thread does, ours too. A handler that
+raises (a time limit, `sys.exit()` on SIGTERM) means to end what the program does: code that
+catches every exception of a value, of SQLite or of its own must let this one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from types import CodeType, FrameType
+
+__all__ = ["raised_by_handler"]
+
+
+def raised_by_handler(error: BaseException) -> bool:
+    """Return whether an exception came through a signal handler written in Python.
+
+    Costs next to nothing for one that was raised by the very call that the caller made.
+    """
+    trace = error.__traceback__
+    # The first frame is of whoever caught it.
+    frames: list[FrameType] = []
+    while trace is not None and (trace := trace.tb_next) is not None:
+        frames.append(trace.tb_frame)
+    return bool(frames) and (
+        any(map(_looks_like_a_handler, frames))
+        or not _installed().isdisjoint(frame.f_code for frame in frames)
+    )
+
+
+def _looks_like_a_handler(frame: FrameType) -> bool:
+    """Return whether its last two arguments are a number and the frame that was interrupted.
+
+    So also one is known that has removed itself before it raises.
+    """
+    code = frame.f_code
+    given = code.co_varnames[: code.co_argcount][-2:]
+    if len(given) < 2 or frame.f_back is None:
+        return False
+    values = frame.f_locals
+    number, interrupted = (values.get(name) for name in given)
+    return interrupted is frame.f_back and isinstance(number, int)
+
+
+def _installed() -> set[CodeType]:
+    import signal  # half a millisecond of every program's start, for what hardly ever happens
+
+    return {
+        code for number in signal.valid_signals() for code in _codes_of(signal.getsignal(number))
+    }
+
+
+def _codes_of(handler: object) -> Iterator[CodeType]:
+    """Return the code of a function, of a method, of what a partial or a callable object calls."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    if callable(handler):
+        for called in (handler, type(handler).__call__):
+            code = getattr(called, "__code__", None)
+            if isinstance(code, CodeType):
+                yield code
