@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,46 @@ def test_records_by_id_join_the_open_context(db_path: Path, client: WaxellObserv
     assert positions == {"steps": [1, 3]}
     assert only(db_path, "llm_calls")["position"] == 2
     assert run_named(db_path, "agent")["tags"] == {"k": "v"}
+
+
+def test_records_by_id_join_a_context_of_another_thread(
+    db_path: Path, client: WaxellObserveClient
+) -> None:
+    """No position is taken twice, so a span ends itself; tags of both stay, and so does the end."""
+    with WaxellContext("agent") as ctx:
+        ctx.record_step("one")
+        ctx.set_tag("here", "1")
+
+        def elsewhere() -> None:
+            span = {"name": "theirs", "kind": "tool", "duration_ms": 7}
+            client.record_spans_sync(run_id=ctx.run_id, spans=[span])
+
+        def end() -> None:
+            client.complete_run_sync(run_id=ctx.run_id, status="error", error="theirs")
+
+        run_in_thread(elsewhere)
+        ours = ctx.enter_span("ours")
+        ctx.record_tool_call(name="inside")
+        ctx.exit_span(ours)
+        run_in_thread(end)
+    spans = [
+        (span["name"], span["position"], span["parent_position"], span["status"])
+        for span in rows(db_path, "spans")
+    ]
+    assert spans == [
+        ("theirs", 2, None, "ok"),
+        ("ours", 3, None, "ok"),
+        ("inside", 4, 3, "ok"),
+    ]
+    assert rows(db_path, "spans")[0]["duration_ms"] == 7
+    run = run_named(db_path, "agent")
+    assert (run["status"], run["error"], run["tags"]) == ("error", "theirs", {"here": "1"})
+
+
+def run_in_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def test_odd_fields_of_a_call_do_not_lose_it(

@@ -68,9 +68,10 @@ WHERE run_id = ? AND status = 'running'
 ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
+# Only what is open: where two processes record into a run, a span may have had to move from here.
 END_SPAN = Statement("""
 UPDATE spans SET duration_ms = ?, status = ?, error = ?, output = ?
-WHERE run_id = ? AND position = ?
+WHERE run_id = ? AND position = ? AND status = 'running'
 """)
 ADD_SCORE = Statement(positional_insert(SCORES), SCORES)
 ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)

@@ -22,7 +22,7 @@ from waxlocal.sdk.arguments import (
 from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
-from waxlocal.sdk.run import Run
+from waxlocal.sdk.run import Run, entered
 from waxlocal.sdk.scope import current_run, open_run
 from waxlocal.sdk.scope import session as session_scope
 
@@ -136,6 +136,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             self._start_over()
         self._outer = open_run()
         self._begin(self._outer)
+        if self._run_id:
+            entered[self._run_id] = self
         current_run.set(self)
         return self
 
@@ -158,6 +160,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         if self._blocks > 0:
             return
         self._blocks = 0
+        entered.pop(self._run_id, None)
         # No `reset`: this may be another context than the one that the block was entered in, as
         # with async generators, and there the run is passed over because it has ended.
         if current_run.get() is self:

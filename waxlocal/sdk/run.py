@@ -30,7 +30,7 @@ from waxlocal.sdk.scope import current_scope, remote_parent, still_open
 if TYPE_CHECKING:
     from waxlocal.sdk.context import WaxellContext
 
-__all__ = ["Run"]
+__all__ = ["Run", "entered"]
 
 
 class Run(RunRecords):
@@ -238,6 +238,12 @@ class Run(RunRecords):
         """Write the end of a run that an exception left."""
         status = "blocked" if issubclass(kind, PolicyViolationError) else "error"
         self._finish(status, printed(error), kind.__name__, formatted(kind, error, traceback))
+
+
+# The runs of this process that are inside their block, by id. Whoever records by id, in whatever
+# thread, goes on with the same object: a second one would count positions, keep tags and end the
+# run beside it.
+entered: dict[str, Run] = {}
 
 
 def _object(json: str | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import STARTED_AT
 from waxlocal.records import ENDED_STATUSES
 from waxlocal.sdk.arguments import checked, need, need_dict, need_items, plain_text
-from waxlocal.sdk.run import Run
+from waxlocal.sdk.run import Run, entered
 from waxlocal.sdk.run_records import note_outside
 from waxlocal.sdk.scope import run_here, unplaced
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN
@@ -161,12 +161,12 @@ class RunsById:
         self._open[run._run_id] = run
 
     def _run(self, run_id: str) -> Run:
-        """Return a run by its id, also one that another process began, or nobody."""
+        """Return a run by its id, also one that another process began, or that nobody has begun."""
         need("run_id", run_id, str)
         around = run_here()
         if around is not None and run_id and around._run_id == run_id:
             return around
-        run = self._open.get(run_id)
+        run = entered.get(run_id) or self._open.get(run_id)
         if run is None:
             run = Run("")
             if run_id:
