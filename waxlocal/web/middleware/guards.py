@@ -36,7 +36,6 @@ SMALL_BODY = 64 * 1024
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _TYPES = frozenset((b"application/json", b"application/x-ndjson"))
 _API = "/api/"
-# The only API path without a trailing slash.
 
 
 class Guards:
