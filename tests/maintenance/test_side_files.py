@@ -650,3 +650,65 @@ def test_recorders_that_come_while_the_side_file_goes(
     assert rows(main, "SELECT status, count(*) FROM runs GROUP BY status") == [("success", 180)]
     assert count(main, "steps") == 180
     assert_sound(main)
+
+
+_CHANGE = "INSERT INTO side_changes (table_name, run_id, position, added, changes) VALUES "
+_ODD = {
+    "no identity": "DELETE FROM side_file",
+    "an unknown table": _CHANGE + "('nope', 'x', 1, 1, NULL)",
+    "no JSON": _CHANGE + "('runs', 'x', 1, 0, '{bad')",
+    "no object": _CHANGE + "('runs', 'x', 1, 0, '[1]')",
+    "deep JSON": _CHANGE + f"('runs', 'x', 1, 0, '{'[' * 100_000}')",
+    "an unknown column": _CHANGE + "('runs', 'x', 1, 0, '{\"status = 1 --\": 1}')",
+    "an object for a text": _CHANGE + "('steps', 'x', 1, 0, '{\"step_name\": {}}')",
+    "a refused value": "UPDATE runs SET status = 'odd'",
+}
+
+
+@pytest.mark.parametrize("what", _ODD)
+def test_a_side_file_with_something_odd_in_it_is_left_alone(
+    main: Path,
+    side: Path,
+    recorder: Recorder,
+    what: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Recording goes on, one warning says which file it is, and commands work."""
+    opened, path = side_file.open_side_file(main, statements.UPDATES)
+    assert path == side
+    with closing(opened):
+        opened.execute("PRAGMA ignore_check_constraints = ON")
+        opened.execute(
+            "INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode,"
+            " status, started_at) VALUES ('x', 'a', 'w', 't', 'autonomous', 'running', '2026')"
+        )
+        opened.execute(_ODD[what])
+    allows_this(main)
+    monkeypatch.setattr("waxlocal.recording.store.CHECK_NS", 0)
+    with caplog.at_level(logging.WARNING, "waxlocal"):
+        for number in range(3):
+            record(number)
+        recorder.close()
+        result = invoke("sessions", "--json", db=main)
+    assert result.exit_code == 0, result.output
+    assert [str(side) in message for message in caplog.messages] == [True]
+    assert rows(main, "SELECT count(*) FROM runs WHERE status = 'success'") == [3]
+    assert side.exists()
+    assert recorder.health().ok
+
+
+def test_a_schema_version_that_is_no_number_stops_no_program(
+    db_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that has the file open goes on; nothing of it reaches the program."""
+    monkeypatch.setattr("waxlocal.recording.store.CHECK_NS", 0)
+    record(1)
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute("UPDATE schema_version SET min_writer = 'abc'")
+    record(2)
+    assert count(db_path, "runs") == 2
+    result = invoke("sessions", db=db_path)
+    assert result.exit_code == 4
+    assert "schema_version" in result.stderr

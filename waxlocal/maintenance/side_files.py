@@ -9,6 +9,7 @@ in and no connection has it open.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sqlite3
 import time
@@ -17,11 +18,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from waxlocal import decode
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import FileMissing, NewerSchema, StorageError
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, SPANS, TABLES, Table
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import (
     autocommit,
@@ -83,11 +86,16 @@ class SideFile(NamedTuple):
     changes: int | None
 
 
+class _Unusable(StorageError):
+    """A side file that no waxlocal has left like this."""
+
+
 def take_in(main: sqlite3.Connection, path: Path, seconds: float = math.inf) -> bool:
     """Take in the side files of a file, for about this long; return whether all is taken in.
 
     `main` is a writing connection to the file, in autocommit mode. A side file that cannot be read
-    stays. Raises `sqlite3.Error` of the main file, also if that is busy.
+    stays, and so does one with something in it that no waxlocal has written, which is logged once.
+    Raises `sqlite3.Error` of the main file, also if that is busy.
     """
     deadline = time.monotonic() + seconds
     with closing(checkpointer(path)) as log:
@@ -132,7 +140,11 @@ def _changes_waiting(path: Path, side: Path) -> int | None:
 
 
 def _identity(side: sqlite3.Connection) -> str:
-    return str(side.execute(_IDENTITY).fetchone()[0])
+    """Return the id of a side file. Raises `_Unusable`."""
+    row = side.execute(_IDENTITY).fetchone()
+    if row is None:
+        raise _Unusable("its table side_file is empty")
+    return str(row[0])
 
 
 def _taken_to(main: sqlite3.Connection, identity: str) -> int:
@@ -159,11 +171,25 @@ def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpo
         with suppress(StorageError, OSError):
             return remove(side)
         return False
+    except _Unusable as error:
+        _tell_once(side, error)
+        return False
     except (StorageError, OSError):  # of the side file; perhaps it is open elsewhere
         return False
     for statement in _FORGET:
         main.execute(statement, (identity,))
     return True
+
+
+_told: set[Path] = set()
+
+
+def _tell_once(side: Path, error: _Unusable) -> None:
+    if side not in _told:
+        _told.add(side)
+        logging.getLogger("waxlocal").warning(
+            "%s cannot be taken in: %s; it is left as it is", side, error
+        )
 
 
 # -- reading the side file ------------------------------------------------------------------------
@@ -197,9 +223,24 @@ def _change(
     added: int,
     changes: str | None,
 ) -> _Change:
-    table = _TABLES[name]
-    values = json.loads(changes) if changes else _row(side, table, run_id, position)
+    table = _TABLES.get(name)
+    if table is None:
+        raise _Unusable(f"change {seq} is of a table {name!r}")
+    values = _row(side, table, run_id, position) if changes is None else _news_of(seq, changes)
+    # The names go into SQL.
+    if not _KEPT[table.name].issuperset(values):
+        raise _Unusable(f"change {seq} is of a column that {name} does not have")
     return _Change(seq, table, run_id, position, bool(added), changes is None, values)
+
+
+def _news_of(seq: int, changes: str) -> Row:
+    try:
+        values = decode.loads(changes)
+    except ValueError as error:
+        raise _Unusable(f"change {seq} is not valid JSON") from error
+    if not isinstance(values, dict):
+        raise _Unusable(f"change {seq} is not a JSON object")
+    return values
 
 
 def _row(side: sqlite3.Connection, table: Table, run_id: str, position: int) -> Row:
@@ -230,6 +271,13 @@ def _begin(main: sqlite3.Connection, deadline: float) -> None:
     while_busy(lambda: main.execute("BEGIN IMMEDIATE"), until)
 
 
+# What binding or storing a value raises that no recorder has written, never a busy or full file.
+_OF_VALUES = (
+    *(sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError),
+    *(TypeError, ValueError, OverflowError, AttributeError, KeyError, RecursionError),
+)
+
+
 def _take_piece(
     main: sqlite3.Connection, identity: str, taken: int, changes: Iterable[_Change]
 ) -> None:
@@ -238,6 +286,10 @@ def _take_piece(
         if _taken_to(main, identity) == taken:  # otherwise another process was faster
             _Taking(main, identity).take(changes)
         main.execute("COMMIT")
+    except _OF_VALUES as error:
+        if raised_by_handler(error):
+            raise
+        raise _Unusable(f"a value in it fits nowhere ({error})") from error
     finally:
         if main.in_transaction:
             main.execute("ROLLBACK")

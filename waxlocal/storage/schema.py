@@ -88,6 +88,8 @@ def file_version(connection: sqlite3.Connection) -> FileVersion:
     row = connection.execute(_STATED).fetchone()
     if row is None:
         raise ForeignDatabase("its table schema_version is empty")
+    if not all(isinstance(number, int) for number in row):
+        raise ForeignDatabase("its table schema_version holds something other than numbers")
     return FileVersion(*row)
 
 
