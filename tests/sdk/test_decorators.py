@@ -445,6 +445,84 @@ def test_generator_that_raises_fails_its_run(db_path: Path) -> None:
     assert (run["status"], run["error"]) == ("error", "half-way")
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_a_generator_yielded_before_it_raised_is_kept(
+    db_path: Path, asynchronous: bool
+) -> None:
+    """As the result of the run and the output of the tool's span, beside the error."""
+
+    @waxlocal.observe(agent_name="breaks")
+    def source() -> Iterator[str]:
+        yield from used()
+
+    @waxlocal.tool()
+    def used() -> Iterator[str]:
+        yield "a"
+        yield "b"
+        raise ValueError("half-way")
+
+    @waxlocal.observe(agent_name="breaks")
+    async def async_source() -> AsyncIterator[str]:
+        async for item in async_used():
+            yield item
+
+    @waxlocal.tool(name="used")
+    async def async_used() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+        raise ValueError("half-way")
+
+    def consume() -> object:
+        return asyncio.run(gathered(async_source())) if asynchronous else list(source())
+
+    with pytest.raises(ValueError, match="half-way"):
+        consume()
+    run, span = run_named(db_path, "breaks"), only(db_path, "spans")
+    assert (run["status"], run["error"]) == ("error", "half-way")
+    assert run["result"] == {"output": "ab"}
+    assert span["status"] == "error"
+    assert span["output"] == {"output": "ab"}
+
+
+def test_what_a_generator_yielded_before_its_task_was_cancelled_is_kept(db_path: Path) -> None:
+    """The run ends with the cancellation as its error, and with what it had given."""
+
+    @waxlocal.observe(agent_name="cancelled")
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        got.set()
+        await asyncio.Event().wait()
+        yield "never"
+
+    async def consume() -> None:
+        nonlocal got
+        got = asyncio.Event()
+        task = asyncio.ensure_future(gathered(source()))
+        await got.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    got: Any = None
+    asyncio.run(consume())
+    run = run_named(db_path, "cancelled")
+    assert (run["status"], run["error_type"]) == ("error", "CancelledError")
+    assert run["result"] == {"output": "a"}
+
+
+def test_a_decision_of_a_generator_that_raised_is_not_recorded(db_path: Path) -> None:
+    """What it yielded before is not what it decided."""
+
+    @waxlocal.decision()
+    def choose() -> Iterator[str]:
+        yield "a"
+        raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"), WaxellContext("agent"):
+        list(choose())
+    assert rows(db_path, "spans") == []
+
+
 def test_arguments_that_contain_themselves_do_not_stop_the_call(db_path: Path) -> None:
     """A circle in an argument is shown as far as it goes, without unrolling it."""
 

@@ -131,6 +131,8 @@ class _RunWatch:
             return
         self._context.set_result(value if is_a(value, dict) else {"output": value})
 
+    broken_off = returned
+
 
 class _SpanWatch:
     """A span around a call, in the run that is open at the time; `read` records what it gave."""
@@ -161,6 +163,8 @@ class _SpanWatch:
         if self._span is not None and value is not None:
             self._span.output = value if is_a(value, dict) else {"output": value}
 
+    broken_off = returned
+
 
 class _RecordWatch:
     """Nothing around a call, and one record of what it gave; none if it raised."""
@@ -184,6 +188,9 @@ class _RecordWatch:
             except Exception as error:  # whatever a function gives, its caller is to get
                 if raised_by_handler(error):
                     raise
+
+    def broken_off(self, value: Any) -> None:
+        pass
 
 
 def tool(name: str | None = None, tool_type: str = "function") -> Callable[[F], F]:

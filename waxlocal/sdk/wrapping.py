@@ -32,6 +32,9 @@ class Watch(Protocol):
     def returned(self, value: Any) -> None:
         """Take the value that the call returned; not called when it raised."""
 
+    def broken_off(self, value: Any) -> None:
+        """Take what a generator had yielded before it raised."""
+
 
 Start = Callable[[tuple[Any, ...], dict[str, Any]], Watch]
 
@@ -191,6 +194,8 @@ def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[.
                 except BaseException as error:
                     step = functools.partial(generator.throw, error)
         except BaseException as error:
+            if given:
+                inside.run(watch.broken_off, _joined(given, None))
             inside.run(watch.__exit__, type(error), error, error.__traceback__)
             raise
         inside.run(watch.returned, _joined(given, returned))
@@ -227,6 +232,8 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
                     step = functools.partial(generator.athrow, error)
         except BaseException as error:
             with inside:
+                if given:
+                    watch.broken_off(_joined(given, None))
                 watch.__exit__(type(error), error, error.__traceback__)
             raise
         with inside:
