@@ -210,3 +210,22 @@ def test_an_event_comes_back_as_it_was(data: str) -> None:
     """Name and data, whether or not the data names the event."""
     row = {"position": 7, "recorded_at": "2026-01-31T09:30:00.123456Z", "event": "e", "data": data}
     assert outside_event(json.loads(json.dumps(event_body(row)))) == tuple(row.values())
+
+
+@ways
+@pytest.mark.parametrize("own", ['{"position":3,"recorded_at":"x"}', "null", '"text"', "[1]"])
+def test_an_event_s_own_member_waxlocal_stays(db_path: Path, own: str, bulk: bool) -> None:
+    """What a program has under that name arrives, in a run and outside, at a second hub, too."""
+    (run_id,) = record(1)
+    data = '{"event":"mine","before":1,"waxlocal":' + own + ',"after":2}'
+    _add(db_path, "mine", data)
+    add = "INSERT INTO events VALUES (?, 77, '2026-01-31T09:30:00.123456Z', 'mine', ?, NULL)"
+    change(db_path, add, run_id, data.replace("{", f'{{"workflow_id":"wf_{run_id}",', 1))
+    everywhere = "SELECT run_id, position, recorded_at, event, data FROM events ORDER BY 1, 2"
+    sent = db_path
+    for name in ("hub1.db", "hub2.db"):
+        hub = db_path.with_name(name)
+        with serving(hub) as client:
+            upload(sent, _address(client), bulk=bulk)
+        assert ask(hub, everywhere) == ask(db_path, everywhere)
+        sent = hub

@@ -65,7 +65,7 @@ def event_item(row: Row, run: Row, remote_workflow_id: str) -> Item:
     """Return an event, which names the run by the id that the server gave to its workflow."""
     local = _own_body(row, run)
     # A server of ours has the same ids, so what is said is said of the body with ours.
-    said = told(EVENTS, row, columns_of_event(local, known=True))
+    said = told(EVENTS, row, columns_of_event(without_key(local), known=True))
     body = _named_there(local, text_of(run["workflow_id"]), remote_workflow_id)
     return Item(row["position"], body, said)
 

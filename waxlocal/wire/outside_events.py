@@ -1,7 +1,8 @@
 """Events outside any run: what the events endpoint is sent of them, and what it makes of that.
 
 To any server an event is what the program gave. To another waxlocal it also says, in `waxlocal`,
-when it was recorded and where it lies, so that one that comes twice is there once.
+when it was recorded and where it lies, so that one that comes twice is there once. What the program
+itself has under that name is `kept` there.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def event_body(row: Mapping[str, Any]) -> Json:
         own["named"] = True
     elif data["event"] != name:
         own["event"] = data["event"]
+    if KEY in data:
+        own["kept"] = data[KEY]
     return {**data, "event": name, KEY: own}
 
 
@@ -49,7 +52,9 @@ def outside_event(body: Json) -> OutsideEvent | None:
         return None
     if type(position) is not int or not 0 <= position < LARGEST:
         return None
-    data = {name: value for name, value in body.items() if name != KEY}
+    data = {name: value for name, value in body.items() if name != KEY or "kept" in own}
+    if "kept" in own:
+        data[KEY] = own["kept"]
     if own.get("named") is True:
         del data["event"]
     elif "event" in own:
