@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from random import Random
 
@@ -17,6 +18,7 @@ from tests.tools.sync import (
 )
 from tests.tools.web import serving
 from tests.tools.wire_programs_more import x02_memory
+from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import ADD_SCORE
 from waxlocal.records import RECORD_TABLES, RUNS
@@ -222,3 +224,24 @@ def test_a_hub_that_forgets_a_run_each_time_is_not_asked_for_ever(
 
 def _address(client: httpx.Client) -> str:
     return str(client.base_url).rstrip("/")
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_infinite_scores_arrive(db_path: Path, recorder: Recorder, bulk: bool) -> None:
+    """Also with half a character in their name, and those that 0.2 has stored as text."""
+    with WaxellContext("a", session_id="s") as run:
+        for name in ("whole", "half\ud83d"):
+            for value in (inf, -inf, nan):
+                run.record_score(name, value)
+        run.record_score("0.2", 1.0)
+        run.record_score("0.2 nan", 1.0)
+    scores = "SELECT name, numeric_value, string_value FROM scores ORDER BY position"
+    finite = [(inf, None), (-inf, None), (None, "nan")]
+    recorded = [(name, *rest) for name in ("whole", "half\ufffd") for rest in finite]
+    assert ask(db_path, scores)[:6] == recorded
+    change(db_path, "UPDATE scores SET numeric_value = 'inf' WHERE name = '0.2'")
+    change(db_path, "UPDATE scores SET numeric_value = 'nan' WHERE name = '0.2 nan'")
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+    assert ask(hub, scores) == [*recorded, ("0.2", inf, None), ("0.2 nan", None, None)]

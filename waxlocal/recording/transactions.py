@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isfinite
 from typing import Any, TypeAlias
 
 from waxlocal import encode
@@ -77,7 +76,7 @@ def _storable_value(value: Any) -> Any:
     if value is None:
         return value
     if isinstance(value, float):
-        return float(value) if isfinite(value) else repr(float(value))
+        return float(value)  # SQLite has infinities; it stores NaN as NULL
     if isinstance(value, str):
         return encode.text(value)
     if isinstance(value, int):

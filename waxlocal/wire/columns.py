@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from math import isfinite, isnan
+from math import inf, isfinite, isnan
 from typing import Any
 
 from waxlocal.decode import SQLITE_LEVELS, loads
@@ -24,6 +24,9 @@ _PLAIN_TIME = re.compile(
 ).fullmatch
 
 _LAST_REVISION = 1 << 53
+# JSON has no infinities. Some files hold these words, too: 0.2 wrote them for a score whose name or
+# comment had half a character in it.
+_NOT_FINITE = {"inf": inf, "-inf": -inf, "nan": None}
 
 
 class Refused(ValueError):
@@ -99,6 +102,8 @@ def _number(value: Any) -> float | None:
 
 def _score(value: Any) -> float | None:
     """Return a number that may be infinite, as that of a score may; SQLite has no NaN."""
+    if type(value) is str and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
     if type(value) is float and not isfinite(value):
         return None if isnan(value) else value
     return _number(value)

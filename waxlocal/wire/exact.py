@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
-from waxlocal.records import NEEDED, TABLES, Kind, Table
+from waxlocal.records import NEEDED, TABLES, Table
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.values import Json
 
@@ -35,8 +35,6 @@ __all__ = [
 
 KEY = "waxlocal"
 DERIVED: Json = {"derived": True}
-# JSON has no infinities, which the value of a score may be.
-_INFINITIES = {"inf": float("inf"), "-inf": float("-inf")}
 
 
 class _Field(NamedTuple):
@@ -45,15 +43,11 @@ class _Field(NamedTuple):
     name: str
     check: Callable[[Any], Any]
     default: object
-    is_score: bool
 
 
 # By the table's name: a table is made of tuples, which Python hashes whole at every look-up.
 _FIELDS = {
-    table.name: tuple(
-        _Field(one.name, CHECKS[one.kind], one.default, one.kind is Kind.SCORE)
-        for one in table.travelling
-    )
+    table.name: tuple(_Field(one.name, CHECKS[one.kind], one.default) for one in table.travelling)
     for table in TABLES
 }
 
@@ -162,8 +156,6 @@ def written(table: Table, said: Json, given: Json, *, only: Collection[str] | No
 def _checked(table: Table, field: _Field, value: object) -> object:
     if value is None:
         return None
-    if field.is_score and isinstance(value, str):
-        value = _INFINITIES.get(value, value)
     try:
         return field.check(value)
     except ValueError as error:
