@@ -58,10 +58,10 @@ def list_models(
         _model(list(group), sources.get(key))
         for key, group in groupby(rows, itemgetter("model", "provider"))
     ]
-    return sorted(models, key=_unpriced_then_dearest)
+    return sorted(models, key=_unpriced_then_most_expensive)
 
 
-def _unpriced_then_dearest(model: ModelUse) -> tuple[bool, float, str, str]:
+def _unpriced_then_most_expensive(model: ModelUse) -> tuple[bool, float, str, str]:
     priced = model.priced_tokens == model.total_tokens
     return priced, -(model.total_cost or 0.0), model.model, model.provider
 
