@@ -246,7 +246,7 @@ BEGIN
 END;
 
 CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
-WHEN NEW.session_id IS NOT NULL
+WHEN NEW.session_id = OLD.session_id
 BEGIN
   UPDATE sessions SET
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
@@ -266,9 +266,45 @@ BEGIN
 END;
 
 CREATE TRIGGER runs_keep_session BEFORE UPDATE OF session_id, run_id ON runs
-WHEN NEW.session_id IS NOT OLD.session_id OR NEW.run_id IS NOT OLD.run_id
+WHEN NEW.session_id IS NOT OLD.session_id AND OLD.session_id IS NOT NULL
+  OR NEW.run_id IS NOT OLD.run_id
 BEGIN
   SELECT raise(ABORT, 'a run keeps its id and its session');
+END;
+
+-- The start of a run may come after its records, and its session with it.
+CREATE TRIGGER runs_join_session AFTER UPDATE OF session_id ON runs
+WHEN OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
+BEGIN
+  INSERT INTO sessions (session_id, agents, run_count, open_runs, failed_runs, llm_calls,
+    priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_duration,
+    first_run_at, last_run_at, last_activity_at)
+  VALUES (NEW.session_id, '[]', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0,
+    NEW.started_at, NEW.started_at, NEW.started_at)
+  ON CONFLICT (session_id) DO NOTHING;
+  UPDATE sessions SET
+    user_id = coalesce(user_id, NEW.user_id),
+    agents = CASE
+      WHEN agents = '[]' THEN json_array(NEW.agent_name)
+      WHEN instr(agents, '[' || json_quote(NEW.agent_name))
+        OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
+      ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
+    run_count = run_count + 1,
+    open_runs = open_runs + (NEW.status = 'running'),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success'),
+    total_duration = total_duration + coalesce(NEW.duration, 0.0),
+    first_run_at = min(first_run_at, NEW.started_at),
+    last_run_at = max(last_run_at, NEW.started_at),
+    last_activity_at = max(last_activity_at, coalesce(NEW.completed_at, NEW.started_at)),
+    (llm_calls, priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost) =
+      (SELECT llm_calls + count(*), priced_calls + count(cost),
+         sessions.tokens_in + coalesce(sum(c.tokens_in), 0),
+         sessions.tokens_out + coalesce(sum(c.tokens_out), 0),
+         total_tokens + coalesce(sum(c.tokens_in + c.tokens_out), 0),
+         priced_tokens + coalesce(sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)), 0),
+         coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
+       FROM llm_calls c WHERE c.run_id = NEW.run_id)
+  WHERE session_id = NEW.session_id;
 END;
 
 -- Deleting a run takes everything it recorded with it.
@@ -466,6 +502,7 @@ CREATE TABLE requests (
   reason           TEXT,
   first_attempt_at TEXT,
   last_attempt_at  TEXT,
+  states           TEXT,                  -- JSON: the states of these records, NULL: the usual one
   PRIMARY KEY (run_id, target_id, stage, part)
 ) WITHOUT ROWID;
 CREATE INDEX requests_parked ON requests (target_id, run_id) WHERE state = 'parked';

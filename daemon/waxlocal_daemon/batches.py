@@ -120,7 +120,7 @@ class Batches:
             return self._batch(run_ids)
         except StorageError:
             raise
-        except Exception:  # text that is none, for example: find out whose
+        except Exception:  # text that is not valid, for example: find out whose
             good = [run_id for run_id in run_ids if self._can_be_sent(run_id)]
         if len(good) == len(run_ids):  # each by itself, but not together
             good = good[: len(good) // 2]
@@ -146,6 +146,8 @@ class Batches:
         """Write down what an answer means for the runs of its batch; within a transaction."""
         self.in_flight -= 1
         self._hand.difference_update(about.batch.sizes)
+        if outcome.verdict is Verdict.NEW_KEY:  # that of a batch is its content: it has no other
+            outcome = Outcome(Verdict.PARK, outcome.reason)
         if outcome.verdict is Verdict.DELIVERED:
             told = answers(outcome.body)
             if told.keys() & about.batch.sizes.keys():
@@ -172,7 +174,7 @@ class Batches:
             elif status == "refused":
                 rows.append((run_id, "parked", size, reason or "refused"))
                 self._log.event("parked", level="warning", run_id=run_id, reason=reason)
-            else:  # not named, or in words that nobody here knows: perhaps another time
+            else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
         self._outbox.note_batch(
             rows,

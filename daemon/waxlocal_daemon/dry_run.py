@@ -81,6 +81,7 @@ def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> 
     children = load_children(connection, run.run["workflow_id"])
     known = {child.run_id: remote_ids(connection, child.run_id, url)[0] for child in children}
     remote = {child: one for child, one in known.items() if one}
-    new = planned(run, children, remote, made, hardware_uuid=uuid)
+    of_waxlocal = remote_ids(connection, run_id, url)[0] == run_id
+    new = planned(run, children, remote, made, of_waxlocal=of_waxlocal, hardware_uuid=uuid)
     waiting = [part for part in made if part.state == "waiting"]
     return [*waiting, *([start] if start else []), *new]

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.outbox import Due, Part, request_key
+from waxlocal.delivery.outbox import Due, Part, new_key, request_key
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
 from waxlocal.wire.paths import LIST_OF_STAGE, MEMORY_STAGES
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.requests import complete_body, late_item, recorded, stage_body, start_body
+from waxlocal_daemon.sent_states import THE_RUN, SentStates, states_of_end, states_of_items
 
 __all__ = [
     "divided",
@@ -21,6 +22,7 @@ __all__ = [
     "planned",
     "start_part",
     "turn_of",
+    "with_new_key",
 ]
 
 # What goes while a run is still open; the rest is not settled before its end.
@@ -28,16 +30,18 @@ _WHILE_OPEN = ("llm-calls", "steps")
 MAX_ITEMS = 500
 # Far below what servers commonly take; a single record may be larger.
 MAX_BYTES = 2 * 1024 * 1024
-# The run itself among the positions of its records; requests of before 0.3 do not name it. And that
-# it was open when its start was made, so that its end says more.
-_THE_RUN = 0
+# Among the positions of a start: that the run was open when it was made, so that its end says more.
 _OPEN = -1
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def turn_of(part: Part) -> int:
-    """Return when a request goes: the start first, all records after it, the end after all."""
-    return {"start": 0, "complete": 2}.get(part.stage, 1)
+    """Return when a request goes: the start first, all records after it, the end after all.
+
+    What has changed since follows the first end, one after the other: a server that does not know
+    which is newer keeps the last one.
+    """
+    return 2 + part.part if part.stage == "complete" else int(part.stage != "start")
 
 
 def needed_in_answer(stage: str) -> tuple[str, ...]:
@@ -54,7 +58,7 @@ def start_part(run: RecordedRun, due: Due, parts: Sequence[Part]) -> Part | None
         parent = run.run["parent_workflow_id"]
         root = root or run.run["root_workflow_id"]
     body = start_body(run, parent_workflow_id=parent, root_workflow_id=root or parent)
-    positions = [_THE_RUN, _OPEN] if run.run["status"] == "running" else [_THE_RUN]
+    positions = [THE_RUN, _OPEN] if run.run["status"] == "running" else [THE_RUN]
     return _part(run, "start", _free(parts, "start"), positions, body)
 
 
@@ -64,11 +68,15 @@ def planned(
     remote_ids: Mapping[str, str],
     parts: Sequence[Part],
     *,
+    of_waxlocal: bool,
     hardware_uuid: str = "",
 ) -> list[Part]:
-    """Return the requests for all records that no request carries yet, and the end of the run."""
+    """Return the requests for all that no request carries yet: records, the end, later changes.
+
+    `of_waxlocal`: the server is another waxlocal, which takes changed records.
+    """
     found = recorded(run, children, remote_ids)
-    running, ended = run.run["status"] == "running", bool(_made(parts, "complete"))
+    running = run.run["status"] == "running"
     exact = _is_exact(parts)
     unsettled = {span["position"] for span in run.spans if span["status"] == "running"}
     told, late = _told_with_end(run, found.untold, parts, exact=exact)
@@ -86,12 +94,74 @@ def planned(
             if item.position not in carried and not (running and item.position in unsettled)
         ]
         new += _record_parts(run, stage, left, parts, hardware_uuid, exact=exact)
-    if not running and not ended:
-        was_open = any(_OPEN in part.positions for part in _made(parts, "start"))
-        body = complete_body(run, exact=exact, untold=told, was_open=was_open)
-        positions = [_THE_RUN, *(untold.row["position"] for untold in told)] if exact else []
-        new.append(_part(run, "complete", _free(parts, "complete"), positions, body))
+    if not running:
+        new += _ends(run, told, parts, of_waxlocal=of_waxlocal, exact=exact)
     return new
+
+
+def _ends(
+    run: RecordedRun,
+    told: Sequence[Untold],
+    parts: Sequence[Part],
+    *,
+    of_waxlocal: bool,
+    exact: bool,
+) -> list[Part]:
+    """Return the request that ends a run if there is none yet, and those that carry changes.
+
+    The API has no change of a record, so that only another waxlocal is told of those: in the end
+    of the run, once more. Any other server gets another end where that says something else.
+    """
+    sent = SentStates(parts)
+    was_open = any(_OPEN in part.positions for part in _made(parts, "start"))
+    number = _free(parts, "complete")
+    ends: list[Part] = []
+    if not _made(parts, "complete"):
+        body = complete_body(run, exact=exact, untold=told, was_open=was_open)
+        ends.append(_end(run, number, body, told, exact=exact))
+    elif not of_waxlocal:
+        body = complete_body(run, exact=exact, was_open=was_open)
+        if sent.run_changed(run) and sent.end_differs(body):
+            ends.append(_end(run, number, body, (), exact=exact))
+    if not of_waxlocal:
+        return ends
+    pieces = _pieces(sent.changed(run)) if exact else []
+    if not pieces and not ends and sent.run_changed(run):
+        pieces = [[]]
+    for piece in pieces:
+        body = complete_body(run, untold=piece, was_open=was_open, with_state=False)
+        ends.append(_end(run, number + len(ends), body, piece, exact=True))
+    return ends
+
+
+def _end(
+    run: RecordedRun,
+    number: int,
+    body: Mapping[str, Any],
+    records: Sequence[Untold],
+    *,
+    exact: bool,
+) -> Part:
+    positions = [THE_RUN, *(record.row["position"] for record in records)] if exact else []
+    states = states_of_end(run, body, records)
+    return _part(run, "complete", number, positions, body)._replace(states=states)
+
+
+def _pieces(records: Sequence[Untold]) -> list[list[Untold]]:
+    """Return the records in as many pieces as it takes to keep each of them small."""
+    pieces: list[list[Untold]] = []
+    size = 0
+    for record in records:
+        size += _size(record)
+        if not pieces or size > MAX_BYTES // 2 or len(pieces[-1]) == MAX_ITEMS:
+            pieces.append([])
+            size = _size(record)
+        pieces[-1].append(record)
+    return pieces
+
+
+def _size(record: Untold) -> int:
+    return sum(len(cell) for cell in record.row.values() if isinstance(cell, str))
 
 
 def _made(parts: Iterable[Part], stage: str) -> list[Part]:
@@ -103,7 +173,7 @@ def _is_exact(parts: Sequence[Part]) -> bool:
 
     Not the rest of those that an older waxlocal began: the server has its records in another place.
     """
-    return all(_THE_RUN in part.positions for part in _made(parts, "start"))
+    return all(THE_RUN in part.positions for part in _made(parts, "start"))
 
 
 def _told_with_end(
@@ -113,12 +183,8 @@ def _told_with_end(
     if run.run["status"] == "running":
         return [], []
     if not _made(parts, "complete"):
-        size = count = 0
-        for count, (_table, row) in enumerate(untold, 1):  # noqa: B007
-            size += sum(len(cell) for cell in row.values() if isinstance(cell, str))
-            if size > MAX_BYTES // 2:
-                break
-        return list(untold[:count]), list(untold[count:]) if exact else []
+        first = next(iter(_pieces(untold)), [])
+        return first, list(untold[len(first) :]) if exact else []
     if exact:
         carried = _carried(parts, "complete")
         return [], [one for one in untold if one.row["position"] not in carried]
@@ -155,12 +221,13 @@ def _record_parts(
     while pieces:
         piece = pieces.pop()
         body = stage_body(stage, piece, run=run, hardware_uuid=hardware_uuid, exact=exact)
-        part = _part(run, stage, first + len(parts), [item.position for item in piece], body)
+        positions = [item.position for item in piece]
+        part = _part(run, stage, first + len(parts), positions, body)
         if len(piece) > 1 and len(part.body or b"") > MAX_BYTES:
             half = (len(piece) + 1) // 2
             pieces += [piece[half:], piece[:half]]
         else:
-            parts.append(part)
+            parts.append(part._replace(states=states_of_items(run, stage, positions)))
     return parts
 
 
@@ -176,6 +243,18 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
+def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> Part | None:
+    """Return the same request under a key that was never used; None if it has had a second one.
+
+    So that a server which refuses that, too, is not asked for ever.
+    """
+    if part.idempotency_key != request_key(run_id, part.stage, part.part):
+        return None
+    number = _free(parts, part.stage)
+    key = new_key(run_id, part.stage, number)
+    return part._replace(part=number, idempotency_key=key, state="waiting", attempts=0)
+
+
 def is_divisible(part: Part) -> bool:
     """Return whether a request carries records that could go in several."""
     return part.stage in LIST_OF_STAGE
@@ -184,7 +263,8 @@ def is_divisible(part: Part) -> bool:
 def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
     """Return two requests that together carry what this one does.
 
-    With new keys: the server has refused the old one, and stored nothing under it.
+    With new keys: the server has refused the old one, and stored nothing under it. Both keep the
+    states of all records: those of the other half are not among the positions.
     """
     body: dict[str, Any] = json.loads(part.body or b"{}")
     name = LIST_OF_STAGE[part.stage]
@@ -200,6 +280,7 @@ def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
             part.positions[which],
             0,
             encoded({**body, name: items[which]}),
+            part.states,
         )
         for number, which in ((free, slice(half)), (free + 1, slice(half, None)))
     ]

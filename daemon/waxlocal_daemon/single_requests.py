@@ -24,6 +24,7 @@ from waxlocal_daemon.plan import (
     planned,
     start_part,
     turn_of,
+    with_new_key,
 )
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
@@ -199,7 +200,7 @@ class Singles:
             return {run.run["run_id"]: run for run in self._outbox.load(run_ids)}
         except StorageError:
             raise
-        except Exception as error:  # text that is none, for example: find out whose
+        except Exception as error:  # text that is not valid, for example: find out whose
             if len(run_ids) > 1:
                 return {k: v for one in run_ids for k, v in self._loaded([one]).items()}
             self._park(run_ids[0], f"cannot be read: {error}")
@@ -223,8 +224,9 @@ class Singles:
         parts = outbox.parts(due.run_id)
         start = start_part(run, due, parts)
         job.new = [start] if start else []
-        # Children are listed with the ids that the server gave them, and events name its workflow.
-        job.waits = (bool(run.events) and due.remote_run_id is None) or (
+        # Children are listed with the ids that the server gave them, events name its workflow, and
+        # what has changed since the start was made goes to another waxlocal only.
+        job.waits = (due.remote_run_id is None and (bool(run.events) or start is None)) or (
             bool(run.delegates) and outbox.children_wait(due.run_id)
         )
         if not job.waits:
@@ -235,7 +237,14 @@ class Singles:
             if run.delegates:
                 children = outbox.load_children(run.run["workflow_id"])
                 remote_ids |= outbox.remote_ids_of_children(due.run_id)
-            job.new += planned(run, children, remote_ids, parts, hardware_uuid=self._uuid)
+            job.new += planned(
+                run,
+                children,
+                remote_ids,
+                parts,
+                of_waxlocal=due.remote_run_id == due.run_id,
+                hardware_uuid=self._uuid,
+            )
         waiting = [part for part in parts if part.state == "waiting"]
         job.parts = {(part.stage, part.part): part for part in waiting + job.new}
 
@@ -246,6 +255,11 @@ class Singles:
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
+        again: Part | None = None
+        if outcome.verdict is Verdict.NEW_KEY:
+            again = with_new_key(about.run_id, part, self._outbox.parts(about.run_id))
+            if again is None:
+                outcome = Outcome(Verdict.PARK, outcome.reason)
         state = _STATES[outcome.verdict]
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, outcome.reason, about.sent_at
@@ -256,6 +270,8 @@ class Singles:
             self._accepted(job, part, outcome)
         elif outcome.verdict is Verdict.SPLIT:
             self._divide(job, part)
+        elif again is not None:
+            self._make(job, [again])
         elif outcome.verdict is Verdict.PARK:
             if answer.status == 404 and self._may_begin_anew(job, part):
                 job.unknown, job.failure = True, outcome.reason
@@ -281,9 +297,12 @@ class Singles:
 
     def _divide(self, job: _Job, part: Part) -> None:
         run_id = job.due.run_id
-        halves = divided(run_id, part, self._outbox.parts(run_id))
-        self._outbox.freeze(run_id, halves)
-        job.parts.update(((half.stage, half.part), half) for half in halves)
+        self._make(job, divided(run_id, part, self._outbox.parts(run_id)))
+
+    def _make(self, job: _Job, parts: list[Part]) -> None:
+        """Write requests down, and have them sent with the others of the run."""
+        self._outbox.freeze(job.due.run_id, parts)
+        job.parts.update(((part.stage, part.part), part) for part in parts)
 
     def _may_begin_anew(self, job: _Job, part: Part) -> bool:
         """Return whether a run can be sent from its start again to a server that has lost it.
@@ -352,6 +371,7 @@ _STATES = {
     Verdict.RETRY: "waiting",
     Verdict.PAUSE: "waiting",
     Verdict.SPLIT: "replaced",
+    Verdict.NEW_KEY: "replaced",
     Verdict.PARK: "parked",
 }
 

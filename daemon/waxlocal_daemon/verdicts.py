@@ -13,9 +13,14 @@ __all__ = ["Outcome", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 _KEY_REFUSED = frozenset((401, 403))
+# Another waxlocal says so when a key was used before, with another body. It recognizes each record
+# by what the record says, so a new key stores nothing twice.
+_WITH_NEW_KEY = ("send_again", "with_new_key")
 # The server rejects this body. If it has several records, one of them may be the cause.
 _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
+# Where an error has its message.
+_WORDS = ("detail", "error", "message", "title")
 # Stands for text that was not valid.
 _UNREADABLE = "\ufffd"
 
@@ -26,6 +31,7 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     RETRY = "retry"
     SPLIT = "split"
+    NEW_KEY = "new key"
     PARK = "park"
     PAUSE = "pause"
 
@@ -64,7 +70,11 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
     if status < 400:
         # A captive portal, or a server that has moved: the key is not sent to another address.
         return Outcome(Verdict.RETRY, f"{reason}: redirects are not followed", of_host=True)
-    if status in _DIVISIBLE and records > 1:
+    said = _said(answer)
+    if said.get(_WITH_NEW_KEY[0]) == _WITH_NEW_KEY[1]:
+        return Outcome(Verdict.NEW_KEY, reason)
+    # Under new keys a server that goes by them might store everything a second time.
+    if status in _DIVISIBLE and records > 1 and not _is_about_key(said):
         return Outcome(Verdict.SPLIT, reason)
     return Outcome(Verdict.PARK, reason)
 
@@ -95,12 +105,27 @@ def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Outcome:
 
 def _reason(answer: Answer) -> str:
     """Return the status and the first words of the body's message."""
+    body = _said(answer)
+    for name in _WORDS:
+        if isinstance(body.get(name), str) and body[name]:
+            return f"{answer.status}: {body[name][:_REASON_CHARS]}"
+    return f"{answer.status}"
+
+
+def _said(answer: Answer) -> Mapping[str, Any]:
+    """Return the JSON object of an error answer, empty where it is none."""
     try:
         body = read_json(answer.body, answer.key)
     except Unreadable:
-        return f"{answer.status}"
-    if isinstance(body, dict):
-        for name in ("detail", "error", "message", "title"):
-            if isinstance(body.get(name), str) and body[name]:
-                return f"{answer.status}: {body[name][:_REASON_CHARS]}"
-    return f"{answer.status}"
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _is_about_key(said: Mapping[str, Any]) -> bool:
+    """Return whether an error is about the `Idempotency-Key`, as far as its words tell.
+
+    The draft of its RFC and the servers that have it differ in all but that word:
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    """
+    words = (said.get(name) for name in (*_WORDS, "type", "code"))
+    return any(isinstance(word, str) and "idempotency" in word.lower() for word in words)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.faults.server import fault_server
 from tests.tools.sync import (
     ask,
     change,
     settings_for,
     upload,
+    uploading,
 )
 from tests.tools.web import serving
 from waxlocal import WaxellContext
 from waxlocal.prices.table import set_price
 from waxlocal.records import RECORD_TABLES
+from waxlocal_daemon import plan
 from waxlocal_daemon.verify import verify
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -118,54 +125,172 @@ def _contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def _address(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")
+BY_ANY_WAY = pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
 
 
+@BY_ANY_WAY
 @pytest.mark.parametrize("what", [*(f"late {one}" for one in RECORDS), *CHANGES])
-def test_a_hub_has_what_is_here(db_path: Path, what: str) -> None:
-    """In batches: each row as it is here, once, and the session's totals."""
+def test_a_hub_has_what_is_here(db_path: Path, what: str, bulk: bool) -> None:
+    """Each row as it is here, once, and the session's totals."""
     make = RECORDS[what.removeprefix("late ")] if what.startswith("late ") else CHANGES[what]
     run_id = _record(db_path)
     _record(db_path)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=True)
+        upload(db_path, _address(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
         make(db_path, run_id)
         assert _contents(hub) != _contents(db_path)
-        upload(db_path, _address(client), bulk=True)
+        upload(db_path, _address(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
         assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
 
 
-def test_a_change_goes_on_from_hub_to_hub(db_path: Path) -> None:
+@BY_ANY_WAY
+def test_a_change_goes_on_from_hub_to_hub(db_path: Path, bulk: bool) -> None:
     """What a hub takes over is news there, too."""
     run_id = _record(db_path)
     first, second = db_path.with_name("first.db"), db_path.with_name("second.db")
     with serving(first) as one, serving(second) as two:
 
         def send() -> None:
-            upload(db_path, _address(one), bulk=True)
-            upload(first, _address(two), bulk=True)
+            upload(db_path, _address(one), bulk=bulk)
+            upload(first, _address(two), bulk=bulk)
 
         send()
-        for name in ("tags", "cost", "open span"):
+        for name in ("tags", "price", "cost", "open span", "event"):
             CHANGES[name](db_path, run_id)
             send()
-            assert _contents(second) == _contents(db_path)
+            assert _contents(second) == _contents(db_path), name
 
 
-def test_a_change_while_a_run_is_on_its_way(db_path: Path) -> None:
-    """It goes with the next batch."""
+@BY_ANY_WAY
+def test_a_change_while_a_run_is_on_its_way(db_path: Path, bulk: bool) -> None:
+    """It goes with the next requests."""
     run_id = _record(db_path)
     hub = db_path.with_name("hub.db")
     made = []
 
     def make(point: str) -> None:
         if point == "sending" and not made:
-            made.append(CHANGES["tags"](db_path, run_id))
+            made.append([CHANGES[name](db_path, run_id) for name in ("tags", "step", "response")])
 
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=True, at=make)
+        upload(db_path, _address(client), bulk=bulk, at=make)
         assert _contents(hub) == _contents(db_path)
+
+
+class Killed(Exception):
+    """The upload ends here, as if its process were killed."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+@BY_ANY_WAY
+def test_changes_arrive_though_the_upload_is_killed_again_and_again(
+    db_path: Path, bulk: bool, seed: int
+) -> None:
+    """Before a request, after it, before its answer is written down; all kinds of changes."""
+    random = Random(seed)
+    run_ids = [_record(db_path) for _ in range(2)]
+    hub = db_path.with_name("hub.db")
+    makes = [make for name, make in CHANGES.items() if name != "no metadata"]
+
+    def die(point: str) -> None:
+        if random.random() < 0.2:
+            raise Killed(point)
+
+    with serving(hub) as client:
+        for make in random.sample(makes, len(makes)):
+            make(db_path, random.choice(run_ids))
+            if random.random() < 0.6:
+                with (
+                    uploading(db_path, _address(client), bulk=bulk, at=die, **PATIENT) as uploader,
+                    suppress(Killed),
+                ):
+                    uploader.run(threading.Event())
+        upload(db_path, _address(client), bulk=bulk)
+        assert _contents(hub) == _contents(db_path)
+    bodies = ask(db_path, "SELECT count(*) FROM requests WHERE body IS NOT NULL")
+    assert bodies == [(0,)]
+
+
+def test_a_run_that_began_by_single_requests_and_goes_on_in_batches(db_path: Path) -> None:
+    """It stays with single requests; what changes arrives all the same."""
+    run_id = _record(db_path)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        for number, (name, make) in enumerate(CHANGES.items()):
+            upload(db_path, _address(client), bulk=number % 2 == 1)
+            make(db_path, run_id)
+            upload(db_path, _address(client), bulk=number % 3 == 1)
+            assert _contents(hub) == _contents(db_path), name
+
+
+def test_many_changed_records_go_in_several_requests(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is larger than a server may take."""
+    monkeypatch.setattr(plan, "MAX_ITEMS", 7)
+    with WaxellContext("chatbot") as run:
+        for number in range(20):
+            run.record_step(f"step {number}", {"n": number})
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        upload(db_path, _address(client))
+        change(db_path, "UPDATE steps SET output = '{}'")
+        upload(db_path, _address(client))
+        assert _contents(hub) == _contents(db_path)
+    ends = ask(db_path, "SELECT positions FROM requests WHERE stage = 'complete' ORDER BY part")
+    assert [len(json.loads(positions)) for (positions,) in ends] == [1, 8, 8, 7]
+
+
+def test_an_upload_without_changes_sends_nothing_more(db_path: Path) -> None:
+    """What was sent in the state that it is in stays where it is, whatever the state is."""
+    run_id = _record(db_path)
+    CHANGES["response"](db_path, run_id)
+    CHANGES["tags"](db_path, run_id)
+    hub = db_path.with_name("hub.db")
+    count = "SELECT count(*) FROM requests"
+    with serving(hub) as client:
+        upload(db_path, _address(client))
+        CHANGES["score"](db_path, run_id)
+        upload(db_path, _address(client))
+        ((sent,),) = ask(db_path, count)
+        change(db_path, "UPDATE deliveries SET state = 'pending'")
+        upload(db_path, _address(client))
+    assert ask(db_path, count) == [(sent,)]
+
+
+def test_receipts_of_runs_that_never_change_say_nothing_of_states(db_path: Path) -> None:
+    """But for the checksum of the end, which another server is not sent again without need."""
+    with WaxellContext("chatbot") as run:
+        run.record_llm_call(model="gpt-4o", tokens_in=1, tokens_out=1, cost=0.1)
+        run.record_step("think", {"n": 1})
+        run.record_score("quality", 0.5)
+    with serving(db_path.with_name("hub.db")) as client:
+        upload(db_path, _address(client))
+    longest = "SELECT stage, max(length(states)) FROM requests WHERE states IS NOT NULL GROUP BY 1"
+    assert ask(db_path, longest) == [("complete", 18), ("spans", 11)]
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_server_of_another_kind_is_told_of_another_end_only(db_path: Path, what: str) -> None:
+    """Its API has no change: it gets another end if result, status or error changed, once."""
+    run_id = _record(db_path)
+    with fault_server() as server:
+        upload(db_path, server.url)
+        before = server.counts()["stored"]
+        for _ in range(2):
+            CHANGES[what](db_path, run_id)
+            upload(db_path, server.url)
+        ends = server.runs()[0]["completes"]
+        assert server.counts()["stored"] - before == len(ends) - 1
+    assert len(ends) == (2 if what in ("result", "status") else 1)
+    if what == "result":
+        assert [end["result"] for end in ends] == [{"answer": 42}, {"answer": 43}]
+    if what == "status":
+        assert [(end["status"], end["error"]) for end in ends] == [("success", ""), ("error", "no")]
+
+
+def _address(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from math import inf, nan
 from pathlib import Path
 from random import Random
@@ -10,6 +12,8 @@ import httpx
 import pytest
 
 from tests.crash.uploading import record_runs
+from tests.faults.rules import Rule
+from tests.faults.server import fault_server
 from tests.tools.sync import (
     ask,
     change,
@@ -22,6 +26,7 @@ from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import ADD_SCORE
 from waxlocal.records import RECORD_TABLES, RUNS
+from waxlocal.wire import paths
 from waxlocal.wire.paths import stage_path
 
 TABLES = ("runs", "llm_calls", "steps", "spans", "scores", "events")
@@ -138,7 +143,6 @@ def test_any_mix_of_ways_brings_each_record_once(
             upload(db_path, _address(client), bulk=random.random() < 0.5)
             if random.random() < 0.5:
                 _forget(db_path)
-                change(hub, "DELETE FROM received")
             for (run_id,) in ask(db_path, "SELECT run_id FROM runs"):
                 if random.random() < 0.2:
                     _add_late(db_path, random, run_id, 900 + number)
@@ -146,6 +150,96 @@ def test_any_mix_of_ways_brings_each_record_once(
     for there, here in zip(_rows(hub), _rows(db_path), strict=True):
         assert set(there) ^ set(here) == set()
         assert there == here
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["single", "batches"])
+def test_a_device_whose_file_was_restored_from_a_backup_goes_on(
+    db_path: Path, recorder: Recorder, bulk: bool
+) -> None:
+    """Its keys were used for other requests since: it takes new ones; nothing is there twice."""
+    run_ids = record(3)
+    hub, backup = db_path.with_name("hub.db"), db_path.with_name("backup.db")
+    with serving(hub) as client:
+        upload(db_path, _address(client), bulk=False)
+        _copy(db_path, backup)
+        for position, run_id in enumerate(run_ids, 900):
+            _add_late(db_path, Random(1), run_id, position)
+            upload(db_path, _address(client), bulk=bulk)
+        recorder.close()
+        _copy(backup, db_path)
+        late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
+        at = "2026-01-31T09:30:00.000000Z"
+        for run_id in run_ids:
+            change(db_path, f"{late} VALUES (?, 950, '{at}', 'other', 'numeric', '')", run_id)
+        change(db_path, 'UPDATE runs SET tags = \'{"restored": "yes"}\'')
+        done = upload(db_path, _address(client), bulk=bulk)
+        assert (done.pending, done.parked) == (0, 0)
+    # What was recorded after the backup and is lost here is kept there.
+    assert ask(hub, "SELECT count(*) FROM scores WHERE name = 'other'") == [(3,)]
+    assert ask(hub, "SELECT count(*) FROM scores WHERE name = 'late'") == [(3,)]
+    assert ask(hub, "SELECT DISTINCT tags FROM runs") == [('{"restored": "yes"}',)]
+    for table in TABLES:
+        there, here = (ask(path, f"SELECT count(*) FROM {table}")[0][0] for path in (hub, db_path))
+        assert there - here == (3 if table == "scores" else 0), table
+
+
+def test_a_hub_that_calls_every_key_used_is_not_asked_for_ever(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """One new key for each request; then the run is parked, and a person decides."""
+    record(2)
+    hub = db_path.with_name("hub.db")
+    used = "UPDATE received SET fingerprint = 'of another request'"
+
+    def pretend(point: str) -> None:
+        if point == "frozen":
+            _use_up_keys(db_path, hub)
+        elif hub.exists():
+            change(hub, used)
+            _use_up_keys(db_path, hub)
+
+    with serving(hub) as client:
+        client.get(paths.CONFIG)
+        done = upload(db_path, _address(client), at=pretend)
+    assert (done.pending, done.parked, done.delivered) == (0, 2, 0)
+    keys = ask(db_path, "SELECT idempotency_key FROM requests WHERE stage = 'start'")
+    assert len(keys) == 4
+
+
+def _use_up_keys(path: Path, hub: Path) -> None:
+    """Let a hub know all keys of a file's requests already, with other requests."""
+    for (key,) in ask(path, "SELECT idempotency_key FROM requests"):
+        change(
+            hub, "INSERT OR IGNORE INTO received VALUES (?, 'of another request', '{}', '')", key
+        )
+
+
+def test_a_server_that_goes_by_keys_is_sent_nothing_twice(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """It might store everything again: the request is parked, whole, and a person decides."""
+    (run_id,) = record(1)
+    step = "(run_id, position, recorded_at, step_name, kind, output)"
+    at = "2026-01-31T09:30:00.000000Z"
+    taken = Rule("status", status=422, path="/steps/$", body={"code": "idempotency_key_in_use"})
+    with fault_server((taken,)) as server:
+        change(
+            db_path,
+            f"INSERT INTO steps {step} VALUES (?, 900, '{at}', 'b', 'chain', '{{}}')",
+            run_id,
+        )
+        done = upload(db_path, server.url)
+        assert (done.parked, done.delivered) == (1, 0)
+        sent = [one["key"] for one in server.log() if one["path"].endswith("/steps/")]
+    assert sent == [f"{run_id}:steps:0"]
+
+
+def _copy(path: Path, to: Path) -> None:
+    for end in ("-wal", "-shm"):
+        Path(f"{to}{end}").unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as source:
+        to.unlink(missing_ok=True)
+        source.execute("VACUUM INTO ?", (str(to),))
 
 
 def _forget(path: Path) -> None:

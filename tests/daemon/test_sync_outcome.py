@@ -91,3 +91,26 @@ def test_no_answer_is_tried_again() -> None:
     outcome = judged(None)
     assert (outcome.verdict, outcome.of_host) == (Verdict.RETRY, True)
     assert outcome.reason == "ConnectError: refused"
+
+
+@pytest.mark.parametrize("records", [1, 5])
+def test_another_waxlocal_asks_for_a_new_key(records: int) -> None:
+    """It knows each record by what the record says; the request is not divided."""
+    body = b'{"type": "urn:waxlocal:problem:key-reused", "send_again": "with_new_key"}'
+    assert judged(422, body, records=records).verdict is Verdict.NEW_KEY
+    assert judged(500, body, records=records).verdict is Verdict.RETRY
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type": "https://x.dev/errors/idempotency"}',
+        b'{"code": "idempotency_key_in_use"}',
+        b'{"title": "Idempotency-Key is already used"}',
+        b'{"detail": "this Idempotency-Key came before"}',
+    ],
+)
+def test_a_request_whose_key_is_refused_is_not_divided(body: bytes) -> None:
+    """Its halves would have new keys, under which a server might store all of it again."""
+    assert judged(422, body, records=5).verdict is Verdict.PARK
+    assert judged(422, b'{"detail": "no"}', records=5).verdict is Verdict.SPLIT

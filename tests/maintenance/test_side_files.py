@@ -712,3 +712,32 @@ def test_a_schema_version_that_is_no_number_stops_no_program(
     result = invoke("sessions", db=db_path)
     assert result.exit_code == 4
     assert "schema_version" in result.stderr
+
+
+@pytest.mark.parametrize("start_beside", [True, False])
+def test_a_run_whose_start_and_records_are_in_two_files_becomes_one(
+    main: Path, recording: Recorder, start_beside: bool
+) -> None:
+    """Whichever of the two has the start: it takes over what stood for it, and nothing more."""
+    run_id = "019a8e40-1111-7222-8333-444455556666"
+    about = ("helper", "w", "s1", "ada", None, None, None, "1" * 32, "interactive", None)
+    start = (run_id, *about, "2026-01-31T09:30:00.000000Z", '{"m":1}', '{"q":1}')
+    elsewhere = {
+        "run_id": run_id,
+        "trace_id": "2" * 32,
+        "started_at": "2026-01-31T09:30:05.000000Z",
+    }
+    both = [(statements.BEGIN_RUN, start), (statements.BEGIN_ELSEWHERE, elsewhere)]
+    (beside, there) = both if start_beside else reversed(both)
+    recording.store.write(*beside)
+    recording.close()
+    allows_this(main)
+    with closing(sqlite3.connect(main)) as connection:
+        connection.execute(there[0].sql, there[1])
+        connection.commit()
+    with closing(Recorder(Settings(db=main))) as later:
+        later.store.fetch("SELECT 1", ())
+    names = "agent_name, session_id, started_at, metadata, inputs, status"
+    wanted = ("helper", "s1", "2026-01-31T09:30:00.000000Z", '{"m":1}', '{"q":1}', "running")
+    assert rows(main, f"SELECT {names} FROM runs") == [wanted]
+    assert rows(main, "SELECT session_id, run_count FROM sessions") == [("s1", 1)]

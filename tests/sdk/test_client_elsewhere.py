@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 from tests.tools.cli import invoke
 from tests.tools.sdk_rows import only, rows
 from waxlocal import WaxellObserveClient
-from waxlocal.recording.recorder import Recorder
+from waxlocal.clock import utc_ns
+from waxlocal.recording import store
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.recording.statements import BEGIN_RUN
 from waxlocal.sdk import scope
+from waxlocal.settings.config import Settings
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -117,6 +123,105 @@ def test_known_runs_are_left_as_they_are(db_path: Path) -> None:
     client.record_steps_sync(run_id=run.run_id, steps=["s"])
     found = only(db_path, "runs")
     assert (found["agent_name"], found["metadata"]) == ("agent", {"m": 1})
+
+
+START: dict[str, Any] = {
+    "agent_name": "helper",
+    "session_id": "sess_1",
+    "user_id": "ada",
+    "user_group": "staff",
+    "inputs": {"q": 1},
+    "metadata": {"m": 1},
+}
+TOTALS = (
+    "SELECT session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,"
+    " priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, first_run_at"
+    " FROM sessions"
+)
+
+
+def start_late(path: Path, settings: Settings, records: Callable[[str], object]) -> str:
+    """Have a run's start wait for a locked file, record elsewhere meanwhile, then let it come."""
+    waiting, other = (Recorder(settings._replace(db=path, wait=0.05)) for _ in range(2))
+    before = use_recorder(other)
+    client.record_steps_sync(run_id="another", steps=["s"])  # so that the file is there
+    use_recorder(waiting)
+    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        run_id = client.start_run_sync(**START).run_id
+        assert waiting.health().in_memory == 1
+        locking.execute("ROLLBACK")
+    WaxellObserveClient._open.clear()  # as another process that has only been told the id
+    use_recorder(other)
+    records(run_id)
+    waiting.close()
+    assert waiting.health().lost == 0
+    use_recorder(before)
+    other.close()
+    return run_id
+
+
+@pytest.fixture
+def no_drainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what waits in memory until the recorder is closed."""
+    monkeypatch.setattr(store, "BACKLOG_RETRY_S", 3_600.0)
+
+
+@pytest.mark.usefixtures("no_drainer")
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+def test_a_start_that_comes_late_takes_over(
+    tmp_path: Path, recorder: Recorder, ended: bool
+) -> None:
+    """Agent, start, session and all else become those of the start; nothing is lost."""
+
+    def records(run_id: str) -> None:
+        calls = [{"model": "gpt-4o", "tokens_in": 10, "tokens_out": 5, "cost": 0.5}]
+        client.record_llm_calls_sync(run_id=run_id, calls=[*calls, *calls])
+        client.record_steps_sync(run_id=run_id, steps=["s"])
+        if ended:
+            client.complete_run_sync(run_id=run_id, result={"r": 1}, status="error")
+
+    path = tmp_path / "late.db"
+    run_id = start_late(path, recorder.settings, records)
+    (run,) = (row for row in rows(path, "runs") if row["run_id"] == run_id)
+    assert {name: run[name] for name in START} == START
+    assert run["process_id"] is not None
+    assert (run["status"], run["result"]) == (("error", {"r": 1}) if ended else ("running", None))
+    assert (run["revision"] is not None) == ended
+    if ended:
+        lasted = utc_ns(str(run["completed_at"])) - utc_ns(str(run["started_at"]))
+        assert run["duration"] == pytest.approx(lasted / 1e9, abs=0.005)
+    assert [step["position"] for step in rows(path, "steps") if step["run_id"] == run_id] == [3]
+    with closing(sqlite3.connect(path)) as connection:
+        started = run["started_at"]
+        counts = (1, 0 if ended else 1, int(ended), 2, 2, 20, 10, 30, 30, 1.0, started)
+        assert connection.execute(TOTALS).fetchall() == [("sess_1", "ada", '["helper"]', *counts)]
+
+
+@pytest.mark.usefixtures("no_drainer")
+def test_the_end_leaves_what_a_late_start_has_said(tmp_path: Path, recorder: Recorder) -> None:
+    """Also where the one that ends the run began to record before the start came."""
+    path = tmp_path / "late.db"
+    run_id = start_late(
+        path,
+        recorder.settings,
+        lambda run_id: client.record_steps_sync(run_id=run_id, steps=["s"]),
+    )
+    with closing(Recorder(recorder.settings._replace(db=path))) as again:
+        before = use_recorder(again)
+        client._open[run_id]._recorder = again
+        client.complete_run_sync(run_id=run_id, result={"r": 1})
+        use_recorder(before)
+    (run,) = (row for row in rows(path, "runs") if row["run_id"] == run_id)
+    assert (run["metadata"], run["result"], run["status"]) == ({"m": 1}, {"r": 1}, "success")
+
+
+def test_a_run_of_the_same_id_is_left_alone(db_path: Path, recorder: Recorder) -> None:
+    """Only a run whose start is missing is taken over."""
+    run_id = client.start_run_sync(**START).run_id
+    values = (run_id, "thief", "w", "s2", None, None, None, None, "0" * 32, "autonomous")
+    recorder.store.write(BEGIN_RUN, (*values, None, "2026-01-31T09:30:00.000000Z", None, None))
+    assert only(db_path, "runs")["agent_name"] == "helper"
 
 
 def test_an_empty_id_is_no_run(db_path: Path, caplog: pytest.LogCaptureFixture) -> None:

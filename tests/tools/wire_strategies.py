@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from waxlocal.records import (
     Table,
 )
 
-__all__ = ["Stored", "new_record", "stored_runs"]
+__all__ = ["Stored", "changes_of", "new_record", "stored_runs"]
 
 Row = dict[str, Any]
 # A run, its process, and its records by table.
@@ -129,11 +129,40 @@ def _rows(table: Table) -> st.SearchStrategy[Row]:
     return st.fixed_dictionaries({column.name: _cells(column) for column in table.travelling})
 
 
+def _records(table: Table) -> st.SearchStrategy[Row]:
+    rows = _rows(table)
+    return rows | rows.map(_as_the_program_gave_it) if table.name == "events" else rows
+
+
+def _as_the_program_gave_it(row: Row) -> Row:
+    return row | {"data": _compact({"event": row["event"], "stars": 5})}
+
+
 def new_record(position: int) -> st.SearchStrategy[tuple[str, Row]]:
     """Return (table, row) of some record at a position."""
     return st.sampled_from(RECORD_TABLES).flatmap(
-        lambda table: _rows(table).map(lambda row: (table.name, row | {"position": position}))
+        lambda table: _records(table).map(lambda row: (table.name, row | {"position": position}))
     )
+
+
+def changes_of(row: Row, table: Table, *, keep: Collection[str]) -> st.SearchStrategy[Row]:
+    """Return new values for one to three columns of a row, but for those to be kept."""
+    open_span = table.name == "spans" and row["status"] == "running"
+    columns = {
+        column.name: _cells(column)
+        for column in table.travelling
+        if column.name not in keep
+        and column.name not in (*table.key, "revision")
+        and (not open_span or column.name in _OF_SPAN_END)
+    }
+    if open_span:  # what is open can only end
+        ended = st.sampled_from(("ok", "error"))
+        return st.fixed_dictionaries({**columns, "status": ended})
+    chosen = st.lists(st.sampled_from(sorted(columns)), min_size=1, max_size=3, unique=True)
+    return chosen.flatmap(lambda names: st.fixed_dictionaries({n: columns[n] for n in names}))
+
+
+_OF_SPAN_END = ("duration_ms", "status", "error", "attributes", "input", "output")
 
 
 @st.composite

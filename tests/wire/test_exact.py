@@ -59,7 +59,7 @@ def plan(device: File, parts: list[Part]) -> dict[str, list[Row]]:
     (run,) = load_runs(device.connection, [RUN_ID])
     due = Due(RUN_ID, RUN_ID, f"wf_{RUN_ID}", 0, False, False, None, None, 0)
     start = start_part(run, due, parts)
-    new = ([start] if start else []) + planned(run, [], {}, parts)
+    new = ([start] if start else []) + planned(run, [], {}, parts, of_waxlocal=True)
     found: dict[str, list[Row]] = {}
     for part in new:
         found.setdefault(part.stage, []).append(json.loads(part.body or b""))

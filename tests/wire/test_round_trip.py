@@ -21,11 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tools.builders import FixedClock
-from tests.tools.wire_strategies import Stored, new_record, stored_runs
+from tests.tools.wire_strategies import Stored, changes_of, new_record, stored_runs
 from waxlocal.delivery.outbox import Due, Part
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
 from waxlocal.ingest.merge import merge
+from waxlocal.ingest.placing import _NAMES
 from waxlocal.records import PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.storage.record_sql import insert
 from waxlocal.storage.schema import schema_text
@@ -85,6 +86,12 @@ class File:
             found[table.name] = self.rows(table.name, list(table.names), "run_id, position")
         return found
 
+    def change(self, table: str, key: Row, values: Row) -> None:
+        """Change a row, as somebody does who knows nothing of revisions."""
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        where = " AND ".join(f"{name} = :{name}" for name in key)
+        self.connection.execute(f"UPDATE {table} SET {sets} WHERE {where}", values | key)
+
     # -- to a hub -------------------------------------------------------------------------------
 
     def send(
@@ -119,7 +126,7 @@ class File:
         children = load_children(self.connection, f"wf_{run_id}")
         start = start_part(run, due, self.parts)
         new = [start] if start else []
-        new += planned(run, children, {}, self.parts)
+        new += planned(run, children, {}, self.parts, of_waxlocal=True)
         self.parts += new
         arriving = list(self.parts)
         order.shuffle(arriving)
@@ -224,6 +231,75 @@ def test_each_record_arrives_once_whatever_happens(
         ours = [row for row in found["scores"] if "given there" not in row]
         assert len(found["scores"]) == len(ours) + given_there
         assert {**found, "scores": ours} | _in_place(found, ours) == sent
+
+
+@pytest.mark.parametrize("then", WAYS)
+@ANY_TIME
+@given(
+    stored=stored_runs(most=5, highest=1_000),
+    steps=st.lists(
+        st.sampled_from(WAYS)
+        | st.sampled_from(
+            ("change", "change", "change of the run", "forget", "late", "on", "again")
+        )
+        | st.frozensets(st.integers(0, 9), min_size=1),
+        max_size=10,
+    ),
+    last=st.sampled_from(WAYS),
+    order=st.randoms(use_true_random=False),
+    data=st.data(),
+)
+def test_changes_arrive_at_both_hubs_whatever_happens(
+    then: str, stored: Stored, steps: list[Any], last: str, order: Random, data: st.DataObject
+) -> None:
+    """Of any column of any kind of record, before, while and after it is sent; and none is undone.
+
+    `on`: from the hub to the hub behind it; `again`: whatever was sent so far comes once more.
+    """
+    run, _process, records = stored
+    for row in (run, *(row for rows in records.values() for row in rows)):
+        row["revision"] = row["revision"] and row["revision"] % 10**12
+    with files(3) as (device, hub, behind):
+        device.insert(stored)
+        for step in [*steps, last]:
+            if step == "forget":
+                device.parts.clear()
+            elif step == "late":
+                name, record = data.draw(new_record(_last_position(device) + 1))
+                record["revision"] = None
+                device.add(name, run["run_id"], record)
+            elif step == "change":
+                _change_a_record(device, data)
+            elif step == "change of the run":
+                keep = () if run["session_id"] is None else ("session_id",)
+                changes = data.draw(changes_of(run, RUNS, keep=keep))
+                run |= changes
+                device.change("runs", {"run_id": run["run_id"]}, changes)
+            elif step == "on":
+                if hub.rows("runs", ["run_id"], "id"):
+                    hub.send(behind, then, order=order)
+            elif step == "again":
+                for part in device.parts:
+                    hub.take(part.stage, run["run_id"], json.loads(part.body or b""))
+            elif isinstance(step, frozenset):
+                device.send(hub, "single", lost=step, order=order)
+            else:
+                device.send(hub, step, order=order)
+        assert differences(hub, device) == []
+        hub.send(behind, then, order=order)
+        assert differences(behind, hub) == []
+
+
+def _change_a_record(device: File, data: st.DataObject) -> None:
+    found = [
+        (table, dict(zip(table.names, row, strict=True)))
+        for table in RECORD_TABLES
+        for row in device.rows(table.name, list(table.names), "position")
+    ]
+    if found:
+        table, row = data.draw(st.sampled_from(found))
+        changes = data.draw(changes_of(row, table, keep=_NAMES[table]))
+        device.change(table.name, {name: row[name] for name in table.key}, changes)
 
 
 def _last_position(file: File) -> int:

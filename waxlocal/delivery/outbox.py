@@ -8,9 +8,11 @@ too late for what is being sent.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,7 @@ from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
-__all__ = ["OUTSIDE", "Due", "Outbox", "Part", "Target", "request_key"]
+__all__ = ["OUTSIDE", "Due", "Outbox", "Part", "Target", "new_key", "read_part", "request_key"]
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -40,6 +42,8 @@ AT_A_TIME = 16
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
+# Servers take keys of 255 characters; stage, part and what makes a key new are added to the id.
+_FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
 # Stands for the id of a run where events outside any run are meant.
 OUTSIDE = ""
 
@@ -71,7 +75,11 @@ class Due(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One request of a run, as the file keeps it; `body` only while it waits."""
+    """One request of a run, as the file keeps it; `body` only while it waits.
+
+    `positions` are those of the records that it carries, `states` the states in which it carries
+    them, as far as they are not the usual one: see `waxlocal_daemon.sent_states`.
+    """
 
     stage: str
     part: int
@@ -80,14 +88,39 @@ class Part(NamedTuple):
     positions: list[int]
     attempts: int
     body: bytes | None
+    states: Mapping[str, Any] = {}
+
+
+def read_part(
+    stage: str,
+    part: int,
+    idempotency_key: str,
+    state: str,
+    positions: str,
+    attempts: int,
+    body: bytes | None,
+    states: str | None,
+) -> Part:
+    """Return a request from the columns of its row, two of which hold JSON."""
+    known = json.loads(states) if states else {}
+    carried = json.loads(positions)
+    return Part(stage, part, idempotency_key, state, carried, attempts, body, known)
 
 
 def request_key(run_id: str, stage: str, part: int) -> str:
     """Return the `Idempotency-Key` of one request of a run.
 
-    Events outside any run have none to be named by: theirs is another one at each call.
+    Events outside any run have none to be named by: theirs is another one at each call. Programs
+    give runs any ids; one that is not fit for a header is named by its hash.
     """
-    return f"{run_id or uuid4()}:{stage}:{part}"
+    if not _FIT_FOR_A_KEY(run_id):
+        run_id = sha256(run_id.encode("utf-8", "replace")).hexdigest() if run_id else str(uuid4())
+    return f"{run_id}:{stage}:{part}"
+
+
+def new_key(run_id: str, stage: str, part: int) -> str:
+    """Return a key that no request ever had: who has lost track of the others cannot count on."""
+    return f"{request_key(run_id, stage, part)}:{uuid4().hex[:12]}"
 
 
 class Outbox:
@@ -307,7 +340,7 @@ class Outbox:
 
     def _parts(self, query: str, run_id: str) -> list[Part]:
         rows = self._rows(query, {"run_id": run_id, "target": self._id})
-        return [Part(*row)._replace(positions=json.loads(row[4])) for row in rows]
+        return [read_part(*row) for row in rows]
 
     def next_part(self, run_id: str, stage: str) -> int:
         """Return the number of the next request of a stage."""
@@ -326,6 +359,7 @@ class Outbox:
                     part.part,
                     part.idempotency_key,
                     json.dumps(part.positions),
+                    json.dumps(part.states, separators=(",", ":")) if part.states else None,
                     part.body,
                     len(part.body or b""),
                 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from waxlocal.delivery.outbox import Part
+from waxlocal.delivery.outbox import Part, read_part
 from waxlocal.delivery.status import knows_delivery
 
 __all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]
@@ -23,8 +22,10 @@ _ALL = """
 SELECT id, run_id FROM runs
 WHERE id > :last AND status <> 'running' AND :url <> '' ORDER BY id LIMIT 100
 """
+# In a file of an earlier version a request has no states.
+_HAS_STATES = "SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'states'"
 _PARTS = """
-SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.body
+SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.body, {states}
 FROM requests q JOIN targets t USING (target_id) WHERE q.run_id = ? AND t.url = ?
 ORDER BY q.stage, q.part
 """
@@ -61,8 +62,9 @@ def known_parts(connection: sqlite3.Connection, run_id: str, url: str) -> list[P
     """Return the requests that were made for a run already."""
     if not knows_delivery(connection):
         return []
-    rows = connection.execute(_PARTS, (run_id, url)).fetchall()
-    return [Part(*row)._replace(positions=json.loads(row[4])) for row in rows]
+    has_states = connection.execute(_HAS_STATES).fetchone()[0]
+    query = _PARTS.format(states="q.states" if has_states else "NULL")
+    return [read_part(*row) for row in connection.execute(query, (run_id, url)).fetchall()]
 
 
 def remote_ids(

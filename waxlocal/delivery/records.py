@@ -151,7 +151,7 @@ def _tuples(
 
 
 def _leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
-    """Read, and once more if there is text that is none: SQLite stores any bytes as text."""
+    """Read, and once more if text is not valid UTF-8: SQLite stores any bytes as text."""
     try:
         return read()
     except sqlite3.OperationalError as error:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.outbox import OUTSIDE, request_key
+from waxlocal.delivery.outbox import OUTSIDE, new_key
 
 __all__ = ["requeue"]
 
@@ -23,9 +23,10 @@ SELECT stage, part, status FROM requests WHERE run_id = ? AND target_id = ? AND 
 # The server refused the old key and stored nothing under it; a server that remembers its answers
 # would give the same again. So the same bytes go under a new key.
 _AGAIN = """
-INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
-  bytes)
-SELECT run_id, target_id, stage, :free, :key, 'waiting', positions, body, bytes FROM requests
+INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, states,
+  body, bytes)
+SELECT run_id, target_id, stage, :free, :key, 'waiting', positions, states, body, bytes
+FROM requests
 WHERE run_id = :run_id AND target_id = :target_id AND stage = :stage AND part = :part
 """
 _NEXT_PART = """
@@ -66,7 +67,7 @@ def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
     for stage, part, _status in refused:
         if stage != "bulk":
             (free,) = connection.execute(_NEXT_PART, (run_id, target_id, stage)).fetchone()
-            key = request_key(run_id, stage, free)
+            key = new_key(run_id, stage, free)
             of = {"run_id": run_id, "target_id": target_id, "stage": stage, "part": part}
             connection.execute(_AGAIN, {**of, "free": free, "key": key})
         connection.execute(_REPLACE, (run_id, target_id, stage, part))

@@ -24,10 +24,14 @@ READ_TARGET = """
 SELECT target_id, cursor, failures, not_before, backoff_until, paused_at, reason
 FROM targets WHERE url = ?
 """
+# SQLite's JSON functions end a text at NUL, so that a run with such an id is not found by them.
 ADMIT = """
-INSERT OR IGNORE INTO deliveries (run_id, target_id, state)
-SELECT run_id, :target, iif(status = 'running', 'open', 'pending') FROM runs
-WHERE id > :cursor AND id <= :last
+INSERT OR IGNORE INTO deliveries (run_id, target_id, state, reason)
+SELECT run_id, :target,
+  CASE WHEN instr(run_id, char(0)) THEN 'parked' WHEN status = 'running' THEN 'open'
+    ELSE 'pending' END,
+  iif(instr(run_id, char(0)), 'its id has a NUL character', NULL)
+FROM runs WHERE id > :cursor AND id <= :last
 """
 LAST_OF_NEXT = "SELECT max(id) FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)"
 CURSOR = "SELECT cursor FROM targets WHERE target_id = ?"
@@ -60,7 +64,7 @@ SELECT coalesce(max(part) + 1, 0) FROM requests
 WHERE run_id = :run_id AND target_id = :target AND stage = :stage
 """
 WAITING = """
-SELECT stage, part, idempotency_key, state, positions, attempts, body
+SELECT stage, part, idempotency_key, state, positions, attempts, body, states
 FROM requests WHERE run_id = :run_id AND target_id = :target AND state = 'waiting'
 ORDER BY stage, part
 """
@@ -139,12 +143,12 @@ WHERE target_id = ? AND run_id = ? AND state = 'pending'
 """
 KNOWN = """
 SELECT stage, part, idempotency_key, state, positions, attempts,
-  iif(state = 'waiting', body, NULL) AS body
+  iif(state = 'waiting', body, NULL) AS body, states
 FROM requests WHERE run_id = :run_id AND target_id = :target ORDER BY stage, part
 """
 FREEZE = """
-INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, body,
-  bytes) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?)
+INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, states,
+  body, bytes) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?)
 """
 NOTE_ATTEMPT = """
 UPDATE requests SET state = ?, attempts = attempts + 1, status = ?, reason = ?,

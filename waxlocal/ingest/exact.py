@@ -72,9 +72,10 @@ def store_event(connection: sqlite3.Connection, event: Any) -> bool:
     said = said_of(event) if isinstance(event, dict) else None
     if said is None or said.get("outside") is True:
         return False
-    run = run_of_workflow(connection, event.get("workflow_id"))
+    workflow_id = said.get("workflow_id", event.get("workflow_id"))
+    run = run_of_workflow(connection, workflow_id)
     if run is None:
-        raise NotFound(f"no run with the workflow id {event.get('workflow_id')!r}")
+        raise NotFound(f"no run with the workflow id {workflow_id!r}")
     store(connection, run.run_id, "events", [event])
     return True
 

@@ -18,7 +18,7 @@ from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
-from waxlocal.storage.record_sql import positional_insert
+from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, positional_insert
 from waxlocal.storage.transaction import part
 from waxlocal.storage.value_errors import is_of_value
 from waxlocal.wire.bulk import RUN_COLUMNS, Line
@@ -36,9 +36,11 @@ _ADD = {
     table.name: positional_insert(table, table.names, on_conflict="DO NOTHING")
     for table in RECORD_TABLES
 }
+# Where only records of the run are here, which came before its start.
+_TAKE_OVER = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict=OR_TAKE_OVER)
 _KNOWN = """
 SELECT r.run_id, r.status, coalesce(r.revision, 0),
-  iif(p.pid_namespace = ?, p.process_id, NULL) AS device
+  iif(p.pid_namespace = ?, p.process_id, NULL) AS device, r.agent_name
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE run_id IN (SELECT value FROM json_each(?))
 """
@@ -53,6 +55,12 @@ _CHANGING = (
     "metadata",
     "tags",
     "result",
+    # What a run learns from the run around it, or from a start that came late.
+    "user_id",
+    "user_group",
+    "parent_workflow_id",
+    "root_workflow_id",
+    "inputs",
 )
 _GO_ON = f"""
 UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in (*_CHANGING, "revision"))}
@@ -60,14 +68,18 @@ WHERE run_id = ? AND status = 'running'
 """  # noqa: S608
 # A newer state of a run that has ended takes the place of the one that is here, whole.
 _REPLACED = tuple(name for name in RUN_COLUMNS if name not in ("run_id", "session_id"))
+# But it keeps its session; one that had none yet may join one.
 _REPLACE = f"""
-UPDATE runs SET {", ".join(f"{name} = ?" for name in _REPLACED)} WHERE run_id = ?
+UPDATE runs SET {", ".join(f"{name} = ?" for name in _REPLACED)},
+  session_id = coalesce(session_id, ?)
+WHERE run_id = ?
 """  # noqa: S608
 _SET_PROCESS = "UPDATE runs SET process_id = ? WHERE run_id = ?"
 _CLEAR = [f"DELETE FROM {table.name} WHERE run_id = ?" for table in RECORD_TABLES]  # noqa: S608
 _CHANGED_PLACES = [RUN_COLUMNS.index(name) for name in (*_CHANGING, "revision")]
 _REPLACED_PLACES = [RUN_COLUMNS.index(name) for name in _REPLACED]
-_STATUS, _REVISION = RUN_COLUMNS.index("status"), RUN_COLUMNS.index("revision")
+_STATUS, _REVISION, _AGENT = map(RUN_COLUMNS.index, ("status", "revision", "agent_name"))
+_SESSION = RUN_COLUMNS.index("session_id")
 _MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cost"))
 
 
@@ -141,6 +153,7 @@ class _Here(NamedTuple):
     status: str
     revision: int
     device: int | None
+    agent_name: str
 
 
 def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:
@@ -177,7 +190,7 @@ def _known(connection: sqlite3.Connection, runs: Sequence[Line]) -> dict[str, _H
 
 
 def _state_of(run: Line) -> _Here:
-    return _Here(run.run[_STATUS], run.run[_REVISION] or 0, None)
+    return _Here(run.run[_STATUS], run.run[_REVISION] or 0, None, run.run[_AGENT])
 
 
 def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
@@ -185,11 +198,13 @@ def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
     there = _state_of(run)
     ended = there.status != "running"
     took = False
+    if here.agent_name == ELSEWHERE_AGENT:
+        connection.execute(_TAKE_OVER, (*run.run, run.process and run.process[0]))
     if here.status != "running":
         took = ended and there.revision > here.revision
         if took:
             values = [run.run[place] for place in _REPLACED_PLACES]
-            connection.execute(_REPLACE, (*values, run.run_id))
+            connection.execute(_REPLACE, (*values, run.run[_SESSION], run.run_id))
     elif ended or there.revision >= here.revision:
         # What the line leaves out stays: a run that goes on may come in pieces.
         values = [run.run[place] for place in _CHANGED_PLACES]

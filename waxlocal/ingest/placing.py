@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Table
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.columns import Refused
+from waxlocal.wire.states import FILLED
 from waxlocal.wire.values import LARGEST, Json
 
 __all__ = ["place"]
@@ -38,8 +39,6 @@ _IDENTITY = {
     SCORES: tuple(name for name in SCORES.recorded if name not in SCORES.key),
     EVENTS: ("recorded_at", "event", "data"),
 }
-# What a call lacks until its span has come, or until somebody knows the price.
-_FILLED = {"messages": (), "response": (), "details": (), "cost": ("cost_source",)}
 # Of a span that was open when it came first.
 _OF_SPAN_END = ("duration_ms", "status", "error", "attributes", "input", "output")
 
@@ -119,7 +118,7 @@ def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Js
     """Add to a record that is here what it lacked when it came first."""
     changed: Json = {}
     if table is LLM_CALLS:
-        for name, also in _FILLED.items():
+        for name, also in FILLED.items():
             if there[name] is None and row[name] is not None:
                 changed |= {one: row[one] for one in (name, *also)}
     elif table is SPANS and there["status"] == "running" != row["status"]:
@@ -129,7 +128,10 @@ def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Js
 
 
 def _replace(connection: sqlite3.Connection, table: Table, there: Json, changed: Json) -> None:
-    """Put a row in place of the one that is here. Not by an UPDATE: it is no change made here."""
+    """Put a row in place of the one that is here.
+
+    Not by an UPDATE: the triggers would take that for a change made in this file.
+    """
     row = there | changed | {"run_id": there["run_id"], "position": there["position"]}
     connection.execute(_REMOVE[table], row)
     connection.execute(_ADD[table], row)

@@ -20,7 +20,7 @@ from waxlocal.ingest.positions import (
 )
 from waxlocal.process import current_process
 from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind
-from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, insert
+from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.runs import exact_end, exact_process, exact_start
@@ -49,6 +49,7 @@ Json = dict[str, Any]
 
 _FIND = """
 SELECT r.run_id, r.status, r.started_at, r.completed_at, r.duration, r.trace_id,
+  coalesce(r.revision, 0) AS revision,
   coalesce(p.waxlocal, '') <> '' AS of_uploader
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.run_id = ?
@@ -64,18 +65,23 @@ VALUES (:run_id, :agent_name, :workflow_name, :session_id, :user_id, :user_group
   :parent_workflow_id, :root_workflow_id, :trace_id, :interaction_mode, :process_id, 'running',
   :started_at, :completed_at, :duration, :metadata, :tags, :inputs)
 """
-_ADD_RUN = insert(RUNS, (*(column.name for column in RUNS.travelling), "process_id"))
+_ADD_RUN = insert(
+    RUNS,
+    (*(column.name for column in RUNS.travelling), "process_id"),
+    on_conflict=OR_TAKE_OVER,
+)
+# A start that comes again, of a run that goes on: its uploader has lost track of the first, and the
+# end that follows leaves out what this one says.
+_START_AGAIN = """
+UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags, tags)
+WHERE run_id = :run_id AND status = 'running'
+"""
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = """
 UPDATE runs SET status = :status, completed_at = :completed_at, duration = :duration,
   error = :error, error_type = :error_type, traceback = :traceback, result = :result,
   trace_id = :trace_id
 WHERE run_id = :run_id
-"""
-# The triggers see new records only; the end is news, too.
-_SEND_AGAIN = """
-UPDATE deliveries SET state = 'pending'
-WHERE run_id = ? AND (state = 'delivered' OR state = 'sending')
 """
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 # Of the UUIDs that stand for an agent's day; no other run here has that version.
@@ -95,6 +101,7 @@ class KnownRun(NamedTuple):
     completed_at: str | None
     duration: float | None
     trace_id: str
+    revision: int
     of_uploader: int
     started_ns: int  # since 1970
 
@@ -138,7 +145,7 @@ def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     """Begin a run; return what the SDK wants to know of it.
 
     `metadata.waxlocal` makes it the run that an uploader of ours speaks of, with its id and times;
-    one that is here already is left as it is.
+    one that has ended here is left as it is.
     """
     metadata = as_object(body.get("metadata"))
     own = as_object(metadata.get("waxlocal"))
@@ -160,12 +167,12 @@ def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_n
         run_id: str = CHECKS[Kind.RUN_ID](own["run_id"])
     except ValueError as error:
         raise InvalidQuery(f"the run_id of metadata.waxlocal is {error}") from None
+    if isinstance(own.get("run"), dict):
+        return _start_exactly(connection, body, own)
     try:
         return _started(run_id, find_run(connection, run_id).started_at)
     except NotFound:
         pass
-    if isinstance(own.get("run"), dict):
-        return _start_exactly(connection, body, own)
     lineage = of_uploader(connection, own.get("parent_workflow_id"), body.get("root_workflow_id"))
     started_at = as_time(own.get("started_at")) or utc_text(now_ns)
     process_id = note_device(connection, own, now_ns)
@@ -174,15 +181,20 @@ def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_n
 
 
 def _start_exactly(connection: sqlite3.Connection, body: Json, own: Json) -> Json:
-    """Begin a run whose row, and that of its process, the uploader carries whole."""
+    """Begin a run whose row, and that of its process, the uploader carries whole.
+
+    Where only its records are here yet, its row becomes that of the start.
+    """
     try:
         row, process = exact_start(body, own), exact_process(own)
     except Refused as error:
         raise InvalidQuery(f"a run that cannot be stored: {error}") from None
     if process is not None:
         connection.execute(_ADD_PROCESS, process)
-    connection.execute(_ADD_RUN, row | {"process_id": process and process["process_id"]})
-    return _started(row["run_id"], row["started_at"])
+    row |= {"process_id": process and process["process_id"]}
+    if not connection.execute(_ADD_RUN, row).rowcount:
+        connection.execute(_START_AGAIN, row)
+    return _started(row["run_id"], find_run(connection, row["run_id"]).started_at)
 
 
 def _started(run_id: str, started_at: str) -> Json:
@@ -258,28 +270,44 @@ def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int)
         "trace_id": _trace_id(body) or run.trace_id,
     }
     connection.execute(_END, row)
-    connection.execute(_SEND_AGAIN, (run.run_id,))
     return duration
 
 
 def end_exactly(
     connection: sqlite3.Connection, run: KnownRun, body: Json, said: Json, now_ns: int
 ) -> Json:
-    """End a run as its uploader saw it end: its records lie where they were recorded."""
+    """End a run as its uploader saw it end: its records lie where they were recorded.
+
+    One that has ended here keeps what it has, unless what comes is newer, or the end was only
+    believed to be an interruption.
+    """
     try:
-        end = exact_end(body, said)
+        end, process = exact_end(body, said), exact_process(said)
     except Refused as error:
         raise InvalidQuery(f"an end that cannot be stored: {error}") from None
-    if run.is_open or (run.status == "interrupted" and end["status"] != "interrupted"):
-        changed = ", ".join(f"{name} = :{name}" for name in end)
-        statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
-        connection.execute(statement, end | {"run_id": run.run_id})
-        connection.execute(_SEND_AGAIN, (run.run_id,))
+    corrected = run.status == "interrupted" and end["status"] != "interrupted"
+    if run.is_open or corrected or (end.get("revision") or 0) > run.revision:
+        _replace(connection, run.run_id, end, process)
     return {
         "run_id": run.run_id,
         "duration": end["duration"],
         "governance": {"action": "allow"},
     }
+
+
+def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Json | None) -> None:
+    """Set columns of a run; it keeps its session and its process, unless it had none yet."""
+    if process is not None:
+        connection.execute(_ADD_PROCESS, process)
+        row = row | {"process_id": process["process_id"]}
+    changed = ", ".join(
+        f"{name} = coalesce({name}, :{name})"
+        if name in ("session_id", "process_id")
+        else f"{name} = :{name}"
+        for name in row
+    )
+    statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
+    connection.execute(statement, row | {"run_id": run_id})
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

@@ -31,7 +31,7 @@ from waxlocal.storage.connection import (
     checkpointer,
     reader,
 )
-from waxlocal.storage.record_sql import LAST_POSITION, insert
+from waxlocal.storage.record_sql import ELSEWHERE_METADATA, LAST_POSITION, OR_TAKE_OVER, insert
 from waxlocal.storage.retry import while_busy
 from waxlocal.storage.side_file import all_side_files, remove, side_files
 
@@ -335,8 +335,14 @@ class _Taking:
 
     def _run(self, change: _Change) -> None:
         known = self._main.execute(_RUN, (change.run_id,)).fetchone()
+        values = change.values
+        if values.get("metadata") == ELSEWHERE_METADATA:  # no news of a run that is here
+            values = {**values, "metadata": None}
+        if known is not None and change.whole:
+            self._main.execute(insert(RUNS, values, on_conflict=OR_TAKE_OVER), values)
+            known = self._main.execute(_RUN, (change.run_id,)).fetchone()
         if known is not None:
-            self._update(RUNS, _news(tuple(known), change.values), {"run_id": change.run_id})
+            self._update(RUNS, _news(tuple(known), values), {"run_id": change.run_id})
         elif change.whole:
             self._insert(RUNS, change.values)
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, SCORES, SPANS, STEPS
 from waxlocal.storage.record_sql import (
+    ELSEWHERE_AGENT,
+    ELSEWHERE_METADATA,
+    OR_TAKE_OVER,
     Statement,
     Update,
     insert,
@@ -34,23 +37,26 @@ __all__ = [
 
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
-# Nobody else has its id: where it is there already, it was written just before an interruption.
-BEGIN_RUN = Statement("""
+# Nobody else has its id: where it is there already, it was written just before an interruption, or
+# only its records came before it.
+BEGIN_RUN = Statement(
+    """
 INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
   parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
   started_at, metadata, inputs)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
-ON CONFLICT DO NOTHING
-""")
-# A run of which the file has only the id: it was started into another file, or by another recorder.
-# No process owns it: it stays open until somebody completes it.
-BEGIN_ELSEWHERE = Statement("""
+ON CONFLICT """
+    + OR_TAKE_OVER
+)
+# A run of which the file has only the id: it was started into another file, or by another recorder
+# whose start is still to come. No process owns it: it stays open until somebody completes it.
+BEGIN_ELSEWHERE = Statement(f"""
 INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status,
   started_at, metadata)
-VALUES (:run_id, '(started elsewhere)', 'default', :trace_id, 'autonomous', 'running', :started_at,
-  '{"started_elsewhere":true}')
+VALUES (:run_id, '{ELSEWHERE_AGENT}', 'default', :trace_id, 'autonomous', 'running', :started_at,
+  '{ELSEWHERE_METADATA}')
 ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = "SELECT started_at, status, metadata, tags, result FROM runs WHERE run_id = ?"

@@ -26,6 +26,7 @@ from waxlocal.records import ENDED_STATUSES
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
+from waxlocal.storage.record_sql import ELSEWHERE_METADATA
 
 if TYPE_CHECKING:
     from waxlocal.sdk.context import WaxellContext
@@ -158,14 +159,26 @@ class Run(RunRecords):
             known = recorder.store.fetch(RUN_SO_FAR, (run_id,))
             if not known:
                 self._begin_elsewhere()
-            for start, status, metadata, tags, result in known:
-                # One that its process only left behind may still be completed by another.
-                self._ended = status in ENDED_STATUSES and status != "interrupted"
-                # The steady clock of another process is not ours: go by the wall clock.
-                self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
-                self._started_ns = utc_ns(start)
-                self._metadata_json, self._tags_json, self._result_json = metadata, tags, result
-                self._tags = _object(tags)
+            for row in known:
+                self._go_on(*row)
+
+    def _go_on(
+        self, start: str, status: str, metadata: str | None, tags: str | None, result: str | None
+    ) -> None:
+        """Go on from what the file has of the run."""
+        # One that its process only left behind may still be completed by another.
+        self._ended = status in ENDED_STATUSES and status != "interrupted"
+        # The steady clock of another process is not ours: go by the wall clock.
+        self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
+        self._started_ns = utc_ns(start)
+        self._metadata_json, self._tags_json, self._result_json = metadata, tags, result
+        self._tags = _object(tags)
+
+    def _look_for_start(self) -> None:
+        """Go on from the start if it has come since: the end would write over what it says."""
+        if self._metadata_json == ELSEWHERE_METADATA:
+            for row in self._recorder.store.fetch(RUN_SO_FAR, (self._run_id,)):
+                self._go_on(*row)
 
     def _begin_elsewhere(self) -> None:
         """Write a run of which only the id is known, so that its records can be found and sent."""
@@ -175,7 +188,7 @@ class Run(RunRecords):
             "started_at": utc_text(self._started_ns),
         }
         self._recorder.store.write(BEGIN_ELSEWHERE, row)
-        self._metadata_json = '{"started_elsewhere":true}'
+        self._metadata_json = ELSEWHERE_METADATA
 
     def _inherit(self, parent: Run | None) -> tuple[str, str]:
         """Take session and user from what is nearest around; return the lineage."""

@@ -108,12 +108,13 @@ class RunsById:
         for step in need_items("steps", steps):
             add_step(run, step)
         self._keep_conversation(run, conversation_state)
+        run._look_for_start()
         if result:
             run._set_result(result)
         status = plain_text(status)
         known = status if status in ENDED_STATUSES else "error"
         duration = run._finish(known, *map(plain_text, (error, error_type, traceback)))
-        self._open.pop(run_id, None)
+        self._open.pop(run._run_id, None)
         from waxlocal.sdk import types
 
         return types.RunCompleteResult(run_id, duration)
@@ -163,6 +164,8 @@ class RunsById:
     def _run(self, run_id: str) -> Run:
         """Return a run by its id, also one that another process began, or that nobody has begun."""
         need("run_id", run_id, str)
+        # SQLite's JSON functions, by which the upload finds runs, end a text at NUL.
+        run_id = run_id.replace("\0", "\ufffd")
         around = run_here()
         if around is not None and run_id and around._run_id == run_id:
             return around

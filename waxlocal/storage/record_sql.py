@@ -12,7 +12,10 @@ from waxlocal.records import RECORD_TABLES, Table
 
 __all__ = [
     "BEGIN_DAILY_RUN",
+    "ELSEWHERE_AGENT",
+    "ELSEWHERE_METADATA",
     "LAST_POSITION",
+    "OR_TAKE_OVER",
     "Statement",
     "Update",
     "insert",
@@ -92,6 +95,31 @@ _POSITIONS = " UNION ALL ".join(
 )
 # The last position that any record of a run has; NULL when there is none.
 LAST_POSITION = f"SELECT max(position) FROM ({_POSITIONS})"  # noqa: S608
+
+# A run of which the file had only the id when its first record came, until its start comes.
+ELSEWHERE_AGENT = "(started elsewhere)"
+ELSEWHERE_METADATA = '{"started_elsewhere":true}'
+_OF_START = (
+    *("agent_name", "workflow_name", "session_id", "user_id", "user_group"),
+    *("parent_workflow_id", "root_workflow_id", "trace_id", "interaction_mode", "process_id"),
+    *("started_at", "inputs"),
+)
+# The end of an INSERT INTO runs, after ON CONFLICT: the start of such a run takes over its row. The
+# row keeps its end, and what was said of the run meanwhile. One that has ended was perhaps sent on
+# like that, so this is a change, which the triggers do not see, because the process is another one.
+# A start that comes from another file with a revision is followed by an end with the same one,
+# which must be newer than what is here.
+OR_TAKE_OVER = f"""(run_id) DO UPDATE SET
+  {", ".join(f"{name} = excluded.{name}" for name in _OF_START)},
+  metadata = CASE WHEN metadata = '{ELSEWHERE_METADATA}' THEN excluded.metadata
+    ELSE json_remove(json_patch(coalesce(excluded.metadata, '{{}}'), coalesce(metadata, '{{}}')),
+      '$.started_elsewhere') END,
+  duration = max(duration,
+    round((julianday(completed_at) - julianday(excluded.started_at)) * 86400, 3)),
+  revision = iif(status = 'running', revision, coalesce(excluded.revision - 1,
+    max(coalesce(revision, 0) + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))))
+WHERE agent_name = '{ELSEWHERE_AGENT}' AND excluded.agent_name <> agent_name
+"""
 
 # Of the SDK and of what arrives alike. The id is made from agent and day: whoever asks first makes
 # the row. No process owns it: it stays open when the one that asked is gone.

@@ -91,7 +91,7 @@ def _read(line: bytes) -> Line | tuple[str, str]:
         run_id = run["run_id"] if isinstance(run, dict) and _is_text(run.get("run_id")) else ""
         return read_line(document)
     except ValueError as refused:
-        return run_id[:200], str(refused)
+        return run_id, str(refused)  # whole: the sender looks for it
 
 
 def _is_text(value: object) -> bool:
@@ -271,7 +271,7 @@ def _present(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def answers(body: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return (status, reason) by run id from the answer to a batch; nothing of what is none."""
+    """Return (status, reason) by run id from the answer to a batch; skip anything else."""
     results = body.get("results")
     found: dict[str, tuple[str, str]] = {}
     for result in results if isinstance(results, list) else ():

@@ -67,6 +67,9 @@ def event_item(row: Row, run: Row, remote_workflow_id: str) -> Item:
     # A server of ours has the same ids, so what is said is said of the body with ours.
     said = told(EVENTS, row, columns_of_event(without_key(local), known=True))
     body = _named_there(local, text_of(run["workflow_id"]), remote_workflow_id)
+    if said is not None and body.get("workflow_id") != remote_workflow_id:
+        # The program named no run, or another one: it is an event of this run all the same.
+        said = {"workflow_id": remote_workflow_id, **said}
     return Item(row["position"], body, said)
 
 

@@ -76,10 +76,12 @@ def complete_body(
     exact: bool = True,
     untold: Sequence[Untold] = (),
     was_open: bool = False,
+    with_state: bool = True,
 ) -> Json:
     """Return the request that ends a run, with the records that no other request tells.
 
-    `was_open`: when its start was made, so that tags and metadata may be new.
+    `was_open`: when its start was made, so that it says all of the run, as it does of one that was
+    changed. `with_state`: with the state of the conversation, which another waxlocal does not need.
     """
     row = run.run
     body: Json = {
@@ -92,11 +94,12 @@ def complete_body(
         body["error_type"] = text_of(row["error_type"])
     if row["traceback"] and row["status"] != "blocked":
         body["traceback"] = text_of(row["traceback"])
-    state = conversation_state(run)
+    state = conversation_state(run) if with_state else None
     body |= {"conversation_state": state} if state else {}
     if not exact:
         return body
-    return body | {KEY: told_by_end(row, body, untold, was_open=was_open)}
+    whole = was_open or row.get("revision") is not None
+    return body | {KEY: told_by_end(run, body, untold, whole=whole)}
 
 
 def stage_body(

@@ -10,7 +10,8 @@ from typing import Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import process_id_of, trace_id_of
-from waxlocal.records import EVENTS, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.records import ENDED_STATUSES, EVENTS, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.wire.columns import Refused
 from waxlocal.wire.conversation_state import events_of_state
 from waxlocal.wire.exact import told, written
 from waxlocal.wire.items import Untold
@@ -68,9 +69,10 @@ END_FIELDS = {
     "root_span_id": "text: 16 hexadecimal digits",
     "conversation_state": "object",
 }
-# What the end of a run may still change, and what only a run that went on since its start does.
+# What the end of a run sets.
 OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback", "result")
-SINCE_START = ("metadata", "tags")
+# All that can change in a run: it keeps its id.
+OF_RUN = tuple(column.name for column in RUNS.travelling if column.name != "run_id")
 # The columns of a process that have another name in what every server shows.
 _SHOWN = {"host": "device", "program": "program", "waxlocal": "version"}
 
@@ -103,18 +105,30 @@ def exact_of_start(run: RecordedRun, body: Json, own: Json) -> Json:
     said = told(RUNS, run.run, _columns_of_start(body, own), leave=leave)
     if said is None:
         return {}
-    found: Json = {"run": said}
-    if run.process is not None:
-        process = told(PROCESSES, run.process, _process_shown(own)) or {}
-        known = run.process.get("process_id")
-        found["process"] = {"process_id": known, **process} if type(known) is int else process
-    return found
+    return {"run": said, **_told_of_process(run.process, own)}
 
 
-def told_by_end(row: Row, body: Json, untold: Sequence[Untold], *, was_open: bool = False) -> Json:
-    """Return what the end of a run says of it, and the records that nothing else tells."""
-    names = OF_END + (SINCE_START if was_open else ())
-    found: Json = {"run": told(RUNS, row, columns_of_end(body), only=names) or {}}
+def _told_of_process(process: Row | None, own: Json) -> Json:
+    """Return the columns of a process that differ from what stands beside them."""
+    if process is None:
+        return {}
+    said = told(PROCESSES, process, _process_shown(own)) or {}
+    known = process.get("process_id")
+    return {"process": {"process_id": known, **said} if type(known) is int else said}
+
+
+def told_by_end(
+    run: RecordedRun, body: Json, untold: Sequence[Untold], *, whole: bool = False
+) -> Json:
+    """Return what the end of a run says of it, and the records that nothing else tells.
+
+    `whole`: of all of the run, because its start did not know all or somebody changed it since.
+    """
+    row, given = run.run, columns_of_end(body)
+    said = told(RUNS, row, given, only=OF_RUN) if whole else None
+    found: Json = {"run": said, "whole": True, **_told_of_process(run.process, {})}
+    if said is None:  # or somebody wrote what cannot be stored again
+        found = {"run": told(RUNS, row, given, only=OF_END) or {}}
     records = _untold(untold, body)
     return found | ({"records": records} if records else {})
 
@@ -215,10 +229,15 @@ def columns_of_end(body: Json) -> Json:
 
 
 def exact_end(body: Json, said: Json) -> Json:
-    """Return the columns that the end of a run sets. Raises `Refused`."""
-    own = as_object(said.get("run"))
-    only = OF_END + tuple(name for name in SINCE_START if name in own)
-    return written(RUNS, own, columns_of_end(body), only=only)
+    """Return the columns that the end of a run sets: all of the run where it says so.
+
+    Raises `Refused`.
+    """
+    only = OF_RUN if said.get("whole") is True else OF_END
+    row = written(RUNS, as_object(said.get("run")), columns_of_end(body), only=only)
+    if row["status"] not in ENDED_STATUSES:
+        raise Refused("the status is not that of a run that has ended")
+    return row
 
 
 def untold_of_end(body: Json, said: Json) -> list[tuple[Table, Json]]:

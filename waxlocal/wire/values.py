@@ -59,13 +59,13 @@ def as_text(value: object, default: str = "") -> str:
 
 
 def as_id(value: object) -> str | None:
-    """Return the text that names a session, a user or a group; None for none."""
+    """Return the text that names a session, a user or a group; None for empty text."""
     # SQLite's JSON functions end a text at NUL, and the queries look up ids with them.
     return as_text(value).replace("\0", "\ufffd") or None
 
 
 def as_count(value: object) -> int:
-    """Return a whole number, also from text; 0 for what is none."""
+    """Return a whole number, also from text; 0 for anything that is not a number."""
     try:
         number = value if isinstance(value, int) else int(float(value))  # type: ignore[arg-type]
     except (OverflowError, TypeError, ValueError):
@@ -74,7 +74,7 @@ def as_count(value: object) -> int:
 
 
 def as_number(value: object) -> float | None:
-    """Return a number, also from text; None for what is none, or not finite."""
+    """Return a finite number, also from text; None for anything else."""
     if isinstance(value, bool | int | float | str):
         try:
             number = float(value)
@@ -172,7 +172,7 @@ def text_of(cell: object) -> str:
 
 
 def number_of(cell: object) -> float | int | None:
-    """Return the number that a cell holds, None if it holds none, or one that is not finite."""
+    """Return the finite number that a cell holds, None if it holds anything else."""
     if isinstance(cell, float):
         return cell if isfinite(cell) else None
     # More digits than a column holds, which JSON may well have.
@@ -180,7 +180,7 @@ def number_of(cell: object) -> float | int | None:
 
 
 def count_of(cell: object) -> int:
-    """Return a whole number, 0 for a cell that holds none."""
+    """Return a whole number, 0 for a cell that does not hold a number."""
     return int(number_of(cell) or 0)
 
 
@@ -210,7 +210,7 @@ class Start:
 
 
 def moment_of(text: object) -> datetime | None:
-    """Return the time that a cell holds, in UTC and naive; None if it holds none."""
+    """Return the time that a cell holds, in UTC and naive; None if it is not a valid time."""
     try:
         return datetime(1970, 1, 1) + timedelta(microseconds=utc_ns(str(text)) // 1_000)
     except ValueError:

@@ -69,6 +69,63 @@ ALTER TABLE scores ADD COLUMN revision INTEGER;
 ALTER TABLE events ADD COLUMN revision INTEGER;
 ALTER TABLE targets ADD COLUMN events_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE targets ADD COLUMN looked_again INTEGER NOT NULL DEFAULT 0;
+-- In which states a request carries its records.
+ALTER TABLE requests ADD COLUMN states TEXT;
+
+-- The start of a run may come after its records, and its session with it.
+DROP TRIGGER runs_update;
+CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
+WHEN NEW.session_id = OLD.session_id
+BEGIN
+  UPDATE sessions SET
+    open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
+                              - (OLD.status <> 'running' AND OLD.status <> 'success'),
+    total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0)
+  WHERE session_id = NEW.session_id;
+END;
+
+DROP TRIGGER runs_keep_session;
+CREATE TRIGGER runs_keep_session BEFORE UPDATE OF session_id, run_id ON runs
+WHEN NEW.session_id IS NOT OLD.session_id AND OLD.session_id IS NOT NULL
+  OR NEW.run_id IS NOT OLD.run_id
+BEGIN
+  SELECT raise(ABORT, 'a run keeps its id and its session');
+END;
+
+CREATE TRIGGER runs_join_session AFTER UPDATE OF session_id ON runs
+WHEN OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
+BEGIN
+  INSERT INTO sessions (session_id, agents, run_count, open_runs, failed_runs, llm_calls,
+    priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_duration,
+    first_run_at, last_run_at, last_activity_at)
+  VALUES (NEW.session_id, '[]', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0,
+    NEW.started_at, NEW.started_at, NEW.started_at)
+  ON CONFLICT (session_id) DO NOTHING;
+  UPDATE sessions SET
+    user_id = coalesce(user_id, NEW.user_id),
+    agents = CASE
+      WHEN agents = '[]' THEN json_array(NEW.agent_name)
+      WHEN instr(agents, '[' || json_quote(NEW.agent_name))
+        OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
+      ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
+    run_count = run_count + 1,
+    open_runs = open_runs + (NEW.status = 'running'),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success'),
+    total_duration = total_duration + coalesce(NEW.duration, 0.0),
+    first_run_at = min(first_run_at, NEW.started_at),
+    last_run_at = max(last_run_at, NEW.started_at),
+    last_activity_at = max(last_activity_at, coalesce(NEW.completed_at, NEW.started_at)),
+    (llm_calls, priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost) =
+      (SELECT llm_calls + count(*), priced_calls + count(cost),
+         sessions.tokens_in + coalesce(sum(c.tokens_in), 0),
+         sessions.tokens_out + coalesce(sum(c.tokens_out), 0),
+         total_tokens + coalesce(sum(c.tokens_in + c.tokens_out), 0),
+         priced_tokens + coalesce(sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)), 0),
+         coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
+       FROM llm_calls c WHERE c.run_id = NEW.run_id)
+  WHERE session_id = NEW.session_id;
+END;
 
 -- A change after the first recording: not of what is still running (its end is no change), and not
 -- where the statement sets a revision itself, as one does that brings in a row from another file.

@@ -125,7 +125,10 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
     try:
         answer = await change(request, changed, small=len(raw) <= PARSE_HERE_BYTES)
     except KeyReused as reused:
-        raise Problem(422, str(reused), kind="key-reused", hint=reused.hint) from None
+        # Our uploader may, after its file was restored: its records are known by what they say.
+        raise Problem(
+            422, str(reused), kind="key-reused", hint=reused.hint, send_again="with_new_key"
+        ) from None
     return _json(answer.encode(), status)
 
 
