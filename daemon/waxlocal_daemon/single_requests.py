@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from waxlocal.clock import utc_text
@@ -79,6 +80,7 @@ class _Job:
         self.new: list[Part] = []
         self.in_flight: set[tuple[str, int]] = set()
         self.failure = ""
+        # What the server has refused, now or before: the run is not delivered without it.
         self.parked = ""
         # The server does not know the run though it has accepted its start.
         self.unknown = False
@@ -116,6 +118,8 @@ class Singles:
         self._log = log
         self._at = at
         self._hand: dict[str, _Job] = {}
+        # Runs of which nothing could be sent just now: not taken in hand again at once.
+        self._set_back: set[str] = set()
         self._uuid = hardware_uuid() if settings.send_hardware_uuid else ""
 
     def requests(self, room: int, *, begun: bool) -> Iterator[Request]:
@@ -124,6 +128,7 @@ class Singles:
         `begun`: only of runs some of whose requests were made before.
         """
         self._take_events()
+        self._set_back.clear()
         for job in list(self._hand.values()):
             for request in self._of(job, room):
                 room -= 1
@@ -156,12 +161,13 @@ class Singles:
         """Take the next runs in hand, with all their requests written down; None if none is due."""
         most = RUNS_AT_ONCE if room > 1 else 1
         found = self._outbox.due(
-            most + len(self._hand),
+            most + len(self._hand) + len(self._set_back),
             horizon=self._lane.horizon(),
             begun=begun,
             troubled=self._lane.troubled,
         )
-        chosen = _within([due for due in found if due.run_id not in self._hand][:most])
+        free = (due for due in found if due.run_id not in self._hand.keys() | self._set_back)
+        chosen = _within(list(islice(free, most)))
         if not chosen:
             return None
         self._outbox.mark_sending(due.run_id for due in chosen)
@@ -222,6 +228,12 @@ class Singles:
         """Find the requests that wait from before, and make those that are missing."""
         due, outbox = job.due, self._outbox
         parts = outbox.parts(due.run_id)
+        if any(part.state == "parked" for part in parts) and (
+            refused := outbox.refused(due.run_id)
+        ):
+            job.parked = "{}: {}".format(*refused)
+            if refused[0] == "start":
+                return  # nothing of a run that the server does not know
         start = start_part(run, due, parts)
         job.new = [start] if start else []
         # Children are listed with the ids that the server gave them, events name its workflow, and
@@ -345,10 +357,11 @@ class Singles:
             # What is parked of them stays so by itself: it holds up none that come later.
             outbox.deliver(OUTSIDE)
             outbox.admit_events()
-        elif job.parked:
-            outbox.park(run_id, job.parked)
         elif job.waits or job.stopped:
             outbox.release(run_id)
+            self._set_back.add(run_id)
+        elif job.parked:
+            outbox.park(run_id, job.parked)
         elif job.due.running:
             again = self._lane.now() + self._settings.open_after
             outbox.leave_open(run_id, self._lane.text(again))

@@ -334,6 +334,12 @@ class Outbox:
         """Return all requests that were ever made for a run."""
         return self._parts(sql.KNOWN, run_id)
 
+    def refused(self, run_id: str) -> tuple[str, str] | None:
+        """Return stage and reason of a request that the server refused, the start before others."""
+        for stage, reason in self._rows(sql.REFUSED, {"run_id": run_id, "target": self._id}):
+            return stage, reason or ""
+        return None
+
     def waiting_parts(self, run_id: str) -> list[Part]:
         """Return the requests of a run that were made and not answered."""
         return self._parts(sql.WAITING, run_id)

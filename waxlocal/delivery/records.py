@@ -42,6 +42,7 @@ WITH RECURSIVE above (run_id, workflow_id, depth, agent_name) AS (
   WHERE p.workflow_id = a.workflow_id AND a.depth < {_DEEPEST})
 SELECT run_id, depth, agent_name FROM above WHERE depth > 0
 """  # noqa: S608
+# By `total`, which is a float and cannot overflow: one call with absurd counts would stop all.
 _CHILDREN = """
 WITH RECURSIVE below (child, run_id, workflow_id) AS (
   SELECT run_id, run_id, workflow_id FROM runs WHERE parent_workflow_id = :workflow_id
@@ -49,11 +50,12 @@ WITH RECURSIVE below (child, run_id, workflow_id) AS (
   SELECT b.child, r.run_id, r.workflow_id
   FROM below b JOIN runs r ON r.parent_workflow_id = b.workflow_id),
 used (child, tokens_in, tokens_out, cost, llm_calls) AS (
-  SELECT b.child, sum(c.tokens_in), sum(c.tokens_out), sum(c.cost), count(c.position)
+  SELECT b.child, CAST(total(c.tokens_in) AS INTEGER), CAST(total(c.tokens_out) AS INTEGER),
+    sum(c.cost), count(c.position)
   FROM below b LEFT JOIN llm_calls c ON c.run_id = b.run_id GROUP BY b.child)
 SELECT r.id, r.run_id, r.workflow_id, r.agent_name, r.workflow_name, r.session_id, r.status,
   r.started_at, r.completed_at, r.duration, r.inputs, r.result, r.error, r.error_type,
-  coalesce(u.tokens_in, 0), coalesce(u.tokens_out, 0), u.cost, u.llm_calls
+  u.tokens_in, u.tokens_out, u.cost, u.llm_calls
 FROM used u JOIN runs r ON r.run_id = u.child ORDER BY r.started_at, r.id
 """
 

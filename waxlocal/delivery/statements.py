@@ -74,6 +74,7 @@ LAST_TO_LOOK_AT = """
 SELECT max(run_id) FROM (SELECT run_id FROM deliveries
   WHERE target_id = :target AND run_id > :after ORDER BY run_id LIMIT :limit)
 """
+# And runs with a request that was refused while another one failed.
 LOOK_AGAIN = """
 UPDATE deliveries SET state = iif(
   (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
@@ -81,7 +82,9 @@ WHERE target_id = :target AND run_id > :after AND run_id <= :last AND state = 'd
   EXISTS (SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status = 'running'
     OR r.status = 'interrupted' OR r.completed_at > deliveries.delivered_at))
   OR EXISTS (SELECT 1 FROM events e
-    WHERE e.run_id = deliveries.run_id AND e.recorded_at > deliveries.delivered_at))
+    WHERE e.run_id = deliveries.run_id AND e.recorded_at > deliveries.delivered_at)
+  OR EXISTS (SELECT 1 FROM requests q WHERE q.run_id = deliveries.run_id
+    AND q.target_id = deliveries.target_id AND q.state = 'parked' AND q.stage <> 'bulk'))
 """
 LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
@@ -136,6 +139,11 @@ CHILDREN_IDS = """
 SELECT c.run_id, d.remote_run_id
 FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
 WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NOT NULL
+"""
+REFUSED = """
+SELECT stage, reason FROM requests
+WHERE run_id = :run_id AND target_id = :target AND state = 'parked' AND stage <> 'bulk'
+ORDER BY stage = 'start' DESC, last_attempt_at DESC LIMIT 1
 """
 SENDING = """
 UPDATE deliveries SET state = 'sending'
