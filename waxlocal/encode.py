@@ -24,7 +24,7 @@ from itertools import compress
 from json import JSONEncoder, encoder, loads
 from typing import Any
 
-from waxlocal.known_types import is_opaque, mro, reader_of
+from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["as_text", "dumps", "own_text", "shown", "snapshot", "text"]
@@ -193,9 +193,9 @@ class _Reading:
         if bytes in bases or bytearray in bases or memoryview in bases:
             return _plain_bytes(memoryview(value))
         if id(value) in above:
-            return {"$cycle": type(value).__name__}
+            return {"$cycle": name_of_type(type(value))}
         if len(above) >= MAX_DEPTH:
-            return {"$deep": type(value).__name__}
+            return {"$deep": name_of_type(type(value))}
         return self._object(value, above | {id(value)})
 
     def _object(self, value: Any, above: frozenset[int]) -> Any:
@@ -284,7 +284,7 @@ def own_text(value: object) -> str:
         of_value = inner is not None and inner.tb_frame.f_code in _texts_of(type(value))
         if not of_value or raised_by_handler(error):
             raise
-        raise RuntimeError(f"{type(error).__name__} out of a __str__") from None
+        raise RuntimeError(f"{name_of_type(type(error))} out of a __str__") from None
 
 
 def _texts_of(kind: type) -> set[object]:
@@ -301,4 +301,5 @@ def _unreadable(value: object, error: BaseException) -> str:
     """Return what can be said of a value that raised; raises what is not the value's own."""
     if raised_by_handler(error):
         raise error
-    return _plain_text(f"<unprintable {type(value).__name__}: {type(error).__name__}>")
+    kinds = name_of_type(type(value)), name_of_type(type(error))
+    return _plain_text(f"<unprintable {kinds[0]}: {kinds[1]}>")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
-__all__ = ["is_a", "is_opaque", "mro", "reader_of"]
+__all__ = ["is_a", "is_opaque", "mro", "name_of_type", "reader_of"]
 
 # Takes the known class and a value of it (or of a subclass), returns something plainer.
 Reader = Callable[[Any, Any], Any]
@@ -24,6 +24,12 @@ def mro(kind: type) -> tuple[type, ...]:
     """Return a type and its bases, whatever its metaclass says about them."""
     bases: tuple[type, ...] = type.__getattribute__(kind, "__mro__")
     return bases
+
+
+def name_of_type(kind: type) -> str:
+    """Return the name of a type, whatever its metaclass says about it."""
+    name: str = type.__dict__["__name__"].__get__(kind)
+    return name
 
 
 def is_a(value: object, *kinds: type) -> bool:
@@ -148,7 +154,7 @@ def _series(_kind: Any, value: Any) -> Any:
 
 
 def _described(value: Any) -> dict[str, Any]:
-    return {"$array": type(value).__name__, "shape": list(value.shape)}
+    return {"$array": name_of_type(type(value)), "shape": list(value.shape)}
 
 
 _READERS: dict[tuple[str, str], Reader] = {

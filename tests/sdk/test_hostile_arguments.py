@@ -276,3 +276,47 @@ def test_numbers_out_of_range_are_recorded(db_path: Path) -> None:
         ctx.record_score("text", "0.5")
     assert [c["cached_tokens"] for c in rows(db_path, "llm_calls")] == [0, 0]
     assert [s["numeric_value"] for s in rows(db_path, "scores")] == [math.inf, -math.inf, 0.5]
+
+
+class FailingText(str):
+    """A text that does not say whether it is empty."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("asked")
+
+    __len__ = __bool__  # type: ignore[assignment]
+
+
+class Nameless(type):
+    """Metaclass of classes that do not say their name."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class OfNameless(metaclass=Nameless):
+    """A class that cannot be asked."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("agent_name", "workflow_name", "session_id", "user_id", "user_group", "end_user_id"),
+        "interaction_mode",
+    ],
+)
+def test_a_derived_text_is_recorded_as_text(recorder: Recorder, db_path: Path, name: str) -> None:
+    """Nothing of the text's own code is called where a run begins or ends."""
+    given: Any = {"agent_name": "agent", name: FailingText("text")}
+    with WaxellContext(**given):
+        pass
+    assert "text" in str(only(db_path, "runs"))
+
+
+def test_a_class_that_hides_its_name_is_of_a_wrong_type(recorder: Recorder) -> None:
+    """The message of the `TypeError` names it all the same."""
+    value: Any = OfNameless()
+    with pytest.raises(TypeError, match="OfNameless"):
+        WaxellContext(value)
+    with WaxellContext("agent") as run, pytest.raises(TypeError, match="OfNameless"):
+        run.set_tag(value, "x")

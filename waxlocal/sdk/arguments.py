@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from waxlocal.encode import as_text
 from waxlocal.errors import ObserveError
-from waxlocal.known_types import is_a
+from waxlocal.known_types import is_a, name_of_type
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "need_items",
     "need_number",
     "need_numbers",
+    "need_plain_texts",
     "need_texts",
     "number_of",
     "plain_text",
@@ -102,7 +103,7 @@ def _checked_coroutine(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refused(method: Callable[..., Any], error: Exception) -> TypeError:
     return TypeError(
-        f"{method.__name__}() was given an argument of a wrong type ({type(error).__name__})"
+        f"{method.__name__}() was given an argument of a wrong type ({name_of_type(type(error))})"
     )
 
 
@@ -113,7 +114,7 @@ def need(name: str, value: object, kind: type, *, optional: bool = False) -> Non
     if not is_a(value, kind):
         raise TypeError(
             f"Argument '{name}' has incorrect type "
-            f"(expected {kind.__name__}, got {type(value).__name__})"
+            f"(expected {kind.__name__}, got {name_of_type(type(value))})"
         )
 
 
@@ -121,6 +122,12 @@ def need_texts(**texts: object) -> None:
     """Raise `TypeError` for the first argument that is not text."""
     for name, value in texts.items():
         need(name, value, str)
+
+
+def need_plain_texts(**texts: Any) -> list[str]:
+    """Return texts without methods of their own; anything else raises `TypeError`."""
+    need_texts(**texts)
+    return [str.__str__(value) for value in texts.values()]
 
 
 def need_dict(name: str, value: Any) -> dict[str, Any] | None:

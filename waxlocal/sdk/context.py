@@ -14,6 +14,7 @@ from waxlocal.sdk.arguments import (
     need_count,
     need_dict,
     need_number,
+    need_plain_texts,
     need_texts,
     number_of,
     plain_text,
@@ -94,17 +95,20 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             and (metadata is None or type(metadata) is dict)
             and (interaction_mode is None or type(interaction_mode) is str)
         ):
-            need_texts(
-                agent_name=agent_name,
-                workflow_name=workflow_name,
-                session_id=session_id,
-                user_id=user_id,
-                user_group=user_group,
-                end_user_id=end_user_id,
+            agent_name, workflow_name, session_id, user_id, user_group, end_user_id = (
+                need_plain_texts(
+                    agent_name=agent_name,
+                    workflow_name=workflow_name,
+                    session_id=session_id,
+                    user_id=user_id,
+                    user_group=user_group,
+                    end_user_id=end_user_id,
+                )
             )
             inputs = need_dict("inputs", inputs)
             metadata = need_dict("metadata", metadata)
             need("interaction_mode", interaction_mode, str, optional=True)
+            interaction_mode = plain_text(interaction_mode)
         if end_user_id:
             metadata = {**(metadata or {}), "tenant_sub_user_id": end_user_id}
         Run.__init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from waxlocal.encode import own_text
+from waxlocal.known_types import name_of_type
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["formatted", "printed"]
@@ -17,7 +18,7 @@ def printed(error: BaseException) -> str:
     except Exception as raised:  # from the program's own __str__
         if raised_by_handler(raised):
             raise
-        return f"<unprintable {type(error).__name__}>"
+        return f"<unprintable {name_of_type(type(error))}>"
 
 
 def formatted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:
@@ -31,4 +32,4 @@ def formatted(kind: type[BaseException], error: BaseException, trace: TracebackT
     ) as raised:  # from the program's own __str__, of this error or of one in its chain
         if raised_by_handler(raised):
             raise
-        return f"{kind.__name__}: {printed(error)}"
+        return f"{name_of_type(kind)}: {printed(error)}"

@@ -15,6 +15,7 @@ from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import PolicyViolationError
 from waxlocal.ids import foreign_trace_id, trace_id_of, workflow_id_of
+from waxlocal.known_types import name_of_type
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import (
     BEGIN_ELSEWHERE,
@@ -250,7 +251,7 @@ class Run(RunRecords):
     ) -> None:
         """Write the end of a run that an exception left."""
         status = "blocked" if issubclass(kind, PolicyViolationError) else "error"
-        self._finish(status, printed(error), kind.__name__, formatted(kind, error, traceback))
+        self._finish(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
 
 # The runs of this process that are inside their block, by id. Whoever records by id, in whatever

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.known_types import name_of_type
 from waxlocal.sdk.arguments import (
     checked,
     need,
@@ -73,7 +74,7 @@ class SpanRecords(Run):
         if not handle or handle["ended"]:
             return
         if exc is not None:
-            status, error = "error", error or f"{type(exc).__name__}: {printed(exc)}"
+            status, error = "error", error or f"{name_of_type(type(exc))}: {printed(exc)}"
         handle["ended"] = True
         if current_span.get() is handle:
             current_span.set(handle["outer"])
