@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import waxlocal
+from tests.crash.files import assert_sound, run_program
 from tests.tools.sdk_rows import (
     everything,
     only,
@@ -165,6 +166,63 @@ def test_run_goes_on_in_another_process(db_path: Path, client: WaxellObserveClie
     steps = rows(db_path, "steps")
     assert [step["step_name"] for step in steps] == ["here", "there"]
     assert steps[1]["position"] == steps[0]["position"] + 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ("error", "success", "error"),
+        ("success", "error", "success"),
+        ("blocked", "interrupted", "blocked"),
+        ("interrupted", "success", "success"),
+    ],
+)
+def test_the_first_end_stays_whichever_process_writes_it(
+    db_path: Path, client: WaxellObserveClient, first: str, second: str, kept: str
+) -> None:
+    """The second end adds what it says of the run; an interruption alone was only a guess."""
+    run = client.start_run_sync(agent_name="agent", session_id="s", metadata={"m": 1})
+    done = run_program(
+        db_path,
+        f"""
+        from waxlocal import WaxellObserveClient
+        WaxellObserveClient().complete_run_sync(
+            run_id={run.run_id!r}, status={first!r}, error="there", error_type="There",
+            traceback="t", result={{"of": "there"}})
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    there = run_named(db_path, "agent")
+    assert there["status"] == first
+    client.complete_run_sync(run_id=run.run_id, status=second, result={"of": "here"})
+    found = run_named(db_path, "agent")
+    end = ("status", "completed_at", "duration", "error", "error_type", "traceback")
+    if kept == first:
+        assert {name: found[name] for name in end} == {name: there[name] for name in end}
+    assert (found["status"], found["result"]) == (kept, {"of": "here"})
+    assert found["metadata"] == {"m": 1}
+    assert_sound(db_path)
+
+
+def test_a_block_keeps_the_end_that_another_process_wrote(db_path: Path) -> None:
+    """Its tags, metadata and result are written all the same."""
+    with WaxellContext("agent", session_id="s") as ctx:
+        done = run_program(
+            db_path,
+            f"""
+            from waxlocal import WaxellObserveClient
+            WaxellObserveClient().complete_run_sync(
+                run_id={ctx.run_id!r}, status="error", error="stopped from outside")
+            """,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        ctx.set_tag("t", "1")
+        ctx.set_metadata("m", 2)
+        ctx.set_result({"r": 3})
+    found = run_named(db_path, "agent")
+    assert (found["status"], found["error"]) == ("error", "stopped from outside")
+    assert (found["tags"], found["metadata"], found["result"]) == ({"t": "1"}, {"m": 2}, {"r": 3})
+    assert_sound(db_path)
 
 
 def test_records_by_id_join_the_open_context(db_path: Path, client: WaxellObserveClient) -> None:

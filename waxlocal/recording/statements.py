@@ -60,11 +60,16 @@ ON CONFLICT DO NOTHING
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = "SELECT started_at, status, metadata, tags, result FROM runs WHERE run_id = ?"
-FINISH_RUN = Statement("""
-UPDATE runs SET status = ?, completed_at = ?, duration = ?, error = ?, error_type = ?,
-  traceback = ?, metadata = ?, tags = ?, result = ?
+# The first end stays, also one that another process has written: only an interruption was a guess.
+# Tags, metadata and result are written in any case. With OR: for an IN list SQLite would build a
+# temporary B-tree at each execution.
+_IS_OPEN = "status = 'running' OR status = 'interrupted'"
+_OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback")
+FINISH_RUN = Statement(f"""
+UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _OF_END)},
+  metadata = ?, tags = ?, result = ?
 WHERE run_id = ?
-""")
+""")  # noqa: S608
 # Only what is still open: another process may have ended it meanwhile.
 INTERRUPT_RUN = Statement("""
 UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
@@ -88,10 +93,7 @@ UPDATES = {
     SET_ATTRIBUTES.sql: Update("runs", ("metadata", "tags", "result", "run_id")),
     FINISH_RUN.sql: Update(
         "runs",
-        (
-            *("status", "completed_at", "duration", "error", "error_type", "traceback"),
-            *("metadata", "tags", "result", "run_id"),
-        ),
+        (*_OF_END, "metadata", "tags", "result", "run_id"),
     ),
     INTERRUPT_RUN.sql: Update(
         "runs",
