@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import SystemRandom
 from typing import NamedTuple
@@ -85,18 +86,20 @@ class Uploader:
         self._on_progress = on_progress
         self._at = at or _nowhere
         self._pace = pace
-        self._outbox = Outbox(path, settings.api_url, clock)
-        self._outbox.look_again()
-        self._sender = Sender(settings)
-        self._lane = Lane(self._outbox, clock, random, pace)
-        self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
         self._batches: Batches | None = None
         self._asked_at: float | None = None
         self._said_nothing = 0
         self._doubts_key = False
-        self._delivered_before = self._outbox.delivered
         self._failures: Counter[str] = Counter()
         self._bytes_sent = 0
+        with ExitStack() as opened:  # closed again if what follows fails
+            self._outbox = opened.enter_context(closing(Outbox(path, settings.api_url, clock)))
+            self._outbox.look_again()
+            self._sender = opened.enter_context(closing(Sender(settings)))
+            self._lane = Lane(self._outbox, clock, random, pace)
+            self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
+            self._delivered_before = self._outbox.delivered
+            opened.pop_all()
 
     def close(self) -> None:
         """Close the connections to the server and the file."""

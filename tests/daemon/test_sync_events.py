@@ -16,6 +16,7 @@ from tests.tools.sync import (
     ask,
     change,
     record,
+    settings_for,
     upload,
 )
 from tests.tools.web import serving
@@ -168,6 +169,42 @@ def test_one_that_is_refused_holds_up_no_other(db_path: Path) -> None:
         assert sorted(str(event["event"]) for event in _received(server)).count("bad") == 1
 
 
+@ways
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("event", "CAST(x'61ff' AS TEXT)"),
+        ("data", "CAST(x'7b2261223a22ff227d' AS TEXT)"),
+        ("data", "x'ff00'"),
+        ("data", """'{"a":1e999}'"""),
+        ("recorded_at", "CAST(x'ff' AS TEXT)"),
+        ("recorded_at", "x'ff'"),
+        ("position", "'here'"),
+        ("position", "1.5"),
+        ("position", "9e999"),
+    ],
+)
+def test_one_that_somebody_else_wrote_holds_up_nothing(
+    db_path: Path, bulk: bool, column: str, value: str
+) -> None:
+    """What is not UTF-8 goes with replacement characters; the runs and other events go, too."""
+    record(2)
+    _note(1)
+    row = {"position": "7", "recorded_at": "'2026-01-31'", "event": "'odd'", "data": "'{}'"}
+    row[column] = value
+    change(
+        db_path,
+        f"INSERT INTO events (run_id, {', '.join(row)}) VALUES ('', {', '.join(row.values())})",
+    )
+    shown = [one for one in previews(db_path, settings_for("https://x")) if not one.run_id]
+    assert [len(json.loads(one.body)["events"]) for one in shown] == [2]
+    with fault_server(bulk=bulk) as server:
+        done = upload(db_path, server.url, bulk=bulk)
+        assert (done.delivered, done.pending, done.parked) == (2, 0, 0)
+        assert len(_received(server)) == 2
+        audit(server).assert_sound()
+
+
 def test_a_large_one_goes_by_itself(db_path: Path) -> None:
     """Requests stay small."""
     _note(4, text="x" * 900_000)
@@ -181,8 +218,6 @@ def test_a_large_one_goes_by_itself(db_path: Path) -> None:
 
 def test_a_dry_run_shows_them(db_path: Path) -> None:
     """As they would leave."""
-    from tests.tools.sync import settings_for
-
     _note(2)
     (one,) = previews(db_path, settings_for("https://x"))
     assert one.url == "https://x/api/v1/observe/events/"

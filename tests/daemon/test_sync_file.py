@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from tests.faults.audit import audit
 from tests.faults.server import fault_server
 from tests.tools.sync import (
     ask,
+    change,
     record,
     upload,
     uploading,
 )
+from waxlocal.delivery import outbox
+from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
+from waxlocal.storage.connection import open_writer
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -38,3 +43,36 @@ def test_a_run_that_cannot_be_read_now_is_not_parked(db_path: Path, bulk: bool) 
         assert ask(db_path, "SELECT DISTINCT state FROM deliveries") == [("sending",)]
         assert upload(db_path, server.url, bulk=bulk).delivered == 5
         audit(server).assert_sound(at_most=1)
+
+
+@pytest.mark.parametrize("value", ["'soon'", "CAST(x'ff' AS TEXT)"])
+def test_an_uploader_that_does_not_start_leaves_nothing_open(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """A row about the server that nobody can read: the connection is closed, the error is ours."""
+    opened: list[sqlite3.Connection] = []
+
+    def opening(path: Path, *, wait: float) -> sqlite3.Connection:
+        opened.append(open_writer(path, wait=wait))
+        return opened[-1]
+
+    monkeypatch.setattr(outbox, "open_writer", opening)
+    record(1)
+    with uploading(db_path, "http://127.0.0.1:9"):
+        pass
+    change(db_path, f"UPDATE targets SET not_before = {value}")
+    kind = ValueError if value == "'soon'" else StorageError
+    with pytest.raises(kind), uploading(db_path, "http://127.0.0.1:9"):
+        pass
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[-1].execute("SELECT 1")
+
+
+def test_what_is_found_as_rows_are_fetched_is_an_error_of_the_file(db_path: Path) -> None:
+    """Not one of SQLite, which nobody here expects."""
+    record(2)
+    with Outbox(db_path, "http://x") as box:
+        box.admit()
+        change(db_path, "UPDATE deliveries SET remote_run_id = CAST(x'ff' AS TEXT)")
+        with pytest.raises(StorageError):
+            box.due(5, horizon="9")

@@ -11,7 +11,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.delivery.records import leniently, load_children, load_runs
 from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
@@ -133,17 +133,20 @@ class Outbox:
     def __init__(self, path: Path, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self.path = path
         self.clock = clock
-        self._connection = open_writer(path, wait=WAIT_S)
-        self._admission = Admission(self._connection, writing=True)
-        self._log = checkpointer(path)
-        self._commits_to_look = COMMITS_PER_LOOK
-        # A backlog of any length is gone through in pieces: a large cache would only take memory.
-        limit_cache(self._connection, CACHE_KIB)
-        self._execute(sql.TARGET, (url,))
-        self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
-        self._id = self.target.target_id
-        # Whoever was sending before has ended, or we would not have the lock.
-        self._execute(sql.RELEASE, (self._id,))
+        with ExitStack() as opened:  # closed again if what follows fails
+            self._connection = opened.enter_context(closing(open_writer(path, wait=WAIT_S)))
+            self._admission = Admission(self._connection, writing=True)
+            self._log = opened.enter_context(closing(checkpointer(path)))
+            self._commits_to_look = COMMITS_PER_LOOK
+            # A backlog of any length is gone through in pieces: a large cache only takes memory.
+            with self._errors():
+                limit_cache(self._connection, CACHE_KIB)
+            self._execute(sql.TARGET, (url,))
+            self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
+            self._id = self.target.target_id
+            # Whoever was sending before has ended, or we would not have the lock.
+            self._execute(sql.RELEASE, (self._id,))
+            opened.pop_all()
 
     def __enter__(self) -> Outbox:
         return self
@@ -222,14 +225,17 @@ class Outbox:
     def take_events(self, limit: int) -> list[dict[str, Any]]:
         """Return the next events outside any run, and move past them; within a transaction.
 
-        Whoever calls this writes down the requests that carry them in the same one.
+        Whoever calls this writes down the requests that carry them in the same one. Text that is
+        not UTF-8 is read with replacement characters.
         """
         named = {"target": self._id, "limit": limit}
         ((last,),) = self._rows(sql.LAST_OF_EVENTS, named)
         if last is None:
             return []
         names = ("position", "recorded_at", "event", "data")
-        rows = self._rows(sql.NEXT_EVENTS, named | {"last": last})
+        named["last"] = last
+        with self._errors():
+            rows = leniently(self._connection, lambda: self._fetched(sql.NEXT_EVENTS, named))
         self._execute(sql.MOVE_EVENTS_CURSOR, {"target": self._id, "last": last})
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -502,4 +508,10 @@ class Outbox:
             self._connection.executemany(statement, rows)
 
     def _rows(self, statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        return self._execute(statement, parameters).fetchall()
+        try:  # SQLite reads the rows, and finds what is wrong with them, as they are fetched
+            return self._fetched(statement, parameters)
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _fetched(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, parameters).fetchall()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from waxlocal.delivery.outbox import Part, read_part
+from waxlocal.delivery.records import leniently
 from waxlocal.delivery.status import knows_delivery
 
 __all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]
@@ -34,18 +35,21 @@ SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t US
 WHERE d.run_id = ? AND t.url = ?
 """
 _EVENTS = """
-SELECT e.position, e.recorded_at, e.event, e.data
+SELECT CAST(e.position AS INTEGER), e.recorded_at, e.event, e.data
 FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
 WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
 """
 
 
 def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, Any]]:
-    """Return the events outside any run that no request to a server carries yet."""
+    """Return the events outside any run that no request to a server carries yet.
+
+    Text that is not UTF-8 is read with replacement characters.
+    """
     if not knows_delivery(connection, "outside_events"):
         return []
     names = ("position", "recorded_at", "event", "data")
-    rows = connection.execute(_EVENTS, (url,)).fetchall()
+    rows = leniently(connection, lambda: connection.execute(_EVENTS, (url,)).fetchall())
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

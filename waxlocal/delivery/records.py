@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from waxlocal.records import RECORD_TABLES
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
-__all__ = ["load_children", "load_runs"]
+__all__ = ["leniently", "load_children", "load_runs"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[Re
     A fixed number of queries however many runs are asked for. Text that is not UTF-8 is read with
     replacement characters.
     """
-    return _leniently(connection, lambda: _load_runs(connection, run_ids))
+    return leniently(connection, lambda: _load_runs(connection, run_ids))
 
 
 def _load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:
@@ -98,7 +98,7 @@ def load_children(connection: sqlite3.Connection, workflow_id: str) -> list[Chil
             ChildRun(*row) for row in _tuples(connection, _CHILDREN, {"workflow_id": workflow_id})
         ]
 
-    return _leniently(connection, load)
+    return leniently(connection, load)
 
 
 def _processes(connection: sqlite3.Connection, runs: Iterable[Row]) -> dict[int, Row]:
@@ -152,8 +152,12 @@ def _tuples(
     return cursor.execute(query, values).fetchall()
 
 
-def _leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
-    """Read, and once more if text is not valid UTF-8: SQLite stores any bytes as text."""
+def leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
+    """Return what `read` reads, with replacement characters where text is not valid UTF-8.
+
+    SQLite stores any bytes as text. `read` is called a second time only if there are such bytes: a
+    function for each text would slow down all others. Raises `sqlite3.Error`.
+    """
     try:
         return read()
     except sqlite3.OperationalError as error:

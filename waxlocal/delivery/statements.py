@@ -48,8 +48,9 @@ SELECT failures FROM deliveries
 WHERE run_id = '' AND target_id = :target AND state = 'pending'
   AND (not_before IS NULL OR not_before <= :now OR not_before > :horizon)
 """
+# SQLite keeps whatever a row has that somebody else wrote; a position is sent as a whole number.
 NEXT_EVENTS = """
-SELECT e.position, e.recorded_at, e.event, e.data
+SELECT CAST(e.position AS INTEGER), e.recorded_at, e.event, e.data
 FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
 WHERE o.id > (SELECT events_cursor FROM targets WHERE target_id = :target) AND o.id <= :last
 ORDER BY o.id
