@@ -128,6 +128,39 @@ def test_a_fork_waits_for_a_recording_thread(db_path: Path) -> None:
     assert_sound(db_path)
 
 
+def test_threads_that_fork_at_once_go_on(db_path: Path) -> None:
+    """Each fork gives back what it held itself: no hang, no error, nothing lost on any side."""
+    done = run_program(
+        db_path,
+        """
+        import os, threading
+        from waxlocal import WaxellContext
+        def record(name):
+            with WaxellContext(name) as run:
+                run.record_step("step")
+        together = threading.Barrier(8)
+        def fork_and_record():
+            for _ in range(15):
+                together.wait()
+                child = os.fork()
+                record("child" if child == 0 else "parent")
+                if child == 0:
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+        threads = [threading.Thread(target=fork_and_record) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        record("parent")
+        """,
+        PYTHONWARNINGS=MEANT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = "SELECT agent_name, count(*) FROM runs WHERE status = 'success' GROUP BY 1 ORDER BY 1"
+    assert rows(db_path, asked) == [("child", 120), ("parent", 121)]
+    assert count(db_path, "steps") == 241
+    assert_sound(db_path)
+
+
 def test_a_fork_beside_open_readers(db_path: Path) -> None:
     """Forks beside threads that read and record: no hang, and all records are kept."""
     done = run_program(

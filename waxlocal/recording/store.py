@@ -371,21 +371,21 @@ def _close_with_multiprocessing(close: Callable[[], None]) -> None:
 
 FORK_WAIT_S = 2.0
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
-# Closed, and held until the fork is done.
-_held: list[Store] = []
+# Closed, and held until the fork is done: by the thread that forks, for several may fork at once.
+_held: dict[int, list[Store]] = {}
 # Connections that could not be closed before a fork. The child must not close them either: it
 # would undo, in the shared memory of the WAL, what the parent is just writing.
 _inherited: list[object] = []
 
 
 def _before_fork() -> None:
-    _held.extend(store for store in list(_stores) if store.before_fork())
+    held = _held[threading.get_ident()] = []
+    held.extend(store for store in list(_stores) if store.before_fork())
 
 
 def _after_fork_in_parent() -> None:
-    for store in _held:
+    for store in _held.pop(threading.get_ident(), ()):
         store.after_fork_in_parent()
-    _held.clear()
 
 
 def _after_fork_in_child() -> None:
