@@ -100,6 +100,50 @@ def test_a_thread_drains_the_backlog(recorder: Recorder, db_path: Path) -> None:
     assert not drainer.is_alive()
 
 
+def wait_for_threads(store: Store) -> None:
+    """Wait until the backlog is empty, or no thread is there that writes it."""
+    while store.backlog and (
+        drainers := [t for t in threading.enumerate() if t.name == "waxlocal-backlog"]
+    ):
+        drainers[0].join(PATIENCE_S)
+
+
+def test_a_record_just_after_closing_gets_a_thread(db_path: Path) -> None:
+    """Also where the thread of before is about to end, but has not said so yet."""
+    store = Store(db_path, wait=0.0)
+    store.write(INSERT, ("r", 1))
+    with held(db_path) as other:
+        store.write(INSERT, ("r", 2))
+        with store._lock:  # the thread cannot say so before this ends
+            store._closing.set()
+            store._closing.clear()
+            store.write(INSERT, ("r", 3))
+        release(other)
+        wait_for_threads(store)
+    assert rows(db_path, "SELECT position FROM events ORDER BY 1") == [1, 2, 3]
+    store.close()
+
+
+def test_a_record_during_the_closing_gets_a_thread(db_path: Path) -> None:
+    """It comes too late for what the closing writes, and need not wait for the next record."""
+    store = Store(db_path, wait=0.0)
+    store.write(INSERT, ("r", 1))
+    close = store._file.close
+
+    def record_after() -> None:
+        store._file.close = close  # type: ignore[method-assign]
+        close()
+        store._later.append(((INSERT, ("r", 2)),))
+
+    store._file.close = record_after  # type: ignore[method-assign]
+    with held(db_path) as other:
+        store.close()
+        release(other)
+        wait_for_threads(store)
+    assert rows(db_path, "SELECT position FROM events ORDER BY 1") == [1, 2]
+    store.close()
+
+
 def test_flush_writes_what_waits(recorder: Recorder, db_path: Path) -> None:
     """flush() brings the backlog into the file as soon as that is free."""
     recorder.store.wait = 0.01

@@ -199,6 +199,7 @@ class Store:
             self._closing.clear()
         with self._lock:
             report = self.backlog.report()
+            self._start_drainer()  # for what another thread has recorded since
         if report:
             say(f"waxlocal: {report} ({self.path}).")
 
@@ -311,7 +312,11 @@ class Store:
             self.backlog.remove_first(None)
 
     def _start_drainer(self) -> None:
-        if self._drainer is not None or self._closing.is_set():
+        """Start a thread that writes the backlog, unless there is one or `close` is doing it.
+
+        Each of these two asks for another thread when it is done: what was kept meanwhile has none.
+        """
+        if not self.backlog or self._drainer is not None or self._closing.is_set():
             return
         self._drainer = threading.Thread(
             target=self._drain_until_empty, name="waxlocal-backlog", daemon=True
@@ -328,6 +333,7 @@ class Store:
                 return
         with self._lock:
             self._drainer = None
+            self._start_drainer()
 
     def _drain_at_last(self) -> bool:
         if not self._drain(time.monotonic()):

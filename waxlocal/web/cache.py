@@ -91,7 +91,8 @@ class Kept:
         task = entry.task
         done, _ = await asyncio.wait({task}, timeout=patience)
         if done:
-            entry.task = None
+            if entry.task is task:  # another request that waited for it may have begun the next
+                entry.task = None
             task.result()  # raises unexpected exceptions
         return entry.taken(pending=not done)
 

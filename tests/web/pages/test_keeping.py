@@ -79,6 +79,28 @@ def test_what_takes_long_goes_on_and_is_there_the_next_time() -> None:
     assert calls == 1
 
 
+def test_whoever_else_waited_leaves_the_next_work_alone() -> None:
+    """Of two that waited for an answer, the second must not forget the work begun since."""
+
+    async def story() -> tuple[list[int | None], int]:
+        time = Time()
+        kept, work = Kept(time), Work(time)
+        following: list[asyncio.Task[Taken[int]]] = []
+
+        async def wait_and_ask_again() -> None:
+            await kept.take("key", work, patience=10)
+            time.now += MOST_S + 1
+            work.finish.clear()
+            following.append(asyncio.create_task(kept.take("key", work, patience=10)))
+
+        first = asyncio.create_task(wait_and_ask_again())
+        await work.begun.wait()
+        second = asyncio.create_task(XX)
+        return [], 0
+
+    assert asyncio.run(story()) == ([1, 2], 2)
+
+
 def test_an_answer_is_used_again_for_some_times_as_long_as_it_took() -> None:
     """Then the old one serves while the new one is made."""
 
