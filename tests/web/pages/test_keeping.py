@@ -82,23 +82,28 @@ def test_what_takes_long_goes_on_and_is_there_the_next_time() -> None:
 def test_whoever_else_waited_leaves_the_next_work_alone() -> None:
     """Of two that waited for an answer, the second must not forget the work begun since."""
 
-    async def story() -> tuple[list[int | None], int]:
+    async def story() -> tuple[int | None, int]:
         time = Time()
         kept, work = Kept(time), Work(time)
-        following: list[asyncio.Task[Taken[int]]] = []
 
-        async def wait_and_ask_again() -> None:
+        async def take_and_ask_again() -> Taken[int]:
             await kept.take("key", work, patience=10)
             time.now += MOST_S + 1
             work.finish.clear()
-            following.append(asyncio.create_task(kept.take("key", work, patience=10)))
+            return await kept.take("key", work, patience=10)
 
-        first = asyncio.create_task(wait_and_ask_again())
+        again = asyncio.create_task(take_and_ask_again())
+        waits = asyncio.create_task(kept.take("key", work, patience=10))
         await work.begun.wait()
-        second = asyncio.create_task(XX)
-        return [], 0
+        work.finish.set()
+        await waits
+        third = asyncio.create_task(kept.take("key", work, patience=10))
+        await asyncio.sleep(0)
+        work.finish.set()
+        assert await again == await third
+        return third.result().value, work.calls
 
-    assert asyncio.run(story()) == ([1, 2], 2)
+    assert asyncio.run(story()) == (2, 2)
 
 
 def test_an_answer_is_used_again_for_some_times_as_long_as_it_took() -> None:
