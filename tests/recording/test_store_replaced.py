@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.crash.files import assert_sound, count, rows, run_program
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
+from waxlocal.storage import connection
 
 SECOND = 1_000_000_000
 
@@ -94,6 +97,26 @@ def test_later_runs_go_to_a_new_file(
     ]
     (message,) = caplog.messages
     assert str(db_path) in message
+    assert_sound(db_path)
+
+
+def test_a_file_replaced_while_it_is_opened_is_noticed(
+    clock: MovedClock, db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one now at the path is not taken for the one that was opened."""
+    open_writer = connection.open_writer
+
+    def open_and_replace(path: Path, **more: Any) -> sqlite3.Connection:
+        opened = open_writer(path, **more)
+        monkeypatch.undo()
+        _replace(path)
+        return opened
+
+    monkeypatch.setattr(connection, "open_writer", open_and_replace)
+    _run("before")
+    clock.ns += SECOND
+    _run("after")
+    assert rows(db_path, "SELECT agent_name FROM runs ORDER BY id") == ["other", "after"]
     assert_sound(db_path)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,6 +28,7 @@ from tests.tools.web import (
 )
 from waxlocal.errors import FileLocked, FileMissing, InvalidQuery
 from waxlocal.storage.connection import open_writer
+from waxlocal.web import write_queue
 from waxlocal.web.api.bodies import parse_json
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import Database
@@ -232,6 +235,28 @@ def test_a_locked_file_is_a_problem_that_passes(db_path: Path) -> None:
         other.execute("ROLLBACK")
         deleted = writer.change_now(lambda connection: connection.execute("DELETE FROM runs"))
         assert deleted.rowcount == 1
+
+
+def test_a_file_replaced_while_it_is_opened_is_noticed(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one now at the path is not taken for the one that was opened."""
+    add = "INSERT INTO received VALUES (?, '', '', '')"
+
+    def open_and_replace(path: Path, **more: Any) -> sqlite3.Connection:
+        opened = open_writer(path, **more)
+        monkeypatch.undo()
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{path}{ending}").unlink()
+        open_writer(path).close()
+        return opened
+
+    monkeypatch.setattr(write_queue, "open_writer", open_and_replace)
+    with closing(Writer(db_path)) as writer:
+        for key in ("lost", "kept"):
+            writer.change_now(lambda file, key=key: file.execute(add, (key,)))
+    with closing(open_writer(db_path)) as file:
+        assert file.execute("SELECT idempotency_key FROM received").fetchall() == [("kept",)]
 
 
 @pytest.mark.parametrize("small", [True, False])

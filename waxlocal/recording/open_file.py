@@ -27,7 +27,7 @@ from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.paths import FileId, file_id, file_to_open
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["OpenFile", "cold", "may_pass"]
@@ -193,6 +193,7 @@ class OpenFile:
         now = time.monotonic()
         if now < self._reopen_at:
             raise self._refused or FileLocked(f"{self.path} cannot be opened")
+        main = file_to_open(self.path)
         try:
             opened, self._beside = self._open()
         except StorageError as error:
@@ -203,8 +204,8 @@ class OpenFile:
             raise
         self._reopen_after = REOPEN_S[0]
         self._connection = opened
-        self._files = self._file_ids()
-        self.log = connection.checkpointer(self.current, self._sleep)
+        self._files = [main, *self._file_ids()[1:]]  # the side file: checked when it was opened
+        self.log = connection.checkpointer(self.current, self._sleep, file=self._files[-1])
         try:
             self._introduce(opened)
         except sqlite3.Error:

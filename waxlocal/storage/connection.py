@@ -91,14 +91,19 @@ def open_writer(
     return connection
 
 
-def checkpointer(path: Path, sleep: Callable[[float], None] = time.sleep) -> Checkpointer:
+def checkpointer(
+    path: Path,
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    file: FileId | None = None,
+) -> Checkpointer:
     """Return a checkpointer for the file that this process has just opened for writing.
 
-    If another file is at the path later, the checkpointer does nothing: the log beside it may
-    belong to the first one.
+    If another file than `file` (by default the one there now) is at the path later, the
+    checkpointer does nothing: the log beside it may belong to the first one.
     """
-    file = file_id(path)
-    return Checkpointer(path, lambda: _open_again(path, file), sleep=sleep)
+    opened = file or file_id(path)
+    return Checkpointer(path, lambda: _open_again(path, opened), sleep=sleep)
 
 
 def log_keeper(path: Path) -> LogKeeper:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "database_path",
     "file_id",
     "file_size",
+    "file_to_open",
     "make_private",
     "real_path",
     "state_directory",
@@ -67,6 +69,17 @@ def file_id(path: Path) -> FileId | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def file_to_open(path: Path) -> FileId | None:
+    """Return the identity of a file that is opened for writing next; it is created as needed.
+
+    To be asked before opening: afterwards another file may be at the path, which would be taken for
+    the open one for ever, and all rows would go to a deleted file.
+    """
+    with suppress(OSError):  # opening says what it is
+        make_private(path)
+    return file_id(path)
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from waxlocal.errors import InvalidQuery, StorageError
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
-from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.paths import FileId, file_id, file_to_open
 from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
@@ -218,11 +218,12 @@ class Writer:
         if self._connection is not None and self._file == file_id(self._path):
             return self._connection
         self._disconnect()  # the file was moved or deleted
+        file = file_to_open(self._path)
         connection = open_writer(self._path, durability=self._durability)
         connection.row_factory = sqlite3.Row
-        self._connection, self._file = connection, file_id(self._path)
+        self._connection, self._file = connection, file
         self._admission = Admission(connection, writing=True)
-        self._log = checkpointer(self._path)
+        self._log = checkpointer(self._path, file=file)
         return connection
 
     def _disconnect(self) -> None:
