@@ -47,7 +47,8 @@ class Batches:
     """The batches on their way; for one thread.
 
     A batch that fails as a whole is not kept: the next ones are half as large, until the run that
-    is to blame goes alone, and the rest past it.
+    is to blame goes alone, and the rest past it. One that is refused is left to single requests,
+    where one bad record does not hold up the others of its run.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Batches:
         return run_ids
 
     def _made(self, run_ids: list[str]) -> Batch | None:
-        """Return a batch of these runs; those that cannot be sent are parked, None if all are."""
+        """Return a batch of these runs without those that it cannot carry; None if it can none."""
         try:
             return self._batch(run_ids)
         except StorageError:
@@ -136,7 +137,9 @@ class Batches:
         except StorageError:
             raise
         except Exception as error:  # a row that somebody else wrote: the other runs go on
-            self._park(run_id, f"cannot be sent: {type(error).__name__}: {error}")
+            reason = f"cannot be sent: {type(error).__name__}: {error}"
+            self._outbox.keep_from_batches(run_id, reason)
+            self._tell(run_id, reason)
             return False
         return True
 
@@ -172,19 +175,24 @@ class Batches:
                     (run_id, "open" if run_id in batch.running else "delivered", size, None)
                 )
             elif status == "refused":
-                rows.append((run_id, "parked", size, reason or "refused"))
-                self._log.event("parked", level="warning", run_id=run_id, reason=reason)
+                rows.append((run_id, "refused", size, reason or "refused"))
+                self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
+        self._note(about, answer, rows)
+        self._grow(len(batch.sizes))
+        return outcome
+
+    def _note(
+        self, about: SentBatch, answer: Answer, rows: list[tuple[str, str, int, str | None]]
+    ) -> None:
         self._outbox.note_batch(
             rows,
-            key=batch.key,
+            key=about.batch.key,
             status=answer.status or 0,
             sent_at=about.sent_at,
             open_until=self._lane.text(self._lane.now() + self._settings.open_after),
         )
-        self._grow(len(batch.sizes))
-        return outcome
 
     def _grow(self, taken: int) -> None:
         """Make batches larger again, after one with so many runs was taken."""
@@ -205,7 +213,9 @@ class Batches:
         if not outcome.of_host:
             self._refused, self._taken = len(runs), 0
         if outcome.verdict is Verdict.PARK and alone:
-            self._park(runs[0], outcome.reason)
+            size = about.batch.sizes[runs[0]]
+            self._note(about, answer, [(runs[0], "refused", size, outcome.reason)])
+            self._tell(runs[0], outcome.reason)
         elif outcome.verdict is Verdict.RETRY and alone:
             self._postpone(runs[0], outcome.reason)
         else:
@@ -216,9 +226,9 @@ class Batches:
         at, end = self._lane.text(slot.at), self._lane.text(slot.end)
         self._outbox.postpone(run_id, at, end, reason)
 
-    def _park(self, run_id: str, reason: str) -> None:
-        self._outbox.park(run_id, reason)
-        self._log.event("parked", level="warning", run_id=run_id, reason=reason)
+    def _tell(self, run_id: str, reason: str) -> None:
+        """Say that no batch can carry a run; what becomes of it, its single requests say."""
+        self._log.event("single_requests", run_id=run_id, reason=reason)
 
     def _release(self, run_ids: list[str]) -> None:
         for run_id in run_ids:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
-from tests.faults.server import fault_server
+from tests.faults.server import FaultServer, fault_server
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import (
     ask,
     change,
@@ -17,6 +19,12 @@ from tests.tools.sync import (
     upload,
     uploading,
 )
+from tests.tools.web import serving
+from waxlocal import WaxellContext
+from waxlocal.delivery.requeue import requeue
+from waxlocal.delivery.status import list_parked
+from waxlocal.storage.connection import reader, writer
+from waxlocal_daemon import batches
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -102,15 +110,128 @@ def test_batches_grow_again(db_path: Path) -> None:
     assert seen.minimum < 60
 
 
-def test_many_runs_that_no_batch_can_carry(db_path: Path) -> None:
-    """Each is set aside with its reason, and those behind them go."""
-    record(1_200)
+def test_many_runs_that_no_batch_can_carry(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go by single requests, more than are looked at together, and the rest past them."""
+    monkeypatch.setattr(batches, "MAX_RUNS", 20)
+    bad = record(50)
     change(db_path, "UPDATE scores SET numeric_value = x'ff00ff'")
     good = record(3)
     with fault_server(bulk=True) as server:
         done = upload(db_path, server.url, bulk=True)
-        assert sorted(audit(server).records) == sorted(good)
-    assert (done.delivered, done.parked) == (3, 1_200)
+        audit(server).assert_sound()
+        assert _by_batch(server) == {**dict.fromkeys(bad, False), **dict.fromkeys(good, True)}
+    assert (done.delivered, done.parked) == (53, 0)
+
+
+@pytest.mark.parametrize("kind", ["poison", "status"])
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_run_that_is_refused_in_a_batch_goes_by_single_requests(
+    db_path: Path, kind: str, status: int
+) -> None:
+    """Its line, or a batch of its own; it costs few requests, and what comes later follows it."""
+    run_ids = record(20)
+    bad = run_ids[7]
+    rule = Rule(kind, status=status, path="/bulk/$", contains=bad)
+    log = StringIO()
+    with fault_server((rule,), bulk=True) as server:
+        done = upload(db_path, server.url, bulk=True, log=log)
+        assert (done.delivered, done.pending, done.parked) == (20, 0, 0)
+        assert _by_batch(server) == {run_id: run_id != bad for run_id in run_ids}
+        assert audit(server).faults[f"{kind} {status}"] <= 6
+        late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
+        at = "2026-01-31T09:30:00.000000Z"
+        change(db_path, f"{late} VALUES (?, 900, '{at}', 'liked', 'numeric', '')", bad)
+        assert upload(db_path, server.url, bulk=True).pending == 0
+        seen = audit(server)
+        seen.assert_sound(late=True)
+    assert seen.records[bad]["scores"] == 2
+    assert log.getvalue().count("event=single_requests") == 1
+    assert "event=parked" not in log.getvalue()
+    assert ask(db_path, "SELECT state FROM requests WHERE state = 'parked'") == []
+
+
+def test_one_bad_record_never_holds_up_its_run(db_path: Path) -> None:
+    """All else of it arrives, in its place and with its parent; then the run is parked with it."""
+    with WaxellContext("parent", session_id="s", inputs={"q": 1}) as parent:
+        with WaxellContext("child") as child:
+            child.record_step("large", {"text": "x" * 17_000_000})
+            child.record_step("small", {"n": 1})
+            child.record_score("quality", 0.5)
+            child.set_result({"n": 1})
+        parent.record_llm_call(model="gpt-4o", tokens_in=1, tokens_out=1, cost=0.1)
+    record(3)
+    hub = db_path.with_name("hub.db")
+    patient = {"read_timeout": PATIENCE_S, "request_timeout": PATIENCE_S}
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        done = upload(db_path, url, bulk=True, **patient)
+    assert (done.delivered, done.pending, done.parked) == (4, 0, 1)
+    with reader(db_path) as connection:
+        parked = list_parked(connection)
+    assert {(one.run_id, one.stage, one.status) for one in parked} == {
+        (child.run_id, "steps", 413),
+        (child.run_id, "spans", 413),
+    }
+    few = "SELECT * FROM {0} WHERE coalesce(length(output), 0) < 1000 ORDER BY run_id, position"
+    assert ask(hub, few.format("steps")) == ask(db_path, few.format("steps"))
+    whole = "SELECT * FROM {0} ORDER BY run_id, position"
+    for table in ("llm_calls", "spans", "scores", "events"):
+        assert ask(hub, whole.format(table)) == ask(db_path, whole.format(table)), table
+    runs = (
+        "SELECT run_id, agent_name, status, started_at, completed_at, duration, inputs, result,"
+        " session_id, parent_workflow_id, root_workflow_id FROM runs ORDER BY run_id"
+    )
+    assert ask(hub, runs) == ask(db_path, runs)
+
+
+def test_an_upload_that_ends_before_the_single_requests(db_path: Path) -> None:
+    """The run is pending, not parked, and the next upload sends it."""
+    (bad,) = record(1)
+
+    def at(point: str) -> None:
+        if point == "settled" and ask(db_path, "SELECT 1 FROM requests"):
+            raise KeyboardInterrupt
+
+    with fault_server((Rule("status", status=400, path="/bulk/$"),), bulk=True) as server:
+        with (
+            uploading(db_path, server.url, bulk=True, at=at) as uploader,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            uploader.run(threading.Event())
+        with writer(db_path) as connection:
+            assert (list_parked(connection), requeue(connection)) == ([], 0)
+        assert upload(db_path, server.url, bulk=True).delivered == 1
+        assert _by_batch(server) == {bad: False}
+
+
+def test_a_run_that_an_older_version_has_parked_goes_by_a_batch_again(db_path: Path) -> None:
+    """Its refused line is listed, and replaced when the run is wanted again."""
+    (run_id,) = record(1)
+    with fault_server(bulk=True) as server:
+        with uploading(db_path, server.url, bulk=True):
+            pass
+        change(
+            db_path,
+            "INSERT INTO deliveries (run_id, target_id, state) VALUES (?, 1, 'parked')",
+            run_id,
+        )
+        change(
+            db_path,
+            "INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state,"
+            " positions, bytes, attempts, status, reason)"
+            " VALUES (?, 1, 'bulk', 0, 'k', 'parked', '[]', 7, 1, 400, '400')",
+            run_id,
+        )
+        with writer(db_path) as connection:
+            assert [one.stage for one in list_parked(connection)] == ["bulk"]
+            assert requeue(connection) == 1
+        assert upload(db_path, server.url, bulk=True).delivered == 1
+        assert _by_batch(server) == {run_id: True}
+
+
+def _by_batch(server: FaultServer) -> dict[str, bool]:
+    """Return for each run that arrived whether a batch has brought it, by its id here."""
+    return {run["local_id"] or run["run_id"]: run["bulk"] for run in server.state()["runs"]}
 
 
 @pytest.mark.parametrize("bulk", [False, True])

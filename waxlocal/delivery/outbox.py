@@ -266,8 +266,9 @@ class Outbox:
         """Return runs that may be sent now, the oldest first.
 
         `whole`: in any order, as a server takes them that wants all of a run at once, and without
-        those that were begun by single requests; `begun`: only those. `troubled`: one of them may
-        be why nothing goes, so those that have not failed, or else that have failed least.
+        those that were begun by single requests, or that no batch can carry; `begun`: only those.
+        `troubled`: one of them may be why nothing goes, so those that have not failed, or else that
+        have failed least.
         A time after `horizon` was set by a clock that has been put back since, and counts as past.
         """
         named = {
@@ -360,7 +361,8 @@ class Outbox:
         return int(self._rows(sql.NEXT_PART, named)[0][0])
 
     def freeze(self, run_id: str, parts: Sequence[Part]) -> None:
-        """Write requests down before their first attempt."""
+        """Write requests down before their first attempt, in place of a refused line of a batch."""
+        self._execute(sql.REPLACE_LINE, (run_id, self._id))
         self._many(
             sql.FREEZE,
             (
@@ -426,7 +428,13 @@ class Outbox:
 
     def park(self, run_id: str, reason: str) -> None:
         """Set a run aside that the server refuses, until a person wants it tried again."""
+        self._execute(sql.REPLACE_LINE, (run_id, self._id))
         self._execute(sql.PARK, (reason, run_id, self._id))
+
+    def keep_from_batches(self, run_id: str, reason: str) -> None:
+        """Have a run in hand go by single requests: no line of a batch can be made of it."""
+        with self.together():
+            self._note_line(run_id, "refused", 0, reason, key=new_key(run_id, "bulk", 0))
 
     def note_batch(
         self,
@@ -439,9 +447,10 @@ class Outbox:
     ) -> int:
         """Note the answers to a batch: (run id, state, bytes, reason); return those delivered.
 
-        A state is `delivered`, `parked`, or `open`: taken as far as it was, and the rest follows
-        when it ends, or after `open_until`. Within a transaction, which is committed and begun anew
-        every few runs; a run that was not noted then is sent once more, and the server knows it.
+        A state is `delivered`, `refused`: left to single requests, or `open`: taken as far as it
+        was, and the rest follows when it ends, or after `open_until`. Within a transaction, which
+        is committed and begun anew every few runs; a run that was not noted then is sent once more,
+        and the server knows it.
         """
         now, delivered, counted = self._now(), 0, 0
         for number, (run_id, state, size, reason) in enumerate(runs):
@@ -449,19 +458,32 @@ class Outbox:
                 self._execute(sql.COUNT, (delivered - counted, self._id))
                 counted = delivered
                 self._let_others_write()
-            noted = "delivered" if state == "open" else state
-            receipt = {"run_id": run_id, "target": self._id, "key": key, "state": noted,
-                       "bytes": size, "status": status, "reason": reason, "sent_at": sent_at,
-                       "now": now}  # fmt: skip
-            self._execute(sql.RECEIPT, receipt)
-            if state == "parked":
-                self.park(run_id, reason or "")
-            elif state == "open":
+            self._note_line(run_id, state, size, reason, key=key, status=status, sent_at=sent_at)
+            if state == "open":
                 self.leave_open(run_id, open_until)
-            else:
+            elif state == "delivered":
                 delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
         self._execute(sql.COUNT, (delivered - counted, self._id))
         return delivered
+
+    def _note_line(
+        self,
+        run_id: str,
+        state: str,
+        size: int,
+        reason: str | None,
+        *,
+        key: str,
+        status: int | None = None,
+        sent_at: str | None = None,
+    ) -> None:
+        """Note what became of a run's line of a batch; one that is refused leaves batches."""
+        receipt = {"run_id": run_id, "target": self._id, "key": key, "bytes": size,
+                   "state": "parked" if state == "refused" else "delivered", "status": status,
+                   "reason": reason, "sent_at": sent_at, "now": self._now()}  # fmt: skip
+        self._execute(sql.RECEIPT, receipt)
+        if state == "refused":
+            self.release(run_id)
 
     def _let_others_write(self) -> None:
         """Commit what the transaction has so far, and go on in another one."""

@@ -14,7 +14,8 @@ __all__ = ["requeue"]
 _PARKED = """
 SELECT run_id, target_id FROM deliveries d
 WHERE (state = 'parked' OR EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked'))
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked'
+      AND q.stage <> 'bulk'))
   AND (? IS NULL OR run_id IN (SELECT value FROM json_each(?)))
 """
 _REFUSED = """

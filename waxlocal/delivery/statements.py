@@ -102,6 +102,7 @@ WHERE target_id = :target AND state = 'open' AND EXISTS (
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent
 # that is younger: a row that somebody else wrote may name its own child as its parent.
+# A run goes by single requests once it has one, or a line in a batch that was refused.
 DUE = f"""
 SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = 'running',
   p.run_id IS NOT NULL, p.remote_workflow_id, o.remote_workflow_id,
@@ -113,9 +114,11 @@ WHERE d.target_id = :target AND d.state = 'pending'
   AND (d.not_before IS NULL OR d.not_before <= :now OR d.not_before > :horizon)
   AND (:fresh = 0 OR d.failures = 0)
   AND (:whole = 0 OR NOT EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id
+      AND (q.stage <> 'bulk' OR q.state = 'parked')))
   AND (:begun = 0 OR EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.stage <> 'bulk'))
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id
+      AND (q.stage <> 'bulk' OR q.state = 'parked')))
   AND (:whole OR (
     (p.run_id IS NULL OR p.remote_run_id IS NOT NULL OR p.state = 'parked'
       OR p.state = 'delivered' OR p.run_id >= d.run_id)
@@ -200,7 +203,12 @@ INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, po
 SELECT :run_id, :target, 'bulk',
   (SELECT coalesce(max(part) + 1, 0) FROM requests
    WHERE run_id = :run_id AND target_id = :target AND stage = 'bulk'),
-  :key, :state, '[]', :bytes, 1, :status, :reason, :sent_at, :now
+  :key, :state, '[]', :bytes, :sent_at IS NOT NULL, :status, :reason, :sent_at,
+  iif(:sent_at IS NULL, NULL, :now)
+"""
+REPLACE_LINE = """
+UPDATE requests SET state = 'replaced'
+WHERE run_id = ? AND target_id = ? AND stage = 'bulk' AND state = 'parked'
 """
 COUNT = "UPDATE targets SET delivered = delivered + ? WHERE target_id = ?"
 HOST_FAILED = """

@@ -44,7 +44,8 @@ FROM targets t ORDER BY t.target_id
 """
 _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 0) FROM targets)"
 _RUNS = "SELECT count(*) FROM runs"
-# A run of which no request could be made, or that was refused in a batch of its own, has none.
+# A run of which no request could be made has none. One that no batch can carry is on its way, by
+# single requests, unless an older waxlocal has parked it.
 _PARKED = """
 SELECT p.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.started_at,
   t.url, p.stage, p.part, p.status,
@@ -52,7 +53,9 @@ SELECT p.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.start
 FROM (
   SELECT run_id, target_id, stage, part, status, reason, json_array_length(positions) AS records,
     bytes, attempts, last_attempt_at
-  FROM requests WHERE state = 'parked'
+  FROM requests q WHERE state = 'parked' AND (stage <> 'bulk' OR EXISTS (
+    SELECT 1 FROM deliveries d
+    WHERE d.run_id = q.run_id AND d.target_id = q.target_id AND d.state = 'parked'))
   UNION ALL
   SELECT run_id, target_id, '', 0, NULL, reason, 0, 0, 0, NULL FROM deliveries d
   WHERE state = 'parked' AND NOT EXISTS (
