@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -22,7 +23,7 @@ from tests.tools.cli import invoke
 from tests.tools.file_versions import make_newer
 from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
-from waxlocal.errors import FileLocked, NewerSchema
+from waxlocal.errors import FileLocked, NewerSchema, NotADatabase
 from waxlocal.maintenance import side_files
 from waxlocal.prices.table import set_price
 from waxlocal.recording import statements
@@ -123,6 +124,66 @@ def test_what_is_recorded_goes_beside_the_file(
     assert f"{main}: written by a later waxlocal" in said
     assert str(side) in said
     assert "pip install --upgrade waxlocal" in said
+
+
+def _damaged(path: Path) -> None:
+    path.write_text("damaged " * 1000)
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (a)")
+
+
+def _without_log(path: Path) -> None:
+    open_writer(path).close()
+
+
+def _newer(path: Path) -> None:
+    open_writer(path).close()
+    needs_later(path)
+
+
+def _without_identity(path: Path) -> None:
+    main = path.with_name("other.db")
+    opened, side = side_file.open_side_file(main, {})
+    opened.execute("DELETE FROM side_file")
+    opened.close()
+    side.rename(path)
+
+
+@pytest.mark.parametrize(
+    "obstacle", [_damaged, _foreign, Path.mkdir, _without_log, _newer, _without_identity]
+)
+def test_what_is_no_side_file_is_left_alone_and_the_next_name_taken(
+    main: Path, side: Path, recording: Recorder, obstacle: Callable[[Path], object]
+) -> None:
+    """Nothing waits in memory for a file that will never be right, and all of it is taken in."""
+    obstacle(side)
+    # Without SQLite's header: whoever looks whether it is sealed changes its journal mode.
+    as_it_was = side.is_dir() or side.read_bytes()[100:]
+    record(1)
+    second = side.with_name(f"{side.name}.1")
+    assert (recording.health().file, recording.health().in_memory) == (second, 0)
+    run_program(main, "from waxlocal import WaxellContext as C\nwith C('a', session_id='s'): pass")
+    recording.close()
+    assert count(second, "runs") == 2
+    assert str(second) in json.loads(invoke("path", "--json", db=main).stdout)["side_files"]
+    assert (side.is_dir() or side.read_bytes()[100:]) == as_it_was
+    allows_this(main)
+    assert side_files.take_in_all(main)
+    assert rows(main, "SELECT count(*), sum(status = 'success') FROM runs") == [(2, 2)]
+    assert_sound(main)
+    assert side.exists()
+    assert not second.exists()
+
+
+def test_where_no_name_is_free_the_reason_is_said(main: Path, side: Path) -> None:
+    """The records stay in memory until one of the names can be used."""
+    for ending in ("", ".1", ".2", ".3"):
+        _damaged(side.with_name(f"{side.name}{ending}"))
+    with pytest.raises(NotADatabase, match=re.escape(str(side))):
+        side_file.open_side_file(main, {})
 
 
 def test_processes_and_forks_share_the_side_file(main: Path, side: Path) -> None:
@@ -239,8 +300,9 @@ def test_a_run_that_is_left_open_is_interrupted_in_the_file(db_path: Path) -> No
 
 
 def test_where_nothing_can_be_written_the_loss_is_said(tmp_path: Path, main: Path) -> None:
-    """In a directory that may not be written there is no side file; the program is told at exit."""
-    main.with_name(f"{main.name}.side-{VERSION}").mkdir()
+    """Where no side file can be made, under any of its names, the program is told at exit."""
+    for ending in ("", ".1", ".2", ".3"):
+        main.with_name(f"{main.name}.side-{VERSION}{ending}").mkdir()
     done = run_program(main, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
     assert done.returncode == 0
     assert "2 records were lost" in done.stderr

@@ -3,7 +3,8 @@
 A later version may upgrade the main file to a schema that this one must not write. Then this
 version records into a file beside it, `waxlocal.db.side-3`. It has this version's schema, so it can
 be read like any other, and a log of its changes. A version that may write to the main file follows
-that log (`maintenance.side_files`).
+that log (`maintenance.side_files`). Where something else has that name, the side file has another
+one: `waxlocal.db.side-3.1`, up to `.3`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.errors import FileLocked, NewerSchema, StorageError
-from waxlocal.storage.connection import exclusive, open_writer
+from waxlocal.errors import (
+    FileLocked,
+    FileReadOnly,
+    FileUnusable,
+    ForeignDatabase,
+    NewerSchema,
+    StorageError,
+)
+from waxlocal.storage.connection import exclusive, open_writer, storage_error
 from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
+from waxlocal.storage.retry import is_busy
 from waxlocal.storage.schema import VERSION, file_version
 
 __all__ = ["SEALED", "all_side_files", "open_side_file", "remove", "side_files", "side_path"]
@@ -31,11 +40,14 @@ FIRST = 3
 SEALED = (1 << 31) - 1
 # A side file that is removed just when a recorder opens it: the next one is a new file.
 TRIES = 5
+# How many names a side file may have. Few, for each is looked for whenever the file is opened.
+NAMES = 4
 
 _NOTE_CHANGES = """
 INSERT INTO side_changes (table_name, run_id, position, added, changes) VALUES (?, ?, ?, 0, ?)
 """
 _LAST = "SELECT coalesce(max(seq), 0) FROM side_changes"
+_HAS_LOG = "SELECT EXISTS (SELECT 1 FROM side_file), EXISTS (SELECT 1 FROM side_changes)"
 _SEAL = "UPDATE schema_version SET min_writer = ?, min_reader = ?"
 
 
@@ -63,20 +75,30 @@ def _connection_type(updates: Mapping[str, Update]) -> type[sqlite3.Connection]:
 
 
 def side_path(path: Path, version: int = VERSION) -> Path:
-    """Return the path of the side file of that schema version."""
+    """Return the path of the side file of that schema version, where nothing else has its name."""
     return beside(path, f"{SUFFIX}{version}")
+
+
+def _side_paths(path: Path, version: int = VERSION) -> list[Path]:
+    """Return every path that a side file of that schema version may have, in order of choice."""
+    first = side_path(path, version)
+    return [first, *(Path(f"{first}.{number}") for number in range(1, NAMES))]
 
 
 def side_files(path: Path) -> list[tuple[int, Path]]:
     """Return the side files that this version can read, with their versions, oldest first."""
-    known = [(version, side_path(path, version)) for version in range(FIRST, VERSION + 1)]
-    return [(version, side) for version, side in known if side.exists()]
+    return [
+        (version, side)
+        for version in range(FIRST, VERSION + 1)
+        for side in _side_paths(path, version)
+        if side.exists()
+    ]
 
 
 def all_side_files(path: Path) -> list[tuple[int, Path]]:
     """Return all side files, also of later versions; lists the directory."""
     real = real_path(path)
-    name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})")
+    name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})(\.\d)?")
     try:
         found = [(name.fullmatch(side.name), side) for side in real.parent.iterdir()]
     except OSError:
@@ -93,11 +115,27 @@ def open_side_file(
 ) -> tuple[sqlite3.Connection, Path]:
     """Open the side file of this version for writing, creating it as needed; also return its path.
 
-    Otherwise like `open_writer`. The file is not removed while the connection is open. `updates`
-    maps the SQL of each `UPDATE` that will be executed to its meaning: if only the main file has
-    the row, the change is noted instead. Raises `StorageError` and `OSError`.
+    Otherwise like `open_writer`. The file is not removed while the connection is open. What is not
+    a side file, or may not be written, is left alone: the next name is tried. `updates` maps the
+    SQL of each `UPDATE` that will be executed to its meaning: if only the main file has the row,
+    the change is noted instead. Raises `StorageError` and `OSError`.
     """
-    side, factory = side_path(path), _connection_type(updates)
+    factory = _connection_type(updates)
+    refused: StorageError | None = None
+    for side in _side_paths(path):
+        try:
+            return _open(side, factory, durability, open_), side
+        except (FileUnusable, FileReadOnly) as error:  # noqa: PERF203
+            refused = refused or error
+    raise refused or FileLocked(f"{path} has no side file")
+
+
+def _open(
+    side: Path,
+    factory: type[sqlite3.Connection],
+    durability: str,
+    open_: Callable[..., sqlite3.Connection],
+) -> sqlite3.Connection:
     for _ in range(TRIES):
         make_private(side)
         before = file_id(side)
@@ -111,9 +149,24 @@ def open_side_file(
         # From here on SQLite holds a lock that keeps `exclusive` out; but the file may have been
         # removed between its opening and that lock.
         if before is not None and file_id(side) == before:
-            return opened, side
+            return _with_log(opened, side)
         opened.close()
     raise FileLocked(f"{side} is being taken in by another process")
+
+
+def _with_log(opened: sqlite3.Connection, side: Path) -> sqlite3.Connection:
+    """Return the connection if its file has what is followed when it is taken in; else close it."""
+    try:
+        ((has_id, _),) = opened.execute(_HAS_LOG).fetchall()
+    except sqlite3.Error as error:
+        opened.close()
+        if is_busy(error):
+            raise storage_error(error, side) from error
+        has_id = False
+    if not has_id:
+        opened.close()
+        raise ForeignDatabase(f"{side}: not a side file of waxlocal")
+    return opened
 
 
 def _schema_text() -> str:
