@@ -52,11 +52,6 @@ class Progress(NamedTuple):
     failures: Mapping[str, int]
     bytes_sent: int
 
-    @property
-    def failed_attempts(self) -> int:
-        """All failures together."""
-        return sum(self.failures.values())
-
 
 class Uploader:
     """The upload of one file to one server.

@@ -87,7 +87,7 @@ def _complete(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: i
     said = body.get(KEY)
     if isinstance(said, dict):
         exact.store_untold(connection, run_id, body, said)
-        return end_exactly(connection, run, body, said, now_ns)
+        return end_exactly(connection, run, body, said)
     add_steps(connection, run, as_list(body.get("steps")), now_ns)
     if run.is_open:
         calls_of_spans(connection, run, now_ns)

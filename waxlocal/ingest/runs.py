@@ -273,9 +273,7 @@ def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int)
     return duration
 
 
-def end_exactly(
-    connection: sqlite3.Connection, run: KnownRun, body: Json, said: Json, now_ns: int
-) -> Json:
+def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said: Json) -> Json:
     """End a run as its uploader saw it end: its records lie where they were recorded.
 
     One that has ended here keeps what it has, unless what comes is newer, or the end was only
