@@ -37,7 +37,7 @@ def main() -> None:
     done = uploader.progress()
     uploader.close()
     report = {"runs": done.delivered, "seconds": took, "cpu": used, "rss_mb": _peak_mb()}
-    print(json.dumps({**report, "failed": done.failed_attempts}), flush=True)
+    print(json.dumps({**report, "failed": sum(done.failures.values())}), flush=True)
     os._exit(0)  # a timer may still run
 
 
