@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from itertools import islice
@@ -126,13 +127,24 @@ def new_key(run_id: str, stage: str, part: int) -> str:
 class Outbox:
     """What is to be delivered to one server, on a writing connection of its own.
 
-    For one thread. Each method is one short transaction, or part of the one that `together` holds.
-    Raises `StorageError`.
+    For one thread. Each method is one short transaction, or part of the one that `together` holds;
+    `mark_sending` and `note_batch` commit every few runs, and let others write in between. Raises
+    `StorageError`.
+
+    `sleep` is called with the seconds of these rests.
     """
 
-    def __init__(self, path: Path, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.path = path
         self.clock = clock
+        self._sleep = sleep
         with ExitStack() as opened:  # closed again if what follows fails
             self._connection = opened.enter_context(closing(open_writer(path, wait=WAIT_S)))
             self._admission = Admission(self._connection, writing=True)
@@ -171,7 +183,11 @@ class Outbox:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Commit what happens in the block at once, or none of it."""
+        """Commit what happens in the block at once, or none of it.
+
+        A block in which `note_batch` is called commits in several steps: what precedes that call is
+        in the file even if the rest is undone.
+        """
         with self._errors():
             begin(self._connection)
         try:
@@ -335,7 +351,7 @@ class Outbox:
         while some := list(islice(waiting, AT_A_TIME)):
             with self.together():
                 self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
-            rest()
+            rest(self._sleep)
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""
@@ -489,7 +505,7 @@ class Outbox:
         """Commit what the transaction has so far, and go on in another one."""
         with self._errors():
             commit(self._connection)
-            rest()
+            rest(self._sleep)
             begin(self._connection)
         self._look_again()
 

@@ -1,0 +1,74 @@
+"""What is written down of the upload, and how long it keeps others from writing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.tools.sync import ask, record
+from waxlocal.delivery.outbox import AT_A_TIME, Outbox
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+Line = tuple[str, str, int, str | None]
+
+URL = "http://x"
+MANY = 2 * AT_A_TIME + 1
+STATES = "SELECT count(*) FILTER (WHERE state = 'sending'), count(*) FROM deliveries"
+
+
+def _writing(path: Path, rests: list[float]) -> Callable[[float], None]:
+    """Return a sleep in which another program writes; it waits for nobody."""
+
+    def sleep(seconds: float) -> None:
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        rests.append(seconds)
+
+    return sleep
+
+
+def _note(outbox: Outbox, lines: Iterable[Line]) -> None:
+    outbox.note_batch(lines, key="k", status=200, sent_at="2026", open_until="2027")
+
+
+def _broken_off(lines: Iterable[Line]) -> Iterator[Line]:
+    yield from lines
+    raise KeyboardInterrupt
+
+
+def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path) -> None:
+    """Every few runs the file is free for a moment, too short to slow an upload down."""
+    record(MANY)
+    rests: list[float] = []
+    with Outbox(db_path, URL, sleep=_writing(db_path, rests)) as outbox:
+        outbox.admit()
+        due = [one.run_id for one in outbox.due(MANY, horizon="9")]
+        outbox.mark_sending(due)
+        assert len(rests) == 3
+        assert ask(db_path, STATES) == [(MANY, MANY)]
+        lines: list[Line] = [(run_id, "delivered", 7, None) for run_id in due]
+        with outbox.together():
+            _note(outbox, lines)
+        assert len(rests) == 5
+        assert outbox.delivered == MANY
+    assert all(0 < seconds < 0.001 for seconds in rests)
+
+
+def test_what_precedes_a_rest_stays_when_the_rest_of_the_block_is_undone(db_path: Path) -> None:
+    """Runs that were not noted are in hand still, and go once more."""
+    record(MANY)
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+        due = [one.run_id for one in outbox.due(MANY, horizon="9")]
+        outbox.mark_sending(due)
+        lines: list[Line] = [(run_id, "delivered", 7, None) for run_id in due]
+        with pytest.raises(KeyboardInterrupt), outbox.together():
+            _note(outbox, _broken_off(lines))
+        noted = 2 * AT_A_TIME
+        assert outbox.delivered == noted
+        assert ask(db_path, STATES) == [(MANY - noted, MANY)]
