@@ -22,6 +22,7 @@ from tests.tools.sdk_rows import (
 )
 from waxlocal import WaxellContext, WaxellObserveClient
 from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.sdk.run_records import FORK_POSITIONS
 from waxlocal.settings.config import Settings
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -135,7 +136,7 @@ def test_run_belongs_to_nothing_it_was_not_told(db_path: Path, client: WaxellObs
 
 
 def test_run_goes_on_in_another_process(db_path: Path, client: WaxellObserveClient) -> None:
-    """By its id alone: positions go on, what was given at the start stays, time is the whole."""
+    """By its id alone: what was given at the start stays, time is the whole; order is kept."""
     run = client.start_run_sync(agent_name="agent", inputs={"q": 1}, metadata={"m": 1})
     client.record_steps_sync(run_id=run.run_id, steps=[{"step_name": "here"}])
     program = (
@@ -165,7 +166,9 @@ def test_run_goes_on_in_another_process(db_path: Path, client: WaxellObserveClie
     assert found["duration"] > 0.02
     steps = rows(db_path, "steps")
     assert [step["step_name"] for step in steps] == ["here", "there"]
-    assert steps[1]["position"] == steps[0]["position"] + 1
+    between = steps[1]["position"] - steps[0]["position"] - 1
+    assert between > 0
+    assert between % FORK_POSITIONS == 0
 
 
 @pytest.mark.parametrize(
@@ -222,6 +225,33 @@ def test_a_block_keeps_the_end_that_another_process_wrote(db_path: Path) -> None
     found = run_named(db_path, "agent")
     assert (found["status"], found["error"]) == ("error", "stopped from outside")
     assert (found["tags"], found["metadata"], found["result"]) == ({"t": "1"}, {"m": 2}, {"r": 3})
+    assert_sound(db_path)
+
+
+def test_another_process_that_records_into_a_run_moves_none_of_its_spans(db_path: Path) -> None:
+    """Each counts positions for itself, so a span ends, and holds what was recorded inside it."""
+    with WaxellContext("agent", session_id="s") as ctx:
+        ctx.record_step("first")
+        for name in ("one", "two"):
+            done = run_program(
+                db_path,
+                f"""
+                from waxlocal import WaxellObserveClient
+                client = WaxellObserveClient()
+                for _ in range(3):
+                    client.record_spans_sync(run_id={ctx.run_id!r}, spans=[{{"name": {name!r}}}])
+                """,
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            span = ctx.enter_span(f"around {name}")
+            ctx.record_tool_call(name=f"inside {name}", input={}, output={})
+            ctx.exit_span(span)
+    spans = {row["name"]: row for row in rows(db_path, "spans")}
+    assert len(rows(db_path, "spans")) == 10
+    for name in ("one", "two"):
+        assert spans[f"around {name}"]["status"] == "ok"
+        inside = next(row for span, row in spans.items() if f"inside {name}" in span)
+        assert inside["parent_position"] == spans[f"around {name}"]["position"]
     assert_sound(db_path)
 
 

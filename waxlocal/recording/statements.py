@@ -59,7 +59,9 @@ ON CONFLICT DO NOTHING
 """)  # noqa: S608
 SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
-RUN_SO_FAR = "SELECT started_at, status, metadata, tags, result FROM runs WHERE run_id = ?"
+RUN_SO_FAR = """
+SELECT started_at, status, metadata, tags, result, process_id FROM runs WHERE run_id = ?
+"""
 # The first end stays, also one that another process has written: only an interruption was a guess.
 # Tags, metadata and result are written in any case. With OR: for an IN list SQLite would build a
 # temporary B-tree at each execution.

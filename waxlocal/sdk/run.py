@@ -6,6 +6,7 @@ run is not being recorded (before its beginning, or with `WAXELL_OBSERVE=false`)
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from json import loads
 from types import TracebackType
@@ -25,7 +26,7 @@ from waxlocal.recording.statements import (
 )
 from waxlocal.records import ENDED_STATUSES
 from waxlocal.sdk.exception_text import formatted, printed
-from waxlocal.sdk.run_records import RunRecords
+from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA
 
@@ -154,17 +155,37 @@ class Run(RunRecords):
         if recorder.enabled:
             self._run_id = run_id
             self._generation = recorder.generation
-            self._positions = count(recorder.store.next_position(run_id))
             self._started_ns = recorder.clock.time_ns()
             self._steady_ns = recorder.clock.monotonic_ns()
             known = recorder.store.fetch(RUN_SO_FAR, (run_id,))
+            self._positions = count(self._first_position(known))
             if not known:
                 self._begin_elsewhere()
             for row in known:
                 self._go_on(*row)
 
+    def _first_position(self, known: list[tuple[Any, ...]]) -> int:
+        """Return where this process begins to count, given what the file has of the run.
+
+        If another process is recording into the run, far away from it: where the two met, a span of
+        that process would be moved while it is open. Its end would find nothing, and what is inside
+        it would lie in another span.
+        """
+        store = self._recorder.store
+        first = store.next_position(self._run_id)
+        for _start, status, *_, process in known:
+            if status == "running" and process not in (None, store.process_id):
+                first += FORK_POSITIONS * os.getpid()
+        return first
+
     def _go_on(
-        self, start: str, status: str, metadata: str | None, tags: str | None, result: str | None
+        self,
+        start: str,
+        status: str,
+        metadata: str | None,
+        tags: str | None,
+        result: str | None,
+        _process: int | None,
     ) -> None:
         """Go on from what the file has of the run."""
         # One that its process only left behind may still be completed by another.

@@ -29,7 +29,7 @@ from waxlocal.sdk.run_attributes import RunAttributes
 from waxlocal.sdk.scope import position_around
 from waxlocal.storage.record_sql import Statement
 
-__all__ = ["NO_SPAN", "RunRecords", "note_outside"]
+__all__ = ["FORK_POSITIONS", "NO_SPAN", "RunRecords", "note_outside"]
 
 # A span that claims to have lasted longer than a year begins a year ago.
 MAX_SPAN_MS = 366 * 86_400_000
