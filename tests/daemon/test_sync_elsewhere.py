@@ -14,9 +14,13 @@ from tests.tools.sync import ask, change, settings_for, upload
 from tests.tools.web import serving
 from waxlocal import WaxellObserveClient
 from waxlocal.clock import utc_text
+from waxlocal.delivery.requeue import requeue
+from waxlocal.delivery.status import list_parked
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import BEGIN_RUN
 from waxlocal.records import RECORD_TABLES
+from waxlocal.storage.connection import writer
+from waxlocal_daemon.dry_run import previews
 from waxlocal_daemon.verify import verify
 
 client = WaxellObserveClient()
@@ -145,6 +149,32 @@ def test_a_server_of_another_kind_takes_any_id(db_path: Path, bulk: bool) -> Non
         assert server.state()["refused"] == []
         keys = [one["key"] for one in server.log() if one["key"]]
     assert all(len(key) <= 255 and key.isascii() and key.isprintable() for key in keys)
+
+
+@WAYS
+def test_an_id_that_is_not_utf_8_holds_up_no_other_run(db_path: Path, bulk: bool) -> None:
+    """Its run is parked and listed; wanted again it stays so, as nothing finds it by its id."""
+    record(IDS[0])
+    for raw in ("x'61ff'", "x'ff'", "x'610062'"):
+        change(
+            db_path,
+            "INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode,"
+            f" status, started_at) VALUES (CAST({raw} AS TEXT), 'a', 'w', '', '', 'success',"
+            " '2026-01-31T09:30:00.000000Z')",
+        )
+    assert {one.run_id for one in previews(db_path, settings_for("http://x"))} == {IDS[0]}
+    with fault_server(bulk=bulk) as server:
+        done = upload(db_path, server.url, bulk=bulk)
+        assert (done.pending, done.delivered, done.parked) == (0, 1, 3)
+        with writer(db_path) as connection:
+            listed = {one.run_id: one.reason for one in list_parked(connection)}
+            requeue(connection, [one for one in listed if "\ufffd" in one])
+        assert listed == {
+            "a\ufffd": "its id is not valid UTF-8",
+            "\ufffd": "its id is not valid UTF-8",
+            "a\0b": "its id has a NUL character",
+        }
+        assert upload(db_path, server.url, bulk=bulk).parked == 3
 
 
 @WAYS

@@ -22,7 +22,13 @@ from uuid import uuid4
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.records import leniently, load_children, load_runs
+from waxlocal.delivery.records import (
+    is_not_utf_8,
+    leniently,
+    load_children,
+    load_runs,
+    text_or_none,
+)
 from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
@@ -296,10 +302,28 @@ class Outbox:
             "fresh": troubled,
             "limit": limit,
         }
-        found = self._rows(sql.DUE, named)
+        found = self._readable(sql.DUE, named)
         if troubled and not found:  # then there are few
             found = self._rows(sql.DUE_LEAST_FAILED, {**named, "fresh": False})
         return [Due(*row) for row in found]
+
+    def _readable(self, query: str, named: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query without runs whose ids are not UTF-8, which are parked."""
+        with self._errors():
+            try:
+                return self._fetched(query, named)
+            except sqlite3.OperationalError as error:
+                if not is_not_utf_8(error) or not self._park_unreadable():
+                    raise
+            return self._fetched(query, named)
+
+    def _park_unreadable(self) -> int:
+        """Set runs aside that no statement finds by the id that was read; return how many."""
+        raw = (row[0] for row in self._rows(sql.NOT_DELIVERED, (self._id,)))
+        unreadable = [one for one in raw if text_or_none(one) is None]
+        return sum(
+            self._execute(sql.PARK_UNREADABLE, (self._id, one)).rowcount for one in unreadable
+        )
 
     def next_due(self) -> str | None:
         """Return the time at which the next postponed run is due."""

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from waxlocal.delivery.outbox import Part, read_part
-from waxlocal.delivery.records import leniently
+from waxlocal.delivery.records import leniently, text_or_none
 from waxlocal.delivery.status import knows_delivery
 
 __all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]
 
 _WAITING = """
-SELECT id, run_id FROM runs
+SELECT id, CAST(run_id AS BLOB) FROM runs
 WHERE id > :last AND status <> 'running' AND NOT EXISTS (
   SELECT 1 FROM deliveries d JOIN targets t USING (target_id)
   WHERE d.run_id = runs.run_id AND t.url = :url AND (d.state = 'delivered' OR d.state = 'parked'))
 ORDER BY id LIMIT 100
 """
 _ALL = """
-SELECT id, run_id FROM runs
+SELECT id, CAST(run_id AS BLOB) FROM runs
 WHERE id > :last AND status <> 'running' AND :url <> '' ORDER BY id LIMIT 100
 """
 # In a file of an earlier version a request has no states.
@@ -54,11 +54,15 @@ def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, A
 
 
 def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:
-    """Give the ids of the ended runs that a server has not got, in the order they came."""
+    """Give the ids of the ended runs that a server has not got, in the order they came.
+
+    Without ids that are not UTF-8 or have a NUL character: the upload parks those runs.
+    """
     wanted = _WAITING if knows_delivery(connection) else _ALL
     last = 0
     while page := connection.execute(wanted, {"last": last, "url": url}).fetchall():
-        yield from (run_id for _, run_id in page)
+        ids = (text_or_none(raw) for _, raw in page)
+        yield from (one for one in ids if one is not None and "\0" not in one)
         last = page[-1][0]
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from waxlocal.records import RECORD_TABLES
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
-__all__ = ["leniently", "load_children", "load_runs"]
+__all__ = ["is_not_utf_8", "leniently", "load_children", "load_runs", "text_or_none"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -161,10 +161,23 @@ def leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
     try:
         return read()
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error):
+        if not is_not_utf_8(error):
             raise
     with _any_text(connection):
         return read()
+
+
+def is_not_utf_8(error: sqlite3.Error) -> bool:
+    """Return whether an error means that text which was to be read is not valid UTF-8."""
+    return "decode" in str(error)
+
+
+def text_or_none(raw: bytes) -> str | None:
+    """Return the text that these bytes of the file are, None if they are not valid UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 @contextmanager

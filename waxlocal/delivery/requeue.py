@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.outbox import OUTSIDE, new_key
+from waxlocal.delivery.records import leniently
 
 __all__ = ["requeue"]
 
@@ -51,11 +52,13 @@ def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None
     does the run begin anew. Within a transaction of the caller's.
     """
     wanted = None if run_ids is None else json.dumps(list(run_ids))
-    parked = connection.execute(_PARKED, (wanted, wanted)).fetchall()
+    parked = leniently(connection, lambda: connection.execute(_PARKED, (wanted, wanted)).fetchall())
+    pending = 0
     for run_id, target_id in parked:
         _again(connection, run_id, target_id)
-        connection.execute(_PENDING, (run_id, target_id))
-    return len(parked)
+        # None for an id that is not UTF-8: no statement finds it, and the run stays parked.
+        pending += connection.execute(_PENDING, (run_id, target_id)).rowcount
+    return pending
 
 
 def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:

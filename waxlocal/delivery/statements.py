@@ -33,6 +33,13 @@ SELECT run_id, :target,
   iif(instr(run_id, char(0)), 'its id has a NUL character', NULL)
 FROM runs WHERE id > :cursor AND id <= :last
 """
+NOT_DELIVERED = """
+SELECT CAST(run_id AS BLOB) FROM deliveries WHERE target_id = ? AND state <> 'delivered'
+"""
+PARK_UNREADABLE = """
+UPDATE deliveries SET state = 'parked', reason = 'its id is not valid UTF-8'
+WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state <> 'parked'
+"""
 LAST_OF_NEXT = "SELECT max(id) FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)"
 CURSOR = "SELECT cursor FROM targets WHERE target_id = ?"
 MOVE_CURSOR = "UPDATE targets SET cursor = ? WHERE target_id = ?"

@@ -6,6 +6,8 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from waxlocal.delivery.records import leniently
+
 __all__ = [
     "ParkedRun",
     "Receipt",
@@ -158,10 +160,13 @@ def count_unsynced(connection: sqlite3.Connection) -> int:
 def list_parked(
     connection: sqlite3.Connection, limit: int = 100, offset: int = 0
 ) -> list[ParkedRun]:
-    """Return what servers refused, the oldest runs first."""
+    """Return what servers refused, the oldest runs first.
+
+    Text that is not UTF-8 is read with replacement characters.
+    """
     if not knows_delivery(connection):
         return []
-    rows = connection.execute(_PARKED, (limit, offset)).fetchall()
+    rows = leniently(connection, lambda: connection.execute(_PARKED, (limit, offset)).fetchall())
     return [ParkedRun(*row) for row in rows]
 
 
