@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from waxlocal.delivery.outbox import OUTSIDE, Due, Part
+from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.preview import known_parts, remote_ids, waiting_events, waiting_runs
 from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
 from waxlocal.wire.paths import of_stage

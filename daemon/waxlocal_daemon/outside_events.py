@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.outbox import OUTSIDE, Part, request_key
+from waxlocal.delivery.requests import OUTSIDE, Part, request_key
 from waxlocal.wire.outside_events import event_body
 from waxlocal_daemon.plan import MAX_BYTES, encoded
 

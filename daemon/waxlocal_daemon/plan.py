@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.outbox import Due, Part, new_key, request_key
+from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.requests import Part, new_key, request_key
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
 from waxlocal.wire.paths import LIST_OF_STAGE, MEMORY_STAGES

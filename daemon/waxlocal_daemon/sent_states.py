@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.outbox import Part
+from waxlocal.delivery.requests import Part
 from waxlocal.records import LLM_CALLS, RECORD_TABLES, RUNS, Table
 from waxlocal.wire.items import Untold
 from waxlocal.wire.recorded_run import RecordedRun

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from waxlocal.clock import utc_text
-from waxlocal.delivery.outbox import OUTSIDE, Due, Outbox, Part
+from waxlocal.delivery.outbox import Due, Outbox
+from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import of_stage

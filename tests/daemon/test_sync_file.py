@@ -17,7 +17,7 @@ from tests.tools.sync import (
     upload,
     uploading,
 )
-from waxlocal.delivery import outbox
+from waxlocal.delivery import connection
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import open_writer
@@ -56,7 +56,7 @@ def test_an_uploader_that_does_not_start_leaves_nothing_open(
         opened.append(open_writer(path, wait=wait))
         return opened[-1]
 
-    monkeypatch.setattr(outbox, "open_writer", opening)
+    monkeypatch.setattr(connection, "open_writer", opening)
     record(1)
     with uploading(db_path, "http://127.0.0.1:9"):
         pass

@@ -10,8 +10,9 @@ import pytest
 
 from tests.tools.builders import FixedClock, moment, run_id
 from tests.wire.test_round_trip import File, differences, files
-from waxlocal.delivery.outbox import Due, Part
+from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.records import load_runs
+from waxlocal.delivery.requests import Part
 from waxlocal.errors import InvalidQuery
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
 from waxlocal.records import EVENTS, LLM_CALLS, RUNS, SCORES, SPANS, Table

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 from tests.tools.builders import FixedClock
 from tests.tools.wire_strategies import Stored, changes_of, new_record, stored_runs
-from waxlocal.delivery.outbox import Due, Part
+from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.records import load_children, load_runs
+from waxlocal.delivery.requests import Part
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
 from waxlocal.ingest.merge import merge
 from waxlocal.ingest.placing import _NAMES

@@ -8,20 +8,17 @@ too late for what is being sent.
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.records import (
     is_not_utf_8,
     leniently,
@@ -29,30 +26,17 @@ from waxlocal.delivery.records import (
     load_runs,
     text_or_none,
 )
-from waxlocal.errors import StorageError
-from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
-from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
 from waxlocal.storage.retry import rest
-from waxlocal.storage.schema import Admission
-from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
-__all__ = ["OUTSIDE", "Due", "Outbox", "Part", "Target", "new_key", "read_part", "request_key"]
-
-Parameters = Sequence[object] | Mapping[str, object]
+__all__ = ["Due", "Outbox", "Target"]
 
 # Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
 ADMITTED_AT_ONCE = 1_000
 # Of so many runs rows are changed in one transaction, 0.5 ms of the write lock: a program that
 # records must not notice the upload of its file.
 AT_A_TIME = 16
-# A command or a recorder never holds the file for longer.
-WAIT_S = 10.0
-CACHE_KIB = 4_096
-# Servers take keys of 255 characters; stage, part and what makes a key new are added to the id.
-_FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
-# Stands for the id of a run where events outside any run are meant.
-OUTSIDE = ""
 
 
 class Target(NamedTuple):
@@ -81,56 +65,7 @@ class Due(NamedTuple):
     size: int
 
 
-class Part(NamedTuple):
-    """One request of a run, as the file keeps it; `body` only while it waits.
-
-    `positions` are those of the records that it carries, `states` the states in which it carries
-    them, as far as they are not the usual one: see `waxlocal_daemon.sent_states`.
-    """
-
-    stage: str
-    part: int
-    idempotency_key: str
-    state: str
-    positions: list[int]
-    attempts: int
-    body: bytes | None
-    states: Mapping[str, Any] = {}
-
-
-def read_part(
-    stage: str,
-    part: int,
-    idempotency_key: str,
-    state: str,
-    positions: str,
-    attempts: int,
-    body: bytes | None,
-    states: str | None,
-) -> Part:
-    """Return a request from the columns of its row, two of which hold JSON."""
-    known = json.loads(states) if states else {}
-    carried = json.loads(positions)
-    return Part(stage, part, idempotency_key, state, carried, attempts, body, known)
-
-
-def request_key(run_id: str, stage: str, part: int) -> str:
-    """Return the `Idempotency-Key` of one request of a run.
-
-    Events outside any run have none to be named by: theirs is another one at each call. Programs
-    give runs any ids; one that is not fit for a header is named by its hash.
-    """
-    if not _FIT_FOR_A_KEY(run_id):
-        run_id = sha256(run_id.encode("utf-8", "replace")).hexdigest() if run_id else str(uuid4())
-    return f"{run_id}:{stage}:{part}"
-
-
-def new_key(run_id: str, stage: str, part: int) -> str:
-    """Return a key that no request ever had: who has lost track of the others cannot count on."""
-    return f"{request_key(run_id, stage, part)}:{uuid4().hex[:12]}"
-
-
-class Outbox:
+class Outbox(DeliveryConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
     For one thread. Each method is one short transaction, or part of the one that `together` holds;
@@ -148,76 +83,16 @@ class Outbox:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.path = path
+        super().__init__(path, sleep)
         self.clock = clock
-        self._sleep = sleep
-        with ExitStack() as opened:  # closed again if what follows fails
-            self._connection = opened.enter_context(closing(open_writer(path, wait=WAIT_S)))
-            self._admission = Admission(self._connection, writing=True)
-            self._log = opened.enter_context(closing(checkpointer(path)))
-            self._commits_to_look = COMMITS_PER_LOOK
-            # A backlog of any length is gone through in pieces: a large cache only takes memory.
-            with self._errors():
-                limit_cache(self._connection, CACHE_KIB)
+        with ExitStack() as opened:
+            opened.callback(self.close)  # if what follows fails
             self._execute(sql.TARGET, (url,))
             self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
             self._id = self.target.target_id
             # Whoever was sending before has ended, or we would not have the lock.
             self._execute(sql.RELEASE, (self._id,))
             opened.pop_all()
-
-    def __enter__(self) -> Outbox:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._log.close()
-        self._connection.close()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection, for reading what is to be sent."""
-        return self._connection
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Commit what happens in the block at once, or none of it.
-
-        A block in which `note_batch` is called commits in several steps: what precedes that call is
-        in the file even if the rest is undone.
-        """
-        with self._errors():
-            begin(self._connection)
-        try:
-            self._look_again()
-            yield
-            with self._errors():
-                commit(self._connection)
-        finally:
-            roll_back(self._connection)
-        self._committed()
-
-    def _look_again(self) -> None:
-        """Raise `NewerSchema` if a later version has upgraded the file, and this one must stop."""
-        try:
-            self._admission.look()
-        except (sqlite3.Error, StorageError) as error:
-            raise storage_error(error, self.path) from error
-
-    def _committed(self) -> None:
-        """Keep the log short: `waxlocal sync` may be the only one who writes."""
-        self._commits_to_look -= 1
-        if self._commits_to_look < 1:
-            self._commits_to_look = COMMITS_PER_LOOK
-            self._log.look()
 
     # -- what is due ----------------------------------------------------------------------------
 
@@ -525,14 +400,6 @@ class Outbox:
         if state == "refused":
             self.release(run_id)
 
-    def _let_others_write(self) -> None:
-        """Commit what the transaction has so far, and go on in another one."""
-        with self._errors():
-            commit(self._connection)
-            rest(self._sleep)
-            begin(self._connection)
-        self._look_again()
-
     # -- the server -----------------------------------------------------------------------------
 
     def host_failed(self, failures: int, not_before: str, until: str, reason: str) -> None:
@@ -547,33 +414,5 @@ class Outbox:
         """Keep that the server takes what it is sent."""
         self._execute(sql.HOST_ANSWERED, {"now": self._now(), "target": self._id})
 
-    # -- SQLite ---------------------------------------------------------------------------------
-
     def _now(self) -> str:
         return utc_text(self.clock.time_ns())
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
-
-    def _execute(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        try:  # not `_errors`: this one is called for everything, and a context costs as much
-            return self._connection.execute(statement, parameters)
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
-
-    def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._errors():
-            self._connection.executemany(statement, rows)
-
-    def _rows(self, statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        try:  # SQLite reads the rows, and finds what is wrong with them, as they are fetched
-            return self._fetched(statement, parameters)
-        except sqlite3.Error as error:
-            raise storage_error(error, self.path) from error
-
-    def _fetched(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, parameters).fetchall()

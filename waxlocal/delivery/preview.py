@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from waxlocal.delivery.outbox import Part, read_part
 from waxlocal.delivery.records import leniently, text_or_none
+from waxlocal.delivery.requests import Part, read_part
 from waxlocal.delivery.status import knows_delivery
 
 __all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]

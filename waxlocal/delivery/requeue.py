@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.outbox import OUTSIDE, new_key
 from waxlocal.delivery.records import leniently
+from waxlocal.delivery.requests import OUTSIDE, new_key
 
 __all__ = ["requeue"]
 

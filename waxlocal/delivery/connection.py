@@ -1,0 +1,135 @@
+"""A writing connection for the upload, whose transactions a program that records hardly notices."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from waxlocal.errors import StorageError
+from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
+from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.retry import rest
+from waxlocal.storage.schema import Admission
+from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["DeliveryConnection"]
+
+Parameters = Sequence[object] | Mapping[str, object]
+
+# A command or a recorder never holds the file for longer.
+WAIT_S = 10.0
+CACHE_KIB = 4_096
+
+
+class DeliveryConnection:
+    """A file that is open for the upload. For one thread; raises `StorageError`.
+
+    `sleep` is called with the seconds for which others may write between two transactions.
+    """
+
+    def __init__(self, path: Path, sleep: Callable[[float], None]) -> None:
+        self.path = path
+        self._sleep = sleep
+        self._commits_to_look = COMMITS_PER_LOOK
+        with ExitStack() as opened:  # closed again if what follows fails
+            self._connection = opened.enter_context(closing(open_writer(path, wait=WAIT_S)))
+            self._admission = Admission(self._connection, writing=True)
+            self._log = opened.enter_context(closing(checkpointer(path)))
+            # A backlog of any length is gone through in pieces: a large cache only takes memory.
+            with self._errors():
+                limit_cache(self._connection, CACHE_KIB)
+            opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._log.close()
+        self._connection.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for reading what is to be sent."""
+        return self._connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what happens in the block at once, or none of it.
+
+        A block in which `note_batch` is called commits in several steps: what precedes that call is
+        in the file even if the rest is undone.
+        """
+        with self._errors():
+            begin(self._connection)
+        try:
+            self._look_again()
+            yield
+            with self._errors():
+                commit(self._connection)
+        finally:
+            roll_back(self._connection)
+        self._committed()
+
+    def _look_again(self) -> None:
+        """Raise `NewerSchema` if a later version has upgraded the file, and this one must stop."""
+        try:
+            self._admission.look()
+        except (sqlite3.Error, StorageError) as error:
+            raise storage_error(error, self.path) from error
+
+    def _committed(self) -> None:
+        """Keep the log short: `waxlocal sync` may be the only one who writes."""
+        self._commits_to_look -= 1
+        if self._commits_to_look < 1:
+            self._commits_to_look = COMMITS_PER_LOOK
+            self._log.look()
+
+    def _let_others_write(self) -> None:
+        """Commit what the transaction has so far, and go on in another one."""
+        with self._errors():
+            commit(self._connection)
+            rest(self._sleep)
+            begin(self._connection)
+        self._look_again()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _execute(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        try:  # not `_errors`: this one is called for everything, and a context costs as much
+            return self._connection.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        with self._errors():
+            self._connection.executemany(statement, rows)
+
+    def _rows(self, statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        try:  # SQLite reads the rows, and finds what is wrong with them, as they are fetched
+            return self._fetched(statement, parameters)
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _fetched(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, parameters).fetchall()

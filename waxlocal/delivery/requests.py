@@ -1,0 +1,66 @@
+"""A request of the upload as the file keeps it, and the key under which it goes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+__all__ = ["OUTSIDE", "Part", "new_key", "read_part", "request_key"]
+
+# Servers take keys of 255 characters; stage, part and what makes a key new are added to the id.
+_FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
+# Stands for the id of a run where events outside any run are meant.
+OUTSIDE = ""
+
+
+class Part(NamedTuple):
+    """One request of a run, as the file keeps it; `body` only while it waits.
+
+    `positions` are those of the records that it carries, `states` the states in which it carries
+    them, as far as they are not the usual one: see `waxlocal_daemon.sent_states`.
+    """
+
+    stage: str
+    part: int
+    idempotency_key: str
+    state: str
+    positions: list[int]
+    attempts: int
+    body: bytes | None
+    states: Mapping[str, Any] = {}
+
+
+def read_part(
+    stage: str,
+    part: int,
+    idempotency_key: str,
+    state: str,
+    positions: str,
+    attempts: int,
+    body: bytes | None,
+    states: str | None,
+) -> Part:
+    """Return a request from the columns of its row, two of which hold JSON."""
+    known = json.loads(states) if states else {}
+    carried = json.loads(positions)
+    return Part(stage, part, idempotency_key, state, carried, attempts, body, known)
+
+
+def request_key(run_id: str, stage: str, part: int) -> str:
+    """Return the `Idempotency-Key` of one request of a run.
+
+    Events outside any run have none to be named by: theirs is another one at each call. Programs
+    give runs any ids; one that is not fit for a header is named by its hash.
+    """
+    if not _FIT_FOR_A_KEY(run_id):
+        run_id = sha256(run_id.encode("utf-8", "replace")).hexdigest() if run_id else str(uuid4())
+    return f"{run_id}:{stage}:{part}"
+
+
+def new_key(run_id: str, stage: str, part: int) -> str:
+    """Return a key that no request ever had: who has lost track of the others cannot count on."""
+    return f"{request_key(run_id, stage, part)}:{uuid4().hex[:12]}"
