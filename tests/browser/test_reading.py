@@ -200,6 +200,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen(
     expect(button).to_have_attribute("aria-label", "Theme: light")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
     page.goto(f"{demo[0]}/models", wait_until="commit")
+    page.locator("body").wait_for(state="attached")  # of a page that goes on loading
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     page.emulate_media(color_scheme="light")
     page.wait_for_load_state()

@@ -87,7 +87,9 @@ def log_changed_ns(path: Path) -> int:
     """Return when a file's log was last written to, in nanoseconds since 1970; 0 without one."""
     try:
         return os.stat(log_path(path)).st_mtime_ns  # noqa: PTH116 (half the time of Path.stat)
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return 0
 
 
@@ -97,7 +99,9 @@ def is_being_copied(path: Path) -> bool:
     try:
         log.open()
         return not log.take_turn()
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return False
     finally:
         log.close()  # lets go of the turn
@@ -171,7 +175,9 @@ else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # a file system without such locks
+        except OSError as error:  # a file system without such locks
+            if raised_by_handler(error):
+                raise
             return True
         return True
 
@@ -304,8 +310,10 @@ class Checkpointer:
         try:
             if self._copied and self._pair is not None and self._log.is_longer(limit):
                 self._write_nothing(self._pair[0])
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError) as error:
             self._close_pair()
+            if raised_by_handler(error):
+                raise
         self._copied = False
 
     def _write_nothing(self, holder: sqlite3.Connection) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
+
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
     "FileId",
@@ -66,7 +67,9 @@ def file_id(path: Path) -> FileId | None:
     """Return the identity of the file now at the path; None if there is no visible one."""
     try:
         status = path.stat()
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return None
     return status.st_dev, status.st_ino
 
@@ -77,8 +80,11 @@ def file_to_open(path: Path) -> FileId | None:
     To be asked before opening: afterwards another file may be at the path, which would be taken for
     the open one for ever, and all rows would go to a deleted file.
     """
-    with suppress(OSError):  # opening says what it is
+    try:
         make_private(path)
+    except OSError as error:  # opening says what it is
+        if raised_by_handler(error):
+            raise
     return file_id(path)
 
 
@@ -87,7 +93,13 @@ def real_path(path: str | os.PathLike[str]) -> Path:
 
     Raises nothing for links that lead nowhere or in a circle: whoever opens the file finds out.
     """
-    return Path(os.path.realpath(path))  # before 3.13 Path.resolve raises RuntimeError for a circle
+    # Not Path.resolve, which raises RuntimeError for a circle before Python 3.13.
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        if raised_by_handler(error):  # not strictly, realpath itself would swallow it
+            raise
+        return Path(os.path.realpath(path))
 
 
 def beside(path: str | os.PathLike[str], ending: str) -> Path:
@@ -97,14 +109,16 @@ def beside(path: str | os.PathLike[str], ending: str) -> Path:
     (https://sqlite.org/howtocorrupt.html section 2.5); so whoever opens a file by one link finds
     what was written by another, or by the file's own name.
     """
-    return Path(f"{os.path.realpath(path)}{ending}")
+    return Path(f"{real_path(path)}{ending}")
 
 
 def file_size(path: str | Path) -> int:
     """Return the size of a file in bytes; 0 if there is no visible one."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat)
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return 0
 
 
