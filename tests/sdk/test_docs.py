@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import threading
 from collections.abc import Iterator
@@ -131,3 +132,27 @@ def test_every_function_on_the_page_exists(name: str) -> None:
 def test_the_limit_of_early_records_is_that_of_the_page() -> None:
     """So many wait for the beginning of their run."""
     assert f"up to {run_attributes.MAX_EARLY:,} records wait" in PAGE
+
+
+RECORDING_METHODS = [
+    name
+    for name in sorted(dir(WaxellContext))
+    if name.startswith(("record_", "remember_", "set_", "update_"))
+]
+
+
+def method_row(name: str) -> str:
+    """Return the line of the page about a method of a run: its arguments and what it does."""
+    method = inspect.unwrap(getattr(WaxellContext, name))
+    given = list(inspect.signature(method).parameters.values())[1:]
+    required = [one.name for one in given if one.default is one.empty]
+    optional = [one.name for one in given if one.default is not one.empty]
+    arguments = ", ".join([*required, *(f"[{name}]" for name in optional)])
+    summary = (inspect.getdoc(method) or "").partition("\n")[0]
+    return f"| `{name}({arguments})` | {summary} |"
+
+
+@pytest.mark.parametrize("name", RECORDING_METHODS)
+def test_the_page_lists_what_a_run_can_record(name: str) -> None:
+    """Each method with its arguments, in the words of its docstring."""
+    assert method_row(name) in PAGE.splitlines()
