@@ -28,12 +28,12 @@ _NOTHING_LEFT_OUT = os.environ.get("WAXLOCAL_REQUIRE") == "all"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let a test fail that is left out where everything was promised, as in CI.
+    """Let a test fail that is left out, or expected to fail, where everything was promised: in CI.
 
     `WAXLOCAL_REQUIRE=all` promises it: the browser, `systemd-analyze`, namespaces, ...
     """
     report = yield
-    if report.skipped and _NOTHING_LEFT_OUT and not hasattr(report, "wasxfail"):
+    if report.skipped and _NOTHING_LEFT_OUT:
         report.outcome = "failed"
         report.longrepr = f"left out, in spite of WAXLOCAL_REQUIRE=all: {report.longrepr}"
     return report

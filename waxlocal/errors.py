@@ -193,7 +193,7 @@ class QueryError(ObserveError):
 
 
 class InvalidQuery(QueryError):
-    """An unknown ordering, a date that is none, a limit out of range."""
+    """An unknown ordering, a date that is not valid, a limit out of range."""
 
 
 class NotFound(QueryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def test_an_uploader_that_does_not_start_leaves_nothing_open(
     """A row about the server that nobody can read: the connection is closed, the error is ours."""
     opened: list[sqlite3.Connection] = []
 
-    def opening(path: Path, *, wait: float) -> sqlite3.Connection:
-        opened.append(open_writer(path, wait=wait))
+    def opening(path: Path, **how: Any) -> sqlite3.Connection:
+        opened.append(open_writer(path, **how))
         return opened[-1]
 
     monkeypatch.setattr(connection, "open_writer", opening)

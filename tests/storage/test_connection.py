@@ -6,7 +6,7 @@ import ast
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import waxlocal
 from tests.crash.files import environment, rows, run_program
 from tests.tools.rights import as_anybody
 from waxlocal import WaxellContext
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.delivery.outbox import Outbox
 from waxlocal.errors import (
     DiskFull,
     FileLocked,
@@ -24,6 +26,7 @@ from waxlocal.errors import (
     NotADatabase,
     StorageError,
 )
+from waxlocal.prices.table import unset_price
 from waxlocal.recording.recorder import Recorder
 from waxlocal.storage import connection
 from waxlocal.storage.connection import (
@@ -248,3 +251,28 @@ def test_readers_are_counted_only_while_open(recorder: Recorder, db_path: Path) 
     with pytest.raises(FileMissing), reader(db_path.with_name("none.db")):
         pass
     assert len(connection._readers) == 0
+
+
+def _command(path: Path) -> None:
+    with writer(path, create=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    "open_",
+    [
+        _command,
+        lambda path: open_writer(path, create=False).close(),
+        lambda path: Outbox(path, "https://acme.example").close(),
+        interrupt_gone,
+        lambda path: unset_price(path, "gpt-4o"),
+    ],
+    ids=["command", "writer", "outbox", "interruption", "prices"],
+)
+def test_a_file_that_vanished_is_not_made_again(
+    db_path: Path, open_: Callable[[Path], object]
+) -> None:
+    """Whoever looks after an existing file, as the daemon does, must not put an empty one there."""
+    with pytest.raises(FileMissing):
+        open_(db_path)
+    assert list(db_path.parent.glob("waxlocal.db*")) == []

@@ -29,7 +29,7 @@ CACHE_KIB = 4_096
 
 
 class DeliveryConnection:
-    """A file that is open for the upload. For one thread; raises `StorageError`.
+    """A file that exists, open for the upload. For one thread; raises `StorageError`.
 
     `sleep` is called with the seconds for which others may write between two transactions.
     """
@@ -39,7 +39,8 @@ class DeliveryConnection:
         self._sleep = sleep
         self._commits_to_look = COMMITS_PER_LOOK
         with ExitStack() as opened:  # closed again if what follows fails
-            self._connection = opened.enter_context(closing(open_writer(path, wait=WAIT_S)))
+            connection = open_writer(path, wait=WAIT_S, create=False)
+            self._connection = opened.enter_context(closing(connection))
             self._admission = Admission(self._connection, writing=True)
             self._log = opened.enter_context(closing(checkpointer(path)))
             # A backlog of any length is gone through in pieces: a large cache only takes memory.

@@ -52,7 +52,7 @@ def interrupt_gone(path: Path) -> int:
     if not gone:
         return 0
     interrupted = 0
-    with writer(path) as connection:
+    with writer(path, create=False) as connection:
         for process_id in gone:
             for run_id, started_at, last_at in connection.execute(
                 _OPEN_RUNS, (process_id,)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.errors import FileMissing, InvalidQuery, NotFound, StorageError
+from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
 from waxlocal.prices.lookup import Prices
 from waxlocal.storage.connection import reader, writer
@@ -99,13 +99,13 @@ def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int
             rows.append((*_row(price)[:7], "pending", price.matched, price.updated_at))
         else:
             rows.append(_row(price))
-    with writer(path) as connection:
+    with writer(path, create=False) as connection:
         connection.executemany(_STORE, rows)
     if not waiting:
         return 0
     pairs = json.dumps([(price.model, price.provider) for price in waiting])
     priced = _recompute(path, _UNPRICED_CALLS, pairs).changed
-    with writer(path) as connection:
+    with writer(path, create=False) as connection:
         connection.executemany(
             _SETTLE, [(p.source, p.model, p.provider, p.updated_at) for p in waiting]
         )
@@ -204,9 +204,7 @@ def unset_price(
 
     Raises `NotFound` if no price was set for this model and provider, and `StorageError`.
     """
-    if not path.exists():
-        raise FileMissing(f"{path} does not exist")
-    with writer(path) as connection:
+    with writer(path, create=False) as connection:
         if not connection.execute(_DELETE_OVERRIDE, (model, provider)).rowcount:
             of = f" of {provider}" if provider else ""
             raise NotFound(f"no price was set for {model}{of}", hint="see: waxlocal prices list")
@@ -299,7 +297,7 @@ def _recompute(path: Path, query: str, which: str = "", provider: str = "") -> R
 def _update(path: Path, updates: Sequence[Sequence[object]]) -> int:
     if not updates:
         return 0
-    with writer(path) as connection:
+    with writer(path, create=False) as connection:
         # Count rows; `total_changes` would also count those that triggers changed.
         return connection.executemany(_SET_COST, updates).rowcount
 

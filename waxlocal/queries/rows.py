@@ -182,7 +182,7 @@ class User:
 
 
 def share(part: float, whole: float) -> float | None:
-    """Return a part as a share of the whole; None if there is no whole."""
+    """Return the part divided by the whole; None if the whole is 0."""
     return part / whole if whole else None
 
 

@@ -62,19 +62,24 @@ def open_writer(
     wait: float = 0.0,
     factory: type[sqlite3.Connection] = sqlite3.Connection,
     more_schema: str = "",
+    create: bool = True,
 ) -> sqlite3.Connection:
     """Open the file for writing, creating or upgrading it as needed.
 
     The connection is in autocommit mode, for one thread at a time (the caller holds a lock). `wait`
     is SQLite's busy timeout in seconds; `more_schema` is SQL that a new file gets after its schema.
-    Raises `StorageError`.
+    Without `create` a missing file stays missing, also one that vanishes while it is opened. Raises
+    `StorageError`.
     """
     try:
-        make_private(path)
+        if create:
+            make_private(path)
         # Not created here, should it have vanished just now: SQLite would let the umask decide who
         # may read it.
         connection = _connect(path, "rw", wait, factory)
     except (OSError, sqlite3.Error) as error:
+        if not create and file_id(path) is None:
+            raise FileMissing(f"{path} does not exist") from error
         raise storage_error(error, path) from error
     try:
         schema.check(connection, writing=True)  # before the next line, which changes the file
@@ -143,13 +148,13 @@ def _connect(
 
 
 @contextmanager
-def writer(path: Path) -> Iterator[sqlite3.Connection]:
+def writer(path: Path, *, create: bool = True) -> Iterator[sqlite3.Connection]:
     """Open the file for a command that changes it, in one transaction; waits up to 5 seconds.
 
-    Commits at the end of the block, and rolls back if it raises. Raises `StorageError`, also for an
-    error of SQLite inside the block.
+    Commits at the end of the block, and rolls back if it raises. Without `create` a missing file
+    stays missing. Raises `StorageError`, also for an error of SQLite inside the block.
     """
-    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
+    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=create)) as connection:
         try:
             begin(connection)
             yield connection
@@ -164,12 +169,12 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for a command that changes it in several transactions.
+    """Open a file that exists, for a command that changes it in several transactions.
 
     Each waits up to 5 seconds for the lock. Raises `StorageError`, also for an error of SQLite
     inside the block.
     """
-    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S)) as connection:
+    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
