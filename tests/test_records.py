@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.tools.sdk_rows import only
+from waxlocal import WaxellContext
 from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, list_sessions
 from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.records import (
@@ -19,8 +22,10 @@ from waxlocal.records import (
     RECORD_TABLES,
     RUN_STATUSES,
     RUNS,
+    SPANS,
     TABLES,
     Kind,
+    Phase,
     Table,
 )
 from waxlocal.storage.connection import reader, writer
@@ -155,6 +160,55 @@ def test_a_default_fits_its_column() -> None:
         for column in table.columns:
             if column.default is not None and column.default is not NEEDED:
                 assert type(column.default) is kinds[column.kind.sql_type], column
+
+
+@pytest.mark.parametrize("table", [RUNS, SPANS], ids=lambda table: table.name)
+def test_what_begins_and_ends_has_a_phase_for_every_column(table: Table) -> None:
+    """But for those that identify a row or follow from others."""
+    without = {column.name for column in table.columns if column.phase is None}
+    assert without == {"id", "run_id", "workflow_id", "position", "revision"}.intersection(
+        table.names
+    )
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_run_changes_by_phases(db_path: Path) -> None:
+    """The start, what is said on the way, and the end each set their columns, and no others."""
+    given = {"inputs": {"q": 1}, "session_id": "s", "user_id": "u", "user_group": "g"}
+    states = []
+    with WaxellContext("outer"), pytest.raises(ValueError, match="no"):  # noqa: PT012, SIM117
+        with WaxellContext("agent", **given) as ctx:
+            states.append(only(db_path, "runs", agent_name="agent"))
+            ctx.set_tag("k", "v")
+            ctx.set_metadata("k", "v")
+            ctx.set_result({"a": 1})
+            ctx.record_step("one")
+            states.append(only(db_path, "runs", agent_name="agent"))
+            raise ValueError("no")
+    begun, on_the_way = states
+    ended = only(db_path, "runs", agent_name="agent")
+    filled = {name for name, value in begun.items() if value is not None}
+    assert filled == {"id", "run_id", "workflow_id", "status", *RUNS.names_of(Phase.START)}
+    assert differing(begun, on_the_way) == set(RUNS.names_of(Phase.ANY_TIME))
+    assert differing(on_the_way, ended) == set(RUNS.names_of(Phase.END))
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_span_changes_by_phases(db_path: Path) -> None:
+    """Its end sets the columns of the end, and no others."""
+    with WaxellContext("agent") as ctx:
+        outer = ctx.enter_span("outer")
+        inner = ctx.enter_span("inner", attributes={"a": 1}, input_data={"i": 1})
+        open_ = only(db_path, "spans", name="inner")
+        ctx.exit_span(inner, output_data={"o": 1}, exc=ValueError("no"))
+        ctx.exit_span(outer)
+    filled = {name for name, value in open_.items() if value is not None}
+    assert filled == {"run_id", "position", "status", *SPANS.names_of(Phase.START)}
+    assert differing(open_, only(db_path, "spans", name="inner")) == set(SPANS.names_of(Phase.END))
 
 
 @pytest.mark.parametrize(

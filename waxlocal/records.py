@@ -27,6 +27,7 @@ __all__ = [
     "TABLES",
     "Column",
     "Kind",
+    "Phase",
     "Table",
 ]
 
@@ -66,6 +67,14 @@ _SQL_TYPES = {
 }
 
 
+class Phase(Enum):
+    """When a column of a run or of a span gets its value. The value is for people."""
+
+    START = "with the start"
+    ANY_TIME = "at any time, also after the end"
+    END = "with the end"
+
+
 class _Needed:
     """The default of a column without which there is no record."""
 
@@ -83,7 +92,8 @@ class Column(NamedTuple):
     `NEEDED` where such a record is refused; any other says that the column is NOT NULL. `content`
     is what a person, a model or a tool said: not stored when content is not to be captured.
     `local` says something of this file only (where the row lies, what follows from other columns)
-    and does not travel.
+    and does not travel. `phase` is None in tables whose rows are whole when they are recorded, for
+    what identifies a row, and for what follows from other columns.
     """
 
     name: str
@@ -91,6 +101,7 @@ class Column(NamedTuple):
     default: object = None
     content: bool = False
     local: bool = False
+    phase: Phase | None = None
 
     @property
     def required(self) -> bool:
@@ -115,6 +126,10 @@ class Table(NamedTuple):
     def recorded(self) -> tuple[str, ...]:
         """The names of the columns that are filled when a row is recorded first."""
         return tuple(column.name for column in self.columns if column.kind is not Kind.REVISION)
+
+    def names_of(self, phase: Phase) -> tuple[str, ...]:
+        """Return the names of the columns that are set then, in the order of `schema.sql`."""
+        return tuple(column.name for column in self.columns if column.phase is phase)
 
     @property
     def travelling(self) -> tuple[Column, ...]:
@@ -173,27 +188,27 @@ RUNS = Table(
         Column("id", Kind.INTEGER, local=True),
         Column("run_id", Kind.RUN_ID, NEEDED),
         Column("workflow_id", Kind.TEXT, local=True),
-        Column("agent_name", Kind.TEXT, NEEDED),
-        Column("workflow_name", Kind.TEXT, "default"),
-        Column("session_id", Kind.ID),
-        Column("user_id", Kind.ID),
-        Column("user_group", Kind.TEXT),
-        Column("parent_workflow_id", Kind.TEXT),
-        Column("root_workflow_id", Kind.TEXT),
-        Column("trace_id", Kind.TEXT, ""),
-        Column("interaction_mode", Kind.TEXT, ""),
-        Column("process_id", Kind.INTEGER, local=True),
-        Column("status", Kind.STATUS, NEEDED),
-        Column("started_at", Kind.TIME, NEEDED),
-        Column("completed_at", Kind.TIME),
-        Column("duration", Kind.NUMBER),
-        Column("error", Kind.TEXT),
-        Column("error_type", Kind.TEXT),
-        Column("traceback", Kind.TEXT),
-        Column("metadata", Kind.JSON),
-        Column("tags", Kind.JSON),
-        Column("inputs", Kind.JSON, content=True),
-        Column("result", Kind.JSON, content=True),
+        Column("agent_name", Kind.TEXT, NEEDED, phase=Phase.START),
+        Column("workflow_name", Kind.TEXT, "default", phase=Phase.START),
+        Column("session_id", Kind.ID, phase=Phase.START),
+        Column("user_id", Kind.ID, phase=Phase.START),
+        Column("user_group", Kind.TEXT, phase=Phase.START),
+        Column("parent_workflow_id", Kind.TEXT, phase=Phase.START),
+        Column("root_workflow_id", Kind.TEXT, phase=Phase.START),
+        Column("trace_id", Kind.TEXT, "", phase=Phase.START),
+        Column("interaction_mode", Kind.TEXT, "", phase=Phase.START),
+        Column("process_id", Kind.INTEGER, local=True, phase=Phase.START),
+        Column("status", Kind.STATUS, NEEDED, phase=Phase.END),
+        Column("started_at", Kind.TIME, NEEDED, phase=Phase.START),
+        Column("completed_at", Kind.TIME, phase=Phase.END),
+        Column("duration", Kind.NUMBER, phase=Phase.END),
+        Column("error", Kind.TEXT, phase=Phase.END),
+        Column("error_type", Kind.TEXT, phase=Phase.END),
+        Column("traceback", Kind.TEXT, phase=Phase.END),
+        Column("metadata", Kind.JSON, phase=Phase.ANY_TIME),
+        Column("tags", Kind.JSON, phase=Phase.ANY_TIME),
+        Column("inputs", Kind.JSON, content=True, phase=Phase.START),
+        Column("result", Kind.JSON, content=True, phase=Phase.ANY_TIME),
         Column("revision", Kind.REVISION),
     ),
 )
@@ -248,16 +263,16 @@ SPANS = Table(
     "started_at",
     (
         *_RECORD,
-        Column("parent_position", Kind.INTEGER),
-        Column("started_at", Kind.TIME, NEEDED),
-        Column("duration_ms", Kind.NUMBER),
-        Column("name", Kind.TEXT, ""),
-        Column("kind", Kind.TEXT, "custom"),
-        Column("status", Kind.TEXT, "ok"),
-        Column("error", Kind.TEXT),
-        Column("attributes", Kind.JSON),
-        Column("input", Kind.JSON, content=True),
-        Column("output", Kind.JSON, content=True),
+        Column("parent_position", Kind.INTEGER, phase=Phase.START),
+        Column("started_at", Kind.TIME, NEEDED, phase=Phase.START),
+        Column("duration_ms", Kind.NUMBER, phase=Phase.END),
+        Column("name", Kind.TEXT, "", phase=Phase.START),
+        Column("kind", Kind.TEXT, "custom", phase=Phase.START),
+        Column("status", Kind.TEXT, "ok", phase=Phase.END),
+        Column("error", Kind.TEXT, phase=Phase.END),
+        Column("attributes", Kind.JSON, phase=Phase.START),
+        Column("input", Kind.JSON, content=True, phase=Phase.START),
+        Column("output", Kind.JSON, content=True, phase=Phase.END),
         Column("revision", Kind.REVISION),
     ),
 )

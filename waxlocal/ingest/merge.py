@@ -17,7 +17,7 @@ from waxlocal.ingest.origins import ELSEWHERE
 from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Phase
 from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, positional_insert
 from waxlocal.storage.transaction import part
 from waxlocal.storage.value_errors import is_of_value
@@ -44,24 +44,15 @@ SELECT r.run_id, r.status, coalesce(r.revision, 0),
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE run_id IN (SELECT value FROM json_each(?))
 """
-# What a run may still change while it is open, and its end.
-_CHANGING = (
-    "status",
-    "completed_at",
-    "duration",
-    "error",
-    "error_type",
-    "traceback",
-    "metadata",
-    "tags",
-    "result",
-    # What a run learns from the run around it, or from a start that came late.
-    "user_id",
-    "user_group",
-    "parent_workflow_id",
-    "root_workflow_id",
-    "inputs",
+# What a start may leave out: a run learns it from the run around it, or from a start that came
+# late. Not the session, which decides where the run is counted.
+_LEARNED = tuple(
+    column.name
+    for column in RUNS.travelling
+    if column.phase is Phase.START and not column.required and column.name != "session_id"
 )
+# What may still change in a run while it is open, and its end.
+_CHANGING = (*RUNS.names_of(Phase.END), *RUNS.names_of(Phase.ANY_TIME), *_LEARNED)
 _GO_ON = f"""
 UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in (*_CHANGING, "revision"))}
 WHERE run_id = ? AND status = 'running'

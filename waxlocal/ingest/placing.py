@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Table
+from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Phase, Table
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.states import FILLED
@@ -39,8 +39,8 @@ _IDENTITY = {
     SCORES: tuple(name for name in SCORES.recorded if name not in SCORES.key),
     EVENTS: ("recorded_at", "event", "data"),
 }
-# Of a span that was open when it came first.
-_OF_SPAN_END = ("duration_ms", "status", "error", "attributes", "input", "output")
+# Of a span that was open when it came first; its end may tell more of its start, too.
+_OF_SPAN_END = (*SPANS.names_of(Phase.END), "attributes", "input")
 
 _ADD = {table: insert(table, table.names, on_conflict="DO NOTHING") for table in RECORD_TABLES}
 _REMOVE = {

@@ -19,11 +19,11 @@ from waxlocal.ingest.positions import (
     settle,
 )
 from waxlocal.process import current_process
-from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind
+from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind, Phase
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.paths import RUN_START
-from waxlocal.wire.runs import exact_end, exact_process, exact_start
+from waxlocal.wire.runs import OF_END, exact_end, exact_process, exact_start
 from waxlocal.wire.values import (
     as_content,
     as_id,
@@ -57,14 +57,13 @@ WHERE r.run_id = ?
 _STARTED_AT = 2
 # With `completed_at` and `duration` where an uploader of ours says them at once: the run counts as
 # open until its end has come.
-_BEGIN = """
-INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
-  parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status, started_at,
-  completed_at, duration, metadata, tags, inputs)
-VALUES (:run_id, :agent_name, :workflow_name, :session_id, :user_id, :user_group,
-  :parent_workflow_id, :root_workflow_id, :trace_id, :interaction_mode, :process_id, 'running',
-  :started_at, :completed_at, :duration, :metadata, :tags, :inputs)
-"""
+_BEGIN = insert(
+    RUNS,
+    (
+        *("run_id", "status", *RUNS.names_of(Phase.START)),
+        *("completed_at", "duration", "metadata", "tags"),
+    ),
+)
 _ADD_RUN = insert(
     RUNS,
     (*(column.name for column in RUNS.travelling), "process_id"),
@@ -77,12 +76,10 @@ UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags,
 WHERE run_id = :run_id AND status = 'running'
 """
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
-_END = """
-UPDATE runs SET status = :status, completed_at = :completed_at, duration = :duration,
-  error = :error, error_type = :error_type, traceback = :traceback, result = :result,
-  trace_id = :trace_id
+_END = f"""
+UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id"))}
 WHERE run_id = :run_id
-"""
+"""  # noqa: S608
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 # Of the UUIDs that stand for an agent's day; no other run here has that version.
 _DAILY_VERSION = "8"
@@ -226,6 +223,7 @@ def _begin(
         "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
         "interaction_mode": mode or ("interactive" if session_id else "autonomous"),
         "process_id": process_id,
+        "status": "running",
         "started_at": started_at,
         "completed_at": as_time(own.get("completed_at")),
         "duration": as_number(own.get("duration")),

@@ -23,7 +23,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import FileMissing, NewerSchema, StorageError
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, SPANS, TABLES, Table
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, SPANS, TABLES, Phase, Table
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import (
@@ -71,8 +71,6 @@ _TAKERS = " UNION ALL ".join(
 _IS_TAKEN = f"SELECT EXISTS ({_TAKERS})"
 _RUN = "SELECT status, metadata, tags, result FROM runs WHERE run_id = ?"
 _TABLES = {table.name: table for table in TABLES}
-# What comes with the end of a run, besides its status.
-_END = ("completed_at", "duration", "error", "error_type", "traceback")
 # JSON objects that only grow: a recorder whose side file does not have the run does not know their
 # present members.
 _GROWING = ("metadata", "tags")
@@ -425,7 +423,7 @@ def _news(known: tuple[Any, ...], run: Row) -> Row:
     news: Row = {}
     # If another process wrote `interrupted` as the end, that was only a guess.
     if run.get("status") not in (None, "running", status) and status in ("running", "interrupted"):
-        news = {name: run.get(name) for name in ("status", *_END)}
+        news = {name: run.get(name) for name in RUNS.names_of(Phase.END)}
     for name, here in zip(_GROWING, objects, strict=True):
         if (grown := _grown(here, run.get(name))) != here:
             news[name] = grown

@@ -6,7 +6,9 @@ of the columns here or in `records`, and nobody else does.
 
 from __future__ import annotations
 
-from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, SCORES, SPANS, STEPS
+from collections.abc import Iterable
+
+from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, RUNS, SCORES, SPANS, STEPS, Phase
 from waxlocal.storage.record_sql import (
     ELSEWHERE_AGENT,
     ELSEWHERE_METADATA,
@@ -35,6 +37,13 @@ __all__ = [
     "UPDATES",
 ]
 
+_ANY_TIME, _END = RUNS.names_of(Phase.ANY_TIME), RUNS.names_of(Phase.END)
+_END_OF_SPAN = SPANS.names_of(Phase.END)
+
+
+def _set(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} = ?" for name in names)
+
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 # Nobody else has its id: where it is there already, it was written just before an interruption, or
@@ -57,56 +66,47 @@ VALUES (:run_id, '{ELSEWHERE_AGENT}', 'default', :trace_id, 'autonomous', 'runni
   '{ELSEWHERE_METADATA}')
 ON CONFLICT DO NOTHING
 """)  # noqa: S608
-SET_ATTRIBUTES = Statement("UPDATE runs SET metadata = ?, tags = ?, result = ? WHERE run_id = ?")
+SET_ATTRIBUTES = Statement(f"UPDATE runs SET {_set(_ANY_TIME)} WHERE run_id = ?")  # noqa: S608
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = """
 SELECT started_at, status, metadata, tags, result, process_id FROM runs WHERE run_id = ?
 """
 # The first end stays, also one that another process has written: only an interruption was a guess.
-# Tags, metadata and result are written in any case. With OR: for an IN list SQLite would build a
+# What may change at any time is written in any case. With OR: for an IN list SQLite would build a
 # temporary B-tree at each execution.
 _IS_OPEN = "status = 'running' OR status = 'interrupted'"
-_OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback")
 FINISH_RUN = Statement(f"""
-UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _OF_END)},
-  metadata = ?, tags = ?, result = ?
+UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _END)},
+  {_set(_ANY_TIME)}
 WHERE run_id = ?
 """)  # noqa: S608
 # Only what is still open: another process may have ended it meanwhile.
-INTERRUPT_RUN = Statement("""
-UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
-  error = 'process interrupted before run completion (atexit)', error_type = 'Interrupted'
+_INTERRUPTION = {
+    "status": "interrupted",
+    "error": "process interrupted before run completion (atexit)",
+    "error_type": "Interrupted",
+}
+INTERRUPT_RUN = Statement(f"""
+UPDATE runs SET status = '{_INTERRUPTION["status"]}', completed_at = ?, duration = ?,
+  error = '{_INTERRUPTION["error"]}', error_type = '{_INTERRUPTION["error_type"]}'
 WHERE run_id = ? AND status = 'running'
-""")
+""")  # noqa: S608
 ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
 # Only what is open: where two processes record into a run, a span may have had to move from here.
-END_SPAN = Statement("""
-UPDATE spans SET duration_ms = ?, status = ?, error = ?, output = ?
+END_SPAN = Statement(f"""
+UPDATE spans SET {_set(_END_OF_SPAN)}
 WHERE run_id = ? AND position = ? AND status = 'running'
-""")
+""")  # noqa: S608
 ADD_SCORE = Statement(positional_insert(SCORES), SCORES)
 ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)
 
 # Of a run or a span that is not in the file, these do nothing. A file beside another one notes
 # instead what they say, for the row that is in the other.
 UPDATES = {
-    SET_ATTRIBUTES.sql: Update("runs", ("metadata", "tags", "result", "run_id")),
-    FINISH_RUN.sql: Update(
-        "runs",
-        (*_OF_END, "metadata", "tags", "result", "run_id"),
-    ),
-    INTERRUPT_RUN.sql: Update(
-        "runs",
-        ("completed_at", "duration", "run_id"),
-        {
-            "status": "interrupted",
-            "error": "process interrupted before run completion (atexit)",
-            "error_type": "Interrupted",
-        },
-    ),
-    END_SPAN.sql: Update(
-        "spans", ("duration_ms", "status", "error", "output", "run_id", "position")
-    ),
+    SET_ATTRIBUTES.sql: Update("runs", (*_ANY_TIME, "run_id")),
+    FINISH_RUN.sql: Update("runs", (*_END, *_ANY_TIME, "run_id")),
+    INTERRUPT_RUN.sql: Update("runs", ("completed_at", "duration", "run_id"), _INTERRUPTION),
+    END_SPAN.sql: Update("spans", (*_END_OF_SPAN, "run_id", "position")),
 }

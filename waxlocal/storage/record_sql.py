@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from waxlocal.records import RECORD_TABLES, Table
+from waxlocal.records import RECORD_TABLES, RUNS, Phase, Table
 
 __all__ = [
     "BEGIN_DAILY_RUN",
@@ -99,18 +99,13 @@ LAST_POSITION = f"SELECT max(position) FROM ({_POSITIONS})"  # noqa: S608
 # A run of which the file had only the id when its first record came, until its start comes.
 ELSEWHERE_AGENT = "(started elsewhere)"
 ELSEWHERE_METADATA = '{"started_elsewhere":true}'
-_OF_START = (
-    *("agent_name", "workflow_name", "session_id", "user_id", "user_group"),
-    *("parent_workflow_id", "root_workflow_id", "trace_id", "interaction_mode", "process_id"),
-    *("started_at", "inputs"),
-)
 # The end of an INSERT INTO runs, after ON CONFLICT: the start of such a run takes over its row. The
 # row keeps its end, and what was said of the run meanwhile. One that has ended was perhaps sent on
 # like that, so this is a change, which the triggers do not see, because the process is another one.
 # A start that comes from another file with a revision is followed by an end with the same one,
 # which must be newer than what is here.
 OR_TAKE_OVER = f"""(run_id) DO UPDATE SET
-  {", ".join(f"{name} = excluded.{name}" for name in _OF_START)},
+  {", ".join(f"{name} = excluded.{name}" for name in RUNS.names_of(Phase.START))},
   metadata = CASE WHEN metadata = '{ELSEWHERE_METADATA}' THEN excluded.metadata
     ELSE json_remove(json_patch(coalesce(excluded.metadata, '{{}}'), coalesce(metadata, '{{}}')),
       '$.started_elsewhere') END,

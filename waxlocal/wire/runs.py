@@ -10,7 +10,7 @@ from typing import Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import process_id_of, trace_id_of
-from waxlocal.records import ENDED_STATUSES, EVENTS, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.records import ENDED_STATUSES, EVENTS, PROCESSES, RECORD_TABLES, RUNS, Phase, Table
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.conversation_state import events_of_state
 from waxlocal.wire.exact import told, written
@@ -31,6 +31,7 @@ from waxlocal.wire.values import (
 
 __all__ = [
     "END_FIELDS",
+    "OF_END",
     "START_FIELDS",
     "columns_of_end",
     "exact_end",
@@ -69,8 +70,9 @@ END_FIELDS = {
     "root_span_id": "text: 16 hexadecimal digits",
     "conversation_state": "object",
 }
-# What the end of a run sets.
-OF_END = ("status", "completed_at", "duration", "error", "error_type", "traceback", "result")
+# What the request that ends a run says of it: its end, and what it returned. The rest of what may
+# change at any time goes with the start.
+OF_END = (*RUNS.names_of(Phase.END), "result")
 # All that can change in a run: it keeps its id.
 OF_RUN = tuple(column.name for column in RUNS.travelling if column.name != "run_id")
 # The columns of a process that have another name in what every server shows.
