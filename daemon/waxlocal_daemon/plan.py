@@ -1,4 +1,4 @@
-"""Which requests a run still needs, and how one that was refused is divided."""
+"""Which requests a run still needs."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from waxlocal.delivery.outbox import Due
-from waxlocal.delivery.requests import Part, new_key, request_key
+from waxlocal.delivery.requests import Part, next_part, request_key
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
-from waxlocal.wire.paths import LIST_OF_STAGE, MEMORY_STAGES
+from waxlocal.wire.paths import MEMORY_STAGES
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.requests import complete_body, late_item, recorded, stage_body, start_body
 from waxlocal_daemon.sent_states import THE_RUN, SentStates, states_of_end, states_of_items
 
 __all__ = [
-    "divided",
     "encoded",
-    "is_divisible",
     "needed_in_answer",
     "planned",
     "start_part",
     "turn_of",
-    "with_new_key",
 ]
 
 # What goes while a run is still open; the rest is not settled before its end.
@@ -60,7 +57,7 @@ def start_part(run: RecordedRun, due: Due, parts: Sequence[Part]) -> Part | None
         root = root or run.run["root_workflow_id"]
     body = start_body(run, parent_workflow_id=parent, root_workflow_id=root or parent)
     positions = [THE_RUN, _OPEN] if run.run["status"] == "running" else [THE_RUN]
-    return _part(run, "start", _free(parts, "start"), positions, body)
+    return _part(run, "start", next_part(parts, "start"), positions, body)
 
 
 def planned(
@@ -115,7 +112,7 @@ def _ends(
     """
     sent = SentStates(parts)
     was_open = any(_OPEN in part.positions for part in _made(parts, "start"))
-    number = _free(parts, "complete")
+    number = next_part(parts, "complete")
     ends: list[Part] = []
     if not _made(parts, "complete"):
         body = complete_body(run, exact=exact, untold=told, was_open=was_open)
@@ -201,10 +198,6 @@ def _carried(parts: Iterable[Part], stage: str) -> set[int]:
     return carried
 
 
-def _free(parts: Iterable[Part], stage: str) -> int:
-    return max((part.part + 1 for part in parts if part.stage == stage), default=0)
-
-
 def _record_parts(
     run: RecordedRun,
     stage: str,
@@ -215,7 +208,7 @@ def _record_parts(
     exact: bool,
 ) -> list[Part]:
     """Return as many requests as it takes to keep each of them small."""
-    first = _free(before, stage)
+    first = next_part(before, stage)
     parts: list[Part] = []
     most = 1 if stage in MEMORY_STAGES else MAX_ITEMS
     pieces = [items[at : at + most] for at in range(0, len(items), most)][::-1]
@@ -242,46 +235,3 @@ def _part(
 def encoded(body: Mapping[str, Any]) -> bytes:
     """Return the body of a request as strict JSON."""
     return _ENCODER.encode(body).encode("utf-8", "replace")
-
-
-def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> Part | None:
-    """Return the same request under a key that was never used; None if it has had a second one.
-
-    So that a server which refuses that, too, is not asked for ever.
-    """
-    if part.idempotency_key != request_key(run_id, part.stage, part.part):
-        return None
-    number = _free(parts, part.stage)
-    key = new_key(run_id, part.stage, number)
-    return part._replace(part=number, idempotency_key=key, state="waiting", attempts=0)
-
-
-def is_divisible(part: Part) -> bool:
-    """Return whether a request carries records that could go in several."""
-    return part.stage in LIST_OF_STAGE
-
-
-def divided(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
-    """Return two requests that together carry what this one does.
-
-    With new keys: the server has refused the old one, and stored nothing under it. Both keep the
-    states of all records: those of the other half are not among the positions.
-    """
-    body: dict[str, Any] = json.loads(part.body or b"{}")
-    name = LIST_OF_STAGE[part.stage]
-    items: list[Any] = body[name]
-    half = (len(items) + 1) // 2
-    free = _free(parts, part.stage)
-    return [
-        Part(
-            part.stage,
-            number,
-            request_key(run_id, part.stage, number),
-            "waiting",
-            part.positions[which],
-            0,
-            encoded({**body, name: items[which]}),
-            part.states,
-        )
-        for number, which in ((free, slice(half)), (free + 1, slice(half, None)))
-    ]

@@ -20,14 +20,12 @@ from waxlocal_daemon.log import Log
 from waxlocal_daemon.outside_events import STAGE, planned_events
 from waxlocal_daemon.plan import (
     MAX_ITEMS,
-    divided,
-    is_divisible,
     needed_in_answer,
     planned,
     start_part,
     turn_of,
-    with_new_key,
 )
+from waxlocal_daemon.replacements import divided, divisible_into, with_new_key
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
 
@@ -50,7 +48,7 @@ class SentPart(NamedTuple):
     @property
     def records(self) -> int:
         """How many records it carries, one for a request that cannot be divided."""
-        return len(self.part.positions) if is_divisible(self.part) else 1
+        return divisible_into(self.part)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -255,7 +253,7 @@ class Singles:
                 children,
                 remote_ids,
                 parts,
-                of_waxlocal=due.remote_run_id == due.run_id,
+                of_waxlocal=due.of_waxlocal,
                 hardware_uuid=self._uuid,
             )
         waiting = [part for part in parts if part.state == "waiting"]
@@ -268,10 +266,10 @@ class Singles:
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
-        again: Part | None = None
-        if outcome.verdict is Verdict.NEW_KEY:
-            again = with_new_key(about.run_id, part, self._outbox.parts(about.run_id))
-            if again is None:
+        instead: list[Part] = []
+        if outcome.verdict in (Verdict.NEW_KEY, Verdict.SPLIT):
+            instead = self._instead(job, part, outcome.verdict)
+            if not instead:
                 outcome = Outcome(Verdict.PARK, outcome.reason)
         state = _STATES[outcome.verdict]
         self._outbox.note_attempt(
@@ -281,10 +279,8 @@ class Singles:
             del job.parts[key]
         if outcome.verdict is Verdict.DELIVERED:
             self._accepted(job, part, outcome)
-        elif outcome.verdict is Verdict.SPLIT:
-            self._divide(job, part)
-        elif again is not None:
-            self._make(job, [again])
+        elif instead:
+            self._make(job, instead)
         elif outcome.verdict is Verdict.PARK:
             if answer.status == 404 and self._may_begin_anew(job, part):
                 job.unknown, job.failure = True, outcome.reason
@@ -308,9 +304,12 @@ class Singles:
             job.due = job.due._replace(failures=0)
             self._outbox.forgive(run_id)
 
-    def _divide(self, job: _Job, part: Part) -> None:
-        run_id = job.due.run_id
-        self._make(job, divided(run_id, part, self._outbox.parts(run_id)))
+    def _instead(self, job: _Job, part: Part, verdict: Verdict) -> list[Part]:
+        """Return the requests that take the place of one; none if there are no such."""
+        run_id, parts = job.due.run_id, self._outbox.parts(job.due.run_id)
+        if verdict is Verdict.NEW_KEY:
+            return with_new_key(run_id, part, parts)
+        return divided(run_id, part, parts, of_waxlocal=job.due.of_waxlocal)
 
     def _make(self, job: _Job, parts: list[Part]) -> None:
         """Write requests down, and have them sent with the others of the run."""
@@ -324,7 +323,7 @@ class Singles:
         server may have kept what it had accepted of the run.
         """
         run_id = job.due.run_id
-        if part.stage in ("start", STAGE) or job.due.remote_run_id != run_id:
+        if part.stage in ("start", STAGE) or not job.due.of_waxlocal:
             return False
         starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
         return len(starts) < MOST_STARTS

@@ -64,6 +64,11 @@ class Due(NamedTuple):
     root_workflow_id: str | None
     size: int
 
+    @property
+    def of_waxlocal(self) -> bool:
+        """Whether the server is another waxlocal, where a run has the id that it has here."""
+        return self.remote_run_id == self.run_id
+
 
 class Outbox(DeliveryConnection):
     """What is to be delivered to one server, on a writing connection of its own.
@@ -393,7 +398,7 @@ class Outbox(DeliveryConnection):
         sent_at: str | None = None,
     ) -> None:
         """Note what became of a run's line of a batch; one that is refused leaves batches."""
-        receipt = {"run_id": run_id, "target": self._id, "key": key, "bytes": size,
+        receipt = {"run_id": run_id, "target": self._id, "stage": "bulk", "key": key, "bytes": size,
                    "state": "parked" if state == "refused" else "delivered", "status": status,
                    "reason": reason, "sent_at": sent_at, "now": self._now()}  # fmt: skip
         self._execute(sql.RECEIPT, receipt)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-__all__ = ["OUTSIDE", "Part", "new_key", "read_part", "request_key"]
+__all__ = ["OUTSIDE", "Part", "new_key", "next_part", "read_part", "request_key"]
 
 # Servers take keys of 255 characters; stage, part and what makes a key new are added to the id.
 _FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
@@ -48,6 +48,14 @@ def read_part(
     known = json.loads(states) if states else {}
     carried = json.loads(positions)
     return Part(stage, part, idempotency_key, state, carried, attempts, body, known)
+
+
+def next_part(parts: Iterable[Part], stage: str) -> int:
+    """Return the number of the next request of a stage; `parts`: all that were ever made of it.
+
+    Where they are not at hand, `NEXT_PART` in `statements` asks the file.
+    """
+    return max((part.part + 1 for part in parts if part.stage == stage), default=0)
 
 
 def request_key(run_id: str, stage: str, part: int) -> str:

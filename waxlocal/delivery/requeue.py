@@ -29,10 +29,7 @@ INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, po
   body, bytes)
 SELECT run_id, target_id, stage, :free, :key, 'waiting', positions, states, body, bytes
 FROM requests
-WHERE run_id = :run_id AND target_id = :target_id AND stage = :stage AND part = :part
-"""
-_NEXT_PART = """
-SELECT max(part) + 1 FROM requests WHERE run_id = ? AND target_id = ? AND stage = ?
+WHERE run_id = :run_id AND target_id = :target AND stage = :stage AND part = :part
 """
 _REPLACE = """
 UPDATE requests SET state = 'replaced', body = NULL
@@ -70,8 +67,8 @@ def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
         return
     for stage, part, _status in refused:
         if stage != "bulk":
-            (free,) = connection.execute(_NEXT_PART, (run_id, target_id, stage)).fetchone()
+            of = {"run_id": run_id, "target": target_id, "stage": stage, "part": part}
+            (free,) = connection.execute(sql.NEXT_PART, of).fetchone()
             key = new_key(run_id, stage, free)
-            of = {"run_id": run_id, "target_id": target_id, "stage": stage, "part": part}
             connection.execute(_AGAIN, {**of, "free": free, "key": key})
         connection.execute(_REPLACE, (run_id, target_id, stage, part))

@@ -67,6 +67,8 @@ SELECT max(id) FROM (SELECT id FROM outside_events
   WHERE id > (SELECT events_cursor FROM targets WHERE target_id = :target) ORDER BY id LIMIT :limit)
 """
 MOVE_EVENTS_CURSOR = "UPDATE targets SET events_cursor = :last WHERE target_id = :target"
+# The number of the next request of a stage. A number that was used is never given again, because
+# the key is made of it, and servers remember keys.
 NEXT_PART = """
 SELECT coalesce(max(part) + 1, 0) FROM requests
 WHERE run_id = :run_id AND target_id = :target AND stage = :stage
@@ -204,13 +206,11 @@ UPDATE deliveries SET remote_run_id = NULL, remote_workflow_id = NULL
 WHERE run_id = :run_id AND target_id = :target
 """
 PARK = "UPDATE deliveries SET state = 'parked', reason = ? WHERE run_id = ? AND target_id = ?"
-RECEIPT = """
+RECEIPT = f"""
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, bytes,
   attempts, status, reason, first_attempt_at, last_attempt_at)
-SELECT :run_id, :target, 'bulk',
-  (SELECT coalesce(max(part) + 1, 0) FROM requests
-   WHERE run_id = :run_id AND target_id = :target AND stage = 'bulk'),
-  :key, :state, '[]', :bytes, :sent_at IS NOT NULL, :status, :reason, :sent_at,
+SELECT :run_id, :target, :stage, ({NEXT_PART}), :key, :state, '[]', :bytes,
+  :sent_at IS NOT NULL, :status, :reason, :sent_at,
   iif(:sent_at IS NULL, NULL, :now)
 """
 REPLACE_LINE = """

@@ -21,6 +21,7 @@ from waxlocal.ingest.runs import (
     daily_run,
     end_exactly,
     end_run,
+    ended,
     find_run,
     run_of_workflow,
     start_run,
@@ -31,6 +32,7 @@ from waxlocal.ingest.state import keep_state
 from waxlocal.ingest.steps import add_steps
 from waxlocal.wire.exact import KEY
 from waxlocal.wire.paths import LIST_OF_STAGE
+from waxlocal.wire.runs import ends_run
 from waxlocal.wire.values import as_list, as_text
 
 __all__ = ["OF_RUN", "WITHOUT_RUN"]
@@ -87,6 +89,8 @@ def _complete(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: i
     said = body.get(KEY)
     if isinstance(said, dict):
         exact.store_untold(connection, run_id, body, said)
+        if not ends_run(said):
+            return ended(run, run.duration)
         return end_exactly(connection, run, body, said)
     add_steps(connection, run, as_list(body.get("steps")), now_ns)
     if run.is_open:

@@ -40,6 +40,7 @@ __all__ = [
     "daily_run",
     "end_exactly",
     "end_run",
+    "ended",
     "find_run",
     "run_of_workflow",
     "start_run",
@@ -248,6 +249,11 @@ def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: i
     if run.is_open or run.status == "interrupted":
         duration = _end(connection, run, body, now_ns)
         settle(connection, run.run_id)
+    return ended(run, duration)
+
+
+def ended(run: KnownRun, duration: float | None) -> Json:
+    """Return what the SDK wants to know of a run that has ended."""
     return {"run_id": run.run_id, "duration": duration, "governance": {"action": "allow"}}
 
 
@@ -284,11 +290,7 @@ def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said:
     corrected = run.status == "interrupted" and end["status"] != "interrupted"
     if run.is_open or corrected or (end.get("revision") or 0) > run.revision:
         _replace(connection, run.run_id, end, process)
-    return {
-        "run_id": run.run_id,
-        "duration": end["duration"],
-        "governance": {"action": "allow"},
-    }
+    return ended(run, end["duration"])
 
 
 def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Json | None) -> None:

@@ -13,7 +13,7 @@ from waxlocal.ids import process_id_of, trace_id_of
 from waxlocal.records import ENDED_STATUSES, EVENTS, PROCESSES, RECORD_TABLES, RUNS, Phase, Table
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.conversation_state import events_of_state
-from waxlocal.wire.exact import told, written
+from waxlocal.wire.exact import KEY, told, written
 from waxlocal.wire.items import Untold
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.values import (
@@ -34,11 +34,15 @@ __all__ = [
     "OF_END",
     "START_FIELDS",
     "columns_of_end",
+    "end_with",
+    "ends_run",
     "exact_end",
     "exact_of_start",
     "exact_process",
     "exact_start",
+    "only_records",
     "own_of_start",
+    "records_of_end",
     "told_by_end",
     "untold_of_end",
 ]
@@ -147,6 +151,43 @@ def _untold(untold: Iterable[Untold], body: Json) -> Json:
     return records
 
 
+def records_of_end(body: Json) -> list[tuple[str, Json]]:
+    """Return (table, what is said of the row) for each record that the end of a run carries.
+
+    Each is whole: it can go without the state of the body.
+    """
+    records = as_object(as_object(body.get(KEY)).get("records"))
+    state = _StateEvents(body)
+    found: list[tuple[str, Json]] = []
+    for table in RECORD_TABLES:
+        for said in records.get(table.name, ()):
+            found.append((table.name, {**state.given(table, said), **said}))
+            state.take(table, said)
+    return found
+
+
+def end_with(body: Json, records: Iterable[tuple[str, Json]]) -> Json:
+    """Return the end of a run with these records in place of those that it carries."""
+    said = {name: value for name, value in body[KEY].items() if name != "records"}
+    carried = _by_table(records)
+    return {**body, KEY: {**said, "records": carried} if carried else said}
+
+
+def only_records(records: Iterable[tuple[str, Json]]) -> Json:
+    """Return a request to the same endpoint that brings records and ends nothing.
+
+    Only another waxlocal knows it: `ends_run` tells it from an end.
+    """
+    return {KEY: {"records": _by_table(records)}}
+
+
+def _by_table(records: Iterable[tuple[str, Json]]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for table, said in records:
+        found.setdefault(table, []).append(said)
+    return found
+
+
 class _StateEvents:
     """The events that the state in a body tells of, one after the other of each name."""
 
@@ -228,6 +269,11 @@ def columns_of_end(body: Json) -> Json:
         "traceback": as_text(body.get("traceback")) or None,
         "result": as_content(body.get("result")),
     }
+
+
+def ends_run(said: Json) -> bool:
+    """Return whether a request that says this ends its run, and does not only bring records."""
+    return "run" in said or "records" not in said
 
 
 def exact_end(body: Json, said: Json) -> Json:

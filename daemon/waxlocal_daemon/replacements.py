@@ -1,0 +1,103 @@
+"""What goes in place of a request that the server refuses.
+
+One bad record must not hold up the others: a request is divided until the record goes alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from waxlocal.delivery.requests import Part, new_key, next_part, request_key
+from waxlocal.wire.paths import LIST_OF_STAGE
+from waxlocal.wire.runs import end_with, only_records, records_of_end
+from waxlocal_daemon.plan import encoded
+from waxlocal_daemon.sent_states import THE_RUN
+
+__all__ = ["divided", "divisible_into", "with_new_key"]
+
+Json: TypeAlias = dict[str, Any]
+# A piece of a request: the positions that it carries, and its body.
+_Piece: TypeAlias = tuple[list[int], Json]
+
+
+def divisible_into(part: Part) -> int:
+    """Return how many requests could carry what this one does: 1 if it cannot be divided."""
+    if part.stage in LIST_OF_STAGE or part.stage == "complete":
+        return max(len(part.positions), 1)
+    return 1
+
+
+def divided(run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool) -> list[Part]:
+    """Return the requests that together carry what this one does; none if it cannot be divided.
+
+    `of_waxlocal`: the server is another waxlocal. The pieces have new keys: the server has refused
+    the old one, and stored nothing under it. Each keeps the states of all records: those of the
+    others are not among its positions.
+    """
+    body: Json = json.loads(part.body or b"{}")
+    if part.stage == "complete":
+        pieces = _pieces_of_end(part, body, of_waxlocal=of_waxlocal)
+    else:
+        pieces = _halves(part, body)
+    first = next_part(parts, part.stage)
+    return [
+        Part(
+            part.stage,
+            number,
+            request_key(run_id, part.stage, number),
+            "waiting",
+            positions,
+            0,
+            encoded(piece),
+            part.states,
+        )
+        for number, (positions, piece) in enumerate(pieces, first)
+    ]
+
+
+def _halves(part: Part, body: Json) -> list[_Piece]:
+    name = LIST_OF_STAGE[part.stage]
+    items: list[Any] = body[name]
+    half = (len(items) + 1) // 2
+    return [
+        (part.positions[which], {**body, name: items[which]})
+        for which in (slice(half), slice(half, None))
+    ]
+
+
+def _pieces_of_end(part: Part, body: Json, *, of_waxlocal: bool) -> list[_Piece]:
+    """Divide the request that ends a run, or one that brings records to the same endpoint.
+
+    The end counts as one thing more. It keeps the positions of records that are not in its body:
+    nobody could store those, and they count as sent. Only another waxlocal reads the records, so
+    that any other server gets the end without them: a second end would take the place of the first.
+    """
+    records = records_of_end(body)
+    ends = THE_RUN in part.positions
+    if not records or len(records) + ends < 2:
+        return []
+    if ends and not of_waxlocal:
+        return [(part.positions, end_with(body, ()))]
+    half = (len(records) + ends + 1) // 2 - ends
+    later = _positions(records[half:])
+    first = [position for position in part.positions if position not in later]
+    here = end_with(body, records[:half]) if ends else only_records(records[:half])
+    return [(first, here), (later, only_records(records[half:]))]
+
+
+def _positions(records: Iterable[tuple[str, Json]]) -> list[int]:
+    return [said["position"] for _table, said in records]
+
+
+def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
+    """Return the same request under a key that was never used; nothing if it has had a second one.
+
+    So that a server which refuses that, too, is not asked for ever.
+    """
+    if part.idempotency_key != request_key(run_id, part.stage, part.part):
+        return []
+    number = next_part(parts, part.stage)
+    key = new_key(run_id, part.stage, number)
+    return [part._replace(part=number, idempotency_key=key, state="waiting", attempts=0)]
