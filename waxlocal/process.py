@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from waxlocal.signal_handlers import raised_by_handler
+
 __all__ = ["ProcessIdentity", "current_process", "is_gone"]
 
 
@@ -53,8 +55,9 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
     return True
 
 
@@ -66,14 +69,18 @@ def _host() -> str:
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return ""
 
 
 def _pid_namespace() -> str:
     try:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (not a path to a file)
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return ""
 
 
@@ -81,7 +88,9 @@ def _started(pid: int) -> str | None:
     """Return the system's start mark of a process, None when there is none (or it is a zombie)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return None
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc(5); the name in
     # parentheses may itself hold spaces and parentheses.

@@ -19,12 +19,15 @@ import pytest
 
 from tests.crash.files import assert_sound, count, rows, run_program, start_program
 from tests.crash.harness import PROMISES, missing, read_acknowledged, start_worker
+from tests.tools.alarms import handling, raising, strike_in
 from tests.tools.cli import invoke
 from tests.tools.file_versions import make_newer
 from tests.tools.patience import PATIENCE_S
+from tests.tools.time_limits import ERRORS
 from waxlocal import WaxellContext
 from waxlocal.errors import FileLocked, NewerSchema, NotADatabase
 from waxlocal.maintenance import side_files
+from waxlocal.prices.lookup import Prices
 from waxlocal.prices.table import set_price
 from waxlocal.recording import statements
 from waxlocal.recording.recorder import Recorder, use_recorder
@@ -758,6 +761,33 @@ def test_a_side_file_with_something_odd_in_it_is_left_alone(
     assert rows(main, "SELECT count(*) FROM runs WHERE status = 'success'") == [3]
     assert side.exists()
     assert recorder.health().ok
+
+
+@pytest.mark.parametrize("error", ERRORS.values())
+@pytest.mark.parametrize(
+    ("owner", "name"), [(schema, "check"), (Prices, "load"), (side_file, "file_version")]
+)
+def test_an_alarm_while_records_are_taken_in_reaches_the_program(
+    main: Path,
+    side: Path,
+    recording: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: type[Exception],
+) -> None:
+    """While the side file is read, its records are written, or it is removed; nothing is lost."""
+    record(1)
+    recording.close()
+    allows_this(main)
+    with closing(open_writer(main)) as opened, handling(raising(error)):
+        strike_in(monkeypatch, owner, name)
+        with pytest.raises(error):
+            side_files.take_in(opened, main)
+        assert not opened.in_transaction
+        assert side_files.take_in(opened, main)
+    assert not side.exists()
+    assert rows(main, "SELECT agent_name, status FROM runs") == [("agent-1", "success")]
 
 
 def test_a_schema_version_that_is_no_number_stops_no_program(

@@ -8,8 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,18 +18,15 @@ from typing import Any
 import pytest
 
 from tests.crash.files import assert_sound, environment, rows
+from tests.tools.alarms import handling, raising, strike, strike_in
 from tests.tools.patience import PATIENCE_S
 from tests.tools.time_limits import ERRORS, RUNS, TimeLimit
 from waxlocal import WaxellContext, encode, tool
+from waxlocal.prices.lookup import Prices
+from waxlocal.recording import open_file
 from waxlocal.recording.recorder import Recorder
 from waxlocal.signal_handlers import raised_by_handler
-
-
-def _function(error: type[Exception]) -> Any:
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        raise error
-
-    return handler
+from waxlocal.storage import schema, side_file
 
 
 def _removed(error: type[Exception]) -> Any:
@@ -47,7 +45,7 @@ def _of_any_arguments(error: type[Exception]) -> Any:
 
 
 def _partial(error: type[Exception]) -> Any:
-    return functools.partial(_function(error))
+    return functools.partial(raising(error))
 
 
 def _object(error: type[Exception]) -> Any:
@@ -67,21 +65,7 @@ def _method(error: type[Exception]) -> Any:
     return Guard().expired
 
 
-HANDLERS = [_function, _removed, _of_any_arguments, _partial, _object, _method]
-
-
-@contextmanager
-def handling(handler: Any) -> Iterator[None]:
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def strike() -> None:
-    signal.raise_signal(signal.SIGALRM)
+HANDLERS = [raising, _removed, _of_any_arguments, _partial, _object, _method]
 
 
 @pytest.mark.parametrize("make", HANDLERS)
@@ -134,7 +118,7 @@ def test_an_alarm_while_a_record_waits_leaves_it_in_memory(
 
     recorder.store._sleep = once
     recorder.store.wait = 30.0
-    with handling(_function(TimeLimit)), WaxellContext("agent") as run:
+    with handling(raising(TimeLimit)), WaxellContext("agent") as run:
         with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(TimeLimit):
@@ -155,7 +139,7 @@ def test_a_record_that_was_just_committed_is_not_written_again(
     recorder: Recorder, db_path: Path, together: bool
 ) -> None:
     """An alarm after the commit, before its caller knows of it: the record is there once."""
-    with WaxellContext("agent") as run, handling(_function(TimeLimit)):
+    with WaxellContext("agent") as run, handling(raising(TimeLimit)):
         hot = recorder.store._file.hot
 
         def struck(sql: str, *values: object) -> None:
@@ -172,6 +156,57 @@ def test_a_record_that_was_just_committed_is_not_written_again(
     assert rows(db_path, "SELECT step_name, position FROM steps") == [("step", 1)]
     assert rows(db_path, "SELECT status FROM runs") == ["success"]
     assert recorder.health().reason is None
+
+
+@pytest.mark.parametrize("error", ERRORS.values())
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (schema, "prepare"),
+        (open_file, "current_process"),
+        (side_file, "side_files"),
+        (Prices, "load"),
+    ],
+)
+def test_an_alarm_while_the_file_is_opened_reaches_the_program(
+    recorder: Recorder,
+    db_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: type[Exception],
+) -> None:
+    """The record is written later, and what comes next is written as fast as ever."""
+    with handling(raising(error)):
+        strike_in(monkeypatch, owner, name)
+        with pytest.raises(error), WaxellContext("struck"):
+            pass
+        with WaxellContext("next"):
+            pass
+        assert recorder.store.drain(wait=PATIENCE_S)
+    of_this_process = "SELECT agent_name, status FROM runs JOIN processes USING (process_id)"
+    assert set(rows(db_path, of_this_process)) == {("struck", "running"), ("next", "success")}
+    assert recorder.store._file.hot is not open_file.cold
+    assert recorder.health().ok
+
+
+@pytest.mark.parametrize("error", ERRORS.values())
+@pytest.mark.parametrize(("owner", "name"), [(schema, "check"), (Prices, "load")])
+def test_an_alarm_while_the_open_file_is_looked_at_reaches_the_program(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: type[Exception],
+) -> None:
+    """Whether it needs a later waxlocal by now, and whether its prices have changed."""
+    with WaxellContext("agent"), handling(raising(error)):
+        strike_in(monkeypatch, owner, name)
+        later = time.time_ns() + 2 * open_file.PRICES_NS
+        with pytest.raises(error):
+            recorder.store.look_around(later)
+        recorder.store.look_around(later + open_file.PRICES_NS)
+    assert recorder.health().ok
 
 
 class Striking:
@@ -194,7 +229,7 @@ def test_an_alarm_in_a_value_is_not_the_values_own(recorder: Recorder) -> None:
     def used(value: object) -> object:
         return value
 
-    with handling(_function(TimeLimit)), WaxellContext("agent") as run:
+    with handling(raising(TimeLimit)), WaxellContext("agent") as run:
         for act in (
             lambda: encode.dumps({"a": [Striking()]}),
             lambda: encode.as_text(Striking()),
@@ -214,5 +249,5 @@ def test_an_error_of_a_value_is_still_no_handlers(recorder: Recorder) -> None:
         def __repr__(self) -> str:
             raise TimeLimit
 
-    with handling(_function(TimeLimit)):
+    with handling(raising(TimeLimit)):
         assert encode.dumps([Broken()]) == '["<unprintable Broken: TimeLimit>"]'

@@ -166,17 +166,26 @@ def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpo
     except FileMissing:
         return True
     except NewerSchema:  # sealed: all of it was taken in, but it was not removed yet
-        with suppress(StorageError, OSError):
-            return remove(side)
-        return False
+        return _removed(side)
     except _Unusable as error:
         _tell_once(side, error)
         return False
-    except (StorageError, OSError):  # of the side file; perhaps it is open elsewhere
+    except (StorageError, OSError) as error:  # of the side file; perhaps it is open elsewhere
+        if raised_by_handler(error):
+            raise
         return False
     for statement in _FORGET:
         main.execute(statement, (identity,))
     return True
+
+
+def _removed(side: Path) -> bool:
+    try:
+        return remove(side)
+    except (StorageError, OSError) as error:
+        if raised_by_handler(error):
+            raise
+        return False
 
 
 _told: set[Path] = set()

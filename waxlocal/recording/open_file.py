@@ -11,7 +11,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +137,10 @@ class OpenFile:
         if self._connection is not None and self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
-            except sqlite3.Error:
+            except sqlite3.Error as error:
                 self.close()  # closing rolls back
+                if raised_by_handler(error):
+                    raise
 
     def close_unusable(self, error: Exception) -> Exception:
         """Close a connection that will not recover by itself; the next try opens the file anew.
@@ -179,8 +180,9 @@ class OpenFile:
                 schema.check(self._connection, writing=True)
         except NewerSchema:
             return True
-        except (sqlite3.Error, StorageError):  # the next record says what it is
-            pass
+        except (sqlite3.Error, StorageError) as error:  # the next record says what it is
+            if raised_by_handler(error):
+                raise
         return False
 
     # -- opening and closing --------------------------------------------------------------------
@@ -208,7 +210,7 @@ class OpenFile:
         self.log = connection.checkpointer(self.current, self._sleep, file=self._files[-1])
         try:
             self._introduce(opened)
-        except sqlite3.Error:
+        except BaseException:  # also a signal handler's: half introduced, it would never be hot
             self.close()
             raise
         return opened
@@ -261,14 +263,21 @@ class OpenFile:
         from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
 
         self._all_in = False
-        with suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
+        try:
             self._all_in = take_in(opened, self.path, seconds)
+        except sqlite3.Error as error:  # a busy file: the next record in a second, or a command
+            if raised_by_handler(error):
+                raise
 
     def _load_prices(self, now_ns: int) -> None:
         self._priced_ns = now_ns
-        if self._connection is not None:
-            with suppress(sqlite3.Error):  # they are looked up later, like unknown ones
-                self.prices.load(self._connection)
+        if self._connection is None:
+            return
+        try:
+            self.prices.load(self._connection)
+        except sqlite3.Error as error:  # they are looked up later, like unknown ones
+            if raised_by_handler(error):
+                raise
 
     def close(self) -> None:
         """Close the connection, and those that copy the log; the next record opens them again."""

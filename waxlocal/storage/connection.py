@@ -23,6 +23,7 @@ from waxlocal.errors import (
     NotADatabase,
     StorageError,
 )
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer, LogKeeper, log_path
 from waxlocal.storage.paths import FileId, file_id, file_size, make_private, real_path
@@ -78,9 +79,10 @@ def open_writer(
         # may read it.
         connection = _connect(path, "rw", wait, factory)
     except (OSError, sqlite3.Error) as error:
+        failure = storage_error(error, path)
         if not create and file_id(path) is None:
             raise FileMissing(f"{path} does not exist") from error
-        raise storage_error(error, path) from error
+        raise failure from error
     try:
         schema.check(connection, writing=True)  # before the next line, which changes the file
         connection.execute("PRAGMA journal_mode = WAL")
@@ -279,6 +281,8 @@ def _can_be_read(path: Path) -> bool:
         with closing(_connect(path, "ro", 0.0)) as connection:
             connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
+        if raised_by_handler(error):
+            raise
         return not is_busy(error)
     return True
 
@@ -288,7 +292,12 @@ SQLITE_BUSY_RECOVERY = 261
 
 
 def storage_error(error: BaseException, path: Path) -> StorageError:
-    """Return the error of `waxlocal.errors` for an error of SQLite or of the system."""
+    """Return the error of `waxlocal.errors` for an error of SQLite or of the system.
+
+    Raises the error itself if it is that of a signal handler: it belongs to the program.
+    """
+    if raised_by_handler(error):
+        raise error
     found = _storage_error(error, path)
     found.path = str(path)
     return found

@@ -25,6 +25,7 @@ from waxlocal.errors import (
     NewerSchema,
     StorageError,
 )
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.connection import exclusive, open_writer, storage_error
 from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
@@ -101,7 +102,9 @@ def all_side_files(path: Path) -> list[tuple[int, Path]]:
     name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})(\.\d)?")
     try:
         found = [(name.fullmatch(side.name), side) for side in real.parent.iterdir()]
-    except OSError:
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
         return []
     return sorted((int(match[1]), side) for match, side in found if match)
 
@@ -160,7 +163,7 @@ def _with_log(opened: sqlite3.Connection, side: Path) -> sqlite3.Connection:
         ((has_id, _),) = opened.execute(_HAS_LOG).fetchall()
     except sqlite3.Error as error:
         opened.close()
-        if is_busy(error):
+        if is_busy(error) or raised_by_handler(error):
             raise storage_error(error, side) from error
         has_id = False
     if not has_id:
