@@ -26,7 +26,7 @@ from tests.tools.patience import PATIENCE_S
 from tests.tools.time_limits import ERRORS
 from waxlocal import WaxellContext
 from waxlocal.errors import FileLocked, NewerSchema, NotADatabase
-from waxlocal.maintenance import side_files
+from waxlocal.maintenance import main_rows, side_files
 from waxlocal.prices.lookup import Prices
 from waxlocal.prices.table import set_price
 from waxlocal.recording import statements
@@ -314,7 +314,7 @@ def test_where_nothing_can_be_written_the_loss_is_said(tmp_path: Path, main: Pat
 # -- taking in ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("piece_s", [side_files.PIECE_S, 0.0], ids=["usual", "one by one"])
+@pytest.mark.parametrize("piece_s", [main_rows.PIECE_S, 0.0], ids=["usual", "one by one"])
 def test_all_of_it_is_taken_in(
     main: Path,
     side: Path,
@@ -326,7 +326,7 @@ def test_all_of_it_is_taken_in(
 
     However many transactions it takes: a row that was read after its change has no revision.
     """
-    monkeypatch.setattr(side_files, "PIECE_S", piece_s)
+    monkeypatch.setattr(main_rows, "PIECE_S", piece_s)
     for number in range(20):
         record(number)
     with WaxellContext("open") as run:
@@ -623,7 +623,7 @@ waxlocal.storage.schema.VERSION = 99
 TAKE_IN = (
     LATER
     + """
-from waxlocal.maintenance import side_files
+from waxlocal.maintenance import main_rows, side_files
 side_files.CHANGES_AT_ONCE = int(sys.argv[2])
 path = Path(os.environ["WAXLOCAL_DB"])
 sys.stdout.write("ready\\n")
