@@ -193,6 +193,34 @@ def test_a_line_that_fails_does_not_hold_up_the_others(hub: Hub, bad: object, re
     assert hub.select("SELECT count(*) FROM steps") == [(1,)]
 
 
+@pytest.mark.parametrize("count", [31, 32, 33, 70])
+def test_a_batch_of_any_size_stores_what_its_runs_would_store_alone(
+    tmp_path: Path, count: int
+) -> None:
+    """One statement adds many rows, or one; a position that comes twice in a run is added once."""
+    lines = [line(number, session_id=f"s{number % 3}") for number in range(count)]
+    twice = {**lines[7]["steps"][0], "step_name": "another"}
+    lines[7]["steps"].append(twice)
+    together, alone = Hub(tmp_path / "together.db"), Hub(tmp_path / "alone.db")
+    assert results(together, *lines) == [("stored", "")] * count
+    for one in lines:
+        assert results(alone, one) == [("stored", "")]
+    assert dump(together.path) == dump(alone.path)
+    assert [row["step_name"] for row in together.rows("steps", run_id(7))] == ["s"]
+
+
+def test_a_value_that_sqlite_refuses_does_not_hold_up_the_rows_of_its_statement(hub: Hub) -> None:
+    """Half a character, written as UTF-8 bytes, passes the checks; only its line is refused."""
+    lines: list[Any] = [line(number) for number in range(40)]
+    lines[5]["steps"][0]["step_name"] = "half"
+    lines[5] = json.dumps(lines[5]).encode().replace(b"half", b"\xed\xa0\xbd")
+    told = results(hub, *lines)
+    assert [status for status, _ in told] == ["stored"] * 5 + ["refused"] + ["stored"] * 34
+    assert "surrogates not allowed" in told[5][1]
+    for table in ("runs", *TABLES):
+        assert hub.select(f"SELECT count(*) FROM {table}") == [(39,)]
+
+
 def test_times_of_other_senders_are_written_as_ours(hub: Hub) -> None:
     """An ISO time with an offset or fewer digits becomes the text that sorts by time."""
     results(hub, line(started_at="2026-01-31T10:30:01+01:00"))

@@ -57,14 +57,17 @@ def insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") ->
     return _insert(table, chosen, [f":{name}" for name in chosen], on_conflict)
 
 
-def positional_insert(table: Table, names: Iterable[str] = (), *, on_conflict: str = "") -> str:
+def positional_insert(
+    table: Table, names: Iterable[str] = (), *, on_conflict: str = "", rows: int = 1
+) -> str:
     """Return the same INSERT for tuples in the order of the columns.
 
     Only for the hot paths: `sqlite3` looks up each name in each row, which takes 3.5 µs more for an
-    LLM call, a fifth of its INSERT. The caller builds the tuple in the same module.
+    LLM call, a fifth of its INSERT. The caller builds the tuple in the same module. `rows`: how
+    many rows the statement adds; their values come one after another.
     """
     chosen = _columns(table, names)
-    return _insert(table, chosen, ["?"] * len(chosen), on_conflict)
+    return _insert(table, chosen, ["?"] * len(chosen), on_conflict, rows)
 
 
 def look_up(table: Table, *, named: bool) -> str:
@@ -81,11 +84,14 @@ def _columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
-def _insert(table: Table, names: tuple[str, ...], values: list[str], on_conflict: str) -> str:
+def _insert(
+    table: Table, names: tuple[str, ...], values: list[str], on_conflict: str, rows: int = 1
+) -> str:
     end = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+    row = f"({', '.join(values)})"
     return (
         f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608
-        f"VALUES ({', '.join(values)}){end}"
+        f"VALUES {', '.join([row] * rows)}{end}"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from waxlocal.decode import loads
 from waxlocal.encode import text as storable
 from waxlocal.ids import process_id_of, trace_id_of
-from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Kind, Table
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.recorded_run import RecordedRun
 
@@ -40,27 +40,51 @@ _LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
 # What can stand in the first line of a request.
 _PATH = re.compile(r"/[!-~]{0,500}")
+# Only an escape can make half a character; few lines hold one.
+_may_hold_halves = re.compile(rb"\\u[dD]").search
 
 
-class _Field(NamedTuple):
-    """A column of a line: its name, the check of its value, and the value where there is none."""
+class _Column(NamedTuple):
+    """How a column of a line is read: its place in the row, and the check of its value.
 
-    name: str
+    `plain`: a value of this type needs no check, which saves a call for most values.
+    """
+
+    place: int
+    plain: type | None
     check: Callable[[Any], Any]
-    default: object
 
 
-def _fields(table: Table) -> tuple[_Field, ...]:
-    return tuple(
-        _Field(column.name, CHECKS[column.kind], column.default) for column in table.travelling
+class _Columns(NamedTuple):
+    """The columns of a row by name, in order; the row of a record without values; what it needs."""
+
+    by_name: Mapping[str, _Column]
+    defaults: list[Any]
+    needed: tuple[tuple[int, str], ...]
+
+
+def _columns(table: Table, before: int = 0) -> _Columns:
+    """Return the columns of a table, in a row that has so many other values in front."""
+    columns = list(enumerate(table.travelling, start=before))
+    return _Columns(
+        {
+            column.name: _Column(
+                place, str if column.kind is Kind.TEXT else None, CHECKS[column.kind]
+            )
+            for place, column in columns
+        },
+        [None] * before + [column.default for _, column in columns],
+        tuple((place, column.name) for place, column in columns if column.default is NEEDED),
     )
 
 
-_RUN = _fields(RUNS)
-_PROCESS = _fields(PROCESSES)
-_RECORDS = {table.name: _fields(table) for table in RECORD_TABLES}
-# The columns of the rows made here, in their order; rows of records have the run's id in front.
-RUN_COLUMNS = tuple(field.name for field in _RUN)
+_RUN = _columns(RUNS)
+# Rows of processes have their id in front, rows of records that of their run.
+_PROCESS = _columns(PROCESSES, 1)
+_RECORDS = {table.name: _columns(table, 1) for table in RECORD_TABLES}
+# The columns of the rows made here, in their order.
+RUN_COLUMNS = tuple(_RUN.by_name)
+_SESSION, _TRACE, _MODE = map(RUN_COLUMNS.index, ("session_id", "trace_id", "interaction_mode"))
 
 
 # -- from the wire ---------------------------------------------------------------------------------
@@ -84,18 +108,18 @@ def read_lines(body: bytes) -> list[Line | tuple[str, str]]:
 
 
 def _read(line: bytes) -> Line | tuple[str, str]:
-    run_id = ""
+    document: dict[str, Any] = {}
     try:
         document = _document(line)
-        run = document.get("run")
-        run_id = run["run_id"] if isinstance(run, dict) and _is_text(run.get("run_id")) else ""
         return read_line(document)
     except ValueError as refused:
-        return run_id, str(refused)  # whole: the sender looks for it
+        return _run_id_of(document), str(refused)  # whole: the sender looks for it
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _run_id_of(document: dict[str, Any]) -> str:
+    run = document.get("run")
+    run_id = run.get("run_id") if isinstance(run, dict) else None
+    return run_id if isinstance(run_id, str) else ""
 
 
 def _document(line: bytes) -> dict[str, Any]:
@@ -105,9 +129,7 @@ def _document(line: bytes) -> dict[str, Any]:
         raise Refused("the line is not valid JSON") from None
     if not isinstance(document, dict):
         raise Refused("the line is not a JSON object")
-    # Only an escape can make half a character; few lines hold one.
-    halves = b"\\ud" in line or b"\\uD" in line
-    return _storable(document) if halves else document
+    return _storable(document) if _may_hold_halves(line) else document
 
 
 def _storable(value: Any) -> Any:
@@ -130,56 +152,65 @@ def read_line(document: dict[str, Any]) -> Line:
         _completed(run),
         None if process is None else _process_row(process),
         {
-            name: _record_rows(run_id, name, fields, document[name])
-            for name, fields in _RECORDS.items()
+            name: _record_rows(run_id, name, columns, document[name])
+            for name, columns in _RECORDS.items()
             if document.get(name)
         },
     )
 
 
-def _completed(row: Row) -> Row:
+def _completed(run: list[Any]) -> Row:
     """Fill what can be computed."""
-    run = dict(zip(RUN_COLUMNS, row, strict=True))
-    if run["trace_id"] and run["interaction_mode"]:
-        return row
-    mode = "interactive" if run["session_id"] else "autonomous"
-    run["trace_id"] = run["trace_id"] or trace_id_of(run["run_id"])
-    run["interaction_mode"] = run["interaction_mode"] or mode
-    return tuple(run.values())
+    run[_TRACE] = run[_TRACE] or trace_id_of(run[0])
+    run[_MODE] = run[_MODE] or ("interactive" if run[_SESSION] else "autonomous")
+    return tuple(run)
 
 
 def _process_row(process: Any) -> Row:
     row = _row(_PROCESS, process, "process")
     known = process.get("process_id")
     if type(known) is int and 0 < known < 1 << 56:
-        return (known, *row)
-    return (process_id_of(*map(str, row[:6])), *row)
+        row[0] = known
+    else:
+        row[0] = process_id_of(*map(str, row[1:7]))
+    return tuple(row)
 
 
-def _record_rows(run_id: str, name: str, fields: Iterable[_Field], records: Any) -> list[Row]:
+def _record_rows(run_id: str, name: str, columns: _Columns, records: Any) -> list[Row]:
     if type(records) is not list:
         raise Refused(f"{name}: not an array")
-    return [(run_id, *_row(fields, record, name)) for record in records]
+    rows = []
+    for record in records:
+        row = _row(columns, record, name)
+        row[0] = run_id
+        rows.append(tuple(row))
+    return rows
 
 
-def _row(fields: Iterable[_Field], record: Any, where: str) -> Row:
-    """Return the values of a record in the order of its columns; raises `Refused`."""
+def _row(columns: _Columns, record: Any, where: str) -> list[Any]:
+    """Return the values of a record in the order of its columns; raises `Refused`.
+
+    It goes through what the record has, which is half of the columns.
+    """
     if type(record) is not dict:
         raise Refused(f"{where}: not a JSON object")
-    get = record.get
-    row = []
-    for name, check, default in fields:
-        value = get(name)
-        if value is None:
-            if default is NEEDED:
-                raise Refused(f"{where}: no {name}")
-            row.append(default)
+    by_name, defaults, needed = columns
+    row = defaults.copy()
+    for name, value in record.items():
+        if value is None or name not in by_name:
+            continue
+        place, plain, check = by_name[name]
+        if type(value) is plain:
+            row[place] = value
             continue
         try:
-            row.append(check(value))
+            row[place] = check(value)
         except ValueError as error:
             raise Refused(f"{where}: {name} is {error}") from None
-    return tuple(row)
+    for place, name in needed:
+        if row[place] is NEEDED:
+            raise Refused(f"{where}: no {name}")
+    return row
 
 
 # -- to the wire -----------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def _no_number(_name: str) -> None:
     return None
 
 
-_decode = JSONDecoder(parse_float=_number, parse_constant=_no_number).decode
+_DECODER = JSONDecoder(parse_float=_number, parse_constant=_no_number)
 
 
 def value_of(cell: object) -> Any:
@@ -146,7 +146,7 @@ def value_of(cell: object) -> Any:
     if not isinstance(cell, str):
         return number_of(cell) if isinstance(cell, int | float) else text_of(cell)
     try:
-        return loads(cell, decode=_decode)
+        return loads(cell, decoder=_DECODER)
     except ValueError:
         return cell
 
