@@ -81,11 +81,14 @@ _IS_CPYTHON = sys.implementation.name == "cpython"
 def dumps(value: Any) -> str:
     """Return `value` as compact JSON text, valid by RFC 8259 and storable as UTF-8."""
     kind = type(value)
-    if kind not in _KNOWN:
-        return _dumps_anything(value)
     try:
-        items = value.values() if kind is dict else value if kind in _CONTAINERS else ()
-        # A dict of texts and numbers is what most values are: not one more call for it.
+        # A dict of texts and numbers is what most values are: not one more step for it.
+        if kind is dict:
+            items = value.values()
+        elif kind in _KNOWN:
+            items = value if kind in _CONTAINERS else ()
+        else:
+            return _dumps_anything(value)
         if (len(items) <= FEW and _all_atoms(map(type, items))) or _is_plain(items):
             json = _join(_c_encode(value, 0))
             if len(json) <= MAX_CHARS:

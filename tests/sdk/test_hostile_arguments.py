@@ -47,6 +47,27 @@ class FailingList(list[Any]):
     __len__ = __bool__ = __getitem__ = __iter__
 
 
+class FailingText(str):
+    """A text that can only be read by the methods of `str`."""
+
+    def _fail(self, *_args: Any) -> Any:
+        raise ValueError("read")
+
+    __bool__ = __len__ = __iter__ = __eq__ = __contains__ = __getitem__ = __str__ = _fail
+    __format__ = encode = _fail
+    __hash__ = None  # type: ignore[assignment]
+
+
+class FailingInt(int):
+    """A number that can only be read by the methods of `int`."""
+
+    def _fail(self, *_args: Any) -> Any:
+        raise ValueError("read")
+
+    __bool__ = __eq__ = __lt__ = __gt__ = __add__ = __mul__ = __index__ = __int__ = _fail
+    __hash__ = None  # type: ignore[assignment]
+
+
 HOSTILE: dict[str, Callable[[], Any]] = {
     **{name: make for name, make in VALUES.items() if not any(part in name for part in LARGE)},
     "n/a": lambda: "n/a",
@@ -60,6 +81,8 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "true": lambda: True,
     "failing": Failing,
     "failing list": lambda: FailingList([1]),
+    "failing text": lambda: FailingText("text"),
+    "failing number": lambda: FailingInt(7),
     "list of failing": lambda: [Failing()],
     "dict of failing": lambda: {"a": Failing(), Failing: 1},
     "texts": lambda: ["a", "b"],
@@ -276,15 +299,6 @@ def test_numbers_out_of_range_are_recorded(db_path: Path) -> None:
         ctx.record_score("text", "0.5")
     assert [c["cached_tokens"] for c in rows(db_path, "llm_calls")] == [0, 0]
     assert [s["numeric_value"] for s in rows(db_path, "scores")] == [math.inf, -math.inf, 0.5]
-
-
-class FailingText(str):
-    """A text that does not say whether it is empty."""
-
-    def __bool__(self) -> bool:
-        raise RuntimeError("asked")
-
-    __len__ = __bool__  # type: ignore[assignment]
 
 
 class Nameless(type):

