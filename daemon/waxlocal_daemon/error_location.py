@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import traceback
 
-__all__ = ["place_of"]
+__all__ = ["location_of"]
 
 
-def place_of(error: BaseException) -> str:
+def location_of(error: BaseException) -> str:
     """Return the innermost `file:line` of an error; its message could contain recorded text."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

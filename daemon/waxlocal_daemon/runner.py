@@ -25,7 +25,7 @@ from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.paths import FileId, beside, file_id, real_path
-from waxlocal_daemon.error_location import place_of
+from waxlocal_daemon.error_location import location_of
 from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
@@ -248,7 +248,7 @@ class Daemon:
         except Exception as error:  # a bug; the next cycle may not meet it
             if os.environ.get("WAXLOCAL_DEBUG"):
                 raise
-            return self._failed("failed", error, error=type(error).__name__, at=place_of(error))
+            return self._failed("failed", error, error=type(error).__name__, at=location_of(error))
         self._failures = 0
         return rest
 

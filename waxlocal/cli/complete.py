@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from waxlocal import escaping
-from waxlocal.cli.target_file import place_of
+from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import ObserveError
 from waxlocal.storage.connection import reader
 
@@ -70,7 +70,7 @@ def _ask(
     question: Callable[[sqlite3.Connection], list[tuple[str, str]]],
 ) -> Items:
     try:
-        with reader(place_of(ctx).path) as connection:
+        with reader(target_file_of(ctx).path) as connection:
             found = question(connection)
     except (ObserveError, OSError):
         return []

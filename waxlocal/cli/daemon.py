@@ -17,7 +17,7 @@ from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
-from waxlocal.cli.target_file import db_option, need_own, place_of
+from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.errors import ConfigurationError, FileMissing
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def run(
         allow_http=allow_http,
     )
     run_daemon(
-        place_of(ctx).path,
+        target_file_of(ctx).path,
         load,
         Options(metrics, metrics_file, nice),
         log=Log.from_environment(log_format),
@@ -160,7 +160,7 @@ def install(
 
     if user and not system:
         raise click.UsageError("--user needs --system")
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     service = Service(
         path,
         name,
@@ -193,7 +193,7 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
     """Remove the unit that `install` wrote. Recordings and the key file stay."""
     from waxlocal_daemon.service_units import Service, make_unit, remove_unit
 
-    unit = make_unit(Service(place_of(ctx).path, name, system))
+    unit = make_unit(Service(target_file_of(ctx).path, name, system))
     if only_print:
         click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
         return
@@ -278,7 +278,7 @@ def status(ctx: click.Context, *, form: str) -> None:
     from waxlocal.storage.connection import reader
     from waxlocal_daemon.lock import holder
 
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     targets: tuple[TargetStatus, ...] = ()
     unsynced = 0
     exists = True

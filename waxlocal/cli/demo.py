@@ -22,10 +22,10 @@ from waxlocal.cli.session import show_session
 from waxlocal.cli.sessions import show_sessions
 from waxlocal.cli.stats import show_statistics
 from waxlocal.cli.target_file import (
-    Place,
+    TargetFile,
     db_option,
-    place_of,
     recordings,
+    target_file_of,
     writable,
 )
 from waxlocal.queries import get_session, list_sessions, money, statistics, timing
@@ -46,13 +46,13 @@ def demo(ctx: click.Context, *, stay: bool) -> None:
     server uses demo-hub.db beside it. Your own recordings are not touched. No model is called, and
     nothing leaves the machine.
     """
-    place = place_of(ctx)
-    if not place.given:
-        place = Place(place.path.with_name(FILE_NAME), named=True, given=True)
-    path = writable(place)
+    target = target_file_of(ctx)
+    if not target.given:
+        target = TargetFile(target.path.with_name(FILE_NAME), named=True, given=True)
+    path = writable(target)
     record_demo(path)
     screen = Screen()
-    _tour(screen, place)
+    _tour(screen, target)
     with hub(path) as to:
         travel(screen, path, to)
         _what_next(screen, path, to, stay)
@@ -60,8 +60,8 @@ def demo(ctx: click.Context, *, stay: bool) -> None:
             wait_for(to)
 
 
-def _tour(screen: Screen, place: Place) -> None:
-    with recordings(place) as connection:
+def _tour(screen: Screen, target: TargetFile) -> None:
+    with recordings(target) as connection:
         found = list_sessions(connection)
         detail = get_session(connection, MAIN_SESSION)
         spent, took = money(connection, MAIN_SESSION), timing(connection, MAIN_SESSION)

@@ -8,7 +8,7 @@ from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import ModelUse, as_dict, list_models
 
 __all__ = ["models"]
@@ -45,7 +45,7 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
 
     Models without a price come first. p50 and p95 cover the calls whose duration is known.
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = list_models(connection, since=since, until=until)
     if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
         return

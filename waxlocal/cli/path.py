@@ -9,7 +9,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli.formats import form_options, print_json
-from waxlocal.cli.target_file import place_of
+from waxlocal.cli.target_file import target_file_of
 
 __all__ = ["path"]
 
@@ -23,11 +23,11 @@ def path(ctx: click.Context, *, form: str) -> None:
     --json adds its size, the size of its write-ahead log, its schema version, and its side files.
     An older waxlocal records into a side file while it may not write to the file itself.
     """
-    place = place_of(ctx)
+    target = target_file_of(ctx)
     if form == "json":
-        print_json(_description(place.path))
+        print_json(_description(target.path))
     else:
-        click.echo(escaping.block(os.fspath(place.path)))
+        click.echo(escaping.block(os.fspath(target.path)))
 
 
 def _description(file: Path) -> dict[str, object]:

@@ -12,8 +12,8 @@ from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
     db_option,
-    place_of,
     recordings,
+    target_file_of,
     writable,
 )
 from waxlocal.prices.catalogue import Price
@@ -55,7 +55,7 @@ def prices(ctx: click.Context) -> None:
 @click.pass_context
 def list_(ctx: click.Context, *, form: str = "screen") -> None:
     """List the price of every model called, missing prices first, with the command to set one."""
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
     rows = [dict(vars(price)) for price in found]
     if printed_rows(form, _CSV_COLUMNS, rows):
@@ -110,7 +110,7 @@ def set_(
     The price applies until `prices unset`. Costs that the program recorded itself do not change.
     """
     done = set_price(
-        writable(place_of(ctx)),
+        writable(target_file_of(ctx)),
         model,
         provider=provider,
         input_per_mtok=input_,
@@ -130,7 +130,7 @@ def set_(
 @click.pass_context
 def unset(ctx: click.Context, *, model: str, provider: str, form: str) -> None:
     """Remove a price that was set, so that the price list applies again, and recompute costs."""
-    _report(unset_price(writable(place_of(ctx)), model, provider), form)
+    _report(unset_price(writable(target_file_of(ctx)), model, provider), form)
 
 
 @prices.command("reprice", short_help="Recompute costs from today's prices.")
@@ -142,7 +142,7 @@ def reprice_(ctx: click.Context, *, model: str | None, form: str) -> None:
 
     Costs that the program recorded itself do not change.
     """
-    _report(reprice(writable(place_of(ctx)), model), form)
+    _report(reprice(writable(target_file_of(ctx)), model), form)
 
 
 def _report(done: Repriced, form: str) -> None:

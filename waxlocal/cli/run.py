@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 import waxlocal
-from waxlocal.cli.target_file import place_of
+from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import NotFound
 
 __all__ = ["run"]
@@ -49,9 +49,9 @@ def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
     environment = dict(os.environ)
     outer = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([str(SHIM), *([outer] if outer else [])])
-    place = place_of(ctx)
-    if place.named:
-        environment["WAXLOCAL_DB"] = str(place.path)
+    target = target_file_of(ctx)
+    if target.named:
+        environment["WAXLOCAL_DB"] = str(target.path)
     command = _command(program)
     sys.stdout.flush()
     try:

@@ -13,7 +13,7 @@ import click
 from waxlocal.cli.target_file import (
     db_option,
     need_own,
-    place_of,
+    target_file_of,
     writable,
 )
 from waxlocal.settings.config import Settings
@@ -77,7 +77,7 @@ def serve(
 
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)
-    path = writable(place_of(ctx))
+    path = writable(target_file_of(ctx))
     with writer(path):  # fails at once if the file cannot be used
         pass
     need_own(path)

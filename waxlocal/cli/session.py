@@ -10,7 +10,7 @@ from waxlocal.cli import figures as format
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
     RunSummary,
     Session,
@@ -40,7 +40,7 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
 
     ID is a session id, or its first characters if only one session begins with them.
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = resolve_session_id(connection, session_id)
         detail = get_session(connection, found, limit=limit, offset=offset)
         spent, took = money(connection, found), timing(connection, found)

@@ -11,7 +11,7 @@ from waxlocal.cli import complete, figures
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.options import filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
     EVERYTHING,
     Session,
@@ -76,7 +76,7 @@ def sessions(
 
     A session is one conversation: all runs with the same session id.
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = list_sessions(
             connection, filter=filter, ordering=ordering_of(ordering), limit=limit, offset=offset
         )

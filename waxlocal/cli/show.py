@@ -12,7 +12,7 @@ from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
     LlmCall,
     Process,
@@ -41,7 +41,7 @@ def show(ctx: click.Context, *, run_id: str, form: str) -> None:
 
     RUN_ID is a run id or workflow id, or its first characters if only one run begins with them.
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         detail = get_run(connection, resolve_run_id(connection, run_id))
     if form == "json":
         plain = as_dict(detail)

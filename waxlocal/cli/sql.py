@@ -10,7 +10,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import Column, Screen
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import InvalidQuery
 
 __all__ = ["sql"]
@@ -35,7 +35,7 @@ def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], 
     `waxlocal schema` prints the tables. A BLOB is printed as an SQL literal, x'00ff'; for one that
     is text write CAST(body AS TEXT).
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = _rows(connection, query, dict(params))
     names = list(found[0]) if found else []
     if printed_rows(form, names, found):

@@ -11,7 +11,7 @@ from waxlocal.cli import figures as format
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.options import filter_options
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import Session, SessionFilter, Statistics, as_dict, list_sessions, statistics
 
 __all__ = ["show_statistics", "stats"]
@@ -31,7 +31,7 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
 
     A percentile is always a recorded value. A session with a single turn counts as abandoned.
     """
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         figures = statistics(connection, filter=filter)
         costliest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
         slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)

@@ -16,7 +16,7 @@ from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.sync_status import parked, retry, status
 from waxlocal.cli.sync_verify import verify
-from waxlocal.cli.target_file import need_own, place_of
+from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import DeliveryError
 from waxlocal.prices.table import price_pending
 
@@ -55,7 +55,7 @@ def sync(
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
         return
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     need_own(path)
     settings = load_settings(**server)
     if dry_run:

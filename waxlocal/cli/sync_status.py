@@ -11,7 +11,7 @@ import click
 from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.target_file import db_option, need_own, place_of
+from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import (
     ParkedRun,
@@ -34,7 +34,7 @@ def status(ctx: click.Context, *, form: str) -> None:
     """Show what is pending, parked and delivered, and which process uploads."""
     from waxlocal_daemon.lock import holder
 
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     need_own(path)
     with reader(path) as connection:
         targets, unsynced = delivery_status(connection), count_unsynced(connection)
@@ -139,7 +139,7 @@ _PARKED_COLUMNS = (
 @click.pass_context
 def parked(ctx: click.Context, *, limit: int, form: str) -> None:
     """List the runs that the server refused for good, and why. They stay in the file."""
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     need_own(path)
     with reader(path) as connection:
         found = list_parked(connection, limit)
@@ -181,7 +181,7 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
 @click.pass_context
 def retry(ctx: click.Context, run_ids: tuple[str, ...]) -> None:
     """Make parked runs pending again: the ones given by id or its beginning, otherwise all."""
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     need_own(path)
     with reader(path) as connection:
         chosen = [resolve_run_id(connection, one) for one in run_ids]

@@ -11,7 +11,7 @@ from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Screen
 from waxlocal.cli.server_options import load_settings, server_options
-from waxlocal.cli.target_file import need_own, place_of
+from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
     """Ask the server for its sessions, and list those missing, doubled or different there."""
     from waxlocal_daemon.verify import verify as compare
 
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     need_own(path)
     result = compare(path, load_settings(**server))
     if form == "json":

@@ -14,7 +14,7 @@ from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.formats import form_options
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
-from waxlocal.cli.target_file import need_own, place_of
+from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import FileMissing
 from waxlocal.prices.table import price_pending
 from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
@@ -51,7 +51,7 @@ def tail(ctx: click.Context, *, lines: int, form: str) -> None:
 
     Waits for the file if it does not exist yet. --json prints one JSON object per line.
     """
-    path = place_of(ctx).path
+    path = target_file_of(ctx).path
     printed = _print_json if form == "json" else _printer(Screen())
     try:
         _follow(path, lines, printed)

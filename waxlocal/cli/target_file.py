@@ -17,13 +17,13 @@ from waxlocal.errors import FileMissing, NotADatabase
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
 
-__all__ = ["Place", "db_option", "need_own", "place_of", "recordings", "writable"]
+__all__ = ["TargetFile", "db_option", "need_own", "recordings", "target_file_of", "writable"]
 
 _KEY = "waxlocal.db"
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetFile:
     """The path; `named` if the user chose it, `given` if with `--db`."""
 
     path: Path
@@ -46,11 +46,11 @@ db_option = click.option(
 )
 
 
-def place_of(ctx: click.Context) -> Place:
+def target_file_of(ctx: click.Context) -> TargetFile:
     """Return the file from `--db` (before or after the subcommand), else the default."""
     given: Any = ctx.meta.get(_KEY)
     named = bool(given or os.environ.get("WAXLOCAL_DB"))
-    return Place(database_path(given), named, bool(given))
+    return TargetFile(database_path(given), named, bool(given))
 
 
 def need_own(path: Path) -> None:
@@ -61,15 +61,15 @@ def need_own(path: Path) -> None:
         pass
 
 
-def writable(place: Place) -> Path:
+def writable(target: TargetFile) -> Path:
     """Return the path for a command that writes; the file may be missing, but not foreign."""
     with suppress(FileMissing):
-        need_own(place.path)
-    return place.path
+        need_own(target.path)
+    return target.path
 
 
 @contextmanager
-def recordings(place: Place) -> Iterator[sqlite3.Connection]:
+def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     """Open the file for reading, after pricing the calls that still wait for a price.
 
     If the default file does not exist, say so on stderr and open an empty file instead. A file that
@@ -79,19 +79,19 @@ def recordings(place: Place) -> Iterator[sqlite3.Connection]:
     from waxlocal.prices.table import price_pending
 
     try:
-        need_own(place.path)
-        take_in_all(place.path)
+        need_own(target.path)
+        take_in_all(target.path)
     except FileMissing as missing:
-        if place.named:
+        if target.named:
             raise
         click.echo(f"No recordings yet: {missing}.\nTry: {missing.hint}", err=True)
         with _nothing() as connection:
             yield connection
         return
     finally:
-        _tell_of_side_files(place.path)
-    price_pending(place.path)
-    with reader(place.path) as connection:
+        _tell_of_side_files(target.path)
+    price_pending(target.path)
+    with reader(target.path) as connection:
         yield connection
 
 

@@ -9,7 +9,7 @@ from waxlocal.cli import figures
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.options import page_options
 from waxlocal.cli.output import Column, Screen, cost_column
-from waxlocal.cli.target_file import place_of, recordings
+from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
 
 __all__ = ["users"]
@@ -52,7 +52,7 @@ _FRIENDLY = {
 def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: str) -> None:
     """List users with sessions, tokens, cost and duration, most recently active first."""
     ordering = _FRIENDLY.get(ordering, ordering)
-    with recordings(place_of(ctx)) as connection:
+    with recordings(target_file_of(ctx)) as connection:
         found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
     if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
         return

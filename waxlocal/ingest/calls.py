@@ -69,7 +69,7 @@ def add_calls(
             connection.execute(_TAKE_SPAN, (run.run_id, span.position))
             row = _joined(row, span.row) | {"position": span.position}
         else:
-            own = run.place_of(call.get("position"))
+            own = run.position_of(call.get("position"))
             row["position"] = free if own is None else own
         _add(connection, costs, row)
         count += 1

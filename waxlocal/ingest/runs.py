@@ -113,7 +113,7 @@ class KnownRun(NamedTuple):
         """Whether records may still come that say their number; none does for a run of a day."""
         return self.is_open and self.run_id[14:15] != _DAILY_VERSION
 
-    def place_of(self, number: object) -> int | None:
+    def position_of(self, number: object) -> int | None:
         """Return where the record with this number of the sender lies, None if none is known."""
         return numbered(number) if self.awaits_numbers else None
 

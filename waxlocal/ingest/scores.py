@@ -26,7 +26,7 @@ def add_scores(
     at = utc_text(now_ns)
     rows = []
     for free, score in enumerate(given, first):
-        place = run.place_of(score.get("position"))
+        place = run.position_of(score.get("position"))
         position = free if place is None else place
         key = {"run_id": run.run_id, "position": position, "recorded_at": at}
         rows.append(key | columns_of_score(score))

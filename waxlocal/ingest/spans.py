@@ -53,7 +53,7 @@ def add_spans(
     for span in given:
         if is_of_agent(span):
             continue
-        place = run.place_of(span.get("position"))
+        place = run.position_of(span.get("position"))
         if is_llm_span(span):
             calls = calls or llm.LlmSpans(connection, run, now_ns)
             end = _end(run, span, now_ns)
@@ -85,11 +85,11 @@ def _add(
     """Add a span that belongs to no call, and return it as the last one."""
     if _is_told_elsewhere(connection, run, span, now_ns):
         return last
-    shape, place = shape_of(span), run.place_of(span.get("position"))
+    shape, place = shape_of(span), run.position_of(span.get("position"))
     at = _time_of(run, span, shape, last, now_ns)
     if place is not None and _is_step(connection, run, shape, place, at):
         return _Last(place, at)
-    inside = run.place_of(span.get("parent_position"))
+    inside = run.position_of(span.get("parent_position"))
     after = last and last.place
     if place is None and is_message(shape):
         place, at = _announced(connection, run, shape, at, after)

@@ -42,7 +42,7 @@ def _add(
     connection: sqlite3.Connection, run: KnownRun, step: Json, last: int | None, now_ns: int
 ) -> int | None:
     """Add one step; return its place, None if it has none of its own."""
-    place = run.place_of(step.get("position"))
+    place = run.position_of(step.get("position"))
     if is_pseudo_step(step):
         shape = shape_of_step(step)
         if shape is not None and run.is_open:
