@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waxlocal.queries.rows import share
+from waxlocal.queries.rows import PricedTokens, share
 
 __all__ = [
     "Flag",
@@ -23,7 +23,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class ModelUse:
+class ModelUse(PricedTokens):
     """One model of one provider, with totals over all its calls.
 
     Latencies cover the calls whose duration is known; None if there are none. `price_source` is
@@ -54,14 +54,9 @@ class ModelUse:
         """The share of calls that failed."""
         return share(self.errors, self.calls)
 
-    @property
-    def priced_share(self) -> float | None:
-        """The share of tokens whose cost is known; None without tokens."""
-        return share(self.priced_tokens, self.total_tokens)
-
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(PricedTokens):
     """Statistics over many sessions.
 
     A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
@@ -101,11 +96,6 @@ class Statistics:
     def abandonment_rate(self) -> float | None:
         """The share of sessions with a single run."""
         return share(self.abandoned, self.sessions)
-
-    @property
-    def priced_share(self) -> float | None:
-        """The share of tokens whose cost is known; None without tokens."""
-        return share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.rows import PricedTokens, share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.timeline import Timeline, timeline_of
 
@@ -35,7 +36,7 @@ FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
 
 
 @dataclass(frozen=True, slots=True)
-class SessionTotals:
+class SessionTotals(PricedTokens):
     """Totals over sessions.
 
     `one_turn` counts sessions with a single run; `p95_cost` covers sessions with a known cost.
@@ -51,14 +52,9 @@ class SessionTotals:
     p95_cost: float | None
 
     @property
-    def priced_share(self) -> float | None:
-        """The share of the tokens whose cost is known; None without tokens."""
-        return self.priced_tokens / self.total_tokens if self.total_tokens else None
-
-    @property
     def one_turn_share(self) -> float | None:
         """The share of the sessions with a single run; None without sessions."""
-        return self.one_turn / self.sessions if self.sessions else None
+        return share(self.one_turn, self.sessions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ in `_ms` are milliseconds. Money is US dollars, None if no price is known. Share
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 
 __all__ = [
+    "PricedTokens",
     "Process",
     "RunDetail",
     "RunLink",
@@ -24,8 +25,31 @@ __all__ = [
 ]
 
 
+def share(part: float, whole: float) -> float | None:
+    """Return the part divided by the whole; None if the whole is 0."""
+    return part / whole if whole else None
+
+
+class _Tokens(Protocol):
+    @property
+    def total_tokens(self) -> int: ...
+    @property
+    def priced_tokens(self) -> int: ...
+
+
+class PricedTokens:
+    """A row that counts tokens, in `total_tokens`; the cost of `priced_tokens` of them is known."""
+
+    __slots__ = ()
+
+    @property
+    def priced_share(self: _Tokens) -> float | None:
+        """The share of tokens whose cost is known; None without tokens."""
+        return share(self.priced_tokens, self.total_tokens)
+
+
 @dataclass(frozen=True, slots=True)
-class Session:
+class Session(PricedTokens):
     """One session and its totals.
 
     `total_duration` is the sum over its runs; `wall_duration` is the time from its first start to
@@ -53,14 +77,9 @@ class Session:
     status: str
     title: str
 
-    @property
-    def priced_share(self) -> float | None:
-        """The share of tokens whose cost is known; None without tokens."""
-        return share(self.priced_tokens, self.total_tokens)
-
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(PricedTokens):
     """One run with its totals, message and answer.
 
     `id` is its order of arrival in the file. `status` is `running`, `success`, `error`, `blocked`
@@ -90,11 +109,6 @@ class RunSummary:
     answer: str
     error: str | None
     error_type: str | None
-
-    @property
-    def priced_share(self) -> float | None:
-        """The share of tokens whose cost is known; None without tokens."""
-        return share(self.priced_tokens, self.total_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +175,7 @@ class RunDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class User(PricedTokens):
     """One user, with totals over all their sessions and their runs outside sessions."""
 
     user_id: str
@@ -175,16 +189,6 @@ class User:
     total_cost: float | None
     agents: tuple[str, ...]
 
-    @property
-    def priced_share(self) -> float | None:
-        """The share of tokens whose cost is known; None without tokens."""
-        return share(self.priced_tokens, self.total_tokens)
-
-
-def share(part: float, whole: float) -> float | None:
-    """Return the part divided by the whole; None if the whole is 0."""
-    return part / whole if whole else None
-
 
 def as_dict(row: Any) -> Any:
     """Return a row as dicts and lists for JSON, including its properties."""
@@ -194,9 +198,10 @@ def as_dict(row: Any) -> Any:
             if name.endswith("cost") and isinstance(value, float):
                 # Round sums of floats: 0.0073384999999999995 is noise, 0.0073385 is the value.
                 plain[name] = round(value, 12)
-        for name, member in vars(type(row)).items():
-            if isinstance(member, property):
-                plain[name] = as_dict(getattr(row, name))
+        for kind in type(row).__mro__[:-1]:  # not `object`, which has no properties
+            for name, member in vars(kind).items():
+                if isinstance(member, property):
+                    plain[name] = as_dict(getattr(row, name))
         return plain
     if isinstance(row, tuple):
         return [as_dict(item) for item in row]
