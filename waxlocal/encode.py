@@ -147,6 +147,11 @@ def snapshot(value: object) -> Any:
     return value if type(value) is str else loads(dumps(value))
 
 
+def cut(text: str) -> dict[str, Any]:
+    """Return what stands for a text that is too long."""
+    return {"$cut": _plain_text(text[:MAX_REPR]), "length": len(text)}
+
+
 def text(value: str) -> str:
     """Return `value` as text that can be stored: lone surrogates become U+FFFD."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -158,8 +163,7 @@ def _dumps_anything(value: object) -> str:
     except Exception as error:
         json = _join(_c_encode({"$repr": _unreadable(value, error)}, 0))
     if len(json) > MAX_CHARS:
-        cut = {"$cut": json[:MAX_REPR], "length": len(json)}
-        json = _join(_c_encode(cut, 0))
+        json = _join(_c_encode(cut(json), 0))
     return json
 
 
@@ -238,7 +242,7 @@ class _Reading:
         self._chars -= len(value)
         if self._chars < 0:
             self._parts = 0
-            return {"$cut": _plain_text(value[:MAX_REPR]), "length": len(value)}
+            return cut(value)
         return _plain_text(value)
 
 

@@ -17,6 +17,7 @@ from waxlocal_daemon.sent_states import THE_RUN, SentStates, states_of_end, stat
 
 __all__ = [
     "encoded",
+    "has_start",
     "needed_in_answer",
     "planned",
     "start_part",
@@ -45,6 +46,11 @@ def turn_of(part: Part) -> int:
 def needed_in_answer(stage: str) -> tuple[str, ...]:
     """Return the names that an answer must hold to be one."""
     return ("run_id",) if stage == "start" else ()
+
+
+def has_start(parts: Iterable[Part]) -> bool:
+    """Return whether the server knows the run, or is still to be told of it."""
+    return any(part.stage == "start" and part.state in ("waiting", "delivered") for part in parts)
 
 
 def start_part(run: RecordedRun, due: Due, parts: Sequence[Part]) -> Part | None:

@@ -1,6 +1,7 @@
 """What goes in place of a request that the server refuses.
 
-One bad record must not hold up the others: a request is divided until the record goes alone.
+One bad record must not hold up the others: a request is divided until the record goes alone. Nor
+must one large value hold up its run, whose start or end cannot be divided: it goes cut.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from waxlocal.delivery.requests import Part, new_key, next_part, request_key
+from waxlocal.wire import cut_values
+from waxlocal.wire.exact import is_derived, said_of
 from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.runs import end_with, only_records, records_of_end
 from waxlocal_daemon.plan import encoded
 from waxlocal_daemon.sent_states import THE_RUN
 
-__all__ = ["divided", "divisible_into", "with_new_key"]
+__all__ = ["divided", "divisible_into", "with_cut_values", "with_new_key"]
 
 Json: TypeAlias = dict[str, Any]
 # A piece of a request: the positions that it carries, and its body.
@@ -43,18 +46,14 @@ def divided(run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
         pieces = _halves(part, body)
     first = next_part(parts, part.stage)
     return [
-        Part(
-            part.stage,
-            number,
-            request_key(run_id, part.stage, number),
-            "waiting",
-            positions,
-            0,
-            encoded(piece),
-            part.states,
-        )
+        _piece(run_id, part, number, positions, piece)
         for number, (positions, piece) in enumerate(pieces, first)
     ]
+
+
+def _piece(run_id: str, part: Part, number: int, positions: list[int], body: Json) -> Part:
+    key = request_key(run_id, part.stage, number)
+    return Part(part.stage, number, key, "waiting", positions, 0, encoded(body), part.states)
 
 
 def _halves(part: Part, body: Json) -> list[_Piece]:
@@ -89,6 +88,32 @@ def _pieces_of_end(part: Part, body: Json, *, of_waxlocal: bool) -> list[_Piece]
 
 def _positions(records: Iterable[tuple[str, Json]]) -> list[int]:
     return [said["position"] for _table, said in records]
+
+
+def with_cut_values(
+    run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
+) -> tuple[list[Part], list[str]]:
+    """Return a request with its large values cut, and the names of those that the server lacks.
+
+    The start or the end of a run, or an item that the original SDK makes of other records, which
+    another waxlocal does not store. Nothing where there is no large value, or for a record itself.
+    """
+    body: Json = json.loads(part.body or b"{}")
+    derived = _is_derived(part, body)
+    if not derived and part.stage not in ("start", "complete"):
+        return [], []
+    cut, names = cut_values.with_cut_values(body)
+    if not names:
+        return [], []
+    number = next_part(parts, part.stage)
+    piece = _piece(run_id, part, number, part.positions, cut)
+    return [piece], [] if derived and of_waxlocal else names
+
+
+def _is_derived(part: Part, body: Json) -> bool:
+    items = body[LIST_OF_STAGE[part.stage]] if part.stage in LIST_OF_STAGE else ()
+    said = [said_of(item) for item in items]
+    return bool(said) and all(one is not None and is_derived(one) for one in said)
 
 
 def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Due, Outbox
@@ -16,88 +15,30 @@ from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Lane
 from waxlocal_daemon.device import hardware_uuid
+from waxlocal_daemon.job import Job, SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outside_events import STAGE, planned_events
 from waxlocal_daemon.plan import (
     MAX_ITEMS,
-    needed_in_answer,
+    has_start,
     planned,
     start_part,
-    turn_of,
 )
-from waxlocal_daemon.replacements import divided, divisible_into, with_new_key
+from waxlocal_daemon.replacements import (
+    divided,
+    with_cut_values,
+    with_new_key,
+)
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
 
-__all__ = ["SentPart", "Singles"]
+__all__ = ["Singles"]
 
 # Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
 RUNS_AT_ONCE = 16
 BYTES_AT_ONCE = 2 * 1024 * 1024
 # How often a run is started at a server that forgets it each time.
 MOST_STARTS = 3
-
-
-class SentPart(NamedTuple):
-    """What a request is about: which part of which run, and when it left."""
-
-    run_id: str
-    part: Part
-    sent_at: str
-
-    @property
-    def records(self) -> int:
-        """How many records it carries, one for a request that cannot be divided."""
-        return divisible_into(self.part)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The names that the answer must hold."""
-        return needed_in_answer(self.part.stage)
-
-
-class _Job:
-    """A run in hand."""
-
-    __slots__ = (
-        "due",
-        "failure",
-        "in_flight",
-        "new",
-        "parked",
-        "parts",
-        "stopped",
-        "unknown",
-        "waits",
-    )
-
-    def __init__(self, due: Due) -> None:
-        self.due = due
-        # Every request of the run that is not settled, by stage and number.
-        self.parts: dict[tuple[str, int], Part] = {}
-        # Those of them that are not written down yet.
-        self.new: list[Part] = []
-        self.in_flight: set[tuple[str, int]] = set()
-        self.failure = ""
-        # What the server has refused, now or before: the run is not delivered without it.
-        self.parked = ""
-        # The server does not know the run though it has accepted its start.
-        self.unknown = False
-        # The server refuses the key: not the run's fault, and nothing of it goes on.
-        self.stopped = False
-        # For ids that the server has still to give: the rest of its requests is not made yet.
-        self.waits = False
-
-    def ready(self) -> list[Part]:
-        """Return what may be sent now: the start, then all records, then the end."""
-        if self.failure or self.stopped or self.unknown:
-            return []
-        first = min(map(turn_of, self.parts.values()), default=0)
-        return [
-            part
-            for key, part in self.parts.items()
-            if turn_of(part) == first and key not in self.in_flight
-        ]
 
 
 class Singles:
@@ -116,7 +57,7 @@ class Singles:
         self._settings = settings
         self._log = log
         self._at = at
-        self._hand: dict[str, _Job] = {}
+        self._hand: dict[str, Job] = {}
         # Runs of which nothing could be sent just now: not taken in hand again at once.
         self._set_back: set[str] = set()
         self._uuid = hardware_uuid() if settings.send_hardware_uuid else ""
@@ -140,12 +81,12 @@ class Singles:
                     room -= 1
                     yield request
 
-    def _of(self, job: _Job, room: int) -> Iterator[Request]:
+    def _of(self, job: Job, room: int) -> Iterator[Request]:
         for part in job.ready()[:room]:
             job.in_flight.add((part.stage, part.part))
             yield self._request(job, part)
 
-    def _request(self, job: _Job, part: Part) -> Request:
+    def _request(self, job: Job, part: Part) -> Request:
         about = SentPart(job.due.run_id, part, utc_text(self._outbox.clock.time_ns()))
         headers = (
             ("Content-Type", "application/json"),
@@ -156,7 +97,7 @@ class Singles:
 
     # -- taking runs in hand --------------------------------------------------------------------
 
-    def _take(self, begun: bool, room: int) -> list[_Job] | None:
+    def _take(self, begun: bool, room: int) -> list[Job] | None:
         """Take the next runs in hand, with all their requests written down; None if none is due."""
         most = RUNS_AT_ONCE if room > 1 else 1
         found = self._outbox.due(
@@ -189,7 +130,7 @@ class Singles:
         if OUTSIDE in self._hand or (due := outbox.due_events(self._lane.horizon())) is None:
             return
         outbox.mark_sending([OUTSIDE])
-        job = _Job(due)
+        job = Job(due)
         with outbox.together():
             waiting = outbox.waiting_parts(OUTSIDE)
             rows = [] if waiting else outbox.take_events(MAX_ITEMS)
@@ -211,9 +152,9 @@ class Singles:
             self._park(run_ids[0], f"cannot be read: {error}")
             return {}
 
-    def _job(self, due: Due, run: RecordedRun) -> _Job | None:
+    def _job(self, due: Due, run: RecordedRun) -> Job | None:
         """Return a run with its requests; None if none can be made of it, and it is set aside."""
-        job = _Job(due)
+        job = Job(due)
         try:
             self._plan(job, run)
         except StorageError:
@@ -223,7 +164,7 @@ class Singles:
             return None
         return job
 
-    def _plan(self, job: _Job, run: RecordedRun) -> None:
+    def _plan(self, job: Job, run: RecordedRun) -> None:
         """Find the requests that wait from before, and make those that are missing."""
         due, outbox = job.due, self._outbox
         parts = outbox.parts(due.run_id)
@@ -231,7 +172,7 @@ class Singles:
             refused := outbox.refused(due.run_id)
         ):
             job.parked = "{}: {}".format(*refused)
-            if refused[0] == "start":
+            if refused[0] == "start" and not has_start(parts):
                 return  # nothing of a run that the server does not know
         start = start_part(run, due, parts)
         job.new = [start] if start else []
@@ -266,11 +207,7 @@ class Singles:
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
-        instead: list[Part] = []
-        if outcome.verdict in (Verdict.NEW_KEY, Verdict.SPLIT):
-            instead = self._instead(job, part, outcome.verdict)
-            if not instead:
-                outcome = Outcome(Verdict.PARK, outcome.reason)
+        outcome, instead = self._instead(job, part, answer, outcome)
         state = _STATES[outcome.verdict]
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, outcome.reason, about.sent_at
@@ -279,13 +216,14 @@ class Singles:
             del job.parts[key]
         if outcome.verdict is Verdict.DELIVERED:
             self._accepted(job, part, outcome)
-        elif instead:
-            self._make(job, instead)
         elif outcome.verdict is Verdict.PARK:
             if answer.status == 404 and self._may_begin_anew(job, part):
                 job.unknown, job.failure = True, outcome.reason
             else:
                 self._refused(job, part, outcome)
+                self._make(job, instead)
+        elif instead:
+            self._make(job, instead)
         elif outcome.verdict is Verdict.PAUSE:
             job.stopped = True
         else:
@@ -293,7 +231,7 @@ class Singles:
         self._drop_idle([job])
         return outcome
 
-    def _accepted(self, job: _Job, part: Part, outcome: Outcome) -> None:
+    def _accepted(self, job: Job, part: Part, outcome: Outcome) -> None:
         run_id = job.due.run_id
         if part.stage == "start":
             remote, workflow = outcome.body["run_id"], outcome.body.get("workflow_id")
@@ -304,19 +242,39 @@ class Singles:
             job.due = job.due._replace(failures=0)
             self._outbox.forgive(run_id)
 
-    def _instead(self, job: _Job, part: Part, verdict: Verdict) -> list[Part]:
-        """Return the requests that take the place of one; none if there are no such."""
-        run_id, parts = job.due.run_id, self._outbox.parts(job.due.run_id)
-        if verdict is Verdict.NEW_KEY:
-            return with_new_key(run_id, part, parts)
-        return divided(run_id, part, parts, of_waxlocal=job.due.of_waxlocal)
+    def _instead(
+        self, job: Job, part: Part, answer: Answer, outcome: Outcome
+    ) -> tuple[Outcome, list[Part]]:
+        """Return the requests that go in place of one, and what the answer means with them."""
+        instead: list[Part] = []
+        if outcome.verdict not in (Verdict.NEW_KEY, Verdict.SPLIT, Verdict.PARK):
+            return outcome, instead
+        names: list[str] = []
+        run_id, of_waxlocal = job.due.run_id, job.due.of_waxlocal
+        parts = self._outbox.parts(run_id)
+        if outcome.verdict is Verdict.NEW_KEY:
+            instead = with_new_key(run_id, part, parts)
+        elif outcome.verdict is Verdict.SPLIT:
+            instead = divided(run_id, part, parts, of_waxlocal=of_waxlocal)
+        # A run that has begun, with cut values, is not begun a second time.
+        begun = part.stage == "start" and job.due.remote_run_id is not None
+        if not instead and answer.status == 413 and not begun:
+            instead, names = with_cut_values(run_id, part, parts, of_waxlocal=of_waxlocal)
+        if names:
+            reason = f"{outcome.reason}; all else was sent, with a part of: {', '.join(names)}"
+            outcome = Outcome(Verdict.PARK, reason)
+        elif not instead:
+            outcome = Outcome(Verdict.PARK, outcome.reason)
+        elif outcome.verdict is Verdict.PARK:
+            outcome = Outcome(Verdict.SPLIT, outcome.reason)
+        return outcome, instead
 
-    def _make(self, job: _Job, parts: list[Part]) -> None:
+    def _make(self, job: Job, parts: list[Part]) -> None:
         """Write requests down, and have them sent with the others of the run."""
         self._outbox.freeze(job.due.run_id, parts)
         job.parts.update(((part.stage, part.part), part) for part in parts)
 
-    def _may_begin_anew(self, job: _Job, part: Part) -> bool:
+    def _may_begin_anew(self, job: Job, part: Part) -> bool:
         """Return whether a run can be sent from its start again to a server that has lost it.
 
         To another waxlocal, where a run has the id that it has here: nothing is doubled. Any other
@@ -328,23 +286,23 @@ class Singles:
         starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
         return len(starts) < MOST_STARTS
 
-    def _refused(self, job: _Job, part: Part, outcome: Outcome) -> None:
+    def _refused(self, job: Job, part: Part, outcome: Outcome) -> None:
         run_id = job.due.run_id
         job.parked = f"{part.stage}: {outcome.reason}"
         self._log.event(
             "parked", level="warning", run_id=run_id, stage=part.stage, reason=outcome.reason
         )
-        if part.stage == "start":
+        if part.stage == "start" and job.due.remote_run_id is None:
             job.parts.clear()  # nothing of a run that the server does not know
 
-    def _drop_idle(self, jobs: list[_Job]) -> None:
+    def _drop_idle(self, jobs: list[Job]) -> None:
         """Let go of runs with nothing in flight and nothing to send."""
         for job in jobs:
             if not job.in_flight and not job.ready():
                 self._hand.pop(job.due.run_id, None)
                 self._let_go(job)
 
-    def _let_go(self, job: _Job) -> None:
+    def _let_go(self, job: Job) -> None:
         run_id, outbox = job.due.run_id, self._outbox
         if job.unknown:
             outbox.begin_anew(run_id)

@@ -19,9 +19,10 @@ from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
 from waxlocal_daemon.circuit import USUAL_PACE, Lane, Pace
+from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request, Sender
-from waxlocal_daemon.single_requests import SentPart, Singles
+from waxlocal_daemon.single_requests import Singles
 from waxlocal_daemon.verdicts import Outcome, Verdict, judge
 
 __all__ = ["Progress", "Uploader"]

@@ -31,6 +31,7 @@ SELECT run_id, target_id, stage, :free, :key, 'waiting', positions, states, body
 FROM requests
 WHERE run_id = :run_id AND target_id = :target AND stage = :stage AND part = :part
 """
+_REMOTE = "SELECT remote_run_id FROM deliveries WHERE run_id = ? AND target_id = ?"
 _REPLACE = """
 UPDATE requests SET state = 'replaced', body = NULL
 WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
@@ -65,7 +66,10 @@ def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
         for statement in (sql.REPLACE_ALL, sql.BEGIN_ANEW):
             connection.execute(statement, {"run_id": run_id, "target": target_id})
         return
+    ((remote_run_id,),) = connection.execute(_REMOTE, (run_id, target_id)).fetchall()
     for stage, part, _status in refused:
+        if stage == "start" and remote_run_id not in (None, run_id):
+            continue  # it began with cut values: a second start would make a second run
         if stage != "bulk":
             of = {"run_id": run_id, "target": target_id, "stage": stage, "part": part}
             (free,) = connection.execute(sql.NEXT_PART, of).fetchone()

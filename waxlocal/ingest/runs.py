@@ -76,6 +76,43 @@ _START_AGAIN = """
 UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags, tags)
 WHERE run_id = :run_id AND status = 'running'
 """
+# What a server calls too large, its sender cuts (see `wire.cut_values`). The whole value, sent
+# again when the server takes more, is no newer state of the run, and yet takes the place of that.
+_CAN_BE_CUT = ("inputs", "metadata", "tags", "result", "error", "traceback")
+
+
+def _is_cut(name: str) -> str:
+    return f"""coalesce(substr({name}, 1, 8) = '{{"$cut":', 0)"""
+
+
+def _is_cut_from(new: str, whole: str) -> str:
+    # The CASE keeps SQLite from reading JSON in what is not cut.
+    length = f"json_extract({new}, '$.length')"
+    return (
+        f"CASE WHEN {_is_cut(new)} AND json_valid({new}) THEN {length} = length({whole}) ELSE 0 END"
+    )
+
+
+# What a column becomes when another state of a run takes the place of the one that is here.
+_REPLACING = {
+    **{name: f"iif({_is_cut_from(':' + name, name)}, {name}, :{name})" for name in _CAN_BE_CUT},
+    **{name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")},
+}
+_FILL = f"""
+UPDATE runs SET revision = coalesce(revision, 0) + 1,
+  {
+    ", ".join(
+        f"{name} = iif({_is_cut(name)}, coalesce(:{name}, {name}), {name})" for name in _CAN_BE_CUT
+    )
+}
+WHERE run_id = :run_id
+  AND ({
+    " OR ".join(
+        f"({_is_cut(name)} AND :{name} IS NOT NULL AND NOT {_is_cut(':' + name)})"
+        for name in _CAN_BE_CUT
+    )
+})
+"""  # noqa: S608
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = f"""
 UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id"))}
@@ -192,6 +229,7 @@ def _start_exactly(connection: sqlite3.Connection, body: Json, own: Json) -> Jso
     row |= {"process_id": process and process["process_id"]}
     if not connection.execute(_ADD_RUN, row).rowcount:
         connection.execute(_START_AGAIN, row)
+        _fill(connection, row["run_id"], row)
     return _started(row["run_id"], find_run(connection, row["run_id"]).started_at)
 
 
@@ -290,22 +328,28 @@ def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said:
     corrected = run.status == "interrupted" and end["status"] != "interrupted"
     if run.is_open or corrected or (end.get("revision") or 0) > run.revision:
         _replace(connection, run.run_id, end, process)
+    else:
+        _fill(connection, run.run_id, end)
     return ended(run, end["duration"])
 
 
 def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Json | None) -> None:
-    """Set columns of a run; it keeps its session and its process, unless it had none yet."""
+    """Set columns of a run; it keeps its session and its process, unless it had none yet.
+
+    A whole value stays where the same one comes cut.
+    """
     if process is not None:
         connection.execute(_ADD_PROCESS, process)
         row = row | {"process_id": process["process_id"]}
-    changed = ", ".join(
-        f"{name} = coalesce({name}, :{name})"
-        if name in ("session_id", "process_id")
-        else f"{name} = :{name}"
-        for name in row
-    )
+    changed = ", ".join(f"{name} = {_REPLACING.get(name, f':{name}')}" for name in row)
     statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
     connection.execute(statement, row | {"run_id": run_id})
+
+
+def _fill(connection: sqlite3.Connection, run_id: str, row: Json) -> None:
+    """Put whole values where the run has cut ones."""
+    given = {name: row.get(name) for name in _CAN_BE_CUT}
+    connection.execute(_FILL, {**given, "run_id": run_id})
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from waxlocal.records import NEEDED, TABLES, Table
 from waxlocal.wire.columns import CHECKS, Refused
-from waxlocal.wire.values import Json
+from waxlocal.wire.values import Json, as_list
 
 __all__ = [
     "DERIVED",
@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 KEY = "waxlocal"
+# Where the API has an object, a value that is none goes as `{"raw": value}` (`values.object_of`).
+# Its column is named under this key, so that the value does not go a second time.
+RAW = "raw"
+_RAW_START = f'{{"{RAW}":'
 DERIVED: Json = {"derived": True}
 
 
@@ -97,6 +101,9 @@ def told(
             continue
         if value is None and name not in given and field.default is None:
             continue
+        if isinstance(value, str) and given.get(name) == f"{_RAW_START}{value}}}":
+            found.setdefault(RAW, []).append(name)
+            continue
         try:
             found[name] = _sendable(field, value)
         except ValueError:
@@ -140,11 +147,16 @@ def written(table: Table, said: Json, given: Json, *, only: Collection[str] | No
     Raises `Refused`.
     """
     row: Json = {}
+    raw = as_list(said.get(RAW))
     for field in _FIELDS[table.name]:
         name = field.name
         if not (only is None or name in only):
             continue
-        value = _checked(table, field, said[name]) if name in said else given.get(name)
+        value = given.get(name)
+        if name in said:
+            value = _checked(table, field, said[name])
+        elif name in raw and isinstance(value, str) and value.startswith(_RAW_START):
+            value = _checked(table, field, value[len(_RAW_START) : -1])
         if value is None:
             if field.default is NEEDED:
                 raise Refused(f"{table.name}: no {name}")

@@ -1,0 +1,161 @@
+"""A value that is larger than a server takes keeps back neither its run nor any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.audit import audit
+from tests.faults.rules import Rule
+from tests.faults.server import fault_server
+from tests.tools.sync import ask, change, record, upload
+from tests.tools.web import serving
+from waxlocal import WaxellContext
+from waxlocal.delivery.requeue import requeue
+from waxlocal.delivery.status import list_parked
+from waxlocal.storage.connection import reader, writer
+from waxlocal.web.api import bulk_routes
+from waxlocal.web.middleware import guards
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+# The server is in this process, and the machine may be busy.
+PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
+LARGE = "é" * 150_000
+LIMIT = 200_000  # bytes
+RECORDS = ("llm_calls", "steps", "spans", "scores", "events")
+RUN = "run_id, agent_name, status, started_at, completed_at, duration, session_id, user_id"
+
+
+def _record(**values: Any) -> str:
+    """Record a run with such inputs, metadata or result, inside of which another one is open."""
+    given = {"inputs": {"n": 1}, "metadata": {"turn": 1}, **values}
+    result = given.pop("result", {"n": 1})
+    with WaxellContext("chatbot", session_id="s", user_id="u", **given) as run:
+        run.set_tag("first", "1")
+        run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+        run.record_step("think", {"n": 1})
+        run.record_data_access(source="db", operation="read", records=1)
+        with WaxellContext("helper") as child:
+            child.record_score("quality", 0.5)
+        run.set_result(result)
+    return str(run.run_id)
+
+
+def _all(path: Path, columns: str) -> dict[str, list[Any]]:
+    found = {table: ask(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in RECORDS}
+    return found | {"runs": ask(path, f"SELECT {columns} FROM runs ORDER BY run_id")}
+
+
+def _parked(path: Path) -> list[tuple[str, str, int | None]]:
+    with reader(path) as connection:
+        return [(one.run_id, one.stage, one.status) for one in list_parked(connection)]
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("inputs", "start"), ("metadata", "start"), ("result", "complete")]
+)
+def test_a_run_with_a_value_that_the_hub_does_not_take(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, stage: str, bulk: bool
+) -> None:
+    """All else of it arrives; the value itself when the hub takes it."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    monkeypatch.setattr(bulk_routes, "MOST_BYTES", LIMIT)
+    large = _record(**{name: {"text": LARGE}})
+    record(3)
+    hub = db_path.with_name("hub.db")
+    others = ", ".join({"inputs", "metadata", "result"} - {name})
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        done = upload(db_path, url, bulk=bulk, **PATIENT)
+        assert (done.delivered, done.pending, done.parked) == (4, 0, 1)
+        assert _parked(db_path) == [(large, stage, 413)]
+        assert _all(hub, f"{RUN}, {others}") == _all(db_path, f"{RUN}, {others}")
+        ((cut,),) = ask(hub, f"SELECT {name} FROM runs WHERE run_id = ?", large)
+        assert json.loads(cut) == {"$cut": f'{{"text":"{LARGE}'[:10_000], "length": 150_011}
+        ((reason,),) = ask(db_path, "SELECT reason FROM deliveries WHERE state = 'parked'")
+        assert reason.startswith(f"{stage}: 413: the body has more than 200,000 bytes")
+        assert reason.endswith(f"all else was sent, with a part of: {name}")
+        # Refused once more, it is parked once more, and nothing is lost or doubled.
+        with writer(db_path) as connection:
+            assert requeue(connection) == 1
+        assert upload(db_path, url, bulk=bulk, **PATIENT).parked == 1
+        assert _all(hub, f"{RUN}, {others}") == _all(db_path, f"{RUN}, {others}")
+        monkeypatch.setattr(guards, "MAX_BODY", 10 * LIMIT)
+        with writer(db_path) as connection:
+            assert requeue(connection) == 1
+        assert upload(db_path, url, bulk=bulk, **PATIENT).parked == 0
+        everything = f"{RUN}, inputs, metadata, tags, result"
+        assert _all(hub, everything) == _all(db_path, everything)
+
+
+@pytest.mark.parametrize("cell", ['"{}"', '["{}"]'])
+def test_a_value_that_is_no_object_goes_once(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str
+) -> None:
+    """The API wraps it; it is not sent beside that, and arrives as it is."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    run_id = _record()
+    text = cell.format("x" * 150_000)
+    change(db_path, "UPDATE runs SET inputs = ?, revision = NULL WHERE run_id = ?", text, run_id)
+    change(db_path, "UPDATE runs SET metadata = '7', result = '[]' WHERE run_id = ?", run_id)
+    change(db_path, "UPDATE steps SET output = ?", text)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        done = upload(db_path, str(client.base_url).rstrip("/"), **PATIENT)
+    assert (done.delivered, done.parked) == (2, 0)
+    everything = f"{RUN}, inputs, metadata, tags, result"
+    assert _all(hub, everything) == _all(db_path, everything)
+
+
+def test_a_whole_value_stays_where_it_comes_cut(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a changed run says all of it: too much at once, though each value was not."""
+    monkeypatch.setattr(guards, "MAX_BODY", 2 * LIMIT)
+    text = {"text": LARGE}
+    run_id = _record(inputs=text)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        assert upload(db_path, url, **PATIENT).parked == 0
+        change(db_path, "UPDATE runs SET result = inputs WHERE run_id = ?", run_id)
+        assert upload(db_path, url, **PATIENT).parked == 1
+        everything = f"{RUN}, inputs, metadata, tags"
+        assert _all(hub, everything) == _all(db_path, everything)
+        monkeypatch.setattr(guards, "MAX_BODY", 10 * LIMIT)
+        with writer(db_path) as connection:
+            assert requeue(connection) == 1
+        assert upload(db_path, url, **PATIENT).parked == 0
+        assert _all(hub, f"{everything}, result") == _all(db_path, f"{everything}, result")
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("inputs", "start"), ("metadata", "start"), ("result", "complete")]
+)
+def test_a_server_of_another_kind_gets_the_run_once(db_path: Path, name: str, stage: str) -> None:
+    """With the value cut; wanted again, the run is not begun a second time."""
+    large = _record(**{name: {"text": "x" * 200_000}})
+    with fault_server((Rule("status", status=413, over_bytes=150_000),)) as server:
+        assert upload(db_path, server.url).parked == 1
+        seen = audit(server)
+        assert (len(seen.records), seen.completed) == (2, 2)
+        assert not seen.doubled
+        server.use_script(())
+        with writer(db_path) as connection:
+            assert requeue(connection, [large]) == 1
+        assert upload(db_path, server.url).parked == int(stage == "start")
+        seen = audit(server)
+        assert (len(seen.records), seen.doubled) == (2, [])
+
+
+def test_a_start_without_large_values_is_parked_as_it_is(db_path: Path) -> None:
+    """There is nothing to cut: it costs one request, and nothing else of the run goes."""
+    record(1)
+    with fault_server((Rule("status", status=413),)) as server:
+        assert upload(db_path, server.url).parked == 1
+        assert audit(server).faults["status 413"] == 1
