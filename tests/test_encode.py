@@ -6,6 +6,8 @@ import copy
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.crash.corpus import VALUES
-from tests.crash.files import assert_sound, rows
+from tests.crash.files import assert_sound, environment, rows
 from waxlocal import WaxellContext
 from waxlocal.encode import MAX_BYTES, MAX_CHARS, MAX_DEPTH, as_text, dumps, text
 from waxlocal.recording.recorder import Recorder
@@ -149,6 +151,29 @@ def test_none_where_text_belongs(recorder: Recorder, db_path: Path, name: str) -
     assert recorder.store.backlog.lost == 0
     assert rows(db_path, "SELECT status FROM spans") == ["ok"]
     assert rows(db_path, "SELECT kind FROM steps") == ["chain"]
+
+
+def test_without_the_c_encoder_the_json_is_the_same() -> None:
+    """A Python that has no `_json` encodes the same values to the same texts."""
+    program = (
+        "import math, sys\n"
+        "if sys.argv[1:]: sys.modules['_json'] = None\n"
+        "from waxlocal.encode import dumps\n"
+        "values = {'a': [1, 2.5, None, True, 'é\\n\"']}, {'b': b'x', 'c': math.inf}, 'text', []\n"
+        "print([dumps(value) for value in values], 'json' in sys.modules)\n"
+    )
+    texts, loaded = {}, {}
+    for without in ([], ["without"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *without],
+            env=environment(Path("unused")),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        texts[bool(without)], _, loaded[bool(without)] = done.stdout.rpartition(" ")
+    assert texts[True] == texts[False]
+    assert loaded == {True: "True\n", False: "False\n"}
 
 
 def test_a_circle_is_labelled_where_it_closes() -> None:

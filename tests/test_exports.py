@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import subprocess
@@ -135,8 +136,25 @@ def test_unknown_name_is_an_attribute_error() -> None:
         waxlocal.no_such_name  # noqa: B018
 
 
-def test_import_and_a_recorded_run_load_no_heavy_module(db_path: Path) -> None:
-    """A program that only records has no HTTP client, no command framework, no price list."""
+def test_names_that_are_imported_later_are_those_that_a_type_checker_reads() -> None:
+    """What `import waxlocal` loads on demand, it also imports for type checkers, and no more."""
+    source = ast.parse(Path(waxlocal.__file__).read_text(encoding="utf-8"))
+    (for_checkers,) = (node for node in source.body if isinstance(node, ast.If))
+    imported = {
+        alias.name
+        for node in for_checkers.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == set(waxlocal._LATER)
+    assert imported <= set(dir(waxlocal))
+
+
+def test_import_and_a_recorded_run_load_nothing_that_they_do_not_need(db_path: Path) -> None:
+    """A program that only records has no HTTP client, no command framework, no price list.
+
+    Nor what takes milliseconds of the standard library, nor our own modules of other uses.
+    """
     program = (
         "import sys, waxlocal\n"
         "with waxlocal.WaxellContext('a', session_id='s') as ctx:\n"
@@ -152,6 +170,9 @@ def test_import_and_a_recorded_run_load_no_heavy_module(db_path: Path) -> None:
     )
     heavy = {"asyncio", "click", "dataclasses", "genai_prices", "httpx", "inspect", "logging"}
     heavy |= {"pydantic", "rich", "sqlite_utils", "typing_extensions", "urllib.request"}
+    heavy |= {"binascii", "email", "importlib", "json", "random", "subprocess", "weakref"}
+    heavy |= {f"waxlocal.{module}" for module in waxlocal._MODULES}
+    heavy |= {"waxlocal.maintenance", "waxlocal.prices.table", "waxlocal.queries", "waxlocal.wire"}
     loaded = set(done.stdout.split())
     assert loaded & heavy <= always_loaded()
     assert db_path.exists()

@@ -14,14 +14,12 @@ and time are bounded by the number of parts: a list that shares its sub-lists ca
 
 from __future__ import annotations
 
-import binascii
 import enum
 import math
 import sys
 from collections.abc import Callable, Iterable
 from gc import get_referents
 from itertools import compress
-from json import JSONEncoder, encoder, loads
 from typing import Any
 
 from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
@@ -50,15 +48,20 @@ def _refuse(value: object) -> Any:
     raise TypeError(type(value))
 
 
-# The C encoder without the wrapper that `JSONEncoder.encode` puts around it at each call. No
-# circle check: a circle ends in RecursionError, and the slow path labels it.
-_c_make: Any = getattr(encoder, "c_make_encoder", None)
-_c_quote: Any = getattr(encoder, "c_encode_basestring", None)
+# The C encoder without the wrapper that `JSONEncoder.encode` puts around it at each call, and
+# without the module `json`, whose patterns take a millisecond of every import to compile. No circle
+# check: a circle ends in RecursionError, and the slow path labels it.
 _c_encode: Callable[[Any, int], Iterable[str]]
-if _c_make is not None and _c_quote is not None:
-    _c_encode = _c_make(None, _refuse, _c_quote, None, ":", ",", False, False, False)
-else:  # another Python than CPython
-    _plain_encoder = JSONEncoder(
+try:
+    import _json
+
+    _c_encode = _json.make_encoder(
+        None, _refuse, _json.encode_basestring, None, ":", ",", False, False, False
+    )
+except (ImportError, AttributeError):  # another Python than CPython
+    import json
+
+    _plain_encoder = json.JSONEncoder(
         ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_refuse
     )
 
@@ -144,7 +147,11 @@ def shown(value: Any) -> Any:
 
 def snapshot(value: object) -> Any:
     """Return a copy of the value as it is now, of plain values alone."""
-    return value if type(value) is str else loads(dumps(value))
+    if type(value) is str:
+        return value
+    from json import loads
+
+    return loads(dumps(value))
 
 
 def cut(text: str) -> dict[str, Any]:
@@ -258,6 +265,8 @@ def _plain_text(value: str) -> str:
 
 
 def _plain_bytes(value: memoryview) -> dict[str, Any]:
+    import binascii
+
     content = value.tobytes()
     return {
         "$bytes": binascii.b2a_base64(content[:MAX_BYTES], newline=False).decode(),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from _random import Random  # all of `random` takes a millisecond to import
 from collections.abc import Callable
-from importlib import import_module
-from random import Random
 from typing import Any
 
 from waxlocal.clock import SYSTEM_CLOCK
@@ -31,7 +30,7 @@ _SESSION_RANDOM_BITS = 39
 
 def _random_bits() -> Callable[[int], int]:
     # Not secrets: these numbers only have to differ, and the system's cost a call of it each.
-    return Random(os.urandom(32)).getrandbits  # noqa: S311
+    return Random(int.from_bytes(os.urandom(32), "big")).getrandbits
 
 
 class RunIds:
@@ -84,6 +83,8 @@ def generate_session_id() -> str:
 
 def _sha256(data: bytes) -> Any:
     """Return a digest as hashlib does, which would load OpenSSL: 2 to 5 ms of every first run."""
+    from importlib import import_module
+
     name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
     try:
         module = import_module(name)

@@ -7,11 +7,11 @@ the model `pending`; the next command looks up pending models and prices their c
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "Prices"]
 
@@ -155,13 +155,19 @@ def _rates_of(
         rates = _four((input_, output, read, write))
         steps = [
             (int(step["above"]), _four([step.get(kind) for kind in _KINDS]))
-            for step in (json.loads(tiers) if tiers else ())
+            for step in (_read(tiers) if tiers else ())
         ]
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # edited by hand
         return None
     if rates[0] is None and rates[1] is None:
         return None
     return (*rates, tuple(sorted(steps, key=lambda step: step[0], reverse=True)))
+
+
+def _read(json: str) -> Any:
+    from json import loads  # a millisecond to import, and few models have tiers
+
+    return loads(json)
 
 
 def _four(values: Sequence[object]) -> _Four:

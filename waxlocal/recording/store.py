@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-import weakref
+from _weakrefset import WeakSet  # all of `weakref` takes a millisecond to import
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -376,7 +376,7 @@ def _close_with_multiprocessing(close: Callable[[], None]) -> None:
 
 
 FORK_WAIT_S = 2.0
-_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_stores: WeakSet[Store] = WeakSet()
 # Closed, and held until the fork is done: by the thread that forks, for several may fork at once.
 _held: dict[int, list[Store]] = {}
 # Connections that could not be closed before a fork. The child must not close them either: it

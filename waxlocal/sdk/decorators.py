@@ -9,18 +9,20 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from waxlocal.encode import as_text
 from waxlocal.known_types import is_a
 from waxlocal.sdk.arguments import is_given
-from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, name_of, watched, what_runs
 from waxlocal.signal_handlers import raised_by_handler
+
+if TYPE_CHECKING:
+    from waxlocal.sdk.client import WaxellObserveClient
 
 __all__ = [
     "decision",

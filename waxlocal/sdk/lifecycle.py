@@ -8,7 +8,6 @@ from typing import Any
 
 from waxlocal._version import __version__
 from waxlocal.recording import recorder
-from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.scope import run_here
 from waxlocal.settings.config import is_on
 
@@ -59,6 +58,8 @@ def init(
     the settings, other child processes do not. Raises `ConfigurationError`.
     """
     if api_url or api_key:
+        from waxlocal.sdk.client import WaxellObserveClient
+
         WaxellObserveClient.configure(api_url, api_key)
     changes: dict[str, Any] = {}
     if capture_content is not None:
@@ -93,6 +94,8 @@ def diagnose() -> dict[str, Any]:
 
     Opens no file. For programs, `health()` says whether all records are in the file.
     """
+    from waxlocal.sdk.client import WaxellObserveClient  # not at import: see waxlocal/__init__.py
+
     made = recorder.current_recorder()
     config = WaxellObserveClient.get_config()
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from json import loads
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -289,4 +288,8 @@ entered: dict[str, Run] = {}
 
 
 def _object(json: str | None) -> dict[str, Any] | None:
-    return dict(loads(json)) if json else None
+    if not json:
+        return None
+    from json import loads
+
+    return dict(loads(json))

@@ -7,7 +7,6 @@ written together with a record that is due anyway, they cost an `UPDATE`.
 from __future__ import annotations
 
 from contextlib import suppress
-from json import loads
 from typing import Any
 
 from waxlocal.clock import utc_text
@@ -167,4 +166,6 @@ def _without_content(table: Table, row: Row) -> Row:
 
 def _members(json: str) -> dict[str, str]:
     """Return the members of a JSON object, `"key":value`, by their keys."""
+    from json import loads
+
     return {key: f"{dumps(key)}:{dumps(value)}" for key, value in loads(json).items()}

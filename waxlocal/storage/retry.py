@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from random import random
 from typing import TypeVar
 
 from waxlocal.errors import FileLocked
@@ -37,6 +36,8 @@ def is_busy(error: BaseException) -> bool:
 
 def rest(sleep: Callable[[float], None] = time.sleep) -> None:
     """Sleep for a short, random time between two attempts."""
+    from random import random  # a millisecond that only a program pays which meets a locked file
+
     sleep(REST_S[0] + random() * (REST_S[1] - REST_S[0]))  # noqa: S311 (nobody guesses it for gain)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +71,8 @@ def migration(version: int) -> Step:
     if script.is_file():
         text = script.read_text(encoding="utf-8")
         return lambda connection: _run_script(connection, text)
+    from importlib import import_module
+
     upgrade: Step = import_module(f"{__package__}.migrations.m{version}").upgrade
     return upgrade
 
