@@ -195,7 +195,7 @@ def _row(columns: _Columns, record: Any, where: str) -> list[Any]:
     if type(record) is not dict:
         raise Refused(f"{where}: not a JSON object")
     by_name, defaults, needed = columns
-    row = defaults.copy()
+    row = [*defaults]
     for name, value in record.items():
         if value is None or name not in by_name:
             continue
