@@ -16,11 +16,12 @@ from collections import Counter
 from functools import partial
 
 from benchmarks.nullserver import COUNTS_PATH, answer_body, response
+from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS
 from waxlocal.wire.paths import BULK
 
 __all__ = ["BULK"]
 
-_OFFER = {"bulk": {"path": BULK, "max_runs": 500, "max_bytes": 8 * 1024 * 1024}}
+_OFFER = {"bulk": {"path": BULK, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}}
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _KEY = re.compile(rb"\r\nidempotency-key: *([^\r]+)", re.IGNORECASE)
 _GZIP = re.compile(rb"\r\ncontent-encoding: *gzip", re.IGNORECASE)

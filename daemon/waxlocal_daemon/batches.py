@@ -20,8 +20,7 @@ __all__ = ["Batches", "SentBatch"]
 
 # One is made while the server works on the other.
 IN_FLIGHT = 2
-# Loaded and marked together: some 3 ms of the file's write lock, some 10 MB of memory.
-MAX_RUNS = 500
+# Loaded together, whatever the server takes: some 10 MB of memory.
 MAX_BYTES = 2 * 1024 * 1024
 # A batch as large as one that was refused is tried again after so many smaller ones: each try
 # costs a request that brings nothing.
@@ -65,9 +64,7 @@ class Batches:
         self._settings = settings
         self._log = log
         self._at = at
-        self._offer = offer._replace(
-            max_runs=min(offer.max_runs, MAX_RUNS), max_bytes=min(offer.max_bytes, MAX_BYTES)
-        )
+        self._offer = offer._replace(max_bytes=min(offer.max_bytes, MAX_BYTES))
         self._most = self._offer.max_runs
         # How many runs the last batch had that was refused as a whole, and batches taken since.
         self._refused = self._taken = 0

@@ -13,6 +13,7 @@ from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
+from waxlocal.wire import request_keys
 from waxlocal.wire.paths import of_stage
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.outside_events import planned_events
@@ -48,7 +49,7 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
             for part in parts:
                 headers = {
                     "Content-Type": "application/json",
-                    "Idempotency-Key": part.idempotency_key,
+                    request_keys.HEADER: part.idempotency_key,
                 }
                 url = settings.api_url + of_stage(part.stage, remote)
                 yield Preview(run_id, "POST", url, headers, part.body or b"")
@@ -57,7 +58,7 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
                 OUTSIDE,
                 "POST",
                 settings.api_url + of_stage(part.stage),
-                {"Content-Type": "application/json", "Idempotency-Key": part.idempotency_key},
+                {"Content-Type": "application/json", request_keys.HEADER: part.idempotency_key},
                 part.body or b"",
             )
 

@@ -10,6 +10,7 @@ from waxlocal.delivery.outbox import Due, Outbox
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal.wire import request_keys
 from waxlocal.wire.paths import of_stage
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
@@ -90,7 +91,7 @@ class Singles:
         about = SentPart(job.due.run_id, part, utc_text(self._outbox.clock.time_ns()))
         headers = (
             ("Content-Type", "application/json"),
-            ("Idempotency-Key", part.idempotency_key),
+            (request_keys.HEADER, part.idempotency_key),
         )
         path = of_stage(part.stage, job.due.remote_run_id or "")
         return Request("POST", path, part.body or b"", headers, about)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
+from waxlocal.wire.request_keys import asks_for_new_key
 from waxlocal_daemon.answers import Answer, Unreadable, read_json
 from waxlocal_daemon.backoff import retry_after
 
@@ -13,9 +14,6 @@ __all__ = ["Outcome", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 _KEY_REFUSED = frozenset((401, 403))
-# Another waxlocal says so when a key was used before, with another body. It recognizes each record
-# by what the record says, so a new key stores nothing twice.
-_WITH_NEW_KEY = ("send_again", "with_new_key")
 # The server rejects this body. If it has several records, one of them may be the cause.
 _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
@@ -71,7 +69,7 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
         # A captive portal, or a server that has moved: the key is not sent to another address.
         return Outcome(Verdict.RETRY, f"{reason}: redirects are not followed", of_host=True)
     said = _said(answer)
-    if said.get(_WITH_NEW_KEY[0]) == _WITH_NEW_KEY[1]:
+    if asks_for_new_key(said):
         return Outcome(Verdict.NEW_KEY, reason)
     # Under new keys a server that goes by them might store everything a second time.
     if status in _DIVISIBLE and records > 1 and not _is_about_key(said):
@@ -124,8 +122,7 @@ def _said(answer: Answer) -> Mapping[str, Any]:
 def _is_about_key(said: Mapping[str, Any]) -> bool:
     """Return whether an error is about the `Idempotency-Key`, as far as its words tell.
 
-    The draft of its RFC and the servers that have it differ in all but that word:
-    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    The draft (see `wire.request_keys`) and the servers that follow it differ in all but that word.
     """
     words = (said.get(name) for name in (*_WORDS, "type", "code"))
     return any(isinstance(word, str) and "idempotency" in word.lower() for word in words)

@@ -24,7 +24,7 @@ from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import list_parked
 from waxlocal.storage.connection import reader, writer
-from waxlocal_daemon import batches
+from waxlocal.wire import bulk
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -112,7 +112,7 @@ def test_batches_grow_again(db_path: Path) -> None:
 
 def test_many_runs_that_no_batch_can_carry(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They go by single requests, more than are looked at together, and the rest past them."""
-    monkeypatch.setattr(batches, "MAX_RUNS", 20)
+    monkeypatch.setattr(bulk, "MAX_RUNS", 20)
     bad = record(50)
     change(db_path, "UPDATE scores SET numeric_value = x'ff00ff'")
     good = record(3)

@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from waxlocal.delivery.status import knows_delivery
+
 __all__ = ["LocalSession", "count_sessions", "delivered_sessions", "session_ids", "target_of"]
 
-# A file of version 1 that nobody has opened for writing since has no tables for this.
-_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = 'targets'"
 _TARGET = "SELECT target_id FROM targets WHERE url = ?"
 _COUNT = "SELECT count(*) FROM sessions"
 _IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
@@ -43,7 +43,7 @@ class LocalSession(NamedTuple):
 
 def target_of(connection: sqlite3.Connection, url: str) -> int | None:
     """Return the number of a server in the file; None when nothing was ever sent to it."""
-    if not connection.execute(_KNOWS_DELIVERY).fetchone()[0]:
+    if not knows_delivery(connection):
         return None
     row = connection.execute(_TARGET, (url,)).fetchone()
     return None if row is None else int(row[0])

@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.records import (
     is_not_utf_8,
     leniently,
@@ -27,28 +22,17 @@ from waxlocal.delivery.records import (
     text_or_none,
 )
 from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
+from waxlocal.delivery.target import TargetConnection
 from waxlocal.storage.retry import rest
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
-__all__ = ["Due", "Outbox", "Target"]
+__all__ = ["Due", "Outbox"]
 
 # Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
 ADMITTED_AT_ONCE = 1_000
 # Of so many runs rows are changed in one transaction, 0.5 ms of the write lock: a program that
 # records must not notice the upload of its file.
 AT_A_TIME = 16
-
-
-class Target(NamedTuple):
-    """What the file knows of the server; times are UTC text."""
-
-    target_id: int
-    cursor: int
-    failures: int
-    not_before: str | None
-    backoff_until: str | None
-    paused_at: str | None
-    reason: str | None
 
 
 class Due(NamedTuple):
@@ -70,34 +54,13 @@ class Due(NamedTuple):
         return self.remote_run_id == self.run_id
 
 
-class Outbox(DeliveryConnection):
+class Outbox(TargetConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
     For one thread. Each method is one short transaction, or part of the one that `together` holds;
     `mark_sending` and `note_batch` commit every few runs, and let others write in between. Raises
     `StorageError`.
-
-    `sleep` is called with the seconds of these rests.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        url: str,
-        clock: Clock = SYSTEM_CLOCK,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(path, sleep)
-        self.clock = clock
-        with ExitStack() as opened:
-            opened.callback(self.close)  # if what follows fails
-            self._execute(sql.TARGET, (url,))
-            self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
-            self._id = self.target.target_id
-            # Whoever was sending before has ended, or we would not have the lock.
-            self._execute(sql.RELEASE, (self._id,))
-            opened.pop_all()
 
     # -- what is due ----------------------------------------------------------------------------
 
@@ -134,12 +97,11 @@ class Outbox(DeliveryConnection):
         ((last,),) = self._rows(sql.LAST_OF_EVENTS, named)
         if last is None:
             return []
-        names = ("position", "recorded_at", "event", "data")
         named["last"] = last
         with self._errors():
             rows = leniently(self._connection, lambda: self._fetched(sql.NEXT_EVENTS, named))
         self._execute(sql.MOVE_EVENTS_CURSOR, {"target": self._id, "last": last})
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
 
     def look_again(self) -> None:
         """Find what 0.2 has called delivered too early; once for each server, some ms at a time."""
@@ -229,19 +191,9 @@ class Outbox(DeliveryConnection):
         """Return the ids that the server gave a run's children, by their own."""
         return dict(self._rows(sql.CHILDREN_IDS, {"target": self._id, "run_id": run_id}))
 
-    @property
-    def delivered(self) -> int:
-        """How many runs were ever delivered to this server."""
-        return int(self._rows(sql.DELIVERED, (self._id,))[0][0])
-
     def failures(self, run_id: str) -> int:
         """Return how often a run has failed in a row."""
         return int(self._rows(sql.FAILURES, (run_id, self._id))[0][0])
-
-    def counts(self) -> tuple[int, int]:
-        """Return how many runs are pending and how many parked."""
-        pending, parked = self._rows(sql.COUNTS, {"target": self._id})[0]
-        return pending, parked
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -404,20 +356,3 @@ class Outbox(DeliveryConnection):
         self._execute(sql.RECEIPT, receipt)
         if state == "refused":
             self.release(run_id)
-
-    # -- the server -----------------------------------------------------------------------------
-
-    def host_failed(self, failures: int, not_before: str, until: str, reason: str) -> None:
-        """Keep when the server may be asked again."""
-        self._execute(sql.HOST_FAILED, (failures, not_before, until, reason, self._now(), self._id))
-
-    def host_paused(self, not_before: str, reason: str) -> None:
-        """Keep that the server refuses the key."""
-        self._execute(sql.HOST_PAUSED, (self._now(), not_before, reason, self._now(), self._id))
-
-    def host_answered(self) -> None:
-        """Keep that the server takes what it is sent."""
-        self._execute(sql.HOST_ANSWERED, {"now": self._now(), "target": self._id})
-
-    def _now(self) -> str:
-        return utc_text(self.clock.time_ns())

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import leniently, text_or_none
 from waxlocal.delivery.requests import Part, read_part
 from waxlocal.delivery.status import knows_delivery
@@ -34,11 +35,9 @@ _REMOTE = """
 SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t USING (target_id)
 WHERE d.run_id = ? AND t.url = ?
 """
-_EVENTS = """
-SELECT CAST(e.position AS INTEGER), e.recorded_at, e.event, e.data
-FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
+_EVENTS = f"""{sql.OUTSIDE_EVENTS}
 WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
-"""
+"""  # noqa: S608
 
 
 def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, Any]]:
@@ -48,9 +47,8 @@ def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, A
     """
     if not knows_delivery(connection, "outside_events"):
         return []
-    names = ("position", "recorded_at", "event", "data")
     rows = leniently(connection, lambda: connection.execute(_EVENTS, (url,)).fetchall())
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
 
 
 def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:

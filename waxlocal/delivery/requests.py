@@ -11,7 +11,8 @@ from uuid import uuid4
 
 __all__ = ["OUTSIDE", "Part", "new_key", "next_part", "read_part", "request_key"]
 
-# Servers take keys of 255 characters; stage, part and what makes a key new are added to the id.
+# Stage, part and what makes a key new are added to the id, and all must fit into a key: see
+# `MAX_CHARS` in `wire.request_keys`.
 _FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
 # Stands for the id of a run where events outside any run are meant.
 OUTSIDE = ""

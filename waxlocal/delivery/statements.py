@@ -56,12 +56,15 @@ WHERE run_id = '' AND target_id = :target AND state = 'pending'
   AND (not_before IS NULL OR not_before <= :now OR not_before > :horizon)
 """
 # SQLite keeps whatever a row has that somebody else wrote; a position is sent as a whole number.
-NEXT_EVENTS = """
-SELECT CAST(e.position AS INTEGER), e.recorded_at, e.event, e.data
+OUTSIDE_EVENTS = """
+SELECT CAST(e.position AS INTEGER) AS position, e.recorded_at, e.event, e.data
 FROM outside_events o JOIN events e ON e.run_id = '' AND e.position = o.position
+"""
+NAMES_OF_EVENTS = ("position", "recorded_at", "event", "data")
+NEXT_EVENTS = f"""{OUTSIDE_EVENTS}
 WHERE o.id > (SELECT events_cursor FROM targets WHERE target_id = :target) AND o.id <= :last
 ORDER BY o.id
-"""
+"""  # noqa: S608
 LAST_OF_EVENTS = """
 SELECT max(id) FROM (SELECT id FROM outside_events
   WHERE id > (SELECT events_cursor FROM targets WHERE target_id = :target) ORDER BY id LIMIT :limit)
@@ -232,12 +235,13 @@ UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused
 """
 DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
-COUNTS = """
-SELECT
-  (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'pending')
-  + (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'sending')
-  + (SELECT count(*) FROM runs WHERE id > (SELECT cursor FROM targets WHERE target_id = :target)),
-  (SELECT count(*) FROM deliveries WHERE target_id = :target AND state = 'parked')
-  + EXISTS (SELECT 1 FROM requests
-    WHERE target_id = :target AND run_id = '' AND state = 'parked')
-"""
+# Of one server `t`, by the index on (target_id, state, run_id). Runs in hand are still pending to
+# people. Events outside any run are never parked as a whole; refused ones count as one run.
+PENDING = """(SELECT count(*) FROM runs WHERE id > t.cursor)
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND d.state = 'pending')
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND d.state = 'sending')"""
+PARKED = """(SELECT count(*) FROM deliveries d
+   WHERE d.target_id = t.target_id AND d.state = 'parked')
+  + EXISTS (SELECT 1 FROM requests q
+      WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked')"""
+COUNTS = f"SELECT {PENDING}, {PARKED} FROM targets t WHERE t.target_id = :target"  # noqa: S608

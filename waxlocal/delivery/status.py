@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import leniently
 
 __all__ = [
@@ -23,27 +24,18 @@ __all__ = [
 # A file of version 1 that nobody has opened for writing since has no tables for this.
 _KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
-_TARGETS = """
-SELECT t.url,
-  (SELECT count(*) FROM runs WHERE id > t.cursor)
-    + (SELECT count(*) FROM deliveries d
-       WHERE d.target_id = t.target_id AND d.state = 'pending')
-    + (SELECT count(*) FROM deliveries d
-       WHERE d.target_id = t.target_id AND d.state = 'sending') AS pending,
+_TARGETS = f"""
+SELECT t.url, {sql.PENDING} AS pending,
   (SELECT count(*) FROM deliveries d
    WHERE d.target_id = t.target_id AND d.state = 'open') AS open,
-  (SELECT count(*) FROM deliveries d
-   WHERE d.target_id = t.target_id AND d.state = 'parked')
-    + EXISTS (SELECT 1 FROM requests q
-       WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked') AS parked,
-  t.delivered,
+  {sql.PARKED} AS parked, t.delivered,
   (SELECT min(r.started_at) FROM runs r
    WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
                      WHERE d.target_id = t.target_id AND d.state = 'pending')
       OR r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)) AS oldest_pending_at,
   t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
 FROM targets t ORDER BY t.target_id
-"""
+"""  # noqa: S608
 _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 0) FROM targets)"
 _RUNS = "SELECT count(*) FROM runs"
 # A run of which no request could be made has none. One that no batch can carry is on its way, by

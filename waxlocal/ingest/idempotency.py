@@ -11,13 +11,13 @@ from typing import Any
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import QueryError
+from waxlocal.wire.request_keys import HEADER
 
-__all__ = ["KEPT_NS", "MAX_KEY_CHARS", "KeyReused", "fingerprint", "forget", "once"]
+__all__ = ["KEPT_NS", "KeyReused", "fingerprint", "forget", "once"]
 
 # A device that never learned of its answer asks again at once, or after the weeks that it lay
 # switched off.
 KEPT_NS = 60 * 24 * 3600 * 1_000_000_000
-MAX_KEY_CHARS = 255
 # One request in 4,096 pays for looking through the table.
 _NOW_AND_THEN = "000"
 
@@ -57,7 +57,7 @@ def once(
     for known, answer in connection.execute(_FIND, (key,)).fetchall():
         if known != print_:
             raise KeyReused(
-                "this Idempotency-Key came before, with another request",
+                f"this {HEADER} came before, with another request",
                 hint="make a new key for every request that is not a repetition",
             )
         if is_final(json.loads(answer)):  # 0.2 kept every answer

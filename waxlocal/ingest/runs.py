@@ -23,7 +23,7 @@ from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind, Phase
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.paths import RUN_START
-from waxlocal.wire.runs import OF_END, exact_end, exact_process, exact_start
+from waxlocal.wire.runs import OF_END, exact_end, exact_process, exact_start, mode_of
 from waxlocal.wire.values import (
     as_content,
     as_id,
@@ -260,7 +260,7 @@ def _begin(
         "parent_workflow_id": lineage.parent_workflow_id,
         "root_workflow_id": lineage.root_workflow_id,
         "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
-        "interaction_mode": mode or ("interactive" if session_id else "autonomous"),
+        "interaction_mode": mode or mode_of(session_id),
         "process_id": process_id,
         "status": "running",
         "started_at": started_at,

@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 
 from waxlocal.decode import loads
 from waxlocal.encode import text as storable
-from waxlocal.ids import process_id_of, trace_id_of
+from waxlocal.ids import trace_id_of
 from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Kind, Table
-from waxlocal.wire.columns import CHECKS, Refused
+from waxlocal.wire import request_keys
+from waxlocal.wire.columns import CHECKS, Refused, missing, unfit
 from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.runs import mode_of, process_id
 
 __all__ = [
+    "MAX_BYTES",
+    "MAX_RUNS",
     "RUN_COLUMNS",
     "Batch",
     "Line",
@@ -35,6 +39,10 @@ __all__ = [
 Row = tuple[Any, ...]
 Headers = tuple[tuple[str, str], ...]
 
+# The largest batch: what a waxlocal offers, and what it sends though a server offers more. Bytes
+# before compression.
+MAX_RUNS = 500
+MAX_BYTES = 8 * 1024 * 1024
 # Level 1 makes JSON a sixth as large in a third of the time that level 6 takes for a seventh.
 _LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
@@ -162,17 +170,13 @@ def read_line(document: dict[str, Any]) -> Line:
 def _completed(run: list[Any]) -> Row:
     """Fill what can be computed."""
     run[_TRACE] = run[_TRACE] or trace_id_of(run[0])
-    run[_MODE] = run[_MODE] or ("interactive" if run[_SESSION] else "autonomous")
+    run[_MODE] = run[_MODE] or mode_of(run[_SESSION])
     return tuple(run)
 
 
 def _process_row(process: Any) -> Row:
     row = _row(_PROCESS, process, "process")
-    known = process.get("process_id")
-    if type(known) is int and 0 < known < 1 << 56:
-        row[0] = known
-    else:
-        row[0] = process_id_of(*map(str, row[1:7]))
+    row[0] = process_id(process, row[1:])
     return tuple(row)
 
 
@@ -206,10 +210,10 @@ def _row(columns: _Columns, record: Any, where: str) -> list[Any]:
         try:
             row[place] = check(value)
         except ValueError as error:
-            raise Refused(f"{where}: {name} is {error}") from None
+            raise unfit(where, name, error) from None
     for place, name in needed:
         if row[place] is NEEDED:
-            raise Refused(f"{where}: no {name}")
+            raise missing(where, name)
     return row
 
 
@@ -248,7 +252,7 @@ def offer_of(config: Mapping[str, Any]) -> Offer | None:
         return None
     if not (isinstance(runs, int) and isinstance(size, int) and runs > 0 and size > 0):
         return None
-    return Offer(path, min(runs, 500), min(size, 8 * 1024 * 1024))
+    return Offer(path, min(runs, MAX_RUNS), min(size, MAX_BYTES))
 
 
 def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
@@ -274,7 +278,7 @@ def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
     headers = (
         ("Content-Type", "application/x-ndjson"),
         ("Content-Encoding", "gzip"),
-        ("Idempotency-Key", key),
+        (request_keys.HEADER, key),
     )
     return Batch(offer.path, headers, _compressed(body), key, sizes, frozenset(running))
 

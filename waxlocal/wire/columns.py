@@ -13,7 +13,7 @@ from waxlocal.encode import dumps
 from waxlocal.records import RUN_STATUSES, Kind
 from waxlocal.wire.values import LARGEST, as_time
 
-__all__ = ["CHECKS", "Refused"]
+__all__ = ["CHECKS", "Refused", "missing", "unfit"]
 
 # Ids go into addresses and into workflow ids.
 _RUN_ID = re.compile(r"[0-9A-Za-z_.:-]{1,200}")
@@ -34,7 +34,17 @@ _NOT_FINITE = {"inf": inf, "-inf": -inf, "nan": None}
 
 
 class Refused(ValueError):
-    """A line that is not stored, and why."""
+    """A row that is not stored, and why."""
+
+
+def missing(where: str, name: str) -> Refused:
+    """Return the refusal of a row that lacks a column; `where` says which row."""
+    return Refused(f"{where}: no {name}")
+
+
+def unfit(where: str, name: str, error: ValueError) -> Refused:
+    """Return the refusal of a row with a value that the check of its column does not take."""
+    return Refused(f"{where}: {name} is {error}")
 
 
 def _text(value: Any) -> str:

@@ -19,7 +19,7 @@ from math import isinf
 from typing import Any, NamedTuple
 
 from waxlocal.records import NEEDED, TABLES, Table
-from waxlocal.wire.columns import CHECKS, Refused
+from waxlocal.wire.columns import CHECKS, missing, unfit
 from waxlocal.wire.values import Json, as_list
 
 __all__ = [
@@ -159,7 +159,7 @@ def written(table: Table, said: Json, given: Json, *, only: Collection[str] | No
             value = _checked(table, field, value[len(_RAW_START) : -1])
         if value is None:
             if field.default is NEEDED:
-                raise Refused(f"{table.name}: no {name}")
+                raise missing(table.name, name)
             value = field.default
         row[name] = value
     return row
@@ -171,4 +171,4 @@ def _checked(table: Table, field: _Field, value: object) -> object:
     try:
         return field.check(value)
     except ValueError as error:
-        raise Refused(f"{table.name}: {field.name} is {error}") from None
+        raise unfit(table.name, field.name, error) from None

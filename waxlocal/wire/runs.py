@@ -40,8 +40,10 @@ __all__ = [
     "exact_of_start",
     "exact_process",
     "exact_start",
+    "mode_of",
     "only_records",
     "own_of_start",
+    "process_id",
     "records_of_end",
     "told_by_end",
     "untold_of_end",
@@ -238,10 +240,14 @@ def exact_start(body: Json, own: Json) -> Json:
     # Where an uploader says at once when the run has ended; it counts as open until its end comes.
     said |= {name: own[name] for name in ("completed_at", "duration") if name in own}
     row = written(RUNS, said, _columns_of_start(body, own))
-    mode = "interactive" if row["session_id"] else "autonomous"
     row["trace_id"] = row["trace_id"] or trace_id_of(row["run_id"])
-    row["interaction_mode"] = row["interaction_mode"] or mode
+    row["interaction_mode"] = row["interaction_mode"] or mode_of(row["session_id"])
     return row
+
+
+def mode_of(session_id: object) -> str:
+    """Return the interaction mode of a run that arrives without one."""
+    return "interactive" if session_id else "autonomous"
 
 
 def _process_shown(own: Json) -> Json:
@@ -254,10 +260,18 @@ def exact_process(own: Json) -> Json | None:
     if not isinstance(said, dict):
         return None
     row = written(PROCESSES, said, _process_shown(own))
+    return {"process_id": process_id(said, list(row.values())), **row}
+
+
+def process_id(said: Json, columns: Sequence[object]) -> int:
+    """Return the id of a process: the one that its row says, or else the one that its columns give.
+
+    `columns`: those that travel, in their order.
+    """
     known = said.get("process_id")
-    if type(known) is not int or not 0 < known < 1 << 56:
-        known = process_id_of(*map(str, list(row.values())[:6]))
-    return {"process_id": known, **row}
+    if type(known) is int and 0 < known < 1 << 56:
+        return known
+    return process_id_of(*map(str, columns[:6]))
 
 
 def columns_of_end(body: Json) -> Json:

@@ -14,23 +14,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from waxlocal.clock import SYSTEM_CLOCK
-from waxlocal.ingest.idempotency import (
-    MAX_KEY_CHARS,
-    KeyReused,
-    fingerprint,
-    once,
-)
+from waxlocal.ingest.idempotency import KeyReused, fingerprint, once
 from waxlocal.ingest.merge import REFUSED, merge
+from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
-from waxlocal.wire.bulk import Line, read_lines
+from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS, Line, read_lines
 from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]
 
 # The bulk part of the configuration response.
-MAX_RUNS = 500
-MAX_BYTES = 8 * 1024 * 1024
 OFFER: dict[str, Any] = {"path": BULK, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
 # The accepted size: a single run may be larger than the recommended batch.
 MOST_BYTES = 2 * MAX_BYTES
@@ -46,9 +40,7 @@ Read = list[Line | tuple[str, str]]
 async def _bulk(request: Request) -> Response:
     _check_type(request)
     raw = await _body(request)
-    key = request.headers.get("idempotency-key", "").strip()
-    if len(key) > MAX_KEY_CHARS:
-        raise Problem(400, f"the Idempotency-Key has more than {MAX_KEY_CHARS} characters")
+    key = key_of(request)
     packed = _is_packed(request)
     mark, lines = await asyncio.to_thread(_read, raw, packed)
     now_ns = SYSTEM_CLOCK.time_ns()
@@ -60,7 +52,7 @@ async def _bulk(request: Request) -> Response:
     try:
         answer = await change(request, changed)
     except KeyReused as reused:
-        raise Problem(422, str(reused), kind="key-reused", hint=reused.hint) from None
+        raise problem_of_reuse(reused) from None
     return Response(answer.encode(), media_type="application/json")
 
 

@@ -20,18 +20,15 @@ from waxlocal.decode import SQLITE_LEVELS
 from waxlocal.encode import dumps
 from waxlocal.ingest.costs import look_up_prices, not_looked_up
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
-from waxlocal.ingest.idempotency import (
-    MAX_KEY_CHARS,
-    KeyReused,
-    fingerprint,
-    once,
-)
+from waxlocal.ingest.idempotency import KeyReused, fingerprint, once
 from waxlocal.sdk.governance import ALLOWED_HERE
 from waxlocal.web.api.bodies import as_object, parse_json
 from waxlocal.web.api.bulk_routes import OFFER
+from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
 from waxlocal.wire import paths
+from waxlocal.wire.request_keys import ASK_FOR_NEW_KEY
 
 __all__ = ["ROUTES"]
 
@@ -110,7 +107,7 @@ def _last_part(request: Request) -> str:
 async def _changed(request: Request, work: Work, status: int = 200) -> Response:
     """Apply a request, once per `Idempotency-Key`; respond when it is committed."""
     raw = await request.body()
-    key = _key(request)
+    key = key_of(request)
     if len(raw) <= PARSE_HERE_BYTES:
         body = _parsed(raw)
     else:
@@ -126,9 +123,7 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
         answer = await change(request, changed, small=len(raw) <= PARSE_HERE_BYTES)
     except KeyReused as reused:
         # Our uploader may, after its file was restored: its records are known by what they say.
-        raise Problem(
-            422, str(reused), kind="key-reused", hint=reused.hint, send_again="with_new_key"
-        ) from None
+        raise problem_of_reuse(reused, **ASK_FOR_NEW_KEY) from None
     return _json(answer.encode(), status)
 
 
@@ -146,13 +141,6 @@ def _parsed(raw: bytes) -> Json:
     """Return the body of a request, which must be a JSON object; raises `Problem` (400)."""
     # Recorded values are not refused for their depth: `dumps` labels what is too deep for the file.
     return as_object(parse_json(raw, SQLITE_LEVELS)) if raw else {}
-
-
-def _key(request: Request) -> str:
-    key = request.headers.get("idempotency-key", "").strip()
-    if len(key) > MAX_KEY_CHARS:
-        raise Problem(400, f"the Idempotency-Key has more than {MAX_KEY_CHARS} characters")
-    return key
 
 
 def _json(body: bytes, status: int = 200) -> Response:

@@ -12,17 +12,27 @@ from waxlocal.web.api.openapi_parts import (
     text,
 )
 from waxlocal.web.api.openapi_rows import Json, object_of
-from waxlocal.wire import calls, events, memory, paths, runs, scores, spans, steps
+from waxlocal.wire import (
+    calls,
+    events,
+    memory,
+    paths,
+    request_keys,
+    runs,
+    scores,
+    spans,
+    steps,
+)
 
 __all__ = ["ingest_paths", "ingest_schemas"]
 
 _RUN_ID = in_path("run_id", "The run's id, from the response of runs/start/.")
 _KEY: Json = {
-    "name": "Idempotency-Key",
+    "name": request_keys.HEADER,
     "in": "header",
     "required": False,
     "description": "A repeated request with the same key and body gets the first response again.",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "maxLength": request_keys.MAX_CHARS},
 }
 _RECORDED = object_of({"recorded": {"type": "integer", "description": "The number of records."}})
 # The schema of an item by stage, and the fields of each.

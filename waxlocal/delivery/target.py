@@ -1,0 +1,79 @@
+"""What the file knows of a server: how far it has come, and when it may be asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.delivery import statements as sql
+from waxlocal.delivery.connection import DeliveryConnection
+
+__all__ = ["Target", "TargetConnection"]
+
+
+class Target(NamedTuple):
+    """What the file knows of the server; times are UTC text."""
+
+    target_id: int
+    cursor: int
+    failures: int
+    not_before: str | None
+    backoff_until: str | None
+    paused_at: str | None
+    reason: str | None
+
+
+class TargetConnection(DeliveryConnection):
+    """A writing connection to the file, for the upload to one server.
+
+    `sleep` is called with the seconds for which others may write between two transactions. For one
+    thread; raises `StorageError`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(path, sleep)
+        self.clock = clock
+        with ExitStack() as opened:
+            opened.callback(self.close)  # if what follows fails
+            self._execute(sql.TARGET, (url,))
+            self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
+            self._id = self.target.target_id
+            # Whoever was sending before has ended, or we would not have the lock.
+            self._execute(sql.RELEASE, (self._id,))
+            opened.pop_all()
+
+    @property
+    def delivered(self) -> int:
+        """How many runs were ever delivered to this server."""
+        return int(self._rows(sql.DELIVERED, (self._id,))[0][0])
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many runs are pending and how many parked."""
+        pending, parked = self._rows(sql.COUNTS, {"target": self._id})[0]
+        return pending, parked
+
+    def host_failed(self, failures: int, not_before: str, until: str, reason: str) -> None:
+        """Keep when the server may be asked again."""
+        self._execute(sql.HOST_FAILED, (failures, not_before, until, reason, self._now(), self._id))
+
+    def host_paused(self, not_before: str, reason: str) -> None:
+        """Keep that the server refuses the key."""
+        self._execute(sql.HOST_PAUSED, (self._now(), not_before, reason, self._now(), self._id))
+
+    def host_answered(self) -> None:
+        """Keep that the server takes what it is sent."""
+        self._execute(sql.HOST_ANSWERED, {"now": self._now(), "target": self._id})
+
+    def _now(self) -> str:
+        return utc_text(self.clock.time_ns())
