@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -752,6 +753,137 @@ def test_an_async_function_in_a_plain_wrapper_is_recorded_until_it_has_ended(
     assert (run["status"], run["error_type"]) == ("error" if expected else "success", expected)
     assert run["result"] == (None if expected else {"output": 4})
     assert run["parent_workflow_id"] == f"wf_{run_named(db_path, 'outer')['run_id']}"
+
+
+async def as_async(items: Iterator[str]) -> AsyncIterator[str]:
+    """Give the same items, step by step, with the end that they have."""
+    for item in items:
+        yield item
+
+
+def streams(asynchronous: bool, body: Callable[[], Iterator[str]]) -> Callable[[], Any]:
+    """Return a function that gives an async or a plain generator, in a plain wrapper."""
+
+    def stream() -> Iterator[str]:
+        yield from body()
+
+    async def async_stream() -> AsyncIterator[str]:
+        for item in body():
+            await asyncio.sleep(0)
+            yield item
+
+    return timed(async_stream if asynchronous else stream)
+
+
+def consumed(stream: Any, items: int | None = None) -> list[str]:
+    """Consume a generator of either kind, all of it or so many items; then close it."""
+
+    async def consume() -> list[str]:
+        steps = stream if isinstance(stream, AsyncIterator) else as_async(stream)
+        seen: list[str] = []
+        try:
+            async for item in steps:
+                seen.append(item)
+                assert get_context() is None
+                if len(seen) == items:
+                    break
+        finally:
+            await steps.aclose()  # type: ignore[attr-defined]
+        return seen
+
+    seen = asyncio.run(consume())
+    if not isinstance(stream, AsyncIterator):
+        stream.close()
+    return seen
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("items", [None, 1])
+def test_a_generator_in_a_plain_wrapper_is_recorded_until_it_is_consumed_or_closed(
+    db_path: Path, asynchronous: bool, items: int | None
+) -> None:
+    """What it records lies in its run, and what it gave is the result; its consumer is outside."""
+
+    def body() -> Iterator[str]:
+        waxlocal.step("before")
+        yield "a"
+        waxlocal.step("between")
+        yield "b"
+
+    stream = waxlocal.observe(agent_name="source")(streams(asynchronous, body))()
+    assert get_context() is None
+    assert run_named(db_path, "source")["status"] == "running"
+    expected = ["a", "b"][:items]
+    assert consumed(stream, items) == expected
+    run = run_named(db_path, "source")
+    assert (run["status"], run["result"]) == ("success", {"output": "".join(expected)})
+    assert [step["step_name"] for step in rows(db_path, "steps", run_id=run["run_id"])] == [
+        "before",
+        "between",
+    ][:items]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_in_a_plain_wrapper_that_raises_fails_its_run(
+    db_path: Path, asynchronous: bool
+) -> None:
+    """The exception reaches the consumer and the run, which keeps what was yielded before."""
+
+    def body() -> Iterator[str]:
+        yield "a"
+        raise ValueError("half-way")
+
+    stream = waxlocal.observe(agent_name="source")(streams(asynchronous, body))()
+    with pytest.raises(ValueError, match="half-way"):
+        consumed(stream)
+    run = run_named(db_path, "source")
+    assert (run["status"], run["error"], run["result"]) == ("error", "half-way", {"output": "a"})
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_in_a_plain_wrapper_that_nobody_consumes_ends_its_run(
+    recorder: Recorder, db_path: Path, asynchronous: bool
+) -> None:
+    """The run ends when the generator is dropped, and the run around it is open as before."""
+    with WaxellContext("outer") as outer:
+        stream = waxlocal.observe(agent_name="source")(streams(asynchronous, lambda: iter("a")))()
+        assert get_context() is outer
+        del stream
+        gc.collect()
+        assert run_named(db_path, "source")["status"] == "success"
+        assert get_context() is outer
+    assert not recorder.open_runs
+
+
+def test_a_generator_in_a_plain_wrapper_takes_what_is_sent_and_thrown(db_path: Path) -> None:
+    """`send`, `throw` and the returned value work as without the decorator; so do tools."""
+
+    @waxlocal.tool(name="dialogue")
+    @timed
+    def talk() -> Any:
+        heard = yield "hello"
+        try:
+            yield heard.upper()
+        except ValueError as error:
+            yield f"caught {error}"
+        return "bye"
+
+    with WaxellContext("outer"):
+        steps = talk()
+        assert [next(steps), steps.send("loud"), steps.throw(ValueError("x"))] == [
+            *("hello", "LOUD", "caught x")
+        ]
+        with pytest.raises(StopIteration) as stop:
+            next(steps)
+        assert stop.value.value == "bye"
+    span = only(db_path, "spans")
+    assert (span["name"], span["status"], span["output"]) == ("dialogue", "ok", {"output": "bye"})
+
+
+def test_a_generator_that_a_function_was_given_comes_back_as_the_same_object() -> None:
+    """What the caller gave is not the work of the call."""
+    given = (item for item in "ab")
+    assert waxlocal.observe(lambda items: items)(given) is given
 
 
 def test_retry_works_without_parentheses_and_on_async_objects(db_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from types import CoroutineType
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import shown, snapshot
@@ -129,11 +129,8 @@ def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..
         watch.__enter__()
         try:
             value = function(*args, **kwargs)
-            if type(value) is CoroutineType:
-                # A plain wrapper around an async function: what it does is still to come.
-                inside = Inside()
-                _surround(*outer)
-                return _awaited(value, watch, inside)
+            if _is_to_come(value, args, kwargs):
+                return _to_come(value, watch, outer)
             watch.returned(value)
         except BaseException as error:
             watch.__exit__(type(error), error, error.__traceback__)
@@ -142,19 +139,6 @@ def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..
         return value
 
     return call
-
-
-async def _awaited(coroutine: Coroutine[Any, Any, Any], watch: Watch, inside: Inside) -> Any:
-    """Await a coroutine inside a watch that was entered when it was made."""
-    with inside:
-        try:
-            value = await coroutine
-            watch.returned(value)
-        except BaseException as error:
-            watch.__exit__(type(error), error, error.__traceback__)
-            raise
-        watch.__exit__(None, None, None)
-    return value
 
 
 def _watched_coroutine(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
@@ -241,6 +225,64 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
             watch.__exit__(None, None, None)
 
     return call
+
+
+# What a call can give that has done nothing yet, and what watches it.
+_WATCHED: dict[type, Callable[..., Callable[..., Any]]] = {
+    AsyncGeneratorType: _watched_async_generator,
+    CoroutineType: _watched_coroutine,
+    GeneratorType: _watched_generator,
+}
+# Of a generator that is awaited: one of `types.coroutine`.
+_CO_ITERABLE_COROUTINE = 0x100
+
+
+def _is_to_come(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call gave what will do its work, as a plain wrapper of a generator does.
+
+    What the caller gave is not the work of the call: the caller gets back the same object.
+    """
+    kind = type(value)
+    if kind not in _WATCHED or any(value is given for given in (*args, *kwargs.values())):
+        return False
+    return kind is not GeneratorType or not value.gi_code.co_flags & _CO_ITERABLE_COROUTINE
+
+
+def _to_come(value: Any, watch: Watch, outer: tuple[Any, ...]) -> Any:
+    """Return the same kind of object, to whose end the watch stays open; bring back `outer`."""
+    import weakref  # a millisecond to import, and rarely needed
+
+    entered = _Entered(watch)
+    _surround(*outer)
+    made = _WATCHED[type(value)](lambda: value, lambda _args, _kwargs: entered)()
+    # At exit it is the recorder that ends what is open.
+    weakref.finalize(made, entered.dropped).atexit = False
+    return made
+
+
+class _Entered:
+    """A watch that was entered with the call, around what the call gave."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._inside = _surroundings()
+        self._begun = False
+        self.returned = watch.returned
+        self.broken_off = watch.broken_off
+
+    def __enter__(self) -> None:
+        self._begun = True
+        self._outside = _surroundings()
+        _surround(*self._inside)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._watch.__exit__(kind, error, trace)
+        _surround(*self._outside)
+
+    def dropped(self) -> None:
+        """End the watch of what nobody has begun to consume."""
+        if not self._begun:
+            self._watch.__exit__(None, None, None)
 
 
 class Inside:
