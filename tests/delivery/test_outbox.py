@@ -11,6 +11,8 @@ import pytest
 
 from tests.tools.sync import ask, record
 from waxlocal.delivery.outbox import AT_A_TIME, Outbox
+from waxlocal.delivery.requests import Part
+from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -72,3 +74,27 @@ def test_what_precedes_a_rest_stays_when_the_rest_of_the_block_is_undone(db_path
         noted = 2 * AT_A_TIME
         assert outbox.delivered == noted
         assert ask(db_path, STATES) == [(MANY - noted, MANY)]
+
+
+def test_the_log_is_never_looked_at_while_the_file_is_locked(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint would wait for the lock that the upload itself holds, and others with it."""
+    (run_id,) = record(1)
+    looks: list[bool] = []
+    with Outbox(db_path, URL, sleep=lambda _: None) as outbox:
+
+        def look(_checkpointer: Checkpointer) -> None:
+            looks.append(outbox.connection.in_transaction)
+
+        monkeypatch.setattr(Checkpointer, "look", look)
+        outbox.admit()
+        part = Part("start", 0, "k", "waiting", [0], 0, b"{}")
+        outbox.freeze(run_id, [part])
+        with outbox.together():
+            for _ in range(5 * COMMITS_PER_LOOK):
+                outbox.note_attempt(run_id, part, "waiting", 503, "503", "2026")
+        lines: list[Line] = [(run_id, "delivered", 7, None)] * (AT_A_TIME * 2 * COMMITS_PER_LOOK)
+        with outbox.together():
+            _note(outbox, lines)
+    assert looks == [False, False]

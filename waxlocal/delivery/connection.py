@@ -95,7 +95,11 @@ class DeliveryConnection:
             raise storage_error(error, self.path) from error
 
     def _committed(self) -> None:
-        """Keep the log short: `waxlocal sync` may be the only one who writes."""
+        """Keep the log short: `waxlocal sync` may be the only one who writes.
+
+        Never within a transaction: a checkpoint takes the write lock on a connection of its own,
+        and would wait for ours in vain, while everybody else waits for it, too.
+        """
         self._commits_to_look -= 1
         if self._commits_to_look < 1:
             self._commits_to_look = COMMITS_PER_LOOK
@@ -105,7 +109,9 @@ class DeliveryConnection:
         """Commit what the transaction has so far, and go on in another one."""
         with self._errors():
             commit(self._connection)
-            rest(self._sleep)
+        self._committed()
+        rest(self._sleep)
+        with self._errors():
             begin(self._connection)
         self._look_again()
 

@@ -260,7 +260,6 @@ class Outbox(TargetConnection):
         done = state in ("delivered", "replaced")
         outcome = (state, status, reason or None, sent_at, self._now(), done)
         self._execute(sql.NOTE_ATTEMPT, (*outcome, run_id, self._id, part.stage, part.part))
-        self._committed()
 
     def note_started(self, run_id: str, remote_run_id: str, remote_workflow_id: str | None) -> None:
         """Keep the ids that the server gave a run."""
