@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+import waxlocal
 from tests.tools.sdk_rows import only
 from waxlocal import WaxellContext
+from waxlocal.delivery.progress import DeliveryState, RequestState
+from waxlocal.prices.lookup import PriceSource
 from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, list_sessions
 from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.records import (
@@ -26,6 +29,8 @@ from waxlocal.records import (
     TABLES,
     Kind,
     Phase,
+    RecordStatus,
+    RunStatus,
     Table,
 )
 from waxlocal.storage.connection import reader, writer
@@ -169,6 +174,37 @@ def test_what_begins_and_ends_has_a_phase_for_every_column(table: Table) -> None
     assert without == {"id", "run_id", "workflow_id", "position", "revision"}.intersection(
         table.names
     )
+
+
+def words_of(*owners: type) -> set[str]:
+    return {
+        value for owner in owners for name, value in vars(owner).items() if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "owners"),
+    [
+        ("status", (RunStatus, RecordStatus)),
+        ("state", (DeliveryState, RequestState)),
+        ("source", (PriceSource,)),
+    ],
+)
+def test_sql_compares_a_state_with_a_word_that_it_can_have(
+    column: str, owners: tuple[type, ...]
+) -> None:
+    """The schema and the statements in Python write the words of these columns out."""
+    package = Path(waxlocal.__file__).parent
+    texts = [schema_text(), *(path.read_text("utf-8") for path in package.rglob("*.py"))]
+    compared = re.compile(rf"\b{column} (?:=|<>|IS|IS NOT) '(\w+)'")
+    found = {word for text in texts for word in compared.findall(text)}
+    assert found
+    assert found <= words_of(*owners)
+
+
+def test_the_statuses_of_a_run_are_those_with_a_name() -> None:
+    """The tuple, in its order, is for checks and choices; code says which one it means by name."""
+    assert set(RUN_STATUSES) == words_of(RunStatus)
 
 
 def differing(before: dict[str, Any], after: dict[str, Any]) -> set[str]:

@@ -10,7 +10,7 @@ This module is part of `import waxlocal`: the standard library alone, and nothin
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = [
     "ENDED_STATUSES",
@@ -28,13 +28,39 @@ __all__ = [
     "Column",
     "Kind",
     "Phase",
+    "RecordStatus",
+    "RunStatus",
     "Table",
 ]
 
-# What the status of a run may be.
-RUN_STATUSES = ("running", "success", "error", "blocked", "interrupted")
+
+class RunStatus:
+    """What the status of a run may be; a session is shown with one of them, too."""
+
+    RUNNING: Final = "running"
+    SUCCESS: Final = "success"
+    ERROR: Final = "error"
+    BLOCKED: Final = "blocked"  # by a policy
+    INTERRUPTED: Final = "interrupted"  # its process ended first: a guess, if another one wrote it
+
+
+RUN_STATUSES = (
+    RunStatus.RUNNING,
+    RunStatus.SUCCESS,
+    RunStatus.ERROR,
+    RunStatus.BLOCKED,
+    RunStatus.INTERRUPTED,
+)
 # One that has ended keeps its status.
 ENDED_STATUSES = RUN_STATUSES[1:]
+
+
+class RecordStatus:
+    """What waxlocal itself writes as the status of a call or a span; programs may give any text."""
+
+    RUNNING: Final = "running"  # a span that is open
+    OK: Final = "ok"
+    ERROR: Final = "error"
 
 
 class Kind(Enum):
@@ -231,7 +257,7 @@ LLM_CALLS = Table(
         Column("duration_ms", Kind.INTEGER),
         Column("ttft_ms", Kind.INTEGER),
         Column("is_streaming", Kind.INTEGER, 0),
-        Column("status", Kind.TEXT, "ok"),
+        Column("status", Kind.TEXT, RecordStatus.OK),
         Column("error_type", Kind.TEXT),
         Column("error_message", Kind.TEXT),
         Column("prompt_preview", Kind.TEXT, content=True),
@@ -268,7 +294,7 @@ SPANS = Table(
         Column("duration_ms", Kind.NUMBER, phase=Phase.END),
         Column("name", Kind.TEXT, "", phase=Phase.START),
         Column("kind", Kind.TEXT, "custom", phase=Phase.START),
-        Column("status", Kind.TEXT, "ok", phase=Phase.END),
+        Column("status", Kind.TEXT, RecordStatus.OK, phase=Phase.END),
         Column("error", Kind.TEXT, phase=Phase.END),
         Column("attributes", Kind.JSON, phase=Phase.START),
         Column("input", Kind.JSON, content=True, phase=Phase.START),

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Outbox
+from waxlocal.delivery.progress import DeliveryState
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
-from waxlocal.wire.bulk import Batch, Offer, answers, batch_of
+from waxlocal.wire.bulk import Batch, LineStatus, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Lane
 from waxlocal_daemon.log import Log
@@ -167,12 +168,12 @@ class Batches:
         rows: list[tuple[str, str, int, str | None]] = []
         for run_id, size in batch.sizes.items():
             status, reason = told.get(run_id, ("", ""))
-            if status in ("stored", "merged"):
-                rows.append(
-                    (run_id, "open" if run_id in batch.running else "delivered", size, None)
-                )
-            elif status == "refused":
-                rows.append((run_id, "refused", size, reason or "refused"))
+            if status in (LineStatus.STORED, LineStatus.MERGED):
+                goes_on = run_id in batch.running
+                state = DeliveryState.OPEN if goes_on else DeliveryState.DELIVERED
+                rows.append((run_id, state, size, None))
+            elif status == LineStatus.REFUSED:
+                rows.append((run_id, LineStatus.REFUSED, size, reason or "refused"))
                 self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
@@ -211,7 +212,7 @@ class Batches:
             self._refused, self._taken = len(runs), 0
         if outcome.verdict is Verdict.PARK and alone:
             size = about.batch.sizes[runs[0]]
-            self._note(about, answer, [(runs[0], "refused", size, outcome.reason)])
+            self._note(about, answer, [(runs[0], LineStatus.REFUSED, size, outcome.reason)])
             self._tell(runs[0], outcome.reason)
         elif outcome.verdict is Verdict.RETRY and alone:
             self._postpone(runs[0], outcome.reason)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.preview import known_parts, remote_ids, waiting_events, waiting_runs
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.settings.upload_settings import UploadSettings
@@ -85,5 +86,5 @@ def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> 
     remote = {child: one for child, one in known.items() if one}
     of_waxlocal = remote_ids(connection, run_id, url)[0] == run_id
     new = planned(run, children, remote, made, of_waxlocal=of_waxlocal, hardware_uuid=uuid)
-    waiting = [part for part in made if part.state == "waiting"]
+    waiting = [part for part in made if part.state == RequestState.WAITING]
     return [*waiting, *([start] if start else []), *new]

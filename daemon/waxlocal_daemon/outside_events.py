@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import OUTSIDE, Part, request_key
 from waxlocal.wire.outside_events import event_body
 from waxlocal_daemon.plan import MAX_BYTES, encoded
@@ -28,5 +29,5 @@ def planned_events(rows: Sequence[Mapping[str, Any]], first: int) -> list[Part]:
         number = first + len(parts)
         positions = [row["position"] for row in piece]
         key = request_key(OUTSIDE, STAGE, number)
-        parts.append(Part(STAGE, number, key, "waiting", positions, 0, body))
+        parts.append(Part(STAGE, number, key, RequestState.WAITING, positions, 0, body))
     return parts

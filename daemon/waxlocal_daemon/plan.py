@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import Part, next_part, request_key
+from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
 from waxlocal.wire.paths import MEMORY_STAGES
@@ -50,19 +52,20 @@ def needed_in_answer(stage: str) -> tuple[str, ...]:
 
 def has_start(parts: Iterable[Part]) -> bool:
     """Return whether the server knows the run, or is still to be told of it."""
-    return any(part.stage == "start" and part.state in ("waiting", "delivered") for part in parts)
+    states = (RequestState.WAITING, RequestState.DELIVERED)
+    return any(part.stage == "start" and part.state in states for part in parts)
 
 
 def start_part(run: RecordedRun, due: Due, parts: Sequence[Part]) -> Part | None:
     """Return the request that starts the run, None when there is one."""
-    if any(part.stage == "start" and part.state != "replaced" for part in parts):
+    if any(part.stage == "start" and part.state != RequestState.REPLACED for part in parts):
         return None
     parent, root = due.parent_workflow_id, due.root_workflow_id
     if not due.parent_known:
         parent = run.run["parent_workflow_id"]
         root = root or run.run["root_workflow_id"]
     body = start_body(run, parent_workflow_id=parent, root_workflow_id=root or parent)
-    positions = [THE_RUN, _OPEN] if run.run["status"] == "running" else [THE_RUN]
+    positions = [THE_RUN, _OPEN] if run.run["status"] == RunStatus.RUNNING else [THE_RUN]
     return _part(run, "start", next_part(parts, "start"), positions, body)
 
 
@@ -80,9 +83,9 @@ def planned(
     `of_waxlocal`: the server is another waxlocal, which takes changed records.
     """
     found = recorded(run, children, remote_ids)
-    running = run.run["status"] == "running"
+    running = run.run["status"] == RunStatus.RUNNING
     exact = _is_exact(parts)
-    unsettled = {span["position"] for span in run.spans if span["status"] == "running"}
+    unsettled = {span["position"] for span in run.spans if span["status"] == RecordStatus.RUNNING}
     told, late = _told_with_end(run, found.untold, parts, exact=exact)
     for untold in late:
         stage, item = late_item(untold, run, remote_ids)
@@ -169,7 +172,7 @@ def _size(record: Untold) -> int:
 
 
 def _made(parts: Iterable[Part], stage: str) -> list[Part]:
-    return [part for part in parts if part.stage == stage and part.state != "replaced"]
+    return [part for part in parts if part.stage == stage and part.state != RequestState.REPLACED]
 
 
 def _is_exact(parts: Sequence[Part]) -> bool:
@@ -184,7 +187,7 @@ def _told_with_end(
     run: RecordedRun, untold: Sequence[Untold], parts: Sequence[Part], *, exact: bool
 ) -> tuple[list[Untold], list[Untold]]:
     """Return what goes with the end of the run, and what needs an item because that has gone."""
-    if run.run["status"] == "running":
+    if run.run["status"] == RunStatus.RUNNING:
         return [], []
     if not _made(parts, "complete"):
         first = next(iter(_pieces(untold)), [])
@@ -199,7 +202,7 @@ def _told_with_end(
 def _carried(parts: Iterable[Part], stage: str) -> set[int]:
     carried: set[int] = set()
     for part in parts:
-        if part.stage == stage and part.state != "replaced":
+        if part.stage == stage and part.state != RequestState.REPLACED:
             carried.update(part.positions)
     return carried
 
@@ -235,7 +238,7 @@ def _part(
     run: RecordedRun, stage: str, number: int, positions: list[int], body: Mapping[str, Any]
 ) -> Part:
     key = request_key(run.run["run_id"], stage, number)
-    return Part(stage, number, key, "waiting", positions, 0, encoded(body))
+    return Part(stage, number, key, RequestState.WAITING, positions, 0, encoded(body))
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import Part, new_key, next_part, request_key
 from waxlocal.wire import cut_values
 from waxlocal.wire.exact import is_derived, said_of
@@ -53,7 +54,9 @@ def divided(run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
 
 def _piece(run_id: str, part: Part, number: int, positions: list[int], body: Json) -> Part:
     key = request_key(run_id, part.stage, number)
-    return Part(part.stage, number, key, "waiting", positions, 0, encoded(body), part.states)
+    return Part(
+        part.stage, number, key, RequestState.WAITING, positions, 0, encoded(body), part.states
+    )
 
 
 def _halves(part: Part, body: Json) -> list[_Piece]:
@@ -125,4 +128,4 @@ def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
         return []
     number = next_part(parts, part.stage)
     key = new_key(run_id, part.stage, number)
-    return [part._replace(part=number, idempotency_key=key, state="waiting", attempts=0)]
+    return [part._replace(part=number, idempotency_key=key, state=RequestState.WAITING, attempts=0)]

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import Part
 from waxlocal.records import LLM_CALLS, RECORD_TABLES, RUNS, Table
 from waxlocal.wire.items import Untold
@@ -104,7 +105,7 @@ class SentStates:
     def __init__(self, parts: Iterable[Part]) -> None:
         self._carried: dict[str, list[tuple[frozenset[int], Mapping[str, Any]]]] = {}
         for part in parts:
-            if part.state != "replaced":
+            if part.state != RequestState.REPLACED:
                 carried = self._carried.setdefault(part.stage, [])
                 carried.append((frozenset(part.positions), part.states))
 

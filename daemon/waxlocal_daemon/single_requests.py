@@ -7,6 +7,7 @@ from itertools import islice
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Due, Outbox
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
@@ -169,7 +170,7 @@ class Singles:
         """Find the requests that wait from before, and make those that are missing."""
         due, outbox = job.due, self._outbox
         parts = outbox.parts(due.run_id)
-        if any(part.state == "parked" for part in parts) and (
+        if any(part.state == RequestState.PARKED for part in parts) and (
             refused := outbox.refused(due.run_id)
         ):
             job.parked = "{}: {}".format(*refused)
@@ -198,7 +199,7 @@ class Singles:
                 of_waxlocal=due.of_waxlocal,
                 hardware_uuid=self._uuid,
             )
-        waiting = [part for part in parts if part.state == "waiting"]
+        waiting = [part for part in parts if part.state == RequestState.WAITING]
         job.parts = {(part.stage, part.part): part for part in waiting + job.new}
 
     # -- settling -------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ class Singles:
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, outcome.reason, about.sent_at
         )
-        if state != "waiting":
+        if state != RequestState.WAITING:
             del job.parts[key]
         if outcome.verdict is Verdict.DELIVERED:
             self._accepted(job, part, outcome)
@@ -339,12 +340,12 @@ class Singles:
 
 
 _STATES = {
-    Verdict.DELIVERED: "delivered",
-    Verdict.RETRY: "waiting",
-    Verdict.PAUSE: "waiting",
-    Verdict.SPLIT: "replaced",
-    Verdict.NEW_KEY: "replaced",
-    Verdict.PARK: "parked",
+    Verdict.DELIVERED: RequestState.DELIVERED,
+    Verdict.RETRY: RequestState.WAITING,
+    Verdict.PAUSE: RequestState.WAITING,
+    Verdict.SPLIT: RequestState.REPLACED,
+    Verdict.NEW_KEY: RequestState.REPLACED,
+    Verdict.PARK: RequestState.PARKED,
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from waxlocal.cli.demo_recording import make_room
 from waxlocal.cli.output import ACCENT, DIM, Screen
+from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.status import delivery_status, recent_receipts
 from waxlocal.errors import DeliveryError
 from waxlocal.queries import recent_runs
@@ -111,7 +112,7 @@ def _cut_off(demo: Path, to: Hub) -> None:
 def _answered(demo: Path) -> int:
     with reader(demo) as connection:
         receipts = recent_receipts(connection, _ALL)
-    return sum(receipt.state == "delivered" for receipt in receipts)
+    return sum(receipt.state == RequestState.DELIVERED for receipt in receipts)
 
 
 def _state(demo: Path) -> str:

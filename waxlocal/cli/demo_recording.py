@@ -22,6 +22,7 @@ from waxlocal.clock import SYSTEM_CLOCK
 from waxlocal.errors import ConfigurationError, FileMissing
 from waxlocal.queries import recent_runs
 from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.records import RecordStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import session as session_scope
 from waxlocal.settings.config import Settings
@@ -162,7 +163,7 @@ def _record(run: WaxellContext, act: Call | Search | Tool | RateLimited) -> None
             tokens_in=0,
             tokens_out=0,
             duration_ms=200,
-            status="error",
+            status=RecordStatus.ERROR,
             error_type="RateLimitError",
             error_message="429: too many requests",
         )

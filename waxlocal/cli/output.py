@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from waxlocal.cli import figures
 from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.records import RunStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,9 +44,9 @@ _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 
 def status_style(status: str) -> str:
     """Return the style of a status: only failures are red."""
-    if status in ("error", "blocked"):
+    if status in (RunStatus.ERROR, RunStatus.BLOCKED):
         return ERROR
-    return {"running": ACCENT, "interrupted": "yellow"}.get(status, DIM)
+    return {RunStatus.RUNNING: ACCENT, RunStatus.INTERRUPTED: "yellow"}.get(status, DIM)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from waxlocal.cli.target_file import (
     writable,
 )
 from waxlocal.prices.catalogue import Price
+from waxlocal.prices.lookup import PriceSource
 from waxlocal.prices.table import (
     Repriced,
     list_prices,
@@ -38,7 +39,7 @@ _CSV_COLUMNS = (
     "matched",
     "updated_at",
 )
-_WITHOUT = ("pending", "unknown")
+_WITHOUT = (PriceSource.PENDING, PriceSource.UNKNOWN)
 
 
 @click.group(invoke_without_command=True)

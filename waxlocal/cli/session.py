@@ -21,6 +21,7 @@ from waxlocal.queries import (
     resolve_session_id,
     timing,
 )
+from waxlocal.records import RunStatus
 
 __all__ = ["session", "show_session"]
 
@@ -89,7 +90,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
         f"{format.duration(one.total_duration)} run time",
         f"{format.duration(one.wall_duration)} elapsed",
     )
-    status = ("", "") if one.status == "success" else (one.status, status_style(one.status))
+    status = ("", "") if one.status == RunStatus.SUCCESS else (one.status, status_style(one.status))
     screen.write(screen.text(figures, " " if status[0] else "", status))
 
 
@@ -111,7 +112,8 @@ def _show_turn(
         f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
         _cost(run.total_cost, run.priced_share) if run.llm_calls else "",
     )
-    status = ("", "") if run.status == "success" else (f"  {run.status}", status_style(run.status))
+    succeeded = run.status == RunStatus.SUCCESS
+    status = ("", "") if succeeded else (f"  {run.status}", status_style(run.status))
     screen.gap()
     screen.write(screen.text((f"{number} ".ljust(_INDENT), f"bold {ACCENT}"), figures, status))
     _say(screen, ">", run.message, "bold")

@@ -20,6 +20,7 @@ from waxlocal.queries import (
     count_sessions,
     list_sessions,
 )
+from waxlocal.records import RunStatus
 
 __all__ = ["CSV_COLUMNS", "sessions", "show_sessions"]
 
@@ -178,7 +179,7 @@ def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
 def _show_title(screen: Screen, one: Session) -> None:
     who = escaping.line(screen.facts(one.user_id or "", ", ".join(one.agents)))
     who = who if len(who) <= screen.width // 3 else who[: screen.width // 3 - 1] + "…"
-    status = "" if one.status == "success" else f"  {one.status}"
+    status = "" if one.status == RunStatus.SUCCESS else f"  {one.status}"
     title = screen.text(escaping.line(one.title) or figures.NOTHING)
     title.truncate(screen.width - len(who) - len(status) - 2, overflow="ellipsis")
     screen.write(title.append(f"  {who}", DIM).append(status, status_style(one.status)))

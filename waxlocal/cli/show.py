@@ -23,6 +23,7 @@ from waxlocal.queries import (
     get_run,
     resolve_run_id,
 )
+from waxlocal.records import RecordStatus
 
 __all__ = ["show", "show_run"]
 
@@ -189,9 +190,9 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
         )
         provider = f" ({escaping.line(call.provider)})" if call.provider else ""
         screen.write(screen.text((escaping.line(call.model), ACCENT), (provider, DIM), "  ", facts))
-        if call.status != "ok" or call.error_message:
+        if call.status != RecordStatus.OK or call.error_message:
             words = [
-                call.status if call.status != "ok" else "",
+                call.status if call.status != RecordStatus.OK else "",
                 call.error_type,
                 call.error_message,
             ]
@@ -216,8 +217,8 @@ def _show_spans(screen: Screen, spans: Sequence[Span]) -> None:
     screen.heading("Spans")
     for depth, span in _walk(spans):
         ms = "" if span.duration_ms is None else figures.duration(span.duration_ms / 1000)
-        status = "" if span.status == "ok" else f"  {escaping.line(span.status)}"
-        style = ERROR if span.status == "error" else ACCENT
+        status = "" if span.status == RecordStatus.OK else f"  {escaping.line(span.status)}"
+        style = ERROR if span.status == RecordStatus.ERROR else ACCENT
         name = screen.text(
             "  " * depth, (escaping.line(span.name), style), (f"  {escaping.line(span.kind)}", DIM)
         )

@@ -18,6 +18,7 @@ from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import FileMissing
 from waxlocal.prices.table import price_pending
 from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
+from waxlocal.records import RunStatus
 from waxlocal.storage.connection import reader
 from waxlocal.storage.paths import file_id
 from waxlocal.storage.transaction import commits_of_others
@@ -107,19 +108,18 @@ class _Follower:
     def _start(self, lines: int) -> None:
         found = last_runs(self._connection, limit=_PAGE)
         self._cursor = found[-1].id if found else 0
-        self._open = {run.run_id for run in found if run.status == "running"}
-        ended = [run for run in found if run.status != "running"]
+        self._open = {run.run_id for run in found if run.status == RunStatus.RUNNING}
+        ended = [run for run in found if run.status != RunStatus.RUNNING]
         self._print(ended[len(ended) - lines :] if lines < len(ended) else ended)
 
     def _look(self) -> None:
-        ended = [
-            run for run in reread_runs(self._connection, self._open) if run.status != "running"
-        ]
+        known = reread_runs(self._connection, self._open)
+        ended = [run for run in known if run.status != RunStatus.RUNNING]
         self._open.difference_update(run.run_id for run in ended)
         while found := recent_runs(self._connection, after_id=self._cursor, limit=_PAGE):
             self._cursor = found[-1].id
-            self._open.update(run.run_id for run in found if run.status == "running")
-            ended += [run for run in found if run.status != "running"]
+            self._open.update(run.run_id for run in found if run.status == RunStatus.RUNNING)
+            ended += [run for run in found if run.status != RunStatus.RUNNING]
         self._print(ended)
 
     def _print(self, runs: Iterable[RunSummary]) -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.progress import DeliveryState, RequestState
 from waxlocal.delivery.records import (
     is_not_utf_8,
     leniently,
@@ -24,6 +25,7 @@ from waxlocal.delivery.records import (
 from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
 from waxlocal.delivery.target import TargetConnection
 from waxlocal.storage.retry import rest
+from waxlocal.wire.bulk import LineStatus
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox"]
@@ -257,7 +259,7 @@ class Outbox(TargetConnection):
         self, run_id: str, part: Part, state: str, status: int | None, reason: str, sent_at: str
     ) -> None:
         """Note an attempt and what became of the request: its receipt."""
-        done = state in ("delivered", "replaced")
+        done = state in (RequestState.DELIVERED, RequestState.REPLACED)
         outcome = (state, status, reason or None, sent_at, self._now(), done)
         self._execute(sql.NOTE_ATTEMPT, (*outcome, run_id, self._id, part.stage, part.part))
 
@@ -285,11 +287,11 @@ class Outbox(TargetConnection):
 
     def release(self, run_id: str) -> None:
         """Let go of a run that is not finished."""
-        self._execute(sql.SET_STATE, ("pending", None, None, run_id, self._id))
+        self._execute(sql.SET_STATE, (DeliveryState.PENDING, None, None, run_id, self._id))
 
     def leave_open(self, run_id: str, not_before: str) -> None:
         """Wait for a run that goes on; look at it again at that time if it has not ended."""
-        self._execute(sql.SET_STATE, ("open", None, not_before, run_id, self._id))
+        self._execute(sql.SET_STATE, (DeliveryState.OPEN, None, not_before, run_id, self._id))
 
     def begin_anew(self, run_id: str) -> None:
         """Forget what the server has accepted of a run: it does not know the run any more."""
@@ -305,7 +307,7 @@ class Outbox(TargetConnection):
     def keep_from_batches(self, run_id: str, reason: str) -> None:
         """Have a run in hand go by single requests: no line of a batch can be made of it."""
         with self.together():
-            self._note_line(run_id, "refused", 0, reason, key=new_key(run_id, "bulk", 0))
+            self._note_line(run_id, LineStatus.REFUSED, 0, reason, key=new_key(run_id, "bulk", 0))
 
     def note_batch(
         self,
@@ -330,9 +332,9 @@ class Outbox(TargetConnection):
                 counted = delivered
                 self._let_others_write()
             self._note_line(run_id, state, size, reason, key=key, status=status, sent_at=sent_at)
-            if state == "open":
+            if state == DeliveryState.OPEN:
                 self.leave_open(run_id, open_until)
-            elif state == "delivered":
+            elif state == DeliveryState.DELIVERED:
                 delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
         self._execute(sql.COUNT, (delivered - counted, self._id))
         return delivered
@@ -349,9 +351,11 @@ class Outbox(TargetConnection):
         sent_at: str | None = None,
     ) -> None:
         """Note what became of a run's line of a batch; one that is refused leaves batches."""
+        refused = state == LineStatus.REFUSED
         receipt = {"run_id": run_id, "target": self._id, "stage": "bulk", "key": key, "bytes": size,
-                   "state": "parked" if state == "refused" else "delivered", "status": status,
-                   "reason": reason, "sent_at": sent_at, "now": self._now()}  # fmt: skip
+                   "state": RequestState.PARKED if refused else RequestState.DELIVERED,
+                   "status": status, "reason": reason, "sent_at": sent_at,
+                   "now": self._now()}  # fmt: skip
         self._execute(sql.RECEIPT, receipt)
-        if state == "refused":
+        if refused:
             self.release(run_id)

@@ -18,17 +18,14 @@ from waxlocal.ingest.origins import ELSEWHERE
 from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Phase, Table
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Phase, RunStatus, Table
 from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, positional_insert
 from waxlocal.storage.transaction import part
 from waxlocal.storage.value_errors import is_of_value
-from waxlocal.wire.bulk import RUN_COLUMNS, Line
+from waxlocal.wire.bulk import RUN_COLUMNS, Line, LineStatus
 from waxlocal.wire.columns import Refused
 
-__all__ = ["REFUSED", "Result", "merge"]
-
-# What became of a line that was not stored.
-REFUSED = "refused"
+__all__ = ["Result", "merge"]
 
 # How many rows a statement adds. SQLite prepares for the failure of each statement that fires
 # triggers, which takes longer than adding the row, and Python takes up to 5 ms to hand its lock
@@ -128,7 +125,7 @@ def _is_of_rows(error: Exception) -> bool:
 
 
 def _refused(run_id: str, reason: str) -> Result:
-    return Result(run_id, REFUSED, reason)
+    return Result(run_id, LineStatus.REFUSED, reason)
 
 
 def _one(connection: sqlite3.Connection, run: Line) -> Result:
@@ -177,12 +174,12 @@ def _merge(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]
     for run in runs:
         if run.run_id in known:
             again.append(run)
-            results.append(Result(run.run_id, "merged"))
+            results.append(Result(run.run_id, LineStatus.MERGED))
         else:
             known[run.run_id] = _state_of(run)
             fresh.append(run)
             new.append((*run.run, run.process and run.process[0]))
-            results.append(Result(run.run_id, "stored"))
+            results.append(Result(run.run_id, LineStatus.STORED))
     _add(connection, _ADD_RUN, new)
     for run in again:
         if _go_on(connection, run, known[run.run_id]):
@@ -206,11 +203,11 @@ def _state_of(run: Line) -> _Here:
 def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
     """Merge the row of a run that is here; return whether it took the state that has come."""
     there = _state_of(run)
-    ended = there.status != "running"
+    ended = there.status != RunStatus.RUNNING
     took = False
     if here.agent_name == ELSEWHERE_AGENT:
         connection.execute(_TAKE_OVER, (*run.run, run.process and run.process[0]))
-    if here.status != "running":
+    if here.status != RunStatus.RUNNING:
         took = ended and there.revision > here.revision
         if took:
             values = [run.run[place] for place in _REPLACED_PLACES]

@@ -11,7 +11,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from waxlocal.records import EVENTS, LLM_CALLS, RECORD_TABLES, SCORES, SPANS, STEPS, Phase, Table
+from waxlocal.records import (
+    EVENTS,
+    LLM_CALLS,
+    RECORD_TABLES,
+    SCORES,
+    SPANS,
+    STEPS,
+    Phase,
+    RecordStatus,
+    Table,
+)
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.states import FILLED
@@ -121,7 +131,7 @@ def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Js
         for name, also in FILLED.items():
             if there[name] is None and row[name] is not None:
                 changed |= {one: row[one] for one in (name, *also)}
-    elif table is SPANS and there["status"] == "running" != row["status"]:
+    elif table is SPANS and there["status"] == RecordStatus.RUNNING != row["status"]:
         changed = {name: row[name] for name in _OF_SPAN_END}
     if changed:
         _replace(connection, table, there, changed)

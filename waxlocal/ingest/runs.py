@@ -19,9 +19,10 @@ from waxlocal.ingest.positions import (
     settle,
 )
 from waxlocal.process import current_process
-from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind, Phase
+from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind, Phase, RunStatus
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
+from waxlocal.wire.exact import KEY
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.runs import OF_END, exact_end, exact_process, exact_start, mode_of
 from waxlocal.wire.values import (
@@ -143,7 +144,7 @@ class KnownRun(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether the run has not ended."""
-        return self.status == "running"
+        return self.status == RunStatus.RUNNING
 
     @property
     def awaits_numbers(self) -> bool:
@@ -183,7 +184,7 @@ def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     one that has ended here is left as it is.
     """
     metadata = as_object(body.get("metadata"))
-    own = as_object(metadata.get("waxlocal"))
+    own = as_object(metadata.get(KEY))
     if is_uuid(own.get("run_id")) or (own.get("run_id") and isinstance(own.get("run"), dict)):
         return _start_uploaded(connection, body, own, now_ns)
     run_id = _new_ids.next(now_ns)
@@ -249,7 +250,7 @@ def _begin(
     session_id = as_id(body.get("session_id"))
     mode = as_text(body.get("interaction_mode"))
     metadata = as_object(body.get("metadata"))
-    given = {name: value for name, value in metadata.items() if not own or name != "waxlocal"}
+    given = {name: value for name, value in metadata.items() if not own or name != KEY}
     row = {
         "run_id": run_id,
         "agent_name": as_text(body.get("agent_name")) or as_text(body.get("agent_slug")),
@@ -262,7 +263,7 @@ def _begin(
         "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
         "interaction_mode": mode or mode_of(session_id),
         "process_id": process_id,
-        "status": "running",
+        "status": RunStatus.RUNNING,
         "started_at": started_at,
         "completed_at": as_time(own.get("completed_at")),
         "duration": as_number(own.get("duration")),
@@ -284,7 +285,7 @@ def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: i
     A run that has ended keeps what it has, but for one that was believed to be interrupted.
     """
     duration = run.duration
-    if run.is_open or run.status == "interrupted":
+    if run.is_open or run.status == RunStatus.INTERRUPTED:
         duration = _end(connection, run, body, now_ns)
         settle(connection, run.run_id)
     return ended(run, duration)
@@ -296,13 +297,13 @@ def ended(run: KnownRun, duration: float | None) -> Json:
 
 
 def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float:
-    status = as_text(body.get("status")) or "success"
+    status = as_text(body.get("status")) or RunStatus.SUCCESS
     lasted_ns = max(now_ns - run.started_ns, 0)
     known = run.is_open  # from an uploader, which said at the start when it had ended
     duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
     row = {
         "run_id": run.run_id,
-        "status": status if status in ENDED_STATUSES else "error",
+        "status": status if status in ENDED_STATUSES else RunStatus.ERROR,
         "completed_at": (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
         "duration": duration,
         "error": as_text(body.get("error")) or None,
@@ -325,7 +326,7 @@ def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said:
         end, process = exact_end(body, said), exact_process(said)
     except Refused as error:
         raise InvalidQuery(f"an end that cannot be stored: {error}") from None
-    corrected = run.status == "interrupted" and end["status"] != "interrupted"
+    corrected = run.status == RunStatus.INTERRUPTED and end["status"] != RunStatus.INTERRUPTED
     if run.is_open or corrected or (end.get("revision") or 0) > run.revision:
         _replace(connection, run.run_id, end, process)
     else:

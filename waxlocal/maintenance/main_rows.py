@@ -16,7 +16,16 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.encode import dumps
 from waxlocal.maintenance.side_log import Change, Row
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, SPANS, Phase, Table
+from waxlocal.records import (
+    LLM_CALLS,
+    PROCESSES,
+    RECORD_TABLES,
+    RUNS,
+    SPANS,
+    Phase,
+    RunStatus,
+    Table,
+)
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA, LAST_POSITION, OR_TAKE_OVER, insert
 
 __all__ = ["MainRows", "forget", "taken_to"]
@@ -45,6 +54,8 @@ _TAKERS = " UNION ALL ".join(
 )
 _IS_TAKEN = f"SELECT EXISTS ({_TAKERS})"
 _RUN = "SELECT status, metadata, tags, result FROM runs WHERE run_id = ?"
+# An end that another process wrote as interrupted was only a guess.
+_NOT_FINAL = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
 # JSON objects that only grow: a recorder whose side file does not have the run does not know their
 # present members.
 _GROWING = ("metadata", "tags")
@@ -191,8 +202,7 @@ def _news(known: tuple[Any, ...], run: Row) -> Row:
     """Return what a run in the main file gets from the same run in a side file."""
     status, *objects, result = known
     news: Row = {}
-    # If another process wrote `interrupted` as the end, that was only a guess.
-    if run.get("status") not in (None, "running", status) and status in ("running", "interrupted"):
+    if run.get("status") not in (None, RunStatus.RUNNING, status) and status in _NOT_FINAL:
         news = {name: run.get(name) for name in RUNS.names_of(Phase.END)}
     for name, here in zip(_GROWING, objects, strict=True):
         if (grown := _grown(here, run.get(name))) != here:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.prices.lookup import LOCAL_PROVIDERS
+from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -54,7 +54,9 @@ def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Pric
     now = clock.time_ns()
     name, host = model.strip().lower(), provider.strip().lower()
     if host in LOCAL_PROVIDERS or name.partition("/")[0] in LOCAL_PROVIDERS:
-        return Price(model, provider, 0.0, 0.0, None, None, None, "local", None, utc_text(now))
+        return Price(
+            model, provider, 0.0, 0.0, None, None, None, PriceSource.LOCAL, None, utc_text(now)
+        )
     for provider_id, reference in _readings(name, host):
         found = _find(provider_id, reference)
         if found is not None:

@@ -11,9 +11,19 @@ import math
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "Prices"]
+__all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "PriceSource", "Prices"]
+
+
+class PriceSource:
+    """Where a price comes from, if not from the price list, whose name stands there then."""
+
+    PENDING: Final = "pending"  # to be looked up; a price that is there already holds meanwhile
+    UNKNOWN: Final = "unknown"  # looked up, not found
+    LOCAL: Final = "local"  # runs on the user's own machine, and costs nothing
+    OVERRIDE: Final = "override"  # set by hand
+
 
 # (model, provider, time). A model whose price is already known becomes pending too: the call that
 # caused this note was recorded without a cost, and the next command must price it.
@@ -66,11 +76,11 @@ class Prices:
         for model, provider, source, *row in connection.execute(_LOAD).fetchall():
             known = _rates_of(*row)
             if known is None:
-                if source == "unknown":
+                if source == PriceSource.UNKNOWN:
                     unknown.add((model, provider))
                 continue
             rates[model, provider] = known
-            if source != "override":
+            if source != PriceSource.OVERRIDE:
                 listed.add((model, provider))
             elif not provider:
                 anywhere[model] = known

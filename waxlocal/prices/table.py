@@ -16,7 +16,7 @@ from pathlib import Path
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
-from waxlocal.prices.lookup import Prices
+from waxlocal.prices.lookup import Prices, PriceSource
 from waxlocal.storage.connection import reader, writer
 
 __all__ = [
@@ -92,11 +92,11 @@ def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int
     rows, waiting = [], []
     for model, provider, unpriced in due:
         price = _listed(model, provider, clock)
-        if unpriced and price.source != "unknown":
+        if unpriced and price.source != PriceSource.UNKNOWN:
             # The model stays pending until its calls have a cost: if this command dies
             # half-way, the next one does the rest.
             waiting.append(price)
-            rows.append((*_row(price)[:7], "pending", price.matched, price.updated_at))
+            rows.append((*_row(price)[:7], PriceSource.PENDING, price.matched, price.updated_at))
         else:
             rows.append(_row(price))
     with writer(path, create=False) as connection:
@@ -114,7 +114,7 @@ def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int
 
 def _listed(model: str, provider: str, clock: Clock) -> Price:
     at = utc_text(clock.time_ns())
-    unknown = Price(model, provider, None, None, None, None, None, "unknown", None, at)
+    unknown = Price(model, provider, None, None, None, None, None, PriceSource.UNKNOWN, None, at)
     return look_up(model, provider, clock) or unknown
 
 
@@ -180,7 +180,9 @@ def set_price(
     ]
     at = utc_text(clock.time_ns())
     with writer(path) as connection:
-        connection.execute(_STORE, (model, provider, *dollars, None, "override", None, at))
+        connection.execute(
+            _STORE, (model, provider, *dollars, None, PriceSource.OVERRIDE, None, at)
+        )
     return _recompute_model(path, model, provider)
 
 

@@ -14,7 +14,7 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.times import parse_time
-from waxlocal.records import RUN_STATUSES
+from waxlocal.records import RUN_STATUSES, RunStatus
 
 __all__ = [
     "EVERYTHING",
@@ -95,11 +95,11 @@ _OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id =
   AND (r.process_id IS NULL OR r.process_id NOT IN (SELECT value FROM json_each(:gone))))"""
 _INTERRUPTED = "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'interrupted'")
 _BY_STATUS = {
-    "running": _OPEN,
-    "interrupted": f"(s.open_runs > 0 OR ({_INTERRUPTED})) AND NOT ({_OPEN})",
-    "error": f"s.open_runs = 0 AND s.failed_runs > 0 AND NOT ({_INTERRUPTED})",
-    "success": "s.open_runs = 0 AND s.failed_runs = 0",
-    "blocked": "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'blocked'"),
+    RunStatus.RUNNING: _OPEN,
+    RunStatus.INTERRUPTED: f"(s.open_runs > 0 OR ({_INTERRUPTED})) AND NOT ({_OPEN})",
+    RunStatus.ERROR: f"s.open_runs = 0 AND s.failed_runs > 0 AND NOT ({_INTERRUPTED})",
+    RunStatus.SUCCESS: "s.open_runs = 0 AND s.failed_runs = 0",
+    RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'blocked'"),
 }
 
 

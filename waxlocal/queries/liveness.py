@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from waxlocal.process import ProcessIdentity, is_gone
+from waxlocal.records import RunStatus
 
 __all__ = ["GoneProcesses", "IsGone", "session_status"]
 
@@ -58,7 +59,9 @@ class GoneProcesses:
 
     def shown_status(self, status: str, process_id: int | None) -> str:
         """Return the status of a run to display."""
-        return "interrupted" if status == "running" and process_id in self else status
+        if status == RunStatus.RUNNING and process_id in self:
+            return RunStatus.INTERRUPTED
+        return status
 
     def of_open_runs(self) -> list[int]:
         """Return the processes that ended and left a session's runs open."""
@@ -79,7 +82,7 @@ class GoneProcesses:
 
 def session_status(shown: set[str], failed_runs: int) -> str:
     """Return a session's status from the displayed statuses of its open and interrupted runs."""
-    for status in ("running", "interrupted"):
+    for status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
         if status in shown:
             return status
-    return "error" if failed_runs else "success"
+    return RunStatus.ERROR if failed_runs else RunStatus.SUCCESS

@@ -12,6 +12,7 @@ from typing import Any
 from waxlocal.queries.intervals import Interval
 from waxlocal.queries.texts import decoded
 from waxlocal.queries.times import microseconds
+from waxlocal.records import RecordStatus
 
 __all__ = ["Attempt", "RunStretches", "session_stretches"]
 
@@ -156,7 +157,7 @@ def _interval(run: RunStretches, record: sqlite3.Row, moments: list[int]) -> Int
     kind = _KINDS.get(record["kind"], "")
     if record["kind"] == "io" and record["name"] == "human_turn":
         kind = "waiting"
-    if length is None and record["status"] == "running":
+    if length is None and record["status"] == RecordStatus.RUNNING:
         return Interval(moment, max(run.end, moment), kind)
     return Interval(moment, moment + (length or 0), kind)
 
@@ -167,7 +168,7 @@ def _attempt(record: sqlite3.Row, at: Interval) -> Attempt:
         attributes: Any = decoded(record["attributes"])
         count = attributes.get("doc_count") if isinstance(attributes, dict) else None
         documents = count if isinstance(count, int) else None
-    failed = record["status"] == "error"
+    failed = record["status"] == RecordStatus.ERROR
     return Attempt(
         kind=at.kind,
         name=record["name"],

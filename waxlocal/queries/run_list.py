@@ -15,6 +15,7 @@ from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import reread_runs
 from waxlocal.queries.times import parse_time
+from waxlocal.records import RunStatus
 
 __all__ = ["ALL_RUNS", "RUN_ORDERINGS", "RunFilter", "count_runs", "list_runs"]
 
@@ -34,11 +35,11 @@ _CONDITIONS = {
 }
 _IS_GONE = "r.process_id IN (SELECT value FROM json_each(:gone))"
 _BY_STATUS = {
-    "running": f"r.status = 'running' AND (r.process_id IS NULL OR NOT {_IS_GONE})",
-    "interrupted": f"r.status = 'interrupted' OR (r.status = 'running' AND {_IS_GONE})",
-    "success": "r.status = 'success'",
-    "error": "r.status = 'error'",
-    "blocked": "r.status = 'blocked'",
+    RunStatus.RUNNING: f"r.status = 'running' AND (r.process_id IS NULL OR NOT {_IS_GONE})",
+    RunStatus.INTERRUPTED: f"r.status = 'interrupted' OR (r.status = 'running' AND {_IS_GONE})",
+    RunStatus.SUCCESS: "r.status = 'success'",
+    RunStatus.ERROR: "r.status = 'error'",
+    RunStatus.BLOCKED: "r.status = 'blocked'",
 }
 
 
@@ -108,7 +109,7 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
     conditions = [_CONDITIONS[name] for name in values]
     if filter.status:
         conditions.append(_BY_STATUS[filter.status])
-        if filter.status in ("running", "interrupted"):
+        if filter.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
             values["gone"] = json.dumps(_gone(conn))
     clause = " AND ".join(f"({condition})" for condition in conditions)
     return f"WHERE {clause}" if clause else "", values

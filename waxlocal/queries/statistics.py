@@ -12,6 +12,7 @@ from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import average, median, percentile
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.records import RunStatus
 
 __all__ = ["statistics"]
 
@@ -99,7 +100,7 @@ def _interrupted(
     sql = f"SELECT s.session_id FROM sessions s {alone}"  # noqa: S608
     ids = [row[0] for row in conn.execute(sql, values).fetchall()]
     statuses = gone.session_statuses(ids)
-    return sum(shown == {"interrupted"} for shown in statuses.values())
+    return sum(shown == {RunStatus.INTERRUPTED} for shown in statuses.values())
 
 
 def _costs(costs: list[float]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from waxlocal.queries.filters import checked_page
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.texts import answer_text, message_text
+from waxlocal.records import RunStatus
 
 __all__ = ["SUMMARY", "last_runs", "recent_runs", "reread_runs", "session_runs", "summary_of"]
 
@@ -67,7 +68,7 @@ def _summaries(
 ) -> list[RunSummary]:
     rows = conn.execute(sql, values).fetchall()
     gone = gone or GoneProcesses(conn)
-    gone.look_up(row["process_id"] for row in rows if row["status"] == "running")
+    gone.look_up(row["process_id"] for row in rows if row["status"] == RunStatus.RUNNING)
     return [summary_of(row, gone) for row in rows]
 
 

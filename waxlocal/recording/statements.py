@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from waxlocal.records import EVENTS, LLM_CALLS, PROCESSES, RUNS, SCORES, SPANS, STEPS, Phase
+from waxlocal.records import (
+    EVENTS,
+    LLM_CALLS,
+    PROCESSES,
+    RUNS,
+    SCORES,
+    SPANS,
+    STEPS,
+    Phase,
+    RunStatus,
+)
 from waxlocal.storage.record_sql import (
     ELSEWHERE_AGENT,
     ELSEWHERE_METADATA,
@@ -82,7 +92,7 @@ WHERE run_id = ?
 """)  # noqa: S608
 # Only what is still open: another process may have ended it meanwhile.
 _INTERRUPTION = {
-    "status": "interrupted",
+    "status": RunStatus.INTERRUPTED,
     "error": "process interrupted before run completion (atexit)",
     "error_type": "Interrupted",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
+from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.arguments import (
     is_given,
     need,
@@ -175,7 +176,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         if current_run.get() is self:
             current_run.set(self._outer)
         if kind is None or error is None:
-            self._finish("success")
+            self._finish(RunStatus.SUCCESS)
         else:
             self._finish_with(kind, error, traceback)
 
@@ -247,7 +248,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         is_streaming: bool = False,
         ttft_ms: int | None = None,
         chunk_count: int | None = None,
-        status: str = "ok",
+        status: str = RecordStatus.OK,
         error_type: str = "",
         error_message: str = "",
         cached_tokens: int = 0,

@@ -9,7 +9,7 @@ from typing import Any
 from waxlocal.encode import dumps
 from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
-from waxlocal.records import LLM_CALLS
+from waxlocal.records import LLM_CALLS, RecordStatus
 from waxlocal.sdk.arguments import (
     checked,
     is_given,
@@ -248,7 +248,7 @@ def _llm_call(run: Run, call: Json) -> Json:
         duration_ms=_milliseconds(call.get("duration_ms")),
         ttft_ms=_milliseconds(call.get("ttft_ms")),
         is_streaming=truth("is_streaming", call.get("is_streaming")),
-        status=_shown(call.get("status")) or "ok",
+        status=_shown(call.get("status")) or RecordStatus.OK,
         error_type=_shown(call.get("error_type")),
         error_message=_shown(call.get("error_message")),
         prompt_preview=_shown(call.get("prompt_preview")) if captured else None,
@@ -265,7 +265,7 @@ def _span(span: Json) -> Json:
     return {
         "name": plain_text(span.get("name")),
         "kind": plain_text(span.get("kind"), "custom"),
-        "status": plain_text(span.get("status")) or "ok",
+        "status": plain_text(span.get("status")) or RecordStatus.OK,
         "error": plain_text(attributes.get("error")),
         "duration_ms": _milliseconds(span.get("duration_ms")),
         "attributes": attributes,

@@ -23,7 +23,7 @@ from waxlocal.recording.statements import (
     FINISH_RUN,
     RUN_SO_FAR,
 )
-from waxlocal.records import ENDED_STATUSES
+from waxlocal.records import ENDED_STATUSES, RunStatus
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
@@ -173,7 +173,7 @@ class Run(RunRecords):
         store = self._recorder.store
         first = store.next_position(self._run_id)
         for _start, status, *_, process in known:
-            if status == "running" and process not in (None, store.process_id):
+            if status == RunStatus.RUNNING and process not in (None, store.process_id):
                 first += FORK_POSITIONS * os.getpid()
         return first
 
@@ -188,7 +188,7 @@ class Run(RunRecords):
     ) -> None:
         """Go on from what the file has of the run."""
         # One that its process only left behind may still be completed by another.
-        self._ended = status in ENDED_STATUSES and status != "interrupted"
+        self._ended = status in ENDED_STATUSES and status != RunStatus.INTERRUPTED
         # The steady clock of another process is not ours: go by the wall clock.
         self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
         self._started_ns = utc_ns(start)
@@ -277,7 +277,7 @@ class Run(RunRecords):
         self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         """Write the end of a run that an exception left."""
-        status = "blocked" if issubclass(kind, PolicyViolationError) else "error"
+        status = RunStatus.BLOCKED if issubclass(kind, PolicyViolationError) else RunStatus.ERROR
         self._finish(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
 

@@ -24,6 +24,7 @@ from waxlocal.recording.statements import (
     ADD_STEP,
     END_SPAN,
 )
+from waxlocal.records import RecordStatus
 from waxlocal.sdk.arguments import is_given, need_number, plain_text
 from waxlocal.sdk.run_attributes import RunAttributes
 from waxlocal.sdk.scope import position_around
@@ -117,7 +118,7 @@ class RunRecords(RunAttributes):
         name: str,
         kind: str,
         *,
-        status: str = "ok",
+        status: str = RecordStatus.OK,
         error: str = "",
         duration_ms: float | None = None,
         attributes: dict[str, Any] | None = None,
@@ -142,7 +143,7 @@ class RunRecords(RunAttributes):
             duration_ms,
             name,
             kind or "custom",
-            status or "ok",
+            status or RecordStatus.OK,
             error or None,
             dumps(attributes) if is_given(attributes) else None,
             self._content(input),
@@ -156,7 +157,7 @@ class RunRecords(RunAttributes):
     ) -> None:
         if self._run_id and position:
             shown = self._content(output)
-            status, error = plain_text(status) or "ok", plain_text(error)
+            status, error = plain_text(status) or RecordStatus.OK, plain_text(error)
             row = (duration_ms, status, error or None, shown, self._run_id, position)
             self._write(END_SPAN, row)
 

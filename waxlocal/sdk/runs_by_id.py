@@ -12,7 +12,7 @@ from waxlocal.known_types import is_a
 from waxlocal.process import current_process
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.recording.statements import STARTED_AT
-from waxlocal.records import ENDED_STATUSES
+from waxlocal.records import ENDED_STATUSES, RunStatus
 from waxlocal.sdk.arguments import checked, need, need_dict, need_items, plain_text
 from waxlocal.sdk.run import Run, entered
 from waxlocal.sdk.run_records import note_outside
@@ -90,7 +90,7 @@ class RunsById:
         self,
         run_id: str,
         result: Json | None = None,
-        status: str = "success",
+        status: str = RunStatus.SUCCESS,
         error: str = "",
         error_type: str = "",
         traceback: str = "",
@@ -112,7 +112,7 @@ class RunsById:
         if result:
             run._set_result(result)
         status = plain_text(status)
-        known = status if status in ENDED_STATUSES else "error"
+        known = status if status in ENDED_STATUSES else RunStatus.ERROR
         duration = run._finish(known, *map(plain_text, (error, error_type, traceback)))
         self._open.pop(run._run_id, None)
         from waxlocal.sdk import types

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.known_types import name_of_type
+from waxlocal.records import RecordStatus
 from waxlocal.sdk.arguments import (
     checked,
     need,
@@ -44,7 +45,7 @@ class SpanRecords(Run):
         position = NO_SPAN
         if self._run_id:
             position = self._add_span(
-                name, kind, status="running", attributes=attributes, input=input_data
+                name, kind, status=RecordStatus.RUNNING, attributes=attributes, input=input_data
             )
         handle: dict[str, Any] = {
             "run_id": self._run_id,
@@ -62,7 +63,7 @@ class SpanRecords(Run):
         handle: dict[str, Any] | None,
         *,
         output_data: dict[str, Any] | None = None,
-        status: str = "ok",
+        status: str = RecordStatus.OK,
         error: str = "",
         exc: BaseException | None = None,
     ) -> None:
@@ -74,7 +75,8 @@ class SpanRecords(Run):
         if not handle or handle["ended"]:
             return
         if exc is not None:
-            status, error = "error", error or f"{name_of_type(type(exc))}: {printed(exc)}"
+            status = RecordStatus.ERROR
+            error = error or f"{name_of_type(type(exc))}: {printed(exc)}"
         handle["ended"] = True
         if current_span.get() is handle:
             current_span.set(handle["outer"])
@@ -91,7 +93,7 @@ class SpanRecords(Run):
         input: dict[str, Any] | str = "",
         output: dict[str, Any] | str = "",
         duration_ms: int | None = None,
-        status: str = "ok",
+        status: str = RecordStatus.OK,
         tool_type: str = "function",
         error: str = "",
     ) -> None:
@@ -102,11 +104,11 @@ class SpanRecords(Run):
         need("name", name, str)
         attributes = {"tool_type": tool_type}
         if type(error) is not str or type(status) is not str:
-            error, status = plain_text(error), plain_text(status, "ok")
+            error, status = plain_text(error), plain_text(status, RecordStatus.OK)
         self._add_span(
             name,
             "tool",
-            status="error" if error and status == "ok" else status,
+            status=RecordStatus.ERROR if error and status == RecordStatus.OK else status,
             error=error,
             duration_ms=duration_ms,
             attributes=attributes,
@@ -220,7 +222,7 @@ class SpanRecords(Run):
         self._add_span(
             f"{strategy}:{attempt}",
             "retry",
-            status="error",
+            status=RecordStatus.ERROR,
             error=original_error or reason,
             duration_ms=duration_ms,
             attributes=attributes,
@@ -246,7 +248,7 @@ class SpanRecords(Run):
         self._add_span(
             f"code:{language}",
             "tool",
-            status="error" if error else "ok",
+            status=RecordStatus.ERROR if error else RecordStatus.OK,
             error=error,
             duration_ms=execution_time * 1000 or None,
             attributes={**attributes, "paths": paths or [], "packages": packages or []},

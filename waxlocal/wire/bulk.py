@@ -11,23 +11,25 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from waxlocal.decode import loads
 from waxlocal.encode import text as storable
 from waxlocal.ids import trace_id_of
-from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Kind, Table
+from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Kind, RunStatus, Table
 from waxlocal.wire import request_keys
 from waxlocal.wire.columns import CHECKS, Refused, missing, unfit
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.runs import mode_of, process_id
 
 __all__ = [
+    "LINE_STATUSES",
     "MAX_BYTES",
     "MAX_RUNS",
     "RUN_COLUMNS",
     "Batch",
     "Line",
+    "LineStatus",
     "Offer",
     "answers",
     "batch_of",
@@ -35,6 +37,17 @@ __all__ = [
     "read_line",
     "read_lines",
 ]
+
+
+class LineStatus:
+    """What the answer to a batch says became of a line."""
+
+    STORED: Final = "stored"  # the run is new
+    MERGED: Final = "merged"  # the run was here; what was new of it is stored
+    REFUSED: Final = "refused"  # nothing of it is stored
+
+
+LINE_STATUSES = (LineStatus.STORED, LineStatus.MERGED, LineStatus.REFUSED)
 
 Row = tuple[Any, ...]
 Headers = tuple[tuple[str, str], ...]
@@ -271,7 +284,7 @@ def batch_of(runs: Iterable[RecordedRun], offer: Offer) -> Batch:
             break
         lines.append(line)
         sizes[run.run["run_id"]] = len(line)
-        if run.run["status"] == "running":
+        if run.run["status"] == RunStatus.RUNNING:
             running.add(run.run["run_id"])
     body = b"".join(lines)
     key = hashlib.sha256(body).hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.records import LLM_CALLS
+from waxlocal.records import LLM_CALLS, RecordStatus
 from waxlocal.wire.exact import told, written
 from waxlocal.wire.spans import span_body
 from waxlocal.wire.values import (
@@ -135,7 +135,7 @@ def llm_span(row: Row, context: Json, position: int, start: Start) -> Json:
     for name in _OF_ALL:
         if details.get(name) not in (None, "", {}):
             attributes[DETAILS[name]] = details[name]
-    if status != "ok":
+    if status != RecordStatus.OK:
         attributes["error.type"] = text_of(row["error_type"])
         attributes["exception.message"] = text_of(row["error_message"])
     lasted = milliseconds_of(row["duration_ms"])
@@ -145,7 +145,7 @@ def llm_span(row: Row, context: Json, position: int, start: Start) -> Json:
         position,
         start.offset(row["recorded_at"], lasted or 0),
         attributes,
-        status="ok" if status == "ok" else "error",
+        status=RecordStatus.OK if status == RecordStatus.OK else RecordStatus.ERROR,
         duration_ms=lasted,
         given=_said("prompt_preview", row, "full_messages", value_of(row["messages"])),
         answer=_said("response_preview", row, "full_response", text_of(row["response"])),
@@ -202,7 +202,7 @@ def columns_of_call(call: Json) -> Json:
         "duration_ms": as_milliseconds(call.get("duration_ms")),
         "ttft_ms": as_milliseconds(call.get("ttft_ms")),
         "is_streaming": 1 if call.get("is_streaming") else 0,
-        "status": as_text(call.get("status")) or "ok",
+        "status": as_text(call.get("status")) or RecordStatus.OK,
         "error_type": as_text(call.get("error_type")) or None,
         "error_message": as_text(call.get("error_message")) or None,
         "prompt_preview": as_text(call.get("prompt_preview")) or None,
@@ -231,7 +231,7 @@ def columns_of_span(span: Json) -> Json:
         "duration_ms": as_milliseconds(span.get("duration_ms")),
         "ttft_ms": as_milliseconds(attributes.get("gen_ai.server.time_to_first_token_ms")),
         "is_streaming": 1 if attributes.get("gen_ai.is_streaming") else 0,
-        "status": as_text(span.get("status")) or "ok",
+        "status": as_text(span.get("status")) or RecordStatus.OK,
         "error_type": as_text(attributes.get("error.type")) or None,
         "error_message": as_text(attributes.get("exception.message")) or None,
         "prompt_preview": as_text(asked.get("prompt_preview")) or None,

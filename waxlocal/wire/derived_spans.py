@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.span_kinds import SUMMARY_CHARS, StoredSpan
 from waxlocal.wire.spans import span_body
@@ -42,10 +43,14 @@ def _agent_attributes(agent_name: object, workflow_name: object, session_id: obj
     return attributes
 
 
+def _status(failed: bool) -> str:
+    return RecordStatus.ERROR if failed else RecordStatus.OK
+
+
 def agent_span(run: RecordedRun) -> Json:
     """Return the span of the run itself."""
     row = run.run
-    failed = row["status"] == "error"
+    failed = row["status"] == RunStatus.ERROR
     name = f"{text_of(row['agent_name'])}.{text_of(row['workflow_name'])}"
     attributes = _agent_attributes(row["agent_name"], row["workflow_name"], row["session_id"])
     said = (text_of(row["error_type"]), text_of(row["error"]))
@@ -57,7 +62,7 @@ def agent_span(run: RecordedRun) -> Json:
         0,
         0,
         attributes,
-        status="error" if failed else "ok",
+        status=_status(failed),
         duration_ms=milliseconds_of(_thousandfold(row["duration"])),
         given=object_of(row["inputs"]) or None,
         answer=object_of(row["result"]) or None,
@@ -86,7 +91,7 @@ def child_span(child: ChildRun, run_id: str, position: int, start: Start) -> Jso
         position,
         start.offset(child.started_at),
         attributes,
-        status="error" if child.status == "error" else "ok",
+        status=_status(child.status == RunStatus.ERROR),
         duration_ms=milliseconds_of(_thousandfold(child.duration)),
         given=object_of(child.inputs) or None,
         answer=object_of(child.result) or None,
@@ -115,7 +120,7 @@ def memory_span(tier: str, slot_name: str, content: str, at: object) -> StoredSp
     return StoredSpan(
         f"memory.write:{slot_name}",
         "memory",
-        "ok",
+        RecordStatus.OK,
         "",
         0.0,
         {"waxell.memory.operation": "write", "waxell.memory.tier": tier},
@@ -133,4 +138,4 @@ def resumed_span(from_run_id: str, payload: Any, at: object) -> StoredSpan:
         attributes["resumed_from_run_id"] = from_run_id
         given = {"from_run_id": from_run_id}
     answer = None if payload is None else {"payload": str(payload)[:PAYLOAD_CHARS]}
-    return StoredSpan("resumed", "io", "ok", "", 0.0, attributes, given, answer, at)
+    return StoredSpan("resumed", "io", RecordStatus.OK, "", 0.0, attributes, given, answer, at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from waxlocal.records import EVENTS, SPANS, Table
+from waxlocal.records import EVENTS, SPANS, RunStatus, Table
 from waxlocal.wire import calls, spans
 from waxlocal.wire.calls import call_body, llm_span, told_by_call
 from waxlocal.wire.derived_spans import (
@@ -77,8 +77,9 @@ class Walk:
         self._sent: dict[str, list[Item]] = {"events": [], "episodic": [], "semantic": []}
         # One that was stopped before its first record has no spans; one that was interrupted had
         # no chance to send its own.
-        self._has_own_span = run.run["status"] not in ("interrupted", "running") and not (
-            run.run["status"] == "blocked" and not run.run["error_type"]
+        status = run.run["status"]
+        self._has_own_span = status not in (RunStatus.INTERRUPTED, RunStatus.RUNNING) and not (
+            status == RunStatus.BLOCKED and not run.run["error_type"]
         )
         if self._has_own_span:
             self._spans.append(Item(0, agent_span(run), DERIVED))

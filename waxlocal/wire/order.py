@@ -8,6 +8,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from waxlocal.records import RunStatus
 from waxlocal.wire.items import Walk
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.values import moment_of, number_of
@@ -55,7 +56,9 @@ def _turns(run: RecordedRun, children: Sequence[ChildRun], walk: Walk) -> list[_
         turns.append(_Turn(began, False, partial(walk.child_began, child)))
         ended = moment_of(child.completed_at)
         # What outlives the run is not among its spans, nor what had no chance to end.
-        if ended and child.status != "interrupted" and (ended_at is None or ended <= ended_at):
+        if not ended or child.status == RunStatus.INTERRUPTED:
+            continue
+        if ended_at is None or ended <= ended_at:
             turns.append(_Turn(max(began, ended), True, partial(walk.child_ended, child)))
     turns.sort(key=itemgetter(0))
     turns.reverse()

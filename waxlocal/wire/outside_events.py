@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from waxlocal.encode import dumps
+from waxlocal.wire.exact import KEY
 from waxlocal.wire.values import LARGEST, Json, as_object, as_text, as_time, fields_of, text_of
 
-__all__ = ["KEY", "OutsideEvent", "event_body", "outside_event"]
-
-KEY = "waxlocal"
+__all__ = ["OutsideEvent", "event_body", "outside_event"]
 
 
 class OutsideEvent(NamedTuple):

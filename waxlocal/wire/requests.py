@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from waxlocal.records import EVENTS
+from waxlocal.records import EVENTS, RunStatus
 from waxlocal.wire.conversation_state import conversation_state
 from waxlocal.wire.events import late_event
 from waxlocal.wire.exact import KEY, Item
@@ -92,7 +92,7 @@ def complete_body(
     }
     if row["error_type"]:
         body["error_type"] = text_of(row["error_type"])
-    if row["traceback"] and row["status"] != "blocked":
+    if row["traceback"] and row["status"] != RunStatus.BLOCKED:
         body["traceback"] = text_of(row["traceback"])
     state = conversation_state(run) if with_state else None
     body |= {"conversation_state": state} if state else {}

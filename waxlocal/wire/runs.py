@@ -10,7 +10,16 @@ from typing import Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import process_id_of, trace_id_of
-from waxlocal.records import ENDED_STATUSES, EVENTS, PROCESSES, RECORD_TABLES, RUNS, Phase, Table
+from waxlocal.records import (
+    ENDED_STATUSES,
+    EVENTS,
+    PROCESSES,
+    RECORD_TABLES,
+    RUNS,
+    Phase,
+    RunStatus,
+    Table,
+)
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.conversation_state import events_of_state
 from waxlocal.wire.exact import KEY, told, written
@@ -102,7 +111,7 @@ def own_of_start(run: RecordedRun) -> Json:
         "program": text_of(process.get("program")),
         "version": text_of(process.get("waxlocal")),
     }
-    if row["status"] == "running":
+    if row["status"] == RunStatus.RUNNING:
         shown["completed_at"] = shown["duration"] = None
     return {name: value for name, value in shown.items() if value is not None and value != ""}
 
@@ -217,7 +226,7 @@ class _StateEvents:
 
 def _columns_of_start(body: Json, own: Json) -> Json:
     metadata = as_object(body.get("metadata"))
-    given = {name: value for name, value in metadata.items() if name != "waxlocal"}
+    given = {name: value for name, value in metadata.items() if name != KEY}
     return {
         "agent_name": as_text(body.get("agent_name")),
         "workflow_name": as_text(body.get("workflow_name")) or "default",
@@ -236,7 +245,7 @@ def _columns_of_start(body: Json, own: Json) -> Json:
 
 def exact_start(body: Json, own: Json) -> Json:
     """Return the row of a run that begins, all columns that travel. Raises `Refused`."""
-    said = {**as_object(own.get("run")), "run_id": own.get("run_id"), "status": "running"}
+    said = {**as_object(own.get("run")), "run_id": own.get("run_id"), "status": RunStatus.RUNNING}
     # Where an uploader says at once when the run has ended; it counts as open until its end comes.
     said |= {name: own[name] for name in ("completed_at", "duration") if name in own}
     row = written(RUNS, said, _columns_of_start(body, own))
@@ -277,7 +286,7 @@ def process_id(said: Json, columns: Sequence[object]) -> int:
 def columns_of_end(body: Json) -> Json:
     """Return the columns that the end of a run gives, but for its time."""
     return {
-        "status": as_text(body.get("status")) or "success",
+        "status": as_text(body.get("status")) or RunStatus.SUCCESS,
         "error": as_text(body.get("error")) or None,
         "error_type": as_text(body.get("error_type")) or None,
         "traceback": as_text(body.get("traceback")) or None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from waxlocal.records import RecordStatus
 from waxlocal.wire.values import Json, as_number, as_object, as_text, text_of
 
 __all__ = [
@@ -51,7 +52,7 @@ class Shape(NamedTuple):
 
     name: str
     kind: str
-    status: str = "ok"
+    status: str = RecordStatus.OK
     error: str = ""
     duration_ms: float | None = None
     attributes: Any = None
@@ -235,7 +236,7 @@ def _sent_retry(span: StoredSpan) -> StoredSpan:
     if "attempt" not in span.attributes:
         return span
     failed = (span.input or {}).get("original_error")
-    return span._replace(status="error" if failed else "ok", error="")
+    return span._replace(status=RecordStatus.ERROR if failed else RecordStatus.OK, error="")
 
 
 def _stored_retry(shape: Shape) -> Shape:
@@ -243,7 +244,7 @@ def _stored_retry(shape: Shape) -> Shape:
     if "attempt" not in shape.attributes:
         return shape
     error = as_text(asked.get("original_error")) or as_text(asked.get("reason"))
-    return shape._replace(status="error", error=shape.error or error)
+    return shape._replace(status=RecordStatus.ERROR, error=shape.error or error)
 
 
 # -- turns of people, pauses -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.records import SPANS
+from waxlocal.records import SPANS, RecordStatus
 from waxlocal.wire.exact import told, written
 from waxlocal.wire.span_kinds import Shape, StoredSpan, as_sent, as_stored, without
 from waxlocal.wire.values import (
@@ -64,7 +64,7 @@ def read_span(row: Mapping[str, Any]) -> StoredSpan:
     return StoredSpan(
         text_of(row["name"]),
         text_of(row["kind"]),
-        "ok" if status == "running" else status,
+        RecordStatus.OK if status == RecordStatus.RUNNING else status,
         text_of(row["error"]),
         number_of(row["duration_ms"]),
         fields_of(row["attributes"]),
@@ -81,7 +81,7 @@ def span_body(
     offset_ms: int,
     attributes: Json,
     *,
-    status: str = "ok",
+    status: str = RecordStatus.OK,
     duration_ms: int | None = None,
     given: Json | None = None,
     answer: Json | None = None,
@@ -148,7 +148,7 @@ def shape_of(span: Json) -> Shape:
         Shape(
             as_text(span.get("name")),
             as_text(span.get("kind")) or "custom",
-            as_text(span.get("status")) or "ok",
+            as_text(span.get("status")) or RecordStatus.OK,
             as_text(as_object(span.get("attributes")).get("error")),
             as_number(span.get("duration_ms")),
             without(as_object(span.get("attributes")), "openinference.span.kind"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from waxlocal.records import LLM_CALLS, SPANS, Table
+from waxlocal.records import LLM_CALLS, SPANS, RecordStatus, Table
 
 __all__ = ["FILLED", "State", "state_of"]
 
@@ -47,4 +47,4 @@ def _missing(table: Table, row: Mapping[str, Any]) -> int:
     # By name: a table is made of tuples, which Python compares whole.
     if table.name == LLM_CALLS.name:
         return sum(row.get(name) is None for name in FILLED)
-    return int(table.name == SPANS.name and row.get("status") == "running")
+    return int(table.name == SPANS.name and row.get("status") == RecordStatus.RUNNING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from waxlocal.records import STEPS
+from waxlocal.records import STEPS, RecordStatus
 from waxlocal.wire.exact import told, written
 from waxlocal.wire.span_kinds import Shape, StoredSpan, code_of, is_communication
 from waxlocal.wire.values import Json, as_content, as_object, as_text, text_of
@@ -233,7 +233,7 @@ def shape_of_step(step: Json) -> Shape | None:
 
 def _announced_tool(name: str, said: Json) -> Shape:
     error = as_text(said.get("error"))
-    status = as_text(said.get("status")) or "ok"
+    status = as_text(said.get("status")) or RecordStatus.OK
     return Shape(as_text(said.get("name")) or name, "tool", status, error)
 
 
@@ -259,9 +259,8 @@ def _announced_retry(name: str, said: Json) -> Shape:
     attempt, reason = said.get("attempt"), as_text(said.get("reason"))
     attributes = {"attempt": attempt, "strategy": name}
     full_name = f"{name}:{as_text(attempt)}"
-    return Shape(
-        full_name, "retry", "error", reason, attributes=attributes, input={"reason": reason}
-    )
+    given = {"reason": reason}
+    return Shape(full_name, "retry", RecordStatus.ERROR, reason, attributes=attributes, input=given)
 
 
 def _announced_message(name: str, said: Json) -> Shape:

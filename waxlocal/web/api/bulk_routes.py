@@ -15,11 +15,11 @@ from starlette.routing import BaseRoute, Route
 
 from waxlocal.clock import SYSTEM_CLOCK
 from waxlocal.ingest.idempotency import KeyReused, fingerprint, once
-from waxlocal.ingest.merge import REFUSED, merge
+from waxlocal.ingest.merge import merge
 from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
-from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS, Line, read_lines
+from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS, Line, LineStatus, read_lines
 from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]
@@ -68,7 +68,7 @@ def _took_all(answer: dict[str, Any]) -> bool:
     A later version, or a file that was mended, may take a line that this one refuses, and the same
     batch always has the same key. What was stored is merged again, which changes nothing.
     """
-    return all(result["status"] != REFUSED for result in answer["results"])
+    return all(result["status"] != LineStatus.REFUSED for result in answer["results"])
 
 
 def _check_type(request: Request) -> None:

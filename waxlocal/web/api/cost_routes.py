@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from waxlocal.encode import text
 from waxlocal.prices.catalogue import Price
+from waxlocal.prices.lookup import PriceSource
 from waxlocal.prices.table import list_prices, set_price, unset_price
 from waxlocal.web.api.bodies import read_object
 from waxlocal.web.api.parameters import read_parameters
@@ -53,7 +54,7 @@ def _shown(price: Price) -> dict[str, Any]:
         **{name: getattr(price, own) for name, own in _RATES.items()},
         "tiers": json.loads(price.tiers) if price.tiers else None,
         "currency": "USD",
-        "is_override": price.source == "override",
+        "is_override": price.source == PriceSource.OVERRIDE,
         "source": price.source,
         "matched": price.matched,
         "updated_at": price.updated_at,

@@ -23,6 +23,7 @@ from waxlocal.wire import (
     spans,
     steps,
 )
+from waxlocal.wire.bulk import LINE_STATUSES
 
 __all__ = ["ingest_paths", "ingest_schemas"]
 
@@ -316,7 +317,7 @@ def _bulk() -> Json:
     result = object_of(
         {
             "run_id": text("Empty for a line that is not valid JSON."),
-            "status": {"type": "string", "enum": ["stored", "merged", "refused"]},
+            "status": {"type": "string", "enum": list(LINE_STATUSES)},
             "reason": text("Why the line was refused."),
         },
         optional=("reason",),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter
+from waxlocal.records import RunStatus
 from waxlocal.web.pages.addresses import address
 
 __all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "Asked", "Removable", "whole"]
@@ -137,11 +138,11 @@ _SAID = {
     "metadata": "with metadata {}",
 }
 _STATUS = {
-    "running": "still running",
-    "success": "that succeeded",
-    "error": "with errors",
-    "blocked": "that were blocked",
-    "interrupted": "that were interrupted",
+    RunStatus.RUNNING: "still running",
+    RunStatus.SUCCESS: "that succeeded",
+    RunStatus.ERROR: "with errors",
+    RunStatus.BLOCKED: "that were blocked",
+    RunStatus.INTERRUPTED: "that were interrupted",
 }
 
 

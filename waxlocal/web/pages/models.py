@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.prices.catalogue import Price
+from waxlocal.prices.lookup import PriceSource
 from waxlocal.prices.table import list_prices
 from waxlocal.queries import ModelUse
 from waxlocal.web.db import ask
@@ -21,7 +22,7 @@ from waxlocal.web.pages.rendering import show
 
 __all__ = ["models_page"]
 
-_WITHOUT = (None, "pending", "unknown")
+_WITHOUT = (None, PriceSource.PENDING, PriceSource.UNKNOWN)
 _KEYS: dict[str, Callable[[ModelUse], float]] = {
     "calls": lambda one: one.calls,
     "tokens": lambda one: one.total_tokens,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from waxlocal.delivery.status import Receipt, list_receipts
 from waxlocal.queries import LlmCall, RunDetail, Span, get_run, resolve_run_id
 from waxlocal.queries.times import microseconds
+from waxlocal.records import RunStatus
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.folds import Fold, fold
@@ -72,7 +73,7 @@ async def run_page(request: Request) -> Response:
         "run.html",
         title=f"Run of {run.agent_name}",
         section="sessions",
-        refresh="running" if run.status == "running" else "still",
+        refresh="running" if run.status == RunStatus.RUNNING else "still",
         detail=detail,
         run=run,
         name=name,

@@ -24,6 +24,7 @@ from waxlocal.queries import (
     timing,
 )
 from waxlocal.queries.records import MOST_RECORDS, Record, list_records
+from waxlocal.records import RunStatus
 from waxlocal.web.cache import Taken, kept_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
@@ -66,7 +67,7 @@ class Turn:
     @property
     def failed(self) -> bool:
         """Whether the run failed, was blocked or was interrupted."""
-        return self.run.status in ("error", "blocked", "interrupted")
+        return self.run.status in (RunStatus.ERROR, RunStatus.BLOCKED, RunStatus.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ async def session_page(request: Request) -> Response:
         refresh="waiting"
         if waiting
         else "running"
-        if session.status == "running"
+        if session.status == RunStatus.RUNNING
         else "list",
         session=session,
         turns=turns,

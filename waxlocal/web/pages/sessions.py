@@ -30,7 +30,7 @@ from waxlocal.queries.overview import (
 )
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
-from waxlocal.records import RUN_STATUSES
+from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.web.cache import Taken, kept_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages.addresses import run_url, session_url
@@ -237,7 +237,7 @@ async def _exact(request: Request, asked: Asked) -> Exact | None:
 async def runs_page(request: Request) -> Response:
     """Show the latest runs, with or without a session."""
     runs = await ask(request, lambda conn: last_runs(conn, limit=LATEST_RUNS))
-    running = any(run.status == "running" for run in runs)
+    running = any(run.status == RunStatus.RUNNING for run in runs)
     return await show(
         request,
         "runs.html",

@@ -1,0 +1,30 @@
+"""How far a run has come on its way to a server, and how far each of its requests.
+
+The values of the columns `state` in `deliveries` and `requests`; the SQL of this package and the
+triggers in `schema.sql` write and read the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["DeliveryState", "RequestState"]
+
+
+class DeliveryState:
+    """The state of a run on its way to one server."""
+
+    OPEN: Final = "open"  # still running: it waits for its end
+    PENDING: Final = "pending"
+    SENDING: Final = "sending"  # in hand; a record that comes now makes it pending again
+    PARKED: Final = "parked"  # refused, until a person wants it tried again
+    DELIVERED: Final = "delivered"
+
+
+class RequestState:
+    """The state of one request of a run."""
+
+    WAITING: Final = "waiting"
+    DELIVERED: Final = "delivered"
+    PARKED: Final = "parked"
+    REPLACED: Final = "replaced"  # by later parts, which carry the same records
