@@ -12,7 +12,7 @@ from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Batch, LineStatus, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.circuit import Lane
+from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
@@ -54,14 +54,14 @@ class Batches:
     def __init__(
         self,
         outbox: Outbox,
-        lane: Lane,
+        circuit: Circuit,
         settings: UploadSettings,
         offer: Offer,
         log: Log,
         at: Callable[[str], None],
     ) -> None:
         self._outbox = outbox
-        self._lane = lane
+        self._circuit = circuit
         self._settings = settings
         self._log = log
         self._at = at
@@ -101,7 +101,7 @@ class Batches:
         run_ids: list[str] = []
         size = 0
         found = self._outbox.due(
-            self._most, horizon=self._lane.horizon(), whole=True, troubled=self._lane.troubled
+            self._most, horizon=self._circuit.horizon(), whole=True, troubled=self._circuit.troubled
         )
         for due in found:
             size += due.size
@@ -189,7 +189,7 @@ class Batches:
             key=about.batch.key,
             status=answer.status or 0,
             sent_at=about.sent_at,
-            open_until=self._lane.text(self._lane.now() + self._settings.open_after),
+            open_until=self._circuit.text(self._circuit.now() + self._settings.open_after),
         )
 
     def _grow(self, taken: int) -> None:
@@ -220,8 +220,8 @@ class Batches:
             self._release(runs)
 
     def _postpone(self, run_id: str, reason: str) -> None:
-        slot = self._lane.postponed(self._outbox.failures(run_id) + 1)
-        at, end = self._lane.text(slot.at), self._lane.text(slot.end)
+        slot = self._circuit.postponed(self._outbox.failures(run_id) + 1)
+        at, end = self._circuit.text(slot.at), self._circuit.text(slot.end)
         self._outbox.postpone(run_id, at, end, reason)
 
     def _tell(self, run_id: str, reason: str) -> None:

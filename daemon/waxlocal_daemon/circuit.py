@@ -1,4 +1,4 @@
-"""The connection to one server: open, waiting after failures, or paused by a refused key."""
+"""The circuit breaker of one server: requests stop after failures, or while its key is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from waxlocal.clock import Clock, utc_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal_daemon.backoff import CAP_S, RETRY_AFTER_CAP_S, Slot, next_slot
 
-__all__ = ["USUAL_PACE", "Lane", "Pace"]
+__all__ = ["USUAL_PACE", "Circuit", "Pace"]
 
 # No request or run is postponed for longer.
 LONGEST_WAIT_S = RETRY_AFTER_CAP_S + CAP_S
@@ -34,8 +34,8 @@ class Pace(NamedTuple):
 USUAL_PACE = Pace()
 
 
-class Lane:
-    """Says when a request may be sent, and keeps that in the file.
+class Circuit:
+    """Says when a request may be sent, and keeps that in the file. While it is open, none may.
 
     Waits are measured by the monotonic clock, which cannot be set; the file has wall times, for the
     next process and for people.
@@ -56,7 +56,7 @@ class Lane:
         self._not_before = self._left(outbox.target.not_before) if stays else 0.0
         self._end = self._left(outbox.target.backoff_until) if stays else 0.0
         self._in_a_row = 0
-        self._closed_at = self._noted = float("-inf")
+        self._opened_at = self._noted = float("-inf")
 
     def _left(self, text: str | None) -> float:
         """Return a time in the file on the monotonic clock; 0 if it is past."""
@@ -89,10 +89,10 @@ class Lane:
         self._outbox.host_answered()
 
     def failed(self, reason: str, *, sent: float, of_host: bool, retry_after: float | None) -> bool:
-        """Note the failure of a request sent at `sent`; return whether it closes the lane."""
+        """Note the failure of a request sent at `sent`; return whether it opens the circuit."""
         self._in_a_row += 1
-        if sent < self._closed_at:
-            return False  # it was under way when the lane closed: the same failure
+        if sent < self._opened_at:
+            return False  # it was under way when the circuit opened: the same failure
         if not of_host and self._in_a_row < TELLING_FAILURES and not self.troubled:
             return False
         self.failures += 1
@@ -100,25 +100,25 @@ class Lane:
         if retry_after is not None:
             at = self.now() + retry_after * self._pace.unit
             slot = Slot(max(slot.at, at), max(slot.end, at))
-        self._close(slot, reason)
+        self._open(slot, reason)
         self._outbox.host_failed(self.failures, self.text(slot.at), self.text(slot.end), reason)
         return True
 
     def refused(self, reason: str, *, sent: float) -> bool:
         """Note that the server refuses the key; return whether that is new."""
-        if sent < self._closed_at:
+        if sent < self._opened_at:
             return False
         new = not self.paused
         self.paused = True
         at = self.now() + self._pace.paused
-        self._close(Slot(at, at), reason)
+        self._open(Slot(at, at), reason)
         self._outbox.host_paused(self.text(at), reason)
         return new
 
-    def _close(self, slot: Slot, reason: str) -> None:
+    def _open(self, slot: Slot, reason: str) -> None:
         self.reason = reason
         self._not_before, self._end = slot
-        self._closed_at = self.now()
+        self._opened_at = self.now()
 
     def postponed(self, failures: int) -> Slot:
         """Return when a run that has failed this often in a row is tried again."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from hashlib import blake2b
 
-__all__ = ["SeenIds"]
+__all__ = ["IdSet"]
 
 
-class SeenIds:
+class IdSet:
     """Keeps 64 bits of the hash of each id: 16 to 32 bytes, where a `set` of text takes 150.
 
     Of a million ids, two share a hash with a probability of 3 in 100 million.

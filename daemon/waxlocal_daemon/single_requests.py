@@ -15,7 +15,7 @@ from waxlocal.wire import request_keys
 from waxlocal.wire.paths import of_stage
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.circuit import Lane
+from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.job import Job, SentPart
 from waxlocal_daemon.log import Log
@@ -34,7 +34,7 @@ from waxlocal_daemon.replacements import (
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Outcome, Verdict
 
-__all__ = ["Singles"]
+__all__ = ["SingleRequests"]
 
 # Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
 RUNS_AT_ONCE = 16
@@ -43,19 +43,19 @@ BYTES_AT_ONCE = 2 * 1024 * 1024
 MOST_STARTS = 3
 
 
-class Singles:
+class SingleRequests:
     """The runs in hand, and what is sent of each next; for one thread."""
 
     def __init__(
         self,
         outbox: Outbox,
-        lane: Lane,
+        circuit: Circuit,
         settings: UploadSettings,
         log: Log,
         at: Callable[[str], None],
     ) -> None:
         self._outbox = outbox
-        self._lane = lane
+        self._circuit = circuit
         self._settings = settings
         self._log = log
         self._at = at
@@ -104,9 +104,9 @@ class Singles:
         most = RUNS_AT_ONCE if room > 1 else 1
         found = self._outbox.due(
             most + len(self._hand) + len(self._set_back),
-            horizon=self._lane.horizon(),
+            horizon=self._circuit.horizon(),
             begun=begun,
-            troubled=self._lane.troubled,
+            troubled=self._circuit.troubled,
         )
         free = (due for due in found if due.run_id not in self._hand.keys() | self._set_back)
         chosen = _within(list(islice(free, most)))
@@ -129,7 +129,7 @@ class Singles:
     def _take_events(self) -> None:
         """Take the next events outside any run in hand, in whatever way runs are sent."""
         outbox = self._outbox
-        if OUTSIDE in self._hand or (due := outbox.due_events(self._lane.horizon())) is None:
+        if OUTSIDE in self._hand or (due := outbox.due_events(self._circuit.horizon())) is None:
             return
         outbox.mark_sending([OUTSIDE])
         job = Job(due)
@@ -309,9 +309,9 @@ class Singles:
         if job.unknown:
             outbox.begin_anew(run_id)
         if job.failure:
-            slot = self._lane.postponed(job.due.failures + 1)
+            slot = self._circuit.postponed(job.due.failures + 1)
             outbox.postpone(
-                run_id, self._lane.text(slot.at), self._lane.text(slot.end), job.failure
+                run_id, self._circuit.text(slot.at), self._circuit.text(slot.end), job.failure
             )
         elif run_id == OUTSIDE and not job.stopped:
             # What is parked of them stays so by itself: it holds up none that come later.
@@ -323,8 +323,8 @@ class Singles:
         elif job.parked:
             outbox.park(run_id, job.parked)
         elif job.due.running:
-            again = self._lane.now() + self._settings.open_after
-            outbox.leave_open(run_id, self._lane.text(again))
+            again = self._circuit.now() + self._settings.open_after
+            outbox.leave_open(run_id, self._circuit.text(again))
         else:
             outbox.deliver(run_id)
 

@@ -18,11 +18,11 @@ from waxlocal.wire.bulk import Offer, offer_of
 from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
-from waxlocal_daemon.circuit import USUAL_PACE, Lane, Pace
+from waxlocal_daemon.circuit import USUAL_PACE, Circuit, Pace
 from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request, Sender
-from waxlocal_daemon.single_requests import Singles
+from waxlocal_daemon.single_requests import SingleRequests
 from waxlocal_daemon.verdicts import Outcome, Verdict, judge
 
 __all__ = ["Progress", "Uploader"]
@@ -92,8 +92,10 @@ class Uploader:
             self._outbox = opened.enter_context(closing(Outbox(path, settings.api_url, clock)))
             self._outbox.look_again()
             self._sender = opened.enter_context(closing(Sender(settings)))
-            self._lane = Lane(self._outbox, clock, random, pace)
-            self._singles = Singles(self._outbox, self._lane, settings, log, self._at)
+            self._circuit = Circuit(self._outbox, clock, random, pace)
+            self._single_requests = SingleRequests(
+                self._outbox, self._circuit, settings, log, self._at
+            )
             self._delivered_before = self._outbox.delivered
             opened.pop_all()
 
@@ -105,12 +107,12 @@ class Uploader:
     @property
     def reason(self) -> str:
         """Why the upload is waiting, in words; empty if it is not."""
-        return self._lane.reason if self._lane.troubled else ""
+        return self._circuit.reason if self._circuit.troubled else ""
 
     @property
     def refused(self) -> bool:
         """Whether the server refuses the key."""
-        return self._lane.paused
+        return self._circuit.paused
 
     def progress(self) -> Progress:
         """Return how far the upload is; `delivered` counts the runs of this uploader."""
@@ -148,9 +150,9 @@ class Uploader:
 
     def _fill(self) -> None:
         """Send as many requests as may be sent now."""
-        if self._lane.wait():
+        if self._circuit.wait():
             return
-        cautious = self._lane.troubled or self._doubts_key
+        cautious = self._circuit.troubled or self._doubts_key
         room = (1 if cautious else self._settings.concurrency) - self._sender.in_flight
         if self._must_ask():
             if not self._sender.in_flight:
@@ -161,7 +163,7 @@ class Uploader:
                 self._send(request)
                 room -= 1
         if room > 0:
-            for request in self._singles.requests(room, begun=self._batches is not None):
+            for request in self._single_requests.requests(room, begun=self._batches is not None):
                 self._send(request)
 
     def _send(self, request: Request) -> None:
@@ -172,7 +174,7 @@ class Uploader:
     def _must_ask(self) -> bool:
         if not self._settings.bulk:
             return False
-        return self._asked_at is None or self._lane.now() - self._asked_at > ASK_AGAIN_S
+        return self._asked_at is None or self._circuit.now() - self._asked_at > ASK_AGAIN_S
 
     def _settle_all(self, answers: list[tuple[Request, Answer]]) -> None:
         if not answers:
@@ -197,7 +199,7 @@ class Uploader:
         if about is None:
             outcome = self._settle_config(answer, outcome)
         elif isinstance(about, SentPart):
-            outcome = self._singles.settle(about, answer, outcome)
+            outcome = self._single_requests.settle(about, answer, outcome)
         elif self._batches is not None:
             outcome = self._batches.settle(about, answer, outcome)
             if self._batches.gone and not self._batches.in_flight:
@@ -216,7 +218,7 @@ class Uploader:
         elif outcome.verdict is Verdict.RETRY:
             return outcome
         self._said_nothing = 0
-        self._asked_at = self._lane.now()
+        self._asked_at = self._circuit.now()
         if not self._doubts_key:  # what another key was offered before stays
             self._take_offer(offer_of(outcome.body))
         # A key that may record but not read this, or words that cannot be read: records will tell,
@@ -230,37 +232,37 @@ class Uploader:
             self._batches = None
         elif self._batches is None:
             self._batches = Batches(
-                self._outbox, self._lane, self._settings, offer, self._log, self._at
+                self._outbox, self._circuit, self._settings, offer, self._log, self._at
             )
 
     def _note(self, answer: Answer, outcome: Outcome) -> None:
-        """Open or close the lane according to what a response says about the server."""
-        lane, was = self._lane, self._lane.troubled
-        sent = lane.now() - answer.seconds
+        """Open or close the circuit according to what a response says about the server."""
+        circuit, was = self._circuit, self._circuit.troubled
+        sent = circuit.now() - answer.seconds
         if outcome.verdict in (Verdict.RETRY, Verdict.PAUSE):
             self._failures[_kind_of(answer)] += 1
         if outcome.verdict is Verdict.RETRY:
-            closed = lane.failed(
+            opened = circuit.failed(
                 outcome.reason,
                 sent=sent,
                 of_host=outcome.of_host,
                 retry_after=outcome.retry_after,
             )
-            if closed and (not was or lane.failures in (3, 10)):
+            if opened and (not was or circuit.failures in (3, 10)):
                 self._log.event(
                     "waiting",
                     level="warning",
                     reason=outcome.reason,
-                    failures=lane.failures,
-                    seconds=round(lane.wait(), 1),
+                    failures=circuit.failures,
+                    seconds=round(circuit.wait(), 1),
                 )
         elif outcome.verdict is Verdict.PAUSE:
-            if lane.refused(outcome.reason, sent=sent):
+            if circuit.refused(outcome.reason, sent=sent):
                 self._log.event("paused", level="error", reason=outcome.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
         else:
-            lane.answered()
+            circuit.answered()
             if was:
                 self._log.event("resumed")
 
@@ -272,7 +274,7 @@ class Uploader:
         if self._sender.in_flight:
             self._sender.forget()
         with self._outbox.together():
-            self._singles.release()
+            self._single_requests.release()
             if self._batches is not None:
                 self._batches.release()
 
@@ -281,7 +283,7 @@ class Uploader:
             self._on_progress(self.progress())
 
     def _rest(self) -> float:
-        if wait := self._lane.wait():
+        if wait := self._circuit.wait():
             return min(wait, LONGEST_S)
         due = self._outbox.next_due()
         if due is None:

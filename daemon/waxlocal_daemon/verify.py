@@ -19,7 +19,7 @@ from waxlocal.delivery.comparison import (
 )
 from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal.storage.connection import reader
-from waxlocal_daemon.id_set import SeenIds
+from waxlocal_daemon.id_set import IdSet
 from waxlocal_daemon.remote_sessions import RemoteSession, session_pages
 from waxlocal_daemon.tls import tls_context
 
@@ -149,7 +149,7 @@ class _Comparison:
         self._connection = connection
         self._target = target
         self._before = before
-        self._seen = SeenIds(count_sessions(connection))
+        self._seen = IdSet(count_sessions(connection))
 
     def compare(self, page: Sequence[RemoteSession]) -> None:
         """Compare a page of the server's sessions with the same sessions in the file."""

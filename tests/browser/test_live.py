@@ -14,7 +14,7 @@ from tests.browser.serving import serving
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
-from waxlocal.web.cache import Kept
+from waxlocal.web.cache import Cache
 
 # More than the longest time between two refreshes of an open page, in milliseconds.
 A_WHILE = 20_000
@@ -207,7 +207,7 @@ def test_a_page_that_waited_for_its_answer_shows_it(
     open_page: Open, served: str, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """On a busy machine a page of an empty file comes before it is known that there is nothing."""
-    monkeypatch.setitem(Kept.take.__kwdefaults__ or {}, "patience", 0.0)
+    monkeypatch.setitem(Cache.take.__kwdefaults__ or {}, "patience", 0.0)
     page = opened(open_page, served + path)
     expect(page.locator(".waiting").first).to_be_visible()
     refreshed(page, page.locator("#main"), "Nothing recorded yet" if path == "/" else "No sessions")

@@ -245,7 +245,7 @@ def test_sigterm_releases_what_hangs(db_path: Path, server: FaultServer) -> None
 
 
 def test_sighup_takes_another_key(tmp_path: Path, server: FaultServer) -> None:
-    """The lane is paused by the old one; neither is ever shown, nor kept in the file."""
+    """The old one pauses the upload; neither is ever shown, nor kept in the file."""
     old, new = "wax_sk_canary_old", "wax_sk_canary_new"
     db = tmp_path / "waxlocal.db"
     add_runs(db, 1, first=760)

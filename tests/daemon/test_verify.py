@@ -27,7 +27,7 @@ from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import open_writer
 from waxlocal.wire.paths import SESSIONS
-from waxlocal_daemon.id_set import SeenIds
+from waxlocal_daemon.id_set import IdSet
 from waxlocal_daemon.verify import LISTED, Difference, Verification, make_client, verify
 
 KEY = "wax_sk_canary_7d1f"
@@ -456,9 +456,9 @@ def test_the_totals_are_found_by_index(sent: Sent) -> None:
 
 
 @given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 40))
-def test_seen_ids_are_a_set(put: list[str], asked: list[str], expected: int) -> None:
+def test_id_sets_are_a_set(put: list[str], asked: list[str], expected: int) -> None:
     """It knows what was put in, and nothing else, however few were expected."""
-    ids = SeenIds(expected)
+    ids = IdSet(expected)
     known: set[str] = set()
     for text in put:
         assert ids.add(text) is (text not in known)
@@ -467,9 +467,9 @@ def test_seen_ids_are_a_set(put: list[str], asked: list[str], expected: int) -> 
     assert [text in ids for text in asked + put] == [text in known for text in asked + put]
 
 
-def test_seen_ids_take_little_memory() -> None:
+def test_id_sets_take_little_memory() -> None:
     """100,000 of them fit into 32 bytes each."""
-    ids = SeenIds(100_000)
+    ids = IdSet(100_000)
     for number in range(100_000):
         ids.add(f"sess_{number}")
     assert ids._slots.itemsize * len(ids._slots) <= 3_200_000

@@ -27,7 +27,7 @@ from waxlocal.storage.connection import (
     writer,
 )
 from waxlocal.storage.transaction import commits_of_others
-from waxlocal.web.write_queue import Writer
+from waxlocal.web.write_queue import WriteQueue
 
 KIB = 1024
 INSERT = (
@@ -322,7 +322,7 @@ def test_the_backlog_keeps_the_log_short(recorder: Recorder, db_path: Path, low_
 
 def test_the_server_keeps_the_log_short(db_path: Path, low_limit: int) -> None:
     """Changes made through a server are copied back, also without a `LogKeeper`."""
-    with closing(Writer(db_path)) as changing:
+    with closing(WriteQueue(db_path)) as changing:
         longest = 0
         for position in range(400):
             changing.change_now(

@@ -33,8 +33,8 @@ from waxlocal.web.api.bodies import parse_json
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import Database
 from waxlocal.web.middleware.guards import MAX_BODY, MAX_URL
-from waxlocal.web.read_pool import Readers
-from waxlocal.web.write_queue import Writer
+from waxlocal.web.read_pool import ReadPool
+from waxlocal.web.write_queue import WriteQueue
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -177,14 +177,14 @@ def test_hundreds_of_silent_connections_hinder_nobody(client: httpx.Client) -> N
 
 def test_a_question_without_an_end_is_interrupted(db_path: Path) -> None:
     """SQLite is stopped after the time; the connection answers the next question."""
-    readers = Readers(db_path)
+    pool = ReadPool(db_path)
     with recorded(db_path):
         pass
-    with closing(readers):
+    with closing(pool):
         with pytest.raises(Problem) as caught:
-            readers.answer(lambda connection: connection.execute(ENDLESS).fetchone(), 0.2)
+            pool.answer(lambda connection: connection.execute(ENDLESS).fetchone(), 0.2)
         assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "5"})
-        assert readers.answer(lambda connection: tuple(connection.execute("SELECT 1").fetchone()))
+        assert pool.answer(lambda connection: tuple(connection.execute("SELECT 1").fetchone()))
 
 
 def test_closing_does_not_wait_for_long_questions(db_path: Path) -> None:
@@ -198,10 +198,10 @@ def test_closing_does_not_wait_for_long_questions(db_path: Path) -> None:
         connection.execute(ENDLESS).fetchone()  # type: ignore[attr-defined]
 
     async def scenario() -> None:
-        readers = Readers(db_path)
-        task = asyncio.create_task(readers.ask(question, PATIENCE_S))
+        pool = ReadPool(db_path)
+        task = asyncio.create_task(pool.ask(question, PATIENCE_S))
         await asyncio.to_thread(asked.wait)
-        await asyncio.to_thread(readers.close)
+        await asyncio.to_thread(pool.close)
         with pytest.raises(Problem):
             await task
 
@@ -210,13 +210,13 @@ def test_closing_does_not_wait_for_long_questions(db_path: Path) -> None:
 
 def test_questions_cannot_change_anything(db_path: Path) -> None:
     """Neither write, nor open another file, whatever a query says."""
-    readers = Readers(db_path)
+    pool = ReadPool(db_path)
     with recorded(db_path):
         pass
-    with closing(readers):
+    with closing(pool):
         for sql in ("DELETE FROM runs", "CREATE TABLE t (a)", f"ATTACH '{db_path}x' AS other"):
             with pytest.raises(Exception, match=r"readonly|not authorized"):
-                readers.answer(lambda connection, sql=sql: connection.execute(sql))
+                pool.answer(lambda connection, sql=sql: connection.execute(sql))
     assert not db_path.with_name(db_path.name + "x").exists()
 
 
@@ -227,13 +227,13 @@ def test_a_locked_file_is_a_problem_that_passes(db_path: Path) -> None:
     """A change that has to wait too long says when to come again; reading goes on."""
     with recorded(db_path) as builder:
         builder.run("s1")
-    writer = Writer(db_path, wait=0.05)
-    with closing(writer), closing(open_writer(db_path)) as other:
+    writes = WriteQueue(db_path, wait=0.05)
+    with closing(writes), closing(open_writer(db_path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(FileLocked):
-            writer.change_now(lambda connection: connection.execute("DELETE FROM runs"))
+            writes.change_now(lambda connection: connection.execute("DELETE FROM runs"))
         other.execute("ROLLBACK")
-        deleted = writer.change_now(lambda connection: connection.execute("DELETE FROM runs"))
+        deleted = writes.change_now(lambda connection: connection.execute("DELETE FROM runs"))
         assert deleted.rowcount == 1
 
 
@@ -252,9 +252,9 @@ def test_a_file_replaced_while_it_is_opened_is_noticed(
         return opened
 
     monkeypatch.setattr(write_queue, "open_writer", open_and_replace)
-    with closing(Writer(db_path)) as writer:
+    with closing(WriteQueue(db_path)) as writes:
         for key in ("lost", "kept"):
-            writer.change_now(lambda file, key=key: file.execute(add, (key,)))
+            writes.change_now(lambda file, key=key: file.execute(add, (key,)))
     with closing(open_writer(db_path)) as file:
         assert file.execute("SELECT idempotency_key FROM received").fetchall() == [("kept",)]
 
@@ -271,8 +271,8 @@ def test_a_value_that_cannot_be_stored_is_the_requests_fault(
 
     async def scenario(database: Database) -> int:
         with pytest.raises(InvalidQuery, match="cannot be stored"):
-            await database.writer.change(lambda file: file.execute(add, (value,)), small=small)
-        return (await database.writer.change(lambda file: file.execute(add, ("k",)))).rowcount
+            await database.write_queue.change(lambda file: file.execute(add, (value,)), small=small)
+        return (await database.write_queue.change(lambda file: file.execute(add, ("k",)))).rowcount
 
     with closing(Database(db_path)) as database:
         assert asyncio.run(scenario(database)) == 1
@@ -293,12 +293,12 @@ def test_changes_that_share_a_commit_fail_alone(db_path: Path) -> None:
         return change  # type: ignore[return-value]
 
     async def scenario(database: Database) -> list[object]:
-        changes = [database.writer.change(work(number)) for number in range(200)]  # type: ignore[arg-type]
+        changes = [database.write_queue.change(work(number)) for number in range(200)]  # type: ignore[arg-type]
         return await asyncio.gather(*changes, return_exceptions=True)
 
     with closing(Database(db_path)) as database:
         outcomes = asyncio.run(scenario(database))
-        kept = database.readers.answer(
+        kept = database.read_pool.answer(
             lambda connection: {
                 int(row[0]) for row in connection.execute("SELECT idempotency_key FROM received")
             }
@@ -315,11 +315,13 @@ def test_a_full_disk_fails_all_that_share_the_commit(db_path: Path) -> None:
 
         def limit(pages: int) -> None:
             sql = f"PRAGMA max_page_count = {pages}"
-            database.writer.change_now(lambda connection: connection.execute(sql).fetchone())
+            database.write_queue.change_now(lambda connection: connection.execute(sql).fetchone())
 
         async def scenario() -> list[object]:
             sql = "INSERT INTO received VALUES (hex(randomblob(16)), '', hex(zeroblob(20000)), '')"
-            changes = [database.writer.change(lambda c: c.execute(sql).rowcount) for _ in range(50)]
+            changes = [
+                database.write_queue.change(lambda c: c.execute(sql).rowcount) for _ in range(50)
+            ]
             return await asyncio.gather(*changes, return_exceptions=True)
 
         limit(1)  # SQLite takes the least that is possible: the file as it is
@@ -327,15 +329,15 @@ def test_a_full_disk_fails_all_that_share_the_commit(db_path: Path) -> None:
         limit(2**30)
         done = sum(1 for one in outcomes if one == 1)
         count = "SELECT count(*) FROM received"
-        assert done == database.readers.answer(lambda c: c.execute(count).fetchone()[0]) < 50
+        assert done == database.read_pool.answer(lambda c: c.execute(count).fetchone()[0]) < 50
         assert {type(one).__name__ for one in outcomes if one != 1} == {"DiskFull"}
         assert [one for one in asyncio.run(scenario()) if one != 1] == []
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     """A question to no file is an error of ours, not of SQLite."""
-    with closing(Readers(tmp_path / "none.db")) as readers, pytest.raises(FileMissing):
-        readers.answer(lambda connection: connection.execute("SELECT 1"))
+    with closing(ReadPool(tmp_path / "none.db")) as pool, pytest.raises(FileMissing):
+        pool.answer(lambda connection: connection.execute("SELECT 1"))
 
 
 def test_a_damaged_file_does_not_stop_the_server(db_path: Path) -> None:

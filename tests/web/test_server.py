@@ -29,7 +29,7 @@ from tests.tools.web import (
 from waxlocal.errors import ConfigurationError
 from waxlocal.storage.schema import VERSION
 from waxlocal.web.server import listen
-from waxlocal.web.supervisor import Companion
+from waxlocal.web.supervisor import Supervisor
 from waxlocal.wire.paths import BULK, DOCUMENT, SESSIONS
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -335,40 +335,40 @@ def _wait_for(pids: int, path: Path) -> list[int]:
 
 @pytest.fixture
 def said() -> list[str]:
-    """Return what a companion has said."""
+    """Return what the supervisor has said."""
     return []
 
 
-def _companion(said: list[str], path: Path, then: str) -> Companion:
+def _supervised(said: list[str], path: Path, then: str) -> Supervisor:
     command = (sys.executable, "-c", SAYS_ITS_PID.format(then), str(path))
-    return Companion(command, say=said.append, restart_s=(0.01, 0.02))
+    return Supervisor(command, say=said.append, restart_s=(0.01, 0.02))
 
 
-def test_a_companion_that_ends_is_begun_again(tmp_path: Path, said: list[str]) -> None:
-    """It is started anew, and said once how it ended."""
-    companion = _companion(said, tmp_path / "pids", "sys.exit(3)")
-    companion.start()
+def test_a_command_that_ends_is_started_again(tmp_path: Path, said: list[str]) -> None:
+    """It is started anew, and its status is logged once."""
+    supervisor = _supervised(said, tmp_path / "pids", "sys.exit(3)")
+    supervisor.start()
     try:
         assert len(set(_wait_for(3, tmp_path / "pids"))) == 3
     finally:
-        companion.stop()
+        supervisor.stop()
     assert [line.partition(" restart_s")[0] for line in said] == ["event=companion-ended status=3"]
 
 
-def test_a_companion_ends_with_the_server(tmp_path: Path, said: list[str]) -> None:
+def test_a_command_ends_with_the_server(tmp_path: Path, said: list[str]) -> None:
     """Stopping it waits for its end; it does not come back."""
-    companion = _companion(said, tmp_path / "pids", "time.sleep(600)")
-    companion.start()
+    supervisor = _supervised(said, tmp_path / "pids", "time.sleep(600)")
+    supervisor.start()
     (pid,) = _wait_for(1, tmp_path / "pids")
-    companion.stop()
+    supervisor.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert said == []
 
 
-def test_a_companion_may_be_stopped_before_it_began(tmp_path: Path, said: list[str]) -> None:
+def test_a_supervisor_may_be_stopped_before_it_is_started(tmp_path: Path, said: list[str]) -> None:
     """Stopping what was never started is not an error."""
-    _companion(said, tmp_path / "pids", "pass").stop()
+    _supervised(said, tmp_path / "pids", "pass").stop()
     assert _pids(tmp_path / "pids") == []
 
 

@@ -18,7 +18,7 @@ from waxlocal.cli.target_file import (
 )
 from waxlocal.settings.config import Settings
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
-from waxlocal.web.supervisor import Companion
+from waxlocal.web.supervisor import Supervisor
 
 __all__ = ["serve"]
 
@@ -88,7 +88,7 @@ def serve(
         durability=Settings.from_environment().durability,
         log=log_to() if access_log else None,
     )
-    with closing(server.listen(host, port)) as listener, _companion(daemon, path):
+    with closing(server.listen(host, port)) as listener, _supervised(daemon, path):
         server.serve(app, listener, started=lambda: click.echo(server.address_of(listener)))
 
 
@@ -99,7 +99,7 @@ def _named(host: str) -> Iterator[str]:
 
 
 @contextmanager
-def _companion(wanted: bool, path: Path) -> Iterator[None]:
+def _supervised(wanted: bool, path: Path) -> Iterator[None]:
     if not wanted:
         yield
         return
@@ -108,9 +108,9 @@ def _companion(wanted: bool, path: Path) -> Iterator[None]:
         click.echo(line, err=True)
 
     command = (sys.executable, "-m", "waxlocal", "--db", str(path), "daemon", "run")
-    companion = Companion(command, say=say)
-    companion.start()
+    supervisor = Supervisor(command, say=say)
+    supervisor.start()
     try:
         yield
     finally:
-        companion.stop()
+        supervisor.stop()

@@ -14,7 +14,7 @@ from waxlocal.queries.texts import decoded
 from waxlocal.queries.times import microseconds
 from waxlocal.records import RecordStatus
 
-__all__ = ["Attempt", "RunStretches", "session_stretches"]
+__all__ = ["Attempt", "RunIntervals", "run_intervals"]
 
 _RUNS = """
 SELECT run_id, parent_workflow_id, agent_name, started_at, completed_at, duration
@@ -70,7 +70,7 @@ class Attempt:
 
 
 @dataclass
-class RunStretches:
+class RunIntervals:
     """The time of one run; times and lengths are in microseconds.
 
     `intervals` have the kinds llm, tool, retrieval, retry, waiting and backoff (between a failed
@@ -99,12 +99,12 @@ class RunStretches:
         return max(self.retry_spans, sum(attempt.lost is not None for attempt in self.attempts))
 
 
-def session_stretches(conn: sqlite3.Connection, session_id: str) -> list[RunStretches]:
+def run_intervals(conn: sqlite3.Connection, session_id: str) -> list[RunIntervals]:
     """Return the runs of a session with their intervals, ordered by start."""
     records: dict[str, list[sqlite3.Row]] = {}
     for record in conn.execute(_RECORDS, (session_id,)).fetchall():
         records.setdefault(record["run_id"], []).append(record)
-    runs: list[RunStretches] = []
+    runs: list[RunIntervals] = []
     index: dict[str, int] = {}
     for row in conn.execute(_RUNS, (session_id,)).fetchall():
         run = _run(row, records.get(row["run_id"], []))
@@ -116,20 +116,20 @@ def session_stretches(conn: sqlite3.Connection, session_id: str) -> list[RunStre
     return runs
 
 
-def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunStretches:
+def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunIntervals:
     start = microseconds(row["started_at"])
     if row["duration"] is not None:
         end = start + max(round(row["duration"] * 1e6), 0)
     else:
         last = row["completed_at"] or max((record["moment"] for record in records), default="")
         end = max(start, microseconds(last) if last else start)
-    run = RunStretches(row["run_id"], row["agent_name"], row["started_at"], start, end)
+    run = RunIntervals(row["run_id"], row["agent_name"], row["started_at"], start, end)
     _place_records(run, records)
     _find_retries(run)
     return run
 
 
-def _place_records(run: RunStretches, records: Iterable[sqlite3.Row]) -> None:
+def _place_records(run: RunIntervals, records: Iterable[sqlite3.Row]) -> None:
     """Place each record of the run, given in order of position, on the time axis."""
     moments = [run.start]
     for record in records:
@@ -145,7 +145,7 @@ def _place_records(run: RunStretches, records: Iterable[sqlite3.Row]) -> None:
             run.intervals.append(at)
 
 
-def _interval(run: RunStretches, record: sqlite3.Row, moments: list[int]) -> Interval:
+def _interval(run: RunIntervals, record: sqlite3.Row, moments: list[int]) -> Interval:
     moment, length_ms = microseconds(record["moment"]), record["duration_ms"]
     length = None if length_ms is None else round(max(length_ms, 0) * 1000)
     if record["source"] == "llm":
@@ -183,7 +183,7 @@ def _is_rate_limited(text: str | None) -> bool:
     return bool(text) and _RATE_LIMIT.search(text or "") is not None
 
 
-def _find_retries(run: RunStretches) -> None:
+def _find_retries(run: RunIntervals) -> None:
     """Mark failed attempts that were retried, and the wait before each retry."""
     by_name: dict[tuple[str, str], list[int]] = {}
     order = sorted(range(len(run.attempts)), key=lambda number: run.attempts[number].at)
@@ -199,7 +199,7 @@ def _find_retries(run: RunStretches) -> None:
                 run.attempts[number] = _tried_again(run, attempt, starts[following])
 
 
-def _tried_again(run: RunStretches, attempt: Attempt, next_start: int) -> Attempt:
+def _tried_again(run: RunIntervals, attempt: Attempt, next_start: int) -> Attempt:
     start, end, _kind = attempt.at
     run.intervals += (Interval(start, end, "retry"), Interval(end, next_start, "backoff"))
     return replace(attempt, lost=Interval(start, next_start, "retry"))

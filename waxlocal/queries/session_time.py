@@ -9,7 +9,7 @@ from waxlocal.errors import NotFound
 from waxlocal.queries.analysis_rows import Flag, TimeByKind, Timing, TurnTime
 from waxlocal.queries.intervals import Interval, clipped, divided, gaps
 from waxlocal.queries.rows import share
-from waxlocal.queries.run_intervals import RunStretches, session_stretches
+from waxlocal.queries.run_intervals import RunIntervals, run_intervals
 from waxlocal.queries.slow_causes import slowness_flags
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.wording import counted, duration, percent
@@ -33,7 +33,7 @@ TELLING_SHARE = 0.2
 @in_snapshot
 def timing(conn: sqlite3.Connection, session_id: str) -> Timing:
     """Return where a session's time went, and why it took long; raises `NotFound`."""
-    runs = session_stretches(conn, session_id)
+    runs = run_intervals(conn, session_id)
     if not runs:
         raise NotFound(f"no session {session_id!r}")
     _hand_up(runs)
@@ -57,14 +57,14 @@ def timing(conn: sqlite3.Connection, session_id: str) -> Timing:
     )
 
 
-def _hand_up(runs: Sequence[RunStretches]) -> None:
+def _hand_up(runs: Sequence[RunIntervals]) -> None:
     """Add the intervals of each nested run to the run that contains it."""
     for run in reversed(runs):  # innermost runs begin last
         if run.parent is not None:
             runs[run.parent].intervals += clipped(run.intervals, run.start, run.end)
 
 
-def _divide(run: RunStretches) -> TimeByKind:
+def _divide(run: RunIntervals) -> TimeByKind:
     times = divided(clipped(run.intervals, run.start, run.end), _ORDER)
     own = run.end - run.start - sum(times.values())
     return TimeByKind(
@@ -89,7 +89,7 @@ def _sum(parts: Sequence[TimeByKind]) -> TimeByKind:
 
 
 def _turns(
-    runs: Sequence[RunStretches], kinds: Sequence[TimeByKind], idle: Sequence[Interval]
+    runs: Sequence[RunIntervals], kinds: Sequence[TimeByKind], idle: Sequence[Interval]
 ) -> tuple[TurnTime, ...]:
     idle_until = {gap.end: gap.length / 1e6 for gap in idle}
     return tuple(

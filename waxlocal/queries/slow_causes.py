@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from waxlocal.queries.analysis_rows import Flag, TimeByKind
 from waxlocal.queries.rows import share
-from waxlocal.queries.run_intervals import Attempt, RunStretches
+from waxlocal.queries.run_intervals import Attempt, RunIntervals
 from waxlocal.wording import counted, duration, percent
 
 __all__ = ["slowness_flags"]
@@ -18,7 +18,7 @@ NOTABLE_SHARE = 0.05
 LARGE_RETRIEVAL_SHARE = 0.25
 
 
-def slowness_flags(runs: Sequence[RunStretches], whole: TimeByKind) -> tuple[Flag, ...]:
+def slowness_flags(runs: Sequence[RunIntervals], whole: TimeByKind) -> tuple[Flag, ...]:
     """Return the causes of slowness in these runs; `whole` is their time by kind."""
     found = (
         _rate_limit(runs),
@@ -29,7 +29,7 @@ def slowness_flags(runs: Sequence[RunStretches], whole: TimeByKind) -> tuple[Fla
     return tuple(flag for flag in found if flag is not None)
 
 
-def _sequential_tools(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+def _sequential_tools(runs: Sequence[RunIntervals], whole: TimeByKind) -> Flag | None:
     groups = [group for run in runs for group in _one_after_another(run)]
     total = sum(attempt.at.length for group in groups for attempt in group) / 1e6
     longest = sum(max(attempt.at.length for attempt in group) for group in groups) / 1e6
@@ -43,7 +43,7 @@ def _sequential_tools(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag |
     return Flag("sequential_tools", count, total, longest, text)
 
 
-def _one_after_another(run: RunStretches) -> Iterator[list[Attempt]]:
+def _one_after_another(run: RunIntervals) -> Iterator[list[Attempt]]:
     """Yield groups of a run's tool calls in which each call began after the previous one ended.
 
     An LLM call separates two groups: later calls may depend on its answer. So does a retry.
@@ -65,7 +65,7 @@ def _one_after_another(run: RunStretches) -> Iterator[list[Attempt]]:
         yield group
 
 
-def _large_retrieval(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+def _large_retrieval(runs: Sequence[RunIntervals], whole: TimeByKind) -> Flag | None:
     searches = [one for run in runs for one in run.attempts if one.kind == "retrieval"]
     if not searches or whole.retrieval <= LARGE_RETRIEVAL_SHARE * whole.active:
         return None
@@ -78,7 +78,7 @@ def _large_retrieval(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | 
     return Flag("large_retrieval", len(searches), whole.retrieval, longest, text)
 
 
-def _retries(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
+def _retries(runs: Sequence[RunIntervals], whole: TimeByKind) -> Flag | None:
     count = sum(run.retries for run in runs)
     if not count:
         return None
@@ -86,7 +86,7 @@ def _retries(runs: Sequence[RunStretches], whole: TimeByKind) -> Flag | None:
     return Flag("retries", count, whole.retry, None, text)
 
 
-def _rate_limit(runs: Sequence[RunStretches]) -> Flag | None:
+def _rate_limit(runs: Sequence[RunIntervals]) -> Flag | None:
     limited = [one for run in runs for one in run.attempts if one.rate_limited]
     count = sum(
         max(run.rate_limited_spans, sum(one.rate_limited for one in run.attempts)) for run in runs

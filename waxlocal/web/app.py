@@ -25,9 +25,9 @@ from waxlocal.web.api import (
     query_routes,
 )
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
-from waxlocal.web.auth import Access
+from waxlocal.web.auth import Authentication
 from waxlocal.web.db import Database
-from waxlocal.web.fast_path import Shortcut
+from waxlocal.web.fast_path import FastPath
 from waxlocal.web.middleware.guards import REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.web.middleware.request_log import Counts, RequestLog
@@ -52,21 +52,21 @@ def create_app(
     own. `log` gets a line per request. The file is opened when the application starts and closed
     when it stops. Raises `ConfigurationError` for an invalid name.
     """
-    access, counts = Access(key), Counts()
+    auth, counts = Authentication(key), Counts()
     app = Starlette(
         routes=routes(),
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(RequestLog, counts=counts, log=log),
-            Middleware(Guards, hosts=Hosts(allowed_hosts), access=access, request_s=request_s),
-            Middleware(Shortcut, routes=ingest_routes.ROUTES),
+            Middleware(Guards, hosts=Hosts(allowed_hosts), auth=auth, request_s=request_s),
+            Middleware(FastPath, routes=ingest_routes.ROUTES),
         ],
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},
         lifespan=_lifespan,
     )
     # The original SDK treats a redirect as an error; the guards handle the trailing slash instead.
     app.router.redirect_slashes = False
-    app.state.access = access
+    app.state.auth = auth
     app.state.counts = counts
     app.state.database = Database(path, durability=durability)
     return app

@@ -13,7 +13,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.settings.secret import Secret
 from waxlocal.web.api.problems import Problem
 
-__all__ = ["Access", "cookie_name"]
+__all__ = ["Authentication", "cookie_name"]
 
 # How long a login lasts.
 LOGIN_S = 7 * 24 * 3600
@@ -25,7 +25,7 @@ _REFUSED = {"WWW-Authenticate": 'Bearer realm="waxlocal"'}
 Headers = Mapping[bytes, bytes]
 
 
-class Access:
+class Authentication:
     """Checks requests against one key; without a key, every request is allowed."""
 
     def __init__(self, key: Secret | str | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:

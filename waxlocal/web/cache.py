@@ -19,7 +19,7 @@ from starlette.requests import Request
 from waxlocal.errors import ObserveError
 from waxlocal.web.api.problems import Problem, problem_of
 
-__all__ = ["PATIENCE_S", "Kept", "Taken", "kept_of"]
+__all__ = ["PATIENCE_S", "Cache", "Cached", "cache_of"]
 
 Answer = TypeVar("Answer")
 # Takes a function that publishes a partial result, and returns the full result.
@@ -36,7 +36,7 @@ MOST = 64
 
 
 @dataclass(frozen=True)
-class Taken(Generic[Answer]):
+class Cached(Generic[Answer]):
     """The current result: `pending` while it is incomplete, `problem` if it failed."""
 
     value: Answer | None
@@ -59,13 +59,13 @@ class _Entry:
     def is_fresh(self, now: float) -> bool:
         return self.answered and now - self.at < min(REUSE * self.took, MOST_S)
 
-    def taken(self, pending: bool) -> Taken[Any]:
+    def cached(self, pending: bool) -> Cached[Any]:
         if self.answered:
-            return Taken(self.value, problem=self.problem)
-        return Taken(self.partial, pending=pending)
+            return Cached(self.value, problem=self.problem)
+        return Cached(self.partial, pending=pending)
 
 
-class Kept:
+class Cache:
     """Query results by key; for one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +74,7 @@ class Kept:
 
     async def take(
         self, key: Hashable, work: Work[Answer], *, patience: float = PATIENCE_S
-    ) -> Taken[Answer]:
+    ) -> Cached[Answer]:
         """Return the result if it is cached or ready within `patience` seconds, else what there is:
         the previous result or a partial one, while the work continues.
 
@@ -85,7 +85,7 @@ class Kept:
         while len(self._entries) > MOST:
             self._entries.popitem(last=False)
         if entry.is_fresh(self._clock()):
-            return entry.taken(pending=False)
+            return entry.cached(pending=False)
         if entry.task is None or not _is_running(entry.task):
             entry.task = asyncio.create_task(self._work(entry, work))
         task = entry.task
@@ -94,7 +94,7 @@ class Kept:
             if entry.task is task:  # another request that waited for it may have begun the next
                 entry.task = None
             task.result()  # raises unexpected exceptions
-        return entry.taken(pending=not done)
+        return entry.cached(pending=not done)
 
     async def _work(self, entry: _Entry, work: Work[Any]) -> None:
         began = self._clock()
@@ -116,10 +116,10 @@ def _is_running(task: asyncio.Task[None]) -> bool:
     return not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 
-def kept_of(request: Request) -> Kept:
+def cache_of(request: Request) -> Cache:
     """Return the cache of the server that received this request."""
     state = request.app.state
-    if not hasattr(state, "kept"):
-        state.kept = Kept()
-    kept: Kept = state.kept
-    return kept
+    if not hasattr(state, "cache"):
+        state.cache = Cache()
+    cache: Cache = state.cache
+    return cache

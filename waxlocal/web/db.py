@@ -15,8 +15,8 @@ from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.checkpoint import LogKeeper
 from waxlocal.storage.connection import log_keeper
-from waxlocal.web.read_pool import QUESTION_S, Readers
-from waxlocal.web.write_queue import Writer
+from waxlocal.web.read_pool import QUESTION_S, ReadPool
+from waxlocal.web.write_queue import WriteQueue
 
 __all__ = ["Database", "ask", "change", "database_of"]
 
@@ -33,8 +33,8 @@ class Database:
 
     def __init__(self, path: Path, *, durability: str = "normal") -> None:
         self.path = path
-        self.readers = Readers(path)
-        self.writer = Writer(path, durability=durability)
+        self.read_pool = ReadPool(path)
+        self.write_queue = WriteQueue(path, durability=durability)
         self._keeper: LogKeeper | None = None
         self._upkeep_at = 0.0
 
@@ -46,7 +46,7 @@ class Database:
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_S
             await asyncio.to_thread(self._keep_up)
-        return await self.readers.ask(question, seconds)
+        return await self.read_pool.ask(question, seconds)
 
     def _keep_up(self) -> None:
         take_in_all(self.path, TAKE_IN_S)
@@ -54,7 +54,7 @@ class Database:
 
     def open(self) -> None:
         """Create or upgrade the file; raises `StorageError` if it cannot be used."""
-        self.writer.change_now(lambda connection: None)
+        self.write_queue.change_now(lambda connection: None)
         self._keeper = self._keeper or log_keeper(self.path)
 
     def close(self) -> None:
@@ -62,8 +62,8 @@ class Database:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
-        self.readers.close()
-        self.writer.close()
+        self.read_pool.close()
+        self.write_queue.close()
 
 
 def database_of(request: Request) -> Database:
@@ -97,4 +97,4 @@ async def change(
     here. Rows are `sqlite3.Row`. Raises `StorageError` (503 with Retry-After) if the file cannot be
     written now. `small` work (a few rows) runs at once in the event loop if possible.
     """
-    return await database_of(request).writer.change(work, small=small)
+    return await database_of(request).write_queue.change(work, small=small)

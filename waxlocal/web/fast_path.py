@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waxlocal.errors import ObserveError
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
 
-__all__ = ["Shortcut"]
+__all__ = ["FastPath"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -22,7 +22,7 @@ _OF_RUN = re.compile(r"(/api/v1/observe/runs/)([^/]+)(/[a-z-]+/)")
 _RUN_ID = "{run_id}"
 
 
-class Shortcut:
+class FastPath:
     """Dispatches POST requests with records directly to their endpoints; others to the app.
 
     A run of the original SDK waits for seven requests, and routing and middleware take as long as

@@ -20,7 +20,7 @@ from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
 
-__all__ = ["Readers"]
+__all__ = ["ReadPool"]
 
 Answer = TypeVar("Answer")
 Question = Callable[[sqlite3.Connection], Answer]
@@ -58,7 +58,7 @@ class _Open:
         self.closer.__exit__(None, None, None)
 
 
-class Readers:
+class ReadPool:
     """Runs queries in worker threads; opens connections on demand."""
 
     def __init__(self, path: Path, *, threads: int = THREADS) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
-__all__ = ["Companion"]
+__all__ = ["Supervisor"]
 
 # Seconds before a restart: doubled each time, from the first value up to the second.
 RESTART_S = (1.0, 300.0)
@@ -16,7 +16,7 @@ WELL_S = 60.0
 STOP_S = 12.0
 
 
-class Companion:
+class Supervisor:
     """Keeps a command running; its output goes to the server's stdout and stderr."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Companion:
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._keep, name="waxlocal-companion", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="waxlocal-supervisor", daemon=True)
 
     def start(self) -> None:
         """Start the command and supervise it."""

@@ -22,7 +22,7 @@ from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
 from waxlocal.storage.value_errors import is_of_value
 
-__all__ = ["Writer"]
+__all__ = ["WriteQueue"]
 
 Answer = TypeVar("Answer")
 Work = Callable[[sqlite3.Connection], Answer]
@@ -59,7 +59,7 @@ class _Change:
             self.future.set_exception(self.error)
 
 
-class Writer:
+class WriteQueue:
     """Runs writes in order of arrival; each is applied completely or not at all."""
 
     def __init__(self, path: Path, *, durability: str = "normal", wait: float = WAIT_S) -> None:

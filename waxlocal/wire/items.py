@@ -42,7 +42,7 @@ from waxlocal.wire.steps import (
 from waxlocal.wire.turns import Turns
 from waxlocal.wire.values import Json, Start, fields_of, text_of
 
-__all__ = ["Untold", "Walk"]
+__all__ = ["Items", "Untold"]
 
 Row = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ class Untold(NamedTuple):
     row: Row
 
 
-class Walk:
+class Items:
     """Takes records one by one, in order."""
 
     def __init__(self, run: RecordedRun, remote_ids: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from waxlocal.records import RunStatus
-from waxlocal.wire.items import Walk
+from waxlocal.wire.items import Items
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.values import moment_of, number_of
 
@@ -27,18 +27,18 @@ class _Turn(NamedTuple):
     take: Take
 
 
-def in_order(run: RecordedRun, children: Sequence[ChildRun], walk: Walk) -> Iterator[Take]:
+def in_order(run: RecordedRun, children: Sequence[ChildRun], items: Items) -> Iterator[Take]:
     """Give what is to be done for each record, and for each child when it began and ended."""
     tables = (
-        (run.llm_calls, walk.llm_call),
-        (run.steps, walk.step),
-        (run.spans, walk.span),
-        (run.scores, walk.score),
-        (run.events, walk.event),
+        (run.llm_calls, items.llm_call),
+        (run.steps, items.step),
+        (run.spans, items.span),
+        (run.scores, items.score),
+        (run.events, items.event),
     )
     records = [(row["position"], row, take) for rows, take in tables for row in rows]
     records.sort(key=itemgetter(0))
-    turns = _turns(run, children, walk)
+    turns = _turns(run, children, items)
     for _position, row, take in records:
         while turns and _is_before(turns[-1], row):
             yield turns.pop().take
@@ -47,19 +47,19 @@ def in_order(run: RecordedRun, children: Sequence[ChildRun], walk: Walk) -> Iter
         yield turn.take
 
 
-def _turns(run: RecordedRun, children: Sequence[ChildRun], walk: Walk) -> list[_Turn]:
+def _turns(run: RecordedRun, children: Sequence[ChildRun], items: Items) -> list[_Turn]:
     """Return the starts and ends of the children, the last first."""
     turns: list[_Turn] = []
     ended_at = moment_of(run.run["completed_at"])
     for child in children:
         began = moment_of(child.started_at) or datetime.min
-        turns.append(_Turn(began, False, partial(walk.child_began, child)))
+        turns.append(_Turn(began, False, partial(items.child_began, child)))
         ended = moment_of(child.completed_at)
         # What outlives the run is not among its spans, nor what had no chance to end.
         if not ended or child.status == RunStatus.INTERRUPTED:
             continue
         if ended_at is None or ended <= ended_at:
-            turns.append(_Turn(max(began, ended), True, partial(walk.child_ended, child)))
+            turns.append(_Turn(max(began, ended), True, partial(items.child_ended, child)))
     turns.sort(key=itemgetter(0))
     turns.reverse()
     return turns

@@ -14,7 +14,7 @@ from waxlocal.records import EVENTS, RunStatus
 from waxlocal.wire.conversation_state import conversation_state
 from waxlocal.wire.events import late_event
 from waxlocal.wire.exact import KEY, Item
-from waxlocal.wire.items import Untold, Walk
+from waxlocal.wire.items import Items, Untold
 from waxlocal.wire.order import in_order
 from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
@@ -143,10 +143,10 @@ def recorded(
     `remote_ids`: the ids that the server gave the runs that this one opened, by their own; and its
     own workflow id there, by the one here, which events name. Without it the local ids stand.
     """
-    walk = Walk(run, remote_ids)
-    for take in in_order(run, children, walk):
+    items = Items(run, remote_ids)
+    for take in in_order(run, children, items):
         take()
-    return Recorded(walk.result(), walk.untold())
+    return Recorded(items.result(), items.untold())
 
 
 def late_item(untold: Untold, run: RecordedRun, remote_ids: Mapping[str, str]) -> tuple[str, Item]:

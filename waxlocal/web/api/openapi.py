@@ -85,7 +85,7 @@ def _server_paths() -> Json:
 
 async def document(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return json_answer(openapi_document(with_key=not request.app.state.access.is_open))
+    return json_answer(openapi_document(with_key=not request.app.state.auth.is_open))
 
 
 ROUTES = [Route(DOCUMENT, document)]

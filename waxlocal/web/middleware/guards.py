@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waxlocal.web.api.problems import Problem, problem_response
-from waxlocal.web.auth import Access
+from waxlocal.web.auth import Authentication
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.wire.paths import BULK, DOCUMENT
 
@@ -42,11 +42,11 @@ class Guards:
     """Rejects bad requests before any other code sees them."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Hosts, access: Access, request_s: float = REQUEST_S
+        self, app: ASGIApp, *, hosts: Hosts, auth: Authentication, request_s: float = REQUEST_S
     ) -> None:
         self._app = app
         self._hosts = hosts
-        self._access = access
+        self._auth = auth
         self._request_s = request_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +73,7 @@ class Guards:
         method, path = scope["method"], scope["path"]
         if method not in _SAFE:
             _check_origin(scope, headers)
-        problem = self._access.refusal(path, headers, (scope.get("server") or ("", ""))[1])
+        problem = self._auth.refusal(path, headers, (scope.get("server") or ("", ""))[1])
         if problem is not None:
             raise _Refused(problem=problem)
         if method not in _SAFE and path.startswith(_API):

@@ -26,11 +26,11 @@ from waxlocal.queries.percentiles import percentile
 from waxlocal.queries.timeline import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
-from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
-from waxlocal.web.pages.list_request import Asked
+from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
@@ -61,7 +61,7 @@ class ModelsInUse:
 
 async def analytics_page(request: Request) -> Response:
     """Show statistics over the sessions that match the filter."""
-    asked = Asked.of(request, "/analytics")
+    asked = ListRequest.of(request, "/analytics")
     figures, costs, spent, expensive, slow = await asyncio.gather(
         _figures(request, asked),
         _costs(request, asked),
@@ -90,21 +90,21 @@ async def analytics_page(request: Request) -> Response:
     )
 
 
-async def _figures(request: Request, asked: Asked) -> Taken[Statistics]:
+async def _figures(request: Request, asked: ListRequest) -> Cached[Statistics]:
     async def work(_show: object) -> Statistics:
         return await ask(request, lambda conn: statistics(conn, filter=asked.filter))
 
-    return await kept_of(request).take(("statistics", asked.key), work)
+    return await cache_of(request).take(("statistics", asked.key), work)
 
 
-async def _costs(request: Request, asked: Asked) -> Taken[list[float]]:
+async def _costs(request: Request, asked: ListRequest) -> Cached[list[float]]:
     async def work(_show: object) -> list[float]:
         return await ask(request, lambda conn: session_costs(conn, filter=asked.filter))
 
-    return await kept_of(request).take(("costs", asked.key), work)
+    return await cache_of(request).take(("costs", asked.key), work)
 
 
-async def _spent(request: Request, asked: Asked) -> Taken[ModelsInUse]:
+async def _spent(request: Request, asked: ListRequest) -> Cached[ModelsInUse]:
     """Return model usage over all calls, or over calls in the matching sessions."""
     if asked.filter == EVERYTHING:
         return await take_usage(request, "", "")
@@ -113,12 +113,12 @@ async def _spent(request: Request, asked: Asked) -> Taken[ModelsInUse]:
         usage = await ask(request, lambda conn: session_usage(conn, filter=asked.filter))
         return ModelsInUse((), usage.cost_over_time(), usage.calls)
 
-    return await kept_of(request).take(("session usage", asked.key), work)
+    return await cache_of(request).take(("session usage", asked.key), work)
 
 
-async def take_usage(request: Request, since: str, until: str) -> Taken[ModelsInUse]:
+async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsInUse]:
     """Return the usage of all models between two valid times from the URL."""
-    bounds = Asked.of(request, "").filter
+    bounds = ListRequest.of(request, "").filter
 
     async def work(_show: Callable[[ModelsInUse], None]) -> ModelsInUse:
         usage = Usage()
@@ -136,10 +136,10 @@ async def take_usage(request: Request, since: str, until: str) -> Taken[ModelsIn
         sources = {(one.model, one.provider): one.source for one in prices}
         return ModelsInUse(tuple(usage.models(sources)), usage.cost_over_time(), usage.calls)
 
-    return await kept_of(request).take(("usage", since, until), work)
+    return await cache_of(request).take(("usage", since, until), work)
 
 
-async def _extremes(request: Request, asked: Asked, ordering: str) -> Taken[list[Extreme]]:
+async def _extremes(request: Request, asked: ListRequest, ordering: str) -> Cached[list[Extreme]]:
     why = money if ordering == "-total_cost" else timing
 
     def question(conn: sqlite3.Connection) -> list[Extreme]:
@@ -151,7 +151,7 @@ async def _extremes(request: Request, asked: Asked, ordering: str) -> Taken[list
     async def work(_show: object) -> list[Extreme]:
         return await ask(request, question)
 
-    return await kept_of(request).take(("extremes", ordering, asked.key), work)
+    return await cache_of(request).take(("extremes", ordering, asked.key), work)
 
 
 def _turns_chart(figures: Statistics) -> charts.Chart | None:

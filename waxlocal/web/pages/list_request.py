@@ -12,7 +12,7 @@ from waxlocal.queries import SessionFilter
 from waxlocal.records import RunStatus
 from waxlocal.web.pages.addresses import address
 
-__all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "Asked", "Removable", "whole"]
+__all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "ListRequest", "Removable", "whole"]
 
 # The same names as in the API, so that a query string works in both.
 FILTERS = ("search", "user_id", "agent", "since", "until", "status", "tag", "metadata")
@@ -40,7 +40,7 @@ class Removable:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListRequest:
     """The filter as typed and as parsed, the ordering, and the page of the list."""
 
     path: str
@@ -51,7 +51,7 @@ class Asked:
     limit: int
 
     @classmethod
-    def of(cls, request: Request, path: str) -> Asked:
+    def of(cls, request: Request, path: str) -> ListRequest:
         """Parse the query string; raises `InvalidQuery`."""
         values = request.query_params
         given = {name: values[name].strip() for name in FILTERS if values.get(name, "").strip()}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from waxlocal.web.auth import LOGIN_S, Access, cookie_name
+from waxlocal.web.auth import LOGIN_S, Authentication, cookie_name
 from waxlocal.web.pages.files import file_url
 
 __all__ = ["ROUTES"]
@@ -62,14 +62,14 @@ def _form(next_: str, said: str = "", status: int = 200) -> Response:
 async def log_in(request: Request) -> Response:
     """Check the key, and set the session cookie."""
     form = parse_qs((await request.body())[:MAX_FORM].decode("utf-8", "replace"))
-    access: Access = request.app.state.access
-    if not access.is_open and not access.is_key(form.get("key", [""])[0].strip().encode()):
+    auth: Authentication = request.app.state.auth
+    if not auth.is_open and not auth.is_key(form.get("key", [""])[0].strip().encode()):
         return _form(_next(request), _WRONG, 401)
     answer = RedirectResponse(_next(request), 303)
-    if not access.is_open:
+    if not auth.is_open:
         answer.set_cookie(
             _cookie(request),
-            access.new_login(),
+            auth.new_login(),
             max_age=LOGIN_S,
             httponly=True,
             samesite="strict",

@@ -17,7 +17,7 @@ from waxlocal.prices.table import list_prices
 from waxlocal.queries import ModelUse
 from waxlocal.web.db import ask
 from waxlocal.web.pages.analytics import take_usage
-from waxlocal.web.pages.list_request import Asked
+from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["models_page"]
@@ -67,7 +67,7 @@ class Used:
 
 async def models_page(request: Request) -> Response:
     """Show the models that were called, unpriced ones first."""
-    asked = Asked.of(request, "/models")
+    asked = ListRequest.of(request, "/models")
     ordering = request.query_params.get("ordering", "")
     if ordering and ordering.removeprefix("-") not in _KEYS:
         raise InvalidQuery(f"unknown ordering {ordering!r}", hint=f"use one of: {', '.join(_KEYS)}")

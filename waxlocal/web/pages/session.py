@@ -25,7 +25,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.records import MOST_RECORDS, Record, list_records
 from waxlocal.records import RunStatus
-from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import short_tokens
@@ -123,11 +123,11 @@ async def session_page(request: Request) -> Response:
 
 async def _kept(
     request: Request, session_id: str, query: Callable[[sqlite3.Connection, str], Answer]
-) -> Taken[Answer]:
+) -> Cached[Answer]:
     async def work(_show: object) -> Answer:
         return await ask(request, lambda conn: query(conn, session_id))
 
-    return await kept_of(request).take((query, session_id), work)
+    return await cache_of(request).take((query, session_id), work)
 
 
 def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:

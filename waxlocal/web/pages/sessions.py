@@ -31,10 +31,10 @@ from waxlocal.queries.overview import (
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES, RunStatus
-from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages.addresses import run_url, session_url
-from waxlocal.web.pages.list_request import Asked
+from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["runs_page", "sessions_page"]
@@ -92,7 +92,7 @@ class Exact:
 
 async def sessions_page(request: Request) -> Response:
     """Show the sessions that match the filter, with their totals."""
-    asked = Asked.of(request, "/")
+    asked = ListRequest.of(request, "/")
     order_by(asked.ordering)  # an unknown ordering fails the whole page
     slow = is_slow(asked.filter)
     listing, totals, exact = await asyncio.gather(
@@ -123,18 +123,18 @@ async def sessions_page(request: Request) -> Response:
     )
 
 
-async def _listed(request: Request, asked: Asked) -> Taken[Listing]:
+async def _listed(request: Request, asked: ListRequest) -> Cached[Listing]:
     page, count = await asyncio.gather(_part(request, asked), _count(request, asked))
     if page.value is None:
         return page
     part = page.value
     seen = asked.offset + len(part.sessions)
     if not part.more and (part.sessions or not asked.offset):
-        return Taken(replace(part, count=seen))  # newer than the cached count
-    return Taken(replace(part, count=count.value))
+        return Cached(replace(part, count=seen))  # newer than the cached count
+    return Cached(replace(part, count=count.value))
 
 
-async def _part(request: Request, asked: Asked) -> Taken[Listing]:
+async def _part(request: Request, asked: ListRequest) -> Cached[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
         # Fetch one more than is shown, to know whether there is a next page.
         found = list_sessions(
@@ -150,14 +150,14 @@ async def _part(request: Request, asked: Asked) -> Taken[Listing]:
         return await ask(request, question)
 
     key = ("list", asked.key, asked.ordering, asked.offset, asked.limit)
-    return await kept_of(request).take(key, work)
+    return await cache_of(request).take(key, work)
 
 
-async def _count(request: Request, asked: Asked) -> Taken[int]:
+async def _count(request: Request, asked: ListRequest) -> Cached[int]:
     async def work(_show: object) -> int:
         return await ask(request, lambda conn: count_sessions(conn, filter=asked.filter))
 
-    return await kept_of(request).take(("count", asked.key), work)
+    return await cache_of(request).take(("count", asked.key), work)
 
 
 def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> Listing:
@@ -165,7 +165,7 @@ def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> List
     return Listing(tuple(found), sizes, None, more)
 
 
-async def _searched(request: Request, asked: Asked) -> Taken[Listing]:
+async def _searched(request: Request, asked: ListRequest) -> Cached[Listing]:
     """Return what a search has found so far; the search continues in the background."""
     need = asked.offset + asked.limit
 
@@ -180,10 +180,10 @@ async def _searched(request: Request, asked: Asked) -> Taken[Listing]:
         return Found(tuple(found), len(ids), len(ids))
 
     key = ("search", asked.key, asked.ordering, need)
-    taken = await kept_of(request).take(key, work)
-    if taken.value is None:
-        return Taken(None, taken.pending, taken.problem)
-    found = taken.value
+    cached = await cache_of(request).take(key, work)
+    if cached.value is None:
+        return Cached(None, cached.pending, cached.problem)
+    found = cached.value
 
     def question(conn: sqlite3.Connection) -> Listing:
         sessions = sessions_by_id(conn, list(found.ids[asked.offset : need]))
@@ -191,14 +191,16 @@ async def _searched(request: Request, asked: Asked) -> Taken[Listing]:
         listing = _listing(conn, sessions, len(found.ids) > need)
         return replace(listing, count=count, looked=found.looked, among=found.among)
 
-    return Taken(await ask(request, question), taken.pending)
+    return Cached(await ask(request, question), cached.pending)
 
 
-async def _fitting(request: Request, asked: Asked, ids: list[str]) -> list[str]:
+async def _fitting(request: Request, asked: ListRequest, ids: list[str]) -> list[str]:
     return await ask(request, lambda conn: fitting(conn, asked.filter, ids))
 
 
-async def _totals(request: Request, asked: Asked) -> Taken[tuple[SessionTotals, Activity | None]]:
+async def _totals(
+    request: Request, asked: ListRequest
+) -> Cached[tuple[SessionTotals, Activity | None]]:
     async def work(_show: object) -> tuple[SessionTotals, Activity | None]:
         sums, times = await asyncio.gather(
             ask(request, lambda conn: session_totals(conn, filter=asked.filter)),
@@ -206,14 +208,14 @@ async def _totals(request: Request, asked: Asked) -> Taken[tuple[SessionTotals, 
         )
         return sums, times
 
-    return await kept_of(request).take(("totals", asked.key), work)
+    return await cache_of(request).take(("totals", asked.key), work)
 
 
-async def _no_totals() -> Taken[tuple[SessionTotals, Activity | None]]:
-    return Taken(None)
+async def _no_totals() -> Cached[tuple[SessionTotals, Activity | None]]:
+    return Cached(None)
 
 
-async def _exact(request: Request, asked: Asked) -> Exact | None:
+async def _exact(request: Request, asked: ListRequest) -> Exact | None:
     """Return the session or run whose id matches the search text."""
     text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):

@@ -19,7 +19,7 @@ from waxlocal.delivery.status import (
     recent_receipts,
 )
 from waxlocal.web.api.problems import Problem
-from waxlocal.web.cache import PATIENCE_S, Taken, kept_of
+from waxlocal.web.cache import PATIENCE_S, Cached, cache_of
 from waxlocal.web.db import ask, change
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.pages.upload_state import host_of, take_status, target_state
@@ -69,11 +69,11 @@ async def sync_page(request: Request) -> Response:
     )
 
 
-async def _unsynced(request: Request) -> Taken[int]:
+async def _unsynced(request: Request) -> Cached[int]:
     async def work(_show: object) -> int:
         return await ask(request, count_unsynced)
 
-    return await kept_of(request).take("unsynced", work)
+    return await cache_of(request).take("unsynced", work)
 
 
 async def retry(request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from waxlocal.clock import utc_text
 from waxlocal.delivery.status import TargetStatus, delivery_status
 from waxlocal.queries.times import microseconds
-from waxlocal.web.cache import Taken, kept_of
+from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
 from waxlocal.wording import ago, counted, duration
 
@@ -32,13 +32,13 @@ class UploadLine:
 
 async def take_status(
     request: Request, patience: float = PATIENCE_S
-) -> Taken[tuple[TargetStatus, ...]]:
+) -> Cached[tuple[TargetStatus, ...]]:
     """Return the state of all targets."""
 
     async def work(_show: object) -> tuple[TargetStatus, ...]:
         return await ask(request, _status)
 
-    return await kept_of(request).take("upload", work, patience=patience)
+    return await cache_of(request).take("upload", work, patience=patience)
 
 
 def _status(connection: sqlite3.Connection) -> tuple[TargetStatus, ...]:

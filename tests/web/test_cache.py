@@ -13,8 +13,8 @@ from waxlocal.web.cache import (
     MOST,
     MOST_S,
     REUSE,
-    Kept,
-    Taken,
+    Cache,
+    Cached,
 )
 
 
@@ -50,32 +50,32 @@ class Work:
 def test_what_is_quick_is_answered_at_once() -> None:
     """Within the patience of a page."""
 
-    async def story() -> Taken[int]:
+    async def story() -> Cached[int]:
         time = Time()
         work = Work(time)
         work.finish.set()
-        return await Kept(time).take("key", work, patience=10)
+        return await Cache(time).take("key", work, patience=10)
 
-    assert asyncio.run(story()) == Taken(1)
+    assert asyncio.run(story()) == Cached(1)
 
 
 def test_what_takes_long_goes_on_and_is_there_the_next_time() -> None:
     """Meanwhile the page has what the work has shown so far; nobody asks twice."""
 
-    async def story() -> tuple[Taken[int], Taken[int], Taken[int], int]:
+    async def story() -> tuple[Cached[int], Cached[int], Cached[int], int]:
         time = Time()
-        kept, work = Kept(time), Work(time)
-        first = await kept.take("key", work, patience=0)
+        cache, work = Cache(time), Work(time)
+        first = await cache.take("key", work, patience=0)
         await work.begun.wait()
-        second = await kept.take("key", work, patience=0)
+        second = await cache.take("key", work, patience=0)
         work.finish.set()
-        third = await kept.take("key", work, patience=10)
+        third = await cache.take("key", work, patience=10)
         return first, second, third, work.calls
 
     first, second, third, calls = asyncio.run(story())
     assert first.pending
-    assert second == Taken(-1, pending=True)
-    assert third == Taken(1)
+    assert second == Cached(-1, pending=True)
+    assert third == Cached(1)
     assert calls == 1
 
 
@@ -84,20 +84,20 @@ def test_whoever_else_waited_leaves_the_next_work_alone() -> None:
 
     async def story() -> tuple[int | None, int]:
         time = Time()
-        kept, work = Kept(time), Work(time)
+        cache, work = Cache(time), Work(time)
 
-        async def take_and_ask_again() -> Taken[int]:
-            await kept.take("key", work, patience=10)
+        async def take_and_ask_again() -> Cached[int]:
+            await cache.take("key", work, patience=10)
             time.now += MOST_S + 1
             work.finish.clear()
-            return await kept.take("key", work, patience=10)
+            return await cache.take("key", work, patience=10)
 
         again = asyncio.create_task(take_and_ask_again())
-        waits = asyncio.create_task(kept.take("key", work, patience=10))
+        waits = asyncio.create_task(cache.take("key", work, patience=10))
         await work.begun.wait()
         work.finish.set()
         await waits
-        third = asyncio.create_task(kept.take("key", work, patience=10))
+        third = asyncio.create_task(cache.take("key", work, patience=10))
         await asyncio.sleep(0)
         work.finish.set()
         assert await again == await third
@@ -109,18 +109,18 @@ def test_whoever_else_waited_leaves_the_next_work_alone() -> None:
 def test_an_answer_is_used_again_for_some_times_as_long_as_it_took() -> None:
     """Then the old one serves while the new one is made."""
 
-    async def story() -> list[Taken[int]]:
+    async def story() -> list[Cached[int]]:
         time = Time()
-        kept, work = Kept(time), Work(time, took=0.5)
+        cache, work = Cache(time), Work(time, took=0.5)
         work.finish.set()
-        seen = [await kept.take("key", work, patience=10)]
+        seen = [await cache.take("key", work, patience=10)]
         time.now += REUSE * 0.5 - 0.01
-        seen.append(await kept.take("key", work, patience=10))
+        seen.append(await cache.take("key", work, patience=10))
         time.now += 0.02
         work.finish.clear()
-        seen.append(await kept.take("key", work, patience=0.001))
+        seen.append(await cache.take("key", work, patience=0.001))
         work.finish.set()
-        seen.append(await kept.take("key", work, patience=10))
+        seen.append(await cache.take("key", work, patience=10))
         return seen
 
     assert [one.value for one in asyncio.run(story())] == [1, 1, 1, 2]
@@ -131,11 +131,11 @@ def test_even_what_took_very_long_is_asked_for_anew() -> None:
 
     async def story() -> int | None:
         time = Time()
-        kept, work = Kept(time), Work(time, took=1_000)
+        cache, work = Cache(time), Work(time, took=1_000)
         work.finish.set()
-        await kept.take("key", work, patience=10)
+        await cache.take("key", work, patience=10)
         time.now += MOST_S + 1
-        return (await kept.take("key", work, patience=10)).value
+        return (await cache.take("key", work, patience=10)).value
 
     assert asyncio.run(story()) == 2
 
@@ -146,11 +146,11 @@ def test_even_what_took_very_long_is_asked_for_anew() -> None:
 def test_an_error_of_ours_is_the_answer(error: Exception) -> None:
     """A part of a page says what went wrong, and the rest of it stands."""
 
-    async def story() -> Taken[int]:
+    async def story() -> Cached[int]:
         async def work(_show: object) -> int:
             raise error
 
-        return await Kept().take("key", work, patience=10)
+        return await Cache().take("key", work, patience=10)
 
     taken = asyncio.run(story())
     assert taken.value is None
@@ -161,11 +161,11 @@ def test_an_error_of_ours_is_the_answer(error: Exception) -> None:
 def test_a_fault_comes_out() -> None:
     """It is the server's, and belongs into its log."""
 
-    async def story() -> Taken[int]:
+    async def story() -> Cached[int]:
         async def work(_show: object) -> int:
             raise ZeroDivisionError
 
-        return await Kept().take("key", work, patience=10)
+        return await Cache().take("key", work, patience=10)
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(story())
@@ -176,13 +176,13 @@ def test_only_so_many_answers_are_kept() -> None:
 
     async def story() -> tuple[int, int]:
         time = Time()
-        kept, work = Kept(time), Work(time)
+        cache, work = Cache(time), Work(time)
         work.finish.set()
         for key in range(MOST + 1):
-            await kept.take(key, work, patience=10)
+            await cache.take(key, work, patience=10)
         before = work.calls
-        await kept.take(MOST, work, patience=10)
-        await kept.take(0, work, patience=10)
+        await cache.take(MOST, work, patience=10)
+        await cache.take(0, work, patience=10)
         return before, work.calls
 
     before, after = asyncio.run(story())

@@ -59,7 +59,7 @@ def test_429_and_retry_after_hold_for_the_whole_server() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_pauses_the_lane(status: int) -> None:
+def test_a_refused_key_pauses_the_upload(status: int) -> None:
     """Nothing of the request is wrong."""
     assert judged(status).verdict is Verdict.PAUSE
 
