@@ -45,10 +45,12 @@ def _looks_like_a_handler(frame: FrameType) -> bool:
 
 
 def _installed() -> set[CodeType]:
-    import signal  # half a millisecond of every program's start, for what hardly ever happens
+    # Not `signal`, whose `getsignal` makes an enum of each answer: 0.2 ms of every try to write
+    # while another process has the file locked, and half a millisecond for the import.
+    import _signal  # type: ignore[import-not-found]  # of the standard library, without types
 
     return {
-        code for number in signal.valid_signals() for code in _codes_of(signal.getsignal(number))
+        code for number in range(1, _signal.NSIG) for code in _codes_of(_signal.getsignal(number))
     }
 
 

@@ -24,7 +24,14 @@ from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.exact import KEY
 from waxlocal.wire.paths import RUN_START
-from waxlocal.wire.runs import OF_END, exact_end, exact_process, exact_start, mode_of
+from waxlocal.wire.runs import (
+    OF_END,
+    columns_of_end,
+    exact_end,
+    exact_process,
+    exact_start,
+    mode_of,
+)
 from waxlocal.wire.values import (
     as_content,
     as_id,
@@ -297,19 +304,16 @@ def ended(run: KnownRun, duration: float | None) -> Json:
 
 
 def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float:
-    status = as_text(body.get("status")) or RunStatus.SUCCESS
+    given = columns_of_end(body)
     lasted_ns = max(now_ns - run.started_ns, 0)
     known = run.is_open  # from an uploader, which said at the start when it had ended
     duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
     row = {
+        **given,
         "run_id": run.run_id,
-        "status": status if status in ENDED_STATUSES else RunStatus.ERROR,
+        "status": given["status"] if given["status"] in ENDED_STATUSES else RunStatus.ERROR,
         "completed_at": (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
         "duration": duration,
-        "error": as_text(body.get("error")) or None,
-        "error_type": as_text(body.get("error_type")) or None,
-        "traceback": as_text(body.get("traceback")) or None,
-        "result": as_content(body.get("result")),
         "trace_id": _trace_id(body) or run.trace_id,
     }
     connection.execute(_END, row)
