@@ -15,7 +15,7 @@ from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request
-from waxlocal_daemon.verdicts import Outcome, Verdict
+from waxlocal_daemon.verdicts import Action, Verdict
 
 __all__ = ["Batches", "SentBatch"]
 
@@ -143,27 +143,27 @@ class Batches:
 
     # -- settling -------------------------------------------------------------------------------
 
-    def settle(self, about: SentBatch, answer: Answer, outcome: Outcome) -> Outcome:
+    def settle(self, about: SentBatch, answer: Answer, verdict: Verdict) -> Verdict:
         """Write down what an answer means for the runs of its batch; within a transaction."""
         self.in_flight -= 1
         self._hand.difference_update(about.batch.sizes)
-        if outcome.verdict is Verdict.NEW_KEY:  # that of a batch is its content: it has no other
-            outcome = Outcome(Verdict.PARK, outcome.reason)
-        if outcome.verdict is Verdict.DELIVERED:
-            told = answers(outcome.body)
+        if verdict.action is Action.NEW_KEY:  # that of a batch is its content: it has no other
+            verdict = Verdict(Action.PARK, verdict.reason)
+        if verdict.action is Action.DELIVERED:
+            told = answers(verdict.body)
             if told.keys() & about.batch.sizes.keys():
-                return self._accepted(about, answer, outcome, told)
-            outcome = Outcome(Verdict.RETRY, "the answer names none of the runs", of_host=True)
+                return self._accepted(about, answer, verdict, told)
+            verdict = Verdict(Action.RETRY, "the answer names none of the runs", of_host=True)
         if answer.status in _NOT_OFFERED:
             self.gone = True
             self._release(list(about.batch.sizes))
         else:
-            self._failed(about, answer, outcome)
-        return outcome
+            self._failed(about, answer, verdict)
+        return verdict
 
     def _accepted(
-        self, about: SentBatch, answer: Answer, outcome: Outcome, told: dict[str, tuple[str, str]]
-    ) -> Outcome:
+        self, about: SentBatch, answer: Answer, verdict: Verdict, told: dict[str, tuple[str, str]]
+    ) -> Verdict:
         batch = about.batch
         rows: list[tuple[str, str, int, str | None]] = []
         for run_id, size in batch.sizes.items():
@@ -179,7 +179,7 @@ class Batches:
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
         self._note(about, answer, rows)
         self._grow(len(batch.sizes))
-        return outcome
+        return verdict
 
     def _note(
         self, about: SentBatch, answer: Answer, rows: list[tuple[str, str, int, str | None]]
@@ -201,21 +201,21 @@ class Batches:
         if not self._refused or larger < self._refused or self._taken >= TRY_LARGER_AFTER:
             self._most = min(larger, self._offer.max_runs)
 
-    def _failed(self, about: SentBatch, answer: Answer, outcome: Outcome) -> None:
+    def _failed(self, about: SentBatch, answer: Answer, verdict: Verdict) -> None:
         runs = list(about.batch.sizes)
         alone = len(runs) == 1
-        busy = answer.status == 429 or outcome.retry_after is not None
-        if outcome.verdict is not Verdict.PAUSE and not busy:
+        busy = answer.status == 429 or verdict.retry_after is not None
+        if verdict.action is not Action.PAUSE and not busy:
             # Also when no answer came: a run may be why, or a line that is slow for so much.
             self._most = max(len(runs) // 2, 1)
-        if not outcome.of_host:
+        if not verdict.of_host:
             self._refused, self._taken = len(runs), 0
-        if outcome.verdict is Verdict.PARK and alone:
+        if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
-            self._note(about, answer, [(runs[0], LineStatus.REFUSED, size, outcome.reason)])
-            self._tell(runs[0], outcome.reason)
-        elif outcome.verdict is Verdict.RETRY and alone:
-            self._postpone(runs[0], outcome.reason)
+            self._note(about, answer, [(runs[0], LineStatus.REFUSED, size, verdict.reason)])
+            self._tell(runs[0], verdict.reason)
+        elif verdict.action is Action.RETRY and alone:
+            self._postpone(runs[0], verdict.reason)
         else:
             self._release(runs)
 

@@ -32,7 +32,7 @@ from waxlocal_daemon.replacements import (
     with_new_key,
 )
 from waxlocal_daemon.sender import Request
-from waxlocal_daemon.verdicts import Outcome, Verdict
+from waxlocal_daemon.verdicts import Action, Verdict
 
 __all__ = ["SingleRequests"]
 
@@ -204,39 +204,39 @@ class SingleRequests:
 
     # -- settling -------------------------------------------------------------------------------
 
-    def settle(self, about: SentPart, answer: Answer, outcome: Outcome) -> Outcome:
+    def settle(self, about: SentPart, answer: Answer, verdict: Verdict) -> Verdict:
         """Write down what an answer means for its run; within a transaction."""
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
-        outcome, instead = self._instead(job, part, answer, outcome)
-        state = _STATES[outcome.verdict]
+        verdict, instead = self._instead(job, part, answer, verdict)
+        state = _STATES[verdict.action]
         self._outbox.note_attempt(
-            about.run_id, part, state, answer.status, outcome.reason, about.sent_at
+            about.run_id, part, state, answer.status, verdict.reason, about.sent_at
         )
         if state != RequestState.WAITING:
             del job.parts[key]
-        if outcome.verdict is Verdict.DELIVERED:
-            self._accepted(job, part, outcome)
-        elif outcome.verdict is Verdict.PARK:
+        if verdict.action is Action.DELIVERED:
+            self._accepted(job, part, verdict)
+        elif verdict.action is Action.PARK:
             if answer.status == 404 and self._may_begin_anew(job, part):
-                job.unknown, job.failure = True, outcome.reason
+                job.unknown, job.failure = True, verdict.reason
             else:
-                self._refused(job, part, outcome)
+                self._refused(job, part, verdict)
                 self._make(job, instead)
         elif instead:
             self._make(job, instead)
-        elif outcome.verdict is Verdict.PAUSE:
+        elif verdict.action is Action.PAUSE:
             job.stopped = True
         else:
-            job.failure = outcome.reason
+            job.failure = verdict.reason
         self._drop_idle([job])
-        return outcome
+        return verdict
 
-    def _accepted(self, job: Job, part: Part, outcome: Outcome) -> None:
+    def _accepted(self, job: Job, part: Part, verdict: Verdict) -> None:
         run_id = job.due.run_id
         if part.stage == "start":
-            remote, workflow = outcome.body["run_id"], outcome.body.get("workflow_id")
+            remote, workflow = verdict.body["run_id"], verdict.body.get("workflow_id")
             workflow = workflow if isinstance(workflow, str) and workflow else None
             job.due = job.due._replace(remote_run_id=remote, remote_workflow_id=workflow)
             self._outbox.note_started(run_id, remote, workflow)
@@ -245,31 +245,31 @@ class SingleRequests:
             self._outbox.forgive(run_id)
 
     def _instead(
-        self, job: Job, part: Part, answer: Answer, outcome: Outcome
-    ) -> tuple[Outcome, list[Part]]:
+        self, job: Job, part: Part, answer: Answer, verdict: Verdict
+    ) -> tuple[Verdict, list[Part]]:
         """Return the requests that go in place of one, and what the answer means with them."""
         instead: list[Part] = []
-        if outcome.verdict not in (Verdict.NEW_KEY, Verdict.SPLIT, Verdict.PARK):
-            return outcome, instead
+        if verdict.action not in (Action.NEW_KEY, Action.SPLIT, Action.PARK):
+            return verdict, instead
         names: list[str] = []
         run_id, of_waxlocal = job.due.run_id, job.due.of_waxlocal
         parts = self._outbox.parts(run_id)
-        if outcome.verdict is Verdict.NEW_KEY:
+        if verdict.action is Action.NEW_KEY:
             instead = with_new_key(run_id, part, parts)
-        elif outcome.verdict is Verdict.SPLIT:
+        elif verdict.action is Action.SPLIT:
             instead = divided(run_id, part, parts, of_waxlocal=of_waxlocal)
         # A run that has begun, with cut values, is not begun a second time.
         begun = part.stage == "start" and job.due.remote_run_id is not None
         if not instead and answer.status == 413 and not begun:
             instead, names = with_cut_values(run_id, part, parts, of_waxlocal=of_waxlocal)
         if names:
-            reason = f"{outcome.reason}; all else was sent, with a part of: {', '.join(names)}"
-            outcome = Outcome(Verdict.PARK, reason)
+            reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"
+            verdict = Verdict(Action.PARK, reason)
         elif not instead:
-            outcome = Outcome(Verdict.PARK, outcome.reason)
-        elif outcome.verdict is Verdict.PARK:
-            outcome = Outcome(Verdict.SPLIT, outcome.reason)
-        return outcome, instead
+            verdict = Verdict(Action.PARK, verdict.reason)
+        elif verdict.action is Action.PARK:
+            verdict = Verdict(Action.SPLIT, verdict.reason)
+        return verdict, instead
 
     def _make(self, job: Job, parts: list[Part]) -> None:
         """Write requests down, and have them sent with the others of the run."""
@@ -288,11 +288,11 @@ class SingleRequests:
         starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
         return len(starts) < MOST_STARTS
 
-    def _refused(self, job: Job, part: Part, outcome: Outcome) -> None:
+    def _refused(self, job: Job, part: Part, verdict: Verdict) -> None:
         run_id = job.due.run_id
-        job.parked = f"{part.stage}: {outcome.reason}"
+        job.parked = f"{part.stage}: {verdict.reason}"
         self._log.event(
-            "parked", level="warning", run_id=run_id, stage=part.stage, reason=outcome.reason
+            "parked", level="warning", run_id=run_id, stage=part.stage, reason=verdict.reason
         )
         if part.stage == "start" and job.due.remote_run_id is None:
             job.parts.clear()  # nothing of a run that the server does not know
@@ -340,12 +340,12 @@ class SingleRequests:
 
 
 _STATES = {
-    Verdict.DELIVERED: RequestState.DELIVERED,
-    Verdict.RETRY: RequestState.WAITING,
-    Verdict.PAUSE: RequestState.WAITING,
-    Verdict.SPLIT: RequestState.REPLACED,
-    Verdict.NEW_KEY: RequestState.REPLACED,
-    Verdict.PARK: RequestState.PARKED,
+    Action.DELIVERED: RequestState.DELIVERED,
+    Action.RETRY: RequestState.WAITING,
+    Action.PAUSE: RequestState.WAITING,
+    Action.SPLIT: RequestState.REPLACED,
+    Action.NEW_KEY: RequestState.REPLACED,
+    Action.PARK: RequestState.PARKED,
 }
 
 

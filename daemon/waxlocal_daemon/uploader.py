@@ -23,7 +23,7 @@ from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request, Sender
 from waxlocal_daemon.single_requests import SingleRequests
-from waxlocal_daemon.verdicts import Outcome, Verdict, judge
+from waxlocal_daemon.verdicts import Action, Verdict, judge
 
 __all__ = ["Progress", "Uploader"]
 
@@ -184,46 +184,46 @@ class Uploader:
             (request.about, answer, self._judged(request, answer)) for request, answer in answers
         ]
         with self._outbox.together():
-            for about, answer, outcome in judged:
-                self._settle(about, answer, outcome)
+            for about, answer, verdict in judged:
+                self._settle(about, answer, verdict)
         self._at("settled")
 
-    def _judged(self, request: Request, answer: Answer) -> Outcome:
+    def _judged(self, request: Request, answer: Answer) -> Verdict:
         about = request.about
         records = about.records if about is not None else 0
         needed = about.needed if isinstance(about, SentPart) else ()
         return judge(answer, records=records, needed=needed, now=self._clock.time_ns() / 1e9)
 
-    def _settle(self, about: SentPart | SentBatch | None, answer: Answer, outcome: Outcome) -> None:
-        self._doubts_key = about is None and outcome.verdict is Verdict.PAUSE
+    def _settle(self, about: SentPart | SentBatch | None, answer: Answer, verdict: Verdict) -> None:
+        self._doubts_key = about is None and verdict.action is Action.PAUSE
         if about is None:
-            outcome = self._settle_config(answer, outcome)
+            verdict = self._settle_config(answer, verdict)
         elif isinstance(about, SentPart):
-            outcome = self._single_requests.settle(about, answer, outcome)
+            verdict = self._single_requests.settle(about, answer, verdict)
         elif self._batches is not None:
-            outcome = self._batches.settle(about, answer, outcome)
+            verdict = self._batches.settle(about, answer, verdict)
             if self._batches.gone and not self._batches.in_flight:
-                self._log.event("bulk_gone", level="warning", reason=outcome.reason)
+                self._log.event("bulk_gone", level="warning", reason=verdict.reason)
                 self._batches.release()
                 self._batches = None
-        self._note(answer, outcome)
+        self._note(answer, verdict)
 
-    def _settle_config(self, answer: Answer, outcome: Outcome) -> Outcome:
+    def _settle_config(self, answer: Answer, verdict: Verdict) -> Verdict:
         """Note what the server offers; a server without that endpoint offers nothing."""
-        if _says_neither(answer, outcome):  # ask again, a few times
+        if _says_neither(answer, verdict):  # ask again, a few times
             self._said_nothing += 1
             if self._said_nothing < ASK_AT_MOST:
-                reason = outcome.reason or f"{answer.status}, but not JSON"
-                return Outcome(Verdict.RETRY, reason, of_host=True)
-        elif outcome.verdict is Verdict.RETRY:
-            return outcome
+                reason = verdict.reason or f"{answer.status}, but not JSON"
+                return Verdict(Action.RETRY, reason, of_host=True)
+        elif verdict.action is Action.RETRY:
+            return verdict
         self._said_nothing = 0
         self._asked_at = self._circuit.now()
         if not self._doubts_key:  # what another key was offered before stays
-            self._take_offer(offer_of(outcome.body))
+            self._take_offer(offer_of(verdict.body))
         # A key that may record but not read this, or words that cannot be read: records will tell,
         # those of one run.
-        return outcome if outcome.verdict is Verdict.DELIVERED else Outcome(Verdict.PARK, "")
+        return verdict if verdict.action is Action.DELIVERED else Verdict(Action.PARK, "")
 
     def _take_offer(self, offer: Offer | None) -> None:
         if offer is None:
@@ -235,30 +235,30 @@ class Uploader:
                 self._outbox, self._circuit, self._settings, offer, self._log, self._at
             )
 
-    def _note(self, answer: Answer, outcome: Outcome) -> None:
+    def _note(self, answer: Answer, verdict: Verdict) -> None:
         """Open or close the circuit according to what a response says about the server."""
         circuit, was = self._circuit, self._circuit.troubled
         sent = circuit.now() - answer.seconds
-        if outcome.verdict in (Verdict.RETRY, Verdict.PAUSE):
+        if verdict.action in (Action.RETRY, Action.PAUSE):
             self._failures[_kind_of(answer)] += 1
-        if outcome.verdict is Verdict.RETRY:
+        if verdict.action is Action.RETRY:
             opened = circuit.failed(
-                outcome.reason,
+                verdict.reason,
                 sent=sent,
-                of_host=outcome.of_host,
-                retry_after=outcome.retry_after,
+                of_host=verdict.of_host,
+                retry_after=verdict.retry_after,
             )
             if opened and (not was or circuit.failures in (3, 10)):
                 self._log.event(
                     "waiting",
                     level="warning",
-                    reason=outcome.reason,
+                    reason=verdict.reason,
                     failures=circuit.failures,
                     seconds=round(circuit.wait(), 1),
                 )
-        elif outcome.verdict is Verdict.PAUSE:
-            if circuit.refused(outcome.reason, sent=sent):
-                self._log.event("paused", level="error", reason=outcome.reason)
+        elif verdict.action is Action.PAUSE:
+            if circuit.refused(verdict.reason, sent=sent):
+                self._log.event("paused", level="error", reason=verdict.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
         else:
@@ -291,11 +291,11 @@ class Uploader:
         return min(max((utc_ns(due) - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)
 
 
-def _says_neither(answer: Answer, outcome: Outcome) -> bool:
+def _says_neither(answer: Answer, verdict: Verdict) -> bool:
     """Return whether a server accepted the question, but its response cannot be used."""
-    if answer.status is None or not 200 <= answer.status < 300 or outcome.of_host:
+    if answer.status is None or not 200 <= answer.status < 300 or verdict.of_host:
         return False
-    return outcome.verdict is Verdict.RETRY or not answer.body.strip()
+    return verdict.action is Action.RETRY or not answer.body.strip()
 
 
 def _kind_of(answer: Answer) -> str:

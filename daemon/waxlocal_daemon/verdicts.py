@@ -10,7 +10,7 @@ from waxlocal.wire.request_keys import asks_for_new_key
 from waxlocal_daemon.answers import Answer, Unreadable, read_json
 from waxlocal_daemon.backoff import retry_after
 
-__all__ = ["Outcome", "Verdict", "judge"]
+__all__ = ["Action", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 _KEY_REFUSED = frozenset((401, 403))
@@ -23,7 +23,7 @@ _WORDS = ("detail", "error", "message", "title")
 _UNREADABLE = "\ufffd"
 
 
-class Verdict(Enum):
+class Action(Enum):
     """What to do with a request."""
 
     DELIVERED = "delivered"
@@ -34,21 +34,21 @@ class Verdict(Enum):
     PAUSE = "pause"
 
 
-class Outcome(NamedTuple):
-    """A verdict, the reason in words, and what else the response says.
+class Verdict(NamedTuple):
+    """What to do with a request, the reason in words, and what else the response says.
 
     `of_host`: it concerns the server or the network, not only this request. `retry_after` is in
     seconds. `body` is the JSON object of the response, empty without one.
     """
 
-    verdict: Verdict
+    action: Action
     reason: str
     of_host: bool = False
     retry_after: float | None = None
     body: Mapping[str, Any] = {}
 
 
-def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) -> Outcome:
+def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) -> Verdict:
     """Return what a response means.
 
     `records`: how many records the request has. `needed`: names that the response must have as
@@ -56,49 +56,49 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
     """
     status = answer.status
     if status is None:
-        return Outcome(Verdict.RETRY, answer.error, of_host=True)
+        return Verdict(Action.RETRY, answer.error, of_host=True)
     if 200 <= status < 300:
         return _accepted(answer, needed)
     reason = _reason(answer)
     if status in _KEY_REFUSED:
-        return Outcome(Verdict.PAUSE, reason, of_host=True)
+        return Verdict(Action.PAUSE, reason, of_host=True)
     if status in _TRY_AGAIN or status >= 500:
         wait = retry_after(answer.headers.get("retry-after"), now)
-        return Outcome(Verdict.RETRY, reason, status == 429 or wait is not None, wait)
+        return Verdict(Action.RETRY, reason, status == 429 or wait is not None, wait)
     if status < 400:
         # A captive portal, or a server that has moved: the key is not sent to another address.
-        return Outcome(Verdict.RETRY, f"{reason}: redirects are not followed", of_host=True)
+        return Verdict(Action.RETRY, f"{reason}: redirects are not followed", of_host=True)
     said = _said(answer)
     if asks_for_new_key(said):
-        return Outcome(Verdict.NEW_KEY, reason)
+        return Verdict(Action.NEW_KEY, reason)
     # Under new keys a server that goes by them might store everything a second time.
     if status in _DIVISIBLE and records > 1 and not _is_about_key(said):
-        return Outcome(Verdict.SPLIT, reason)
-    return Outcome(Verdict.PARK, reason)
+        return Verdict(Action.SPLIT, reason)
+    return Verdict(Action.PARK, reason)
 
 
-def _accepted(answer: Answer, needed: tuple[str, ...]) -> Outcome:
+def _accepted(answer: Answer, needed: tuple[str, ...]) -> Verdict:
     if not answer.body.strip():
         return _unless_needed({}, needed)
     try:
         body = read_json(answer.body, answer.key)
     except Unreadable as unreadable:
         if unreadable.is_json:  # an API sent it, and may answer other runs differently
-            return Outcome(Verdict.RETRY, f"{answer.status}, but the answer is {unreadable}")
+            return Verdict(Action.RETRY, f"{answer.status}, but the answer is {unreadable}")
         kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
-        return Outcome(Verdict.RETRY, f"{answer.status}, but not JSON ({kind})", of_host=True)
+        return Verdict(Action.RETRY, f"{answer.status}, but not JSON ({kind})", of_host=True)
     if not isinstance(body, dict):
-        return Outcome(Verdict.RETRY, f"{answer.status}, but not a JSON object", of_host=True)
+        return Verdict(Action.RETRY, f"{answer.status}, but not a JSON object", of_host=True)
     return _unless_needed(body, needed)
 
 
-def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Outcome:
+def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Verdict:
     for name in needed:
         if not isinstance(body.get(name), str) or not body[name]:
-            return Outcome(Verdict.RETRY, f"the answer has no {name}")
+            return Verdict(Action.RETRY, f"the answer has no {name}")
         if _UNREADABLE in body[name]:  # the id is not what the server meant
-            return Outcome(Verdict.RETRY, f"the {name} of the answer is not valid text")
-    return Outcome(Verdict.DELIVERED, "", body=body)
+            return Verdict(Action.RETRY, f"the {name} of the answer is not valid text")
+    return Verdict(Action.DELIVERED, "", body=body)
 
 
 def _reason(answer: Answer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.verdicts import Outcome, Verdict, judge
+from waxlocal_daemon.verdicts import Action, Verdict, judge
 
 JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html; charset=utf-8"}
@@ -18,7 +18,7 @@ def judged(
     headers: dict[str, str] = JSON,
     records: int = 1,
     needed: tuple[str, ...] = (),
-) -> Outcome:
+) -> Verdict:
     """Return what an answer means."""
     answer = Answer(status, headers, body, "" if status else "ConnectError: refused", 0.01)
     return judge(answer, records=records, needed=needed, now=0.0)
@@ -27,27 +27,27 @@ def judged(
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_2xx_is_delivered(status: int) -> None:
     """With a body or without one."""
-    assert judged(status).verdict is Verdict.DELIVERED
-    assert judged(status, b"").verdict is Verdict.DELIVERED
+    assert judged(status).action is Action.DELIVERED
+    assert judged(status, b"").action is Action.DELIVERED
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 418, 422, 451])
 def test_other_4xx_are_parked(status: int) -> None:
     """A request with one record that the server refuses is set aside with the reason."""
-    outcome = judged(status, b'{"detail": "no such thing"}')
-    assert (outcome.verdict, outcome.reason) == (Verdict.PARK, f"{status}: no such thing")
+    verdict = judged(status, b'{"detail": "no such thing"}')
+    assert (verdict.action, verdict.reason) == (Action.PARK, f"{status}: no such thing")
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_many_records_are_divided_to_find_the_one(status: int) -> None:
     """Of several records perhaps only one is refused."""
-    assert judged(status, records=2).verdict is Verdict.SPLIT
+    assert judged(status, records=2).action is Action.SPLIT
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     """Timeouts, too many requests, and errors of the server."""
-    assert judged(status, records=5).verdict is Verdict.RETRY
+    assert judged(status, records=5).action is Action.RETRY
 
 
 def test_429_and_retry_after_hold_for_the_whole_server() -> None:
@@ -61,44 +61,44 @@ def test_429_and_retry_after_hold_for_the_whole_server() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_pauses_the_upload(status: int) -> None:
     """Nothing of the request is wrong."""
-    assert judged(status).verdict is Verdict.PAUSE
+    assert judged(status).action is Action.PAUSE
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int) -> None:
     """A captive portal answers so, and another host must not see the key."""
-    outcome = judged(status, headers={"location": "https://elsewhere.example/"})
-    assert (outcome.verdict, outcome.of_host) == (Verdict.RETRY, True)
+    verdict = judged(status, headers={"location": "https://elsewhere.example/"})
+    assert (verdict.action, verdict.of_host) == (Action.RETRY, True)
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome to our Wi-Fi</html>", b'{"run_id": "r1"', b"[]"])
 def test_2xx_without_a_json_object_is_no_answer(body: bytes) -> None:
     """A portal's page, a truncated answer, something else: the server has not said yes."""
-    outcome = judged(200, body, headers=HTML)
-    assert (outcome.verdict, outcome.of_host) == (Verdict.RETRY, True)
+    verdict = judged(200, body, headers=HTML)
+    assert (verdict.action, verdict.of_host) == (Action.RETRY, True)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"run_id": ""}', b'{"run_id": 7}'])
 def test_a_start_needs_the_id_of_the_run(body: bytes) -> None:
     """Without it nothing else of the run could be sent."""
-    assert judged(200, body, needed=("run_id",)).verdict is Verdict.RETRY
+    assert judged(200, body, needed=("run_id",)).action is Action.RETRY
     good = judged(201, b'{"run_id": "r1"}', needed=("run_id",))
-    assert (good.verdict, good.body["run_id"]) == (Verdict.DELIVERED, "r1")
+    assert (good.action, good.body["run_id"]) == (Action.DELIVERED, "r1")
 
 
 def test_no_answer_is_tried_again() -> None:
     """With what the network said as the reason."""
-    outcome = judged(None)
-    assert (outcome.verdict, outcome.of_host) == (Verdict.RETRY, True)
-    assert outcome.reason == "ConnectError: refused"
+    verdict = judged(None)
+    assert (verdict.action, verdict.of_host) == (Action.RETRY, True)
+    assert verdict.reason == "ConnectError: refused"
 
 
 @pytest.mark.parametrize("records", [1, 5])
 def test_another_waxlocal_asks_for_a_new_key(records: int) -> None:
     """It knows each record by what the record says; the request is not divided."""
     body = b'{"type": "urn:waxlocal:problem:key-reused", "send_again": "with_new_key"}'
-    assert judged(422, body, records=records).verdict is Verdict.NEW_KEY
-    assert judged(500, body, records=records).verdict is Verdict.RETRY
+    assert judged(422, body, records=records).action is Action.NEW_KEY
+    assert judged(500, body, records=records).action is Action.RETRY
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_another_waxlocal_asks_for_a_new_key(records: int) -> None:
 )
 def test_a_request_whose_key_is_refused_is_not_divided(body: bytes) -> None:
     """Its halves would have new keys, under which a server might store all of it again."""
-    assert judged(422, body, records=5).verdict is Verdict.PARK
-    assert judged(422, b'{"detail": "no"}', records=5).verdict is Verdict.SPLIT
+    assert judged(422, body, records=5).action is Action.PARK
+    assert judged(422, b'{"detail": "no"}', records=5).action is Action.SPLIT
