@@ -27,6 +27,7 @@ from waxlocal.records import (
     RUNS,
     SPANS,
     TABLES,
+    CostSource,
     Kind,
     Phase,
     RecordStatus,
@@ -188,6 +189,7 @@ def words_of(*owners: type) -> set[str]:
         ("status", (RunStatus, RecordStatus)),
         ("state", (DeliveryState, RequestState)),
         ("source", (PriceSource,)),
+        ("cost_source", (CostSource,)),
     ],
 )
 def test_sql_compares_a_state_with_a_word_that_it_can_have(
@@ -196,7 +198,7 @@ def test_sql_compares_a_state_with_a_word_that_it_can_have(
     """The schema and the statements in Python write the words of these columns out."""
     package = Path(waxlocal.__file__).parent
     texts = [schema_text(), *(path.read_text("utf-8") for path in package.rglob("*.py"))]
-    compared = re.compile(rf"\b{column} (?:=|<>|IS|IS NOT) '(\w+)'")
+    compared = re.compile(rf"\b{column} (?:=|<>|IS NOT|IS) '(\w+)'")
     found = {word for text in texts for word in compared.findall(text)}
     assert found
     assert found <= words_of(*owners)

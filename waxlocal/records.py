@@ -26,6 +26,7 @@ __all__ = [
     "STEPS",
     "TABLES",
     "Column",
+    "CostSource",
     "Kind",
     "Phase",
     "RecordStatus",
@@ -61,6 +62,13 @@ class RecordStatus:
     RUNNING: Final = "running"  # a span that is open
     OK: Final = "ok"
     ERROR: Final = "error"
+
+
+class CostSource:
+    """Where the cost of a call is from; without a cost there is none."""
+
+    CALL: Final = "call"  # the program gave it
+    PRICE: Final = "price"  # computed from tokens and prices
 
 
 class Kind(Enum):

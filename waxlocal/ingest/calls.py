@@ -18,7 +18,7 @@ from waxlocal.encode import dumps
 from waxlocal.ingest.costs import Costs
 from waxlocal.ingest.positions import is_sent, is_settled
 from waxlocal.ingest.runs import Json, KnownRun
-from waxlocal.records import LLM_CALLS
+from waxlocal.records import LLM_CALLS, CostSource
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.calls import columns_of_call, columns_of_span, is_llm_span
 
@@ -198,7 +198,7 @@ class LlmSpans:
 
     def _price_anew(self, call: Json, said: Json) -> None:
         """Set the cost for the provider that is known by now."""
-        given = call["cost"] if call["cost_source"] == "call" else said["cost"]
+        given = call["cost"] if call["cost_source"] == CostSource.CALL else said["cost"]
         cost = _cost(self._costs, call, given)
         if any(call[name] != value for name, value in cost.items()):
             call.update(cost)

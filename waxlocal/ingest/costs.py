@@ -15,6 +15,7 @@ from typing import NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.prices.catalogue import look_up
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
+from waxlocal.records import CostSource
 
 __all__ = ["Cost", "Costs", "look_up_prices", "not_looked_up"]
 
@@ -59,10 +60,10 @@ class Costs:
         if given:
             estimate = _listed_cost(model, provider, tokens) if price is None else price
             if estimate is None or not math.isclose(given, estimate, rel_tol=TOLERANCE):
-                return Cost(given, "call")
-            return Cost(estimate, "price")
+                return Cost(given, CostSource.CALL)
+            return Cost(estimate, CostSource.PRICE)
         if price is not None:
-            return Cost(price, "price")
+            return Cost(price, CostSource.PRICE)
         if self._prices.unseen(model, provider):
             self._connection.execute(NOTE_MODEL, (model, provider, self._at))
         return Cost(None, None)

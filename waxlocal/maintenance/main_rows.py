@@ -22,6 +22,7 @@ from waxlocal.records import (
     RECORD_TABLES,
     RUNS,
     SPANS,
+    CostSource,
     Phase,
     RunStatus,
     Table,
@@ -163,7 +164,7 @@ class MainRows:
         tokens = [call[name] for name in _TOKENS]
         cost = self._prices.cost(call["model"], call["provider"], *tokens)
         if cost is not None:
-            return {**call, "cost": cost, "cost_source": "price"}
+            return {**call, "cost": cost, "cost_source": CostSource.PRICE}
         if self._prices.unseen(call["model"], call["provider"]):
             self._main.execute(NOTE_MODEL, (call["model"], call["provider"], self._at))
         return call

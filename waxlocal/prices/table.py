@@ -17,6 +17,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
 from waxlocal.prices.lookup import Prices, PriceSource
+from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
 
 __all__ = [
@@ -285,7 +286,13 @@ def _recompute(path: Path, query: str, which: str = "", provider: str = "") -> R
                 return Repriced(calls, changed, _sum(before), _sum(after))
             costs = [prices.cost(*row[2:8]) for row in rows]
             updates = [
-                (cost, None if cost is None else "price", row["run_id"], row["position"], old)
+                (
+                    cost,
+                    None if cost is None else CostSource.PRICE,
+                    row["run_id"],
+                    row["position"],
+                    old,
+                )
                 for row, cost in zip(rows, costs, strict=True)
                 if (old := row["cost"]) != cost
             ]

@@ -24,7 +24,7 @@ from waxlocal.recording.statements import (
     ADD_STEP,
     END_SPAN,
 )
-from waxlocal.records import RecordStatus
+from waxlocal.records import CostSource, RecordStatus
 from waxlocal.sdk.arguments import is_given, need_number, plain_text
 from waxlocal.sdk.run_attributes import RunAttributes
 from waxlocal.sdk.scope import position_around
@@ -37,6 +37,8 @@ MAX_SPAN_MS = 366 * 86_400_000
 # What `_add_span` returns for a run that is not recorded; positions begin at 1.
 NO_SPAN = 0
 _NOTE_MODEL = Statement(NOTE_MODEL)
+# Names of this module: every call of a model is marked with one of them.
+_GIVEN, _PRICED = CostSource.CALL, CostSource.PRICE
 # How far apart the positions of two processes lie that record into one run.
 FORK_POSITIONS = 1_000_000
 
@@ -83,12 +85,12 @@ class RunRecords(RunAttributes):
         """
         recorder = self._recorder
         priced: float | None = cost
-        source: str | None = "call"
+        source: str | None = _GIVEN
         if not (cost and isfinite(cost)):
             priced = recorder.store.prices.cost(
                 model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
             )
-            source = None if priced is None else "price"
+            source = None if priced is None else _PRICED
         position = self._next()
         recorded_at = utc_text(recorder.clock.time_ns())
         row = (

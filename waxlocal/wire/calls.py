@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.records import LLM_CALLS, RecordStatus
+from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
 from waxlocal.wire.exact import told, written
 from waxlocal.wire.spans import span_body
 from waxlocal.wire.values import (
@@ -260,7 +260,7 @@ def _given_by_span(span: Json) -> Json:
 def _costing(given: Json) -> Json:
     # The cost that a waxlocal names is that of its row: mostly by price, and 0 if unknown.
     cost = given["cost"] or None
-    return given | {"cost": cost, "cost_source": cost and "price"}
+    return given | {"cost": cost, "cost_source": cost and CostSource.PRICE}
 
 
 def exact_call(call: Json, said: Json) -> Json:
