@@ -27,7 +27,7 @@ MAX_BYTES = 2 * 1024 * 1024
 # costs a request that brings nothing.
 TRY_LARGER_AFTER = 16
 
-# What a server answers that takes batches no longer: then run by run.
+# What a server answers that no longer takes batches: runs go one by one then.
 _NOT_OFFERED = frozenset((404, 405, 415, 501))
 
 

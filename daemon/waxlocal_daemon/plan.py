@@ -46,7 +46,7 @@ def turn_of(part: Part) -> int:
 
 
 def needed_in_answer(stage: str) -> tuple[str, ...]:
-    """Return the names that an answer must hold to be one."""
+    """Return the names that a response must have to be accepted."""
     return ("run_id",) if stage == "start" else ()
 
 

@@ -221,8 +221,8 @@ class Uploader:
         self._asked_at = self._circuit.now()
         if not self._doubts_key:  # what another key was offered before stays
             self._take_offer(offer_of(verdict.body))
-        # A key that may record but not read this, or words that cannot be read: records will tell,
-        # those of one run.
+        # The key may record and not read this, or the response cannot be read: the requests of one
+        # run will show which.
         return verdict if verdict.action is Action.DELIVERED else Verdict(Action.PARK, "")
 
     def _take_offer(self, offer: Offer | None) -> None:

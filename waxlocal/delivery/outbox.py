@@ -92,8 +92,8 @@ class Outbox(TargetConnection):
     def take_events(self, limit: int) -> list[dict[str, Any]]:
         """Return the next events outside any run, and move past them; within a transaction.
 
-        Whoever calls this writes down the requests that carry them in the same one. Text that is
-        not UTF-8 is read with replacement characters.
+        The caller freezes the requests that carry them in the same transaction. Text that is not
+        UTF-8 is read with replacement characters.
         """
         named = {"target": self._id, "limit": limit}
         ((last,),) = self._rows(sql.LAST_OF_EVENTS, named)
@@ -106,7 +106,7 @@ class Outbox(TargetConnection):
         return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
 
     def look_again(self) -> None:
-        """Find what 0.2 has called delivered too early; once for each server, some ms at a time."""
+        """Make runs pending that 0.2 called delivered too early; once for each server."""
         named = {"target": self._id, "after": "", "limit": ADMITTED_AT_ONCE}
         if self._rows(sql.HAS_LOOKED_AGAIN, named)[0][0]:
             return
@@ -131,10 +131,9 @@ class Outbox(TargetConnection):
     ) -> list[Due]:
         """Return runs that may be sent now, the oldest first.
 
-        `whole`: in any order, as a server takes them that wants all of a run at once, and without
-        those that were begun by single requests, or that no batch can carry; `begun`: only those.
-        `troubled`: one of them may be why nothing goes, so those that have not failed, or else that
-        have failed least.
+        `whole`: for a batch, which may have runs in any order, without those that single requests
+        have begun or that no batch can carry; `begun`: only those. `troubled`: only runs that have
+        not failed, or else those that have failed least, because one run may be why nothing goes.
         A time after `horizon` was set by a clock that has been put back since, and counts as past.
         """
         named = {

@@ -71,5 +71,5 @@ def request_key(run_id: str, stage: str, part: int) -> str:
 
 
 def new_key(run_id: str, stage: str, part: int) -> str:
-    """Return a key that no request ever had: who has lost track of the others cannot count on."""
+    """Return a key that no request ever had, even if the numbers of earlier ones are unknown."""
     return f"{request_key(run_id, stage, part)}:{uuid4().hex[:12]}"

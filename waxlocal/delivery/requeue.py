@@ -1,4 +1,4 @@
-"""Takes parked runs up again."""
+"""Makes parked runs pending again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""LLM calls. The SDK sends each twice: as a call, and as a span that says the rest about it.
+"""LLM calls. The SDK sends each twice: as a call, and as a span with what the call leaves out.
 
-The call has no provider, no duration and no full texts; the span, sent at the end of a run, has.
+The call has no provider, no duration and no full texts. The span has them; it is sent at the end of
+a run.
 `llm_calls` holds both in one row. So the item of the call carries the row without its longest
 columns, and the span adds those.
 """
@@ -75,7 +76,7 @@ DETAILS = {
 }
 # Those that the span of every call may have, in the order of the original.
 _OF_ALL = ("framework", "prompt_hash", "prompt_variables", "config")
-# Model names by how they begin, as the original guesses who provides them.
+# The original guesses the provider of a model by how its name begins.
 _PROVIDERS = (
     ("gpt-", "openai"),
     ("chatgpt", "openai"),
@@ -111,12 +112,12 @@ def call_body(row: Row) -> Json:
 
 
 def told_by_call(body: Json, row: Row) -> Json | None:
-    """Return what a call says of its row, but for what the span brings."""
+    """Return the columns of its row that a call adds, without those that its span adds."""
     return told(LLM_CALLS, row, _given_by_call(body), leave=LATE)
 
 
 def llm_span(row: Row, context: Json, position: int, start: Start) -> Json:
-    """Return the span of a call; `context` says how far the conversation had come."""
+    """Return the span of a call; `context` counts the conversation before it."""
     model, status = text_of(row["model"]), text_of(row["status"])
     tokens_in, tokens_out = count_of(row["tokens_in"]), count_of(row["tokens_out"])
     attributes: Json = {
@@ -176,7 +177,7 @@ def _said(preview: str, row: Row, full: str, content: Any) -> Json | None:
 
 
 def told_by_span(body: Json, row: Row) -> Json | None:
-    """Return what the span of a call says of the whole row: it may come before the call."""
+    """Return the columns that the span of a call adds: of the whole row, for it may come first."""
     exact = told(LLM_CALLS, row, _given_by_span(body))
     return None if exact is None else {"table": LLM_CALLS.name, **exact}
 
@@ -258,7 +259,7 @@ def _given_by_span(span: Json) -> Json:
 
 
 def _costing(given: Json) -> Json:
-    # The cost that a waxlocal names is that of its row: mostly by price, and 0 if unknown.
+    # Another waxlocal sends the cost of its row, mostly computed from a price, and 0 if unknown.
     cost = given["cost"] or None
     return given | {"cost": cost, "cost_source": cost and CostSource.PRICE}
 

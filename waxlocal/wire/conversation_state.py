@@ -1,6 +1,6 @@
-"""What the original SDK says of a conversation's state: told anew with each request, so far.
+"""The state of a conversation, which the original SDK sends with each request: all so far.
 
-To the wire it is gathered from spans and events; from the wire it is the events that it sums up.
+To the wire it is gathered from spans and events; from the wire it is turned back into events.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COUNTERS = (*TURNS, *OTHERS)
 
 
 def conversation_state(run: RecordedRun) -> Json | None:
-    """Return the state at the end of what the run has recorded, None if there is none to tell."""
+    """Return the state after all that the run has recorded; None if that is nothing."""
     if not run.spans and not run.events and not run.delegates and run.parent_agent is None:
         return None
     state = _State(run)
@@ -66,7 +66,7 @@ class _State:
         self._decisions: list[Json] = []
         self._thoughts = 0
         self._bias_flags: list[Any] = []
-        # With the time of each, to be told in one order with the runs that were opened.
+        # With the time of each, to be put in one order with the runs that were opened.
         self._delegations: list[tuple[str, Json]] = []
         # A dict for its keys: each name once, in the order of their first use.
         self._tools: dict[str, None] = {}
@@ -191,7 +191,7 @@ class _State:
     # -- the whole --------------------------------------------------------------------------------
 
     def result(self) -> Json:
-        """Return the state, empty if there is none to tell."""
+        """Return the state, empty if nothing was recorded."""
         parts: Json = dict(self._turns.state or {})
         parts |= self._lists | self._parts
         if self._impacts:
@@ -343,14 +343,14 @@ _RULES = (
     _Rule("memory_state", ("memory_state",), _memory),
     _each("memory_write", ("memory_state", "memory_writes"), _memory_write),
 )
-# What spans and child runs tell, too.
+# What spans and child runs hold, too.
 _TOLD_BY_SPANS = frozenset(("communications", "code_executions", "tools_used"))
 _METADATA = ("breach_signal", "erasure_requests")
 _KNOWN = frozenset(rule.path[0] for rule in _RULES) | _TOLD_BY_SPANS | frozenset(COUNTERS)
 
 
 class ToldEvents(NamedTuple):
-    """The events of one name that a state tells of: a growing list, or one that changes."""
+    """The events of one name in a state: a list that grows, or one value that changes."""
 
     event: str
     data: list[Json]
@@ -358,7 +358,7 @@ class ToldEvents(NamedTuple):
 
 
 def events_of_state(state: Json) -> Iterator[ToldEvents]:
-    """Yield the events that a state sums up, by name, each with what it holds."""
+    """Yield the events that a state holds, by name, each with its data."""
     for rule in _RULES:
         value = _at(state, rule.path)
         if rule.is_array:
@@ -376,7 +376,7 @@ def _at(state: Json, path: tuple[str, ...]) -> Any:
 
 
 def rest_of_state(state: Json) -> Json:
-    """Return what no other record tells of, but for the counters."""
+    """Return what no other record holds, without the counters."""
     rest = {name: value for name, value in state.items() if name not in _KNOWN}
     metadata = as_object(state.get("metadata"))
     if untold := {name: metadata[name] for name in metadata if name not in _METADATA}:

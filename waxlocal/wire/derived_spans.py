@@ -1,7 +1,7 @@
 """The spans that the original SDK sends and the file has no row for.
 
-Those of the run itself, of the runs that it opened, of steps, of facts that were put
-into a memory, of going on after a pause.
+They stand for the run itself, the runs that it opened, steps, facts put into a memory, and going on
+after a pause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from waxlocal.wire.values import (
 
 __all__ = ["agent_span", "chain_span", "child_span", "memory_span", "resumed_span"]
 
-# How much of what a paused run is given the original keeps.
+# The original keeps so many characters of what a paused run is given.
 PAYLOAD_CHARS = 500
 
 
@@ -75,7 +75,7 @@ def agent_span(run: RecordedRun) -> Json:
 
 
 def child_span(child: ChildRun, run_id: str, position: int, start: Start) -> Json:
-    """Return the span of a run that this one opened, with all that was used in and below it."""
+    """Return the span of a run that this one opened, with the sums of it and all runs below it."""
     attributes = _agent_attributes(child.agent_name, child.workflow_name, child.session_id)
     attributes |= {
         "child_run_id": run_id,
@@ -131,7 +131,7 @@ def memory_span(tier: str, slot_name: str, content: str, at: object) -> StoredSp
 
 
 def resumed_span(from_run_id: str, payload: Any, at: object) -> StoredSpan:
-    """Return the span of a run's going on where another one paused."""
+    """Return the span of a run that goes on where another one paused."""
     attributes = {"_phase": "post_resume"}
     given: Json | None = None
     if from_run_id:

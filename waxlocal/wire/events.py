@@ -1,7 +1,7 @@
 """Events: the program's own and those of approvals, which have a request of their own.
 
-What else a run records as an event, the original SDK tells in other ways: in the state of the
-conversation, as a step, as a request about a memory.
+The original SDK sends all other events in other ways: in the state of the conversation, as a step,
+as a request about a memory.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ def is_sent(row: Row) -> bool:
 def event_item(row: Row, run: Row, remote_workflow_id: str) -> Item:
     """Return an event, which names the run by the id that the server gave to its workflow."""
     local = _own_body(row, run)
-    # A server of ours has the same ids, so what is said is said of the body with ours.
+    # Another waxlocal has the same ids as this file, so the columns are compared with those.
     said = told(EVENTS, row, columns_of_event(without_key(local), known=True))
     body = _named_there(local, text_of(run["workflow_id"]), remote_workflow_id)
     if said is not None and body.get("workflow_id") != remote_workflow_id:
-        # The program named no run, or another one: it is an event of this run all the same.
+        # The program named no run, or another one; still it is an event of this run.
         said = {"workflow_id": remote_workflow_id, **said}
     return Item(row["position"], body, said)
 
 
 def late_event(row: Row, run: Row, remote_workflow_id: str) -> Item:
-    """Return an event that nothing else tells any more: the run has ended at the server."""
+    """Return the item of an event that comes when its run has ended at the server."""
     body = {**_origin(run), "event": text_of(row["event"]), "metadata": fields_of(row["data"])}
     said = told(EVENTS, row, _columns_of_late(body))
     said = said and {"late": True, **said}

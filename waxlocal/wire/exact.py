@@ -1,15 +1,14 @@
-"""What an item of a single request says of its record beside the fields of the original SDK.
+"""What an item of a single request holds of its record beside the fields of the original SDK.
 
-The API has no place for much of a row: where it lies in its run, microseconds, the provider. An
-item that carries a record says so in a key of its own, `waxlocal`:
+The API has no place for much of a row: its position in the run, microseconds, the provider. An item
+that carries a record has them under a key of its own, `waxlocal`:
 
     {"name": "liked", "data_type": "numeric", "comment": "", "numeric_value": 1.0,
      "waxlocal": {"position": 7, "recorded_at": "2026-01-31T09:30:00.123456Z"}}
 
-Only what the other fields do not give as it is: both sides compute the same row from them
-(`from_wire` of each kind), and the sender adds the columns in which that differs from its own row.
-An item that the SDK makes of another record is marked `{"derived": true}`, and not stored. A server
-that does not know the key ignores it.
+Both sides compute a row from the other fields (`columns_of_…` of each kind); the sender adds the
+columns in which its own row differs from that. An item that the SDK makes of another record is
+marked `{"derived": true}`, and not stored. A server that does not know the key ignores it.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ class Item(NamedTuple):
 
     `position` is that of its record in the run; 0 for the span of the run itself, and below 0 for
     a run that it opened, which is not a record. Several items of a stage may come from one record.
-    `body` has the fields of the original SDK, `said` what goes into `waxlocal`: None where the row
-    is one that nobody could store again.
+    `body` has the fields of the original SDK, `said` what goes into `waxlocal`: None for a row that
+    no other file could store.
     """
 
     position: int
@@ -88,7 +87,7 @@ def told(
 ) -> Json | None:
     """Return the columns of a row that differ from what is given.
 
-    `leave`: not these; `only`: none but these. None for a row that nobody could store again, as
+    `leave`: not these; `only`: none but these. None for a row that no other file could store:
     somebody else may have written it.
     """
     found: Json = {}

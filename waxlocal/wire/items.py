@@ -72,7 +72,7 @@ class Items:
         self._calls: list[Item] = []
         self._steps: list[Item] = []
         self._spans: list[Item] = []
-        # What no item carries: the state of the conversation tells it, or nothing does.
+        # What no item carries: it is in the state of the conversation, or nowhere.
         self._untold: list[Untold] = []
         self._sent: dict[str, list[Item]] = {"events": [], "episodic": [], "semantic": []}
         # One that was stopped before its first record has no spans; one that was interrupted had
@@ -146,7 +146,7 @@ class Items:
         self._scores.add(row)
 
     def event(self, row: Row) -> None:
-        """Take a row of `events`: of most kinds only the state of the conversation tells."""
+        """Take a row of `events`; most kinds are only in the state of the conversation."""
         name, position = text_of(row["event"]), row["position"]
         data = fields_of(row["data"])
         if is_sent(row):

@@ -1,4 +1,4 @@
-"""What an agent put into memories and asked of them, as the original SDK tells it."""
+"""What an agent put into memories and asked them for, as the original SDK sends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "told_by_memory",
 ]
 
-# How much the original keeps of what was remembered, of a copy of it, of what was recalled.
+# The original keeps so many characters of what was remembered, of its copy, of what was recalled.
 CONTENT_CHARS = 2_000
 COPY_CHARS = 500
 RESULT_CHARS = 1_000
@@ -88,7 +88,7 @@ class Remembered(NamedTuple):
 
 
 def remembered(event: str, data: Json, run: Mapping[str, Any]) -> Remembered | None:
-    """Return the fact that an event tells of; None if the program went past its run.
+    """Return the fact that an event holds; None if the program did not record it through its run.
 
     The low-level client names neither the type of what is episodic nor, always, the metadata of
     what is semantic; the run does the reverse.
@@ -108,7 +108,7 @@ def _place(data: Json, run: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _scope_key(data: Json, run: Mapping[str, Any]) -> str:
-    """Return whose memory it is: without a session, that of the run."""
+    """Return whose memory it is: the session's, or without a session the run's."""
     key = text_of(data.get("scope_key"))
     alone = not run["session_id"] and key == _own_scope(run)
     return f"{key}{run['run_id']}" if alone else key
@@ -157,7 +157,7 @@ def is_memory_write(span: StoredSpan) -> bool:
 
 
 class MemoryState:
-    """The part `memory_state` of what is said of a conversation."""
+    """The part `memory_state` of the state of a conversation."""
 
     def __init__(self, run: Mapping[str, Any]) -> None:
         self._run = run
@@ -166,13 +166,13 @@ class MemoryState:
         self._recalls: list[Json] = []
 
     def hold(self, data: Json) -> None:
-        """Take what the memory is said to hold."""
+        """Take the contents of the memory, as the program gives them."""
         self._held = {
             name: value for name, value in data.items() if name != "memory_items" or value
         }
 
     def add_span(self, span: StoredSpan) -> None:
-        """Take a write to, or a question of, a memory of the program's own."""
+        """Take a write to a memory of the program's own, or a question to it."""
         if is_memory_write(span):
             self._add_write(span)
         elif span.name.startswith(_RECALL) and "results_count" in span.attributes:
@@ -273,7 +273,7 @@ def exact_memory(tier: str, body: Json, said: Json) -> Json:
 
 
 def told_by_memory(tier: str, body: Json, row: Mapping[str, Any]) -> Json | None:
-    """Return what a request about a memory says of its event."""
+    """Return the columns of its event that a request about a memory adds."""
     return told(EVENTS, row, _columns(tier, body))
 
 

@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 class Delegate(NamedTuple):
-    """A run that another one opened, as far as the other's own state tells of it."""
+    """A run that another one opened, as the state of that other one has it."""
 
     agent_name: str
     started_at: str
@@ -23,7 +23,7 @@ class RecordedRun(NamedTuple):
 
     `run` has all columns of `runs`, `workflow_id` too; `process` its row of `processes`, None if
     it has none. Records come by position. `parent_agent` and `depth` (how many runs are around it)
-    speak of the runs of this file only.
+    count the runs of this file only.
     """
 
     run: Row

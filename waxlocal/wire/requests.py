@@ -2,7 +2,7 @@
 
 Pure functions from rows to bodies. The original counts LLM calls, steps, spans and the runs that
 a run opens together, from 1, and leaves out scores and events; so do the bodies, whatever the
-positions in the file are. Those travel beside: see `exact`.
+positions in the file are. Those are sent, too: see `exact`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "start_body",
 ]
 
-# The state of a conversation grows with its run; one that needs several requests tells it once,
+# The state of a conversation grows with its run. A run that needs several requests sends it once,
 # with the end.
 MAX_RECORDS_WITH_STATE = 500
 
@@ -78,10 +78,11 @@ def complete_body(
     was_open: bool = False,
     with_state: bool = True,
 ) -> Json:
-    """Return the request that ends a run, with the records that no other request tells.
+    """Return the request that ends a run, with the records that no other request carries.
 
-    `was_open`: when its start was made, so that it says all of the run, as it does of one that was
-    changed. `with_state`: with the state of the conversation, which another waxlocal does not need.
+    `was_open`: the run went on when its start was made, so its end has all columns of the run, as
+    that of a changed run has. `with_state`: with the state of the conversation, which another
+    waxlocal does not need.
     """
     row = run.run
     body: Json = {
@@ -112,7 +113,7 @@ def stage_body(
 ) -> Json:
     """Return the request that carries these items of a run; one item alone where one is a request.
 
-    LLM calls and steps also tell the machine, if it is to be told, and the conversation's state.
+    LLM calls and steps also have the state of the conversation, and the machine where it is sent.
     """
     bodies = [item.sent if exact else item.body for item in items]
     if stage not in LIST_OF_STAGE:

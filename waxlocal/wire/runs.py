@@ -1,6 +1,7 @@
-"""What the two requests that begin and end a run say of it beside the original SDK's fields.
+"""What the start and the end of a run hold of it beside the fields of the original SDK.
 
-The start has it in `metadata.waxlocal`, where every server shows it; the end in `waxlocal`.
+The start has that in `metadata.waxlocal`, which every server stores and shows; the end has it in
+`waxlocal`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ _SHOWN = {"host": "device", "program": "program", "waxlocal": "version"}
 
 
 def own_of_start(run: RecordedRun) -> Json:
-    """Return what the server's API has no place for, or stamps itself."""
+    """Return what the API has no place for, and the times that a server would set itself."""
     row, process = run.run, run.process or {}
     shown: Json = {
         "run_id": text_of(row["run_id"]),
@@ -137,7 +138,7 @@ def _told_of_process(process: Row | None, own: Json) -> Json:
 def told_by_end(
     run: RecordedRun, body: Json, untold: Sequence[Untold], *, whole: bool = False
 ) -> Json:
-    """Return what the end of a run says of it, and the records that nothing else tells.
+    """Return what the end of a run holds of it, and the records that no other request carries.
 
     `whole`: of all of the run, because its start did not know all or somebody changed it since.
     """
@@ -200,14 +201,14 @@ def _by_table(records: Iterable[tuple[str, Json]]) -> dict[str, list[Json]]:
 
 
 class _StateEvents:
-    """The events that the state in a body tells of, one after the other of each name."""
+    """The events in the state of a body: of each name, one after the other."""
 
     def __init__(self, body: Json) -> None:
         state = as_object(body.get("conversation_state"))
         self._left = {event.event: list(event.data) for event in events_of_state(state)}
 
     def given(self, table: Table, row: Row) -> Json:
-        """Return what the state gives of the next event that has the name of a row."""
+        """Return what the state gives of the next event with the name of this row."""
         left = self._of(table, row)
         return {"data": dumps(left[0])} if left else {}
 
@@ -284,7 +285,7 @@ def process_id(said: Json, columns: Sequence[object]) -> int:
 
 
 def columns_of_end(body: Json) -> Json:
-    """Return the columns that the end of a run gives, but for its time."""
+    """Return the columns that the end of a run gives, without its time."""
     return {
         "status": as_text(body.get("status")) or RunStatus.SUCCESS,
         "error": as_text(body.get("error")) or None,

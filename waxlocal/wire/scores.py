@@ -53,7 +53,7 @@ class Scores:
         self._held: list[Item] = []
         self._relevance = 0.0
         self._results = 0
-        # Recorded by the original itself, which has made them already.
+        # In a run of the original SDK these are there already: it has made them itself.
         self._known = {text_of(row["name"]) for row in run.scores} if run.events else set()
 
     def result(self) -> list[Item]:
@@ -80,7 +80,7 @@ class Scores:
         return [Item(position, body, DERIVED)]
 
     def add_of_grounding(self, position: int, data: Json) -> None:
-        """Take how well an answer is backed."""
+        """Add the score of how well an answer is backed by its sources."""
         confidence = number_of(data.get("output_confidence"))
         if confidence is not None:
             self._held += self._made(position, "output_confidence", confidence)
@@ -93,7 +93,7 @@ class Scores:
             self._held = []
 
     def add_of_retrieval(self, position: int, data: Json) -> None:
-        """Take how good a retrieved document was: the mean of all so far."""
+        """Add the score of a retrieval: the mean over all documents so far."""
         self._relevance += number_of(data.get("relevance_score")) or 0.0
         self._results += 1
         comment = f"Avg across {self._results} documents"

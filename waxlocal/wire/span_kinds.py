@@ -1,6 +1,6 @@
-"""What each kind of span is on the wire and in the file, where the two differ.
+"""How each kind of span differs between the wire and the file.
 
-`as_sent` makes of a span of the file what the original SDK sends; `as_stored` is its counterpart.
+`as_sent` turns a span of the file into what the original SDK sends; `as_stored` does the reverse.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class StoredSpan(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A span but for its place and its time.
+    """A span without its place and its time.
 
-    `is_end`: its time is that of the record, when what it tells of was over.
+    `is_end`: the span was recorded when it was over, so its time is its end.
     """
 
     name: str
@@ -74,7 +74,7 @@ def as_stored(shape: Shape) -> Shape:
 
 
 def without(attributes: Json, *names: str, prefix: str = "\0") -> Json:
-    """Return attributes but for those of these names, and with this prefix."""
+    """Return the attributes without those that have one of these names or this prefix."""
     return {
         name: value
         for name, value in attributes.items()
@@ -86,7 +86,7 @@ def without(attributes: Json, *names: str, prefix: str = "\0") -> Json:
 
 
 def is_communication(span: StoredSpan) -> bool:
-    """Return whether a span is of a message to someone."""
+    """Return whether a span stands for a message to someone."""
     return span.kind == "tool" and "io.channel" in span.attributes
 
 
@@ -136,7 +136,7 @@ class Code(NamedTuple):
 
 
 def code_of(span: StoredSpan) -> Code | None:
-    """Return what code a span tells of; None if it is of another kind."""
+    """Return the code that a span stands for; None if it is of another kind."""
     told = span.attributes
     if span.kind != "tool" or "language" not in told:
         return None

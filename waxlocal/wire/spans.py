@@ -1,4 +1,4 @@
-"""Spans: a row of the file as the original SDK sends it, and what it sends as the recorder has it.
+"""Spans: a row of the file as the original SDK sends it, and back.
 
 Some have another name, another kind or other attributes on the wire.
 """
@@ -54,7 +54,7 @@ FIELDS = {
     "events": "array: the exception that ended the run",
 }
 
-# What a span opened by hand says of itself besides.
+# The attributes that the original adds to a span opened by hand.
 _OPEN_INFERENCE = {"tool": "TOOL", "llm": "LLM", "agent": "AGENT", "embedding": "EMBEDDING"}
 
 
@@ -138,7 +138,7 @@ def is_of_agent(span: Json) -> bool:
 
 
 def is_message(shape: Shape) -> bool:
-    """Return whether a span is a user's message, the one record that the SDK does not number."""
+    """Return whether a span is a message of a user, which alone the SDK does not number."""
     return shape.kind == "io" and shape.name == "user_message"
 
 
@@ -159,7 +159,7 @@ def shape_of(span: Json) -> Shape:
 
 
 def columns_of_span(span: Json) -> Json:
-    """Return the columns that a span gives, but for its place and its time."""
+    """Return the columns that a span gives, without its place and its time."""
     shape = shape_of(span)
     attributes = shape.attributes
     if shape.error and attributes.get("error") == shape.error:
@@ -183,5 +183,5 @@ def exact_span(span: Json, said: Json) -> Json:
 
 
 def told_by_span(body: Json, row: Mapping[str, Any]) -> Json | None:
-    """Return what a span says of its row."""
+    """Return the columns of its row that a span adds."""
     return told(SPANS, row, columns_of_span(body))

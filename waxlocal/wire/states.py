@@ -1,7 +1,7 @@
 """Which of two states of a record is the newer one.
 
-It decides twice: at the sender, whether what was delivered must go again; at the receiver, whether
-what comes takes the place of what is there.
+Both sides ask: the sender, whether a record must go again; the receiver, whether what arrives takes
+the place of what is there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from waxlocal.records import LLM_CALLS, SPANS, RecordStatus, Table
 
 __all__ = ["FILLED", "State", "state_of"]
 
-# What a call lacks until its span has come, or until somebody knows the price, each with the
-# columns that come along. Filling them in is not a change: it may happen in several files, and
-# neither of them is newer then.
+# What a call lacks until its span has come, or until its price is known, each with the columns that
+# come along. Filling them in is not a change: it may happen in several files, and none of them is
+# newer then.
 FILLED: Mapping[str, tuple[str, ...]] = {
     "messages": (),
     "response": (),

@@ -36,8 +36,8 @@ FIELDS = {"step_name": "text", "output": "any", "position": "whole number"}
 # How much of a text the original shows in its steps.
 PREVIEW_CHARS = 500
 THOUGHT_CHARS = 200
-# Steps that the SDK makes of other records, to take the state of the conversation along. A step of
-# the program may have such a name, too, but not the mark that these have in their output.
+# Steps that the SDK makes of other records, to send the state of the conversation. A step of the
+# program may have such a name, too, but it lacks the mark that these have in their output.
 _PSEUDO = (
     "code_exec:",
     "comm:",
@@ -63,7 +63,7 @@ def step_body(name: str, output: Json, position: int) -> Json:
 
 
 def told_by_step(body: Json, row: Mapping[str, Any]) -> Json | None:
-    """Return what a step says of its row."""
+    """Return the columns of its row that a step adds."""
     return told(STEPS, row, columns_of_step(body))
 
 
@@ -74,7 +74,7 @@ def step_of_span(span: StoredSpan) -> Named | None:
 
 
 def delegation_step(delegate: str, depth: Any) -> Named:
-    """Return the step of handing work to another agent; its own run has depth 1 and more."""
+    """Return the step of handing work to another agent, whose run has this depth (1 or more)."""
     return f"delegate:{delegate}", {"_kind": "delegation", "delegate": delegate, "depth": depth}
 
 
@@ -221,10 +221,10 @@ def is_pseudo_step(step: Json) -> bool:
 
 
 def shape_of_step(step: Json) -> Shape | None:
-    """Return, for a step that the SDK made, the span that it announces; None where none follows.
+    """Return the span that a step of the SDK announces; None where none follows.
 
-    It is what can be shown of a run that goes on, and all that is left of one that is killed: the
-    SDK sends spans at the end only.
+    The SDK sends spans at the end of a run only: until then this is all that can be shown, and of a
+    run that is killed it is all that arrives.
     """
     said = as_object(step.get("output"))
     make = _ANNOUNCED.get(as_text(said.get(_MARK)))

@@ -42,7 +42,7 @@ class Turns:
         self.state = dict(state)
 
     def context(self) -> Json:
-        """Return what the span of an LLM call says of the conversation before it."""
+        """Return the attributes of an LLM call's span: how long the conversation was before it."""
         state = self.state or _NOTHING_SAID
         return {
             "waxell.context.message_count": count_of(state.get("message_count")),
