@@ -1,1 +1,1 @@
-"""Runs that arrive from elsewhere: each merged into the file once, however often it comes."""
+"""Merges runs that arrive over HTTP into the file: each once, however often it is sent."""

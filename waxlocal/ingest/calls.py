@@ -1,8 +1,8 @@
-"""LLM calls that arrive, and the spans that say the rest about them.
+"""LLM calls that arrive, and the spans that complete them.
 
 The SDK sends each call twice: as a call, without its number in the run, its provider or its
-duration, and as a span that has them. Either may come first. A call waits for its span where it
-came in; a span waits for its call as a row of `spans` of the kind `llm`.
+duration, and as a span that has them. Either may arrive first. A call that waits for its span is
+stored in order of arrival; a span that waits for its call is a row of `spans` of the kind `llm`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from waxlocal.wire.calls import columns_of_call, columns_of_span, is_llm_span
 __all__ = ["LlmSpans", "add_calls", "calls_of_spans"]
 
 _ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
-# What a span adds; the rest was said by the call. Not its cost: the triggers would count it anew.
+# The columns that a span fills. Not the cost: the triggers would count it a second time.
 _NOT_OF_SPANS = ("run_id", "position", "model", "tokens_in", "tokens_out", "cost", "cost_source")
 _COMPLETED = [name for name in LLM_CALLS.recorded if name not in (*_NOT_OF_SPANS, "status")]
 _COMPLETE = f"""
@@ -49,14 +49,14 @@ class _WaitingSpan(NamedTuple):
     row: Json  # of `llm_calls`, made from the span alone
 
 
-# What a call and its span have in common; those that have the same are taken in order.
+# A call and its span agree in these columns. Calls that agree are matched in order.
 _Key = tuple[str, int, int]
 
 
 def add_calls(
     connection: sqlite3.Connection, run: KnownRun, calls: Iterable[Any], now_ns: int
 ) -> int:
-    """Add calls to a run, each with what a waiting span says of it; return how many."""
+    """Add calls to a run, each completed by the span that waits for it; return how many."""
     waiting = _by_key(_waiting(connection, run))
     costs = Costs(connection, now_ns)
     first = run.next_free(connection)
@@ -85,12 +85,12 @@ def _is_object(value: object) -> bool:
 
 
 def _row_of_call(run: KnownRun, call: Json, now_ns: int) -> Json:
-    """Return the row of a call, with the cost that it names; no position yet."""
+    """Return the row of a call with its cost, still without a position."""
     return {"run_id": run.run_id, "recorded_at": utc_text(now_ns), **columns_of_call(call)}
 
 
 def _cost(costs: Costs, row: Json, given: float | None) -> Json:
-    """Return the columns for the cost of a call that came with this one."""
+    """Return the cost columns of a call that was sent with this cost."""
     tokens = (
         row["tokens_in"],
         row["tokens_out"],
@@ -105,12 +105,12 @@ def _cost(costs: Costs, row: Json, given: float | None) -> Json:
 
 
 def _row_of_span(run: KnownRun, ended_at: str, span: Json) -> Json:
-    """Return the row of a call as its span tells it."""
+    """Return the row of a call, made from its span."""
     return {"run_id": run.run_id, "recorded_at": ended_at, **columns_of_span(span)}
 
 
 def _joined(call: Json, span: Json) -> Json:
-    """Return the row of a call with what its span adds to it."""
+    """Return the row of a call, completed by its span."""
     row = dict(call)
     for name in _COMPLETED:
         row[name] = row[name] or span[name]
@@ -150,7 +150,7 @@ def _waiting(connection: sqlite3.Connection, run: KnownRun) -> list[_WaitingSpan
 
 
 class LlmSpans:
-    """The calls of a run that spans are still to come for, while a batch of spans is read."""
+    """The calls of a run that still lack their span, while a request with spans is read."""
 
     def __init__(self, connection: sqlite3.Connection, run: KnownRun, now_ns: int) -> None:
         self._connection = connection
@@ -163,17 +163,17 @@ class LlmSpans:
             self._at[call["position"]] = call
             if self._is_waiting(call):
                 self._unsettled.setdefault(_key(call), deque()).append(call)
-        # Where a call must stay that another server knows by its place.
+        # Another server knows the call by its position, so it must stay there.
         self._is_sent = is_sent(connection, run.run_id)
 
     def _is_waiting(self, call: Json) -> bool:
         if self._run.awaits_numbers:
             return not is_settled(call["position"])
-        # The places of a run that has ended tell nothing; what only a span says, tells a little.
+        # After the end of a run, positions no longer help; columns that only a span fills do.
         return not call["provider"] and call["duration_ms"] is None
 
     def join(self, span: Json, place: int | None, ended_at: str) -> bool:
-        """Complete the call that a span belongs to; False if that has not arrived yet."""
+        """Complete the call that a span belongs to; return False if it has not arrived yet."""
         said = _row_of_span(self._run, ended_at, span)
         call = self._call_of(said, place)
         if call is None:
@@ -189,7 +189,7 @@ class LlmSpans:
         return True
 
     def _call_of(self, said: Json, place: int | None) -> Json | None:
-        # At its place: it came with its number, or the span comes again.
+        # At its position: the call was sent with its number, or this span was sent before.
         there = self._at.get(place or 0)
         if there is not None and _key(there) == _key(said):
             return there
@@ -197,7 +197,7 @@ class LlmSpans:
         return unsettled.popleft() if unsettled else None
 
     def _price_anew(self, call: Json, said: Json) -> None:
-        """Set the cost for the provider that is known by now."""
+        """Compute the cost again: the provider is known now."""
         given = call["cost"] if call["cost_source"] == CostSource.CALL else said["cost"]
         cost = _cost(self._costs, call, given)
         if any(call[name] != value for name, value in cost.items()):
@@ -207,7 +207,7 @@ class LlmSpans:
 
 
 def calls_of_spans(connection: sqlite3.Connection, run: KnownRun, now_ns: int) -> None:
-    """Turn the spans whose call never came into calls: the run has ended."""
+    """Turn spans whose call never arrived into calls, when their run ends."""
     waiting = _waiting(connection, run)
     if not waiting:
         return

@@ -1,8 +1,8 @@
-"""What a call that arrives costs: the price here, or what the program said itself.
+"""The cost of a call that arrives: from the price list, or as the program gave it.
 
 The original SDK sends an estimate with every call, and 0 for a model that it does not know, so a
-number does not tell whether the program gave it. One that is what our price list gives, too, is an
-estimate; any other one is taken for the program's word.
+cost does not show whether the program gave it. A cost that equals that of our price list counts as
+an estimate; any other counts as given by the program.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Cost", "Costs", "look_up_prices", "not_looked_up"]
 
 # Estimates are sums of floats, and those of child runs are rounded.
 TOLERANCE = 1e-6
-# Programs that make up a model name for each call must not fill the memory with them.
+# Limits the memory, should a program use a new model name for each call.
 MAX_LISTED = 10_000
 
 
@@ -34,7 +34,7 @@ _list: dict[tuple[str, str], _Rates | None] = {}
 
 
 class Cost(NamedTuple):
-    """Dollars, None if unknown, and where they come from: the columns of `llm_calls`."""
+    """Dollars (None if unknown) and their source, as in the columns of `llm_calls`."""
 
     cost: float | None
     source: str | None
@@ -52,9 +52,9 @@ class Costs:
     def of(
         self, model: str, provider: str, tokens: tuple[int, int, int, int], given: float | None
     ) -> Cost:
-        """Return what a call costs; a model without a price is noted, for the next command.
+        """Return the cost of a call; a model without a price is noted, to be looked up later.
 
-        `tokens`: in, out, cached, cache write; `given`: what the call says itself.
+        `tokens`: in, out, cached, cache write; `given`: the cost that the call was sent with.
         """
         price = self._prices.cost(model, provider, *tokens)
         if given:
@@ -70,12 +70,12 @@ class Costs:
 
 
 def not_looked_up(models: Iterable[str]) -> set[str]:
-    """Return those of the models that the list was not asked for yet."""
+    """Return the models that were not looked up in the price list yet."""
     return {model for model in models if (model, "") not in _list}
 
 
 def look_up_prices(models: Iterable[str]) -> None:
-    """Look models up in the list, so that nobody has to wait for it while the file is locked."""
+    """Look up models in the price list, so that it does not happen while the file is locked."""
     for model in models:
         _listed(model, "")
 
@@ -84,7 +84,7 @@ def _listed_cost(model: str, provider: str, tokens: tuple[int, int, int, int]) -
     rates = _listed(model, provider)
     if rates is None:
         return None
-    # Whole millionths, as everywhere: 0.0075 and not 0.007500000000000001.
+    # Rounded to millionths, as everywhere: 0.0075 and not 0.007500000000000001.
     micro = round(rates.input * 1e6) * tokens[0] + round(rates.output * 1e6) * tokens[1]
     return micro / 1e12
 

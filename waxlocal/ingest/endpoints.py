@@ -1,7 +1,7 @@
 """What each endpoint of the ingest API does to the file: one function each.
 
-All take a connection in a transaction and the parsed body of a request, which they do not change,
-and return the answer. Raises `NotFound` for a run that is not here.
+Each takes a connection in a transaction and the parsed body of a request, which it does not change,
+and returns the response. Raises `NotFound` for a run that is not in the file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _steps(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int)
 
 
 def _note(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> None:
-    """Note what the original SDK says beside its records."""
+    """Store what the original SDK sends beside its records: the machine, the conversation state."""
     note_hardware(connection, run.run_id, body.get("hardware_uuid"), now_ns)
     keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
 
@@ -134,7 +134,7 @@ def _prompt_guard(connection: sqlite3.Connection, body: Json, now_ns: int) -> Js
     return {"passed": True, "action": "allow", "violations": []}
 
 
-# By the last part of the path: what is done with a body that belongs to a run, and without one.
+# The functions by the last part of the path: for requests about a run, and for all others.
 OF_RUN: dict[str, Callable[[sqlite3.Connection, str, Json, int], Json]] = {
     "llm-calls": _llm_calls,
     "steps": _steps,

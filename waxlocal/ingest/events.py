@@ -1,4 +1,4 @@
-"""Events that arrive: the program's own, what a stream has given so far, memory, governance."""
+"""Events that arrive: of the program, partial outputs of streams, memory, governance."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = [
     "note",
 ]
 
-# As the recorder cuts what a stream has given so far.
+# The recorder cuts partial output at the same length.
 MAX_PARTIAL_CHARS = 20_000
 
 _ADD = insert(EVENTS)
-# Outside every run the position is the time in nanoseconds, or the next number that is free.
+# Outside any run, the position is the time in nanoseconds, or the next free number.
 _ADD_OUTSIDE = """
 INSERT INTO events (run_id, position, recorded_at, event, data)
 SELECT '', max(?, coalesce(max(position) + 1, 0)), ?, ?, ? FROM events WHERE run_id = ''
@@ -54,7 +54,7 @@ DELETE FROM spans WHERE run_id = ? AND name = ? AND kind = 'memory'
 def note(
     connection: sqlite3.Connection, run: KnownRun | None, event: str, data: Json, now_ns: int
 ) -> None:
-    """Add an event to a run, or outside every run."""
+    """Add an event to a run, or outside any run."""
     if run is not None:
         add_event(connection, run, event, data, now_ns)
     else:
@@ -70,7 +70,7 @@ def add_event(
     *,
     again: bool = True,
 ) -> None:
-    """Add an event to a run; `again`: also if the same one is there already."""
+    """Add an event to a run; `again`: even if the run has the same event already."""
     shown = dumps(data)
     if not again and any(shown == known for _, known in _of_name(connection, run.run_id, event)):
         return
@@ -88,19 +88,19 @@ def add_event(
 def change_event(
     connection: sqlite3.Connection, run: KnownRun, position: int, data: Json, now_ns: int
 ) -> None:
-    """Replace what an event of a run says."""
+    """Replace the data of an event."""
     connection.execute(_CHANGE, (utc_text(now_ns), dumps(data), run.run_id, position))
 
 
 def last_event(connection: sqlite3.Connection, run_id: str, event: str) -> tuple[int, Json] | None:
-    """Return position and data of a run's last event of that name, None without one."""
+    """Return position and data of a run's last event of that name, or None."""
     for position, data in _of_name(connection, run_id, event)[:1]:
         return position, as_object(json.loads(data or "{}"))
     return None
 
 
 def has_event(connection: sqlite3.Connection, run_id: str, event: str, **fields: object) -> bool:
-    """Return whether a run has an event of that name with these values in it."""
+    """Return whether a run has an event of that name whose data has these values."""
     found = (json.loads(data or "{}") for _, data in _of_name(connection, run_id, event))
     return any(
         all(data.get(name) == value for name, value in fields.items())
@@ -114,7 +114,7 @@ def _of_name(connection: sqlite3.Connection, run_id: str, event: str) -> list[An
 
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: int) -> int:
-    """Add events, each to the run whose workflow id it names, else outside every run."""
+    """Add events, each to the run whose workflow id it names, else outside any run."""
     count = 0
     for event in events:
         if not isinstance(event, dict):
@@ -130,7 +130,7 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: in
 
 
 def _add_outside(connection: sqlite3.Connection, event: OutsideEvent) -> None:
-    """Add an event of another waxlocal at its place, or behind others there; once."""
+    """Add an event of another waxlocal once, at its position or at the next free one."""
     for position in range(event.position, LARGEST):
         here = connection.execute(_OUTSIDE_AT, (position,)).fetchone()
         if here is None:
@@ -144,20 +144,20 @@ def _add_outside(connection: sqlite3.Connection, event: OutsideEvent) -> None:
 def add_memory(
     connection: sqlite3.Connection, run: KnownRun, tier: str, body: Json, now_ns: int
 ) -> Json:
-    """Add to a run that something was put into its memory; `tier`: episodic or semantic."""
+    """Add a memory write to a run; `tier`: episodic or semantic."""
     data = data_of_memory(tier, body)
     add_event(connection, run, f"memory_{tier}", data, now_ns)
-    # The SDK tells of it with a span, too; where that comes later it is not stored.
+    # The SDK sends a span for it, too. One that arrives later is not stored.
     span = (run.run_id, f"memory.write:{as_text(data['slot_name'])}", tier)
     connection.execute(_DROP_SPAN, span)
     return {"slot_name": data["slot_name"], "scope_key": data["scope_key"]}
 
 
 def add_partial(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> None:
-    """Keep what a stream has given so far: one event for each stream, its last state.
+    """Store the partial output of a stream: one event for each stream, with its last state.
 
-    The SDK sends them from threads of their own, out of order and even after the run's end: what
-    is shorter than what is here already came too late.
+    The SDK sends it from several threads, out of order and even after the end of the run. Output
+    that is shorter than the stored one is older, and is dropped.
     """
     text = as_text(body.get("partial"))[:MAX_PARTIAL_CHARS]
     data = {

@@ -1,4 +1,4 @@
-"""Items that carry their record exactly, as another waxlocal sends them; the others are left."""
+"""Stores items that carry their exact record, as another waxlocal sends them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Read = Callable[[Json, Json], Json]
 def store(
     connection: sqlite3.Connection, run_id: str, stage: str, items: Iterable[Any]
 ) -> list[Any]:
-    """Store the items of a run that carry their record; return the others, in order.
+    """Store the items of a run that carry their exact record; return the others, in order.
 
-    Raises `InvalidQuery` for one that cannot be stored as it is.
+    Raises `InvalidQuery` for a record that cannot be stored.
     """
     others: list[Any] = []
     rows: dict[Table, list[Json]] = {}
@@ -68,7 +68,7 @@ def _invalid(error: Refused) -> InvalidQuery:
 
 
 def store_event(connection: sqlite3.Connection, event: Any) -> bool:
-    """Store an event that carries its record, in the run that it names; False for any other."""
+    """Store an event that carries its exact record; return False for any other event."""
     said = said_of(event) if isinstance(event, dict) else None
     if said is None or said.get("outside") is True:
         return False
@@ -81,7 +81,7 @@ def store_event(connection: sqlite3.Connection, event: Any) -> bool:
 
 
 def store_untold(connection: sqlite3.Connection, run_id: str, body: Json, said: Json) -> None:
-    """Store the records that only the end of a run carries. Raises `InvalidQuery`."""
+    """Store the records that only the end of a run carries; raises `InvalidQuery`."""
     try:
         for table, row in untold_of_end(body, said):
             place(connection, table, run_id, [row])

@@ -1,4 +1,4 @@
-"""Requests that came with an `Idempotency-Key`: done once, and answered the same each time."""
+"""Requests with an `Idempotency-Key`: each is done once and gets the same response each time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from waxlocal.wire.request_keys import HEADER
 
 __all__ = ["KEPT_NS", "KeyReused", "fingerprint", "forget", "once"]
 
-# A device that never learned of its answer asks again at once, or after the weeks that it lay
-# switched off.
+# How long a response is kept. A device that did not receive it sends the request again at once, or
+# after weeks of being switched off.
 KEPT_NS = 60 * 24 * 3600 * 1_000_000_000
-# One request in 4,096 pays for looking through the table.
+# One request in 4,096 also deletes old rows.
 _NOW_AND_THEN = "000"
 
 _FIND = "SELECT fingerprint, answer FROM received WHERE idempotency_key = ?"
@@ -30,11 +30,11 @@ _FORGET = "DELETE FROM received WHERE received_at < ?"
 
 
 class KeyReused(QueryError):
-    """The key of another request; nothing was done."""
+    """The key was used for another request; nothing was done."""
 
 
 def fingerprint(path: str, body: bytes) -> str:
-    """Return what tells a request from every other."""
+    """Return a hash that identifies a request."""
     return sha256(path.encode("utf-8", "replace") + b"\0" + body).hexdigest()
 
 
@@ -47,20 +47,21 @@ def once(
     *,
     is_final: Callable[[Any], bool] = lambda answer: True,
 ) -> str:
-    """Do the work, unless a request with this key was done before; return the answer as JSON.
+    """Do the work, unless a request with this key was done before; return the response as JSON.
 
-    Without a key the work is always done. An answer that is not final is given and not kept: the
-    same request may get another one later. Raises `KeyReused` if the key came with another request.
+    Without a key the work is always done. A response that is not final is returned but not kept:
+    the same request may get another one later. Raises `KeyReused` if the key belongs to another
+    request.
     """
     if not key:
         return dumps(work())
     for known, answer in connection.execute(_FIND, (key,)).fetchall():
         if known != print_:
             raise KeyReused(
-                f"this {HEADER} came before, with another request",
-                hint="make a new key for every request that is not a repetition",
+                f"this {HEADER} was used for another request before",
+                hint="use a new key for each request, and the same one only to repeat it",
             )
-        if is_final(json.loads(answer)):  # 0.2 kept every answer
+        if is_final(json.loads(answer)):  # 0.2 kept every response
             return str(answer)
     done = work()
     answer = dumps(done)
@@ -73,5 +74,5 @@ def once(
 
 
 def forget(connection: sqlite3.Connection, now_ns: int) -> int:
-    """Forget requests of more than 60 days ago; return how many."""
+    """Delete requests older than 60 days; return how many."""
     return connection.execute(_FORGET, (utc_text(now_ns - KEPT_NS),)).rowcount

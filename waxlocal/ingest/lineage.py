@@ -1,9 +1,9 @@
-"""Which run is around another, as far as it can be believed.
+"""The parent and the root of a run that arrives, as far as the sender can be trusted.
 
-The original SDK names as parent whatever run is open in the process, be it of another thread and
-another session. So the parent named at the start is kept only if it is a run of this file and not
-of another session; a true child of another session is known when the parent ends, whose spans list
-its children.
+The original SDK names as parent any run that is open in the process, even one of another thread and
+another session. So the parent that a start names is stored only if it is a run of this file and not
+of another session. A true child in another session becomes known when its parent ends: the spans of
+the parent list its children.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Lineage", "adopt", "of_uploader", "trusted"]
 _RUN = """
 SELECT session_id, parent_workflow_id, root_workflow_id, trace_id FROM runs WHERE run_id = ?
 """
-# Not a run that has a parent already, nor one that is around this one.
+# Not a run that has a parent already, and not an ancestor of this one.
 _ADOPT = """
 UPDATE runs SET parent_workflow_id = :parent, root_workflow_id = :root, trace_id =
   iif(trace_id = replace(run_id, '-', ''), :trace_id, trace_id)
@@ -38,7 +38,7 @@ UPDATE runs SET root_workflow_id = :root WHERE run_id IN (
 
 
 class Lineage(NamedTuple):
-    """The runs around a run, by workflow id, and the trace that it shares with them."""
+    """The workflow ids of parent and root, and the trace id that they share."""
 
     parent_workflow_id: str | None
     root_workflow_id: str | None
@@ -55,7 +55,7 @@ class _Around(NamedTuple):
 def trusted(
     connection: sqlite3.Connection, parent_id: str, root_id: str, session_id: str | None
 ) -> Lineage:
-    """Return what is to be believed of the lineage that a run claims at its start."""
+    """Return what can be trusted of the lineage that a start names."""
     parent = _find(connection, parent_id)
     if parent is not None and _may_be_around(parent, session_id):
         return Lineage(parent_id, parent.root_workflow_id or parent_id, parent.trace_id)
@@ -66,7 +66,7 @@ def trusted(
 
 
 def of_uploader(connection: sqlite3.Connection, parent_id: object, root_id: object) -> Lineage:
-    """Return the lineage that an uploader of ours gives: it is true, known here or not."""
+    """Return the lineage that our own uploader sends; it is right even without that parent here."""
     parent, root = as_text(parent_id) or None, as_text(root_id) or None
     if parent and not root:
         known = _find(connection, parent)
@@ -75,7 +75,7 @@ def of_uploader(connection: sqlite3.Connection, parent_id: object, root_id: obje
 
 
 def adopt(connection: sqlite3.Connection, parent_run_id: str, child_ids: Iterable[str]) -> None:
-    """Make runs the children of one whose spans list them."""
+    """Make these runs children of the run whose spans list them."""
     parent_id = workflow_id_of(parent_run_id)
     parent = _find(connection, parent_id)
     if parent is None:

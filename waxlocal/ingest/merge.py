@@ -1,8 +1,8 @@
-"""Batches of whole runs, merged into the file: what is here already is not changed by coming again.
+"""Batches of whole runs, merged into the file: sending them again changes nothing.
 
-Runs are known by their id, records by (run_id, position). Of two states of a row the newer one
-stays: one that has ended is newer than one that goes on, and among those the greater `revision`
-is. So no order and no repetition of batches makes a difference.
+A run is identified by its id, a record by (run_id, position). Of two states of a row the newer one
+stays: an ended run is newer than a running one, and of two ended ones the greater `revision` is
+newer. So neither the order nor the repetition of batches makes a difference.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from waxlocal.wire.columns import Refused
 
 __all__ = ["Result", "merge"]
 
-# How many rows a statement adds. SQLite prepares for the failure of each statement that fires
-# triggers, which takes longer than adding the row, and Python takes up to 5 ms to hand its lock
-# back to this thread, while another one reads the next batch. 32 rows halve the time of a batch;
-# more gain nothing. SQLite before 3.32 takes 999 values.
+# How many rows one statement adds. A statement that fires triggers first copies each page that it
+# changes into a statement journal (https://sqlite.org/tempfiles.html section 2.5), which takes as
+# long as adding a row. And after each statement this thread waits up to 5 ms for Python's lock
+# while another one reads the next batch. With 32 rows a batch takes half the time; more rows gain
+# nothing. SQLite before 3.32 takes at most 999 values.
 _ROWS_AT_ONCE = 32
 
 
@@ -42,7 +43,7 @@ class _Insert(NamedTuple):
 
 
 def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
-    # By position: the rows are tuples from `bulk`, in the order of the description.
+    # With values by position: the rows are tuples from `wire.bulk`, in the order of `records`.
     return _Insert(
         positional_insert(table, names, on_conflict="DO NOTHING"),
         positional_insert(table, names, on_conflict="DO NOTHING", rows=_ROWS_AT_ONCE),
@@ -52,7 +53,7 @@ def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
 _ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
 _ADD_RUN = _insert(RUNS, (*RUN_COLUMNS, "process_id"))
 _ADD = {table.name: _insert(table, table.names) for table in RECORD_TABLES}
-# Where only records of the run are here, which came before its start.
+# For a run whose records arrived before its start.
 _TAKE_OVER = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict=OR_TAKE_OVER)
 _KNOWN = """
 SELECT r.run_id, r.status, coalesce(r.revision, 0),
@@ -60,22 +61,22 @@ SELECT r.run_id, r.status, coalesce(r.revision, 0),
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE run_id IN (SELECT value FROM json_each(?))
 """
-# What a start may leave out: a run learns it from the run around it, or from a start that came
-# late. Not the session, which decides where the run is counted.
+# What a start may leave out: it follows from the run's parent, or from a start that arrives late.
+# Not the session, which decides where the run is counted.
 _LEARNED = tuple(
     column.name
     for column in RUNS.travelling
     if column.phase is Phase.START and not column.required and column.name != "session_id"
 )
-# What may still change in a run while it is open, and its end.
+# What may still change while a run is open, and its end.
 _CHANGING = (*RUNS.names_of(Phase.END), *RUNS.names_of(Phase.ANY_TIME), *_LEARNED)
 _GO_ON = f"""
 UPDATE runs SET {", ".join(f"{name} = coalesce(?, {name})" for name in (*_CHANGING, "revision"))}
 WHERE run_id = ? AND status = 'running'
 """  # noqa: S608
-# A newer state of a run that has ended takes the place of the one that is here, whole.
+# A newer state of an ended run replaces the one in the file as a whole.
 _REPLACED = tuple(name for name in RUN_COLUMNS if name not in ("run_id", "session_id"))
-# But it keeps its session; one that had none yet may join one.
+# But the run keeps its session; a run without one may join one.
 _REPLACE = f"""
 UPDATE runs SET {", ".join(f"{name} = ?" for name in _REPLACED)},
   session_id = coalesce(session_id, ?)
@@ -91,14 +92,14 @@ _MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cos
 
 
 class Result(NamedTuple):
-    """What became of a line: stored, merged or refused."""
+    """The result of a line: stored, merged or refused."""
 
     run_id: str
     status: str
     reason: str = ""
 
     def document(self) -> dict[str, str]:
-        """Return the result as the answer has it."""
+        """Return the result as it stands in the response."""
         told = {"run_id": self.run_id, "status": self.status}
         return {**told, "reason": self.reason} if self.reason else told
 
@@ -106,14 +107,14 @@ class Result(NamedTuple):
 def merge(
     connection: sqlite3.Connection, lines: Sequence[Line | tuple[str, str]], now_ns: int
 ) -> list[Result]:
-    """Merge runs into the file, and return what became of each line, in order."""
+    """Merge runs into the file; return the result of each line, in order."""
     runs = [line for line in lines if isinstance(line, Line)]
     try:
         statuses = _all_or_none(connection, runs)
     except Exception as error:
         if not _is_of_rows(error):
             raise
-        # What the checks did not foresee must not cost the other runs their place.
+        # The checks let a bad value pass. Store the other runs without its run.
         statuses = [_one(connection, run) for run in runs]
     _note_models(connection, runs, now_ns)
     results = iter(statuses)
@@ -138,7 +139,7 @@ def _one(connection: sqlite3.Connection, run: Line) -> Result:
 
 
 def _note_models(connection: sqlite3.Connection, runs: Iterable[Line], now_ns: int) -> None:
-    """Note the models of calls without a cost, for the next command to find a price."""
+    """Note the models of calls without a cost, to be looked up in the price list later."""
     unpriced = {
         (call[_MODEL], call[_PROVIDER])
         for run in runs
@@ -155,7 +156,7 @@ def _all_or_none(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[R
 
 
 class _Here(NamedTuple):
-    """What the file knows of a run; `device`: where it came from, if it came request by request."""
+    """A run in the file; `device`: the process it came from, if it came by single requests."""
 
     status: str
     revision: int
@@ -201,7 +202,7 @@ def _state_of(run: Line) -> _Here:
 
 
 def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
-    """Merge the row of a run that is here; return whether it took the state that has come."""
+    """Merge the row of a run that is in the file; return whether it takes the new state."""
     there = _state_of(run)
     ended = there.status != RunStatus.RUNNING
     took = False
@@ -213,7 +214,7 @@ def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
             values = [run.run[place] for place in _REPLACED_PLACES]
             connection.execute(_REPLACE, (*values, run.run[_SESSION], run.run_id))
     elif ended or there.revision >= here.revision:
-        # What the line leaves out stays: a run that goes on may come in pieces.
+        # What the line leaves out stays: a running run may arrive in parts.
         values = [run.run[place] for place in _CHANGED_PLACES]
         took = connection.execute(_GO_ON, (*values, run.run_id)).rowcount > 0
     if run.process and here.device not in (None, run.process[0]):
@@ -222,10 +223,10 @@ def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
 
 
 def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) -> None:
-    """Make room for the records of a run that came request by request before.
+    """Delete the records of a run that came by single requests of an older version.
 
-    In single requests they have other positions than where they were recorded, so they would be
-    added a second time. Not if another server has them from here: then their positions count.
+    They have other positions than where they were recorded, so those of the line would be added a
+    second time. If they were sent on to another server, they stay: it knows them by position.
     """
     if not is_sent(connection, run_id):
         for statement in _CLEAR:
@@ -234,7 +235,7 @@ def _begin_anew(connection: sqlite3.Connection, run_id: str, process_id: int) ->
 
 
 def _place_records(connection: sqlite3.Connection, run: Line) -> None:
-    """Add those records of a run that are not here yet; other records may lie in their places."""
+    """Add the records of a run that are not in the file; other records may have their positions."""
     for table in RECORD_TABLES:
         records = run.records.get(table.name, ())
         rows = (dict(zip(table.names, record, strict=True)) for record in records)
@@ -252,7 +253,7 @@ def _add_records(connection: sqlite3.Connection, runs: Iterable[Line]) -> None:
 
 
 def _add(connection: sqlite3.Connection, insert: _Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Add rows; those that are here stay as they are."""
+    """Add rows; those that are in the file stay as they are."""
     rest = len(rows) % _ROWS_AT_ONCE
     for start in range(0, len(rows) - rest, _ROWS_AT_ONCE):
         values = chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])

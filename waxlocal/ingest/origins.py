@@ -1,4 +1,4 @@
-"""Where runs come from: a row of `processes` for each device that sends them."""
+"""Where runs come from: one row of `processes` for each sending device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from waxlocal.wire.values import as_text
 
 __all__ = ["ELSEWHERE", "note_device", "note_hardware"]
 
-# What the original SDK's runs have for a program: it does not tell which one it is.
+# The program of runs by the original SDK, which does not send its name.
 SDK = "waxell-observe"
-# Which process it was is not told. With this for a namespace and the boot of this machine nobody
-# will ask here whether it still runs, should the device have the same name as the server.
+# The sender does not name its process. This namespace keeps the liveness check from looking for it
+# on this machine, even if the device has the same host name.
 ELSEWHERE = "another"
 
 _NOTE = insert(PROCESSES, on_conflict="DO NOTHING")
@@ -26,7 +26,7 @@ _CLAIM = "UPDATE runs SET process_id = ? WHERE run_id = ? AND process_id IS NULL
 
 
 def note_device(connection: sqlite3.Connection, device: Mapping[str, object], now_ns: int) -> int:
-    """Note the device that one of our uploaders names; return the id of its row."""
+    """Store the device that our own uploader names; return the id of its row."""
     host, program, version = (
         as_text(device.get(name)) for name in ("device", "program", "version")
     )
@@ -36,7 +36,7 @@ def note_device(connection: sqlite3.Connection, device: Mapping[str, object], no
 def note_hardware(
     connection: sqlite3.Connection, run_id: str, hardware_uuid: object, now_ns: int
 ) -> None:
-    """Note the machine that the original SDK names, as the origin of a run that has none yet."""
+    """Store the machine that the original SDK names as the origin of a run without one."""
     host = as_text(hardware_uuid)
     if host:
         process_id = _note(connection, host, SDK, "", now_ns)

@@ -1,9 +1,9 @@
-"""Records that come with their position: each is put where it was recorded, and is there once.
+"""Stores records that arrive with their position: each once, at that position if it is free.
 
-A record that is here already is left alone, whichever way it comes again, unless its state is
-newer: a greater `revision`, or the end of a span that was open. Where another one lies at its
-place, given to the run here or by another device, the newcomer gets a place of its own: the same
-one each time it comes, so that it is found there and not stored again.
+A record that is in the file already stays as it is, unless the new state is newer: a greater
+`revision`, or the end of a span that was open. If another record has the position (recorded here,
+or sent by another device), the new one gets another position. That is the same one each time it
+arrives, so it is found there and not stored again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from waxlocal.wire.values import LARGEST, Json
 
 __all__ = ["place"]
 
-# Between the places that one record may have. No device gives a run so many records; positions
-# that are times in nanoseconds are far above.
+# The distance between the positions that one record may get. No run has so many records, and
+# positions that are times in nanoseconds are far above.
 STRIDE = 2**40
 
-# What no change of a record changes: where these differ, another record lies at the place.
+# No change of a record changes these columns. If they differ, it is another record.
 _NAMES = {
     LLM_CALLS: ("recorded_at", "model"),
     STEPS: ("recorded_at", "step_name"),
@@ -41,7 +41,7 @@ _NAMES = {
     SCORES: ("recorded_at", "name"),
     EVENTS: ("recorded_at", "event"),
 }
-# What two states of the same revision have in common; the rest of a row may still be filled in.
+# Two states of the same revision agree in these columns; others may still be filled in.
 _IDENTITY = {
     LLM_CALLS: ("recorded_at", "model", "tokens_in", "tokens_out"),
     STEPS: ("recorded_at", "step_name"),
@@ -49,7 +49,7 @@ _IDENTITY = {
     SCORES: tuple(name for name in SCORES.recorded if name not in SCORES.key),
     EVENTS: ("recorded_at", "event", "data"),
 }
-# Of a span that was open when it came first; its end may tell more of its start, too.
+# Columns of a span that was open when it first arrived; its end may also complete its start.
 _OF_SPAN_END = (*SPANS.names_of(Phase.END), "attributes", "input")
 
 _ADD = {table: insert(table, table.names, on_conflict="DO NOTHING") for table in RECORD_TABLES}
@@ -74,7 +74,7 @@ WHERE run_id = :run_id AND position = :position
 
 
 def place(connection: sqlite3.Connection, table: Table, run_id: str, rows: Iterable[Json]) -> None:
-    """Store records of a run that are not here yet; rows have all columns that travel."""
+    """Store records of a run that are not in the file yet; rows have all columns that travel."""
     named = [{**row, "run_id": run_id} for row in rows]
     if not named:
         return
@@ -99,7 +99,7 @@ def _taken(
 
 
 def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
-    """Store a record whose place is taken, by itself or by another one."""
+    """Store a record whose position is taken: by itself, or by another record."""
     for position in range(row["position"], LARGEST, STRIDE):
         values = {"run_id": row["run_id"], "position": position}
         here = connection.execute(_AT[table], values).fetchone()
@@ -125,7 +125,7 @@ def _same(there: Json, row: Json, names: Iterable[str]) -> bool:
 
 
 def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Json) -> None:
-    """Add to a record that is here what it lacked when it came first."""
+    """Fill what a record lacked when it first arrived."""
     changed: Json = {}
     if table is LLM_CALLS:
         for name, also in FILLED.items():
@@ -138,9 +138,9 @@ def _complete(connection: sqlite3.Connection, table: Table, there: Json, row: Js
 
 
 def _replace(connection: sqlite3.Connection, table: Table, there: Json, changed: Json) -> None:
-    """Put a row in place of the one that is here.
+    """Replace a row by another one.
 
-    Not by an UPDATE: the triggers would take that for a change made in this file.
+    Not with an UPDATE: the triggers would treat it as a change made in this file.
     """
     row = there | changed | {"run_id": there["run_id"], "position": there["position"]}
     connection.execute(_REMOVE[table], row)

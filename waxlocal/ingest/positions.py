@@ -1,9 +1,9 @@
-"""Where a record lies in its run, when its number is not known yet.
+"""The position of a record in its run while its number is not known.
 
-The original SDK numbers a run's LLM calls, steps and spans together, from 1, but says the number
-of a call only with the span that follows at the end, and scores, events and messages of users have
-none. So while a run is open, what bears the number n lies at (n + 1) millions, and what bears none
-behind the last that came, in order of arrival. When the run has ended, its records are numbered
+The original SDK numbers a run's LLM calls, steps and spans together, from 1. But it sends the
+number of a call only with its span, at the end, and scores, events and user messages have none. So
+while a run is open, a record with the number n has the position (n + 1) * 1,000,000, and one
+without a number follows the last that arrived. When the run has ended, its records are numbered
 1, 2, 3, ... as the recorder does it.
 """
 
@@ -17,9 +17,9 @@ from waxlocal.storage.record_sql import LAST_POSITION
 
 __all__ = ["FIRST", "STRIDE", "is_sent", "is_settled", "next_free", "numbered", "settle"]
 
-# Between two numbers of the SDK there is room for a million records that have none.
+# Between two numbers of the SDK there is room for a million records without a number.
 STRIDE = 1_000_000
-# Behind the run itself, which is number 0.
+# After the run itself, which is number 0.
 FIRST = STRIDE + 1
 _LARGEST_NUMBER = 2**62 // STRIDE
 
@@ -37,7 +37,7 @@ _INSIDE = """
 SELECT position, parent_position FROM spans WHERE run_id = ? AND parent_position IS NOT NULL
 """
 _SET_PARENT = "UPDATE spans SET parent_position = ? WHERE run_id = ? AND position = ?"
-# What was sent on is known there by its position.
+# Another server knows a record by its position.
 _IS_SENT = """
 SELECT EXISTS (SELECT 1 FROM requests WHERE run_id = :run_id)
   OR EXISTS (SELECT 1 FROM deliveries WHERE run_id = :run_id AND state <> 'open')
@@ -50,36 +50,36 @@ class _Place(NamedTuple):
 
 
 def numbered(number: object) -> int | None:
-    """Return where a record with this number of the SDK lies; None if it has none."""
+    """Return the position of a record with this number of the SDK; None without a number."""
     if type(number) is not int or not 0 < number < _LARGEST_NUMBER:
         return None
     return (number + 1) * STRIDE
 
 
 def is_settled(position: int) -> bool:
-    """Return whether a record of an open run lies where its number puts it."""
+    """Return whether this position, in an open run, comes from a number."""
     return position % STRIDE == 0
 
 
 def next_free(connection: sqlite3.Connection, run_id: str, *, first: int) -> int:
-    """Return a position behind all records of a run; `first` if there is none."""
+    """Return the position after the last record of a run; `first` if it has no records."""
     (last,) = connection.execute(LAST_POSITION, {"run_id": run_id}).fetchone()
     return first if last is None else int(last) + 1
 
 
 def is_sent(connection: sqlite3.Connection, run_id: str) -> bool:
-    """Return whether records of the run are on their way to another server, or there."""
+    """Return whether records of the run were sent on to another server, or are about to be."""
     return bool(connection.execute(_IS_SENT, {"run_id": run_id}).fetchone()[0])
 
 
 def settle(connection: sqlite3.Connection, run_id: str) -> None:
     """Number the records of a run that has ended, all tables together, from 1.
 
-    Nothing is done to a run whose records were sent on already.
+    A run whose records were sent on already stays as it is.
     """
     rows = connection.execute(_ALL_IN_ORDER, {"run_id": run_id}).fetchall()
     places = [_Place(row[1], row[0]) for row in rows]
-    # As long as numbers lie below all places, none of them is taken.
+    # All new numbers are below the old positions, so none of them is taken.
     if not places or not len(places) < STRIDE <= places[0].position or is_sent(connection, run_id):
         return
     moves = _in_order(places)
@@ -93,7 +93,7 @@ def settle(connection: sqlite3.Connection, run_id: str) -> None:
 
 def _in_order(places: list[_Place]) -> dict[_Place, int]:
     if any(is_settled(place.position) for place in places):
-        # The SDK's: it sends scores at the end, beside the rest and in no order with it.
+        # A run of the SDK: it sends scores at the end, without an order among the other records.
         places = sorted(places, key=lambda place: place.part == _SCORES)
     return {place: n for n, place in enumerate(places, 1)}
 

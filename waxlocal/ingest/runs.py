@@ -1,4 +1,4 @@
-"""Runs that begin and end over the wire."""
+"""Runs that begin and end by requests."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.run_id = ?
 """
 _STARTED_AT = 2
-# With `completed_at` and `duration` where an uploader of ours says them at once: the run counts as
-# open until its end has come.
+# Our own uploader sends `completed_at` and `duration` with the start; the run still counts as open
+# until its end arrives.
 _BEGIN = insert(
     RUNS,
     (
@@ -78,14 +78,14 @@ _ADD_RUN = insert(
     (*(column.name for column in RUNS.travelling), "process_id"),
     on_conflict=OR_TAKE_OVER,
 )
-# A start that comes again, of a run that goes on: its uploader has lost track of the first, and the
-# end that follows leaves out what this one says.
+# A start that is sent again while the run is open: its uploader has lost track of the first, and
+# the end that follows leaves out what this one has.
 _START_AGAIN = """
 UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags, tags)
 WHERE run_id = :run_id AND status = 'running'
 """
-# What a server calls too large, its sender cuts (see `wire.cut_values`). The whole value, sent
-# again when the server takes more, is no newer state of the run, and yet takes the place of that.
+# A sender cuts values that a server refuses as too large (see `wire.cut_values`). The whole value,
+# sent later to a server that takes more, is not a newer state of the run, but replaces the cut one.
 _CAN_BE_CUT = ("inputs", "metadata", "tags", "result", "error", "traceback")
 
 
@@ -94,14 +94,14 @@ def _is_cut(name: str) -> str:
 
 
 def _is_cut_from(new: str, whole: str) -> str:
-    # The CASE keeps SQLite from reading JSON in what is not cut.
+    # The CASE keeps SQLite from parsing values that are not cut as JSON.
     length = f"json_extract({new}, '$.length')"
     return (
         f"CASE WHEN {_is_cut(new)} AND json_valid({new}) THEN {length} = length({whole}) ELSE 0 END"
     )
 
 
-# What a column becomes when another state of a run takes the place of the one that is here.
+# The value of a column when another state of the run replaces the one in the file.
 _REPLACING = {
     **{name: f"iif({_is_cut_from(':' + name, name)}, {name}, :{name})" for name in _CAN_BE_CUT},
     **{name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")},
@@ -127,15 +127,15 @@ UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id")
 WHERE run_id = :run_id
 """  # noqa: S608
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
-# Of the UUIDs that stand for an agent's day; no other run here has that version.
+# The version of the UUIDs that identify an agent's day; other runs have another one.
 _DAILY_VERSION = "8"
 _new_ids = RunIds()
 
 
 class KnownRun(NamedTuple):
-    """A run of this file, as far as records that arrive for it need it.
+    """A run of this file, with what its arriving records need.
 
-    `of_uploader`: it was recorded by waxlocal elsewhere, and is sent by its uploader.
+    `of_uploader`: whether waxlocal recorded it elsewhere, and its uploader sends it.
     """
 
     run_id: str
@@ -155,15 +155,15 @@ class KnownRun(NamedTuple):
 
     @property
     def awaits_numbers(self) -> bool:
-        """Whether records may still come that say their number; none does for a run of a day."""
+        """Whether records with a number may still arrive; those of a daily run have none."""
         return self.is_open and self.run_id[14:15] != _DAILY_VERSION
 
     def position_of(self, number: object) -> int | None:
-        """Return where the record with this number of the sender lies, None if none is known."""
+        """Return the position of the record with this number of the sender, or None."""
         return numbered(number) if self.awaits_numbers else None
 
     def next_free(self, connection: sqlite3.Connection) -> int:
-        """Return a position behind all records of the run."""
+        """Return the position after the last record of the run."""
         return next_free(connection, self.run_id, first=FIRST if self.awaits_numbers else 1)
 
 
@@ -175,7 +175,7 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
 
 
 def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> KnownRun | None:
-    """Return the run that has this workflow id, None if there is none."""
+    """Return the run that has this workflow id, or None."""
     if not isinstance(workflow_id, str) or not workflow_id.startswith("wf_"):
         return None
     try:
@@ -185,10 +185,10 @@ def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> Know
 
 
 def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
-    """Begin a run; return what the SDK wants to know of it.
+    """Begin a run; return the response.
 
-    `metadata.waxlocal` makes it the run that an uploader of ours speaks of, with its id and times;
-    one that has ended here is left as it is.
+    With `metadata.waxlocal`, our own uploader gives its id and times. A run that has ended here
+    stays as it is.
     """
     metadata = as_object(body.get("metadata"))
     own = as_object(metadata.get(KEY))
@@ -224,9 +224,9 @@ def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_n
 
 
 def _start_exactly(connection: sqlite3.Connection, body: Json, own: Json) -> Json:
-    """Begin a run whose row, and that of its process, the uploader carries whole.
+    """Begin a run from the rows of run and process that the uploader sends.
 
-    Where only its records are here yet, its row becomes that of the start.
+    If its records arrived before the start, their run gets the columns of the start.
     """
     try:
         row, process = exact_start(body, own), exact_process(own)
@@ -287,9 +287,9 @@ def _trace_id(body: Json) -> str | None:
 
 
 def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> Json:
-    """End a run, with the duration that the server saw unless the uploader said another.
+    """End a run, with the duration that the uploader sent, else with the one that the server saw.
 
-    A run that has ended keeps what it has, but for one that was believed to be interrupted.
+    A run that has ended stays as it is, unless it was taken for interrupted.
     """
     duration = run.duration
     if run.is_open or run.status == RunStatus.INTERRUPTED:
@@ -299,14 +299,14 @@ def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: i
 
 
 def ended(run: KnownRun, duration: float | None) -> Json:
-    """Return what the SDK wants to know of a run that has ended."""
+    """Return the response to the end of a run."""
     return {"run_id": run.run_id, "duration": duration, "governance": {"action": "allow"}}
 
 
 def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float:
     given = columns_of_end(body)
     lasted_ns = max(now_ns - run.started_ns, 0)
-    known = run.is_open  # from an uploader, which said at the start when it had ended
+    known = run.is_open  # our own uploader sent the end with the start
     duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
     row = {
         **given,
@@ -321,10 +321,10 @@ def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int)
 
 
 def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said: Json) -> Json:
-    """End a run as its uploader saw it end: its records lie where they were recorded.
+    """End a run with the exact columns that its uploader sends.
 
-    One that has ended here keeps what it has, unless what comes is newer, or the end was only
-    believed to be an interruption.
+    A run that has ended here stays as it is, unless the new state is newer, or the run was taken
+    for interrupted.
     """
     try:
         end, process = exact_end(body, said), exact_process(said)
@@ -339,9 +339,9 @@ def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said:
 
 
 def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Json | None) -> None:
-    """Set columns of a run; it keeps its session and its process, unless it had none yet.
+    """Set columns of a run; it keeps its session and its process, if it has them.
 
-    A whole value stays where the same one comes cut.
+    A whole value stays if the new one is the same, cut.
     """
     if process is not None:
         connection.execute(_ADD_PROCESS, process)
@@ -352,17 +352,17 @@ def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Js
 
 
 def _fill(connection: sqlite3.Connection, run_id: str, row: Json) -> None:
-    """Put whole values where the run has cut ones."""
+    """Replace cut values of a run by whole ones."""
     given = {name: row.get(name) for name in _CAN_BE_CUT}
     connection.execute(_FILL, {**given, "run_id": run_id})
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
-    """Return the run that collects an agent's records of a day, UTC; made if there is none."""
+    """Return the run of an agent's day (UTC), which is created if it does not exist."""
     slug, agent_type = as_text(body.get("agent_slug")), as_text(body.get("agent_type")) or "mcp"
     now = utc_text(now_ns)
     date = as_text(body.get("date")) or now[:10]
-    # As the recorder makes it: whoever asks for this day on this host gets the same run.
+    # The recorder makes the id in the same way, so both get the same run on this host.
     run_id = daily_run_id(current_process().host, agent_type, slug, date)
     metadata = {"agent_type": agent_type, "date": date}
     if region := as_text(body.get("execution_region")):

@@ -1,4 +1,4 @@
-"""Spans that arrive, each put where it belongs: to a call, to a step, or among the spans."""
+"""Spans that arrive: each completes a call or a step, or becomes a row of `spans`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from waxlocal.wire.values import as_content, as_number, as_object, as_text
 
 __all__ = ["add_span", "add_spans"]
 
-# A span that claims to begin more than a year after its run, or before it, begins with it.
+# A span with a start before its run, or more than a year after, gets the start of the run.
 MAX_OFFSET_MS = 366 * 86_400_000
 
-# A span that was announced by a step, or that comes again, gives its place to what is known now.
+# A span that a step announced, or that arrives again, is replaced by the newer one.
 _KEPT = ("run_id", "position", "name", "kind")
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SPANS.recorded if name not in _KEPT)
 _PUT = insert(SPANS, on_conflict=f"(run_id, position) DO UPDATE SET {_CHANGED}")
 _AT = "SELECT name, kind FROM spans WHERE run_id = ? AND position = ?"
 _TAKEN_AFTER = "SELECT position FROM spans WHERE run_id = ? AND position BETWEEN ? AND ?"
-# A message that was announced has no attributes; one that came as a span always has.
+# A message that a step announced has no attributes; one that arrived as a span has some.
 _ANNOUNCED_MESSAGE = """
 SELECT position, started_at FROM spans
 WHERE run_id = ? AND kind = 'io' AND name = ? AND attributes IS NULL ORDER BY position LIMIT 1
@@ -66,7 +66,7 @@ def add_spans(
 
 
 class _Last(NamedTuple):
-    """The record before, in the order of a request: its place and its time."""
+    """The previous record of the request: its position and its time."""
 
     place: int
     at: str
@@ -82,7 +82,7 @@ def _children(spans: Iterable[Json]) -> list[str]:
 def _add(
     connection: sqlite3.Connection, run: KnownRun, span: Json, last: _Last | None, now_ns: int
 ) -> _Last | None:
-    """Add a span that belongs to no call, and return it as the last one."""
+    """Add a span that does not belong to a call; return it as the previous record of the next."""
     if _is_told_elsewhere(connection, run, span, now_ns):
         return last
     shape, place = shape_of(span), run.position_of(span.get("position"))
@@ -100,9 +100,9 @@ def _add(
 def _time_of(run: KnownRun, span: Json, shape: Shape, last: _Last | None, now_ns: int) -> str:
     if is_llm_span(span):
         return _end(run, span, now_ns)
-    if is_message(shape):  # of which the SDK tells no time
+    if is_message(shape):  # the SDK sends no time for messages
         return last.at if last else run.started_at
-    # The SDK says when it was told of what is over; an uploader of ours when that began.
+    # The SDK sends the time of recording, which is the end; our own uploader sends the start.
     is_end = shape.is_end and not run.of_uploader
     return _moment(run, span, now_ns, -(shape.duration_ms or 0) if is_end else 0)
 
@@ -110,7 +110,7 @@ def _time_of(run: KnownRun, span: Json, shape: Shape, last: _Last | None, now_ns
 def _announced(
     connection: sqlite3.Connection, run: KnownRun, shape: Shape, at: str, after: int | None
 ) -> tuple[int | None, str]:
-    """Return place and time of a user's message that a step announced, if they can be right."""
+    """Return position and time of the user message that a step announced, if they fit."""
     named = (run.run_id, shape.name)
     for place, arrived_at in connection.execute(_ANNOUNCED_MESSAGE, named).fetchall():
         if after is None or place > after:
@@ -122,7 +122,7 @@ def _announced(
 def _is_told_elsewhere(
     connection: sqlite3.Connection, run: KnownRun, span: Json, now_ns: int
 ) -> bool:
-    """Return whether a span repeats an event of the run, or has just become one."""
+    """Return whether a span repeats an event of the run, or was stored as one now."""
     attributes, name = as_object(span.get("attributes")), as_text(span.get("name"))
     if attributes.get("_phase") == "post_resume":
         data = {"from_run_id": attributes.get("resumed_from_run_id"), "payload": None}
@@ -137,20 +137,20 @@ def _is_told_elsewhere(
 def _is_step(
     connection: sqlite3.Connection, run: KnownRun, shape: Shape, place: int, at: str
 ) -> bool:
-    """Complete the step that a span belongs to; False if there is none yet."""
+    """Complete the step that a span belongs to; return False if it has not arrived yet."""
     attributes = as_content(shape.attributes)
     row = (at, shape.kind, attributes, run.run_id, place, shape.name)
     return connection.execute(_STEP_AT, row).rowcount > 0
 
 
 def _end(run: KnownRun, span: Json, now_ns: int) -> str:
-    """Return when a call had ended."""
+    """Return when a call ended."""
     lasted_ms = as_number(span.get("duration_ms")) if run.of_uploader else None
     return _moment(run, span, now_ns, lasted_ms or 0)
 
 
 def _moment(run: KnownRun, span: Json, now_ns: int, further_ms: float) -> str:
-    """Return the time that a span's offset from the start of its run says, and a little further."""
+    """Return the start of the run plus the span's offset and `further_ms`."""
     offset_ms = as_number(span.get("start_offset_ms"))
     if offset_ms is None:
         offset_ms = (now_ns - run.started_ns) / 1e6
@@ -171,9 +171,9 @@ def add_span(
     inside: int | None = None,
     announced: bool = False,
 ) -> int:
-    """Add a span at its place, or behind the record that came before it; return where it lies.
+    """Add a span at its position, or after the previous record; return its position.
 
-    `announced`: by a step only, so that what the run holds already is better.
+    `announced`: only a step names it, so a span that is there already is better.
     """
     run_id = run.run_id
     if place is not None:

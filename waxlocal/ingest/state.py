@@ -1,6 +1,6 @@
-"""The state of the conversation that the original SDK sends along, as the events that it sums up.
+"""The conversation state that the original SDK sends, stored as the events that it sums up.
 
-It is cumulative, and comes again with every request: what is here already is left alone.
+It is cumulative and is part of many requests: events that are in the file already stay.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _REMOVE = "DELETE FROM events WHERE run_id = ? AND position = ?"
 def keep_state(
     connection: sqlite3.Connection, run: KnownRun, state: object, now_ns: int, *, final: bool
 ) -> None:
-    """Add to a run what is new in a state; `final`: nothing else comes before the run's end."""
+    """Store what is new in a state; `final`: no other state comes before the end of the run."""
     given = as_object(state)
     if not given:
         return
     counts = dict(map(tuple, connection.execute(_EVENTS, (run.run_id,)).fetchall()))
     for told in events_of_state(given):
-        # Of a list what is new; what changes replaces its event.
+        # Of a list, add the new items; a value that changes replaces its event.
         for data in told.data[counts.get(told.event, 0) if told.is_list else 0 :]:
             if told.is_list:
                 add_event(connection, run, told.event, data, now_ns)
@@ -53,7 +53,7 @@ def keep_state(
 def _replace(
     connection: sqlite3.Connection, run: KnownRun, event: str, data: Json, now_ns: int
 ) -> None:
-    """Have one event of that name, which says this."""
+    """Store the one event of that name, with this data."""
     last = last_event(connection, run.run_id, event)
     if last is None:
         add_event(connection, run, event, data, now_ns)
@@ -64,7 +64,7 @@ def _replace(
 def _keep_rest(
     connection: sqlite3.Connection, run: KnownRun, state: Json, now_ns: int, *, final: bool
 ) -> None:
-    """Keep what nothing else in the run tells as its event `conversation_state`."""
+    """Store what no other record of the run holds as the event `conversation_state`."""
     rest = rest_of_state(state)
     counters = {name: state[name] for name in COUNTERS if name in state}
     if any(counters.values()) and not _are_told(connection, run, counters):
@@ -76,12 +76,12 @@ def _keep_rest(
         return
     last = last_event(connection, run.run_id, "conversation_state") if final else None
     if last is not None and set(last[1]) <= set(COUNTERS):
-        # The messages that explain the counts had not arrived when these did.
+        # The counts arrived before the messages that explain them.
         connection.execute(_REMOVE, (run.run_id, last[0]))
 
 
 def _are_told(connection: sqlite3.Connection, run: KnownRun, counters: Json) -> bool:
-    """Return whether the messages of the run are what the counters count."""
+    """Return whether the counters count exactly the messages of the run."""
     users, agents = connection.execute(_COUNTS, (run.run_id,)).fetchone()
     turns = tuple(as_count(counters.get(name)) for name in TURNS)
     others = any(counters.get(name) for name in OTHERS)
@@ -91,7 +91,7 @@ def _are_told(connection: sqlite3.Connection, run: KnownRun, counters: Json) -> 
 def _tools_untold(
     connection: sqlite3.Connection, run: KnownRun, state: Json
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the tools that no span tells of: those of the SDK's decorator are not sent as spans."""
+    """Yield the tools without a span: the SDK's decorator does not send one."""
     known = {row[0] for row in connection.execute(_TOOLS, (run.run_id,)).fetchall()}
     untold = [tool for tool in as_list(state.get("tools_used")) if tool not in known]
     if untold:

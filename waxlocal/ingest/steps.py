@@ -1,4 +1,4 @@
-"""Steps that arrive: the program's own, and those that the SDK makes of other records."""
+"""Steps that arrive: of the program, and those that the SDK makes from other records."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _TAKE_SPAN = "DELETE FROM spans WHERE run_id = ? AND position = ?"
 def add_steps(
     connection: sqlite3.Connection, run: KnownRun, steps: Iterable[Any], now_ns: int
 ) -> int:
-    """Add steps to a run; return how many were sent, the SDK's own included."""
+    """Add steps to a run; return how many were sent, including those that the SDK made."""
     count = 0
-    # What bears no number lies behind the one that came before it, in the same request.
+    # A record without a number follows the previous one of the same request.
     last: int | None = None
     for given in steps:
         step = given if isinstance(given, dict) else {"step_name": as_text(given)}
@@ -41,7 +41,7 @@ def add_steps(
 def _add(
     connection: sqlite3.Connection, run: KnownRun, step: Json, last: int | None, now_ns: int
 ) -> int | None:
-    """Add one step; return its place, None if it has none of its own."""
+    """Add one step; return its position, None if it gets no position of its own."""
     place = run.position_of(step.get("position"))
     if is_pseudo_step(step):
         shape = shape_of_step(step)
@@ -62,7 +62,7 @@ def _add_own(
     if place is not None:
         for known_name, known_output in _rows(connection, _AT, run.run_id, place):
             if (known_name, known_output) == (name, output):
-                return place  # it comes again
+                return place  # it was sent before
             place = None
             break
     if place is None:

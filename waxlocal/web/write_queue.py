@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 Work = Callable[[sqlite3.Connection], Answer]
 
 # The maximum number of writes per commit. A group consists of the writes that arrived during the
-# previous commit; nobody waits for more to arrive.
+# previous commit; the queue never waits for more.
 CHANGES_AT_ONCE = 64
 # Seconds that writes wait for a file that another process is writing to.
 WAIT_S = 5.0
@@ -181,9 +181,9 @@ class WriteQueue:
             change.error = self._told(change.error)
 
     def _told(self, error: BaseException | None) -> BaseException | None:
-        """Return an error as the caller of a write is to see it."""
+        """Return the error that the caller of a write gets."""
         if error is not None and is_of_value(error):
-            # The file is all right, and the same write will fail again.
+            # The file is intact, and the same write would fail again.
             return InvalidQuery(f"a value that cannot be stored: {error}")
         if isinstance(error, sqlite3.Error | StorageError):
             return storage_error(error, self._path)

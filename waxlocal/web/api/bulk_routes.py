@@ -65,8 +65,8 @@ def _merged(
 def _took_all(answer: dict[str, Any]) -> bool:
     """Return whether no line was refused.
 
-    A later version, or a file that was mended, may take a line that this one refuses, and the same
-    batch always has the same key. What was stored is merged again, which changes nothing.
+    A later version, or a repaired file, may take a line that is refused now, and the same batch
+    always has the same key. Merging the stored lines again changes nothing.
     """
     return all(result["status"] != LineStatus.REFUSED for result in answer["results"])
 

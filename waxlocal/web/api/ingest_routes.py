@@ -122,7 +122,7 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
     try:
         answer = await change(request, changed, small=len(raw) <= PARSE_HERE_BYTES)
     except KeyReused as reused:
-        # Our uploader may, after its file was restored: its records are known by what they say.
+        # Our own uploader may, after its file was restored: a record is identified by its content.
         raise problem_of_reuse(reused, **ASK_FOR_NEW_KEY) from None
     return _json(answer.encode(), status)
 

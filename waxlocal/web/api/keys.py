@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` of a request, and the response where it came with another request."""
+"""The `Idempotency-Key` of a request, and the response if it was used for another request."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def key_of(request: Request) -> str:
 
 
 def problem_of_reuse(reused: KeyReused, **more: Any) -> Problem:
-    """Return the response (422) to a key that came before, with another body."""
+    """Return the response (422) to a key that was used for another request."""
     return Problem(422, str(reused), kind=REUSED, hint=reused.hint, **more)

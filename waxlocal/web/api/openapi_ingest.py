@@ -135,7 +135,7 @@ def _policy_manifest() -> Json:
     return operation(
         "getPolicyManifest",
         "Governance",
-        "List the policies: there are none.",
+        "List the policies; this server has none.",
         {"200": gives(answer, "No policies.")},
         parameters=tuple(in_query(name, text(""), "Makes no difference.") for name in names),
     )

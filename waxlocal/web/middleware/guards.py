@@ -109,7 +109,7 @@ class Guards:
         try:
             await self._app(scope, body.receive, sender.send)
         except asyncio.CancelledError:
-            # Nobody but the server itself cancels a request otherwise, and it does so at its end.
+            # Otherwise only the server cancels requests, when it stops.
             if task is not None and sys.version_info >= (3, 11):
                 task.uncancel()
             if not sender.started:

@@ -36,7 +36,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class SecurityHeaders:
-    """The outermost middleware: the responses that others make to errors have the headers, too."""
+    """The outermost middleware, so that responses to errors have the headers, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
