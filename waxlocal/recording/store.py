@@ -8,11 +8,9 @@ only as long as there is a backlog, or at exit.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-from _weakrefset import WeakSet  # all of `weakref` takes a millisecond to import
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -23,6 +21,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
+from waxlocal.recording.forks import follow_forks
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Unit
@@ -46,6 +45,8 @@ DRAIN_RECORDS = 500
 EXIT_WAIT_S = 2.0
 # How often a new run looks whether the file is still the one that was opened.
 CHECK_NS = 1_000_000_000
+# How long a fork waits for the record that another thread is writing.
+FORK_WAIT_S = 2.0
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
@@ -77,7 +78,7 @@ class Store:
         self._file = OpenFile(path, durability=durability, clock=clock, sleep=sleep)
         self.prices = self._file.prices
         self._begin_process()
-        _stores.add(self)
+        follow_forks(self)
 
     def _begin_process(self) -> None:
         """Take the state of a process that has recorded nothing yet: a new one, or a fork's child.
@@ -373,36 +374,3 @@ def _close_with_multiprocessing(close: Callable[[], None]) -> None:
         from multiprocessing.util import Finalize
 
         Finalize(None, close, exitpriority=0)
-
-
-FORK_WAIT_S = 2.0
-_stores: WeakSet[Store] = WeakSet()
-# Closed, and held until the fork is done: by the thread that forks, for several may fork at once.
-_held: dict[int, list[Store]] = {}
-# Connections that could not be closed before a fork. The child must not close them either: it
-# would undo, in the shared memory of the WAL, what the parent is just writing.
-_inherited: list[object] = []
-
-
-def _before_fork() -> None:
-    held = _held[threading.get_ident()] = []
-    held.extend(store for store in list(_stores) if store.before_fork())
-
-
-def _after_fork_in_parent() -> None:
-    for store in _held.pop(threading.get_ident(), ()):
-        store.after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    _held.clear()
-    for store in list(_stores):
-        _inherited.extend(store.after_fork_in_child())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

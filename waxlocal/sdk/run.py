@@ -112,6 +112,7 @@ class Run(RunRecords):
 
     def _write_start(self, run_id: str, started_ns: int, parent_id: str, root_id: str) -> None:
         recorder = self._recorder
+        store = recorder.store
         self._started_ns = started_ns
         # Beside the wall time, so that the two agree: the first run of a process opens the file.
         self._steady_ns = recorder.clock.monotonic_ns()
@@ -120,8 +121,8 @@ class Run(RunRecords):
             self._join_attributes()
             if not recorder.capture_content:
                 self._result_json = None
-        recorder.store.look_around(started_ns)
-        recorder.store.write(
+        store.look_around(started_ns)
+        store.write(
             BEGIN_RUN,
             (
                 run_id,
@@ -136,7 +137,7 @@ class Run(RunRecords):
                 self._interaction_mode
                 or recorder.settings.interaction_mode
                 or ("interactive" if self._session_id else "autonomous"),
-                recorder.store.process_id,
+                store.process_id,
                 utc_text(started_ns),
                 self._metadata_json,
                 self._inputs_json if recorder.capture_content else None,

@@ -101,7 +101,8 @@ class RunAttributes:
     def _take_attributes(self) -> None:
         """Make the JSON of what was set, and take it as written."""
         self._attributes_dirty = False
-        self._join_attributes()
+        if self._metadata or self._tags:
+            self._join_attributes()
 
     def _row_of_attributes(self) -> Row:
         """Return the values of `SET_ATTRIBUTES`, and take them as written."""
