@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
 from tests.faults.server import fault_server
-from tests.tools.sync import ask, change, record, upload
+from tests.tools.sync import ask, change, record, upload, uploading
 from tests.tools.web import serving
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
@@ -159,3 +162,45 @@ def test_a_start_without_large_values_is_parked_as_it_is(db_path: Path) -> None:
     with fault_server((Rule("status", status=413),)) as server:
         assert upload(db_path, server.url).parked == 1
         assert audit(server).faults["status 413"] == 1
+
+
+class Killed(BaseException):
+    """Ends an upload as a kill would: nothing of this process goes on."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_upload_that_is_killed_again_and_again(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Before a request, after it, before its answer is written down: each thing arrives once."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    random = Random(seed)
+    large = [_record(**{name: {"text": LARGE}}) for name in ("inputs", "result")]
+    kills = iter(range(40))
+
+    def die(point: str) -> None:
+        if random.random() < 0.3 and next(kills, None) is not None:
+            raise Killed(point)
+
+    def arrive(url: str) -> int:
+        while True:
+            with suppress(Killed), uploading(db_path, url, at=die, **PATIENT) as uploader:
+                while uploader.progress().pending:
+                    uploader.run(threading.Event())
+                return uploader.progress().parked
+
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        assert arrive(url) == 2
+        assert _all(hub, RUN) == _all(db_path, RUN)
+        assert sorted(_parked(db_path)) == sorted(
+            [(large[0], "start", 413), (large[1], "complete", 413)]
+        )
+        monkeypatch.setattr(guards, "MAX_BODY", 10 * LIMIT)
+        with writer(db_path) as connection:
+            assert requeue(connection) == 2
+        kills = iter(range(20))
+        assert arrive(url) == 0
+        everything = f"{RUN}, inputs, metadata, tags, result"
+        assert _all(hub, everything) == _all(db_path, everything)
