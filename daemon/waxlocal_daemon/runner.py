@@ -8,9 +8,9 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.delivery.interruption import interrupt_gone
@@ -24,8 +24,9 @@ from waxlocal.errors import (
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
-from waxlocal.storage.paths import FileId, beside, file_id, real_path
+from waxlocal.storage.paths import beside, real_path
 from waxlocal_daemon.error_location import location_of
+from waxlocal_daemon.file_uploader import Delivery, FileUploader, Make, make_uploader
 from waxlocal_daemon.lock import UploaderLock, exclusive
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
@@ -33,10 +34,10 @@ from waxlocal_daemon.metrics_server import MetricsServer, address_of
 from waxlocal_daemon.notify import Notifier
 from waxlocal_daemon.price_updates import price_apart
 from waxlocal_daemon.signals import RELOAD, Signals
-from waxlocal_daemon.uploader import Progress, Uploader
+from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch
 
-__all__ = ["Daemon", "Delivery", "Options", "run_daemon"]
+__all__ = ["Daemon", "Options", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
 # Seconds before the next try after a failure on this side: doubled each time, up to the last.
@@ -62,44 +63,13 @@ class Options(NamedTuple):
     look_again: float = 30.0
 
 
-class Delivery(Protocol):
-    """What the daemon needs of an uploader."""
-
-    @property
-    def reason(self) -> str:
-        """Why the upload is waiting; empty if it is not."""
-        ...
-
-    @property
-    def refused(self) -> bool:
-        """Whether the server refuses the key."""
-        ...
-
-    def run(self, stop: threading.Event) -> float:
-        """Upload what is due; return the seconds until more may be due."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections to the server and the file."""
-        ...
-
-
-Make = Callable[[Path, UploadSettings, Log, Callable[[Progress], None]], Delivery]
-
-
-def _uploader(
-    path: Path, settings: UploadSettings, log: Log, on_progress: Callable[[Progress], None]
-) -> Delivery:
-    return Uploader(path, settings, log=log, on_progress=on_progress)
-
-
 def run_daemon(
     path: Path,
     load: Callable[[], UploadSettings],
     options: Options,
     *,
     log: Log,
-    make: Make = _uploader,
+    make: Make = make_uploader,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Upload the runs of a file until SIGTERM or SIGINT; call it in the main thread.
@@ -143,7 +113,7 @@ class Daemon:
         *,
         log: Log,
         notifier: Notifier,
-        make: Make = _uploader,
+        make: Make = make_uploader,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._path = path
@@ -153,7 +123,6 @@ class Daemon:
         self._lock = lock
         self._log = log
         self._notifier = notifier
-        self._make = make
         self._clock = clock
         self._scrape = Scrape(path, settings.api_url, clock=clock)
         self._file: MetricsFile | None = None
@@ -161,10 +130,8 @@ class Daemon:
         self._interrupt = threading.Event()
         self._stopping = self._reload = False
         self._ended = threading.Event()
-        self._uploader: Delivery | None = None
-        self._identity: FileId | None = None
-        self._progress = Progress(0, 0, 0, {}, 0)
-        self._delivered = self._told = 0
+        self._uploader = FileUploader(path, log, make, self._on_progress)
+        self._told = 0
         self._failures = 0
         self._beat_at = self._read_at = self._now()
 
@@ -215,7 +182,7 @@ class Daemon:
                 self._sleep(watch, self._cycle())
         if self._file is not None:
             self._file.write()
-        self._log.event("stopped", delivered=self._delivered + self._progress.delivered)
+        self._log.event("stopped", delivered=self._uploader.delivered)
 
     def _go_on(self) -> bool:
         """Act on the signals that came; return whether to continue."""
@@ -253,8 +220,7 @@ class Daemon:
         return rest
 
     def _deliver(self) -> float:
-        if self._replaced():
-            self._drop_uploader()
+        self._drop_if_replaced()
         self._lock.follow()
         with reader(self._path):  # the uploader would create a missing file
             pass
@@ -265,7 +231,8 @@ class Daemon:
         interrupt_gone(self._path)
         price_apart(self._path)
         self._alive()
-        uploader = self._uploader_of_file()
+        self._drop_if_replaced()  # all this took a while
+        uploader = self._uploader.of_file(self._settings)
         rest = uploader.run(self._interrupt)
         self._say_state(uploader)
         return min(rest, self._options.look_again) if uploader.refused else rest
@@ -299,41 +266,26 @@ class Daemon:
 
     # -- the uploader ---------------------------------------------------------------------------
 
-    def _uploader_of_file(self) -> Delivery:
-        """Return the uploader; a new one if the path now leads to another file."""
-        if self._uploader is None or self._replaced():
+    def _drop_if_replaced(self) -> None:
+        if self._uploader.replaced():
             self._drop_uploader()
-            self._identity = file_id(self._path)
-            self._uploader = self._make(self._path, self._settings, self._log, self._on_progress)
-        return self._uploader
-
-    def _replaced(self) -> bool:
-        return self._identity is not None and file_id(self._path) != self._identity
 
     def _drop_uploader(self) -> None:
-        uploader, self._uploader = self._uploader, None
-        self._identity = None
-        self._delivered += self._progress.delivered
         self._scrape.failures(None)
-        self._progress = Progress(0, 0, 0, {}, 0)
-        if uploader is not None:
-            with suppress(StorageError, sqlite3.Error):
-                uploader.close()
+        self._uploader.drop()
 
     def _on_progress(self, progress: Progress) -> None:
-        self._progress = progress
         self._scrape.failures(progress.failures)
         self._alive()
         self._notifier.status(f"{progress.pending:,} pending, {progress.parked:,} parked")
-        if self._replaced():
+        if self._uploader.replaced():
             self._interrupt.set()  # it would go on delivering a file that no longer has a name
 
     # -- settings -------------------------------------------------------------------------------
 
     def _reread_if_refused(self) -> None:
         """Read the settings again if the server refuses the key: there may be a new one."""
-        refused = self._uploader is not None and self._uploader.refused
-        if refused and self._now() - self._read_at >= self._options.look_again:
+        if self._uploader.refused and self._now() - self._read_at >= self._options.look_again:
             self._reread(asked=False)
 
     def _reread(self, *, asked: bool) -> None:
@@ -370,10 +322,10 @@ class Daemon:
             self._log.event("note", level="warning", text=note)
 
     def _say_state(self, uploader: Delivery) -> None:
-        now, reason = self._progress, uploader.reason
+        now, reason = self._uploader.progress, uploader.reason
         words = f"{now.pending:,} pending, {now.parked:,} parked"
         self._notifier.status(f"{words}; {reason or 'waiting for runs'}")
-        total = self._delivered + now.delivered
+        total = self._uploader.delivered
         if (
             total > self._told
             and not now.pending
