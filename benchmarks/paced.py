@@ -37,7 +37,7 @@ from benchmarks.sdk import Sdk, know_the_price
 from benchmarks.serve import server
 from benchmarks.sync import receiver
 from benchmarks.workload import Turn, turns
-from waxlocal.storage.checkpoint import log_size
+from waxlocal.storage.log_file import log_size
 
 ROOT = Path(__file__).parents[1]
 Beside = Callable[[Path], AbstractContextManager[object]]

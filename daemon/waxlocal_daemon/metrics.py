@@ -18,8 +18,8 @@ from waxlocal._version import __version__
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
-from waxlocal.storage.checkpoint import log_size
 from waxlocal.storage.connection import reader
+from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import file_size, real_path
 from waxlocal_daemon.file_lock import PLAIN
 from waxlocal_daemon.log import Log

@@ -14,8 +14,8 @@ from waxlocal import Health, WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.recording.store import EXIT_WAIT_S
 from waxlocal.settings.config import Settings
-from waxlocal.storage.checkpoint import log_size
 from waxlocal.storage.connection import open_writer
+from waxlocal.storage.log_file import log_size
 
 
 def record(name: str = "agent") -> None:

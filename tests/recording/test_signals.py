@@ -98,7 +98,10 @@ def test_a_time_limit_is_never_swallowed(db_path: Path, error: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert told["fired"] == RUNS - told["undisturbed"] > 0
-    assert (told["lost"], told["reason"], told["drained"]) == (0, None, True)
+    assert (told["lost"], told["drained"]) == (0, True)
+    # A thread that copies the log has the file locked for a moment; who is interrupted while it
+    # waits for that leaves its record for later.
+    assert told["reason"] in (None, f"{db_path} is locked")
     twice = "SELECT 1 FROM steps GROUP BY run_id, step_name HAVING count(*) > 1"
     assert rows(db_path, twice) == []
     assert_sound(db_path)

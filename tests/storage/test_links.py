@@ -13,11 +13,14 @@ import pytest
 
 from tests.crash.files import assert_sound, count, rows
 from tests.tools.cli import answer
+from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 from waxlocal.cli.demo_recording import WORKFLOW, make_room
 from waxlocal.recording.recorder import configure, current_recorder
-from waxlocal.storage.checkpoint import Checkpointer, LogKeeper, log_size
+from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer
+from waxlocal.storage.log_file import log_size
+from waxlocal.storage.log_keeper import LogKeeper
 from waxlocal.storage.paths import beside, file_size, real_path
 from waxlocal_daemon.metrics import read_figures
 
@@ -76,11 +79,17 @@ def test_the_log_is_kept_short_and_measured(
     link, real = linked
     monkeypatch.setattr(Checkpointer.look, "__defaults__", (600 * KIB,))
     monkeypatch.setattr("waxlocal.recording.store.LONG_BYTES", 600 * KIB)
+    monkeypatch.setattr("waxlocal.storage.log_keeper.STOP_BYTES", 1_200 * KIB)
+    monkeypatch.setattr("waxlocal.storage.log_keeper.STOP_WAIT_S", PATIENCE_S)
     monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
     configure(db=link)
     longest = 0
     for _ in range(40):
         record(10)
+        log = current_recorder().store._file.log
+        assert log is not None
+        while log._thread.locked():
+            time.sleep(0.001)
         now = current_recorder().health()
         assert now.ok
         assert now.log_bytes == beside(real, "-wal").stat().st_size == log_size(link) > 0

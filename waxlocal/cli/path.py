@@ -31,7 +31,7 @@ def path(ctx: click.Context, *, form: str) -> None:
 
 
 def _description(file: Path) -> dict[str, object]:
-    from waxlocal.storage.checkpoint import log_size
+    from waxlocal.storage.log_file import log_size
     from waxlocal.storage.paths import file_size
     from waxlocal.storage.side_file import all_side_files
 

@@ -23,7 +23,7 @@ from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit, keys, moved
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import connection, schema
-from waxlocal.storage.checkpoint import is_being_copied, log_changed_ns
+from waxlocal.storage.log_file import is_being_copied, log_changed_ns
 from waxlocal.storage.record_sql import LAST_POSITION, look_up
 from waxlocal.storage.retry import is_busy, rest
 

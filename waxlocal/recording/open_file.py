@@ -25,7 +25,7 @@ from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import connection, schema, side_file
-from waxlocal.storage.checkpoint import Checkpointer
+from waxlocal.storage.log_keeper import LogCopier
 from waxlocal.storage.paths import FileId, file_id, file_to_open
 from waxlocal.storage.record_sql import Statement
 
@@ -57,15 +57,23 @@ class OpenFile:
 
     `hot` executes one statement of the open connection. It raises `_Cold` while there is none, and
     between `hold_back` and `let_through`, so that the hot path of recording has no question to ask.
+    `copying` is told, in the thread that copies the log, when it begins and when it is done.
     """
 
     def __init__(
-        self, path: Path, *, durability: str, clock: Clock, sleep: Callable[[float], None]
+        self,
+        path: Path,
+        *,
+        durability: str,
+        clock: Clock,
+        copying: Callable[[bool], object],
+        sleep: Callable[[float], None],
     ) -> None:
         self.path = path
         self.prices = Prices()
         self._durability = durability
         self._clock = clock
+        self._copying = copying
         self._sleep = sleep
         self._told = False  # that the file needs a later waxlocal
         self.begin_process()
@@ -77,7 +85,7 @@ class OpenFile:
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         # What copies its log back; None while the file is closed.
-        self.log: Checkpointer | None = None
+        self.log: LogCopier | None = None
         self._files: list[FileId | None] = []
         # The side file, while the file itself needs a later waxlocal.
         self._beside: Path | None = None
@@ -207,7 +215,9 @@ class OpenFile:
         self._reopen_after = REOPEN_S[0]
         self._connection = opened
         self._files = [main, *self._file_ids()[1:]]  # the side file: checked when it was opened
-        self.log = connection.checkpointer(self.current, self._sleep, file=self._files[-1])
+        self.log = connection.log_copier(
+            self.current, self._files[-1], working=self._copying, sleep=self._sleep
+        )
         try:
             self._introduce(opened)
         except BaseException:  # also a signal handler's: half introduced, it would never be hot

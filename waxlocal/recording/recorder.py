@@ -13,7 +13,7 @@ from waxlocal.ids import RunIds
 from waxlocal.recording.statements import INTERRUPT_RUN
 from waxlocal.recording.store import Store
 from waxlocal.settings.config import Settings
-from waxlocal.storage.checkpoint import log_size
+from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import database_path, file_size
 
 __all__ = ["Health", "Recorder", "configure", "current_recorder", "health", "use_recorder"]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from threading import get_ident
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -75,7 +76,9 @@ class Store:
         self.wait = wait
         self.backlog = Backlog() if backlog is None else backlog
         self._sleep = sleep
-        self._file = OpenFile(path, durability=durability, clock=clock, sleep=sleep)
+        self._file = OpenFile(
+            path, durability=durability, clock=clock, copying=self._note_copying, sleep=sleep
+        )
         self.prices = self._file.prices
         self._begin_process()
         follow_forks(self)
@@ -89,8 +92,12 @@ class Store:
         self._lock = threading.RLock()
         self._writing = False
         self._later: list[Unit] = []
+        # Whether somebody has waited for the file in vain, and nothing was written since.
+        self._stuck = False
         # When the log's size is looked at next.
         self._look_at = 0.0
+        # The thread that is copying the log, if one is.
+        self._copier = 0
         self._drainer: threading.Thread | None = None
         self._closing = threading.Event()
         self._checked_ns = 0
@@ -107,6 +114,9 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
+        if get_ident() == self._copier:
+            self._later.append(((statement, parameters),))
+            return
         with self._lock:
             if self._writing:
                 self._later.append(((statement, parameters),))
@@ -127,6 +137,9 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
+        if get_ident() == self._copier:
+            self._later.append(unit)
+            return
         with self._lock:
             if self._writing:
                 self._later.append(unit)
@@ -176,6 +189,20 @@ class Store:
         finally:
             self._writing = False
 
+    def _note_copying(self, copying: bool) -> None:
+        """Remember which thread copies the log; afterwards, write what was recorded in it.
+
+        The collector may run there, and finalizers may record. That thread can have the file
+        locked: it must not wait for another one that waits for the file.
+        """
+        if copying:
+            self._copier = get_ident()
+            return
+        if self._copier == get_ident():  # and not the next one
+            self._copier = 0
+        if self._later:
+            self._alone(lambda: None, None)
+
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
         return self._alone(lambda: self._drain(time.monotonic() + wait), False)
@@ -216,6 +243,8 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
+        if get_ident() == self._copier:
+            return otherwise
         with self._lock:
             if self._writing:
                 return otherwise
@@ -255,6 +284,7 @@ class Store:
             self.backlog.lose(unit, failure)
             warn(f"a record could not be written: {failure}")
             return
+        self._stuck = True
         self._keep(unit, failure)
         self._warn(failure)
 
@@ -266,7 +296,7 @@ class Store:
     def _write_patiently(self, unit: Unit) -> Exception | None:
         """Try until the wait is over; return why it is still not written."""
         # The first to meet a locked file waits; while a backlog exists everyone tries just once.
-        wait = 0.0 if self.backlog else self.wait
+        wait = 0.0 if self.backlog and self._stuck else self.wait
         deadline = time.monotonic() + wait
         if not self._drain(deadline):
             return self.backlog.reason or FileLocked(f"{self.path} is locked")
@@ -292,6 +322,7 @@ class Store:
             self._drain_many()
             if self._file.log is not None:
                 self._file.log.look(LONG_BYTES)
+        self._stuck = False
         self._file.let_through()
         return True
 

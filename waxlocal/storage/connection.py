@@ -25,7 +25,9 @@ from waxlocal.errors import (
 )
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import schema
-from waxlocal.storage.checkpoint import Checkpointer, LogKeeper, log_path
+from waxlocal.storage.checkpoint import Checkpointer
+from waxlocal.storage.log_file import log_path
+from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import FileId, file_id, file_size, make_private, real_path
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
@@ -35,6 +37,7 @@ __all__ = [
     "checkpointer",
     "exclusive",
     "is_recovering",
+    "log_copier",
     "log_keeper",
     "open_writer",
     "reader",
@@ -111,6 +114,17 @@ def checkpointer(
     """
     opened = file or file_id(path)
     return Checkpointer(path, lambda: _open_again(path, opened), sleep=sleep)
+
+
+def log_copier(
+    path: Path,
+    file: FileId | None,
+    *,
+    working: Callable[[bool], object] = bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> LogCopier:
+    """Return what copies the log of such a file back in a thread of its own."""
+    return LogCopier(path, checkpointer(path, sleep, file=file), working=working, sleep=sleep)
 
 
 def log_keeper(path: Path) -> LogKeeper:

@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
-from waxlocal.storage.checkpoint import LogKeeper
 from waxlocal.storage.connection import log_keeper
+from waxlocal.storage.log_keeper import LogKeeper
 from waxlocal.web.read_pool import QUESTION_S, ReadPool
 from waxlocal.web.write_queue import WriteQueue
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from waxlocal._version import __version__
 from waxlocal.queries import count_sessions
-from waxlocal.storage.checkpoint import log_size
+from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import file_size
 from waxlocal.storage.transaction import read_something
 from waxlocal.web.api.responses import json_answer

@@ -1,0 +1,189 @@
+"""Threads that keep a file's log short: no program that records has to wait for the disk."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.storage.checkpoint import LONG_BYTES, Checkpointer
+from waxlocal.storage.log_file import LogFile, log_path
+from waxlocal.storage.paths import file_id
+
+__all__ = ["LogCopier", "LogKeeper"]
+
+# A process that does not record does it earlier, so that none that records has to.
+KEEPER_BYTES = 16 * 1024 * 1024
+# How often it looks: while the log changes, and (doubling) when it has not changed for a while.
+KEEPER_REST_S = (0.02, 1.0)
+# Above this nobody adds to the log while somebody is copying it, but waits for up to a while: a
+# program can write faster than a slow disk takes it.
+STOP_BYTES = 44 * 1024 * 1024
+STOP_WAIT_S = 0.25
+STOP_REST_S = 0.001
+# How long to wait, before a fork or at exit, for a copy that is being made.
+JOIN_S = 2.0
+
+
+class LogCopier:
+    """Copies the log back for a program that records, in a thread that lives only meanwhile.
+
+    `look` and `close` are for one thread at a time. `close` must come before a fork. `working` is
+    called in the thread, with True before it begins and with False when it is done.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        checkpointer: Checkpointer,
+        *,
+        working: Callable[[bool], object] = bool,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._log = LogFile(log_path(path))
+        self._checkpointer = checkpointer
+        self._tell = working
+        self._sleep = sleep
+        # Held by the thread while it works; and one of each thread, held from its start to its end.
+        self._working = threading.Lock()
+        self._thread = threading.Lock()
+        self._closed = False
+
+    def look(self, limit: int = LONG_BYTES) -> None:
+        """Have the log copied if more than `limit` bytes of it are in use, and nobody is at it.
+
+        Returns at once, unless the log is so long that nobody may add to it: then within 0.25 s.
+        Raises nothing: what cannot be copied now is copied later.
+        """
+        try:
+            if not self._log.is_longer(limit):
+                return
+            if not self._is_working() and not self._checkpointer.is_put_off:
+                self._start(limit)
+            if self._log.is_longer(STOP_BYTES):
+                self._wait()
+        except OSError as error:
+            if raised_by_handler(error):  # a TimeoutError is one
+                raise
+
+    def _is_working(self) -> bool:
+        """Return whether this process, or another one, is copying the log."""
+        return self._thread.locked() or self._log.is_taken()
+
+    def _start(self, limit: int) -> None:
+        thread = threading.Lock()
+        thread.acquire()
+        try:
+            # Not a `threading.Thread`: an exception of a signal handler in the middle of its
+            # `start` breaks it, and it waits until the thread runs.
+            _thread.start_new_thread(self._work, (limit, thread))
+            self._thread = thread
+        except RuntimeError as error:  # no thread can be had, as while the interpreter ends
+            if raised_by_handler(error):
+                raise
+            self._checkpointer.look(limit)
+
+    def _work(self, limit: int, thread: threading.Lock) -> None:
+        self._tell(True)
+        try:
+            # A signal handler can raise just before a thread is noted: then there may be two.
+            if self._working.acquire(blocking=False):
+                self._copy(limit)
+        finally:
+            thread.release()
+            self._tell(False)  # after that, for `close` may hold up what is done now
+
+    def _copy(self, limit: int) -> None:
+        try:
+            if not self._closed:
+                self._checkpointer.look(limit)
+        finally:
+            if self._closed:  # and nobody waits any longer
+                self._checkpointer.close()
+            self._working.release()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + STOP_WAIT_S
+        while (
+            self._is_working() and self._log.is_longer(STOP_BYTES) and time.monotonic() < deadline
+        ):
+            self._sleep(STOP_REST_S)
+
+    def close(self) -> None:
+        """Close everything, once a copy that is being made is done; the thread does if it is not.
+
+        Not to be used again.
+        """
+        self._closed = True
+        self._log.close()
+        if not (self._thread.acquire(timeout=JOIN_S) and self._working.acquire(timeout=JOIN_S)):
+            _unclosed.append(self)
+            return
+        self._checkpointer.close()
+        self._working.release()
+        self._thread.release()
+
+
+# What a child must keep for good if this process forks now: it would undo locks by closing it.
+_unclosed: list[LogCopier] = []
+
+
+class LogKeeper:
+    """A thread that keeps a file's log short beside the programs that record into it.
+
+    For `serve` and the daemon. It does not matter whether there is a file yet, or whether another
+    one takes its place. `close` ends it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        checkpointer: Callable[[], Checkpointer],
+        *,
+        limit: int = KEEPER_BYTES,
+        rest: tuple[float, float] = KEEPER_REST_S,
+    ) -> None:
+        self._path = path
+        self._checkpointer = checkpointer
+        self._limit = limit
+        self._rest = rest
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="waxlocal-checkpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and close the connections."""
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        shortest, longest = self._rest
+        rest = longest
+        file, seen = self._state()
+        log = self._checkpointer()
+        try:
+            while not self._stop.wait(rest):
+                before = file, seen
+                file, seen = self._state()
+                if (file, seen) == before:
+                    rest = min(rest * 2, longest)
+                    continue
+                rest = shortest
+                if file != before[0]:
+                    log.close()
+                    log = self._checkpointer()
+                log.look(self._limit)
+        finally:
+            log.close()
+
+    def _state(self) -> tuple[object, object]:
+        """Return which files are there, and the time of the log's last change."""
+        try:
+            found = os.stat(log_path(self._path))  # noqa: PTH116 (half the time of Path.stat)
+        except OSError:
+            return None, None
+        return (file_id(self._path), found.st_dev, found.st_ino), found.st_mtime_ns
