@@ -886,6 +886,34 @@ def test_a_generator_that_a_function_was_given_comes_back_as_the_same_object() -
     assert waxlocal.observe(lambda items: items)(given) is given
 
 
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_an_async_function_in_a_plain_wrapper_is_retried(db_path: Path, attempts: int) -> None:
+    """What it raises when it is awaited counts as a failed attempt; the last one goes on."""
+    calls: list[int] = []
+
+    @waxlocal.retry_dec(max_attempts=attempts)
+    @timed
+    async def flaky(x: int) -> int:
+        calls.append(x)
+        await asyncio.sleep(0)
+        if len(calls) <= 2:
+            raise ValueError(f"failure {len(calls)}")
+        return x
+
+    async def agent() -> int:
+        async with WaxellContext("agent"):
+            return int(await flaky(7))
+
+    if attempts == 2:
+        with pytest.raises(ValueError, match="failure 2"):
+            asyncio.run(agent())
+    else:
+        assert asyncio.run(agent()) == 7
+    assert calls == [7] * attempts
+    recorded = ["retry:1", "retry:2"][: attempts - 1]
+    assert [span["name"] for span in rows(db_path, "spans")] == recorded
+
+
 def test_retry_works_without_parentheses_and_on_async_objects(db_path: Path) -> None:
     """As the other decorators do."""
     calls: list[int] = []

@@ -25,6 +25,7 @@ __all__ = [
     "need_numbers",
     "need_plain_texts",
     "number_of",
+    "plain_llm_call",
     "plain_text",
     "truth",
 ]
@@ -122,6 +123,29 @@ def need_plain_texts(**texts: Any) -> list[str]:
     for name, value in texts.items():
         need(name, value, str)
     return [str.__str__(value) for value in texts.values()]
+
+
+_TEXTS_OF_CALL = (
+    *("model", "task", "provider", "status", "prompt_preview", "response_preview"),
+    *("error_type", "error_message"),
+)
+_COUNTS_OF_CALL = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
+
+
+def plain_llm_call(**call: Any) -> dict[str, Any]:
+    """Return the arguments of `record_llm_call` without methods of their own, or raise `TypeError`.
+
+    The rest of them is made plain by the method itself.
+    """
+    texts = {name: call[name] for name in _TEXTS_OF_CALL}
+    call.update(zip(texts, need_plain_texts(**texts), strict=True))
+    for name in _COUNTS_OF_CALL:
+        call[name] = need_count(name, call[name])
+    call["is_streaming"] = truth("is_streaming", call["is_streaming"])
+    need("full_response", call["full_response"], str, optional=True)
+    if call["full_response"] is not None:
+        call["full_response"] = plain_text(call["full_response"])
+    return call
 
 
 def need_dict(name: str, value: Any) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from waxlocal.sdk.arguments import (
     need_number,
     need_plain_texts,
     number_of,
+    plain_llm_call,
     plain_text,
     truth,
 )
@@ -273,7 +274,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             and type(is_streaming) is bool
             and (full_response is None or type(full_response) is str)
         ):
-            WaxellContext.record_llm_call(**_plain_call(**locals()))  # `self` among them
+            WaxellContext.record_llm_call(**plain_llm_call(**locals()))  # `self` among them
             return
         if type(cost) is not float:
             cost = need_number("cost", cost)
@@ -293,11 +294,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             and chunk_count is None
         ):
             details = self._llm_details(
-                framework=framework,
-                prompt_hash=prompt_hash,
-                config=config,
-                prompt_variables=prompt_variables,
-                chunk_count=chunk_count,
+                framework, prompt_hash, config, prompt_variables, chunk_count
             )
         if not self._recorder.capture_content:
             prompt_preview = response_preview = ""
@@ -313,10 +310,22 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         )
         # fmt: on
 
-    def _llm_details(self, **details: Any) -> str | None:
-        if not self._recorder.capture_content:
-            details.pop("prompt_variables", None)
-        kept = {key: value for key, value in details.items() if is_given(value)}
+    def _llm_details(
+        self,
+        framework: Any,
+        prompt_hash: Any,
+        config: Any,
+        prompt_variables: Any,
+        chunk_count: Any,
+    ) -> str | None:
+        details = {
+            "framework": framework,
+            "prompt_hash": prompt_hash,
+            "config": config,
+            "prompt_variables": prompt_variables if self._recorder.capture_content else None,
+            "chunk_count": chunk_count,
+        }
+        kept = {name: value for name, value in details.items() if is_given(value)}
         return dumps(kept) if kept else None
 
     def record_step(
@@ -370,26 +379,3 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
-
-
-_TEXTS_OF_CALL = (
-    *("model", "task", "provider", "status", "prompt_preview", "response_preview"),
-    *("error_type", "error_message"),
-)
-_COUNTS_OF_CALL = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
-
-
-def _plain_call(**call: Any) -> dict[str, Any]:
-    """Return the arguments of `record_llm_call` without methods of their own, or raise `TypeError`.
-
-    The rest of them is made plain by the method itself.
-    """
-    texts = {name: call[name] for name in _TEXTS_OF_CALL}
-    call.update(zip(texts, need_plain_texts(**texts), strict=True))
-    for name in _COUNTS_OF_CALL:
-        call[name] = need_count(name, call[name])
-    call["is_streaming"] = truth("is_streaming", call["is_streaming"])
-    need("full_response", call["full_response"], str, optional=True)
-    if call["full_response"] is not None:
-        call["full_response"] = plain_text(call["full_response"])
-    return call

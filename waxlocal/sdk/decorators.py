@@ -15,7 +15,7 @@ from waxlocal.encode import as_text
 from waxlocal.known_types import is_a
 from waxlocal.sdk.arguments import is_given
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.exception_text import printed
+from waxlocal.sdk.retries import Retries
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, name_of, watched, what_runs
@@ -36,10 +36,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Between two attempts of `retry_dec`: 0.1 s, then twice as long each time.
-RETRY_WAIT_S = 0.1
-RETRY_WAIT_MAX_S = 10.0
 
 # Arguments of a call that are meant for the run and not for the function, unless it declares them.
 _FOR_THE_RUN = (
@@ -314,45 +310,18 @@ def retry_dec(
     if callable(max_attempts):  # used without parentheses
         return retry_dec()(max_attempts)
 
-    def record(attempt: int, error: Exception, started_ns: int) -> None:
-        run = run_for("a retried function")
-        if run is not None:
-            run.record_retry(
-                attempt=attempt,
-                reason=printed(error),
-                strategy=strategy,
-                original_error=f"{type(error).__name__}: {printed(error)}",
-                fallback_to=fallback_to,
-                max_attempts=max_attempts,
-                duration_ms=(time.monotonic_ns() - started_ns) / 1e6,
-            )
+    retries = Retries(max_attempts, strategy, fallback_to)
 
     def decorate(function: F) -> F:
         import inspect
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            for attempt in range(1, max_attempts):
-                started_ns = time.monotonic_ns()
-                try:
-                    return function(*args, **kwargs)
-                except Exception as error:
-                    time.sleep(_retry_wait(attempt))
-                    record(attempt, error, started_ns)
-            return function(*args, **kwargs)
+            return retries.call(function, args, kwargs)
 
         @functools.wraps(function)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            import asyncio  # 15 ms that only programs with a loop should pay
-
-            for attempt in range(1, max_attempts):
-                started_ns = time.monotonic_ns()
-                try:
-                    return await function(*args, **kwargs)
-                except Exception as error:
-                    await asyncio.sleep(_retry_wait(attempt))
-                    record(attempt, error, started_ns)
-            return await function(*args, **kwargs)
+            return await retries.call_async(function, args, kwargs)
 
         chosen: Any = call_async if inspect.iscoroutinefunction(what_runs(function)) else call
         return chosen  # type: ignore[no-any-return]
@@ -373,10 +342,6 @@ def _text(value: Any) -> str:
 
 def _chosen(given: Any, default: Any) -> Any:
     return given if is_given(given) else default
-
-
-def _retry_wait(attempt: int) -> float:
-    return min(RETRY_WAIT_S * 2.0 ** (attempt - 1), RETRY_WAIT_MAX_S)
 
 
 def _bare(decorate: Callable[..., Any], first: Any) -> Callable[[F], F]:
