@@ -114,7 +114,7 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
-        if get_ident() == self._copier:
+        if self._copier and get_ident() == self._copier:
             self._later.append(((statement, parameters),))
             return
         with self._lock:
@@ -137,7 +137,7 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
-        if get_ident() == self._copier:
+        if self._copier and get_ident() == self._copier:
             self._later.append(unit)
             return
         with self._lock:
@@ -243,7 +243,7 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
-        if get_ident() == self._copier:
+        if self._copier and get_ident() == self._copier:
             return otherwise
         with self._lock:
             if self._writing:
