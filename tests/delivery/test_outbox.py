@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import ask, record
+from waxlocal.delivery.connection import QUIET_S
 from waxlocal.delivery.outbox import AT_A_TIME, Outbox
 from waxlocal.delivery.requests import Part
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
@@ -50,6 +53,7 @@ def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path)
     with Outbox(db_path, URL, sleep=_writing(db_path, rests)) as outbox:
         outbox.admit()
         due = [one.run_id for one in outbox.due(MANY, horizon="9")]
+        record(1)
         outbox.mark_sending(due)
         assert len(rests) == 3
         assert ask(db_path, STATES) == [(MANY, MANY)]
@@ -59,6 +63,26 @@ def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path)
         assert len(rests) == 5
         assert outbox.delivered == MANY
     assert all(0 < seconds < 0.001 for seconds in rests)
+
+
+def test_nobody_is_waited_for_who_does_not_write(db_path: Path) -> None:
+    """An upload that has had the file to itself for ten seconds does not rest."""
+    record(MANY)
+    rests: list[float] = []
+    clock = MovableClock(time.time_ns())
+    with Outbox(db_path, URL, clock, sleep=rests.append) as outbox:
+        outbox.admit()
+        due = [one.run_id for one in outbox.due(MANY, horizon="9")]
+        outbox.mark_sending(due)
+        assert rests == []
+        record(1)
+        outbox.mark_sending(due)
+        clock.sleep(QUIET_S - 1)
+        outbox.mark_sending(due)
+        assert len(rests) == 6
+        clock.sleep(2)
+        outbox.mark_sending(due)
+        assert len(rests) == 6
 
 
 def test_what_precedes_a_rest_stays_when_the_rest_of_the_block_is_undone(db_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -14,7 +15,13 @@ from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
 from waxlocal.storage.retry import rest
 from waxlocal.storage.schema import Admission
-from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
+from waxlocal.storage.transaction import (
+    begin,
+    commit,
+    commits_of_others,
+    limit_cache,
+    roll_back,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,17 +33,27 @@ Parameters = Sequence[object] | Mapping[str, object]
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
+# Who has not committed for so many seconds is not waited for: it would cost a third of the speed of
+# batches. The next program that records waits once, until the runs of a batch are marked: 16 ms.
+QUIET_S = 10.0
 
 
 class DeliveryConnection:
     """A file that exists, open for the upload. For one thread; raises `StorageError`.
 
-    `sleep` is called with the seconds for which others may write between two transactions.
+    `sleep` is called with the seconds for which others may write between two transactions, where
+    somebody has lately; `now` gives seconds on any clock that cannot be set.
     """
 
-    def __init__(self, path: Path, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sleep: Callable[[float], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
         self._sleep = sleep
+        self._seconds = now
         self._commits_to_look = COMMITS_PER_LOOK
         with ExitStack() as opened:  # closed again if what follows fails
             connection = open_writer(path, wait=WAIT_S, create=False)
@@ -46,6 +63,8 @@ class DeliveryConnection:
             # A backlog of any length is gone through in pieces: a large cache only takes memory.
             with self._errors():
                 limit_cache(self._connection, CACHE_KIB)
+                self._commits_of_others = commits_of_others(self._connection)
+            self._others_wrote_at = float("-inf")
             opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -110,10 +129,20 @@ class DeliveryConnection:
         with self._errors():
             commit(self._connection)
         self._committed()
-        rest(self._sleep)
+        self._rest()
         with self._errors():
             begin(self._connection)
         self._look_again()
+
+    def _rest(self) -> None:
+        """Leave the file to others for a moment if anybody else writes; not in a transaction."""
+        with self._errors():
+            commits = commits_of_others(self._connection)
+        now = self._seconds()
+        if commits != self._commits_of_others:
+            self._commits_of_others, self._others_wrote_at = commits, now
+        if now - self._others_wrote_at < QUIET_S:
+            rest(self._sleep)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

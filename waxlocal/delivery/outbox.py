@@ -24,7 +24,6 @@ from waxlocal.delivery.records import (
 )
 from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
 from waxlocal.delivery.target import TargetConnection
-from waxlocal.storage.retry import rest
 from waxlocal.wire.bulk import LineStatus
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
@@ -208,7 +207,7 @@ class Outbox(TargetConnection):
         while some := list(islice(waiting, AT_A_TIME)):
             with self.together():
                 self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
-            rest(self._sleep)
+            self._rest()
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""

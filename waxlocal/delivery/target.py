@@ -42,7 +42,7 @@ class TargetConnection(DeliveryConnection):
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(path, sleep)
+        super().__init__(path, sleep, lambda: clock.monotonic_ns() / 1e9)
         self.clock = clock
         with ExitStack() as opened:
             opened.callback(self.close)  # if what follows fails
