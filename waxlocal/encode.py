@@ -83,16 +83,11 @@ _IS_CPYTHON = sys.implementation.name == "cpython"
 
 def dumps(value: Any) -> str:
     """Return `value` as compact JSON text, valid by RFC 8259 and storable as UTF-8."""
-    kind = type(value)
     try:
         # A dict of texts and numbers is what most values are: not one more step for it.
-        if kind is dict:
-            items = value.values()
-        elif kind in _KNOWN:
-            items = value if kind in _CONTAINERS else ()
-        else:
-            return _dumps_anything(value)
-        if (len(items) <= FEW and _all_atoms(map(type, items))) or _is_plain(items):
+        if (
+            type(value) is dict and len(value) <= FEW and _all_atoms(map(type, value.values()))
+        ) or _is_known(value):
             json = _join(_c_encode(value, 0))
             if len(json) <= MAX_CHARS:
                 if not json.isascii():
@@ -102,6 +97,14 @@ def dumps(value: Any) -> str:
         if raised_by_handler(error):
             raise
     return _dumps_anything(value)
+
+
+def _is_known(value: Any) -> bool:
+    """Return whether the C encoder knows the value and all that is in it; see `_is_plain`."""
+    kind = type(value)
+    if kind is dict:
+        return _is_plain(value.values())
+    return kind in _ATOMS or (kind in _CONTAINERS and _is_plain(value))
 
 
 def _is_plain(level: Any) -> bool:
