@@ -103,7 +103,8 @@ def with_cut_values(
     """
     body: Json = json.loads(part.body or b"{}")
     derived = _is_derived(part, body)
-    if not derived and part.stage not in ("start", "complete"):
+    of_run = part.stage == "start" or (part.stage == "complete" and not records_of_end(body))
+    if not derived and not of_run:
         return [], []
     cut, names = cut_values.with_cut_values(body)
     if not names:
@@ -122,7 +123,7 @@ def _is_derived(part: Part, body: Json) -> bool:
 def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
     """Return the same request under a key that was never used; nothing if it has had a second one.
 
-    So that a server which refuses that, too, is not asked for ever.
+    A server that refuses the second key, too, would otherwise be asked for ever.
     """
     if part.idempotency_key != request_key(run_id, part.stage, part.part):
         return []

@@ -156,6 +156,26 @@ def test_a_server_of_another_kind_gets_the_run_once(db_path: Path, name: str, st
         assert (len(seen.records), seen.doubled) == (2, [])
 
 
+def test_a_changed_record_that_is_too_large_is_parked_alone(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs no request that carries nothing; the other changes arrive."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    _record()
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        assert upload(db_path, url, **PATIENT).parked == 0
+        change(db_path, "UPDATE steps SET output = ?", json.dumps({"text": LARGE}))
+        change(db_path, "UPDATE scores SET comment = 'on second thoughts'")
+        change(db_path, "UPDATE llm_calls SET response = 'corrected'")
+        assert upload(db_path, url, **PATIENT).parked == 1
+    for table in ("llm_calls", "scores"):
+        assert _all(hub, RUN)[table] == _all(db_path, RUN)[table]
+    ((reason,),) = ask(db_path, "SELECT reason FROM requests WHERE state = 'parked'")
+    assert reason == "413: the body has more than 200,000 bytes"
+
+
 def test_a_start_without_large_values_is_parked_as_it_is(db_path: Path) -> None:
     """There is nothing to cut: it costs one request, and nothing else of the run goes."""
     record(1)

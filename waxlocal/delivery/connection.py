@@ -33,8 +33,9 @@ Parameters = Sequence[object] | Mapping[str, object]
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
-# Who has not committed for so many seconds is not waited for: it would cost a third of the speed of
-# batches. The next program that records waits once, until the runs of a batch are marked: 16 ms.
+# After so many seconds without a commit of anybody else, the upload stops resting between its
+# transactions: the rests take a third of the time of a batch. A program that records then waits
+# once, at most until the runs of a batch are marked: 16 ms.
 QUIET_S = 10.0
 
 
