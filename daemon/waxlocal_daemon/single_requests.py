@@ -222,8 +222,7 @@ class SingleRequests:
             if answer.status == 404 and self._may_begin_anew(job, part):
                 job.unknown, job.failure = True, verdict.reason
             else:
-                self._refused(job, part, verdict)
-                self._make(job, instead)
+                self._refused(job, part, verdict, instead)
         elif instead:
             self._make(job, instead)
         elif verdict.action is Action.PAUSE:
@@ -288,14 +287,16 @@ class SingleRequests:
         starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
         return len(starts) < MOST_STARTS
 
-    def _refused(self, job: Job, part: Part, verdict: Verdict) -> None:
+    def _refused(self, job: Job, part: Part, verdict: Verdict, instead: list[Part]) -> None:
+        """Set the run aside once all else of it has gone; `instead`: what goes of this request."""
         run_id = job.due.run_id
         job.parked = f"{part.stage}: {verdict.reason}"
         self._log.event(
             "parked", level="warning", run_id=run_id, stage=part.stage, reason=verdict.reason
         )
-        if part.stage == "start" and job.due.remote_run_id is None:
+        if part.stage == "start" and job.due.remote_run_id is None and not instead:
             job.parts.clear()  # nothing of a run that the server does not know
+        self._make(job, instead)
 
     def _drop_idle(self, jobs: list[Job]) -> None:
         """Let go of runs with nothing in flight and nothing to send."""

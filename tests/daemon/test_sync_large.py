@@ -33,19 +33,31 @@ RECORDS = ("llm_calls", "steps", "spans", "scores", "events")
 RUN = "run_id, agent_name, status, started_at, completed_at, duration, session_id, user_id"
 
 
-def _record(**values: Any) -> str:
-    """Record a run with such inputs, metadata or result, inside of which another one is open."""
+def _record(*, alone: bool = False, **values: Any) -> str:
+    """Record a run with such inputs, metadata or result, and another run.
+
+    `alone`: without events and without a run inside of it, so that nothing waits for the answer to
+    its start.
+    """
     given = {"inputs": {"n": 1}, "metadata": {"turn": 1}, **values}
     result = given.pop("result", {"n": 1})
     with WaxellContext("chatbot", session_id="s", user_id="u", **given) as run:
         run.set_tag("first", "1")
         run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
         run.record_step("think", {"n": 1})
-        run.record_data_access(source="db", operation="read", records=1)
-        with WaxellContext("helper") as child:
-            child.record_score("quality", 0.5)
+        if not alone:
+            run.record_data_access(source="db", operation="read", records=1)
+            _record_other()
+        run.record_score("liked", 1.0)
         run.set_result(result)
+    if alone:
+        _record_other()
     return str(run.run_id)
+
+
+def _record_other() -> None:
+    with WaxellContext("helper") as run:
+        run.record_score("quality", 0.5)
 
 
 def _all(path: Path, columns: str) -> dict[str, list[Any]]:
@@ -59,16 +71,22 @@ def _parked(path: Path) -> list[tuple[str, str, int | None]]:
 
 
 @pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "nested"])
 @pytest.mark.parametrize(
     ("name", "stage"), [("inputs", "start"), ("metadata", "start"), ("result", "complete")]
 )
 def test_a_run_with_a_value_that_the_hub_does_not_take(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, stage: str, bulk: bool
+    db_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    stage: str,
+    bulk: bool,
+    alone: bool,
 ) -> None:
     """All else of it arrives; the value itself when the hub takes it."""
     monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
     monkeypatch.setattr(bulk_routes, "MOST_BYTES", LIMIT)
-    large = _record(**{name: {"text": LARGE}})
+    large = _record(alone=alone, **{name: {"text": LARGE}})
     record(3)
     hub = db_path.with_name("hub.db")
     others = ", ".join({"inputs", "metadata", "result"} - {name})
@@ -137,12 +155,15 @@ def test_a_whole_value_stays_where_it_comes_cut(
         assert _all(hub, f"{everything}, result") == _all(db_path, f"{everything}, result")
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "nested"])
 @pytest.mark.parametrize(
     ("name", "stage"), [("inputs", "start"), ("metadata", "start"), ("result", "complete")]
 )
-def test_a_server_of_another_kind_gets_the_run_once(db_path: Path, name: str, stage: str) -> None:
+def test_a_server_of_another_kind_gets_the_run_once(
+    db_path: Path, name: str, stage: str, alone: bool
+) -> None:
     """With the value cut; wanted again, the run is not begun a second time."""
-    large = _record(**{name: {"text": "x" * 200_000}})
+    large = _record(alone=alone, **{name: {"text": "x" * 200_000}})
     with fault_server((Rule("status", status=413, over_bytes=150_000),)) as server:
         assert upload(db_path, server.url).parked == 1
         seen = audit(server)
