@@ -321,9 +321,9 @@ class SingleRequests:
         elif job.waits or job.stopped:
             outbox.release(run_id)
             self._set_back.add(run_id)
-        elif job.parked:
-            outbox.park(run_id, job.parked)
-        elif job.due.running:
+        elif job.parked and not (job.due.running and job.due.remote_run_id):
+            outbox.set_aside(run_id, job.parked)
+        elif job.due.running:  # its end is to follow, whatever else the server refuses of it
             again = self._circuit.now() + self._settings.open_after
             outbox.leave_open(run_id, self._circuit.text(again))
         else:

@@ -127,6 +127,7 @@ class Uploader:
         again next time.
         """
         self._take_in(stop)
+        self._outbox.wake()
         told = time.monotonic()
         while not stop.is_set():
             self._fill()

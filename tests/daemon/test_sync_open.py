@@ -20,6 +20,7 @@ from tests.tools.sync import (
 from tests.tools.web import serving
 from waxlocal import WaxellContext
 from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.web.middleware import guards
 from waxlocal_daemon.verify import Difference, verify
 
 ways = pytest.mark.parametrize("bulk", [False, True], ids=["single", "bulk"])
@@ -189,3 +190,68 @@ def test_what_0_2_sent_unfinished_is_found_again(db_path: Path) -> None:
         assert ask(db_path, "SELECT looked_again FROM targets") == [(1,)]
         sent = "SELECT count(*) FROM requests WHERE run_id = ?"
         assert [ask(db_path, sent, run_id)[0][0] for run_id in ids] == [2, 2, 2, 1]
+
+
+def _refuse_steps(hub: Path) -> None:
+    change(
+        hub,
+        "CREATE TRIGGER refuse BEFORE INSERT ON steps WHEN NEW.step_name = 'poison'"
+        " BEGIN SELECT raise(ABORT, 'not this one'); END",
+    )
+
+
+@pytest.mark.parametrize("refused", ["step", "inputs"])
+def test_a_run_of_which_the_server_refuses_something_while_it_goes_on(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """What it records later follows, and so does its end: nobody has to ask for it."""
+    monkeypatch.setattr(guards, "MAX_BODY", 200_000)
+    hub = db_path.with_name("hub.db")
+    inputs = {"text": "x" * 300_000} if refused == "inputs" else {}
+    with serving(hub) as client:
+        _refuse_steps(hub)
+        with WaxellContext("chatbot", inputs=inputs) as run:
+            run.record_step("one", {})
+            run.record_step("poison" if refused == "step" else "two", {})
+            _send(db_path, client, bulk=False)
+            assert ask(db_path, STATES) == [("open",)]
+            run.record_step("three", {})
+            _send(db_path, client, bulk=False)
+            assert ("three",) in ask(hub, "SELECT step_name FROM steps")
+            run.record_score("quality", 0.5)
+        _send(db_path, client, bulk=False)
+        # And a score of the next day, though the run is parked by now.
+        assert ask(db_path, STATES) == [("parked",)]
+        run.record_score("next day", 1.0)
+        _send(db_path, client, bulk=False)
+    assert ask(db_path, STATES) == [("parked",)]
+    assert ask(hub, "SELECT status FROM runs") == [("success",)]
+    names = "SELECT name FROM scores UNION SELECT step_name FROM steps ORDER BY 1"
+    assert ask(hub, names) == [one for one in ask(db_path, names) if one != ("poison",)]
+
+
+def test_an_interrupted_run_of_which_the_server_refuses_something(db_path: Path) -> None:
+    """It ends at the server as interrupted."""
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        _refuse_steps(hub)
+        program = PROGRAM.replace('record_step("think"', 'record_step("poison"')
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment(db_path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "more\n"
+            _send(db_path, client, bulk=False)
+            process.kill()
+        assert interrupt_gone(db_path) == 1
+        _send(db_path, client, bulk=False)
+    assert ask(hub, "SELECT status, error_type FROM runs") == [("interrupted", "Interrupted")]
+    assert ask(db_path, STATES) == [("parked",)]

@@ -119,6 +119,18 @@ class Outbox(TargetConnection):
         named = {"target": self._id, "long_ago": long_ago, "now": self._now()}
         return self._execute(sql.ENDED, named).rowcount
 
+    def wake(self) -> int:
+        """Make parked runs due that have recorded more since; return how many.
+
+        What the server has refused of them stays refused. The triggers of the file leave parked
+        runs alone, most of which the server does not know.
+        """
+        woken = self._rows(sql.RECORDED_MORE, (self._id,))
+        if woken:
+            with self.together():
+                self._many(sql.WAKE, ((run_id, self._id) for (run_id,) in woken))
+        return len(woken)
+
     def due(
         self,
         limit: int,
@@ -297,8 +309,12 @@ class Outbox(TargetConnection):
         self._execute(sql.REPLACE_ALL, named)
         self._execute(sql.BEGIN_ANEW, named)
 
+    def set_aside(self, run_id: str, reason: str) -> None:
+        """Park a run in hand; not if something was recorded meanwhile, which is to go, too."""
+        self._execute(sql.SET_STATE, (DeliveryState.PARKED, reason, None, run_id, self._id))
+
     def park(self, run_id: str, reason: str) -> None:
-        """Set a run aside that the server refuses, until a person wants it tried again."""
+        """Park a run of which nothing can be sent, until a person wants it tried again."""
         self._execute(sql.REPLACE_LINE, (run_id, self._id))
         self._execute(sql.PARK, (reason, run_id, self._id))
 

@@ -110,6 +110,24 @@ WHERE target_id = :target AND state = 'open' AND EXISTS (
     OR (r.started_at < :long_ago
         AND (deliveries.not_before IS NULL OR deliveries.not_before <= :now))))
 """
+# Parked runs that the server knows, and that have a record after all that requests were made of. A
+# row that somebody else wrote may have any text in place of the positions.
+_LAST_RECORD = ", ".join(
+    f"coalesce((SELECT max(position) FROM {table.name} x WHERE x.run_id = d.run_id), 0)"  # noqa: S608
+    for table in RECORD_TABLES
+)
+RECORDED_MORE = f"""
+SELECT d.run_id FROM deliveries d
+WHERE d.target_id = ? AND d.state = 'parked' AND d.remote_run_id IS NOT NULL
+  AND max({_LAST_RECORD}) > (
+    SELECT coalesce(max(p.value), 0) FROM requests q,
+      json_each(iif(json_valid(q.positions), q.positions, '[]')) p
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id)
+"""  # noqa: S608
+WAKE = """
+UPDATE deliveries SET state = 'pending', not_before = NULL
+WHERE run_id = ? AND target_id = ? AND state = 'parked'
+"""
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent
