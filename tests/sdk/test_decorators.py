@@ -886,6 +886,183 @@ def test_a_generator_that_a_function_was_given_comes_back_as_the_same_object() -
     assert waxlocal.observe(lambda items: items)(given) is given
 
 
+@pytest.mark.parametrize("decorate", [waxlocal.observe(agent_name="source"), waxlocal.tool()])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_that_a_function_gives_at_each_call_goes_on(
+    recorder: Recorder, db_path: Path, decorate: Any, asynchronous: bool
+) -> None:
+    """Its first call is watched until its generator is dropped, which does not close the shared."""
+
+    def numbers() -> Iterator[str]:
+        yield from "abc"
+
+    shared = streams(asynchronous, numbers)()
+    source = decorate(lambda: shared)
+
+    async def first_of_each() -> list[object]:
+        found = []
+        for _ in range(4):
+            found.append(await anext(source(), None))
+            await asyncio.sleep(0)  # where the loop closes what was dropped
+        return found
+
+    with WaxellContext("outer"):
+        if asynchronous:
+            assert asyncio.run(first_of_each()) == [*"abc", None]
+        else:
+            assert [next(source(), None) for _ in range(4)] == [*"abc", None]
+    assert not recorder.open_runs
+    assert {span["status"] for span in rows(db_path, "spans")} <= {"ok"}
+    for run in rows(db_path, "runs"):
+        assert run["status"] == "success"
+
+
+def test_what_a_function_gives_at_each_call_is_the_same_object_each_time() -> None:
+    """Also where two functions give it, and where it has begun before or meanwhile."""
+    shared = (item for item in "abc")
+    source, other = waxlocal.observe(lambda: shared), waxlocal.tool()(lambda: shared)
+    held = source()
+    assert source() is held
+    assert other() is held
+    assert next(held) == "a"
+    assert source() is held
+    begun = (item for item in "abc")
+    next(begun)
+    assert waxlocal.observe(lambda: begun)() is begun
+
+
+async def _shared_items() -> AsyncIterator[str]:
+    yield "a"
+    yield "b"
+
+
+def test_an_async_generator_that_has_begun_comes_back_as_the_same_object() -> None:
+    """Closing what a call gave closes it, as without the decorator."""
+
+    async def use() -> None:
+        shared = _shared_items()
+        source = waxlocal.observe(lambda: shared)
+        await anext(shared)
+        assert source() is shared
+        fresh = _shared_items()
+        made = waxlocal.observe(lambda: fresh)()
+        assert await anext(made) == "a"
+        await made.aclose()  # type: ignore[attr-defined]
+        assert await anext(fresh, None) is None
+
+    asyncio.run(use())
+
+
+def test_closing_a_shared_generator_closes_it() -> None:
+    """Only where it is dropped does it go on for its other holders."""
+    shared = (item for item in "abc")
+    made = waxlocal.observe(lambda: shared)()
+    assert next(made) == "a"
+    made.close()
+    assert next(shared, None) is None
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_dropped_generator_that_nobody_else_holds_is_closed_inside_its_run(
+    recorder: Recorder, db_path: Path, asynchronous: bool
+) -> None:
+    """Its `finally` runs before the run ends."""
+
+    def items() -> Iterator[str]:
+        try:
+            yield "a"
+        finally:
+            waxlocal.step("closed")
+
+    @waxlocal.observe(agent_name="source")
+    @timed
+    async def async_source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+        finally:
+            waxlocal.step("closed")
+
+    async def consume() -> None:
+        assert await anext(async_source()) == "a"
+        await asyncio.sleep(0)  # here the loop begins to close it
+
+    if asynchronous:
+        asyncio.run(consume())
+    else:
+        assert next(waxlocal.observe(agent_name="source")(timed(items))()) == "a"
+    run = run_named(db_path, "source")
+    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+    assert only(db_path, "steps")["run_id"] == run["run_id"]
+    assert not recorder.open_runs
+
+
+def test_a_coroutine_that_a_function_gives_at_each_call_is_the_same_object(db_path: Path) -> None:
+    """One that has begun is not watched."""
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def use() -> None:
+        shared = work()
+        source = waxlocal.observe(agent_name="source")(lambda: shared)
+        made = source()
+        assert source() is made
+        assert await made == "done"
+        assert source() is made
+
+    asyncio.run(use())
+    assert {run["status"] for run in rows(db_path, "runs")} == {"success"}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_coroutine_that_cannot_be_made_again_is_not_retried(kept: bool) -> None:
+    """One that the caller gave, or that the function gives again: its error goes to the caller."""
+    calls: list[int] = []
+
+    async def work() -> None:
+        calls.append(1)
+        await asyncio.sleep(0)
+        raise ValueError("true cause")
+
+    async def use() -> None:
+        shared = work()
+        give = waxlocal.retry_dec(max_attempts=3)
+        await (give(lambda: shared)() if kept else give(lambda given: given)(shared))
+
+    with pytest.raises(ValueError, match="true cause"):
+        asyncio.run(use())
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("plain_failures", [0, 1, 2, 3])
+def test_attempts_of_a_plain_wrapper_and_of_its_coroutine_are_counted_together(
+    db_path: Path, plain_failures: int
+) -> None:
+    """`max_attempts` is how often the function is called, wherever it fails."""
+    calls: list[int] = []
+
+    @waxlocal.retry_dec(max_attempts=3)
+    def mixed() -> Any:
+        calls.append(1)
+        if len(calls) <= plain_failures:
+            raise OSError(f"plain {len(calls)}")
+
+        async def inner() -> None:
+            raise OSError(f"async {len(calls)}")
+
+        return inner()
+
+    async def agent() -> None:
+        async with WaxellContext("agent"):
+            await mixed()
+
+    with pytest.raises(OSError, match="plain 3" if plain_failures == 3 else "async 3"):
+        asyncio.run(agent())
+    assert calls == [1] * 3
+    assert [span["name"] for span in rows(db_path, "spans")] == ["retry:1", "retry:2"]
+
+
 @pytest.mark.parametrize("attempts", [2, 3])
 def test_an_async_function_in_a_plain_wrapper_is_retried(db_path: Path, attempts: int) -> None:
     """What it raises when it is awaited counts as a failed attempt; the last one goes on."""

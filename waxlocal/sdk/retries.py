@@ -9,6 +9,7 @@ from typing import Any
 
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for
+from waxlocal.sdk.wrapping import has_begun, is_given
 
 __all__ = ["Retries"]
 
@@ -29,18 +30,21 @@ class Retries:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call a plain function; a wrapper around an async one gets its coroutine retried."""
-        for attempt in range(1, self._max_attempts):
+        attempt = 0
+        while True:
+            attempt += 1
             started_ns = time.monotonic_ns()
             try:
                 value = function(*args, **kwargs)
             except Exception as error:
+                if attempt >= self._max_attempts:
+                    raise
                 time.sleep(_retry_wait(attempt))
                 self._record(attempt, error, started_ns)
                 continue
-            if type(value) is CoroutineType:
-                return self.call_async(function, args, kwargs, value)
+            if _is_new(value) and not is_given(value, args, kwargs):
+                return self.call_async(function, args, kwargs, value, attempt)
             return value
-        return function(*args, **kwargs)
 
     async def call_async(
         self,
@@ -48,19 +52,33 @@ class Retries:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         made: Any = None,
+        attempt: int = 1,
     ) -> Any:
-        """Call an async function; `made` is the coroutine of its first call, if there is one."""
+        """Call an async function; `made` is the coroutine that this attempt has, if there is one.
+
+        Where the function gives a failed coroutine again, its error goes to the caller.
+        """
         import asyncio  # 15 ms that only programs with a loop should pay
 
-        for attempt in range(1, self._max_attempts):
-            started_ns = time.monotonic_ns()
-            first, made = made, None
-            try:
-                return await (first or function(*args, **kwargs))
-            except Exception as error:
-                await asyncio.sleep(_retry_wait(attempt))
-                self._record(attempt, error, started_ns)
-        return await function(*args, **kwargs)
+        failed: Exception | None = None
+        try:
+            while True:
+                started_ns = time.monotonic_ns()
+                try:
+                    value, made = made or function(*args, **kwargs), None
+                    if failed is None or type(value) is not CoroutineType or _is_new(value):
+                        return await value
+                except Exception as error:
+                    if attempt >= self._max_attempts:
+                        raise
+                    failed = error
+                    await asyncio.sleep(_retry_wait(attempt))
+                    self._record(attempt, error, started_ns)
+                    attempt += 1
+                    continue
+                raise failed
+        finally:
+            failed = None  # its traceback holds this frame, which would hold it
 
     def _record(self, attempt: int, error: Exception, started_ns: int) -> None:
         run = run_for("a retried function")
@@ -78,3 +96,7 @@ class Retries:
 
 def _retry_wait(attempt: int) -> float:
     return min(RETRY_WAIT_S * 2.0 ** (attempt - 1), RETRY_WAIT_MAX_S)
+
+
+def _is_new(value: Any) -> bool:
+    return type(value) is CoroutineType and not has_begun(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator, MutableMapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -14,7 +15,16 @@ from waxlocal.sdk.scope import SURROUNDINGS
 if TYPE_CHECKING:
     import inspect
 
-__all__ = ["Arguments", "Inside", "Watch", "name_of", "watched", "what_runs"]
+__all__ = [
+    "Arguments",
+    "Inside",
+    "Watch",
+    "has_begun",
+    "is_given",
+    "name_of",
+    "watched",
+    "what_runs",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,8 +139,12 @@ def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..
         watch.__enter__()
         try:
             value = function(*args, **kwargs)
-            if _is_to_come(value, args, kwargs):
-                return _to_come(value, watch, outer)
+            if type(value) in _WATCHED and not is_given(value, args, kwargs):
+                handed_out = _handed_out().get(value)
+                if handed_out is not None:  # the same object again, while somebody holds it
+                    value = handed_out() or value
+                elif _is_to_come(value):
+                    return _to_come(value, watch, outer)
             watch.returned(value)
         except BaseException as error:
             watch.__exit__(type(error), error, error.__traceback__)
@@ -237,27 +251,101 @@ _WATCHED: dict[type, Callable[..., Callable[..., Any]]] = {
 _CO_ITERABLE_COROUTINE = 0x100
 
 
-def _is_to_come(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether a call gave what will do its work, as a plain wrapper of a generator does.
+def is_given(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call gave what its caller gave it; that is not the work of the call."""
+    return any(value is given for given in (*args, *kwargs.values()))
 
-    What the caller gave is not the work of the call: the caller gets back the same object.
-    """
-    kind = type(value)
-    if kind not in _WATCHED or any(value is given for given in (*args, *kwargs.values())):
+
+def _is_to_come(value: Any) -> bool:
+    """Return whether a call gave what will do its work, as a plain wrapper of a generator does."""
+    if type(value) is GeneratorType and value.gi_code.co_flags & _CO_ITERABLE_COROUTINE:
         return False
-    return kind is not GeneratorType or not value.gi_code.co_flags & _CO_ITERABLE_COROUTINE
+    return not has_begun(value)
+
+
+def has_begun(value: Any) -> bool:
+    """Return whether a generator, async generator or coroutine has begun, or has ended."""
+    import inspect
+
+    if type(value) is CoroutineType:
+        return inspect.getcoroutinestate(value) != inspect.CORO_CREATED
+    if type(value) is GeneratorType:
+        return inspect.getgeneratorstate(value) != inspect.GEN_CREATED
+    if sys.version_info >= (3, 12):
+        return inspect.getasyncgenstate(value) != inspect.AGEN_CREATED
+    frame = value.ag_frame
+    if frame is None or sys.version_info < (3, 11):
+        return frame is None or frame.f_lasti >= 0
+    import opcode
+
+    # Python 3.11 stops a new one at this instruction, and does not tell its state.
+    made = opcode.opmap["RETURN_GENERATOR"]
+    return bool(frame.f_code.co_code[frame.f_lasti] != made)
+
+
+@functools.cache
+def _handed_out() -> MutableMapping[Any, Any]:
+    """Return what functions gave that was to come: of each a weak reference to what watches it.
+
+    A function may give the same object at each call. It is watched once.
+    """
+    import weakref  # a millisecond to import, and rarely needed
+
+    return weakref.WeakKeyDictionary()
 
 
 def _to_come(value: Any, watch: Watch, outer: tuple[Any, ...]) -> Any:
     """Return the same kind of object, to whose end the watch stays open; bring back `outer`."""
-    import weakref  # a millisecond to import, and rarely needed
+    import weakref
 
     entered = _Entered(watch)
     _surround(*outer)
-    made = _WATCHED[type(value)](lambda: value, lambda _args, _kwargs: entered)()
+    kind = type(value)
+    inner = value if kind is CoroutineType else _Held(value, entered)
+    made = _WATCHED[kind]([inner].pop, lambda _args, _kwargs: entered)()
     # At exit it is the recorder that ends what is open.
     weakref.finalize(made, entered.dropped).atexit = False
+    _handed_out()[value] = weakref.ref(made)
     return made
+
+
+class _Held:
+    """A generator or an async generator that a call gave, and that others may hold as well.
+
+    Python closes a generator when its last holder drops it. So where what watches it is dropped,
+    the generator is closed only if nobody else holds it; where that is closed, so is the generator.
+    """
+
+    def __init__(self, generator: Any, entered: _Entered) -> None:
+        self._generator = generator
+        self._entered = entered
+
+    def __next__(self) -> Any:
+        return next(self._generator)
+
+    def send(self, value: Any) -> Any:
+        return self._generator.send(value)
+
+    def throw(self, error: BaseException) -> Any:
+        return self._generator.throw(error)
+
+    def close(self) -> None:
+        if self._is_to_close():
+            self._generator.close()
+
+    def asend(self, value: Any) -> Any:
+        return self._generator.asend(value)
+
+    def athrow(self, error: BaseException) -> Any:
+        return self._generator.athrow(error)
+
+    async def aclose(self) -> None:
+        if self._is_to_close():
+            await self._generator.aclose()
+
+    def _is_to_close(self) -> bool:
+        # References: of this object, and of the call that counts them.
+        return not self._entered.is_dropped or sys.getrefcount(self._generator) <= 2
 
 
 class _Entered:
@@ -267,6 +355,7 @@ class _Entered:
         self._watch = watch
         self._inside = _surroundings()
         self._begun = False
+        self.is_dropped = False
         self.returned = watch.returned
         self.broken_off = watch.broken_off
 
@@ -280,7 +369,9 @@ class _Entered:
         _surround(*self._outside)
 
     def dropped(self) -> None:
-        """End the watch of what nobody has begun to consume."""
+        """Note that nobody holds what is watched, and end the watch if it has not begun."""
+        # Python calls this, as a weak reference's callback, before it closes a generator.
+        self.is_dropped = True
         if not self._begun:
             self._watch.__exit__(None, None, None)
 
