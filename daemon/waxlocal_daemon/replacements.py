@@ -13,15 +13,16 @@ from typing import Any, TypeAlias
 from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import Part, new_key, next_part, request_key
 from waxlocal.wire import cut_values
-from waxlocal.wire.exact import is_derived, said_of
+from waxlocal.wire.exact import KEY, is_derived, said_of
 from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.runs import end_with, only_records, records_of_end
 from waxlocal_daemon.plan import encoded
 from waxlocal_daemon.sent_states import THE_RUN
 
-__all__ = ["divided", "divisible_into", "with_cut_values", "with_new_key"]
+__all__ = ["divided", "divisible_into", "with_cut_values", "with_new_key", "without_state"]
 
 Json: TypeAlias = dict[str, Any]
+_STATE = "conversation_state"
 # A piece of a request: the positions that it carries, and its body.
 _Piece: TypeAlias = tuple[list[int], Json]
 
@@ -91,6 +92,25 @@ def _pieces_of_end(part: Part, body: Json, *, of_waxlocal: bool) -> list[_Piece]
 
 def _positions(records: Iterable[tuple[str, Json]]) -> list[int]:
     return [said["position"] for _table, said in records]
+
+
+def without_state(
+    run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
+) -> list[Part]:
+    """Return a request without the state of the conversation; none if it has none or needs it.
+
+    The state grows with the run, and each request with calls or steps repeats it: it is no reason
+    to refuse them. The end keeps it, but not to another waxlocal, which has the records instead.
+    """
+    body: Json = json.loads(part.body or b"{}")
+    if _STATE not in body:
+        return []
+    if part.stage == "complete":
+        if not of_waxlocal or KEY not in body:
+            return []
+        body = end_with(body, records_of_end(body))
+    left = {name: value for name, value in body.items() if name != _STATE}
+    return [_piece(run_id, part, next_part(parts, part.stage), part.positions, left)]
 
 
 def with_cut_values(

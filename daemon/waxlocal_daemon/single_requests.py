@@ -30,6 +30,7 @@ from waxlocal_daemon.replacements import (
     divided,
     with_cut_values,
     with_new_key,
+    without_state,
 )
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Action, Verdict
@@ -253,13 +254,16 @@ class SingleRequests:
         names: list[str] = []
         run_id, of_waxlocal = job.due.run_id, job.due.of_waxlocal
         parts = self._outbox.parts(run_id)
+        too_large = answer.status == 413
         if verdict.action is Action.NEW_KEY:
             instead = with_new_key(run_id, part, parts)
-        elif verdict.action is Action.SPLIT:
+        elif too_large:
+            instead = without_state(run_id, part, parts, of_waxlocal=of_waxlocal)
+        if not instead and verdict.action is Action.SPLIT:
             instead = divided(run_id, part, parts, of_waxlocal=of_waxlocal)
         # A run that has begun, with cut values, is not begun a second time.
         begun = part.stage == "start" and job.due.remote_run_id is not None
-        if not instead and answer.status == 413 and not begun:
+        if not instead and too_large and not begun:
             instead, names = with_cut_values(run_id, part, parts, of_waxlocal=of_waxlocal)
         if names:
             reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"

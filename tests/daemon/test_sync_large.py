@@ -197,6 +197,48 @@ def test_a_changed_record_that_is_too_large_is_parked_alone(
     assert reason == "413: the body has more than 200,000 bytes"
 
 
+def _record_long() -> None:
+    """Record a run whose state is larger than the limit, with a call and two steps of a few bytes.
+
+    The state has the code, and the events that only the end tells.
+    """
+    with WaxellContext("chatbot") as run:
+        run.record_step("one", {"n": 1})
+        run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+        for number in range(3):
+            run.record_code_execution(code="x" * 90_000, language="python")
+            run.record_data_access(source="y" * 30_000, operation="read", records=number)
+        run.record_step("two", {"n": 1})
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
+def test_the_state_of_a_long_conversation_keeps_nothing_back(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, bulk: bool
+) -> None:
+    """Each record of the run is small enough: another waxlocal has all of them."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    monkeypatch.setattr(bulk_routes, "MOST_BYTES", LIMIT)
+    _record_long()
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        done = upload(db_path, str(client.base_url).rstrip("/"), bulk=bulk, **PATIENT)
+    assert (done.delivered, done.pending, done.parked) == (1, 0, 0)
+    assert _all(hub, f"{RUN}, result") == _all(db_path, f"{RUN}, result")
+
+
+def test_a_server_of_another_kind_gets_the_records_of_a_long_conversation(db_path: Path) -> None:
+    """The state goes with the end alone, as far as there is room for it."""
+    _record_long()
+    with fault_server((Rule("status", status=413, over_bytes=LIMIT),)) as server:
+        upload(db_path, server.url)
+        seen = audit(server)
+        seen.assert_sound()
+        assert seen.completed == 1
+    parked = ask(db_path, "SELECT stage, reason FROM requests WHERE state = 'parked'")
+    assert [stage for stage, _ in parked] == ["complete"]
+    assert parked[0][1].endswith("with a part of: conversation_state")
+
+
 def test_a_start_without_large_values_is_parked_as_it_is(db_path: Path) -> None:
     """There is nothing to cut: it costs one request, and nothing else of the run goes."""
     record(1)
