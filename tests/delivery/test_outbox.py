@@ -62,7 +62,7 @@ def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path)
             _note(outbox, lines)
         assert len(rests) == 5
         assert outbox.delivered == MANY
-    assert all(0 < seconds < 0.001 for seconds in rests)
+    assert all(0 < seconds <= 0.001 for seconds in rests)
 
 
 def test_nobody_is_waited_for_who_does_not_write(db_path: Path) -> None:

@@ -135,7 +135,9 @@ def test_a_reader_in_the_way_keeps_nobody_from_writing(db_path: Path) -> None:
         with closing(open_writer(db_path)) as other:
             other.execute(INSERT, (10_000, "y"))
 
-            def sleep(_seconds: float) -> None:
+            def sleep(seconds: float) -> None:
+                if seconds == checkpoint.PAUSE_AFTER_S:
+                    return
                 try:
                     other.execute(INSERT, (10_001, "y"))
                 except sqlite3.OperationalError:
@@ -195,7 +197,9 @@ def test_a_log_that_another_has_copied_is_not_copied_again(db_path: Path) -> Non
     with written(db_path) as conn, closing(checkpointer(db_path)) as one:
         before = generation(db_path)
 
-        def sleep(_seconds: float) -> None:
+        def sleep(seconds: float) -> None:
+            if seconds == checkpoint.PAUSE_AFTER_S:
+                return
             conn.execute("COMMIT")
             assert one._log.is_longer(100 * KIB)
             with closing(one._open()) as copier:
@@ -322,3 +326,52 @@ def test_starting_a_log_anew_copies_nothing(db_path: Path) -> None:
         log._pair = log._open_pair()
         assert log._begin_guard(0)
         assert db_path.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_program_puts_ours_off(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite then says neither how long the log is nor what was copied: that is not all of it."""
+
+    class Refusing(sqlite3.Connection):
+        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+            if "wal_checkpoint" in sql:
+                sql = "SELECT 1, -1, -1"  # what it says where SQLite's own lock is taken
+            return super().execute(sql, *values)
+
+    with written(db_path), closing(checkpointer(db_path)) as log:
+        usual = log._open
+        log._open = lambda: sqlite3.connect(
+            db_path, factory=Refusing, isolation_level=None, check_same_thread=False
+        )
+        before = generation(db_path)
+        with pytest.raises(sqlite3.OperationalError, match="making a checkpoint"):
+            log.run(100 * KIB)
+        log.look(100 * KIB)
+        assert log.is_put_off
+        assert generation(db_path) == before
+        log._open = usual
+        assert log.run(100 * KIB) is True
+    assert_sound(db_path)
+
+
+def test_the_write_lock_is_taken_just_after_somebody_has_written(db_path: Path) -> None:
+    """A program that records at times is then not back for a while; nobody is waited for long."""
+    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
+        positions = itertools.count(10_000)
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) in (3, 4):
+                conn.execute(INSERT, (next(positions), "y"))
+
+        log._sleep = sleep
+        log._pair = log._open_pair()
+        log._wait_for_moment(log._pair[1])
+        assert slept == [checkpoint.PAUSE_AFTER_S] * 5
+        log._wait_for_moment(log._pair[1])  # it lasts
+        assert len(slept) == 5
+        log._moment = 0.0
+        log._wait_for_moment(log._pair[1])  # nobody writes
+        assert len(slept) > 5

@@ -88,7 +88,7 @@ def test_the_log_is_kept_short_and_measured(
         record(10)
         log = current_recorder().store._file.log
         assert log is not None
-        while log._thread.locked():
+        while log._begun.locked():
             time.sleep(0.001)
         now = current_recorder().health()
         assert now.ok

@@ -72,7 +72,7 @@ def copier_of(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterat
 
 def at_work(copier: LogCopier) -> bool:
     """Return whether the copier's thread is at work."""
-    return copier._thread.locked()
+    return copier._begun.locked()
 
 
 def record(runs: int) -> None:
@@ -150,8 +150,14 @@ def test_a_log_that_another_is_copying_is_left_to_it(
 ) -> None:
     """No thread is started for nothing, and a very long log is waited for all the same."""
     slept: list[float] = []
-    started: list[object] = []
-    monkeypatch.setattr("_thread.start_new_thread", lambda *of: started.append(of))
+    started: list[int] = []
+
+    def start(_work: object, of: tuple[int, threading.Lock]) -> None:
+        limit, begun = of
+        started.append(limit)
+        begun.release()
+
+    monkeypatch.setattr(log_keeper, "start_new_thread", start)
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -181,36 +187,59 @@ def test_a_log_is_copied_where_no_thread_can_be_had(
 
     with written(db_path), copier_of(db_path) as copier:
         before = generation(db_path)
-        monkeypatch.setattr("_thread.start_new_thread", start)
+        monkeypatch.setattr(log_keeper, "start_new_thread", start)
         copier.look(100 * KIB)
         assert generation(db_path) != before
 
 
 def test_closing_waits_for_a_copy(db_path: Path, held: threading.Event) -> None:
-    """Before a fork no thread of ours may have the file open."""
+    """Before a fork no thread of ours may have the file open, however long the disk takes."""
     with written(db_path), copier_of(db_path) as copier:
         copier.look(100 * KIB)
-        wait_until(lambda: at_work(copier))
+        wait_until(lambda: copier._checkpointer._pair is not None)
         threading.Timer(0.05, held.set).start()
         copier.close()
         assert not at_work(copier)
         assert copier._checkpointer._pair is None
 
 
-def test_closing_does_not_wait_for_ever(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event
+def test_a_wait_for_a_copy_that_is_ended_leaves_the_rest_to_the_thread(
+    db_path: Path, held: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that hangs holds up no program: the thread closes the file when it can."""
-    monkeypatch.setattr(log_keeper, "JOIN_S", 0.01)
+    """A time limit of the program passes through; nothing stays open."""
+
+    class TimeLimit(Exception):
+        pass
+
+    def time_limit() -> None:
+        raise TimeLimit
+
     with written(db_path), copier_of(db_path) as copier:
         copier.look(100 * KIB)
         wait_until(lambda: copier._checkpointer._pair is not None)
-        copier.close()
-        assert at_work(copier)
-        assert copier._checkpointer._pair is not None
+        monkeypatch.setattr(copier._checkpointer, "break_off", time_limit)
+        with pytest.raises(TimeLimit):
+            copier.close()
+        monkeypatch.undo()
         held.set()
         wait_until(lambda: not at_work(copier))
         assert copier._checkpointer._pair is None
+
+
+def test_a_copy_is_broken_off_for_who_closes(db_path: Path) -> None:
+    """A fork, or the end of a program, waits for what the disk is doing, and not for the rest."""
+    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
+        log._pair = log._open_pair()
+        log._pair[0].set_progress_handler(lambda: log.break_off(), 1)
+        log.look(100 * KIB)
+        assert log._pair is None
+        log.break_off()  # nothing to break off
+        log._not_before = log._pause = 0.0
+        before = generation(db_path)
+        log.look(100 * KIB)
+        assert generation(db_path) != before
+        conn.execute(INSERT, (10_000, "y"))
+    assert_sound(db_path)
 
 
 def test_a_program_may_end_during_a_copy(db_path: Path) -> None:
@@ -228,7 +257,7 @@ def test_a_program_may_end_during_a_copy(db_path: Path) -> None:
             with WaxellContext("agent", inputs={"q": "x" * 500}) as run:
                 run.record_step("step")
             log = store._file.log
-            if number > 100 and log is not None and log._thread.locked():
+            if number > 100 and log is not None and log._begun.locked():
                 break
         """,
     )
@@ -389,7 +418,7 @@ def test_forks_have_the_file_closed_during_checkpoints(db_path: Path) -> None:
                 with WaxellContext("agent", inputs={"q": "x" * 500}) as run:
                     run.record_step("step")
         record(100)
-        while store._file.log._thread.locked():
+        while store._file.log._begun.locked():
             time.sleep(0.001)
         open_before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
         for _ in range(5):

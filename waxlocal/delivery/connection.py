@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.errors import StorageError
-from waxlocal.storage.checkpoint import COMMITS_PER_LOOK
+from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
-from waxlocal.storage.retry import rest
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import (
     begin,
@@ -37,6 +36,9 @@ CACHE_KIB = 4_096
 # transactions: the rests take a third of the time of a batch. A program that records then waits
 # once, at most until the runs of a batch are marked: 16 ms.
 QUIET_S = 10.0
+# How long it rests: longer than whoever waits for the lock does between two tries, so that it gets
+# its turn.
+REST_S = 0.001
 
 
 class DeliveryConnection:
@@ -65,6 +67,7 @@ class DeliveryConnection:
             with self._errors():
                 limit_cache(self._connection, CACHE_KIB)
                 self._commits_of_others = commits_of_others(self._connection)
+            self._own_commits = Checkpointer.commits
             self._others_wrote_at = float("-inf")
             opened.pop_all()
 
@@ -140,10 +143,12 @@ class DeliveryConnection:
         with self._errors():
             commits = commits_of_others(self._connection)
         now = self._seconds()
-        if commits != self._commits_of_others:
-            self._commits_of_others, self._others_wrote_at = commits, now
+        # A checkpoint of this process commits, too, on another connection.
+        if commits != self._commits_of_others and Checkpointer.commits == self._own_commits:
+            self._others_wrote_at = now
+        self._commits_of_others, self._own_commits = commits, Checkpointer.commits
         if now - self._others_wrote_at < QUIET_S:
-            rest(self._sleep)
+            self._sleep(REST_S)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -31,9 +31,9 @@ __all__ = ["Due", "Outbox"]
 
 # Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
 ADMITTED_AT_ONCE = 1_000
-# Of so many runs rows are changed in one transaction, 0.5 ms of the write lock: a program that
+# Of so many runs rows are changed in one transaction, 0.3 ms of the write lock: a program that
 # records must not notice the upload of its file.
-AT_A_TIME = 16
+AT_A_TIME = 4
 
 
 class Due(NamedTuple):

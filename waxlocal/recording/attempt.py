@@ -80,7 +80,7 @@ def attempt(
         elif (tries := tries + 1) <= YIELDS:
             sleep(0)
         else:
-            rest(sleep)
+            rest(sleep, tries - YIELDS - 1)
 
 
 def _gets_on(file: OpenFile, failure: Exception, stuck_after: float) -> bool:

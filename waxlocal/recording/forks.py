@@ -7,11 +7,13 @@ locks that only its parent holds (https://sqlite.org/howtocorrupt.html, section 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from _weakrefset import WeakSet  # all of `weakref` takes a millisecond to import
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Forking", "follow_forks"]
+__all__ = ["Forking", "close_with_multiprocessing", "follow_forks"]
 
 
 class Forking(Protocol):
@@ -38,6 +40,15 @@ _inherited: list[object] = []
 def follow_forks(store: Forking) -> None:
     """Tell a store of each fork of this process, for as long as there is the store."""
     _following.add(store)
+
+
+def close_with_multiprocessing(close: Callable[[], None]) -> None:
+    """Have what waits written at the end of a multiprocessing child, which runs no atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, close, exitpriority=0)
 
 
 def _before_fork() -> None:

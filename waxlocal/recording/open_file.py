@@ -57,7 +57,7 @@ class OpenFile:
 
     `hot` executes one statement of the open connection. It raises `_Cold` while there is none, and
     between `hold_back` and `let_through`, so that the hot path of recording has no question to ask.
-    `copying` is told, in the thread that copies the log, when it begins and when it is done.
+    `on_copying` is told, in the thread that copies the log, when it begins and when it is done.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class OpenFile:
         *,
         durability: str,
         clock: Clock,
-        copying: Callable[[bool], object],
+        on_copying: Callable[[bool], object],
         sleep: Callable[[float], None],
     ) -> None:
         self.path = path
         self.prices = Prices()
         self._durability = durability
         self._clock = clock
-        self._copying = copying
+        self._on_copying = on_copying
         self._sleep = sleep
         self._told = False  # that the file needs a later waxlocal
         self.begin_process()
@@ -216,7 +216,7 @@ class OpenFile:
         self._connection = opened
         self._files = [main, *self._file_ids()[1:]]  # the side file: checked when it was opened
         self.log = connection.log_copier(
-            self.current, self._files[-1], working=self._copying, sleep=self._sleep
+            self.current, self._files[-1], on_copying=self._on_copying, sleep=self._sleep
         )
         try:
             self._introduce(opened)
@@ -292,17 +292,18 @@ class OpenFile:
     def close(self) -> None:
         """Close the connection, and those that copy the log; the next record opens them again."""
         self.hot = self._execute = cold
-        if self.log is not None:
-            self.log.close()
-            self.log = None
-        if self._cursor is not None:
+        log, cursor, opened = self.log, self._cursor, self._connection
+        self.log = self._cursor = self._connection = None
+        try:
+            if log is not None:
+                log.close()
+        finally:  # a signal handler may raise while that waits
             # Another thread's frame may still refer to it, and a connection with a live cursor
             # keeps the file open after close(): a forked child would inherit its locks.
-            self._cursor.close()
-            self._cursor = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            if cursor is not None:
+                cursor.close()
+            if opened is not None:
+                opened.close()
 
 
 def may_pass(error: Exception) -> bool:

@@ -8,7 +8,6 @@ only as long as there is a backlog, or at exit.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
-from waxlocal.recording.forks import follow_forks
+from waxlocal.recording.forks import close_with_multiprocessing, follow_forks
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Unit
@@ -44,6 +43,11 @@ BACKLOG_RETRY_S = 0.25
 DRAIN_RECORDS = 500
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
+# Writers that never rest take the lock from each other by luck, and the unlucky wait for 0.1 s and
+# more. One that found the file locked within so many seconds, and writes without a pause, rests for
+# a moment at each look at the log: of eight the slowest call takes half the time.
+CROWD_S = 1.0
+COURTESY_S = 0.000_2
 # How often a new run looks whether the file is still the one that was opened.
 CHECK_NS = 1_000_000_000
 # How long a fork waits for the record that another thread is writing.
@@ -77,7 +81,7 @@ class Store:
         self.backlog = Backlog() if backlog is None else backlog
         self._sleep = sleep
         self._file = OpenFile(
-            path, durability=durability, clock=clock, copying=self._note_copying, sleep=sleep
+            path, durability=durability, clock=clock, on_copying=self._note_copying, sleep=sleep
         )
         self.prices = self._file.prices
         self._begin_process()
@@ -96,8 +100,10 @@ class Store:
         self._stuck = False
         # When the log's size is looked at next.
         self._look_at = 0.0
+        # Until when others are taken to be writing, too.
+        self._crowded_until = 0.0
         # The thread that is copying the log, if one is.
-        self._copier = 0
+        self._copying_thread = 0
         self._drainer: threading.Thread | None = None
         self._closing = threading.Event()
         self._checked_ns = 0
@@ -114,7 +120,7 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
-        if self._copier and get_ident() == self._copier:
+        if self._copying_thread and get_ident() == self._copying_thread:
             self._later.append(((statement, parameters),))
             return
         with self._lock:
@@ -137,7 +143,7 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
-        if self._copier and get_ident() == self._copier:
+        if self._copying_thread and get_ident() == self._copying_thread:
             self._later.append(unit)
             return
         with self._lock:
@@ -185,6 +191,10 @@ class Store:
         try:
             if self._file.log is not None:
                 self._file.log.look(LONG_BYTES)
+            now = monotonic()
+            without_pause = now - self._look_at < LOOK_S / 2
+            if without_pause and now < self._crowded_until and not self.backlog:
+                self._sleep(COURTESY_S)
             self._look_at = monotonic() + LOOK_S
         finally:
             self._writing = False
@@ -196,10 +206,10 @@ class Store:
         locked: it must not wait for another one that waits for the file.
         """
         if copying:
-            self._copier = get_ident()
+            self._copying_thread = get_ident()
             return
-        if self._copier == get_ident():  # and not the next one
-            self._copier = 0
+        if self._copying_thread == get_ident():  # and not the next one
+            self._copying_thread = 0
         if self._later:
             self._alone(lambda: None, None)
 
@@ -243,7 +253,7 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
-        if self._copier and get_ident() == self._copier:
+        if self._copying_thread and get_ident() == self._copying_thread:
             return otherwise
         with self._lock:
             if self._writing:
@@ -268,6 +278,7 @@ class Store:
 
     def _write_cold(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
+        self._crowded_until = monotonic() + CROWD_S
         self._file.roll_back()
         try:
             failure = self._write_patiently(unit)
@@ -357,7 +368,7 @@ class Store:
             self._drainer.start()
         except RuntimeError:  # the interpreter is shutting down; close() will try
             self._drainer = None
-        _close_with_multiprocessing(self.close)
+        close_with_multiprocessing(self.close)
 
     def _drain_until_empty(self) -> None:
         while not self._closing.wait(BACKLOG_RETRY_S):
@@ -383,7 +394,11 @@ class Store:
         """
         if not self._lock.acquire(timeout=FORK_WAIT_S):
             return False
-        self._file.close()
+        try:
+            self._file.close()
+        except BaseException:  # of a signal handler
+            self._lock.release()
+            raise
         return True
 
     def after_fork_in_parent(self) -> None:
@@ -396,12 +411,3 @@ class Store:
         self._file.begin_process()
         self._begin_process()
         return inherited
-
-
-def _close_with_multiprocessing(close: Callable[[], None]) -> None:
-    """Have what waits written at the end of a multiprocessing child, which runs no atexit."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, close, exitpriority=0)

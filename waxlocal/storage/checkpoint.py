@@ -21,14 +21,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from waxlocal.errors import StorageError
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.log_file import LogFile, log_path
 from waxlocal.storage.retry import REST_S, while_busy
-from waxlocal.storage.transaction import begin, commit, read_something, roll_back
+from waxlocal.storage.transaction import (
+    begin,
+    commit,
+    commits_of_others,
+    read_something,
+    roll_back,
+)
 
 __all__ = ["COMMITS_PER_LOOK", "LONG_BYTES", "LOOK_S", "Checkpointer"]
 
@@ -50,6 +56,12 @@ LITTLE_BYTES = 2 * 1024 * 1024
 # If it is more, writers are busy or the disk is slow. A guarded copy then only makes the log longer
 # until the locked one, so for a while there is none.
 BUSY_S = 10.0
+# The write lock that begins a guarded copy, and the sync of a new log's header under it, are best
+# taken just after somebody has written: a program that records at times is not back so soon. So
+# long to wait for that moment, how long nobody must have written, and how long it lasts.
+MOMENT_WAIT_S = 0.03
+PAUSE_AFTER_S = 0.000_6
+MOMENT_LASTS_S = 0.004
 # Whoever reads an older state keeps the newer part of the log from being copied. Most often that is
 # a writer that was refused the lock and has not had the processor since; it is gone in no time.
 LOCKED_COPIES = 8
@@ -62,9 +74,13 @@ Open = Callable[[], sqlite3.Connection]
 class Checkpointer:
     """Keeps the log of one file short, on two connections of its own.
 
-    For one thread at a time. `open_` opens the file once more; it is called when a checkpoint is
-    first due, and again after `close`, which must come before a fork.
+    For one thread at a time, but for `break_off` and `is_put_off`. `open_` opens the file once
+    more; it is called when a checkpoint is first due, and again after `close`, which must come
+    before a fork.
     """
+
+    # How often checkpointers of this process have committed to any file: not what others wrote.
+    commits = 0
 
     def __init__(
         self,
@@ -81,6 +97,7 @@ class Checkpointer:
         # The one that copies, and the one that keeps the log as it is meanwhile.
         self._pair: tuple[sqlite3.Connection, sqlite3.Connection] | None = None
         self._busy_until = 0.0
+        self._moment = 0.0
         self._pause = 0.0
         self._not_before = 0.0
 
@@ -118,12 +135,11 @@ class Checkpointer:
             if self._pair is None:
                 self._pair = self._open_pair()
             # A reader that was in the way may still be: nothing is written while it stays.
-            if self._pause or time.monotonic() < self._busy_until:
-                # A checkpoint syncs the log first, which takes most of its time.
-                # Done here, that stops nobody.
-                self._log.sync()
-            elif self._copy_guarded(limit):
+            guarded = not self._pause and time.monotonic() >= self._busy_until
+            if guarded and self._copy_guarded(limit):
                 return True
+            # A checkpoint syncs the log first, which takes most of its time: here it stops nobody.
+            self._log.sync()
             return self._copy_locked(limit)
         except BaseException:
             self._close_pair()  # lets go of all locks in any case
@@ -167,6 +183,7 @@ class Checkpointer:
         """
         assert self._pair is not None
         copier, guard = self._pair
+        self._wait_for_moment(guard)
         if not self._lock(copier):
             return False
         with closing(copier.cursor()) as older:
@@ -177,6 +194,7 @@ class Checkpointer:
                 copier.execute(f"PRAGMA user_version = {int(version)}")
                 older.execute("SELECT name FROM sqlite_schema").fetchone()  # and not to its end
                 commit(copier)
+                Checkpointer.commits += 1
             finally:
                 roll_back(copier)
             if not self._log.is_longer(limit):
@@ -184,6 +202,20 @@ class Checkpointer:
             guard.execute("BEGIN")
             read_something(guard)
         return True
+
+    def _wait_for_moment(self, connection: sqlite3.Connection) -> None:
+        """Wait until somebody has just written, but not for long."""
+        if time.monotonic() - self._moment < MOMENT_LASTS_S:
+            return
+        deadline = time.monotonic() + MOMENT_WAIT_S
+        written, seen = False, commits_of_others(connection)
+        while time.monotonic() < deadline:
+            self._sleep(PAUSE_AFTER_S)
+            before, seen = seen, commits_of_others(connection)
+            if written and seen == before:
+                break
+            written = written or seen != before
+        self._moment = time.monotonic()
 
     def _copy_locked(self, limit: int) -> bool:
         """Copy while nobody can write; return whether all of the log was copied."""
@@ -219,6 +251,13 @@ class Checkpointer:
         self._pause = min(max(self._pause * 2, PAUSE_S[0]), PAUSE_S[1])
         self._not_before = time.monotonic() + self._pause
 
+    def break_off(self) -> None:
+        """Let a copy that another thread is making end soon; what was copied stays copied."""
+        pair = self._pair
+        if pair is not None:
+            with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+                pair[0].interrupt()
+
     def close(self) -> None:
         """Close everything; the next look opens it again."""
         self._close_pair()
@@ -231,6 +270,11 @@ class Checkpointer:
 
 
 def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Copy what can be; return how many frames the log has, and how many of them are copied."""
-    _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    """Copy what can be; return how many frames the log has, and how many of them are copied.
+
+    Raises `sqlite3.OperationalError` while another program makes a checkpoint.
+    """
+    busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("another program is making a checkpoint")
     return int(frames), int(copied)

@@ -120,11 +120,11 @@ def log_copier(
     path: Path,
     file: FileId | None,
     *,
-    working: Callable[[bool], object] = bool,
+    on_copying: Callable[[bool], object] = bool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LogCopier:
     """Return what copies the log of such a file back in a thread of its own."""
-    return LogCopier(path, checkpointer(path, sleep, file=file), working=working, sleep=sleep)
+    return LogCopier(path, checkpointer(path, sleep, file=file), on_copying=on_copying, sleep=sleep)
 
 
 def log_keeper(path: Path) -> LogKeeper:

@@ -1,11 +1,11 @@
-"""Threads that keep a file's log short: no program that records has to wait for the disk."""
+"""Threads that keep a file's log short, so that a program that records hardly ever waits for it."""
 
 from __future__ import annotations
 
-import _thread
 import os
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,15 +25,13 @@ KEEPER_REST_S = (0.02, 1.0)
 STOP_BYTES = 44 * 1024 * 1024
 STOP_WAIT_S = 0.25
 STOP_REST_S = 0.001
-# How long to wait, before a fork or at exit, for a copy that is being made.
-JOIN_S = 2.0
 
 
 class LogCopier:
     """Copies the log back for a program that records, in a thread that lives only meanwhile.
 
-    `look` and `close` are for one thread at a time. `close` must come before a fork. `working` is
-    called in the thread, with True before it begins and with False when it is done.
+    `look` and `close` are for one thread at a time. `close` must come before a fork. `on_copying`
+    is called in that thread, with True before it begins and with False when it is done.
     """
 
     def __init__(
@@ -41,16 +39,17 @@ class LogCopier:
         path: Path,
         checkpointer: Checkpointer,
         *,
-        working: Callable[[bool], object] = bool,
+        on_copying: Callable[[bool], object] = bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._log = LogFile(log_path(path))
         self._checkpointer = checkpointer
-        self._tell = working
+        self._on_copying = on_copying
         self._sleep = sleep
-        # Held by the thread while it works; and one of each thread, held from its start to its end.
-        self._working = threading.Lock()
-        self._thread = threading.Lock()
+        # Held while the checkpointer is in use.
+        self._in_use = threading.Lock()
+        # Of the thread that was started last: held until it is done.
+        self._begun = threading.Lock()
         self._closed = False
 
     def look(self, limit: int = LONG_BYTES) -> None:
@@ -62,7 +61,7 @@ class LogCopier:
         try:
             if not self._log.is_longer(limit):
                 return
-            if not self._is_working() and not self._checkpointer.is_put_off:
+            if not self._is_copied() and not self._checkpointer.is_put_off:
                 self._start(limit)
             if self._log.is_longer(STOP_BYTES):
                 self._wait()
@@ -70,66 +69,59 @@ class LogCopier:
             if raised_by_handler(error):  # a TimeoutError is one
                 raise
 
-    def _is_working(self) -> bool:
+    def _is_copied(self) -> bool:
         """Return whether this process, or another one, is copying the log."""
-        return self._thread.locked() or self._log.is_taken()
+        return self._begun.locked() or self._log.is_taken()
 
     def _start(self, limit: int) -> None:
-        thread = threading.Lock()
-        thread.acquire()
+        begun = threading.Lock()
+        begun.acquire()
         try:
             # Not a `threading.Thread`: an exception of a signal handler in the middle of its
             # `start` breaks it, and it waits until the thread runs.
-            _thread.start_new_thread(self._work, (limit, thread))
-            self._thread = thread
+            start_new_thread(self._work, (limit, begun))
+            self._begun = begun
         except RuntimeError as error:  # no thread can be had, as while the interpreter ends
             if raised_by_handler(error):
                 raise
             self._checkpointer.look(limit)
 
-    def _work(self, limit: int, thread: threading.Lock) -> None:
-        self._tell(True)
+    def _work(self, limit: int, begun: threading.Lock) -> None:
+        self._on_copying(True)
         try:
             # A signal handler can raise just before a thread is noted: then there may be two.
-            if self._working.acquire(blocking=False):
+            if self._in_use.acquire(blocking=False):
                 self._copy(limit)
         finally:
-            thread.release()
-            self._tell(False)  # after that, for `close` may hold up what is done now
+            begun.release()
+            # After that, for whoever closes this may hold what is asked for now.
+            self._on_copying(False)
 
     def _copy(self, limit: int) -> None:
         try:
             if not self._closed:
                 self._checkpointer.look(limit)
         finally:
-            if self._closed:  # and nobody waits any longer
+            if self._closed:  # a signal handler may have ended the wait for this
                 self._checkpointer.close()
-            self._working.release()
+            self._in_use.release()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + STOP_WAIT_S
-        while (
-            self._is_working() and self._log.is_longer(STOP_BYTES) and time.monotonic() < deadline
-        ):
+        while self._is_copied() and self._log.is_longer(STOP_BYTES) and time.monotonic() < deadline:
             self._sleep(STOP_REST_S)
 
     def close(self) -> None:
-        """Close everything, once a copy that is being made is done; the thread does if it is not.
+        """Close everything. A copy that is being made is broken off, and waited for.
 
-        Not to be used again.
+        However long the disk takes: a child that is forked beside an open file of SQLite's records
+        nothing any more. Not to be used again.
         """
         self._closed = True
         self._log.close()
-        if not (self._thread.acquire(timeout=JOIN_S) and self._working.acquire(timeout=JOIN_S)):
-            _unclosed.append(self)
-            return
-        self._checkpointer.close()
-        self._working.release()
-        self._thread.release()
-
-
-# What a child must keep for good if this process forks now: it would undo locks by closing it.
-_unclosed: list[LogCopier] = []
+        self._checkpointer.break_off()
+        with self._begun, self._in_use:
+            self._checkpointer.close()
 
 
 class LogKeeper:
