@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from collections.abc import Callable
+from itertools import chain, islice
 from sys import getsizeof
 
 from waxlocal.recording.transactions import Unit, values_of
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["Backlog"]
 
 MAX_RECORDS = 10_000
+# How many units go into one transaction.
+WRITTEN_AT_ONCE = 500
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -60,6 +64,23 @@ class Backlog:
         self._bytes -= size
         if failure is not None:
             self.lose(unit, failure)
+
+    def write_many(self, write: Callable[[Unit], None]) -> None:
+        """Write the oldest units in one transaction; none of them if one fails.
+
+        With `durability="full"` ten thousand commits would hold up the caller for seconds.
+        """
+        units = self.first(WRITTEN_AT_ONCE)
+        if not units:
+            return
+        try:
+            write(tuple(chain.from_iterable(units)))
+        except Exception as error:  # the next try with the first of them says what it is
+            if raised_by_handler(error):
+                raise
+            return
+        for _ in units:
+            self.remove_first(None)
 
     def lose(self, _unit: Unit, reason: Exception) -> None:
         """Count a unit that will not be written."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from threading import get_ident
 from time import monotonic
@@ -39,8 +38,6 @@ T = TypeVar("T")
 WAIT_S = 1.0
 # While there is a backlog: how often the thread tries to write it.
 BACKLOG_RETRY_S = 0.25
-# How many records of the backlog go into one transaction.
-DRAIN_RECORDS = 500
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
 # Writers that never rest take the lock from each other by luck, and the unlucky wait for 0.1 s and
@@ -330,29 +327,12 @@ class Store:
                 self.backlog.note(failure)
                 return False
             self.backlog.remove_first(failure)
-            self._drain_many()
+            self.backlog.write_many(self._file.write)
             if self._file.log is not None:
                 self._file.log.look(LONG_BYTES)
         self._stuck = False
         self._file.let_through()
         return True
-
-    def _drain_many(self) -> None:
-        """Write the oldest units in one transaction; none of them if one fails.
-
-        With `durability="full"` ten thousand commits would hold up the caller for seconds.
-        """
-        units = self.backlog.first(DRAIN_RECORDS)
-        if not units:
-            return
-        try:
-            self._file.write(tuple(chain.from_iterable(units)))
-        except Exception as error:  # the next try with the first of them says what it is
-            if raised_by_handler(error):
-                raise
-            return
-        for _ in units:
-            self.backlog.remove_first(None)
 
     def _start_drainer(self) -> None:
         """Start a thread that writes the backlog, unless there is one or `close` is doing it.
