@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -16,11 +17,17 @@ import waxlocal
 from tests.tools.sdk_rows import only
 from waxlocal import WaxellContext
 from waxlocal.delivery.progress import DeliveryState, RequestState
+from waxlocal.ingest.runs import end_exactly, end_run, find_run
+from waxlocal.maintenance.main_rows import MainRows
+from waxlocal.maintenance.side_log import Change
 from waxlocal.prices.lookup import PriceSource
 from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, list_sessions
 from waxlocal.queries.run_list import RunFilter, list_runs
+from waxlocal.recording.statements import FINISH_RUN
 from waxlocal.records import (
     NEEDED,
+    NOT_FINAL_STATUSES,
+    PROCESS_ID_COLUMNS,
     PROCESSES,
     RECORD_TABLES,
     RUN_STATUSES,
@@ -36,6 +43,7 @@ from waxlocal.records import (
 )
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.schema import schema_text
+from waxlocal.wire.runs import process_id
 
 RUN_ID = "019b0000-0000-7000-8000-000000000001"
 EXAMPLES = {
@@ -207,6 +215,47 @@ def test_sql_compares_a_state_with_a_word_that_it_can_have(
 def test_the_statuses_of_a_run_are_those_with_a_name() -> None:
     """The tuple, in its order, is for checks and choices; code says which one it means by name."""
     assert set(RUN_STATUSES) == words_of(RunStatus)
+
+
+def _end_by_recorder(conn: sqlite3.Connection) -> None:
+    nothing = [None] * (len(RUNS.names_of(Phase.END)) + len(RUNS.names_of(Phase.ANY_TIME)) - 1)
+    conn.execute(FINISH_RUN.sql, (RunStatus.ERROR, *nothing, RUN_ID))
+
+
+def _end_by_request(conn: sqlite3.Connection) -> None:
+    end_run(conn, find_run(conn, RUN_ID), {"status": RunStatus.ERROR}, time.time_ns())
+
+
+def _end_by_waxlocal(conn: sqlite3.Connection) -> None:
+    end_exactly(conn, find_run(conn, RUN_ID), {"status": RunStatus.ERROR}, {"run": {}})
+
+
+def _end_from_side_file(conn: sqlite3.Connection) -> None:
+    row = {"run_id": RUN_ID, "status": RunStatus.ERROR}
+    MainRows(conn, "side").take([Change(1, RUNS, RUN_ID, 0, False, False, row)])
+
+
+@pytest.mark.parametrize("status", RUN_STATUSES)
+@pytest.mark.parametrize(
+    "end", [_end_by_recorder, _end_by_request, _end_by_waxlocal, _end_from_side_file]
+)
+def test_only_an_end_that_was_a_guess_is_replaced_by_another(
+    conn: sqlite3.Connection, status: str, end: Callable[[sqlite3.Connection], None]
+) -> None:
+    """Whatever brings the other end: the recorder, a request, or a side file."""
+    add(conn, RUNS, status=status)
+    end(conn)
+    (found,) = conn.execute("SELECT status FROM runs").fetchone()
+    assert found == (RunStatus.ERROR if status in NOT_FINAL_STATUSES else status)
+
+
+@pytest.mark.parametrize("column", [column.name for column in PROCESSES.travelling])
+def test_a_process_without_an_id_gets_it_from_what_identifies_it(column: str) -> None:
+    """And from nothing else: the same process arrives again with another version or time."""
+    row = {name.name: f"a {name.name}" for name in PROCESSES.travelling}
+    other = row | {column: "another"}
+    same = process_id({}, list(row.values())) == process_id({}, list(other.values()))
+    assert same == (column not in PROCESS_ID_COLUMNS)
 
 
 def differing(before: dict[str, Any], after: dict[str, Any]) -> set[str]:

@@ -17,7 +17,9 @@ __all__ = [
     "EVENTS",
     "LLM_CALLS",
     "NEEDED",
+    "NOT_FINAL_STATUSES",
     "PROCESSES",
+    "PROCESS_ID_COLUMNS",
     "RECORD_TABLES",
     "RUNS",
     "RUN_STATUSES",
@@ -52,8 +54,10 @@ RUN_STATUSES = (
     RunStatus.BLOCKED,
     RunStatus.INTERRUPTED,
 )
-# One that has ended keeps its status.
 ENDED_STATUSES = RUN_STATUSES[1:]
+# An end replaces these, and no others: the first end stays, whichever process writes it, but an
+# interruption was only a guess.
+NOT_FINAL_STATUSES = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
 
 
 class RecordStatus:
@@ -195,7 +199,7 @@ _RECORD_KEY = ("run_id", "position")
 _RECORD = (Column("run_id", Kind.RUN_ID, NEEDED), Column("position", Kind.INTEGER, NEEDED))
 
 # One row for each process that recorded. A line of the bulk format may carry the row's id; where
-# it does not, the id is computed from the five columns that tell one process from every other.
+# it does not, it is computed: see `PROCESS_ID_COLUMNS`.
 PROCESSES = Table(
     "processes",
     ("process_id",),
@@ -213,6 +217,9 @@ PROCESSES = Table(
         Column("first_seen_at", Kind.TIME, NEEDED),
     ),
 )
+# The columns of which the id is made, in this order, for a process that arrives without one: those
+# that tell one process from every other, and its program, for a sender that does not know them.
+PROCESS_ID_COLUMNS = ("host", "boot_id", "pid_namespace", "pid", "started", "program")
 # An arriving run may leave out `trace_id` and `interaction_mode`: both follow from the rest.
 RUNS = Table(
     "runs",

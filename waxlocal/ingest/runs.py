@@ -19,7 +19,15 @@ from waxlocal.ingest.positions import (
     settle,
 )
 from waxlocal.process import current_process
-from waxlocal.records import ENDED_STATUSES, PROCESSES, RUNS, Kind, Phase, RunStatus
+from waxlocal.records import (
+    ENDED_STATUSES,
+    NOT_FINAL_STATUSES,
+    PROCESSES,
+    RUNS,
+    Kind,
+    Phase,
+    RunStatus,
+)
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.exact import KEY
@@ -292,7 +300,7 @@ def end_run(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: i
     A run that has ended stays as it is, unless it was taken for interrupted.
     """
     duration = run.duration
-    if run.is_open or run.status == RunStatus.INTERRUPTED:
+    if run.status in NOT_FINAL_STATUSES:
         duration = _end(connection, run, body, now_ns)
         settle(connection, run.run_id)
     return ended(run, duration)
@@ -330,7 +338,7 @@ def end_exactly(connection: sqlite3.Connection, run: KnownRun, body: Json, said:
         end, process = exact_end(body, said), exact_process(said)
     except Refused as error:
         raise InvalidQuery(f"an end that cannot be stored: {error}") from None
-    corrected = run.status == RunStatus.INTERRUPTED and end["status"] != RunStatus.INTERRUPTED
+    corrected = run.status in NOT_FINAL_STATUSES and end["status"] not in NOT_FINAL_STATUSES
     if run.is_open or corrected or (end.get("revision") or 0) > run.revision:
         _replace(connection, run.run_id, end, process)
     else:

@@ -18,6 +18,7 @@ from waxlocal.maintenance.side_log import Change, Row
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
 from waxlocal.records import (
     LLM_CALLS,
+    NOT_FINAL_STATUSES,
     PROCESSES,
     RECORD_TABLES,
     RUNS,
@@ -55,8 +56,6 @@ _TAKERS = " UNION ALL ".join(
 )
 _IS_TAKEN = f"SELECT EXISTS ({_TAKERS})"
 _RUN = "SELECT status, metadata, tags, result FROM runs WHERE run_id = ?"
-# An end that another process wrote as interrupted was only a guess.
-_NOT_FINAL = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
 # JSON objects that only grow: a recorder whose side file does not have the run does not know their
 # present members.
 _GROWING = ("metadata", "tags")
@@ -203,7 +202,7 @@ def _news(known: tuple[Any, ...], run: Row) -> Row:
     """Return what a run in the main file gets from the same run in a side file."""
     status, *objects, result = known
     news: Row = {}
-    if run.get("status") not in (None, RunStatus.RUNNING, status) and status in _NOT_FINAL:
+    if run.get("status") not in (None, RunStatus.RUNNING, status) and status in NOT_FINAL_STATUSES:
         news = {name: run.get(name) for name in RUNS.names_of(Phase.END)}
     for name, here in zip(_GROWING, objects, strict=True):
         if (grown := _grown(here, run.get(name))) != here:

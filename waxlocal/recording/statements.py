@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from waxlocal.records import (
     EVENTS,
     LLM_CALLS,
+    NOT_FINAL_STATUSES,
     PROCESSES,
     RUNS,
     SCORES,
@@ -56,17 +57,14 @@ def _set(names: Iterable[str]) -> str:
 
 
 NOTE_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
+_OF_START = {"run_id", "status", "metadata", *RUNS.names_of(Phase.START)}
+_START = [name for name in RUNS.names if name in _OF_START]
 # Nobody else has its id: where it is there already, it was written just before an interruption, or
 # only its records came before it.
-BEGIN_RUN = Statement(
-    """
-INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, user_group,
-  parent_workflow_id, root_workflow_id, trace_id, interaction_mode, process_id, status,
-  started_at, metadata, inputs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)
-ON CONFLICT """
-    + OR_TAKE_OVER
-)
+BEGIN_RUN = Statement(f"""
+INSERT INTO runs ({", ".join(_START)})
+VALUES ({", ".join(f"'{RunStatus.RUNNING}'" if name == "status" else "?" for name in _START)})
+ON CONFLICT {OR_TAKE_OVER}""")  # noqa: S608
 # A run of which the file has only the id: it was started into another file, or by another recorder
 # whose start is still to come. No process owns it: it stays open until somebody completes it.
 BEGIN_ELSEWHERE = Statement(f"""
@@ -81,10 +79,10 @@ STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = """
 SELECT started_at, status, metadata, tags, result, process_id FROM runs WHERE run_id = ?
 """
-# The first end stays, also one that another process has written: only an interruption was a guess.
-# What may change at any time is written in any case. With OR: for an IN list SQLite would build a
-# temporary B-tree at each execution.
-_IS_OPEN = "status = 'running' OR status = 'interrupted'"
+# The first end stays, also one that another process has written. What may change at any time is
+# written in any case. With OR: for an IN list SQLite would build a temporary B-tree at each
+# execution.
+_IS_OPEN = " OR ".join(f"status = '{status}'" for status in NOT_FINAL_STATUSES)
 FINISH_RUN = Statement(f"""
 UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _END)},
   {_set(_ANY_TIME)}

@@ -23,7 +23,7 @@ from waxlocal.recording.statements import (
     FINISH_RUN,
     RUN_SO_FAR,
 )
-from waxlocal.records import ENDED_STATUSES, RunStatus
+from waxlocal.records import NOT_FINAL_STATUSES, RunStatus
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
@@ -189,7 +189,7 @@ class Run(RunRecords):
     ) -> None:
         """Go on from what the file has of the run."""
         # One that its process only left behind may still be completed by another.
-        self._ended = status in ENDED_STATUSES and status != RunStatus.INTERRUPTED
+        self._ended = status not in NOT_FINAL_STATUSES
         # The steady clock of another process is not ours: go by the wall clock.
         self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
         self._started_ns = utc_ns(start)

@@ -7,6 +7,7 @@ The start has that in `metadata.waxlocal`, which every server stores and shows; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from waxlocal.encode import dumps
@@ -14,6 +15,7 @@ from waxlocal.ids import process_id_of, trace_id_of
 from waxlocal.records import (
     ENDED_STATUSES,
     EVENTS,
+    PROCESS_ID_COLUMNS,
     PROCESSES,
     RECORD_TABLES,
     RUNS,
@@ -91,6 +93,8 @@ END_FIELDS = {
 OF_END = (*RUNS.names_of(Phase.END), "result")
 # All that can change in a run: it keeps its id.
 OF_RUN = tuple(column.name for column in RUNS.travelling if column.name != "run_id")
+_PROCESS_COLUMNS = [column.name for column in PROCESSES.travelling]
+_identity = itemgetter(*map(_PROCESS_COLUMNS.index, PROCESS_ID_COLUMNS))
 # The columns of a process that have another name in what every server shows.
 _SHOWN = {"host": "device", "program": "program", "waxlocal": "version"}
 
@@ -281,7 +285,7 @@ def process_id(said: Json, columns: Sequence[object]) -> int:
     known = said.get("process_id")
     if type(known) is int and 0 < known < 1 << 56:
         return known
-    return process_id_of(*map(str, columns[:6]))
+    return process_id_of(*map(str, _identity(columns)))
 
 
 def columns_of_end(body: Json) -> Json:
