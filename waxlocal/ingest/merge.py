@@ -31,7 +31,7 @@ __all__ = ["Result", "merge"]
 # changes into a statement journal (https://sqlite.org/tempfiles.html section 2.5), which takes as
 # long as adding a row. And after each statement this thread waits up to 5 ms for Python's lock
 # while another one reads the next batch. With 32 rows a batch takes half the time; more rows gain
-# nothing. SQLite before 3.32 takes at most 999 values.
+# nothing.
 _ROWS_AT_ONCE = 32
 
 

@@ -305,7 +305,8 @@ def retry_dec(
     """Call the function again when it raises, up to `max_attempts` times in all.
 
     Waits 0.1 s after the first failure and twice as long after each further one; records each
-    failed attempt but the last with the time it cost. The last exception goes to the caller.
+    failed attempt but the last with the time it cost. The last exception goes to the caller. The
+    coroutine that a plain wrapper returns is retried, too, unless its caller gave it.
     """
     if callable(max_attempts):  # used without parentheses
         return retry_dec()(max_attempts)
