@@ -66,7 +66,7 @@ class Job:
         """Return what may be sent now: the start, then all records, then the end."""
         if self.failure or self.stopped or self.unknown:
             return []
-        first = min(map(turn_of, self.parts.values()), default=0)
+        first = min(map(turn_of, self.parts.values()), default=(0, 0))
         return [
             part
             for key, part in self.parts.items()

@@ -36,13 +36,17 @@ _OPEN = -1
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def turn_of(part: Part) -> int:
+def turn_of(part: Part) -> tuple[int, int]:
     """Return when a request goes: the start first, all records after it, the end after all.
 
     What has changed since follows the first end, one after the other: a server that does not know
-    which is newer keeps the last one.
+    which is newer keeps the last one. The records that an end has had to leave behind come last,
+    however often it was divided or cut: 0.2 takes the first request to that endpoint for the end.
     """
-    return 2 + part.part if part.stage == "complete" else int(part.stage != "start")
+    if part.stage == "complete":
+        ends = THE_RUN in part.positions or not part.positions
+        return (2 if ends else 3), part.part
+    return int(part.stage != "start"), 0
 
 
 def needed_in_answer(stage: str) -> tuple[str, ...]:

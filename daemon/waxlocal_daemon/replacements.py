@@ -73,9 +73,10 @@ def _halves(part: Part, body: Json) -> list[_Piece]:
 def _pieces_of_end(part: Part, body: Json, *, of_waxlocal: bool) -> list[_Piece]:
     """Divide the request that ends a run, or one that brings records to the same endpoint.
 
-    The end counts as one thing more. It keeps the positions of records that are not in its body:
-    nobody could store those, and they count as sent. Only another waxlocal reads the records, so
-    that any other server gets the end without them: a second end would take the place of the first.
+    The end goes alone, and before its records: 0.2 does not know a request that ends nothing. It
+    keeps the positions of records that are not in its body: nobody could store those, and they
+    count as sent. Only another waxlocal reads the records, so that any other server gets the end
+    without them: a second end would take the place of the first.
     """
     records = records_of_end(body)
     ends = THE_RUN in part.positions
@@ -83,7 +84,7 @@ def _pieces_of_end(part: Part, body: Json, *, of_waxlocal: bool) -> list[_Piece]
         return []
     if ends and not of_waxlocal:
         return [(part.positions, end_with(body, ()))]
-    half = (len(records) + ends + 1) // 2 - ends
+    half = 0 if ends else (len(records) + 1) // 2
     later = _positions(records[half:])
     first = [position for position in part.positions if position not in later]
     here = end_with(body, records[:half]) if ends else only_records(records[:half])

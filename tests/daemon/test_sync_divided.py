@@ -18,6 +18,7 @@ from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import list_parked
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
+from waxlocal.web.middleware import guards
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -129,6 +130,34 @@ def test_a_record_that_only_the_end_tells_does_not_hold_up_the_end(db_path: Path
             requeue(connection)
         assert upload(db_path, url, **PATIENT).parked == 0
         assert _rows(hub) == _rows(db_path)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+def test_an_end_goes_before_its_records_however_often_it_is_divided(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    """A server that does not know requests without an end would take one for the end."""
+    run_id = _record()
+    if cut:
+        result = json.dumps({"text": "x" * 70_000})
+        change(db_path, "UPDATE runs SET result = ?, revision = NULL", result)
+    large = "json_set(data, '$.source', ?)"
+    change(db_path, f"UPDATE events SET data = {large}, revision = NULL", "x" * 20_000)
+    monkeypatch.setattr(guards, "MAX_BODY", 50_000)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        done = upload(db_path, str(client.base_url).rstrip("/"), concurrency=1, **PATIENT)
+    assert (done.pending, done.parked) == (0, int(cut))
+    assert _rows(hub)["events"] == _rows(db_path)["events"]
+    ends = ask(
+        db_path,
+        "SELECT EXISTS (SELECT 1 FROM json_each(positions) WHERE value = 0) FROM requests"
+        " WHERE run_id = ? AND stage = 'complete' AND state = 'delivered'"
+        " ORDER BY last_attempt_at",
+        run_id,
+    )
+    assert [bool(ends_it) for (ends_it,) in ends] == [True, *[False] * (len(ends) - 1)]
+    assert len(ends) > 2
 
 
 def test_a_server_of_another_kind_gets_one_end_without_what_it_cannot_read(db_path: Path) -> None:
