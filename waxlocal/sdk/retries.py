@@ -9,7 +9,7 @@ from typing import Any
 
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for
-from waxlocal.sdk.wrapping import has_begun, is_given
+from waxlocal.sdk.to_come import has_begun, is_given
 
 __all__ = ["Retries"]
 

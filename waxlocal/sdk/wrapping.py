@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import shown, snapshot
 from waxlocal.sdk.scope import SURROUNDINGS
+from waxlocal.sdk.to_come import is_given, is_to_come
 
 if TYPE_CHECKING:
     import inspect
@@ -19,8 +20,6 @@ __all__ = [
     "Arguments",
     "Inside",
     "Watch",
-    "has_begun",
-    "is_given",
     "name_of",
     "watched",
     "what_runs",
@@ -143,7 +142,7 @@ def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..
                 handed_out = _handed_out().get(value)
                 if handed_out is not None:  # the same object again, while somebody holds it
                     value = handed_out() or value
-                elif _is_to_come(value):
+                elif is_to_come(value):
                     return _to_come(value, watch, outer)
             watch.returned(value)
         except BaseException as error:
@@ -247,40 +246,6 @@ _WATCHED: dict[type, Callable[..., Callable[..., Any]]] = {
     CoroutineType: _watched_coroutine,
     GeneratorType: _watched_generator,
 }
-# Of a generator that is awaited: one of `types.coroutine`.
-_CO_ITERABLE_COROUTINE = 0x100
-
-
-def is_given(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether a call gave what its caller gave it; that is not the work of the call."""
-    return any(value is given for given in (*args, *kwargs.values()))
-
-
-def _is_to_come(value: Any) -> bool:
-    """Return whether a call gave what will do its work, as a plain wrapper of a generator does."""
-    if type(value) is GeneratorType and value.gi_code.co_flags & _CO_ITERABLE_COROUTINE:
-        return False
-    return not has_begun(value)
-
-
-def has_begun(value: Any) -> bool:
-    """Return whether a generator, async generator or coroutine has begun, or has ended."""
-    import inspect
-
-    if type(value) is CoroutineType:
-        return inspect.getcoroutinestate(value) != inspect.CORO_CREATED
-    if type(value) is GeneratorType:
-        return inspect.getgeneratorstate(value) != inspect.GEN_CREATED
-    if sys.version_info >= (3, 12):
-        return inspect.getasyncgenstate(value) != inspect.AGEN_CREATED
-    frame = value.ag_frame
-    if frame is None or sys.version_info < (3, 11):
-        return frame is None or frame.f_lasti >= 0
-    import opcode
-
-    # Python 3.11 stops a new one at this instruction, and does not tell its state.
-    made = opcode.opmap["RETURN_GENERATOR"]
-    return bool(frame.f_code.co_code[frame.f_lasti] != made)
 
 
 @functools.cache
