@@ -173,7 +173,7 @@ class Batches:
                 state = DeliveryState.OPEN if goes_on else DeliveryState.DELIVERED
                 rows.append((run_id, state, size, None))
             elif status == LineStatus.REFUSED:
-                rows.append((run_id, LineStatus.REFUSED, size, reason or "refused"))
+                rows.append((run_id, DeliveryState.PENDING, size, reason or "refused"))
                 self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
@@ -212,7 +212,7 @@ class Batches:
             self._refused, self._taken = len(runs), 0
         if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
-            self._note(about, answer, [(runs[0], LineStatus.REFUSED, size, verdict.reason)])
+            self._note(about, answer, [(runs[0], DeliveryState.PENDING, size, verdict.reason)])
             self._tell(runs[0], verdict.reason)
         elif verdict.action is Action.RETRY and alone:
             self._postpone(runs[0], verdict.reason)

@@ -22,6 +22,7 @@ from waxlocal.delivery.status import list_parked
 from waxlocal.storage.connection import reader, writer
 from waxlocal.web.api import bulk_routes
 from waxlocal.web.middleware import guards
+from waxlocal.wire import cut_values
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -153,6 +154,50 @@ def test_a_whole_value_stays_where_it_comes_cut(
             assert requeue(connection) == 1
         assert upload(db_path, url, **PATIENT).parked == 0
         assert _all(hub, f"{everything}, result") == _all(db_path, f"{everything}, result")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [
+        ("error", "a\0b" + "x" * 150_000, "result"),
+        ("result", json.dumps("x" * 150_000), "inputs"),
+    ],
+    ids=["NUL", "wrapped"],
+)
+def test_a_whole_value_stays_whatever_it_is(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, other: str
+) -> None:
+    """A text with a NUL character, and a value that the API wraps."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    run_id = _record()
+    state = f"{name} = ?, status = 'error', revision = NULL"
+    change(db_path, f"UPDATE runs SET {state} WHERE run_id = ?", value, run_id)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        url = str(client.base_url).rstrip("/")
+        assert upload(db_path, url, **PATIENT).parked == 0
+        text = json.dumps({"text": "y" * 150_000})
+        change(db_path, f"UPDATE runs SET {other} = ? WHERE run_id = ?", text, run_id)
+        assert upload(db_path, url, **PATIENT).parked == 1
+    assert _all(hub, f"{RUN}, {name}") == _all(db_path, f"{RUN}, {name}")
+
+
+def test_a_session_is_never_cut(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run would stay in the wrong one; only what a whole value replaces is cut."""
+    monkeypatch.setattr(guards, "MAX_BODY", LIMIT)
+    session = "s" * 70_000
+    with WaxellContext("chatbot", session_id=session, inputs={"text": LARGE}) as run:
+        run.record_data_access(source="db", operation="read", records=1)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        assert upload(db_path, str(client.base_url).rstrip("/"), **PATIENT).parked == 1
+    assert ask(hub, "SELECT session_id FROM runs") == ask(db_path, "SELECT session_id FROM runs")
+
+
+def test_what_is_large_is_counted_in_bytes() -> None:
+    """As the limits of servers are."""
+    assert cut_values.with_cut_values({"result": {"text": "é" * 30_000}})[1] == []
+    assert cut_values.with_cut_values({"result": {"text": "é" * 40_000}})[1] == ["result"]
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "nested"])

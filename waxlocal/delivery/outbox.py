@@ -24,7 +24,6 @@ from waxlocal.delivery.records import (
 )
 from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
 from waxlocal.delivery.target import TargetConnection
-from waxlocal.wire.bulk import LineStatus
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox"]
@@ -321,7 +320,9 @@ class Outbox(TargetConnection):
     def keep_from_batches(self, run_id: str, reason: str) -> None:
         """Have a run in hand go by single requests: no line of a batch can be made of it."""
         with self.together():
-            self._note_line(run_id, LineStatus.REFUSED, 0, reason, key=new_key(run_id, "bulk", 0))
+            self._note_line(
+                run_id, DeliveryState.PENDING, 0, reason, key=new_key(run_id, "bulk", 0)
+            )
 
     def note_batch(
         self,
@@ -334,7 +335,7 @@ class Outbox(TargetConnection):
     ) -> int:
         """Note the answers to a batch: (run id, state, bytes, reason); return those delivered.
 
-        A state is `delivered`, `refused`: left to single requests, or `open`: taken as far as it
+        A state is `delivered`, `pending`: left to single requests, or `open`: taken as far as it
         was, and the rest follows when it ends, or after `open_until`. Within a transaction, which
         is committed and begun anew every few runs; a run that was not noted then is sent once more,
         and the server knows it.
@@ -365,7 +366,7 @@ class Outbox(TargetConnection):
         sent_at: str | None = None,
     ) -> None:
         """Note what became of a run's line of a batch; one that is refused leaves batches."""
-        refused = state == LineStatus.REFUSED
+        refused = state == DeliveryState.PENDING
         receipt = {"run_id": run_id, "target": self._id, "stage": "bulk", "key": key, "bytes": size,
                    "state": RequestState.PARKED if refused else RequestState.DELIVERED,
                    "status": status, "reason": reason, "sent_at": sent_at,

@@ -30,6 +30,7 @@ from waxlocal.records import (
 )
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
+from waxlocal.wire.cut_values import CAN_BE_CUT, is_cut, is_cut_from
 from waxlocal.wire.exact import KEY
 from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.runs import (
@@ -92,40 +93,29 @@ _START_AGAIN = """
 UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags, tags)
 WHERE run_id = :run_id AND status = 'running'
 """
-# A sender cuts values that a server refuses as too large (see `wire.cut_values`). The whole value,
-# sent later to a server that takes more, is not a newer state of the run, but replaces the cut one.
-_CAN_BE_CUT = ("inputs", "metadata", "tags", "result", "error", "traceback")
 
 
 def _is_cut(name: str) -> str:
     return f"""coalesce(substr({name}, 1, 8) = '{{"$cut":', 0)"""
 
 
-def _is_cut_from(new: str, whole: str) -> str:
-    # The CASE keeps SQLite from parsing values that are not cut as JSON.
-    length = f"json_extract({new}, '$.length')"
-    return (
-        f"CASE WHEN {_is_cut(new)} AND json_valid({new}) THEN {length} = length({whole}) ELSE 0 END"
-    )
-
-
 # The value of a column when another state of the run replaces the one in the file.
-_REPLACING = {
-    **{name: f"iif({_is_cut_from(':' + name, name)}, {name}, :{name})" for name in _CAN_BE_CUT},
-    **{name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")},
-}
+_REPLACING = {name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")}
+_CUTTABLE = f"SELECT {', '.join(CAN_BE_CUT)} FROM runs WHERE run_id = ?"  # noqa: S608
+# A sender cuts values that a server refuses as too large (see `wire.cut_values`). The whole value,
+# sent later to a server that takes more, is not a newer state of the run, but replaces the cut one.
 _FILL = f"""
 UPDATE runs SET revision = coalesce(revision, 0) + 1,
   {
     ", ".join(
-        f"{name} = iif({_is_cut(name)}, coalesce(:{name}, {name}), {name})" for name in _CAN_BE_CUT
+        f"{name} = iif({_is_cut(name)}, coalesce(:{name}, {name}), {name})" for name in CAN_BE_CUT
     )
 }
 WHERE run_id = :run_id
   AND ({
     " OR ".join(
         f"({_is_cut(name)} AND :{name} IS NOT NULL AND NOT {_is_cut(':' + name)})"
-        for name in _CAN_BE_CUT
+        for name in CAN_BE_CUT
     )
 })
 """  # noqa: S608
@@ -354,14 +344,27 @@ def _replace(connection: sqlite3.Connection, run_id: str, row: Json, process: Js
     if process is not None:
         connection.execute(_ADD_PROCESS, process)
         row = row | {"process_id": process["process_id"]}
+    row = row | _whole_there(connection, run_id, row)
     changed = ", ".join(f"{name} = {_REPLACING.get(name, f':{name}')}" for name in row)
     statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
     connection.execute(statement, row | {"run_id": run_id})
 
 
+def _whole_there(connection: sqlite3.Connection, run_id: str, row: Json) -> Json:
+    """Return the values of the run that are in this row the same, cut.
+
+    Compared here: the length that SQLite gives of a text ends at a NUL character.
+    """
+    if not any(is_cut(row.get(name)) for name in CAN_BE_CUT):
+        return {}
+    (values,) = connection.execute(_CUTTABLE, (run_id,)).fetchall()
+    there = zip(CAN_BE_CUT, values, strict=True)
+    return {name: value for name, value in there if is_cut_from(row.get(name), value)}
+
+
 def _fill(connection: sqlite3.Connection, run_id: str, row: Json) -> None:
     """Replace cut values of a run by whole ones."""
-    given = {name: row.get(name) for name in _CAN_BE_CUT}
+    given = {name: row.get(name) for name in CAN_BE_CUT}
     connection.execute(_FILL, {**given, "run_id": run_id})
 
 

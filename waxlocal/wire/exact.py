@@ -24,6 +24,7 @@ from waxlocal.wire.values import Json, as_list
 __all__ = [
     "DERIVED",
     "KEY",
+    "RAW",
     "Item",
     "is_derived",
     "said_of",
