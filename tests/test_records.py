@@ -25,6 +25,7 @@ from waxlocal.queries import Event, LlmCall, Score, SessionFilter, Span, Step, l
 from waxlocal.queries.run_list import RunFilter, list_runs
 from waxlocal.recording.statements import FINISH_RUN
 from waxlocal.records import (
+    LLM_CALLS,
     NEEDED,
     NOT_FINAL_STATUSES,
     PROCESS_ID_COLUMNS,
@@ -41,7 +42,7 @@ from waxlocal.records import (
     RunStatus,
     Table,
 )
-from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.connection import open_writer, reader, writer
 from waxlocal.storage.schema import schema_text
 from waxlocal.wire.runs import process_id
 
@@ -322,3 +323,32 @@ def test_lists_find_runs_of_every_status(db_path: Path, status: str) -> None:
         assert [run.status for run in list_runs(conn, filter=RunFilter(status=status))] == [status]
         (session,) = list_sessions(conn, filter=SessionFilter(status=status))
         assert session.session_id == "s"
+
+
+def _changed_call(db_path: Path, changes: str) -> list[object]:
+    """Return the revision that a call without a cost has after an UPDATE by hand."""
+    with closing(open_writer(db_path)) as conn:
+        conn.execute("DELETE FROM llm_calls")
+        names = ", ".join(LLM_CALLS.names)
+        values = dict.fromkeys(LLM_CALLS.names, 0) | {"run_id": "r", "position": 1}
+        values |= {"cost": None, "cost_source": None, "revision": None}
+        marks = ", ".join(f":{name}" for name in LLM_CALLS.names)
+        conn.execute(f"INSERT INTO llm_calls ({names}) VALUES ({marks})", values)
+        conn.execute(f"UPDATE llm_calls SET {changes}")
+        return [row[0] for row in conn.execute("SELECT revision FROM llm_calls")]
+
+
+def test_a_cost_that_becomes_known_is_no_change(db_path: Path) -> None:
+    """It may become known in several files, and none of them is newer then."""
+    assert _changed_call(db_path, "cost = 0.1, cost_source = 'price'") == [None]
+
+
+@pytest.mark.parametrize(
+    "column",
+    sorted({*LLM_CALLS.names} - {"run_id", "position", "cost", "cost_source", "revision"}),
+)
+def test_what_changes_together_with_a_cost_is_a_change(db_path: Path, column: str) -> None:
+    """Whatever the column is: a server that has the call must get it again."""
+    (revision,) = _changed_call(db_path, f"cost = 0.1, {column} = 7")
+    assert isinstance(revision, int)
+    assert revision > 0
