@@ -28,8 +28,8 @@ from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox"]
 
-# Runs that get a row in `deliveries` in one transaction: some 5 ms of the write lock.
-ADMITTED_AT_ONCE = 1_000
+# Runs that get a row in `deliveries` in one transaction: 0.3 ms of the write lock.
+ADMITTED_AT_ONCE = 50
 # Of so many runs rows are changed in one transaction, 0.3 ms of the write lock: a program that
 # records must not notice the upload of its file.
 AT_A_TIME = 4
@@ -65,7 +65,7 @@ class Outbox(TargetConnection):
     # -- what is due ----------------------------------------------------------------------------
 
     def admit(self) -> int:
-        """Take in the next new runs, a thousand at most; return how many ids were looked at."""
+        """Take in the next new runs, a few at most; return how many ids were looked at."""
         self._look_again()
         cursor = self._rows(sql.CURSOR, (self._id,))[0][0]
         last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
