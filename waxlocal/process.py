@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = ["ProcessIdentity", "current_process", "is_gone"]
 
@@ -67,21 +67,15 @@ def _host() -> str:
 
 
 def _boot_id() -> str:
-    try:
+    with Suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return ""
+    return ""
 
 
 def _pid_namespace() -> str:
-    try:
+    with Suppress(OSError):
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (not a path to a file)
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return ""
+    return ""
 
 
 def _started(pid: int) -> str | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 
-__all__ = ["raised_by_handler"]
+__all__ = ["Suppress", "raised_by_handler"]
 
 
 def raised_by_handler(error: BaseException) -> bool:
@@ -28,6 +28,29 @@ def raised_by_handler(error: BaseException) -> bool:
         any(map(_looks_like_a_handler, frames))
         or not _installed().isdisjoint(frame.f_code for frame in frames)
     )
+
+
+class Suppress:
+    """Suppress these exceptions in a block, but not one that came through a signal handler.
+
+    As `contextlib.suppress` otherwise: what follows the block is what happens after an exception.
+    """
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> bool:
+        return isinstance(error, self._kinds) and not raised_by_handler(error)
 
 
 def _looks_like_a_handler(frame: FrameType) -> bool:

@@ -26,7 +26,7 @@ from waxlocal.maintenance.side_log import (
     identity_of,
     read_changes,
 )
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import autocommit, checkpointer, reader
 from waxlocal.storage.retry import while_busy
@@ -123,12 +123,9 @@ def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpo
 
 
 def _removed(side: Path) -> bool:
-    try:
+    with Suppress(StorageError, OSError):
         return remove(side)
-    except (StorageError, OSError) as error:
-        if raised_by_handler(error):
-            raise
-        return False
+    return False
 
 
 _told: set[Path] = set()

@@ -23,7 +23,7 @@ from waxlocal.process import current_process
 from waxlocal.recording.notices import warn
 from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.log_keeper import LogCopier
 from waxlocal.storage.paths import FileId, file_id, file_to_open
@@ -133,12 +133,9 @@ class OpenFile:
 
     def fetch(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Return all rows of a small query; none when the file cannot be read now."""
-        try:
+        with Suppress(Exception):  # also for a run id that is not text which SQLite takes
             return (self._connection or self._connect()).execute(sql, parameters).fetchall()
-        except Exception as error:  # also a run id that is not text which SQLite takes
-            if raised_by_handler(error):
-                raise
-            return []
+        return []
 
     def roll_back(self) -> None:
         """Undo a transaction that was left open; nothing happens without one."""
@@ -273,21 +270,14 @@ class OpenFile:
         from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
 
         self._all_in = False
-        try:
+        with Suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
             self._all_in = take_in(opened, self.path, seconds)
-        except sqlite3.Error as error:  # a busy file: the next record in a second, or a command
-            if raised_by_handler(error):
-                raise
 
     def _load_prices(self, now_ns: int) -> None:
         self._priced_ns = now_ns
-        if self._connection is None:
-            return
-        try:
-            self.prices.load(self._connection)
-        except sqlite3.Error as error:  # they are looked up later, like unknown ones
-            if raised_by_handler(error):
-                raise
+        if self._connection is not None:
+            with Suppress(sqlite3.Error):  # they are looked up later, like unknown ones
+                self.prices.load(self._connection)
 
     def close(self) -> None:
         """Close the connection, and those that copy the log; the next record opens them again."""

@@ -346,8 +346,10 @@ class Store:
         )
         try:
             self._drainer.start()
-        except RuntimeError:  # the interpreter is shutting down; close() will try
+        except RuntimeError as error:  # the interpreter is shutting down; close() will try
             self._drainer = None
+            if raised_by_handler(error):
+                raise
         close_with_multiprocessing(self.close)
 
     def _drain_until_empty(self) -> None:

@@ -19,7 +19,7 @@ from waxlocal.sdk.retries import Retries
 from waxlocal.sdk.scope import run_for, run_here
 from waxlocal.sdk.spans import OpenSpan
 from waxlocal.sdk.wrapping import Arguments, Watch, name_of, watched, what_runs
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress
 
 if TYPE_CHECKING:
     from waxlocal.sdk.client import WaxellObserveClient
@@ -181,11 +181,8 @@ class _RecordWatch:
     def returned(self, value: Any) -> None:
         run = run_for(self._caller)
         if run is not None:
-            try:
+            with Suppress(Exception):  # whatever a function gives, its caller is to get it
                 self._record(run, value, (time.monotonic_ns() - self._started_ns) // 1_000_000)
-            except Exception as error:  # whatever a function gives, its caller is to get
-                if raised_by_handler(error):
-                    raise
 
     def broken_off(self, value: Any) -> None:
         pass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.paths import beside, file_size
 
 __all__ = ["LogFile", "is_being_copied", "log_changed_ns", "log_path", "log_size"]
@@ -29,26 +30,17 @@ def log_size(path: Path) -> int:
 
 def log_changed_ns(path: Path) -> int:
     """Return when a file's log was last written to, in nanoseconds since 1970; 0 without one."""
-    try:
+    with Suppress(OSError):
         return os.stat(log_path(path)).st_mtime_ns  # noqa: PTH116 (half the time of Path.stat)
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return 0
+    return 0
 
 
 def is_being_copied(path: Path) -> bool:
     """Return whether somebody is copying a file's log back, and may hold the write lock for it."""
-    log = LogFile(log_path(path))
-    try:
+    with closing(LogFile(log_path(path))) as log, Suppress(OSError):
         log.open()
-        return not log.take_turn()
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return False
-    finally:
-        log.close()  # lets go of the turn
+        return log.is_taken()
+    return False
 
 
 class LogFile:

@@ -9,7 +9,7 @@ from _thread import start_new_thread
 from collections.abc import Callable
 from pathlib import Path
 
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES, Checkpointer
 from waxlocal.storage.log_file import LogFile, log_path
 from waxlocal.storage.paths import file_id
@@ -58,18 +58,15 @@ class LogCopier:
         Returns at once, unless the log is so long that nobody may add to it: then within 0.25 s.
         Raises nothing: what cannot be copied now is copied later.
         """
-        try:
+        with Suppress(OSError):
             if not self._log.is_longer(limit):
                 return
-            if not self._is_copied() and not self._checkpointer.is_put_off:
+            if not self._is_being_copied() and not self._checkpointer.is_put_off:
                 self._start(limit)
             if self._log.is_longer(STOP_BYTES):
                 self._wait()
-        except OSError as error:
-            if raised_by_handler(error):  # a TimeoutError is one
-                raise
 
-    def _is_copied(self) -> bool:
+    def _is_being_copied(self) -> bool:
         """Return whether this process, or another one, is copying the log."""
         return self._begun.locked() or self._log.is_taken()
 
@@ -108,7 +105,11 @@ class LogCopier:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + STOP_WAIT_S
-        while self._is_copied() and self._log.is_longer(STOP_BYTES) and time.monotonic() < deadline:
+        while (
+            self._is_being_copied()
+            and self._log.is_longer(STOP_BYTES)
+            and time.monotonic() < deadline
+        ):
             self._sleep(STOP_REST_S)
 
     def close(self) -> None:

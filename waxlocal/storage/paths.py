@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress
 
 __all__ = [
     "FileId",
@@ -65,13 +65,10 @@ def _home() -> Path:
 
 def file_id(path: Path) -> FileId | None:
     """Return the identity of the file now at the path; None if there is no visible one."""
-    try:
+    with Suppress(OSError):
         status = path.stat()
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return None
-    return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
+    return None
 
 
 def file_to_open(path: Path) -> FileId | None:
@@ -80,11 +77,8 @@ def file_to_open(path: Path) -> FileId | None:
     To be asked before opening: afterwards another file may be at the path, which would be taken for
     the open one for ever, and all rows would go to a deleted file.
     """
-    try:
+    with Suppress(OSError):  # opening says what it is
         make_private(path)
-    except OSError as error:  # opening says what it is
-        if raised_by_handler(error):
-            raise
     return file_id(path)
 
 
@@ -94,12 +88,9 @@ def real_path(path: str | os.PathLike[str]) -> Path:
     Raises nothing for links that lead nowhere or in a circle: whoever opens the file finds out.
     """
     # Not Path.resolve, which raises RuntimeError for a circle before Python 3.13.
-    try:
+    with Suppress(OSError):  # not strictly, realpath itself would swallow a signal handler's, too
         return Path(os.path.realpath(path, strict=True))
-    except OSError as error:
-        if raised_by_handler(error):  # not strictly, realpath itself would swallow it
-            raise
-        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path))
 
 
 def beside(path: str | os.PathLike[str], ending: str) -> Path:
@@ -114,12 +105,9 @@ def beside(path: str | os.PathLike[str], ending: str) -> Path:
 
 def file_size(path: str | Path) -> int:
     """Return the size of a file in bytes; 0 if there is no visible one."""
-    try:
+    with Suppress(OSError):
         return os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat)
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return 0
+    return 0
 
 
 def make_private(path: Path) -> None:

@@ -25,7 +25,7 @@ from waxlocal.errors import (
     NewerSchema,
     StorageError,
 )
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.connection import exclusive, open_writer, storage_error
 from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
@@ -100,13 +100,10 @@ def all_side_files(path: Path) -> list[tuple[int, Path]]:
     """Return all side files, also of later versions; lists the directory."""
     real = real_path(path)
     name = re.compile(re.escape(real.name + SUFFIX) + r"(\d{1,9})(\.\d)?")
-    try:
+    with Suppress(OSError):
         found = [(name.fullmatch(side.name), side) for side in real.parent.iterdir()]
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return []
-    return sorted((int(match[1]), side) for match, side in found if match)
+        return sorted((int(match[1]), side) for match, side in found if match)
+    return []
 
 
 def open_side_file(
