@@ -33,12 +33,12 @@ Parameters = Sequence[object] | Mapping[str, object]
 WAIT_S = 10.0
 CACHE_KIB = 4_096
 # After so many seconds without a commit of anybody else, the upload stops resting between its
-# transactions: the rests take a third of the time of a batch. A program that records then waits
-# once, at most until the runs of a batch are marked: 16 ms.
+# transactions: the rests take nearly all of the time of marking a batch. A program that begins to
+# record then waits once, at most until the runs of a batch are marked: some 10 ms.
 QUIET_S = 10.0
-# How long it rests: longer than whoever waits for the lock does between two tries, so that it gets
-# its turn.
-REST_S = 0.001
+# How long it rests: longer than whoever has just begun to wait for the lock does between two tries,
+# so that it gets its turn.
+TURN_S = 0.001
 
 
 class DeliveryConnection:
@@ -148,7 +148,7 @@ class DeliveryConnection:
             self._others_wrote_at = now
         self._commits_of_others, self._own_commits = commits, Checkpointer.commits
         if now - self._others_wrote_at < QUIET_S:
-            self._sleep(REST_S)
+            self._sleep(TURN_S)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
