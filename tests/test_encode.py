@@ -6,8 +6,6 @@ import copy
 import json
 import math
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.crash.corpus import VALUES
-from tests.crash.files import assert_sound, environment, rows
+from tests.crash.files import assert_sound, rows, run_program
 from waxlocal import WaxellContext
 from waxlocal.encode import MAX_BYTES, MAX_CHARS, MAX_DEPTH, as_text, dumps, text
 from waxlocal.recording.recorder import Recorder
@@ -164,13 +162,8 @@ def test_without_the_c_encoder_the_json_is_the_same() -> None:
     )
     texts, loaded = {}, {}
     for without in ([], ["without"]):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *without],
-            env=environment(Path("unused")),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = run_program(Path("unused"), program, *without)
+        assert (done.returncode, done.stderr) == (0, "")
         texts[bool(without)], _, loaded[bool(without)] = done.stdout.rpartition(" ")
     assert texts[True] == texts[False]
     assert loaded == {True: "True\n", False: "False\n"}

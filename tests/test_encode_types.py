@@ -11,12 +11,9 @@ import enum
 import json
 import multiprocessing
 import pathlib
-import signal
 import typing
 import uuid
 import xmlrpc.client
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 from unittest import mock
@@ -31,6 +28,7 @@ import pytest
 import waxlocal
 from tests.crash.files import run_program
 from tests.test_encode import _in_every_place
+from tests.tools.alarms import handling, raising, strike
 from waxlocal import WaxellContext
 from waxlocal.encode import MAX_CHARS, MAX_PLAIN_PARTS, as_text, dumps, shown
 from waxlocal.recording.recorder import Recorder
@@ -337,22 +335,8 @@ def test_a_signal_handler_may_end_the_program_while_a_value_is_printed(
 
     class Interrupted:
         def __repr__(self) -> str:
-            signal.raise_signal(signal.SIGALRM)
+            strike()
             return "Interrupted"
 
-    with handling_alarm_by(error), pytest.raises(error):
+    with handling(raising(error)), pytest.raises(error):
         dumps([Interrupted()])
-
-
-@contextmanager
-def handling_alarm_by(error: type[BaseException]) -> Iterator[None]:
-    """Let the handler of the alarm raise this."""
-
-    def handler(_number: int, _frame: object) -> None:
-        raise error
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGALRM, before)

@@ -48,14 +48,16 @@ def loads(
 def _value(text: str, decoder: json.JSONDecoder) -> Any:
     """Return the value of JSON text; raises `ValueError`.
 
-    Programs write no white space around a value. `decode` looks for it with two regular
+    Hardly any program writes white space around a value. `decode` looks for it with two regular
     expressions, which take longer than reading a short value.
     """
     try:
         value, end = decoder.raw_decode(text)
-    except ValueError:
-        end = -1
-    return value if end == len(text) else decoder.decode(text)
+    except ValueError:  # perhaps white space before the value
+        return decoder.decode(text)
+    if end != len(text) and text[end:].strip(" \t\n\r"):
+        return decoder.decode(text)  # tells what is there
+    return value
 
 
 def _too_deep(most_levels: int) -> TooDeep:

@@ -23,7 +23,7 @@ from itertools import compress
 from typing import Any
 
 from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = ["as_text", "dumps", "own_text", "shown", "snapshot", "text"]
 
@@ -135,16 +135,9 @@ def shown(value: Any) -> Any:
     The arguments of a call are often clients, sockets and models, of which a name is all that
     anybody wants to read.
     """
-    kind = type(value)
-    if kind in _ATOMS:
-        return value
-    if kind in _CONTAINERS:
-        try:
-            if _is_plain(value.values() if kind is dict else value):
-                return value
-        except Exception as error:  # as in `dumps`
-            if raised_by_handler(error):
-                raise
+    with Suppress(Exception):  # as in `dumps`
+        if _is_known(value):
+            return value
     return _Reading(objects_as_text=True).plain(value, frozenset())
 
 

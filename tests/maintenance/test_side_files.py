@@ -623,7 +623,7 @@ waxlocal.storage.schema.VERSION = 99
 TAKE_IN = (
     LATER
     + """
-from waxlocal.maintenance import main_rows, side_files
+from waxlocal.maintenance import side_files
 side_files.CHANGES_AT_ONCE = int(sys.argv[2])
 path = Path(os.environ["WAXLOCAL_DB"])
 sys.stdout.write("ready\\n")

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -410,19 +410,20 @@ def test_async_generator_closed_early_ends_its_run(db_path: Path) -> None:
     assert (run["status"], run["result"]) == ("success", {"output": "a"})
 
 
+def talk() -> Generator[str, str, str]:
+    """Answer what is sent and what is thrown."""
+    heard = yield "hello"
+    try:
+        yield heard.upper()
+    except ValueError as error:
+        yield f"caught {error}"
+    return "bye"
+
+
 def test_generator_receives_what_is_sent_and_thrown(db_path: Path) -> None:
     """`send`, `throw` and the returned value work through the decorator."""
 
-    @waxlocal.observe(agent_name="dialogue")
-    def talk() -> Any:
-        heard = yield "hello"
-        try:
-            yield heard.upper()
-        except ValueError as error:
-            yield f"caught {error}"
-        return "bye"
-
-    steps = talk()
+    steps = waxlocal.observe(agent_name="dialogue")(talk)()
     assert next(steps) == "hello"
     assert steps.send("loud") == "LOUD"
     assert steps.throw(ValueError("x")) == "caught x"
@@ -858,18 +859,8 @@ def test_a_generator_in_a_plain_wrapper_that_nobody_consumes_ends_its_run(
 def test_a_generator_in_a_plain_wrapper_takes_what_is_sent_and_thrown(db_path: Path) -> None:
     """`send`, `throw` and the returned value work as without the decorator; so do tools."""
 
-    @waxlocal.tool(name="dialogue")
-    @timed
-    def talk() -> Any:
-        heard = yield "hello"
-        try:
-            yield heard.upper()
-        except ValueError as error:
-            yield f"caught {error}"
-        return "bye"
-
     with WaxellContext("outer"):
-        steps = talk()
+        steps = waxlocal.tool(name="dialogue")(timed(talk))()
         assert [next(steps), steps.send("loud"), steps.throw(ValueError("x"))] == [
             *("hello", "LOUD", "caught x")
         ]
@@ -974,22 +965,16 @@ def test_a_dropped_generator_that_nobody_else_holds_is_closed_inside_its_run(
         finally:
             waxlocal.step("closed")
 
-    @waxlocal.observe(agent_name="source")
-    @timed
-    async def async_source() -> AsyncIterator[str]:
-        try:
-            yield "a"
-        finally:
-            waxlocal.step("closed")
+    source = waxlocal.observe(agent_name="source")(streams(asynchronous, items))
 
     async def consume() -> None:
-        assert await anext(async_source()) == "a"
+        assert await anext(source()) == "a"
         await asyncio.sleep(0)  # here the loop begins to close it
 
     if asynchronous:
         asyncio.run(consume())
     else:
-        assert next(waxlocal.observe(agent_name="source")(timed(items))()) == "a"
+        assert next(source()) == "a"
     run = run_named(db_path, "source")
     assert (run["status"], run["result"]) == ("success", {"output": "a"})
     assert only(db_path, "steps")["run_id"] == run["run_id"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,21 +11,13 @@ import pytest
 
 from tests.crash.files import assert_sound, count, run_program
 from tests.tools.long_log import INSERT, KIB, generation, written
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import wait_until
 from waxlocal.errors import StorageError
 from waxlocal.storage import checkpoint
 from waxlocal.storage.connection import checkpointer, open_writer, reader
 from waxlocal.storage.log_file import log_size
 
 FRAME = 24 + 4_096
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a state."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_the_log_starts_anew_after_a_checkpoint(db_path: Path) -> None:

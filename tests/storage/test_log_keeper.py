@@ -15,7 +15,7 @@ import pytest
 
 from tests.crash.files import assert_sound, count, rows, run_program
 from tests.tools.long_log import INSERT, KIB, generation, written
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 from waxlocal.storage import checkpoint, log_keeper
@@ -27,14 +27,6 @@ from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import file_id
 from waxlocal.storage.transaction import commits_of_others
 from waxlocal.web.write_queue import WriteQueue
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a state."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -259,6 +251,8 @@ def test_a_program_may_end_during_a_copy(db_path: Path) -> None:
             log = store._file.log
             if number > 100 and log is not None and log._begun.locked():
                 break
+        else:
+            raise SystemExit("no copy was under way")
         """,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -337,11 +331,13 @@ def test_a_command_leaves_no_long_log(recorder: Recorder, db_path: Path, low_lim
 
 def begin_anew(conn: sqlite3.Connection, path: Path) -> None:
     """Write on until the log has started anew."""
-    deadline, position, before = time.monotonic() + 60, 10_000, generation(path)
-    while generation(path) == before:
-        assert time.monotonic() < deadline
-        position += 1
-        conn.execute(INSERT, (position, "y"))
+    positions, before = itertools.count(10_001), generation(path)
+
+    def begun_anew() -> bool:
+        conn.execute(INSERT, (next(positions), "y"))
+        return generation(path) != before
+
+    wait_until(begun_anew)
 
 
 def test_a_keeper_copies_for_those_who_do_not(db_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 __all__ = ["handling", "raising", "strike", "strike_in"]
 
 
-def raising(error: type[Exception]) -> Callable[[int, FrameType | None], None]:
+def raising(error: type[BaseException]) -> Callable[[int, FrameType | None], None]:
     """Return a handler that raises."""
 
     def handler(_number: int, _frame: FrameType | None) -> None:

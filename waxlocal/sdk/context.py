@@ -303,10 +303,13 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
             messages = dumps(full_messages)
         # fmt: off
         self._add_llm_call(
-            model, provider, task, tokens_in, tokens_out, cached_tokens, cache_write_tokens, cost,
-            duration_ms, ttft_ms, is_streaming, status, error_type or None, error_message or None,
-            prompt_preview or None, response_preview or None, messages, full_response, details,
-            reasoning_tokens,
+            model=model, provider=provider, task=task, tokens_in=tokens_in, tokens_out=tokens_out,
+            cached_tokens=cached_tokens, cache_write_tokens=cache_write_tokens, cost=cost,
+            duration_ms=duration_ms, ttft_ms=ttft_ms, is_streaming=is_streaming, status=status,
+            error_type=error_type or None, error_message=error_message or None,
+            prompt_preview=prompt_preview or None, response_preview=response_preview or None,
+            messages=messages, response=full_response, details=details,
+            reasoning_tokens=reasoning_tokens,
         )
         # fmt: on
 

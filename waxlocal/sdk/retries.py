@@ -9,7 +9,7 @@ from typing import Any
 
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_for
-from waxlocal.sdk.to_come import has_begun, is_given
+from waxlocal.sdk.to_come import has_begun, is_argument
 
 __all__ = ["Retries"]
 
@@ -42,7 +42,7 @@ class Retries:
                 time.sleep(_retry_wait(attempt))
                 self._record(attempt, error, started_ns)
                 continue
-            if _is_new(value) and not is_given(value, args, kwargs):
+            if _is_new(value) and not is_argument(value, args, kwargs):
                 return self.call_async(function, args, kwargs, value, attempt)
             return value
 

@@ -81,9 +81,7 @@ class RunAttributes:
         recorder = self._recorder
         wanted = result and recorder.enabled and recorder.capture_content
         self._result_json = dumps(result) if wanted else ""
-        self._attributes_dirty = True
-        if self._ended:
-            self._flush()
+        self._set_attribute()
 
     def _set_attribute(self) -> None:
         """Write with the next record what was set, or now when the run has ended already."""
@@ -101,8 +99,7 @@ class RunAttributes:
     def _take_attributes(self) -> None:
         """Make the JSON of what was set, and take it as written."""
         self._attributes_dirty = False
-        if self._metadata or self._tags:
-            self._join_attributes()
+        self._join_attributes()
 
     def _row_of_attributes(self) -> Row:
         """Return the values of `SET_ATTRIBUTES`, and take them as written."""

@@ -72,17 +72,14 @@ class RunRecords(RunAttributes):
 
     # fmt: off
     def _add_llm_call(
-        self, model: str, provider: str, task: str, tokens_in: int, tokens_out: int,
+        self, *, model: str, provider: str, task: str, tokens_in: int, tokens_out: int,
         cached_tokens: int, cache_write_tokens: int, cost: float, duration_ms: int | None,
         ttft_ms: int | None, is_streaming: bool, status: str, error_type: str | None,
         error_message: str | None, prompt_preview: str | None, response_preview: str | None,
         messages: str | None, response: str | None, details: str | None,
         reasoning_tokens: int | None,
     ) -> None:
-        """Write a call of a model, the columns in their order; a `cost` of 0 is left to the prices.
-
-        By position: twenty names would cost the call 0.15 µs.
-        """
+        """Write a call of a model, the columns by name; a `cost` of 0 is left to the prices."""
         recorder = self._recorder
         priced: float | None = cost
         source: str | None = _GIVEN

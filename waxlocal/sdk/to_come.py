@@ -6,13 +6,13 @@ import sys
 from types import CoroutineType, GeneratorType
 from typing import Any
 
-__all__ = ["has_begun", "is_given", "is_to_come"]
+__all__ = ["has_begun", "is_argument", "is_to_come"]
 
 # Of a generator that is awaited: one of `types.coroutine`.
 _CO_ITERABLE_COROUTINE = 0x100
 
 
-def is_given(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def is_argument(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether a call gave what its caller gave it; that is not the work of the call."""
     return any(value is given for given in (*args, *kwargs.values()))
 

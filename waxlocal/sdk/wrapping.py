@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from waxlocal.encode import shown, snapshot
 from waxlocal.sdk.scope import SURROUNDINGS
-from waxlocal.sdk.to_come import is_given, is_to_come
+from waxlocal.sdk.to_come import is_argument, is_to_come
 
 if TYPE_CHECKING:
     import inspect
@@ -138,7 +138,7 @@ def _watched_function(function: Callable[..., Any], start: Start) -> Callable[..
         watch.__enter__()
         try:
             value = function(*args, **kwargs)
-            if type(value) in _WATCHED and not is_given(value, args, kwargs):
+            if type(value) in _WATCHED and not is_argument(value, args, kwargs):
                 handed_out = _handed_out().get(value)
                 if handed_out is not None:  # the same object again, while somebody holds it
                     value = handed_out() or value
@@ -318,7 +318,7 @@ class _Entered:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._inside = _surroundings()
+        self._inside = Inside()
         self._begun = False
         self.is_dropped = False
         self.returned = watch.returned
@@ -326,12 +326,11 @@ class _Entered:
 
     def __enter__(self) -> None:
         self._begun = True
-        self._outside = _surroundings()
-        _surround(*self._inside)
+        self._inside.__enter__()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._watch.__exit__(kind, error, trace)
-        _surround(*self._outside)
+        self._inside.__exit__()
 
     def dropped(self) -> None:
         """Note that nobody holds what is watched, and end the watch if it has not begun."""
