@@ -79,7 +79,9 @@ def _unit_options(command: Command) -> Command:
             metavar="NAME",
             help="The name of the service; each file needs its own.",
         ),
-        click.option("--system", is_flag=True, help="The service of the whole machine; needs root."),
+        click.option(
+            "--system", is_flag=True, help="The service of the whole machine; needs root."
+        ),
     ):
         command = option(command)
     return command
