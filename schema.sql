@@ -525,34 +525,40 @@ CREATE TABLE received (
 ) WITHOUT ROWID;
 
 -- What is recorded while a run is being sent, or afterwards (the score of the next day), goes, too.
+-- So does what a parked run records that the server knows; without a remote id nothing of it can go.
 CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER steps_deliver AFTER INSERT ON steps
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER spans_deliver AFTER INSERT ON spans
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER scores_deliver AFTER INSERT ON scores
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER events_deliver AFTER INSERT ON events
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
@@ -565,39 +571,45 @@ CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER llm_calls_deliver_change AFTER UPDATE OF cost, revision ON llm_calls
 WHEN NEW.revision IS NOT OLD.revision OR NEW.cost IS NOT OLD.cost
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER steps_deliver_change AFTER UPDATE OF revision ON steps
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER spans_deliver_change AFTER UPDATE OF status, revision ON spans
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER scores_deliver_change AFTER UPDATE OF revision ON scores
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER events_deliver_change AFTER UPDATE OF revision ON events
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 -- The id of the newest run is given again once that run is deleted: the cursor must not be past it.

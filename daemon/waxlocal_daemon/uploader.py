@@ -127,7 +127,6 @@ class Uploader:
         again next time.
         """
         self._take_in(stop)
-        self._outbox.wake()
         told = time.monotonic()
         while not stop.is_set():
             self._fill()

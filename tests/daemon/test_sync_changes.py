@@ -23,8 +23,10 @@ from tests.tools.sync import (
 )
 from tests.tools.web import serving
 from waxlocal import WaxellContext
+from waxlocal.delivery.requeue import requeue
 from waxlocal.prices.table import set_price
 from waxlocal.records import RECORD_TABLES
+from waxlocal.storage.connection import writer
 from waxlocal_daemon import plan
 from waxlocal_daemon.verify import verify
 
@@ -144,6 +146,50 @@ def test_a_hub_has_what_is_here(db_path: Path, what: str, bulk: bool) -> None:
         upload(db_path, _address(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
         assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
+
+
+def _without_refused(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    found = _contents(path)
+    return found | {"steps": [row for row in found["steps"] if "poison" not in row]}
+
+
+@BY_ANY_WAY
+@pytest.mark.parametrize("what", [*(f"late {one}" for one in RECORDS), *CHANGES])
+def test_a_parked_run_goes_on_but_for_what_was_refused(
+    db_path: Path, what: str, bulk: bool
+) -> None:
+    """No request that was refused goes twice, and the run stays parked with the reason."""
+    make = RECORDS[what.removeprefix("late ")] if what.startswith("late ") else CHANGES[what]
+    run_id = _record(db_path)
+    poison = _sql("INSERT INTO steps (run_id, position, recorded_at, step_name, kind)"
+                  f" VALUES (?, 800, '{LATE}', 'poison', 'chain')")  # fmt: skip
+    poison(db_path, run_id)
+    hub = db_path.with_name("hub.db")
+    state = "SELECT state, reason, not_before FROM deliveries"
+    refused = (
+        "SELECT part, attempts, reason FROM requests WHERE stage = 'steps' AND state = 'parked'"
+    )
+    with serving(hub) as client:
+        change(
+            hub,
+            "CREATE TRIGGER refuse BEFORE INSERT ON steps WHEN NEW.step_name = 'poison'"
+            " BEGIN SELECT raise(ABORT, 'not this one'); END",
+        )
+        assert upload(db_path, _address(client), bulk=bulk).parked == 1
+        parked, of_one = ask(db_path, state), ask(db_path, refused)
+        assert [attempts for _, attempts, _ in of_one] == [1]
+        make(db_path, run_id)
+        assert _without_refused(hub) != _without_refused(db_path)
+        assert upload(db_path, _address(client), bulk=bulk).parked == 1
+        assert _without_refused(hub) == _without_refused(db_path)
+        assert ask(db_path, refused) == of_one
+        # A change of the refused record itself is tried, and refused in its turn.
+        assert ask(db_path, state) == parked or what == "step"
+        change(hub, "DROP TRIGGER refuse")
+        with writer(db_path) as connection:
+            assert requeue(connection) == 1
+        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+        assert _contents(hub) == _contents(db_path)
 
 
 @BY_ANY_WAY

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from itertools import permutations
 from pathlib import Path
+from sqlite3 import connect
 
 import pytest
 
@@ -15,11 +17,16 @@ from tests.tools.sync import QUICK, ask, change, record, upload, uploading
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.storage.connection import writer
+from waxlocal_daemon.uploader import LONGEST_S
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
 STAGES = ("llm-calls", "steps", "scores", "complete")
 STATE = "SELECT state, reason FROM deliveries"
+LATE_SCORE = """
+INSERT INTO scores (run_id, position, recorded_at, name, data_type, numeric_value, comment)
+VALUES (?, 900, '2026-02-01T09:30:00.000000Z', 'liked', 'numeric', 1.0, '')
+"""
 
 
 def _refusing(stage: str) -> Rule:
@@ -89,6 +96,74 @@ def test_a_run_that_cannot_begin_is_set_aside(db_path: Path) -> None:
         before = len(server.requests())
         assert upload(db_path, server.url).parked == 1
         assert len(server.requests()) == before
+
+
+def test_what_a_run_records_that_could_not_begin_waits_with_it(db_path: Path) -> None:
+    """The server does not know the run, so that nothing of it can leave: it stays parked."""
+    (run_id,) = record(1)
+    with fault_server((_refusing("start"),)) as server:
+        upload(db_path, server.url)
+        parked = ask(db_path, STATE)
+        assert [state for state, _ in parked] == ["parked"]
+        before = len(server.requests())
+        change(db_path, LATE_SCORE, run_id)
+        change(db_path, "UPDATE scores SET comment = 'on second thoughts'")
+        assert ask(db_path, STATE) == parked
+        assert upload(db_path, server.url).parked == 1
+        assert len(server.requests()) == before
+        _take_up(db_path, server)
+
+
+def test_what_a_run_recorded_that_an_older_version_had_parked_goes(db_path: Path) -> None:
+    """Before the upgrade nothing told of it; one look finds it, and the run is parked as before."""
+    (run_id,) = record(1)
+    with fault_server((_refusing("steps"),)) as server:
+        upload(db_path, server.url)
+        parked = ask(db_path, STATE)
+        change(db_path, LATE_SCORE, run_id)
+        change(db_path, "UPDATE deliveries SET state = 'parked', reason = ?", parked[0][1])
+        change(db_path, "UPDATE targets SET looked_again = 0")
+        assert upload(db_path, server.url).parked == 1
+        assert ask(db_path, STATE) == parked
+        (run,) = server.runs()
+        assert len(run["records"]["scores"]) == 2
+        _take_up(db_path, server)
+
+
+@pytest.mark.parametrize("version", ["0.2", "this one"])
+def test_a_parked_run_with_an_event_that_no_request_carries_is_left_alone(
+    db_path: Path, version: str
+) -> None:
+    """Only the state of the conversation tells it; a cycle without news writes nothing at all."""
+    with WaxellContext("asks") as run:
+        run.record_step("think", {})
+        run.record_policy_check(policy_name="limits", action="allow")
+    with fault_server((_refusing("steps"),)) as server, closing(connect(db_path)) as other:
+        assert upload(db_path, server.url).parked == 1
+        if version == "0.2":  # which kept no positions of these, nor states
+            change(
+                db_path,
+                "UPDATE requests SET positions = '[]', states = NULL"
+                " WHERE stage IN ('start', 'complete')",
+            )
+            change(db_path, "UPDATE targets SET looked_again = 0")
+        with uploading(db_path, server.url) as uploader:
+            uploader.run(threading.Event())
+            (written,) = other.execute("PRAGMA data_version").fetchone()
+            sent = len(server.log())
+            for _ in range(3):
+                assert uploader.run(threading.Event()) == LONGEST_S
+            assert other.execute("PRAGMA data_version").fetchone() == (written,)
+            assert len(server.log()) == sent
+            # The same for one that makes it pending, though nothing of it is to be sent.
+            change(db_path, "UPDATE steps SET output = '{}'")
+            assert ask(db_path, "SELECT state FROM deliveries") == [("pending",)]
+            uploader.run(threading.Event())
+            assert ask(db_path, "SELECT state FROM deliveries") == [("parked",)]
+            (written,) = other.execute("PRAGMA data_version").fetchone()
+            uploader.run(threading.Event())
+            assert other.execute("PRAGMA data_version").fetchone() == (written,)
+            assert len(server.log()) == sent
 
 
 def test_a_run_that_waits_for_ever_does_not_keep_the_upload_busy(db_path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.tools.movable_clock import MovableClock
-from tests.tools.sync import ask, record
+from tests.tools.sync import ask, change, record
 from waxlocal.delivery.connection import QUIET_S
 from waxlocal.delivery.outbox import AT_A_TIME, Outbox
 from waxlocal.delivery.requests import Part
+from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -122,3 +123,76 @@ def test_the_log_is_never_looked_at_while_the_file_is_locked(
         with outbox.together():
             _note(outbox, lines)
     assert looks == [False, False]
+
+
+SCORE = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment) VALUES"
+NEWS = [
+    f"{SCORE} ((SELECT run_id FROM runs), 900, '', '', '', '')",
+    "INSERT INTO events (run_id, position, recorded_at, event)"
+    " VALUES ((SELECT run_id FROM runs), 900, '', '')",
+    "UPDATE scores SET comment = 'x'",
+    "UPDATE llm_calls SET cost = 0.25",
+    "UPDATE runs SET status = 'error'",
+]
+
+
+@pytest.mark.parametrize("news", NEWS)
+@pytest.mark.parametrize(
+    ("state", "remote", "then"),
+    [
+        ("delivered", None, "pending"),
+        ("delivered", "r", "pending"),
+        ("sending", None, "pending"),
+        ("parked", "r", "pending"),
+        ("parked", None, "parked"),
+        ("open", "r", "open"),
+    ],
+)
+def test_news_of_a_run_make_it_pending(
+    db_path: Path, news: str, state: str, remote: str | None, then: str
+) -> None:
+    """Whatever they are; not a parked run that the server does not know, and one that goes on."""
+    record(1)
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+    put = "UPDATE deliveries SET state = ?, remote_run_id = ?"
+    change(db_path, put, state, remote)
+    change(db_path, news)
+    assert ask(db_path, "SELECT state FROM deliveries") == [(then,)]
+
+
+def test_who_records_finds_the_delivery_by_its_key(db_path: Path) -> None:
+    """Each trigger takes one look at the primary key, which most often finds no row."""
+    record(1)
+    triggers = ask(
+        db_path,
+        "SELECT sql FROM sqlite_schema WHERE type = 'trigger'"
+        " AND (name GLOB '*_deliver' OR name GLOB '*_deliver_change')",
+    )
+    assert len(triggers) == 2 * len(RECORD_TABLES) + 1
+    for (trigger,) in triggers:
+        update = trigger[trigger.index("UPDATE deliveries") : trigger.rindex(";")]
+        plan = ask(db_path, f"EXPLAIN QUERY PLAN {update.replace('NEW.run_id', '?')}", "r")
+        assert [row[3] for row in plan] == ["SEARCH deliveries USING PRIMARY KEY (run_id=?)"]
+
+
+@pytest.mark.parametrize("park", [Outbox.park, Outbox.set_aside])
+def test_a_parked_run_waits_for_no_time(
+    db_path: Path, park: Callable[[Outbox, str, str], None]
+) -> None:
+    """What it records later may go at once; what it recorded while in hand keeps it pending."""
+    (run_id,) = record(1)
+    row = "SELECT state, reason, not_before FROM deliveries"
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+        outbox.mark_sending([run_id])
+        outbox.note_started(run_id, "remote", None)
+        change(db_path, "UPDATE deliveries SET not_before = '2999'")
+        park(outbox, run_id, "no")
+        assert ask(db_path, row) == [("parked", "no", None)]
+        change(db_path, NEWS[0])
+        assert [one.run_id for one in outbox.due(1, horizon="9")] == [run_id]
+        outbox.mark_sending([run_id])
+        change(db_path, NEWS[1])
+        park(outbox, run_id, "no")
+        assert ask(db_path, "SELECT state FROM deliveries") == [("pending",)]

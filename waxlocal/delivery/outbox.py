@@ -104,7 +104,7 @@ class Outbox(TargetConnection):
         return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
 
     def look_again(self) -> None:
-        """Make runs pending that 0.2 called delivered too early; once for each server."""
+        """Make runs pending that 0.2 called delivered or parked too early; once for each server."""
         named = {"target": self._id, "after": "", "limit": ADMITTED_AT_ONCE}
         if self._rows(sql.HAS_LOOKED_AGAIN, named)[0][0]:
             return
@@ -117,18 +117,6 @@ class Outbox(TargetConnection):
         """Make runs due that have ended, or that began before `long_ago` and are still open."""
         named = {"target": self._id, "long_ago": long_ago, "now": self._now()}
         return self._execute(sql.ENDED, named).rowcount
-
-    def wake(self) -> int:
-        """Make parked runs due that have recorded more since; return how many.
-
-        What the server has refused of them stays refused. The triggers of the file leave parked
-        runs alone, most of which the server does not know.
-        """
-        woken = self._rows(sql.RECORDED_MORE, (self._id,))
-        if woken:
-            with self.together():
-                self._many(sql.WAKE, ((run_id, self._id) for (run_id,) in woken))
-        return len(woken)
 
     def due(
         self,
@@ -309,13 +297,16 @@ class Outbox(TargetConnection):
         self._execute(sql.BEGIN_ANEW, named)
 
     def set_aside(self, run_id: str, reason: str) -> None:
-        """Park a run in hand; not if something was recorded meanwhile, which is to go, too."""
+        """Park a run in hand; not if something was recorded meanwhile, which is to go, too.
+
+        Without a time to wait for: what it records later makes it pending, and may go at once.
+        """
         self._execute(sql.SET_STATE, (DeliveryState.PARKED, reason, None, run_id, self._id))
 
     def park(self, run_id: str, reason: str) -> None:
-        """Park a run of which nothing can be sent, until a person wants it tried again."""
+        """Set a run in hand aside of which nothing can be sent, nor a line of a batch be made."""
         self._execute(sql.REPLACE_LINE, (run_id, self._id))
-        self._execute(sql.PARK, (reason, run_id, self._id))
+        self.set_aside(run_id, reason)
 
     def keep_from_batches(self, run_id: str, reason: str) -> None:
         """Have a run in hand go by single requests: no line of a batch can be made of it."""

@@ -87,17 +87,20 @@ LAST_TO_LOOK_AT = """
 SELECT max(run_id) FROM (SELECT run_id FROM deliveries
   WHERE target_id = :target AND run_id > :after ORDER BY run_id LIMIT :limit)
 """
-# And runs with a request that was refused while another one failed.
+# And runs with a request that was refused while another one failed; and parked runs that the server
+# knows, because no trigger of 0.2 has told what they recorded later.
 LOOK_AGAIN = """
-UPDATE deliveries SET state = iif(
+UPDATE deliveries SET not_before = NULL, state = iif(
   (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
-WHERE target_id = :target AND run_id > :after AND run_id <= :last AND state = 'delivered' AND (
-  EXISTS (SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status = 'running'
-    OR r.status = 'interrupted' OR r.completed_at > deliveries.delivered_at))
-  OR EXISTS (SELECT 1 FROM events e
-    WHERE e.run_id = deliveries.run_id AND e.recorded_at > deliveries.delivered_at)
-  OR EXISTS (SELECT 1 FROM requests q WHERE q.run_id = deliveries.run_id
-    AND q.target_id = deliveries.target_id AND q.state = 'parked' AND q.stage <> 'bulk'))
+WHERE target_id = :target AND run_id > :after AND run_id <= :last AND (
+  state = 'parked' AND remote_run_id IS NOT NULL
+  OR state = 'delivered' AND (
+    EXISTS (SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status = 'running'
+      OR r.status = 'interrupted' OR r.completed_at > deliveries.delivered_at))
+    OR EXISTS (SELECT 1 FROM events e
+      WHERE e.run_id = deliveries.run_id AND e.recorded_at > deliveries.delivered_at)
+    OR EXISTS (SELECT 1 FROM requests q WHERE q.run_id = deliveries.run_id
+      AND q.target_id = deliveries.target_id AND q.state = 'parked' AND q.stage <> 'bulk')))
 """
 LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
@@ -109,24 +112,6 @@ WHERE target_id = :target AND state = 'open' AND EXISTS (
   SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status <> 'running'
     OR (r.started_at < :long_ago
         AND (deliveries.not_before IS NULL OR deliveries.not_before <= :now))))
-"""
-# Parked runs that the server knows, and that have a record after all that requests were made of. A
-# row that somebody else wrote may have any text in place of the positions.
-_LAST_RECORD = ", ".join(
-    f"coalesce((SELECT max(position) FROM {table.name} x WHERE x.run_id = d.run_id), 0)"  # noqa: S608
-    for table in RECORD_TABLES
-)
-RECORDED_MORE = f"""
-SELECT d.run_id FROM deliveries d
-WHERE d.target_id = ? AND d.state = 'parked' AND d.remote_run_id IS NOT NULL
-  AND max({_LAST_RECORD}) > (
-    SELECT coalesce(max(p.value), 0) FROM requests q,
-      json_each(iif(json_valid(q.positions), q.positions, '[]')) p
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id)
-"""  # noqa: S608
-WAKE = """
-UPDATE deliveries SET state = 'pending', not_before = NULL
-WHERE run_id = ? AND target_id = ? AND state = 'parked'
 """
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
@@ -226,7 +211,6 @@ BEGIN_ANEW = """
 UPDATE deliveries SET remote_run_id = NULL, remote_workflow_id = NULL
 WHERE run_id = :run_id AND target_id = :target
 """
-PARK = "UPDATE deliveries SET state = 'parked', reason = ? WHERE run_id = ? AND target_id = ?"
 RECEIPT = f"""
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, bytes,
   attempts, status, reason, first_attempt_at, last_attempt_at)

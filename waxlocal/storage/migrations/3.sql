@@ -196,10 +196,44 @@ CREATE TABLE outside_events (
 -- There are few of them, and they lie together.
 INSERT INTO outside_events (position) SELECT position FROM events WHERE run_id = '' ORDER BY position;
 
+-- Also of a parked run that the server knows.
+DROP TRIGGER llm_calls_deliver;
+CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+END;
+
+DROP TRIGGER steps_deliver;
+CREATE TRIGGER steps_deliver AFTER INSERT ON steps
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+END;
+
+DROP TRIGGER spans_deliver;
+CREATE TRIGGER spans_deliver AFTER INSERT ON spans
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+END;
+
+DROP TRIGGER scores_deliver;
+CREATE TRIGGER scores_deliver AFTER INSERT ON scores
+BEGIN
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+END;
+
 CREATE TRIGGER events_deliver AFTER INSERT ON events
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
@@ -212,37 +246,43 @@ CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER llm_calls_deliver_change AFTER UPDATE OF cost, revision ON llm_calls
 WHEN NEW.revision IS NOT OLD.revision OR NEW.cost IS NOT OLD.cost
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER steps_deliver_change AFTER UPDATE OF revision ON steps
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER spans_deliver_change AFTER UPDATE OF status, revision ON spans
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER scores_deliver_change AFTER UPDATE OF revision ON scores
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
 CREATE TRIGGER events_deliver_change AFTER UPDATE OF revision ON events
 BEGIN
   UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
