@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from waxlocal.clock import utc_ns
+from waxlocal.delivery.progress import DeliveryState, waits_as
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
@@ -12,13 +13,14 @@ from waxlocal.storage.connection import reader, writer
 __all__ = ["interrupt_gone"]
 
 # Open runs are found by their rows in `deliveries`: `runs` has no index on the status.
-_WITH_OPEN_RUNS = """
+_OPEN = waits_as(DeliveryState.OPEN)
+_WITH_OPEN_RUNS = f"""
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (
   SELECT r.process_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open'
+  JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN}
   JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
-"""
+"""  # noqa: S608
 _LAST_RECORDS = ", ".join(
     f"coalesce((SELECT max({table.moment}) FROM {table.name} WHERE run_id = r.run_id), '')"  # noqa: S608
     for table in RECORD_TABLES
@@ -27,7 +29,7 @@ _OPEN_RUNS = f"""
 SELECT r.run_id, r.started_at, max(r.started_at, {_LAST_RECORDS})
 FROM runs r WHERE r.status = 'running' AND r.process_id = ? AND r.run_id IN (
   SELECT d.run_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND d.state = 'open')
+  JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN})
 """  # noqa: S608
 _INTERRUPT = """
 UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DeliveryState", "RequestState"]
+__all__ = ["DeliveryState", "RequestState", "waits_as"]
 
 
 class DeliveryState:
@@ -28,3 +28,13 @@ class RequestState:
     DELIVERED: Final = "delivered"
     PARKED: Final = "parked"
     REPLACED: Final = "replaced"  # by later parts, which carry the same records
+
+
+def waits_as(state: str, row: str = "d") -> str:
+    """Return the SQL condition that a row of `deliveries` has this state, any but `delivered`.
+
+    It says more than would do: SQLite takes a partial index only where the condition holds the very
+    term of the index, see https://www.sqlite.org/partialindex.html. Without `deliveries_waiting`
+    each look would read all runs that were ever delivered.
+    """
+    return f"{row}.state = '{state}' AND {row}.state <> '{DeliveryState.DELIVERED}'"

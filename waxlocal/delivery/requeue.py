@@ -7,18 +7,23 @@ import sqlite3
 from collections.abc import Sequence
 
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.progress import DeliveryState, waits_as
 from waxlocal.delivery.records import leniently
 from waxlocal.delivery.requests import OUTSIDE, new_key
 
 __all__ = ["requeue"]
 
-_PARKED = """
-SELECT run_id, target_id FROM deliveries d
-WHERE (state = 'parked' OR EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked'
-      AND q.stage <> 'bulk'))
-  AND (? IS NULL OR run_id IN (SELECT value FROM json_each(?)))
-"""
+_SET_ASIDE = waits_as(DeliveryState.PARKED)
+# Each half by its own partial index.
+_PARKED = f"""
+SELECT run_id, target_id FROM (
+  SELECT d.run_id, d.target_id
+  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {_SET_ASIDE}
+  UNION
+  SELECT q.run_id, q.target_id FROM requests q JOIN deliveries USING (run_id, target_id)
+  WHERE q.state = 'parked' AND q.stage <> 'bulk')
+WHERE ? IS NULL OR run_id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
 _REFUSED = """
 SELECT stage, part, status FROM requests WHERE run_id = ? AND target_id = ? AND state = 'parked'
 """

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from waxlocal.delivery.progress import DeliveryState, waits_as
 from waxlocal.records import RECORD_TABLES, RUNS, Table
+
+_OPEN = waits_as(DeliveryState.OPEN)
+_PENDING = waits_as(DeliveryState.PENDING)
+_SENDING = waits_as(DeliveryState.SENDING)
+_PARKED = waits_as(DeliveryState.PARKED)
 
 # About what a record takes beside its texts, in bytes of JSON.
 _RECORD_BYTES = 500
@@ -104,15 +110,16 @@ WHERE target_id = :target AND run_id > :after AND run_id <= :last AND (
 """
 LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
-RELEASE = "UPDATE deliveries SET state = 'pending' WHERE target_id = ? AND state = 'sending'"
+RELEASE = f"""
+UPDATE deliveries AS d SET state = 'pending' WHERE target_id = ? AND {_SENDING}
+"""  # noqa: S608
 # Runs that have ended since, and those that have been open (and not sent) for long.
-ENDED = """
-UPDATE deliveries SET state = 'pending', not_before = NULL
-WHERE target_id = :target AND state = 'open' AND EXISTS (
-  SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status <> 'running'
-    OR (r.started_at < :long_ago
-        AND (deliveries.not_before IS NULL OR deliveries.not_before <= :now))))
-"""
+ENDED = f"""
+UPDATE deliveries AS d SET state = 'pending', not_before = NULL
+WHERE target_id = :target AND {_OPEN} AND EXISTS (
+  SELECT 1 FROM runs r WHERE r.run_id = d.run_id AND (r.status <> 'running'
+    OR (r.started_at < :long_ago AND (d.not_before IS NULL OR d.not_before <= :now))))
+"""  # noqa: S608
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent
@@ -125,7 +132,7 @@ SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = '
 FROM deliveries d JOIN runs r ON r.run_id = d.run_id
 LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = substr(r.parent_workflow_id, 4)
 LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = substr(r.root_workflow_id, 4)
-WHERE d.target_id = :target AND d.state = 'pending'
+WHERE d.target_id = :target AND {_PENDING}
   AND (d.not_before IS NULL OR d.not_before <= :now OR d.not_before > :horizon)
   AND (:fresh = 0 OR d.failures = 0)
   AND (:whole = 0 OR NOT EXISTS (SELECT 1 FROM requests q
@@ -145,10 +152,10 @@ WHERE d.target_id = :target AND d.state = 'pending'
 ORDER BY d.run_id LIMIT :limit
 """  # noqa: S608
 DUE_LEAST_FAILED = DUE.replace("ORDER BY d.run_id", "ORDER BY d.failures, d.run_id")
-NEXT_DUE = """
-SELECT min(not_before) FROM deliveries
-WHERE target_id = ? AND state = 'pending' AND not_before > ?
-"""
+NEXT_DUE = f"""
+SELECT min(not_before) FROM deliveries d
+WHERE target_id = ? AND {_PENDING} AND not_before > ?
+"""  # noqa: S608
 CHILDREN_WAIT = """
 SELECT count(*) FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
 WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NULL AND d.failures < 3
@@ -237,13 +244,12 @@ UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused
 """
 DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
-# Of one server `t`, by the index on (target_id, state, run_id). Runs in hand are still pending to
-# people. Events outside any run are never parked as a whole; refused ones count as one run.
-PENDING = """(SELECT count(*) FROM runs WHERE id > t.cursor)
-  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND d.state = 'pending')
-  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND d.state = 'sending')"""
-PARKED = """(SELECT count(*) FROM deliveries d
-   WHERE d.target_id = t.target_id AND d.state = 'parked')
+# Of one server `t`. Runs in hand are still pending to people. Events outside any run are never
+# parked as a whole; refused ones count as one run.
+PENDING = f"""(SELECT count(*) FROM runs WHERE id > t.cursor)
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_PENDING})
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_SENDING})"""  # noqa: S608
+PARKED = f"""(SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_PARKED})
   + EXISTS (SELECT 1 FROM requests q
-      WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked')"""
+      WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked')"""  # noqa: S608
 COUNTS = f"SELECT {PENDING}, {PARKED} FROM targets t WHERE t.target_id = :target"  # noqa: S608

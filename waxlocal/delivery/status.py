@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.progress import DeliveryState, waits_as
 from waxlocal.delivery.records import leniently
 
 __all__ = [
@@ -24,14 +25,17 @@ __all__ = [
 # A file of version 1 that nobody has opened for writing since has no tables for this.
 _KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
+_OPEN = waits_as(DeliveryState.OPEN)
+_PENDING = waits_as(DeliveryState.PENDING)
+_SET_ASIDE = waits_as(DeliveryState.PARKED)
 _TARGETS = f"""
 SELECT t.url, {sql.PENDING} AS pending,
   (SELECT count(*) FROM deliveries d
-   WHERE d.target_id = t.target_id AND d.state = 'open') AS open,
+   WHERE d.target_id = t.target_id AND {_OPEN}) AS open,
   {sql.PARKED} AS parked, t.delivered,
   (SELECT min(r.started_at) FROM runs r
    WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
-                     WHERE d.target_id = t.target_id AND d.state = 'pending')
+                     WHERE d.target_id = t.target_id AND {_PENDING})
       OR r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)) AS oldest_pending_at,
   t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
 FROM targets t ORDER BY t.target_id
@@ -40,10 +44,11 @@ _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 
 _RUNS = "SELECT count(*) FROM runs"
 # A run of which no request could be made has none. One that no batch can carry is on its way, by
 # single requests, unless an older waxlocal has parked it.
-_PARKED = """
-SELECT p.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.started_at,
-  t.url, p.stage, p.part, p.status,
-  coalesce(p.reason, '') AS reason, p.records, p.bytes, p.attempts, p.last_attempt_at
+_PARKED = f"""
+SELECT parked.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.started_at,
+  t.url, parked.stage, parked.part, parked.status,
+  coalesce(parked.reason, '') AS reason, parked.records, parked.bytes, parked.attempts,
+  parked.last_attempt_at
 FROM (
   SELECT run_id, target_id, stage, part, status, reason, json_array_length(positions) AS records,
     bytes, attempts, last_attempt_at
@@ -51,13 +56,14 @@ FROM (
     SELECT 1 FROM deliveries d
     WHERE d.run_id = q.run_id AND d.target_id = q.target_id AND d.state = 'parked'))
   UNION ALL
-  SELECT run_id, target_id, '', 0, NULL, reason, 0, 0, 0, NULL FROM deliveries d
-  WHERE state = 'parked' AND NOT EXISTS (
+  SELECT d.run_id, d.target_id, '', 0, NULL, d.reason, 0, 0, 0, NULL
+  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {_SET_ASIDE}
+  WHERE NOT EXISTS (
     SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked')
-) p JOIN targets t USING (target_id) LEFT JOIN runs r USING (run_id)
-ORDER BY p.target_id, p.run_id, p.stage, p.part LIMIT ? OFFSET ?
-"""
+) parked JOIN targets t USING (target_id) LEFT JOIN runs r USING (run_id)
+ORDER BY parked.target_id, parked.run_id, parked.stage, parked.part LIMIT ? OFFSET ?
+"""  # noqa: S608
 _RECEIPTS = """
 SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
   json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
