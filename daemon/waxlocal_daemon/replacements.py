@@ -7,11 +7,11 @@ must one large value hold up its run, whose start or end cannot be divided: it g
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from waxlocal.delivery.progress import RequestState
-from waxlocal.delivery.requests import Part, new_key, next_part, request_key
+from waxlocal.delivery.requests import Part, new_key, request_key
 from waxlocal.wire import cut_values
 from waxlocal.wire.exact import KEY, is_derived, said_of
 from waxlocal.wire.paths import LIST_OF_STAGE
@@ -34,22 +34,21 @@ def divisible_into(part: Part) -> int:
     return 1
 
 
-def divided(run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool) -> list[Part]:
+def divided(run_id: str, part: Part, number: int, *, of_waxlocal: bool) -> list[Part]:
     """Return the requests that together carry what this one does; none if it cannot be divided.
 
-    `of_waxlocal`: the server is another waxlocal. The pieces have new keys: the server has refused
-    the old one, and stored nothing under it. Each keeps the states of all records: those of the
-    others are not among its positions.
+    `number` is that of the first. `of_waxlocal`: the server is another waxlocal. The pieces have
+    new keys: the server has refused the old one, and stored nothing under it. Each keeps the states
+    of all records: those of the others are not among its positions.
     """
     body: Json = json.loads(part.body or b"{}")
     if part.stage == "complete":
         pieces = _pieces_of_end(part, body, of_waxlocal=of_waxlocal)
     else:
         pieces = _halves(part, body)
-    first = next_part(parts, part.stage)
     return [
-        _piece(run_id, part, number, positions, piece)
-        for number, (positions, piece) in enumerate(pieces, first)
+        _piece(run_id, part, one, positions, piece)
+        for one, (positions, piece) in enumerate(pieces, number)
     ]
 
 
@@ -95,9 +94,7 @@ def _positions(records: Iterable[tuple[str, Json]]) -> list[int]:
     return [said["position"] for _table, said in records]
 
 
-def without_state(
-    run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
-) -> list[Part]:
+def without_state(run_id: str, part: Part, number: int, *, of_waxlocal: bool) -> list[Part]:
     """Return a request without the state of the conversation; none if it has none or needs it.
 
     The state grows with the run, and each request with calls or steps repeats it: it is no reason
@@ -111,11 +108,11 @@ def without_state(
             return []
         body = end_with(body, records_of_end(body))
     left = {name: value for name, value in body.items() if name != _STATE}
-    return [_piece(run_id, part, next_part(parts, part.stage), part.positions, left)]
+    return [_piece(run_id, part, number, part.positions, left)]
 
 
 def with_cut_values(
-    run_id: str, part: Part, parts: Sequence[Part], *, of_waxlocal: bool
+    run_id: str, part: Part, number: int, *, of_waxlocal: bool
 ) -> tuple[list[Part], list[str]]:
     """Return a request with its large values cut, and the names of those that the server lacks.
 
@@ -130,7 +127,6 @@ def with_cut_values(
     cut, names = cut_values.with_cut_values(body)
     if not names:
         return [], []
-    number = next_part(parts, part.stage)
     piece = _piece(run_id, part, number, part.positions, cut)
     return [piece], [] if derived and of_waxlocal else names
 
@@ -141,13 +137,12 @@ def _is_derived(part: Part, body: Json) -> bool:
     return bool(said) and all(one is not None and is_derived(one) for one in said)
 
 
-def with_new_key(run_id: str, part: Part, parts: Sequence[Part]) -> list[Part]:
+def with_new_key(run_id: str, part: Part, number: int) -> list[Part]:
     """Return the same request under a key that was never used; nothing if it has had a second one.
 
     A server that refuses the second key, too, would otherwise be asked for ever.
     """
     if part.idempotency_key != request_key(run_id, part.stage, part.part):
         return []
-    number = next_part(parts, part.stage)
     key = new_key(run_id, part.stage, number)
     return [part._replace(part=number, idempotency_key=key, state=RequestState.WAITING, attempts=0)]

@@ -248,23 +248,23 @@ class SingleRequests:
         self, job: Job, part: Part, answer: Answer, verdict: Verdict
     ) -> tuple[Verdict, list[Part]]:
         """Return the requests that go in place of one, and what the answer means with them."""
+        too_large = answer.status == 413
+        if not too_large and verdict.action not in (Action.NEW_KEY, Action.SPLIT):
+            return verdict, []
         instead: list[Part] = []
-        if verdict.action not in (Action.NEW_KEY, Action.SPLIT, Action.PARK):
-            return verdict, instead
         names: list[str] = []
         run_id, of_waxlocal = job.due.run_id, job.due.of_waxlocal
-        parts = self._outbox.parts(run_id)
-        too_large = answer.status == 413
+        number = self._outbox.next_part(run_id, part.stage)
         if verdict.action is Action.NEW_KEY:
-            instead = with_new_key(run_id, part, parts)
+            instead = with_new_key(run_id, part, number)
         elif too_large:
-            instead = without_state(run_id, part, parts, of_waxlocal=of_waxlocal)
+            instead = without_state(run_id, part, number, of_waxlocal=of_waxlocal)
         if not instead and verdict.action is Action.SPLIT:
-            instead = divided(run_id, part, parts, of_waxlocal=of_waxlocal)
+            instead = divided(run_id, part, number, of_waxlocal=of_waxlocal)
         # A run that has begun, with cut values, is not begun a second time.
         begun = part.stage == "start" and job.due.remote_run_id is not None
         if not instead and too_large and not begun:
-            instead, names = with_cut_values(run_id, part, parts, of_waxlocal=of_waxlocal)
+            instead, names = with_cut_values(run_id, part, number, of_waxlocal=of_waxlocal)
         if names:
             reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"
             verdict = Verdict(Action.PARK, reason)
