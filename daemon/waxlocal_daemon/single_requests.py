@@ -251,10 +251,23 @@ class SingleRequests:
         too_large = answer.status == 413
         if not too_large and verdict.action not in (Action.NEW_KEY, Action.SPLIT):
             return verdict, []
-        instead: list[Part] = []
-        names: list[str] = []
+        instead, names = self._replacement(job, part, verdict, too_large=too_large)
+        if names:
+            reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"
+            verdict = Verdict(Action.PARK, reason)
+        elif not instead:
+            verdict = Verdict(Action.PARK, verdict.reason)
+        elif verdict.action is Action.PARK:
+            verdict = Verdict(Action.SPLIT, verdict.reason)
+        return verdict, instead
+
+    def _replacement(
+        self, job: Job, part: Part, verdict: Verdict, *, too_large: bool
+    ) -> tuple[list[Part], list[str]]:
+        """Return the requests that go in place of one, and the names of the values cut in them."""
         run_id, of_waxlocal = job.due.run_id, job.due.of_waxlocal
         number = self._outbox.next_part(run_id, part.stage)
+        instead: list[Part] = []
         if verdict.action is Action.NEW_KEY:
             instead = with_new_key(run_id, part, number)
         elif too_large:
@@ -264,15 +277,8 @@ class SingleRequests:
         # A run that has begun, with cut values, is not begun a second time.
         begun = part.stage == "start" and job.due.remote_run_id is not None
         if not instead and too_large and not begun:
-            instead, names = with_cut_values(run_id, part, number, of_waxlocal=of_waxlocal)
-        if names:
-            reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"
-            verdict = Verdict(Action.PARK, reason)
-        elif not instead:
-            verdict = Verdict(Action.PARK, verdict.reason)
-        elif verdict.action is Action.PARK:
-            verdict = Verdict(Action.SPLIT, verdict.reason)
-        return verdict, instead
+            return with_cut_values(run_id, part, number, of_waxlocal=of_waxlocal)
+        return instead, []
 
     def _make(self, job: Job, parts: list[Part]) -> None:
         """Write requests down, and have them sent with the others of the run."""
