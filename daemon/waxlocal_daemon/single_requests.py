@@ -304,9 +304,10 @@ class SingleRequests:
         self._log.event(
             "parked", level="warning", run_id=run_id, stage=part.stage, reason=verdict.reason
         )
-        if part.stage == "start" and job.due.remote_run_id is None and not instead:
+        if instead:
+            self._make(job, instead)
+        elif part.stage == "start" and job.due.remote_run_id is None:
             job.parts.clear()  # nothing of a run that the server does not know
-        self._make(job, instead)
 
     def _drop_idle(self, jobs: list[Job]) -> None:
         """Let go of runs with nothing in flight and nothing to send."""
