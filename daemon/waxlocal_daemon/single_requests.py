@@ -113,10 +113,11 @@ class SingleRequests:
         chosen = _within(list(islice(free, most)))
         if not chosen:
             return None
-        self._outbox.mark_sending(due.run_id for due in chosen)
+        run_ids = [due.run_id for due in chosen]
+        self._outbox.mark_sending(run_ids)
         self._at("marked")
         # All the thinking first: who records must not wait for it.
-        loaded = self._loaded([due.run_id for due in chosen])
+        loaded = self._loaded(run_ids)
         made = [self._job(due, loaded[due.run_id]) for due in chosen if due.run_id in loaded]
         jobs = [job for job in made if job is not None]
         with self._outbox.together():

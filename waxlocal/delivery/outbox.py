@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 from waxlocal.delivery import statements as sql
@@ -196,17 +195,18 @@ class Outbox(TargetConnection):
 
     # -- requests -------------------------------------------------------------------------------
 
-    def mark_sending(self, run_ids: Iterable[str]) -> None:
+    def mark_sending(self, run_ids: Sequence[str]) -> None:
         """Take runs in hand: a record that comes from now on makes them pending again.
 
         In several transactions; one that is killed in between leaves some in hand, and whoever
         sends next lets go of them.
         """
-        waiting = iter(run_ids)
-        while some := list(islice(waiting, AT_A_TIME)):
+        for at in range(0, len(run_ids), AT_A_TIME):
+            if at:
+                self._rest()
+            some = run_ids[at : at + AT_A_TIME]
             with self.together():
                 self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
-            self._rest()
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""
