@@ -25,7 +25,10 @@ from typing import Any
 from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["as_text", "dumps", "own_text", "shown", "snapshot", "text"]
+__all__ = ["CUT", "as_text", "cut", "dumps", "own_text", "shown", "snapshot", "text"]
+
+# Where the start of a cut text stands, in what stands for it.
+CUT = "$cut"
 
 # SQLite's JSON functions stop at 1,000 levels (2,000 before 3.45); people stop long before.
 MAX_DEPTH = 100
@@ -152,7 +155,7 @@ def snapshot(value: object) -> Any:
 
 def cut(text: str) -> dict[str, Any]:
     """Return what stands for a text that is too long."""
-    return {"$cut": _plain_text(text[:MAX_REPR]), "length": len(text)}
+    return {CUT: _plain_text(text[:MAX_REPR]), "length": len(text)}
 
 
 def text(value: str) -> str:

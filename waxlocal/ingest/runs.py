@@ -93,32 +93,9 @@ _START_AGAIN = """
 UPDATE runs SET metadata = coalesce(:metadata, metadata), tags = coalesce(:tags, tags)
 WHERE run_id = :run_id AND status = 'running'
 """
-
-
-def _is_cut(name: str) -> str:
-    return f"""coalesce(substr({name}, 1, 8) = '{{"$cut":', 0)"""
-
-
 # The value of a column when another state of the run replaces the one in the file.
 _REPLACING = {name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")}
 _CUTTABLE = f"SELECT {', '.join(CAN_BE_CUT)} FROM runs WHERE run_id = ?"  # noqa: S608
-# A sender cuts values that a server refuses as too large (see `wire.cut_values`). The whole value,
-# sent later to a server that takes more, is not a newer state of the run, but replaces the cut one.
-_FILL = f"""
-UPDATE runs SET revision = coalesce(revision, 0) + 1,
-  {
-    ", ".join(
-        f"{name} = iif({_is_cut(name)}, coalesce(:{name}, {name}), {name})" for name in CAN_BE_CUT
-    )
-}
-WHERE run_id = :run_id
-  AND ({
-    " OR ".join(
-        f"({_is_cut(name)} AND :{name} IS NOT NULL AND NOT {_is_cut(':' + name)})"
-        for name in CAN_BE_CUT
-    )
-})
-"""  # noqa: S608
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = f"""
 UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id"))}
@@ -357,15 +334,32 @@ def _whole_there(connection: sqlite3.Connection, run_id: str, row: Json) -> Json
     """
     if not any(is_cut(row.get(name)) for name in CAN_BE_CUT):
         return {}
-    (values,) = connection.execute(_CUTTABLE, (run_id,)).fetchall()
-    there = zip(CAN_BE_CUT, values, strict=True)
-    return {name: value for name, value in there if is_cut_from(row.get(name), value)}
+    there = _cuttable(connection, run_id)
+    return {name: value for name, value in there.items() if is_cut_from(row.get(name), value)}
 
 
 def _fill(connection: sqlite3.Connection, run_id: str, row: Json) -> None:
-    """Replace cut values of a run by whole ones."""
-    given = {name: row.get(name) for name in CAN_BE_CUT}
-    connection.execute(_FILL, {**given, "run_id": run_id})
+    """Replace cut values of a run by whole ones.
+
+    A sender cuts values that a server refuses as too large (see `wire.cut_values`). The whole
+    value, sent later to a server that takes more, is not a newer state of the run.
+    """
+    there = _cuttable(connection, run_id)
+    whole = {
+        name: row[name]
+        for name in CAN_BE_CUT
+        if is_cut(there[name]) and row.get(name) is not None and not is_cut(row[name])
+    }
+    if whole:
+        changed = ", ".join(f"{name} = :{name}" for name in whole)
+        changed += ", revision = coalesce(revision, 0) + 1"
+        statement = f"UPDATE runs SET {changed} WHERE run_id = :run_id"  # noqa: S608
+        connection.execute(statement, whole | {"run_id": run_id})
+
+
+def _cuttable(connection: sqlite3.Connection, run_id: str) -> Json:
+    (values,) = connection.execute(_CUTTABLE, (run_id,)).fetchall()
+    return dict(zip(CAN_BE_CUT, values, strict=True))
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from waxlocal.encode import cut, dumps
+from waxlocal.encode import CUT, cut, dumps
 from waxlocal.wire.exact import KEY, RAW
 from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.values import Json
@@ -25,7 +25,7 @@ _BESIDE = "conversation_state"
 # A request has some ten values: with all of them just below this, it is smaller than the 1 MB that
 # common proxies take.
 LARGE_BYTES = 64 * 1024
-_START = '{"$cut":'
+_START = f'{{"{CUT}":'
 _LISTS = frozenset(LIST_OF_STAGE.values())
 
 
@@ -50,7 +50,7 @@ def is_cut_from(new: object, whole: object) -> bool:
         return False
     try:
         said = json.loads(new)
-        start, length = said["$cut"], said["length"]
+        start, length = said[CUT], said["length"]
     except (ValueError, KeyError, RecursionError):
         return False
     wrapped = f'{{"{RAW}":{whole}}}'
