@@ -52,8 +52,12 @@ def test_a_blob_is_printed_as_sql_writes_it(file: Path) -> None:
         "PRAGMA user_version = 7",
         "DROP TABLE runs",
         "SELECT 1; DELETE FROM runs",
+        "PRAGMA journal_mode = delete",
+        "PRAGMA wal_checkpoint",
+        "CREATE TEMP TABLE t (a)",
         "SELEC 1",
         "",
+        "-- nothing",
     ],
 )
 def test_what_is_no_question_is_refused_and_changes_nothing(file: Path, query: str) -> None:
@@ -64,3 +68,54 @@ def test_what_is_no_question_is_refused_and_changes_nothing(file: Path, query: s
     assert result.stderr.startswith("Error: ")
     assert "Try: " in result.stderr
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PRAGMA journal_mode = delete",
+        "pragma QUERY_ONLY = off",
+        "PRAGMA optimize",
+        "INSERT INTO runs DEFAULT VALUES",
+        "DELETE FROM runs RETURNING id",
+        "BEGIN",
+    ],
+)
+def test_a_statement_that_would_write_is_told_that_only_reading_is_allowed(
+    file: Path, query: str
+) -> None:
+    """In words of waxlocal, whatever SQLite or the library below says."""
+    result = invoke("sql", query, db=file)
+    assert result.stderr == (
+        "Error: waxlocal sql only reads: this statement is not allowed\n"
+        "Try: write a SELECT; see the tables with: waxlocal schema\n"
+    )
+
+
+@pytest.mark.parametrize("query", ["VACUUM INTO '{}'", "ATTACH '{}' AS other"])
+def test_no_other_file_is_written_either(file: Path, query: str) -> None:
+    """A statement that reads this file and writes another is refused, too."""
+    other = file.with_name("other.db")
+    assert invoke("sql", query.format(other), db=file).exit_code == 2
+    assert not other.exists()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PRAGMA table_info(runs)",
+        "PRAGMA journal_mode",
+        "SELECT name FROM pragma_table_info('runs')",
+        "SELECT value FROM json_each('[1]')",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT 2 FROM c) SELECT x FROM c",
+        "EXPLAIN QUERY PLAN SELECT * FROM runs",
+    ],
+)
+def test_every_statement_that_only_reads_is_allowed(file: Path, query: str) -> None:
+    """Pragmas that show something, functions that are tables, and plans of queries."""
+    assert answer("sql", query, db=file)
+
+
+def test_a_value_that_is_missing_is_asked_for(file: Path) -> None:
+    """The hint names the option that binds it."""
+    assert "Try: give its value with: -p NAME VALUE" in invoke("sql", "SELECT :x", db=file).stderr

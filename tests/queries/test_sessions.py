@@ -137,9 +137,9 @@ def test_an_unknown_ordering_names_the_allowed_ones(tmp_path: Path, ordering: st
     assert all(name in caught.value.hint for name in ORDERINGS)
 
 
-@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1001, 0), (-1, 0), (20, -1)])
+@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1001, 0), (-1, 0), (20, -1), (20, 2**63)])
 def test_a_page_out_of_range_is_refused(tmp_path: Path, limit: int, offset: int) -> None:
-    """Limits are 1 to 1,000, offsets not negative."""
+    """Limits are 1 to 1,000, offsets not negative and no longer than SQLite's integers."""
     with recording(tmp_path) as (_make, conn), pytest.raises(InvalidQuery):
         list_sessions(conn, limit=limit, offset=offset)
 

@@ -15,6 +15,7 @@ import click
 
 from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
@@ -51,7 +52,7 @@ _RUN_OPTIONS = (
     ),
     click.option(
         "--nice",
-        type=click.IntRange(0, 19),
+        type=Count(0, 19),
         default=10,
         show_default=True,
         metavar="N",

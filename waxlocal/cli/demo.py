@@ -23,7 +23,7 @@ from waxlocal.cli.sessions import show_sessions
 from waxlocal.cli.stats import show_statistics
 from waxlocal.cli.target_file import (
     TargetFile,
-    db_option,
+    db_option_with,
     recordings,
     target_file_of,
     writable,
@@ -37,7 +37,7 @@ FILE_NAME = "demo.db"
 
 @click.command()
 @click.option("--serve", "stay", is_flag=True, help="Leave the local server running at the end.")
-@db_option
+@db_option_with(f"{FILE_NAME} beside WAXLOCAL_DB, else beside the user's own file")
 @click.pass_context
 def demo(ctx: click.Context, *, stay: bool) -> None:
     """Record sample conversations, query them, and upload them to a local server.

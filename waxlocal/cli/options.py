@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from waxlocal.cli import complete
-from waxlocal.queries import SessionFilter
+from waxlocal.cli.numbers import Count
+from waxlocal.errors import InvalidQuery
+from waxlocal.queries import ORDERINGS, SessionFilter
+from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.records import RUN_STATUSES
 
-__all__ = ["FRIENDLY_ORDERINGS", "filter_options", "ordering_of", "page_options"]
+__all__ = [
+    "FRIENDLY_ORDERINGS",
+    "LIMIT",
+    "OFFSET",
+    "filter_options",
+    "ordering_of",
+    "page_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# How many to list, and how many to skip first.
+LIMIT = Count(1, MAX_LIMIT)
+OFFSET = Count(0, MAX_OFFSET)
 # Short names for the API's orderings.
 FRIENDLY_ORDERINGS = {
     "cost": "-total_cost",
@@ -26,9 +39,28 @@ FRIENDLY_ORDERINGS = {
 }
 
 
-def ordering_of(text: str) -> str:
-    """Return the ordering for a short name; a field or `-field` is returned as it is."""
-    return FRIENDLY_ORDERINGS.get(text, text)
+def ordering_of(
+    text: str,
+    short: Mapping[str, str] = FRIENDLY_ORDERINGS,
+    fields: Sequence[str] = ORDERINGS,
+) -> str:
+    """Return the ordering for a short name; a field or `-field` is returned as it is.
+
+    Raises `InvalidQuery` for anything else.
+    """
+    name = text.removeprefix("-")
+    if text in short:
+        return short[text]
+    if name in fields:
+        return text
+    if name in short:
+        hint = f"{name} is in descending order; for ascending order: {short[name][1:]}"
+    else:
+        hint = (
+            f"use one of: {', '.join(short)}; or a field: {', '.join(fields)}; "
+            "put - in front of a field for descending order"
+        )
+    raise InvalidQuery(f"unknown ordering {text!r}", hint=hint)
 
 
 _FILTERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -83,13 +115,13 @@ def page_options(command: Command) -> Command:
     """Add `--limit` and `--offset`."""
     limit = click.option(
         "--limit",
-        type=int,
+        type=LIMIT,
         default=20,
         show_default=True,
         metavar="N",
         help="Show at most this many.",
     )
     offset = click.option(
-        "--offset", type=int, default=0, metavar="N", help="Skip this many first."
+        "--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first."
     )
     return limit(offset(command))

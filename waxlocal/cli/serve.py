@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from waxlocal.cli.numbers import Count
 from waxlocal.cli.target_file import (
     db_option,
     need_own,
@@ -33,7 +34,7 @@ __all__ = ["serve"]
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=Count(0, 65_535),
     default=DEFAULT_PORT,
     show_default=True,
     metavar="N",

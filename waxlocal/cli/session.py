@@ -9,6 +9,7 @@ from waxlocal.cli import complete
 from waxlocal.cli import figures as format
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.options import LIMIT, OFFSET
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
@@ -32,8 +33,10 @@ _INDENT = 3
 
 @click.command()
 @click.argument("session_id", metavar="ID", shell_complete=complete.sessions)
-@click.option("--limit", type=int, default=1000, metavar="N", help="Show at most this many turns.")
-@click.option("--offset", type=int, default=0, metavar="N", help="Skip this many first.")
+@click.option(
+    "--limit", type=LIMIT, default=1000, metavar="N", help="Show at most this many turns."
+)
+@click.option("--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first.")
 @form_options()
 @click.pass_context
 def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, form: str) -> None:

@@ -77,9 +77,10 @@ def sessions(
 
     A session is one conversation: all runs with the same session id.
     """
+    ordering = ordering_of(ordering)
     with recordings(target_file_of(ctx)) as connection:
         found = list_sessions(
-            connection, filter=filter, ordering=ordering_of(ordering), limit=limit, offset=offset
+            connection, filter=filter, ordering=ordering, limit=limit, offset=offset
         )
         whole = offset + len(found)
         if len(found) == limit or (offset and not found):

@@ -15,6 +15,27 @@ from waxlocal.errors import InvalidQuery
 
 __all__ = ["sql"]
 
+_HINT = "see the tables with: waxlocal schema"
+# Pragmas whose argument says what to show. Without an argument, any pragma may show its value.
+_ASKING_PRAGMAS = frozenset(
+    (
+        "foreign_key_check",
+        "foreign_key_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "quick_check",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+    )
+)
+# Pragmas that act without an argument.
+_ACTING_PRAGMAS = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint"))
+# How SQLite says that the authorizer, or the file that is open for reading, refuses a statement.
+_REFUSED = ("not authorized", "readonly database")
+
 
 @click.command()
 @click.argument("query")
@@ -51,11 +72,46 @@ def _rows(
 ) -> list[dict[str, Any]]:
     from sqlite_utils import Database
 
+    if not query.strip():
+        raise InvalidQuery("the query is empty", hint=_HINT)
+    database = Database(connection)  # sets a pragma of its own
+    connection.set_authorizer(_allow_reading)
     try:
-        found = list(Database(connection).query(query, params))
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        raise InvalidQuery(str(error), hint="see the tables with: waxlocal schema") from error
+        found = list(database.query(query, params))
+    except UnicodeError as error:  # the shell passed bytes that are not text
+        raise InvalidQuery("the query is not valid UTF-8", hint=_HINT) from error
+    except ValueError as error:  # sqlite-utils: it returns no rows
+        raise _only_reads() from error
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        if any(words in str(error) for words in _REFUSED):
+            raise _only_reads() from error
+        hint = "give its value with: -p NAME VALUE" if "binding" in str(error) else _HINT
+        raise InvalidQuery(str(error), hint=hint) from error
     return [{name: _printable(value) for name, value in row.items()} for row in found]
+
+
+def _only_reads() -> InvalidQuery:
+    return InvalidQuery(
+        "waxlocal sql only reads: this statement is not allowed",
+        hint="write a SELECT; see the tables with: waxlocal schema",
+    )
+
+
+def _allow_reading(
+    action: int, first: str | None, second: str | None, _database: str | None, _of: str | None
+) -> int:
+    """Return whether SQLite may do what a statement asks for: called while it is prepared.
+
+    Writes to the file are refused anyway, because it is open for reading. But ATTACH and VACUUM
+    INTO write other files, and a pragma that would write is answered with "disk I/O error".
+    """
+    if action == sqlite3.SQLITE_ATTACH:
+        return sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA:
+        name = (first or "").lower()
+        asks = name not in _ACTING_PRAGMAS if second is None else name in _ASKING_PRAGMAS
+        return sqlite3.SQLITE_OK if asks else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
 
 
 def _printable(value: Any) -> Any:

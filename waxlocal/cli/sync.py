@@ -13,6 +13,7 @@ import click
 
 from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.numbers import Seconds
 from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.sync_status import parked, retry, status
 from waxlocal.cli.sync_verify import verify
@@ -29,6 +30,7 @@ __all__ = ["sync"]
 
 # How long `sync` keeps trying while the server takes nothing.
 PATIENCE_S = 30.0
+LONGEST_PATIENCE_S = 365 * 24 * 3600.0
 
 
 @click.group(invoke_without_command=True)
@@ -36,7 +38,7 @@ PATIENCE_S = 30.0
 @click.option("--dry-run", is_flag=True, help="Print the requests without sending any.")
 @click.option(
     "--patience",
-    type=float,
+    type=Seconds(LONGEST_PATIENCE_S),
     default=PATIENCE_S,
     show_default=True,
     metavar="SECONDS",

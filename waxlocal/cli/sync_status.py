@@ -10,6 +10,7 @@ import click
 
 from waxlocal import escaping, wording
 from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.delivery.requeue import requeue
@@ -22,6 +23,7 @@ from waxlocal.delivery.status import (
 )
 from waxlocal.errors import ConfigurationError, NotFound
 from waxlocal.queries import resolve_run_id
+from waxlocal.queries.filters import MAX_OFFSET
 from waxlocal.storage.connection import reader, writer
 
 __all__ = ["parked", "retry", "status"]
@@ -133,7 +135,12 @@ _PARKED_COLUMNS = (
 
 @click.command("parked", short_help="List the runs that the server refused, and why.")
 @click.option(
-    "--limit", type=int, default=100, show_default=True, metavar="N", help="At most this many."
+    "--limit",
+    type=Count(1, MAX_OFFSET),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="At most this many.",
 )
 @form_options(csv=True)
 @click.pass_context

@@ -13,6 +13,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.formats import form_options
+from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import FileMissing
@@ -39,7 +40,7 @@ Print = Callable[[RunSummary], None]
 @click.option(
     "-n",
     "--lines",
-    type=click.IntRange(0, _PAGE),
+    type=Count(0, _PAGE),
     default=10,
     show_default=True,
     metavar="N",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,9 +17,18 @@ from waxlocal.errors import FileMissing, NotADatabase
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
 
-__all__ = ["TargetFile", "db_option", "need_own", "recordings", "target_file_of", "writable"]
+__all__ = [
+    "TargetFile",
+    "db_option",
+    "db_option_with",
+    "need_own",
+    "recordings",
+    "target_file_of",
+    "writable",
+]
 
 _KEY = "waxlocal.db"
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -32,18 +41,25 @@ class TargetFile:
 
 
 def _remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value:
+    if value == "":  # an unset variable of a script must not mean the user's own file
+        raise click.BadParameter("the path is empty")
+    if value is not None:
         ctx.meta[_KEY] = value  # click shares `meta` between the command and its group
 
 
-db_option = click.option(
-    "--db",
-    metavar="FILE",
-    expose_value=False,
-    callback=_remember,
-    type=click.Path(),
-    help="The file to use (default: WAXLOCAL_DB, else the user's own file).",
-)
+def db_option_with(default: str) -> Callable[[Command], Command]:
+    """Return the option `--db` for a command that has a default of its own."""
+    return click.option(
+        "--db",
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember,
+        type=click.Path(),
+        help=f"The file to use (default: {default}).",
+    )
+
+
+db_option = db_option_with("WAXLOCAL_DB, else the user's own file")
 
 
 def target_file_of(ctx: click.Context) -> TargetFile:

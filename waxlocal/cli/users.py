@@ -7,7 +7,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.formats import form_options, printed_rows
-from waxlocal.cli.options import page_options
+from waxlocal.cli.options import ordering_of, page_options
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
@@ -51,7 +51,7 @@ _FRIENDLY = {
 @click.pass_context
 def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: str) -> None:
     """List users with sessions, tokens, cost and duration, most recently active first."""
-    ordering = _FRIENDLY.get(ordering, ordering)
+    ordering = ordering_of(ordering, _FRIENDLY, USER_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
         found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
     if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):

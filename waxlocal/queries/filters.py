@@ -19,6 +19,7 @@ from waxlocal.records import RUN_STATUSES, RunStatus
 __all__ = [
     "EVERYTHING",
     "MAX_LIMIT",
+    "MAX_OFFSET",
     "ORDERINGS",
     "SessionFilter",
     "check_status",
@@ -37,6 +38,8 @@ ORDERINGS = (
     "last_activity_at",
 )
 MAX_LIMIT = 1_000
+# The largest integer in SQLite: 63 bits.
+MAX_OFFSET = 2**63 - 1
 
 
 def check_status(status: str | None) -> None:
@@ -198,6 +201,6 @@ def checked_page(limit: int, offset: int = 0) -> dict[str, object]:
     """Return limit and offset as values to bind; raises `InvalidQuery` when out of range."""
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidQuery(f"limit {limit} is out of range", hint=f"use 1 to {MAX_LIMIT}")
-    if offset < 0:
-        raise InvalidQuery(f"offset {offset} is negative", hint="use 0 or more")
+    if not 0 <= offset <= MAX_OFFSET:
+        raise InvalidQuery(f"offset {offset} is out of range", hint=f"use 0 to {MAX_OFFSET:,}")
     return {"limit": limit, "offset": offset}

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from waxlocal.queries import SessionFilter
-from waxlocal.queries.filters import MAX_LIMIT
+from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.web.api.problems import Problem
 
 __all__ = ["FILTERS", "PAGE", "Parameters", "read_parameters", "session_filter"]
@@ -19,8 +19,6 @@ __all__ = ["FILTERS", "PAGE", "Parameters", "read_parameters", "session_filter"]
 PAGE = ("limit", "offset")
 FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
 DEFAULT_LIMIT = 20
-# The largest integer in SQLite: 63 bits.
-MAX_OFFSET = 2**63 - 1
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # In a query string `+` means a space; in a time offset, the client meant a plus sign.
 _OFFSET = re.compile(r"(T\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?) (\d{2}:?\d{2})", re.ASCII)

@@ -1,0 +1,71 @@
+"""The types of numeric options: whole numbers and seconds, each within limits."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+__all__ = ["Count", "Seconds"]
+
+# More digits than any limit has; int() refuses texts of thousands of digits.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
+_LONG = re.compile(r"[+-]?[0-9]+")
+_SHOWN_CHARS = 40
+
+if TYPE_CHECKING:  # generic for mypy only: click 8.1 knows no brackets here
+    _Integer = click.ParamType[int]
+    _Number = click.ParamType[float]
+else:
+    _Integer = _Number = click.ParamType
+
+
+class Count(_Integer):
+    """A whole number from `least` to `most`: no option passes SQLite more than it can store."""
+
+    name = "integer"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least = least
+        self._most = most
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number; a usage error says which numbers are allowed."""
+        given = str(value).strip()
+        allowed = f"use {self._least} to {self._most:,}"
+        if not _LONG.fullmatch(given):
+            self.fail(f"{_shown(given)} is not a whole number; {allowed}", param, ctx)
+        number = int(given) if _WHOLE.fullmatch(given) else None
+        if number is None or not self._least <= number <= self._most:
+            self.fail(f"{_shown(given)} is out of range; {allowed}", param, ctx)
+        return number
+
+
+class Seconds(_Number):
+    """Seconds from 0 to `most`, also fractions; neither nan nor infinity."""
+
+    name = "seconds"
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds; a usage error says which are allowed."""
+        given = str(value).strip()
+        allowed = f"use 0 to {self._most:,.0f} seconds"
+        try:
+            seconds = float(given)
+        except ValueError:
+            self.fail(f"{_shown(given)} is not a number; {allowed}", param, ctx)
+        if not 0 <= seconds <= self._most:  # also false for nan
+            self.fail(f"{_shown(given)} is out of range; {allowed}", param, ctx)
+        return seconds
+
+
+def _shown(given: str) -> str:
+    return repr(given if len(given) <= _SHOWN_CHARS else f"{given[:_SHOWN_CHARS]}…")
