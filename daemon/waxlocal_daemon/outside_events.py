@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.progress import RequestState
-from waxlocal.delivery.requests import OUTSIDE, Part, request_key
+from waxlocal.delivery.requests import OUTSIDE, Part, new_part
 from waxlocal.wire.outside_events import event_body
 from waxlocal_daemon.plan import MAX_BYTES, encoded
 
@@ -26,8 +25,6 @@ def planned_events(rows: Sequence[Mapping[str, Any]], first: int) -> list[Part]:
             half = (len(piece) + 1) // 2
             pieces += [piece[half:], piece[:half]]
             continue
-        number = first + len(parts)
         positions = [row["position"] for row in piece]
-        key = request_key(OUTSIDE, STAGE, number)
-        parts.append(Part(STAGE, number, key, RequestState.WAITING, positions, 0, body))
+        parts.append(new_part(OUTSIDE, STAGE, first + len(parts), positions, body))
     return parts

@@ -8,7 +8,7 @@ from typing import Any
 
 from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.progress import RequestState
-from waxlocal.delivery.requests import Part, next_part, request_key
+from waxlocal.delivery.requests import Part, new_part, next_part
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.wire.exact import Item
 from waxlocal.wire.items import Untold
@@ -155,7 +155,7 @@ def _end(
 ) -> Part:
     positions = [THE_RUN, *(record.row["position"] for record in records)] if exact else []
     states = states_of_end(run, body, records)
-    return _part(run, "complete", number, positions, body)._replace(states=states)
+    return new_part(run.run["run_id"], "complete", number, positions, encoded(body), states)
 
 
 def _pieces(records: Sequence[Untold]) -> list[list[Untold]]:
@@ -241,8 +241,7 @@ def _record_parts(
 def _part(
     run: RecordedRun, stage: str, number: int, positions: list[int], body: Mapping[str, Any]
 ) -> Part:
-    key = request_key(run.run["run_id"], stage, number)
-    return Part(stage, number, key, RequestState.WAITING, positions, 0, encoded(body))
+    return new_part(run.run["run_id"], stage, number, positions, encoded(body))
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from waxlocal.delivery.progress import RequestState
-from waxlocal.delivery.requests import Part, new_key, request_key
+from waxlocal.delivery.requests import Part, new_key, new_part, request_key
 from waxlocal.wire import cut_values
 from waxlocal.wire.exact import KEY, is_derived, said_of
 from waxlocal.wire.paths import LIST_OF_STAGE
@@ -53,10 +53,7 @@ def divided(run_id: str, part: Part, number: int, *, of_waxlocal: bool) -> list[
 
 
 def _piece(run_id: str, part: Part, number: int, positions: list[int], body: Json) -> Part:
-    key = request_key(run_id, part.stage, number)
-    return Part(
-        part.stage, number, key, RequestState.WAITING, positions, 0, encoded(body), part.states
-    )
+    return new_part(run_id, part.stage, number, positions, encoded(body), part.states)
 
 
 def _halves(part: Part, body: Json) -> list[_Piece]:

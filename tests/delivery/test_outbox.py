@@ -14,7 +14,7 @@ from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import ask, change, record
 from waxlocal.delivery.connection import QUIET_S
 from waxlocal.delivery.outbox import AT_A_TIME, Outbox
-from waxlocal.delivery.requests import Part
+from waxlocal.delivery.requests import new_part
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
 
@@ -114,7 +114,7 @@ def test_the_log_is_never_looked_at_while_the_file_is_locked(
 
         monkeypatch.setattr(Checkpointer, "look", look)
         outbox.admit()
-        part = Part("start", 0, "k", "waiting", [0], 0, b"{}")
+        part = new_part(run_id, "start", 0, [0], b"{}")
         outbox.freeze(run_id, [part])
         with outbox.together():
             for _ in range(5 * COMMITS_PER_LOOK):

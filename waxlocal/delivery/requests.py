@@ -9,7 +9,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-__all__ = ["OUTSIDE", "Part", "new_key", "next_part", "read_part", "request_key"]
+from waxlocal.delivery.progress import RequestState
+
+__all__ = ["OUTSIDE", "Part", "new_key", "new_part", "next_part", "read_part", "request_key"]
 
 # Stage, part and what makes a key new are added to the id, and all must fit into a key: see
 # `MAX_CHARS` in `wire.request_keys`.
@@ -33,6 +35,19 @@ class Part(NamedTuple):
     attempts: int
     body: bytes | None
     states: Mapping[str, Any] = {}
+
+
+def new_part(
+    run_id: str,
+    stage: str,
+    number: int,
+    positions: list[int],
+    body: bytes,
+    states: Mapping[str, Any] = {},
+) -> Part:
+    """Return a request that waits for its first attempt, under the key of its number."""
+    key = request_key(run_id, stage, number)
+    return Part(stage, number, key, RequestState.WAITING, positions, 0, body, states)
 
 
 def read_part(
