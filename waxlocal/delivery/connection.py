@@ -102,7 +102,7 @@ class DeliveryConnection:
         with self._errors():
             begin(self._connection)
         try:
-            self._look_again()
+            self._check_schema()
             yield
             with self._errors():
                 commit(self._connection)
@@ -110,7 +110,7 @@ class DeliveryConnection:
             roll_back(self._connection)
         self._committed()
 
-    def _look_again(self) -> None:
+    def _check_schema(self) -> None:
         """Raise `NewerSchema` if a later version has upgraded the file, and this one must stop."""
         try:
             self._admission.look()
@@ -136,7 +136,7 @@ class DeliveryConnection:
         self._rest()
         with self._errors():
             begin(self._connection)
-        self._look_again()
+        self._check_schema()
 
     def _rest(self) -> None:
         """Leave the file to others for a moment if anybody else writes; not in a transaction."""

@@ -56,16 +56,17 @@ class Due(NamedTuple):
 class Outbox(TargetConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
-    For one thread. Each method is one short transaction, or part of the one that `together` holds;
-    `mark_sending` and `note_batch` commit every few runs, and let others write in between. Raises
-    `StorageError`.
+    For one thread; raises `StorageError`. Each statement commits by itself, except in a block of
+    `together`: what must be in the file as a whole is written in one. `admit`, `mark_sending` and
+    `keep_from_batches` begin their own transactions, and are called outside of such a block.
+    `mark_sending` and `note_batch` commit every few runs, and let others write in between.
     """
 
     # -- what is due ----------------------------------------------------------------------------
 
     def admit(self) -> int:
         """Take in the next new runs, a few at most; return how many ids were looked at."""
-        self._look_again()
+        self._check_schema()
         cursor = self._rows(sql.CURSOR, (self._id,))[0][0]
         last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
         if last is None:
