@@ -11,15 +11,15 @@ import pytest
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
 from tests.faults.server import FaultServer, fault_server
-from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import (
+    PATIENT,
     ask,
     change,
     record,
     upload,
     uploading,
 )
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import list_parked
@@ -161,10 +161,9 @@ def test_one_bad_record_never_holds_up_its_run(db_path: Path) -> None:
         parent.record_llm_call(model="gpt-4o", tokens_in=1, tokens_out=1, cost=0.1)
     record(3)
     hub = db_path.with_name("hub.db")
-    patient = {"read_timeout": PATIENCE_S, "request_timeout": PATIENCE_S}
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
-        done = upload(db_path, url, bulk=True, **patient)
+        url = url_of(client)
+        done = upload(db_path, url, bulk=True, **PATIENT)
     assert (done.delivered, done.pending, done.parked) == (4, 0, 1)
     with reader(db_path) as connection:
         parked = list_parked(connection)

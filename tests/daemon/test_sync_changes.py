@@ -10,18 +10,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.faults.server import fault_server
 from tests.tools.sync import (
+    PATIENT,
     ask,
     change,
     settings_for,
     upload,
     uploading,
 )
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.prices.table import set_price
@@ -35,8 +35,6 @@ pytestmark = pytest.mark.usefixtures("recorder")
 TABLES = ("runs", *(table.name for table in RECORD_TABLES))
 # What says where a row lies in its file, not what it is.
 OF_THE_FILE = ("id",)
-# The server is in this process, and the machine may be busy.
-PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
 LATE = "2026-02-01T09:30:00.000000Z"
 
 Change = Callable[[Path, str], object]
@@ -139,13 +137,13 @@ def test_a_hub_has_what_is_here(db_path: Path, what: str, bulk: bool) -> None:
     _record(db_path)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=bulk)
+        upload(db_path, url_of(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
         make(db_path, run_id)
         assert _contents(hub) != _contents(db_path)
-        upload(db_path, _address(client), bulk=bulk)
+        upload(db_path, url_of(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
-        assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
+        assert verify(db_path, settings_for(url_of(client), **PATIENT)).agrees
 
 
 def _without_refused(path: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -175,12 +173,12 @@ def test_a_parked_run_goes_on_but_for_what_was_refused(
             "CREATE TRIGGER refuse BEFORE INSERT ON steps WHEN NEW.step_name = 'poison'"
             " BEGIN SELECT raise(ABORT, 'not this one'); END",
         )
-        assert upload(db_path, _address(client), bulk=bulk).parked == 1
+        assert upload(db_path, url_of(client), bulk=bulk).parked == 1
         parked, of_one = ask(db_path, state), ask(db_path, refused)
         assert [attempts for _, attempts, _ in of_one] == [1]
         make(db_path, run_id)
         assert _without_refused(hub) != _without_refused(db_path)
-        assert upload(db_path, _address(client), bulk=bulk).parked == 1
+        assert upload(db_path, url_of(client), bulk=bulk).parked == 1
         assert _without_refused(hub) == _without_refused(db_path)
         assert ask(db_path, refused) == of_one
         # A change of the refused record itself is tried, and refused in its turn.
@@ -188,7 +186,7 @@ def test_a_parked_run_goes_on_but_for_what_was_refused(
         change(hub, "DROP TRIGGER refuse")
         with writer(db_path) as connection:
             assert requeue(connection) == 1
-        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+        assert upload(db_path, url_of(client), bulk=bulk).parked == 0
         assert _contents(hub) == _contents(db_path)
 
 
@@ -200,8 +198,8 @@ def test_a_change_goes_on_from_hub_to_hub(db_path: Path, bulk: bool) -> None:
     with serving(first) as one, serving(second) as two:
 
         def send() -> None:
-            upload(db_path, _address(one), bulk=bulk)
-            upload(first, _address(two), bulk=bulk)
+            upload(db_path, url_of(one), bulk=bulk)
+            upload(first, url_of(two), bulk=bulk)
 
         send()
         for name in ("tags", "price", "cost", "open span", "event"):
@@ -222,7 +220,7 @@ def test_a_change_while_a_run_is_on_its_way(db_path: Path, bulk: bool) -> None:
             made.append([CHANGES[name](db_path, run_id) for name in ("tags", "step", "response")])
 
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=bulk, at=make)
+        upload(db_path, url_of(client), bulk=bulk, at=make)
         assert _contents(hub) == _contents(db_path)
 
 
@@ -250,11 +248,11 @@ def test_changes_arrive_though_the_upload_is_killed_again_and_again(
             make(db_path, random.choice(run_ids))
             if random.random() < 0.6:
                 with (
-                    uploading(db_path, _address(client), bulk=bulk, at=die, **PATIENT) as uploader,
+                    uploading(db_path, url_of(client), bulk=bulk, at=die, **PATIENT) as uploader,
                     suppress(Killed),
                 ):
                     uploader.run(threading.Event())
-        upload(db_path, _address(client), bulk=bulk)
+        upload(db_path, url_of(client), bulk=bulk)
         assert _contents(hub) == _contents(db_path)
     bodies = ask(db_path, "SELECT count(*) FROM requests WHERE body IS NOT NULL")
     assert bodies == [(0,)]
@@ -266,9 +264,9 @@ def test_a_run_that_began_by_single_requests_and_goes_on_in_batches(db_path: Pat
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
         for number, (name, make) in enumerate(CHANGES.items()):
-            upload(db_path, _address(client), bulk=number % 2 == 1)
+            upload(db_path, url_of(client), bulk=number % 2 == 1)
             make(db_path, run_id)
-            upload(db_path, _address(client), bulk=number % 3 == 1)
+            upload(db_path, url_of(client), bulk=number % 3 == 1)
             assert _contents(hub) == _contents(db_path), name
 
 
@@ -282,9 +280,9 @@ def test_many_changed_records_go_in_several_requests(
             run.record_step(f"step {number}", {"n": number})
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
         change(db_path, "UPDATE steps SET output = '{}'")
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
         assert _contents(hub) == _contents(db_path)
     ends = ask(db_path, "SELECT positions FROM requests WHERE stage = 'complete' ORDER BY part")
     assert [len(json.loads(positions)) for (positions,) in ends] == [1, 8, 8, 7]
@@ -298,12 +296,12 @@ def test_an_upload_without_changes_sends_nothing_more(db_path: Path) -> None:
     hub = db_path.with_name("hub.db")
     count = "SELECT count(*) FROM requests"
     with serving(hub) as client:
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
         CHANGES["score"](db_path, run_id)
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
         ((sent,),) = ask(db_path, count)
         change(db_path, "UPDATE deliveries SET state = 'pending'")
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
     assert ask(db_path, count) == [(sent,)]
 
 
@@ -314,7 +312,7 @@ def test_receipts_of_runs_that_never_change_say_nothing_of_states(db_path: Path)
         run.record_step("think", {"n": 1})
         run.record_score("quality", 0.5)
     with serving(db_path.with_name("hub.db")) as client:
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
     longest = "SELECT stage, max(length(states)) FROM requests WHERE states IS NOT NULL GROUP BY 1"
     assert ask(db_path, longest) == [("complete", 18), ("spans", 11)]
 
@@ -336,7 +334,3 @@ def test_a_server_of_another_kind_is_told_of_another_end_only(db_path: Path, wha
         assert [end["result"] for end in ends] == [{"answer": 42}, {"answer": 43}]
     if what == "status":
         assert [(end["status"], end["error"]) for end in ends] == [("success", ""), ("error", "no")]
-
-
-def _address(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")

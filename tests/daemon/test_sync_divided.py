@@ -11,8 +11,8 @@ import pytest
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
 from tests.faults.server import fault_server
-from tests.tools.sync import ask, change, upload
-from tests.tools.web import serving
+from tests.tools.sync import PATIENT, ask, change, upload
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import list_parked
@@ -22,8 +22,6 @@ from waxlocal.web.middleware import guards
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
-# The server is in this process, and the machine may be busy.
-PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
 BY_ANY_WAY = pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
 # A row that the server does not take, though nothing is wrong with it here; and where it stands.
 POISON = "poison"
@@ -79,7 +77,7 @@ def test_one_refused_change_does_not_hold_up_the_others(
     run_id, column = _record(), CHANGED[table]
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         upload(db_path, url, bulk=bulk, **PATIENT)
         _refuse(hub, table)
         for other, of_other in CHANGED.items():
@@ -120,7 +118,7 @@ def test_a_record_that_only_the_end_tells_does_not_hold_up_the_end(db_path: Path
     change(db_path, f"UPDATE events SET data = {data}, revision = NULL WHERE position = {third}")
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         _refuse(hub, "events")
         done = upload(db_path, url, **PATIENT)
         assert (done.pending, done.parked) == (0, 1)
@@ -146,7 +144,7 @@ def test_an_end_goes_before_its_records_however_often_it_is_divided(
     monkeypatch.setattr(guards, "MAX_BODY", 50_000)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        done = upload(db_path, str(client.base_url).rstrip("/"), concurrency=1, **PATIENT)
+        done = upload(db_path, url_of(client), concurrency=1, **PATIENT)
     assert (done.pending, done.parked) == (0, int(cut))
     assert _rows(hub)["events"] == _rows(db_path)["events"]
     ends = ask(

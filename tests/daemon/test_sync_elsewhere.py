@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.faults.server import fault_server
-from tests.tools.sync import ask, change, settings_for, upload
-from tests.tools.web import serving
+from tests.tools.sync import PATIENT, ask, change, settings_for, upload
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellObserveClient
 from waxlocal.clock import utc_text
 from waxlocal.delivery.requeue import requeue
@@ -69,11 +68,6 @@ def contents(path: Path) -> list[Any]:
     return [ask(path, RUNS), ask(path, sessions), *found]
 
 
-def address(server: httpx.Client) -> str:
-    """Return where a server is."""
-    return str(server.base_url).rstrip("/")
-
-
 @WAYS
 def test_they_arrive_at_a_hub_as_they_are(db_path: Path, bulk: bool) -> None:
     """Also what is recorded later."""
@@ -81,11 +75,11 @@ def test_they_arrive_at_a_hub_as_they_are(db_path: Path, bulk: bool) -> None:
     with serving(hub) as server:
         for run_id in IDS:
             record(run_id)
-        upload(db_path, address(server), bulk=bulk)
+        upload(db_path, url_of(server), bulk=bulk)
         assert contents(hub) == contents(db_path)
         for run_id in IDS:
             client.record_scores_sync(run_id=run_id, scores=[{"name": "late", "value": 0}])
-        upload(db_path, address(server), bulk=bulk)
+        upload(db_path, url_of(server), bulk=bulk)
         assert contents(hub) == contents(db_path)
 
 
@@ -99,8 +93,8 @@ def test_a_start_that_comes_after_the_upload_arrives(
     with serving(hub) as server, serving(far) as far_server:
 
         def send() -> None:
-            upload(db_path, address(server), bulk=bulk, open_after=0.0)
-            upload(hub, address(far_server), bulk=bulk, open_after=0.0)
+            upload(db_path, url_of(server), bulk=bulk, open_after=0.0)
+            upload(hub, url_of(far_server), bulk=bulk, open_after=0.0)
 
         for run_id in IDS:
             record(run_id, end=end)
@@ -113,8 +107,7 @@ def test_a_start_that_comes_after_the_upload_arrives(
         send()
         assert contents(far) == contents(db_path)
         assert ask(far, "SELECT agents, run_count FROM sessions") == [('["helper"]', len(IDS))]
-        patient = {"read_timeout": 60.0, "request_timeout": 60.0}
-        assert verify(db_path, settings_for(address(server), **patient)).agrees
+        assert verify(db_path, settings_for(url_of(server), **PATIENT)).agrees
 
 
 @WAYS
@@ -126,13 +119,13 @@ def test_a_start_that_is_sent_anew_takes_over_at_the_hub(
     hub = db_path.with_name("hub.db")
     with serving(hub) as server:
         record(IDS[0], end=end)
-        upload(db_path, address(server), bulk=bulk, open_after=0.0)
+        upload(db_path, url_of(server), bulk=bulk, open_after=0.0)
         change(db_path, "DELETE FROM requests")
         change(db_path, "UPDATE deliveries SET state = 'pending', remote_run_id = NULL")
         begin(recorder, IDS[0])
         if not end:
             client.complete_run_sync(run_id=IDS[0], result={"r": 1})
-        upload(db_path, address(server), bulk=bulk)
+        upload(db_path, url_of(server), bulk=bulk)
     assert ask(hub, "SELECT agent_name FROM runs") == [("helper",)]
     assert contents(hub) == contents(db_path)
 
@@ -189,7 +182,7 @@ def test_an_id_that_a_hub_refuses_holds_up_no_other_run(db_path: Path, bulk: boo
         " '2026-01-31T09:30:00.000000Z')",
     )
     with serving(db_path.with_name("hub.db")) as server:
-        done = upload(db_path, address(server), bulk=bulk)
+        done = upload(db_path, url_of(server), bulk=bulk)
     assert (done.pending, done.delivered, done.parked) == (0, len(IDS), len(ODD_IDS) + 1)
     ((reasons,),) = ask(
         db_path, "SELECT json_group_array(reason) FROM deliveries WHERE state = 'parked'"

@@ -6,7 +6,6 @@ import asyncio
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.faults.audit import audit
@@ -19,7 +18,7 @@ from tests.tools.sync import (
     settings_for,
     upload,
 )
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellObserveClient
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import delivery_status, list_parked
@@ -51,10 +50,6 @@ def _add(path: Path, event: str, data: str, position: int = 7) -> None:
     )
 
 
-def _address(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")
-
-
 def _received(server: FaultServer) -> list[dict[str, object]]:
     bodies = [one["body"] for one in server.requests() if one["path"].endswith("/events/")]
     return [event for body in bodies for event in body["events"]]
@@ -69,12 +64,12 @@ def test_a_hub_has_them_as_they_are_here(db_path: Path, bulk: bool) -> None:
     _add(db_path, "policy_check", '{"action":"allow"}')
     _add(db_path, "odd", '{"event":"another name"}', position=8)
     with serving(hub) as client:
-        done = upload(db_path, _address(client), bulk=bulk)
+        done = upload(db_path, url_of(client), bulk=bulk)
         assert (done.delivered, done.pending) == (1, 0)
         assert ask(hub, HERE) == ask(db_path, HERE)
         assert len(ask(hub, HERE)) == 5
         _note(2)
-        assert upload(db_path, _address(client), bulk=bulk).delivered == 0
+        assert upload(db_path, url_of(client), bulk=bulk).delivered == 0
         assert ask(hub, HERE) == ask(db_path, HERE)
 
 
@@ -85,7 +80,7 @@ def test_what_comes_twice_is_there_once(db_path: Path, bulk: bool) -> None:
     _note(3)
     with serving(hub) as client:
         for _ in range(3):
-            upload(db_path, _address(client), bulk=bulk)
+            upload(db_path, url_of(client), bulk=bulk)
             change(db_path, "DELETE FROM requests")
             change(db_path, "UPDATE targets SET events_cursor = 0")
             change(hub, "DELETE FROM received")
@@ -103,7 +98,7 @@ def test_two_devices_in_the_same_nanosecond(db_path: Path) -> None:
     _add(other, "a", '{"n":2}')
     with serving(hub) as client:
         for path in (db_path, other, db_path, other):
-            upload(path, _address(client))
+            upload(path, url_of(client))
             change(path, "UPDATE targets SET events_cursor = 0")
             change(path, "DELETE FROM requests")
     assert ask(hub, "SELECT position, data FROM events ORDER BY position") == [
@@ -117,8 +112,8 @@ def test_a_hub_sends_them_on(db_path: Path) -> None:
     first, second = db_path.with_name("first.db"), db_path.with_name("second.db")
     _note(3)
     with serving(first) as one, serving(second) as two:
-        upload(db_path, _address(one))
-        upload(first, _address(two))
+        upload(db_path, url_of(one))
+        upload(first, url_of(two))
     assert ask(second, HERE) == ask(db_path, HERE)
 
 
@@ -261,6 +256,6 @@ def test_an_event_s_own_member_waxlocal_stays(db_path: Path, own: str, bulk: boo
     for name in ("hub1.db", "hub2.db"):
         hub = db_path.with_name(name)
         with serving(hub) as client:
-            upload(sent, _address(client), bulk=bulk)
+            upload(sent, url_of(client), bulk=bulk)
         assert ask(hub, everywhere) == ask(db_path, everywhere)
         sent = hub

@@ -8,7 +8,6 @@ from math import inf, nan
 from pathlib import Path
 from random import Random
 
-import httpx
 import pytest
 
 from tests.crash.uploading import record_runs
@@ -20,7 +19,7 @@ from tests.tools.sync import (
     record,
     upload,
 )
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from tests.tools.wire_programs_more import x02_memory
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
@@ -59,7 +58,7 @@ def test_what_comes_twice_is_there_once(
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
         for way in ways:
-            upload(db_path, _address(client), bulk=way == "bulk")
+            upload(db_path, url_of(client), bulk=way == "bulk")
             assert _contents(hub) == _contents(db_path)
             change(db_path, "DELETE FROM requests")
             change(
@@ -79,7 +78,7 @@ def test_several_memories_of_a_run_arrive(db_path: Path, recorder: Recorder, bul
     assert max(count for _, count in ask(db_path, memories)) > 1
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+        assert upload(db_path, url_of(client), bulk=bulk).parked == 0
     assert _contents(hub) == _contents(db_path)
     assert ask(hub, memories) == ask(db_path, memories)
 
@@ -102,9 +101,9 @@ def test_a_late_score_comes_by_any_way(
     ((run_id,),) = ask(db_path, "SELECT min(run_id) FROM runs")
     late = (run_id, 900, "2026-01-31T09:30:00.000000Z", "liked", "numeric", 1.0, None, "")
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=first == "bulk")
+        upload(db_path, url_of(client), bulk=first == "bulk")
         recorder.store.write(ADD_SCORE, late)
-        upload(db_path, _address(client), bulk=then == "bulk")
+        upload(db_path, url_of(client), bulk=then == "bulk")
     assert _contents(hub) == _contents(db_path)
 
 
@@ -118,12 +117,12 @@ def test_a_score_of_the_hub_leaves_that_of_the_device_its_place(
     hub = db_path.with_name("hub.db")
     late = (run_id, last + 1, "2026-01-31T09:30:00.000000Z", "liked", "numeric", 1.0, None, "")
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=bulk)
+        upload(db_path, url_of(client), bulk=bulk)
         given = {"scores": [{"name": "reviewed", "numeric_value": 0.5}]}
         client.post(stage_path("scores", run_id), json=given).raise_for_status()
         recorder.store.write(ADD_SCORE, late)
         for _ in range(2):
-            upload(db_path, _address(client), bulk=bulk)
+            upload(db_path, url_of(client), bulk=bulk)
             found = ask(hub, "SELECT name FROM scores WHERE position > ? ORDER BY name", last)
             assert [row[0] for row in found] == ["liked", "reviewed"]
             change(db_path, "DELETE FROM requests")
@@ -140,13 +139,13 @@ def test_any_mix_of_ways_brings_each_record_once(
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
         for number in range(6):
-            upload(db_path, _address(client), bulk=random.random() < 0.5)
+            upload(db_path, url_of(client), bulk=random.random() < 0.5)
             if random.random() < 0.5:
                 _forget(db_path)
             for (run_id,) in ask(db_path, "SELECT run_id FROM runs"):
                 if random.random() < 0.2:
                     _add_late(db_path, random, run_id, 900 + number)
-        upload(db_path, _address(client), bulk=random.random() < 0.5)
+        upload(db_path, url_of(client), bulk=random.random() < 0.5)
     for there, here in zip(_rows(hub), _rows(db_path), strict=True):
         assert set(there) ^ set(here) == set()
         assert there == here
@@ -160,11 +159,11 @@ def test_a_device_whose_file_was_restored_from_a_backup_goes_on(
     run_ids = record(3)
     hub, backup = db_path.with_name("hub.db"), db_path.with_name("backup.db")
     with serving(hub) as client:
-        upload(db_path, _address(client), bulk=False)
+        upload(db_path, url_of(client), bulk=False)
         _copy(db_path, backup)
         for position, run_id in enumerate(run_ids, 900):
             _add_late(db_path, Random(1), run_id, position)
-            upload(db_path, _address(client), bulk=bulk)
+            upload(db_path, url_of(client), bulk=bulk)
         recorder.close()
         _copy(backup, db_path)
         late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
@@ -172,7 +171,7 @@ def test_a_device_whose_file_was_restored_from_a_backup_goes_on(
         for run_id in run_ids:
             change(db_path, f"{late} VALUES (?, 950, '{at}', 'other', 'numeric', '')", run_id)
         change(db_path, 'UPDATE runs SET tags = \'{"restored": "yes"}\'')
-        done = upload(db_path, _address(client), bulk=bulk)
+        done = upload(db_path, url_of(client), bulk=bulk)
         assert (done.pending, done.parked) == (0, 0)
     # What was recorded after the backup and is lost here is kept there.
     assert ask(hub, "SELECT count(*) FROM scores WHERE name = 'other'") == [(3,)]
@@ -200,7 +199,7 @@ def test_a_hub_that_calls_every_key_used_is_not_asked_for_ever(
 
     with serving(hub) as client:
         client.get(paths.CONFIG)
-        done = upload(db_path, _address(client), at=pretend)
+        done = upload(db_path, url_of(client), at=pretend)
     assert (done.pending, done.parked, done.delivered) == (0, 2, 0)
     keys = ask(db_path, "SELECT idempotency_key FROM requests WHERE stage = 'start'")
     assert len(keys) == 4
@@ -283,7 +282,7 @@ def test_a_hub_that_has_lost_a_run_gets_it_again(db_path: Path, recorder: Record
     ((run_id,),) = ask(db_path, "SELECT min(run_id) FROM runs")
     late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
     with serving(hub) as client:
-        upload(db_path, _address(client))
+        upload(db_path, url_of(client))
         change(hub, "DELETE FROM runs")
         change(hub, "DELETE FROM received")
         change(
@@ -291,7 +290,7 @@ def test_a_hub_that_has_lost_a_run_gets_it_again(db_path: Path, recorder: Record
             f"{late} VALUES (?, 900, '2026-01-31T09:30:00.000000Z', 'liked', 'numeric', '')",
             run_id,
         )
-        done = upload(db_path, _address(client))
+        done = upload(db_path, url_of(client))
         assert (done.pending, done.parked) == (0, 0)
     counts = "SELECT count(*) FROM {0} WHERE run_id = ?"
     for table in TABLES:
@@ -311,13 +310,9 @@ def test_a_hub_that_forgets_a_run_each_time_is_not_asked_for_ever(
             change(hub, "DELETE FROM received")
 
     with serving(hub) as client:
-        done = upload(db_path, _address(client), at=forget)
+        done = upload(db_path, url_of(client), at=forget)
     assert (done.pending, done.delivered) == (0, 0)
     assert done.parked == ask(db_path, "SELECT count(*) FROM runs")[0][0]
-
-
-def _address(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")
 
 
 @pytest.mark.parametrize("bulk", [False, True])
@@ -337,5 +332,5 @@ def test_infinite_scores_arrive(db_path: Path, recorder: Recorder, bulk: bool) -
     change(db_path, "UPDATE scores SET numeric_value = 'nan' WHERE name = '0.2 nan'")
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        assert upload(db_path, _address(client), bulk=bulk).parked == 0
+        assert upload(db_path, url_of(client), bulk=bulk).parked == 0
     assert ask(hub, scores) == [*recorded, ("0.2", inf, None), ("0.2 nan", None, None)]

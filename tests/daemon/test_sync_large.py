@@ -14,11 +14,12 @@ import pytest
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
 from tests.faults.server import fault_server
-from tests.tools.sync import ask, change, record, upload, uploading
-from tests.tools.web import serving
+from tests.tools.sync import PATIENT, ask, change, record, upload, uploading
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.status import list_parked
+from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
 from waxlocal.web.api import bulk_routes
 from waxlocal.web.middleware import guards
@@ -26,11 +27,8 @@ from waxlocal.wire import cut_values
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
-# The server is in this process, and the machine may be busy.
-PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
 LARGE = "é" * 150_000
 LIMIT = 200_000  # bytes
-RECORDS = ("llm_calls", "steps", "spans", "scores", "events")
 RUN = "run_id, agent_name, status, started_at, completed_at, duration, session_id, user_id"
 
 
@@ -62,7 +60,8 @@ def _record_other() -> None:
 
 
 def _all(path: Path, columns: str) -> dict[str, list[Any]]:
-    found = {table: ask(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in RECORDS}
+    tables = [table.name for table in RECORD_TABLES]
+    found = {name: ask(path, f"SELECT * FROM {name} ORDER BY 1, 2") for name in tables}
     return found | {"runs": ask(path, f"SELECT {columns} FROM runs ORDER BY run_id")}
 
 
@@ -92,7 +91,7 @@ def test_a_run_with_a_value_that_the_hub_does_not_take(
     hub = db_path.with_name("hub.db")
     others = ", ".join({"inputs", "metadata", "result"} - {name})
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         done = upload(db_path, url, bulk=bulk, **PATIENT)
         assert (done.delivered, done.pending, done.parked) == (4, 0, 1)
         assert _parked(db_path) == [(large, stage, 413)]
@@ -128,7 +127,7 @@ def test_a_value_that_is_no_object_goes_once(
     change(db_path, "UPDATE steps SET output = ?", text)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        done = upload(db_path, str(client.base_url).rstrip("/"), **PATIENT)
+        done = upload(db_path, url_of(client), **PATIENT)
     assert (done.delivered, done.parked) == (2, 0)
     everything = f"{RUN}, inputs, metadata, tags, result"
     assert _all(hub, everything) == _all(db_path, everything)
@@ -143,7 +142,7 @@ def test_a_whole_value_stays_where_it_comes_cut(
     run_id = _record(inputs=text)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         assert upload(db_path, url, **PATIENT).parked == 0
         change(db_path, "UPDATE runs SET result = inputs WHERE run_id = ?", run_id)
         assert upload(db_path, url, **PATIENT).parked == 1
@@ -174,7 +173,7 @@ def test_a_whole_value_stays_whatever_it_is(
     change(db_path, f"UPDATE runs SET {state} WHERE run_id = ?", value, run_id)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         assert upload(db_path, url, **PATIENT).parked == 0
         text = json.dumps({"text": "y" * 150_000})
         change(db_path, f"UPDATE runs SET {other} = ? WHERE run_id = ?", text, run_id)
@@ -190,7 +189,7 @@ def test_a_session_is_never_cut(db_path: Path, monkeypatch: pytest.MonkeyPatch) 
         run.record_data_access(source="db", operation="read", records=1)
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        assert upload(db_path, str(client.base_url).rstrip("/"), **PATIENT).parked == 1
+        assert upload(db_path, url_of(client), **PATIENT).parked == 1
     assert ask(hub, "SELECT session_id FROM runs") == ask(db_path, "SELECT session_id FROM runs")
 
 
@@ -230,7 +229,7 @@ def test_a_changed_record_that_is_too_large_is_parked_alone(
     _record()
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         assert upload(db_path, url, **PATIENT).parked == 0
         change(db_path, "UPDATE steps SET output = ?", json.dumps({"text": LARGE}))
         change(db_path, "UPDATE scores SET comment = 'on second thoughts'")
@@ -266,7 +265,7 @@ def test_the_state_of_a_long_conversation_keeps_nothing_back(
     _record_long()
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        done = upload(db_path, str(client.base_url).rstrip("/"), bulk=bulk, **PATIENT)
+        done = upload(db_path, url_of(client), bulk=bulk, **PATIENT)
     assert (done.delivered, done.pending, done.parked) == (1, 0, 0)
     assert _all(hub, f"{RUN}, result") == _all(db_path, f"{RUN}, result")
 
@@ -319,7 +318,7 @@ def test_an_upload_that_is_killed_again_and_again(
 
     hub = db_path.with_name("hub.db")
     with serving(hub) as client:
-        url = str(client.base_url).rstrip("/")
+        url = url_of(client)
         assert arrive(url) == 2
         assert _all(hub, RUN) == _all(db_path, RUN)
         assert sorted(_parked(db_path)) == sorted(

@@ -12,12 +12,13 @@ import pytest
 
 from tests.crash.files import environment
 from tests.tools.sync import (
+    PATIENT,
     ask,
     change,
     settings_for,
     upload,
 )
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.web.middleware import guards
@@ -34,8 +35,6 @@ SELECT r.run_id, r.status, r.result, r.error_type,
   (SELECT count(*) FROM scores s WHERE s.run_id = r.run_id)
 FROM runs r ORDER BY r.run_id
 """
-# The server is in this process, and the machine may be busy.
-PATIENT = {"read_timeout": 60.0, "request_timeout": 60.0}
 STATES = "SELECT state FROM deliveries ORDER BY run_id"
 PROGRAM = """
 import sys, waxlocal
@@ -51,11 +50,7 @@ sys.stdin.readline()
 
 
 def _send(path: Path, client: httpx.Client, *, bulk: bool) -> None:
-    upload(path, _address(client), bulk=bulk, open_after=0.0)
-
-
-def _address(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")
+    upload(path, url_of(client), bulk=bulk, open_after=0.0)
 
 
 @ways
@@ -77,7 +72,7 @@ def test_the_rest_of_a_run_follows_when_it_ends(db_path: Path, bulk: bool) -> No
         _send(db_path, client, bulk=bulk)
         assert ask(db_path, STATES) == [("delivered",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
-        found = verify(db_path, settings_for(_address(client), **PATIENT))
+        found = verify(db_path, settings_for(url_of(client), **PATIENT))
     assert (found.agrees, found.checked) == (True, 1)
 
 
@@ -107,7 +102,7 @@ def test_the_end_of_a_run_whose_process_was_killed_follows(db_path: Path, bulk: 
         _send(db_path, client, bulk=bulk)
         assert ask(hub, "SELECT status FROM runs") == [("interrupted",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
-        assert verify(db_path, settings_for(_address(client), **PATIENT)).agrees
+        assert verify(db_path, settings_for(url_of(client), **PATIENT)).agrees
 
 
 @ways
@@ -123,7 +118,7 @@ def test_a_run_that_ends_while_it_is_on_its_way(db_path: Path, bulk: bool) -> No
                 run.set_result({"answer": 42})
                 run.__exit__(None, None, None)
 
-        upload(db_path, _address(client), bulk=bulk, open_after=0.0, at=end)
+        upload(db_path, url_of(client), bulk=bulk, open_after=0.0, at=end)
         _send(db_path, client, bulk=bulk)
         assert ask(db_path, STATES) == [("delivered",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
@@ -140,7 +135,7 @@ def test_verify_finds_a_run_that_has_not_ended_there(db_path: Path, bulk: bool) 
         _send(db_path, client, bulk=bulk)
         change(hub, "UPDATE runs SET status = 'running' WHERE rowid = 1")
         change(hub, "UPDATE runs SET status = 'error' WHERE rowid = 2")
-        found = verify(db_path, settings_for(_address(client), **PATIENT))
+        found = verify(db_path, settings_for(url_of(client), **PATIENT))
     assert found.different == [
         Difference("sess_1", "open_runs", 0, 1),
         Difference("sess_1", "failed_runs", 0, 1),

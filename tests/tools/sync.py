@@ -19,10 +19,12 @@ from waxlocal_daemon.circuit import Pace
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Progress, Uploader
 
-__all__ = ["QUICK", "ask", "change", "record", "settings_for", "upload", "uploading"]
+__all__ = ["PATIENT", "QUICK", "ask", "change", "record", "settings_for", "upload", "uploading"]
 
 # A hundredth of the usual waits.
 QUICK = Pace(unit=0.01, paused=0.05)
+# For a server in this process, which answers late where the machine is busy.
+PATIENT = {"read_timeout": PATIENCE_S, "request_timeout": PATIENCE_S}
 
 
 def record(count: int, *, session: str = "sess_1", **inputs: Any) -> list[str]:

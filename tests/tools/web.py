@@ -31,10 +31,9 @@ __all__ = [
     "raw",
     "serving",
     "spawned",
+    "url_of",
     "using_engine",
 ]
-
-# Longer than anything here takes on a busy machine.
 
 # Each that is installed here, the fastest first.
 ENGINES = tuple(dict.fromkeys((best_engine(), PLAIN_ENGINE)))
@@ -66,7 +65,7 @@ def _blocking(directory: Path) -> dict[str, str]:
 def serving(path: Path, *, headers_s: float = 10.0, **options: Any) -> Iterator[httpx.Client]:
     """Serve a file from a thread of this process; give a client whose base is that server.
 
-    `options` are those of `create_app`. The server's address is `str(client.base_url)`.
+    `options` are those of `create_app`. `url_of` gives the server's address.
     """
     app = create_app(path, **options)
     started = threading.Event()
@@ -83,6 +82,11 @@ def serving(path: Path, *, headers_s: float = 10.0, **options: Any) -> Iterator[
         thread.join(PATIENCE_S)
         listener.close()
     assert not thread.is_alive()
+
+
+def url_of(client: httpx.Client) -> str:
+    """Return the address of the server that a client asks, without a slash at its end."""
+    return str(client.base_url).rstrip("/")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
-from tests.tools.web import serving
+from tests.tools.web import serving, url_of
 from waxlocal.web.api.openapi import openapi_document
 from waxlocal.web.app import routes
 
@@ -38,7 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         builder.score(first, "good", numeric_value=1.0)
         builder.run("sess_1", at=5, parent=first, status="error", error="boom")
     with serving(path, key=KEY) as client:
-        yield str(client.base_url).rstrip("/")
+        yield url_of(client)
 
 
 @api.parametrize()

@@ -16,7 +16,7 @@ import pytest
 from tests.tools.builders import moment, run_id
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
-from tests.tools.web import OBSERVABILITY, get, serving
+from tests.tools.web import OBSERVABILITY, get, serving, url_of
 from waxlocal.queries import ORDERINGS, list_sessions, money, statistics, timing
 from waxlocal.storage.connection import reader
 
@@ -94,7 +94,7 @@ CURL_ANSWERS = (
 def test_the_curl_lines_work_as_printed(path: Path) -> None:
     """Each of the five lines, but for its host and its key, gives what it is printed for."""
     with serving(path, key=KEY) as client:
-        host = str(client.base_url).rstrip("/")
+        host = url_of(client)
         for line, expected in zip(CURL_LINES, CURL_ANSWERS, strict=True):
             command = line.replace("https://acme.waxell.dev", host).replace("wax_sk_...", KEY)
             done = subprocess.run(
