@@ -28,7 +28,7 @@ from waxlocal.records import RECORD_TABLES, RUNS
 from waxlocal.wire import paths
 from waxlocal.wire.paths import stage_path
 
-TABLES = ("runs", "llm_calls", "steps", "spans", "scores", "events")
+TABLES = ("runs", *(table.name for table in RECORD_TABLES))
 SESSIONS = """
 SELECT session_id, run_count, open_runs, failed_runs, llm_calls, total_tokens, round(total_cost, 6)
 FROM sessions ORDER BY session_id

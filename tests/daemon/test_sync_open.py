@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.crash.files import environment
+from tests.crash.files import start_program
 from tests.tools.sync import (
     PATIENT,
     ask,
@@ -80,13 +78,7 @@ def test_the_rest_of_a_run_follows_when_it_ends(db_path: Path, bulk: bool) -> No
 def test_the_end_of_a_run_whose_process_was_killed_follows(db_path: Path, bulk: bool) -> None:
     """The upload writes down that it was interrupted, and sends that."""
     hub = db_path.with_name("hub.db")
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        env=environment(db_path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_program(db_path, PROGRAM)
     assert process.stdout is not None
     assert process.stdin is not None
     with serving(hub) as client:
@@ -231,13 +223,7 @@ def test_an_interrupted_run_of_which_the_server_refuses_something(db_path: Path)
     with serving(hub) as client:
         _refuse_steps(hub)
         program = PROGRAM.replace('record_step("think"', 'record_step("poison"')
-        with subprocess.Popen(
-            [sys.executable, "-c", program],
-            env=environment(db_path),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with start_program(db_path, program) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"

@@ -16,10 +16,11 @@ from tests.tools.builders import moment, run_id
 from tests.tools.bulk_lines import batch, line
 from tests.tools.ingest import Hub, llm_span
 from waxlocal.ingest.merge import merge
+from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import open_writer
 from waxlocal.wire.bulk import read_lines
 
-TABLES = ("llm_calls", "steps", "spans", "scores", "events")
+TABLES = tuple(table.name for table in RECORD_TABLES)
 
 
 @pytest.fixture

@@ -22,10 +22,11 @@ from tests.tools.sdk_rows import decoded, rows, run_named
 from tests.tools.served_programs import INTERRUPTED, PROGRAMS, STREAMING
 from tests.tools.web import serving
 from waxlocal.prices.table import price_pending
+from waxlocal.records import RECORD_TABLES
 
 Row = dict[str, Any]
 
-TABLES = ("llm_calls", "steps", "spans", "scores", "events")
+TABLES = tuple(table.name for table in RECORD_TABLES)
 # What cannot be the same: identities, times, and what that SDK sends over OTLP only.
 RUN = ("agent_name", "workflow_name", "session_id", "user_id", "user_group", "interaction_mode")
 RUN += ("status", "error", "error_type", "inputs", "result")
