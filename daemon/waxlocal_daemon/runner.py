@@ -78,6 +78,7 @@ def run_daemon(
     `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
     """
     settings = load()
+    _refuse_unusable(path)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
         if options.metrics_file is not None:
@@ -90,6 +91,17 @@ def run_daemon(
         stack.enter_context(Signals(daemon.signalled))
         stack.callback(daemon.close)
         daemon.run()
+
+
+def _refuse_unusable(path: Path) -> None:
+    """Raise `FileUnusable` before a lock file is made beside what is no file of waxlocal."""
+    try:
+        with reader(path):
+            pass
+    except FileUnusable:
+        raise
+    except StorageError:
+        return  # it may appear, or be unlocked: the loop waits for that
 
 
 def _check_metrics_file(given: Path, db: Path, lock: Path) -> None:

@@ -37,6 +37,20 @@ WRITING = (
     ("prices", "reprice"),
     ("demo",),
 )
+OTHERS = (
+    ("sql", "SELECT 1"),
+    ("tail", "-n", "0"),
+    ("serve", "--port", "0"),
+    ("sync",),
+    ("sync", "--dry-run"),
+    ("sync", "status"),
+    ("sync", "parked"),
+    ("sync", "retry"),
+    ("sync", "verify"),
+    ("daemon", "run"),
+    ("daemon", "status"),
+)
+SERVER = {"WAXELL_API_URL": "http://127.0.0.1:9", "WAXELL_API_KEY": "wax_sk_canary_2f8c"}
 
 
 @pytest.fixture
@@ -106,7 +120,7 @@ def test_what_is_not_there_exits_5(db: Path, args: tuple[str, ...], said: str) -
     assert said in _fails(*args, db=db, status=5)
 
 
-@pytest.mark.parametrize("args", READING)
+@pytest.mark.parametrize("args", READING + WRITING[:3])
 def test_a_named_file_must_exist(tmp_path: Path, args: tuple[str, ...]) -> None:
     """With `--db` or WAXLOCAL_DB a missing file is an error, and is not made."""
     missing = tmp_path / "missing.db"
@@ -151,9 +165,20 @@ def test_a_file_that_is_not_ours_exits_4_and_stays_as_it_was(
     assert path.read_bytes() == before
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    """A path that is a directory is told as one that cannot be used."""
-    assert f"{tmp_path} is a directory" in _fails("sessions", db=tmp_path, status=4)
+@pytest.mark.parametrize("args", READING + WRITING + OTHERS)
+def test_a_directory_is_no_file(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """Every command says that the path is a directory, and makes nothing beside it."""
+    place = tmp_path / "place"
+    place.mkdir()
+    assert f"{place} is a directory" in _fails(*args, db=place, status=4, **SERVER)
+    assert list(tmp_path.rglob("*")) == [place]
+
+
+def test_a_price_can_be_set_before_the_first_run(tmp_path: Path) -> None:
+    """The user's own file counts as empty while it is missing; a price makes it."""
+    env = {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    assert invoke(*WRITING[0], **env).exit_code == 0
+    assert "override" in invoke("prices", "list", **env).stdout
 
 
 def test_a_file_without_recordings_is_as_good_as_none(tmp_path: Path) -> None:
@@ -170,11 +195,11 @@ def test_a_recording_is_never_replaced_by_a_demonstration(db: Path) -> None:
     assert db.read_bytes() == before
 
 
-def _without_rights(*args: object) -> subprocess.CompletedProcess[str]:
+def _without_rights(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user who may not write where root may."""
     return subprocess.run(
         [*as_anybody(), *PYTHON, *map(str, args)],
-        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        env=environment(PYTHONDONTWRITEBYTECODE="1", **env),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -210,6 +235,44 @@ def test_a_read_only_directory_can_be_read_and_not_written(readable: Path) -> No
             assert len(refused.stderr.splitlines()) == 2
         assert path.read_bytes() == before
         assert list(readable.iterdir()) == [path]
+    finally:
+        readable.chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="rights as on POSIX")
+@pytest.mark.parametrize("closed", ["file", "directory"])
+def test_what_may_not_be_read_exits_4_with_every_command(readable: Path, closed: str) -> None:
+    """Whether the file itself is closed, or the directory that it lies in."""
+    path = readable / "waxlocal.db"
+    with recorded(path) as file:
+        file.run("sess_aa")
+    place = path if closed == "file" else readable
+    place.chmod(0)
+    try:
+        for args in (READING[0], *WRITING[::3], *OTHERS[:4], *OTHERS[-2:]):
+            refused = _without_rights("--db", path, *args, **SERVER)
+            assert refused.returncode == 4, (args, refused.stderr)
+            error, hint = refused.stderr.splitlines()
+            assert error.startswith(f"Error: {path} ")
+            assert " may not be " in error
+            assert hint.startswith("Try: ask its owner for the right to read it")
+    finally:
+        place.chmod(0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="rights as on POSIX")
+def test_a_demo_that_may_not_be_replaced_exits_6(readable: Path) -> None:
+    """An earlier demo in a directory that has become read-only stays as it was."""
+    path = readable / "demo.db"
+    with recorded(path):
+        pass
+    readable.chmod(0o555)
+    try:
+        refused = _without_rights("--db", path, "demo")
+        assert refused.returncode == 6, refused.stderr
+        assert refused.stderr.startswith(
+            f"Error: {path}: Permission denied\nTry: choose a writable"
+        )
     finally:
         readable.chmod(0o755)
 

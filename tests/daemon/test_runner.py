@@ -339,6 +339,20 @@ def test_wrong_use_is_told(db_path: Path, args: tuple[str, ...], words: str) -> 
     assert holder(db_path) is None
 
 
+@pytest.mark.parametrize("below", ["", "file/below.db"])
+def test_a_path_where_no_file_can_be_ends_it(tmp_path: Path, below: str) -> None:
+    """Exit status 4 and what to do, instead of trying for ever; and no lock file is made."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "file").touch()
+    said = spawn("daemon", "run", "--db", place / below, WAXELL_API_URL=NOWHERE, WAXELL_API_KEY=KEY)
+    error, hint = said.stderr.splitlines()
+    assert said.returncode == 4
+    assert error.startswith(f"Error: {place / below} is ")
+    assert hint == "Try: choose another file with --db FILE or WAXLOCAL_DB"
+    assert sorted(tmp_path.rglob("*")) == [place, place / "file"]
+
+
 @pytest.mark.parametrize("kind", ["text", "foreign", "newer"])
 def test_a_file_that_is_none_of_ours_is_left_alone(db_path: Path, kind: str) -> None:
     """Exit status 4; not one byte is changed."""

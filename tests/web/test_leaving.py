@@ -141,6 +141,8 @@ def test_a_client_that_leaves_while_it_is_answered_gets_a_line_and_no_traceback(
 
 def test_a_process_says_one_line_for_a_client_that_left(db_path: Path) -> None:
     """Nothing else is on stderr."""
+    with recorded(db_path):
+        pass
     with spawned("--access-log", db=db_path) as (process, address):
         sent = request(address, f"POST {OBSERVE}/runs/start/", JSON, HALF) + b"{"
         leave(address, sent, abruptly=True)

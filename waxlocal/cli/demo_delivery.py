@@ -18,7 +18,7 @@ from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.status import delivery_status, recent_receipts
 from waxlocal.errors import DeliveryError
 from waxlocal.queries import recent_runs
-from waxlocal.storage.connection import reader
+from waxlocal.storage.connection import reader, writer
 
 __all__ = ["Hub", "hub", "travel", "wait_for"]
 
@@ -46,6 +46,8 @@ def hub(demo: Path) -> Iterator[Hub]:
     """Serve a second file, beside the demo's, from a separate process."""
     path = demo.with_name(HUB_NAME)
     make_room(path)
+    with writer(path):  # the server would note that the file is new
+        pass
     command = _command(path, "serve", "--port", "0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:

@@ -78,8 +78,11 @@ def make_room(path: Path) -> None:
             f"{path} holds more than a demo; it was not changed",
             hint="choose a new file: waxlocal --db demo.db demo",
         )
-    for suffix in ("-wal", "-shm", ""):
-        beside(path, suffix).unlink(missing_ok=True)
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            beside(path, suffix).unlink(missing_ok=True)
+    except OSError as error:
+        raise connection.storage_error(error, path) from error
 
 
 class _ScriptedClock:

@@ -32,10 +32,10 @@ def path(ctx: click.Context, *, form: str) -> None:
 
 def _description(file: Path) -> dict[str, object]:
     from waxlocal.storage.log_file import log_size
-    from waxlocal.storage.paths import file_size
+    from waxlocal.storage.paths import file_id, file_size
     from waxlocal.storage.side_file import all_side_files
 
-    exists = file.exists()
+    exists = file_id(file) is not None
     return {
         "path": str(file),
         "exists": exists,

@@ -12,9 +12,9 @@ from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
     db_option,
+    existing,
     recordings,
     target_file_of,
-    writable,
 )
 from waxlocal.prices.catalogue import Price
 from waxlocal.prices.lookup import PriceSource
@@ -111,7 +111,7 @@ def set_(
     The price applies until `prices unset`. Costs that the program recorded itself do not change.
     """
     done = set_price(
-        writable(target_file_of(ctx)),
+        existing(target_file_of(ctx)),
         model,
         provider=provider,
         input_per_mtok=input_,
@@ -131,7 +131,7 @@ def set_(
 @click.pass_context
 def unset(ctx: click.Context, *, model: str, provider: str, form: str) -> None:
     """Remove a price that was set, so that the price list applies again, and recompute costs."""
-    _report(unset_price(writable(target_file_of(ctx)), model, provider), form)
+    _report(unset_price(existing(target_file_of(ctx)), model, provider), form)
 
 
 @prices.command("reprice", short_help="Recompute costs from today's prices.")
@@ -143,7 +143,7 @@ def reprice_(ctx: click.Context, *, model: str | None, form: str) -> None:
 
     Costs that the program recorded itself do not change.
     """
-    _report(reprice(writable(target_file_of(ctx)), model), form)
+    _report(reprice(existing(target_file_of(ctx)), model), form)
 
 
 def _report(done: Repriced, form: str) -> None:

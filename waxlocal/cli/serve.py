@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from waxlocal import escaping
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.target_file import (
     db_option,
@@ -18,6 +19,7 @@ from waxlocal.cli.target_file import (
     writable,
 )
 from waxlocal.settings.config import Settings
+from waxlocal.storage.paths import file_id
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
 from waxlocal.web.supervisor import Supervisor
 
@@ -79,8 +81,11 @@ def serve(
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)
     path = writable(target_file_of(ctx))
+    new = file_id(path) is None
     with writer(path):  # fails at once if the file cannot be used
         pass
+    if new:  # it may be the path that is wrong, and not the file that is missing
+        click.echo(f"Note: {escaping.line(str(path))} did not exist; it is a new file", err=True)
     need_own(path)
     app = create_app(
         path,

@@ -63,7 +63,7 @@ def tail(ctx: click.Context, *, lines: int, form: str) -> None:
 
 def _follow(path: Path, lines: int, show: Print) -> None:
     # If the file appears later, all of its runs are new.
-    first: int | None = lines if path.exists() else None
+    first: int | None = lines if file_id(path) else None
     waiting = False
     while True:
         try:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from waxlocal.errors import FileMissing, NotADatabase
+from waxlocal.errors import FileMissing
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
 
@@ -21,6 +21,7 @@ __all__ = [
     "TargetFile",
     "db_option",
     "db_option_with",
+    "existing",
     "need_own",
     "recordings",
     "target_file_of",
@@ -54,7 +55,8 @@ def db_option_with(default: str) -> Callable[[Command], Command]:
         metavar="FILE",
         expose_value=False,
         callback=_remember,
-        type=click.Path(),
+        # Whoever opens it says what is wrong with it, with the exit status of that.
+        type=click.Path(readable=False),
         help=f"The file to use (default: {default}).",
     )
 
@@ -71,17 +73,25 @@ def target_file_of(ctx: click.Context) -> TargetFile:
 
 def need_own(path: Path) -> None:
     """Raise `StorageError` unless waxlocal created the file. Call it before any write."""
-    if path.is_dir():  # SQLite would report an I/O error
-        raise NotADatabase(f"{path} is a directory")
     with reader(path):
         pass
 
 
 def writable(target: TargetFile) -> Path:
-    """Return the path for a command that writes; the file may be missing, but not foreign."""
+    """Return the path for a command that makes the file; it may be missing, but not foreign."""
     with suppress(FileMissing):
         need_own(target.path)
     return target.path
+
+
+def existing(target: TargetFile) -> Path:
+    """Return the path for a command that changes the file: one that the user named must exist.
+
+    The user's own file may be missing: it counts as empty, and is made. Raises `StorageError`.
+    """
+    if target.named:
+        need_own(target.path)
+    return writable(target)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from waxlocal.errors import (
     FileLocked,
     FileMissing,
     FileReadOnly,
+    FileUnusable,
     ForeignDatabase,
     NewerSchema,
     NotADatabase,
@@ -240,8 +242,8 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     Fetch all rows of a query before the next one: an open cursor keeps the WAL from being reset.
     Raises `StorageError`, also for an error of SQLite inside the block.
     """
-    if not path.exists():
-        raise storage_error(FileMissing(f"{path} does not exist"), path)
+    if file_id(path) is None:
+        raise storage_error(_unusable(path) or FileMissing(f"{path} does not exist"), path)
     with _registered(lambda: _open_reader(path)) as connection:
         try:
             yield connection
@@ -327,18 +329,52 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
         return error
     if is_busy(error):
         return FileLocked(f"{path} is locked by another process")
-    for kind, words in _SAID:
-        if any(word in said for word in words):
-            return kind(f"{path}: {said}")
+    kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
+    if kind not in (DiskFull, NotADatabase) and (unusable := _unusable(path)):
+        return unusable
+    if kind is not None:
+        return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
         return FileReadOnly(f"{path}: {error.strerror}")
     return StorageError(f"{path}: {said}")
 
 
+def _unusable(path: Path) -> FileUnusable | None:
+    """Return why no file at this path can be read, now or later; None if one could be.
+
+    SQLite says "unable to open database file" to all of it, as where a file may not be written.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (no frame of pathlib between)
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
+        return _not_reachable(path, error)
+    if stat.S_ISDIR(mode):
+        return NotADatabase(f"{path} is a directory")
+    if not stat.S_ISREG(mode):
+        return NotADatabase(f"{path} is not a plain file")
+    if not os.access(path, os.R_OK):
+        return FileUnusable(f"{path} may not be read by this user", hint=_ASK_OWNER)
+    return None
+
+
+def _not_reachable(path: Path, error: OSError) -> FileUnusable | None:
+    if isinstance(error, FileNotFoundError):
+        return None
+    if isinstance(error, PermissionError):
+        return FileUnusable(f"{path} is in a directory that may not be entered", hint=_ASK_OWNER)
+    if isinstance(error, NotADirectoryError):
+        return FileUnusable(f"{path} is below a file that is not a directory")
+    # A name that is too long, links in a circle.
+    return FileUnusable(f"{path}: {error.strerror}")
+
+
+_ASK_OWNER = "ask its owner for the right to read it, or choose another file with --db FILE"
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
     (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
-    (NotADatabase, ("not a database", "malformed", "Is a directory")),
+    (NotADatabase, ("not a database", "malformed")),
 )
 
 # Every connection of this process, with the lock of whoever uses it. SQLite must have no handle
