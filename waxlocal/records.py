@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 __all__ = [
     "ENDED_STATUSES",
     "EVENTS",
+    "INTERACTION_MODES",
     "LLM_CALLS",
     "NEEDED",
     "NOT_FINAL_STATUSES",
@@ -29,11 +30,13 @@ __all__ = [
     "TABLES",
     "Column",
     "CostSource",
+    "InteractionMode",
     "Kind",
     "Phase",
     "RecordStatus",
     "RunStatus",
     "Table",
+    "mode_of",
 ]
 
 
@@ -58,6 +61,21 @@ ENDED_STATUSES = RUN_STATUSES[1:]
 # An end replaces these, and no others: the first end stays, whichever process writes it, but an
 # interruption was only a guess.
 NOT_FINAL_STATUSES = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
+
+
+class InteractionMode:
+    """Whether a person takes part in a run."""
+
+    INTERACTIVE: Final = "interactive"
+    AUTONOMOUS: Final = "autonomous"
+
+
+INTERACTION_MODES = (InteractionMode.INTERACTIVE, InteractionMode.AUTONOMOUS)
+
+
+def mode_of(session_id: object) -> str:
+    """Return the interaction mode of a run for which nobody has given one."""
+    return InteractionMode.INTERACTIVE if session_id else InteractionMode.AUTONOMOUS
 
 
 class RecordStatus:

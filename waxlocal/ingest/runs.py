@@ -27,6 +27,7 @@ from waxlocal.records import (
     Kind,
     Phase,
     RunStatus,
+    mode_of,
 )
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
@@ -39,7 +40,6 @@ from waxlocal.wire.runs import (
     exact_end,
     exact_process,
     exact_start,
-    mode_of,
 )
 from waxlocal.wire.values import (
     as_content,

@@ -8,6 +8,7 @@ from typing import Any
 
 from waxlocal._version import __version__
 from waxlocal.recording import recorder
+from waxlocal.records import INTERACTION_MODES
 from waxlocal.sdk.scope import run_here
 from waxlocal.settings.config import is_on
 
@@ -66,7 +67,7 @@ def init(
         changes["capture_content"] = capture_content
     if durability is not None:
         changes["durability"] = durability
-    if interaction_mode in ("interactive", "autonomous"):
+    if interaction_mode in INTERACTION_MODES:
         changes["interaction_mode"] = interaction_mode
     recorder.configure(db=db, **changes)
 

@@ -23,7 +23,7 @@ from waxlocal.recording.statements import (
     FINISH_RUN,
     RUN_SO_FAR,
 )
-from waxlocal.records import NOT_FINAL_STATUSES, RunStatus
+from waxlocal.records import NOT_FINAL_STATUSES, RunStatus, mode_of
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
 from waxlocal.sdk.scope import current_scope, remote_parent, still_open
@@ -136,7 +136,7 @@ class Run(RunRecords):
                 self._trace_id,
                 self._interaction_mode
                 or recorder.settings.interaction_mode
-                or ("interactive" if self._session_id else "autonomous"),
+                or mode_of(self._session_id),
                 store.process_id,
                 utc_text(started_ns),
                 self._metadata_json,

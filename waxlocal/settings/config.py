@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.errors import ConfigurationError
+from waxlocal.records import INTERACTION_MODES
 from waxlocal.settings.secret import Secret
 from waxlocal.storage.paths import database_path
 
@@ -73,7 +74,7 @@ def _seconds(name: str, default: float) -> float:
 
 
 def _interaction_mode(value: str) -> str:
-    return value if value in ("interactive", "autonomous") else ""
+    return value if value in INTERACTION_MODES else ""
 
 
 class ObserveConfig:

@@ -16,11 +16,20 @@ from typing import Any, Final, NamedTuple
 from waxlocal.decode import loads
 from waxlocal.encode import text as storable
 from waxlocal.ids import trace_id_of
-from waxlocal.records import NEEDED, PROCESSES, RECORD_TABLES, RUNS, Kind, RunStatus, Table
+from waxlocal.records import (
+    NEEDED,
+    PROCESSES,
+    RECORD_TABLES,
+    RUNS,
+    Kind,
+    RunStatus,
+    Table,
+    mode_of,
+)
 from waxlocal.wire import request_keys
 from waxlocal.wire.columns import CHECKS, Refused, missing, unfit
 from waxlocal.wire.recorded_run import RecordedRun
-from waxlocal.wire.runs import mode_of, process_id
+from waxlocal.wire.runs import process_id
 
 __all__ = [
     "LINE_STATUSES",

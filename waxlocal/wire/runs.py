@@ -22,6 +22,7 @@ from waxlocal.records import (
     Phase,
     RunStatus,
     Table,
+    mode_of,
 )
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.conversation_state import events_of_state
@@ -52,7 +53,6 @@ __all__ = [
     "exact_of_start",
     "exact_process",
     "exact_start",
-    "mode_of",
     "only_records",
     "own_of_start",
     "process_id",
@@ -257,11 +257,6 @@ def exact_start(body: Json, own: Json) -> Json:
     row["trace_id"] = row["trace_id"] or trace_id_of(row["run_id"])
     row["interaction_mode"] = row["interaction_mode"] or mode_of(row["session_id"])
     return row
-
-
-def mode_of(session_id: object) -> str:
-    """Return the interaction mode of a run that arrives without one."""
-    return "interactive" if session_id else "autonomous"
 
 
 def _process_shown(own: Json) -> Json:
