@@ -9,6 +9,7 @@ from waxlocal.delivery.progress import DeliveryState, waits_as
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.record_sql import INTERRUPT_RUN
 
 __all__ = ["interrupt_gone"]
 
@@ -31,11 +32,7 @@ FROM runs r WHERE r.status = 'running' AND r.process_id = ? AND r.run_id IN (
   SELECT d.run_id FROM targets t
   JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN})
 """  # noqa: S608
-_INTERRUPT = """
-UPDATE runs SET status = 'interrupted', completed_at = ?, duration = ?,
-  error = 'process ended before run completion', error_type = 'Interrupted'
-WHERE run_id = ? AND status = 'running'
-"""
+_ERROR = "process ended before run completion"
 
 
 def interrupt_gone(path: Path) -> int:
@@ -60,5 +57,6 @@ def interrupt_gone(path: Path) -> int:
                 _OPEN_RUNS, (process_id,)
             ).fetchall():
                 seconds = max(utc_ns(last_at) - utc_ns(started_at), 0) / 1e9
-                interrupted += connection.execute(_INTERRUPT, (last_at, seconds, run_id)).rowcount
+                values = (last_at, seconds, _ERROR, run_id)
+                interrupted += connection.execute(INTERRUPT_RUN.sql, values).rowcount
     return interrupted

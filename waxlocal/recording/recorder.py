@@ -18,6 +18,9 @@ from waxlocal.storage.paths import database_path, file_size
 
 __all__ = ["Health", "Recorder", "configure", "current_recorder", "health", "use_recorder"]
 
+# The words of the original SDK.
+_AT_EXIT = "process interrupted before run completion (atexit)"
+
 
 class Health(NamedTuple):
     """Whether what this process records reaches its file."""
@@ -70,7 +73,7 @@ class Recorder:
         now_ns, steady_ns = self.clock.time_ns(), self.clock.monotonic_ns()
         for run_id, started in list(self.open_runs.items()):
             duration = (steady_ns - started) / 1e9
-            self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, run_id))
+            self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, _AT_EXIT, run_id))
         self.open_runs.clear()
 
     def health(self) -> Health:

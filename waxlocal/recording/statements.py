@@ -23,6 +23,8 @@ from waxlocal.records import (
 from waxlocal.storage.record_sql import (
     ELSEWHERE_AGENT,
     ELSEWHERE_METADATA,
+    INTERRUPT_RUN,
+    INTERRUPTION,
     OR_TAKE_OVER,
     Statement,
     Update,
@@ -88,17 +90,6 @@ UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _E
   {_set(_ANY_TIME)}
 WHERE run_id = ?
 """)  # noqa: S608
-# Only what is still open: another process may have ended it meanwhile.
-_INTERRUPTION = {
-    "status": RunStatus.INTERRUPTED,
-    "error": "process interrupted before run completion (atexit)",
-    "error_type": "Interrupted",
-}
-INTERRUPT_RUN = Statement(f"""
-UPDATE runs SET status = '{_INTERRUPTION["status"]}', completed_at = ?, duration = ?,
-  error = '{_INTERRUPTION["error"]}', error_type = '{_INTERRUPTION["error_type"]}'
-WHERE run_id = ? AND status = 'running'
-""")  # noqa: S608
 ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
@@ -115,6 +106,6 @@ ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)
 UPDATES = {
     SET_ATTRIBUTES.sql: Update("runs", (*_ANY_TIME, "run_id")),
     FINISH_RUN.sql: Update("runs", (*_END, *_ANY_TIME, "run_id")),
-    INTERRUPT_RUN.sql: Update("runs", ("completed_at", "duration", "run_id"), _INTERRUPTION),
+    INTERRUPT_RUN.sql: INTERRUPTION,
     END_SPAN.sql: Update("spans", (*_END_OF_SPAN, "run_id", "position")),
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from waxlocal.records import RECORD_TABLES, RUNS, Phase, Table
+from waxlocal.records import RECORD_TABLES, RUNS, Phase, RunStatus, Table
 
 __all__ = [
     "BEGIN_DAILY_RUN",
     "ELSEWHERE_AGENT",
     "ELSEWHERE_METADATA",
+    "INTERRUPTION",
+    "INTERRUPT_RUN",
     "LAST_POSITION",
     "OR_TAKE_OVER",
     "Statement",
@@ -130,3 +132,16 @@ INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode,
 VALUES (:run_id, :agent_name, 'daily', :trace_id, 'autonomous', 'running', :started_at, :metadata)
 ON CONFLICT DO NOTHING
 """)
+
+# The end of a run that its process has left open, by that process as it exits or by whoever finds
+# out that it was killed; `error` says which. Only of an open run: it may have ended meanwhile.
+INTERRUPTION = Update(
+    "runs",
+    ("completed_at", "duration", "error", "run_id"),
+    {"status": RunStatus.INTERRUPTED, "error_type": "Interrupted"},
+)
+INTERRUPT_RUN = Statement(f"""
+UPDATE runs SET completed_at = ?, duration = ?, error = ?,
+  {", ".join(f"{name} = '{value}'" for name, value in INTERRUPTION.always.items())}
+WHERE run_id = ? AND status = 'running'
+""")  # noqa: S608
