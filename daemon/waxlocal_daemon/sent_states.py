@@ -24,6 +24,7 @@ from waxlocal.delivery.requests import Part
 from waxlocal.records import LLM_CALLS, RECORD_TABLES, RUNS, Table
 from waxlocal.wire.items import Untold
 from waxlocal.wire.recorded_run import RecordedRun
+from waxlocal.wire.runs import columns_of_end
 from waxlocal.wire.states import State, state_of
 
 __all__ = ["THE_RUN", "SentStates", "states_of_end", "states_of_items"]
@@ -46,8 +47,6 @@ _TABLES_OF_STAGE = {
     stage: [table for table in RECORD_TABLES if stage in _STAGES[table.name]]
     for stage in ("steps", "spans", "scores", "events", "episodic", "semantic")
 }
-# What a server of any kind is told of the end of a run.
-_END = ("result", "status", "error", "error_type", "traceback")
 
 
 # -- what a request keeps --------------------------------------------------------------------------
@@ -92,7 +91,8 @@ def _key(table: Table, row: Row) -> str:
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
-    said = json.dumps([body.get(name) for name in _END], sort_keys=True)
+    """Return a checksum of what a server of any kind is told of the end of a run."""
+    said = json.dumps(columns_of_end(body), sort_keys=True)
     return f"{zlib.crc32(said.encode()):08x}"
 
 

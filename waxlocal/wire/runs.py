@@ -283,7 +283,7 @@ def process_id(said: Json, columns: Sequence[object]) -> int:
     return process_id_of(*map(str, _identity(columns)))
 
 
-def columns_of_end(body: Json) -> Json:
+def columns_of_end(body: Mapping[str, Any]) -> Json:
     """Return the columns that the end of a run gives, without its time."""
     return {
         "status": as_text(body.get("status")) or RunStatus.SUCCESS,
