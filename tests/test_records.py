@@ -134,7 +134,8 @@ REVISION = (
 )
 DELIVERY = (
     "UPDATE deliveries SET state = 'pending'"
-    " WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending');"
+    " WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'"
+    " OR (state = 'parked' AND remote_run_id IS NOT NULL));"
 )
 TRIGGERS = {
     "{table}_change": ("AFTER UPDATE ON", REVISION),
