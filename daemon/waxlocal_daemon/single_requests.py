@@ -292,11 +292,9 @@ class SingleRequests:
         To another waxlocal, where a run has the id that it has here: nothing is doubled. Any other
         server may have kept what it had accepted of the run.
         """
-        run_id = job.due.run_id
         if part.stage in ("start", STAGE) or not job.due.of_waxlocal:
             return False
-        starts = [one for one in self._outbox.parts(run_id) if one.stage == "start"]
-        return len(starts) < MOST_STARTS
+        return self._outbox.next_part(job.due.run_id, "start") < MOST_STARTS
 
     def _refused(self, job: Job, part: Part, verdict: Verdict, instead: list[Part]) -> None:
         """Set the run aside once all else of it has gone; `instead`: what goes of this request."""
