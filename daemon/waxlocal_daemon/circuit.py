@@ -13,7 +13,7 @@ __all__ = ["USUAL_PACE", "Circuit", "Pace"]
 
 # No request or run is postponed for longer.
 LONGEST_WAIT_S = RETRY_AFTER_CAP_S + CAP_S
-# Seconds between two notes of success in the file.
+# Seconds between two notes of an answer in the file.
 NOTE_S = 1.0
 # After this many different runs failed in a row, the failure is the server's and not a run's.
 TELLING_FAILURES = 3
@@ -56,7 +56,7 @@ class Circuit:
         self._not_before = self._left(outbox.target.not_before) if stays else 0.0
         self._end = self._left(outbox.target.backoff_until) if stays else 0.0
         self._in_a_row = 0
-        self._opened_at = self._noted = float("-inf")
+        self._opened_at = self._answered_at = self._accepted_at = float("-inf")
 
     def _left(self, text: str | None) -> float:
         """Return a time in the file on the monotonic clock; 0 if it is past."""
@@ -77,16 +77,19 @@ class Circuit:
         """Return the seconds until a request may be sent; 0 for now."""
         return max(self._not_before - self.now(), 0.0)
 
-    def answered(self) -> None:
-        """Note that the server accepted a request."""
+    def answered(self, *, accepted: bool) -> None:
+        """Note that the server answered a request; `accepted`: it took what it was sent."""
         self._in_a_row = 0
         now = self.now()
-        if not self.troubled and now - self._noted < NOTE_S:
+        noted = self._accepted_at if accepted else self._answered_at
+        if not self.troubled and now - noted < NOTE_S:
             return
-        self._noted = now
+        self._answered_at = now
+        if accepted:
+            self._accepted_at = now
         self.failures, self.paused, self.reason = 0, False, ""
         self._not_before = self._end = 0.0
-        self._outbox.host_answered()
+        self._outbox.host_answered(accepted=accepted)
 
     def failed(self, reason: str, *, sent: float, of_host: bool, retry_after: float | None) -> bool:
         """Note the failure of a request sent at `sent`; return whether it opens the circuit."""

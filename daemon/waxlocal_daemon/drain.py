@@ -23,13 +23,15 @@ __all__ = ["Drained", "drain"]
 class Drained(NamedTuple):
     """The result of an upload by hand.
 
-    `reason`: why it ended while runs were pending; empty if none is.
+    `reason`: why it ended while runs were pending; empty if none is. `key_refused`: because the
+    server refuses the key.
     """
 
     progress: Progress
     parked_before: int
     seconds: float
     reason: str
+    key_refused: bool = False
 
 
 def drain(
@@ -55,7 +57,8 @@ def drain(
         try:
             before = uploader.progress().parked
             reason = _until_done(path, uploader, patience, stop)
-            return Drained(uploader.progress(), before, time.monotonic() - began, reason)
+            seconds = time.monotonic() - began
+            return Drained(uploader.progress(), before, seconds, reason, uploader.refused)
         finally:
             uploader.close()
 

@@ -23,9 +23,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_VALUES = 1_000_000
 
 _REFUSALS = {
-    401: ("does not accept the key for its list of sessions", "check the key"),
-    403: ("refuses to list sessions", "ask for a key that may read"),
-    404: ("has no list of sessions", "check the address: the list is at " + SESSIONS),
+    401: "does not accept the key for its list of sessions",
+    403: "refuses to list sessions",
+    404: "has no list of sessions",
 }
 
 
@@ -60,7 +60,8 @@ def session_pages(
     offset = 0
     last_ids: list[str] = []
     while True:
-        page = _page(_body(client, settings, clock, offset), offset, settings)
+        body, kind = _body(client, settings, clock, offset)
+        page = _page(body, kind, offset, settings)
         ids = [session.session_id for session in page.sessions]
         if ids and ids == last_ids:
             if len(ids) < PAGE:  # it ignores the offset, and these are all
@@ -74,15 +75,18 @@ def session_pages(
             return
 
 
-def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: int) -> bytes:
-    """Return the body of one page."""
+def _body(
+    client: httpx.Client, settings: UploadSettings, clock: Clock, offset: int
+) -> tuple[bytes, str]:
+    """Return the body of one page, and its content type."""
     deadline = clock.monotonic_ns() + round(settings.request_timeout * 1e9)
     body = bytearray()
-    fault = ""
+    fault = kind = ""
     try:
         query = f"?limit={PAGE}&offset={offset}"
         with client.stream("GET", settings.api_url + SESSIONS + query) as response:
-            _check_status(response.status_code)
+            _check_status(response.status_code, settings)
+            kind = response.headers.get("content-type", "").partition(";")[0]
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
@@ -95,13 +99,17 @@ def _body(client: httpx.Client, settings: UploadSettings, clock: Clock, offset: 
     if fault:
         told = plain_text(fault, settings.api_key)  # it may contain text from the server
         raise ServerUnreachable(f"{settings.api_url} does not respond: {told}")
-    return bytes(body)
+    return bytes(body), plain_text(kind, settings.api_key) or "no content type"
 
 
-def _check_status(status: int) -> None:
+def _check_status(status: int, settings: UploadSettings) -> None:
     if status in _REFUSALS:
-        what, hint = _REFUSALS[status]
-        raise ServerRefused(f"the server {what} ({status})", hint=hint)
+        hint = {
+            401: settings.key_hint,
+            403: f"ask for a key that may read; {settings.key_hint}",
+            404: f"{settings.url_hint}; the list is at {SESSIONS}",
+        }
+        raise ServerRefused(f"the server {_REFUSALS[status]} ({status})", hint=hint[status])
     if 300 <= status < 400:
         raise ServerUnreachable(
             f"the server redirects to another address ({status}), and the key does not go there",
@@ -111,14 +119,14 @@ def _check_status(status: int) -> None:
         raise ServerUnreachable(f"the server answered {status} when asked for its sessions")
 
 
-def _page(body: bytes, offset: int, settings: UploadSettings) -> _Page:
+def _page(body: bytes, kind: str, offset: int, settings: UploadSettings) -> _Page:
     try:
         answer = read_json(body, settings.api_key, most_values=MAX_VALUES)
     except Unreadable:
         answer = None
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):
-        raise _no_list("the response is not the expected JSON")
+        raise _no_list(f"the response is not the expected JSON ({kind})")
     sessions = [_session(row) for row in results]
     if "next" in answer:
         return _Page(sessions, not answer["next"])
@@ -154,5 +162,5 @@ def _number(value: Any) -> int | float | None:
 def _no_list(why: str) -> ServerUnreachable:
     return ServerUnreachable(
         f"the server sent no list of sessions: {why}",
-        hint="check the address; a proxy or a login page may respond instead",
+        hint="check the server URL; a proxy or a login page may respond instead",
     )

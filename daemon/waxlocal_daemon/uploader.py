@@ -206,7 +206,7 @@ class Uploader:
                 self._log.event("bulk_gone", level="warning", reason=verdict.reason)
                 self._batches.release()
                 self._batches = None
-        self._note(answer, verdict)
+        self._note(answer, verdict, uploads=about is not None)
 
     def _settle_config(self, answer: Answer, verdict: Verdict) -> Verdict:
         """Note what the server offers; a server without that endpoint offers nothing."""
@@ -235,8 +235,11 @@ class Uploader:
                 self._outbox, self._circuit, self._settings, offer, self._log, self._at
             )
 
-    def _note(self, answer: Answer, verdict: Verdict) -> None:
-        """Open or close the circuit according to what a response says about the server."""
+    def _note(self, answer: Answer, verdict: Verdict, *, uploads: bool) -> None:
+        """Open or close the circuit according to what a response says about the server.
+
+        `uploads`: the request carried records, so that accepting it is a success.
+        """
         circuit, was = self._circuit, self._circuit.troubled
         sent = circuit.now() - answer.seconds
         if verdict.action in (Action.RETRY, Action.PAUSE):
@@ -262,7 +265,7 @@ class Uploader:
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
         else:
-            circuit.answered()
+            circuit.answered(accepted=uploads and verdict.action is Action.DELIVERED)
             if was:
                 self._log.event("resumed")
 

@@ -10,7 +10,7 @@ from waxlocal.wire.request_keys import asks_for_new_key
 from waxlocal_daemon.answers import Answer, Unreadable, read_json
 from waxlocal_daemon.backoff import retry_after
 
-__all__ = ["Action", "Verdict", "judge"]
+__all__ = ["NOT_JSON", "Action", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 _KEY_REFUSED = frozenset((401, 403))
@@ -19,6 +19,8 @@ _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
 # Where an error has its message.
 _WORDS = ("detail", "error", "message", "title")
+# What the reason says of an answer that no Waxell API gives.
+NOT_JSON = "not JSON"
 # Stands for text that was not valid.
 _UNREADABLE = "\ufffd"
 
@@ -85,8 +87,7 @@ def _accepted(answer: Answer, needed: tuple[str, ...]) -> Verdict:
     except Unreadable as unreadable:
         if unreadable.is_json:  # an API sent it, and may answer other runs differently
             return Verdict(Action.RETRY, f"{answer.status}, but the answer is {unreadable}")
-        kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
-        return Verdict(Action.RETRY, f"{answer.status}, but not JSON ({kind})", of_host=True)
+        return Verdict(Action.RETRY, f"{answer.status}, but {_not_json(answer)}", of_host=True)
     if not isinstance(body, dict):
         return Verdict(Action.RETRY, f"{answer.status}, but not a JSON object", of_host=True)
     return _unless_needed(body, needed)
@@ -101,9 +102,23 @@ def _unless_needed(body: dict[str, Any], needed: tuple[str, ...]) -> Verdict:
     return Verdict(Action.DELIVERED, "", body=body)
 
 
+def _not_json(answer: Answer) -> str:
+    kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
+    return f"{NOT_JSON} ({kind})"
+
+
 def _reason(answer: Answer) -> str:
-    """Return the status and the first words of the body's message."""
-    body = _said(answer)
+    """Return the status and the first words of the body's message.
+
+    A refusal that is not JSON is told as such: it comes from something else than a Waxell API.
+    """
+    try:
+        body = read_json(answer.body, answer.key)
+    except Unreadable as unreadable:
+        refused = 400 <= (answer.status or 0) < 500 and answer.status not in _TRY_AGAIN
+        foreign = refused and answer.body.strip() and not unreadable.is_json
+        return f"{answer.status}, {_not_json(answer)}" if foreign else f"{answer.status}"
+    body = body if isinstance(body, dict) else {}
     for name in _WORDS:
         if isinstance(body.get(name), str) and body[name]:
             return f"{answer.status}: {body[name][:_REASON_CHARS]}"

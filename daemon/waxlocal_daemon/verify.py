@@ -51,6 +51,7 @@ class Verification:
     server does not have. `doubled`: sessions with more runs there than in the file. `different`:
     sessions with fewer runs there, other statuses or other totals. `waiting`: ids of sessions with
     pending or parked runs. `unlisted` counts the findings beyond the first 1,000 of each kind.
+    `asked`: False if nothing was ever sent to the server, which then is not asked.
     """
 
     checked: int
@@ -59,6 +60,7 @@ class Verification:
     different: list[Difference]
     waiting: list[str]
     unlisted: int = 0
+    asked: bool = True
 
     @property
     def agrees(self) -> bool:
@@ -107,7 +109,7 @@ def verify(
 
 
 def _nothing_delivered(connection: sqlite3.Connection) -> Verification:
-    found = _Findings()
+    found = _Findings(asked=False)
     for ids in _all_ids(connection):
         for session_id in ids:
             found.add(found.waiting, session_id)
@@ -129,6 +131,7 @@ class _Findings:
     different: list[Difference] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     unlisted: int = 0
+    asked: bool = True
 
     def add(self, kind: list[Difference] | list[str], found: Difference | str) -> None:
         """List a finding, or count it."""

@@ -86,8 +86,55 @@ def test_a_refused_key_ends_it_at_once(db_path: Path) -> None:
     with fault_server() as server:
         server.demand_key("another")
         done = sync(db_path, server.url, "--patience", 1_000)
+        status = sync(db_path, server.url, "status")
     assert done.exit_code == 7
     assert "could not be delivered: 401: Invalid API key" in done.stderr
+    hint = "Try: the key comes from WAXELL_API_KEY: put the key of this server there"
+    assert hint in done.stderr
+    assert hint in status.stderr
+    assert ask(db_path, "SELECT last_success_at FROM targets") == [(None,)]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_without_the_api_is_told_as_what_it_is(db_path: Path, status: int) -> None:
+    """What it answered, where the wrong URL comes from, and that nothing was ever accepted."""
+    record(2)
+    page = {"raw": "<html>no</html>", "headers": {"content-type": "text/html; charset=utf-8"}}
+    with fault_server((Rule("status", status=status, store=False, **page),)) as server:
+        done = sync(db_path, server.url)
+        status_told = sync(db_path, server.url, "status").stdout
+    assert done.exit_code == 7
+    assert f"Error: the server refused 2 runs: {status}, not JSON (text/html)\n" in done.stderr
+    assert "Try: check the server URL; it comes from WAXELL_API_URL; once it is" in done.stderr
+    assert "never delivered" in status_told
+
+
+def test_a_page_in_place_of_the_api_is_told_as_what_it_is(db_path: Path) -> None:
+    """As a login page answers: with success, but with no answer of a Waxell API."""
+    record(2)
+    with fault_server((Rule("html"),)) as server:
+        done = sync(db_path, server.url, "--patience", 0)
+    assert done.exit_code == 7
+    assert "could not be delivered: 200, but not JSON (text/html)\n" in done.stderr
+    assert "Try: check the server URL; it comes from WAXELL_API_URL; no Waxell" in done.stderr
+
+
+def test_only_what_a_server_accepted_is_a_success(db_path: Path) -> None:
+    """A refusal after it, of runs or of the key, leaves the time of the last success."""
+    record(1)
+    last = "SELECT last_success_at FROM targets"
+    with fault_server() as server:
+        sync(db_path, server.url)
+        accepted = ask(db_path, last)
+        assert accepted != [(None,)]
+        (bad,) = record(1)
+        server.use_script((Rule("poison", status=404, contains=bad),))
+        assert sync(db_path, server.url).exit_code == 7
+        assert ask(db_path, last) == accepted
+        server.demand_key("another")
+        record(1)
+        assert sync(db_path, server.url).exit_code == 7
+        assert ask(db_path, last) == accepted
 
 
 def test_refused_runs(db_path: Path) -> None:
@@ -97,9 +144,10 @@ def test_refused_runs(db_path: Path) -> None:
         done = sync(db_path, server.url)
         assert done.exit_code == 7
         assert "1 run delivered" in done.stdout
-        assert "Error: the server refused 1 run\nTry: see why with: waxlocal sync parked" in (
-            done.stderr
-        )
+        assert (
+            "Error: the server refused 1 run: 422: Unprocessable Entity\n"
+            "Try: see why with: waxlocal sync parked\n"
+        ) in done.stderr
         again = sync(db_path, server.url)
     assert again.exit_code == 0
     assert "0 pending, 1 parked." in again.stdout
@@ -291,6 +339,7 @@ def test_status_without_settings(db_path: Path) -> None:
     done = invoke("sync", "status", db=db_path, HOME=str(db_path.parent))
     assert done.exit_code == 0
     assert "settings: no server and no API key are configured" in done.stdout
+    assert done.stderr.startswith("Try: export WAXELL_API_URL=https://acme.waxell.dev WAXELL_API_K")
     as_json = invoke("sync", "status", "--json", db=db_path, HOME=str(db_path.parent))
     assert json.loads(as_json.stdout)["settings"] is None
 
@@ -465,6 +514,23 @@ def test_verify_says_that_it_lists_not_all(db_path: Path) -> None:
     assert done.exit_code == 7
     assert done.stdout.splitlines()[-1] == "3 more differences not listed."
     assert "Error: 1,000 sessions or more missing, doubled or different there" in done.stderr
+
+
+def test_verify_that_compares_nothing_is_no_success(db_path: Path) -> None:
+    """Nothing was sent to this server, or nothing of it is delivered: exit status 7, and why."""
+    record(2)
+    done = sync(db_path, NOWHERE, "verify")
+    assert done.exit_code == 7
+    assert f"Error: nothing was compared: nothing was ever sent to {NOWHERE}\n" in done.stderr
+    assert "Try: deliver first, with: waxlocal sync" in done.stderr
+    told = json.loads(sync(db_path, NOWHERE, "verify", "--json").stdout)
+    assert (told["asked"], told["checked"]) == (False, 0)
+    with session_server(listing([])) as server:
+        _as_delivered_to(db_path, server.url)
+        change(db_path, "UPDATE deliveries SET state = ?", "pending")
+        done = sync(db_path, server.url, "verify")
+    assert done.exit_code == 7
+    assert "Error: nothing was compared: no session is fully delivered\n" in done.stderr
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

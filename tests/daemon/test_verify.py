@@ -276,14 +276,19 @@ def test_a_server_without_offsets_is_noticed(sent: Sent, server: SessionServer, 
 
 
 REFUSALS: list[tuple[Reply, type[DeliveryError], str, str]] = [
-    (Reply(401), ServerRefused, "does not accept the key for its list of sessions (401)", "check"),
+    (
+        Reply(401),
+        ServerRefused,
+        "does not accept the key for its list of sessions (401)",
+        "the key",
+    ),
     (
         Reply(403),
         ServerRefused,
         "the server refuses to list sessions (403)",
         "ask for a key that may read",
     ),
-    (Reply(404), ServerRefused, "has no list of sessions (404)", "check the address"),
+    (Reply(404), ServerRefused, "has no list of sessions (404)", "check the server URL"),
     (
         Reply(302, headers=(("Location", "https://login.example/"),)),
         ServerUnreachable,

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,8 +19,10 @@ from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.sync_status import parked, retry, status
 from waxlocal.cli.sync_verify import verify
 from waxlocal.cli.target_file import need_own, target_file_of
+from waxlocal.delivery.status import last_refusal
 from waxlocal.errors import DeliveryError
 from waxlocal.prices.table import price_pending
+from waxlocal.storage.connection import reader
 
 if TYPE_CHECKING:
     from waxlocal.settings.upload_settings import UploadSettings
@@ -30,6 +33,8 @@ __all__ = ["sync"]
 
 # How long `sync` keeps trying while the server takes nothing.
 PATIENCE_S = 30.0
+# How a server answers that has no Waxell API at this URL.
+_NO_SUCH_PATH = (404, 405)
 LONGEST_PATIENCE_S = 365 * 24 * 3600.0
 
 
@@ -75,7 +80,7 @@ def sync(
             stop=stop,
             on_progress=tell,
         )
-    _summarise(done, settings.api_url, form)
+    _summarise(done, path, settings, form)
 
 
 def _refuse_options(ctx: click.Context) -> None:
@@ -128,14 +133,15 @@ def _shown_progress(form: str) -> Iterator[Callable[[Progress], None] | None]:
         yield tell
 
 
-def _summarise(done: Drained, url: str, form: str) -> None:
+def _summarise(done: Drained, path: Path, settings: UploadSettings, form: str) -> None:
     now = done.progress
     parked = now.parked - done.parked_before
     if form == "json":
         print_json({**now._asdict(), "seconds": round(done.seconds, 3), "reason": done.reason})
     else:
+        url = escaping.line(settings.api_url)
         click.echo(
-            f"{wording.counted(now.delivered, 'run')} delivered to {escaping.line(url)} "
+            f"{wording.counted(now.delivered, 'run')} delivered to {url} "
             f"in {wording.duration(done.seconds)}; {now.pending:,} pending, {now.parked:,} parked."
         )
     if done.reason == "stopped":
@@ -143,13 +149,33 @@ def _summarise(done: Drained, url: str, form: str) -> None:
     if done.reason:
         raise DeliveryError(
             f"{wording.counted(now.pending, 'run')} could not be delivered: {done.reason}",
-            hint="nothing is lost; run waxlocal sync again later, or waxlocal daemon run",
+            hint=_hint_for_pending(done, settings),
         )
     if parked > 0:
-        raise DeliveryError(
-            f"the server refused {wording.counted(parked, 'run')}",
-            hint="see why with: waxlocal sync parked",
-        )
+        raise _refused(parked, path, settings)
+
+
+def _hint_for_pending(done: Drained, settings: UploadSettings) -> str:
+    from waxlocal_daemon.verdicts import NOT_JSON
+
+    if done.key_refused:
+        return settings.key_hint
+    if NOT_JSON in done.reason:
+        return f"{settings.url_hint}; no Waxell API answers there"
+    return "nothing is lost; run waxlocal sync again later, or waxlocal daemon run"
+
+
+def _refused(count: int, path: Path, settings: UploadSettings) -> DeliveryError:
+    """Return the error for runs that were parked: the last reason, and what to do."""
+    from waxlocal_daemon.verdicts import NOT_JSON
+
+    with reader(path) as connection:
+        last = last_refusal(connection, settings.api_url)
+    why = "" if last is None else f": {last.reason}"
+    hint = "see why with: waxlocal sync parked"
+    if last is not None and (last.status in _NO_SUCH_PATH or NOT_JSON in last.reason):
+        hint = f"{settings.url_hint}; once it is right: waxlocal sync retry"
+    return DeliveryError(f"the server refused {wording.counted(count, 'run')}{why}", hint=hint)
 
 
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from waxlocal.errors import ConfigurationError, NotFound
 from waxlocal.queries import resolve_run_id
 from waxlocal.queries.filters import MAX_OFFSET
 from waxlocal.storage.connection import reader, writer
+
+if TYPE_CHECKING:
+    from waxlocal.settings.upload_settings import UploadSettings
 
 __all__ = ["parked", "retry", "status"]
 
@@ -47,7 +50,7 @@ def status(ctx: click.Context, *, form: str) -> None:
                 "targets": [asdict(target) for target in targets],
                 "never_synced": unsynced if not targets else 0,
                 "uploader": asdict(who) if who else None,
-                "settings": settings if isinstance(settings, dict) else None,
+                "settings": _described(settings),
             }
         )
         return
@@ -59,28 +62,45 @@ def status(ctx: click.Context, *, form: str) -> None:
         _show_targets(screen, targets)
     else:
         click.echo(f"{wording.counted(unsynced, 'run')}, none uploaded yet.")
-        click.echo("Try: waxlocal sync --dry-run", err=True)
     screen.write(screen.text((_told_settings(settings), DIM)))
+    if hint := _next(settings, targets):
+        click.echo(f"Try: {escaping.line(hint)}", err=True)
 
 
-def _configured() -> dict[str, Any] | str:
-    """Return the server in the settings and where each comes from, or why they cannot be used."""
+def _configured() -> UploadSettings | ConfigurationError:
+    """Return the settings, or why they cannot be used."""
     from waxlocal.settings.upload_settings import UploadSettings
 
     try:
-        settings = UploadSettings.load()
+        return UploadSettings.load()
     except ConfigurationError as error:
-        return str(error)
+        return error
+
+
+def _described(settings: UploadSettings | ConfigurationError) -> dict[str, Any] | None:
+    """Return the server in the settings and where each comes from, without the key."""
+    if isinstance(settings, ConfigurationError):
+        return None
     return {"api_url": settings.api_url, "source": dict(settings.source)}
 
 
-def _told_settings(settings: dict[str, Any] | str) -> str:
-    if isinstance(settings, str):
-        return f"settings: {escaping.line(settings)}"
-    url, source = settings["api_url"], settings["source"]
+def _told_settings(settings: UploadSettings | ConfigurationError) -> str:
+    if isinstance(settings, ConfigurationError):
+        return f"settings: {escaping.line(str(settings))}"
+    url, source = settings.api_url, settings.source
     return escaping.line(
         f"settings: {url} from {source['api_url']}, the key from {source['api_key']}"
     )
+
+
+def _next(settings: UploadSettings | ConfigurationError, targets: tuple[TargetStatus, ...]) -> str:
+    """Return what to do next, empty where nothing is to be done."""
+    if isinstance(settings, ConfigurationError):
+        return settings.hint
+    if not targets:
+        return "waxlocal sync --dry-run"
+    paused = any(one.paused_at and one.url == settings.api_url for one in targets)
+    return settings.key_hint if paused else ""
 
 
 def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:

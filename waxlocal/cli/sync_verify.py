@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+_DELIVER = "deliver first, with: waxlocal sync; see what is pending with: waxlocal sync status"
+
 
 @click.command("verify", short_help="Compare with what the server has.")
 @server_options
@@ -30,7 +32,8 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
 
     path = target_file_of(ctx).path
     need_own(path)
-    result = compare(path, load_settings(**server))
+    settings = load_settings(**server)
+    result = compare(path, settings)
     if form == "json":
         print_json(asdict(result))
     else:
@@ -42,6 +45,12 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
             f"{wording.counted(len(wrong), 'session')}{more} missing, doubled or different there",
             hint="see what was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\"",
         )
+    if not result.asked:
+        raise DeliveryError(
+            f"nothing was compared: nothing was ever sent to {settings.api_url}", hint=_DELIVER
+        )
+    if result.waiting and not result.checked:
+        raise DeliveryError("nothing was compared: no session is fully delivered", hint=_DELIVER)
 
 
 def _show_verification(screen: Screen, result: Verification) -> None:

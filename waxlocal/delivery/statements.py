@@ -240,7 +240,8 @@ UPDATE targets SET paused_at = coalesce(paused_at, ?), not_before = ?, reason = 
 """
 HOST_ANSWERED = """
 UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused_at = NULL,
-  reason = NULL, last_attempt_at = :now, last_success_at = :now WHERE target_id = :target
+  reason = NULL, last_attempt_at = :now,
+  last_success_at = iif(:accepted, :now, last_success_at) WHERE target_id = :target
 """
 DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"

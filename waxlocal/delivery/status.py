@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.progress import DeliveryState, waits_as
@@ -13,10 +14,12 @@ from waxlocal.delivery.records import leniently
 __all__ = [
     "ParkedRun",
     "Receipt",
+    "Refusal",
     "TargetStatus",
     "count_unsynced",
     "delivery_status",
     "knows_delivery",
+    "last_refusal",
     "list_parked",
     "list_receipts",
     "recent_receipts",
@@ -64,6 +67,10 @@ FROM (
 ) parked JOIN targets t USING (target_id) LEFT JOIN runs r USING (run_id)
 ORDER BY parked.target_id, parked.run_id, parked.stage, parked.part LIMIT ? OFFSET ?
 """  # noqa: S608
+_LAST_REFUSAL = """
+SELECT q.status, coalesce(q.reason, '') FROM requests q JOIN targets t USING (target_id)
+WHERE t.url = ? AND q.state = 'parked' ORDER BY q.last_attempt_at DESC LIMIT 1
+"""
 _RECEIPTS = """
 SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
   json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
@@ -123,6 +130,13 @@ class ParkedRun:
     last_attempt_at: str | None
 
 
+class Refusal(NamedTuple):
+    """The answer for which a request was parked: its status, if it had one, and the reason."""
+
+    status: int | None
+    reason: str
+
+
 @dataclass(frozen=True)
 class Receipt:
     """A request and what became of it; `state` is waiting, delivered, parked or replaced."""
@@ -166,6 +180,12 @@ def list_parked(
         return []
     rows = leniently(connection, lambda: connection.execute(_PARKED, (limit, offset)).fetchall())
     return [ParkedRun(*row) for row in rows]
+
+
+def last_refusal(connection: sqlite3.Connection, url: str) -> Refusal | None:
+    """Return the answer to the request that this server refused last; None if there is none."""
+    row = leniently(connection, lambda: connection.execute(_LAST_REFUSAL, (url,)).fetchone())
+    return None if row is None else Refusal(*row)
 
 
 def list_receipts(connection: sqlite3.Connection, run_id: str) -> list[Receipt]:

@@ -71,9 +71,10 @@ class TargetConnection(DeliveryConnection):
         """Keep that the server refuses the key."""
         self._execute(sql.HOST_PAUSED, (self._now(), not_before, reason, self._now(), self._id))
 
-    def host_answered(self) -> None:
-        """Keep that the server takes what it is sent."""
-        self._execute(sql.HOST_ANSWERED, {"now": self._now(), "target": self._id})
+    def host_answered(self, *, accepted: bool) -> None:
+        """Keep that the server answers and, with `accepted`, that it has taken something."""
+        values = {"now": self._now(), "target": self._id, "accepted": accepted}
+        self._execute(sql.HOST_ANSWERED, values)
 
     def _now(self) -> str:
         return utc_text(self.clock.time_ns())

@@ -68,6 +68,21 @@ class UploadSettings(NamedTuple):
     source: Mapping[str, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
 
+    @property
+    def url_hint(self) -> str:
+        """What to do when no Waxell API answers: it names where the URL comes from."""
+        return f"check the server URL; it comes from {self._origin('api_url', '--api-url')}"
+
+    @property
+    def key_hint(self) -> str:
+        """What to do when the server refuses the key: it names where the key comes from."""
+        origin = self._origin("api_key", "the program")
+        return f"the key comes from {origin}: put the key of this server there, or give --key-file"
+
+    def _origin(self, name: str, argument: str) -> str:
+        origin = self.source.get(name, "argument")
+        return argument if origin == "argument" else origin
+
     @classmethod
     def load(
         cls,
