@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -19,6 +20,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_AT_ONCE = 8
 REQUEST_S = 5.0
 LOOPBACK = "127.0.0.1"
+_PORT = re.compile(r"[0-9]{1,5}")
+# A name, an IPv4 address, an IPv6 address in brackets, or nothing.
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]*", re.ASCII)
 
 
 def address_of(given: str) -> tuple[str, int]:
@@ -27,9 +31,7 @@ def address_of(given: str) -> tuple[str, int]:
     Without a host it is loopback. Raises `ConfigurationError`.
     """
     host, _, port = given.strip().rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (
-        ":" in host and not (host.startswith("[") and host.endswith("]"))
-    ):
+    if not (_PORT.fullmatch(port) and int(port) < 65536 and _HOST.fullmatch(host)):
         raise ConfigurationError(
             f"{given!r} is not a valid address for metrics", hint="write it as 127.0.0.1:9464"
         )

@@ -27,7 +27,7 @@ from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.paths import beside, real_path
 from waxlocal_daemon.error_location import location_of
 from waxlocal_daemon.file_uploader import Delivery, FileUploader, Make, make_uploader
-from waxlocal_daemon.lock import UploaderLock, exclusive
+from waxlocal_daemon.lock import UploaderLock, exclusive, lock_path
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
 from waxlocal_daemon.metrics_server import MetricsServer, address_of
@@ -37,7 +37,7 @@ from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch
 
-__all__ = ["Daemon", "Options", "run_daemon"]
+__all__ = ["Daemon", "Options", "check_metrics_file", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
 # Seconds before the next try after a failure on this side: doubled each time, up to the last.
@@ -82,7 +82,7 @@ def run_daemon(
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
         if options.metrics_file is not None:
-            _check_metrics_file(options.metrics_file, path, lock.path)
+            check_metrics_file(options.metrics_file, path)
         if options.nice and sys.platform != "win32":
             os.nice(options.nice)
         notifier = Notifier(environ)
@@ -104,8 +104,11 @@ def _refuse_unusable(path: Path) -> None:
         return  # it may appear, or be unlocked: the loop waits for that
 
 
-def _check_metrics_file(given: Path, db: Path, lock: Path) -> None:
-    ours = {lock, *(beside(db, end) for end in ("", "-wal", "-shm", "-journal"))}
+def check_metrics_file(given: Path, db: Path) -> None:
+    """Raise `ConfigurationError` if the metrics cannot be written to this path."""
+    if given.is_dir():
+        raise ConfigurationError(f"{given} is a directory", hint="choose a file that ends in .prom")
+    ours = {lock_path(db), *(beside(db, end) for end in ("", "-wal", "-shm", "-journal"))}
     if real_path(given) in ours:
         raise ConfigurationError(
             f"{given} belongs to the database", hint="choose another --metrics-file"

@@ -32,6 +32,9 @@ WATCHDOG = "2min"
 STOP_TIMEOUT_S = 15
 CREDENTIAL = "api-key"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# As systemd reads User=; a number is a user without a name. Active Directory names have a backslash
+# or @ or +, and a $ ends the name of a machine.
+_USER = re.compile(r"[0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.@+\\-]{0,255}\$?")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Service:
             raise ConfigurationError(
                 f"{self.name!r} is not a valid name for a service",
                 hint="use letters, digits, - and _",
+            )
+        if self.user and not _USER.fullmatch(self.user):
+            raise ConfigurationError(
+                f"{self.user!r} is not a valid name for a user",
+                hint="use a name such as waxlocal, or a number",
             )
         for text in (str(self.db), self.python, self.user, str(self.key_file), *self.arguments):
             if not text.isprintable():

@@ -273,6 +273,38 @@ def test_the_machines_service_runs_as_whose_file_it_is(tmp_path: Path) -> None:
     assert "\nUser=daemon\n" in named.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--metrics", "nonsense"), "'nonsense' is not a valid address for metrics"),
+        (("--metrics", "my host:9464"), "'my host:9464' is not a valid address for metrics"),
+        (("--metrics-file", "."), ". is a directory"),
+        (("--api-url", "acme.example"), "the server URL (--api-url) does not begin with https://"),
+        (("--system", "--user", "no name"), "'no name' is not a valid name for a user"),
+        (("--system", "--user", "a%n"), "'a%n' is not a valid name for a user"),
+        (("--system", "--user", "nobody-here"), "this machine has no user 'nobody-here'"),
+        (("--name", "../other"), "'../other' is not a valid name for a service"),
+    ],
+)
+def test_what_the_daemon_would_refuse_is_refused_at_the_install(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    """With exit status 2, before anything is written, and also where the unit is only printed."""
+    # Never --system without --print: should it be accepted, the unit would be the machine's.
+    for printed in [("--print",)] if "--system" in options else [("--print",), ()]:
+        done = command(tmp_path, "install", *printed, *options)
+        assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Error: {said}" in done.stderr
+    assert "Try: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_may_be_a_number(tmp_path: Path) -> None:
+    """As in a container, where nobody has a name."""
+    done = command(tmp_path, "install", "--system", "--user", "54321", "--print")
+    assert "\nUser=54321\n" in done.stdout
+
+
 def test_user_without_system_is_wrong_use(tmp_path: Path) -> None:
     """A user's own manager runs nothing as somebody else."""
     assert command(tmp_path, "install", "--user", "daemon").exit_code == 2

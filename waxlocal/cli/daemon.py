@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from waxlocal import escaping, wording
+from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
@@ -34,6 +35,7 @@ _RUN_OPTIONS = (
     click.option(
         "--metrics",
         default="",
+        callback=filled,
         metavar="ADDR",
         help="Serve Prometheus metrics on HOST:PORT, or on PORT of loopback.",
     ),
@@ -139,7 +141,11 @@ def run(
 @daemon.command("install", short_help="Install a systemd or launchd service.")
 @_unit_options
 @click.option(
-    "--user", default="", metavar="USER", help="With --system: the user that the service runs as."
+    "--user",
+    default="",
+    callback=filled,
+    metavar="USER",
+    help="With --system: the user that the service runs as.",
 )
 @_run_options
 @db_option
@@ -164,6 +170,7 @@ def install(
     if user and not system:
         raise click.UsageError("--user needs --system")
     path = target_file_of(ctx).path
+    _check_run_options(given, path)
     service = Service(
         path,
         name,
@@ -173,6 +180,7 @@ def install(
         tuple(_handed_on(given)),
         tuple(file.parent for file in (_absolute(given["metrics_file"]),) if file),
     )
+    _check_user(user)
     unit = make_unit(service)
     if only_print:
         click.echo(unit.text, nl=False)
@@ -193,7 +201,7 @@ def install(
 @db_option
 @click.pass_context
 def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
-    """Remove the unit that `install` wrote. Recordings and the key file stay."""
+    """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
     from waxlocal_daemon.service_units import Service, make_unit, remove_unit
 
     unit = make_unit(Service(target_file_of(ctx).path, name, system))
@@ -208,6 +216,35 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
         click.echo(f"{escaping.line(str(unit.path))} does not exist")
     if not now:
         _next("If it still runs, stop it with", unit.stop, False)
+
+
+def _check_run_options(given: dict[str, Any], db: Path) -> None:
+    """Raise `ConfigurationError` for what `daemon run` would refuse, each time it is started."""
+    from waxlocal.settings.addresses import server_url
+    from waxlocal_daemon.metrics_server import address_of
+    from waxlocal_daemon.runner import check_metrics_file
+
+    if given["api_url"]:  # a profile or a variable may allow http
+        server_url(given["api_url"], allow_http=True, origin="--api-url")
+    if given["metrics"]:
+        address_of(given["metrics"])
+    if given["metrics_file"] is not None:
+        check_metrics_file(given["metrics_file"], db)
+
+
+def _check_user(name: str) -> None:
+    """Raise `ConfigurationError` for a user that this machine does not know; a number may be."""
+    if not name or name.isdecimal() or sys.platform == "win32":
+        return
+    import pwd
+
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigurationError(
+            f"this machine has no user {name!r}",
+            hint="create the user first, or leave --user out: then it is the owner of the file",
+        ) from None
 
 
 def _owner(path: Path) -> str:
@@ -276,7 +313,10 @@ def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
 @form_options()
 @click.pass_context
 def status(ctx: click.Context, *, form: str) -> None:
-    """Show which process uploads this file, since when, and how many runs are pending."""
+    """Show which process uploads this file, since when, and how many runs are pending.
+
+    For a service with a name of its own, give the file that it uploads with --db.
+    """
     from waxlocal.delivery.status import count_unsynced, delivery_status
     from waxlocal.storage.connection import reader
     from waxlocal_daemon.lock import holder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from waxlocal import escaping
+from waxlocal.cli.filled import filled
 
 if TYPE_CHECKING:
     from waxlocal.settings.upload_settings import UploadSettings
@@ -19,8 +20,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # In the order of the help text.
 SERVER_OPTIONS = (
-    click.option("--api-url", default="", metavar="URL", help="The URL of the server."),
-    click.option("--profile", default="", metavar="NAME", help="The profile in ~/.waxell/config."),
+    click.option(
+        "--api-url", default="", callback=filled, metavar="URL", help="The URL of the server."
+    ),
+    click.option(
+        "--profile",
+        default="",
+        callback=filled,
+        metavar="NAME",
+        help="The profile in ~/.waxell/config.",
+    ),
     click.option(
         "--key-file",
         type=click.Path(path_type=Path),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from waxlocal.cli.filled import filled
 from waxlocal.errors import FileMissing
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
@@ -41,10 +42,8 @@ class TargetFile:
     given: bool
 
 
-def _remember(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value == "":  # an unset variable of a script must not mean the user's own file
-        raise click.BadParameter("the path is empty")
-    if value is not None:
+def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if filled(ctx, param, value) is not None:
         ctx.meta[_KEY] = value  # click shares `meta` between the command and its group
 
 

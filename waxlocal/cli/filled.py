@@ -1,0 +1,23 @@
+"""Options that may be left out, but not be empty: an empty variable of a script is a mistake."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import click
+from click.core import ParameterSource
+
+__all__ = ["filled"]
+
+Value = TypeVar("Value")
+
+
+def filled(ctx: click.Context, param: click.Parameter, value: Value) -> Value:
+    """Return the value of an option, as its callback; an empty one that was given is wrong usage.
+
+    It would count as left out: another file, another server than the one that was meant.
+    """
+    given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
+    if given and value == "":
+        raise click.BadParameter("it is empty", ctx, param)
+    return value
