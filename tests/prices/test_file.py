@@ -321,14 +321,14 @@ def test_withdrawing_a_price_that_was_not_set_is_an_error(
         unset_price(path, "gpt-4o", "openai")
 
 
-@pytest.mark.parametrize("dollars", [-0.01, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dollars", [-0.01, math.nan, math.inf, -math.inf, 1.1e9])
 @pytest.mark.parametrize(
     "kind", ["input_per_mtok", "output_per_mtok", "cache_read_per_mtok", "cache_write_per_mtok"]
 )
 def test_a_price_must_be_a_number_from_zero_up(path: Path, kind: str, dollars: float) -> None:
-    """Negative and infinite prices are refused, and nothing is stored."""
+    """Negative, infinite and absurd prices are refused, and nothing is stored."""
     good: dict[str, Any] = {"input_per_mtok": 1.0, "output_per_mtok": 1.0}
-    with pytest.raises(InvalidQuery, match="must be 0 or more"):
+    with pytest.raises(InvalidQuery, match="must be from 0 to 1,000,000,000"):
         set_price(path, "m", **{**good, kind: dollars})
     with reader(path) as connection:
         assert list_prices(connection) == []

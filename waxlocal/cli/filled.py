@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 def filled(ctx: click.Context, param: click.Parameter, value: Value) -> Value:
     """Return the value of an option, as its callback; an empty one that was given is wrong usage.
 
-    It would count as left out: another file, another server than the one that was meant.
+    It would count as left out: another file or server than was meant, or the runs of all users.
     """
     given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
     if given and value == "":

@@ -6,6 +6,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import figures
+from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -34,10 +35,11 @@ _CSV_COLUMNS = (
 @click.command()
 @click.option(
     "--since",
+    callback=filled,
     metavar="TIME",
     help="Only calls that ended since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
 )
-@click.option("--until", metavar="TIME", help="Only calls that ended until then.")
+@click.option("--until", callback=filled, metavar="TIME", help="Only calls that ended until then.")
 @form_options(csv=True)
 @click.pass_context
 def models(ctx: click.Context, *, since: str | None, until: str | None, form: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from waxlocal.cli import complete
+from waxlocal.cli.filled import filled
 from waxlocal.cli.numbers import Count
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
@@ -107,7 +108,7 @@ def filter_options(command: Command) -> Command:
     for option, name, help_, more in reversed(_FILTERS):
         if name == "status":
             more = {**more, "shell_complete": complete.statuses}
-        added = click.option(option, name, help=help_, **more)(added)
+        added = click.option(option, name, callback=filled, help=help_, **more)(added)
     return added  # type: ignore[no-any-return]
 
 

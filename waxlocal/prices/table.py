@@ -21,6 +21,7 @@ from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
 
 __all__ = [
+    "MAX_RATE",
     "Repriced",
     "list_prices",
     "price_pending",
@@ -33,6 +34,9 @@ __all__ = [
 # Look up every model again after a day, whether it was found or not: prices change on fixed dates,
 # and the library may have been upgraded.
 LOOK_UP_AGAIN_NS = 24 * 3600 * 1_000_000_000
+# Dollars per million tokens. Higher than any price: more is a mistake in the unit, and the sum of
+# such costs could become infinite.
+MAX_RATE = 1e9
 # Calls priced per transaction: about 0.1 s, a tenth of how long a recorder waits for the file.
 CALLS_AT_ONCE = 5_000
 
@@ -167,7 +171,7 @@ def set_price(
 
     Without a provider, the price applies to the model at every provider that has no price of its
     own. Model and provider are the recorded names. Raises `InvalidQuery` for a price that is
-    negative or not a number, and `StorageError`.
+    negative, not a number or beyond `MAX_RATE`, and `StorageError`.
     """
     if not model:
         raise InvalidQuery("the name of the model is empty")
@@ -192,9 +196,9 @@ def _dollars(kind: str, value: float) -> float:
         dollars = float(value)
     except (TypeError, ValueError, OverflowError):
         dollars = math.nan
-    if not math.isfinite(dollars) or dollars < 0:
+    if not 0 <= dollars <= MAX_RATE:  # also false for nan
         raise InvalidQuery(
-            f"{kind} price is {value!r}; it must be 0 or more",
+            f"{kind} price is {value!r}; it must be from 0 to {MAX_RATE:,.0f}",
             hint="give dollars per million tokens, for example 2.50",
         )
     return dollars

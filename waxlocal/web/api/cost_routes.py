@@ -14,7 +14,7 @@ from starlette.routing import Route
 from waxlocal.encode import text
 from waxlocal.prices.catalogue import Price
 from waxlocal.prices.lookup import PriceSource
-from waxlocal.prices.table import list_prices, set_price, unset_price
+from waxlocal.prices.table import MAX_RATE, list_prices, set_price, unset_price
 from waxlocal.web.api.bodies import read_object
 from waxlocal.web.api.parameters import read_parameters
 from waxlocal.web.api.problems import Problem
@@ -22,7 +22,7 @@ from waxlocal.web.api.responses import json_answer, raw_tail
 from waxlocal.web.db import ask, database_of
 from waxlocal.wire.paths import MODEL_COSTS
 
-__all__ = ["ECHOED", "MAX_RATE", "REQUIRED", "ROUTES"]
+__all__ = ["ECHOED", "REQUIRED", "ROUTES"]
 
 
 # The API's names of the rates, and the names of our columns.
@@ -35,8 +35,6 @@ _RATES = {
 REQUIRED = ("input_cost_per_million", "output_cost_per_million")
 # Read-only fields that a client may send back from a response; they are ignored.
 ECHOED = ("model_id", "is_override", "source", "matched", "tiers", "updated_at")
-# Higher than any price; a larger value is a mistake in the unit.
-MAX_RATE = 1e9
 MAX_NAME = 1_000
 
 

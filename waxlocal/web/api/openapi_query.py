@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from waxlocal.prices.table import MAX_RATE
 from waxlocal.queries import (
     ORDERINGS,
     USER_ORDERINGS,
@@ -227,10 +228,8 @@ def _unset_cost() -> Json:
 
 # -- schemas --------------------------------------------------------------------------------------
 
-_RATE = {
-    "anyOf": [{"type": "number", "minimum": 0, "maximum": cost_routes.MAX_RATE}, {"type": "null"}]
-}
-_DOLLARS = {"type": "number", "minimum": 0, "maximum": cost_routes.MAX_RATE}
+_RATE = {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_RATE}, {"type": "null"}]}
+_DOLLARS = {"type": "number", "minimum": 0, "maximum": MAX_RATE}
 _NAME = {"type": "string", "maxLength": 1000}
 
 
