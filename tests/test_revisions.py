@@ -69,11 +69,21 @@ def revision(conn: sqlite3.Connection, table: Table) -> int | None:
 @OF_RECORDS
 @pytest.mark.parametrize("before", ["delivered", "sending", "open", "parked", "pending"])
 def test_a_late_record_goes(conn: sqlite3.Connection, table: Table, before: str) -> None:
-    """Whatever table it stands in; a run that goes on or that was refused stays as it is."""
+    """Whatever table it stands in; a run that goes on stays as it is."""
     set_state(conn, before)
     add(conn, table, position=2)
-    assert state(conn) == (before if before in ("open", "parked") else "pending")
+    assert state(conn) == (before if before == "open" else "pending")
     assert revision(conn, table) is None
+
+
+@OF_RECORDS
+def test_a_late_record_of_a_run_that_was_refused_does_not_go(
+    conn: sqlite3.Connection, table: Table
+) -> None:
+    """The server does not know the run, so it would refuse the record, too."""
+    conn.execute("UPDATE deliveries SET state = 'parked', remote_run_id = NULL")
+    add(conn, table, position=2)
+    assert state(conn) == "parked"
 
 
 @ALL

@@ -201,6 +201,15 @@ class Table(NamedTuple):
         )
 
     @property
+    def defaults(self) -> dict[str, object]:
+        """What a row holds where nothing is given; without the columns that must be given."""
+        return {
+            column.name: column.default
+            for column in self.travelling
+            if column.default is not NEEDED and column.kind is not Kind.REVISION
+        }
+
+    @property
     def token_counts(self) -> tuple[Column, ...]:
         """The columns that count tokens; they go by the same names wherever a call is told of."""
         return tuple(column for column in self.columns if column.kind is Kind.TOKENS)

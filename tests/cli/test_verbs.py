@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from tests.tools.builders import run_id
 from tests.tools.cli import answer, invoke, recorded
+from waxlocal.records import LLM_CALLS, Kind
 from waxlocal.storage.schema import VERSION, schema_text
 
 
@@ -189,6 +190,28 @@ def test_show_has_everything_of_a_run(db: Path) -> None:
     assert f"previous  {run_id(1)}" in invoke("show", run_id(2), db=db).stdout
     assert "measure  tool  200 ms" in invoke("show", run_id(2), db=db).stdout
     assert "200 in · 50 out (20 reasoning)" in invoke("show", run_id(2), db=db).stdout
+
+
+# What `show` does not print of a call; `--json` and the page of the run have it.
+_LEFT_OUT = {"cost_source", "messages", "details"}
+_VALUES = {Kind.TEXT: "other", Kind.JSON: '{"a":1}', Kind.TIME: "2026-01-31T09:31:00.000000Z"}
+
+
+def test_show_prints_every_column_of_a_call(tmp_path: Path) -> None:
+    """A new one, too, without a place of its own: it differs where the column does."""
+    path = tmp_path / "waxlocal.db"
+    columns = [one for one in LLM_CALLS.columns if one.name in LLM_CALLS.defaults]
+    with recorded(path) as file:
+        file.llm(file.run(), status="error", error_message="no")
+        for one in columns:
+            given = {"status": "error", "error_message": "no", one.name: _VALUES.get(one.kind, 7)}
+            file.llm(file.run(), **given)
+    texts = [
+        invoke("show", run_id(number), db=path).stdout.partition("LLM calls")[2].partition("Rel")[0]
+        for number in range(1, len(columns) + 2)
+    ]
+    same = {one.name for one, text in zip(columns, texts[1:], strict=True) if text == texts[0]}
+    assert same == _LEFT_OUT
 
 
 def test_show_as_json_is_one_flat_run(db: Path) -> None:

@@ -357,36 +357,50 @@ def test_tag_and_metadata_functions_reach_the_open_run(db_path: Path) -> None:
     assert (run["tags"], run["metadata"]) == ({"k": "v"}, {"k": {"n": 1}})
 
 
+# Every argument of `record_llm_call`.
+WHOLE_CALL: dict[str, Any] = {
+    "model": "m",
+    "tokens_in": 10,
+    "tokens_out": 5,
+    "cost": 0.25,
+    "task": "chat",
+    "prompt_preview": "P",
+    "response_preview": "R",
+    "duration_ms": 120,
+    "provider": "p",
+    "framework": "f",
+    "prompt_hash": "h",
+    "full_messages": [{"role": "user", "content": "hi"}],
+    "full_response": "yo",
+    "config": {"temperature": 0},
+    "prompt_variables": {"name": "x"},
+    "is_streaming": True,
+    "ttft_ms": 30,
+    "chunk_count": 4,
+    "status": "error",
+    "error_type": "Timeout",
+    "error_message": "late",
+    "cached_tokens": 3,
+    "cache_write_tokens": 2,
+    "reasoning_tokens": 4,
+}
+
+
+def test_a_whole_call_has_every_argument() -> None:
+    """So that the next test notices one that is forgotten anywhere."""
+    takes = set(inspect.signature(WaxellContext.record_llm_call).parameters)
+    assert takes == {"self", *WHOLE_CALL}
+
+
 @pytest.mark.usefixtures("recorder")
-def test_llm_call_keeps_all_it_is_given(db_path: Path) -> None:
-    """Every argument of `record_llm_call` has its place in the row."""
+@pytest.mark.parametrize("by_id", [False, True])
+def test_llm_call_keeps_all_it_is_given(db_path: Path, by_id: bool) -> None:
+    """Every argument of `record_llm_call` has its place in the row, and so has each in a list."""
     with WaxellContext("agent") as ctx:
-        ctx.record_llm_call(
-            model="m",
-            tokens_in=10,
-            tokens_out=5,
-            cost=0.25,
-            task="chat",
-            prompt_preview="P",
-            response_preview="R",
-            duration_ms=120,
-            provider="p",
-            framework="f",
-            prompt_hash="h",
-            full_messages=[{"role": "user", "content": "hi"}],
-            full_response="yo",
-            config={"temperature": 0},
-            prompt_variables={"name": "x"},
-            is_streaming=True,
-            ttft_ms=30,
-            chunk_count=4,
-            status="error",
-            error_type="Timeout",
-            error_message="late",
-            cached_tokens=3,
-            cache_write_tokens=2,
-            reasoning_tokens=4,
-        )
+        if by_id:
+            WaxellObserveClient().record_llm_calls_sync(run_id=ctx.run_id, calls=[WHOLE_CALL])
+        else:
+            ctx.record_llm_call(**WHOLE_CALL)
     call = only(db_path, "llm_calls")
     del call["run_id"], call["recorded_at"]
     assert call == {

@@ -138,7 +138,13 @@ class Builder:
     ) -> int:
         """Add an LLM call that ended `at`; return its position."""
         position = self._next(run)
-        given = {"cached_tokens": 0, "cache_write_tokens": 0, "is_streaming": 0, "task": ""}
+        given: dict[str, Any] = {
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            "is_streaming": 0,
+            "task": "",
+            "cost_source": None if cost is None else "call",
+        }
         self.insert(
             "llm_calls",
             run_id=run,
@@ -149,7 +155,6 @@ class Builder:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             cost=cost,
-            cost_source=None if cost is None else "call",
             status=status,
             **(given | columns),
         )

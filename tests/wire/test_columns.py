@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -11,10 +12,23 @@ import pytest
 
 from tests.tools.bulk_lines import line
 from tests.wire.test_round_trip import WAYS, differences, files
-from waxlocal.records import RECORD_TABLES, RUNS, TABLES, Column, Kind, Table
+from waxlocal.records import (
+    LLM_CALLS,
+    RECORD_TABLES,
+    RUNS,
+    SCORES,
+    STEPS,
+    TABLES,
+    Column,
+    Kind,
+    Table,
+)
 from waxlocal.storage.schema import schema_text
 from waxlocal.wire.bulk import read_line
+from waxlocal.wire.calls import columns_of_call, columns_of_span
 from waxlocal.wire.exact import told, written
+from waxlocal.wire.scores import columns_of_score
+from waxlocal.wire.steps import columns_of_step
 
 # The columns that are in no request and no batch, and why.
 STAYS = {
@@ -116,3 +130,19 @@ def test_a_line_of_a_batch_may_have_every_column() -> None:
             "run_id": document["run"]["run_id"],
             **document[table.name][0],
         }
+
+
+@pytest.mark.parametrize(
+    ("read", "table"),
+    [
+        (columns_of_call, LLM_CALLS),
+        (columns_of_span, LLM_CALLS),
+        (columns_of_step, STEPS),
+        (columns_of_score, SCORES),
+    ],
+)
+def test_what_the_original_sdk_sends_fills_every_column(
+    read: Callable[[dict[str, Any]], dict[str, Any]], table: Table
+) -> None:
+    """Also one of which it knows nothing: the `INSERT` takes each column by its name."""
+    assert read({}).keys() == table.defaults.keys()

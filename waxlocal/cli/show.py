@@ -187,6 +187,7 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
             if call.ttft_ms is not None
             else "",
             escaping.line(call.task),
+            *map(escaping.line, call.further_facts()),
         )
         provider = f" ({escaping.line(call.provider)})" if call.provider else ""
         screen.write(screen.text((escaping.line(call.model), ACCENT), (provider, DIM), "  ", facts))

@@ -31,6 +31,7 @@ __all__ = [
 # The recorder cuts partial output at the same length.
 MAX_PARTIAL_CHARS = 20_000
 
+_DEFAULTS = EVENTS.defaults
 _ADD = insert(EVENTS)
 # Outside any run, the position is the time in nanoseconds, or the next free number.
 _ADD_OUTSIDE = """
@@ -76,6 +77,7 @@ def add_event(
         return
     position = run.next_free(connection)
     row = {
+        **_DEFAULTS,
         "run_id": run.run_id,
         "position": position,
         "recorded_at": utc_text(now_ns),
@@ -134,7 +136,7 @@ def _add_outside(connection: sqlite3.Connection, event: OutsideEvent) -> None:
     for position in range(event.position, LARGEST):
         here = connection.execute(_OUTSIDE_AT, (position,)).fetchone()
         if here is None:
-            row = {**event._asdict(), "run_id": "", "position": position}
+            row = {**_DEFAULTS, **event._asdict(), "run_id": "", "position": position}
             connection.execute(_ADD, row)
             return
         if tuple(here) == event[1:]:

@@ -73,6 +73,7 @@ FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.run_id = ?
 """
 _STARTED_AT = 2
+_DEFAULTS = RUNS.defaults
 # Our own uploader sends `completed_at` and `duration` with the start; the run still counts as open
 # until its end arrives.
 _BEGIN = insert(
@@ -234,6 +235,7 @@ def _begin(
     metadata = as_object(body.get("metadata"))
     given = {name: value for name, value in metadata.items() if not own or name != KEY}
     row = {
+        **_DEFAULTS,
         "run_id": run_id,
         "agent_name": as_text(body.get("agent_name")) or as_text(body.get("agent_slug")),
         "workflow_name": as_text(body.get("workflow_name")) or "default",

@@ -25,6 +25,7 @@ __all__ = ["add_span", "add_spans"]
 # A span with a start before its run, or more than a year after, gets the start of the run.
 MAX_OFFSET_MS = 366 * 86_400_000
 
+_DEFAULTS = SPANS.defaults
 # A span that a step announced, or that arrives again, is replaced by the newer one.
 _KEPT = ("run_id", "position", "name", "kind")
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SPANS.recorded if name not in _KEPT)
@@ -186,6 +187,7 @@ def add_span(
     if place is None:
         place = _free_after(connection, run, after)
     row = {
+        **_DEFAULTS,
         "run_id": run_id,
         "position": place,
         "parent_position": inside,

@@ -71,13 +71,11 @@ def _add_own(
         at, kind, attributes = found
         connection.execute(_TAKE_SPAN, (run.run_id, place))
     attributes = given["attributes"] or attributes
-    row = {
+    row = given | {
         "run_id": run.run_id,
         "position": place,
         "recorded_at": at,
-        "step_name": name,
         "kind": kind,
-        "output": output,
         "attributes": attributes,
     }
     connection.execute(_ADD, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
@@ -43,6 +43,32 @@ class LlmCall:
     def parts_of_output(self) -> tuple[tuple[int, str], ...]:
         """Return the same for the output tokens."""
         return _known_parts((self.reasoning_tokens, "reasoning"))
+
+    def further_facts(self) -> tuple[str, ...]:
+        """Return in words what has no place of its own in a list of calls, where it is known."""
+        facts = ((name, getattr(self, name)) for name in _FURTHER)
+        return tuple(_fact(name, value) for name, value in facts if value)
+
+
+# How much of a value a list of calls shows as a further fact.
+FACT_CHARS = 200
+# The fields that the command and the page show each in its place. They show every other one, too:
+# all that it takes is the field.
+_PLACED = (
+    *("position", "recorded_at", "model", "provider", "task"),
+    *("tokens_in", "tokens_out", "cached_tokens", "reasoning_tokens", "cost", "cost_source"),
+    *("duration_ms", "ttft_ms", "status", "error_type", "error_message"),
+    *("prompt_preview", "response_preview", "messages", "response", "details"),
+)
+_FURTHER = tuple(field.name for field in fields(LlmCall) if field.name not in _PLACED)
+
+
+def _fact(field: str, value: object) -> str:
+    name = field.removeprefix("is_").replace("_", " ")
+    if value is True:
+        return name
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{name} {text[:FACT_CHARS]}" + (" …" if len(text) > FACT_CHARS else "")
 
 
 def _known_parts(*parts: tuple[int | None, str]) -> tuple[tuple[int, str], ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from waxlocal.encode import dumps
 from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
-from waxlocal.records import LLM_CALLS, RecordStatus
+from waxlocal.records import LLM_CALLS, Kind, RecordStatus
 from waxlocal.sdk.arguments import (
     checked,
     is_given,
@@ -31,9 +31,23 @@ __all__ = ["RecordsById"]
 # As the original cuts what a stream has given so far.
 MAX_PARTIAL_CHARS = 20_000
 
-_TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
 # What a call of a model has beside the columns of its own.
 _DETAILS = ("framework", "prompt_hash", "config", "chunk_count")
+# How a column is read, by what it holds; None where there is nothing to record.
+_READERS: dict[Kind, Callable[[str, Any], Any]] = {
+    Kind.TEXT: lambda _, value: _shown(value),
+    Kind.INTEGER: lambda name, value: None if value is None else need_count(name, value),
+    Kind.TOKENS: lambda name, value: need_count(name, value) if is_given(value) else None,
+    Kind.NUMBER: lambda name, value: need_number(name, value) if is_given(value) else None,
+    Kind.JSON: lambda _, value: dumps(value) if is_given(value) else None,
+}
+# The columns of a call that go by their own names; `_llm_call` makes the others.
+_MADE = ("cost", "cost_source", "is_streaming", "messages", "response", "details")
+_OF_CALL = [
+    (column, _READERS[column.kind])
+    for column in LLM_CALLS.columns
+    if column.name in LLM_CALLS.defaults and column.name not in _MADE
+]
 # What an event may say when content is not kept.
 _EVENT_NAMES = ("event", "workflow_id", "agent_name", "workflow_name")
 
@@ -239,24 +253,19 @@ def _llm_call(run: Run, call: Json) -> Json:
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]
-    return dict(
-        model=_shown(call.get("model")) or "",
-        provider=_shown(call.get("provider")) or "",
-        task=_shown(call.get("task")) or "",
-        **_token_counts(call),
-        cost=need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
-        duration_ms=_milliseconds(call.get("duration_ms")),
-        ttft_ms=_milliseconds(call.get("ttft_ms")),
-        is_streaming=truth("is_streaming", call.get("is_streaming")),
-        status=_shown(call.get("status")) or RecordStatus.OK,
-        error_type=_shown(call.get("error_type")),
-        error_message=_shown(call.get("error_message")),
-        prompt_preview=_shown(call.get("prompt_preview")) if captured else None,
-        response_preview=_shown(call.get("response_preview")) if captured else None,
-        messages=run._content(call.get("full_messages")),
-        response=_shown(call.get("full_response")) if captured else None,
-        details=dumps(details) if details else None,
-    )
+    row: Json = {}
+    for column, read in _OF_CALL:
+        value = read(column.name, call.get(column.name))
+        row[column.name] = (
+            column.default if value is None or (column.content and not captured) else value
+        )
+    return row | {
+        "cost": need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
+        "is_streaming": truth("is_streaming", call.get("is_streaming")),
+        "messages": run._content(call.get("full_messages")),
+        "response": _shown(call.get("full_response")) if captured else None,
+        "details": dumps(details) if details else None,
+    }
 
 
 def _span(span: Json) -> Json:
@@ -296,13 +305,6 @@ def _number_in(value: Any, word: Any, data_type: str) -> tuple[float | None, Any
         with suppress(TypeError):
             return number_of("numeric_value", value), word
     return None, value if word is None else word
-
-
-def _token_counts(call: Json) -> dict[str, Any]:
-    return {
-        name: need_count(name, call[name]) if is_given(call.get(name)) else default
-        for name, default in _TOKEN_COUNTS
-    }
 
 
 def _shown(value: object) -> str | None:

@@ -77,7 +77,7 @@ class RunRecords(RunAttributes):
         ttft_ms: int | None, is_streaming: bool, status: str, error_type: str | None,
         error_message: str | None, prompt_preview: str | None, response_preview: str | None,
         messages: str | None, response: str | None, details: str | None,
-        reasoning_tokens: int | None,
+        reasoning_tokens: int | None = None,
     ) -> None:
         """Write a call of a model, the columns by name; a `cost` of 0 is left to the prices."""
         recorder = self._recorder

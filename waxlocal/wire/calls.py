@@ -63,6 +63,7 @@ FIELDS = {
     "error_message": "text",
     "prompt_hash": "text",
 }
+_DEFAULTS = LLM_CALLS.defaults
 _TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
 # The columns that come with the span alone.
 LATE = ("messages", "response", "details")
@@ -195,6 +196,7 @@ def columns_of_call(call: Json) -> Json:
     """Return the columns that a call gives, with the cost that it names."""
     details = {name: call[name] for name in DETAILS if call.get(name) not in (None, "", {})}
     return {
+        **_DEFAULTS,
         "model": as_text(call.get("model")),
         "provider": as_text(call.get("provider")),
         "task": as_text(call.get("task")),
@@ -224,6 +226,7 @@ def columns_of_span(span: Json) -> Json:
         if attributes.get(said) not in (None, "", {})
     }
     return {
+        **_DEFAULTS,
         "model": as_text(attributes.get("model")),
         "provider": as_text(attributes.get("gen_ai.provider.name")),
         "task": as_text(attributes.get("task")),

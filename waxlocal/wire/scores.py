@@ -14,6 +14,7 @@ from waxlocal.wire.values import Json, as_text, number_of, text_of
 __all__ = ["FIELDS", "Scores", "columns_of_score", "exact_score", "score_body"]
 
 Row = Mapping[str, Any]
+_DEFAULTS = SCORES.defaults
 
 # The fields of a score, each with what it holds.
 FIELDS = {
@@ -118,6 +119,7 @@ def columns_of_score(score: Json) -> Json:
     elif isnan(number):
         number, word = None, word or "nan"  # SQLite has no such number
     return {
+        **_DEFAULTS,
         "name": as_text(score.get("name")),
         "data_type": as_text(score.get("data_type")) or "numeric",
         "numeric_value": None if number is None else _float(number),

@@ -52,6 +52,7 @@ _PSEUDO = (
 )
 _MARK = "_kind"
 _CARRIER = "__governance_check"
+_DEFAULTS = STEPS.defaults
 
 
 # -- to the wire -----------------------------------------------------------------------------------
@@ -199,6 +200,7 @@ _STEPS: dict[str, Callable[[StoredSpan], Named | None]] = {
 def columns_of_step(step: Json) -> Json:
     """Return the columns that a step gives."""
     return {
+        **_DEFAULTS,
         "step_name": as_text(step.get("step_name")) or as_text(step.get("name")) or "step",
         "kind": as_text(step.get("kind")) or "chain",
         "output": as_content(step.get("output")),

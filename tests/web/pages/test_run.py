@@ -31,6 +31,7 @@ def page(db_path: Path) -> Iterator[Element]:
                 error="refused")  # fmt: skip
         to.llm(run, 100, 10, at=3.0, cost=0.002, duration_ms=1_000, provider="acme", task="answer",
                cached_tokens=40, reasoning_tokens=7, ttft_ms=200,
+               cache_write_tokens=1_200, is_streaming=1,
                messages=[{"role": "user", "content": "Why?"}],
                response="So it is.")  # fmt: skip
         to.step(run, "think", output={"thought": "hm"})
@@ -84,6 +85,7 @@ def test_an_llm_call_has_its_cost_and_where_that_is_from(page: Element) -> None:
     texts = {one.one("summary").text: one.one("pre").text for one in more.all("details")}
     assert texts["Answer"] == "So it is."
     assert '"content": "Why?"' in texts["Prompt"]
+    assert more.one("p").text == "cache write tokens 1,200 · streaming"
 
 
 def test_steps_events_scores_tags_and_metadata_are_there(page: Element) -> None:

@@ -138,18 +138,21 @@ BEGIN
   WHERE run_id = NEW.run_id;
 END;
 
--- A cost that becomes known is no change, unless something else changes with it: it may become
--- known in several files.
+-- A cost that becomes known is not a change: it may become known in several files.
 CREATE TRIGGER llm_calls_change AFTER UPDATE ON llm_calls
-WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL
-  OR (NEW.recorded_at, NEW.model, NEW.provider, NEW.task, NEW.tokens_in, NEW.tokens_out,
-      NEW.cached_tokens, NEW.cache_write_tokens, NEW.duration_ms, NEW.ttft_ms,
-      NEW.is_streaming, NEW.status, NEW.error_type, NEW.error_message, NEW.prompt_preview,
-      NEW.response_preview, NEW.messages, NEW.response, NEW.details, NEW.reasoning_tokens)
-    IS NOT (OLD.recorded_at, OLD.model, OLD.provider, OLD.task, OLD.tokens_in, OLD.tokens_out,
-      OLD.cached_tokens, OLD.cache_write_tokens, OLD.duration_ms, OLD.ttft_ms,
-      OLD.is_streaming, OLD.status, OLD.error_type, OLD.error_message, OLD.prompt_preview,
-      OLD.response_preview, OLD.messages, OLD.response, OLD.details, OLD.reasoning_tokens))
+WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL)
+BEGIN
+  UPDATE llm_calls SET revision = max(coalesce(OLD.revision, 0) + 1,
+    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+  WHERE run_id = NEW.run_id AND position = NEW.position;
+END;
+
+-- But what the same statement sets beside the cost is one: all columns that hold something else.
+CREATE TRIGGER llm_calls_change_with_cost AFTER UPDATE OF recorded_at, model, provider, task,
+  tokens_in, tokens_out, cached_tokens, cache_write_tokens, duration_ms, ttft_ms, is_streaming,
+  status, error_type, error_message, prompt_preview, response_preview, messages, response, details,
+  reasoning_tokens ON llm_calls
+WHEN NEW.revision IS OLD.revision AND OLD.cost IS NULL AND NEW.cost IS NOT NULL
 BEGIN
   UPDATE llm_calls SET revision = max(coalesce(OLD.revision, 0) + 1,
     CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
