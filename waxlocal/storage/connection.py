@@ -370,7 +370,9 @@ def _not_reachable(path: Path, error: OSError) -> FileUnusable | None:
     return FileUnusable(f"{path}: {error.strerror}")
 
 
-_ASK_OWNER = "ask its owner for the right to read it, or choose another file with --db FILE"
+_ASK_OWNER = (
+    "ask its owner for the right to read it, or choose another file with --db FILE or WAXLOCAL_DB"
+)
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
     (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
