@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "utc_ns", "utc_text"]
+__all__ = ["SYSTEM_CLOCK", "Clock", "stored_ns", "utc_ns", "utc_text"]
 
 # The years that a four-digit ISO date can name; a clock outside them is wrong, and must not be
 # able to stop a record.
@@ -84,6 +84,17 @@ def utc_ns(text: str, zone: tzinfo | None = None) -> int:
     except OverflowError as error:
         raise ValueError(str(error)) from error
     return since // timedelta(microseconds=1) * 1000
+
+
+def stored_ns(cell: object) -> int | None:
+    """Return nanoseconds since 1970 for a time in the file; None for what is not a valid time.
+
+    Any program may have written the row, and SQLite keeps whatever it is given.
+    """
+    try:
+        return utc_ns(cell) if isinstance(cell, str) else None
+    except ValueError:
+        return None
 
 
 def _plain_iso(text: str) -> str:

@@ -35,8 +35,11 @@ def current_process() -> ProcessIdentity:
 def is_gone(process: ProcessIdentity) -> bool:
     """Return whether that process has certainly ended.
 
-    False also when it cannot be known: another host, another container's process numbers.
+    False also when it cannot be known: another host, another container's process numbers, a number
+    that no process can have (any program may have written the row).
     """
+    if not (isinstance(process.pid, int) and 0 < process.pid < 2**31):
+        return False
     if process.host != _host():
         return False
     if process.boot_id != _boot_id():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from waxlocal.clock import Clock, utc_ns, utc_text
+from waxlocal.clock import Clock, stored_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal_daemon.backoff import CAP_S, RETRY_AFTER_CAP_S, Slot, next_slot
 
@@ -60,7 +60,8 @@ class Circuit:
 
     def _left(self, text: str | None) -> float:
         """Return a time in the file on the monotonic clock; 0 if it is past."""
-        left = (utc_ns(text) - self._clock.time_ns()) / 1e9 if text else 0.0
+        at = stored_ns(text)
+        left = 0.0 if at is None else (at - self._clock.time_ns()) / 1e9
         # A time further ahead was written before the clock was set back.
         return self.now() + left if 0 < left <= LONGEST_WAIT_S else 0.0
 

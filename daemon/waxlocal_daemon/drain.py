@@ -51,7 +51,7 @@ def drain(
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
         take_in_all(path)
-        interrupt_gone(path)
+        interrupt_gone(path, stop)
         price_pending(path)
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)
         try:
@@ -70,7 +70,7 @@ def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading
         rest = uploader.run(stop)
         now = uploader.progress()
         if not now.pending:
-            if interrupt_gone(path):  # runs that this upload has just taken in
+            if interrupt_gone(path, stop):  # runs that this upload has just taken in
                 continue
             return ""
         if uploader.refused:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from waxlocal._version import __version__
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns
+from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
@@ -74,20 +74,13 @@ def read_figures(path: Path, url: str, failures: Mapping[str, int]) -> Figures:
 def _of_target(target: TargetStatus, sizes: dict[str, Any]) -> Figures:
     return Figures(
         pending=target.pending,
-        oldest_pending_ns=_ns(target.oldest_pending_at),
+        oldest_pending_ns=stored_ns(target.oldest_pending_at),
         uploaded=target.delivered,
         parked=target.parked,
         paused=target.paused_at is not None,
-        last_success_ns=_ns(target.last_success_at),
+        last_success_ns=stored_ns(target.last_success_at),
         **sizes,
     )
-
-
-def _ns(text: str | None) -> int | None:
-    try:
-        return utc_ns(text) if text else None
-    except ValueError:  # another program wrote it
-        return None
 
 
 # Name below `waxlocal_`, type, help; in the order of the text.

@@ -216,23 +216,28 @@ class Daemon:
         """Upload what is due; return the seconds until something may be due."""
         try:
             rest = self._deliver()
-        except FileMissing:
+        except Exception as error:
+            return self._met(error)
+        self._failures = 0
+        return rest
+
+    def _met(self, error: Exception) -> float:
+        """Act on an error; return the seconds until the next try. Raises what ends the daemon."""
+        if isinstance(error, FileMissing):
             self._drop_uploader()
             self._log.once("waiting_for_file", "info", key=self._path, path=self._path)
             self._notifier.status(f"waiting for {self._path}")
             return self._options.look_again
-        except FileUnusable:
-            raise
-        except StorageError as error:
+        if isinstance(error, FileUnusable):
+            raise error
+        if isinstance(error, StorageError):
             return self._failed("file_trouble", error, reason=error)
-        except UploaderRunning as error:  # a file that appeared after the start, under another name
+        if isinstance(error, UploaderRunning):  # a file appeared later, under another name
             return self._failed("file_taken", error, reason=error)
-        except Exception as error:  # a bug; the next cycle may not meet it
-            if os.environ.get("WAXLOCAL_DEBUG"):
-                raise
-            return self._failed("failed", error, error=type(error).__name__, at=location_of(error))
-        self._failures = 0
-        return rest
+        if os.environ.get("WAXLOCAL_DEBUG"):
+            raise error
+        # A bug; the next cycle may not meet it.
+        return self._failed("failed", error, error=type(error).__name__, at=location_of(error))
 
     def _deliver(self) -> float:
         self._drop_if_replaced()
@@ -243,7 +248,7 @@ class Daemon:
             self._log.event("file_found", path=self._path)
         self._reread_if_refused()
         take_in_all(self._path)
-        interrupt_gone(self._path)
+        interrupt_gone(self._path, self._interrupt)
         price_apart(self._path)
         self._alive()
         self._drop_if_replaced()  # all this took a while
@@ -258,12 +263,15 @@ class Daemon:
             if watch.wait(min(left, self._options.look_again)):
                 return
             try:
-                if take_in_all(self._path) or interrupt_gone(self._path):
+                if take_in_all(self._path) or interrupt_gone(self._path, self._interrupt):
                     return
             except FileMissing:
                 return  # the next cycle logs it
             except StorageError:
                 continue
+            except Exception as error:
+                self._met(error)
+                return
 
     def _failed(self, name: str, error: Exception, /, **fields: object) -> float:
         """Log a failure that is not the server's; return the seconds until the next try."""

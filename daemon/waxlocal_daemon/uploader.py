@@ -11,7 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import NamedTuple
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_text
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Offer, offer_of
@@ -146,7 +146,7 @@ class Uploader:
             self._at("admitted")
         self._outbox.admit_events()
         long_ago = self._clock.time_ns() - int(self._settings.open_after * 1e9)
-        self._outbox.reopen(utc_text(long_ago))
+        self._outbox.reopen(utc_text(long_ago), stop)
 
     def _fill(self) -> None:
         """Send as many requests as may be sent now."""
@@ -288,10 +288,10 @@ class Uploader:
     def _rest(self) -> float:
         if wait := self._circuit.wait():
             return min(wait, LONGEST_S)
-        due = self._outbox.next_due()
+        due = stored_ns(self._outbox.next_due())
         if due is None:
             return LONGEST_S
-        return min(max((utc_ns(due) - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)
+        return min(max((due - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)
 
 
 def _says_neither(answer: Answer, verdict: Verdict) -> bool:

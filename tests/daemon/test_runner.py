@@ -669,3 +669,32 @@ def test_a_fault_of_our_own_is_told_and_survived(db_path: Path) -> None:
         daemon.event("works")
         assert daemon.end() == 0
     assert "canary" not in "".join(daemon.said)
+
+
+# As `PROGRAM`; looks every 0.05 s for what no commit announces, and the second look fails.
+LOOKS = """
+from waxlocal_daemon import runner
+looks = 0
+def look(path, stop):
+    global looks
+    looks += 1
+    log.event("look")
+    if looks == 2:
+        raise ValueError("canary: what somebody recorded")
+    return 0
+runner.interrupt_gone = look
+"""
+
+
+def test_a_fault_while_it_waits_is_told_and_survived(db_path: Path) -> None:
+    """What it looks for between two uploads may fail as they may."""
+    add_runs(db_path, 1)
+    python, option, code = program("Faulty")
+    code = code.replace("runs = 0", "runs = 1").replace("path = Path", f"{LOOKS}\npath = Path")
+    code = code.replace("Options(", "Options(look_again=0.05, ")
+    with running(db_path, NOWHERE, program=(python, option, code)) as daemon:
+        assert daemon.event("failed")["error"] == "ValueError"
+        for _ in range(2):
+            daemon.event("look")
+        assert daemon.end() == 0
+    assert "canary" not in "".join(daemon.said)

@@ -46,9 +46,8 @@ def test_a_run_that_cannot_be_read_now_is_not_parked(db_path: Path, bulk: bool) 
         audit(server).assert_sound(at_most=1)
 
 
-@pytest.mark.parametrize("value", ["'soon'", "CAST(x'ff' AS TEXT)"])
 def test_an_uploader_that_does_not_start_leaves_nothing_open(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row about the server that nobody can read: the connection is closed, the error is ours."""
     opened: list[sqlite3.Connection] = []
@@ -61,9 +60,8 @@ def test_an_uploader_that_does_not_start_leaves_nothing_open(
     record(1)
     with uploading(db_path, "http://127.0.0.1:9"):
         pass
-    change(db_path, f"UPDATE targets SET not_before = {value}")
-    kind = ValueError if value == "'soon'" else StorageError
-    with pytest.raises(kind), uploading(db_path, "http://127.0.0.1:9"):
+    change(db_path, "UPDATE targets SET not_before = CAST(x'ff' AS TEXT)")
+    with pytest.raises(StorageError), uploading(db_path, "http://127.0.0.1:9"):
         pass
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened[-1].execute("SELECT 1")

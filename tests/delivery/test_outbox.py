@@ -12,8 +12,9 @@ import pytest
 
 from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import ask, change, record
-from waxlocal.delivery.connection import QUIET_S
-from waxlocal.delivery.outbox import AT_A_TIME, Outbox
+from waxlocal import WaxellContext
+from waxlocal.delivery.connection import AT_A_TIME, QUIET_S
+from waxlocal.delivery.outbox import ADMITTED_AT_ONCE, Outbox
 from waxlocal.delivery.requests import new_part
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
@@ -64,6 +65,34 @@ def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path)
         assert len(rests) == 4
         assert outbox.delivered == MANY
     assert all(0 < seconds <= 0.001 for seconds in rests)
+
+
+def test_others_write_while_many_runs_are_taken_in_and_made_due(db_path: Path) -> None:
+    """Whatever an upload looks for, it locks the file for a few runs at a time."""
+    record(ADMITTED_AT_ONCE + 1)
+    rests: list[float] = []
+    with Outbox(db_path, URL, sleep=_writing(db_path, rests)) as outbox:
+        record(1)
+        assert [outbox.admit(), outbox.admit(), outbox.admit()] == [ADMITTED_AT_ONCE, 2, 0]
+        assert len(rests) == 2
+        pieces = -(-(ADMITTED_AT_ONCE + 2) // AT_A_TIME)
+        change(db_path, "UPDATE deliveries SET state = 'open'")
+        assert outbox.reopen("2026") == ADMITTED_AT_ONCE + 2
+        assert len(rests) == 2 + pieces - 1
+        change(db_path, "UPDATE deliveries SET state = 'parked', remote_run_id = run_id")
+        outbox.look_again()
+        assert len(rests) == 2 + 2 * (pieces - 1)
+        assert ask(db_path, "SELECT DISTINCT state FROM deliveries") == [("pending",)]
+
+
+def test_a_look_that_finds_nothing_does_not_lock_the_file(db_path: Path) -> None:
+    """An upload looks once a second whether open runs have ended, and mostly none has."""
+    with WaxellContext("chatbot"), Outbox(db_path, URL) as outbox:
+        assert outbox.admit() == 1
+        with closing(sqlite3.connect(db_path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert outbox.reopen("2026") == 0
+            assert outbox.admit() == 0
 
 
 def test_nobody_is_waited_for_who_does_not_write(db_path: Path) -> None:

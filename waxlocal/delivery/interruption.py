@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
-from waxlocal.clock import utc_ns
+from waxlocal.clock import stored_ns, utc_text
+from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.progress import DeliveryState, waits_as
+from waxlocal.delivery.records import leniently
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import RECORD_TABLES
-from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.connection import reader
 from waxlocal.storage.record_sql import INTERRUPT_RUN
 
 __all__ = ["interrupt_gone"]
@@ -22,41 +30,87 @@ WHERE process_id IN (
   JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN}
   JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
 """  # noqa: S608
-_LAST_RECORDS = ", ".join(
-    f"coalesce((SELECT max({table.moment}) FROM {table.name} WHERE run_id = r.run_id), '')"  # noqa: S608
-    for table in RECORD_TABLES
-)
 _OPEN_RUNS = f"""
-SELECT r.run_id, r.started_at, max(r.started_at, {_LAST_RECORDS})
-FROM runs r WHERE r.status = 'running' AND r.process_id = ? AND r.run_id IN (
+SELECT r.run_id, r.started_at, r.process_id FROM runs r
+WHERE r.status = 'running' AND r.run_id IN (
   SELECT d.run_id FROM targets t
   JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN})
 """  # noqa: S608
+_MOMENTS = " UNION ALL ".join(
+    f"SELECT {table.moment} AS moment FROM {table.name} WHERE run_id = :run_id"  # noqa: S608
+    for table in RECORD_TABLES
+)
+_LAST_FIRST = f"SELECT moment FROM ({_MOMENTS}) ORDER BY moment DESC"  # noqa: S608
 _ERROR = "process ended before run completion"
 
 
-def interrupt_gone(path: Path) -> int:
+class _OpenRun(NamedTuple):
+    run_id: str
+    started_at: str
+
+
+def interrupt_gone(
+    path: Path,
+    stop: threading.Event | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
     """Mark the open runs of processes that have ended as interrupted; return how many.
 
-    Their end is the time of their last record. A process that was killed cannot write this; until
-    somebody does, readers only show it so. Of the runs that an upload has looked at. Raises
-    `StorageError`.
+    Their end is the time of their last record, or their start where no record has a valid time. A
+    process that was killed cannot write this; until somebody does, readers only show it so. Of the
+    runs that an upload has looked at. In several transactions, until `stop` is set; others may
+    write in between. Raises `StorageError`.
     """
     with reader(path) as connection:
-        gone = [
-            row[0]
-            for row in connection.execute(_WITH_OPEN_RUNS).fetchall()
-            if is_gone(ProcessIdentity(*row[1:]))
-        ]
-    if not gone:
+        left_open = leniently(connection, lambda: _left_open(connection))
+    if not left_open:
         return 0
-    interrupted = 0
-    with writer(path, create=False) as connection:
-        for process_id in gone:
-            for run_id, started_at, last_at in connection.execute(
-                _OPEN_RUNS, (process_id,)
-            ).fetchall():
-                seconds = max(utc_ns(last_at) - utc_ns(started_at), 0) / 1e9
-                values = (last_at, seconds, _ERROR, run_id)
-                interrupted += connection.execute(INTERRUPT_RUN.sql, values).rowcount
-    return interrupted
+    with _Interruption(path, sleep) as interruption:
+        return interruption.of(left_open, stop)
+
+
+def _left_open(connection: sqlite3.Connection) -> list[_OpenRun]:
+    owners = connection.execute(_WITH_OPEN_RUNS).fetchall()
+    gone = {row[0] for row in owners if is_gone(ProcessIdentity(*row[1:]))}
+    if not gone:
+        return []
+    found = connection.execute(_OPEN_RUNS).fetchall()
+    return [_OpenRun(*row) for *row, process_id in found if process_id in gone]
+
+
+class _Interruption(DeliveryConnection):
+    """Writes the end of runs."""
+
+    def of(self, runs: Sequence[_OpenRun], stop: threading.Event | None) -> int:
+        return self._in_pieces(runs, self._interrupt, stop)
+
+    def _interrupt(self, runs: Sequence[_OpenRun]) -> int:
+        # Before the file is locked: a run may have any number of records.
+        ends = [self._end(run) for run in runs]
+        with self.together():
+            return self._many(INTERRUPT_RUN.sql, ends)
+
+    def _end(self, run: _OpenRun) -> tuple[object, ...]:
+        """Return the end of a run as `INTERRUPT_RUN` takes it.
+
+        The run and its records may be rows that somebody else wrote, with anything for a time.
+        """
+        started, last = stored_ns(run.started_at), self._last_moment(run.run_id)
+        if last is None:
+            return (run.started_at, 0.0, _ERROR, run.run_id)
+        if started is None:
+            return (utc_text(last), None, _ERROR, run.run_id)
+        ended = max(started, last)  # the wall clock may have been put back
+        return (utc_text(ended), (ended - started) / 1e9, _ERROR, run.run_id)
+
+    def _last_moment(self, run_id: str) -> int | None:
+        """Return the last valid time of a run's records."""
+
+        def read() -> int | None:
+            with closing(self._connection.execute(_LAST_FIRST, {"run_id": run_id})) as cells:
+                found = (stored_ns(cell) for (cell,) in cells)
+                return next((moment for moment in found if moment is not None), None)
+
+        with self._errors():
+            return leniently(self._connection, read)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.connection import AT_A_TIME
 from waxlocal.delivery.progress import DeliveryState, RequestState
 from waxlocal.delivery.records import (
     is_not_utf_8,
@@ -29,9 +31,8 @@ __all__ = ["Due", "Outbox"]
 
 # Runs that get a row in `deliveries` in one transaction: 0.3 ms of the write lock.
 ADMITTED_AT_ONCE = 50
-# Of so many runs rows are changed in one transaction, 0.3 ms of the write lock: a program that
-# records must not notice the upload of its file.
-AT_A_TIME = 4
+# Runs that are looked at together without the write lock.
+LOOKED_AT_ONCE = 1_000
 
 
 class Due(NamedTuple):
@@ -57,9 +58,10 @@ class Outbox(TargetConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
     For one thread; raises `StorageError`. Each statement commits by itself, except in a block of
-    `together`: what must be in the file as a whole is written in one. `admit`, `mark_sending` and
-    `keep_from_batches` begin their own transactions, and are called outside of such a block.
-    `mark_sending` and `note_batch` commit every few runs, and let others write in between.
+    `together`: what must be in the file as a whole is written in one. `admit`, `look_again`,
+    `reopen`, `mark_sending` and `keep_from_batches` begin their own transactions, and are called
+    outside of such a block. All of them and `note_batch` commit every few runs, and let others
+    write in between.
     """
 
     # -- what is due ----------------------------------------------------------------------------
@@ -71,6 +73,7 @@ class Outbox(TargetConnection):
         last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
         if last is None:
             return 0
+        self._rest()  # whoever calls this again and again must not keep others from writing
         with self.together():
             self._execute(sql.ADMIT, {"target": self._id, "cursor": cursor, "last": last})
             self._execute(sql.MOVE_CURSOR, (last, self._id))
@@ -105,18 +108,33 @@ class Outbox(TargetConnection):
 
     def look_again(self) -> None:
         """Make runs pending that 0.2 called delivered or parked too early; once for each server."""
-        named = {"target": self._id, "after": "", "limit": ADMITTED_AT_ONCE}
+        named = {"target": self._id, "after": b"", "limit": LOOKED_AT_ONCE}
         if self._rows(sql.HAS_LOOKED_AGAIN, named)[0][0]:
             return
         while last := self._rows(sql.LAST_TO_LOOK_AT, named)[0][0]:
-            self._execute(sql.LOOK_AGAIN, named | {"last": last})
+            found = self._rows(sql.TOO_EARLY, named | {"last": last})
+            self._change(sql.LOOK_AGAIN, found)
             named["after"] = last
         self._execute(sql.LOOKED_AGAIN, named)
 
-    def reopen(self, long_ago: str) -> int:
-        """Make runs due that have ended, or that began before `long_ago` and are still open."""
+    def reopen(self, long_ago: str, stop: threading.Event | None = None) -> int:
+        """Make runs due that have ended, or that began before `long_ago` and are still open.
+
+        Until `stop` is set; returns how many.
+        """
         named = {"target": self._id, "long_ago": long_ago, "now": self._now()}
-        return self._execute(sql.ENDED, named).rowcount
+        return self._change(sql.REOPEN, self._rows(sql.ENDED, named), stop)
+
+    def _change(
+        self, statement: str, ids: Sequence[tuple[bytes]], stop: threading.Event | None = None
+    ) -> int:
+        """Change the state of runs, by the bytes of their ids; return how many have changed."""
+
+        def change(some: Sequence[tuple[bytes]]) -> int:
+            with self.together():
+                return self._many(statement, ((self._id, run_id) for (run_id,) in some))
+
+        return self._in_pieces(ids, change, stop)
 
     def due(
         self,
@@ -202,12 +220,12 @@ class Outbox(TargetConnection):
         In several transactions; one that is killed in between leaves some in hand, and whoever
         sends next lets go of them.
         """
-        for at in range(0, len(run_ids), AT_A_TIME):
-            if at:
-                self._rest()
-            some = run_ids[at : at + AT_A_TIME]
+
+        def take(some: Sequence[str]) -> int:
             with self.together():
-                self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
+                return self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
+
+        self._in_pieces(run_ids, take)
 
     def parts(self, run_id: str) -> list[Part]:
         """Return all requests that were ever made for a run."""

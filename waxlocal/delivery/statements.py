@@ -90,15 +90,15 @@ ORDER BY stage, part
 # What 0.2 has called delivered though more was to follow: runs that were still running, and events
 # that came later. Sent again, both are merged.
 LAST_TO_LOOK_AT = """
-SELECT max(run_id) FROM (SELECT run_id FROM deliveries
-  WHERE target_id = :target AND run_id > :after ORDER BY run_id LIMIT :limit)
+SELECT CAST(max(run_id) AS BLOB) FROM (SELECT run_id FROM deliveries
+  WHERE target_id = :target AND run_id > CAST(:after AS TEXT) ORDER BY run_id LIMIT :limit)
 """
 # And runs with a request that was refused while another one failed; and parked runs that the server
-# knows, because no trigger of 0.2 has told what they recorded later.
-LOOK_AGAIN = """
-UPDATE deliveries SET not_before = NULL, state = iif(
-  (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
-WHERE target_id = :target AND run_id > :after AND run_id <= :last AND (
+# knows, because no trigger of 0.2 has told what they recorded later. The ids of runs are read as
+# bytes where one that is not UTF-8 must not hold up the others.
+TOO_EARLY = """
+SELECT CAST(run_id AS BLOB) FROM deliveries
+WHERE target_id = :target AND run_id > CAST(:after AS TEXT) AND run_id <= CAST(:last AS TEXT) AND (
   state = 'parked' AND remote_run_id IS NOT NULL
   OR state = 'delivered' AND (
     EXISTS (SELECT 1 FROM runs r WHERE r.run_id = deliveries.run_id AND (r.status = 'running'
@@ -108,6 +108,11 @@ WHERE target_id = :target AND run_id > :after AND run_id <= :last AND (
     OR EXISTS (SELECT 1 FROM requests q WHERE q.run_id = deliveries.run_id
       AND q.target_id = deliveries.target_id AND q.state = 'parked' AND q.stage <> 'bulk')))
 """
+LOOK_AGAIN = """
+UPDATE deliveries SET not_before = NULL, state = iif(
+  (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
+WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND (state = 'parked' OR state = 'delivered')
+"""
 LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
 RELEASE = f"""
@@ -115,11 +120,15 @@ UPDATE deliveries AS d SET state = 'pending' WHERE target_id = ? AND {_SENDING}
 """  # noqa: S608
 # Runs that have ended since, and those that have been open (and not sent) for long.
 ENDED = f"""
-UPDATE deliveries AS d SET state = 'pending', not_before = NULL
+SELECT CAST(d.run_id AS BLOB) FROM deliveries d
 WHERE target_id = :target AND {_OPEN} AND EXISTS (
   SELECT 1 FROM runs r WHERE r.run_id = d.run_id AND (r.status <> 'running'
     OR (r.started_at < :long_ago AND (d.not_before IS NULL OR d.not_before <= :now))))
 """  # noqa: S608
+REOPEN = """
+UPDATE deliveries SET state = 'pending', not_before = NULL
+WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state = 'open'
+"""
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent

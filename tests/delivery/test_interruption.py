@@ -1,0 +1,119 @@
+"""The end that is written for runs whose process was killed, whatever stands in the file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.tools.sync import ask, change
+from waxlocal import WaxellContext
+from waxlocal.delivery.connection import AT_A_TIME
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.delivery.outbox import Outbox
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+BEGAN = "2026-01-31T09:30:00.000000Z"
+ENDED = "2026-01-31T09:30:02.500000Z"
+ADD_PROCESS = """
+INSERT INTO processes (process_id, host, boot_id, pid_namespace, pid, started, program, python,
+  waxlocal, first_seen_at)
+SELECT ?, host, boot_id, pid_namespace, ?, '1', program, python, waxlocal, first_seen_at
+FROM processes LIMIT 1
+"""
+ADD_RUN = """
+INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status, started_at,
+  process_id)
+VALUES (?, 'chatbot', 'default', 't', 'autonomous', 'running', ?, ?)
+"""
+ADD_EVENT = "INSERT INTO events (run_id, position, recorded_at, event) VALUES (?, ?, ?, 'x')"
+ENDS = "SELECT status, completed_at, duration FROM runs WHERE run_id LIKE 'r%' ORDER BY run_id"
+
+
+def _left_open(path: Path, *runs: tuple[object, object], pid: object = 2**22 + 1) -> None:
+    """Add open runs of a process that has ended; the upload has looked at them."""
+    with WaxellContext("chatbot"):
+        pass
+    change(path, ADD_PROCESS, 77, pid)
+    for run_id, started_at in runs:
+        change(path, ADD_RUN, run_id, started_at, 77)
+    with Outbox(path, "http://x") as outbox:
+        while outbox.admit():
+            pass
+
+
+def test_a_record_without_a_valid_time_does_not_keep_a_run_open(db_path: Path) -> None:
+    """Any program may have written it; the others say when the run was alive."""
+    _left_open(db_path, ("r1", BEGAN), ("r2", BEGAN), ("r3", BEGAN))
+    change(db_path, ADD_EVENT, "r1", 1, "yesterday")
+    change(db_path, ADD_EVENT, "r1", 2, ENDED)
+    change(db_path, ADD_EVENT, "r1", 3, b"\xff")
+    change(db_path, ADD_EVENT, "r2", 1, "yesterday")
+    change(db_path, ADD_EVENT, "r3", 1, ENDED)
+    assert interrupt_gone(db_path) == 3
+    assert ask(db_path, ENDS) == [
+        ("interrupted", ENDED, 2.5),
+        ("interrupted", BEGAN, 0.0),
+        ("interrupted", ENDED, 2.5),
+    ]
+
+
+def test_a_run_without_a_valid_start_ends_without_a_duration(db_path: Path) -> None:
+    """Nobody knows how long it took."""
+    _left_open(db_path, ("r1", "yesterday"), ("r2", "yesterday"))
+    change(db_path, ADD_EVENT, "r1", 1, ENDED)
+    assert interrupt_gone(db_path) == 2
+    assert ask(db_path, ENDS) == [("interrupted", ENDED, None), ("interrupted", "yesterday", 0.0)]
+
+
+def test_a_run_that_cannot_be_found_again_is_passed_over(db_path: Path) -> None:
+    """Its id is not UTF-8; the next one is ended all the same."""
+    _left_open(db_path, ("r2", BEGAN))
+    change(db_path, ADD_RUN.replace("VALUES (?", "VALUES (CAST(? AS TEXT)"), b"r1\xff", BEGAN, 77)
+    with Outbox(db_path, "http://x") as outbox:
+        outbox.admit()
+    assert interrupt_gone(db_path) == 1
+    assert ask(db_path, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)]
+
+
+@pytest.mark.parametrize("pid", ["many", b"1", 10**18, -1, 0])
+def test_a_process_with_an_impossible_number_is_believed_to_run(db_path: Path, pid: object) -> None:
+    """Of a number that no process can have nothing is known."""
+    _left_open(db_path, ("r1", BEGAN), pid=pid)
+    assert interrupt_gone(db_path) == 0
+
+
+def test_others_write_while_many_runs_are_ended(db_path: Path) -> None:
+    """A program that records waits for a few of them at most, however many there are."""
+    many = 2 * AT_A_TIME + 1
+    _left_open(db_path, *((f"r{number:02}", BEGAN) for number in range(many)))
+    left = []
+
+    def sleep(_seconds: float) -> None:
+        with closing(sqlite3.connect(db_path, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        left.append(ask(db_path, "SELECT count(*) FROM runs WHERE status = 'running'")[0][0])
+
+    class Stop(threading.Event):
+        """Another program commits before each piece."""
+
+        def is_set(self) -> bool:
+            change(db_path, "UPDATE processes SET program = program || '.'")
+            return super().is_set()
+
+    assert interrupt_gone(db_path, Stop(), sleep=sleep) == many
+    assert left == [many - AT_A_TIME, many - 2 * AT_A_TIME]
+
+
+def test_an_end_to_the_upload_ends_it_between_two_runs(db_path: Path) -> None:
+    """The rest is ended by the next upload."""
+    _left_open(db_path, ("r1", BEGAN))
+    stop = threading.Event()
+    stop.set()
+    assert interrupt_gone(db_path, stop) == 0
+    stop.clear()
+    assert interrupt_gone(db_path, stop) == 1
