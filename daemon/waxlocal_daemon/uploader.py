@@ -57,9 +57,10 @@ class Progress(NamedTuple):
 class Uploader:
     """The upload of one file to one server.
 
-    For one thread, and one process at a time: the caller holds the lock of the file. A request is
-    stored in the file before it is sent, so after a kill at any point the next uploader continues
-    with the same requests, byte for byte. Raises `StorageError`.
+    For one thread, and one process at a time: the caller holds the lock of the file. After a kill
+    at any point the next uploader goes on. A single request is stored in the file before it is
+    sent, and is sent again byte for byte. The runs of a batch without an answer are still pending,
+    and go in a new batch; the server knows those that it has already. Raises `StorageError`.
 
     `at` is called with the name of each point at which tests kill the process.
     """

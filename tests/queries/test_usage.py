@@ -9,7 +9,7 @@ import pytest
 
 from tests.tools.builders import Builder, moment, recording
 from waxlocal.queries import SessionFilter, list_models
-from waxlocal.queries.timeline import MOST_STRETCHES, timeline_of
+from waxlocal.queries.time_buckets import MOST_STRETCHES, timeline_of
 from waxlocal.queries.usage import Usage, add_usage, session_usage
 
 

@@ -323,7 +323,7 @@ class Outbox(TargetConnection):
         self._execute(sql.SET_STATE, (DeliveryState.PARKED, reason, None, run_id, self._id))
 
     def park(self, run_id: str, reason: str) -> None:
-        """Set a run in hand aside of which nothing can be sent, nor a line of a batch be made."""
+        """Set a run aside that cannot be sent at all, neither by requests nor in a batch."""
         self._execute(sql.REPLACE_LINE, (run_id, self._id))
         self.set_aside(run_id, reason)
 

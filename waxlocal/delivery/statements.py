@@ -87,15 +87,15 @@ SELECT stage, part, idempotency_key, state, positions, attempts, body, states
 FROM requests WHERE run_id = :run_id AND target_id = :target AND state = 'waiting'
 ORDER BY stage, part
 """
-# What 0.2 has called delivered though more was to follow: runs that were still running, and events
-# that came later. Sent again, both are merged.
+# The ids of runs are read as bytes where one that is not UTF-8 must not hold up the others.
 LAST_TO_LOOK_AT = """
 SELECT CAST(max(run_id) AS BLOB) FROM (SELECT run_id FROM deliveries
   WHERE target_id = :target AND run_id > CAST(:after AS TEXT) ORDER BY run_id LIMIT :limit)
 """
-# And runs with a request that was refused while another one failed; and parked runs that the server
-# knows, because no trigger of 0.2 has told what they recorded later. The ids of runs are read as
-# bytes where one that is not UTF-8 must not hold up the others.
+# What 0.2 left too early, up to that run. It called delivered what had more to follow: runs that
+# were still running, events that came later, and runs with a request that was refused while another
+# one failed. Of parked runs that the server knows, no trigger of 0.2 has told what they recorded
+# later. Sent again, all of it is merged.
 TOO_EARLY = """
 SELECT CAST(run_id AS BLOB) FROM deliveries
 WHERE target_id = :target AND run_id > CAST(:after AS TEXT) AND run_id <= CAST(:last AS TEXT) AND (

@@ -9,7 +9,7 @@ from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import PricedTokens, share
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.timeline import Timeline, timeline_of
+from waxlocal.queries.time_buckets import Timeline, timeline_of
 
 __all__ = ["Activity", "SessionTotals", "activity", "session_costs", "session_totals", "turn_sizes"]
 

@@ -14,7 +14,7 @@ from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import percentile_of_counts
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.timeline import Timeline, timeline_of
+from waxlocal.queries.time_buckets import Timeline, timeline_of
 
 __all__ = ["CostOverTime", "Usage", "add_usage", "session_usage"]
 

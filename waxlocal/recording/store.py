@@ -57,10 +57,11 @@ class Store:
     """The writing half of one file, for all threads of this process.
 
     `write` and `write_together` return when their statements are committed (`durability="full"`:
-    and synced to the disk) or kept in the backlog; they raise nothing. Safe from any thread and
-    over `fork`: before a fork the connection is closed, and parent and child each open their own
-    with their next record. Safe from signal handlers and finalizers, too: what they record in the
-    middle of another record is written right after that one.
+    and synced to the disk) or kept in the backlog. They raise nothing but what a signal handler of
+    the program raises meanwhile. Safe from any thread and over `fork`: before a fork the connection
+    is closed, and parent and child each open their own with their next record. Safe from signal
+    handlers and finalizers, too: what they record in the middle of another record is written right
+    after that one.
     """
 
     def __init__(

@@ -379,9 +379,9 @@ _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (NotADatabase, ("not a database", "malformed")),
 )
 
-# Every connection of this process, with the lock of whoever uses it. SQLite must have no handle
-# on a file when the process forks: the child would inherit its table of locks, believe that it
-# holds what only the parent holds, and the two would no longer keep out of each other's way.
+# Guards the open readers of this process. SQLite must have no handle on a file when the process
+# forks: the child would inherit its table of locks, and act as if it held the locks of its parent,
+# so that both could write at the same time.
 _gate = threading.Condition()
 _readers: set[sqlite3.Connection] = set()
 # Threads that are about to fork: no new connection until they have.

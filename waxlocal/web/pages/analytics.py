@@ -23,7 +23,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.overview import session_costs
 from waxlocal.queries.percentiles import percentile
-from waxlocal.queries.timeline import Timeline
+from waxlocal.queries.time_buckets import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
 from waxlocal.web.cache import Cached, cache_of
