@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.server import fault_server
-from tests.tools.sync import PATIENT, ask, change, settings_for, upload
+from tests.tools.sync import PATIENT, ask, change, settings_for, upload, uploading
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellObserveClient
 from waxlocal.clock import utc_text
@@ -162,12 +162,42 @@ def test_an_id_that_is_not_utf_8_holds_up_no_other_run(db_path: Path, bulk: bool
         with writer(db_path) as connection:
             listed = {one.run_id: one.reason for one in list_parked(connection)}
             requeue(connection, [one for one in listed if "\ufffd" in one])
+            assert requeue(connection) == 0
         assert listed == {
             "a\ufffd": "its id is not valid UTF-8",
             "\ufffd": "its id is not valid UTF-8",
             "a\0b": "its id has a NUL character",
         }
         assert upload(db_path, server.url, bulk=bulk).parked == 3
+
+
+@WAYS
+def test_a_run_that_is_not_found_by_its_id_is_parked(db_path: Path, bulk: bool) -> None:
+    """Whoever made it pending, as an older waxlocal does: an upload does not take it for ever."""
+    record(IDS[0])
+    record(IDS[1])
+    change(
+        db_path,
+        "INSERT INTO runs (run_id, agent_name, workflow_name, trace_id,"
+        " interaction_mode, status, started_at) VALUES (?, 'a', 'w', '', '', 'success',"
+        " '2026-01-31T09:30:00.000000Z')",
+        f"{IDS[0]}\0b",
+    )
+    with fault_server(bulk=bulk) as server:
+        with uploading(db_path, server.url, bulk=bulk):
+            pass
+        change(
+            db_path,
+            "INSERT INTO deliveries (run_id, target_id, state)"
+            " SELECT run_id, 1, 'pending' FROM runs",
+        )
+        change(db_path, "UPDATE targets SET cursor = 3")
+        done = upload(db_path, server.url, bulk=bulk)
+        assert (done.pending, done.delivered, done.parked) == (0, 2, 1)
+        with writer(db_path) as connection:
+            assert [one.run_id for one in list_parked(connection)] == [f"{IDS[0]}\0b"]
+            assert requeue(connection, [f"{IDS[0]}\0b"]) == 0
+        assert len(server.runs()) == 2
 
 
 @WAYS

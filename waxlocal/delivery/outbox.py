@@ -190,9 +190,15 @@ class Outbox(TargetConnection):
         return found
 
     def load(self, run_ids: Sequence[str]) -> list[RecordedRun]:
-        """Return runs with all that they recorded, as `load_runs` does."""
+        """Return runs in hand with all that they recorded, as `load_runs` does.
+
+        One that is not found is parked; let go of, it would be taken again and again.
+        """
         with self._errors():
-            return load_runs(self._connection, run_ids)
+            found = load_runs(self._connection, run_ids)
+        for run_id in set(run_ids).difference(one.run["run_id"] for one in found):
+            self.park(run_id, "it cannot be read by its id")
+        return found
 
     def load_children(self, workflow_id: str) -> list[ChildRun]:
         """Return the runs that a run has opened, as `load_children` does."""

@@ -52,26 +52,31 @@ def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None
     """Make parked runs pending again, all of them without ids; return how many.
 
     What the server had accepted of them stays accepted; only where it no longer knew the run (404)
-    does the run begin anew. Within a transaction of the caller's.
+    does the run begin anew. A run whose id has a NUL character or is not UTF-8 stays parked: the
+    upload could not read it. Within a transaction of the caller's.
     """
-    wanted = None if run_ids is None else json.dumps(list(run_ids))
+    # SQLite's JSON functions end a text at NUL: such an id would stand for another run.
+    wanted = None if run_ids is None else json.dumps([one for one in run_ids if "\0" not in one])
     parked = leniently(connection, lambda: connection.execute(_PARKED, (wanted, wanted)).fetchall())
     pending = 0
     for run_id, target_id in parked:
-        _again(connection, run_id, target_id)
-        # None for an id that is not UTF-8: no statement finds it, and the run stays parked.
+        remote = connection.execute(_REMOTE, (run_id, target_id)).fetchone()
+        if "\0" in run_id or remote is None:  # an id that is not UTF-8: no statement finds it
+            continue
+        _again(connection, run_id, target_id, remote[0])
         pending += connection.execute(_PENDING, (run_id, target_id)).rowcount
     return pending
 
 
-def _again(connection: sqlite3.Connection, run_id: str, target_id: int) -> None:
+def _again(
+    connection: sqlite3.Connection, run_id: str, target_id: int, remote_run_id: str | None
+) -> None:
     refused = connection.execute(_REFUSED, (run_id, target_id)).fetchall()
     unknown = (status == 404 and stage not in ("start", "bulk") for stage, _, status in refused)
     if run_id != OUTSIDE and any(unknown):
         for statement in (sql.REPLACE_ALL, sql.BEGIN_ANEW):
             connection.execute(statement, {"run_id": run_id, "target": target_id})
         return
-    ((remote_run_id,),) = connection.execute(_REMOTE, (run_id, target_id)).fetchall()
     for stage, part, _status in refused:
         if stage == "start" and remote_run_id not in (None, run_id):
             continue  # it began with cut values: a second start would make a second run
