@@ -78,12 +78,11 @@ def utc_ns(text: str, zone: tzinfo | None = None) -> int:
         return int(second.timestamp()) * 1_000_000_000 + int(fraction) * 1000
     try:
         moment = datetime.fromisoformat(_plain_iso(text))
-        since = moment.replace(tzinfo=moment.tzinfo or zone or utc) - datetime(
-            1970, 1, 1, tzinfo=utc
-        )
+        # In UTC: a difference of two zones would not say that it lies outside these years there.
+        moment = moment.replace(tzinfo=moment.tzinfo or zone or utc).astimezone(utc)
     except OverflowError as error:
         raise ValueError(str(error)) from error
-    return since // timedelta(microseconds=1) * 1000
+    return (moment - datetime(1970, 1, 1, tzinfo=utc)) // timedelta(microseconds=1) * 1000
 
 
 def stored_ns(cell: object) -> int | None:

@@ -134,3 +134,12 @@ def test_a_guarded_prompt_passes_and_is_noted_without_its_text(hub: Hub) -> None
     assert answer == {"passed": True, "action": "allow", "violations": []}
     (row,) = hub.rows("events", "")
     assert row["data"] == {"agent_name": "a", "model": "m", "action": "allow"}
+
+
+def test_an_event_of_another_waxlocal_without_its_name_keeps_no_other_away(hub: Hub) -> None:
+    """Each event of a request is stored, whatever another one lacks."""
+    own = {"outside": True, "named": True, "position": 7, "recorded_at": "2026-01-31T09:30:00Z"}
+    sent = [{"event": "first"}, {"waxlocal": own, "n": 1}, {"event": "last"}]
+    assert hub.ask("events", {"events": sent}) == {"recorded": 3}
+    stored = [(row["event"], row["position"]) for row in hub.rows("events", "")]
+    assert stored == [("event", 7), ("first", START_NS), ("last", START_NS + 1)]

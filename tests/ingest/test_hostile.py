@@ -27,6 +27,7 @@ SCALARS = (
     | st.booleans()
     | st.integers()
     | st.integers(2**62, 2**70)
+    | st.just(10**400)
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(["wf_", "\0", "\ud800", "tool:x", "__governance_check", "running", "1e999"])
@@ -47,6 +48,13 @@ WORDS = sorted(
 OBJECTS = st.dictionaries(st.sampled_from(WORDS), ANYTHING, max_size=8)
 KINDS = st.sampled_from(["llm", "agent", "tool", "io", "retry", "prompt", "retriever", "chain"])
 SPANS = st.builds(lambda one, kind: span("x", kind) | one, OBJECTS, KINDS)
+# What another waxlocal says of an event outside any run, as far as it must.
+TIMES = st.sampled_from(["2026-01-31", "9999-12-31T23:59:59-23:59", "soon"])
+OWN = st.fixed_dictionaries(
+    {"outside": st.just(True), "position": st.integers(0, 9), "recorded_at": TIMES},
+    optional={"named": st.just(True), **dict.fromkeys(("event", "kept", "raw"), ANYTHING)},
+)
+OUTSIDE = st.fixed_dictionaries({"waxlocal": OWN}, optional={"event": ANYTHING})
 LISTS = st.lists(OBJECTS | SPANS | ANYTHING, max_size=4) | ANYTHING
 NAMES = ("calls", "steps", "spans", "scores", "events", "decisions")
 BODIES = st.builds(
@@ -130,6 +138,18 @@ def test_any_body_about_no_run_is_taken_or_refused(
 
 
 @QUICK
+@given(events=st.lists(OUTSIDE, max_size=3))
+def test_any_event_that_looks_like_one_of_another_waxlocal_is_stored(
+    connection: sqlite3.Connection, events: list[Any]
+) -> None:
+    """Whatever it lacks."""
+    with undone(connection):
+        answer = WITHOUT_RUN["events"](connection, {"events": events}, NOW)
+        assert answer == {"recorded": len(events)}
+        assert problems(connection) == []
+
+
+@QUICK
 @given(
     run=OBJECTS,
     tables=st.dictionaries(
@@ -155,3 +175,18 @@ def test_any_line_of_a_batch_is_stored_or_refused(
         assert len(results) == 2
         assert {result.status for result in results} <= {"stored", "merged", "refused"}
         assert problems(connection) == []
+
+
+def test_a_score_larger_than_any_float_keeps_no_other_away(connection: sqlite3.Connection) -> None:
+    """JSON has numbers of any size; it is stored as infinite."""
+    run_id = WITHOUT_RUN["start"](connection, {"agent_name": "a"}, NOW)["run_id"]
+    values = (0.5, 10**400, -(10**400), float("nan"))
+    scores = [{"name": f"s{at}", "numeric_value": value} for at, value in enumerate(values)]
+    OF_RUN["scores"](connection, run_id, {"scores": scores}, NOW)
+    found = connection.execute("SELECT numeric_value, string_value FROM scores ORDER BY name")
+    assert found.fetchall() == [
+        (0.5, None),
+        (float("inf"), None),
+        (float("-inf"), None),
+        (None, "nan"),
+    ]

@@ -55,7 +55,7 @@ def outside_event(body: Json) -> OutsideEvent | None:
     if "kept" in own:
         data[KEY] = own["kept"]
     if own.get("named") is True:
-        del data["event"]
+        data.pop("event", None)
     elif "event" in own:
         data["event"] = own["event"]
     return OutsideEvent(position, recorded_at, as_text(body.get("event")) or "event", dumps(data))

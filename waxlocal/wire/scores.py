@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isnan
 from typing import Any
 
 from waxlocal.records import SCORES
@@ -116,8 +115,8 @@ def columns_of_score(score: Json) -> Json:
             word = number if word is None else word
     if not isinstance(number, int | float):
         number = None
-    elif isnan(number):
-        number, word = None, word or "nan"  # SQLite has no such number
+    elif number != number:  # NaN, which SQLite does not have; isnan() raises for 10**400
+        number, word = None, word or "nan"
     return {
         **_DEFAULTS,
         "name": as_text(score.get("name")),
