@@ -11,15 +11,19 @@ from typing import Any
 from waxlocal.clock import SYSTEM_CLOCK
 
 __all__ = [
+    "WORKFLOW_PREFIX",
     "RunIds",
     "daily_run_id",
     "foreign_trace_id",
     "generate_session_id",
     "process_id_of",
+    "run_id_of",
     "trace_id_of",
     "workflow_id_of",
 ]
 
+# The workflow id that the file gives a run is this and the run's id.
+WORKFLOW_PREFIX = "wf_"
 # RFC 9562 method 3: the 12 bits after the version hold the fraction of the millisecond.
 _TICKS_PER_MS = 4096
 _HEAD_BITS = (1 << 60) - 1
@@ -105,7 +109,14 @@ def daily_run_id(host: str, agent_type: str, agent_slug: str, day: str) -> str:
 
 def workflow_id_of(run_id: str) -> str:
     """Return the workflow id that the file gives a run (`runs.workflow_id` computes the same)."""
-    return f"wf_{run_id}"
+    return f"{WORKFLOW_PREFIX}{run_id}"
+
+
+def run_id_of(workflow_id: object) -> str | None:
+    """Return the id of the run that the file gives this workflow id; None where it gives none."""
+    if isinstance(workflow_id, str) and workflow_id.startswith(WORKFLOW_PREFIX):
+        return workflow_id.removeprefix(WORKFLOW_PREFIX)
+    return None
 
 
 def foreign_trace_id(run_id: str) -> str:

@@ -12,6 +12,7 @@ from waxlocal.delivery.preview import known_parts, remote_ids, waiting_events, w
 from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import OUTSIDE, Part
+from waxlocal.ids import run_id_of
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
 from waxlocal.wire import request_keys
@@ -67,8 +68,8 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
 def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> list[Part]:
     (run,) = load_runs(connection, [run_id])
     made = known_parts(connection, run_id, url)
-    parent = str(run.run["parent_workflow_id"] or "").removeprefix("wf_")
-    root = str(run.run["root_workflow_id"] or "").removeprefix("wf_")
+    parent = run_id_of(run.run["parent_workflow_id"]) or ""
+    root = run_id_of(run.run["root_workflow_id"]) or ""
     due = Due(
         run_id,
         None,

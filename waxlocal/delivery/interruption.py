@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from waxlocal.clock import stored_ns, utc_text
 from waxlocal.delivery.connection import DeliveryConnection
-from waxlocal.delivery.progress import DeliveryState, waits_as
+from waxlocal.delivery.progress import IS_OPEN
 from waxlocal.delivery.records import leniently
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import RECORD_TABLES
@@ -22,19 +22,18 @@ from waxlocal.storage.record_sql import INTERRUPT_RUN
 __all__ = ["interrupt_gone"]
 
 # Open runs are found by their rows in `deliveries`: `runs` has no index on the status.
-_OPEN = waits_as(DeliveryState.OPEN)
 _WITH_OPEN_RUNS = f"""
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (
   SELECT r.process_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN}
+  JOIN deliveries d ON d.target_id = t.target_id AND {IS_OPEN}
   JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
 """  # noqa: S608
 _OPEN_RUNS = f"""
 SELECT r.run_id, r.started_at, r.process_id FROM runs r
 WHERE r.status = 'running' AND r.run_id IN (
   SELECT d.run_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND {_OPEN})
+  JOIN deliveries d ON d.target_id = t.target_id AND {IS_OPEN})
 """  # noqa: S608
 _MOMENTS = " UNION ALL ".join(
     f"SELECT {table.moment} AS moment FROM {table.name} WHERE run_id = :run_id"  # noqa: S608

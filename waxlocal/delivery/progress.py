@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DeliveryState", "RequestState", "waits_as"]
+__all__ = ["IS_OPEN", "IS_PARKED", "IS_PENDING", "IS_SENDING", "DeliveryState", "RequestState"]
 
 
 class DeliveryState:
@@ -30,11 +30,15 @@ class RequestState:
     REPLACED: Final = "replaced"  # by later parts, which carry the same records
 
 
-def waits_as(state: str, row: str = "d") -> str:
-    """Return the SQL condition that a row of `deliveries` has this state, any but `delivered`.
+def _is(state: str) -> str:
+    return f"d.state = '{state}' AND d.state <> '{DeliveryState.DELIVERED}'"
 
-    It says more than would do: SQLite takes a partial index only where the condition holds the very
-    term of the index, see https://www.sqlite.org/partialindex.html. Without `deliveries_waiting`
-    each look would read all runs that were ever delivered.
-    """
-    return f"{row}.state = '{state}' AND {row}.state <> '{DeliveryState.DELIVERED}'"
+
+# SQL conditions: a row `d` of `deliveries` has this state. Each says more than would do: SQLite
+# takes a partial index only where the condition holds the very term of the index, see
+# https://www.sqlite.org/partialindex.html. Without `deliveries_waiting` each look would read all
+# runs that were ever delivered.
+IS_OPEN = _is(DeliveryState.OPEN)
+IS_PENDING = _is(DeliveryState.PENDING)
+IS_SENDING = _is(DeliveryState.SENDING)
+IS_PARKED = _is(DeliveryState.PARKED)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from waxlocal.records import RECORD_TABLES
+from waxlocal.storage.record_sql import run_of, workflow_of
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
 __all__ = ["is_not_utf_8", "leniently", "load_children", "load_runs", "text_or_none"]
@@ -26,10 +27,11 @@ _RECORDS = {
     table.name: f"SELECT * FROM {table.name} WHERE run_id IN {_THESE} ORDER BY run_id, position"  # noqa: S608
     for table in RECORD_TABLES
 }
-_DELEGATES = """
+_DELEGATES = f"""
 SELECT parent_workflow_id, agent_name, started_at, completed_at FROM runs
-WHERE parent_workflow_id IN (SELECT 'wf_' || value FROM json_each(?)) ORDER BY started_at, id
-"""
+WHERE parent_workflow_id IN (SELECT {workflow_of("value")} FROM json_each(?))
+ORDER BY started_at, id
+"""  # noqa: S608
 # A row that somebody else wrote may name its own child as its parent.
 _DEEPEST = 100
 _ANCESTORS = f"""
@@ -38,7 +40,7 @@ WITH RECURSIVE above (run_id, workflow_id, depth, agent_name) AS (
   WHERE run_id IN {_THESE} AND parent_workflow_id IS NOT NULL
   UNION ALL
   SELECT a.run_id, p.parent_workflow_id, a.depth + 1, p.agent_name
-  FROM above a JOIN runs p ON p.run_id = substr(a.workflow_id, 4)
+  FROM above a JOIN runs p ON p.run_id = {run_of("a.workflow_id")}
   WHERE p.workflow_id = a.workflow_id AND a.depth < {_DEEPEST})
 SELECT run_id, depth, agent_name FROM above WHERE depth > 0
 """  # noqa: S608

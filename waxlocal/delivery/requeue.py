@@ -7,18 +7,17 @@ import sqlite3
 from collections.abc import Sequence
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.progress import DeliveryState, waits_as
+from waxlocal.delivery.progress import IS_PARKED
 from waxlocal.delivery.records import leniently
 from waxlocal.delivery.requests import OUTSIDE, new_key
 
 __all__ = ["requeue"]
 
-_SET_ASIDE = waits_as(DeliveryState.PARKED)
 # Each half by its own partial index.
-_PARKED = f"""
+_PARKED_RUNS = f"""
 SELECT run_id, target_id FROM (
   SELECT d.run_id, d.target_id
-  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {_SET_ASIDE}
+  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {IS_PARKED}
   UNION
   SELECT q.run_id, q.target_id FROM requests q JOIN deliveries USING (run_id, target_id)
   WHERE q.state = 'parked' AND q.stage <> 'bulk')
@@ -41,7 +40,7 @@ _REPLACE = """
 UPDATE requests SET state = 'replaced', body = NULL
 WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
 """
-_PENDING = """
+_MAKE_PENDING = """
 UPDATE deliveries SET state = 'pending', failures = 0, not_before = NULL, backoff_until = NULL,
   reason = NULL
 WHERE run_id = ? AND target_id = ?
@@ -57,14 +56,16 @@ def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None
     """
     # SQLite's JSON functions end a text at NUL: such an id would stand for another run.
     wanted = None if run_ids is None else json.dumps([one for one in run_ids if "\0" not in one])
-    parked = leniently(connection, lambda: connection.execute(_PARKED, (wanted, wanted)).fetchall())
+    parked = leniently(
+        connection, lambda: connection.execute(_PARKED_RUNS, (wanted, wanted)).fetchall()
+    )
     pending = 0
     for run_id, target_id in parked:
         remote = connection.execute(_REMOTE, (run_id, target_id)).fetchone()
         if "\0" in run_id or remote is None:  # an id that is not UTF-8: no statement finds it
             continue
         _again(connection, run_id, target_id, remote[0])
-        pending += connection.execute(_PENDING, (run_id, target_id)).rowcount
+        pending += connection.execute(_MAKE_PENDING, (run_id, target_id)).rowcount
     return pending
 
 

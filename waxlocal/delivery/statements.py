@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from waxlocal.delivery.progress import DeliveryState, waits_as
+from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING, IS_SENDING
 from waxlocal.records import RECORD_TABLES, RUNS, Table
-
-_OPEN = waits_as(DeliveryState.OPEN)
-_PENDING = waits_as(DeliveryState.PENDING)
-_SENDING = waits_as(DeliveryState.SENDING)
-_PARKED = waits_as(DeliveryState.PARKED)
+from waxlocal.storage.record_sql import run_of, workflow_of
 
 # About what a record takes beside its texts, in bytes of JSON.
 _RECORD_BYTES = 500
@@ -116,12 +112,12 @@ WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND (state = 'parked' OR state 
 LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
 RELEASE = f"""
-UPDATE deliveries AS d SET state = 'pending' WHERE target_id = ? AND {_SENDING}
+UPDATE deliveries AS d SET state = 'pending' WHERE target_id = ? AND {IS_SENDING}
 """  # noqa: S608
 # Runs that have ended since, and those that have been open (and not sent) for long.
 ENDED = f"""
 SELECT CAST(d.run_id AS BLOB) FROM deliveries d
-WHERE target_id = :target AND {_OPEN} AND EXISTS (
+WHERE target_id = :target AND {IS_OPEN} AND EXISTS (
   SELECT 1 FROM runs r WHERE r.run_id = d.run_id AND (r.status <> 'running'
     OR (r.started_at < :long_ago AND (d.not_before IS NULL OR d.not_before <= :now))))
 """  # noqa: S608
@@ -129,52 +125,53 @@ REOPEN = """
 UPDATE deliveries SET state = 'pending', not_before = NULL
 WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state = 'open'
 """
+# A run goes by single requests once it has one, or a line in a batch that was refused.
+_GOES_BY_REQUESTS = """EXISTS (SELECT 1 FROM requests q
+    WHERE q.run_id = d.run_id AND q.target_id = d.target_id
+      AND (q.stage <> 'bulk' OR q.state = 'parked'))"""
+# A parent waits for the start of a child until it has failed so often.
+_TRIES_OF_A_CHILD = 3
+_IS_TO_START = f"""cd.remote_run_id IS NULL AND cd.failures < {_TRIES_OF_A_CHILD}
+        AND (cd.state = 'pending' OR cd.state = 'sending')"""
 # A child goes after its parent's start, whose answer names the workflow that the child belongs to;
 # and the rest of the parent after the starts of its children, which it lists with the ids that the
 # server gave them. Neither waits for one that the server does not take, and nobody for a parent
 # that is younger: a row that somebody else wrote may name its own child as its parent.
-# A run goes by single requests once it has one, or a line in a batch that was refused.
 DUE = f"""
 SELECT d.run_id, d.remote_run_id, d.remote_workflow_id, d.failures, r.status = 'running',
   p.run_id IS NOT NULL, p.remote_workflow_id, o.remote_workflow_id,
   {_SIZE_OF_RUN} + {_SIZE_OF_RECORDS} AS size
 FROM deliveries d JOIN runs r ON r.run_id = d.run_id
-LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = substr(r.parent_workflow_id, 4)
-LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = substr(r.root_workflow_id, 4)
-WHERE d.target_id = :target AND {_PENDING}
+LEFT JOIN deliveries p ON p.target_id = d.target_id AND p.run_id = {run_of("r.parent_workflow_id")}
+LEFT JOIN deliveries o ON o.target_id = d.target_id AND o.run_id = {run_of("r.root_workflow_id")}
+WHERE d.target_id = :target AND {IS_PENDING}
   AND (d.not_before IS NULL OR d.not_before <= :now OR d.not_before > :horizon)
   AND (:fresh = 0 OR d.failures = 0)
-  AND (:whole = 0 OR NOT EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id
-      AND (q.stage <> 'bulk' OR q.state = 'parked')))
-  AND (:begun = 0 OR EXISTS (SELECT 1 FROM requests q
-    WHERE q.run_id = d.run_id AND q.target_id = d.target_id
-      AND (q.stage <> 'bulk' OR q.state = 'parked')))
+  AND (:whole = 0 OR NOT {_GOES_BY_REQUESTS})
+  AND (:begun = 0 OR {_GOES_BY_REQUESTS})
   AND (:whole OR (
     (p.run_id IS NULL OR p.remote_run_id IS NOT NULL OR p.state = 'parked'
       OR p.state = 'delivered' OR p.run_id >= d.run_id)
     AND (d.remote_run_id IS NULL OR NOT EXISTS (
       SELECT 1 FROM runs c JOIN deliveries cd
         ON cd.run_id = c.run_id AND cd.target_id = d.target_id
-      WHERE c.parent_workflow_id = r.workflow_id AND cd.remote_run_id IS NULL
-        AND cd.failures < 3 AND (cd.state = 'pending' OR cd.state = 'sending')))))
+      WHERE c.parent_workflow_id = r.workflow_id AND {_IS_TO_START}))))
 ORDER BY d.run_id LIMIT :limit
 """  # noqa: S608
 DUE_LEAST_FAILED = DUE.replace("ORDER BY d.run_id", "ORDER BY d.failures, d.run_id")
 NEXT_DUE = f"""
 SELECT min(not_before) FROM deliveries d
-WHERE target_id = ? AND {_PENDING} AND not_before > ?
+WHERE target_id = ? AND {IS_PENDING} AND not_before > ?
 """  # noqa: S608
-CHILDREN_WAIT = """
-SELECT count(*) FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
-WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NULL AND d.failures < 3
-  AND (d.state = 'pending' OR d.state = 'sending')
-"""
-CHILDREN_IDS = """
+CHILDREN_WAIT = f"""
+SELECT count(*) FROM runs c JOIN deliveries cd ON cd.run_id = c.run_id AND cd.target_id = :target
+WHERE c.parent_workflow_id = {workflow_of(":run_id")} AND {_IS_TO_START}
+"""  # noqa: S608
+CHILDREN_IDS = f"""
 SELECT c.run_id, d.remote_run_id
 FROM runs c JOIN deliveries d ON d.run_id = c.run_id AND d.target_id = :target
-WHERE c.parent_workflow_id = 'wf_' || :run_id AND d.remote_run_id IS NOT NULL
-"""
+WHERE c.parent_workflow_id = {workflow_of(":run_id")} AND d.remote_run_id IS NOT NULL
+"""  # noqa: S608
 REFUSED = """
 SELECT stage, reason FROM requests
 WHERE run_id = :run_id AND target_id = :target AND state = 'parked' AND stage <> 'bulk'
@@ -256,10 +253,11 @@ DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
 # Of one server `t`. Runs in hand are still pending to people. Events outside any run are never
 # parked as a whole; refused ones count as one run.
-PENDING = f"""(SELECT count(*) FROM runs WHERE id > t.cursor)
-  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_PENDING})
-  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_SENDING})"""  # noqa: S608
-PARKED = f"""(SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {_PARKED})
+COUNT_PENDING = f"""(SELECT count(*) FROM runs WHERE id > t.cursor)
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {IS_PENDING})
+  + (SELECT count(*) FROM deliveries d WHERE d.target_id = t.target_id AND {IS_SENDING})"""  # noqa: S608
+COUNT_PARKED = f"""(SELECT count(*) FROM deliveries d
+    WHERE d.target_id = t.target_id AND {IS_PARKED})
   + EXISTS (SELECT 1 FROM requests q
       WHERE q.target_id = t.target_id AND q.run_id = '' AND q.state = 'parked')"""  # noqa: S608
-COUNTS = f"SELECT {PENDING}, {PARKED} FROM targets t WHERE t.target_id = :target"  # noqa: S608
+COUNTS = f"SELECT {COUNT_PENDING}, {COUNT_PARKED} FROM targets t WHERE t.target_id = :target"  # noqa: S608

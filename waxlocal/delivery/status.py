@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.progress import DeliveryState, waits_as
+from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING
 from waxlocal.delivery.records import leniently
 
 __all__ = [
@@ -28,17 +28,14 @@ __all__ = [
 # A file of version 1 that nobody has opened for writing since has no tables for this.
 _KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
-_OPEN = waits_as(DeliveryState.OPEN)
-_PENDING = waits_as(DeliveryState.PENDING)
-_SET_ASIDE = waits_as(DeliveryState.PARKED)
 _TARGETS = f"""
-SELECT t.url, {sql.PENDING} AS pending,
+SELECT t.url, {sql.COUNT_PENDING} AS pending,
   (SELECT count(*) FROM deliveries d
-   WHERE d.target_id = t.target_id AND {_OPEN}) AS open,
-  {sql.PARKED} AS parked, t.delivered,
+   WHERE d.target_id = t.target_id AND {IS_OPEN}) AS open,
+  {sql.COUNT_PARKED} AS parked, t.delivered,
   (SELECT min(r.started_at) FROM runs r
    WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
-                     WHERE d.target_id = t.target_id AND {_PENDING})
+                     WHERE d.target_id = t.target_id AND {IS_PENDING})
       OR r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)) AS oldest_pending_at,
   t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
 FROM targets t ORDER BY t.target_id
@@ -47,7 +44,7 @@ _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 
 _RUNS = "SELECT count(*) FROM runs"
 # A run of which no request could be made has none. One that no batch can carry is on its way, by
 # single requests, unless an older waxlocal has parked it.
-_PARKED = f"""
+_PARKED_REQUESTS = f"""
 SELECT parked.run_id, r.session_id, coalesce(r.agent_name, '') AS agent_name, r.started_at,
   t.url, parked.stage, parked.part, parked.status,
   coalesce(parked.reason, '') AS reason, parked.records, parked.bytes, parked.attempts,
@@ -60,7 +57,7 @@ FROM (
     WHERE d.run_id = q.run_id AND d.target_id = q.target_id AND d.state = 'parked'))
   UNION ALL
   SELECT d.run_id, d.target_id, '', 0, NULL, d.reason, 0, 0, 0, NULL
-  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {_SET_ASIDE}
+  FROM targets t JOIN deliveries d ON d.target_id = t.target_id AND {IS_PARKED}
   WHERE NOT EXISTS (
     SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id AND q.state = 'parked')
@@ -178,7 +175,9 @@ def list_parked(
     """
     if not knows_delivery(connection):
         return []
-    rows = leniently(connection, lambda: connection.execute(_PARKED, (limit, offset)).fetchall())
+    rows = leniently(
+        connection, lambda: connection.execute(_PARKED_REQUESTS, (limit, offset)).fetchall()
+    )
     return [ParkedRun(*row) for row in rows]
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from waxlocal.ids import workflow_id_of
+from waxlocal.ids import run_id_of, workflow_id_of
 from waxlocal.wire.values import as_text
 
 __all__ = ["Lineage", "adopt", "of_uploader", "trusted"]
@@ -94,9 +94,8 @@ def adopt(connection: sqlite3.Connection, parent_run_id: str, child_ids: Iterabl
 
 
 def _find(connection: sqlite3.Connection, workflow_id: str) -> _Around | None:
-    if workflow_id.startswith("wf_"):
-        for row in connection.execute(_RUN, (workflow_id.removeprefix("wf_"),)).fetchall():
-            return _Around(*row)
+    for row in connection.execute(_RUN, (run_id_of(workflow_id),)).fetchall():
+        return _Around(*row)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import InvalidQuery, NotFound
-from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
+from waxlocal.ids import RunIds, daily_run_id, run_id_of, trace_id_of, workflow_id_of
 from waxlocal.ingest.lineage import Lineage, of_uploader, trusted
 from waxlocal.ingest.origins import note_device
 from waxlocal.ingest.positions import (
@@ -152,10 +152,11 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
 
 def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> KnownRun | None:
     """Return the run that has this workflow id, or None."""
-    if not isinstance(workflow_id, str) or not workflow_id.startswith("wf_"):
+    run_id = run_id_of(workflow_id)
+    if run_id is None:
         return None
     try:
-        return find_run(connection, workflow_id.removeprefix("wf_"))
+        return find_run(connection, run_id)
     except NotFound:
         return None
 

@@ -6,6 +6,7 @@ import sqlite3
 
 from waxlocal.encode import text
 from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
+from waxlocal.ids import run_id_of
 
 __all__ = ["resolve_run_id", "resolve_session_id"]
 
@@ -38,9 +39,10 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     try:
         return _only(_RUNS, conn, prefix, "run")
     except NotFound:
-        if not prefix.startswith("wf_"):
+        run_prefix = run_id_of(prefix)
+        if run_prefix is None:
             raise
-        return _only(_RUNS, conn, prefix.removeprefix("wf_"), "run")
+        return _only(_RUNS, conn, run_prefix, "run")
 
 
 def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:

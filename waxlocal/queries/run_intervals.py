@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from waxlocal.ids import run_id_of
 from waxlocal.queries.intervals import Interval
 from waxlocal.queries.texts import decoded
 from waxlocal.queries.times import microseconds
@@ -108,7 +109,7 @@ def run_intervals(conn: sqlite3.Connection, session_id: str) -> list[RunInterval
     index: dict[str, int] = {}
     for row in conn.execute(_RUNS, (session_id,)).fetchall():
         run = _run(row, records.get(row["run_id"], []))
-        parent = index.get((row["parent_workflow_id"] or "").removeprefix("wf_"))
+        parent = index.get(run_id_of(row["parent_workflow_id"]) or "")
         if parent is not None and runs[parent].start <= run.start <= runs[parent].end:
             run.parent = parent
         index[run.run_id] = len(runs)

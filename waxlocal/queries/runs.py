@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.errors import NotFound
+from waxlocal.ids import run_id_of
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 from waxlocal.queries.rows import Process, RunDetail, RunLink
@@ -118,9 +119,7 @@ def _parent(
     conn: sqlite3.Connection, workflow_id: str | None, gone: GoneProcesses
 ) -> RunLink | None:
     # workflow_id is computed from run_id and has no index.
-    if workflow_id is None or not workflow_id.startswith("wf_"):
-        return None
-    row = conn.execute(_PARENT, (workflow_id.removeprefix("wf_"),)).fetchone()
+    row = conn.execute(_PARENT, (run_id_of(workflow_id),)).fetchone()
     return None if row is None else _link(row, gone)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.errors import PromptNotFoundError
+from waxlocal.ids import run_id_of
 from waxlocal.sdk.arguments import checked, need_count
 from waxlocal.sdk.governance import ALLOWED_HERE
 from waxlocal.sdk.runs_by_id import RunsById, result_of
@@ -114,7 +115,8 @@ class LocalAnswers(RunsById):
     ) -> Json:
         """Record what a gate of the program's own decided, in the run that `workflow_id` names."""
         data = {"agent_name": agent_name, "surface": surface, "decisions": decisions}
-        self._note("governance_decision", data, workflow_id.removeprefix("wf_"))
+        run_id = run_id_of(workflow_id)
+        self._note("governance_decision", data, workflow_id if run_id is None else run_id)
         return {"recorded": len(decisions)}
 
     def record_governance_decisions_sync(self, **kwargs: Any) -> Json:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from waxlocal.encode import dumps
+from waxlocal.ids import run_id_of
 from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.records import LLM_CALLS, Kind, RecordStatus
@@ -137,8 +138,7 @@ class RecordsById(RunsById):
         into the file outside any run.
         """
         for event in _dicts("events", events):
-            named = str(event.get("workflow_id", ""))
-            run_id = named.removeprefix("wf_") if named.startswith("wf_") else ""
+            run_id = run_id_of(str(event.get("workflow_id", ""))) or ""
             kept = event
             if not current_recorder().capture_content:
                 kept = {name: event[name] for name in _EVENT_NAMES if name in event}

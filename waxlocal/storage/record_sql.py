@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from waxlocal.ids import WORKFLOW_PREFIX
 from waxlocal.records import RECORD_TABLES, RUNS, Phase, RunStatus, Table
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "insert",
     "look_up",
     "positional_insert",
+    "run_of",
+    "workflow_of",
 ]
 
 
@@ -76,6 +79,16 @@ def look_up(table: Table, *, named: bool) -> str:
     """Return a query that finds the row which an INSERT of the same values, so bound, has made."""
     same = (f"{name} IS {':' + name if named else '?'}" for name in table.recorded)
     return f"SELECT 1 FROM {table.name} WHERE {' AND '.join(same)}"  # noqa: S608
+
+
+def workflow_of(run_id: str) -> str:
+    """Return the SQL of the workflow id that the file gives a run, of the SQL of the run's id."""
+    return f"'{WORKFLOW_PREFIX}' || {run_id}"
+
+
+def run_of(workflow_id: str) -> str:
+    """Return the SQL of the run's id, of that of such a workflow id."""
+    return f"substr({workflow_id}, {len(WORKFLOW_PREFIX) + 1})"
 
 
 def _columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from waxlocal.errors import NotFound
+from waxlocal.ids import run_id_of
 from waxlocal.queries import (
     RunDetail,
     as_dict,
@@ -176,9 +177,10 @@ async def run(request: Request) -> Response:
         try:
             found = get_run(connection, given)
         except NotFound:
-            if not given.startswith("wf_"):
+            run_id = run_id_of(given)
+            if run_id is None:
                 raise
-            found = get_run(connection, given.removeprefix("wf_"))
+            found = get_run(connection, run_id)
         return _whole(found)
 
     return await _answered(request, question)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waxlocal.ids import run_id_of
 from waxlocal.queries import (
     Money,
     RunSummary,
@@ -145,7 +146,7 @@ def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:
                 answer=fold(run.answer, most=MOST_CHARS),
                 records=records,
                 said=summary(records),
-                within=numbers.get((run.parent_workflow_id or "").removeprefix("wf_")),
+                within=numbers.get(run_id_of(run.parent_workflow_id) or ""),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
             )
         )
