@@ -16,6 +16,7 @@ __all__ = [
     "ENDED_STATUSES",
     "EVENTS",
     "INTERACTION_MODES",
+    "LARGEST_INTEGER",
     "LLM_CALLS",
     "NEEDED",
     "NOT_FINAL_STATUSES",
@@ -38,6 +39,9 @@ __all__ = [
     "Table",
     "mode_of",
 ]
+
+# The largest whole number of an INTEGER column; the smallest that we store is its negative.
+LARGEST_INTEGER: Final = 2**63 - 1
 
 
 class RunStatus:

@@ -22,8 +22,8 @@ LOOKS = {
     "next due": sql.NEXT_DUE,
     "counts": sql.COUNTS,
     "sync status": status._TARGETS,
-    "sync parked": status._PARKED,
-    "sync retry": requeue._PARKED,
+    "sync parked": status._PARKED_REQUESTS,
+    "sync retry": requeue._PARKED_RUNS,
     "processes with open runs": interruption._WITH_OPEN_RUNS,
     "open runs": interruption._OPEN_RUNS,
 }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.strict import ITEMS, TABLES, checked, lines, strict_object
 from tests.faults.wire import Answer, BadRequest, Head
+from tests.tools.run_paths import run_and_stage
 from waxlocal.wire import paths
 
 __all__ = ["BULK_PATH", "CONFIG_PATH", "PREFIX", "START_PATH", "Ledger", "answered"]
@@ -172,7 +173,7 @@ class Ledger:
         if head.path == BULK_PATH and self.bulk:
             return self._store_bulk(head, body, refuse)
         handler = self._handlers.get(head.path)
-        of_run = None if handler else paths.run_and_stage(head.path)
+        of_run = None if handler else run_and_stage(head.path)
         given = strict_object(head, body)
         if of_run is not None:
             answer = self._store_stage(head, *of_run, given)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.tools.run_paths import run_and_stage
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.storage.connection import reader
 from waxlocal.wire.exact import Item
@@ -17,7 +18,6 @@ from waxlocal.wire.paths import (
     LIST_OF_STAGE,
     MEMORY_STAGES,
     RUN_START,
-    run_and_stage,
 )
 from waxlocal.wire.recorded_run import RecordedRun
 from waxlocal.wire.requests import Recorded, complete_body, recorded, stage_body, start_body

@@ -6,9 +6,10 @@ import json
 from collections import defaultdict
 from typing import Any
 
+from tests.tools.run_paths import run_and_stage
 from tests.tools.wire_bodies import CAPTURES
 from waxlocal.wire import calls, events, memory, runs, scores, spans, steps
-from waxlocal.wire.paths import EVENTS, LIST_OF_STAGE, MEMORY_STAGES, RUN_START, run_and_stage
+from waxlocal.wire.paths import EVENTS, LIST_OF_STAGE, MEMORY_STAGES, RUN_START
 
 FIELDS = {
     "start": runs.START_FIELDS,

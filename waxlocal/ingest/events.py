@@ -10,12 +10,12 @@ from typing import Any
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.ingest.runs import Json, KnownRun, run_of_workflow
-from waxlocal.records import EVENTS
+from waxlocal.records import EVENTS, LARGEST_INTEGER
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.events import data_of_event
 from waxlocal.wire.memory import data_of_memory
 from waxlocal.wire.outside_events import OutsideEvent, outside_event
-from waxlocal.wire.values import LARGEST, as_count, as_object, as_text
+from waxlocal.wire.values import as_count, as_object, as_text
 
 __all__ = [
     "add_event",
@@ -133,7 +133,7 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Any], now_ns: in
 
 def _add_outside(connection: sqlite3.Connection, event: OutsideEvent) -> None:
     """Add an event of another waxlocal once, at its position or at the next free one."""
-    for position in range(event.position, LARGEST):
+    for position in range(event.position, LARGEST_INTEGER):
         here = connection.execute(_OUTSIDE_AT, (position,)).fetchone()
         if here is None:
             row = {**_DEFAULTS, **event._asdict(), "run_id": "", "position": position}

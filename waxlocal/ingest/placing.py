@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from waxlocal.records import (
     EVENTS,
+    LARGEST_INTEGER,
     LLM_CALLS,
     RECORD_TABLES,
     SCORES,
@@ -25,7 +26,7 @@ from waxlocal.records import (
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.states import FILLED
-from waxlocal.wire.values import LARGEST, Json
+from waxlocal.wire.values import Json
 
 __all__ = ["place"]
 
@@ -100,7 +101,7 @@ def _taken(
 
 def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
     """Store a record whose position is taken: by itself, or by another record."""
-    for position in range(row["position"], LARGEST, STRIDE):
+    for position in range(row["position"], LARGEST_INTEGER, STRIDE):
         values = {"run_id": row["run_id"], "position": position}
         here = connection.execute(_AT[table], values).fetchone()
         if here is None:

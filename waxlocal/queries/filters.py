@@ -14,7 +14,7 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.times import parse_time
-from waxlocal.records import RUN_STATUSES, RunStatus
+from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
 
 __all__ = [
     "EVERYTHING",
@@ -38,8 +38,7 @@ ORDERINGS = (
     "last_activity_at",
 )
 MAX_LIMIT = 1_000
-# The largest integer in SQLite: 63 bits.
-MAX_OFFSET = 2**63 - 1
+MAX_OFFSET = LARGEST_INTEGER
 
 
 def check_status(status: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from waxlocal import encode
+from waxlocal.records import LARGEST_INTEGER
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["Bound", "Parameters", "Storable", "Unit", "keys", "moved", "values_of"]
@@ -15,9 +16,6 @@ Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Bound: TypeAlias = tuple[Statement, Parameters]
 # What belongs in one transaction.
 Unit: TypeAlias = tuple[Bound, ...]
-
-# SQLite's INTEGER; a larger count is nonsense, but must not lose the row it stands in.
-INTEGER_MAX = (1 << 63) - 1
 
 
 def values_of(parameters: Parameters) -> Iterable[object]:
@@ -80,5 +78,6 @@ def _storable_value(value: Any) -> Any:
     if isinstance(value, str):
         return encode.text(value)
     if isinstance(value, int):
-        return max(-INTEGER_MAX, min(INTEGER_MAX, int(value)))
+        # A larger count is nonsense, but must not lose the row it stands in.
+        return max(-LARGEST_INTEGER, min(LARGEST_INTEGER, int(value)))
     return encode.dumps(value)

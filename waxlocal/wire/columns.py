@@ -10,8 +10,8 @@ from typing import Any
 
 from waxlocal.decode import SQLITE_LEVELS, loads
 from waxlocal.encode import dumps
-from waxlocal.records import RUN_STATUSES, Kind
-from waxlocal.wire.values import LARGEST, as_time
+from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, Kind
+from waxlocal.wire.values import as_time
 
 __all__ = ["CHECKS", "Refused", "missing", "unfit"]
 
@@ -92,7 +92,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or not -LARGEST <= value <= LARGEST:
+    if type(value) is not int or not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
         raise ValueError("not a whole number of at most 64 bits")
     return value
 
@@ -105,7 +105,7 @@ def _revision(value: Any) -> int:
 
 
 def _number(value: Any) -> float | None:
-    if type(value) is int and abs(value) <= LARGEST:
+    if type(value) is int and abs(value) <= LARGEST_INTEGER:
         return value
     if type(value) is not float:
         raise ValueError("not a number")

@@ -11,9 +11,9 @@ import json
 from typing import Any
 
 from waxlocal.encode import CUT, cut, dumps
-from waxlocal.wire.exact import KEY, RAW
+from waxlocal.wire.exact import KEY
 from waxlocal.wire.paths import LIST_OF_STAGE
-from waxlocal.wire.values import Json
+from waxlocal.wire.values import RAW, Json
 
 __all__ = ["CAN_BE_CUT", "LARGE_BYTES", "is_cut", "is_cut_from", "with_cut_values"]
 

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 
 from waxlocal.records import NEEDED, TABLES, Table
 from waxlocal.wire.columns import CHECKS, missing, unfit
-from waxlocal.wire.values import Json, as_list
+from waxlocal.wire.values import RAW, Json, as_list
 
 __all__ = [
     "DERIVED",
     "KEY",
-    "RAW",
     "Item",
     "is_derived",
     "said_of",
@@ -34,9 +33,8 @@ __all__ = [
 ]
 
 KEY = "waxlocal"
-# Where the API has an object, a value that is none goes as `{"raw": value}` (`values.object_of`).
-# Its column is named under this key, so that the value does not go a second time.
-RAW = "raw"
+# How the JSON of a value begins that is not an object, where the API has one (`values.object_of`).
+# Its column is named in `raw`, so that the value does not go a second time.
 _RAW_START = f'{{"{RAW}":'
 DERIVED: Json = {"derived": True}
 

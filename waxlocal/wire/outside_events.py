@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from waxlocal.encode import dumps
+from waxlocal.records import LARGEST_INTEGER
 from waxlocal.wire.exact import KEY
-from waxlocal.wire.values import LARGEST, Json, as_object, as_text, as_time, fields_of, text_of
+from waxlocal.wire.values import Json, as_object, as_text, as_time, fields_of, text_of
 
 __all__ = ["OutsideEvent", "event_body", "outside_event"]
 
@@ -49,7 +50,7 @@ def outside_event(body: Json) -> OutsideEvent | None:
     position, recorded_at = own.get("position"), as_time(own.get("recorded_at"))
     if own.get("outside") is not True or recorded_at is None:
         return None
-    if type(position) is not int or not 0 <= position < LARGEST:
+    if type(position) is not int or not 0 <= position < LARGEST_INTEGER:
         return None
     data = {name: value for name, value in body.items() if name != KEY or "kept" in own}
     if "kept" in own:

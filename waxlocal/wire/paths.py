@@ -6,7 +6,6 @@ The names in braces are those of the routes and of the OpenAPI document. Program
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "of_run",
     "of_session",
     "of_stage",
-    "run_and_stage",
     "stage_path",
 ]
 
@@ -72,10 +70,6 @@ LIST_OF_STAGE = {
     "scores": "scores",
     "events": "events",
 }
-_OF_RUN = re.compile(
-    rf"{OBSERVE}/runs/([^/]*)/({'|'.join(RUN_STAGES)})/"
-    rf"|{OBSERVABILITY}/runs/([^/]*)/memory/({'|'.join(MEMORY_STAGES)})/"
-)
 
 
 def stage_path(stage: str, run_id: str = "{run_id}") -> str:
@@ -83,15 +77,6 @@ def stage_path(stage: str, run_id: str = "{run_id}") -> str:
     if stage in MEMORY_STAGES:
         return f"{OBSERVABILITY}/runs/{run_id}/memory/{stage}/"
     return f"{OBSERVE}/runs/{run_id}/{stage}/"
-
-
-def run_and_stage(path: str) -> tuple[str, str] | None:
-    """Return the run's id, as it is quoted, and the stage of such a path; None for any other.
-
-    The id is empty where the start of a program's run had failed: the original SDK goes on so.
-    """
-    found = _OF_RUN.fullmatch(path)
-    return None if found is None else (found[1] or found[3] or "", found[2] or found[4])
 
 
 def of_stage(stage: str, run_id: str = "") -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from waxlocal.records import RecordStatus
-from waxlocal.wire.values import Json, as_number, as_object, as_text, text_of
+from waxlocal.wire.values import RAW, Json, as_number, as_object, as_text, text_of
 
 __all__ = [
     "SUMMARY_CHARS",
@@ -119,7 +119,7 @@ def _stored_tool(shape: Shape) -> Shape:
 
 def _raw(value: Any) -> Any:
     """Return text that the SDK has wrapped in an object."""
-    return value["raw"] if isinstance(value, dict) and list(value) == ["raw"] else value
+    return value[RAW] if isinstance(value, dict) and list(value) == [RAW] else value
 
 
 class Code(NamedTuple):

@@ -76,14 +76,14 @@ def step_of_span(span: StoredSpan) -> Named | None:
 
 def delegation_step(delegate: str, depth: Any) -> Named:
     """Return the step of handing work to another agent, whose run has this depth (1 or more)."""
-    return f"delegate:{delegate}", {"_kind": "delegation", "delegate": delegate, "depth": depth}
+    return f"delegate:{delegate}", {_MARK: "delegation", "delegate": delegate, "depth": depth}
 
 
 def grounding_step(data: Json) -> Named:
     """Return the step of checking how well an answer is backed."""
     citations = data.get("citations")
     return "grounding_check", {
-        "_kind": "grounding_data",
+        _MARK: "grounding_data",
         "grounding_scores": data.get("grounding_scores") or [],
         "citation_count": len(citations) if isinstance(citations, list) else 0,
         "output_confidence": data.get("output_confidence"),
@@ -96,7 +96,7 @@ def _tool(span: StoredSpan) -> Named | None:
     code = code_of(span)
     if code is not None:
         return f"code_exec:{code.language}", {
-            "_kind": "code_execution",
+            _MARK: "code_execution",
             "language": code.language,
             "code_preview": code.code[:PREVIEW_CHARS],
             "output_preview": code.output[:PREVIEW_CHARS],
@@ -106,14 +106,14 @@ def _tool(span: StoredSpan) -> Named | None:
     if "tool_type" not in span.attributes:  # a span opened by hand
         return None
     error = span.error or text_of(span.attributes.get("error"))
-    output = {"_kind": "tool_call", "name": span.name, "status": span.status, "error": error}
+    output = {_MARK: "tool_call", "name": span.name, "status": span.status, "error": error}
     return f"tool:{span.name}", output
 
 
 def _communication(span: StoredSpan) -> Named:
     channel, given = span.attributes["io.channel"], span.input or {}
     return f"comm:{channel}", {
-        "_kind": "communication",
+        _MARK: "communication",
         "channel": channel,
         "recipient": given.get("recipient", ""),
         "preview": text_of(given.get("body"))[:PREVIEW_CHARS],
@@ -124,7 +124,7 @@ def _retrieval(span: StoredSpan) -> Named | None:
     if "doc_count" not in span.attributes:
         return None
     return f"retrieval:{span.attributes.get('source') or 'search'}", {
-        "_kind": "retrieval",
+        _MARK: "retrieval",
         "doc_count": span.attributes["doc_count"],
         "query": (span.input or {}).get("query", ""),
     }
@@ -135,7 +135,7 @@ def _decision(span: StoredSpan) -> Named | None:
         return None
     answer = span.output or {}
     return f"decision:{span.name}", {
-        "_kind": "decision",
+        _MARK: "decision",
         "name": span.name,
         "chosen": answer.get("chosen", ""),
         "confidence": answer.get("confidence", span.attributes.get("confidence")),
@@ -146,7 +146,7 @@ def _reasoning(span: StoredSpan) -> Named | None:
     if span.duration_ms is not None:  # a span opened by hand
         return None
     return f"reasoning:{span.name}", {
-        "_kind": "reasoning",
+        _MARK: "reasoning",
         "thought": text_of((span.input or {}).get("thought"))[:THOUGHT_CHARS],
         "conclusion": (span.output or {}).get("conclusion", ""),
     }
@@ -158,7 +158,7 @@ def _retry(span: StoredSpan) -> Named | None:
         return None
     strategy = text_of(told.get("strategy"))
     return f"retry:{strategy}", {
-        "_kind": "retry",
+        _MARK: "retry",
         "attempt": told["attempt"],
         "reason": (span.input or {}).get("reason", ""),
         "strategy": strategy,
@@ -172,14 +172,14 @@ def _io(span: StoredSpan) -> Named | None:
     given, answer = span.input or {}, span.output or {}
     if span.name in ("user_message", "agent_response"):
         said = (given if span.name == "user_message" else answer).get("content")
-        output = {"_kind": span.name, "preview": text_of(said)[:PREVIEW_CHARS]}
+        output = {_MARK: span.name, "preview": text_of(said)[:PREVIEW_CHARS]}
         return f"io:{span.name}", output
     if span.name != "human_turn" and not span.name.startswith("human_turn:"):
         return None
     action = span.attributes.get("io.action")
     said = answer.get("response") or given.get("prompt")
     return f"io:human_turn:{action}" if action else "io:human_turn", {
-        "_kind": "human_interaction",
+        _MARK: "human_interaction",
         "preview": text_of(said)[:PREVIEW_CHARS],
     }
 

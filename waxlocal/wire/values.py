@@ -15,8 +15,10 @@ from waxlocal.clock import utc_ns, utc_text
 from waxlocal.decode import loads
 from waxlocal.encode import dumps
 from waxlocal.encode import text as storable
+from waxlocal.records import LARGEST_INTEGER
 
 __all__ = [
+    "RAW",
     "Json",
     "Start",
     "as_content",
@@ -41,8 +43,9 @@ __all__ = [
 
 Json = dict[str, Any]
 
-# What an INTEGER column holds.
-LARGEST = 2**63 - 1
+# Where the API has an object, a value that is none goes under this name: `{"raw": value}`.
+RAW = "raw"
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -70,7 +73,7 @@ def as_count(value: object) -> int:
         number = value if isinstance(value, int) else int(float(value))  # type: ignore[arg-type]
     except (OverflowError, TypeError, ValueError):
         return 0
-    return min(max(int(number), -LARGEST), LARGEST)
+    return min(max(int(number), -LARGEST_INTEGER), LARGEST_INTEGER)
 
 
 def as_number(value: object) -> float | None:
@@ -152,9 +155,9 @@ def value_of(cell: object) -> Any:
 
 
 def object_of(cell: object) -> Json | None:
-    """Return the object that a cell holds, None for NULL; anything else as `{"raw": ...}`."""
+    """Return the object that a cell holds, None for NULL; anything else under `RAW`."""
     found = value_of(cell)
-    return found if found is None or isinstance(found, dict) else {"raw": found}
+    return found if found is None or isinstance(found, dict) else {RAW: found}
 
 
 def fields_of(cell: object) -> Json:
@@ -176,7 +179,7 @@ def number_of(cell: object) -> float | int | None:
     if isinstance(cell, float):
         return cell if isfinite(cell) else None
     # More digits than a column holds, which JSON may well have.
-    return cell if isinstance(cell, int) and abs(cell) <= 2**63 else None
+    return cell if isinstance(cell, int) and abs(cell) <= LARGEST_INTEGER else None
 
 
 def count_of(cell: object) -> int:

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tools.run_paths import run_and_stage
 from tests.tools.sync import settings_for
 from tests.tools.web import OBSERVE, serving
 from tests.tools.wire_bodies import CAPTURES
 from tests.tools.wire_programs_more import x01_spans, x02_memory, x03_state, x04_nested, x05_llm
 from waxlocal.recording.recorder import Recorder
-from waxlocal.wire.paths import run_and_stage, stage_path
+from waxlocal.wire.paths import stage_path
 from waxlocal_daemon.dry_run import previews
 
 Json = dict[str, Any]

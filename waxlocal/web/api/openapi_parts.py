@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.web.api.openapi_rows import Json, object_of
 
 __all__ = [
@@ -108,12 +109,12 @@ def ordering(columns: tuple[str, ...], default: str) -> Json:
 
 LIMIT = in_query(
     "limit",
-    {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20},
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20},
     "The maximum number of items.",
 )
 OFFSET = in_query(
     "offset",
-    {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0},
+    {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
     "The number of items to skip.",
 )
 
