@@ -33,7 +33,6 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     error: str
-    seconds: float
     # The key that was sent, to be hidden in all texts.
     key: Secret = Secret()
 

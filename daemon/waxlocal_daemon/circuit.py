@@ -56,7 +56,10 @@ class Circuit:
         self._not_before = self._left(outbox.target.not_before) if stays else 0.0
         self._end = self._left(outbox.target.backoff_until) if stays else 0.0
         self._in_a_row = 0
-        self._opened_at = self._answered_at = self._accepted_at = float("-inf")
+        # How often it has opened. Each request carries the number at which it left; a time would
+        # not do, for a response lies in a queue before it is looked at.
+        self.openings = 0
+        self._answered_at = self._accepted_at = float("-inf")
 
     def _left(self, text: str | None) -> float:
         """Return a time in the file on the monotonic clock; 0 if it is past."""
@@ -92,10 +95,15 @@ class Circuit:
         self._not_before = self._end = 0.0
         self._outbox.host_answered(accepted=accepted)
 
-    def failed(self, reason: str, *, sent: float, of_host: bool, retry_after: float | None) -> bool:
-        """Note the failure of a request sent at `sent`; return whether it opens the circuit."""
+    def failed(
+        self, reason: str, *, openings: int, of_host: bool, retry_after: float | None
+    ) -> bool:
+        """Note a failure; return whether it opens the circuit.
+
+        `openings`: how often that had opened when the request was sent.
+        """
         self._in_a_row += 1
-        if sent < self._opened_at:
+        if openings != self.openings:
             return False  # it was under way when the circuit opened: the same failure
         if not of_host and self._in_a_row < TELLING_FAILURES and not self.troubled:
             return False
@@ -108,9 +116,12 @@ class Circuit:
         self._outbox.host_failed(self.failures, self.text(slot.at), self.text(slot.end), reason)
         return True
 
-    def refused(self, reason: str, *, sent: float) -> bool:
-        """Note that the server refuses the key; return whether that is new."""
-        if sent < self._opened_at:
+    def refused(self, reason: str, *, openings: int) -> bool:
+        """Note that the server refuses the key; return whether that is new.
+
+        `openings`: how often the circuit had opened when the request was sent.
+        """
+        if openings != self.openings:
             return False
         new = not self.paused
         self.paused = True
@@ -122,7 +133,7 @@ class Circuit:
     def _open(self, slot: Slot, reason: str) -> None:
         self.reason = reason
         self._not_before, self._end = slot
-        self._opened_at = self.now()
+        self.openings += 1
 
     def postponed(self, failures: int) -> Slot:
         """Return when a run that has failed this often in a row is tried again."""

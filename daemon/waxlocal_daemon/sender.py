@@ -39,8 +39,9 @@ class Request(NamedTuple):
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
-    # Returned with the response, for the caller.
+    # Returned with the response, for the caller; so is how often the circuit had opened before.
     about: Any = None
+    openings: int = 0
 
 
 _Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
@@ -135,7 +136,7 @@ class Sender:
         )
 
     def _answer(self, pool: httpcore.ConnectionPool, request: Request) -> Answer:
-        began, key = time.perf_counter(), self._settings.api_key
+        key = self._settings.api_key
         try:
             with pool.stream(
                 request.method,
@@ -149,11 +150,9 @@ class Sender:
                     name.decode("latin-1").lower(): header_text(value, key)
                     for name, value in response.headers
                 }
-                seconds = time.perf_counter() - began
-                return Answer(response.status, headers, body, "", seconds, key)
+                return Answer(response.status, headers, body, "", key)
         except Exception as error:  # of the network, TLS, or a server without HTTP
-            seconds = time.perf_counter() - began
-            return Answer(None, {}, b"", plain_text(_told(error), key), seconds)
+            return Answer(None, {}, b"", plain_text(_told(error), key))
 
     def _target(self, path: str) -> httpcore.URL:
         scheme, host, port = self._url

@@ -170,7 +170,7 @@ class Uploader:
     def _send(self, request: Request) -> None:
         self._bytes_sent += len(request.body)
         self._at("sending")
-        self._sender.send(request)
+        self._sender.send(request._replace(openings=self._circuit.openings))
 
     def _must_ask(self) -> bool:
         if not self._settings.bulk:
@@ -181,12 +181,10 @@ class Uploader:
         if not answers:
             return
         self._at("answered")
-        judged = [
-            (request.about, answer, self._judged(request, answer)) for request, answer in answers
-        ]
+        judged = [(request, answer, self._judged(request, answer)) for request, answer in answers]
         with self._outbox.together():
-            for about, answer, verdict in judged:
-                self._settle(about, answer, verdict)
+            for request, answer, verdict in judged:
+                self._settle(request, answer, verdict)
         self._at("settled")
 
     def _judged(self, request: Request, answer: Answer) -> Verdict:
@@ -195,7 +193,8 @@ class Uploader:
         needed = about.needed if isinstance(about, SentPart) else ()
         return judge(answer, records=records, needed=needed, now=self._clock.time_ns() / 1e9)
 
-    def _settle(self, about: SentPart | SentBatch | None, answer: Answer, verdict: Verdict) -> None:
+    def _settle(self, request: Request, answer: Answer, verdict: Verdict) -> None:
+        about: SentPart | SentBatch | None = request.about
         self._doubts_key = about is None and verdict.action is Action.PAUSE
         if about is None:
             verdict = self._settle_config(answer, verdict)
@@ -207,7 +206,7 @@ class Uploader:
                 self._log.event("bulk_gone", level="warning", reason=verdict.reason)
                 self._batches.release()
                 self._batches = None
-        self._note(answer, verdict, uploads=about is not None)
+        self._note(request, answer, verdict)
 
     def _settle_config(self, answer: Answer, verdict: Verdict) -> Verdict:
         """Note what the server offers; a server without that endpoint offers nothing."""
@@ -236,19 +235,15 @@ class Uploader:
                 self._outbox, self._circuit, self._settings, offer, self._log, self._at
             )
 
-    def _note(self, answer: Answer, verdict: Verdict, *, uploads: bool) -> None:
-        """Open or close the circuit according to what a response says about the server.
-
-        `uploads`: the request carried records, so that accepting it is a success.
-        """
+    def _note(self, request: Request, answer: Answer, verdict: Verdict) -> None:
+        """Open or close the circuit according to what a response says about the server."""
         circuit, was = self._circuit, self._circuit.troubled
-        sent = circuit.now() - answer.seconds
         if verdict.action in (Action.RETRY, Action.PAUSE):
             self._failures[_kind_of(answer)] += 1
         if verdict.action is Action.RETRY:
             opened = circuit.failed(
                 verdict.reason,
-                sent=sent,
+                openings=request.openings,
                 of_host=verdict.of_host,
                 retry_after=verdict.retry_after,
             )
@@ -261,11 +256,12 @@ class Uploader:
                     seconds=round(circuit.wait(), 1),
                 )
         elif verdict.action is Action.PAUSE:
-            if circuit.refused(verdict.reason, sent=sent):
+            if circuit.refused(verdict.reason, openings=request.openings):
                 self._log.event("paused", level="error", reason=verdict.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
         else:
+            uploads = request.about is not None  # only then is accepting it a success
             circuit.answered(accepted=uploads and verdict.action is Action.DELIVERED)
             if was:
                 self._log.event("resumed")

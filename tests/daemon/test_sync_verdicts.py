@@ -20,7 +20,7 @@ def judged(
     needed: tuple[str, ...] = (),
 ) -> Verdict:
     """Return what an answer means."""
-    answer = Answer(status, headers, body, "" if status else "ConnectError: refused", 0.01)
+    answer = Answer(status, headers, body, "" if status else "ConnectError: refused")
     return judge(answer, records=records, needed=needed, now=0.0)
 
 
