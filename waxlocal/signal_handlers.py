@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from types import CodeType, FrameType, TracebackType
 
-__all__ = ["Suppress", "raised_by_handler"]
+__all__ = ["Suppress", "raise_signal", "raised_by_handler", "signal_of"]
+
+# Of POSIX; `signal` has it as an enum, which takes half a millisecond to import.
+_SIGINT = 2
 
 
 def raised_by_handler(error: BaseException) -> bool:
@@ -19,15 +22,30 @@ def raised_by_handler(error: BaseException) -> bool:
 
     Costs next to nothing for one that was raised by the very call that the caller made.
     """
-    trace = error.__traceback__
-    # The first frame is of whoever caught it.
-    frames: list[FrameType] = []
-    while trace is not None and (trace := trace.tb_next) is not None:
-        frames.append(trace.tb_frame)
+    frames = _frames_of(error)
     return bool(frames) and (
         any(map(_looks_like_a_handler, frames))
         or not _installed().isdisjoint(frame.f_code for frame in frames)
     )
+
+
+def signal_of(error: BaseException) -> int:
+    """Return the number of the signal whose handler raised this, 0 if none did or it is unknown.
+
+    Ctrl-C is handled by Python itself, without a frame of its own.
+    """
+    for frame in _frames_of(error):
+        number, interrupted = map(frame.f_locals.get, _last_two_arguments(frame) or ("", ""))
+        if isinstance(number, int) and isinstance(interrupted, FrameType):
+            return int(number)
+    return _SIGINT if isinstance(error, KeyboardInterrupt) else 0
+
+
+def raise_signal(number: int) -> None:
+    """Send a signal to this process; its handler runs in the main thread."""
+    import _signal  # type: ignore[import-not-found]  # of the standard library, without types
+
+    _signal.raise_signal(number)
 
 
 class Suppress:
@@ -53,14 +71,29 @@ class Suppress:
         return isinstance(error, self._kinds) and not raised_by_handler(error)
 
 
+def _frames_of(error: BaseException) -> list[FrameType]:
+    """Return the frames that an exception came through, but the first, of whoever caught it."""
+    trace = error.__traceback__
+    frames: list[FrameType] = []
+    while trace is not None and (trace := trace.tb_next) is not None:
+        frames.append(trace.tb_frame)
+    return frames
+
+
+def _last_two_arguments(frame: FrameType) -> tuple[str, ...]:
+    """Return the names of a function's last two arguments; nothing if it has fewer."""
+    code = frame.f_code
+    given = code.co_varnames[: code.co_argcount][-2:]
+    return given if len(given) == 2 else ()
+
+
 def _looks_like_a_handler(frame: FrameType) -> bool:
     """Return whether its last two arguments are a number and the frame that was interrupted.
 
     So also one is known that has removed itself before it raises.
     """
-    code = frame.f_code
-    given = code.co_varnames[: code.co_argcount][-2:]
-    if len(given) < 2 or frame.f_back is None:
+    given = _last_two_arguments(frame)
+    if not given or frame.f_back is None:
         return False
     values = frame.f_locals
     number, interrupted = (values.get(name) for name in given)
@@ -70,7 +103,7 @@ def _looks_like_a_handler(frame: FrameType) -> bool:
 def _installed() -> set[CodeType]:
     # Not `signal`, whose `getsignal` makes an enum of each answer: 0.2 ms of every try to write
     # while another process has the file locked, and half a millisecond for the import.
-    import _signal  # type: ignore[import-not-found]  # of the standard library, without types
+    import _signal
 
     return {
         code for number in range(1, _signal.NSIG) for code in _codes_of(_signal.getsignal(number))

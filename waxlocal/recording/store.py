@@ -20,7 +20,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
-from waxlocal.recording.forks import close_with_multiprocessing, follow_forks
+from waxlocal.recording.forks import ForkGate, close_with_multiprocessing, follow_forks
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Unit
@@ -47,8 +47,6 @@ CROWD_S = 1.0
 COURTESY_S = 0.000_2
 # How often a new run looks whether the file is still the one that was opened.
 CHECK_NS = 1_000_000_000
-# How long a fork waits for the record that another thread is writing.
-FORK_WAIT_S = 2.0
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
@@ -92,6 +90,7 @@ class Store:
         """
         # Reentrant: a signal handler or a finalizer may record while this thread is recording.
         self._lock = threading.RLock()
+        self._gate = ForkGate(self._lock)
         self._writing = False
         self._later: list[Unit] = []
         # Whether somebody has waited for the file in vain, and nothing was written since.
@@ -187,6 +186,7 @@ class Store:
         """Copy the log back if it is long; what signal handlers record meanwhile is kept apart."""
         self._writing = True
         try:
+            self._gate.let_pass(self._file.close, self._sleep)
             if self._file.log is not None:
                 self._file.log.look(LONG_BYTES)
             now = monotonic()
@@ -309,7 +309,12 @@ class Store:
         deadline = time.monotonic() + wait
         if not self._drain(deadline):
             return self.backlog.reason or FileLocked(f"{self.path} is locked")
-        return attempt(self._file, unit, deadline, sleep=self._sleep, wait=wait)
+        return attempt(self._file, unit, deadline, sleep=self._rest, wait=wait)
+
+    def _rest(self, seconds: float) -> None:
+        """Rest while others have the file, and let other threads fork meanwhile."""
+        self._gate.let_pass(self._file.close, self._sleep)
+        self._sleep(seconds)
 
     def _warn(self, failure: Exception) -> None:
         now = time.monotonic()
@@ -323,7 +328,7 @@ class Store:
     def _drain(self, deadline: float) -> bool:
         while self.backlog:
             unit = self.backlog.first()[0]
-            failure = attempt(self._file, unit, deadline, sleep=self._sleep)
+            failure = attempt(self._file, unit, deadline, sleep=self._rest)
             if failure is not None and may_pass(failure):
                 self.backlog.note(failure)
                 return False
@@ -369,24 +374,18 @@ class Store:
 
     # -- forks ----------------------------------------------------------------------------------
 
-    def before_fork(self) -> bool:
-        """Close the file for a fork, once no record is being written; return whether it is.
+    def before_fork(self) -> None:
+        """Close the file for a fork, once no record is being written.
 
         Nothing is written until `after_fork_in_parent`. Should the record of another thread never
         end, the fork goes on after a while, and the child starts with nothing of this store.
         """
-        if not self._lock.acquire(timeout=FORK_WAIT_S):
-            return False
-        try:
+        if self._gate.enter():
             self._file.close()
-        except BaseException:  # of a signal handler
-            self._lock.release()
-            raise
-        return True
 
     def after_fork_in_parent(self) -> None:
-        """Go on; only after `before_fork` has returned True."""
-        self._lock.release()
+        """Go on."""
+        self._gate.leave()
 
     def after_fork_in_child(self) -> tuple[object, ...]:
         """Begin anew; return what could not be closed before the fork, to be kept for good."""

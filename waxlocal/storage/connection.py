@@ -27,6 +27,7 @@ from waxlocal.errors import (
 )
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage import schema
+from waxlocal.storage.around_forks import around_forks
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.log_file import log_path
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
@@ -385,7 +386,7 @@ _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
 _gate = threading.Condition()
 _readers: set[sqlite3.Connection] = set()
 # Threads that are about to fork: no new connection until they have.
-_forking = 0
+_forking: set[int] = set()
 # A reader that a fork cannot wait for: longer than any query here takes.
 FORK_WAIT_S = 2.0
 
@@ -407,31 +408,26 @@ def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Con
 
 def _before_fork() -> None:
     """Wait until open readers are closed, and keep new ones out until the fork is done."""
-    global _forking
-    _gate.acquire()
-    _forking += 1
+    _forking.add(threading.get_ident())
+    if not _gate._is_owned():  # type: ignore[attr-defined]  # whatever has struck this before
+        _gate.acquire()
     deadline = time.monotonic() + FORK_WAIT_S
     while _readers and (left := deadline - time.monotonic()) > 0:
         _gate.wait(left)
 
 
 def _after_fork_in_parent() -> None:
-    global _forking
-    _forking -= 1
-    _gate.notify_all()
-    _gate.release()
+    _forking.discard(threading.get_ident())
+    if _gate._is_owned():  # type: ignore[attr-defined]
+        _gate.notify_all()
+        _gate.release()
 
 
 def _after_fork_in_child() -> None:
-    global _gate, _forking
+    global _gate
     _gate = threading.Condition()
-    _forking = 0
+    _forking.clear()
     _readers.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+around_forks(_before_fork, _after_fork_in_parent, _after_fork_in_child)
