@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -107,8 +109,76 @@ def test_a_time_limit_is_never_swallowed(db_path: Path, error: str) -> None:
     assert_sound(db_path)
 
 
+# What strikes, by its handler: a time limit, the end of the program, Ctrl-C.
+STRIKES = [
+    (TimeLimit, raising(TimeLimit)),
+    (SystemExit, raising(SystemExit)),
+    (KeyboardInterrupt, signal.default_int_handler),
+]
+struck_by = pytest.mark.parametrize(
+    ("error", "handler"), STRIKES, ids=[error.__name__ for error, _ in STRIKES]
+)
+
+
+@struck_by
+@pytest.mark.parametrize("together", [False, True])
+def test_a_record_that_is_struck_before_its_commit_is_in_the_file(
+    recorder: Recorder, db_path: Path, error: type[BaseException], handler: Any, together: bool
+) -> None:
+    """At once or a moment later, once, and before what is recorded next."""
+    with WaxellContext("agent") as run, handling(handler):
+        run.record_step("first")
+        hot = recorder.store._file.hot
+
+        def struck(sql: str, *values: object) -> None:
+            if sql.startswith("INSERT"):
+                recorder.store._file.hot = hot
+                strike()
+            hot(sql, *values)
+
+        if together:
+            run.set_tag("a", "b")
+        recorder.store._file.hot = struck
+        with pytest.raises(error):
+            run.record_step("struck")
+        run.record_step("last")
+    found = rows(db_path, "SELECT step_name FROM steps ORDER BY position")
+    assert found == ["first", "struck", "last"]
+    assert rows(db_path, "SELECT status FROM runs") == ["success"]
+    assert recorder.health().ok
+
+
+@struck_by
+def test_what_is_kept_gets_its_thread_though_its_start_is_struck(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    db_path: Path,
+    error: type[BaseException],
+    handler: Any,
+) -> None:
+    """Nothing more is recorded, and still it is written as soon as the file can be."""
+    recorder.store.wait = 0.0
+    with WaxellContext("agent") as run, handling(handler):
+        with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            os.utime(f"{db_path}-wal", (1, 1))  # as if nobody had committed for long
+            # Python goes on listing a thread whose start was broken off, for all tests to come.
+            monkeypatch.setattr(threading, "_limbo", {})
+            strike_in(monkeypatch, threading, "_start_new_thread")
+            with pytest.raises(error):
+                run.record_step("step")
+            assert recorder.health().in_memory == 1
+            other.execute("ROLLBACK")
+        for thread in threading.enumerate():
+            if thread.name == "waxlocal-backlog" and thread.is_alive():
+                thread.join(PATIENCE_S)
+        assert recorder.health().in_memory == 0
+    assert rows(db_path, "SELECT step_name FROM steps") == ["step"]
+
+
+@struck_by
 def test_an_alarm_while_a_record_waits_leaves_it_in_memory(
-    recorder: Recorder, db_path: Path
+    recorder: Recorder, db_path: Path, error: type[BaseException], handler: Any
 ) -> None:
     """It is written as soon as the file can be; what comes next is not held up."""
     struck = False
@@ -121,10 +191,10 @@ def test_an_alarm_while_a_record_waits_leaves_it_in_memory(
 
     recorder.store._sleep = once
     recorder.store.wait = 30.0
-    with handling(raising(TimeLimit)), WaxellContext("agent") as run:
+    with handling(handler), WaxellContext("agent") as run:
         with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(TimeLimit):
+            with pytest.raises(error):
                 run.record_step("while locked")
             assert recorder.health().in_memory == 1
             other.execute("ROLLBACK")
@@ -137,12 +207,13 @@ def test_an_alarm_while_a_record_waits_leaves_it_in_memory(
     assert recorder.health().ok
 
 
+@struck_by
 @pytest.mark.parametrize("together", [False, True])
 def test_a_record_that_was_just_committed_is_not_written_again(
-    recorder: Recorder, db_path: Path, together: bool
+    recorder: Recorder, db_path: Path, error: type[BaseException], handler: Any, together: bool
 ) -> None:
     """An alarm after the commit, before its caller knows of it: the record is there once."""
-    with WaxellContext("agent") as run, handling(raising(TimeLimit)):
+    with WaxellContext("agent") as run, handling(handler):
         hot = recorder.store._file.hot
 
         def struck(sql: str, *values: object) -> None:
@@ -154,11 +225,11 @@ def test_a_record_that_was_just_committed_is_not_written_again(
         if together:
             run.set_tag("a", "b")
         recorder.store._file.hot = struck
-        with pytest.raises(TimeLimit):
+        with pytest.raises(error):
             run.record_step("step")
     assert rows(db_path, "SELECT step_name, position FROM steps") == [("step", 1)]
     assert rows(db_path, "SELECT status FROM runs") == ["success"]
-    assert recorder.health().reason is None
+    assert recorder.health().ok
 
 
 @pytest.mark.parametrize("error", ERRORS.values())

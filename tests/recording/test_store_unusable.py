@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 
 from tests.crash.files import count, rows, run_program
 from tests.tools.rights import HOMELESS, as_anybody, as_homeless
+from waxlocal import WaxellContext
+from waxlocal.recording.open_file import PRICES_NS
+from waxlocal.recording.recorder import Recorder
+from waxlocal.storage.side_file import side_path
 
 PROGRAM = """
 import sys
@@ -170,3 +175,28 @@ def test_stderr_that_is_closed(db_path: Path) -> None:
     _text(db_path)
     done = run_program(db_path, "import sys\nsys.stderr.close()\nsys.stderr = None\n" + PROGRAM)
     assert (done.returncode, done.stdout) == (0, "the program's own work is done\n")
+
+
+def test_a_file_with_the_longest_name_is_recorded_into(tmp_path: Path) -> None:
+    """Though the system takes no name as long as those of its side files would be."""
+    path = tmp_path / ("n" * (255 - len("-journal")))
+    done = run_program(path, PROGRAM)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert count(path, "steps") == 3
+
+
+def test_prices_are_read_again_beside_a_side_file_that_cannot_be_taken_in(
+    recorder: Recorder, db_path: Path
+) -> None:
+    """Which may lie there for ever."""
+    _text(side_path(db_path))
+    with WaxellContext("agent"):
+        pass
+    with closing(sqlite3.connect(db_path)) as other:
+        other.execute(
+            "INSERT INTO model_prices VALUES ('m', '', 1, 1, NULL, NULL, NULL, 'set', NULL, '')"
+        )
+        other.commit()
+    assert recorder.store.prices.cost("m", "", 1_000_000, 0) is None
+    recorder.store.look_around(time.time_ns() + 2 * PRICES_NS)
+    assert recorder.store.prices.cost("m", "", 1_000_000, 0) == 1.0

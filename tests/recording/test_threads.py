@@ -200,21 +200,29 @@ class Interrupting:
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_transaction_is_not_left_open(recorder: Recorder, db_path: Path) -> None:
-    """Ctrl-C between the statements of one record must not hold up, or undo, the next ones."""
+def test_an_interrupted_record_is_not_left_open_and_not_lost(
+    recorder: Recorder, db_path: Path
+) -> None:
+    """Ctrl-C between the statements of one record holds up, or undoes, none of the next ones.
+
+    It is kept and written later, without asking the value that has interrupted it again.
+    """
+    insert = Statement(
+        "INSERT INTO events (run_id, position, recorded_at, event) VALUES (?, ?, '', ?)"
+    )
     with WaxellContext("agent") as run:
-        insert = Statement(
-            "INSERT INTO events (run_id, position, recorded_at, event) VALUES (?, ?, '', 'x')"
-        )
         with pytest.raises(KeyboardInterrupt):
-            recorder.store.write_together((insert, ("a", 1)), (insert, ("a", Interrupting())))
+            recorder.store.write_together(
+                (insert, ("a", 1, "x")), (insert, ("a", 2, Interrupting()))
+            )
         run.record_step("after")
         assert count(db_path, "steps") == 1
         with pytest.raises(KeyboardInterrupt):
-            recorder.store.write(insert, ("a", Interrupting()))
+            recorder.store.write(insert, ("a", 3, Interrupting()))
         run.record_step("after")
         assert count(db_path, "steps") == 2
-    assert count(db_path, "events") == 0
+    assert rows(db_path, "SELECT position FROM events ORDER BY 1") == [1, 2, 3]
+    assert recorder.health().ok
 
 
 WORKER = """

@@ -29,6 +29,7 @@ from waxlocal.maintenance.side_log import (
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import autocommit, checkpointer, reader
+from waxlocal.storage.paths import file_id
 from waxlocal.storage.retry import while_busy
 from waxlocal.storage.side_file import all_side_files, remove, side_files
 
@@ -66,7 +67,7 @@ def take_in_all(path: Path, seconds: float = math.inf) -> bool:
     Takes microseconds if there is no side file. Does nothing if this version may not write to the
     file; `waiting` then tells what is not in it. Raises nothing.
     """
-    if not side_files(path) or not path.exists():
+    if not side_files(path) or file_id(path) is None:
         return False
     with suppress(StorageError), autocommit(path) as main:
         before = main.total_changes
@@ -89,7 +90,7 @@ def _changes_waiting(path: Path, side: Path) -> int | None:
         with reader(side) as opened, reader(path) as main:
             return changes_after(opened, taken_to(main, identity_of(opened)))
     except FileMissing:  # nothing in it yet, or taken in meanwhile
-        return None if side.exists() and not path.exists() else 0
+        return None if file_id(side) and not file_id(path) else 0
     except StorageError:
         return None
 

@@ -170,10 +170,11 @@ class OpenFile:
             self.close()
         elif self._was_upgraded():
             self.close()
-        elif not self._all_in:
-            self._take_in(self._connection, TAKE_IN_S[1])
-        elif abs(now_ns - self._priced_ns) > PRICES_NS:
-            self._load_prices(now_ns)
+        else:
+            if not self._all_in:  # and perhaps never, with a side file that cannot be read
+                self._take_in(self._connection, TAKE_IN_S[1])
+            if abs(now_ns - self._priced_ns) > PRICES_NS:
+                self._load_prices(now_ns)
 
     def _file_ids(self) -> list[FileId | None]:
         return [file_id(path) for path in (self.path, self._beside) if path is not None]

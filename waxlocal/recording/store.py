@@ -23,7 +23,7 @@ from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.forks import ForkGate, close_with_multiprocessing, follow_forks
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.open_file import OpenFile, may_pass
-from waxlocal.recording.transactions import Bound, Parameters, Unit
+from waxlocal.recording.transactions import Bound, Parameters, Storable, Unit
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES, LOOK_S
 from waxlocal.storage.connection import storage_error
@@ -127,10 +127,8 @@ class Store:
             self._writing = True
             try:
                 self._file.hot(statement.sql, parameters)
-            except Exception as error:  # the cold path tells, keeps, or counts it as lost
-                self._write_cold(((statement, parameters),))
-                if raised_by_handler(error):
-                    raise
+            except BaseException as error:
+                self._not_written(((statement, parameters),), error)
             finally:
                 self._writing = False
             if monotonic() > self._look_at:
@@ -154,14 +152,8 @@ class Store:
                 for statement, parameters in unit:
                     hot(statement.sql, parameters)
                 hot("COMMIT")
-            except Exception as error:  # as in `write`
-                self._write_cold(unit)
-                if raised_by_handler(error):
-                    raise
-            except BaseException:
-                # Ctrl-C between two statements: what follows must not land in this transaction.
-                self._file.roll_back()
-                raise
+            except BaseException as error:
+                self._not_written(unit, error)
             finally:
                 self._writing = False
             if monotonic() > self._look_at:
@@ -274,18 +266,41 @@ class Store:
             finally:
                 self._writing = False
 
+    def _not_written(self, unit: Unit, error: BaseException) -> None:
+        """Act on what a statement of the hot path has raised; raises what belongs to the program.
+
+        The cold path tells, keeps, or counts the unit as lost. Where the program is to end it has
+        no time for that.
+        """
+        if not isinstance(error, Exception):
+            self._keep_interrupted(unit)
+            raise error
+        self._write_cold(unit)
+        if raised_by_handler(error):
+            raise error
+
+    def _keep_interrupted(self, unit: Unit) -> None:
+        """Keep a unit for the next record, the thread of the backlog or the exit.
+
+        Ctrl-C or a signal handler has struck in the middle of it: what follows must not land in its
+        transaction. If it was committed already, that will be noticed. A value that has raised by
+        itself, as it was bound, must not do so again there.
+        """
+        self._file.roll_back()
+        self._keep(Storable(unit), FileLocked(f"{self.path} is locked"))
+
     def _write_cold(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
         self._crowded_until = monotonic() + CROWD_S
         self._file.roll_back()
+        failure: Exception | None
         try:
             failure = self._write_patiently(unit)
-        except Exception as unexpected:  # a fault of ours must not become the program's
-            failure = unexpected
-            if raised_by_handler(unexpected):
-                # Written later; if it is there already, that will be noticed.
-                self._keep(unit, FileLocked(f"{self.path} is locked"))
+        except BaseException as unexpected:  # a fault of ours must not become the program's
+            if not isinstance(unexpected, Exception) or raised_by_handler(unexpected):
+                self._keep_interrupted(unit)
                 raise
+            failure = unexpected
         if failure is None:
             self._file.let_through()
             return
@@ -347,16 +362,22 @@ class Store:
         """
         if not self.backlog or self._drainer is not None or self._closing.is_set():
             return
-        self._drainer = threading.Thread(
+        try:
+            self._drainer = self._started_drainer()
+        except BaseException as error:
+            if not isinstance(error, RuntimeError) or raised_by_handler(error):
+                # A signal handler has struck. Should the first run all the same, two do no harm.
+                self._drainer = self._started_drainer()
+                raise
+            # No more threads, as the interpreter shuts down; close() will try.
+        close_with_multiprocessing(self.close)
+
+    def _started_drainer(self) -> threading.Thread:
+        drainer = threading.Thread(
             target=self._drain_until_empty, name="waxlocal-backlog", daemon=True
         )
-        try:
-            self._drainer.start()
-        except RuntimeError as error:  # the interpreter is shutting down; close() will try
-            self._drainer = None
-            if raised_by_handler(error):
-                raise
-        close_with_multiprocessing(self.close)
+        drainer.start()
+        return drainer
 
     def _drain_until_empty(self) -> None:
         while not self._closing.wait(BACKLOG_RETRY_S):

@@ -92,7 +92,7 @@ def side_files(path: Path) -> list[tuple[int, Path]]:
         (version, side)
         for version in range(FIRST, VERSION + 1)
         for side in _side_paths(path, version)
-        if side.exists()
+        if file_id(side) is not None  # `exists` raises for a name that is too long
     ]
 
 
@@ -143,7 +143,7 @@ def _open(
             opened = open_(side, durability=durability, factory=factory, more_schema=_schema_text())
         except StorageError as error:
             # Removed a moment ago, or about to be.
-            if side.exists() and not (isinstance(error, NewerSchema) and remove(side)):
+            if file_id(side) and not (isinstance(error, NewerSchema) and remove(side)):
                 raise
             continue
         # From here on SQLite holds a lock that keeps `exclusive` out; but the file may have been
@@ -179,7 +179,7 @@ def remove(side: Path, taken: int | None = None) -> bool:
     It stays if it has more changes, or while another connection has it open. Without `taken`, it is
     removed only if it was sealed before. Raises `StorageError` and `OSError`.
     """
-    if not side.exists():
+    if file_id(side) is None:
         return True
     with exclusive(side) as connection:
         sealed = file_version(connection).min_writer == SEALED
