@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import assert_sound, count, run_program
+from tests.tools.alarms import handling, raising, strike_in
 from tests.tools.long_log import INSERT, KIB, generation, written
 from tests.tools.patience import wait_until
 from waxlocal.errors import StorageError
 from waxlocal.storage import checkpoint
 from waxlocal.storage.connection import checkpointer, open_writer, reader
-from waxlocal.storage.log_file import log_size
+from waxlocal.storage.log_file import LogFile, log_size
 
 FRAME = 24 + 4_096
 
@@ -365,3 +366,32 @@ def test_the_write_lock_is_taken_just_after_somebody_has_written(db_path: Path) 
         log._moment = 0.0
         log._wait_for_moment(log._pair[1])  # nobody writes
         assert len(slept) > 5
+
+
+def test_an_alarm_at_a_look_reaches_the_program(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises, also what a file without a log raises."""
+    with written(db_path), closing(checkpointer(db_path)) as log:
+        with handling(raising(FileNotFoundError)):
+            strike_in(monkeypatch, LogFile, "is_longer")
+            with pytest.raises(FileNotFoundError):
+                log.look()
+        assert log.run()
+
+
+def test_a_lock_that_the_disk_refuses_is_an_error_and_puts_the_next_try_off(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one that somebody else has is waited for, and tried for again with the next look."""
+
+    def refused(_connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with written(db_path), closing(checkpointer(db_path)) as log:
+        monkeypatch.setattr(checkpoint, "begin", refused)
+        with pytest.raises(sqlite3.OperationalError, match="I/O"):
+            log.run()
+        assert not log.is_put_off
+        log.look(0)
+        assert log.is_put_off

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import run_program
+from tests.tools.alarms import handling, raising, strike_in
 from waxlocal.storage.paths import database_path, make_private
 
 
@@ -91,3 +92,19 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
     done = run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(os.listdir(tmp_path)) == [name]
+
+
+@pytest.mark.parametrize(
+    ("error", "owner", "name"),
+    [(TimeoutError, os.path, "abspath"), (RuntimeError, Path, "home")],
+)
+def test_an_alarm_while_the_path_is_found_reaches_the_program(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], owner: object, name: str
+) -> None:
+    """It is not taken for a directory that was deleted, or a user without a home."""
+    for variable in ("WAXLOCAL_DB", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    with handling(raising(error)):
+        strike_in(monkeypatch, owner, name)
+        with pytest.raises(error):
+            database_path()

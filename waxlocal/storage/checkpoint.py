@@ -27,7 +27,7 @@ from pathlib import Path
 from waxlocal.errors import StorageError
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.log_file import LogFile, log_path
-from waxlocal.storage.retry import REST_S, while_busy
+from waxlocal.storage.retry import REST_S, is_busy, while_busy
 from waxlocal.storage.transaction import (
     begin,
     commit,
@@ -114,12 +114,12 @@ class Checkpointer:
         try:
             if not self.is_put_off:
                 self.run(limit)
-        except FileNotFoundError:
-            pass  # nothing was written since the file was last closed by all
         except (sqlite3.Error, OSError, StorageError) as error:
             if raised_by_handler(error):  # a TimeoutError is an OSError
                 raise
-            self._put_off()
+            # Without a log nothing was written since the file was last closed by all.
+            if not isinstance(error, FileNotFoundError):
+                self._put_off()
 
     def run(self, limit: int = 0) -> bool:
         """Copy the log back and start it anew, if more than `limit` bytes of it are in use.
@@ -233,7 +233,9 @@ class Checkpointer:
         deadline = time.monotonic() + self._lock_wait
         try:
             while_busy(lambda: begin(connection), deadline, sleep=self._sleep)
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):  # of the disk, for example: nothing that passes by itself
+                raise
             return False
         return True
 

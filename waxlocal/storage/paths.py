@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from waxlocal.signal_handlers import Suppress
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
     "FileId",
@@ -36,10 +36,9 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
     named = os.fspath(given) if given else os.environ.get("WAXLOCAL_DB", "")
     # Not Path.expanduser: where there is no home it raises, and this must not.
     path = os.path.expanduser(named) if named else state_directory() / FILE_NAME  # noqa: PTH111
-    try:
+    with Suppress(OSError):  # a relative path in a directory that was deleted
         return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
-    except OSError:  # a relative path in a directory that was deleted
-        return Path("/", path)
+    return Path("/", path)
 
 
 def state_directory(platform: str = sys.platform) -> Path:
@@ -55,12 +54,11 @@ def state_directory(platform: str = sys.platform) -> Path:
 
 
 def _home() -> Path:
-    try:
+    # A user without a home, as in containers. Nothing can be written in this place either, and the
+    # recorder then says which variable names another one.
+    with Suppress(RuntimeError):
         return Path.home()
-    except RuntimeError:
-        # A user without a home, as in containers. Nothing can be written in this place either,
-        # and the recorder then says which variable names another one.
-        return Path("/")
+    return Path("/")
 
 
 def file_id(path: Path) -> FileId | None:
@@ -125,6 +123,8 @@ def make_private(path: Path) -> None:
         # Before any connection of this process: closing a descriptor of a database drops the
         # locks that SQLite holds on it (https://sqlite.org/howtocorrupt.html section 2.2).
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
+    except FileExistsError as error:
+        if raised_by_handler(error):
+            raise
         return
     os.close(descriptor)
