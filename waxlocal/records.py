@@ -214,6 +214,11 @@ class Table(NamedTuple):
         }
 
     @property
+    def arriving(self) -> tuple[str, ...]:
+        """The names of the columns that a record arrives with: its run's id, and what travels."""
+        return tuple(column.name for column in self.columns if not column.local)
+
+    @property
     def token_counts(self) -> tuple[Column, ...]:
         """The columns that count tokens; they go by the same names wherever a call is told of."""
         return tuple(column for column in self.columns if column.kind is Kind.TOKENS)
@@ -312,6 +317,11 @@ LLM_CALLS = Table(
         Column("response", Kind.TEXT, content=True),
         Column("details", Kind.JSON),
         Column("reasoning_tokens", Kind.TOKENS),
+        Column("response_id", Kind.TEXT),
+        Column("usage_known", Kind.INTEGER, 1),
+        Column("tools", Kind.JSON, content=True),
+        Column("message_keys", Kind.JSON, content=True, local=True),
+        Column("tool_keys", Kind.JSON, content=True, local=True),
         Column("revision", Kind.REVISION),
     ),
 )

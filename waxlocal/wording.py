@@ -11,11 +11,13 @@ __all__ = [
     "cost",
     "counted",
     "duration",
+    "metered",
     "money",
     "percent",
     "priced",
     "rate",
     "tokens",
+    "tokens_of",
 ]
 
 # The placeholder for a missing figure.
@@ -59,6 +61,24 @@ def priced(share: float | None) -> str:
     if share is None or share <= 0 or share >= 1:
         return ""
     return f"{percent(share)} priced"
+
+
+def metered(share: float | None) -> str:
+    """Return `93% metered` if the tokens of some but not all calls are known; else empty."""
+    if share is None or share <= 0 or share >= 1:
+        return ""
+    return f"{percent(share)} metered"
+
+
+def tokens_of(number: int, share: float | None) -> str:
+    """Return tokens with the share of the calls that told theirs: `1.2k (93% metered)`.
+
+    `unknown` if there were calls and none did, which does not mean 0.
+    """
+    if share == 0:
+        return "unknown"
+    note = metered(share)
+    return f"{tokens(number)} ({note})" if note else tokens(number)
 
 
 def cost(dollars: float | None, share: float | None) -> str:

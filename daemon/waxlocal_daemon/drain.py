@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
 from waxlocal.settings.upload_settings import UploadSettings
@@ -51,6 +52,7 @@ def drain(
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
         take_in_all(path)
+        sweep(path)
         interrupt_gone(path, stop)
         price_pending(path)
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)

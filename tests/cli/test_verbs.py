@@ -193,7 +193,7 @@ def test_show_has_everything_of_a_run(db: Path) -> None:
 
 
 # What `show` does not print of a call; `--json` and the page of the run have it.
-_LEFT_OUT = {"cost_source", "messages", "details"}
+_LEFT_OUT = {"cost_source", "messages", "tools", "details"}
 _VALUES = {Kind.TEXT: "other", Kind.JSON: '{"a":1}', Kind.TIME: "2026-01-31T09:31:00.000000Z"}
 
 
@@ -204,7 +204,8 @@ def test_show_prints_every_column_of_a_call(tmp_path: Path) -> None:
     with recorded(path) as file:
         file.llm(file.run(), status="error", error_message="no")
         for one in columns:
-            given = {"status": "error", "error_message": "no", one.name: _VALUES.get(one.kind, 7)}
+            value = _VALUES.get(one.kind, 0 if one.default else 7)
+            given = {"status": "error", "error_message": "no", one.name: value}
             file.llm(file.run(), **given)
     texts = [
         invoke("show", run_id(number), db=path).stdout.partition("LLM calls")[2].partition("Rel")[0]

@@ -31,14 +31,20 @@ _TOTALS = """
 SELECT r.session_id, count(*), sum(r.status = 'running'),
   sum(r.status IN ('error', 'blocked', 'interrupted')), sum(t.llm_calls), sum(t.tokens_in),
   sum(t.tokens_out), sum(t.total_tokens), sum(t.priced_tokens), min(r.started_at),
-  max(r.started_at)
+  max(r.started_at), sum(t.unmetered_calls)
 FROM runs r JOIN run_totals t USING (run_id) WHERE r.session_id IS NOT NULL
 GROUP BY r.session_id
 """
 _KEPT = """
 SELECT session_id, run_count, open_runs, failed_runs, llm_calls, tokens_in, tokens_out,
-  total_tokens, priced_tokens, first_run_at, last_run_at
+  total_tokens, priced_tokens, first_run_at, last_run_at, unmetered_calls
 FROM sessions
+"""
+
+
+_LACKING = """
+SELECT run_id, position, k.value FROM llm_calls JOIN json_each(message_keys) k
+WHERE k.value NOT IN (SELECT key FROM contents)
 """
 
 
@@ -62,9 +68,10 @@ def wrong_totals(path: Path) -> list[Any]:
 
 
 def assert_sound(path: Path) -> None:
-    """Assert that SQLite finds no damage and that the session totals are right."""
+    """Assert that SQLite finds no damage, totals are right, and calls have all their messages."""
     assert rows(path, "PRAGMA integrity_check") == ["ok"]
     assert wrong_totals(path) == []
+    assert rows(path, _LACKING) == []
 
 
 def environment(path: Path, **more: str) -> dict[str, str]:

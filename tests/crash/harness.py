@@ -66,7 +66,13 @@ def work(pipe: int, seed: str) -> None:
             run.exit_span(span)
             run.record_score("quality", 0.5)
             acknowledge("score")
-            run.record_llm_call(model="m", tokens_in=1, tokens_out=1, cost=0.25)
+            history = [
+                {"role": "system", "content": "s" * 200},
+                {"role": "user", "content": number},
+            ]
+            run.record_llm_call(
+                model="m", tokens_in=1, tokens_out=1, cost=0.25, full_messages=history
+            )
             acknowledge("call")
         acknowledge("end")
 

@@ -37,7 +37,8 @@ RECORD = """
 import sys
 from waxlocal import WaxellContext
 with WaxellContext(sys.argv[1], session_id="s", user_id="u") as run:
-    run.record_llm_call(model="m", tokens_in=1, tokens_out=2, cost=0.25)
+    said = [{"role": "user", "content": "Why?"}]
+    run.record_llm_call(model="m", tokens_in=1, tokens_out=2, cost=0.25, full_messages=said)
     run.record_step("step")
     run.record_score("quality", 0.5)
 """

@@ -60,6 +60,8 @@ def test_a_session_carries_its_totals(tmp_path: Path) -> None:
         "open_runs": 0,
         "failed_runs": 1,
         "llm_calls": 2,
+        "unmetered_calls": 0,
+        "metered_share": 1.0,
         "tokens_in": 160,
         "tokens_out": 40,
         "total_tokens": 200,

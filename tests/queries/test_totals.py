@@ -13,7 +13,8 @@ from waxlocal.storage.connection import open_writer
 
 GROUPED = """
 WITH calls AS (
-  SELECT run_id, count(*) AS llm_calls, count(cost) AS priced_calls, sum(tokens_in) AS tokens_in,
+  SELECT run_id, count(*) AS llm_calls, count(cost) AS priced_calls,
+    sum(usage_known = 0) AS unmetered_calls, sum(tokens_in) AS tokens_in,
     sum(tokens_out) AS tokens_out, sum(tokens_in + tokens_out) AS total_tokens,
     sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
   FROM llm_calls GROUP BY run_id
@@ -21,6 +22,7 @@ WITH calls AS (
 SELECT session_id, count(*) AS run_count, sum(status = 'running') AS open_runs,
   sum(status IN ('error', 'blocked', 'interrupted')) AS failed_runs,
   coalesce(sum(llm_calls), 0) AS llm_calls, coalesce(sum(priced_calls), 0) AS priced_calls,
+  coalesce(sum(unmetered_calls), 0) AS unmetered_calls,
   coalesce(sum(tokens_in), 0) AS tokens_in, coalesce(sum(tokens_out), 0) AS tokens_out,
   coalesce(sum(total_tokens), 0) AS total_tokens,
   coalesce(sum(priced_tokens), 0) AS priced_tokens, sum(total_cost) AS total_cost,
@@ -30,8 +32,9 @@ FROM runs LEFT JOIN calls USING (run_id) WHERE session_id IS NOT NULL
 GROUP BY session_id ORDER BY session_id
 """
 KEPT = """
-SELECT session_id, run_count, open_runs, failed_runs, llm_calls, priced_calls, tokens_in,
-  tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at
+SELECT session_id, run_count, open_runs, failed_runs, llm_calls, priced_calls, unmetered_calls,
+  tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at,
+  last_run_at
 FROM sessions ORDER BY session_id
 """
 
@@ -45,7 +48,9 @@ seconds = st.integers(0, 1_000)
 changes = st.lists(
     st.one_of(
         st.tuples(st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds),
-        st.tuples(st.just("call"), which, tokens, tokens, costs),
+        st.tuples(st.just("call"), which, tokens, tokens, costs, st.sampled_from((0, 1))),
+        st.tuples(st.just("told"), which, st.sampled_from((0, 1))),
+        st.tuples(st.just("join"), which),
         st.tuples(st.just("end"), which, statuses, seconds),
         st.tuples(st.just("price"), which, costs),
         st.tuples(st.just("recount"), which, tokens),
@@ -63,7 +68,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         session, status, at = values
         make.run(session, at=at, seconds=None if status == "running" else 0.5, status=status)
         return
-    calls = kind in ("price", "recount", "drop call")
+    calls = kind in ("price", "recount", "told", "drop call")
     table = "llm_calls ORDER BY run_id, position" if calls else "runs ORDER BY id"
     keys = "run_id, position" if calls else "run_id, 0"
     rows = make.conn.execute(f"SELECT {keys} FROM {table}").fetchall()
@@ -71,12 +76,14 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         return
     run, position = rows[values[0] % len(rows)]
     if kind == "call":
-        make.llm(run, values[1], values[2], cost=values[3])
+        make.llm(run, values[1], values[2], cost=values[3], usage_known=values[4])
         return
     sql, row = {
         "end": ("UPDATE runs SET status = ?, duration = ?, completed_at = ?", values[1:]),
         "price": ("UPDATE llm_calls SET cost = ?", values[1:]),
         "recount": ("UPDATE llm_calls SET tokens_in = ?", values[1:]),
+        "told": ("UPDATE llm_calls SET usage_known = ?", values[1:]),
+        "join": ("UPDATE runs SET session_id = coalesce(session_id, 'c')", []),
         "drop call": ("DELETE FROM llm_calls", []),
         "drop run": ("DELETE FROM runs", []),
     }[kind]

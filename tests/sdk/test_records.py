@@ -432,6 +432,9 @@ def test_llm_call_keeps_all_it_is_given(db_path: Path, by_id: bool) -> None:
             "chunk_count": 4,
         },
         "reasoning_tokens": 4,
+        "response_id": None,
+        "usage_known": 1,
+        "tools": None,
         "revision": None,
     }
 

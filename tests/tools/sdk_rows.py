@@ -11,11 +11,17 @@ from typing import Any
 __all__ = ["decoded", "everything", "only", "rows", "run_named"]
 
 _JSON = {"inputs", "result", "metadata", "tags", "output", "input", "attributes", "data"}
-_JSON |= {"messages", "details"}
+_JSON |= {"messages", "tools", "details"}
+_ITEMS = """
+SELECT content FROM json_each(?) AS one JOIN contents ON contents.key = one.value ORDER BY one.key
+"""
 
 
 def rows(path: Path, table: str, **where: object) -> list[dict[str, Any]]:
-    """Return the rows of a table whose columns have these values, JSON decoded, in order."""
+    """Return the rows of a table whose columns have these values, JSON decoded, in order.
+
+    The messages of a call and its tools are there as they were given, whichever way they are kept.
+    """
     order = "id" if table == "runs" else "position"
     wanted = " AND ".join(f"{name} IS ?" for name in where) or "1"
     with closing(sqlite3.connect(path)) as connection:
@@ -23,7 +29,15 @@ def rows(path: Path, table: str, **where: object) -> list[dict[str, Any]]:
         found = connection.execute(
             f"SELECT * FROM {table} WHERE {wanted} ORDER BY {order}", tuple(where.values())
         ).fetchall()
-    return [decoded(dict(row)) for row in found]
+        return [decoded(_with_lists(connection, dict(row))) for row in found]
+
+
+def _with_lists(connection: sqlite3.Connection, row: dict[str, Any]) -> dict[str, Any]:
+    for name, keys in (("messages", "message_keys"), ("tools", "tool_keys")):
+        if (stored := row.pop(keys, None)) is not None:
+            items = (text for (text,) in connection.execute(_ITEMS, (stored,)))
+            row[name] = f"[{','.join(items)}]"
+    return row
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:

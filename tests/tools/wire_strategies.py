@@ -88,6 +88,24 @@ JSON = st.one_of(
     VALUES.map(json.dumps),
     st.sampled_from(ODD_JSON),
 )
+# Lists as a conversation sends them: each call has the same messages again, and more.
+MESSAGES = (
+    '{"role":"system","content":"Be brief."}',
+    '{"role":"user","content":"Why?"}',
+    '{"role":"assistant","content":"\\u0000 é 🎉"}',
+    '{"role":"user","content":""}',
+    '"text"',
+    "null",
+    '{"role": "user"}',
+    "[]",
+    "1.50",
+    '[1, {"a" : 2}]',
+    '{"role":"tool","content":[{"type":"text"}]}',
+)
+LISTS = st.one_of(
+    st.integers(0, len(MESSAGES)).map(lambda many: MESSAGES[:many]),
+    st.lists(st.sampled_from(MESSAGES), max_size=40),
+).map(lambda items: f"[{','.join(items)}]")
 # From 2000 on: the checks know such times at a glance. To the microsecond.
 TIMES = st.integers(946_684_800_000_000, 4_102_444_800_000_000).map(lambda us: utc_text(us * 1_000))
 INTEGERS = st.integers(0, 9) | st.integers(-LARGEST, LARGEST)
@@ -107,6 +125,8 @@ _OF_KIND: Mapping[Kind, st.SearchStrategy[Any]] = {
     Kind.REVISION: st.integers(0, 2**53 - 1),
 }
 _OF_NAME: Mapping[str, st.SearchStrategy[Any]] = {
+    "messages": LISTS | JSON,
+    "tools": LISTS | JSON,
     "kind": st.sampled_from(KINDS) | TEXT,
     "name": st.sampled_from(NAMES) | TEXT,
     "event": st.sampled_from(EVENTS) | TEXT,

@@ -36,6 +36,8 @@ STAYS = {
     ("runs", "id"): "the order of arrival in one file",
     ("runs", "workflow_id"): "follows from the run's id",
     ("runs", "process_id"): "the process goes with the run",
+    ("llm_calls", "message_keys"): "the messages travel whole",
+    ("llm_calls", "tool_keys"): "the tools travel whole",
 }
 # A value that no column has by default, by what the column holds.
 _OTHER: dict[Kind, Any] = {
@@ -126,7 +128,7 @@ def test_a_line_of_a_batch_may_have_every_column() -> None:
     records = read_line(document).records
     for table in RECORD_TABLES:
         (row,) = records[table.name]
-        assert dict(zip(table.names, row, strict=True)) == {
+        assert dict(zip(table.arriving, row, strict=True)) == {
             "run_id": document["run"]["run_id"],
             **document[table.name][0],
         }

@@ -28,7 +28,8 @@ from waxlocal.delivery.requests import Part
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
 from waxlocal.ingest.merge import merge
 from waxlocal.ingest.placing import _NAMES
-from waxlocal.records import PROCESSES, RECORD_TABLES, RUNS
+from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Table
+from waxlocal.storage.contents import KEYED, expand, put
 from waxlocal.storage.record_sql import insert
 from waxlocal.storage.schema import schema_text
 from waxlocal.wire.bulk import Offer, batch_of, read_lines
@@ -67,9 +68,13 @@ class File:
                 self.add(table, run["run_id"], record)
 
     def add(self, name: str, run_id: str, record: Row) -> None:
-        """Add a record to a run."""
+        """Add a record to a run; every other call has its lists whole, as 0.2 stores them."""
         (table,) = (table for table in RECORD_TABLES if table.name == name)
-        self.connection.execute(insert(table, table.names), record | {"run_id": run_id})
+        row = record | {"run_id": run_id}
+        if row["position"] % 2:
+            (row,) = put(self.connection, table, [row])
+        names = [column for column in table.names if column in row]
+        self.connection.execute(insert(table, names), row)
 
     def rows(self, table: str, names: list[str], order: str) -> list[tuple[Any, ...]]:
         """Return some columns of a table."""
@@ -84,11 +89,26 @@ class File:
             "processes": self.rows("processes", list(PROCESSES.names), "process_id"),
         }
         for table in RECORD_TABLES:
-            found[table.name] = self.rows(table.name, list(table.names), "run_id, position")
+            found[table.name] = [
+                tuple(row.values()) for row in self.records(table, "run_id, position")
+            ]
+        return found
+
+    def records(self, table: Table, order: str = "position") -> list[Row]:
+        """Return the rows of a table of records with all that travels, and the run's id."""
+        found = [
+            dict(zip(table.names, row, strict=True))
+            for row in self.rows(table.name, list(table.names), order)
+        ]
+        if table is LLM_CALLS:
+            expand(self.connection, found)
         return found
 
     def change(self, table: str, key: Row, values: Row) -> None:
         """Change a row, as somebody does who knows nothing of revisions."""
+        for name, keys in KEYED.items():
+            if name in values:
+                values = values | {keys: None}
         sets = ", ".join(f"{name} = :{name}" for name in values)
         where = " AND ".join(f"{name} = :{name}" for name in key)
         self.connection.execute(f"UPDATE {table} SET {sets} WHERE {where}", values | key)
@@ -167,7 +187,9 @@ def differences(file: File, other: File) -> list[tuple[str, Any, Any]]:
     for table, rows in file.contents().items():
         names = [*(column.name for column in RUNS.travelling), "process_id"]
         if table != "runs":
-            (names,) = ([*one.names] for one in (*RECORD_TABLES, PROCESSES) if one.name == table)
+            tables = (*RECORD_TABLES, PROCESSES)
+            (one,) = (one for one in tables if one.name == table)
+            names = [*(one.names if one is PROCESSES else one.arriving)]
         for row, same in zip_longest(rows, there[table], fillvalue=()):
             if len(row) != len(same):
                 found.append((table, row, same))
@@ -292,11 +314,7 @@ def test_changes_arrive_at_both_hubs_whatever_happens(
 
 
 def _change_a_record(device: File, data: st.DataObject) -> None:
-    found = [
-        (table, dict(zip(table.names, row, strict=True)))
-        for table in RECORD_TABLES
-        for row in device.rows(table.name, list(table.names), "position")
-    ]
+    found = [(table, row) for table in RECORD_TABLES for row in device.records(table)]
     if found:
         table, row = data.draw(st.sampled_from(found))
         changes = data.draw(changes_of(row, table, keep=_NAMES[table]))

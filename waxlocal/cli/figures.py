@@ -16,6 +16,7 @@ from waxlocal.wording import (
     priced,
     rate,
     tokens,
+    tokens_of,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "priced",
     "rate",
     "tokens",
+    "tokens_of",
 ]
 
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")

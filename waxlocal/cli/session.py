@@ -88,7 +88,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
     screen.write(screen.text((screen.facts(*map(escaping.line, who)), DIM)))
     figures = screen.facts(
         format.counted(one.run_count, "turn"),
-        f"{format.tokens(one.total_tokens)} tokens",
+        f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
         _cost(one.total_cost, one.priced_share),
         f"{format.duration(one.total_duration)} run time",
         f"{format.duration(one.wall_duration)} elapsed",
@@ -112,7 +112,9 @@ def _show_turn(
         escaping.line(run.agent_name) if several_agents else "",
         _within(run, numbers),
         format.duration(run.duration) if run.duration is not None else "",
-        f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+        f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
+        if run.total_tokens or run.unmetered_calls
+        else "",
         _cost(run.total_cost, run.priced_share) if run.llm_calls else "",
     )
     succeeded = run.status == RunStatus.SUCCESS

@@ -18,6 +18,7 @@ from waxlocal.queries import (
     Process,
     RunDetail,
     RunLink,
+    RunSummary,
     Span,
     as_dict,
     get_run,
@@ -92,11 +93,16 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
         when,
         figures.duration(run.duration) if run.duration is not None else "not ended",
         figures.counted(run.llm_calls, "LLM call"),
-        f"{figures.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+        _tokens(run),
         figures.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
     )))  # fmt: skip
     if detail.process is not None:
         screen.write(screen.text((_recorded_by(detail.process), DIM)))
+
+
+def _tokens(run: RunSummary) -> str:
+    told = run.total_tokens or run.unmetered_calls
+    return f"{figures.tokens_of(run.total_tokens, run.metered_share)} tokens" if told else ""
 
 
 def _recorded_by(process: Process) -> str:
@@ -173,14 +179,22 @@ def _show_lines(
         screen.write(screen.text((note, DIM)))
 
 
+def _tokens_of_call(call: LlmCall) -> tuple[str, ...]:
+    if not call.usage_known:
+        return ("unknown tokens",)
+    return (
+        f"{figures.tokens(call.tokens_in)} in{_parts(call.parts_of_input())}",
+        f"{figures.tokens(call.tokens_out)} out{_parts(call.parts_of_output())}",
+    )
+
+
 def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
     if not calls:
         return
     screen.heading("LLM calls")
     for call in calls:
         facts = screen.facts(
-            f"{figures.tokens(call.tokens_in)} in{_parts(call.parts_of_input())}",
-            f"{figures.tokens(call.tokens_out)} out{_parts(call.parts_of_output())}",
+            *_tokens_of_call(call),
             figures.cost(call.cost, 1.0) if call.cost is not None else "unknown cost",
             figures.duration(call.duration_ms / 1000) if call.duration_ms is not None else "",
             f"first token {figures.duration(call.ttft_ms / 1000)}"

@@ -139,7 +139,9 @@ def _printer(screen: Screen) -> Print:
         when = ended if screen.plain else format.clock_time(ended)[11:]
         figures = screen.facts(
             format.duration(run.duration),
-            f"{format.tokens(run.total_tokens)} tokens" if run.total_tokens else "",
+            f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
+            if run.total_tokens or run.unmetered_calls
+            else "",
             format.cost(run.total_cost, run.priced_share) if run.llm_calls else "",
         )
         session = escaping.line(run.session_id) or "no session"

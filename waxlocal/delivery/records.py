@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from waxlocal.records import RECORD_TABLES
+from waxlocal.records import LLM_CALLS, RECORD_TABLES
+from waxlocal.storage.contents import expand
 from waxlocal.storage.record_sql import run_of, workflow_of
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
@@ -74,7 +75,9 @@ def load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[Re
 def _load_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RecordedRun]:
     these = json.dumps(list(run_ids))
     runs = {row["run_id"]: row for row in _rows(connection, _RUNS, these)}
-    records = {table: _by_run(_rows(connection, query, these)) for table, query in _RECORDS.items()}
+    read = {table: _rows(connection, query, these) for table, query in _RECORDS.items()}
+    expand(connection, read[LLM_CALLS.name])
+    records = {table: _by_run(rows) for table, rows in read.items()}
     processes = _processes(connection, runs.values())
     delegates = _delegates(connection, these)
     around = _around(connection, these, runs.values())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING, IS_SENDING
-from waxlocal.records import RECORD_TABLES, RUNS, Table
+from waxlocal.records import LLM_CALLS, RECORD_TABLES, RUNS, Table
+from waxlocal.storage.contents import KEYED
 from waxlocal.storage.record_sql import run_of, workflow_of
 
 # About what a record takes beside its texts, in bytes of JSON.
@@ -14,9 +15,21 @@ def _length_of_texts(table: Table, alias: str) -> str:
     return " + ".join(f"coalesce(length({alias}.{name}), 0)" for name in table.bulky) or "0"
 
 
+def _length_of_contents(table: Table, alias: str) -> str:
+    if table is not LLM_CALLS:
+        return ""
+    return "".join(
+        f"""
+    + iif({alias}.{keys} IS NULL, 0, (SELECT coalesce(sum(length(content)), 0)
+        FROM json_each({alias}.{keys}) k JOIN contents ON contents.key = k.value))"""  # noqa: S608
+        for keys in KEYED.values()
+    )
+
+
 _SIZE_OF_RUN = _length_of_texts(RUNS, "r")
 _SIZE_OF_RECORDS = "\n  + ".join(
-    f"(SELECT coalesce(sum({_RECORD_BYTES} + {_length_of_texts(table, 'x')}), 0) "  # noqa: S608
+    f"(SELECT coalesce(sum({_RECORD_BYTES} + {_length_of_texts(table, 'x')}"  # noqa: S608
+    f"{_length_of_contents(table, 'x')}), 0) "
     f"FROM {table.name} x WHERE x.run_id = d.run_id)"
     for table in RECORD_TABLES
 )

@@ -19,6 +19,7 @@ from waxlocal.ingest.costs import Costs
 from waxlocal.ingest.positions import is_sent, is_settled
 from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import LLM_CALLS, CostSource
+from waxlocal.storage.contents import KEYED, expand, put
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.calls import columns_of_call, columns_of_span, is_llm_span
 
@@ -27,10 +28,14 @@ __all__ = ["LlmSpans", "add_calls", "calls_of_spans"]
 _ADD = insert(LLM_CALLS, on_conflict="DO NOTHING")
 # The columns that a span fills. Not the cost: the triggers would count it a second time.
 _NOT_OF_SPANS = ("run_id", "position", "model", "tokens_in", "tokens_out", "cost", "cost_source")
-_COMPLETED = [name for name in LLM_CALLS.recorded if name not in (*_NOT_OF_SPANS, "status")]
+_COMPLETED = [
+    column.name
+    for column in LLM_CALLS.travelling
+    if column.name not in (*_NOT_OF_SPANS, "status", "revision")
+]
 _COMPLETE = f"""
 UPDATE llm_calls SET position = :to_position,
-  {", ".join(f"{name} = :{name}" for name in _COMPLETED)}
+  {", ".join(f"{name} = :{name}" for name in (*_COMPLETED, *KEYED.values()))}
 WHERE run_id = :run_id AND position = :position
 """  # noqa: S608
 _SET_COST = "UPDATE llm_calls SET cost = ?, cost_source = ? WHERE run_id = ? AND position = ?"
@@ -77,7 +82,8 @@ def add_calls(
 
 
 def _add(connection: sqlite3.Connection, costs: Costs, row: Json) -> None:
-    connection.execute(_ADD, row | _cost(costs, row, row["cost"]))
+    (stored,) = put(connection, LLM_CALLS, [row | _cost(costs, row, row["cost"])])
+    connection.execute(_ADD, stored)
 
 
 def _is_object(value: object) -> bool:
@@ -158,8 +164,10 @@ class LlmSpans:
         self._costs = Costs(connection, now_ns)
         self._at: dict[int, Json] = {}
         self._unsettled: dict[_Key, deque[Json]] = {}
-        for row in connection.execute(_CALLS, (run.run_id,)).fetchall():
-            call = dict(zip(LLM_CALLS.recorded, row, strict=True))
+        rows = connection.execute(_CALLS, (run.run_id,)).fetchall()
+        calls = [dict(zip(LLM_CALLS.recorded, row, strict=True)) for row in rows]
+        expand(connection, calls)
+        for call in calls:
             self._at[call["position"]] = call
             if self._is_waiting(call):
                 self._unsettled.setdefault(_key(call), deque()).append(call)
@@ -182,7 +190,8 @@ class LlmSpans:
         if place is not None and place not in self._at and not self._is_sent:
             new = place
         call.update(_joined(call, said))
-        self._connection.execute(_COMPLETE, {**call, "to_position": new})
+        (stored,) = put(self._connection, LLM_CALLS, [call])
+        self._connection.execute(_COMPLETE, {**stored, "to_position": new})
         call["position"] = new
         self._at[new] = self._at.pop(old)
         self._price_anew(call, said)

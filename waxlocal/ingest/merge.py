@@ -19,7 +19,8 @@ from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
 from waxlocal.prices.lookup import NOTE_MODEL
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Phase, RunStatus, Table
-from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, positional_insert
+from waxlocal.storage.contents import KEYED, put
+from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, insert, positional_insert
 from waxlocal.storage.transaction import part
 from waxlocal.storage.value_errors import is_of_value
 from waxlocal.wire.bulk import RUN_COLUMNS, Line, LineStatus
@@ -52,7 +53,10 @@ def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
 
 _ADD_PROCESS = positional_insert(PROCESSES, on_conflict="DO NOTHING")
 _ADD_RUN = _insert(RUNS, (*RUN_COLUMNS, "process_id"))
-_ADD = {table.name: _insert(table, table.names) for table in RECORD_TABLES}
+_ADD = {table.name: _insert(table, table.arriving) for table in RECORD_TABLES}
+# Calls with messages or tools, of which each is stored once.
+_ADD_LISTED = insert(LLM_CALLS, LLM_CALLS.names, on_conflict="DO NOTHING")
+_LISTS = [LLM_CALLS.arriving.index(name) for name in KEYED]
 # For a run whose records arrived before its start.
 _TAKE_OVER = positional_insert(RUNS, (*RUN_COLUMNS, "process_id"), on_conflict=OR_TAKE_OVER)
 _KNOWN = """
@@ -88,7 +92,7 @@ _CHANGED_PLACES = [RUN_COLUMNS.index(name) for name in (*_CHANGING, "revision")]
 _REPLACED_PLACES = [RUN_COLUMNS.index(name) for name in _REPLACED]
 _STATUS, _REVISION, _AGENT = map(RUN_COLUMNS.index, ("status", "revision", "agent_name"))
 _SESSION = RUN_COLUMNS.index("session_id")
-_MODEL, _PROVIDER, _COST = map(LLM_CALLS.names.index, ("model", "provider", "cost"))
+_MODEL, _PROVIDER, _COST = map(LLM_CALLS.arriving.index, ("model", "provider", "cost"))
 
 
 class Result(NamedTuple):
@@ -238,7 +242,7 @@ def _place_records(connection: sqlite3.Connection, run: Line) -> None:
     """Add the records of a run that are not in the file; other records may have their positions."""
     for table in RECORD_TABLES:
         records = run.records.get(table.name, ())
-        rows = (dict(zip(table.names, record, strict=True)) for record in records)
+        rows = (dict(zip(table.arriving, record, strict=True)) for record in records)
         place(connection, table, run.run_id, rows)
 
 
@@ -248,15 +252,32 @@ def _add_records(connection: sqlite3.Connection, runs: Iterable[Line]) -> None:
     for run in runs:
         for table, records in run.records.items():
             rows[table] += records
+    rows[LLM_CALLS.name] = _add_listed(connection, rows[LLM_CALLS.name])
     for table, records in rows.items():
         _add(connection, _ADD[table], records)
 
 
-def _add(connection: sqlite3.Connection, insert: _Insert, rows: Sequence[tuple[Any, ...]]) -> None:
+def _add_listed(
+    connection: sqlite3.Connection, calls: Sequence[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Add the calls that have messages or tools; return the others."""
+    others: list[tuple[Any, ...]] = []
+    lists: list[dict[str, Any]] = []
+    for call in calls:
+        if any(call[place] is not None for place in _LISTS):
+            lists.append(dict(zip(LLM_CALLS.arriving, call, strict=True)))
+        else:
+            others.append(call)
+    if lists:
+        connection.executemany(_ADD_LISTED, put(connection, LLM_CALLS, lists))
+    return others
+
+
+def _add(connection: sqlite3.Connection, adding: _Insert, rows: Sequence[tuple[Any, ...]]) -> None:
     """Add rows; those that are in the file stay as they are."""
     rest = len(rows) % _ROWS_AT_ONCE
     for start in range(0, len(rows) - rest, _ROWS_AT_ONCE):
         values = chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])
-        connection.execute(insert.many, tuple(values))
+        connection.execute(adding.many, tuple(values))
     if rest:
-        connection.executemany(insert.one, rows[-rest:])
+        connection.executemany(adding.one, rows[-rest:])

@@ -23,6 +23,7 @@ from waxlocal.records import (
     RecordStatus,
     Table,
 )
+from waxlocal.storage.contents import expand, put
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.columns import Refused
 from waxlocal.wire.states import FILLED
@@ -86,7 +87,7 @@ def place(connection: sqlite3.Connection, table: Table, run_id: str, rows: Itera
         (again if row["position"] in taken else free).append(row)
         taken.add(row["position"])
     if free:
-        connection.executemany(_ADD[table], free)
+        connection.executemany(_ADD[table], put(connection, table, free))
     for row in again:
         _place_one(connection, table, row)
 
@@ -105,9 +106,11 @@ def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
         values = {"run_id": row["run_id"], "position": position}
         here = connection.execute(_AT[table], values).fetchone()
         if here is None:
-            connection.execute(_ADD[table], row | {"position": position})
+            _add(connection, table, row | {"position": position})
             return
         there = dict(zip(table.names, tuple(here), strict=True))
+        if table is LLM_CALLS:
+            expand(connection, [there])
         if not _same(there, row, _NAMES[table]):
             continue
         newer = (row["revision"] or 0) - (there["revision"] or 0)
@@ -145,4 +148,9 @@ def _replace(connection: sqlite3.Connection, table: Table, there: Json, changed:
     """
     row = there | changed | {"run_id": there["run_id"], "position": there["position"]}
     connection.execute(_REMOVE[table], row)
-    connection.execute(_ADD[table], row)
+    _add(connection, table, row)
+
+
+def _add(connection: sqlite3.Connection, table: Table, row: Json) -> None:
+    (stored,) = put(connection, table, [row])
+    connection.execute(_ADD[table], stored)

@@ -28,6 +28,7 @@ from waxlocal.records import (
     RunStatus,
     Table,
 )
+from waxlocal.storage.contents import put
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA, LAST_POSITION, OR_TAKE_OVER, insert
 
 __all__ = ["MainRows", "forget", "taken_to"]
@@ -128,7 +129,7 @@ class MainRows:
     def _add_record(self, change: Change) -> None:
         table, values = change.table, change.values
         if table is LLM_CALLS:
-            values = self._priced(values)
+            (values,) = put(self._main, table, [self._priced(values)])
         if table is SPANS and values.get("parent_position") is not None:
             parent = self._moved_to(SPANS, change.run_id, values["parent_position"])
             values = {**values, "parent_position": parent}
@@ -146,7 +147,8 @@ class MainRows:
     def _change_record(self, change: Change) -> None:
         position = self._moved_to(change.table, change.run_id, change.position)
         key = {"run_id": change.run_id, "position": position}
-        keyless = {name: value for name, value in change.values.items() if name not in key}
+        (values,) = put(self._main, change.table, [change.values])
+        keyless = {name: value for name, value in values.items() if name not in key}
         # The position of the parent was set when the record was added.
         keyless.pop("parent_position", None)
         self._update(change.table, keyless, key)
@@ -158,7 +160,7 @@ class MainRows:
 
     def _priced(self, call: Row) -> Row:
         """Give a call its cost, which its recorder did not know: prices are in the main file."""
-        if call["cost"] is not None:
+        if call["cost"] is not None or not call.get("usage_known", 1):
             return call
         tokens = [call[name] for name in _TOKENS]
         cost = self._prices.cost(call["model"], call["provider"], *tokens)

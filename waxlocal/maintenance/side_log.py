@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from waxlocal import decode
 from waxlocal.errors import StorageError
-from waxlocal.records import RUNS, TABLES, Table
+from waxlocal.records import LLM_CALLS, RUNS, TABLES, Table
 from waxlocal.storage.connection import reader
+from waxlocal.storage.contents import expand
 
 __all__ = ["Change", "Row", "Unusable", "changes_after", "identity_of", "read_changes"]
 
@@ -109,4 +110,7 @@ def _row(side: sqlite3.Connection, table: Table, run_id: str, position: int) -> 
     row = side.execute(f"SELECT * FROM {table.name} WHERE {where}", key).fetchone()  # noqa: S608
     if row is None:
         return {}
-    return {name: row[name] for name in row.keys() if name in _KEPT[table.name]}  # noqa: SIM118
+    found = dict(row)
+    if table is LLM_CALLS:
+        expand(side, [found])
+    return {name: value for name, value in found.items() if name in _KEPT[table.name]}

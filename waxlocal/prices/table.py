@@ -226,7 +226,8 @@ _CALLS = """
 SELECT run_id, position, model, provider, tokens_in, tokens_out, cached_tokens,
   cache_write_tokens, cost
 FROM llm_calls
-WHERE (run_id, position) > (:run_id, :position) AND cost_source IS NOT 'call' AND {which}
+WHERE (run_id, position) > (:run_id, :position) AND cost_source IS NOT 'call' AND usage_known
+  AND {which}
 ORDER BY run_id, position LIMIT :limit
 """
 _UNPRICED_CALLS = _CALLS.format(

@@ -10,7 +10,10 @@ __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class LlmCall:
-    """One LLM call; `recorded_at` is its end. `cost_source` is `call` or `price`."""
+    """One LLM call; `recorded_at` is its end. `cost_source` is `call` or `price`.
+
+    Without `usage_known` nobody told the tokens, and their counts are 0.
+    """
 
     position: int
     recorded_at: str
@@ -35,6 +38,9 @@ class LlmCall:
     response: str | None
     details: Any
     reasoning_tokens: int | None
+    response_id: str | None
+    usage_known: bool
+    tools: Any
 
     def parts_of_input(self) -> tuple[tuple[int, str], ...]:
         """Return what some of the input tokens were, with their number: those that are known."""
@@ -59,6 +65,7 @@ _PLACED = (
     *("tokens_in", "tokens_out", "cached_tokens", "reasoning_tokens", "cost", "cost_source"),
     *("duration_ms", "ttft_ms", "status", "error_type", "error_message"),
     *("prompt_preview", "response_preview", "messages", "response", "details"),
+    *("usage_known", "tools"),
 )
 _FURTHER = tuple(field.name for field in fields(LlmCall) if field.name not in _PLACED)
 

@@ -48,8 +48,26 @@ class PricedTokens:
         return share(self.priced_tokens, self.total_tokens)
 
 
+class _Calls(Protocol):
+    @property
+    def llm_calls(self) -> int: ...
+    @property
+    def unmetered_calls(self) -> int: ...
+
+
+class MeteredCalls(PricedTokens):
+    """A row that also counts calls; of `unmetered_calls` of them nobody told the tokens."""
+
+    __slots__ = ()
+
+    @property
+    def metered_share(self: _Calls) -> float | None:
+        """The share of calls whose tokens are known; None without calls."""
+        return share(self.llm_calls - self.unmetered_calls, self.llm_calls)
+
+
 @dataclass(frozen=True, slots=True)
-class Session(PricedTokens):
+class Session(MeteredCalls):
     """One session and its totals.
 
     `total_duration` is the sum over its runs; `wall_duration` is the time from its first start to
@@ -64,6 +82,7 @@ class Session(PricedTokens):
     open_runs: int
     failed_runs: int
     llm_calls: int
+    unmetered_calls: int
     tokens_in: int
     tokens_out: int
     total_tokens: int
@@ -79,7 +98,7 @@ class Session(PricedTokens):
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary(PricedTokens):
+class RunSummary(MeteredCalls):
     """One run with its totals, message and answer.
 
     `id` is its order of arrival in the file. `status` is `running`, `success`, `error`, `blocked`
@@ -100,6 +119,7 @@ class RunSummary(PricedTokens):
     completed_at: str | None
     duration: float | None
     llm_calls: int
+    unmetered_calls: int
     tokens_in: int
     tokens_out: int
     total_tokens: int

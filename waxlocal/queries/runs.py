@@ -16,6 +16,7 @@ from waxlocal.queries.summaries import SUMMARY, summary_of
 from waxlocal.queries.texts import decoded
 from waxlocal.queries.tree import span_tree
 from waxlocal.records import EVENTS, LLM_CALLS, SCORES, SPANS, STEPS, Kind, Table
+from waxlocal.storage.contents import expand
 
 __all__ = ["get_run"]
 
@@ -85,7 +86,10 @@ def _records(conn: sqlite3.Connection, table: Table, run_id: str) -> list[dict[s
     has the columns of the table's description, with None where the file lacks one.
     """
     sql = f"SELECT * FROM {table.name} WHERE run_id = ? ORDER BY position"  # noqa: S608
-    return [_record(table, dict(row)) for row in conn.execute(sql, (run_id,)).fetchall()]
+    rows = [dict(row) for row in conn.execute(sql, (run_id,)).fetchall()]
+    if table is LLM_CALLS:
+        expand(conn, rows)
+    return [_record(table, row) for row in rows]
 
 
 def _record(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +103,9 @@ def _record(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _llm_call(record: dict[str, Any]) -> LlmCall:
-    return LlmCall(**record | {"is_streaming": bool(record["is_streaming"])})
+    # A file of an earlier version does not say whether the tokens are known: they were always told.
+    known = record["usage_known"] is None or bool(record["usage_known"])
+    return LlmCall(**record | {"is_streaming": bool(record["is_streaming"]), "usage_known": known})
 
 
 def _process(

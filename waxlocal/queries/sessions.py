@@ -10,20 +10,20 @@ from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, or
 from waxlocal.queries.liveness import GoneProcesses, session_status
 from waxlocal.queries.rows import Session, SessionDetail
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.summaries import session_runs
+from waxlocal.queries.summaries import session_runs, unmetered_calls
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.times import microseconds
 
 __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 
-_COLUMNS = """session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls, tokens_in,
-  tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at, last_run_at,
-  last_activity_at"""
 # Columns stored under the same name and type as in `Session`.
-_AS_STORED = tuple(name.strip() for name in _COLUMNS.split(",") if name.strip() != "agents")
-_SOME = f"""
-SELECT {_COLUMNS} FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
-"""  # noqa: S608
+_AS_STORED = (
+    *("session_id", "user_id", "run_count", "open_runs", "failed_runs", "llm_calls", "tokens_in"),
+    *("tokens_out", "total_tokens", "priced_tokens", "total_cost", "total_duration"),
+    *("first_run_at", "last_run_at", "last_activity_at"),
+)
+# All columns: a file of an earlier version has no `unmetered_calls`.
+_SOME = "SELECT * FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))"
 # One lookup in runs_by_session per session; the rowid is the index's last column.
 _FIRST_INPUTS = """
 SELECT wanted.value, (SELECT r.inputs FROM runs r WHERE r.session_id = wanted.value
@@ -102,6 +102,7 @@ def _session(row: sqlite3.Row, shown: set[str], inputs: str | None) -> Session:
     wall = microseconds(row["last_activity_at"]) - microseconds(row["first_run_at"])
     return Session(
         **{name: row[name] for name in _AS_STORED},
+        unmetered_calls=unmetered_calls(row),
         agents=tuple(json.loads(row["agents"])),
         wall_duration=wall / 1e6,
         status=session_status(shown, row["failed_runs"]),

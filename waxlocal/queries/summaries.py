@@ -12,15 +12,24 @@ from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.texts import answer_text, message_text
 from waxlocal.records import RunStatus
 
-__all__ = ["SUMMARY", "last_runs", "recent_runs", "reread_runs", "session_runs", "summary_of"]
+__all__ = [
+    "SUMMARY",
+    "last_runs",
+    "recent_runs",
+    "reread_runs",
+    "session_runs",
+    "summary_of",
+    "unmetered_calls",
+]
 
 _COLUMNS = """r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.workflow_name,
-  r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type,
-  t.llm_calls, t.tokens_in, t.tokens_out, t.total_tokens, t.priced_tokens, t.total_cost"""
+  r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type"""
+_TOTALS = ("llm_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens", "total_cost")
 # Columns stored under the same name and type as in `RunSummary`.
-_AS_STORED = tuple(name.strip().partition(".")[2] for name in _COLUMNS.split(","))
+_AS_STORED = (*(name.strip().partition(".")[2] for name in _COLUMNS.split(",")), *_TOTALS)
+# All totals: a file of an earlier version has no `unmetered_calls`.
 SUMMARY = f"""
-SELECT {_COLUMNS}, r.status, r.process_id, r.inputs, r.result
+SELECT {_COLUMNS}, r.status, r.process_id, r.inputs, r.result, t.*
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 """  # noqa: S608
 _OF_SESSION = (
@@ -30,6 +39,14 @@ _OF_SESSION = (
 _AFTER = SUMMARY + "WHERE r.id > :after ORDER BY r.id LIMIT :limit"
 _LAST = SUMMARY + "ORDER BY r.id DESC LIMIT :limit"
 _THESE = SUMMARY + "WHERE r.run_id IN (SELECT value FROM json_each(:wanted)) ORDER BY r.id"  # noqa: S608
+
+
+def unmetered_calls(row: sqlite3.Row) -> int:
+    """Return how many calls of a session or a run there are whose tokens nobody told.
+
+    In a file of an earlier version there are none: its recorders were always told.
+    """
+    return row["unmetered_calls"] if "unmetered_calls" in row.keys() else 0  # noqa: SIM118
 
 
 def recent_runs(
@@ -76,6 +93,7 @@ def summary_of(row: sqlite3.Row, gone: GoneProcesses) -> RunSummary:
     """Return the summary for a row of `SUMMARY`."""
     return RunSummary(
         **{name: row[name] for name in _AS_STORED},
+        unmetered_calls=unmetered_calls(row),
         status=gone.shown_status(row["status"], row["process_id"]),
         message=message_text(row["inputs"]),
         answer=answer_text(row["result"]),

@@ -107,10 +107,10 @@ def _is_here(file: OpenFile, unit: Unit) -> bool:
 
     A signal handler can raise just after the commit, before anybody has noted that it was one.
     """
-    added = [(sql.adds, values) for sql, values in unit if sql.adds is not None]
+    added = [(sql.adds, sql.names, values) for sql, values in unit if sql.adds is not None]
     return bool(added) and all(
-        file.fetch(look_up(table, named=isinstance(values, Mapping)), values)
-        for table, values in added
+        file.fetch(look_up(table, names, named=isinstance(values, Mapping)), values)
+        for table, names, values in added
     )
 
 

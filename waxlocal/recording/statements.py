@@ -38,6 +38,7 @@ __all__ = [
     "ADD_SCORE",
     "ADD_SPAN",
     "ADD_STEP",
+    "ADD_WHOLE_CALL",
     "BEGIN_ELSEWHERE",
     "BEGIN_RUN",
     "END_SPAN",
@@ -90,7 +91,11 @@ UPDATE runs SET {", ".join(f"{name} = iif({_IS_OPEN}, ?, {name})" for name in _E
   {_set(_ANY_TIME)}
 WHERE run_id = ?
 """)  # noqa: S608
-ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
+# Nearly every call fills these columns and no others; each value more costs every call.
+_OF_CALL = LLM_CALLS.recorded[: LLM_CALLS.recorded.index("reasoning_tokens") + 1]
+ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS, _OF_CALL), LLM_CALLS, _OF_CALL)
+# The columns behind them, too.
+ADD_WHOLE_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
 # Only what is open: where two processes record into a run, a span may have had to move from here.

@@ -13,6 +13,7 @@ from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import SET_ATTRIBUTES
+from waxlocal.recording.transactions import Bound
 from waxlocal.records import EVENTS, Table
 from waxlocal.sdk.scope import unplaced
 from waxlocal.storage.record_sql import Statement
@@ -117,6 +118,12 @@ class RunAttributes:
         else:
             store.write(statement, row)
 
+    def _write_together(self, *unit: Bound) -> None:
+        """Write a record of a run that has begun, with what belongs into its transaction."""
+        if self._attributes_dirty:
+            unit += ((SET_ATTRIBUTES, self._row_of_attributes()),)
+        self._recorder.store.write_together(*unit)
+
     def _wait_for_beginning(self, statement: Statement, row: Row) -> None:
         if len(self._early) >= MAX_EARLY:
             unplaced("a run whose block was never entered")
@@ -135,9 +142,12 @@ class RunAttributes:
                 if statement.adds is None:
                     self._recorder.store.write(statement, row)
                     continue
-                begun = _begun(statement.adds, row, self._run_id, started_at)
-                kept = content or not captured
-                self._write(statement, begun if kept else _without_content(statement.adds, begun))
+                names = statement.names or statement.adds.recorded
+                new: dict[str, object] = {"run_id": self._run_id, statement.adds.moment: started_at}
+                if captured and not content:
+                    new |= dict.fromkeys(_contents_of(statement.adds))
+                begun = (new.get(name, value) for name, value in zip(names, row, strict=True))
+                self._write(statement, tuple(begun))
 
     def _flush(self) -> None:
         if self._run_id:
@@ -147,19 +157,11 @@ class RunAttributes:
                 self._recorder.store.drain()
 
 
-def _begun(table: Table, row: Row, run_id: str, started_at: str) -> Row:
-    new = {"run_id": run_id, table.moment: started_at}
-    return tuple(new.get(name, value) for name, value in zip(table.recorded, row, strict=True))
-
-
-def _without_content(table: Table, row: Row) -> Row:
-    """Return the row as it is written where content is not kept."""
-    content = {column.name for column in table.columns if column.content}
+def _contents_of(table: Table) -> list[str]:
+    """Return the columns that are left out where content is not kept."""
     if table is EVENTS:  # which of its fields are content, only the method that made it knows
-        content.add("data")
-    return tuple(
-        None if name in content else value for name, value in zip(table.recorded, row, strict=True)
-    )
+        return ["data"]
+    return [column.name for column in table.columns if column.content]
 
 
 def _members(json: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, zip_longest
 from math import isfinite, isnan
 from typing import Any
 
@@ -22,12 +22,14 @@ from waxlocal.recording.statements import (
     ADD_SCORE,
     ADD_SPAN,
     ADD_STEP,
+    ADD_WHOLE_CALL,
     END_SPAN,
 )
-from waxlocal.records import CostSource, RecordStatus
+from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
 from waxlocal.sdk.arguments import is_given, need_number, plain_text
-from waxlocal.sdk.run_attributes import RunAttributes
+from waxlocal.sdk.run_attributes import Row, RunAttributes
 from waxlocal.sdk.scope import position_around
+from waxlocal.storage.contents import insert_contents, split
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["FORK_POSITIONS", "NO_SPAN", "RunRecords", "note_outside"]
@@ -37,6 +39,7 @@ MAX_SPAN_MS = 366 * 86_400_000
 # What `_add_span` returns for a run that is not recorded; positions begin at 1.
 NO_SPAN = 0
 _NOTE_MODEL = Statement(NOTE_MODEL)
+_CALL = LLM_CALLS.recorded
 # Names of this module: every call of a model is marked with one of them.
 _GIVEN, _PRICED = CostSource.CALL, CostSource.PRICE
 # How far apart the positions of two processes lie that record into one run.
@@ -77,16 +80,21 @@ class RunRecords(RunAttributes):
         ttft_ms: int | None, is_streaming: bool, status: str, error_type: str | None,
         error_message: str | None, prompt_preview: str | None, response_preview: str | None,
         messages: str | None, response: str | None, details: str | None,
-        reasoning_tokens: int | None = None,
+        reasoning_tokens: int | None = None, response_id: str | None = None,
+        usage_known: bool | int = True, tools: str | None = None,
     ) -> None:
-        """Write a call of a model, the columns by name; a `cost` of 0 is left to the prices."""
+        """Write a call of a model, the columns by name; a `cost` of 0 is left to the prices.
+
+        `messages` and `tools` are JSON. With `usage_known=False` nobody told the tokens, which must
+        be 0, and only a cost that is given is known.
+        """
         recorder = self._recorder
         priced: float | None = cost
         source: str | None = _GIVEN
         if not (cost and isfinite(cost)):
             priced = recorder.store.prices.cost(
                 model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
-            )
+            ) if usage_known else None
             source = None if priced is None else _PRICED
         position = self._next()
         recorded_at = utc_text(recorder.clock.time_ns())
@@ -97,10 +105,27 @@ class RunRecords(RunAttributes):
             response_preview, messages, response, details, reasoning_tokens,
         )
         # fmt: on
-        self._write(ADD_LLM_CALL, row)
+        if messages is tools is response_id is None and usage_known:
+            self._write(ADD_LLM_CALL, row)
+        else:
+            rest: dict[str, object] = {"response_id": response_id, "tools": tools}
+            self._write_whole_call(row, rest | {"usage_known": 1 if usage_known else 0})
         if priced is None and recorder.store.prices.unseen(model, provider):
             write = recorder.store.write if self._run_id else self._wait_for_beginning
             write(_NOTE_MODEL, (model, provider, recorded_at))
+
+    def _write_whole_call(self, row: Row, rest: dict[str, object]) -> None:
+        """Write a call with the columns that few calls have; its messages and tools once each.
+
+        Before the beginning of the run they wait whole: content may still be not to be kept.
+        """
+        whole = dict(zip_longest(_CALL, row)) | rest
+        if not self._run_id:
+            self._wait_for_beginning(ADD_WHOLE_CALL, tuple(whole.values()))
+            return
+        columns, contents = split(whole)
+        call = (ADD_WHOLE_CALL, tuple((whole | columns).values()))
+        self._write_together(*insert_contents(contents), call)
 
     def _add_step(
         self, name: str, kind: str, output: object = None, attributes: object = None

@@ -32,11 +32,13 @@ __all__ = [
 class Statement(NamedTuple):
     """A statement of the recorder. `adds` is the table that it adds a record to, if any.
 
-    The values of a statement that adds a record begin with the run's id and the position.
+    The values of a statement that adds a record begin with the run's id and the position. `names`:
+    its columns, where they are not all those that are filled when a row is recorded first.
     """
 
     sql: str
     adds: Table | None = None
+    names: tuple[str, ...] = ()
 
 
 class Update(NamedTuple):
@@ -75,9 +77,9 @@ def positional_insert(
     return _insert(table, chosen, ["?"] * len(chosen), on_conflict, rows)
 
 
-def look_up(table: Table, *, named: bool) -> str:
+def look_up(table: Table, names: Iterable[str] = (), *, named: bool) -> str:
     """Return a query that finds the row which an INSERT of the same values, so bound, has made."""
-    same = (f"{name} IS {':' + name if named else '?'}" for name in table.recorded)
+    same = (f"{name} IS {':' + name if named else '?'}" for name in _columns(table, names))
     return f"SELECT 1 FROM {table.name} WHERE {' AND '.join(same)}"  # noqa: S608
 
 

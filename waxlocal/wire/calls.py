@@ -66,7 +66,7 @@ FIELDS = {
 _DEFAULTS = LLM_CALLS.defaults
 _TOKEN_COUNTS = [(column.name, column.default) for column in LLM_CALLS.token_counts]
 # The columns that come with the span alone.
-LATE = ("messages", "response", "details")
+LATE = ("messages", "response", "details", "tools")
 # What `details` may hold, and what the span calls it.
 DETAILS = {
     "framework": "waxell.framework",

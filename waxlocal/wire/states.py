@@ -20,6 +20,7 @@ FILLED: Mapping[str, tuple[str, ...]] = {
     "messages": (),
     "response": (),
     "details": (),
+    "tools": (),
     "cost": ("cost_source",),
 }
 

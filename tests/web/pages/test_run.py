@@ -132,6 +132,26 @@ def test_a_call_without_a_price_has_no_cost(db_path: Path) -> None:
     assert [cell.text for cell in row.all("td")][4:6] == ["unknown", "no price"]
 
 
+def test_tokens_that_nobody_told_are_unknown(db_path: Path) -> None:
+    """In the call; and the pages of the run, its session and all sessions say so of their sums."""
+    with recorded(db_path) as to:
+        run = to.run("s")
+        to.llm(run, 0, 0, usage_known=0, response_id="resp_1", tools=[{"name": "look"}])
+        to.llm(run)
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+        session, sessions = pages.page("/sessions/s").text, pages.page("/").text
+    row, more, *_ = page.one(data_live="calls").one("tbody").all("tr")
+    cells = [cell.text for cell in row.all("td")]
+    assert (cells[1], cells[3]) == ("unknown", "unknown")
+    assert "resp_1" in more.text
+    assert "look" in more.text
+    assert "1 with unknown tokens" in page.text
+    assert "1 with unknown tokens" in session
+    assert "50% metered" in session
+    assert "50% metered" in sessions
+
+
 def test_a_run_of_very_many_records_shows_the_first_of_them(db_path: Path) -> None:
     """And says where the rest is."""
     with recorded(db_path) as to:

@@ -30,6 +30,81 @@ CREATE TABLE side_moves (
 
 -- Of tokens_out, those spent on reasoning; NULL: not told.
 ALTER TABLE llm_calls ADD COLUMN reasoning_tokens INTEGER;
+-- The provider's id of the answer.
+ALTER TABLE llm_calls ADD COLUMN response_id TEXT;
+-- 0: nobody told the tokens, and they are 0 here.
+ALTER TABLE llm_calls ADD COLUMN usage_known INTEGER NOT NULL DEFAULT 1;
+-- The tools offered; and the messages and the tools by contents.key. What is here stays as it is.
+ALTER TABLE llm_calls ADD COLUMN tools TEXT;
+ALTER TABLE llm_calls ADD COLUMN message_keys TEXT;
+ALTER TABLE llm_calls ADD COLUMN tool_keys TEXT;
+
+-- The messages of calls and the tools offered to them, each text once however many calls have it: a
+-- conversation of 30 turns sends its history 30 times. A table with row ids and a small index: in a
+-- WITHOUT ROWID table long texts would lie in the inner pages, and make every look-up slow.
+CREATE TABLE contents (
+  id      INTEGER PRIMARY KEY,
+  key     TEXT NOT NULL UNIQUE,              -- BLAKE2b of the text, 128 bits, as base64url
+  content TEXT NOT NULL                      -- JSON
+);
+
+-- Keys that calls no longer have, since they were deleted or changed. Other calls may have them: that
+-- is looked up when contents without a call are removed. A key that is dropped again has a new id.
+CREATE TABLE dropped_contents (
+  id  INTEGER PRIMARY KEY AUTOINCREMENT,
+  key TEXT NOT NULL UNIQUE
+);
+
+-- A key that a call has is no longer dropped. The table is empty nearly always: then it is one look.
+CREATE TRIGGER llm_calls_keep_contents AFTER INSERT ON llm_calls
+WHEN (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
+  AND EXISTS (SELECT 1 FROM dropped_contents)
+BEGIN
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
+END;
+
+CREATE TRIGGER llm_calls_change_contents AFTER UPDATE OF message_keys, tool_keys ON llm_calls
+WHEN NEW.message_keys IS NOT OLD.message_keys OR NEW.tool_keys IS NOT OLD.tool_keys
+BEGIN
+  INSERT OR REPLACE INTO dropped_contents (key)
+  SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+  WHERE type = 'text'
+  UNION ALL
+  SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
+  WHERE type = 'text';
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
+END;
+
+CREATE TRIGGER llm_calls_drop_contents AFTER DELETE ON llm_calls
+WHEN OLD.message_keys IS NOT NULL OR OLD.tool_keys IS NOT NULL
+BEGIN
+  INSERT OR REPLACE INTO dropped_contents (key)
+  SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+  WHERE type = 'text'
+  UNION ALL
+  SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
+  WHERE type = 'text';
+END;
+
+-- Each message of each call, from either form, numbered from 1.
+CREATE VIEW llm_call_messages AS
+SELECT c.run_id, c.position, k.key + 1 AS number,
+  iif(json_type(m.content) = 'object', json_extract(m.content, '$.role'), NULL) AS role,
+  json_extract(m.content, iif(json_type(m.content) = 'object', '$.content', '$')) AS content
+FROM llm_calls c JOIN json_each(c.message_keys) k JOIN contents m ON m.key = k.value
+WHERE c.messages IS NULL
+UNION ALL
+SELECT c.run_id, c.position, m.key + 1,
+  iif(m.type = 'object', json_extract(m.value, '$.role'), NULL),
+  iif(m.type = 'object', json_extract(m.value, '$.content'), m.value)
+FROM llm_calls c
+JOIN json_each(iif(json_valid(c.messages), iif(json_type(c.messages) = 'array', c.messages, '[]'), '[]')) m;
 
 DROP TRIGGER runs_insert;
 CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
@@ -71,6 +146,73 @@ ALTER TABLE targets ADD COLUMN events_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE targets ADD COLUMN looked_again INTEGER NOT NULL DEFAULT 0;
 -- In which states a request carries its records.
 ALTER TABLE requests ADD COLUMN states TEXT;
+
+-- Of llm_calls, those whose tokens nobody told.
+ALTER TABLE sessions ADD COLUMN unmetered_calls INTEGER NOT NULL DEFAULT 0;
+
+DROP TRIGGER llm_calls_insert;
+CREATE TRIGGER llm_calls_insert AFTER INSERT ON llm_calls
+BEGIN
+  UPDATE sessions SET
+    llm_calls = llm_calls + 1,
+    priced_calls = priced_calls + (NEW.cost IS NOT NULL),
+    unmetered_calls = unmetered_calls + (NEW.usage_known = 0),
+    tokens_in = tokens_in + NEW.tokens_in,
+    tokens_out = tokens_out + NEW.tokens_out,
+    total_tokens = total_tokens + NEW.tokens_in + NEW.tokens_out,
+    priced_tokens = priced_tokens + iif(NEW.cost IS NULL, 0, NEW.tokens_in + NEW.tokens_out),
+    total_cost = coalesce(total_cost + NEW.cost, NEW.cost, total_cost)
+  WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
+END;
+
+DROP TRIGGER llm_calls_update;
+CREATE TRIGGER llm_calls_update AFTER UPDATE OF tokens_in, tokens_out, cost, usage_known ON llm_calls
+BEGIN
+  UPDATE sessions SET
+    priced_calls = priced_calls + (NEW.cost IS NOT NULL) - (OLD.cost IS NOT NULL),
+    unmetered_calls = unmetered_calls + (NEW.usage_known = 0) - (OLD.usage_known = 0),
+    tokens_in = tokens_in + NEW.tokens_in - OLD.tokens_in,
+    tokens_out = tokens_out + NEW.tokens_out - OLD.tokens_out,
+    total_tokens = total_tokens + NEW.tokens_in + NEW.tokens_out - OLD.tokens_in - OLD.tokens_out,
+    priced_tokens = priced_tokens + iif(NEW.cost IS NULL, 0, NEW.tokens_in + NEW.tokens_out)
+                                  - iif(OLD.cost IS NULL, 0, OLD.tokens_in + OLD.tokens_out),
+    total_cost = iif(priced_calls + (NEW.cost IS NOT NULL) = (OLD.cost IS NOT NULL), NULL,
+      coalesce(total_cost, 0.0) + coalesce(NEW.cost, 0.0) - coalesce(OLD.cost, 0.0))
+  WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
+END;
+
+DROP TRIGGER llm_calls_delete;
+CREATE TRIGGER llm_calls_delete AFTER DELETE ON llm_calls
+BEGIN
+  UPDATE sessions SET
+    llm_calls = llm_calls - 1,
+    priced_calls = priced_calls - (OLD.cost IS NOT NULL),
+    unmetered_calls = unmetered_calls - (OLD.usage_known = 0),
+    tokens_in = tokens_in - OLD.tokens_in,
+    tokens_out = tokens_out - OLD.tokens_out,
+    total_tokens = total_tokens - OLD.tokens_in - OLD.tokens_out,
+    priced_tokens = priced_tokens - iif(OLD.cost IS NULL, 0, OLD.tokens_in + OLD.tokens_out),
+    total_cost = iif(priced_calls = (OLD.cost IS NOT NULL), NULL,
+      total_cost - coalesce(OLD.cost, 0.0))
+  WHERE session_id = (SELECT session_id FROM runs WHERE run_id = OLD.run_id);
+END;
+
+-- Each run with the totals of its calls.
+DROP VIEW run_totals;
+CREATE VIEW run_totals AS
+SELECT
+  run_id,
+  (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id) AS llm_calls,
+  (SELECT count(*) FROM llm_calls c
+    WHERE c.run_id = r.run_id AND c.usage_known = 0) AS unmetered_calls,
+  (SELECT coalesce(sum(tokens_in), 0) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_in,
+  (SELECT coalesce(sum(tokens_out), 0) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_out,
+  (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+    WHERE c.run_id = r.run_id) AS total_tokens,
+  (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+    WHERE c.run_id = r.run_id AND c.cost IS NOT NULL) AS priced_tokens,
+  (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
+FROM runs r;
 
 -- The start of a run may come after its records, and its session with it.
 DROP TRIGGER runs_update;
@@ -116,8 +258,10 @@ BEGIN
     first_run_at = min(first_run_at, NEW.started_at),
     last_run_at = max(last_run_at, NEW.started_at),
     last_activity_at = max(last_activity_at, coalesce(NEW.completed_at, NEW.started_at)),
-    (llm_calls, priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost) =
+    (llm_calls, priced_calls, unmetered_calls, tokens_in, tokens_out, total_tokens, priced_tokens,
+     total_cost) =
       (SELECT llm_calls + count(*), priced_calls + count(cost),
+         unmetered_calls + coalesce(sum(c.usage_known = 0), 0),
          sessions.tokens_in + coalesce(sum(c.tokens_in), 0),
          sessions.tokens_out + coalesce(sum(c.tokens_out), 0),
          total_tokens + coalesce(sum(c.tokens_in + c.tokens_out), 0),
@@ -151,7 +295,7 @@ END;
 CREATE TRIGGER llm_calls_change_with_cost AFTER UPDATE OF recorded_at, model, provider, task,
   tokens_in, tokens_out, cached_tokens, cache_write_tokens, duration_ms, ttft_ms, is_streaming,
   status, error_type, error_message, prompt_preview, response_preview, messages, response, details,
-  reasoning_tokens ON llm_calls
+  reasoning_tokens, response_id, usage_known, tools, message_keys, tool_keys ON llm_calls
 WHEN NEW.revision IS OLD.revision AND OLD.cost IS NULL AND NEW.cost IS NOT NULL
 BEGIN
   UPDATE llm_calls SET revision = max(coalesce(OLD.revision, 0) + 1,

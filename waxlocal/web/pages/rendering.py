@@ -49,6 +49,7 @@ def _environment() -> Environment:
     made.filters.update(
         money=wording.money,
         priced=wording.priced,
+        metered=wording.metered,
         cost=lambda dollars, share: wording.cost(dollars, share),
         percent=wording.percent,
         duration=wording.duration,

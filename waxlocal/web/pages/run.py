@@ -107,7 +107,7 @@ def _folds(**values: object) -> tuple[tuple[str, Fold], ...]:
 def _call(call: LlmCall) -> Call:
     prompt = call.messages if call.messages is not None else call.prompt_preview
     answer = call.response if call.response is not None else call.response_preview
-    return Call(call, _folds(prompt=prompt, answer=answer, details=call.details))
+    return Call(call, _folds(prompt=prompt, answer=answer, tools=call.tools, details=call.details))
 
 
 def _pairs(value: object) -> list[tuple[str, Fold]]:
