@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from tests.tools.builders import recording
 from waxlocal.errors import NotFound
 from waxlocal.queries import Money, money
+from waxlocal.records import LLM_CALLS
+from waxlocal.storage.contents import put
 
 
 def costs_of(tmp_path: Path, *calls: tuple[int, int, float | None], model: str = "m") -> Money:
@@ -35,6 +38,68 @@ def test_each_agent_has_a_context_of_its_own(tmp_path: Path) -> None:
         make.llm(make.run(at=2, agent="a"), 1_500, 100)
         spent = money(conn, "s1")
     assert [turn.resent_tokens for turn in spent.turns] == [0, 0, 1_100]
+
+
+def lists_of(tmp_path: Path, *lists: str) -> Money:
+    """Return the money of a session whose calls had these messages, one letter each, of 100 tokens.
+
+    A capital letter is said by the system.
+    """
+    with recording(tmp_path) as (make, conn):
+        for number, letters in enumerate(lists):
+            said = [
+                {"role": "system" if one.isupper() else "user", "content": one} for one in letters
+            ]
+            row = {"messages": json.dumps(said, separators=(",", ":"))}
+            (stored,) = put(make.conn, LLM_CALLS, [row])
+            make.llm(make.run(at=number), len(letters) * 100, 10, **stored)
+        return money(conn, "s1")
+
+
+@pytest.mark.parametrize(
+    ("lists", "resent", "forks", "compactions"),
+    [
+        (("a", "abc", "abcde"), [0, 100, 300], 0, 0),
+        (("abc", "abc"), [0, 300], 0, 0),
+        (("abc", "abd"), [0, 200], 1, 0),
+        (("abcde", "xy"), [0, 0], 0, 1),
+        (("ab", "x", "abc", "xy"), [0, 0, 200, 100], 0, 1),
+    ],
+)
+def test_what_is_sent_again_is_known_by_the_messages(
+    tmp_path: Path, lists: tuple[str, ...], resent: list[int], forks: int, compactions: int
+) -> None:
+    """The common beginning of two lists; also where an agent holds two conversations."""
+    spent = lists_of(tmp_path, *lists)
+    assert [turn.resent_tokens for turn in spent.turns] == resent
+    assert (spent.forks, spent.compactions) == (forks, compactions)
+
+
+def test_after_the_system_text_alone_a_history_begins_anew(tmp_path: Path) -> None:
+    """The system text is sent again; with the first message of the user, too, it is a fork."""
+    spent = lists_of(tmp_path, "Sab", "Sx", "Say")
+    assert spent.turns[1].resent_tokens == pytest.approx(100, abs=5)
+    assert (spent.forks, spent.compactions) == (1, 1)
+
+
+def test_a_call_without_messages_is_taken_by_size(tmp_path: Path) -> None:
+    """As all are that 0.2 has recorded, or that were recorded without content."""
+    with recording(tmp_path) as (make, conn):
+        (stored,) = put(make.conn, LLM_CALLS, [{"messages": '["a"]'}])
+        make.llm(make.run(at=0), 100, 50)
+        make.llm(make.run(at=1), 180, 20, **stored)
+        make.llm(make.run(at=2), 120, 20)
+        spent = money(conn, "s1")
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 120]
+
+
+def test_a_total_without_the_tokens_of_some_calls_says_so(tmp_path: Path) -> None:
+    """What they cost is unknown, too."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run(), 100, 50, cost=0.5)
+        make.llm(make.run(at=1), 0, 0, usage_known=0)
+        spent = money(conn, "s1")
+    assert spent.verdict.endswith("; total $0.5000; the tokens of 1 call are unknown.")
 
 
 def test_a_failed_call_does_not_forget_the_conversation(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
 from waxlocal.queries.runs import get_run
+from waxlocal.queries.session_cost import money
 from waxlocal.queries.sessions import get_session, list_sessions
 from waxlocal.queries.summaries import last_runs
 from waxlocal.recording.recorder import Recorder
@@ -88,6 +89,7 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
     with reader(db_path) as connection:
         sessions = list_sessions(connection)
         runs = last_runs(connection)
+        money(connection, sessions[0].session_id)
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]
     assert sessions
     assert runs

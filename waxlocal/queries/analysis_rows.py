@@ -102,8 +102,9 @@ class Statistics(PricedTokens):
 class TurnMoney:
     """The tokens and cost of one run of a session.
 
-    `tokens_in` = `new_tokens` + `resent_tokens`. Resent tokens were part of the same agent's
-    previous call or its answer (estimated by size, not by content).
+    `tokens_in` = `new_tokens` + `resent_tokens`. Resent is what the same agent had sent before: by
+    content, where the calls were recorded with their messages; else what fits into its previous
+    call and the answer to that, by size.
     """
 
     run_id: str
@@ -139,7 +140,9 @@ class Money:
     """Where the money of a session went.
 
     `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
-    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures.
+    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures. `forks`
+    counts the calls that went back in their history and on from there, `compactions` those that
+    began it anew: known of calls that were recorded with their messages.
     """
 
     session_id: str
@@ -149,6 +152,8 @@ class Money:
     tokens_out: int
     new_tokens: int
     resent_tokens: int
+    forks: int
+    compactions: int
     cached_tokens: int
     priced_tokens: int
     cost: float | None

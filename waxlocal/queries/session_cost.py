@@ -10,6 +10,7 @@ from typing import Any
 from waxlocal import wording
 from waxlocal.errors import NotFound
 from waxlocal.queries.analysis_rows import ModelMoney, Money, TurnMoney
+from waxlocal.queries.histories import Histories, has_keys
 from waxlocal.queries.rows import share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.wording import counted, percent
@@ -29,8 +30,8 @@ _RUNS = """
 SELECT run_id, agent_name, started_at FROM runs WHERE session_id = ? ORDER BY started_at, id
 """
 _CALLS = """
-SELECT c.run_id, r.agent_name, c.model, c.provider, c.tokens_in, c.tokens_out, c.cached_tokens,
-  c.cost
+SELECT c.run_id, c.position, r.agent_name, c.model, c.provider, c.tokens_in, c.tokens_out,
+  c.cached_tokens, c.cost, {known} AS usage_known
 FROM runs r JOIN llm_calls c ON c.run_id = r.run_id
 WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
 """
@@ -48,6 +49,7 @@ class _Sum:
     first_tokens: int = 0
     repeated_first: int = 0
     priced_tokens: int = 0
+    unmetered: int = 0
     cost: float | None = None
     models: dict[str, None] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class _Sum:
         self.resent_tokens += context[0]
         self.first_tokens += context[1]
         self.repeated_first += context[2]
+        self.unmetered += not call["usage_known"]
         self.models[call["model"]] = None
         if call["cost"] is not None:
             self.cost = (self.cost or 0.0) + call["cost"]
@@ -78,16 +81,28 @@ class _Sum:
 class _Contexts:
     """Remembers the context size of each agent at its first and last call."""
 
-    def __init__(self) -> None:
+    def __init__(self, histories: Histories) -> None:
+        self._histories = histories
         self._first: dict[str, int] = {}
         self._before: dict[str, int] = {}
+        self.forks = self.compactions = 0
 
     def take(self, call: sqlite3.Row) -> tuple[int, int, int]:
-        """Return a call's resent tokens, its tokens if it is the first, its resent first tokens."""
+        """Return a call's resent tokens, its tokens if it is the first, its resent first tokens.
+
+        What was resent is known where the messages of both calls are; tokens are taken to be spread
+        evenly over their text. Else it is what the call before had sent and got, at most.
+        """
         agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
+        known = self._histories.take(agent, call["run_id"], call["position"])
+        if known is not None:
+            self.forks += known.fork
+            self.compactions += known.compaction
         if not tokens_in:  # a failed call without token counts does not shrink the context
             return 0, 0, 0
         resent = min(tokens_in, self._before.get(agent, 0))
+        if known is not None:
+            resent = round(tokens_in * known.share)
         self._before[agent] = tokens_in + max(call["tokens_out"], 0)
         if agent not in self._first:
             self._first[agent] = tokens_in
@@ -103,8 +118,9 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
         raise NotFound(f"no session {session_id!r}")
     by_run = {row["run_id"]: _Sum() for row in runs}
     by_model: dict[tuple[str, str], _Sum] = {}
-    whole, contexts = _Sum(), _Contexts()
-    for call in conn.execute(_CALLS, (session_id,)).fetchall():
+    whole, contexts = _Sum(), _Contexts(Histories(conn, session_id))
+    known = "c.usage_known" if has_keys(conn) else "1"  # as in a file of an earlier version
+    for call in conn.execute(_CALLS.format(known=known), (session_id,)).fetchall():
         context = contexts.take(call)
         key = (call["model"], call["provider"])
         for total in (by_run[call["run_id"]], by_model.setdefault(key, _Sum()), whole):
@@ -120,6 +136,8 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
         tokens_out=whole.tokens_out,
         new_tokens=whole.new_tokens,
         resent_tokens=whole.resent_tokens,
+        forks=contexts.forks,
+        compactions=contexts.compactions,
         cached_tokens=whole.cached_tokens,
         priced_tokens=whole.priced_tokens,
         cost=whole.cost,
@@ -244,7 +262,9 @@ def _total(whole: _Sum) -> str:
         return "total cost unknown"
     tokens = whole.tokens_in + whole.tokens_out
     total = f"total {wording.money(whole.cost)}"
-    if whole.priced_tokens == tokens:
-        return total
-    known = percent(share(whole.priced_tokens, tokens))
-    return f"{total} for the {known} of its tokens that have a price"
+    if whole.priced_tokens != tokens:
+        known = percent(share(whole.priced_tokens, tokens))
+        total += f" for the {known} of its tokens that have a price"
+    if whole.unmetered:
+        total += f"; the tokens of {counted(whole.unmetered, 'call')} are unknown"
+    return total
