@@ -15,6 +15,7 @@ from benchmarks.report import arguments, directory, machine
 
 PROGRAMS = (
     "record",
+    "messages",
     "many",
     "processes",
     "original",
