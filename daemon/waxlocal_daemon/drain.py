@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.delivery.target import TargetConnection
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
@@ -47,7 +48,8 @@ def drain(
 ) -> Drained:
     """Upload until nothing is pending, `stop` is set, or `patience` seconds pass without progress.
 
-    Takes the lock of the file. Raises `UploaderRunning`, `StorageError`.
+    Tries at once, whatever waits earlier failures have left, and then at growing intervals. Takes
+    the lock of the file. Raises `UploaderRunning`, `StorageError`.
     """
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
@@ -55,6 +57,8 @@ def drain(
         sweep(path)
         interrupt_gone(path, stop)
         price_pending(path)
+        with TargetConnection(path, settings.api_url) as target:
+            target.forget_waits()  # whoever types it does not want to wait for what failed before
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)
         try:
             before = uploader.progress().parked

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.delivery.target import TargetConnection
 from waxlocal.errors import (
     ConfigurationError,
     FileMissing,
@@ -145,6 +146,8 @@ class Daemon:
         # Ends uploads and waits; the next two say why.
         self._interrupt = threading.Event()
         self._stopping = self._reload = False
+        # A reload asks for an attempt now.
+        self._at_once = False
         self._ended = threading.Event()
         self._uploader = FileUploader(path, log, make, self._on_progress)
         self._told = 0
@@ -210,6 +213,7 @@ class Daemon:
             self._reload = False
             self._notifier.reloading()
             self._reread(asked=True)
+            self._at_once = True
             self._notifier.ready()
         return True
 
@@ -254,6 +258,10 @@ class Daemon:
         price_apart(self._path)
         self._alive()
         self._drop_if_replaced()  # all this took a while
+        if self._at_once:
+            self._at_once = False
+            with TargetConnection(self._path, self._settings.api_url) as target:
+                target.forget_waits()
         uploader = self._uploader.of_file(self._settings)
         rest = uploader.run(self._interrupt)
         self._say_state(uploader)

@@ -222,6 +222,20 @@ UPDATE deliveries SET state = 'pending', failures = failures + 1, not_before = ?
   backoff_until = ?, reason = ?
 WHERE run_id = ? AND target_id = ?
 """
+# Somebody asks for an attempt now. One failure is kept where there are any: it has one request go
+# first and alone, and the spans grow anew from there.
+FORGET_WAIT_OF_HOST = """
+UPDATE targets SET failures = min(failures, 1), not_before = NULL, backoff_until = NULL
+WHERE target_id = ?
+"""
+POSTPONED = f"""
+SELECT CAST(d.run_id AS BLOB) FROM deliveries d
+WHERE target_id = ? AND {IS_PENDING} AND not_before IS NOT NULL
+"""  # noqa: S608
+FORGET_WAIT = """
+UPDATE deliveries SET failures = min(failures, 1), not_before = NULL, backoff_until = NULL
+WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state = 'pending'
+"""
 DELIVER = """
 UPDATE deliveries SET state = 'delivered', delivered_at = ?, not_before = NULL, reason = NULL
 WHERE run_id = ? AND target_id = ? AND state = 'sending'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +75,16 @@ class TargetConnection(DeliveryConnection):
         """Keep that the server answers and, with `accepted`, that it has taken something."""
         values = {"now": self._now(), "target": self._id, "accepted": accepted}
         self._execute(sql.HOST_ANSWERED, values)
+
+    def forget_waits(self) -> None:
+        """Let the next upload try at once, as somebody asks for, and begin with short waits."""
+
+        def forget(some: Sequence[tuple[bytes]]) -> int:
+            with self.together():
+                return self._many(sql.FORGET_WAIT, ((self._id, run_id) for (run_id,) in some))
+
+        self._execute(sql.FORGET_WAIT_OF_HOST, (self._id,))
+        self._in_pieces(self._rows(sql.POSTPONED, (self._id,)), forget)
 
     def _now(self) -> str:
         return utc_text(self.clock.time_ns())
