@@ -53,18 +53,22 @@ class Holder:
 class UploaderLock:
     """The lock of a file, as its holder sees it. For one thread."""
 
-    def __init__(self, db: Path) -> None:
+    def __init__(self, db: Path, write_name: Callable[[], bool]) -> None:
         self.path = lock_path(db)
         self._db = db
         self._identity = IdentityLock(db)
+        self._write_name = write_name
+        self._is_named = False
 
     def follow(self) -> None:
         """Lock the file now at the path, in case it was created or replaced meanwhile.
 
-        Raises `UploaderRunning` if another process uploads its runs under another name of the file.
+        Also names this process in the lock file if the disk was full before. Raises
+        `UploaderRunning` if another process uploads its runs under another name of the file.
         """
         if not self._identity.take():
             raise _running(self._db, Holder())
+        self._is_named = self._is_named or self._write_name()
 
     def release(self) -> None:
         """Release the lock on the database."""
@@ -89,14 +93,13 @@ def exclusive(
     `command` is shown to other processes. The database need not exist yet. Raises `UploaderRunning`
     if another process holds the lock, and `StorageError` if the lock file cannot be created.
     """
-    lock = UploaderLock(db)
-    descriptor = _open(lock.path)
+    descriptor = _open(lock_path(db))
+    lock = UploaderLock(db, lambda: _write(descriptor, command, clock))
     try:
         if not _taken(descriptor, sleep):
             raise _running(db, _read(descriptor))
         try:
             lock.follow()
-            _write(descriptor, command, clock)
             yield lock
             # Do not unlink it: a process that has opened the old file would hold a lock that no
             # other process sees.
@@ -162,7 +165,8 @@ def _taken(descriptor: int, sleep: Callable[[float], None]) -> bool:
     return try_lock(descriptor)
 
 
-def _write(descriptor: int, command: str, clock: Clock) -> None:
+def _write(descriptor: int, command: str, clock: Clock) -> bool:
+    """Name this process as the holder; return whether that is in the file."""
     me = current_process()
     text = json.dumps(asdict(Holder(me.pid, me.host, utc_text(clock.time_ns()), command)))
     # Only the lock matters: on a full disk it is held without naming its holder.
@@ -170,6 +174,8 @@ def _write(descriptor: int, command: str, clock: Clock) -> None:
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, text.encode() + b"\n")
+        return True
+    return False
 
 
 def _read(descriptor: int) -> Holder:

@@ -80,12 +80,16 @@ class Service:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit: its path and text, and the commands that start, stop and show it."""
+    """A unit: its path and text, and the commands that start, stop and show it.
+
+    `stop` is for a unit that is still there; `stop_removed` for one whose file is gone.
+    """
 
     path: Path
     text: str
     start: tuple[str, ...]
     stop: tuple[str, ...]
+    stop_removed: tuple[str, ...]
     look: tuple[str, ...]
 
 
@@ -107,8 +111,13 @@ def write_unit(unit: Unit) -> None:
 
 
 def remove_unit(unit: Unit) -> bool:
-    """Remove the unit; return whether there was one. Raises `ConfigurationError`."""
+    """Remove the unit, and the links by which systemd starts it; return whether there was one.
+
+    Raises `ConfigurationError`.
+    """
     try:
+        for link in unit.path.parent.glob(f"*.wants/{unit.path.name}"):
+            link.unlink()
         unit.path.unlink()
     except FileNotFoundError:
         return False
@@ -237,6 +246,8 @@ def _systemd(service: Service, home: Path) -> Unit:
         systemd_unit(service),
         (f"{control} daemon-reload", f"{control} enable --now {name}", *linger),
         (f"{control} disable --now {name}",),
+        # systemd disables no unit without a file, but stops the one that it has in memory.
+        (f"{control} stop {name}", f"{control} daemon-reload"),
         (f"{control} status {name}", f"{journal} -u {name} -n 50"),
     )
 
@@ -273,6 +284,7 @@ def _launchd(service: Service, home: Path) -> Unit:
         path,
         launchd_plist(service, log).decode(),
         (f"{control} bootstrap {domain} {shlex.quote(str(path))}",),
+        (f"{control} bootout {domain}/{service.name}",),
         (f"{control} bootout {domain}/{service.name}",),
         (f"{control} print {domain}/{service.name}", f"tail -n 50 {shlex.quote(str(log))}"),
     )

@@ -170,3 +170,25 @@ def test_nobody_holds_what_does_not_exist(tmp_path: Path) -> None:
     """Asking makes no file and no directory."""
     assert holder(tmp_path / "nowhere" / "waxlocal.db") is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit to the size of files there")
+def test_the_holder_is_named_once_there_is_space(tmp_path: Path) -> None:
+    """A daemon that began on a full disk is known as soon as it can write its name."""
+    import resource
+
+    db = tmp_path / "waxlocal.db"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may grow
+    try:
+        with exclusive(db) as lock:
+            found = holder(db)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert found is not None
+            assert found.pid == 0
+            lock.follow()
+            found = holder(db)
+            assert found is not None
+            assert found.pid == os.getpid()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -7,6 +7,7 @@ import plistlib
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,23 @@ def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "exit status 1" in done.stderr
     assert len(note.read_text().splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="launchd has no such links")
+def test_uninstall_takes_the_link_away_and_says_what_still_works(
+    tmp_path: Path, place: Path
+) -> None:
+    """systemd refuses to disable a unit whose file is gone; it stops one."""
+    command(tmp_path, "install")
+    link = place.parent / "default.target.wants" / place.name
+    link.parent.mkdir()
+    link.symlink_to(place)
+    done = command(tmp_path, "uninstall")
+    assert not place.exists()
+    assert not link.is_symlink()
+    assert "systemctl --user stop waxlocald.service\n" in done.stdout
+    assert "systemctl --user daemon-reload\n" in done.stdout
+    assert "disable" not in done.stdout
 
 
 def test_uninstall_twice_is_no_fault(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -276,3 +278,42 @@ def test_a_file_that_vanished_is_not_made_again(
     with pytest.raises(FileMissing):
         open_(db_path)
     assert list(db_path.parent.glob("waxlocal.db*")) == []
+
+
+FULL = """
+set -e
+mkdir {there}
+mount -t tmpfs -o size=1m none {there}
+cp {file} {there}/full.db
+dd if=/dev/zero of={there}/fill bs=4k status=none 2>/dev/null || true
+exec {python} -c '
+from pathlib import Path
+from waxlocal.errors import StorageError
+from waxlocal.storage.connection import open_writer, reader
+path = Path("{there}/full.db")
+for opened in (lambda: reader(path).__enter__(), lambda: open_writer(path)):
+    try: opened()
+    except StorageError as error: print(type(error).__name__, error.hint)
+'
+"""
+
+
+def test_a_full_disk_without_the_shared_memory_is_told_as_full(
+    db_path: Path, tmp_path: Path
+) -> None:
+    """SQLite calls it a disk I/O error where it makes the `-shm` file, also for a reader."""
+    if not shutil.which("unshare"):
+        pytest.skip("unshare is not here")
+    open_writer(db_path).close()
+    script = FULL.format(there=tmp_path / "there", file=db_path, python=sys.executable)
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("this user may not mount")
+    assert done.stderr == ""
+    assert done.stdout == "DiskFull free some space; recording resumes by itself\n" * 2

@@ -215,7 +215,7 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
     else:
         click.echo(f"{escaping.line(str(unit.path))} does not exist")
     if not now:
-        _next("If it still runs, stop it with", unit.stop, False)
+        _next("If it still runs, stop it with", unit.stop_removed, False)
 
 
 def _check_run_options(given: dict[str, Any], db: Path) -> None:

@@ -56,7 +56,8 @@ def status(ctx: click.Context, *, form: str) -> None:
         return
     if who:
         name = escaping.line(who.command) or "Another program"
-        click.echo(f"{name} (process {who.pid}) uploads this file.")
+        process = f" (process {who.pid})" if who.pid else ""
+        click.echo(f"{name}{process} uploads this file.")
     screen = Screen()
     if targets:
         _show_targets(screen, targets)

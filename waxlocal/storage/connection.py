@@ -333,6 +333,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
     if kind not in (DiskFull, NotADatabase) and (unusable := _unusable(path)):
         return unusable
+    if kind is None and said == "disk I/O error" and _is_full(path):
+        return DiskFull(f"{path}: the disk is full")
     if kind is not None:
         return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
@@ -358,6 +360,25 @@ def _unusable(path: Path) -> FileUnusable | None:
     if not os.access(path, os.R_OK):
         return FileUnusable(f"{path} may not be read by this user", hint=_ASK_OWNER)
     return None
+
+
+def _is_full(path: Path) -> bool:
+    """Return whether the disk has no space for the next part of a `-shm`.
+
+    SQLite has its own error for a full disk, but not where it makes or enlarges that file.
+    """
+    from shutil import disk_usage  # hardly any process needs it
+
+    try:
+        return disk_usage(real_path(path).parent).free < _SHM_PART_BYTES
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
+        return False
+
+
+# https://sqlite.org/walformat.html#the_wal_index_file_format
+_SHM_PART_BYTES = 32 * 1024
 
 
 def _not_reachable(path: Path, error: OSError) -> FileUnusable | None:
