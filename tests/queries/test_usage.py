@@ -48,8 +48,8 @@ def test_pieces_add_up_to_the_whole(tmp_path: Path, most: int, expected: int) ->
 
 def as_far_as_exact(one: object) -> dict[str, object]:
     """Return a row, its sum of money without the last digits: the order of adding differs."""
-    names = ("model", "provider", "calls", "errors", "tokens_in", "tokens_out", "cached_tokens",
-             "priced_tokens", "p50_ms", "p95_ms")  # fmt: skip
+    names = ("model", "provider", "calls", "unmetered_calls", "errors", "tokens_in", "tokens_out",
+             "cached_tokens", "priced_tokens", "p50_ms", "p95_ms")  # fmt: skip
     row = {name: getattr(one, name) for name in names}
     cost = getattr(one, "total_cost")  # noqa: B009
     return {**row, "cost": None if cost is None else round(cost, 9)}

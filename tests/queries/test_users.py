@@ -89,6 +89,8 @@ def test_a_model_is_shown_with_use_cost_and_latency(tmp_path: Path) -> None:
         "error_share": 1 / 21,
         "tokens_in": 210,
         "tokens_out": 105,
+        "unmetered_calls": 0,
+        "metered_share": 1.0,
         "total_tokens": 315,
         "cached_tokens": 80,
         "priced_tokens": 315,

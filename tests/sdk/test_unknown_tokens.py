@@ -15,10 +15,12 @@ from tests.tools.sdk_rows import rows
 from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
+from waxlocal.queries.models import list_models
 from waxlocal.queries.runs import get_run
 from waxlocal.queries.session_cost import money
 from waxlocal.queries.sessions import get_session, list_sessions
 from waxlocal.queries.summaries import last_runs
+from waxlocal.queries.usage import session_usage
 from waxlocal.recording.recorder import Recorder
 from waxlocal.records import LLM_CALLS
 from waxlocal.storage.connection import open_writer, reader
@@ -77,6 +79,7 @@ def test_totals_say_which_share_of_the_calls_is_metered(recorder: Recorder, db_p
     session = invoke("session", "s", *db).stdout
     assert "(75% metered) tokens" in session
     assert "unknown tokens" in session
+    assert "(60% metered)" in invoke("models", *db).stdout
     run = invoke("show", ctx.run_id, *db).stdout
     assert "(75% metered) tokens" in run
     assert "unknown tokens" in run
@@ -90,11 +93,13 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
         sessions = list_sessions(connection)
         runs = last_runs(connection)
         money(connection, sessions[0].session_id)
+        models = list_models(connection)
+        usage = session_usage(connection).models({})
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]
     assert sessions
     assert runs
     assert calls
-    assert {one.unmetered_calls for one in (*sessions, *runs)} == {0}
+    assert {one.unmetered_calls for one in (*sessions, *runs, *models, *usage)} == {0}
     assert {call.usage_known for call in calls} == {True}
 
 

@@ -34,6 +34,7 @@ class ModelUse(PricedTokens):
     model: str
     provider: str
     calls: int
+    unmetered_calls: int
     errors: int
     tokens_in: int
     tokens_out: int
@@ -48,6 +49,11 @@ class ModelUse(PricedTokens):
     def total_tokens(self) -> int:
         """Input and output tokens together."""
         return self.tokens_in + self.tokens_out
+
+    @property
+    def metered_share(self) -> float | None:
+        """The share of calls whose tokens are known."""
+        return share(self.calls - self.unmetered_calls, self.calls)
 
     @property
     def error_share(self) -> float | None:

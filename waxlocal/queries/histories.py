@@ -13,15 +13,15 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from waxlocal.queries.columns import has_column
 from waxlocal.storage.contents import read_keys
 
-__all__ = ["Histories", "Resent", "has_keys"]
+__all__ = ["Histories", "Resent"]
 
 # How many earlier calls of an agent a call is compared with: it may hold several conversations, as
 # one that asks a second model in between.
 REMEMBERED = 8
 
-_HAS_KEYS = "SELECT count(*) FROM pragma_table_info('llm_calls') WHERE name = 'message_keys'"
 _LISTS = """
 SELECT c.run_id, c.position, c.message_keys, c.tool_keys
 FROM runs r JOIN llm_calls c ON c.run_id = r.run_id
@@ -55,7 +55,7 @@ class Histories:
     def __init__(self, conn: sqlite3.Connection, session_id: str) -> None:
         self._lists: dict[tuple[str, int], _List] = {}
         self._sent: dict[str, deque[_List]] = {}
-        if has_keys(conn):
+        if has_column(conn, "llm_calls", "message_keys"):
             for run_id, position, *keys in conn.execute(_LISTS, (session_id,)).fetchall():
                 self._lists[run_id, position] = _List(*map(read_keys, keys))
         keys = {key for one in self._lists.values() for part in one for key in part}
@@ -90,11 +90,6 @@ class Histories:
 
     def _size(self, keys: Iterable[str]) -> int:
         return sum(self._sizes.get(key, 0) for key in keys)
-
-
-def has_keys(conn: sqlite3.Connection) -> bool:
-    """Return whether the calls of a file may have keys; not so in one of an earlier version."""
-    return bool(conn.execute(_HAS_KEYS).fetchone()[0])
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

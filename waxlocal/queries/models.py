@@ -11,6 +11,7 @@ from operator import itemgetter
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.queries.analysis_rows import ModelUse
+from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
 from waxlocal.queries.times import parse_time
 
@@ -20,15 +21,15 @@ __all__ = ["list_models"]
 # than one per call.
 _CALLS = """
 SELECT model, provider, duration_ms, count(*) AS calls, sum(status = 'error') AS errors,
+  sum({known} = 0) AS unmetered_calls,
   sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens,
   sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
 FROM {calls}
 WHERE (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
 GROUP BY model, provider, duration_ms
 """
-_ALL_CALLS = _CALLS.format(calls="llm_calls")
-_CALLS_OF_AGENT = _CALLS.format(
-    calls="(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
+_OF_AGENT = (
+    "(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
 )
 _SOURCES = "SELECT model, provider, source FROM model_prices"
 
@@ -53,7 +54,8 @@ def list_models(
     sources = {(row[0], row[1]): row[2] for row in conn.execute(_SOURCES).fetchall()}
     if agent:
         bounds["agent"] = text(agent)
-    rows = conn.execute(_CALLS_OF_AGENT if agent else _ALL_CALLS, bounds).fetchall()
+    query = _CALLS.format(calls=_OF_AGENT if agent else "llm_calls", known=usage_known(conn))
+    rows = conn.execute(query, bounds).fetchall()
     models = [
         _model(list(group), sources.get(key))
         for key, group in groupby(rows, itemgetter("model", "provider"))
@@ -72,7 +74,10 @@ def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
         if row["duration_ms"] is not None:
             durations[row["duration_ms"]] += row["calls"]
     costs = [row["total_cost"] for row in rows if row["total_cost"] is not None]
-    names = ("calls", "errors", "tokens_in", "tokens_out", "cached_tokens", "priced_tokens")
+    names = (
+        *("calls", "unmetered_calls", "errors"),
+        *("tokens_in", "tokens_out", "cached_tokens", "priced_tokens"),
+    )
     return ModelUse(
         model=rows[0]["model"],
         provider=rows[0]["provider"],

@@ -10,7 +10,8 @@ from typing import Any
 from waxlocal import wording
 from waxlocal.errors import NotFound
 from waxlocal.queries.analysis_rows import ModelMoney, Money, TurnMoney
-from waxlocal.queries.histories import Histories, has_keys
+from waxlocal.queries.columns import usage_known
+from waxlocal.queries.histories import Histories
 from waxlocal.queries.rows import share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.wording import counted, percent
@@ -119,8 +120,8 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
     by_run = {row["run_id"]: _Sum() for row in runs}
     by_model: dict[tuple[str, str], _Sum] = {}
     whole, contexts = _Sum(), _Contexts(Histories(conn, session_id))
-    known = "c.usage_known" if has_keys(conn) else "1"  # as in a file of an earlier version
-    for call in conn.execute(_CALLS.format(known=known), (session_id,)).fetchall():
+    query = _CALLS.format(known=usage_known(conn))
+    for call in conn.execute(query, (session_id,)).fetchall():
         context = contexts.take(call)
         key = (call["model"], call["provider"])
         for total in (by_run[call["run_id"]], by_model.setdefault(key, _Sum()), whole):

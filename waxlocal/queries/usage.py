@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from waxlocal.queries.analysis_rows import ModelUse
+from waxlocal.queries.columns import usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import percentile_of_counts
@@ -31,8 +32,9 @@ run_id > :after AND run_id <= :last
 AND (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
 """
 _SUMS = """substr(c.recorded_at, 1, 13) AS hour, c.model, c.provider, count(*) AS calls,
-  sum(c.status = 'error') AS errors, sum(c.tokens_in) AS tokens_in,
-  sum(c.tokens_out) AS tokens_out, sum(c.cached_tokens) AS cached_tokens,
+  sum(c.status = 'error') AS errors, sum({known} = 0) AS unmetered_calls,
+  sum(c.tokens_in) AS tokens_in, sum(c.tokens_out) AS tokens_out,
+  sum(c.cached_tokens) AS cached_tokens,
   sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS priced_tokens, sum(c.cost) AS cost"""
 _BY_HOUR = f"SELECT {_SUMS} FROM llm_calls c WHERE {_IN_PIECE} GROUP BY 1, 2, 3"  # noqa: S608
 _DURATIONS = f"""
@@ -50,6 +52,7 @@ class _ModelSum:
     """Totals of one model of one provider."""
 
     calls: int = 0
+    unmetered_calls: int = 0
     errors: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -83,6 +86,7 @@ class Usage:
             total = self._models.setdefault((row["model"], row["provider"]), _ModelSum())
             for name in (
                 "calls",
+                "unmetered_calls",
                 "errors",
                 "tokens_in",
                 "tokens_out",
@@ -111,6 +115,7 @@ class Usage:
                 model=model,
                 provider=provider,
                 calls=total.calls,
+                unmetered_calls=total.unmetered_calls,
                 errors=total.errors,
                 tokens_in=total.tokens_in,
                 tokens_out=total.tokens_out,
@@ -180,7 +185,7 @@ def add_usage(
         "since": since,
         "until": until,
     }
-    usage.add_hours(conn.execute(_BY_HOUR, bounds).fetchall())
+    usage.add_hours(conn.execute(_BY_HOUR.format(known=usage_known(conn)), bounds).fetchall())
     usage.add_durations(conn.execute(_DURATIONS, bounds).fetchall())
     usage.after = None if last is None else last[0]
 
@@ -189,6 +194,7 @@ def session_usage(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHIN
     """Return model usage, without durations, in the sessions that match the filter."""
     condition, values = where(conn, filter, GoneProcesses(conn))
     usage = Usage()
-    usage.add_hours(conn.execute(_OF_SESSIONS.format(condition=condition), values).fetchall())
+    query = _OF_SESSIONS.format(condition=condition, known=usage_known(conn))
+    usage.add_hours(conn.execute(query, values).fetchall())
     usage.after = None
     return usage
