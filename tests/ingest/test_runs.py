@@ -10,8 +10,11 @@ from tests.tools.builders import moment
 from tests.tools.ingest import Hub, agent_span, span
 from tests.tools.sdk_rows import rows
 from waxlocal.errors import NotFound
+from waxlocal.ingest.runs import _fill
 from waxlocal.recording.recorder import Recorder
 from waxlocal.sdk.client import WaxellObserveClient
+from waxlocal.storage.connection import writer
+from waxlocal.wire.cut_values import CAN_BE_CUT
 
 OWN_ID = "01942000-0000-7000-8000-00000000abcd"
 
@@ -245,3 +248,13 @@ def test_an_end_makes_a_delivered_run_pending_again(hub: Hub) -> None:
     )
     hub.complete(run, at=9.0)
     assert hub.select("SELECT state FROM deliveries") == [("pending",)]
+
+
+@pytest.mark.parametrize("name", CAN_BE_CUT)
+def test_text_that_is_not_utf_8_is_no_cut_value(hub: Hub, name: str) -> None:
+    """Another program has written it into the run: it stays, and stops nothing."""
+    run = hub.start(inputs={"q": 1})
+    hub.select(f"UPDATE runs SET {name} = CAST(x'22ff22' AS TEXT)")
+    with writer(hub.path) as connection:
+        _fill(connection, run, {name: '{"whole":1}'})
+    assert hub.select(f"SELECT hex({name}) FROM runs") == [("22FF22",)]

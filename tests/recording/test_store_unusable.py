@@ -126,6 +126,35 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+REFUSING = """
+import time
+from waxlocal import WaxellContext
+from waxlocal.storage import connection
+opened, usual = [], connection.open_writer
+def counted(*given, **more):
+    opened.append(time.monotonic())
+    return usual(*given, **more)
+connection.open_writer = counted
+for number in range(200):
+    with WaxellContext("agent"): pass
+# The second wait is 0.1 s long, and each is twice as long as the one before.
+most = 2 + (opened[-1] - opened[0]) / 0.1
+print(len(opened) <= most, len(opened) > 0)
+"""
+
+
+def test_a_file_that_opens_and_refuses_the_first_write_is_not_opened_for_each_record(
+    tmp_path: Path,
+) -> None:
+    """Opening takes tens of milliseconds behind a long log, which the program would wait for."""
+    path = tmp_path / "waxlocal.db"
+    run_program(path, "from waxlocal import WaxellContext as C\nwith C('a'): pass")
+    path.chmod(0o444)
+    done = run_program(path, REFUSING, before=as_anybody())
+    assert done.stdout == "True True\n"
+    assert "readonly database" in done.stderr
+
+
 def test_no_home(tmp_path: Path) -> None:
     """A user without a home directory and without any setting harms nothing."""
     code = HOMELESS + "del os.environ['WAXLOCAL_DB']\n" + PROGRAM

@@ -96,7 +96,10 @@ WHERE run_id = :run_id AND status = 'running'
 """
 # The value of a column when another state of the run replaces the one in the file.
 _REPLACING = {name: f"coalesce({name}, :{name})" for name in ("session_id", "process_id")}
-_CUTTABLE = f"SELECT {', '.join(CAN_BE_CUT)} FROM runs WHERE run_id = ?"  # noqa: S608
+# As bytes: SQLite keeps text that is not UTF-8, as another program may write it.
+_CUTTABLE = f"""
+SELECT {", ".join(f"CAST({name} AS BLOB)" for name in CAN_BE_CUT)} FROM runs WHERE run_id = ?
+"""  # noqa: S608
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = f"""
 UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id"))}
@@ -362,7 +365,8 @@ def _fill(connection: sqlite3.Connection, run_id: str, row: Json) -> None:
 
 def _cuttable(connection: sqlite3.Connection, run_id: str) -> Json:
     (values,) = connection.execute(_CUTTABLE, (run_id,)).fetchall()
-    return dict(zip(CAN_BE_CUT, values, strict=True))
+    texts = (None if value is None else value.decode(errors="replace") for value in values)
+    return dict(zip(CAN_BE_CUT, texts, strict=True))
 
 
 def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

@@ -17,7 +17,7 @@ from typing import Any
 from waxlocal import encode
 from waxlocal._version import __version__
 from waxlocal.clock import Clock, utc_text
-from waxlocal.errors import DiskFull, FileLocked, NewerSchema, StorageError
+from waxlocal.errors import DiskFull, FileLocked, FileReadOnly, NewerSchema, StorageError
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
 from waxlocal.recording.notices import warn
@@ -130,6 +130,7 @@ class OpenFile:
         except BaseException:
             self.roll_back()
             raise
+        self._reopen_after = REOPEN_S[0]
 
     def fetch(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Return all rows of a small query; none when the file cannot be read now."""
@@ -157,6 +158,8 @@ class OpenFile:
         failure = connection.storage_error(error, self.path)
         if not isinstance(failure, DiskFull):
             self.close()
+        if isinstance(failure, FileReadOnly):  # it may well be opened again, and refuse again
+            self._put_off(failure)
         return failure
 
     # -- what happens to the file ---------------------------------------------------------------
@@ -206,11 +209,8 @@ class OpenFile:
             opened, self._beside = self._open()
         except StorageError as error:
             if not isinstance(error, FileLocked):
-                self._refused = error.with_traceback(None)
-                self._reopen_at = now + self._reopen_after
-                self._reopen_after = min(self._reopen_after * 2, REOPEN_S[1])
+                self._put_off(error)
             raise
-        self._reopen_after = REOPEN_S[0]
         self._connection = opened
         self._files = [main, *self._file_ids()[1:]]  # the side file: checked when it was opened
         self.log = connection.log_copier(
@@ -222,6 +222,14 @@ class OpenFile:
             self.close()
             raise
         return opened
+
+    def _put_off(self, error: StorageError) -> None:
+        """Open the file again a little later only; until then a record is refused as now."""
+        if time.monotonic() < self._reopen_at:
+            return  # it is the refusal of a file that was put off
+        self._refused = error.with_traceback(None)
+        self._reopen_at = time.monotonic() + self._reopen_after
+        self._reopen_after = min(self._reopen_after * 2, REOPEN_S[1])
 
     def _open(self) -> tuple[sqlite3.Connection, Path | None]:
         """Open the file, or, where it needs a later waxlocal, the one beside it."""
