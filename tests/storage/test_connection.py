@@ -317,3 +317,13 @@ def test_a_full_disk_without_the_shared_memory_is_told_as_full(
         pytest.skip("this user may not mount")
     assert done.stderr == ""
     assert done.stdout == "DiskFull free some space; recording resumes by itself\n" * 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in its file system")
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """SQLite opens it, and waits until somebody writes to it."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotADatabase, match="not a plain file"), reader(tmp_path / "pipe"):
+        pass
+    with pytest.raises(NotADatabase, match="not a plain file"):
+        open_writer(tmp_path / "pipe", create=False)

@@ -25,7 +25,7 @@ from waxlocal.errors import (
     NotADatabase,
     StorageError,
 )
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.around_forks import around_forks
 from waxlocal.storage.checkpoint import Checkpointer
@@ -155,6 +155,9 @@ def _open_again(path: Path, file: FileId | None) -> sqlite3.Connection:
 def _connect(
     path: Path, mode: str, wait: float, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
+    with Suppress(OSError):  # SQLite has an error for it
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # noqa: PTH116 (no frame of pathlib between)
+            raise NotADatabase(f"{path} is not a plain file")  # SQLite would wait for a writer
     return sqlite3.connect(
         # On Windows SQLite does not follow links, and would name its files after the link.
         f"{real_path(path).as_uri()}?mode={mode}",
