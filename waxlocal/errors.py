@@ -5,6 +5,7 @@
   x PolicyViolationError        a policy said no (the recorded program raises or catches it)
   x PromptNotFoundError         no prompt of that name; there is no server to ask
   x PromptGuardError            a prompt was refused
+  x UnknownUsage                a provider's usage object that cannot be read; a TypeError, too
   x StorageError                the file cannot be read or written now
     + FileMissing               there is no file yet
     + FileLocked                another process holds it
@@ -56,6 +57,7 @@ __all__ = [
     "ServerRefused",
     "ServerUnreachable",
     "StorageError",
+    "UnknownUsage",
     "UploaderRunning",
 ]
 
@@ -117,6 +119,12 @@ class PromptGuardError(ObserveError):
     def __init__(self, result: PromptGuardResult) -> None:
         super().__init__("prompt refused: " + "; ".join(map(str, result.violations)))
         self.result = result
+
+
+class UnknownUsage(ObserveError, TypeError):
+    """A provider's usage has no token counts that are known, or one that is not a number."""
+
+    default_hint = "pass the usage object of the provider's response as it is, or a dict like it"
 
 
 class StorageError(ObserveError):
