@@ -6,7 +6,7 @@ import base64
 import enum
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -246,6 +246,20 @@ def test_the_typed_objects_of_a_completion_hook_are_read_as_they_are() -> None:
     # Objects of a class that nobody knows, too.
     plain = SimpleNamespace(role="user", parts=[SimpleNamespace(type="text", content="weather?")])
     assert read_messages([plain]) == [CONVERSATION[1]]
+
+
+TEXTS = st.text(max_size=9) | st.sampled_from(["data:image/png;base64,QUJD", "data:"])
+PARTS = st.builds(TextPart, TEXTS | st.none() | st.just(7), st.sampled_from(["text", "reasoning"]))
+CALLS = st.builds(ToolCallPart, st.just("{}"), st.text(max_size=3), st.none() | st.just("c"))
+ROLES = st.sampled_from([*Role, "Human", "model", "user", "", None])
+TYPED = st.builds(
+    InputMessage, ROLES, st.lists(PARTS | CALLS, max_size=2), st.none() | st.just("ada")
+)
+
+
+@given(st.lists(TYPED, min_size=1, max_size=4))
+def test_typed_messages_are_read_as_the_same_ones_in_json(sent: list[InputMessage]) -> None:
+    assert read_messages(sent) == read_messages([asdict(message) for message in sent])
 
 
 def test_a_binary_part_is_its_type_size_and_hash() -> None:

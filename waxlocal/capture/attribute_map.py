@@ -212,10 +212,14 @@ READ_KEYS = frozenset(
 def first(attributes: Attributes, row: Row) -> Any:
     """Return the first fact of a row that is not empty, as it was sent; None without any."""
     for source in row:
-        found = attributes.get(source) if isinstance(source, str) else _member(attributes, source)
+        found = _at(attributes, source)
         if found is not None and not (isinstance(found, str | list | tuple | dict) and not found):
             return found
     return None
+
+
+def _at(attributes: Attributes, source: Source) -> Any:
+    return attributes.get(source) if isinstance(source, str) else _member(attributes, source)
 
 
 def _member(attributes: Attributes, path: tuple[str, ...]) -> Any:
@@ -231,7 +235,9 @@ def _member(attributes: Attributes, path: tuple[str, ...]) -> Any:
 def first_text(attributes: Attributes, row: Row) -> str | None:
     """Return the first fact that is text, or a number as text."""
     for source in row:
-        found = first(attributes, (source,))
+        found = _at(attributes, source)
+        if found is None:
+            continue
         if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 1 << 64:
             return str(found)
         if isinstance(found, str) and found.strip():
@@ -241,14 +247,19 @@ def first_text(attributes: Attributes, row: Row) -> str | None:
 
 def first_count(attributes: Attributes, row: Row) -> int | None:
     """Return the first fact that is a number of tokens."""
-    found = (count(first(attributes, (source,))) for source in row)
-    return next((number for number in found if number is not None), None)
+    for source in row:
+        found = _at(attributes, source)
+        if found is not None:
+            number = count(found)
+            if number is not None:
+                return number
+    return None
 
 
 def first_number(attributes: Attributes, row: Row) -> float | None:
     """Return the first fact that is a finite number of at least 0."""
     for source in row:
-        found = first(attributes, (source,))
+        found = _at(attributes, source)
         if isinstance(found, bool) or not isinstance(found, int | float | str):
             continue
         try:

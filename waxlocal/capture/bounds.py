@@ -13,7 +13,7 @@ from typing import Any
 
 from waxlocal.decode import loads
 from waxlocal.encode import as_text, text
-from waxlocal.known_types import is_opaque, reader_of
+from waxlocal.known_types import Reader, is_opaque, reader_of
 from waxlocal.signal_handlers import Suppress
 
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "blob", "bounded", "cut_text", "from_json"]
@@ -33,13 +33,15 @@ _MIME_NAMES = ("mime_type", "mimeType", "media_type", "mediaType")
 _DATA_NAMES = ("data", "content", "bytes", "base64", "image", "file_data")
 # OpenAI says only this of recorded speech.
 _AUDIO_FORMATS = frozenset(("wav", "mp3", "pcm16", "flac", "opus", "aac"))
+_MARKS = frozenset((*_MIME_NAMES, "format"))
 _DATA_URL = "data:"
 _UNNAMED = "application/octet-stream"
+_SCALARS = frozenset((bool, int, float))
 
 
 def cut_text(value: str) -> str:
     """Return the text; its first MiB and a mark if it is longer. Replaces lone surrogates."""
-    if len(value) * 4 > MAX_TEXT:
+    if len(value) > MAX_TEXT // 4:
         encoded = value.encode("utf-8", "replace")
         if len(encoded) > MAX_TEXT:
             start = encoded[:MAX_TEXT].decode("utf-8", "ignore")
@@ -81,9 +83,21 @@ class _Copy:
         self.keep_blobs = keep_blobs
         self.parts = 0
 
-    def of(self, value: object, depth: int) -> Any:
-        if value is None or type(value) in (bool, int, float):
+    def of(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self.text(value)
+        if value is None or kind in _SCALARS:
             return value
+        if depth < MAX_DEPTH:
+            if kind is dict:
+                return self.mapping(value, depth)
+            if kind is list or kind is tuple:
+                return self.items(value, depth)
+        return self.other(value, depth)
+
+    def other(self, value: object, depth: int) -> Any:
+        """Return what is not of one of JSON's own types, or is too deep."""
         if isinstance(value, str):
             return self.text(str.__str__(value))  # of a member of an enumeration, its value
         if isinstance(value, bytes | bytearray | memoryview):
@@ -97,7 +111,7 @@ class _Copy:
         return self.object(value, depth)
 
     def text(self, value: str) -> Any:
-        if value.startswith(_DATA_URL):
+        if value[:5] == _DATA_URL:
             head, comma, data = value.partition(",")
             if comma and head.endswith(";base64"):
                 mime = head[len(_DATA_URL) :].partition(";")[0]
@@ -111,13 +125,13 @@ class _Copy:
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
         copy: dict[str, Any] = {}
-        held = _data_in(value)
+        held = None if _MARKS.isdisjoint(value) else _data_in(value)
         for name, inner in _items_of(value):
             self.parts += 1
             if self.parts > MAX_PARTS:
                 copy["$more"] = len(value) - len(copy)
                 break
-            key = cut_text(name) if isinstance(name, str) else as_text(name)
+            key = cut_text(name) if type(name) is str else as_text(name)
             if held is not None and name == held[1]:
                 copy[key] = self.data(held[0], inner)
             else:
@@ -137,7 +151,7 @@ class _Copy:
     def object(self, value: object, depth: int) -> Any:
         """Return a dataclass, a model or a plain object by its fields, others as their text."""
         with Suppress(Exception):
-            found = reader_of(type(value))
+            found = _reader(type(value))
             if found is not None:
                 reader, kind = found
                 return self.of(reader(kind, value), depth + 1)
@@ -152,7 +166,23 @@ class _Copy:
 _FIELDS_OF_CONTENT = frozenset(("role", "type", "parts", "content", "function", "parameters"))
 
 
+# Of the types of a library's messages there are a dozen, and of messages a million.
+MAX_TYPES = 256
+_KNOWN: dict[type, tuple[Reader, Any] | None] = {}
+
+
+def _reader(kind: type) -> tuple[Reader, Any] | None:
+    """Return what reads values of this type; remembered, as finding it takes longer."""
+    if kind not in _KNOWN:
+        if len(_KNOWN) >= MAX_TYPES:
+            _KNOWN.clear()
+        _KNOWN[kind] = reader_of(kind)
+    return _KNOWN.get(kind)
+
+
 def _items_of(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    if type(value) is dict:
+        return list(value.items())
     with Suppress(Exception):
         return list(value.items())
     return []

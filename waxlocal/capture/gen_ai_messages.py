@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from waxlocal.capture.bounds import bounded, from_json
+from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.facts import Message, SpanEvent
 from waxlocal.capture.message_parts import sorted_parts, text_of, tool_call
+from waxlocal.signal_handlers import Suppress
 
 __all__ = [
     "event_messages",
@@ -62,8 +63,40 @@ def read_messages(
 
     `role` is that of a message that names none, such as plain text.
     """
+    if type(value) is list and value and all(map(_is_typed, value)):
+        return _typed_messages(value, role, keep_blobs) or None
     # Read before texts are cut: half a JSON text says nothing.
     return messages_of(bounded(from_json(value), keep_blobs=keep_blobs), role) or None
+
+
+def _is_typed(value: object) -> bool:
+    return "__dataclass_fields__" in type(value).__dict__
+
+
+def _typed_messages(value: list[Any], role: str, keep_blobs: bool) -> list[Message]:
+    """Return typed messages; a conversation is sent whole with each call, so the usual go fast."""
+    found: list[Message] = []
+    for one in value:
+        message = _of_one_text(one)
+        if message is not None:
+            found.append(message)
+        else:
+            found += _read_message(bounded(one, keep_blobs=keep_blobs), role)
+    return found
+
+
+def _of_one_text(value: Any) -> Message | None:
+    """Return a typed message of one text part, as `_read_message` does; None for any other."""
+    with Suppress(Exception):
+        role, parts = value.role, value.parts
+        if type(parts) is list and len(parts) == 1 and _is_typed(parts[0]):
+            part = parts[0]
+            text = part.content
+            usual = part.type == "text" and type(text) is str and text[:5] != "data:"
+            if usual and isinstance(role, str) and role and getattr(value, "name", None) is None:
+                role = str.__str__(role).lower()
+                return {"role": _ROLES.get(role, role), "content": cut_text(text)}
+    return None
 
 
 def messages_of(plain: object, role: str = "user") -> list[Message]:
