@@ -103,7 +103,12 @@ class TestEveryFamily:
 
 @pytest.mark.parametrize(
     ("family", "ttft_ms"),
-    [("openinference", 10), ("openinference_with_genai", 3), ("opentelemetry", 27)],
+    [
+        ("openinference", 10),
+        ("openinference_with_genai", 3),
+        ("opentelemetry", 27),
+        ("traceloop", 6),
+    ],
 )
 def test_the_time_to_the_first_token_is_told_or_that_of_an_event(family: str, ttft_ms: int) -> None:
     assert call_of(family, "chat stream with usage").ttft_ms == ttft_ms
@@ -253,6 +258,20 @@ def test_the_type_of_an_error_is_taken_from_its_text_when_nothing_else_says_it()
     event = SpanEvent("exception", {"exception.type": "x.Y", "exception.message": "no"})
     told = call_facts(replace(failed, status_message="", events=[event]))
     assert (told.error_type, told.error_message) == ("x.Y", "no")
+
+
+def test_a_call_has_the_name_that_the_original_sdk_gives_it() -> None:
+    def task(scope: str, name: str = "chat", **given: str) -> str | None:
+        sent = {f"gen_ai.{key.replace('_', '.')}": value for key, value in given.items()}
+        return call_facts(ReadSpan(name, sent, scope=scope)).task
+
+    client = "opentelemetry.instrumentation.genai.openai"
+    assert task(client, provider_name="azure.ai.openai") == "chat.completions"
+    assert task(client, operation_name="text_completion") == "completions"
+    assert task("openinference.instrumentation.langchain") == "langchain.llm"
+    assert task("openinference.instrumentation.litellm") == "litellm.completion"
+    assert task("x", operation_name="generate_content") == "generate_content"
+    assert task("x") is None
 
 
 def test_settings_of_a_call_have_short_names_and_no_content() -> None:

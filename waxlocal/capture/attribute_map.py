@@ -157,7 +157,10 @@ TTFT_SECONDS: Row = (
     "gen_ai.server.time_to_first_token",
 )  # fmt: skip
 TTFT_MS: Row = ("ai.response.msToFirstChunk", "ttft_ms")
-TTFT_EVENTS = ("First Token Stream Event", "ai.stream.firstChunk")
+# The first event of one of these names; traceloop writes one for each chunk.
+TTFT_EVENTS = (
+    "First Token Stream Event", "ai.stream.firstChunk", "gen_ai.content.completion.chunk",
+)  # fmt: skip
 STREAMED: Row = (
     "gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming",
     ("llm.invocation_parameters", "stream"),

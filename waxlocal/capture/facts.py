@@ -14,6 +14,7 @@ __all__ = [
     "Completion",
     "Message",
     "ReadSpan",
+    "RunFacts",
     "SpanEvent",
     "SpanFacts",
     "SpanKind",
@@ -166,3 +167,23 @@ class SpanFacts:
     error_type: str | None = None
     error_message: str | None = None
     tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a span says of the run it stands for.
+
+    `inputs` are {"message", "messages"} of a conversation, {"input"} of anything else; `result` is
+    {"response"} where there is a text, {"output"} otherwise. `session_was_generated` says that the
+    instrumentation made up the session, so that one of a single turn says nothing.
+    """
+
+    session_id: str | None = None
+    session_was_generated: bool = False
+    user_id: str | None = None
+    agent_name: str | None = None
+    workflow_name: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None

@@ -18,6 +18,7 @@ from waxlocal.signal_handlers import Suppress
 __all__ = [
     "event_messages",
     "finish_reasons",
+    "has_messages",
     "messages_of",
     "read_messages",
     "read_system",
@@ -113,6 +114,13 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
     if not all(isinstance(one, str | dict) for one in found):  # the tokens of an embedding
         found = [plain]
     return [read for one in found for read in _read_message(one, role)]
+
+
+def has_messages(plain: object) -> bool:
+    """Return whether plain values are messages, hold some, or are text; not any other structure."""
+    if isinstance(plain, dict):
+        return not _OF_MESSAGES.isdisjoint(plain) or bool(_within(plain, "user"))
+    return plain is not None
 
 
 def _within(holder: dict[str, Any], role: str) -> list[Message]:

@@ -1,0 +1,57 @@
+"""What the span of a run says of it: whose it is, what it was asked, what it answered.
+
+Ask the topmost span of a run first. A session that it does not name may be named by a span below.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waxlocal.capture import attribute_map as rows
+from waxlocal.capture.attribute_map import first
+from waxlocal.capture.bounds import bounded, from_json
+from waxlocal.capture.call_content import answer_in, answer_text, prompt_in
+from waxlocal.capture.facts import Attributes, ReadSpan, RunFacts
+from waxlocal.capture.gen_ai_messages import has_messages, messages_of
+
+__all__ = ["run_facts"]
+
+
+def run_facts(span: ReadSpan, *, keep_blobs: bool = False) -> RunFacts:
+    """Return what a span says of the run that it is, or that it belongs to."""
+    given = span.attributes
+    return RunFacts(
+        session_id=rows.session_id(given) or rows.session_id(span.resource),
+        session_was_generated=rows.session_was_generated(given, span.scope),
+        user_id=rows.user_id(given) or rows.user_id(span.resource),
+        agent_name=rows.agent_name(given, span.resource, span.name),
+        workflow_name=rows.workflow_name(given, span.scope),
+        tags=rows.tags(given),
+        metadata=rows.metadata(given, span.resource),
+        inputs=_inputs(given, keep_blobs),
+        result=_result(given, keep_blobs),
+    )
+
+
+def _inputs(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
+    """Return {"message": the user's last text, "messages": all}; else {"input": what was sent}."""
+    sent = bounded(from_json(first(given, rows.RUN_INPUT)), keep_blobs=keep_blobs)
+    said = messages_of(sent) if has_messages(sent) else []
+    said = said or prompt_in(given, keep_blobs) or []
+    if not said:
+        return None if sent is None else {"input": sent}
+    asked = (answer_text([one]) for one in reversed(said) if one["role"] == "user")
+    message = next(filter(None, asked), None)
+    return {"messages": said} if message is None else {"message": message, "messages": said}
+
+
+def _result(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
+    """Return {"response": the text of the last answer}; else {"output": what was sent}."""
+    sent = bounded(from_json(first(given, rows.RUN_OUTPUT)), keep_blobs=keep_blobs)
+    said = messages_of(sent, "assistant") if has_messages(sent) else []
+    said = said or answer_in(given, keep_blobs) or []
+    texts = (answer_text([one]) for one in reversed(said) if one["role"] == "assistant")
+    response = next(filter(None, texts), None)
+    if response is not None:
+        return {"response": response}
+    return None if sent is None else {"output": sent}
