@@ -76,6 +76,11 @@ def test_an_emitter_that_is_known_needs_no_note() -> None:
     assert settled(TokenCounts(5000, 1, 3000), cache_beside=True) == TokenCounts(8000, 1, 3000)
 
 
+def test_input_that_was_cached_to_the_last_token_is_the_input() -> None:
+    sent = TokenCounts(1000, 30, 900, 100, 30)
+    assert settled(sent) == sent
+
+
 def test_a_total_that_is_input_and_output_changes_nothing() -> None:
     sent = TokenCounts(1200, 80, 900, 100, 30)
     assert settled(sent, 1280) == sent

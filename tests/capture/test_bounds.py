@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waxlocal.capture.bounds import MAX_DEPTH, MAX_TEXT, bounded, cut_text, from_json
+from waxlocal.capture.bounds import MAX_DEPTH, MAX_PARTS, MAX_TEXT, bounded, cut_text, from_json
 
 PIXELS = bytes(range(256)) * 4
 BASE64 = base64.b64encode(PIXELS).decode()
@@ -51,7 +51,9 @@ def test_a_structure_ends_at_32_levels() -> None:
     for _ in range(500):
         deep = [deep]
     found = bounded(deep)
-    assert depth_of(found) <= MAX_DEPTH + 2
+    # 32 lists, and the mark of the rest: {"$deep": "list"}.
+    assert MAX_DEPTH == 32
+    assert depth_of(found) == 32 + 2
     assert "$deep" in json.dumps(found)
 
 
@@ -59,6 +61,13 @@ def test_a_circle_of_many_ways_ends() -> None:
     circle: list[Any] = []
     circle.extend([circle] * 10)
     assert '"$more"' in json.dumps(bounded(circle))
+
+
+def test_a_structure_of_too_many_names_is_cut() -> None:
+    wide = {str(n): n for n in range(MAX_PARTS + 5)}
+    found = bounded(wide)
+    assert len(found) == MAX_PARTS + 1
+    assert found["$more"] == 5
 
 
 @pytest.mark.parametrize(
