@@ -33,6 +33,7 @@ class Head(NamedTuple):
     path: str
     headers: dict[str, str]
     length: int
+    query: str = ""
 
     @property
     def key(self) -> str:
@@ -62,7 +63,8 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
         headers[name.lower()] = value.strip()
     if "host" not in headers:
         raise BadRequest(400, "no Host")
-    return Head(parts[0], parts[1].partition("?")[0], headers, _length(parts[0], headers))
+    path, _, query = parts[1].partition("?")
+    return Head(parts[0], path, headers, _length(parts[0], headers), query)
 
 
 def _length(method: str, headers: dict[str, str]) -> int:
