@@ -6,6 +6,7 @@
   x PromptNotFoundError         no prompt of that name; there is no server to ask
   x PromptGuardError            a prompt was refused
   x UnknownUsage                a provider's usage object that cannot be read; a TypeError, too
+  x NotOffered                  a part of `waxell_observe` that needs the vendor's servers
   x StorageError                the file cannot be read or written now
     + FileMissing               there is no file yet
     + FileLocked                another process holds it
@@ -49,6 +50,7 @@ __all__ = [
     "NewerSchema",
     "NotADatabase",
     "NotFound",
+    "NotOffered",
     "ObserveError",
     "PolicyViolationError",
     "PromptGuardError",
@@ -125,6 +127,10 @@ class UnknownUsage(ObserveError, TypeError):
     """A provider's usage has no token counts that are known, or one that is not a number."""
 
     default_hint = "pass the usage object of the provider's response as it is, or a dict like it"
+
+
+class NotOffered(ObserveError):
+    """A part of `waxell_observe` was used that has no meaning without the vendor's servers."""
 
 
 class StorageError(ObserveError):

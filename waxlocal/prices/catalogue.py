@@ -20,7 +20,7 @@ from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-__all__ = ["Price", "look_up"]
+__all__ = ["Price", "context_window", "listed_models", "look_up"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,21 @@ def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Pric
                 return None
             matched = f"{provider_id}/{found.id}"
             return Price(model, provider, *rates, _source(), matched, utc_text(now))
+    return None
+
+
+def listed_models(provider_id: str) -> list[ModelInfo]:
+    """Return the models of a provider in the bundled list; empty for an unknown provider."""
+    provider = _providers().get(provider_id)
+    return [] if provider is None else list(provider.models)
+
+
+def context_window(model: str, provider: str = "") -> int | None:
+    """Return how many tokens the context of a model holds; None if the list does not say."""
+    for provider_id, reference in _readings(model.strip().lower(), provider.strip().lower()):
+        found = _find(provider_id, reference)
+        if found is not None and found.context_window:
+            return int(found.context_window)
     return None
 
 

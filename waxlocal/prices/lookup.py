@@ -90,6 +90,21 @@ class Prices:
                 rates[model, provider] = anywhere[model]
         self._rates, self._anywhere, self._unknown = rates, anywhere, frozenset(unknown)
 
+    def add(
+        self,
+        model: str,
+        provider: str,
+        input_: float | None,
+        output: float | None,
+        read: float | None,
+        write: float | None,
+        tiers: str | None,
+    ) -> None:
+        """Add a price that the file does not hold, in dollars per million tokens, until `load`."""
+        rates = _rates_of(input_, output, read, write, tiers)
+        if rates is not None:
+            self._rates[model, provider] = rates
+
     def cost(
         self,
         model: str,

@@ -21,6 +21,7 @@ from waxlocal.sdk.arguments import (
     plain_text,
     truth,
 )
+from waxlocal.sdk.context_attributes import ContextAttributes
 from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
@@ -39,7 +40,7 @@ __all__ = ["HumanTurn", "WaxellContext", "generate_session_id", "session_scope"]
 _UNSAID = ""
 
 
-class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
+class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, ContextAttributes):
     """Records one run of an agent; use it with `with` or `async with`.
 
     The start, each `record_*` call and the end are in the file when they return: a `kill -9` loses
@@ -67,6 +68,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_blocks",
         "_given",
         "_outer",
@@ -129,6 +131,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords):
         self._blocks = 0
         self._outer: WaxellContext | None = None
         self._given = (self._session_id, self._user_id, self._metadata_json)
+        self._asked = (inputs, metadata, client, enforce_policy, agent_type)
         self._stopping = False
         self._stop_reason = ""
         self._conversation: dict[str, Any] | None = None

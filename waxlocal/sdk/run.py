@@ -215,11 +215,13 @@ class Run(RunRecords):
     def _inherit(self, parent: Run | None) -> tuple[str, str]:
         """Take session and user from what is nearest around; return the lineage."""
         scope = current_scope.get()
+        remote = None
         # The blocks inside the run around are nearer than that run, which took over what was
         # around it when it began.
         while scope is not None and (parent is None or still_open(scope.inside) is parent):
             if not scope.ended:
                 self._take_over(scope.session_id, scope.user_id)
+                remote = remote or scope.remote_parent
             scope = scope.outer
         if parent is not None:
             self._take_over(parent._session_id, parent._user_id)
@@ -227,9 +229,8 @@ class Run(RunRecords):
                 self._trace_id = parent._trace_id
                 parent_id = workflow_id_of(parent._run_id)
                 return parent_id, parent._root_id or parent_id
-        if remote_parent is not None:
-            return remote_parent.parent_workflow_id, remote_parent.root_workflow_id
-        return "", ""
+        remote = remote or remote_parent
+        return ("", "") if remote is None else remote
 
     def _take_over(self, session_id: str, user_id: str) -> None:
         self._session_id = self._session_id or session_id

@@ -35,6 +35,7 @@ __all__ = [
     "open_span",
     "position_around",
     "remote_parent",
+    "remote_parent_scope",
     "run_for",
     "run_here",
     "session",
@@ -46,11 +47,14 @@ __all__ = [
 class SessionScope:
     """The session and user of a `session()` block, for runs that name none themselves."""
 
-    __slots__ = ("ended", "inside", "outer", "session_id", "user_id")
+    __slots__ = ("ended", "inside", "outer", "remote_parent", "session_id", "user_id")
 
-    def __init__(self, session_id: str, user_id: str) -> None:
+    def __init__(
+        self, session_id: str, user_id: str, remote_parent: RemoteParent | None = None
+    ) -> None:
         self.session_id = session_id
         self.user_id = user_id
+        self.remote_parent = remote_parent
         # The run and the block that were open around this one.
         self.inside = open_run()
         outer = current_scope.get()
@@ -150,7 +154,30 @@ def session(session_id: str = "", user_id: str = "") -> Iterator[None]:
     Without a session id the block changes only the user; an id is not made up. Raises `TypeError`
     for ids that are not text.
     """
-    scope = SessionScope(_id("session_id", session_id), _id("user_id", user_id))
+    with _inside(SessionScope(_id("session_id", session_id), _id("user_id", user_id))):
+        yield
+
+
+@contextmanager
+def remote_parent_scope(
+    parent_workflow_id: str = "",
+    root_workflow_id: str = "",
+    session_id: str = "",
+    user_id: str = "",
+) -> Iterator[None]:
+    """Make every run that begins in the block, outside any other run, the child of a remote one.
+
+    For a server that a run of another process calls. Session and user count as in `session`.
+    """
+    parent = _id("parent_workflow_id", parent_workflow_id)
+    root = _id("root_workflow_id", root_workflow_id)
+    remote = RemoteParent(parent, root or parent) if parent else None
+    with _inside(SessionScope(_id("session_id", session_id), _id("user_id", user_id), remote)):
+        yield
+
+
+@contextmanager
+def _inside(scope: SessionScope) -> Iterator[None]:
     current_scope.set(scope)
     try:
         yield

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = [
     "ApprovalDecision",
+    "CompiledPromptList",
+    "CompiledPromptText",
     "DailyRunInfo",
     "GateOutcome",
     "LlmCallInfo",
@@ -103,7 +105,7 @@ class PolicyCheckResult:
 class GateOutcome:
     """What a gate in front of a tool or of a deletion says."""
 
-    action: str
+    action: str = "allow"
     reason: str = ""
     surface: str = ""
     decisions: list[Any] = field(default_factory=list)
@@ -132,6 +134,18 @@ class ApprovalDecision:
     elapsed_seconds: float | None = None
 
 
+class CompiledPromptText(str):
+    """The text of a prompt with its places filled."""
+
+    def __new__(cls, value: str, template_hash: str = "") -> CompiledPromptText:
+        """Return the text; the hash belongs to the prompts of a server, and is not kept."""
+        return str.__new__(cls, value)
+
+
+class CompiledPromptList(list[Any]):
+    """The messages of a prompt with their places filled."""
+
+
 @dataclass
 class PromptInfo:
     """A managed prompt: text with `{{name}}` places, or a list of chat messages with them."""
@@ -146,7 +160,10 @@ class PromptInfo:
 
     def compile(self, **variables: str) -> object:
         """Return the content with each `{{name}}` replaced; unknown names stay as they are."""
-        return _filled(self.content, variables)
+        filled = _filled(self.content, variables)
+        if isinstance(filled, str):
+            return CompiledPromptText(filled)
+        return CompiledPromptList(filled) if isinstance(filled, list) else filled
 
 
 def _filled(content: object, variables: dict[str, str]) -> object:

@@ -1,40 +1,31 @@
-"""The names of `waxell_observe`, answered by waxlocal.
+"""The names of `waxell_observe`, answered by waxlocal; `modules` has those of its modules."""
 
-The submodules that programs import are waxlocal's own modules under their original names, so that
-classes are the same whichever way they were imported.
-"""
-
-import importlib
-import sys
+from importlib import import_module
+from types import ModuleType
 
 import waxlocal
 from waxlocal import *  # noqa: F403 (whatever waxlocal offers)
 from waxlocal import __version__, context  # noqa: F401
 
-_MODULES = {
-    "approval": "waxlocal.sdk.approval",
-    "client": "waxlocal.sdk.client",
-    "config": "waxlocal.settings.config",
-    "context": "waxlocal.sdk.context",
-    "decorator": "waxlocal.sdk.decorators",
-    "errors": "waxlocal.errors",
-    "instrumentors": "waxlocal.shim.instrumentors",
-    "instrumentors._collector": "waxlocal.shim.collector",
-    "instrumentors._guard": "waxlocal.shim.guard",
-    "types": "waxlocal.sdk.types",
-}
-for _name, _module in _MODULES.items():
-    sys.modules[f"waxell_observe.{_name}"] = importlib.import_module(_module)
-
-# `import waxell_observe.client` finds the entry above and, unlike a real import, sets no attribute.
-from waxlocal import errors  # noqa: E402, F401
-from waxlocal.sdk import approval, client, types  # noqa: E402, F401
-from waxlocal.sdk import decorators as decorator  # noqa: E402, F401
-from waxlocal.settings import config  # noqa: E402, F401
-from waxlocal.shim import instrumentors  # noqa: E402, F401
+# The variable is private in the original, and read by programs all the same.
+from waxlocal.sdk.scope import current_run as _current_context  # noqa: F401
+from waxlocal.shim.modules import install
 
 # Two functions go by a second name in the original, which its `__all__` does not list.
 get_current_context = waxlocal.get_context
 observed_input = waxlocal.input
 
+UNLISTED = ("_current_context", "get_current_context", "observed_input")
 __all__ = waxlocal.__all__
+
+install()
+
+
+def submodule(name: str) -> ModuleType:
+    """Return a module of `waxell_observe` that was not imported; the original imports them all."""
+    if not name.startswith("__"):
+        try:
+            return import_module(f"waxell_observe.{name}")
+        except ModuleNotFoundError:
+            pass
+    raise AttributeError(f"module 'waxell_observe' has no attribute {name!r}")

@@ -40,5 +40,7 @@ else:
     from waxlocal.shim import names
 
     __all__, __version__ = names.__all__, names.__version__
+    for _name in (*names.__all__, *names.UNLISTED):
+        globals()[_name] = getattr(names, _name)
     # Submodules, too: `waxell_observe.client` after `import waxell_observe`.
-    globals().update({name: it for name, it in vars(names).items() if not name.startswith("_")})
+    __getattr__ = names.submodule

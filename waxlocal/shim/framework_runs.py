@@ -1,0 +1,145 @@
+"""The run that a callback handler of a framework records into, and the spans that are open in it.
+
+A framework says of each chain, tool and call by an id when it begins and when it ends, in whatever
+thread or task that is. So the spans are found by these ids, not by where the code is; while one is
+open, what the program records itself in that place lies inside it all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any
+
+from waxlocal.records import ENDED_STATUSES, RecordStatus, RunStatus
+from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.run import entered
+from waxlocal.sdk.scope import current_run, current_span, open_run, open_span, run_here
+
+__all__ = ["FrameworkRun"]
+
+Handle = dict[str, Any]
+
+
+class FrameworkRun:
+    """One run at a time: it begins with the first span and ends with `finish`.
+
+    With `starts_run=False` everything goes into the run that is open where the framework calls.
+    Safe from any thread.
+    """
+
+    def __init__(self, *, starts_run: bool = True, **given: Any) -> None:
+        self._starts_run = starts_run
+        self._given = given
+        self._context: WaxellContext | None = None
+        self._lock = Lock()
+        self._spans: dict[Hashable, Handle] = {}
+        # The run that was open around each outermost span.
+        self._around: dict[Hashable, WaxellContext | None] = {}
+        self.run_id = ""
+
+    def name_session(self, session_id: str) -> None:
+        """Take this session for the run, unless one was given or the run has begun."""
+        self._given["session_id"] = self._given.get("session_id") or session_id
+
+    def context(self, inputs: dict[str, Any] | None = None) -> WaxellContext | None:
+        """Return the run, begun if it has not; None without one."""
+        if not self._starts_run:
+            return run_here()
+        with self._lock:
+            if self._context is None:
+                self._context = self._begin(inputs)
+        return self._context
+
+    def _begin(self, inputs: dict[str, Any] | None) -> WaxellContext:
+        context = WaxellContext(inputs=inputs, **self._given)
+        around = open_run()
+        context._outer = around
+        context._begin(around)
+        self.run_id = context.run_id
+        if context.run_id:
+            entered[context.run_id] = context
+        return context
+
+    def enter(
+        self,
+        span_id: Hashable,
+        parent_id: Hashable | None,
+        name: str,
+        kind: str,
+        *,
+        attributes: dict[str, Any] | None = None,
+        input: Any = None,
+    ) -> None:
+        """Open a span inside that of another id; outermost, it makes the run the open one here."""
+        inputs = input if isinstance(input, dict) else None if input is None else {"input": input}
+        context = self.context(inputs)
+        if context is None:
+            return
+        parent = self._spans.get(parent_id)
+        if parent is None and current_run.get() is not context:
+            self._around[span_id] = current_run.get()
+            current_run.set(context)
+        current_span.set(self._span_around() if parent is None else parent)
+        handle = context.enter_span(name, kind=kind, attributes=attributes, input_data=input)
+        self._spans[span_id] = {**handle, "by": self}
+        current_span.set(self._spans[span_id])
+
+    def _span_around(self) -> Handle | None:
+        """Return the span that an outermost one lies in.
+
+        Not one of the framework's: those of a batch begin in one place, one after the other.
+        """
+        span = open_span()
+        while span is not None and span.get("by") is self:
+            span = span["outer"]
+        return span
+
+    def pass_through(self, span_id: Hashable, parent_id: Hashable | None) -> None:
+        """Let what is inside an id that is not worth a span lie in the span around it."""
+        parent = self._spans.get(parent_id)
+        if parent is not None:
+            self._spans[span_id] = parent
+
+    def leave(
+        self,
+        span_id: Hashable,
+        *,
+        output: Any = None,
+        error: BaseException | None = None,
+        passed: bool = False,
+    ) -> None:
+        """Close the span of an id; with `passed`, only forget the id."""
+        handle = self._spans.pop(span_id, None)
+        if handle is None or passed:
+            return
+        context = self.context()
+        if context is None:
+            return
+        status = RecordStatus.OK if error is None else RecordStatus.ERROR
+        context.exit_span(handle, output_data=output, status=status, exc=error)
+        if span_id in self._around:
+            around = self._around.pop(span_id)
+            _reset(current_run, context, around)
+
+    def finish(self, result: Any, status: str, error: str) -> None:
+        """End the run; what comes later begins another one. Does nothing without a run."""
+        with self._lock:
+            context, self._context = self._context, None
+        if context is None:
+            return
+        for handle in list(self._spans.values()):
+            context.exit_span(handle, status=RecordStatus.ERROR if error else RecordStatus.OK)
+        self._spans.clear()
+        self._around.clear()
+        if result is not None:
+            context.set_result(result if isinstance(result, dict) else {"output": result})
+        entered.pop(context.run_id, None)
+        context._finish(status if status in ENDED_STATUSES else RunStatus.ERROR, error)
+
+
+def _reset(variable: ContextVar[Any], mine: Any, before: Any) -> None:
+    # Not by a token: the end may come in another context than the beginning, where it raises.
+    if variable.get() is mine:
+        variable.set(before)

@@ -1,0 +1,213 @@
+"""The callback handler for LangChain: a run, with its chains, tools, searches and model calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from waxlocal.shim.framework_runs import FrameworkRun
+from waxlocal.shim.langchain_facts import answer_of, call_of, plain, span_name
+from waxlocal.shim.model_calls import Answer, ModelCall
+
+__all__ = ["HandlerMethods", "WaxellLangChainHandler", "handler_class"]
+
+# Of the framework's own steps, which it hides from its traces, too.
+_HIDDEN = "langsmith:hidden"
+
+
+def WaxellLangChainHandler(
+    agent_name: str,
+    workflow_name: str = "default",
+    client: Any = None,
+    enforce_policy: bool = True,
+    auto_start_run: bool = True,
+    parent_span: Any = None,
+    session_id: str = "",
+    user_id: str = "",
+    user_group: str = "",
+) -> Any:
+    """Return a handler for `config={"callbacks": [handler]}` of anything of LangChain.
+
+    The run begins with the first callback and ends with `flush_sync` or `flush`; each span and each
+    call is in the file when its callback returns. With `auto_start_run=False` all goes into the run
+    that is open around it. `client`, `enforce_policy` and `parent_span` are accepted, as in the
+    original, and do nothing. Raises `ModuleNotFoundError` where langchain-core is not installed.
+    """
+    handler = handler_class(HandlerMethods)()
+    handler.set_up(
+        FrameworkRun(
+            starts_run=auto_start_run,
+            agent_name=agent_name,
+            workflow_name=workflow_name,
+            session_id=session_id,
+            user_id=user_id,
+            user_group=user_group,
+        )
+    )
+    return handler
+
+
+@cache
+def handler_class(methods: type[HandlerMethods]) -> type[Any]:
+    """Return the class of handlers with these methods; made when the first one is."""
+    try:
+        base = import_module("langchain_core.callbacks").BaseCallbackHandler
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"No module named {error.name!r}. Try: pip install langchain-core", name=error.name
+        ) from error
+    return type(methods.name, (methods, base), {})
+
+
+class HandlerMethods:
+    """What the framework calls; the names and arguments are LangChain's."""
+
+    name = "WaxellObserve"
+    # In an async program, too, where the chain itself runs: there the run and its spans are known.
+    run_inline = True
+
+    def set_up(self, run: FrameworkRun) -> None:
+        """Take the run that everything is recorded into."""
+        self._run = run
+        self._calls: dict[Any, ModelCall] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, empty before the first callback."""
+        return self._run.run_id
+
+    def flush_sync(
+        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
+    ) -> None:
+        """End the run with a result; the next callback begins another one."""
+        self._run.finish(result, status, error)
+
+    async def flush(
+        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
+    ) -> None:
+        """Do the same as `flush_sync`."""
+        self._run.finish(result, status, error)
+
+    # -- chains ---------------------------------------------------------------------------------
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
+        """Open the span of a chain, an agent or a graph."""
+        name = span_name(serialized, more, "chain")
+        # The thread of a conversation, as LangGraph keeps it.
+        self._run.name_session(str((more.get("metadata") or {}).get("thread_id") or ""))
+        if _HIDDEN in (more.get("tags") or ()):
+            self._run.pass_through(run_id, parent_run_id)
+            return
+        self._run.enter(
+            run_id,
+            parent_run_id,
+            name,
+            "chain",
+            attributes=self._attributes(name, more),
+            # What a stream is given is not known yet, and this stands for it.
+            input=None if inputs == {"input": ""} else plain(inputs),
+        )
+
+    def _attributes(self, name: str, more: dict[str, Any]) -> dict[str, Any]:
+        tags = [tag for tag in more.get("tags") or () if not str(tag).startswith("seq:")]
+        return {"framework": "langchain", **({"tags": tags} if tags else {})}
+
+    def on_chain_end(self, outputs: Any, *, run_id: Any, tags: Any = None, **_more: Any) -> None:
+        """Close the span of a chain."""
+        self._run.leave(run_id, output=plain(outputs), passed=_HIDDEN in (tags or ()))
+
+    def on_chain_error(
+        self, error: BaseException, *, run_id: Any, tags: Any = None, **_more: Any
+    ) -> None:
+        """Close the span of a chain that raised."""
+        self._run.leave(run_id, error=error, passed=_HIDDEN in (tags or ()))
+
+    # -- tools and searches ---------------------------------------------------------------------
+
+    def on_tool_start(
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: Any,
+        parent_run_id: Any = None,
+        inputs: Any = None,
+        **more: Any,
+    ) -> None:
+        """Open the span of a tool."""
+        name = span_name(serialized, more, "tool")
+        given = plain(inputs) if inputs else input_str
+        attributes = {"tool_type": "function", **self._attributes(name, more)}
+        self._run.enter(run_id, parent_run_id, name, "tool", attributes=attributes, input=given)
+
+    def on_tool_end(self, output: Any, *, run_id: Any, **_more: Any) -> None:
+        """Close the span of a tool."""
+        self._run.leave(run_id, output=plain(output))
+
+    def on_tool_error(self, error: BaseException, *, run_id: Any, **_more: Any) -> None:
+        """Close the span of a tool that raised."""
+        self._run.leave(run_id, error=error)
+
+    def on_retriever_start(
+        self, serialized: Any, query: str, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
+        """Open the span of a search."""
+        name = span_name(serialized, more, "search")
+        self._run.enter(
+            run_id,
+            parent_run_id,
+            f"retrieve:{name}",
+            "retriever",
+            attributes={"source": name, **self._attributes(name, more)},
+            input={"query": query},
+        )
+
+    def on_retriever_end(self, documents: Any, *, run_id: Any, **_more: Any) -> None:
+        """Close the span of a search."""
+        self._run.leave(run_id, output={"documents": plain(list(documents))})
+
+    def on_retriever_error(self, error: BaseException, *, run_id: Any, **_more: Any) -> None:
+        """Close the span of a search that raised."""
+        self._run.leave(run_id, error=error)
+
+    # -- calls of models ------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
+        """Note the beginning of a call of a chat model."""
+        self._begin_call(run_id, serialized, [each for batch in messages for each in batch], more)
+
+    def on_llm_start(
+        self, serialized: Any, prompts: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
+        """Note the beginning of a call of a model that completes text."""
+        self._begin_call(run_id, serialized, prompts, more)
+
+    def _begin_call(self, run_id: Any, serialized: Any, messages: Any, more: Any) -> None:
+        self._calls[run_id] = call = call_of(serialized, messages, more)
+        self._run.context({"messages": call.messages})
+
+    def on_llm_new_token(self, token: str, *, run_id: Any, **_more: Any) -> None:
+        """Note a piece of a streamed answer."""
+        if call := self._calls.get(run_id):
+            call.note_token()
+
+    def on_llm_end(self, response: Any, *, run_id: Any, **_more: Any) -> None:
+        """Record a call that was answered."""
+        self._end_call(run_id, answer_of(response))
+
+    def on_llm_error(
+        self, error: BaseException, *, run_id: Any, response: Any = None, **_more: Any
+    ) -> None:
+        """Record a call that failed."""
+        self._end_call(run_id, answer_of(response), error)
+
+    def _end_call(self, run_id: Any, answer: Answer, error: BaseException | None = None) -> None:
+        call = self._calls.pop(run_id, None)
+        context = self._run.context()
+        if call is not None and context is not None:
+            call.record(context, answer, error)

@@ -1,0 +1,166 @@
+"""LangChain's messages, documents and answers, read into waxlocal's form.
+
+LangChain is not imported. Its versions differ in what is an attribute and what is
+missing, so everything is asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from waxlocal.encode import dumps
+from waxlocal.shim.model_calls import Answer, ModelCall, Tokens
+
+__all__ = ["answer_of", "call_of", "messages_of", "plain", "span_name", "tokens_of_usage"]
+
+# How deep inputs and outputs are searched for messages and documents.
+MAX_DEPTH = 6
+
+_ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
+_SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
+
+
+def span_name(serialized: Any, kwargs: Mapping[str, Any], default: str) -> str:
+    """Return the name of a chain, a tool or a retriever."""
+    said = kwargs.get("name") or _get(serialized, "name")
+    path = _get(serialized, "id")
+    return str(said or (path[-1] if isinstance(path, list) and path else default))
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return a value with messages and documents in it as dicts."""
+    if depth and isinstance(value, dict):
+        return {key: plain(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, (list, tuple)):
+        return [plain(item, depth - 1) for item in value]
+    if _is_message(value):
+        return _message(value)
+    if hasattr(value, "page_content"):
+        return {"content": value.page_content, "metadata": plain(value.metadata, depth - 1)}
+    if hasattr(value, "to_messages"):  # the value of a prompt
+        return messages_of(value.to_messages())
+    return value
+
+
+def messages_of(messages: Any) -> list[dict[str, Any]]:
+    """Return messages, or the texts of prompts, as dicts with role and content."""
+    return [
+        _message(message) if _is_message(message) else {"role": "user", "content": str(message)}
+        for message in messages
+    ]
+
+
+def _is_message(value: Any) -> bool:
+    return hasattr(value, "content") and isinstance(getattr(value, "type", None), str)
+
+
+def _message(message: Any) -> dict[str, Any]:
+    kind = str(message.type)
+    found: dict[str, Any] = {"role": _ROLES.get(kind, kind), "content": message.content}
+    for name in ("tool_calls", "tool_call_id", "name"):
+        if said := getattr(message, name, None):
+            found[name] = said
+    return found
+
+
+def call_of(serialized: Any, messages: Any, kwargs: Mapping[str, Any]) -> ModelCall:
+    """Return a call at its beginning: what is asked for, of which model."""
+    asked = kwargs.get("invocation_params") or {}
+    metadata = kwargs.get("metadata") or {}
+    settings = {name: asked.get(name) for name in _SETTINGS}
+    settings["temperature"] = settings["temperature"] or metadata.get("ls_temperature")
+    model = (
+        metadata.get("ls_model_name")
+        or asked.get("model")
+        or asked.get("model_name")
+        or asked.get("model_id")
+        or span_name(serialized, {}, "")
+    )
+    return ModelCall(
+        model=str(model),
+        provider=str(metadata.get("ls_provider") or ""),
+        task="langchain.llm",
+        framework="langchain",
+        config=settings,
+        messages=messages_of(messages),
+    )
+
+
+def answer_of(response: Any) -> Answer:
+    """Return what an `LLMResult` says: the text, the model that answered, the tokens."""
+    generations = [each for batch in getattr(response, "generations", None) or () for each in batch]
+    overall = getattr(response, "llm_output", None) or {}
+    first = generations[0] if generations else None
+    message = getattr(first, "message", None)
+    about = getattr(message, "response_metadata", None) or {}
+    model = about.get("model_name") or about.get("model") or overall.get("model_name") or ""
+    usage = _first(overall, "token_usage", "usage")
+    return Answer(
+        text=_text(first, message),
+        model=str(model),
+        provider=str(about.get("model_provider") or ""),
+        tokens=_tokens_of_messages(generations) or tokens_of_usage(usage),
+    )
+
+
+def _text(generation: Any, message: Any) -> str:
+    content = getattr(message, "content", None)
+    text = getattr(generation, "text", "") or (content if isinstance(content, str) else "")
+    calls = getattr(message, "tool_calls", None)
+    if not text and (calls or content):
+        return dumps(calls or content)
+    return str(text)
+
+
+def _tokens_of_messages(generations: list[Any]) -> Tokens | None:
+    """Return the sum over the answers of one call (`n` of them, or one per prompt)."""
+    found = [
+        usage
+        for generation in generations
+        if (usage := getattr(getattr(generation, "message", None), "usage_metadata", None))
+    ]
+    if not found:
+        return None
+    return Tokens(
+        tokens_in=_sum(found, "input_tokens"),
+        tokens_out=_sum(found, "output_tokens"),
+        cached=_sum(found, "input_token_details", "cache_read") or 0,
+        cache_write=_sum(found, "input_token_details", "cache_creation") or 0,
+        reasoning=_sum(found, "output_token_details", "reasoning"),
+    )
+
+
+def tokens_of_usage(usage: Any) -> Tokens:
+    """Return what the provider's own object says, in OpenAI's words or Anthropic's."""
+    if not usage:
+        return Tokens()
+    tokens_in = _first(usage, "prompt_tokens", "input_tokens")
+    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
+    beside = [_get(usage, f"cache_{kind}_input_tokens") or 0 for kind in ("read", "creation")]
+    return Tokens(
+        # Anthropic counts what came from its cache, and went there, beside the input.
+        tokens_in=None if tokens_in is None else tokens_in + sum(beside),
+        tokens_out=_first(usage, "completion_tokens", "output_tokens"),
+        cached=cached or beside[0],
+        cache_write=beside[1],
+        reasoning=_get(_get(usage, "completion_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def _sum(usages: list[Any], *path: str) -> int | None:
+    counts = []
+    for value in usages:
+        for name in path:
+            value = _get(value, name)
+        if isinstance(value, int):
+            counts.append(value)
+    return sum(counts) if counts else None
+
+
+def _first(holder: Any, *names: str) -> Any:
+    return next((value for name in names if (value := _get(holder, name)) is not None), None)
+
+
+def _get(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
