@@ -20,6 +20,7 @@ from waxlocal.sdk.scope import session
 from waxlocal.settings.config import ObserveConfig
 
 if TYPE_CHECKING:
+    from waxlocal.capture.entry import init
     from waxlocal.sdk.approval import (
         auto_approve,
         auto_deny,
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
         flush,
         flush_sync,
         flush_tracing,
-        init,
         init_tracing,
         is_tracing_enabled,
         shutdown,
@@ -188,8 +188,9 @@ _MODULES = {
         "recall", "remember_episodic", "remember_semantic", "retrieve", "retry", "score",
         "step", "tag", "user_message",
     ),
+    "capture.entry": ("init",),
     "sdk.lifecycle": (
-        "diagnose", "flush", "flush_sync", "flush_tracing", "init", "init_tracing",
+        "diagnose", "flush", "flush_sync", "flush_tracing", "init_tracing",
         "is_tracing_enabled", "shutdown", "shutdown_tracing",
     ),
     "sdk.propagation": ("propagate",),

@@ -41,6 +41,8 @@ __all__ = [
     "ADD_WHOLE_CALL",
     "BEGIN_ELSEWHERE",
     "BEGIN_RUN",
+    "CHANGED_BY_CAPTURE",
+    "CHANGE_LLM_CALL",
     "END_SPAN",
     "FINISH_RUN",
     "INTERRUPT_RUN",
@@ -96,6 +98,13 @@ _OF_CALL = LLM_CALLS.recorded[: LLM_CALLS.recorded.index("reasoning_tokens") + 1
 ADD_LLM_CALL = Statement(positional_insert(LLM_CALLS, _OF_CALL), LLM_CALLS, _OF_CALL)
 # The columns behind them, too.
 ADD_WHOLE_CALL = Statement(positional_insert(LLM_CALLS), LLM_CALLS)
+# A call that was captured, and of which another report tells more.
+CHANGED_BY_CAPTURE = tuple(
+    name for name in LLM_CALLS.recorded if name not in (*LLM_CALLS.key, LLM_CALLS.moment)
+)
+CHANGE_LLM_CALL = Statement(f"""
+UPDATE llm_calls SET {_set(CHANGED_BY_CAPTURE)} WHERE run_id = ? AND position = ?
+""")  # noqa: S608
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
 # Only what is open: where two processes record into a run, a span may have had to move from here.
@@ -113,4 +122,5 @@ UPDATES = {
     FINISH_RUN.sql: Update("runs", (*_END, *_ANY_TIME, "run_id")),
     INTERRUPT_RUN.sql: INTERRUPTION,
     END_SPAN.sql: Update("spans", (*_END_OF_SPAN, "run_id", "position")),
+    CHANGE_LLM_CALL.sql: Update("llm_calls", (*CHANGED_BY_CAPTURE, "run_id", "position")),
 }

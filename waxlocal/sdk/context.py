@@ -304,6 +304,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             full_response = None
         elif full_messages is not None:
             messages = dumps(full_messages)
+        if self._captured is not None and self._captured.claim(locals()):
+            return
         # fmt: off
         self._add_llm_call(
             model=model, provider=provider, task=task, tokens_in=tokens_in, tokens_out=tokens_out,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from waxlocal._version import __version__
@@ -17,47 +16,24 @@ __all__ = [
     "flush",
     "flush_sync",
     "flush_tracing",
-    "init",
     "init_tracing",
     "is_tracing_enabled",
+    "set_up",
     "shutdown",
     "shutdown_tracing",
 ]
 
 
-def init(
+def set_up(
+    *,
     api_key: str = "",
     api_url: str = "",
-    agent_name: str = "",
-    workflow_name: str = "",
     capture_content: bool | None = None,
-    instrument: list[str] | None = None,
-    exclude: list[str] | None = None,
-    instrument_infra: bool = True,
-    infra_libraries: list[str] | None = None,
-    infra_exclude: list[str] | None = None,
-    resource_attributes: dict[str, Any] | None = None,
-    debug: bool = False,
-    prompt_guard: bool = False,
-    prompt_guard_server: bool = False,
-    prompt_guard_action: str = "block",
     interaction_mode: str | None = None,
-    on_policy_block: Callable[..., Any] | None = None,
-    *,
     db: str | os.PathLike[str] | None = None,
     durability: str | None = None,
 ) -> None:
-    """Change settings of this process; without it, the environment and the defaults count.
-
-    `db` is the file to record into, `durability` is `normal` or `full`, `capture_content=False`
-    leaves out everything that people, models and tools said, `interaction_mode` is `interactive` or
-    `autonomous`. An argument that is not given leaves its setting as it is. `api_url` and `api_key`
-    are kept for `WaxellObserveClient.get_config`. The others are accepted, as in the original, and
-    do nothing: libraries are not instrumented, calls are recorded where the program says so.
-
-    Runs that are open keep the file and the settings that they began with. Forked children inherit
-    the settings, other child processes do not. Raises `ConfigurationError`.
-    """
+    """Change settings of this process; see `init`. Raises `ConfigurationError`."""
     if api_url or api_key:
         from waxlocal.sdk.client import WaxellObserveClient
 

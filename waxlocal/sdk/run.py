@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from waxlocal.clock import utc_ns, utc_text
 from waxlocal.encode import dumps
@@ -35,11 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["Run", "entered"]
 
 
+class CapturedReports(Protocol):
+    """The calls of a run that were captured, as `capture` keeps them."""
+
+    def claim(self, by_hand: dict[str, Any]) -> bool:
+        """Merge a call that the program records by hand into the one that was captured."""
+
+
 class Run(RunRecords):
     """One run: its start and its end are on disk when their methods return."""
 
     __slots__ = (
         "_agent_name",
+        "_captured",
         "_inputs_json",
         "_interaction_mode",
         "_root_id",
@@ -80,19 +88,24 @@ class Run(RunRecords):
         self._early = []
         self._attributes_dirty = False
         self._ended = False
+        # The calls that instrumentations have reported of this run.
+        self._captured: CapturedReports | None = None
         self._run_id = ""
         self._generation = 0
         self._positions = count(1)
 
     # -- beginning and end ----------------------------------------------------------------------
 
-    def _begin(self, parent: WaxellContext | None) -> None:
-        """Write the start of a run; what is not given comes from around it."""
+    def _begin(self, parent: WaxellContext | None, started_ns: int = 0) -> None:
+        """Write the start of a run; what is not given comes from around it.
+
+        `started_ns`: since when it goes on, in nanoseconds since 1970; by default from now on.
+        """
         recorder = current_recorder()
         self._recorder = recorder
         if not recorder.enabled:
             return
-        started_ns = recorder.clock.time_ns()
+        started_ns = started_ns or recorder.clock.time_ns()
         run_id = recorder.ids.next(started_ns)
         self._trace_id = trace_id_of(run_id)
         parent_id = root_id = ""

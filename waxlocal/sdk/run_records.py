@@ -23,6 +23,8 @@ from waxlocal.recording.statements import (
     ADD_SPAN,
     ADD_STEP,
     ADD_WHOLE_CALL,
+    CHANGE_LLM_CALL,
+    CHANGED_BY_CAPTURE,
     END_SPAN,
 )
 from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
@@ -42,6 +44,7 @@ _NOTE_MODEL = Statement(NOTE_MODEL)
 _CALL = LLM_CALLS.recorded
 # Names of this module: every call of a model is marked with one of them.
 _GIVEN, _PRICED = CostSource.CALL, CostSource.PRICE
+_PRICED_TOKENS = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
 # How far apart the positions of two processes lie that record into one run.
 FORK_POSITIONS = 1_000_000
 
@@ -82,11 +85,12 @@ class RunRecords(RunAttributes):
         messages: str | None, response: str | None, details: str | None,
         reasoning_tokens: int | None = None, response_id: str | None = None,
         usage_known: bool | int = True, tools: str | None = None,
-    ) -> None:
-        """Write a call of a model, the columns by name; a `cost` of 0 is left to the prices.
+    ) -> int:
+        """Write a call of a model, the columns by name; return its position.
 
-        `messages` and `tools` are JSON. With `usage_known=False` nobody told the tokens, which must
-        be 0, and only a cost that is given is known.
+        A `cost` of 0 is left to the prices. `messages` and `tools` are JSON. With
+        `usage_known=False` nobody told the tokens, which must be 0, and only a cost that is given
+        is known.
         """
         recorder = self._recorder
         priced: float | None = cost
@@ -113,6 +117,22 @@ class RunRecords(RunAttributes):
         if priced is None and recorder.store.prices.unseen(model, provider):
             write = recorder.store.write if self._run_id else self._wait_for_beginning
             write(_NOTE_MODEL, (model, provider, recorded_at))
+        return position
+
+    def _change_llm_call(self, position: int, columns: dict[str, Any]) -> None:
+        """Write a call anew of which more is known now; a `cost` of 0 is left to the prices."""
+        cost: float | None = columns["cost"]
+        source: str | None = _GIVEN
+        if not (cost and isfinite(cost)):
+            tokens = (columns[name] for name in _PRICED_TOKENS)
+            prices = self._recorder.store.prices
+            known = columns["usage_known"]
+            cost = prices.cost(columns["model"], columns["provider"], *tokens) if known else None
+            source = None if cost is None else _PRICED
+        keyed, contents = split(columns)
+        row = {**columns, **keyed, "cost": cost, "cost_source": source}
+        values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), self._run_id, position)
+        self._write_together(*insert_contents(contents), (CHANGE_LLM_CALL, values))
 
     def _write_whole_call(self, row: Row, rest: dict[str, object]) -> None:
         """Write a call with the columns that few calls have; its messages and tools once each.
@@ -148,8 +168,12 @@ class RunRecords(RunAttributes):
         attributes: dict[str, Any] | None = None,
         input: object = None,
         output: object = None,
+        inside: int | None = None,
     ) -> int:
-        """Write a span that ends now (or is open, with status `running`); return its position."""
+        """Write a span that ends now (or is open, with status `running`); return its position.
+
+        `inside`: the position of the span around it; by default that of the context.
+        """
         if not self._recorder.enabled:
             return NO_SPAN
         if duration_ms is not None:
@@ -162,7 +186,7 @@ class RunRecords(RunAttributes):
         row = (
             self._run_id,
             position,
-            position_around(self._run_id),
+            position_around(self._run_id) if inside is None else inside,
             utc_text(started_ns),
             duration_ms,
             name,

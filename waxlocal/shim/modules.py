@@ -23,7 +23,7 @@ _INSTRUMENTOR = "_instrumentor"
 
 # What answers for a module, in this order, before those that answer for all.
 _ANSWERS: dict[str, tuple[str, ...]] = {
-    "_init": ("sdk.lifecycle", "shim.functions"),
+    "_init": ("capture.entry", "sdk.lifecycle", "shim.functions"),
     "anthropic": ("shim.clients", "shim.instrumentors"),
     "approval": ("sdk.approval", "shim.functions"),
     "client": ("shim.functions",),

@@ -1,0 +1,292 @@
+"""The calls of the real openai and anthropic clients, as they stand in the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vendors import clients
+from tests.vendors.replies import Reply, ToolCall, Usage
+from tests.vendors.server import VendorServer, vendor_server
+from waxlocal import WaxellContext, session
+from waxlocal.capture.engines import instrument, states, uninstrument
+from waxlocal.storage.contents import expand
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+MODEL, CLAUDE = "gpt-4o", "claude-opus-4-8"
+ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "what is it?"}]
+
+
+@pytest.fixture
+def vendors() -> Iterator[VendorServer]:
+    with vendor_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def captured() -> Iterator[None]:
+    assert instrument(["openai", "anthropic"]) == {"openai": True, "anthropic": True}
+    yield
+    uninstrument()
+    assert states() == {}
+
+
+def _rows(path: Path, query: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def _calls(path: Path) -> list[dict[str, Any]]:
+    rows = _rows(path, "SELECT * FROM llm_calls ORDER BY run_id, position")
+    with closing(sqlite3.connect(path)) as connection:
+        expand(connection, rows)
+    return rows
+
+
+def _ask(server: VendorServer, **options: Any) -> Any:
+    client = clients.openai_client(server.url)
+    return client.chat.completions.create(**{"model": MODEL, "messages": ASKED, **options})
+
+
+def test_a_call_inside_a_run_is_a_row_of_it(db_path: Path, vendors: VendorServer) -> None:
+    """With what was asked, what was answered, all counts, and who counted."""
+    usage = Usage(1200, 40, cached=900, reasoning=10)
+    vendors.answer(Reply(text="It is.", usage=usage, model="gpt-4o-2024-08-06", response_id="r-1"))
+    with WaxellContext("bot") as run:
+        _ask(vendors, temperature=0.5)
+    (call,) = _calls(db_path)
+    assert call["run_id"] == run.run_id
+    assert (call["model"], call["provider"]) == ("gpt-4o-2024-08-06", "openai")
+    assert (call["task"], call["status"]) == ("chat.completions", "ok")
+    counts = ("tokens_in", "tokens_out", "cached_tokens", "reasoning_tokens")
+    assert tuple(call[name] for name in counts) == (1200, 40, 900, 10)
+    assert json.loads(call["messages"]) == ASKED
+    assert call["response_id"] == "r-1"
+    assert (call["prompt_preview"], call["response"]) == ("what is it?", "It is.")
+    details = json.loads(call["details"])
+    assert details["config"] == {"temperature": 0.5}
+    assert (details["requested_model"], details["finish_reason"]) == (MODEL, "stop")
+    assert details["sources"] == {"call": "opentelemetry.instrumentation.genai.openai"}
+
+
+def test_what_is_sent_and_what_is_answered_does_not_change(vendors: VendorServer) -> None:
+    """The program and the vendor see what they see without us."""
+    with WaxellContext("bot"):
+        answer = _ask(vendors)
+    uninstrument()
+    plain = _ask(vendors)
+    assert type(answer) is type(plain)
+    assert answer.choices == plain.choices
+    first, second = vendors.requests
+    assert first.body == second.body
+    assert set(first.headers) == set(second.headers)
+
+
+def test_a_stream_is_recorded_when_it_was_read_to_its_end(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """With its counts if the program asked for them; else they are unknown, not 0."""
+    with WaxellContext("bot"):
+        with_usage = {"stream_options": {"include_usage": True}}
+        for _ in _ask(vendors, stream=True, **with_usage):
+            assert _calls(db_path) == []
+        assert len(_calls(db_path)) == 1
+        list(_ask(vendors, stream=True))
+    counted, uncounted = _calls(db_path)
+    assert counted["is_streaming"] == uncounted["is_streaming"] == 1
+    assert counted["ttft_ms"] is not None
+    assert counted["ttft_ms"] <= counted["duration_ms"]
+    assert (counted["tokens_in"], counted["tokens_out"]) == (5, 5)
+    assert (counted["usage_known"], uncounted["usage_known"]) == (1, 0)
+    assert uncounted["response"] == counted["response"]
+
+
+def test_a_stream_that_is_left_early_is_recorded_when_it_is_closed(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """It is no error, and its tokens are unknown."""
+    with WaxellContext("bot"):
+        stream = _ask(vendors, stream=True)
+        next(iter(stream))
+        stream.close()
+        (call,) = _calls(db_path)
+    assert call["status"] == "ok"
+    assert json.loads(call["details"])["finish_reason"] == "abandoned"
+    assert call["usage_known"] == 0
+
+
+def test_a_failed_call_is_recorded_and_its_error_reaches_the_program(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Nobody counted its tokens."""
+    import openai
+
+    with WaxellContext("bot"), pytest.raises(openai.RateLimitError):
+        _ask(vendors, model="fail-429")
+    (call,) = _calls(db_path)
+    assert (call["status"], call["error_type"]) == ("error", "openai.RateLimitError")
+    assert "429" in call["error_message"]
+    assert call["usage_known"] == 0
+
+
+def test_tools_that_were_asked_for(db_path: Path, vendors: VendorServer) -> None:
+    """The answer's calls of tools stand with the call, and the tool's result in the next prompt."""
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+    wanted = ToolCall("look_up", {"word": "it"}, id="call-1")
+    vendors.answer(Reply(text="", tool_calls=(wanted,)))
+    with WaxellContext("bot"):
+        said = _ask(vendors, tools=[tool]).choices[0].message
+        result = {"role": "tool", "tool_call_id": "call-1", "content": "found"}
+        _ask(vendors, tools=[tool], messages=[*ASKED, said.model_dump(), result])
+    first, second = _calls(db_path)
+    called = [{"id": "call-1", "name": "look_up", "arguments": {"word": "it"}}]
+    assert json.loads(first["details"])["tool_calls"] == called
+    asking, answering = json.loads(second["messages"])[-2:]
+    assert (asking["role"], asking["tool_calls"]) == ("assistant", called)
+    assert answering == {"role": "tool", "tool_call_id": "call-1", "content": "found"}
+
+
+def test_responses_and_embeddings(db_path: Path, vendors: VendorServer) -> None:
+    """The other interfaces of openai's client."""
+    client = clients.openai_client(vendors.url)
+    with WaxellContext("bot"):
+        client.responses.create(model=MODEL, input="hello there")
+        client.embeddings.create(model="text-embedding-3-small", input="some words here")
+    answered, embedded = _calls(db_path)
+    assert (answered["task"], answered["tokens_in"]) == ("responses.create", 2)
+    assert answered["prompt_preview"] == "hello there"
+    assert (embedded["task"], embedded["tokens_in"]) == ("embeddings", 3)
+
+
+def test_anthropic_with_its_cache(db_path: Path, vendors: VendorServer) -> None:
+    """All input counts, also what was read from the cache and written to it."""
+    client = clients.anthropic_client(vendors.url)
+    asked = {"model": CLAUDE, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    vendors.answer(Reply(usage=Usage(1200, 40, cached=900, cache_write=100)))
+    with WaxellContext("bot"):
+        client.messages.create(**asked, system="be kind")
+        with client.messages.stream(**asked) as stream:
+            list(stream.text_stream)
+    plain, streamed = _calls(db_path)
+    assert (plain["tokens_in"], plain["tokens_out"]) == (1200, 40)
+    assert (plain["cached_tokens"], plain["cache_write_tokens"]) == (900, 100)
+    assert json.loads(plain["messages"])[0] == {"role": "system", "content": "be kind"}
+    assert (streamed["is_streaming"], streamed["status"]) == (1, "ok")
+
+
+def test_a_call_outside_any_run_becomes_one(db_path: Path, vendors: VendorServer) -> None:
+    """Named by its model, in the session of the block around it, with what was said."""
+    with session("s-1", "u-1"):
+        _ask(vendors)
+    _ask(vendors)
+    first, second = _rows(db_path, "SELECT * FROM runs ORDER BY id")
+    assert (first["agent_name"], first["workflow_name"]) == ("auto:gpt-4o", "auto")
+    assert (first["session_id"], first["user_id"]) == ("s-1", "u-1")
+    assert second["session_id"] is None
+    assert first["status"] == second["status"] == "success"
+    assert json.loads(first["inputs"]) == {"message": "what is it?"}
+    assert json.loads(first["result"]) == {"response": "You said: what is it?"}
+    assert json.loads(first["metadata"]) == {"auto_collected": True, "call_count": 1}
+    assert first["started_at"] <= _calls(db_path)[0]["recorded_at"]
+
+
+def test_a_failed_call_outside_any_run(db_path: Path, vendors: VendorServer) -> None:
+    """Its run failed, too."""
+    import openai
+
+    with pytest.raises(openai.InternalServerError):
+        _ask(vendors, model="fail-500")
+    (run,) = _rows(db_path, "SELECT * FROM runs")
+    assert (run["status"], run["error_type"]) == ("error", "openai.InternalServerError")
+
+
+def test_a_call_that_is_handed_over_too_is_one_row(db_path: Path, vendors: VendorServer) -> None:
+    """Task and cost of the program win; what was captured stays."""
+    with WaxellContext("bot", session_id="s") as run:
+        usage = _ask(vendors).usage
+        run.record_llm_call(
+            model=MODEL,
+            tokens_in=usage.prompt_tokens,
+            tokens_out=usage.completion_tokens,
+            cost=0.5,
+            task="answer",
+        )
+    (call,) = _calls(db_path)
+    assert (call["task"], call["cost"], call["cost_source"]) == ("answer", 0.5, "call")
+    assert json.loads(call["messages"]) == ASKED
+    assert call["duration_ms"] is not None
+    details = json.loads(call["details"])
+    assert details["merged"] == ["record_llm_call"]
+    assert details["sources"]["cost"] == "record_llm_call"
+    (totals,) = _rows(db_path, "SELECT llm_calls, tokens_in, total_cost FROM sessions")
+    assert totals == {"llm_calls": 1, "tokens_in": 5, "total_cost": 0.5}
+
+
+def test_a_call_that_differs_is_another_one(db_path: Path, vendors: VendorServer) -> None:
+    """By its model or its counts; and each captured call is taken once."""
+    with WaxellContext("bot") as run:
+        _ask(vendors)
+        run.record_llm_call(model="other", tokens_in=5, tokens_out=5)
+        run.record_llm_call(model=MODEL, tokens_in=6, tokens_out=5)
+        run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=5)
+        run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=5)
+    assert len(_calls(db_path)) == 4
+
+
+def test_two_equal_calls_stay_two(db_path: Path, vendors: VendorServer) -> None:
+    """A stream after a plain call with the same counts, too."""
+    with WaxellContext("bot"):
+        _ask(vendors)
+        _ask(vendors)
+        list(_ask(vendors, stream=True, stream_options={"include_usage": True}))
+    assert len(_calls(db_path)) == 3
+
+
+def test_calls_of_many_tasks_at_once_go_each_into_its_own_run(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """None twice, none lost, none in another's run."""
+
+    async def ask(client: Any, number: int) -> tuple[str, str]:
+        async with WaxellContext(f"bot-{number}") as run:
+            words = " ".join(["word"] * (number + 1))
+            asked = [{"role": "user", "content": words}]
+            await client.chat.completions.create(model=MODEL, messages=asked)
+            return run.run_id, words
+
+    async def ask_all() -> list[tuple[str, str]]:
+        async with clients.async_openai_client(vendors.url) as client:
+            return await asyncio.gather(*(ask(client, number) for number in range(40)))
+
+    asked = asyncio.run(ask_all())
+    found = _rows(db_path, "SELECT run_id, prompt_preview, tokens_in FROM llm_calls")
+    assert sorted((row["run_id"], row["prompt_preview"]) for row in found) == sorted(asked)
+    assert sorted(row["tokens_in"] for row in found) == list(range(1, 41))
+
+
+def test_without_content_no_text_is_kept(
+    db_path: Path, vendors: VendorServer, recorder: Any
+) -> None:
+    """Numbers and structure stay; errors keep their type."""
+    import openai
+
+    recorder.capture_content = False
+    with WaxellContext("bot"):
+        _ask(vendors)
+        with pytest.raises(openai.RateLimitError):
+            _ask(vendors, model="fail-429")
+    _ask(vendors)
+    everything = json.dumps([_calls(db_path), _rows(db_path, "SELECT * FROM runs")])
+    assert "what is it" not in everything
+    assert "be brief" not in everything
+    assert "Rate limit" not in everything
+    assert _calls(db_path)[0]["tokens_in"] == 5

@@ -1,0 +1,208 @@
+"""Agents, tools and chains of frameworks, as they stand in the file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+from waxlocal import WaxellContext, session
+from waxlocal.capture.provider import provider
+from waxlocal.capture.tracer import captured
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+KIND = "openinference.span.kind"
+TRACER = provider().get_tracer("openinference.instrumentation.some_framework")
+
+
+def _rows(path: Path, query: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def _span(name: str, kind: str, **attributes: Any) -> Any:
+    given = {key.replace("__", "."): value for key, value in attributes.items()}
+    return TRACER.start_as_current_span(name, attributes={KIND: kind, **given})
+
+
+def _call(model: str = "m", tokens: int = 5, **attributes: Any) -> Any:
+    return _span(
+        "chat", "LLM", llm__model_name=model, llm__token_count__prompt=tokens, **attributes
+    )
+
+
+def test_an_agent_outside_any_run_is_a_run_with_its_tools(db_path: Path) -> None:
+    """In the session that it names; a tool is a span, and what it asks a model is its call."""
+    asked = json.dumps([{"role": "user", "content": "find it"}])
+    with _span("guide", "AGENT", session__id="s-1", user__id="u-1", input__value=asked) as agent:
+        with _span("look_up", "TOOL", tool__name="look_up", input__value='{"word": "it"}') as tool:
+            (running,) = _rows(db_path, "SELECT status FROM spans")
+            assert running == {"status": "running"}
+            with _call():
+                pass
+            tool.set_attribute("output.value", "found")
+        agent.set_attribute("output.value", "It is found.")
+    (run,) = _rows(db_path, "SELECT * FROM runs")
+    assert (run["agent_name"], run["status"]) == ("guide", "success")
+    assert (run["session_id"], run["user_id"]) == ("s-1", "u-1")
+    assert json.loads(run["inputs"])["message"] == "find it"
+    (span,) = _rows(db_path, "SELECT * FROM spans")
+    assert (span["name"], span["kind"], span["status"]) == ("look_up", "tool", "ok")
+    assert json.loads(span["input"]) == {"word": "it"}
+    assert json.loads(span["output"]) == "found"
+    (call,) = _rows(db_path, "SELECT run_id, tokens_in FROM llm_calls")
+    assert call == {"run_id": run["run_id"], "tokens_in": 5}
+
+
+def test_an_agent_inside_an_agent_is_a_child_run(db_path: Path) -> None:
+    """As a context of the program inside another."""
+    with _span("outer", "AGENT", session__id="s"), _span("inner", "AGENT"), _call():
+        pass
+    outer, inner = _rows(db_path, "SELECT * FROM runs ORDER BY id")
+    assert (outer["agent_name"], inner["agent_name"]) == ("outer", "inner")
+    assert inner["parent_workflow_id"] == outer["workflow_id"]
+    assert inner["session_id"] == "s"
+    (call,) = _rows(db_path, "SELECT run_id FROM llm_calls")
+    assert call["run_id"] == inner["run_id"]
+
+
+def test_an_agent_inside_a_run_of_the_program_is_a_span_of_it(db_path: Path) -> None:
+    """The program has said already what the run is."""
+    with WaxellContext("mine"), _span("graph", "AGENT"), _span("node", "CHAIN"), _call():
+        pass
+    assert [row["agent_name"] for row in _rows(db_path, "SELECT agent_name FROM runs")] == ["mine"]
+    outer, inner = _rows(db_path, "SELECT * FROM spans ORDER BY position")
+    assert (outer["kind"], inner["kind"]) == ("agent", "chain")
+    assert inner["parent_position"] == outer["position"]
+
+
+def test_a_run_of_the_program_inside_a_captured_tool_is_a_run_of_its_own(db_path: Path) -> None:
+    """What it records lies in it, and what follows in the agent's run again."""
+    with _span("guide", "AGENT"):
+        with _span("tool", "TOOL"), WaxellContext("mine"), _call("inside"):
+            pass
+        with _call("after"):
+            pass
+    runs = {row["run_id"]: row["agent_name"] for row in _rows(db_path, "SELECT * FROM runs")}
+    calls = _rows(db_path, "SELECT run_id, model FROM llm_calls")
+    assert {row["model"]: runs[row["run_id"]] for row in calls} == {
+        "inside": "mine",
+        "after": "guide",
+    }
+
+
+def test_what_fails_is_recorded_as_failed(db_path: Path) -> None:
+    """The span and the run, with the type and the text of the error."""
+    agent, tool = _span("guide", "AGENT"), _span("look_up", "TOOL")
+    with pytest.raises(ValueError, match="no such word"), agent, tool:
+        raise ValueError("no such word")
+    (run,) = _rows(db_path, "SELECT status, error_type, error FROM runs")
+    assert run["status"] == "error"
+    assert "ValueError" in run["error_type"]
+    (span,) = _rows(db_path, "SELECT status, error FROM spans")
+    assert (span["status"], "no such word" in span["error"]) == ("error", True)
+
+
+def test_a_call_reported_by_a_framework_and_its_client_is_one(db_path: Path) -> None:
+    """Counts of the client, which is inside; what was said as the framework has it."""
+    client = provider().get_tracer("opentelemetry.instrumentation.genai.openai")
+    said = {"input.value": "what the framework asked", "llm.provider": "openai"}
+    inside = client.start_as_current_span("chat m", attributes={"gen_ai.operation.name": "chat"})
+    with WaxellContext("bot"), _call("m", 0, **said), inside as inner:
+        inner.set_attributes({"gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 2})
+        inner.set_attribute("gen_ai.response.model", "m-2026")
+    (call,) = _rows(db_path, "SELECT * FROM llm_calls")
+    assert (call["model"], call["tokens_in"], call["tokens_out"]) == ("m-2026", 9, 2)
+    assert call["prompt_preview"] == "what the framework asked"
+    assert len(json.loads(call["details"])["merged"]) == 1
+
+
+def test_retries_inside_one_call_are_the_calls(db_path: Path) -> None:
+    """The failed one, too; the framework's report around them has no row."""
+    with WaxellContext("bot"), _call("m", 7):
+        with _call("m", 0) as first:
+            first.set_status(StatusCode.ERROR, "too many")
+        with _call("m", 7):
+            pass
+    calls = _rows(db_path, "SELECT status, tokens_in FROM llm_calls ORDER BY position")
+    assert calls == [{"status": "error", "tokens_in": 0}, {"status": "ok", "tokens_in": 7}]
+
+
+def test_a_call_that_two_instrumentations_report_apart_is_one(db_path: Path) -> None:
+    """Without a common parent: by time and counts."""
+    other = provider().get_tracer("openinference.instrumentation.openai")
+    with WaxellContext("bot"):
+        outer = TRACER.start_span("chat", attributes={KIND: "LLM", "llm.model_name": "m"})
+        inner = other.start_span("chat", attributes={KIND: "LLM", "llm.model_name": "m"})
+        for span in (inner, outer):
+            span.set_attribute("llm.token_count.prompt", 5)
+            span.end()
+    assert len(_rows(db_path, "SELECT 1 FROM llm_calls")) == 1
+
+
+def test_the_run_around_a_chain_that_was_never_ended_is_not_the_run_of_what_follows(
+    db_path: Path,
+) -> None:
+    """A stream that nobody reads to its end leaves its span open for ever."""
+    TRACER.start_span("graph", attributes={KIND: "CHAIN"})
+    with session("s-2"), _call():
+        pass
+    first, second = _rows(db_path, "SELECT agent_name, status, session_id FROM runs ORDER BY id")
+    assert (first["agent_name"], first["status"]) == ("graph", "running")
+    assert (second["agent_name"], second["session_id"]) == ("auto:m", "s-2")
+
+
+def test_the_programs_own_tracing_does_not_see_ours() -> None:
+    """What it traces inside one of our spans has its own span as the parent."""
+    mine = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    with trace.use_span(mine), _span("graph", "CHAIN"):
+        assert trace.get_current_span().get_span_context().span_id == 2
+    with _span("graph", "CHAIN"):
+        assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_a_proxy_of_a_span_is_known_as_the_span() -> None:
+    """Instrumentations wrap spans to mask their attributes."""
+
+    class Proxy:
+        def __init__(self, wrapped: object) -> None:
+            self.__wrapped__ = wrapped
+
+    span = TRACER.start_span("x")
+    assert captured(Proxy(Proxy(span))) is span
+    assert captured(Proxy(None)) is None
+    assert captured(trace.INVALID_SPAN) is None
+    span.end()
+
+
+def test_a_span_ends_once_and_says_nothing_afterwards(db_path: Path) -> None:
+    """An instrumentation that ends it twice makes no second row."""
+    with WaxellContext("bot"):
+        span = TRACER.start_span("chat", attributes={KIND: "LLM", "llm.model_name": "m"})
+        span.end()
+        span.set_attribute("llm.model_name", "other")
+        span.end()
+    assert [row["model"] for row in _rows(db_path, "SELECT model FROM llm_calls")] == ["m"]
+
+
+def test_a_fault_of_ours_does_not_reach_the_program(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and the program goes on."""
+    from waxlocal.capture import span_recorder
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(span_recorder, "call_facts", broken)
+    with WaxellContext("bot"), _call():
+        pass
+    assert "a bug" in caplog.text

@@ -1,0 +1,63 @@
+"""Runs that nobody has begun: for calls and frameworks outside any run of the program."""
+
+from __future__ import annotations
+
+from waxlocal.capture.call_rows import last_user_text
+from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.run_facts import run_facts
+from waxlocal.capture.tracer import CapturedSpan
+from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.run import entered
+
+__all__ = ["begin_agent_run", "begin_call_run", "end_run"]
+
+# As the original names what it records outside any run.
+AUTO_WORKFLOW = "auto"
+
+
+def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
+    """Begin the run of a call outside any run, at the time at which the call began."""
+    about = run_facts(span.read())
+    run = WaxellContext(
+        f"auto:{call.model or call.requested_model or 'unknown'}",
+        AUTO_WORKFLOW,
+        {"message": asked} if (asked := last_user_text(call)) is not None else None,
+        {"auto_collected": True, "call_count": 1},
+        session_id=about.session_id or "",
+        user_id=about.user_id or "",
+    )
+    return _begun(run, span, None)
+
+
+def begin_agent_run(span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
+    """Begin a run for an agent or another invocation of a framework."""
+    about = run_facts(span.read())
+    run = WaxellContext(
+        about.agent_name or span.name,
+        about.workflow_name or AUTO_WORKFLOW,
+        about.inputs,
+        {"auto_collected": True, **about.metadata},
+        session_id=about.session_id or "",
+        user_id=about.user_id or "",
+    )
+    return _begun(run, span, outer)
+
+
+def _begun(run: WaxellContext, span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
+    """Write the start; its session and user are those around, unless the span names them.
+
+    The run does not become the current one of the context: a stream that is never read to its end
+    would leave it current for whatever this thread does next.
+    """
+    run._outer = outer
+    run._begin(outer, span.started_ns)
+    run._steady_ns = span.steady_ns
+    if run._run_id:
+        entered[run._run_id] = run
+    return run
+
+
+def end_run(run: WaxellContext, status: str, error: str = "", error_type: str = "") -> None:
+    """End a run that a span stands for."""
+    entered.pop(run._run_id, None)
+    run._finish(status, error, error_type)

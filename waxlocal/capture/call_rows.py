@@ -1,0 +1,163 @@
+"""The rows of captured calls: made from what a span says, and merged with other reports of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from waxlocal.capture.facts import CallFacts, SpanStatus
+from waxlocal.encode import dumps
+from waxlocal.records import RecordStatus
+
+__all__ = ["Row", "columns_of", "last_user_text", "merged", "row_of_call", "with_hand_made"]
+
+# As the original cuts its previews.
+PREVIEW_CHARS = 500
+
+# The columns of a call by name, without its key; what the price list gives is not in it.
+Row = dict[str, Any]
+
+
+def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
+    """Return the row of a call as one report has it."""
+    known = call.tokens_in is not None or call.tokens_out is not None
+    return {
+        "model": call.model or call.requested_model or "",
+        "provider": call.provider or "",
+        "task": call.task or "",
+        "tokens_in": call.tokens_in or 0,
+        "tokens_out": call.tokens_out or 0,
+        "cached_tokens": call.cached or 0,
+        "cache_write_tokens": call.cache_write or 0,
+        "reasoning_tokens": call.reasoning,
+        "usage_known": known,
+        "cost": call.cost or 0.0,
+        "duration_ms": lasted_ms,
+        "ttft_ms": call.ttft_ms,
+        "is_streaming": call.is_streaming,
+        "status": RecordStatus.ERROR if call.status == SpanStatus.ERROR else RecordStatus.OK,
+        "error_type": call.error_type,
+        "error_message": call.error_message,
+        "prompt_preview": _preview(last_user_text(call)),
+        "response_preview": _preview(call.response),
+        "messages": call.messages,
+        "tools": call.tools,
+        "response": call.response,
+        "response_id": call.response_id,
+        "details": _details(call, source),
+    }
+
+
+def _details(call: CallFacts, source: str) -> Row:
+    asked = call.requested_model
+    found: Row = {
+        "requested_model": asked if asked and asked != call.model else None,
+        "finish_reason": call.finish_reason,
+        "tool_calls": call.tool_calls,
+        "config": call.config or None,
+        "usage_note": call.usage_note or None,
+        "sources": {"call": source},
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def last_user_text(call: CallFacts) -> str | None:
+    """Return what the user said last; None if the call has no such message."""
+    for message in reversed(call.messages or ()):
+        content = message.get("content")
+        if message.get("role") == "user" and content is not None:
+            return content if isinstance(content, str) else dumps(content)
+    return None
+
+
+def _preview(text: str | None) -> str | None:
+    return text[:PREVIEW_CHARS] if text else None
+
+
+# What is best known to the client library, which is the innermost, and what to the framework.
+_NUMBERS = (
+    "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
+    "usage_known",
+)  # fmt: skip
+
+
+def merged(inner: Row, outer: Row, outer_source: str) -> Row:
+    """Return the row of a call that was reported twice, once inside the other.
+
+    Numbers are those of the inner report where it has any; what was said is that of the outer one,
+    which saw what the program saw; the time is the outer one's.
+    """
+    row = {name: inner[name] if _is_given(inner[name]) else outer[name] for name in inner}
+    of_outer: list[str] = []
+    if not inner["usage_known"] and outer["usage_known"]:
+        row.update({name: outer[name] for name in _NUMBERS})
+        of_outer.append("tokens")
+    for name in ("messages", "tools", "response", "prompt_preview", "response_preview"):
+        if _is_given(outer[name]):
+            row[name] = outer[name]
+            of_outer.append(name)
+    row["duration_ms"] = outer["duration_ms"]
+    details = {**outer["details"], **inner["details"]}
+    sources = dict(inner["details"].get("sources", {}))
+    sources |= dict.fromkeys(("duration_ms", *of_outer), outer_source)
+    row["details"] = {**details, "sources": sources, "merged": _others(inner, outer_source)}
+    return row
+
+
+def _others(row: Row, source: str) -> list[str]:
+    return [*row["details"].get("merged", ()), source]
+
+
+def with_hand_made(row: Row, by_hand: Row) -> Row:
+    """Return the row of a captured call that the program then handed over by hand.
+
+    Its task and its cost win; messages, previews and times are those captured, where there are any.
+    """
+    new = {name: value if _is_given(value) else by_hand.get(name) for name, value in row.items()}
+    of_hand = [name for name in ("task", "cost") if _is_given(by_hand.get(name))]
+    new.update({name: by_hand[name] for name in of_hand})
+    details = by_hand.get("details")
+    given = json.loads(details) if isinstance(details, str) else {}
+    sources = {**row["details"].get("sources", {}), **dict.fromkeys(of_hand, "record_llm_call")}
+    new["details"] = {
+        **given,
+        **row["details"],
+        "sources": sources,
+        "merged": _others(row, "record_llm_call"),
+    }
+    return new
+
+
+# What the recorder takes as it is.
+_PLAIN = (
+    "model", "provider", "task", "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens",
+    "reasoning_tokens", "usage_known", "response_id", "cost", "duration_ms", "ttft_ms",
+    "is_streaming", "status", "error_type",
+)  # fmt: skip
+_TEXTS = ("error_message", "prompt_preview", "response_preview", "response")
+
+
+def columns_of(row: Row, *, keep_content: bool) -> Row:
+    """Return the columns of a row as the recorder takes them.
+
+    Without content no text stays that people, models or tools said: errors of a vendor's repeat the
+    prompt, and the arguments of a tool are the answer of the model.
+    """
+    details = row["details"]
+    if not keep_content:
+        named = [{"id": call["id"], "name": call["name"]} for call in details.get("tool_calls", ())]
+        details = {**details, "tool_calls": named}
+    return {
+        **{name: row[name] for name in _PLAIN},
+        **{name: row[name] if keep_content else None for name in _TEXTS},
+        **{name: _listed(row[name]) if keep_content else None for name in ("messages", "tools")},
+        "details": dumps({name: value for name, value in details.items() if value}),
+    }
+
+
+def _listed(value: list[Any] | None) -> str | None:
+    return dumps(value) if value else None
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value != "" and value != 0 and value != {}

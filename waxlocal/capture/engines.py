@@ -1,0 +1,164 @@
+"""Switches the capture of libraries on and off, and knows how each of them stands.
+
+Nothing is imported that the program does not import: an instrumentation is loaded after the library
+that it is for. It reports to a private tracer; the program's own tracing, its exporters and its
+environment are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from waxlocal.capture.import_hooks import after_import, forget, is_awaited
+from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
+from waxlocal.recording.notices import warn
+from waxlocal.signal_handlers import raised_by_handler
+
+__all__ = [
+    "CaptureState",
+    "await_imports",
+    "instrument",
+    "is_installed",
+    "states",
+    "uninstrument",
+]
+
+
+class CaptureState(NamedTuple):
+    """How a library stands: `engine` is the package that captures it, `reason` why none does."""
+
+    library: str
+    captured: bool
+    engine: str = ""
+    reason: str = ""
+
+
+_states: dict[str, CaptureState] = {}
+# What to call to have a library captured no longer.
+_undo: dict[str, Callable[[], object]] = {}
+
+
+def await_imports(names: Iterable[str]) -> None:
+    """Capture these libraries from their import on, or from now on if they are imported.
+
+    Costs next to nothing: whether there is what captures a library is looked up when that is
+    imported. A name that is not in `LIBRARIES` is passed over. Raises nothing; why a library is not
+    captured stands in `states`.
+    """
+    for name in names:
+        library = LIBRARIES.get(name)
+        if library is not None and name not in _states:
+            _states[name] = CaptureState(name, False, reason="it is not imported yet")
+            after_import(library.module, partial(_begin, library))
+
+
+def instrument(names: Iterable[str]) -> dict[str, bool]:
+    """Do the same; return for each name whether it is captured, or will be once it is imported."""
+    asked = list(names)
+    await_imports(asked)
+    return {name: _is_or_will_be(name) for name in asked}
+
+
+def _is_or_will_be(name: str) -> bool:
+    library = LIBRARIES.get(name)
+    if library is None or _states[name].captured:
+        return library is not None
+    waits = is_awaited(library.module)
+    return waits and any(map(is_installed, library.engines))
+
+
+def is_installed(engine: Engine) -> bool:
+    """Return whether the package of an engine is installed; imports nothing of it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(engine.package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def uninstrument(names: Iterable[str] | None = None) -> None:
+    """Capture these libraries no longer, None means all; calls under way are recorded."""
+    for name in list(_states) if names is None else list(names):
+        library = LIBRARIES.get(name)
+        if library is not None and name in _states:
+            forget(library.module)
+            del _states[name]
+            _undo.pop(name, lambda: None)()
+
+
+def states() -> dict[str, CaptureState]:
+    """Return how each library stands that was to be captured."""
+    return dict(_states)
+
+
+def _begin(library: Library) -> None:
+    if library.name not in _states or library.name in _undo:
+        return
+    failed: list[str] = []
+    engines = list(filter(is_installed, library.engines))
+    for engine in engines:
+        try:
+            _undo[library.name] = _SWITCHES[engine.family](engine)
+        except Exception as error:  # a broken or unsuitable package is not the program's fault
+            if raised_by_handler(error):
+                raise
+            failed.append(f"{engine.package}: {type(error).__name__}: {error}")
+            continue
+        _states[library.name] = CaptureState(library.name, True, engine.package)
+        return
+    reason = "; ".join(failed) or f"{library.engines[0].package} is not installed"
+    _states[library.name] = CaptureState(library.name, False, reason=reason)
+    if failed:
+        warn(f"calls of {library.name} are not captured: {reason}. Try: waxlocal doctor")
+
+
+def _instrumentor(engine: Engine) -> Any:
+    return getattr(import_module(engine.module), engine.instrumentor)()
+
+
+def _switch_on_otel(engine: Engine) -> Callable[[], object]:
+    from opentelemetry._logs import NoOpLoggerProvider
+    from opentelemetry.metrics import NoOpMeterProvider
+
+    from waxlocal.capture.provider import completion_hook, provider
+
+    instrumentor = _instrumentor(engine)
+    # Its own check asks for exact packages; whether ours works with the installed version, the
+    # tests say. Metrics and logs would go to the program's exporters.
+    instrumentor.instrument(
+        tracer_provider=provider(),
+        meter_provider=NoOpMeterProvider(),
+        logger_provider=NoOpLoggerProvider(),
+        completion_hook=completion_hook(),
+        skip_dep_check=True,
+    )
+    return instrumentor.uninstrument  # type: ignore[no-any-return]
+
+
+def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:
+    from waxlocal.capture.provider import provider
+
+    instrumentor = _instrumentor(engine)
+    instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    return instrumentor.uninstrument  # type: ignore[no-any-return]
+
+
+def _switch_on_built_in(engine: Engine) -> Callable[[], object]:
+    from pydantic_ai import Agent, InstrumentationSettings
+
+    from waxlocal.capture.provider import provider
+
+    Agent.instrument_all(InstrumentationSettings(tracer_provider=provider()))
+    return partial(Agent.instrument_all, False)
+
+
+_SWITCHES: dict[Family, Callable[[Engine], Callable[[], object]]] = {
+    Family.OTEL: _switch_on_otel,
+    Family.OPEN_INFERENCE: _switch_on_open_inference,
+    Family.BUILT_IN: _switch_on_built_in,
+}

@@ -1,0 +1,71 @@
+"""`init()`: the settings of this process, and which libraries are captured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from waxlocal.capture.engines import await_imports
+from waxlocal.capture.libraries import LIBRARIES
+from waxlocal.recording.recorder import current_recorder
+from waxlocal.sdk.lifecycle import set_up
+
+__all__ = ["chosen", "init"]
+
+
+def init(
+    api_key: str = "",
+    api_url: str = "",
+    agent_name: str = "",
+    workflow_name: str = "",
+    capture_content: bool | None = None,
+    instrument: list[str] | None = None,
+    exclude: list[str] | None = None,
+    instrument_infra: bool = True,
+    infra_libraries: list[str] | None = None,
+    infra_exclude: list[str] | None = None,
+    resource_attributes: dict[str, Any] | None = None,
+    debug: bool = False,
+    prompt_guard: bool = False,
+    prompt_guard_server: bool = False,
+    prompt_guard_action: str = "block",
+    interaction_mode: str | None = None,
+    on_policy_block: Callable[..., Any] | None = None,
+    *,
+    db: str | os.PathLike[str] | None = None,
+    durability: str | None = None,
+) -> None:
+    """Change settings of this process, and capture the calls of the model libraries it imports.
+
+    `instrument` names the libraries to capture, by default all that are known (`LIBRARIES`);
+    `exclude` and the variable `WAXELL_EXCLUDE` (names with commas) leave some out. A library is
+    captured from its import on, before or after this call; nothing is imported that the program
+    does not import. What captures it must be installed: `pip install 'waxlocal[auto]'`.
+
+    `db` is the file to record into, `durability` is `normal` or `full`, `capture_content=False`
+    leaves out everything that people, models and tools said, `interaction_mode` is `interactive` or
+    `autonomous`. An argument that is not given leaves its setting as it is. `api_url` and `api_key`
+    are kept for `WaxellObserveClient.get_config`. The others are accepted, as in the original, and
+    do nothing.
+
+    Runs that are open keep the file and the settings that they began with. Forked children inherit
+    the settings, other child processes do not. Raises `ConfigurationError`.
+    """
+    set_up(
+        api_key=api_key,
+        api_url=api_url,
+        capture_content=capture_content,
+        interaction_mode=interaction_mode,
+        db=db,
+        durability=durability,
+    )
+    if current_recorder().enabled:
+        await_imports(chosen(instrument, exclude))
+
+
+def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[str]:
+    """Return the libraries to capture: those wanted, None means all, without those left out."""
+    left_out = {name.strip() for name in os.environ.get("WAXELL_EXCLUDE", "").split(",")}
+    left_out.update(exclude or ())
+    return [name for name in (LIBRARIES if wanted is None else wanted) if name not in left_out]

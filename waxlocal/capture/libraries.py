@@ -1,0 +1,87 @@
+"""The libraries whose calls are captured, and what captures each: the first that is installed.
+
+OpenTelemetry's GenAI instrumentations come first: they do not report the client's call below a
+framework's, and hand over typed messages. OpenInference's cover what those lack.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = ["LIBRARIES", "Engine", "Family", "Library"]
+
+
+class Family(Enum):
+    """Whose instrumentation it is, which says how it is switched on."""
+
+    OTEL = "OpenTelemetry"
+    OPEN_INFERENCE = "OpenInference"
+    BUILT_IN = "built in"
+
+
+class Engine(NamedTuple):
+    """What captures a library: the package to install, and its instrumentor."""
+
+    family: Family
+    package: str
+    module: str
+    instrumentor: str
+
+
+class Library(NamedTuple):
+    """A library: its name in `instrument=[...]`, the module and the distribution it is known by.
+
+    `workflow` names the runs that a call of the framework becomes outside any other.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    engines: tuple[Engine, ...]
+    workflow: str = ""
+
+
+def _otel(name: str, instrumentor: str) -> Engine:
+    package = f"opentelemetry-instrumentation-genai-{name}"
+    module = f"opentelemetry.instrumentation.genai.{name.replace('-', '_')}"
+    return Engine(Family.OTEL, package, module, f"{instrumentor}Instrumentor")
+
+
+def _open_inference(name: str, instrumentor: str) -> Engine:
+    package = f"openinference-instrumentation-{name}"
+    module = f"openinference.instrumentation.{name.replace('-', '_')}"
+    return Engine(Family.OPEN_INFERENCE, package, module, f"{instrumentor}Instrumentor")
+
+
+# fmt: off
+_GOOGLE = Engine(
+    Family.OTEL, "opentelemetry-instrumentation-google-genai",
+    "opentelemetry.instrumentation.google_genai", "GoogleGenAiSdkInstrumentor",
+)
+_PYDANTIC_AI = Engine(Family.BUILT_IN, "opentelemetry-api", "pydantic_ai", "Agent")
+_ALL = (
+    Library("openai", "openai", "openai",
+            (_otel("openai", "OpenAI"), _open_inference("openai", "OpenAI"))),
+    Library("anthropic", "anthropic", "anthropic",
+            (_otel("anthropic", "Anthropic"), _open_inference("anthropic", "Anthropic"))),
+    Library("gemini", "google.genai", "google-genai",
+            (_GOOGLE, _open_inference("google-genai", "GoogleGenAI"))),
+    Library("bedrock", "boto3", "boto3",
+            (_otel("bedrock", "Bedrock"), _open_inference("bedrock", "Bedrock"))),
+    Library("litellm", "litellm", "litellm", (_open_inference("litellm", "LiteLLM"),)),
+    Library("langchain", "langchain_core", "langchain-core",
+            (_otel("langchain", "LangChain"), _open_inference("langchain", "LangChain")),
+            workflow="langgraph"),
+    Library("openai_agents", "agents", "openai-agents",
+            (_otel("openai-agents", "OpenAIAgents"),
+             _open_inference("openai-agents", "OpenAIAgents")), workflow="openai_agents"),
+    Library("llamaindex", "llama_index.core", "llama-index-core",
+            (_otel("llama-index", "LlamaIndex"), _open_inference("llama-index", "LlamaIndex")),
+            workflow="llamaindex"),
+    Library("pydanticai", "pydantic_ai", "pydantic-ai-slim", (_PYDANTIC_AI,),
+            workflow="pydantic_ai"),
+    Library("mcp", "mcp", "mcp", (_open_inference("mcp", "MCP"),)),
+)
+# fmt: on
+LIBRARIES = {library.name: library for library in _ALL}

@@ -1,0 +1,88 @@
+"""One call, one row: which of several reports of a call of a model belong together.
+
+A call is often reported more than once: by a framework and by the client library below it, by two
+instrumentations, by an instrumentation and by the program itself. What is known of such reports:
+
+- one inside another is the same call, unless the outer one holds several (retries, fallbacks):
+  then those are the calls, and the outer one is a span;
+- two that are not inside each other are the same call if two instrumentations made them, one ran
+  within the other's time, and both say the same (the id of the answer, or model and tokens);
+- one that the program hands over by hand after an automatic one with the same model and tokens is
+  the same call; each automatic one takes at most one such.
+
+Two reports of one instrumentation are never one call: the same question may be asked twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Report", "find_elsewhere", "find_unclaimed", "same_model"]
+
+# How far apart two instrumentations may note the same moment.
+SLACK_NS = 5_000_000
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """A call as an instrumentation reported it, and its row in the file with what was merged in.
+
+    Times are of the steady clock. `claimed`: the program has handed it over by hand, too.
+    """
+
+    scope: str
+    started_ns: int
+    ended_ns: int
+    row: Row
+    position: int = 0
+    scopes: list[str] = field(default_factory=list)
+    claimed: bool = False
+
+    def __post_init__(self) -> None:
+        self.scopes.append(self.scope)
+
+
+def find_elsewhere(recent: Iterable[Report], report: Report) -> Report | None:
+    """Return the same call as another instrumentation reported it, neither inside the other."""
+    for known in recent:
+        if report.scope in known.scopes or not _overlap(known, report):
+            continue
+        if _say_the_same(known.row, report.row):
+            return known
+    return None
+
+
+def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
+    """Return the first call that the program may be handing over by hand."""
+    wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
+    for known in recent:
+        row = known.row
+        if known.claimed or (row["tokens_in"], row["tokens_out"]) != wanted:
+            continue
+        if same_model(row["model"], by_hand["model"]):
+            return known
+    return None
+
+
+def _overlap(one: Report, other: Report) -> bool:
+    """Return whether one of two lies within the time of the other."""
+    begins, ends = other.started_ns - one.started_ns, other.ended_ns - one.ended_ns
+    return (begins >= -SLACK_NS and ends <= SLACK_NS) or (begins <= SLACK_NS and ends >= -SLACK_NS)
+
+
+def _say_the_same(one: Row, other: Row) -> bool:
+    if one["response_id"] and other["response_id"]:
+        return bool(one["response_id"] == other["response_id"])
+    tokens = (one["tokens_in"], one["tokens_out"])
+    same = tokens == (other["tokens_in"], other["tokens_out"])
+    return any(tokens) and same and same_model(one["model"], other["model"])
+
+
+def same_model(one: str, other: str) -> bool:
+    """Return whether two names can be of one model: `gpt-4o` is answered by `gpt-4o-2024-08-06`."""
+    one, other = (name.rpartition("/")[2].lower() for name in (one, other))
+    return one == other or one.startswith(f"{other}-") or other.startswith(f"{one}-")

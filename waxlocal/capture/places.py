@@ -1,0 +1,75 @@
+"""Where a captured span is recorded: which run, which span of that run, or a run of its own.
+
+Decided at the start of the span: a stream ends in another context than it began in, often when
+the run around it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from waxlocal.capture.facts import SpanKind
+from waxlocal.capture.tracer import CapturedSpan
+from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.scope import run_here, still_open
+
+__all__ = ["CALLS", "Place", "around", "captured_run", "position_in", "run_around"]
+
+CALLS = (SpanKind.LLM, SpanKind.EMBEDDING)
+
+
+@dataclass(slots=True)
+class Place:
+    """The run of a captured span, and its row there.
+
+    `run` is None for a call outside any run, until something is written of it. `opened`: the run
+    stands for this span, and ends with it. `position` is that of the row in `spans`, 0 if there is
+    none: a call, or a span that is a run. `inner` has the positions of the calls inside the span,
+    each once: a report that was merged into another one has no row of its own.
+    """
+
+    kind: str
+    run: WaxellContext | None
+    position: int = 0
+    opened: bool = False
+    inner: list[int] = field(default_factory=list)
+
+
+def around(span: CapturedSpan) -> Iterator[Place]:
+    """Return the places of the captured spans around this one, the nearest first."""
+    outer = span.parent
+    while outer is not None:
+        if isinstance(outer.place, Place):
+            yield outer.place
+        outer = outer.parent
+
+
+def run_around(span: CapturedSpan) -> WaxellContext | None:
+    """Return the innermost open run around a span: one that a span opened, or the program's.
+
+    A tool that is captured may call a function that is a run of the program, and the other way
+    round.
+    """
+    here = run_here()
+    outer = captured_run(span)
+    if outer is None or here is None:
+        return here or outer
+    return outer if _is_within(outer, here) else here
+
+
+def captured_run(span: CapturedSpan) -> WaxellContext | None:
+    """Return the open run that the captured spans around this one are recorded in."""
+    return next((still_open(place.run) for place in around(span) if place.run is not None), None)
+
+
+def _is_within(run: WaxellContext | None, outer: WaxellContext) -> bool:
+    while run is not None and run is not outer:
+        run = run._outer
+    return run is outer
+
+
+def position_in(run: WaxellContext, span: CapturedSpan) -> int | None:
+    """Return the row of the nearest span around this one in a run; None if there is none."""
+    found = (place.position for place in around(span) if place.run is run and place.position)
+    return next(found, None)

@@ -1,0 +1,43 @@
+"""The one tracer provider of this process, and the hook that takes the content of calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waxlocal.capture.facts import Completion
+from waxlocal.capture.span_recorder import SpanRecorder
+from waxlocal.capture.tracer import PrivateProvider, captured
+
+__all__ = ["completion_hook", "provider"]
+
+
+class _CompletionHook:
+    """Keeps the typed content of a call with its span; see opentelemetry.util.genai."""
+
+    def on_completion(
+        self,
+        *,
+        inputs: object = None,
+        outputs: object = None,
+        system_instruction: object = None,
+        tool_definitions: object = None,
+        span: object = None,
+        **_more: Any,
+    ) -> None:
+        found = captured(span)
+        if found is not None:
+            found.completion = Completion(inputs, outputs, system_instruction, tool_definitions)
+
+
+_provider = PrivateProvider(SpanRecorder())
+_hook = _CompletionHook()
+
+
+def provider() -> PrivateProvider:
+    """Return the provider whose spans become records."""
+    return _provider
+
+
+def completion_hook() -> _CompletionHook:
+    """Return the hook; with content switched off it is not asked for any."""
+    return _hook

@@ -1,0 +1,271 @@
+"""A private tracer: what instrumentations report goes to the recorder, and nowhere else.
+
+It implements the API of OpenTelemetry, not on its SDK: the SDK obeys the program's environment
+(`OTEL_SDK_DISABLED`, limits, samplers), and its spans become the parents of the program's own. Our
+spans are never seen by the program's tracing: what is traced inside one of them sees, as its
+parent, the program's span around it.
+
+https://opentelemetry.io/docs/specs/otel/trace/api/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.util._decorator import _agnosticcontextmanager
+
+from waxlocal.capture.facts import Completion, ReadSpan, SpanEvent, SpanStatus
+from waxlocal.known_types import name_of_type
+
+__all__ = ["CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "captured"]
+
+
+class SpanSink(Protocol):
+    """What is told of each span; neither method may raise."""
+
+    def begin(self, span: CapturedSpan) -> None:
+        """Take note that a span has begun, with the attributes of its start."""
+
+    def end(self, span: CapturedSpan) -> None:
+        """Write what a span says; it does not change any more."""
+
+
+class CapturedSpan(trace.Span):
+    """A span of an instrumentation, and its place among the others.
+
+    `parent` is the captured span around it; `place` belongs to the sink. Ends once. Like all spans
+    of OpenTelemetry, it may be used from any thread, one at a time.
+    """
+
+    __slots__ = (
+        "_around",
+        "_ended",
+        "_events",
+        "_sink",
+        "_status",
+        "_status_message",
+        "attributes",
+        "completion",
+        "ended_ns",
+        "name",
+        "parent",
+        "place",
+        "scope",
+        "started_ns",
+        "steady_ns",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        scope: str,
+        sink: SpanSink,
+        *,
+        parent: CapturedSpan | None,
+        around: SpanContext,
+        attributes: Mapping[str, Any],
+        started_ns: int,
+    ) -> None:
+        self.name = name
+        self.scope = scope
+        self.parent = parent
+        self.attributes: dict[str, Any] = dict(attributes)
+        self.completion: Completion | None = None
+        self.place: Any = None
+        self.started_ns = started_ns
+        self.steady_ns = time.monotonic_ns()
+        self.ended_ns = 0
+        self._sink = sink
+        self._around = around
+        self._events: list[SpanEvent] = []
+        self._status = SpanStatus.UNSET
+        self._status_message = ""
+        self._ended = False
+
+    def read(self) -> ReadSpan:
+        """Return what the span says so far."""
+        return ReadSpan(
+            name=self.name,
+            attributes=self.attributes,
+            events=self._events,
+            scope=self.scope,
+            status=self._status,
+            status_message=self._status_message,
+            start_ns=self.started_ns,
+            end_ns=self.ended_ns or None,
+        )
+
+    # -- the API of OpenTelemetry ---------------------------------------------------------------
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span and have it recorded: when this returns, its row is in the file."""
+        if self._ended:
+            return
+        self._ended = True
+        lasted = time.monotonic_ns() - self.steady_ns
+        self.ended_ns = end_time or self.started_ns + lasted
+        self._sink.end(self)
+
+    def get_span_context(self) -> SpanContext:
+        """Return the context of the program's own span around this one; an invalid one without."""
+        return self._around
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes; nothing after the end."""
+        if not self._ended:
+            self.attributes.update(attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set one attribute; nothing after the end."""
+        if not self._ended:
+            self.attributes[key] = value
+
+    def add_event(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Note what happened at a time, by default now."""
+        if not self._ended:
+            self._events.append(
+                SpanEvent(name, dict(attributes or {}), timestamp or time.time_ns())
+            )
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        """Do nothing: links are not recorded."""
+
+    def update_name(self, name: str) -> None:
+        """Give the span another name."""
+        if not self._ended:
+            self.name = name
+
+    def is_recording(self) -> bool:
+        """Return whether the span has not ended."""
+        return not self._ended
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set how the span ends."""
+        if self._ended:
+            return
+        code = status.status_code if isinstance(status, Status) else status
+        said = status.description if isinstance(status, Status) else description
+        self._status = _STATUSES.get(code, SpanStatus.UNSET)
+        self._status_message = said or ""
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Note an exception: its type and its text."""
+        noted = {
+            "exception.type": _qualified(type(exception)),
+            "exception.message": _text_of(exception),
+            **(attributes or {}),
+        }
+        self.add_event("exception", noted, timestamp)
+
+
+_STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
+
+
+def _qualified(kind: type) -> str:
+    module = kind.__module__
+    return name_of_type(kind) if module == "builtins" else f"{module}.{name_of_type(kind)}"
+
+
+def _text_of(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except Exception:  # of the program's class
+        return ""
+
+
+class PrivateProvider(trace.TracerProvider):
+    """Hands out tracers whose spans go to one sink."""
+
+    def __init__(self, sink: SpanSink) -> None:
+        self._sink = sink
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> PrivateTracer:
+        """Return a tracer for an instrumentation, which is named in its spans."""
+        return PrivateTracer(instrumenting_module_name, self._sink)
+
+
+class PrivateTracer(trace.Tracer):
+    """Starts the spans of one instrumentation."""
+
+    def __init__(self, scope: str, sink: SpanSink) -> None:
+        self._scope = scope
+        self._sink = sink
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> CapturedSpan:
+        """Start a span inside the current one of this context, by default of the present one."""
+        current = trace.get_current_span(context)
+        span = CapturedSpan(
+            name,
+            self._scope,
+            self._sink,
+            parent=captured(current),
+            around=current.get_span_context(),
+            attributes=attributes or {},
+            started_ns=start_time or time.time_ns(),
+        )
+        self._sink.begin(span)
+        return span
+
+    # What the API itself uses: it also decorates functions, async ones too.
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[trace.Span]:
+        """Start a span that is the current one within the block."""
+        span = self.start_span(name, context, kind, attributes, links, start_time)
+        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span
+
+
+def captured(span: object) -> CapturedSpan | None:
+    """Return the captured span that this is, or that it wraps; None for any other span.
+
+    By its very type: the proxies of OpenInference (wrapt), which mask attributes, call themselves
+    instances of what they wrap.
+    """
+    while span is not None:
+        if type(span) is CapturedSpan:
+            return span
+        span = getattr(span, "__wrapped__", None)
+    return None
