@@ -12,7 +12,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,8 @@ __all__ = ["SideFile", "take_in", "take_in_all", "waiting"]
 
 # The most changes in one transaction: recorders wait during it.
 CHANGES_AT_ONCE = 500
+# The side files that a warning has told of.
+_told: set[Path] = set()
 
 
 class SideFile(NamedTuple):
@@ -47,17 +49,29 @@ class SideFile(NamedTuple):
     changes: int | None
 
 
-def take_in(main: sqlite3.Connection, path: Path, seconds: float = math.inf) -> bool:
+def _log(message: str) -> None:
+    logging.getLogger("waxlocal").warning("%s", message)
+
+
+def take_in(
+    main: sqlite3.Connection,
+    path: Path,
+    seconds: float = math.inf,
+    *,
+    notice: Callable[[str], object] = _log,
+) -> bool:
     """Take in the side files of a file, for about this long; return whether all is taken in.
 
     `main` is a writing connection to the file, in autocommit mode. A side file that cannot be read
-    stays, and so does one with something in it that no waxlocal has written, which is logged once.
-    Raises `sqlite3.Error` of the main file, also if that is busy.
+    stays, and so does one with something in it that no waxlocal has written, of which `notice` is
+    told once. Raises `sqlite3.Error` of the main file, also if that is busy.
     """
     deadline = time.monotonic() + seconds
     with closing(checkpointer(path)) as log:
         # Also of this version: the main file may have replaced one that needed a later version.
-        came_in = [_take_in(main, side, deadline, log) for _version, side in side_files(path)]
+        came_in = [
+            _take_in(main, side, deadline, log, notice) for _version, side in side_files(path)
+        ]
     return all(came_in)
 
 
@@ -95,7 +109,13 @@ def _changes_waiting(path: Path, side: Path) -> int | None:
         return None
 
 
-def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpointer) -> bool:
+def _take_in(
+    main: sqlite3.Connection,
+    side: Path,
+    deadline: float,
+    log: Checkpointer,
+    notice: Callable[[str], object],
+) -> bool:
     """Follow the log of one side file to its end, or to the deadline."""
     try:
         with reader(side) as opened:
@@ -113,7 +133,9 @@ def _take_in(main: sqlite3.Connection, side: Path, deadline: float, log: Checkpo
     except NewerSchema:  # sealed: all of it was taken in, but it was not removed yet
         return _removed(side)
     except Unusable as error:
-        _tell_once(side, error)
+        if side not in _told:
+            _told.add(side)
+            notice(f"{side} cannot be taken in: {error}; it is left as it is")
         return False
     except (StorageError, OSError) as error:  # of the side file; perhaps it is open elsewhere
         if raised_by_handler(error):
@@ -127,17 +149,6 @@ def _removed(side: Path) -> bool:
     with Suppress(StorageError, OSError):
         return remove(side)
     return False
-
-
-_told: set[Path] = set()
-
-
-def _tell_once(side: Path, error: Unusable) -> None:
-    if side not in _told:
-        _told.add(side)
-        logging.getLogger("waxlocal").warning(
-            "%s cannot be taken in: %s; it is left as it is", side, error
-        )
 
 
 def _begin(main: sqlite3.Connection, deadline: float) -> None:

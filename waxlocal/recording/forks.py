@@ -74,6 +74,10 @@ class ForkGate:
         # Threads that fork, or wait for it; and whether they had the lock before.
         self._forking: dict[int, bool] = {}
 
+    def is_owned(self) -> bool:
+        """Return whether this thread has the lock of the store."""
+        return self._lock._is_owned()
+
     def enter(self) -> bool:
         """Wait until this thread may fork; return False if a call never ends."""
         had_it = self._forking.setdefault(get_ident(), self._lock._is_owned())

@@ -20,7 +20,6 @@ from waxlocal.clock import Clock, utc_text
 from waxlocal.errors import DiskFull, FileLocked, FileReadOnly, NewerSchema, StorageError
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
-from waxlocal.recording.notices import warn
 from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import Suppress, raised_by_handler
@@ -57,7 +56,8 @@ class OpenFile:
 
     `hot` executes one statement of the open connection. It raises `_Cold` while there is none, and
     between `hold_back` and `let_through`, so that the hot path of recording has no question to ask.
-    `on_copying` is told, in the thread that copies the log, when it begins and when it is done.
+    `on_copying` is told, in the thread that copies the log, when it begins and when it is done;
+    `notice` takes a warning, to be said when nothing is held any more.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class OpenFile:
         durability: str,
         clock: Clock,
         on_copying: Callable[[bool], object],
+        notice: Callable[[str], object],
         sleep: Callable[[float], None],
     ) -> None:
         self.path = path
@@ -74,6 +75,7 @@ class OpenFile:
         self._durability = durability
         self._clock = clock
         self._on_copying = on_copying
+        self._notice = notice
         self._sleep = sleep
         self._told = False  # that the file needs a later waxlocal
         self.begin_process()
@@ -169,7 +171,7 @@ class OpenFile:
         if self._connection is None:
             return
         if self._files != self._file_ids():
-            warn(f"{self.path} was moved or deleted while recording; starting anew")
+            self._notice(f"{self.path} was moved or deleted while recording; starting anew")
             self.close()
         elif self._was_upgraded():
             self.close()
@@ -246,7 +248,7 @@ class OpenFile:
     def _tell_of(self, side: Path, newer: NewerSchema) -> None:
         if not self._told:
             self._told = True
-            warn(
+            self._notice(
                 f"{newer}; what this program records goes into {side} instead, and from there into "
                 f"{self.path} with the first command of a later waxlocal. Try: {newer.hint}"
             )
@@ -280,7 +282,7 @@ class OpenFile:
 
         self._all_in = False
         with Suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
-            self._all_in = take_in(opened, self.path, seconds)
+            self._all_in = take_in(opened, self.path, seconds, notice=self._notice)
 
     def _load_prices(self, now_ns: int) -> None:
         self._priced_ns = now_ns

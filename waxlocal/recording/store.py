@@ -21,7 +21,7 @@ from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.forks import ForkGate, close_with_multiprocessing, follow_forks
-from waxlocal.recording.notices import say, warn
+from waxlocal.recording.notices import Notices, say
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Storable, Unit
 from waxlocal.signal_handlers import raised_by_handler
@@ -76,8 +76,15 @@ class Store:
         self.wait = wait
         self.backlog = Backlog() if backlog is None else backlog
         self._sleep = sleep
+        # What is to be said as soon as the lock is free.
+        self._notices = Notices()
         self._file = OpenFile(
-            path, durability=durability, clock=clock, on_copying=self._note_copying, sleep=sleep
+            path,
+            durability=durability,
+            clock=clock,
+            on_copying=self._note_copying,
+            notice=self._notices.append,
+            sleep=sleep,
         )
         self.prices = self._file.prices
         self._begin_process()
@@ -105,6 +112,7 @@ class Store:
         self._closing = threading.Event()
         self._checked_ns = 0
         self._warn_at = 0.0
+        self._notices.clear()
         self.process_id = self._file.process_id
         self.backlog.clear()
 
@@ -135,6 +143,8 @@ class Store:
                 self._look_at_log()
             if self._later:
                 self._write_later()
+        if self._notices:
+            self._say_notices()
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
@@ -160,6 +170,8 @@ class Store:
                 self._look_at_log()
             if self._later:
                 self._write_later()
+        if self._notices:
+            self._say_notices()
 
     # -- everything else ------------------------------------------------------------------------
 
@@ -254,7 +266,14 @@ class Store:
             finally:
                 self._writing = False
             self._write_later()
-            return result
+        if self._notices:
+            self._say_notices()
+        return result
+
+    def _say_notices(self) -> None:
+        """Say what is to be said, unless this is within a call that has the lock and says it."""
+        if not self._gate.is_owned():
+            self._notices.say_all()
 
     def _write_later(self) -> None:
         """Write what a signal handler or a finalizer recorded in the middle of another record."""
@@ -306,7 +325,7 @@ class Store:
             return
         if not may_pass(failure):
             self.backlog.lose(unit, failure)
-            warn(f"a record could not be written: {failure}")
+            self._notices.append(f"a record could not be written: {failure}")
             return
         self._stuck = True
         self._keep(unit, failure)
@@ -336,7 +355,7 @@ class Store:
         if now >= self._warn_at:
             self._warn_at = now + WARN_S
             said = storage_error(failure, self.path)
-            warn(f"{said}; runs are kept in memory meanwhile. Try: {said.hint}")
+            self._notices.append(f"{said}; runs are kept in memory meanwhile. Try: {said.hint}")
 
     # -- the backlog ----------------------------------------------------------------------------
 
