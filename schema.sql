@@ -569,7 +569,7 @@ CREATE TABLE deliveries (
   remote_workflow_id TEXT,
   failures           INTEGER NOT NULL DEFAULT 0,  -- of this run, since its last accepted request
   not_before         TEXT,                -- as in targets, for this run alone
-  backoff_until      TEXT,
+  backoff_until      TEXT,                -- only 0.2 writes it, and nobody reads it
   reason             TEXT,                -- why it is parked, or why the last attempt failed
   delivered_at       TEXT,
   PRIMARY KEY (run_id, target_id)

@@ -221,8 +221,7 @@ class Batches:
 
     def _postpone(self, run_id: str, reason: str) -> None:
         slot = self._circuit.postponed(self._outbox.failures(run_id) + 1)
-        at, end = self._circuit.text(slot.at), self._circuit.text(slot.end)
-        self._outbox.postpone(run_id, at, end, reason)
+        self._outbox.postpone(run_id, self._circuit.text(slot.at), reason)
 
     def _tell(self, run_id: str, reason: str) -> None:
         """Say that no batch can carry a run; what becomes of it, its single requests say."""

@@ -321,9 +321,7 @@ class SingleRequests:
             outbox.begin_anew(run_id)
         if job.failure:
             slot = self._circuit.postponed(job.due.failures + 1)
-            outbox.postpone(
-                run_id, self._circuit.text(slot.at), self._circuit.text(slot.end), job.failure
-            )
+            outbox.postpone(run_id, self._circuit.text(slot.at), job.failure)
         elif run_id == OUTSIDE and not job.stopped:
             # What is parked of them stays so by itself: it holds up none that come later.
             outbox.deliver(OUTSIDE)

@@ -225,3 +225,13 @@ def test_a_parked_run_waits_for_no_time(
         change(db_path, NEWS[1])
         park(outbox, run_id, "no")
         assert ask(db_path, "SELECT state FROM deliveries") == [("pending",)]
+
+
+def test_a_postponed_run_has_its_time_and_why(db_path: Path) -> None:
+    """How far the span of that time reached nobody asks of a run, so it is not written."""
+    (run_id,) = record(1)
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+        outbox.postpone(run_id, "2999", "timeout")
+    row = "SELECT state, failures, not_before, reason, backoff_until FROM deliveries"
+    assert ask(db_path, row) == [("pending", 1, "2999", "timeout", None)]

@@ -295,9 +295,9 @@ class Outbox(TargetConnection):
         """Forget the failures of a run: a request of it was accepted."""
         self._execute(sql.FORGIVE, (run_id, self._id))
 
-    def postpone(self, run_id: str, not_before: str, until: str, reason: str) -> None:
+    def postpone(self, run_id: str, not_before: str, reason: str) -> None:
         """Try a run again later."""
-        self._execute(sql.POSTPONE, (not_before, until, reason, run_id, self._id))
+        self._execute(sql.POSTPONE, (not_before, reason, run_id, self._id))
 
     def deliver(self, run_id: str) -> bool:
         """Call a run delivered; False if something was recorded meanwhile, which is to go, too."""

@@ -41,8 +41,7 @@ UPDATE requests SET state = 'replaced', body = NULL
 WHERE run_id = ? AND target_id = ? AND stage = ? AND part = ?
 """
 _MAKE_PENDING = """
-UPDATE deliveries SET state = 'pending', failures = 0, not_before = NULL, backoff_until = NULL,
-  reason = NULL
+UPDATE deliveries SET state = 'pending', failures = 0, not_before = NULL, reason = NULL
 WHERE run_id = ? AND target_id = ?
 """
 

@@ -214,12 +214,11 @@ UPDATE deliveries SET remote_run_id = ?, remote_workflow_id = ?, failures = 0
 WHERE run_id = ? AND target_id = ?
 """
 FORGIVE = """
-UPDATE deliveries SET failures = 0, not_before = NULL, backoff_until = NULL, reason = NULL
+UPDATE deliveries SET failures = 0, not_before = NULL, reason = NULL
 WHERE run_id = ? AND target_id = ? AND (failures > 0 OR reason IS NOT NULL)
 """
 POSTPONE = """
-UPDATE deliveries SET state = 'pending', failures = failures + 1, not_before = ?,
-  backoff_until = ?, reason = ?
+UPDATE deliveries SET state = 'pending', failures = failures + 1, not_before = ?, reason = ?
 WHERE run_id = ? AND target_id = ?
 """
 # Somebody asks for an attempt now. One failure is kept where there are any: it has one request go
