@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waxlocal.clock import utc_ns
+from waxlocal.clock import stored_ns
 
 __all__ = [
     "NOTHING",
@@ -139,10 +139,9 @@ def ago(stored: str | None, now_ns: int) -> str:
     """
     if not stored:
         return NOTHING
-    try:
-        seconds = (now_ns - utc_ns(stored)) / 1e9
-    except ValueError:
-        return stored[:10]
+    if (moment := stored_ns(stored)) is None:  # any program may have written the row
+        return str(stored)[:10]
+    seconds = (now_ns - moment) / 1e9
     if seconds < -_MINUTE:
         return stored[:16].replace("T", " ")
     if seconds < 10:

@@ -41,6 +41,23 @@ def test_a_run_has_the_times_at_which_its_requests_came(hub: Hub) -> None:
     assert (row["interaction_mode"], row["workflow_name"]) == ("interactive", "default")
 
 
+@pytest.mark.parametrize("start", ["'yesterday'", "''", "x'ff'", "'2026-13-01T00:00:00.000000Z'"])
+def test_a_run_without_a_valid_start_takes_records_and_its_end(hub: Hub, start: str) -> None:
+    """Any program may have written its row: how long it lasted stays unknown."""
+    run = hub.start()
+    hub.select(f"UPDATE runs SET started_at = {start}")
+    again = {"agent_name": "a", "metadata": {"waxlocal": {"run_id": run}}}
+    assert hub.ask("start", again)["run_id"] == run
+    hub.calls(run, {"model": "gpt-4o"})
+    hub.steps(run, {"step_name": "s"})
+    hub.spans(run, span("tool:x", "tool", 1, start_offset_ms=5), at=1.5)
+    assert hub.complete(run, at=3.5, result={"a": 1})["duration"] is None
+    row = hub.run(run)
+    assert (row["status"], row["completed_at"], row["duration"]) == ("success", moment(3.5), None)
+    assert [one["recorded_at"] for one in hub.rows("steps", run)] == [moment(1.0)]
+    assert len(hub.rows("llm_calls", run)) == len(hub.rows("spans", run)) == 1
+
+
 def test_the_answer_to_a_start_names_run_and_workflow(hub: Hub) -> None:
     """The ids are text, and the workflow's is the run's behind `wf_`."""
     answer = hub.ask("start", {"agent_name": "a"}, at=1.0)

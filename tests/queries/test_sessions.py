@@ -21,6 +21,7 @@ from waxlocal.queries import (
     count_sessions,
     get_session,
     list_sessions,
+    recent_runs,
 )
 
 
@@ -267,6 +268,18 @@ def test_the_status_filter_agrees_with_the_status_shown(tmp_path: Path) -> None:
         assert found(conn, status="error") == ["failed", "refused"]
         assert found(conn, status="blocked") == ["refused"]
         assert found(conn, status="success") == ["fine"]
+
+
+def test_a_process_id_that_is_not_a_number_is_that_of_nobody(tmp_path: Path) -> None:
+    """Any program may have written the run, and SQLite keeps what it is given."""
+    with recording(tmp_path) as (make, conn):
+        every_status(make)
+        foreign: tuple[Any, ...] = ("worker-1", b"\xff", 1.5)
+        for process in foreign:
+            make.run("foreign", seconds=None, process=process)
+        assert found(conn, status="running") == ["back", "foreign", "going", "unknown writer"]
+        assert found(conn, status="interrupted") == ["killed", "said so"]
+        assert {run.status for run in recent_runs(conn)} >= {"running", "interrupted"}
 
 
 def test_an_unknown_status_is_refused() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.tools.cli import invoke
 from tests.tools.sdk_rows import only, rows
+from tests.tools.sync import change
 from waxlocal import WaxellObserveClient
 from waxlocal.clock import utc_ns
 from waxlocal.recording import store
@@ -222,6 +223,22 @@ def test_a_run_of_the_same_id_is_left_alone(db_path: Path, recorder: Recorder) -
     values = (run_id, "thief", "w", "s2", None, None, None, None, "0" * 32, "autonomous")
     recorder.store.write(BEGIN_RUN, (*values, None, "2026-01-31T09:30:00.000000Z", None, None))
     assert only(db_path, "runs")["agent_name"] == "helper"
+
+
+@pytest.mark.parametrize("start", ["yesterday", "", b"\xff"])
+def test_a_run_without_a_valid_start_goes_on(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, start: object
+) -> None:
+    """Any program may have written its row; it counts as begun where this process goes on."""
+    run_id = client.start_run_sync(agent_name="agent").run_id
+    change(db_path, "UPDATE runs SET started_at = ?", start)
+    monkeypatch.setattr(WaxellObserveClient, "_open", {})
+    client.record_steps_sync(run_id=run_id, steps=["s"])
+    client.complete_run_sync(run_id=run_id, result={"r": 1})
+    run = only(db_path, "runs")
+    assert (run["status"], run["result"], run["started_at"]) == ("success", {"r": 1}, start)
+    assert 0 <= run["duration"] < 60
+    assert [step["step_name"] for step in rows(db_path, "steps")] == ["s"]
 
 
 def test_an_empty_id_is_no_run(db_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import Any, NamedTuple
 
-from waxlocal.clock import utc_ns, utc_text
+from waxlocal.clock import stored_ns, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import InvalidQuery, NotFound
 from waxlocal.ids import RunIds, daily_run_id, run_id_of, trace_id_of, workflow_id_of
@@ -66,7 +66,9 @@ __all__ = [
 Json = dict[str, Any]
 
 _FIND = """
-SELECT r.run_id, r.status, r.started_at, r.completed_at, r.duration, r.trace_id,
+SELECT r.run_id, r.status,
+  iif(typeof(r.started_at) = 'text', r.started_at, '') AS started_at,
+  r.completed_at, r.duration, r.trace_id,
   coalesce(r.revision, 0) AS revision,
   coalesce(p.waxlocal, '') <> '' AS of_uploader
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
@@ -125,7 +127,7 @@ class KnownRun(NamedTuple):
     trace_id: str
     revision: int
     of_uploader: int
-    started_ns: int  # since 1970
+    started_ns: int | None  # since 1970; None if the start is not a valid time
 
     @property
     def is_open(self) -> bool:
@@ -149,7 +151,7 @@ class KnownRun(NamedTuple):
 def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
     """Return a run; raises `NotFound`."""
     for row in connection.execute(_FIND, (run_id,)).fetchall():
-        return KnownRun._make((*row, utc_ns(row[_STARTED_AT])))
+        return KnownRun._make((*row, stored_ns(row[_STARTED_AT])))
     raise NotFound(f"no run {run_id!r}", hint=f"start it first: POST {RUN_START}")
 
 
@@ -284,16 +286,18 @@ def ended(run: KnownRun, duration: float | None) -> Json:
     return {"run_id": run.run_id, "duration": duration, "governance": {"action": "allow"}}
 
 
-def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float:
+def _end(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> float | None:
     given = columns_of_end(body)
-    lasted_ns = max(now_ns - run.started_ns, 0)
+    # Any program may have written the start: of one that is not a time, no duration is known.
+    ended_ns = now_ns if run.started_ns is None else max(now_ns, run.started_ns)
+    lasted = None if run.started_ns is None else (ended_ns - run.started_ns) / 1e9
     known = run.is_open  # our own uploader sent the end with the start
-    duration = run.duration if known and run.duration is not None else lasted_ns / 1e9
+    duration = run.duration if known and run.duration is not None else lasted
     row = {
         **given,
         "run_id": run.run_id,
         "status": given["status"] if given["status"] in ENDED_STATUSES else RunStatus.ERROR,
-        "completed_at": (known and run.completed_at) or utc_text(run.started_ns + lasted_ns),
+        "completed_at": (known and run.completed_at) or utc_text(ended_ns),
         "duration": duration,
         "trace_id": _trace_id(body) or run.trace_id,
     }

@@ -151,7 +151,9 @@ def _end(run: KnownRun, span: Json, now_ns: int) -> str:
 
 
 def _moment(run: KnownRun, span: Json, now_ns: int, further_ms: float) -> str:
-    """Return the start of the run plus the span's offset and `further_ms`."""
+    """Return the start of the run plus the span's offset and `further_ms`; now without a start."""
+    if run.started_ns is None:
+        return utc_text(now_ns)
     offset_ms = as_number(span.get("start_offset_ms"))
     if offset_ms is None:
         offset_ms = (now_ns - run.started_ns) / 1e6

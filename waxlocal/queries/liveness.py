@@ -39,11 +39,15 @@ class GoneProcesses:
     def __init__(self, conn: sqlite3.Connection, gone: IsGone = is_gone) -> None:
         self._conn = conn
         self._is_gone = gone
-        self._known: dict[int | None, bool] = {None: False}
+        self._known: dict[int, bool] = {}
 
-    def look_up(self, process_ids: Iterable[int | None]) -> None:
-        """Look up all these processes with one query."""
-        unknown = sorted({one for one in process_ids if one is not None and one not in self._known})
+    def look_up(self, process_ids: Iterable[object]) -> None:
+        """Look up all these processes with one query.
+
+        Any program may have written a run, and SQLite keeps text or bytes in a column of numbers:
+        what is not a whole number is nobody's id.
+        """
+        unknown = sorted({one for one in process_ids if type(one) is int} - self._known.keys())
         if not unknown:
             return
         self._known.update(dict.fromkeys(unknown, False))
@@ -57,7 +61,7 @@ class GoneProcesses:
         self.look_up((process_id,))
         return self._known[process_id]
 
-    def shown_status(self, status: str, process_id: int | None) -> str:
+    def shown_status(self, status: str, process_id: object) -> str:
         """Return the status of a run to display."""
         if status == RunStatus.RUNNING and process_id in self:
             return RunStatus.INTERRUPTED
@@ -67,7 +71,7 @@ class GoneProcesses:
         """Return the processes that ended and left a session's runs open."""
         ids = [row[0] for row in self._conn.execute(_WITH_OPEN_RUNS).fetchall()]
         self.look_up(ids)
-        return [one for one in ids if self._known[one]]
+        return [one for one in ids if one in self]
 
     def session_statuses(self, session_ids: list[str]) -> dict[str, set[str]]:
         """Return the displayed statuses of open and interrupted runs, by session."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta, timezone, tzinfo
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_ns, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_ns, utc_text
 from waxlocal.errors import InvalidQuery
 
 __all__ = ["microseconds", "parse_time"]
@@ -42,9 +42,6 @@ def parse_time(
         ) from None
 
 
-def microseconds(stored: str) -> int:
-    """Return a stored time in microseconds since 1970; 0 for text that is not a time."""
-    try:
-        return utc_ns(stored) // 1_000
-    except ValueError:
-        return 0
+def microseconds(stored: object) -> int:
+    """Return a stored time in microseconds since 1970; 0 for what is not a valid time."""
+    return (stored_ns(stored) or 0) // 1_000

@@ -11,7 +11,7 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from waxlocal.clock import utc_ns, utc_text
+from waxlocal.clock import stored_ns, utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import PolicyViolationError
 from waxlocal.ids import foreign_trace_id, trace_id_of, workflow_id_of
@@ -203,9 +203,11 @@ class Run(RunRecords):
         """Go on from what the file has of the run."""
         # One that its process only left behind may still be completed by another.
         self._ended = status not in NOT_FINAL_STATUSES
-        # The steady clock of another process is not ours: go by the wall clock.
-        self._steady_ns -= max(self._started_ns - utc_ns(start), 0)
-        self._started_ns = utc_ns(start)
+        # The steady clock of another process is not ours: go by the wall clock. A start that is not
+        # a valid time (any program may have written the row) counts as now.
+        if (started_ns := stored_ns(start)) is not None:
+            self._steady_ns -= max(self._started_ns - started_ns, 0)
+            self._started_ns = started_ns
         self._metadata_json, self._tags_json, self._result_json = metadata, tags, result
         self._tags = _object(tags)
 
