@@ -20,12 +20,22 @@ import sys
 from collections.abc import Callable, Iterable
 from gc import get_referents
 from itertools import compress
-from typing import Any
+from typing import Any, ClassVar
 
 from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["CUT", "as_text", "cut", "dumps", "own_text", "shown", "snapshot", "text"]
+__all__ = [
+    "CUT",
+    "as_text",
+    "cut",
+    "dumps",
+    "own_text",
+    "read_back",
+    "shown",
+    "snapshot",
+    "text",
+]
 
 # Where the start of a cut text stands, in what stands for it.
 CUT = "$cut"
@@ -55,9 +65,23 @@ def _refuse(value: object) -> Any:
 # without the module `json`, whose patterns take a millisecond of every import to compile. No circle
 # check: a circle ends in RecursionError, and the slow path labels it.
 _c_encode: Callable[[Any, int], Iterable[str]]
+_c_scan: Callable[[str, int], tuple[Any, int]]
+
+
+class _AsWritten:
+    """How `json.loads` reads; the C scanner takes its settings from such a class."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+    memo: ClassVar[dict[str, str]] = {}
+
+
 try:
     import _json
 
+    _c_scan = _json.make_scanner(_AsWritten)  # type: ignore[arg-type]  # it takes any object
     _c_encode = _json.make_encoder(
         None, _refuse, _json.encode_basestring, None, ":", ",", False, False, False
     )
@@ -70,6 +94,8 @@ except (ImportError, AttributeError):  # another Python than CPython
 
     def _c_encode(value: Any, _level: int) -> Iterable[str]:
         return (_plain_encoder.encode(value),)
+
+    _c_scan = json.JSONDecoder().raw_decode
 
 
 _join = "".join
@@ -148,9 +174,15 @@ def snapshot(value: object) -> Any:
     """Return a copy of the value as it is now, of plain values alone."""
     if type(value) is str:
         return value
-    from json import loads
+    return read_back(dumps(value))
 
-    return loads(dumps(value))
+
+def read_back(written: str) -> Any:
+    """Return the value of JSON that `dumps` wrote.
+
+    Without the module `json`, which can be loaded only as long as files can be opened.
+    """
+    return _c_scan(written, 0)[0]
 
 
 def cut(text: str) -> dict[str, Any]:

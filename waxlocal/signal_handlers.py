@@ -7,6 +7,9 @@ catches every exception of a value, of SQLite or of its own must let this one pa
 
 from __future__ import annotations
 
+# Not `signal`, whose `getsignal` makes an enum of each answer: 0.2 ms of every try to write while
+# another process has the file locked, and half a millisecond for the import. This one is built in.
+import _signal  # type: ignore[import-not-found]  # of the standard library, without types
 from collections.abc import Iterator
 from functools import partial
 from types import CodeType, FrameType, TracebackType
@@ -43,8 +46,6 @@ def signal_of(error: BaseException) -> int:
 
 def raise_signal(number: int) -> None:
     """Send a signal to this process; its handler runs in the main thread."""
-    import _signal  # type: ignore[import-not-found]  # of the standard library, without types
-
     _signal.raise_signal(number)
 
 
@@ -101,10 +102,6 @@ def _looks_like_a_handler(frame: FrameType) -> bool:
 
 
 def _installed() -> set[CodeType]:
-    # Not `signal`, whose `getsignal` makes an enum of each answer: 0.2 ms of every try to write
-    # while another process has the file locked, and half a millisecond for the import.
-    import _signal
-
     return {
         code for number in range(1, _signal.NSIG) for code in _codes_of(_signal.getsignal(number))
     }

@@ -257,7 +257,7 @@ class OpenFile:
         """Leave this process's identity in the file, and learn its prices."""
         me = current_process()
         now_ns = self._clock.time_ns()
-        program = encode.text(" ".join(sys.argv[:1]))
+        program = encode.text(" ".join((sys.argv or ())[:1]))  # None as the interpreter ends
         python = ".".join(map(str, sys.version_info[:3]))
         row = {
             **me._asdict(),
@@ -278,16 +278,19 @@ class OpenFile:
         """Take in what an older waxlocal recorded beside the file, as far as the time allows."""
         if self._beside is not None or not side_file.side_files(self.path):
             return
-        from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
-
         self._all_in = False
-        with Suppress(sqlite3.Error):  # a busy file: the next record in a second, or a command
+        # A busy file, or none that can be opened, be it of Python's: the next record in a second,
+        # or a command.
+        with Suppress(sqlite3.Error, OSError, ImportError):
+            from waxlocal.maintenance.side_files import take_in  # hardly any process needs it
+
             self._all_in = take_in(opened, self.path, seconds, notice=self._notice)
 
     def _load_prices(self, now_ns: int) -> None:
         self._priced_ns = now_ns
         if self._connection is not None:
-            with Suppress(sqlite3.Error):  # they are looked up later, like unknown ones
+            # They are looked up later, like unknown ones.
+            with Suppress(sqlite3.Error, OSError, ImportError):
                 self.prices.load(self._connection)
 
     def close(self) -> None:

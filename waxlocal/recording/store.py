@@ -8,6 +8,7 @@ only as long as there is a backlog, or at exit.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -380,6 +381,8 @@ class Store:
         Each of these two asks for another thread when it is done: what was kept meanwhile has none.
         """
         if not self.backlog or self._drainer is not None or self._closing.is_set():
+            return
+        if sys.is_finalizing():  # before Python 3.12 the start would wait for ever
             return
         try:
             self._drainer = self._started_drainer()

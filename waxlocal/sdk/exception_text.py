@@ -22,14 +22,25 @@ def printed(error: BaseException) -> str:
 
 
 def formatted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:
-    """Return the traceback as Python prints it, with the exceptions that caused this one."""
-    import traceback  # 3 ms to import, and most runs succeed
+    """Return the traceback as Python prints it, with the exceptions that caused this one.
 
+    Where Python itself cannot print it, as without a file descriptor to load its sources with, it
+    is the places in the code and the last line alone.
+    """
     try:
+        import traceback  # 3 ms, and most runs succeed
+
         return "".join(traceback.format_exception(kind, error, trace))
-    except (
-        Exception
-    ) as raised:  # from the program's own __str__, of this error or of one in its chain
+    except Exception as raised:  # also of a `__str__` of the program's, of any error in the chain
         if raised_by_handler(raised):
             raise
-        return f"{name_of_type(kind)}: {printed(error)}"
+    return f"{_places(trace)}{name_of_type(kind)}: {printed(error)}"
+
+
+def _places(trace: TracebackType | None) -> str:
+    lines = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}\n')
+        trace = trace.tb_next
+    return "".join(("Traceback (most recent call last):\n", *lines)) if lines else ""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from waxlocal.clock import utc_text
-from waxlocal.encode import dumps
+from waxlocal.encode import dumps, read_back
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import SET_ATTRIBUTES
 from waxlocal.recording.transactions import Bound
@@ -166,6 +166,4 @@ def _contents_of(table: Table) -> list[str]:
 
 def _members(json: str) -> dict[str, str]:
     """Return the members of a JSON object, `"key":value`, by their keys."""
-    from json import loads
-
-    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in loads(json).items()}
+    return {key: f"{dumps(key)}:{dumps(value)}" for key, value in read_back(json).items()}
