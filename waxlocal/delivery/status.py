@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING
+from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING, IS_SENDING
 from waxlocal.delivery.records import leniently
 
 __all__ = [
@@ -28,18 +28,53 @@ __all__ = [
 # A file of version 1 that nobody has opened for writing since has no tables for this.
 _KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
-_TARGETS = f"""
+# An id that waxlocal gives begins with its time: the first of them is the oldest. Ids that programs
+# give, and those of an agent's day, say nothing of it: of these each start is read. Not of all runs
+# that wait, which takes ten times as long; where a server was away they are many.
+_HAS_TIME = "d.run_id GLOB '0???????-????-7???-????-????????????'"
+_MOMENTS_OF_RUNS = f"""
+    SELECT r.started_at AS moment FROM runs r
+    WHERE r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)
+    UNION ALL
+    SELECT r.started_at FROM runs r WHERE r.run_id = (
+      SELECT d.run_id FROM deliveries d
+      WHERE d.target_id = t.target_id AND {IS_PENDING} AND {_HAS_TIME}
+      ORDER BY d.run_id LIMIT 1)
+    UNION ALL
+    SELECT r.started_at FROM deliveries d CROSS JOIN runs r ON r.run_id = d.run_id
+    WHERE d.target_id = t.target_id AND {IS_PENDING} AND NOT {_HAS_TIME}
+    UNION ALL
+    SELECT r.started_at FROM deliveries d CROSS JOIN runs r ON r.run_id = d.run_id
+    WHERE d.target_id = t.target_id AND {IS_SENDING}"""  # noqa: S608
+# Events outside any run: the next one, and those in requests that were not answered yet.
+_MOMENTS_OF_EVENTS = """
+    UNION ALL
+    SELECT e.recorded_at FROM deliveries d CROSS JOIN events e ON e.run_id = '' AND e.position = (
+      SELECT position FROM outside_events WHERE id > t.events_cursor ORDER BY id LIMIT 1)
+    WHERE d.run_id = '' AND d.target_id = t.target_id
+      AND (d.state = 'pending' OR d.state = 'sending')
+    UNION ALL
+    SELECT e.recorded_at
+    FROM requests q CROSS JOIN json_each(q.positions) place
+    CROSS JOIN events e ON e.run_id = '' AND e.position = place.value
+    WHERE q.run_id = '' AND q.target_id = t.target_id AND q.state = 'waiting'"""
+
+
+def _targets(moments: str) -> str:
+    return f"""
 SELECT t.url, {sql.COUNT_PENDING} AS pending,
   (SELECT count(*) FROM deliveries d
    WHERE d.target_id = t.target_id AND {IS_OPEN}) AS open,
   {sql.COUNT_PARKED} AS parked, t.delivered,
-  (SELECT min(r.started_at) FROM runs r
-   WHERE r.run_id = (SELECT min(d.run_id) FROM deliveries d
-                     WHERE d.target_id = t.target_id AND {IS_PENDING})
-      OR r.id = (SELECT min(id) FROM runs WHERE id > t.cursor)) AS oldest_pending_at,
+  (SELECT min(moment) FROM ({moments})) AS oldest_pending_at,
   t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
 FROM targets t ORDER BY t.target_id
 """  # noqa: S608
+
+
+_TARGETS = _targets(_MOMENTS_OF_RUNS + _MOMENTS_OF_EVENTS)
+# A file of version 2 has no events outside any run.
+_TARGETS_OF_RUNS = _targets(_MOMENTS_OF_RUNS)
 _UNSYNCED = "SELECT count(*) FROM runs WHERE id > (SELECT coalesce(max(cursor), 0) FROM targets)"
 _RUNS = "SELECT count(*) FROM runs"
 # A run of which no request could be made has none. One that no batch can carry is on its way, by
@@ -73,13 +108,28 @@ SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
   json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
   q.first_attempt_at, q.last_attempt_at
 FROM requests q JOIN targets t USING (target_id)
-WHERE q.run_id IN (SELECT value FROM json_each(?))
-ORDER BY t.target_id, q.run_id, q.first_attempt_at, q.stage, q.part
+WHERE q.run_id IN ({runs})
+ORDER BY {order}t.target_id, q.run_id, q.first_attempt_at, q.stage, q.part
+LIMIT :limit
 """
-# Run ids are sorted by time: the last of them are the newest, and no index on times is needed.
-_NEWEST = """
-SELECT run_id FROM (SELECT DISTINCT run_id FROM requests ORDER BY run_id DESC LIMIT ?)
-"""
+_RECEIPTS_OF_RUN = _RECEIPTS.format(runs=":run_id", order="")
+# How many of the runs that came last are looked at for requests.
+_LOOKED_AT = 1_000
+# No index on times, which every upload would have to keep: the last of the ids that begin with a
+# time are the newest of those. Of ids that programs give the order is that of their arrival; where
+# so many runs wait that none of the last has a request, the last of all ids stand for them.
+_NEWEST = f"""
+  SELECT run_id FROM (
+    SELECT DISTINCT run_id FROM requests WHERE run_id < '1' ORDER BY run_id DESC LIMIT :limit)
+  UNION ALL
+  SELECT run_id FROM (SELECT DISTINCT run_id FROM requests ORDER BY run_id DESC LIMIT :limit)
+  UNION ALL
+  SELECT run_id FROM (
+    SELECT run_id FROM (SELECT id, run_id FROM runs ORDER BY id DESC LIMIT {_LOOKED_AT}) AS newest
+    WHERE EXISTS (SELECT 1 FROM requests sent WHERE sent.run_id = newest.run_id)
+    ORDER BY id DESC LIMIT :limit)
+  UNION ALL SELECT ''"""  # noqa: S608
+_RECENT = _RECEIPTS.format(runs=_NEWEST, order="coalesce(q.last_attempt_at, '') DESC, ")
 
 
 @dataclass(frozen=True)
@@ -157,7 +207,9 @@ def delivery_status(connection: sqlite3.Connection) -> tuple[TargetStatus, ...]:
     """Return the state of each server that runs were ever delivered to."""
     if not knows_delivery(connection):
         return ()
-    return tuple(TargetStatus(*row) for row in connection.execute(_TARGETS).fetchall())
+    knows_events = knows_delivery(connection, "outside_events")
+    asked = _TARGETS if knows_events else _TARGETS_OF_RUNS
+    return tuple(TargetStatus(*row) for row in connection.execute(asked).fetchall())
 
 
 def count_unsynced(connection: sqlite3.Connection) -> int:
@@ -191,20 +243,23 @@ def list_receipts(connection: sqlite3.Connection, run_id: str) -> list[Receipt]:
     """Return every request of a run, in the order they were first sent."""
     if not knows_delivery(connection):
         return []
-    return _receipts(connection, [run_id])
+    return _receipts(connection, _RECEIPTS_OF_RUN, {"run_id": run_id, "limit": -1})
 
 
 def recent_receipts(connection: sqlite3.Connection, limit: int = 20) -> list[Receipt]:
-    """Return requests of the newest runs, the last attempts first."""
+    """Return requests of the newest runs and of events outside any run, the last attempts first.
+
+    Text that is not UTF-8 is read with replacement characters.
+    """
     if not knows_delivery(connection):
         return []
-    newest = [row[0] for row in connection.execute(_NEWEST, (limit,)).fetchall()]
-    found = _receipts(connection, newest)
-    return sorted(found, key=lambda one: one.last_attempt_at or "", reverse=True)[:limit]
+    return _receipts(connection, _RECENT, {"limit": limit})
 
 
-def _receipts(connection: sqlite3.Connection, run_ids: list[str]) -> list[Receipt]:
-    rows = connection.execute(_RECEIPTS, (json.dumps(run_ids),)).fetchall()
+def _receipts(
+    connection: sqlite3.Connection, query: str, named: Mapping[str, object]
+) -> list[Receipt]:
+    rows = leniently(connection, lambda: connection.execute(query, named).fetchall())
     return [Receipt(*row) for row in rows]
 
 
