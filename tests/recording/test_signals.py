@@ -209,6 +209,83 @@ def test_an_alarm_while_a_record_waits_leaves_it_in_memory(
 
 @struck_by
 @pytest.mark.parametrize("together", [False, True])
+def test_an_alarm_while_a_record_waits_for_another_thread_leaves_it_in_memory(
+    recorder: Recorder, db_path: Path, error: type[BaseException], handler: Any, together: bool
+) -> None:
+    """It counts as in memory until the other thread writes it, or the one of the backlog."""
+    store = recorder.store
+
+    class Struck:
+        def __enter__(self) -> None:
+            store._lock = lock
+            strike()
+
+        def __exit__(self, *_given: object) -> None:
+            raise AssertionError("not entered")
+
+    with WaxellContext("agent") as run, handling(handler):
+        run.record_step("before")
+        if together:
+            run.set_tag("a", "b")
+        lock, store._lock = store._lock, Struck()  # type: ignore[assignment]
+        with lock:
+            with pytest.raises(error):
+                run.record_step("struck")
+            assert recorder.health().in_memory == 1
+        deadline = time.monotonic() + PATIENCE_S
+        while not recorder.health().ok and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert rows(db_path, "SELECT step_name FROM steps") == ["before", "struck"]
+
+
+def test_what_a_signal_handler_records_while_a_record_waits_counts_as_in_memory(
+    recorder: Recorder, db_path: Path
+) -> None:
+    """Its call has returned, and the file does not have it; also while it is being written."""
+    counts: list[int] = []
+
+    def beat(_number: int, _frame: FrameType | None) -> None:
+        heart.record_step("beat")
+        counts.append(recorder.health().in_memory)
+
+    def rest(_seconds: float) -> None:
+        if len(counts) < 3:
+            strike()
+
+    def write_cold(unit: Any) -> None:
+        counts.append(recorder.health().in_memory)
+        cold(unit)
+
+    cold, recorder.store._sleep, recorder.store.wait = recorder.store._write_cold, rest, 0.05
+    with WaxellContext("heart") as heart, WaxellContext("agent") as run, handling(beat):
+        with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            run.record_step("waits")
+            assert counts == [1, 2, 3]
+            assert recorder.health().in_memory == 4
+            other.execute("ROLLBACK")
+        assert recorder.store.drain(wait=30)
+        assert recorder.health().ok
+        counts.clear()
+        recorder.store._later.append(_one_more(recorder, heart))
+        recorder.store._write_cold = write_cold  # type: ignore[method-assign]
+        assert recorder.store.drain()
+        assert counts == [1]
+    assert sorted(rows(db_path, "SELECT step_name FROM steps")) == ["beat"] * 3 + ["later", "waits"]
+
+
+def _one_more(recorder: Recorder, run: WaxellContext) -> Any:
+    """Return the unit of a record, which has not been written."""
+    written: list[Any] = []
+    store = recorder.store
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "write", lambda *bound: written.append(bound))
+        run.record_step("later")
+    return tuple(written)
+
+
+@struck_by
+@pytest.mark.parametrize("together", [False, True])
 def test_a_record_that_was_just_committed_is_not_written_again(
     recorder: Recorder, db_path: Path, error: type[BaseException], handler: Any, together: bool
 ) -> None:

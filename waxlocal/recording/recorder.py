@@ -84,7 +84,7 @@ class Recorder:
             file=path,
             file_bytes=file_size(path),
             log_bytes=log_size(path),
-            in_memory=len(backlog),
+            in_memory=self.store.in_memory,
             lost=backlog.lost,
             reason=None if backlog.reason is None else str(backlog.reason),
         )

@@ -122,6 +122,11 @@ class Store:
         """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""
         return self._file.current
 
+    @property
+    def in_memory(self) -> int:
+        """How many units are only in memory though the calls that recorded them have returned."""
+        return len(self.backlog) + len(self._later)
+
     # -- the hot path ---------------------------------------------------------------------------
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
@@ -129,21 +134,28 @@ class Store:
         if self._copying_thread and get_ident() == self._copying_thread:
             self._later.append(((statement, parameters),))
             return
-        with self._lock:
-            if self._writing:
-                self._later.append(((statement, parameters),))
-                return
-            self._writing = True
-            try:
-                self._file.hot(statement.sql, parameters)
-            except BaseException as error:
-                self._not_written(((statement, parameters),), error)
-            finally:
-                self._writing = False
-            if monotonic() > self._look_at:
-                self._look_at_log()
-            if self._later:
-                self._write_later()
+        waits = True
+        try:
+            with self._lock:
+                waits = False
+                if self._writing:
+                    self._later.append(((statement, parameters),))
+                    return
+                self._writing = True
+                try:
+                    self._file.hot(statement.sql, parameters)
+                except BaseException as error:
+                    self._not_written(((statement, parameters),), error)
+                finally:
+                    self._writing = False
+                if monotonic() > self._look_at:
+                    self._look_at_log()
+                if self._later:
+                    self._write_later()
+        except BaseException:
+            if waits:  # a signal handler has struck
+                self._leave_to_others(((statement, parameters),))
+            raise
         if self._notices:
             self._say_notices()
 
@@ -152,25 +164,32 @@ class Store:
         if self._copying_thread and get_ident() == self._copying_thread:
             self._later.append(unit)
             return
-        with self._lock:
-            if self._writing:
-                self._later.append(unit)
-                return
-            self._writing = True
-            hot = self._file.hot
-            try:
-                hot("BEGIN IMMEDIATE")
-                for statement, parameters in unit:
-                    hot(statement.sql, parameters)
-                hot("COMMIT")
-            except BaseException as error:
-                self._not_written(unit, error)
-            finally:
-                self._writing = False
-            if monotonic() > self._look_at:
-                self._look_at_log()
-            if self._later:
-                self._write_later()
+        waits = True
+        try:
+            with self._lock:
+                waits = False
+                if self._writing:
+                    self._later.append(unit)
+                    return
+                self._writing = True
+                hot = self._file.hot
+                try:
+                    hot("BEGIN IMMEDIATE")
+                    for statement, parameters in unit:
+                        hot(statement.sql, parameters)
+                    hot("COMMIT")
+                except BaseException as error:
+                    self._not_written(unit, error)
+                finally:
+                    self._writing = False
+                if monotonic() > self._look_at:
+                    self._look_at_log()
+                if self._later:
+                    self._write_later()
+        except BaseException:
+            if waits:  # as in `write`
+                self._leave_to_others(unit)
+            raise
         if self._notices:
             self._say_notices()
 
@@ -282,7 +301,10 @@ class Store:
             self._writing = True
             try:
                 while self._later:
-                    self._write_cold(self._later.pop(0))
+                    try:
+                        self._write_cold(self._later[0])
+                    finally:  # until then it is counted as in memory
+                        del self._later[0]
             finally:
                 self._writing = False
 
@@ -308,6 +330,14 @@ class Store:
         """
         self._file.roll_back()
         self._keep(Storable(unit), FileLocked(f"{self.path} is locked"))
+
+    def _leave_to_others(self, unit: Unit) -> None:
+        """Keep a unit whose thread was struck while it waited for another one that has the store.
+
+        That one writes it, or the thread of the backlog does.
+        """
+        self._later.append(unit)
+        self._start_drainer()
 
     def _write_cold(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
@@ -380,7 +410,7 @@ class Store:
 
         Each of these two asks for another thread when it is done: what was kept meanwhile has none.
         """
-        if not self.backlog or self._drainer is not None or self._closing.is_set():
+        if not self.in_memory or self._drainer is not None or self._closing.is_set():
             return
         if sys.is_finalizing():  # before Python 3.12 the start would wait for ever
             return
