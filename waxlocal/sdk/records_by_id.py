@@ -12,6 +12,7 @@ from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.records import LLM_CALLS, Kind, RecordStatus
 from waxlocal.sdk.arguments import (
+    ReadUsage,
     checked,
     is_given,
     need,
@@ -22,6 +23,7 @@ from waxlocal.sdk.arguments import (
     number_of,
     plain_text,
     truth,
+    with_usage,
 )
 from waxlocal.sdk.memory import kind_of
 from waxlocal.sdk.run import Run
@@ -33,7 +35,7 @@ __all__ = ["RecordsById"]
 MAX_PARTIAL_CHARS = 20_000
 
 # What a call of a model has beside the columns of its own.
-_DETAILS = ("framework", "prompt_hash", "config", "chunk_count")
+_DETAILS = ("framework", "prompt_hash", "config", "chunk_count", "usage_note")
 # How a column is read, by what it holds; None where there is nothing to record.
 _READERS: dict[Kind, Callable[[str, Any], Any]] = {
     Kind.TEXT: lambda _, value: _shown(value),
@@ -63,6 +65,8 @@ class RecordsById(RunsById):
         self, run_id: str, calls: list[Json], conversation_state: Json | None = None
     ) -> Json:
         """Record calls of models; each a dict with the fields of `WaxellContext.record_llm_call`.
+
+        Tokens that are not given, and in no `usage`, are 0.
 
         Returns `{"recorded": n}`. Raises `TypeError` for a value of a wrong type, in which case
         none of the calls is recorded.
@@ -250,6 +254,10 @@ def _recorded(run: Run, rows: Sequence[object]) -> Json:
 def _llm_call(run: Run, call: Json) -> Json:
     """Return the columns of a call of a model."""
     captured = run._recorder.capture_content
+    if "usage" in call:
+        call = with_usage(call)
+        told: ReadUsage = call["usage"]
+        call |= {"usage_known": int(told.is_known), "usage_note": told.note}
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]
