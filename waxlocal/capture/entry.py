@@ -6,12 +6,18 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waxlocal.capture.engines import await_imports
+from waxlocal.capture.engines import await_imports, uninstrument
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.lifecycle import set_up
+from waxlocal.signal_handlers import Suppress
 
-__all__ = ["chosen", "init"]
+__all__ = ["begin_by_default", "chosen", "init"]
+
+# Whether `waxlocal run` may choose what is captured: not after the program has done so.
+_open = True
+# What it chose.
+_by_default: list[str] = []
 
 
 def init(
@@ -60,8 +66,24 @@ def init(
         db=db,
         durability=durability,
     )
+    global _open
+    _open = False
+    names = chosen(instrument, exclude)
+    uninstrument(name for name in _by_default if name not in names)
+    _by_default.clear()
     if current_recorder().enabled:
-        await_imports(chosen(instrument, exclude))
+        await_imports(names)
+
+
+def begin_by_default() -> None:
+    """Capture all libraries, as `waxlocal run` does for a program that has not called `init`.
+
+    What such a program chooses later counts from then on. Raises nothing: see `await_imports`.
+    """
+    with Suppress(Exception):  # no home directory, say: the program goes on without
+        if _open and current_recorder().enabled:
+            _by_default.extend(chosen(None, None))
+            await_imports(_by_default)
 
 
 def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[str]:

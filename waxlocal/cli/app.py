@@ -39,7 +39,7 @@ VERBS = {
     "daemon": "Upload in the background; install it as a service.",
     "serve": "Serve the API and the dashboard.",
     "prices": "List, set and unset model prices; recompute costs.",
-    "run": "Run a program that imports waxell_observe, unchanged.",
+    "run": "Run an unchanged program and record it and its model calls.",
     "demo": "Record sample conversations and show what waxlocal does with them.",
     "path": "Print the path of the file.",
     "schema": "Print the schema of the file as SQL.",

@@ -1,4 +1,4 @@
-"""`waxlocal run`: run a program that imports `waxell_observe`, and record it locally."""
+"""`waxlocal run`: run an unchanged program, and record it and its model calls locally."""
 
 from __future__ import annotations
 
@@ -6,49 +6,80 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 import waxlocal
+from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import NotFound
 
 __all__ = ["run"]
 
-# Holds only a package `waxell_observe` with waxlocal's names. It comes first in the path, so that
-# Python finds it before an installed one.
+# Holds a package `waxell_observe` with waxlocal's names, and a `sitecustomize` that captures calls.
+# It comes first in the path, so that Python finds them before installed ones.
 SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
 # The bytes to read of a file, to check whether the system can execute it.
 HEAD_BYTES = 1024
 
 
 class _Untouched(click.Command):
-    """A command that passes all arguments to the program, except a help option at the start."""
+    """A command whose options end where the program begins: the rest is passed on unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in ctx.help_option_names:
-            args = ["--", *(args[1:] if args[0] == "--" else args)]
+        at = self._program_at(args)
+        if at == len(args) or args[at] not in ctx.help_option_names:
+            program = args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
+            args = [*args[:at], "--", *program]
         return super().parse_args(ctx, args)
+
+    def _program_at(self, args: list[str]) -> int:
+        """Return where the program begins: after the options, each with its value."""
+        at = 0
+        while at < len(args) and args[at] in self._options:
+            at += 1 + self._options[args[at]]
+        return min(at, len(args))
+
+    @cached_property
+    def _options(self) -> dict[str, bool]:
+        """Each of the options, and whether a value follows it."""
+        options = [option for option in self.params if isinstance(option, click.Option)]
+        return {name: not option.is_flag for option in options for name in option.opts}
 
 
 @click.command(cls=_Untouched)
+@click.option("--session", metavar="NAME", help="Session of all runs that name none.")
+@click.option("--user", metavar="NAME", help="User of all runs that name none.")
+@click.option("--no-instrument", is_flag=True, help="Capture no calls of model libraries.")
 @click.argument(
     "program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]..."
 )
 @click.pass_context
-def run(ctx: click.Context, *, program: tuple[str, ...]) -> None:
-    """Run an unchanged program that imports waxell_observe, recording into the local file.
+def run(
+    ctx: click.Context,
+    *,
+    program: tuple[str, ...],
+    session: str | None,
+    user: str | None,
+    no_instrument: bool,
+) -> None:
+    """Run an unchanged program, recording it and its model calls into the local file.
 
     PROGRAM is a Python file, -m MODULE, or a command such as pytest or gunicorn, by name or path.
     All arguments after it go to the program, and its exit status becomes that of this command. A
     command of another Python records only if waxlocal is installed there; otherwise it prints a
-    note and uses the original waxell_observe.
+    note and goes on without.
     """
     environment = dict(os.environ)
     outer = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([str(SHIM), *([outer] if outer else [])])
+    modules = () if no_instrument else (library.module for library in LIBRARIES.values())
+    environment["WAXLOCAL_CAPTURE"] = ",".join(modules)
+    named = {"WAXLOCAL_SESSION": session, "WAXLOCAL_USER": user}
+    environment |= {name: value for name, value in named.items() if value is not None}
     target = target_file_of(ctx)
     if target.named:
         environment["WAXLOCAL_DB"] = str(target.path)

@@ -58,6 +58,8 @@ class Recorder:
         self.settings = settings
         self.enabled = settings.enabled
         self.capture_content = settings.capture_content
+        # Whether there is a session or a user for runs that have none.
+        self.grouped = bool(settings.session_id or settings.user_id)
         self.clock = clock
         self.ids = RunIds()
         self.store = Store(

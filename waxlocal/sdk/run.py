@@ -111,16 +111,23 @@ class Run(RunRecords):
         parent_id = root_id = ""
         if parent is not None or remote_parent is not None or current_scope.get() is not None:
             parent_id, root_id = self._inherit(parent)
+        if recorder.grouped:
+            self._take_over(recorder.settings.session_id, recorder.settings.user_id)
         self._write_start(run_id, started_ns, parent_id, root_id)
 
     def _begin_alone(self, trace_id: str, parent_id: str, root_id: str) -> None:
-        """Write the start of a run with exactly this lineage; nothing comes from around it."""
+        """Write the start of a run with exactly this lineage; nothing comes from around it.
+
+        Session and user may come from the settings, as for any run.
+        """
         self._recorder = recorder = current_recorder()
         if not recorder.enabled:
             return
         started_ns = recorder.clock.time_ns()
         run_id = recorder.ids.next(started_ns)
         self._trace_id = trace_id or trace_id_of(run_id)
+        if recorder.grouped:
+            self._take_over(recorder.settings.session_id, recorder.settings.user_id)
         self._write_start(run_id, started_ns, parent_id, root_id)
 
     def _write_start(self, run_id: str, started_ns: int, parent_id: str, root_id: str) -> None:

@@ -21,7 +21,7 @@ class Settings(NamedTuple):
 
     `durability`: `normal` survives the death of any process; `full` also survives a power cut, but
     each record takes 4 to 10 times as long. `wait`: seconds that a record may wait for a locked
-    file.
+    file. `session_id` and `user_id` are those of all runs that name none and have none around them.
     """
 
     db: Path
@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     durability: str = "normal"
     wait: float = 1.0
     interaction_mode: str = ""
+    session_id: str = ""
+    user_id: str = ""
 
     def checked(self) -> Settings:
         """Return these settings; raises `ConfigurationError` for an invalid one."""
@@ -42,7 +44,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read `WAXLOCAL_DB`, `WAXLOCAL_DURABILITY`, `WAXLOCAL_WAIT`, `WAXELL_OBSERVE`, ...
+        """Read `WAXLOCAL_DB`, `WAXLOCAL_SESSION`, `WAXLOCAL_DURABILITY`, `WAXELL_OBSERVE`, ...
 
         An invalid value is an error only where a person sees it (in commands); a recorded program
         continues with the default.
@@ -55,6 +57,8 @@ class Settings(NamedTuple):
             durability=durability if durability in DURABILITIES else "normal",
             wait=_seconds("WAXLOCAL_WAIT", 1.0),
             interaction_mode=_interaction_mode(os.environ.get("WAXELL_INTERACTION_MODE", "")),
+            session_id=os.environ.get("WAXLOCAL_SESSION", "").strip(),
+            user_id=os.environ.get("WAXLOCAL_USER", "").strip(),
         )
 
 

@@ -1,0 +1,272 @@
+"""`waxlocal run` on programs that know nothing of waxlocal, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import waxlocal
+from tests.tools.cli import answer, environment
+from tests.tools.patience import PATIENCE_S
+from tests.vendors.server import VendorServer, vendor_server
+
+Started = subprocess.CompletedProcess[str]
+Start = Callable[..., Started]
+
+SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
+ASK = """
+import openai
+
+def ask(words):
+    asked = [{"role": "user", "content": words}]
+    answer = openai.OpenAI().chat.completions.create(model="gpt-4o", messages=asked)
+    return answer.choices[0].message.content
+"""
+
+
+@pytest.fixture
+def vendors() -> Iterator[VendorServer]:
+    with vendor_server() as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, db_path: Path, vendors: VendorServer) -> Start:
+    """Run a program of that text under `waxlocal run`, with options of it."""
+    (tmp_path / "asking.py").write_text(ASK)
+
+    def start(text: str, *options: str, python: tuple[str, ...] = (), **env: str) -> Started:
+        program = tmp_path / "app.py"
+        program.write_text(text)
+        return subprocess.run(
+            [sys.executable, "-m", "waxlocal", "run", *options, *python, str(program)],
+            env={
+                **environment(WAXLOCAL_DB=str(db_path)),
+                "OPENAI_BASE_URL": f"{vendors.url}/v1",
+                "OPENAI_API_KEY": "sk-none",
+                **env,
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    return start
+
+
+def _rows(path: Path, query: str) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def _asked(path: Path) -> list[str]:
+    """Return what the models were asked, in order of the words."""
+    return [
+        row["prompt_preview"]
+        for row in _rows(path, "SELECT prompt_preview FROM llm_calls ORDER BY prompt_preview")
+    ]
+
+
+def test_the_conversation_of_an_unchanged_program_is_recorded(start: Start, db_path: Path) -> None:
+    done = start(
+        "from asking import ask\nask('how deep?')\nprint(ask('how wide?'))",
+        *("--session", "lake", "--user", "ann"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "You said: how wide?\n"
+    (shown,) = answer("sessions", db=db_path)
+    assert (shown["session_id"], shown["user_id"], shown["run_count"]) == ("lake", "ann", 2)
+    turns = answer("session", "lake", db=db_path)["runs"]
+    said = [(turn["message"], turn["agent_name"]) for turn in turns]
+    assert said == [("how deep?", "auto:gpt-4o"), ("how wide?", "auto:gpt-4o")]
+
+
+def test_nothing_is_captured_with_no_instrument(start: Start, db_path: Path) -> None:
+    """Nor by a `waxlocal run` inside one that captures."""
+    assert start("from asking import ask\nask('hi')", "--no-instrument").returncode == 0
+    assert _asked(db_path) == []
+    text = """
+import pathlib, subprocess, sys
+inner = pathlib.Path(sys.path[0], "inner.py")
+inner.write_text("from asking import ask; ask('hi')")
+command = [sys.executable, "-m", "waxlocal", "run", "--no-instrument", str(inner)]
+subprocess.run(command, check=True)
+"""
+    assert start(text).returncode == 0
+    assert _asked(db_path) == []
+
+
+def test_switched_off_nothing_is_recorded(start: Start, db_path: Path) -> None:
+    program = "from asking import ask\nprint(ask('hi'))"
+    done = start(program, WAXELL_OBSERVE="false")
+    assert (done.stdout, done.stderr) == ("You said: hi\n", "")
+    assert not db_path.exists()
+
+
+def test_the_session_is_for_all_threads_and_runs_that_name_none(
+    start: Start, db_path: Path
+) -> None:
+    """A run's own session and a block's come first."""
+    text = """
+import threading
+from waxell_observe import WaxellContext, session
+
+def record(name, **own):
+    with WaxellContext(name, **own):
+        with WaxellContext(f"inside {name}"):
+            pass
+
+thread = threading.Thread(target=record, args=["thread"])
+thread.start()
+thread.join()
+record("own", session_id="mine")
+with session("block"):
+    record("block")
+"""
+    done = start(text, "--session", "all", "--user", "ann")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = _rows(db_path, "SELECT agent_name, session_id, user_id FROM runs")
+    sessions = {row["agent_name"]: row["session_id"] for row in found}
+    assert sessions == {
+        "thread": "all",
+        "inside thread": "all",
+        "own": "mine",
+        "inside own": "mine",
+        "block": "block",
+        "inside block": "block",
+    }
+    assert {row["user_id"] for row in found} == {"ann"}
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
+def test_a_call_that_has_returned_survives_a_kill(start: Start, db_path: Path) -> None:
+    text = "import os\nfrom asking import ask\nask('how deep?')\nos.kill(os.getpid(), 9)"
+    assert start(text).returncode == -signal.SIGKILL
+    (call,) = _rows(db_path, "SELECT * FROM llm_calls")
+    assert (call["prompt_preview"], call["status"]) == ("how deep?", "ok")
+
+
+def test_children_of_every_kind_are_captured(start: Start, db_path: Path) -> None:
+    text = """
+import multiprocessing
+import subprocess
+import sys
+from asking import ask
+
+if __name__ == "__main__":
+    for method in multiprocessing.get_all_start_methods():
+        child = multiprocessing.get_context(method).Process(target=ask, args=[method])
+        child.start()
+        child.join()
+        assert child.exitcode == 0, method
+    inner = "from asking import ask; ask('subprocess')"
+    subprocess.run([sys.executable, "-c", inner], check=True, cwd=sys.path[0])
+    ask("parent")
+    print(*multiprocessing.get_all_start_methods())
+"""
+    done = start(text, "--session", "all")
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = sorted(["parent", "subprocess", *done.stdout.split()])
+    assert _asked(db_path) == expected
+    (shown,) = answer("sessions", db=db_path)
+    assert shown["run_count"] == len(expected)
+
+
+def test_what_the_program_chooses_counts(start: Start, db_path: Path) -> None:
+    """Whether it imports the library before `init` or after."""
+    for first, then in (("import openai", "init"), ("", "init")):
+        text = f"{first}\nimport waxlocal\nwaxlocal.{then}(exclude=['openai'])\n"
+        done = start(f"{text}from asking import ask\nask('hi')")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert _asked(db_path) == []
+    assert start("from asking import ask\nask('hi')", WAXELL_EXCLUDE="openai").returncode == 0
+    assert _asked(db_path) == []
+
+
+def test_an_own_sitecustomize_still_runs(start: Start, db_path: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("import sys\nsys.own = 'ran'\n")
+    text = "import sys, sitecustomize\nfrom asking import ask\nask('hi')\n"
+    path = os.pathsep.join([str(own), environment()["PYTHONPATH"]])
+    done = start(f"{text}print(sys.own, sitecustomize.__file__)", PYTHONPATH=path)
+    assert done.stdout == f"ran {own / 'sitecustomize.py'}\n"
+    assert _asked(db_path) == ["hi"]
+
+
+def test_an_own_sitecustomize_that_fails_stops_nothing(
+    start: Start, db_path: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("raise ValueError('broken')\n")
+    path = os.pathsep.join([str(own), environment()["PYTHONPATH"]])
+    done = start("from asking import ask\nprint(ask('hi'))", PYTHONPATH=path)
+    assert done.stdout == "You said: hi\n"
+    assert "broken" in done.stderr  # as Python says it without waxlocal
+    assert _asked(db_path) == ["hi"]
+
+
+@pytest.mark.parametrize("option", ["-S", "-I", "-E"])
+def test_a_python_that_looks_at_no_path_goes_without(
+    start: Start, db_path: Path, option: str
+) -> None:
+    done = start("print('fine')", python=(sys.executable, option))
+    assert (done.stdout, done.stderr) == ("fine\n", "")
+    assert not db_path.exists()
+
+
+def test_a_program_without_a_model_library_loads_nothing(start: Start, db_path: Path) -> None:
+    text = """
+import sys, json, sqlite3, asyncio
+print([name for name in sys.modules if name.partition(".")[0] in ("waxlocal", "opentelemetry")])
+"""
+    done = start(text)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_python_without_waxlocal_says_so_and_goes_on(tmp_path: Path) -> None:
+    """Once, and only where it imports a model library."""
+    (tmp_path / "openai.py").write_text("print('imported')")
+    program = tmp_path / "app.py"
+    program.write_text("import sys\nif sys.argv[1:]: import openai, anthropic\nprint('done')")
+    (tmp_path / "anthropic.py").write_text("")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WAX")}
+    for arguments, said in (([], "done\n"), (["ask"], "imported\ndone\n")):
+        done = subprocess.run(
+            # Not that of the tests: there, waxlocal is installed.
+            [Path(sys.base_prefix) / "bin" / "python3", program, *arguments],
+            env={**kept, "PYTHONPATH": str(SHIM), "WAXLOCAL_CAPTURE": "openai,anthropic"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, said)
+        assert done.stderr.count("has no waxlocal") == len(arguments)
+
+
+def test_options_stand_before_the_program(start: Start) -> None:
+    """What follows is the program's, also where it is called like an option of ours."""
+    text = "import sys, json\nprint(json.dumps(sys.argv[1:]))"
+    done = start(text, "--session", "lake")
+    assert json.loads(done.stdout) == []
+    for options in (["-m", "json.tool", "--help"], ["--user", "ann", "-m", "json.tool", "-h"]):
+        done = start("", python=tuple(options))
+        assert "json.tool" in done.stdout
+        assert "waxlocal" not in done.stdout
