@@ -6,12 +6,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.files import assert_sound, count, rows, run_program
+from tests.crash.files import assert_sound, count, rows, run_program, start_program
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
@@ -130,6 +131,75 @@ def test_a_moved_file_keeps_what_it_had(clock: MovedClock, db_path: Path) -> Non
     old = db_path.with_name(f"{db_path.name}.old")
     assert rows(old, "SELECT agent_name FROM runs ORDER BY id") == [f"before{n}" for n in range(3)]
     assert_sound(old)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["alone", "another has it open"])
+def test_a_deleted_log_is_noticed_and_nothing_of_it_is_lost(
+    clock: MovedClock, db_path: Path, caplog: pytest.LogCaptureFixture, elsewhere: bool
+) -> None:
+    """What is in it is copied into the file within a second; whatever comes next has a new log."""
+    _run("before")
+    with closing(sqlite3.connect(db_path)) as other:
+        if elsewhere:  # as long as it is open, SQLite copies nothing when the recorder closes
+            other.execute("SELECT count(*) FROM runs").fetchall()
+        _delete_log(db_path)
+        _run("unnoticed")
+        clock.ns += SECOND
+        with caplog.at_level(logging.WARNING, "waxlocal"):
+            _run("after")
+            clock.ns += SECOND
+            _run("later")
+    (message,) = caplog.messages
+    assert "log of" in message
+    assert "deleted" in message
+    # Another process, as after a kill: it knows only the file and the log at their paths.
+    done = run_program(db_path, _SHOW)
+    assert done.stdout.split() == ["before", "unnoticed", "after", "later", "ok"], done.stderr
+
+
+def test_a_deleted_log_is_not_mixed_with_a_new_one_of_others(
+    clock: MovedClock, db_path: Path
+) -> None:
+    """The file has what others have recorded since, and stays sound."""
+    _run("before")
+    _delete_log(db_path)
+    _run("unnoticed")
+    theirs = start_program(
+        db_path,
+        """
+        import sys
+        from waxlocal import WaxellContext
+        with WaxellContext("theirs"):
+            pass
+        print("recorded", flush=True)
+        sys.stdin.readline()
+        with WaxellContext("theirs, too"):
+            pass
+        """,
+    )
+    assert theirs.stdout
+    assert theirs.stdout.readline() == "recorded\n"
+    clock.ns += SECOND
+    _run("after")
+    _out, errors = theirs.communicate("\n")
+    assert theirs.returncode == 0, errors
+    done = run_program(db_path, _SHOW)
+    names = done.stdout.split("\n")
+    assert {"theirs", "after", "theirs, too", "ok"} <= set(names), (names, done.stderr)
+
+
+def _delete_log(path: Path) -> None:
+    for end in ("-wal", "-shm"):
+        os.unlink(f"{path}{end}")
+
+
+_SHOW = """
+import os, sqlite3
+shown = sqlite3.connect(os.environ["WAXLOCAL_DB"])
+for (name,) in shown.execute("SELECT agent_name FROM runs ORDER BY id"):
+    print(name)
+print(*shown.execute("PRAGMA integrity_check").fetchone())
+"""
 
 
 def test_a_file_that_stays_is_not_opened_again(

@@ -25,7 +25,7 @@ from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.log_keeper import LogCopier
-from waxlocal.storage.paths import FileId, file_id, file_to_open
+from waxlocal.storage.paths import FileId, beside, file_id, file_to_open
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["OpenFile", "cold", "may_pass"]
@@ -89,6 +89,7 @@ class OpenFile:
         # What copies its log back; None while the file is closed.
         self.log: LogCopier | None = None
         self._files: list[FileId | None] = []
+        self._logs: list[FileId | None] = []
         # The side file, while the file itself needs a later waxlocal.
         self._beside: Path | None = None
         self._all_in = True
@@ -173,6 +174,10 @@ class OpenFile:
         if self._files != self._file_ids():
             self._notice(f"{self.path} was moved or deleted while recording; starting anew")
             self.close()
+        elif self._logs != self._log_ids():
+            self._notice(f"the log of {self.path} was deleted while recording; starting anew")
+            self._save_log(self._connection)
+            self.close()
         elif self._was_upgraded():
             self.close()
         else:
@@ -183,6 +188,19 @@ class OpenFile:
 
     def _file_ids(self) -> list[FileId | None]:
         return [file_id(path) for path in (self.path, self._beside) if path is not None]
+
+    def _log_ids(self) -> list[FileId | None]:
+        return [file_id(beside(self.current, ending)) for ending in ("-wal", "-shm")]
+
+    def _save_log(self, opened: sqlite3.Connection) -> None:
+        """Copy a deleted log into the file, as long as this process has it open.
+
+        Not where another log is there: it belongs to others, who have not seen what is in this one,
+        and the file would get pages of both.
+        """
+        if self._log_ids()[0] is None:
+            with Suppress(sqlite3.Error):
+                opened.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _was_upgraded(self) -> bool:
         """Return whether the file needs a later waxlocal since it was opened."""
@@ -239,11 +257,11 @@ class OpenFile:
             return connection.open_writer(self.path, durability=self._durability), None
         except NewerSchema as newer:
             try:
-                beside = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
+                side = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
             except OSError as error:
                 raise connection.storage_error(error, self.path) from newer
-            self._tell_of(beside[1], newer)
-            return beside
+            self._tell_of(side[1], newer)
+            return side
 
     def _tell_of(self, side: Path, newer: NewerSchema) -> None:
         if not self._told:
@@ -273,6 +291,7 @@ class OpenFile:
         # One cursor for all: `Connection.execute` would make a new one for each record.
         self._cursor = opened.cursor()
         self._execute = self._cursor.execute
+        self._logs = self._log_ids()  # there, for something was written above
 
     def _take_in(self, opened: sqlite3.Connection, seconds: float) -> None:
         """Take in what an older waxlocal recorded beside the file, as far as the time allows."""
