@@ -40,6 +40,7 @@ VERBS = {
     "serve": "Serve the API and the dashboard.",
     "prices": "List, set and unset model prices; recompute costs.",
     "run": "Run an unchanged program and record it and its model calls.",
+    "doctor": "Say whether model calls are captured, and what to install.",
     "demo": "Record sample conversations and show what waxlocal does with them.",
     "path": "Print the path of the file.",
     "schema": "Print the schema of the file as SQL.",
