@@ -30,7 +30,7 @@ from waxlocal.errors import (
 )
 from waxlocal.prices.table import unset_price
 from waxlocal.recording.recorder import Recorder
-from waxlocal.storage import connection
+from waxlocal.storage import readers
 from waxlocal.storage.connection import (
     open_writer,
     reader,
@@ -248,11 +248,11 @@ def test_readers_are_counted_only_while_open(recorder: Recorder, db_path: Path) 
     with WaxellContext("agent"):
         pass
     with reader(db_path):
-        assert len(connection._readers) == 1
-    assert len(connection._readers) == 0
+        assert len(readers._uses) == 1
+    assert len(readers._uses) == 0
     with pytest.raises(FileMissing), reader(db_path.with_name("none.db")):
         pass
-    assert len(connection._readers) == 0
+    assert len(readers._uses) == 0
 
 
 def _command(path: Path) -> None:

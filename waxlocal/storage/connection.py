@@ -1,4 +1,4 @@
-"""The only module that opens SQLite: pragmas, error classes, forks.
+"""The only module that opens SQLite: pragmas, error classes.
 
 Why each pragma is what it is: docs/sqlite.md.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +18,6 @@ from waxlocal.errors import (
     FileLocked,
     FileMissing,
     FileReadOnly,
-    FileUnusable,
     ForeignDatabase,
     NewerSchema,
     NotADatabase,
@@ -27,11 +25,18 @@ from waxlocal.errors import (
 )
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
-from waxlocal.storage.around_forks import around_forks
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.log_file import log_path
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
-from waxlocal.storage.paths import FileId, file_id, file_size, make_private, real_path
+from waxlocal.storage.paths import (
+    FileId,
+    file_id,
+    file_size,
+    make_private,
+    real_path,
+    unusable,
+)
+from waxlocal.storage.readers import registered
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
@@ -176,7 +181,7 @@ def writer(path: Path, *, create: bool = True) -> Iterator[sqlite3.Connection]:
     Commits at the end of the block, and rolls back if it raises. Without `create` a missing file
     stays missing. Raises `StorageError`, also for an error of SQLite inside the block.
     """
-    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=create)) as connection:
+    with registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=create)) as connection:
         try:
             begin(connection)
             yield connection
@@ -196,7 +201,7 @@ def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
     Each waits up to 5 seconds for the lock. Raises `StorageError`, also for an error of SQLite
     inside the block.
     """
-    with _registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)) as connection:
+    with registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
@@ -210,7 +215,7 @@ def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
     In the block there is no `-wal` and no `-shm`, so the file may be removed; do nothing else with
     it. Raises `FileLocked` if another connection has it open, and `StorageError`.
     """
-    with _registered(lambda: _open_exclusive(path)) as connection:
+    with registered(lambda: _open_exclusive(path)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
@@ -247,8 +252,8 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     Raises `StorageError`, also for an error of SQLite inside the block.
     """
     if file_id(path) is None:
-        raise storage_error(_unusable(path) or FileMissing(f"{path} does not exist"), path)
-    with _registered(lambda: _open_reader(path)) as connection:
+        raise storage_error(unusable(path) or FileMissing(f"{path} does not exist"), path)
+    with registered(lambda: _open_reader(path)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
@@ -334,8 +339,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     if is_busy(error):
         return FileLocked(f"{path} is locked by another process")
     kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
-    if kind not in (DiskFull, NotADatabase) and (unusable := _unusable(path)):
-        return unusable
+    if kind not in (DiskFull, NotADatabase) and (reason := unusable(path)):
+        return reason
     if kind is None and said == "disk I/O error" and _is_full(path):
         return DiskFull(f"{path}: the disk is full")
     if kind is not None:
@@ -345,24 +350,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     return StorageError(f"{path}: {said}")
 
 
-def _unusable(path: Path) -> FileUnusable | None:
-    """Return why no file at this path can be read, now or later; None if one could be.
-
-    SQLite says "unable to open database file" to all of it, as where a file may not be written.
-    """
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 (no frame of pathlib between)
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return _not_reachable(path, error)
-    if stat.S_ISDIR(mode):
-        return NotADatabase(f"{path} is a directory")
-    if not stat.S_ISREG(mode):
-        return NotADatabase(f"{path} is not a plain file")
-    if not os.access(path, os.R_OK):
-        return FileUnusable(f"{path} may not be read by this user", hint=_ASK_OWNER)
-    return None
+# https://sqlite.org/walformat.html#the_wal_index_file_format
+_SHM_PART_BYTES = 32 * 1024
 
 
 def _is_full(path: Path) -> bool:
@@ -380,78 +369,8 @@ def _is_full(path: Path) -> bool:
         return False
 
 
-# https://sqlite.org/walformat.html#the_wal_index_file_format
-_SHM_PART_BYTES = 32 * 1024
-
-
-def _not_reachable(path: Path, error: OSError) -> FileUnusable | None:
-    if isinstance(error, FileNotFoundError):
-        return None
-    if isinstance(error, PermissionError):
-        return FileUnusable(f"{path} is in a directory that may not be entered", hint=_ASK_OWNER)
-    if isinstance(error, NotADirectoryError):
-        return FileUnusable(f"{path} is below a file that is not a directory")
-    # A name that is too long, links in a circle.
-    return FileUnusable(f"{path}: {error.strerror}")
-
-
-_ASK_OWNER = (
-    "ask its owner for the right to read it, or choose another file with --db FILE or WAXLOCAL_DB"
-)
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
     (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
     (NotADatabase, ("not a database", "malformed")),
 )
-
-# Guards the open readers of this process. SQLite must have no handle on a file when the process
-# forks: the child would inherit its table of locks, and act as if it held the locks of its parent,
-# so that both could write at the same time.
-_gate = threading.Condition()
-_readers: set[sqlite3.Connection] = set()
-# Threads that are about to fork: no new connection until they have.
-_forking: set[int] = set()
-# A reader that a fork cannot wait for: longer than any query here takes.
-FORK_WAIT_S = 2.0
-
-
-@contextmanager
-def _registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
-    with _gate:
-        _gate.wait_for(lambda: not _forking, FORK_WAIT_S)
-        connection = open_()
-        _readers.add(connection)
-    try:
-        yield connection
-    finally:
-        connection.close()
-        with _gate:
-            _readers.discard(connection)
-            _gate.notify_all()
-
-
-def _before_fork() -> None:
-    """Wait until open readers are closed, and keep new ones out until the fork is done."""
-    _forking.add(threading.get_ident())
-    if not _gate._is_owned():  # type: ignore[attr-defined]  # whatever has struck this before
-        _gate.acquire()
-    deadline = time.monotonic() + FORK_WAIT_S
-    while _readers and (left := deadline - time.monotonic()) > 0:
-        _gate.wait(left)
-
-
-def _after_fork_in_parent() -> None:
-    _forking.discard(threading.get_ident())
-    if _gate._is_owned():  # type: ignore[attr-defined]
-        _gate.notify_all()
-        _gate.release()
-
-
-def _after_fork_in_child() -> None:
-    global _gate
-    _gate = threading.Condition()
-    _forking.clear()
-    _readers.clear()
-
-
-around_forks(_before_fork, _after_fork_in_parent, _after_fork_in_child)

@@ -1,11 +1,13 @@
-"""The path of the file, and its permissions."""
+"""The path of the file, its permissions, and why there can be no file at a path."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
+from waxlocal.errors import FileUnusable, NotADatabase
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "make_private",
     "real_path",
     "state_directory",
+    "unusable",
 ]
 
 FILE_NAME = "waxlocal.db"
@@ -128,3 +131,39 @@ def make_private(path: Path) -> None:
             raise
         return
     os.close(descriptor)
+
+
+def unusable(path: Path) -> FileUnusable | None:
+    """Return why no file at this path can be read, now or later; None if one could be.
+
+    SQLite says "unable to open database file" to all of it, as where a file may not be written.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (no frame of pathlib between)
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
+        return _not_reachable(path, error)
+    if stat.S_ISDIR(mode):
+        return NotADatabase(f"{path} is a directory")
+    if not stat.S_ISREG(mode):
+        return NotADatabase(f"{path} is not a plain file")
+    if not os.access(path, os.R_OK):
+        return FileUnusable(f"{path} may not be read by this user", hint=_ASK_OWNER)
+    return None
+
+
+def _not_reachable(path: Path, error: OSError) -> FileUnusable | None:
+    if isinstance(error, FileNotFoundError):
+        return None
+    if isinstance(error, PermissionError):
+        return FileUnusable(f"{path} is in a directory that may not be entered", hint=_ASK_OWNER)
+    if isinstance(error, NotADirectoryError):
+        return FileUnusable(f"{path} is below a file that is not a directory")
+    # A name that is too long, links in a circle.
+    return FileUnusable(f"{path}: {error.strerror}")
+
+
+_ASK_OWNER = (
+    "ask its owner for the right to read it, or choose another file with --db FILE or WAXLOCAL_DB"
+)
