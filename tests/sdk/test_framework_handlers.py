@@ -105,7 +105,7 @@ print(handler.run_id)
     assert (call["prompt_preview"], call["response"]) == ("Hi", "Hello.")
     assert (call["task"], call["status"]) == ("langchain.llm", "ok")
     assert [message["role"] for message in call["messages"]] == ["system", "user"]
-    assert call["details"]["config"]["usage"] == "unknown"
+    assert call["usage_known"] == 0
 
 
 def test_usage_is_what_the_message_says(db_path: Path) -> None:

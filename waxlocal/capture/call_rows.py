@@ -113,7 +113,9 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
 
     Its task and its cost win; messages, previews and times are those captured, where there are any.
     """
-    new = {name: value if _is_given(value) else by_hand.get(name) for name, value in row.items()}
+    new = {
+        name: value if _is_given(value) else _of_hand(name, by_hand) for name, value in row.items()
+    }
     of_hand = [name for name in ("task", "cost") if _is_given(by_hand.get(name))]
     new.update({name: by_hand[name] for name in of_hand})
     details = by_hand.get("details")
@@ -128,12 +130,18 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     return new
 
 
+def _of_hand(name: str, by_hand: Row) -> Any:
+    value = by_hand.get(name)
+    return json.loads(value) if name in _LISTS and isinstance(value, str) else value
+
+
 # What the recorder takes as it is.
 _PLAIN = (
     "model", "provider", "task", "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens",
     "reasoning_tokens", "usage_known", "response_id", "cost", "duration_ms", "ttft_ms",
     "is_streaming", "status", "error_type",
 )  # fmt: skip
+_LISTS = ("messages", "tools")
 _TEXTS = ("error_message", "prompt_preview", "response_preview", "response")
 
 
@@ -150,7 +158,7 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
     return {
         **{name: row[name] for name in _PLAIN},
         **{name: row[name] if keep_content else None for name in _TEXTS},
-        **{name: _listed(row[name]) if keep_content else None for name in ("messages", "tools")},
+        **{name: _listed(row[name]) if keep_content else None for name in _LISTS},
         "details": dumps({name: value for name, value in details.items() if value}),
     }
 

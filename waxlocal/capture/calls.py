@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Sequence
+from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
-from waxlocal.capture.pairing import Report, find_elsewhere, find_unclaimed
+from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.sdk.context import WaxellContext
 
-__all__ = ["CapturedCalls"]
+__all__ = ["CallbackCall", "CapturedCalls", "keep_outside", "run_outside"]
 
 # How many calls of a run are kept in memory for reports of them that may follow.
 RECENT = 256
+# And of how many calls outside any run.
+RECENT_OUTSIDE = 32
+
+
+class CallbackCall:
+    """A call of a model whose beginning a framework's callback has told: what is captured inside.
+
+    It is known by the context, also to the tasks and threads that begin inside it. The end may be
+    told in another context; then that of the beginning forgets it with its next call.
+    """
+
+    def __init__(self) -> None:
+        self.captured: list[Report] = []
+        self.ended = False
+        _around.set((*_open_here(), self))
+
+    def end(self) -> None:
+        """Take no more calls."""
+        self.ended = True
+        _around.set(_open_here())
+
+
+_around: ContextVar[tuple[CallbackCall, ...]] = ContextVar("waxlocal_callback_calls", default=())
+
+
+def _open_here() -> tuple[CallbackCall, ...]:
+    return tuple(one for one in _around.get() if not one.ended)
 
 
 class CapturedCalls:
@@ -41,6 +71,8 @@ class CapturedCalls:
             if known is None:
                 report.position = self._run._add_llm_call(**self._columns(report.row))
                 self._recent.append(report)
+                for outer in _open_here():
+                    outer.captured.append(report)
                 return report.position
             within = bool(inner) or known.started_ns >= report.started_ns
             first, second = (known, report) if within else (report, known)
@@ -48,6 +80,22 @@ class CapturedCalls:
             known.scopes.append(report.scope)
             self._change(known)
             return known.position
+
+    def record_around(self, report: Report, inside: Sequence[Report]) -> None:
+        """Write a call that callbacks report, or merge it into one that was captured inside it.
+
+        Where several were captured inside and none of them is it, they are the calls.
+        """
+        with self._lock:
+            mine = (one for one in inside if one in self._recent)
+            below = [one for one in mine if report.scope not in one.scopes]
+            if not below:
+                report.position = self._run._add_llm_call(**self._columns(report.row))
+                self._recent.append(report)
+            elif (known := find_reported(below, report)) is not None:
+                known.row = merged(known.row, report.row, report.scope)
+                known.scopes.append(report.scope)
+                self._change(known)
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
@@ -68,3 +116,28 @@ class CapturedCalls:
 
     def _columns(self, row: Row) -> Row:
         return columns_of(row, keep_content=self._run._recorder.capture_content)
+
+    def may_be(self, by_hand: Row) -> bool:
+        """Return whether `claim` would find a call."""
+        with self._lock:
+            return find_unclaimed(self._recent, by_hand) is not None
+
+
+# The last runs that were made for calls outside any, each with the time of its call.
+_outside: deque[tuple[int, WaxellContext, CapturedCalls]] = deque(maxlen=RECENT_OUTSIDE)
+# A program reports a call soon after it; later it is another one with the same counts.
+SOON_NS = 60_000_000_000
+
+
+def keep_outside(run: WaxellContext) -> None:
+    """Remember the run that was made for a call outside any."""
+    _outside.append((time.monotonic_ns(), run, CapturedCalls.of(run)))
+
+
+def run_outside(by_hand: Row) -> WaxellContext | None:
+    """Return the run that was made for a captured call which this may be a report of."""
+    since_ns = time.monotonic_ns() - SOON_NS
+    for made_ns, run, calls in tuple(_outside):
+        if made_ns >= since_ns and calls.may_be(by_hand):
+            return run
+    return None

@@ -15,11 +15,11 @@ Two reports of one instrumentation are never one call: the same question may be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Report", "find_elsewhere", "find_unclaimed", "same_model"]
+__all__ = ["Report", "find_elsewhere", "find_reported", "find_unclaimed", "same_model"]
 
 # How far apart two instrumentations may note the same moment.
 SLACK_NS = 5_000_000
@@ -54,6 +54,21 @@ def find_elsewhere(recent: Iterable[Report], report: Report) -> Report | None:
         if _say_the_same(known.row, report.row):
             return known
     return None
+
+
+def find_reported(below: Sequence[Report], report: Report) -> Report | None:
+    """Return which of the calls captured inside another report of a call is that call.
+
+    A single one is. Of several, the one that says the same, or that was asked the same.
+    """
+    if len(below) == 1:
+        return below[0]
+    asked = report.row["prompt_preview"]
+    alike = [one for one in below if asked and one.row["prompt_preview"] == asked]
+    same = [one for one in alike or below if _say_the_same(one.row, report.row)]
+    if not same and not report.row["usage_known"]:
+        same = alike
+    return same[-1] if same else None
 
 
 def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:

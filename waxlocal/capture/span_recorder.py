@@ -7,7 +7,7 @@ import time
 
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, end_run
 from waxlocal.capture.call_rows import row_of_call
-from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import CALLS, Place, around, captured_run, position_in, run_around
@@ -124,6 +124,7 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
         outermost = outer
     outermost.run = run = begin_call_run(span, call)
     outermost.opened = True
+    keep_outside(run)
     for outer in around(span):
         outer.run = run
     return run

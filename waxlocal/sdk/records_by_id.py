@@ -75,7 +75,8 @@ class RecordsById(RunsById):
         rows = [_llm_call(run, call) for call in _dicts("calls", calls)]
         if run._run_id:
             for row in rows:
-                run._add_llm_call(**row)
+                if run._captured is None or not run._captured.claim(row):
+                    run._add_llm_call(**row)
         self._keep_conversation(run, conversation_state)
         return _recorded(run, rows)
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.capture.calls import run_outside
+from waxlocal.sdk.arguments import with_usage
 from waxlocal.sdk.client import WaxellObserveClient
+from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import run_here
 
 __all__ = ["BackgroundCollector"]
 
 
 class BackgroundCollector:
-    """Records each call at once: in the open run, else as a run of its own."""
+    """Records each call at once: in the open run, else as a run of its own.
+
+    A call that was captured as well is the same call, inside a run and outside.
+    """
 
     def record_call(self, call_data: dict[str, Any]) -> None:
         """Record one call; `call_data` has the fields of `record_llm_call`."""
@@ -19,6 +25,10 @@ class BackgroundCollector:
         run = run_here()
         if run is not None and run.run_id:
             client.record_llm_calls_sync(run_id=run.run_id, calls=[call_data])
+            return
+        if (made := _captured(call_data)) is not None:
+            client._remember(made)
+            client.record_llm_calls_sync(run_id=made.run_id, calls=[call_data])
             return
         started = client.start_run_sync(
             agent_name=f"auto:{call_data.get('model', '')}",
@@ -33,6 +43,13 @@ class BackgroundCollector:
 
     def shutdown(self) -> None:
         """Do nothing: there is no thread to stop."""
+
+
+def _captured(call: dict[str, Any]) -> WaxellContext | None:
+    """Return the run in which this call was captured a moment ago, outside any run."""
+    told = with_usage(call) if "usage" in call else call
+    counts = {name: told.get(name) or 0 for name in ("tokens_in", "tokens_out")}
+    return run_outside({"model": str(call.get("model") or ""), **counts})
 
 
 _collector = BackgroundCollector()

@@ -123,6 +123,19 @@ class FrameworkRun:
             around = self._around.pop(span_id)
             _reset(current_run, context, around)
 
+    def enter_call(self, call_id: Hashable, inputs: dict[str, Any]) -> None:
+        """Make the run the open one here, so that what is captured of a call lies in it."""
+        context = self.context(inputs)
+        if context is not None and current_run.get() is not context:
+            self._around[call_id] = current_run.get()
+            current_run.set(context)
+
+    def leave_call(self, call_id: Hashable) -> None:
+        """Make the run that was open around a call the open one again."""
+        context = self.context()
+        if context is not None and call_id in self._around:
+            _reset(current_run, context, self._around.pop(call_id))
+
     def finish(self, result: Any, status: str, error: str) -> None:
         """End the run; what comes later begins another one. Does nothing without a run."""
         with self._lock:

@@ -189,7 +189,7 @@ class HandlerMethods:
 
     def _begin_call(self, run_id: Any, serialized: Any, messages: Any, more: Any) -> None:
         self._calls[run_id] = call = call_of(serialized, messages, more)
-        self._run.context({"messages": call.messages})
+        self._run.enter_call(run_id, {"messages": call.messages})
 
     def on_llm_new_token(self, token: str, *, run_id: Any, **_more: Any) -> None:
         """Note a piece of a streamed answer."""
@@ -209,5 +209,6 @@ class HandlerMethods:
     def _end_call(self, run_id: Any, answer: Answer, error: BaseException | None = None) -> None:
         call = self._calls.pop(run_id, None)
         context = self._run.context()
+        self._run.leave_call(run_id)
         if call is not None and context is not None:
             call.record(context, answer, error)

@@ -6,13 +6,14 @@ missing, so everything is asked for by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.shim.model_calls import Answer, ModelCall, Tokens
+from waxlocal.shim.model_calls import Answer, ModelCall, tokens_of
+from waxlocal.token_counts import TokenCounts
 
-__all__ = ["answer_of", "call_of", "messages_of", "plain", "span_name", "tokens_of_usage"]
+__all__ = ["answer_of", "call_of", "messages_of", "plain", "span_name"]
 
 # How deep inputs and outputs are searched for messages and documents.
 MAX_DEPTH = 6
@@ -100,7 +101,7 @@ def answer_of(response: Any) -> Answer:
         text=_text(first, message),
         model=str(model),
         provider=str(about.get("model_provider") or ""),
-        tokens=_tokens_of_messages(generations) or tokens_of_usage(usage),
+        tokens=_tokens_of_messages(generations) or tokens_of(usage),
     )
 
 
@@ -113,49 +114,28 @@ def _text(generation: Any, message: Any) -> str:
     return str(text)
 
 
-def _tokens_of_messages(generations: list[Any]) -> Tokens | None:
+def _tokens_of_messages(generations: list[Any]) -> TokenCounts | None:
     """Return the sum over the answers of one call (`n` of them, or one per prompt)."""
     found = [
-        usage
+        tokens_of(usage)
         for generation in generations
         if (usage := getattr(getattr(generation, "message", None), "usage_metadata", None))
     ]
-    if not found:
-        return None
-    return Tokens(
-        tokens_in=_sum(found, "input_tokens"),
-        tokens_out=_sum(found, "output_tokens"),
-        cached=_sum(found, "input_token_details", "cache_read") or 0,
-        cache_write=_sum(found, "input_token_details", "cache_creation") or 0,
-        reasoning=_sum(found, "output_token_details", "reasoning"),
+    if len(found) < 2:
+        return found[0] if found else None
+    return TokenCounts(
+        tokens_in=_sum(counts.tokens_in for counts in found),
+        tokens_out=_sum(counts.tokens_out for counts in found),
+        cached=_sum(counts.cached for counts in found),
+        cache_write=_sum(counts.cache_write for counts in found),
+        reasoning=_sum(counts.reasoning for counts in found),
+        note=found[0].note,
     )
 
 
-def tokens_of_usage(usage: Any) -> Tokens:
-    """Return what the provider's own object says, in OpenAI's words or Anthropic's."""
-    if not usage:
-        return Tokens()
-    tokens_in = _first(usage, "prompt_tokens", "input_tokens")
-    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
-    beside = [_get(usage, f"cache_{kind}_input_tokens") or 0 for kind in ("read", "creation")]
-    return Tokens(
-        # Anthropic counts what came from its cache, and went there, beside the input.
-        tokens_in=None if tokens_in is None else tokens_in + sum(beside),
-        tokens_out=_first(usage, "completion_tokens", "output_tokens"),
-        cached=cached or beside[0],
-        cache_write=beside[1],
-        reasoning=_get(_get(usage, "completion_tokens_details"), "reasoning_tokens"),
-    )
-
-
-def _sum(usages: list[Any], *path: str) -> int | None:
-    counts = []
-    for value in usages:
-        for name in path:
-            value = _get(value, name)
-        if isinstance(value, int):
-            counts.append(value)
-    return sum(counts) if counts else None
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _first(holder: Any, *names: str) -> Any:

@@ -10,8 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from waxlocal.shim.framework_runs import FrameworkRun
-from waxlocal.shim.langchain_facts import tokens_of_usage
-from waxlocal.shim.model_calls import Answer, ModelCall
+from waxlocal.shim.model_calls import Answer, ModelCall, tokens_of
 
 __all__ = ["WaxellLlamaIndexHandler"]
 
@@ -119,7 +118,7 @@ class _Methods:
             call.outer = _answered_by(call)
             self._calls[event_id] = call
             _last_call.set(call)
-            self._run.context({"messages": call.messages})
+            self._run.enter_call(event_id, {"messages": call.messages})
             return event_id
         self._run.enter(
             event_id,
@@ -144,6 +143,8 @@ class _Methods:
         call = self._calls.pop(event_id, None)
         if call is not None:
             call.ended = True
+            call.inside.end()
+            self._run.leave_call(event_id)
         if call is None:
             self._run.leave(event_id, output=_output_of(said), error=error)
         elif call.outer is not None:
@@ -241,5 +242,5 @@ def _answer_of(said: dict[str, Any]) -> Answer:
     return Answer(
         text=str(text or ("" if response is None else response)),
         model=str(model or ""),
-        tokens=tokens_of_usage(usage or getattr(response, "additional_kwargs", None)),
+        tokens=tokens_of(usage or getattr(response, "additional_kwargs", None)),
     )

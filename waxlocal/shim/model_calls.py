@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from waxlocal.capture.call_rows import row_of_call
+from waxlocal.capture.calls import CallbackCall, CapturedCalls
+from waxlocal.capture.facts import CallFacts, SpanStatus
+from waxlocal.capture.pairing import Report
+from waxlocal.errors import UnknownUsage
 from waxlocal.known_types import name_of_type
-from waxlocal.records import RecordStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.exception_text import printed
+from waxlocal.token_counts import UNKNOWN, TokenCounts
+from waxlocal.token_usage import read_usage
 
-__all__ = ["Answer", "ModelCall", "Tokens"]
-
-PREVIEW_CHARACTERS = 500
-
-
-@dataclass
-class Tokens:
-    """What the provider counted; None is unknown."""
-
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cached: int = 0
-    cache_write: int = 0
-    reasoning: int | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the input or the output was counted."""
-        return self.tokens_in is not None or self.tokens_out is not None
+__all__ = ["Answer", "ModelCall", "tokens_of"]
 
 
 @dataclass
@@ -39,7 +28,7 @@ class Answer:
     text: str = ""
     model: str = ""
     provider: str = ""
-    tokens: Tokens = field(default_factory=Tokens)
+    tokens: TokenCounts = UNKNOWN
 
 
 @dataclass
@@ -60,6 +49,7 @@ class ModelCall:
     inner: ModelCall | None = None
     answer: Answer = field(default_factory=Answer)
     ended: bool = False
+    inside: CallbackCall = field(default_factory=CallbackCall)
 
     def note_token(self) -> None:
         """Take note of a piece of a streamed answer."""
@@ -70,41 +60,46 @@ class ModelCall:
     def record(
         self, context: WaxellContext, answer: Answer, error: BaseException | None = None
     ) -> None:
-        """Record the call, which ends now. Tokens that nobody counted are recorded as unknown."""
+        """Record the call, which ends now; one that was captured below it is the same call.
+
+        Tokens that nobody counted are recorded as unknown.
+        """
+        self.inside.end()
+        if not context._recorder.enabled:
+            return
+        now_ns = time.monotonic_ns()
+        scope = f"waxlocal.{self.framework}"
+        row = row_of_call(self._facts(answer, error), self._ms(now_ns), scope)
+        row["details"] |= {"framework": self.framework}
+        if self.chunks:
+            row["details"] |= {"chunk_count": self.chunks}
+        report = Report(scope, self.started_ns, now_ns, row)
+        CapturedCalls.of(context).record_around(report, self.inside.captured)
+
+    def _facts(self, answer: Answer, error: BaseException | None) -> CallFacts:
         within = self.inner.answer if self.inner is not None else Answer()
-        tokens = answer.tokens if answer.tokens.is_known else within.tokens
-        known = tokens.is_known
-        config = {name: value for name, value in self.config.items() if value is not None}
-        context.record_llm_call(
+        return CallFacts(
             model=answer.model or within.model or self.model or "unknown",
+            requested_model=self.model,
             provider=answer.provider or self.provider,
             task=self.task,
-            framework=self.framework,
-            tokens_in=tokens.tokens_in or 0,
-            tokens_out=tokens.tokens_out or 0,
-            cached_tokens=tokens.cached,
-            cache_write_tokens=tokens.cache_write,
-            reasoning_tokens=tokens.reasoning,
-            config=config if known else {**config, "usage": "unknown"},
-            full_messages=self.messages or None,
-            full_response=answer.text or None,
-            prompt_preview=self._last_words()[:PREVIEW_CHARACTERS],
-            response_preview=answer.text[:PREVIEW_CHARACTERS],
-            duration_ms=self._ms(time.monotonic_ns()),
-            is_streaming=self.chunks > 0,
+            tokens=answer.tokens if answer.tokens.is_known else within.tokens,
             ttft_ms=None if self.first_token_ns is None else self._ms(self.first_token_ns),
-            chunk_count=self.chunks or None,
-            status=RecordStatus.OK if error is None else RecordStatus.ERROR,
-            error_type="" if error is None else name_of_type(type(error)),
-            error_message="" if error is None else printed(error),
+            is_streaming=self.chunks > 0,
+            config={name: value for name, value in self.config.items() if value is not None},
+            messages=self.messages or None,
+            response=answer.text or None,
+            status=SpanStatus.OK if error is None else SpanStatus.ERROR,
+            error_type=None if error is None else name_of_type(type(error)),
+            error_message=None if error is None else printed(error),
         )
 
     def _ms(self, at_ns: int) -> int:
         return round((at_ns - self.started_ns) / 1e6)
 
-    def _last_words(self) -> str:
-        """Return what the user said last."""
-        for message in reversed(self.messages):
-            if message.get("role") == "user" and isinstance(message.get("content"), str):
-                return str(message["content"])
-        return ""
+
+def tokens_of(usage: object) -> TokenCounts:
+    """Return what a usage object says; unknown if it is none, or of an unknown shape."""
+    with suppress(UnknownUsage):
+        return read_usage(usage)
+    return UNKNOWN
