@@ -270,3 +270,97 @@ def test_options_stand_before_the_program(start: Start) -> None:
         done = start("", python=tuple(options))
         assert "json.tool" in done.stdout
         assert "waxlocal" not in done.stdout
+
+
+AROUND = """
+import subprocess
+import sys
+import threading
+from asking import ask
+from waxell_observe import WaxellContext, session
+
+def in_run():
+    with session("block"), WaxellContext("thread"):
+        ask("in a run")
+
+ask("outside")
+for work in (lambda: ask("in a thread"), in_run):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+inner = "from asking import ask; ask('subprocess')"
+subprocess.run([sys.executable, "-c", inner], check=True, cwd=sys.path[0])
+"""
+
+
+def _runs_of_agents(path: Path) -> dict[str, dict[str, Any]]:
+    return {row["agent_name"]: row for row in _rows(path, "SELECT * FROM runs")}
+
+
+def test_an_agent_is_one_run_around_the_whole_process(start: Start, db_path: Path) -> None:
+    """Other runs are its children, in threads and other processes, too."""
+    done = start(AROUND, "--agent", "bot", "--session", "all")
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = _runs_of_agents(db_path)
+    assert set(runs) == {"bot", "thread", "auto:gpt-4o"}
+    bot = runs.pop("bot")
+    assert (bot["workflow_name"], bot["status"], bot["session_id"]) == ("agent", "success", "all")
+    for run in runs.values():
+        assert run["parent_workflow_id"] == f"wf_{bot['run_id']}"
+    assert (runs["thread"]["session_id"], runs["auto:gpt-4o"]["session_id"]) == ("block", "all")
+    calls = _rows(db_path, "SELECT run_id, prompt_preview FROM llm_calls")
+    where = {call["prompt_preview"]: call["run_id"] for call in calls}
+    assert where == {
+        "outside": bot["run_id"],
+        "in a thread": bot["run_id"],
+        "in a run": runs["thread"]["run_id"],
+        "subprocess": runs["auto:gpt-4o"]["run_id"],
+    }
+
+
+def test_the_run_of_a_program_that_fails_ends_with_its_error(start: Start, db_path: Path) -> None:
+    done = start("raise ValueError('no')", "--agent", "bot", WAXELL_WORKFLOW="night")
+    assert done.returncode == 1
+    bot = _runs_of_agents(db_path)["bot"]
+    assert (bot["workflow_name"], bot["status"]) == ("night", "error")
+    assert (bot["error_type"], bot["error"]) == ("ValueError", "no")
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
+def test_the_run_of_a_program_that_is_killed_is_interrupted(start: Start, db_path: Path) -> None:
+    text = "import os\nfrom asking import ask\nask('hi')\nos.kill(os.getpid(), 9)"
+    assert start(text, "--agent", "bot", "--session", "all").returncode == -signal.SIGKILL
+    (turn,) = answer("session", "all", db=db_path)["runs"]
+    assert (turn["agent_name"], turn["status"]) == ("bot", "interrupted")
+    assert _asked(db_path) == ["hi"]
+
+
+def test_init_begins_the_run_of_the_process_once(start: Start, db_path: Path) -> None:
+    """Also where `waxlocal run` is not told to; a forked child does not end it."""
+    text = """
+import os, waxlocal
+os.environ["WAXELL_AGENT_NAME"] = "bot"
+waxlocal.init()
+waxlocal.init()
+if hasattr(os, "fork"):
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    else:
+        raise SystemExit(0)
+from asking import ask
+ask("hi")
+"""
+    done = start(text)
+    assert (done.returncode, done.stderr) == (0, "")
+    (bot,) = _rows(db_path, "SELECT * FROM runs")
+    assert (bot["agent_name"], bot["status"]) == ("bot", "success")
+    (call,) = _rows(db_path, "SELECT run_id FROM llm_calls")
+    assert call["run_id"] == bot["run_id"]
+
+
+def test_switched_off_an_agent_opens_no_run(start: Start, db_path: Path) -> None:
+    done = start("print('fine')", "--agent", "bot", WAXELL_OBSERVE="false")
+    assert (done.stdout, done.stderr) == ("fine\n", "")
+    assert not db_path.exists()

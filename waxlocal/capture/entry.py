@@ -10,6 +10,7 @@ from waxlocal.capture.engines import await_imports, uninstrument
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.lifecycle import set_up
+from waxlocal.sdk.process_run import begin_process_run
 from waxlocal.signal_handlers import Suppress
 
 __all__ = ["begin_by_default", "chosen", "init"]
@@ -55,6 +56,9 @@ def init(
     are kept for `WaxellObserveClient.get_config`. The others are accepted, as in the original, and
     do nothing.
 
+    If the variable `WAXELL_AGENT_NAME` is set, a run of that name begins, which is around all that
+    this process records, and ends at exit.
+
     Runs that are open keep the file and the settings that they began with. Forked children inherit
     the settings, other child processes do not. Raises `ConfigurationError`.
     """
@@ -73,6 +77,7 @@ def init(
     _by_default.clear()
     if current_recorder().enabled:
         await_imports(names)
+        begin_process_run()
 
 
 def begin_by_default() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from waxlocal.capture.facts import SpanKind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.scope import run_here, still_open
+from waxlocal.sdk.scope import outermost, run_here, still_open
 
 __all__ = ["CALLS", "Place", "around", "captured_run", "position_in", "run_around"]
 
@@ -55,6 +55,8 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
     outer = captured_run(span)
     if outer is None or here is None:
         return here or outer
+    if here is outermost.run:
+        return outer
     return outer if _is_within(outer, here) else here
 
 

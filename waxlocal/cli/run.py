@@ -53,6 +53,7 @@ class _Untouched(click.Command):
 @click.command(cls=_Untouched)
 @click.option("--session", metavar="NAME", help="Session of all runs that name none.")
 @click.option("--user", metavar="NAME", help="User of all runs that name none.")
+@click.option("--agent", metavar="NAME", help="Record all in one run of an agent of this name.")
 @click.option("--no-instrument", is_flag=True, help="Capture no calls of model libraries.")
 @click.argument(
     "program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]..."
@@ -64,6 +65,7 @@ def run(
     program: tuple[str, ...],
     session: str | None,
     user: str | None,
+    agent: str | None,
     no_instrument: bool,
 ) -> None:
     """Run an unchanged program, recording it and its model calls into the local file.
@@ -78,7 +80,7 @@ def run(
     environment["PYTHONPATH"] = os.pathsep.join([str(SHIM), *([outer] if outer else [])])
     modules = () if no_instrument else (library.module for library in LIBRARIES.values())
     environment["WAXLOCAL_CAPTURE"] = ",".join(modules)
-    named = {"WAXLOCAL_SESSION": session, "WAXLOCAL_USER": user}
+    named = {"WAXLOCAL_SESSION": session, "WAXLOCAL_USER": user, "WAXELL_AGENT_NAME": agent}
     environment |= {name: value for name, value in named.items() if value is not None}
     target = target_file_of(ctx)
     if target.named:

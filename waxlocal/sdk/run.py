@@ -26,7 +26,7 @@ from waxlocal.recording.statements import (
 from waxlocal.records import NOT_FINAL_STATUSES, RunStatus, mode_of
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
-from waxlocal.sdk.scope import current_scope, remote_parent, still_open
+from waxlocal.sdk.scope import current_scope, outermost, remote_parent, still_open
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class Run(RunRecords):
         run_id = recorder.ids.next(started_ns)
         self._trace_id = trace_id_of(run_id)
         parent_id = root_id = ""
+        if parent is None:
+            parent = outermost.run
         if parent is not None or remote_parent is not None or current_scope.get() is not None:
             parent_id, root_id = self._inherit(parent)
         if recorder.grouped:
@@ -240,7 +242,9 @@ class Run(RunRecords):
         remote = None
         # The blocks inside the run around are nearer than that run, which took over what was
         # around it when it began.
-        while scope is not None and (parent is None or still_open(scope.inside) is parent):
+        while scope is not None and (
+            parent is None or parent is outermost.run or still_open(scope.inside) is parent
+        ):
             if not scope.ended:
                 self._take_over(scope.session_id, scope.user_id)
                 remote = remote or scope.remote_parent

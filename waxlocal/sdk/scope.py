@@ -33,6 +33,7 @@ __all__ = [
     "current_span",
     "open_run",
     "open_span",
+    "outermost",
     "position_around",
     "remote_parent",
     "remote_parent_scope",
@@ -71,6 +72,19 @@ class RemoteParent(NamedTuple):
     root_workflow_id: str
 
 
+class Outermost:
+    """The run around everything in this process, in all threads; see `process_run`.
+
+    Beside the context variables, which a new thread begins without.
+    """
+
+    __slots__ = ("run",)
+
+    def __init__(self) -> None:
+        self.run: WaxellContext | None = None
+
+
+outermost = Outermost()
 current_run: ContextVar[WaxellContext | None] = ContextVar("waxlocal_run", default=None)
 # The innermost span: the handle that `enter_span` returned.
 current_span: ContextVar[dict[str, Any] | None] = ContextVar("waxlocal_span", default=None)
@@ -88,8 +102,11 @@ SURROUNDINGS: tuple[ContextVar[Any], ...] = (
 
 
 def run_here() -> WaxellContext | None:
-    """Return the run that records of this place go to: the innermost open one, or a carried one."""
-    return open_run() or carried_run.get()
+    """Return the run that records of this place go to.
+
+    The innermost open one, or a carried one, or that of the whole process.
+    """
+    return open_run() or carried_run.get() or outermost.run
 
 
 def run_for(caller: str) -> WaxellContext | None:

@@ -43,6 +43,16 @@ def _begin() -> None:
     begin_by_default()
 
 
+def _begin_run() -> None:
+    """Begin the run of the whole process; a process that it starts records into its children."""
+    if os.environ.get("WAXELL_AGENT_NAME") and not os.environ.get("WAXELL_PARENT_WORKFLOW_ID"):
+        try:
+            from waxlocal.sdk.process_run import begin_process_run
+        except (ImportError, SyntaxError):
+            return
+        begin_process_run()
+
+
 def _run_own() -> None:
     """Run the `sitecustomize` that this one hides. It cannot find this one, to run it again."""
     hidden = [place for place in sys.path if os.path.abspath(place) == _HERE]  # noqa: PTH100
@@ -66,3 +76,4 @@ finally:
     if _names:
         _modules = frozenset(_names.split(","))
         sys.meta_path.insert(0, _Finder(_modules))  # type: ignore[no-untyped-call]
+    _begin_run()
