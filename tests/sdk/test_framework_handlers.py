@@ -38,6 +38,7 @@ LANGGRAPH = """
 import asyncio, operator
 from typing import Annotated, TypedDict
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START, StateGraph
 from waxell_observe.integrations.langgraph import WaxellLangGraphHandler
@@ -47,11 +48,12 @@ class State(TypedDict):
 
 model = FakeListChatModel(responses=["a", "b"])
 
-def plan(state):
-    return {"log": [model.invoke("plan").content]}
+# The config is passed on: before Python 3.11 tasks of asyncio do not inherit it in LangGraph.
+def plan(state, config: RunnableConfig):
+    return {"log": [model.invoke("plan", config).content]}
 
-async def act(state):
-    return {"log": [(await model.ainvoke("act")).content]}
+async def act(state, config: RunnableConfig):
+    return {"log": [(await model.ainvoke("act", config)).content]}
 
 def fail(state):
     raise RuntimeError("no way")
