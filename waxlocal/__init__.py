@@ -20,6 +20,7 @@ from waxlocal.sdk.scope import session
 from waxlocal.settings.config import ObserveConfig
 
 if TYPE_CHECKING:
+    from waxlocal.capture.diagnosis import diagnose
     from waxlocal.capture.entry import init
     from waxlocal.sdk.approval import (
         auto_approve,
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
         user_message,
     )
     from waxlocal.sdk.lifecycle import (
-        diagnose,
         flush,
         flush_sync,
         flush_tracing,
@@ -188,9 +188,10 @@ _MODULES = {
         "recall", "remember_episodic", "remember_semantic", "retrieve", "retry", "score",
         "step", "tag", "user_message",
     ),
+    "capture.diagnosis": ("diagnose",),
     "capture.entry": ("init",),
     "sdk.lifecycle": (
-        "diagnose", "flush", "flush_sync", "flush_tracing", "init_tracing",
+        "flush", "flush_sync", "flush_tracing", "init_tracing",
         "is_tracing_enabled", "shutdown", "shutdown_tracing",
     ),
     "sdk.propagation": ("propagate",),

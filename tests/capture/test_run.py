@@ -360,6 +360,29 @@ ask("hi")
     assert call["run_id"] == bot["run_id"]
 
 
+def test_diagnose_says_what_is_captured_and_what_is_not(start: Start, tmp_path: Path) -> None:
+    """By the same names as `instrument=[...]`; a library that is not there is not missed."""
+    folder = tmp_path / "boto3-1.40.1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: boto3\nVersion: 1.40.1\n")
+    (tmp_path / "boto3.py").write_text("")
+    text = """
+import json, openai, boto3
+from waxell_observe import diagnose
+print(json.dumps(diagnose()))
+"""
+    done = start(text)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["active_instrumentors"] == ["openai"]
+    detected = found["detected_libraries"]
+    assert (detected["openai"], detected["bedrock"], detected["gemini"]) == (True, True, False)
+    package = "opentelemetry-instrumentation-genai-bedrock"
+    assert found["not_captured"]["bedrock"] == f"{package} is not installed"
+    assert found["not_captured"]["anthropic"] == "it is not imported yet"
+    assert "gemini" not in found["not_captured"]
+
+
 def test_switched_off_an_agent_opens_no_run(start: Start, db_path: Path) -> None:
     done = start("print('fine')", "--agent", "bot", WAXELL_OBSERVE="false")
     assert (done.stdout, done.stderr) == ("fine\n", "")

@@ -12,12 +12,12 @@ from waxlocal.sdk.scope import run_here
 from waxlocal.settings.config import is_on
 
 __all__ = [
-    "diagnose",
     "flush",
     "flush_sync",
     "flush_tracing",
     "init_tracing",
     "is_tracing_enabled",
+    "recording_state",
     "set_up",
     "shutdown",
     "shutdown_tracing",
@@ -66,11 +66,8 @@ def flush_sync() -> None:
     recorder.current_recorder().store.drain()
 
 
-def diagnose() -> dict[str, Any]:
-    """Return the settings and the state of recording, to find out why something is not recorded.
-
-    Opens no file. For programs, `health()` says whether all records are in the file.
-    """
+def recording_state() -> dict[str, Any]:
+    """Return the settings and the state of recording; opens no file."""
     from waxlocal.sdk.client import WaxellObserveClient  # not at import: see waxlocal/__init__.py
 
     made = recorder.current_recorder()
@@ -89,8 +86,6 @@ def diagnose() -> dict[str, Any]:
             "api_key_set": bool(config and config.api_key),
             "observe_enabled": is_on("WAXELL_OBSERVE"),
         },
-        "active_instrumentors": [],
-        "detected_libraries": {},
         "tracing": {"otel_available": False, "tracing_enabled": False},
     }
 

@@ -35,7 +35,7 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
     "decisions.surface_gate": ("shim.decisions", "sdk.functions"),
     "decisions.unified": ("shim.decisions",),
     "decorator": ("sdk.decorators",),
-    "diagnose": ("sdk.lifecycle",),
+    "diagnose": ("capture.diagnosis",),
     "instrumentors": ("shim.instrumentors",),
     "instrumentors._base": ("shim.instrumentors",),
     "instrumentors._collector": ("shim.collector",),
