@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,6 +24,7 @@ from waxlocal.queries import (
     get_run,
     resolve_run_id,
 )
+from waxlocal.queries.call_sources import CallSources, call_sources
 from waxlocal.records import RecordStatus
 
 __all__ = ["show", "show_run"]
@@ -36,31 +37,35 @@ _KEY_WIDTH = 24
 
 @click.command()
 @click.argument("run_id", metavar="RUN_ID", shell_complete=complete.runs)
+@click.option("--explain", is_flag=True, help="Say where the numbers of each LLM call come from.")
 @form_options()
 @click.pass_context
-def show(ctx: click.Context, *, run_id: str, form: str) -> None:
+def show(ctx: click.Context, *, run_id: str, explain: bool, form: str) -> None:
     """Show everything that one run recorded: inputs, result, LLM calls, spans, scores, error.
 
     RUN_ID is a run id or workflow id, or its first characters if only one run begins with them.
     """
     with recordings(target_file_of(ctx)) as connection:
         detail = get_run(connection, resolve_run_id(connection, run_id))
+        explained = call_sources(connection, detail.llm_calls) if explain else ()
     if form == "json":
         plain = as_dict(detail)
+        for call, sources in zip(plain["llm_calls"], map(as_dict, explained), strict=False):
+            call["explained"] = sources
         print_json({**plain.pop("run"), **plain})
     else:
-        show_run(Screen(), detail)
+        show_run(Screen(), detail, explained)
 
 
-def show_run(screen: Screen, detail: RunDetail) -> None:
-    """Write all records of a run."""
+def show_run(screen: Screen, detail: RunDetail, explained: Sequence[CallSources] = ()) -> None:
+    """Write all records of a run, with where the numbers of its calls come from if given."""
     _show_head(screen, detail)
     _show_error(screen, detail)
     for title, value in (("Inputs", detail.inputs), ("Result", detail.result)):
         if value is not None:
             screen.heading(title)
             _show_value(screen, value)
-    _show_calls(screen, detail.llm_calls)
+    _show_calls(screen, detail.llm_calls, {one.position: one for one in explained})
     _show_spans(screen, detail.spans)
     _show_steps(screen, detail)
     _show_scores(screen, detail)
@@ -188,7 +193,9 @@ def _tokens_of_call(call: LlmCall) -> tuple[str, ...]:
     )
 
 
-def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
+def _show_calls(
+    screen: Screen, calls: Sequence[LlmCall], explained: Mapping[int, CallSources]
+) -> None:
     if not calls:
         return
     screen.heading("LLM calls")
@@ -219,6 +226,9 @@ def _show_calls(screen: Screen, calls: Sequence[LlmCall]) -> None:
         ):
             if text:
                 screen.note(f"  {mark}", _clipped(screen, text, 4 * screen.width))
+        if (sources := explained.get(call.position)) is not None:
+            for line in sources.lines:
+                screen.note("  =", escaping.line(line))
 
 
 def _parts(parts: Iterable[tuple[int, str]]) -> str:

@@ -1,0 +1,77 @@
+"""`waxlocal show RUN --explain`: where the numbers of each call come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.cli import answer, invoke
+from waxlocal import WaxellContext
+from waxlocal.capture.call_rows import row_of_call
+from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.pairing import Report
+from waxlocal.prices.table import reprice, set_price
+from waxlocal.token_counts import TokenCounts
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+SCOPE = "opentelemetry.instrumentation.genai.openai"
+USER = [{"role": "user", "content": "hi"}]
+
+
+def report(scope: str, **facts: Any) -> Report:
+    """Return a report of a call by an instrumentation or a handler."""
+    counts = TokenCounts(120, 40)
+    call = CallFacts(**{"model": "mine", "provider": "openai", "tokens": counts, **facts})
+    return Report(scope, 0, 1, row_of_call(call, 7, scope))
+
+
+def record(path: Path) -> str:
+    """Record a call with three reports, two by hand, a free one; return the run's id."""
+    with WaxellContext("bot") as run:
+        calls, client = CapturedCalls.of(run), report(SCOPE)
+        calls.record(client, [])
+        calls.record_around(report("waxlocal.langchain", messages=USER), [client])
+        run.record_llm_call(model="mine", tokens_in=120, tokens_out=40, task="answer", cost=0.5)
+        run.record_llm_call(model="mine", provider="openai", tokens_in=1, tokens_out=1)
+        run.record_llm_call(model="mine", usage=None)
+        run.record_llm_call(model="nobody's", tokens_in=1, tokens_out=1)
+        run.record_llm_call(model="llama", provider="ollama", tokens_in=1, tokens_out=1)
+    set_price(path, "mine", input_per_mtok=2.5, output_per_mtok=10.0)
+    reprice(path)
+    return run.run_id
+
+
+def test_each_number_has_its_source(db_path: Path) -> None:
+    """In words: who recorded the call, what was merged, which price."""
+    text = " ".join(invoke("show", record(db_path), "--explain", db=db_path).stdout.split())
+    for line in (
+        f"recorded by automatic capture ({SCOPE})",
+        "also reported by the callback handler for langchain: same call, merged; "
+        "from there: duration, messages",
+        "also reported by the program (record_llm_call): same call, merged; from there: task, cost",
+        "cost: given by the program (record_llm_call)",
+        "cost: from prices per million tokens: $2.50 in, $10.00 out (set with waxlocal prices set)",
+        "tokens: unknown; neither the provider nor the program told them",
+        "cost: unknown, as the tokens are",
+        "cost: unknown; the file has no price for this model",
+        "(a local model is free)",
+    ):
+        assert line in text
+    plain = invoke("show", record(db_path), db=db_path).stdout
+    assert "recorded by" not in plain
+
+
+def test_as_json_each_call_is_explained(db_path: Path) -> None:
+    """With the names that the file has."""
+    first, second, *_ = answer("show", record(db_path), "--explain", db=db_path)["llm_calls"]
+    explained = first["explained"]
+    assert explained["merged"] == ["waxlocal.langchain", "record_llm_call"]
+    assert explained["sources"]["call"] == SCOPE
+    assert explained["sources"]["messages"] == "waxlocal.langchain"
+    assert (explained["cost_source"], explained["price"]) == ("call", None)
+    assert second["explained"]["sources"] == {"call": "record_llm_call"}
+    assert second["explained"]["price"]["input_per_mtok"] == 2.5

@@ -1,0 +1,136 @@
+"""Where the numbers of a call come from: who said what, what was merged in, and which price."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from waxlocal.prices.catalogue import Price
+from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
+from waxlocal.prices.table import list_prices
+from waxlocal.queries.record_rows import LlmCall
+from waxlocal.records import CostSource
+from waxlocal.wording import rate
+
+__all__ = ["CallSources", "call_sources"]
+
+BY_HAND = "record_llm_call"
+# A callback handler's reports are named by its framework, after this.
+_HANDLER = "waxlocal."
+# What a field is called in a sentence. A preview is from where the whole text is.
+_NAMES = {"duration_ms": "duration", "prompt_preview": "", "response_preview": ""}
+# A price, and what it is called in a sentence.
+_RATES = (
+    ("input_per_mtok", "in"),
+    ("output_per_mtok", "out"),
+    ("cache_read_per_mtok", "cached"),
+    ("cache_write_per_mtok", "cache write"),
+)
+
+
+@dataclass(frozen=True)
+class CallSources:
+    """Who said what of one call.
+
+    `sources` has for each field its source where that is not the source of the call; that is
+    under `call`: an instrumentation, `waxlocal.FRAMEWORK` for a callback handler, or
+    `record_llm_call`. `merged` has the further reports of the same call, in order. `price` is the
+    one in the file now; it is None where the cost was given, or no price is known. `lines` say all
+    of it in words.
+    """
+
+    position: int
+    sources: dict[str, str]
+    merged: tuple[str, ...]
+    cost_source: str | None
+    price: Price | None
+    lines: tuple[str, ...]
+
+
+def call_sources(
+    connection: sqlite3.Connection, calls: tuple[LlmCall, ...]
+) -> tuple[CallSources, ...]:
+    """Return where the numbers of these calls come from, one for each."""
+    prices = {(price.model, price.provider): price for price in list_prices(connection)}
+    return tuple(_explained(call, prices) for call in calls)
+
+
+def _explained(call: LlmCall, prices: dict[tuple[str, str], Price]) -> CallSources:
+    details = call.details if isinstance(call.details, dict) else {}
+    said, merged = details.get("sources"), details.get("merged")
+    sources = {"call": BY_HAND, **(said if isinstance(said, dict) else {})}
+    others = tuple(map(str, merged)) if isinstance(merged, list) else ()
+    price = _price(call, prices) if call.cost_source == CostSource.PRICE else None
+    note = details.get("usage_note")
+    lines = (
+        f"recorded by {_named(sources['call'])}",
+        *_merged(others, sources),
+        *_tokens(call, str(note) if note else ""),
+        _cost(call, sources, price),
+    )
+    return CallSources(call.position, sources, others, call.cost_source, price, lines)
+
+
+def _named(source: Any) -> str:
+    name = str(source)
+    if name == BY_HAND:
+        return f"the program ({BY_HAND})"
+    if name.startswith(_HANDLER):
+        return f"the callback handler for {name.removeprefix(_HANDLER)}"
+    return f"automatic capture ({name})"
+
+
+def _merged(others: tuple[str, ...], sources: dict[str, str]) -> Iterator[str]:
+    for other in dict.fromkeys(others):
+        fields = (name for name, source in sources.items() if source == other and name != "call")
+        names = [said for name in fields if (said := _NAMES.get(name, name))]
+        what = ", ".join(names) or "nothing that was not known"
+        yield f"also reported by {_named(other)}: same call, merged; from there: {what}"
+
+
+def _tokens(call: LlmCall, note: str) -> Iterator[str]:
+    if not call.usage_known:
+        yield "tokens: unknown; neither the provider nor the program told them"
+    if note:
+        yield f"tokens: {note}"
+
+
+def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
+    if call.cost_source == CostSource.CALL:
+        return f"cost: given by {_named(sources.get('cost', sources['call']))}"
+    if call.cost is None and not call.usage_known:
+        return "cost: unknown, as the tokens are"
+    if call.cost is None:
+        return "cost: unknown; the file has no price for this model"
+    if price is None:
+        return "cost: computed when it was recorded; the file no longer has the price"
+    rates = [
+        f"{rate(dollars)} {name}"
+        for column, name in _RATES
+        if (dollars := getattr(price, column)) is not None
+    ]
+    tiers = ", more for long prompts" if price.tiers else ""
+    return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
+
+
+def _origin(price: Price) -> str:
+    if price.source == PriceSource.OVERRIDE:
+        return "set with waxlocal prices set"
+    if price.source == PriceSource.LOCAL:
+        return "a local model is free"
+    return f"price list {price.source}" + (f", {price.matched}" if price.matched else "")
+
+
+def _price(call: LlmCall, prices: dict[tuple[str, str], Price]) -> Price | None:
+    """Return the price of a call, as the recorder finds it: one that was set wins."""
+    own, anywhere = prices.get((call.model, call.provider)), prices.get((call.model, ""))
+    if own is not None and own.source == PriceSource.OVERRIDE:
+        return own
+    if anywhere is not None and anywhere.source == PriceSource.OVERRIDE:
+        return anywhere
+    if own is None and call.provider.lower() in LOCAL_PROVIDERS:
+        free = (call.model, call.provider, 0.0, 0.0, None, None, None, PriceSource.LOCAL, None)
+        return Price(*free, updated_at="")
+    return own
