@@ -242,6 +242,21 @@ def test_a_call_that_differs_is_another_one(db_path: Path, vendors: VendorServer
     assert len(_calls(db_path)) == 4
 
 
+def test_a_stream_without_usage_takes_the_counts_of_the_program(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Who streams often counts the tokens itself; and a known count stays where it has none."""
+    with WaxellContext("bot") as run:
+        list(_ask(vendors, stream=True))
+        run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=9)
+        _ask(vendors)
+        run.record_llm_call(model=MODEL, usage=None, task="answer")
+    streamed, asked = _calls(db_path)
+    assert (streamed["tokens_in"], streamed["tokens_out"], streamed["usage_known"]) == (5, 9, 1)
+    assert json.loads(streamed["details"])["sources"]["tokens"] == "record_llm_call"
+    assert (asked["tokens_in"], asked["usage_known"], asked["task"]) == (5, 1, "answer")
+
+
 def test_two_equal_calls_stay_two(db_path: Path, vendors: VendorServer) -> None:
     """A stream after a plain call with the same counts, too."""
     with WaxellContext("bot"):

@@ -21,6 +21,7 @@ from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.shim.collector import _collector
 from waxlocal.shim.langchain import WaxellLangChainHandler
+from waxlocal.shim.llamaindex import WaxellLlamaIndexHandler
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -191,3 +192,36 @@ def test_a_call_that_the_collector_is_told_is_one_row(db_path: Path, vendors: Ve
     _collector.record_call({**told, "tokens_in": 2})
     assert len(rows(db_path, "llm_calls")) == 4
     assert len(rows(db_path, "runs")) == 4
+
+
+def test_a_call_of_llama_index_is_one_row(db_path: Path, vendors: VendorServer) -> None:
+    """`chat` of a model that completes text is told twice by the framework, once by the client."""
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.llms import ChatMessage, CompletionResponse, CustomLLM, LLMMetadata
+    from llama_index.core.llms.callbacks import llm_completion_callback
+
+    class Completes(CustomLLM):
+        @property
+        def metadata(self) -> LLMMetadata:
+            return LLMMetadata(model_name=MODEL)
+
+        @llm_completion_callback()
+        def complete(self, prompt: str, formatted: bool = False, **_: Any) -> CompletionResponse:
+            by_hand: Any = [{"role": "user", "content": prompt}]
+            with clients.openai_client(vendors.url) as client:
+                answer = client.chat.completions.create(model=MODEL, messages=by_hand)
+            return CompletionResponse(text=str(answer.choices[0].message.content), raw=answer)
+
+        @llm_completion_callback()
+        def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Any:
+            raise NotImplementedError
+
+    told = WaxellLlamaIndexHandler("reader")
+    model = Completes(callback_manager=CallbackManager([told]))
+    model.chat([ChatMessage(role="user", content="what is it?")])
+    model.complete("and this?")
+    told.flush_sync()
+    for call in rows(db_path, "llm_calls"):
+        assert (call["run_id"], call["usage_known"]) == (told.run_id, 1)
+        assert call["details"]["merged"] == ["waxlocal.llamaindex"]
+    assert len(rows(db_path, "llm_calls")) == 2

@@ -118,6 +118,8 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     }
     of_hand = [name for name in ("task", "cost") if _is_given(by_hand.get(name))]
     new.update({name: by_hand[name] for name in of_hand})
+    if new["usage_known"] and not row["usage_known"]:
+        of_hand.append("tokens")
     details = by_hand.get("details")
     given = json.loads(details) if isinstance(details, str) else {}
     sources = {**row["details"].get("sources", {}), **dict.fromkeys(of_hand, "record_llm_call")}

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from waxlocal.records import RecordStatus
+
 __all__ = ["Report", "find_elsewhere", "find_reported", "find_unclaimed", "same_model"]
 
 # How far apart two instrumentations may note the same moment.
@@ -72,15 +74,24 @@ def find_reported(below: Sequence[Report], report: Report) -> Report | None:
 
 
 def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
-    """Return the first call that the program may be handing over by hand."""
+    """Return the first call that the program may be handing over by hand.
+
+    That is one with the same counts; else one that ended well and that only the other side has
+    counts of: a stream without usage, whose tokens the program counts itself.
+    """
+    left = [
+        one for one in recent if not one.claimed and same_model(one.row["model"], by_hand["model"])
+    ]
     wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
-    for known in recent:
-        row = known.row
-        if known.claimed or (row["tokens_in"], row["tokens_out"]) != wanted:
-            continue
-        if same_model(row["model"], by_hand["model"]):
-            return known
-    return None
+    known = bool(by_hand.get("usage_known", True))
+    for one in left:
+        if (one.row["tokens_in"], one.row["tokens_out"]) == wanted:
+            return one
+    return next((one for one in left if _lacks_counts(one.row, known)), None)
+
+
+def _lacks_counts(row: Row, known_by_hand: bool) -> bool:
+    return row["status"] == RecordStatus.OK and bool(row["usage_known"]) != known_by_hand
 
 
 def _overlap(one: Report, other: Report) -> bool:
