@@ -304,7 +304,8 @@ def agent_name(attributes: Attributes, resource: Attributes, span_name: str = ""
     service = first_text(resource, ("service.name",)) or ""
     if service.startswith("unknown_service"):  # what an SDK says when nobody named it
         service = ""
-    return named or first_text(attributes, ("langfuse.trace.name",)) or span_name or service or None
+    named = named or first_text(attributes, ("langfuse.trace.name", *WORKFLOW))
+    return named or span_name or service or None
 
 
 def _entity_is_agent(attributes: Attributes) -> bool:

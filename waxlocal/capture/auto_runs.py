@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from waxlocal.capture.call_rows import last_user_text
 from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
@@ -34,7 +35,7 @@ def begin_agent_run(span: CapturedSpan, outer: WaxellContext | None) -> WaxellCo
     about = run_facts(span.read())
     run = WaxellContext(
         about.agent_name or span.name,
-        about.workflow_name or AUTO_WORKFLOW,
+        workflow_of(span.scope, span.name) or about.workflow_name or AUTO_WORKFLOW,
         about.inputs,
         {"auto_collected": True, **about.metadata},
         session_id=about.session_id or "",

@@ -7,13 +7,14 @@ environment are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from waxlocal.capture.import_hooks import after_import, forget, is_awaited
-from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
+from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library, is_of_framework
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -130,14 +131,33 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     instrumentor = _instrumentor(engine)
     # Its own check asks for exact packages; whether ours works with the installed version, the
     # tests say. Metrics and logs would go to the program's exporters.
-    instrumentor.instrument(
-        tracer_provider=provider(),
-        meter_provider=NoOpMeterProvider(),
-        logger_provider=NoOpLoggerProvider(),
-        completion_hook=completion_hook(),
-        skip_dep_check=True,
-    )
+    with _content_in_attributes() if is_of_framework(engine) else nullcontext():
+        instrumentor.instrument(
+            tracer_provider=provider(),
+            meter_provider=NoOpMeterProvider(),
+            logger_provider=NoOpLoggerProvider(),
+            completion_hook=completion_hook(),
+            skip_dep_check=True,
+        )
     return instrumentor.uninstrument  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _content_in_attributes() -> Iterator[None]:
+    """Let an instrumentation that begins in this block write content into its spans.
+
+    What a tool or a retriever was asked and answered is handed to no hook. An environment variable
+    says whether it is written; one that we set would be obeyed by the program's own tracing, too.
+    """
+    from opentelemetry.util.genai.types import ContentCapturingMode
+
+    handler: Any = import_module("opentelemetry.util.genai.handler")
+    before = handler.get_content_capturing_mode
+    handler.get_content_capturing_mode = lambda: ContentCapturingMode.SPAN_ONLY
+    try:
+        yield
+    finally:
+        handler.get_content_capturing_mode = before
 
 
 def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["LIBRARIES", "Engine", "Family", "Library"]
+__all__ = ["LIBRARIES", "Engine", "Family", "Library", "is_of_framework", "workflow_of"]
 
 
 class Family(Enum):
@@ -85,3 +85,24 @@ _ALL = (
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}
+_WORKFLOWS = {
+    engine.module: library.workflow
+    for library in _ALL
+    for engine in library.engines
+    if library.workflow
+}
+
+
+def is_of_framework(engine: Engine) -> bool:
+    """Return whether this reports agents, chains and tools, not the calls of a client."""
+    return engine.module in _WORKFLOWS
+
+
+def workflow_of(scope: str, span_name: str = "") -> str:
+    """Return the workflow of a run that an instrumentation reports; "" for one of no framework.
+
+    A chain of LangChain that is no graph is called by its class: `RunnableSequence`.
+    """
+    found = _WORKFLOWS.get(scope.replace("pydantic-ai", "pydantic_ai"), "")
+    is_chain = found == "langgraph" and "Runnable" in span_name
+    return "langchain" if is_chain else found

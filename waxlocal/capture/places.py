@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waxlocal.capture.facts import SpanKind
+from waxlocal.capture.facts import SpanFacts, SpanKind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost, run_here, still_open
@@ -26,7 +26,9 @@ class Place:
     `run` is None for a call outside any run, until something is written of it. `opened`: the run
     stands for this span, and ends with it. `position` is that of the row in `spans`, 0 if there is
     none: a call, or a span that is a run. `inner` has the positions of the calls inside the span,
-    each once: a report that was merged into another one has no row of its own.
+    each once: a report that was merged into another one has no row of its own. `failure` is that of
+    the last agent inside the span, if it failed. `asked` and `answered` are what the first call
+    inside was asked, and what the last one answered.
     """
 
     kind: str
@@ -34,6 +36,9 @@ class Place:
     position: int = 0
     opened: bool = False
     inner: list[int] = field(default_factory=list)
+    failure: SpanFacts | None = None
+    asked: str | None = None
+    answered: str | None = None
 
 
 def around(span: CapturedSpan) -> Iterator[Place]:

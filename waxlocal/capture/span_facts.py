@@ -209,6 +209,7 @@ def _config(given: Attributes) -> dict[str, Any]:
 def _error(span: ReadSpan) -> tuple[str | None, str | None]:
     """Return the (type, text) of a failure; the text without the type in front of it."""
     kind = first_text(span.attributes, ("error.type", "exception.type"))
+    kind = None if kind == "_OTHER" else kind  # OpenTelemetry's word for an unknown type
     text = span.status_message or None
     for event in span.events:
         if event.name == "exception":
@@ -265,7 +266,7 @@ def other_facts(
 
 _INPUTS = {SpanKind.TOOL: rows.TOOL_INPUT, SpanKind.RETRIEVER: rows.QUERY}
 _OUTPUTS = {SpanKind.TOOL: rows.TOOL_OUTPUT}
-_NAMES = {SpanKind.TOOL: rows.TOOL_NAME, SpanKind.AGENT: rows.AGENT_NAME}
+_NAMES = {SpanKind.TOOL: rows.TOOL_NAME, SpanKind.AGENT: (*rows.AGENT_NAME, *rows.WORKFLOW)}
 
 
 def _name(span: ReadSpan, kind: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, end_run
-from waxlocal.capture.call_rows import row_of_call
+from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.pairing import Report
@@ -28,8 +29,24 @@ class SpanRecorder:
     def begin(self, span: CapturedSpan) -> None:
         """Find the run of a span; begin one for an agent outside any, or inside another."""
         try:
-            span.place = _place(span)
+            for outer in reversed(_undecided_around(span)):
+                _decide(outer, SpanKind.OTHER)
+            kind = _kind(span)
+            span.place = Place(kind, run_around(span))
+            # Some instrumentations say what a span is only after its start.
+            span.undecided = kind == SpanKind.OTHER
+            if not span.undecided:
+                _decide(span, kind)
         except Exception as error:  # a fault of ours must not become the program's
+            _survive(error, span)
+
+    def tell(self, span: CapturedSpan) -> None:
+        """Place a span that now says what it is."""
+        try:
+            kind = _kind(span)
+            if kind != SpanKind.OTHER:
+                _decide(span, kind)
+        except Exception as error:
             _survive(error, span)
 
     def end(self, span: CapturedSpan) -> None:
@@ -37,6 +54,8 @@ class SpanRecorder:
         if not isinstance(span.place, Place):
             return
         try:
+            if span.undecided:
+                _decide(span, _kind(span))
             if span.place.kind in CALLS:
                 _end_call(span, span.place)
             else:
@@ -53,14 +72,36 @@ def _survive(error: Exception, span: CapturedSpan) -> None:
     )
 
 
-def _place(span: CapturedSpan) -> Place:
-    kind = span_kind(span.attributes, name=span.name, scope=span.scope, is_root=span.parent is None)
-    run = run_around(span)
+def _kind(span: CapturedSpan) -> str:
+    return span_kind(span.attributes, name=span.name, scope=span.scope, is_root=span.parent is None)
+
+
+def _undecided_around(span: CapturedSpan) -> list[CapturedSpan]:
+    found: list[CapturedSpan] = []
+    outer = span.parent
+    while outer is not None and outer.undecided:
+        found.append(outer)
+        outer = outer.parent
+    return found
+
+
+# A run is no tool: outside any run, the run of such a span also has the span.
+_SPANS_ALSO_ALONE = (SpanKind.TOOL, SpanKind.RETRIEVER)
+
+
+def _decide(span: CapturedSpan, kind: str) -> None:
+    """Give a span its place: the run that it is, or its row in the run around it."""
+    span.undecided = False
+    place: Place = span.place
+    place.kind = kind
+    run = place.run
     if kind in CALLS:
-        return Place(kind, run)
+        return
     if run is None or (kind == SpanKind.AGENT and captured_run(span) is run):
-        return Place(kind, begin_agent_run(span, run), opened=True)
-    return Place(kind, run, _begin_span(span, kind, run))
+        run = place.run = begin_agent_run(span, run)
+        place.opened = True
+    if not place.opened or kind in _SPANS_ALSO_ALONE:
+        place.position = _begin_span(span, kind, run)
 
 
 def _begin_span(span: CapturedSpan, kind: str, run: WaxellContext) -> int:
@@ -84,16 +125,52 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     run = place.run
     if run is None:
         return
+    said = _with_failure_inside(span, place, said)
+    _end_row(span, place, run, said)
     if place.opened:
-        result = run_facts(span.read()).result
-        if result:
-            run._set_result(result)
+        _say_what_was_said(span, place, run)
         _end_run(run, said)
+
+
+def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
+    if not place.position:
         return
     lasted_ms = (time.monotonic_ns() - span.steady_ns) / 1e6
     status = RecordStatus.ERROR if said.status == SpanStatus.ERROR else RecordStatus.OK
     error = (said.error_message if run._recorder.capture_content else said.error_type) or ""
-    run._end_span(place.position, lasted_ms, status, error, said.output)
+    run._end_span(place.position, lasted_ms, status, error, said.output, said.input)
+
+
+def _say_what_was_said(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
+    """Write what a run was asked and what it answered; its calls tell if its span does not."""
+    about = run_facts(span.read())
+    inputs, result = about.inputs, about.result
+    if inputs is None and place.asked is not None:
+        inputs = {"message": place.asked}
+    if result is None and place.answered is not None:
+        result = {"response": place.answered}
+    if inputs:
+        run._set_late_inputs(inputs)
+    if result:
+        run._set_result(result)
+
+
+# Their span of a whole invocation says nothing of how it ended; the last agent in it does.
+_SILENT_SCOPES = ("opentelemetry.instrumentation.genai.openai_agents",)
+
+
+def _with_failure_inside(span: CapturedSpan, place: Place, said: SpanFacts) -> SpanFacts:
+    """Return what a span says, and the failure that it does not say; tell the agent around it."""
+    if span.scope not in _SILENT_SCOPES or place.kind != SpanKind.AGENT:
+        return said
+    failure = place.failure
+    if failure is not None and "gen_ai.workflow.name" in span.attributes:
+        said = replace(said, status=SpanStatus.ERROR, error_message=failure.error_message)
+    for outer in around(span):
+        if outer.kind == SpanKind.AGENT:
+            outer.failure = said if said.status == SpanStatus.ERROR else None
+            break
+    return said
 
 
 def _end_call(span: CapturedSpan, place: Place) -> None:
@@ -109,6 +186,8 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
     for outer in around(span):
         if outer.run is run and position not in outer.inner:
             outer.inner.append(position)
+        outer.asked = outer.asked or last_user_text(call)
+        outer.answered = call.response or outer.answered
     if place.opened:
         if call.response:
             run._set_result({"response": call.response})

@@ -10,6 +10,7 @@ https://opentelemetry.io/docs/specs/otel/trace/api/
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -26,10 +27,13 @@ __all__ = ["CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "capt
 
 
 class SpanSink(Protocol):
-    """What is told of each span; neither method may raise."""
+    """What is told of each span; no method may raise."""
 
     def begin(self, span: CapturedSpan) -> None:
         """Take note that a span has begun, with the attributes of its start."""
+
+    def tell(self, span: CapturedSpan) -> None:
+        """Look again at a span that is `undecided`: it says more than at its start."""
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says; it does not change any more."""
@@ -38,8 +42,9 @@ class SpanSink(Protocol):
 class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
 
-    `parent` is the captured span around it; `place` belongs to the sink. Ends once. Like all spans
-    of OpenTelemetry, it may be used from any thread, one at a time.
+    `parent` is the captured span around it; `place` belongs to the sink, and so does `undecided`:
+    the span did not say at its start what it is. Ends once. Like all spans of OpenTelemetry, it may
+    be used from any thread, one at a time.
     """
 
     __slots__ = (
@@ -58,6 +63,7 @@ class CapturedSpan(trace.Span):
         "scope",
         "started_ns",
         "steady_ns",
+        "undecided",
     )
 
     def __init__(
@@ -77,6 +83,7 @@ class CapturedSpan(trace.Span):
         self.attributes: dict[str, Any] = dict(attributes)
         self.completion: Completion | None = None
         self.place: Any = None
+        self.undecided = False
         self.started_ns = started_ns
         self.steady_ns = time.monotonic_ns()
         self.ended_ns = 0
@@ -119,11 +126,15 @@ class CapturedSpan(trace.Span):
         """Set attributes; nothing after the end."""
         if not self._ended:
             self.attributes.update(attributes)
+            if self.undecided:
+                self._sink.tell(self)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute; nothing after the end."""
         if not self._ended:
             self.attributes[key] = value
+            if self.undecided:
+                self._sink.tell(self)
 
     def add_event(
         self,
@@ -232,7 +243,7 @@ class PrivateTracer(trace.Tracer):
             self._sink,
             parent=captured(current),
             around=current.get_span_context(),
-            attributes=attributes or {},
+            attributes={**_conversation(context), **(attributes or {})},
             started_ns=start_time or time.time_ns(),
         )
         self._sink.begin(span)
@@ -256,6 +267,17 @@ class PrivateTracer(trace.Tracer):
         span = self.start_span(name, context, kind, attributes, links, start_time)
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
+
+
+def _conversation(context: Context | None) -> dict[str, str]:
+    """Return the conversation that a context of OpenTelemetry's instrumentations is in.
+
+    They write it into a span at its end; the session of a run is to be known at its start.
+    """
+    module = sys.modules.get("opentelemetry.util.genai._conversation_context")
+    ask = getattr(module, "get_ambient_conversation_id", None)
+    found = ask(context) if ask is not None else None
+    return {"gen_ai.conversation.id": found} if found else {}
 
 
 def captured(span: object) -> CapturedSpan | None:

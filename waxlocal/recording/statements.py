@@ -49,6 +49,8 @@ __all__ = [
     "NOTE_PROCESS",
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
+    "SET_RUN_INPUTS",
+    "SET_SPAN_INPUT",
     "STARTED_AT",
     "UPDATES",
 ]
@@ -80,6 +82,11 @@ VALUES (:run_id, '{ELSEWHERE_AGENT}', 'default', :trace_id, 'autonomous', 'runni
 ON CONFLICT DO NOTHING
 """)  # noqa: S608
 SET_ATTRIBUTES = Statement(f"UPDATE runs SET {_set(_ANY_TIME)} WHERE run_id = ?")  # noqa: S608
+# What an instrumentation says only at the end: what a run was asked, what a tool was called with.
+SET_RUN_INPUTS = Statement("UPDATE runs SET inputs = ? WHERE run_id = ? AND inputs IS NULL")
+SET_SPAN_INPUT = Statement("""
+UPDATE spans SET input = ? WHERE run_id = ? AND position = ? AND input IS NULL
+""")
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = """
 SELECT started_at, status, metadata, tags, result, process_id FROM runs WHERE run_id = ?
@@ -119,6 +126,8 @@ ADD_EVENT = Statement(positional_insert(EVENTS), EVENTS)
 # instead what they say, for the row that is in the other.
 UPDATES = {
     SET_ATTRIBUTES.sql: Update("runs", (*_ANY_TIME, "run_id")),
+    SET_RUN_INPUTS.sql: Update("runs", ("inputs", "run_id")),
+    SET_SPAN_INPUT.sql: Update("spans", ("input", "run_id", "position")),
     FINISH_RUN.sql: Update("runs", (*_END, *_ANY_TIME, "run_id")),
     INTERRUPT_RUN.sql: INTERRUPTION,
     END_SPAN.sql: Update("spans", (*_END_OF_SPAN, "run_id", "position")),

@@ -26,6 +26,8 @@ from waxlocal.recording.statements import (
     CHANGE_LLM_CALL,
     CHANGED_BY_CAPTURE,
     END_SPAN,
+    SET_RUN_INPUTS,
+    SET_SPAN_INPUT,
 )
 from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
 from waxlocal.sdk.arguments import is_given, need_number, plain_text
@@ -62,6 +64,7 @@ class RunRecords(RunAttributes):
 
     # How many forks this process was away from the first one when it last took a position.
     _generation: int
+    _inputs_json: str | None
     _positions: Iterator[int]
 
     def _next(self) -> int:
@@ -200,10 +203,25 @@ class RunRecords(RunAttributes):
         self._write(ADD_SPAN, row)
         return position
 
+    def _set_late_inputs(self, inputs: dict[str, Any]) -> None:
+        """Write what the run was asked, unless its start said it."""
+        if self._run_id and self._inputs_json is None and self._recorder.capture_content:
+            self._write(SET_RUN_INPUTS, (dumps(inputs), self._run_id))
+
     def _end_span(
-        self, position: int, duration_ms: float, status: str, error: str, output: object
+        self,
+        position: int,
+        duration_ms: float,
+        status: str,
+        error: str,
+        output: object,
+        late_input: object = None,
     ) -> None:
+        """Write the end of a span; `late_input` is what went in, where the start did not say it."""
         if self._run_id and position:
+            asked = self._content(late_input)
+            if asked is not None:
+                self._write(SET_SPAN_INPUT, (asked, self._run_id, position))
             shown = self._content(output)
             status, error = plain_text(status) or RecordStatus.OK, plain_text(error)
             row = (duration_ms, status, error or None, shown, self._run_id, position)

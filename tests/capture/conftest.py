@@ -1,0 +1,56 @@
+"""What tests with the real libraries share; those of libraries that are not here are not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+
+from tests.vendors.server import VendorServer, vendor_server
+from waxlocal.capture.engines import uninstrument
+
+# `make frameworks` installs all of them, and names the files: then none can be left out.
+_FILES = {
+    "test_frameworks_langchain.py": (
+        "langchain",
+        "langchain-openai",
+        "langgraph",
+        "opentelemetry-instrumentation-genai-langchain",
+    ),
+    "test_frameworks_litellm.py": ("litellm", "openinference-instrumentation-litellm"),
+    "test_frameworks_llama_index.py": (
+        "llama-index-llms-openai",
+        "opentelemetry-instrumentation-genai-llama-index",
+    ),
+    "test_frameworks_openai_agents.py": (
+        "openai-agents",
+        "opentelemetry-instrumentation-genai-openai-agents",
+    ),
+    "test_frameworks_pydantic_ai.py": ("pydantic-ai-slim",),
+}
+
+
+def _is_here(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+collect_ignore = [name for name, needed in _FILES.items() if not all(map(_is_here, needed))]
+
+
+@pytest.fixture
+def stand_in() -> Iterator[VendorServer]:
+    """Return a stand-in for the vendors' APIs."""
+    with vendor_server() as server:
+        yield server
+
+
+@pytest.fixture
+def uncaptured() -> Iterator[None]:
+    """Capture nothing any more after the test."""
+    yield
+    uninstrument()
