@@ -145,8 +145,8 @@ def _say_what_was_said(span: CapturedSpan, place: Place, run: WaxellContext) -> 
     """Write what a run was asked and what it answered; its calls tell if its span does not."""
     about = run_facts(span.read())
     inputs, result = about.inputs, about.result
-    if inputs is None and place.asked is not None:
-        inputs = {"message": place.asked}
+    if place.asked is not None:
+        inputs = {"message": place.asked, **(inputs or {})}
     if result is None and place.answered is not None:
         result = {"response": place.answered}
     if inputs:
