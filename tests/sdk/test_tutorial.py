@@ -121,7 +121,9 @@ def printed_by(request: pytest.FixtureRequest, db_path: Path, tmp_path: Path) ->
     """Return what runs a program that imports from waxlocal, or from the SDK, unchanged."""
     add_openai(tmp_path)
     program = tmp_path / "program.py"
-    command = [program] if request.param == "waxlocal" else ["-m", "waxlocal", "run", program]
+    # What would capture the calls of openai says that it cannot, with the stand-in for it.
+    under = ["-m", "waxlocal", "run", "--no-instrument"]
+    command = [program] if request.param == "waxlocal" else [*under, program]
 
     def run(text: str) -> list[str]:
         program.write_text(text.replace("PACKAGE", request.param))
