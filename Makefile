@@ -10,7 +10,7 @@ HELPERS = $(filter-out $(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/te
   $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py))
 
 TYPES = types-here types-helpers types-win32 types-darwin
-.PHONY: demo wheel test quick lint types $(TYPES) check coverage everywhere crash soak bench clean help
+.PHONY: demo wheel test quick lint types $(TYPES) check coverage everywhere crash soak bench frameworks clean help
 
 help:
 	@echo "make demo    record sample conversations, query them, upload them to a local server"
@@ -25,6 +25,7 @@ help:
 	@echo "make wheel   the demo from the built wheel, in a fresh environment"
 	@echo "make crash   the tests that kill processes, ten times as often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
+	@echo "make frameworks  the tests with LangChain, LangGraph, LlamaIndex, litellm, pydantic-ai, openai-agents"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"
 
 demo: $(VENV)/installed
@@ -74,6 +75,11 @@ soak: $(VENV)/installed-dev
 	KILL_UPLOAD_CYCLES=200 $(BIN)/pytest --timeout 7200 tests/crash/test_kill_upload.py
 	$(BIN)/python -m benchmarks.soak
 
+# Files that are named are not left out, whatever is missing. The clients of these libraries leave
+# their sockets to the garbage collector.
+frameworks: $(VENV)/installed-frameworks
+	$(BIN)/pytest -p no:unraisableexception tests/capture/test_frameworks_*.py
+
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all
 
@@ -96,6 +102,10 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/python
 	@echo "setting up $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-frameworks: pyproject.toml | $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,frameworks]'
+	@touch $@
 
 $(VENV)/installed-bench: pyproject.toml | $(VENV)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
