@@ -13,7 +13,6 @@ from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 from waxlocal.clock import utc_text
 from waxlocal.ids import RunIds, trace_id_of
 from waxlocal.recording.statements import ADD_LLM_CALL, BEGIN_RUN, FINISH_RUN
-from waxlocal.records import LLM_CALLS
 from waxlocal.storage.connection import open_writer
 
 __all__ = ["NOT_SAID", "Execute", "LeanLoop", "SameRowsLoop"]
@@ -61,8 +60,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 _END = "UPDATE runs SET status = ?, result = ?, completed_at = ?, duration = ? WHERE run_id = ?"
 # What SQLite does by itself; waxlocal's own connections have it off, and a `Checkpointer` instead.
 AUTOCHECKPOINT_PAGES = 1_000
-# The columns of a call behind its status.
-NOT_SAID = (None,) * len(LLM_CALLS.recorded[LLM_CALLS.names.index("status") + 1 :])
+# The columns of a call behind its status, of those that nearly every call fills.
+NOT_SAID = (None,) * len(ADD_LLM_CALL.names[ADD_LLM_CALL.names.index("status") + 1 :])
 _TAGS = {"session_type": "chat"}
 
 
