@@ -25,10 +25,21 @@ MODEL, CLAUDE = "gpt-4o", "claude-opus-4-8"
 ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "what is it?"}]
 
 
+# The clients of a test, to be closed at its end.
+_OPENED: list[Any] = []
+
+
 @pytest.fixture
 def vendors() -> Iterator[VendorServer]:
     with vendor_server() as server:
         yield server
+        while _OPENED:
+            _OPENED.pop().close()
+
+
+def _opened(client: Any) -> Any:
+    _OPENED.append(client)
+    return client
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +64,7 @@ def _calls(path: Path) -> list[dict[str, Any]]:
 
 
 def _ask(server: VendorServer, **options: Any) -> Any:
-    client = clients.openai_client(server.url)
+    client = _opened(clients.openai_client(server.url))
     return client.chat.completions.create(**{"model": MODEL, "messages": ASKED, **options})
 
 
@@ -157,7 +168,7 @@ def test_tools_that_were_asked_for(db_path: Path, vendors: VendorServer) -> None
 
 def test_responses_and_embeddings(db_path: Path, vendors: VendorServer) -> None:
     """The other interfaces of openai's client."""
-    client = clients.openai_client(vendors.url)
+    client = _opened(clients.openai_client(vendors.url))
     with WaxellContext("bot"):
         client.responses.create(model=MODEL, input="hello there")
         client.embeddings.create(model="text-embedding-3-small", input="some words here")
@@ -169,7 +180,7 @@ def test_responses_and_embeddings(db_path: Path, vendors: VendorServer) -> None:
 
 def test_anthropic_with_its_cache(db_path: Path, vendors: VendorServer) -> None:
     """All input counts, also what was read from the cache and written to it."""
-    client = clients.anthropic_client(vendors.url)
+    client = _opened(clients.anthropic_client(vendors.url))
     asked = {"model": CLAUDE, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     vendors.answer(Reply(usage=Usage(1200, 40, cached=900, cache_write=100)))
     with WaxellContext("bot"):
