@@ -206,3 +206,69 @@ def test_a_fault_of_ours_does_not_reach_the_program(
     with WaxellContext("bot"), _call():
         pass
     assert "a bug" in caplog.text
+
+
+def test_a_span_that_says_only_after_its_start_what_it_is(db_path: Path) -> None:
+    """A call is a call and no span; what says nothing is a span once something is inside."""
+    with WaxellContext("mine"):
+        with TRACER.start_as_current_span("completion") as span:
+            span.set_attribute(KIND, "LLM")
+            span.set_attributes({"llm.model_name": "m", "llm.token_count.prompt": 7})
+        with TRACER.start_as_current_span("work"), _span("look_up", "TOOL"):
+            pass
+        TRACER.start_span("alone").end()
+    (call,) = _rows(db_path, "SELECT model, tokens_in FROM llm_calls")
+    assert call == {"model": "m", "tokens_in": 7}
+    spans = _rows(db_path, "SELECT * FROM spans ORDER BY position")
+    assert [(span["name"], span["kind"]) for span in spans] == [
+        ("work", "other"),
+        ("look_up", "tool"),
+        ("alone", "other"),
+    ]
+    assert spans[1]["parent_position"] == spans[0]["position"]
+
+
+def test_what_is_said_only_at_the_end_is_kept(db_path: Path) -> None:
+    """What an agent was asked, and what a tool was called with."""
+    with _span("guide", "AGENT") as agent:
+        with _span("look_up", "TOOL") as tool:
+            tool.set_attributes({"input.value": '{"word": "it"}', "output.value": "found"})
+        asked = json.dumps([{"role": "user", "content": "find it"}])
+        agent.set_attribute("gen_ai.input.messages", asked)
+    (run,) = _rows(db_path, "SELECT * FROM runs")
+    (span,) = _rows(db_path, "SELECT * FROM spans")
+    assert json.loads(run["inputs"])["message"] == "find it"
+    assert (json.loads(span["input"]), json.loads(span["output"])) == ({"word": "it"}, "found")
+
+
+def test_a_run_whose_span_says_nothing_has_what_its_calls_say(db_path: Path) -> None:
+    """The first question, and the last answer."""
+    with _span("guide", "AGENT"):
+        for number in (1, 2):
+            with _call(input__value=f"question {number}", output__value=f"answer {number}"):
+                pass
+    (run,) = _rows(db_path, "SELECT * FROM runs")
+    assert json.loads(run["inputs"]) == {"message": "question 1"}
+    assert json.loads(run["result"]) == {"response": "answer 2"}
+
+
+def test_a_conversation_of_the_context_is_the_session_from_the_start(db_path: Path) -> None:
+    """OpenTelemetry's instrumentations write it into the span at its end."""
+    from opentelemetry.util.genai._conversation_context import with_conversation_id
+
+    tracer = provider().get_tracer("opentelemetry.instrumentation.genai.langchain")
+    given = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "helper"}
+    context = with_conversation_id("t-7")
+    span = tracer.start_span("invoke_workflow helper", context, attributes=given)
+    (run,) = _rows(db_path, "SELECT * FROM runs")
+    span.end()
+    assert (run["session_id"], run["agent_name"]) == ("t-7", "helper")
+    assert (run["workflow_name"], run["status"]) == ("langgraph", "running")
+
+
+def test_a_tool_outside_any_run_is_a_run_with_the_span(db_path: Path) -> None:
+    with _span("look_up", "TOOL", tool__name="look_up"):
+        pass
+    (run,) = _rows(db_path, "SELECT status FROM runs")
+    (span,) = _rows(db_path, "SELECT name, status FROM spans")
+    assert (run["status"], span) == ("success", {"name": "look_up", "status": "ok"})

@@ -477,3 +477,9 @@ def test_any_json_is_messages_or_nothing(value: Any) -> None:
         read_tools(sent)
         finish_reasons(sent)
         event_messages([SpanEvent("gen_ai.choice", {"message": sent, "content": value})])
+
+
+def test_the_name_of_a_tool_s_message_makes_no_second_message() -> None:
+    result = {"type": "tool_call_response", "id": "c-1", "response": "sunny"}
+    sent = [{"role": "tool", "name": "weather", "parts": [result]}]
+    assert read_messages(sent) == [{"role": "tool", "content": "sunny", "tool_call_id": "c-1"}]

@@ -168,8 +168,8 @@ def _read_message(value: object, role: str) -> list[Message]:
         message["tool_calls"] = found.calls
     if found.reasoning:
         message["reasoning"] = "\n".join(found.reasoning)
-    _add_names(message, value)
     empty = message["content"] is None and len(message) == 2
+    _add_names(message, value)
     return results if results and empty else [*results, message]
 
 
