@@ -11,10 +11,10 @@ its mapping or its `__dict__`; only of objects that have neither are they asked 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from waxlocal.errors import UnknownUsage
-from waxlocal.known_types import is_opaque, name_of_type
+from waxlocal.known_types import is_a, is_opaque, name_of_type
 from waxlocal.signal_handlers import Suppress
 from waxlocal.token_counts import UNKNOWN, TokenCounts, count, settled
 
@@ -261,8 +261,9 @@ _OPAQUE: dict[type, bool] = {}
 
 def _members(value: object, names: Set[str]) -> Mapping[str, object] | None:
     """Return what an object has under its names; None of what cannot have any."""
-    if isinstance(value, dict):
-        return value
+    if is_a(value, dict):
+        # By the real type, and not by what a derived class makes of `get`.
+        return dict(dict.items(cast(dict[str, object], value)))
     kind = type(value)
     if value is None or kind.__module__ == "builtins" or _opaque(kind):
         return None
@@ -286,14 +287,20 @@ def _attribute(value: object, name: str) -> object:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return "a number that large" if abs(value) >= 1e20 else repr(value)
+    if type(value) in (int, float):
+        return "a number that large" if abs(cast(float, value)) >= 1e20 else repr(value)
     return name_of_type(type(value))
+
+
+def _held(usage: object, name: str) -> object:
+    if is_a(usage, dict):
+        return dict.get(cast(dict[str, object], usage), name)
+    return _attribute(usage, name)
 
 
 def _hint(usage: object) -> str:
     for name in _HOLDERS:
-        held = usage.get(name) if isinstance(usage, dict) else _attribute(usage, name)
+        held = _held(usage, name)
         if held is not None and held is not _MISSING:
             return f"this looks like the whole answer: pass its .{name}"
     return "pass the provider's object as it is (response.usage), or tokens_in= and tokens_out="
