@@ -114,7 +114,8 @@ async def contexts() -> None:
             assert_type(turn, HumanTurn)
             turn.set_response("!")
         ctx.record_step(3)  # type: ignore[arg-type]
-        ctx.record_llm_call(model="m")  # type: ignore[call-arg]
+        ctx.record_llm_call()  # type: ignore[call-arg]
+        ctx.record_llm_call(model="m", usage={"input_tokens": 1, "output_tokens": 2})
     async with WaxellContext("agent") as ctx:
         assert_type(ctx, WaxellContext)
         await ctx.flush()
