@@ -165,13 +165,29 @@ def _connect(
             raise NotADatabase(f"{path} is not a plain file")  # SQLite would wait for a writer
     return sqlite3.connect(
         # On Windows SQLite does not follow links, and would name its files after the link.
-        f"{real_path(path).as_uri()}?mode={mode}",
+        f"{_uri(real_path(path))}?mode={mode}",
         uri=True,
         timeout=wait,
         isolation_level=None,
         check_same_thread=False,
         factory=factory,
     )
+
+
+# What stands for itself in the path of a URI, https://sqlite.org/uri.html.
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-~:")
+
+
+def _uri(path: Path) -> str:
+    """Return the URI of an absolute path.
+
+    Not `Path.as_uri`, which from Python 3.13 on imports for it: a record that is made as the
+    interpreter ends could not open the file any more.
+    """
+    quoted = "".join(
+        chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in os.fsencode(path.as_posix())
+    )
+    return f"file://{quoted}" if quoted.startswith("/") else f"file:///{quoted}"
 
 
 @contextmanager
