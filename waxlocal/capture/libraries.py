@@ -101,7 +101,7 @@ def is_of_framework(engine: Engine) -> bool:
 def workflow_of(scope: str, span_name: str = "") -> str:
     """Return the workflow of a run that an instrumentation reports; "" for one of no framework.
 
-    A chain of LangChain that is no graph is called by its class: `RunnableSequence`.
+    A LangChain chain that is not a graph is named by its class: `RunnableSequence`.
     """
     found = _WORKFLOWS.get(scope.replace("pydantic-ai", "pydantic_ai"), "")
     is_chain = found == "langgraph" and "Runnable" in span_name
