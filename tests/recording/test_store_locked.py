@@ -116,8 +116,8 @@ def test_a_record_just_after_closing_gets_a_thread(db_path: Path) -> None:
     with held(db_path) as other:
         store.write(INSERT, ("r", 2))
         with store._lock:  # the thread cannot say so before this ends
-            store._closing.set()
-            store._closing.clear()
+            store._drainer.closing.set()
+            store._drainer.closing.clear()
             store.write(INSERT, ("r", 3))
         release(other)
         wait_for_threads(store)

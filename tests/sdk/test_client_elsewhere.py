@@ -16,7 +16,7 @@ from tests.tools.sdk_rows import only, rows
 from tests.tools.sync import change
 from waxlocal import WaxellObserveClient
 from waxlocal.clock import utc_ns
-from waxlocal.recording import store
+from waxlocal.recording import backlog_thread
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.recording.statements import BEGIN_RUN
 from waxlocal.sdk import scope
@@ -165,7 +165,7 @@ def start_late(path: Path, settings: Settings, records: Callable[[str], object])
 @pytest.fixture
 def no_drainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what waits in memory until the recorder is closed."""
-    monkeypatch.setattr(store, "BACKLOG_RETRY_S", 3_600.0)
+    monkeypatch.setattr(backlog_thread, "BACKLOG_RETRY_S", 3_600.0)
 
 
 @pytest.mark.usefixtures("no_drainer")

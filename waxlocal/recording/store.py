@@ -8,7 +8,6 @@ only as long as there is a backlog, or at exit.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,8 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt, free_position
 from waxlocal.recording.backlog import Backlog
-from waxlocal.recording.forks import ForkGate, close_with_multiprocessing, follow_forks
+from waxlocal.recording.backlog_thread import BacklogThread
+from waxlocal.recording.forks import ForkGate, follow_forks
 from waxlocal.recording.notices import Notices, say
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Bound, Parameters, Storable, Unit
@@ -37,8 +37,6 @@ T = TypeVar("T")
 # A record call that meets a locked or full file waits at most this long; where others get on, up to
 # `attempt.PATIENT_S` more.
 WAIT_S = 1.0
-# While there is a backlog: how often the thread tries to write it.
-BACKLOG_RETRY_S = 0.25
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
 # Writers that never rest take the lock from each other by luck, and the unlucky wait for 0.1 s and
@@ -109,8 +107,12 @@ class Store:
         self._crowded_until = 0.0
         # The thread that is copying the log, if one is.
         self._copying_thread = 0
-        self._drainer: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._drainer = BacklogThread(
+            self._lock,
+            waits=lambda: bool(self.in_memory),
+            drain=self._drain_and,
+            close=self.close,
+        )
         self._checked_ns = 0
         self._warn_at = 0.0
         self._notices.clear()
@@ -252,14 +254,14 @@ class Store:
 
         What cannot be written within two seconds is lost, and said so once on stderr.
         """
-        self._closing.set()
+        self._drainer.closing.set()
         try:
             self._alone(self._close, None)
         finally:
-            self._closing.clear()
+            self._drainer.closing.clear()
         with self._lock:
             report = self.backlog.report()
-            self._start_drainer()  # for what another thread has recorded since
+            self._drainer.start()  # for what another thread has recorded since
         if report:
             say(f"waxlocal: {report} ({self.path}).")
 
@@ -337,7 +339,7 @@ class Store:
         That one writes it, or the thread of the backlog does.
         """
         self._later.append(unit)
-        self._start_drainer()
+        self._drainer.start()
 
     def _write_cold(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
@@ -365,7 +367,7 @@ class Store:
     def _keep(self, unit: Unit, failure: Exception) -> None:
         self.backlog.keep(unit, failure)
         self._file.hold_back()
-        self._start_drainer()
+        self._drainer.start()
 
     def _write_patiently(self, unit: Unit) -> Exception | None:
         """Try until the wait is over; return why it is still not written."""
@@ -405,45 +407,16 @@ class Store:
         self._file.let_through()
         return True
 
-    def _start_drainer(self) -> None:
-        """Start a thread that writes the backlog, unless there is one or `close` is doing it.
+    def _drain_and(self, forget: Callable[[], None]) -> bool:
+        """Write what waits, if the file can be had now; then, with the store held, call this."""
 
-        Each of these two asks for another thread when it is done: what was kept meanwhile has none.
-        """
-        if not self.in_memory or self._drainer is not None or self._closing.is_set():
-            return
-        if sys.is_finalizing():  # before Python 3.12 the start would wait for ever
-            return
-        try:
-            self._drainer = self._started_drainer()
-        except BaseException as error:
-            if not isinstance(error, RuntimeError) or raised_by_handler(error):
-                # A signal handler has struck. Should the first run all the same, two do no harm.
-                self._drainer = self._started_drainer()
-                raise
-            # No more threads, as the interpreter shuts down; close() will try.
-        close_with_multiprocessing(self.close)
-
-    def _started_drainer(self) -> threading.Thread:
-        drainer = threading.Thread(
-            target=self._drain_until_empty, name="waxlocal-backlog", daemon=True
-        )
-        drainer.start()
-        return drainer
-
-    def _drain_until_empty(self) -> None:
-        while not self._closing.wait(BACKLOG_RETRY_S):
-            if self._alone(self._drain_at_last, False):
-                return
-        with self._lock:
-            self._drainer = None
-            self._start_drainer()
-
-    def _drain_at_last(self) -> bool:
-        if not self._drain(time.monotonic()):
+        def drain() -> bool:
+            if self._drain(time.monotonic()):
+                forget()
+                return True
             return False
-        self._drainer = None  # while the store is held: what is kept next starts another thread
-        return True
+
+        return self._alone(drain, False)
 
     # -- forks ----------------------------------------------------------------------------------
 
