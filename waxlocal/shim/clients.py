@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import ModuleType
 
 from waxlocal.shim.capturing import capture
+from waxlocal.shim.libraries import import_library
 
 __all__ = ["anthropic", "openai"]  # noqa: F822 (made when they are asked for)
 
@@ -14,10 +14,5 @@ def __getattr__(name: str) -> ModuleType:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     capture([name])
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        # An import that finds no attribute would look for a module `waxell_observe.openai.openai`.
-        raise ModuleNotFoundError(
-            f"No module named {error.name!r}. Try: pip install {name}", name=error.name
-        ) from error
+    # Not an AttributeError: after one, the import looks for `waxell_observe.openai.openai`.
+    return import_library(name, name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from waxlocal.shim.framework_runs import FrameworkRun
+from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
 from waxlocal.shim.langchain_facts import answer_of, call_of, plain, span_name
-from waxlocal.shim.model_calls import Answer, ModelCall
+from waxlocal.shim.libraries import import_library
+from waxlocal.shim.model_calls import Answer
 
 __all__ = ["HandlerMethods", "WaxellLangChainHandler", "handler_class"]
 
@@ -16,17 +16,8 @@ __all__ = ["HandlerMethods", "WaxellLangChainHandler", "handler_class"]
 _HIDDEN = "langsmith:hidden"
 
 
-def WaxellLangChainHandler(
-    agent_name: str,
-    workflow_name: str = "default",
-    client: Any = None,
-    enforce_policy: bool = True,
-    auto_start_run: bool = True,
-    parent_span: Any = None,
-    session_id: str = "",
-    user_id: str = "",
-    user_group: str = "",
-) -> Any:
+@handler_function
+def WaxellLangChainHandler() -> Any:
     """Return a handler for `config={"callbacks": [handler]}` of anything of LangChain.
 
     The run begins with the first callback and ends with `flush_sync` or `flush`; each span and each
@@ -34,60 +25,22 @@ def WaxellLangChainHandler(
     that is open around it. `client`, `enforce_policy` and `parent_span` are accepted, as in the
     original, and do nothing. Raises `ModuleNotFoundError` where langchain-core is not installed.
     """
-    handler = handler_class(HandlerMethods)()
-    handler.set_up(
-        FrameworkRun(
-            starts_run=auto_start_run,
-            agent_name=agent_name,
-            workflow_name=workflow_name,
-            session_id=session_id,
-            user_id=user_id,
-            user_group=user_group,
-        )
-    )
-    return handler
+    return handler_class(HandlerMethods)()
 
 
 @cache
 def handler_class(methods: type[HandlerMethods]) -> type[Any]:
     """Return the class of handlers with these methods; made when the first one is."""
-    try:
-        base = import_module("langchain_core.callbacks").BaseCallbackHandler
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"No module named {error.name!r}. Try: pip install langchain-core", name=error.name
-        ) from error
+    base = import_library("langchain_core.callbacks", "langchain-core").BaseCallbackHandler
     return type(methods.name, (methods, base), {})
 
 
-class HandlerMethods:
+class HandlerMethods(FrameworkHandler):
     """What the framework calls; the names and arguments are LangChain's."""
 
     name = "WaxellObserve"
     # In an async program, too, where the chain itself runs: there the run and its spans are known.
     run_inline = True
-
-    def set_up(self, run: FrameworkRun) -> None:
-        """Take the run that everything is recorded into."""
-        self._run = run
-        self._calls: dict[Any, ModelCall] = {}
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run, empty before the first callback."""
-        return self._run.run_id
-
-    def flush_sync(
-        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
-    ) -> None:
-        """End the run with a result; the next callback begins another one."""
-        self._run.finish(result, status, error)
-
-    async def flush(
-        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
-    ) -> None:
-        """Do the same as `flush_sync`."""
-        self._run.finish(result, status, error)
 
     # -- chains ---------------------------------------------------------------------------------
 

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.shim.framework_handlers import handler_function
 from waxlocal.shim.framework_runs import FrameworkRun
 from waxlocal.shim.langchain import HandlerMethods, handler_class
 
 __all__ = ["WaxellLangGraphHandler"]
 
 
-def WaxellLangGraphHandler(
-    agent_name: str,
-    workflow_name: str = "default",
-    client: Any = None,
-    enforce_policy: bool = True,
-    auto_start_run: bool = True,
-    parent_span: Any = None,
-    session_id: str = "",
-    user_id: str = "",
-    user_group: str = "",
-) -> Any:
+@handler_function
+def WaxellLangGraphHandler() -> Any:
     """Return a handler for `config={"callbacks": [handler]}` of a graph; see `langchain`.
 
     `node_execution_order` has the names of the nodes in the order in which they began.
     """
-    handler = handler_class(_GraphMethods)()
-    handler.set_up(
-        FrameworkRun(
-            starts_run=auto_start_run,
-            agent_name=agent_name,
-            workflow_name=workflow_name,
-            session_id=session_id,
-            user_id=user_id,
-            user_group=user_group,
-        )
-    )
-    return handler
+    return handler_class(_GraphMethods)()
 
 
 class _GraphMethods(HandlerMethods):

@@ -1,11 +1,13 @@
-"""The libraries that the original names, and how to see whether one is installed."""
+"""The libraries that the original names, and whether one is installed."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from types import ModuleType
 
-__all__ = ["LIBRARIES", "is_installed"]
+__all__ = ["LIBRARIES", "import_library", "is_installed"]
 
 # The name that a program gives to `instrument=[...]`, and what it imports for it (any of several).
 # fmt: off
@@ -86,3 +88,13 @@ def _exists(module: str) -> bool:
     except (ImportError, ValueError):  # ValueError: a module that was put into sys.modules by hand
         return False
     return spec is not None
+
+
+def import_library(module: str, package: str) -> ModuleType:
+    """Import a module of the package; `ModuleNotFoundError` says how to install that."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"No module named {error.name!r}. Try: pip install {package}", name=error.name
+        ) from error

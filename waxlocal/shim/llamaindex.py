@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache
-from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
-from waxlocal.shim.framework_runs import FrameworkRun
+from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
+from waxlocal.shim.libraries import import_library
 from waxlocal.shim.model_calls import Answer, ModelCall, tokens_of
 
 __all__ = ["WaxellLlamaIndexHandler"]
@@ -29,70 +29,23 @@ _last_call: ContextVar[ModelCall | None] = ContextVar("waxlocal_llamaindex_call"
 _ROLES = {"chatbot": "assistant", "function": "tool"}
 
 
-def WaxellLlamaIndexHandler(
-    agent_name: str,
-    workflow_name: str = "default",
-    client: Any = None,
-    enforce_policy: bool = True,
-    auto_start_run: bool = True,
-    parent_span: Any = None,
-    session_id: str = "",
-    user_id: str = "",
-    user_group: str = "",
-) -> Any:
+@handler_function
+def WaxellLlamaIndexHandler() -> Any:
     """Return a handler for `CallbackManager([handler])`; see `langchain`.
 
     Raises `ModuleNotFoundError` where llama-index-core is not installed.
     """
-    handler = _handler_class()(event_starts_to_ignore=[], event_ends_to_ignore=[])
-    handler.set_up(
-        FrameworkRun(
-            starts_run=auto_start_run,
-            agent_name=agent_name,
-            workflow_name=workflow_name,
-            session_id=session_id,
-            user_id=user_id,
-            user_group=user_group,
-        )
-    )
-    return handler
+    return _handler_class()(event_starts_to_ignore=[], event_ends_to_ignore=[])
 
 
 @cache
 def _handler_class() -> type[Any]:
-    try:
-        module = import_module("llama_index.core.callbacks.base_handler")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"No module named {error.name!r}. Try: pip install llama-index-core", name=error.name
-        ) from error
+    module = import_library("llama_index.core.callbacks.base_handler", "llama-index-core")
     return type("WaxellLlamaIndex", (_Methods, module.BaseCallbackHandler), {})
 
 
-class _Methods:
+class _Methods(FrameworkHandler):
     """What the framework calls; the names and arguments are LlamaIndex's."""
-
-    def set_up(self, run: FrameworkRun) -> None:
-        """Take the run that everything is recorded into."""
-        self._run = run
-        self._calls: dict[str, ModelCall] = {}
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run, empty before the first event."""
-        return self._run.run_id
-
-    def flush_sync(
-        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
-    ) -> None:
-        """End the run with a result; the next event begins another one."""
-        self._run.finish(result, status, error)
-
-    async def flush(
-        self, result: dict[str, Any] | None = None, status: str = "success", error: str = ""
-    ) -> None:
-        """Do the same as `flush_sync`."""
-        self._run.finish(result, status, error)
 
     def start_trace(self, trace_id: str | None = None) -> None:
         """Do nothing: the run begins with the first event."""
