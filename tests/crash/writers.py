@@ -207,10 +207,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["WAXLOCAL_DB"] = str(options.file)
     if options.limit is not None:
-        from waxlocal.recording import store
+        from waxlocal.recording import slow_path, store
 
-        for name, value in {"LONG_BYTES": options.limit, "LOOK_S": 0.0}.items():
-            setattr(store, name, value)
+        store.LOOK_S = 0.0
+        store.LONG_BYTES = slow_path.LONG_BYTES = options.limit
     if options.unsynced:
         from waxlocal.storage import connection
 

@@ -254,11 +254,11 @@ def test_what_a_signal_handler_records_while_a_record_waits_counts_as_in_memory(
         if len(counts) < 3:
             strike()
 
-    def write_cold(unit: Any) -> None:
+    def write_slow(unit: Any) -> None:
         counts.append(recorder.health().in_memory)
-        cold(unit)
+        slow(unit)
 
-    cold, recorder.store._sleep, recorder.store.wait = recorder.store._write_cold, rest, 0.05
+    slow, recorder.store._sleep, recorder.store.wait = recorder.store._slow.write, rest, 0.05
     with WaxellContext("heart") as heart, WaxellContext("agent") as run, handling(beat):
         with closing(sqlite3.connect(db_path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -270,7 +270,7 @@ def test_what_a_signal_handler_records_while_a_record_waits_counts_as_in_memory(
         assert recorder.health().ok
         counts.clear()
         recorder.store._later.append(_one_more(recorder, heart))
-        recorder.store._write_cold = write_cold  # type: ignore[method-assign]
+        recorder.store._slow.write = write_slow  # type: ignore[method-assign]
         assert recorder.store.drain()
         assert counts == [1]
     assert sorted(rows(db_path, "SELECT step_name FROM steps")) == ["beat"] * 3 + ["later", "waits"]

@@ -1,7 +1,7 @@
 """The write side: every record is one committed statement, and nothing is dropped on the way.
 
 A `Store` owns the process's one writing connection (`open_file`) behind one lock. A record that
-meets a locked file waits a bounded while (`attempt`); what still cannot be written goes to a
+meets a locked file waits a bounded while (`slow_path`); what still cannot be written goes to a
 bounded backlog in memory, and from there into the file with the next record, by a thread that lives
 only as long as there is a backlog, or at exit.
 """
@@ -17,17 +17,15 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.errors import FileLocked
-from waxlocal.recording.attempt import attempt, free_position
+from waxlocal.recording.attempt import free_position
 from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.backlog_thread import BacklogThread
 from waxlocal.recording.forks import ForkGate, follow_forks
 from waxlocal.recording.notices import Notices, say
-from waxlocal.recording.open_file import OpenFile, may_pass
-from waxlocal.recording.transactions import Bound, Parameters, Storable, Unit
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.recording.open_file import OpenFile
+from waxlocal.recording.slow_path import SlowPath
+from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.storage.checkpoint import LONG_BYTES, LOOK_S
-from waxlocal.storage.connection import storage_error
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["Store"]
@@ -40,14 +38,11 @@ WAIT_S = 1.0
 # At exit the backlog is worth a little patience; a program that hangs at its end is not.
 EXIT_WAIT_S = 2.0
 # Writers that never rest take the lock from each other by luck, and the unlucky wait for 0.1 s and
-# more. One that found the file locked within so many seconds, and writes without a pause, rests for
-# a moment at each look at the log: of eight the slowest call takes half the time.
-CROWD_S = 1.0
+# more. One that found the file locked a moment ago (`slow_path.CROWD_S`), and writes without a
+# pause, rests for so long at each look at the log: of eight the slowest call takes half the time.
 COURTESY_S = 0.000_2
 # How often a new run looks whether the file is still the one that was opened.
 CHECK_NS = 1_000_000_000
-# One warning about an unwritable file in this time; the summary comes at exit.
-WARN_S = 30.0
 
 
 class Store:
@@ -99,12 +94,8 @@ class Store:
         self._gate = ForkGate(self._lock)
         self._writing = False
         self._later: list[Unit] = []
-        # Whether somebody has waited for the file in vain, and nothing was written since.
-        self._stuck = False
         # When the log's size is looked at next.
         self._look_at = 0.0
-        # Until when others are taken to be writing, too.
-        self._crowded_until = 0.0
         # The thread that is copying the log, if one is.
         self._copying_thread = 0
         self._drainer = BacklogThread(
@@ -113,8 +104,15 @@ class Store:
             drain=self._drain_and,
             close=self.close,
         )
+        self._slow = SlowPath(
+            self._file,
+            self.backlog,
+            self._notices,
+            wait=lambda: self.wait,
+            rest=self._rest,
+            on_kept=self._drainer.start,
+        )
         self._checked_ns = 0
-        self._warn_at = 0.0
         self._notices.clear()
         self.process_id = self._file.process_id
         self.backlog.clear()
@@ -147,7 +145,7 @@ class Store:
                 try:
                     self._file.hot(statement.sql, parameters)
                 except BaseException as error:
-                    self._not_written(((statement, parameters),), error)
+                    self._slow.not_written(((statement, parameters),), error)
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
@@ -181,7 +179,7 @@ class Store:
                         hot(statement.sql, parameters)
                     hot("COMMIT")
                 except BaseException as error:
-                    self._not_written(unit, error)
+                    self._slow.not_written(unit, error)
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
@@ -217,7 +215,7 @@ class Store:
                 self._file.log.look(LONG_BYTES)
             now = monotonic()
             without_pause = now - self._look_at < LOOK_S / 2
-            if without_pause and now < self._crowded_until and not self.backlog:
+            if without_pause and now < self._slow.crowded_until and not self.backlog:
                 self._sleep(COURTESY_S)
             self._look_at = monotonic() + LOOK_S
         finally:
@@ -239,7 +237,7 @@ class Store:
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
-        return self._alone(lambda: self._drain(time.monotonic() + wait), False)
+        return self._alone(lambda: self._slow.drain(time.monotonic() + wait), False)
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a small query; none when the file cannot be read now."""
@@ -267,7 +265,7 @@ class Store:
 
     def _close(self) -> None:
         self._file.retry_now()
-        if not self._drain(time.monotonic() + EXIT_WAIT_S):
+        if not self._slow.drain(time.monotonic() + EXIT_WAIT_S):
             self.backlog.give_up()
         self._file.close()
 
@@ -304,34 +302,11 @@ class Store:
             try:
                 while self._later:
                     try:
-                        self._write_cold(self._later[0])
+                        self._slow.write(self._later[0])
                     finally:  # until then it is counted as in memory
                         del self._later[0]
             finally:
                 self._writing = False
-
-    def _not_written(self, unit: Unit, error: BaseException) -> None:
-        """Act on what a statement of the hot path has raised; raises what belongs to the program.
-
-        The cold path tells, keeps, or counts the unit as lost. Where the program is to end it has
-        no time for that.
-        """
-        if not isinstance(error, Exception):
-            self._keep_interrupted(unit)
-            raise error
-        self._write_cold(unit)
-        if raised_by_handler(error):
-            raise error
-
-    def _keep_interrupted(self, unit: Unit) -> None:
-        """Keep a unit for the next record, the thread of the backlog or the exit.
-
-        Ctrl-C or a signal handler has struck in the middle of it: what follows must not land in its
-        transaction. If it was committed already, that will be noticed. A value that has raised by
-        itself, as it was bound, must not do so again there.
-        """
-        self._file.roll_back()
-        self._keep(Storable(unit), FileLocked(f"{self.path} is locked"))
 
     def _leave_to_others(self, unit: Unit) -> None:
         """Keep a unit whose thread was struck while it waited for another one that has the store.
@@ -341,77 +316,18 @@ class Store:
         self._later.append(unit)
         self._drainer.start()
 
-    def _write_cold(self, unit: Unit) -> None:
-        """Get a unit into the file, into the backlog, or into the count of what was lost."""
-        self._crowded_until = monotonic() + CROWD_S
-        self._file.roll_back()
-        failure: Exception | None
-        try:
-            failure = self._write_patiently(unit)
-        except BaseException as unexpected:  # a fault of ours must not become the program's
-            if not isinstance(unexpected, Exception) or raised_by_handler(unexpected):
-                self._keep_interrupted(unit)
-                raise
-            failure = unexpected
-        if failure is None:
-            self._file.let_through()
-            return
-        if not may_pass(failure):
-            self.backlog.lose(unit, failure)
-            self._notices.append(f"a record could not be written: {failure}")
-            return
-        self._stuck = True
-        self._keep(unit, failure)
-        self._warn(failure)
-
-    def _keep(self, unit: Unit, failure: Exception) -> None:
-        self.backlog.keep(unit, failure)
-        self._file.hold_back()
-        self._drainer.start()
-
-    def _write_patiently(self, unit: Unit) -> Exception | None:
-        """Try until the wait is over; return why it is still not written."""
-        # The first to meet a locked file waits; while a backlog exists everyone tries just once.
-        wait = 0.0 if self.backlog and self._stuck else self.wait
-        deadline = time.monotonic() + wait
-        if not self._drain(deadline):
-            return self.backlog.reason or FileLocked(f"{self.path} is locked")
-        return attempt(self._file, unit, deadline, sleep=self._rest, wait=wait)
-
     def _rest(self, seconds: float) -> None:
         """Rest while others have the file, and let other threads fork meanwhile."""
         self._gate.let_pass(self._file.close, self._sleep)
         self._sleep(seconds)
 
-    def _warn(self, failure: Exception) -> None:
-        now = time.monotonic()
-        if now >= self._warn_at:
-            self._warn_at = now + WARN_S
-            said = storage_error(failure, self.path)
-            self._notices.append(f"{said}; runs are kept in memory meanwhile. Try: {said.hint}")
-
     # -- the backlog ----------------------------------------------------------------------------
-
-    def _drain(self, deadline: float) -> bool:
-        while self.backlog:
-            unit = self.backlog.first()[0]
-            failure = attempt(self._file, unit, deadline, sleep=self._rest)
-            if failure is not None and may_pass(failure):
-                self.backlog.note(failure)
-                return False
-            self.backlog.remove_first(failure)
-            self.backlog.write_many(self._file.write)
-            if self._file.log is not None:
-                self._file.log.look(LONG_BYTES)
-        self._stuck = False
-        self._file.let_through()
-        return True
 
     def _drain_and(self, forget: Callable[[], None]) -> bool:
         """Write what waits, if the file can be had now; then, with the store held, call this."""
 
         def drain() -> bool:
-            if self._drain(time.monotonic()):
+            if self._slow.drain(time.monotonic()):
                 forget()
                 return True
             return False
