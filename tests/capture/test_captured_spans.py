@@ -136,6 +136,18 @@ def test_retries_inside_one_call_are_the_calls(db_path: Path) -> None:
     assert calls == [{"status": "error", "tokens_in": 0}, {"status": "ok", "tokens_in": 7}]
 
 
+def test_retries_outside_any_run_are_calls_of_one_run(db_path: Path) -> None:
+    """Which ends with the framework's report around them."""
+    with _call("m", 7):
+        for _ in range(2):
+            with _call("m", 7):
+                pass
+    (run,) = _rows(db_path, "SELECT run_id, status FROM runs")
+    assert run["status"] == "success"
+    calls = _rows(db_path, "SELECT run_id FROM llm_calls")
+    assert calls == [{"run_id": run["run_id"]}] * 2
+
+
 def test_a_call_that_two_instrumentations_report_apart_is_one(db_path: Path) -> None:
     """Without a common parent: by time and counts."""
     other = provider().get_tracer("openinference.instrumentation.openai")

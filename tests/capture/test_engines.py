@@ -39,3 +39,22 @@ def test_an_instrumentation_that_is_not_installed_is_no_word(
     assert instrument(["some"]) == {"some": False}
     assert caplog.records == []
     assert states()["some"].reason == "absent-instrumentation is not installed"
+
+
+def test_an_instrumentation_that_the_program_uses_itself_is_left_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It reports where the program wants it; one line says so, and it stays switched on."""
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
+    __import__("openai")
+    own = OpenAIInstrumentor()
+    own.instrument()
+    try:
+        assert instrument(["openai"]) == {"openai": False}
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert "the program has switched this instrumentation on itself" in line
+        engines.uninstrument()
+        assert own.is_instrumented_by_opentelemetry
+    finally:
+        own.uninstrument()

@@ -119,7 +119,14 @@ def _begin(library: Library) -> None:
 
 
 def _instrumentor(engine: Engine) -> Any:
-    return getattr(import_module(engine.module), engine.instrumentor)()
+    """Return the one instrumentor of a library, unless the program uses it.
+
+    There is one for the whole process, and it reports to one tracer provider.
+    """
+    instrumentor = getattr(import_module(engine.module), engine.instrumentor)()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        raise RuntimeError("the program has switched this instrumentation on itself")
+    return instrumentor
 
 
 def _switch_on_otel(engine: Engine) -> Callable[[], object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.tracer import CapturedSpan
+from waxlocal.recording.notices import warn
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.signal_handlers import raised_by_handler
@@ -67,9 +67,7 @@ class SpanRecorder:
 def _survive(error: Exception, span: CapturedSpan) -> None:
     if raised_by_handler(error):
         raise error
-    logging.getLogger("waxlocal").warning(
-        "a span %r of %s is not recorded: %r", span.name, span.scope, error
-    )
+    warn(f"a span {span.name!r} of {span.scope} is not recorded: {error!r}")
 
 
 def _kind(span: CapturedSpan) -> str:
@@ -176,8 +174,15 @@ def _with_failure_inside(span: CapturedSpan, place: Place, said: SpanFacts) -> S
 def _end_call(span: CapturedSpan, place: Place) -> None:
     call = call_facts(span.read(), span.completion)
     run = place.run = place.run or _run_of_call(span, place, call)
-    if len(place.inner) > 1:  # retries or fallbacks: those are the calls, and this is around them
-        return
+    if len(place.inner) <= 1:  # else retries or fallbacks: those are the calls, this is around them
+        _record_call(span, place, run, call)
+    if place.opened:
+        if call.response:
+            run._set_result({"response": call.response})
+        _end_run(run, call)
+
+
+def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts) -> None:
     now_ns = time.monotonic_ns()
     lasted_ms = round((now_ns - span.steady_ns) / 1e6)
     row = row_of_call(call, lasted_ms, span.scope)
@@ -188,10 +193,6 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
             outer.inner.append(position)
         outer.asked = outer.asked or last_user_text(call)
         outer.answered = call.response or outer.answered
-    if place.opened:
-        if call.response:
-            run._set_result({"response": call.response})
-        _end_run(run, call)
 
 
 def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellContext:
