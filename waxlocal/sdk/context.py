@@ -266,16 +266,13 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         `tokens_in` counts all input tokens; `cached_tokens` and `cache_write_tokens` say how many
         of them were read from, or written to, the provider's cache. `reasoning_tokens` says how
         many of `tokens_out` were spent on reasoning; None where the provider does not tell. Without
-        a `cost` (dollars) the file's price list gives it; a model without a price costs an unknown
-        amount, not 0.
+        a `cost` (dollars) the file's price list gives it; without a price it is unknown, not 0.
 
         `usage` is the provider's usage object as it came with the answer, in place of the counts
         or beside them; a count that is given (and not 0, of the cached ones) wins over it. None is
         what an answer without usage has: the tokens of such a call are unknown. An object without
         counts that are known raises `UnknownUsage`, which is a `TypeError`; so do missing counts
-        without `usage`.
-
-        `duration_ms` is the time the call took, `ttft_ms` that to its first token.
+        without `usage`. `duration_ms` is the time of the call, `ttft_ms` that to its first token.
         """
         if not (
             type(model) is type(task) is type(provider) is type(status) is str
@@ -300,7 +297,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         if not self._recorder.enabled:
             return
         details = messages = None
-        usage_known = True
+        usage_known = usage is ... or usage.is_known
         # By identity: a value of another type may raise when it is compared.
         if not (
             framework is prompt_hash is _UNSAID
@@ -308,8 +305,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             and chunk_count is None
             and usage is ...
         ):
-            if usage is not ...:
-                usage_known = usage.is_known
             details = self._llm_details(
                 framework, prompt_hash, config, prompt_variables, chunk_count, usage
             )
