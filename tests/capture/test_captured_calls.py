@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.capture.stored import stored
+from tests.tools.sdk_rows import queried
 from tests.vendors import clients
 from tests.vendors.replies import Reply, ToolCall, Usage
 from tests.vendors.server import VendorServer, vendor_server
 from waxlocal import WaxellContext, session
 from waxlocal.capture.engines import instrument, states, uninstrument
-from waxlocal.storage.contents import expand
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -50,19 +49,6 @@ def captured() -> Iterator[None]:
     assert states() == {}
 
 
-def _rows(path: Path, query: str) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
-
-
-def _calls(path: Path) -> list[dict[str, Any]]:
-    rows = _rows(path, "SELECT * FROM llm_calls ORDER BY run_id, position")
-    with closing(sqlite3.connect(path)) as connection:
-        expand(connection, rows)
-    return rows
-
-
 def _ask(server: VendorServer, **options: Any) -> Any:
     client = _opened(clients.openai_client(server.url))
     return client.chat.completions.create(**{"model": MODEL, "messages": ASKED, **options})
@@ -74,7 +60,7 @@ def test_a_call_inside_a_run_is_a_row_of_it(db_path: Path, vendors: VendorServer
     vendors.answer(Reply(text="It is.", usage=usage, model="gpt-4o-2024-08-06", response_id="r-1"))
     with WaxellContext("bot") as run:
         _ask(vendors, temperature=0.5)
-    (call,) = _calls(db_path)
+    (call,) = stored(db_path).calls
     assert call["run_id"] == run.run_id
     assert (call["model"], call["provider"]) == ("gpt-4o-2024-08-06", "openai")
     assert (call["task"], call["status"]) == ("chat.completions", "ok")
@@ -109,10 +95,10 @@ def test_a_stream_is_recorded_when_it_was_read_to_its_end(
     with WaxellContext("bot"):
         with_usage = {"stream_options": {"include_usage": True}}
         for _ in _ask(vendors, stream=True, **with_usage):
-            assert _calls(db_path) == []
-        assert len(_calls(db_path)) == 1
+            assert stored(db_path).calls == []
+        assert len(stored(db_path).calls) == 1
         list(_ask(vendors, stream=True))
-    counted, uncounted = _calls(db_path)
+    counted, uncounted = stored(db_path).calls
     assert counted["is_streaming"] == uncounted["is_streaming"] == 1
     assert counted["ttft_ms"] is not None
     assert counted["ttft_ms"] <= counted["duration_ms"]
@@ -129,7 +115,7 @@ def test_a_stream_that_is_left_early_is_recorded_when_it_is_closed(
         stream = _ask(vendors, stream=True)
         next(iter(stream))
         stream.close()
-        (call,) = _calls(db_path)
+        (call,) = stored(db_path).calls
     assert call["status"] == "ok"
     assert json.loads(call["details"])["finish_reason"] == "abandoned"
     assert call["usage_known"] == 0
@@ -143,7 +129,7 @@ def test_a_failed_call_is_recorded_and_its_error_reaches_the_program(
 
     with WaxellContext("bot"), pytest.raises(openai.RateLimitError):
         _ask(vendors, model="fail-429")
-    (call,) = _calls(db_path)
+    (call,) = stored(db_path).calls
     assert (call["status"], call["error_type"]) == ("error", "openai.RateLimitError")
     assert "429" in call["error_message"]
     assert call["usage_known"] == 0
@@ -158,7 +144,7 @@ def test_tools_that_were_asked_for(db_path: Path, vendors: VendorServer) -> None
         said = _ask(vendors, tools=[tool]).choices[0].message
         result = {"role": "tool", "tool_call_id": "call-1", "content": "found"}
         _ask(vendors, tools=[tool], messages=[*ASKED, said.model_dump(), result])
-    first, second = _calls(db_path)
+    first, second = stored(db_path).calls
     called = [{"id": "call-1", "name": "look_up", "arguments": {"word": "it"}}]
     assert json.loads(first["details"])["tool_calls"] == called
     asking, answering = json.loads(second["messages"])[-2:]
@@ -172,7 +158,7 @@ def test_responses_and_embeddings(db_path: Path, vendors: VendorServer) -> None:
     with WaxellContext("bot"):
         client.responses.create(model=MODEL, input="hello there")
         client.embeddings.create(model="text-embedding-3-small", input="some words here")
-    answered, embedded = _calls(db_path)
+    answered, embedded = stored(db_path).calls
     assert (answered["task"], answered["tokens_in"]) == ("responses.create", 2)
     assert answered["prompt_preview"] == "hello there"
     assert (embedded["task"], embedded["tokens_in"]) == ("embeddings", 3)
@@ -187,7 +173,7 @@ def test_anthropic_with_its_cache(db_path: Path, vendors: VendorServer) -> None:
         client.messages.create(**asked, system="be kind")
         with client.messages.stream(**asked) as stream:
             list(stream.text_stream)
-    plain, streamed = _calls(db_path)
+    plain, streamed = stored(db_path).calls
     assert (plain["tokens_in"], plain["tokens_out"]) == (1200, 40)
     assert (plain["cached_tokens"], plain["cache_write_tokens"]) == (900, 100)
     assert json.loads(plain["messages"])[0] == {"role": "system", "content": "be kind"}
@@ -199,7 +185,7 @@ def test_a_call_outside_any_run_becomes_one(db_path: Path, vendors: VendorServer
     with session("s-1", "u-1"):
         _ask(vendors)
     _ask(vendors)
-    first, second = _rows(db_path, "SELECT * FROM runs ORDER BY id")
+    first, second = queried(db_path, "SELECT * FROM runs ORDER BY id")
     assert (first["agent_name"], first["workflow_name"]) == ("auto:gpt-4o", "auto")
     assert (first["session_id"], first["user_id"]) == ("s-1", "u-1")
     assert second["session_id"] is None
@@ -207,7 +193,7 @@ def test_a_call_outside_any_run_becomes_one(db_path: Path, vendors: VendorServer
     assert json.loads(first["inputs"]) == {"message": "what is it?"}
     assert json.loads(first["result"]) == {"response": "You said: what is it?"}
     assert json.loads(first["metadata"]) == {"auto_collected": True, "call_count": 1}
-    assert first["started_at"] <= _calls(db_path)[0]["recorded_at"]
+    assert first["started_at"] <= stored(db_path).calls[0]["recorded_at"]
 
 
 def test_a_failed_call_outside_any_run(db_path: Path, vendors: VendorServer) -> None:
@@ -216,7 +202,7 @@ def test_a_failed_call_outside_any_run(db_path: Path, vendors: VendorServer) -> 
 
     with pytest.raises(openai.InternalServerError):
         _ask(vendors, model="fail-500")
-    (run,) = _rows(db_path, "SELECT * FROM runs")
+    (run,) = queried(db_path, "SELECT * FROM runs")
     assert (run["status"], run["error_type"]) == ("error", "openai.InternalServerError")
 
 
@@ -231,14 +217,14 @@ def test_a_call_that_is_handed_over_too_is_one_row(db_path: Path, vendors: Vendo
             cost=0.5,
             task="answer",
         )
-    (call,) = _calls(db_path)
+    (call,) = stored(db_path).calls
     assert (call["task"], call["cost"], call["cost_source"]) == ("answer", 0.5, "call")
     assert json.loads(call["messages"]) == ASKED
     assert call["duration_ms"] is not None
     details = json.loads(call["details"])
     assert details["merged"] == ["record_llm_call"]
     assert details["sources"]["cost"] == "record_llm_call"
-    (totals,) = _rows(db_path, "SELECT llm_calls, tokens_in, total_cost FROM sessions")
+    (totals,) = queried(db_path, "SELECT llm_calls, tokens_in, total_cost FROM sessions")
     assert totals == {"llm_calls": 1, "tokens_in": 5, "total_cost": 0.5}
 
 
@@ -250,7 +236,7 @@ def test_a_call_that_differs_is_another_one(db_path: Path, vendors: VendorServer
         run.record_llm_call(model=MODEL, tokens_in=6, tokens_out=5)
         run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=5)
         run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=5)
-    assert len(_calls(db_path)) == 4
+    assert len(stored(db_path).calls) == 4
 
 
 def test_a_stream_without_usage_takes_the_counts_of_the_program(
@@ -262,7 +248,7 @@ def test_a_stream_without_usage_takes_the_counts_of_the_program(
         run.record_llm_call(model=MODEL, tokens_in=5, tokens_out=9)
         _ask(vendors)
         run.record_llm_call(model=MODEL, usage=None, task="answer")
-    streamed, asked = _calls(db_path)
+    streamed, asked = stored(db_path).calls
     assert (streamed["tokens_in"], streamed["tokens_out"], streamed["usage_known"]) == (5, 9, 1)
     assert json.loads(streamed["details"])["sources"]["tokens"] == "record_llm_call"
     assert (asked["tokens_in"], asked["usage_known"], asked["task"]) == (5, 1, "answer")
@@ -274,7 +260,7 @@ def test_two_equal_calls_stay_two(db_path: Path, vendors: VendorServer) -> None:
         _ask(vendors)
         _ask(vendors)
         list(_ask(vendors, stream=True, stream_options={"include_usage": True}))
-    assert len(_calls(db_path)) == 3
+    assert len(stored(db_path).calls) == 3
 
 
 def test_calls_of_many_tasks_at_once_go_each_into_its_own_run(
@@ -294,7 +280,7 @@ def test_calls_of_many_tasks_at_once_go_each_into_its_own_run(
             return await asyncio.gather(*(ask(client, number) for number in range(40)))
 
     asked = asyncio.run(ask_all())
-    found = _rows(db_path, "SELECT run_id, prompt_preview, tokens_in FROM llm_calls")
+    found = queried(db_path, "SELECT run_id, prompt_preview, tokens_in FROM llm_calls")
     assert sorted((row["run_id"], row["prompt_preview"]) for row in found) == sorted(asked)
     assert sorted(row["tokens_in"] for row in found) == list(range(1, 41))
 
@@ -311,8 +297,8 @@ def test_without_content_no_text_is_kept(
         with pytest.raises(openai.RateLimitError):
             _ask(vendors, model="fail-429")
     _ask(vendors)
-    everything = json.dumps([_calls(db_path), _rows(db_path, "SELECT * FROM runs")])
+    everything = json.dumps([stored(db_path).calls, queried(db_path, "SELECT * FROM runs")])
     assert "what is it" not in everything
     assert "be brief" not in everything
     assert "Rate limit" not in everything
-    assert _calls(db_path)[0]["tokens_in"] == 5
+    assert stored(db_path).calls[0]["tokens_in"] == 5

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
+from tests.tools.sdk_rows import queried
 from waxlocal import WaxellContext, session
 from waxlocal.capture.provider import provider
 from waxlocal.capture.tracer import captured
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.usefixtures("recorder")
 
 KIND = "openinference.span.kind"
 TRACER = provider().get_tracer("openinference.instrumentation.some_framework")
-
-
-def _rows(path: Path, query: str) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
 
 
 def _span(name: str, kind: str, **attributes: Any) -> Any:
@@ -44,21 +37,21 @@ def test_an_agent_outside_any_run_is_a_run_with_its_tools(db_path: Path) -> None
     asked = json.dumps([{"role": "user", "content": "find it"}])
     with _span("guide", "AGENT", session__id="s-1", user__id="u-1", input__value=asked) as agent:
         with _span("look_up", "TOOL", tool__name="look_up", input__value='{"word": "it"}') as tool:
-            (running,) = _rows(db_path, "SELECT status FROM spans")
+            (running,) = queried(db_path, "SELECT status FROM spans")
             assert running == {"status": "running"}
             with _call():
                 pass
             tool.set_attribute("output.value", "found")
         agent.set_attribute("output.value", "It is found.")
-    (run,) = _rows(db_path, "SELECT * FROM runs")
+    (run,) = queried(db_path, "SELECT * FROM runs")
     assert (run["agent_name"], run["status"]) == ("guide", "success")
     assert (run["session_id"], run["user_id"]) == ("s-1", "u-1")
     assert json.loads(run["inputs"])["message"] == "find it"
-    (span,) = _rows(db_path, "SELECT * FROM spans")
+    (span,) = queried(db_path, "SELECT * FROM spans")
     assert (span["name"], span["kind"], span["status"]) == ("look_up", "tool", "ok")
     assert json.loads(span["input"]) == {"word": "it"}
     assert json.loads(span["output"]) == "found"
-    (call,) = _rows(db_path, "SELECT run_id, tokens_in FROM llm_calls")
+    (call,) = queried(db_path, "SELECT run_id, tokens_in FROM llm_calls")
     assert call == {"run_id": run["run_id"], "tokens_in": 5}
 
 
@@ -66,11 +59,11 @@ def test_an_agent_inside_an_agent_is_a_child_run(db_path: Path) -> None:
     """As a context of the program inside another."""
     with _span("outer", "AGENT", session__id="s"), _span("inner", "AGENT"), _call():
         pass
-    outer, inner = _rows(db_path, "SELECT * FROM runs ORDER BY id")
+    outer, inner = queried(db_path, "SELECT * FROM runs ORDER BY id")
     assert (outer["agent_name"], inner["agent_name"]) == ("outer", "inner")
     assert inner["parent_workflow_id"] == outer["workflow_id"]
     assert inner["session_id"] == "s"
-    (call,) = _rows(db_path, "SELECT run_id FROM llm_calls")
+    (call,) = queried(db_path, "SELECT run_id FROM llm_calls")
     assert call["run_id"] == inner["run_id"]
 
 
@@ -78,8 +71,10 @@ def test_an_agent_inside_a_run_of_the_program_is_a_span_of_it(db_path: Path) -> 
     """The program has said already what the run is."""
     with WaxellContext("mine"), _span("graph", "AGENT"), _span("node", "CHAIN"), _call():
         pass
-    assert [row["agent_name"] for row in _rows(db_path, "SELECT agent_name FROM runs")] == ["mine"]
-    outer, inner = _rows(db_path, "SELECT * FROM spans ORDER BY position")
+    assert [row["agent_name"] for row in queried(db_path, "SELECT agent_name FROM runs")] == [
+        "mine"
+    ]
+    outer, inner = queried(db_path, "SELECT * FROM spans ORDER BY position")
     assert (outer["kind"], inner["kind"]) == ("agent", "chain")
     assert inner["parent_position"] == outer["position"]
 
@@ -91,8 +86,8 @@ def test_a_run_of_the_program_inside_a_captured_tool_is_a_run_of_its_own(db_path
             pass
         with _call("after"):
             pass
-    runs = {row["run_id"]: row["agent_name"] for row in _rows(db_path, "SELECT * FROM runs")}
-    calls = _rows(db_path, "SELECT run_id, model FROM llm_calls")
+    runs = {row["run_id"]: row["agent_name"] for row in queried(db_path, "SELECT * FROM runs")}
+    calls = queried(db_path, "SELECT run_id, model FROM llm_calls")
     assert {row["model"]: runs[row["run_id"]] for row in calls} == {
         "inside": "mine",
         "after": "guide",
@@ -104,10 +99,10 @@ def test_what_fails_is_recorded_as_failed(db_path: Path) -> None:
     agent, tool = _span("guide", "AGENT"), _span("look_up", "TOOL")
     with pytest.raises(ValueError, match="no such word"), agent, tool:
         raise ValueError("no such word")
-    (run,) = _rows(db_path, "SELECT status, error_type, error FROM runs")
+    (run,) = queried(db_path, "SELECT status, error_type, error FROM runs")
     assert run["status"] == "error"
     assert "ValueError" in run["error_type"]
-    (span,) = _rows(db_path, "SELECT status, error FROM spans")
+    (span,) = queried(db_path, "SELECT status, error FROM spans")
     assert (span["status"], "no such word" in span["error"]) == ("error", True)
 
 
@@ -119,7 +114,7 @@ def test_a_call_reported_by_a_framework_and_its_client_is_one(db_path: Path) -> 
     with WaxellContext("bot"), _call("m", 0, **said), inside as inner:
         inner.set_attributes({"gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 2})
         inner.set_attribute("gen_ai.response.model", "m-2026")
-    (call,) = _rows(db_path, "SELECT * FROM llm_calls")
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
     assert (call["model"], call["tokens_in"], call["tokens_out"]) == ("m-2026", 9, 2)
     assert call["prompt_preview"] == "what the framework asked"
     assert len(json.loads(call["details"])["merged"]) == 1
@@ -132,7 +127,7 @@ def test_retries_inside_one_call_are_the_calls(db_path: Path) -> None:
             first.set_status(StatusCode.ERROR, "too many")
         with _call("m", 7):
             pass
-    calls = _rows(db_path, "SELECT status, tokens_in FROM llm_calls ORDER BY position")
+    calls = queried(db_path, "SELECT status, tokens_in FROM llm_calls ORDER BY position")
     assert calls == [{"status": "error", "tokens_in": 0}, {"status": "ok", "tokens_in": 7}]
 
 
@@ -142,9 +137,9 @@ def test_retries_outside_any_run_are_calls_of_one_run(db_path: Path) -> None:
         for _ in range(2):
             with _call("m", 7):
                 pass
-    (run,) = _rows(db_path, "SELECT run_id, status FROM runs")
+    (run,) = queried(db_path, "SELECT run_id, status FROM runs")
     assert run["status"] == "success"
-    calls = _rows(db_path, "SELECT run_id FROM llm_calls")
+    calls = queried(db_path, "SELECT run_id FROM llm_calls")
     assert calls == [{"run_id": run["run_id"]}] * 2
 
 
@@ -157,7 +152,7 @@ def test_a_call_that_two_instrumentations_report_apart_is_one(db_path: Path) -> 
         for span in (inner, outer):
             span.set_attribute("llm.token_count.prompt", 5)
             span.end()
-    assert len(_rows(db_path, "SELECT 1 FROM llm_calls")) == 1
+    assert len(queried(db_path, "SELECT 1 FROM llm_calls")) == 1
 
 
 def test_the_run_around_a_chain_that_was_never_ended_is_not_the_run_of_what_follows(
@@ -167,7 +162,7 @@ def test_the_run_around_a_chain_that_was_never_ended_is_not_the_run_of_what_foll
     TRACER.start_span("graph", attributes={KIND: "CHAIN"})
     with session("s-2"), _call():
         pass
-    first, second = _rows(db_path, "SELECT agent_name, status, session_id FROM runs ORDER BY id")
+    first, second = queried(db_path, "SELECT agent_name, status, session_id FROM runs ORDER BY id")
     assert (first["agent_name"], first["status"]) == ("graph", "running")
     assert (second["agent_name"], second["session_id"]) == ("auto:m", "s-2")
 
@@ -202,7 +197,7 @@ def test_a_span_ends_once_and_says_nothing_afterwards(db_path: Path) -> None:
         span.end()
         span.set_attribute("llm.model_name", "other")
         span.end()
-    assert [row["model"] for row in _rows(db_path, "SELECT model FROM llm_calls")] == ["m"]
+    assert [row["model"] for row in queried(db_path, "SELECT model FROM llm_calls")] == ["m"]
 
 
 def test_a_fault_of_ours_does_not_reach_the_program(
@@ -229,9 +224,9 @@ def test_a_span_that_says_only_after_its_start_what_it_is(db_path: Path) -> None
         with TRACER.start_as_current_span("work"), _span("look_up", "TOOL"):
             pass
         TRACER.start_span("alone").end()
-    (call,) = _rows(db_path, "SELECT model, tokens_in FROM llm_calls")
+    (call,) = queried(db_path, "SELECT model, tokens_in FROM llm_calls")
     assert call == {"model": "m", "tokens_in": 7}
-    spans = _rows(db_path, "SELECT * FROM spans ORDER BY position")
+    spans = queried(db_path, "SELECT * FROM spans ORDER BY position")
     assert [(span["name"], span["kind"]) for span in spans] == [
         ("work", "other"),
         ("look_up", "tool"),
@@ -247,8 +242,8 @@ def test_what_is_said_only_at_the_end_is_kept(db_path: Path) -> None:
             tool.set_attributes({"input.value": '{"word": "it"}', "output.value": "found"})
         asked = json.dumps([{"role": "user", "content": "find it"}])
         agent.set_attribute("gen_ai.input.messages", asked)
-    (run,) = _rows(db_path, "SELECT * FROM runs")
-    (span,) = _rows(db_path, "SELECT * FROM spans")
+    (run,) = queried(db_path, "SELECT * FROM runs")
+    (span,) = queried(db_path, "SELECT * FROM spans")
     assert json.loads(run["inputs"])["message"] == "find it"
     assert (json.loads(span["input"]), json.loads(span["output"])) == ({"word": "it"}, "found")
 
@@ -259,7 +254,7 @@ def test_a_run_whose_span_says_nothing_has_what_its_calls_say(db_path: Path) -> 
         for number in (1, 2):
             with _call(input__value=f"question {number}", output__value=f"answer {number}"):
                 pass
-    (run,) = _rows(db_path, "SELECT * FROM runs")
+    (run,) = queried(db_path, "SELECT * FROM runs")
     assert json.loads(run["inputs"]) == {"message": "question 1"}
     assert json.loads(run["result"]) == {"response": "answer 2"}
 
@@ -272,7 +267,7 @@ def test_a_conversation_of_the_context_is_the_session_from_the_start(db_path: Pa
     given = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "helper"}
     context = with_conversation_id("t-7")
     span = tracer.start_span("invoke_workflow helper", context, attributes=given)
-    (run,) = _rows(db_path, "SELECT * FROM runs")
+    (run,) = queried(db_path, "SELECT * FROM runs")
     span.end()
     assert (run["session_id"], run["agent_name"]) == ("t-7", "helper")
     assert (run["workflow_name"], run["status"]) == ("langgraph", "running")
@@ -281,6 +276,6 @@ def test_a_conversation_of_the_context_is_the_session_from_the_start(db_path: Pa
 def test_a_tool_outside_any_run_is_a_run_with_the_span(db_path: Path) -> None:
     with _span("look_up", "TOOL", tool__name="look_up"):
         pass
-    (run,) = _rows(db_path, "SELECT status FROM runs")
-    (span,) = _rows(db_path, "SELECT name, status FROM spans")
+    (run,) = queried(db_path, "SELECT status FROM runs")
+    (span,) = queried(db_path, "SELECT name, status FROM spans")
     assert (run["status"], span) == ("success", {"name": "look_up", "status": "ok"})

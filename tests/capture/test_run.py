@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 import waxlocal
 from tests.tools.cli import answer, environment
 from tests.tools.patience import PATIENCE_S
+from tests.tools.sdk_rows import queried
 from tests.vendors.server import VendorServer, vendor_server
 
 Started = subprocess.CompletedProcess[str]
@@ -66,20 +65,11 @@ def start(tmp_path: Path, db_path: Path, vendors: VendorServer) -> Start:
     return start
 
 
-def _rows(path: Path, query: str) -> list[dict[str, Any]]:
+def _asked(path: Path) -> list[str]:
+    """Return what the models were asked, in order of the words; nothing without a file."""
     if not path.exists():
         return []
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
-
-
-def _asked(path: Path) -> list[str]:
-    """Return what the models were asked, in order of the words."""
-    return [
-        row["prompt_preview"]
-        for row in _rows(path, "SELECT prompt_preview FROM llm_calls ORDER BY prompt_preview")
-    ]
+    return sorted(row["prompt_preview"] for row in queried(path, "SELECT * FROM llm_calls"))
 
 
 def test_the_conversation_of_an_unchanged_program_is_recorded(start: Start, db_path: Path) -> None:
@@ -140,7 +130,7 @@ with session("block"):
 """
     done = start(text, "--session", "all", "--user", "ann")
     assert (done.returncode, done.stderr) == (0, "")
-    found = _rows(db_path, "SELECT agent_name, session_id, user_id FROM runs")
+    found = queried(db_path, "SELECT agent_name, session_id, user_id FROM runs")
     sessions = {row["agent_name"]: row["session_id"] for row in found}
     assert sessions == {
         "thread": "all",
@@ -158,7 +148,7 @@ with session("block"):
 def test_a_call_that_has_returned_survives_a_kill(start: Start, db_path: Path) -> None:
     text = "import os\nfrom asking import ask\nask('how deep?')\nos.kill(os.getpid(), 9)"
     assert start(text).returncode == -signal.SIGKILL
-    (call,) = _rows(db_path, "SELECT * FROM llm_calls")
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
     assert (call["prompt_preview"], call["status"]) == ("how deep?", "ok")
 
 
@@ -296,7 +286,7 @@ subprocess.run([sys.executable, "-c", inner], check=True, cwd=sys.path[0])
 
 
 def _runs_of_agents(path: Path) -> dict[str, dict[str, Any]]:
-    return {row["agent_name"]: row for row in _rows(path, "SELECT * FROM runs")}
+    return {row["agent_name"]: row for row in queried(path, "SELECT * FROM runs")}
 
 
 def test_an_agent_is_one_run_around_the_whole_process(start: Start, db_path: Path) -> None:
@@ -310,7 +300,7 @@ def test_an_agent_is_one_run_around_the_whole_process(start: Start, db_path: Pat
     for run in runs.values():
         assert run["parent_workflow_id"] == f"wf_{bot['run_id']}"
     assert (runs["thread"]["session_id"], runs["auto:gpt-4o"]["session_id"]) == ("block", "all")
-    calls = _rows(db_path, "SELECT run_id, prompt_preview FROM llm_calls")
+    calls = queried(db_path, "SELECT run_id, prompt_preview FROM llm_calls")
     where = {call["prompt_preview"]: call["run_id"] for call in calls}
     assert where == {
         "outside": bot["run_id"],
@@ -356,9 +346,9 @@ ask("hi")
 """
     done = start(text)
     assert (done.returncode, done.stderr) == (0, "")
-    (bot,) = _rows(db_path, "SELECT * FROM runs")
+    (bot,) = queried(db_path, "SELECT * FROM runs")
     assert (bot["agent_name"], bot["status"]) == ("bot", "success")
-    (call,) = _rows(db_path, "SELECT run_id FROM llm_calls")
+    (call,) = queried(db_path, "SELECT run_id FROM llm_calls")
     assert call["run_id"] == bot["run_id"]
 
 

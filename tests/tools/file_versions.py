@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from tests.tools.sdk_rows import queried
+
 __all__ = ["ADD_RUN", "all_rows", "make_newer", "old_file", "parsed_schema"]
 
 ADD_RUN = """
@@ -32,12 +34,7 @@ def old_file(path: Path, version: int) -> None:
 
 def all_rows(path: Path, tables: Iterable[str]) -> dict[str, list[dict[str, object]]]:
     """Return all rows of these tables, by column."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return {
-            table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall()]
-            for table in tables
-        }
+    return {table: queried(path, f"SELECT * FROM {table}") for table in tables}
 
 
 def make_newer(path: Path, *, min_writer: int, min_reader: int, version: int = 99) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-__all__ = ["decoded", "everything", "only", "rows", "run_named"]
+__all__ = ["decoded", "everything", "only", "queried", "rows", "run_named"]
 
 _JSON = {"inputs", "result", "metadata", "tags", "output", "input", "attributes", "data"}
 _JSON |= {"messages", "tools", "details"}
@@ -46,6 +46,13 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
         name: json.loads(value) if name in _JSON and value is not None else value
         for name, value in row.items()
     }
+
+
+def queried(path: Path, query: str) -> list[dict[str, Any]]:
+    """Return what a query finds, as it stands in the file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
 
 
 def only(path: Path, table: str, **where: object) -> dict[str, Any]:
