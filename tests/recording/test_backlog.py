@@ -94,3 +94,10 @@ def test_a_child_process_starts_without_its_parents_backlog() -> None:
     backlog.lose(_unit(2), REASON)
     backlog.clear()
     assert (len(backlog), backlog.lost, backlog.reason) == (0, 0, None)
+
+
+def test_a_reason_without_a_text_is_told_by_its_name() -> None:
+    """Python's own `MemoryError` says nothing."""
+    backlog = Backlog()
+    backlog.lose(_unit(1), MemoryError())
+    assert backlog.report() == "1 record was lost: MemoryError."

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import chain, islice
 from sys import getsizeof
 
+from waxlocal.recording.notices import text_of
 from waxlocal.recording.transactions import Unit, values_of
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -92,6 +93,11 @@ class Backlog:
         self.reason = reason.with_traceback(None)
         reason.__context__ = reason.__cause__ = None
 
+    @property
+    def why(self) -> str:
+        """Why something waits or was lost, as text; empty if nothing ever was."""
+        return "" if self.reason is None else text_of(self.reason)
+
     def give_up(self) -> None:
         """Count everything that waits as lost."""
         self.lost += len(self._units)
@@ -106,7 +112,7 @@ class Backlog:
         records = "1 record was" if lost == 1 else f"{lost} records were"
         hint = getattr(self.reason, "hint", "")
         self._reported = self.lost
-        return f"{records} lost: {self.reason}." + (f" Try: {hint}" if hint else "")
+        return f"{records} lost: {self.why}." + (f" Try: {hint}" if hint else "")
 
 
 def _size(unit: Unit) -> int:

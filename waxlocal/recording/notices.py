@@ -8,7 +8,7 @@ from collections import deque
 
 from waxlocal.signal_handlers import Suppress
 
-__all__ = ["Notices", "say", "warn"]
+__all__ = ["Notices", "say", "text_of", "warn"]
 
 
 class Notices(deque[str]):
@@ -59,6 +59,11 @@ def warn(message: str) -> None:
         return
     with Suppress(Exception):  # of the program's own log handlers
         logging.getLogger("waxlocal").warning(message)
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says; of one that says nothing, such as `MemoryError`, its name."""
+    return str(error) or type(error).__name__
 
 
 def say(line: str) -> None:

@@ -88,7 +88,7 @@ class Recorder:
             log_bytes=log_size(path),
             in_memory=self.store.in_memory,
             lost=backlog.lost,
-            reason=None if backlog.reason is None else str(backlog.reason),
+            reason=backlog.why or None,
         )
 
     def close(self) -> None:

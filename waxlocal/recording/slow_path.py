@@ -12,7 +12,7 @@ from collections.abc import Callable
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt
 from waxlocal.recording.backlog import Backlog
-from waxlocal.recording.notices import Notices
+from waxlocal.recording.notices import Notices, text_of
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit
 from waxlocal.signal_handlers import raised_by_handler
@@ -86,7 +86,7 @@ class SlowPath:
             return
         if not may_pass(failure):
             self._backlog.lose(unit, failure)
-            self._notices.append(f"a record could not be written: {failure}")
+            self._notices.append(f"a record could not be written: {text_of(failure)}")
             return
         self._stuck = True
         self._keep(unit, failure)

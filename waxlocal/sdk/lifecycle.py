@@ -80,7 +80,7 @@ def recording_state() -> dict[str, Any]:
         "capture_content": made.capture_content,
         "waiting": len(made.store.backlog),
         "lost": made.store.backlog.lost,
-        "reason": str(made.store.backlog.reason or ""),
+        "reason": made.store.backlog.why,
         "config": {
             "api_url": (config and config.api_url) or "(not set)",
             "api_key_set": bool(config and config.api_key),
