@@ -155,7 +155,7 @@ class FileMissing(StorageError):
     """There is no file at that path yet."""
 
     exit_code = 5
-    default_hint = "record a run first, or try: waxlocal demo"
+    default_hint = "record a run first, or: waxlocal demo"
 
 
 class FileLocked(StorageError):

@@ -107,6 +107,15 @@ def _fails(*args: object, db: Path, status: int, **env: str) -> str:
         (("completion", "tcsh"), "'tcsh' is not one of"),
         (("run",), "Missing argument"),
         (("run", "-m"), "-m needs the name of a module"),
+        (("run", ""), "the name of the program is empty"),
+        (("run", "--frobnicate", "app.py"), "No such option"),
+        (("run", "--frobnicate=1", "app.py"), "No such option"),
+        (("run", "--session=one", "--frobnicate"), "No such option"),
+        (("run", "--no-instrument=1", "app.py"), "does not take a value"),
+        (("run", "--db", "x.db", "app.py"), "--db stands before run"),
+        (("run", "--db=x.db", "app.py"), "--db stands before run"),
+        (("daemon",), "Missing command"),
+        (("prices", "set", "", "--input", "1", "--output", "1"), "the name of the model is empty"),
     ],
 )
 def test_a_question_without_sense_exits_2(db: Path, args: tuple[str, ...], said: str) -> None:

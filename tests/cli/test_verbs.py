@@ -334,6 +334,18 @@ def test_the_shell_completes_verbs_ids_and_orderings(
     assert {line.partition(",")[2] for line in offered if line} == expected
 
 
+def test_runs_without_a_session_are_told_where_no_session_is_listed(tmp_path: Path) -> None:
+    """They are recorded all the same: stderr says how to see them, and how to name a session."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        file.run(None)
+    result = invoke("sessions", db=path)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no recorded run has a session" in result.stderr
+    assert "Try: waxlocal tail" in result.stderr
+    assert "waxlocal run --session NAME" in result.stderr
+
+
 def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:
     """Nobody has to record before asking: nothing is found, stderr says how to begin."""
     home = {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}

@@ -90,7 +90,7 @@ def _unit_options(command: Command) -> Command:
     return command
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 @db_option
 def daemon() -> None:
     """Upload in the background: run the daemon, install it as a service, show its status."""

@@ -39,8 +39,11 @@ class _Untouched(click.Command):
     def _program_at(self, args: list[str]) -> int:
         """Return where the program begins: after the options, each with its value."""
         at = 0
-        while at < len(args) and args[at] in self._options:
-            at += 1 + self._options[args[at]]
+        while at < len(args):
+            name, joined, _ = args[at].partition("=")
+            if name not in self._options:
+                break
+            at += 1 if joined else 1 + self._options[name]
         return min(at, len(args))
 
     @cached_property
@@ -103,6 +106,8 @@ def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 def _command(program: tuple[str, ...]) -> list[str]:
     first, *rest = program
+    if not first:  # to Path, the current directory
+        raise click.UsageError("the name of the program is empty")
     if first == "-m" and not rest:
         raise click.UsageError("-m needs the name of a module")
     if first.startswith("-m"):
@@ -114,6 +119,10 @@ def _command(program: tuple[str, ...]) -> list[str]:
     found = shutil.which(first)
     if found is None and path.exists():  # a directory with a __main__.py
         return [sys.executable, *program]
+    if found is None and first.partition("=")[0] == "--db":
+        raise click.UsageError("--db stands before run: waxlocal --db FILE run app.py")
+    if found is None and first.startswith("-"):
+        raise click.NoSuchOption(first.partition("=")[0])
     if found is None:
         raise NotFound(
             f"program {first!r} not found",

@@ -18,6 +18,7 @@ from waxlocal.queries import (
     SessionFilter,
     as_dict,
     count_sessions,
+    last_runs,
     list_sessions,
 )
 from waxlocal.records import RunStatus
@@ -86,6 +87,7 @@ def sessions(
         whole = offset + len(found)
         if len(found) == limit or (offset and not found):
             whole = count_sessions(connection, filter=filter)
+        outside = not found and bool(last_runs(connection, limit=1))
     if printed_rows(form, CSV_COLUMNS, [as_dict(one) for one in found]):
         return
     if found:
@@ -96,16 +98,22 @@ def sessions(
             shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} sessions"
             screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
     else:
-        _say_empty(filter, offset, whole)
+        _say_empty(filter, offset, whole, outside=outside)
 
 
-def _say_empty(filter: SessionFilter, offset: int, whole: int) -> None:
+def _say_empty(filter: SessionFilter, offset: int, whole: int, *, outside: bool) -> None:
     if offset and whole:
         click.echo(
             f"No more sessions: there are only {whole:,}.\nTry: a smaller --offset", err=True
         )
     elif filter != EVERYTHING:
         click.echo("No session matches.\nTry: fewer filters, or: waxlocal sessions", err=True)
+    elif outside:
+        click.echo(
+            "No sessions: no recorded run has a session.\n"
+            "Try: waxlocal tail, or name a session: waxlocal run --session NAME app.py",
+            err=True,
+        )
     else:
         click.echo("No sessions.\nTry: record runs with a session_id, or: waxlocal demo", err=True)
 

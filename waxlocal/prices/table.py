@@ -174,7 +174,7 @@ def set_price(
     negative, not a number or beyond `MAX_RATE`, and `StorageError`.
     """
     if not model:
-        raise InvalidQuery("the name of the model is empty")
+        raise InvalidQuery("the name of the model is empty", hint="see the names: waxlocal models")
     dollars = [
         None if value is None else _dollars(kind, value)
         for kind, value in zip(
