@@ -8,9 +8,8 @@ from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.run import entered
 
-__all__ = ["begin_agent_run", "begin_call_run", "end_run"]
+__all__ = ["begin_agent_run", "begin_call_run"]
 
 # As the original names what it records outside any run.
 AUTO_WORKFLOW = "auto"
@@ -50,15 +49,6 @@ def _begun(run: WaxellContext, span: CapturedSpan, outer: WaxellContext | None) 
     The run does not become the current one of the context: a stream that is never read to its end
     would leave it current for whatever this thread does next.
     """
-    run._outer = outer
-    run._begin(outer, span.started_ns)
+    run._open(outer, span.started_ns)
     run._steady_ns = span.steady_ns
-    if run._run_id:
-        entered[run._run_id] = run
     return run
-
-
-def end_run(run: WaxellContext, status: str, error: str = "", error_type: str = "") -> None:
-    """End a run that a span stands for."""
-    entered.pop(run._run_id, None)
-    run._finish(status, error, error_type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, end_run
+from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
@@ -213,6 +213,6 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
 def _end_run(run: WaxellContext, said: CallFacts | SpanFacts) -> None:
     if said.status == SpanStatus.ERROR:
         text = said.error_message if run._recorder.capture_content else None
-        end_run(run, RunStatus.ERROR, text or "", said.error_type or "")
+        run._close(RunStatus.ERROR, text or "", said.error_type or "")
     else:
-        end_run(run, RunStatus.SUCCESS)
+        run._close(RunStatus.SUCCESS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
-from waxlocal.records import RecordStatus, RunStatus
+from waxlocal.records import RecordStatus
 from waxlocal.sdk.arguments import (
     ReadUsage,
     is_given,
@@ -26,7 +26,7 @@ from waxlocal.sdk.context_attributes import ContextAttributes
 from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
-from waxlocal.sdk.run import Run, entered
+from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import current_run, still_open
 from waxlocal.sdk.scope import session as session_scope
 
@@ -72,7 +72,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         "_asked",
         "_blocks",
         "_given",
-        "_outer",
         "_stop_reason",
         "_stopping",
     )
@@ -130,7 +129,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             interaction_mode or "",
         )
         self._blocks = 0
-        self._outer: WaxellContext | None = None
         self._given = (self._session_id, self._user_id, self._metadata_json)
         self._asked = (inputs, metadata, client, enforce_policy, agent_type)
         self._stopping = False
@@ -149,10 +147,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         outer = current_run.get()
         if outer is not None:
             outer = still_open(outer)
-        self._outer = outer
-        self._begin(outer)
-        if self._run_id:
-            entered[self._run_id] = self
+        self._open(outer)
         current_run.set(self)
         return self
 
@@ -175,15 +170,11 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         if self._blocks > 0:
             return
         self._blocks = 0
-        entered.pop(self._run_id, None)
         # No `reset`: this may be another context than the one that the block was entered in, as
         # with async generators, and there the run is passed over because it has ended.
         if current_run.get() is self:
             current_run.set(self._outer)
-        if kind is None or error is None:
-            self._finish(RunStatus.SUCCESS)
-        else:
-            self._finish_with(kind, error, traceback)
+        self._close_with(kind, error, traceback)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -9,7 +9,6 @@ import sys
 from waxlocal.ids import workflow_id_of
 from waxlocal.records import RunStatus
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.run import entered
 from waxlocal.sdk.scope import outermost
 
 __all__ = ["begin_process_run"]
@@ -30,10 +29,9 @@ def begin_process_run() -> None:
         return
     _to_begin.pop()
     run = WaxellContext(name, os.environ.get("WAXELL_WORKFLOW", "").strip() or "agent")
-    run._begin(None)
+    run._open(None)
     if not run._run_id:  # recording is switched off
         return
-    entered[run._run_id] = run
     outermost.run = run
     parent = workflow_id_of(run._run_id)
     os.environ["WAXELL_PARENT_WORKFLOW_ID"] = parent
@@ -46,10 +44,9 @@ def _end(run: WaxellContext, process: int) -> None:
     if os.getpid() != process:  # a forked child: it is the parent's to end
         return
     outermost.run = None
-    entered.pop(run._run_id, None)
     # Python keeps there what ended the program, once it has printed it.
     error = getattr(sys, "last_value", None)
     if error is None or hasattr(sys, "ps1"):
-        run._finish(RunStatus.SUCCESS)
+        run._close(RunStatus.SUCCESS)
     else:
-        run._finish_with(type(error), error, error.__traceback__)
+        run._close_with(type(error), error, error.__traceback__)

@@ -50,6 +50,7 @@ class Run(RunRecords):
         "_captured",
         "_inputs_json",
         "_interaction_mode",
+        "_outer",
         "_root_id",
         "_session_id",
         "_steady_ns",
@@ -90,11 +91,20 @@ class Run(RunRecords):
         self._ended = False
         # The calls that instrumentations have reported of this run.
         self._captured: CapturedReports | None = None
+        # The run around the one that is open.
+        self._outer: WaxellContext | None = None
         self._run_id = ""
         self._generation = 0
         self._positions = count(1)
 
     # -- beginning and end ----------------------------------------------------------------------
+
+    def _open(self, outer: WaxellContext | None, started_ns: int = 0) -> None:
+        """Begin a run inside another one; until it is closed it is found by its id."""
+        self._outer = outer
+        self._begin(outer, started_ns)
+        if self._run_id:
+            entered[self._run_id] = self
 
     def _begin(self, parent: WaxellContext | None, started_ns: int = 0) -> None:
         """Write the start of a run; what is not given comes from around it.
@@ -262,6 +272,24 @@ class Run(RunRecords):
         self._session_id = self._session_id or session_id
         self._user_id = self._user_id or user_id
 
+    def _close(self, status: str, error: str = "", error_type: str = "") -> None:
+        """Write the end of a run that was opened."""
+        entered.pop(self._run_id, None)
+        self._finish(status, error, error_type)
+
+    def _close_with(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write the end of a run that was opened: that of the exception that left it, if any."""
+        if kind is None or error is None:
+            self._close(RunStatus.SUCCESS)
+        else:
+            entered.pop(self._run_id, None)
+            self._finish_with(kind, error, traceback)
+
     def _finish(
         self, status: str, error: str = "", error_type: str = "", traceback: str = ""
     ) -> float | None:
@@ -309,9 +337,8 @@ class Run(RunRecords):
         self._finish(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
 
-# The runs of this process that are inside their block, by id. Whoever records by id, in whatever
-# thread, goes on with the same object: a second one would count positions, keep tags and end the
-# run beside it.
+# The runs of this process that were opened, by id. Whoever records by id, in whatever thread, goes
+# on with the same object: a second one would count positions, keep tags and end the run beside it.
 entered: dict[str, Run] = {}
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from waxlocal.records import ENDED_STATUSES, RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.run import entered
 from waxlocal.sdk.scope import current_run, current_span, open_run, open_span, run_here
 
 __all__ = ["FrameworkRun"]
@@ -54,12 +53,8 @@ class FrameworkRun:
 
     def _begin(self, inputs: dict[str, Any] | None) -> WaxellContext:
         context = WaxellContext(inputs=inputs, **self._given)
-        around = open_run()
-        context._outer = around
-        context._begin(around)
+        context._open(open_run())
         self.run_id = context.run_id
-        if context.run_id:
-            entered[context.run_id] = context
         return context
 
     def enter(
@@ -148,8 +143,7 @@ class FrameworkRun:
         self._around.clear()
         if result is not None:
             context.set_result(result if isinstance(result, dict) else {"output": result})
-        entered.pop(context.run_id, None)
-        context._finish(status if status in ENDED_STATUSES else RunStatus.ERROR, error)
+        context._close(status if status in ENDED_STATUSES else RunStatus.ERROR, error)
 
 
 def _reset(variable: ContextVar[Any], mine: Any, before: Any) -> None:
