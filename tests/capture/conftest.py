@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
 from tests.vendors.server import VendorServer, vendor_server
 from waxlocal.capture.engines import uninstrument
+from waxlocal.capture.libraries import installed_version
 
 # `make frameworks` installs all of them, and names the files: then none can be left out.
 _FILES = {
@@ -31,15 +31,9 @@ _FILES = {
 }
 
 
-def _is_here(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-collect_ignore = [name for name, needed in _FILES.items() if not all(map(_is_here, needed))]
+collect_ignore = [
+    name for name, needed in _FILES.items() if not all(map(installed_version, needed))
+]
 
 
 @pytest.fixture

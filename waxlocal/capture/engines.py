@@ -14,7 +14,14 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from waxlocal.capture.import_hooks import after_import, forget, is_awaited
-from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library, is_of_framework
+from waxlocal.capture.libraries import (
+    LIBRARIES,
+    Engine,
+    Family,
+    Library,
+    installed_version,
+    is_of_framework,
+)
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -73,13 +80,7 @@ def _is_or_will_be(name: str) -> bool:
 
 def is_installed(engine: Engine) -> bool:
     """Return whether the package of an engine is installed; imports nothing of it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(engine.package)
-    except PackageNotFoundError:
-        return False
-    return True
+    return installed_version(engine.package) is not None
 
 
 def uninstrument(names: Iterable[str] | None = None) -> None:

@@ -10,11 +10,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from waxlocal.capture.libraries import LIBRARIES, Engine, Library
+from waxlocal.capture.libraries import LIBRARIES, Engine, Library, installed_version
 
 __all__ = ["InstalledLibrary", "fits", "install_line", "installed_libraries"]
 
@@ -47,11 +47,11 @@ def installed_libraries() -> list[InstalledLibrary]:
 
 
 def _look_at(library: Library) -> InstalledLibrary | None:
-    its_version = _version(library.distribution)
+    its_version = installed_version(library.distribution)
     if its_version is None:
         return None
     for engine in library.engines:
-        engine_version = _version(engine.package)
+        engine_version = installed_version(engine.package)
         if engine_version is not None:
             supports = _supported(engine, library.distribution)
             return InstalledLibrary(
@@ -110,10 +110,3 @@ def _supported(engine: Engine, distribution: str) -> str:
         if read is not None and _EXTRA.search(read[3] or "") and read[1] == distribution:
             return read[2].strip()
     return ""
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

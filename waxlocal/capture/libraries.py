@@ -9,7 +9,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["LIBRARIES", "Engine", "Family", "Library", "is_of_framework", "workflow_of"]
+__all__ = [
+    "LIBRARIES",
+    "Engine",
+    "Family",
+    "Library",
+    "installed_version",
+    "is_of_framework",
+    "workflow_of",
+]
 
 
 class Family(Enum):
@@ -91,6 +99,17 @@ _WORKFLOWS = {
     for engine in library.engines
     if library.workflow
 }
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of a package that is installed here; imports nothing of it."""
+    # Here, because a program that imports none of the libraries should not wait for it.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def is_of_framework(engine: Engine) -> bool:
