@@ -72,15 +72,15 @@ METADATA_PREFIXES = (
 ANSWERED_MODEL: Row = (
     "gen_ai.response.model", "llm.response.model_name", "ai.response.model", "llm.model_name",
 )  # fmt: skip
-REQUESTED_MODEL: Row = (
-    "gen_ai.request.model", "llm.request.model_name", "ai.model.id",
-    # A failed call of OpenInference has the model nowhere else.
+_MODEL_OF_REQUEST: Row = ("gen_ai.request.model", "llm.request.model_name", "ai.model.id")
+# A failed call of OpenInference has the model nowhere else.
+_MODEL_IN_SETTINGS: Row = (
     ("llm.invocation_parameters", "model"), ("embedding.invocation_parameters", "model"),
 )  # fmt: skip
+REQUESTED_MODEL: Row = (*_MODEL_OF_REQUEST, *_MODEL_IN_SETTINGS)
 MODEL: Row = (
-    *ANSWERED_MODEL, "gen_ai.request.model", "llm.request.model_name", "ai.model.id",
-    "embedding.model_name", "reranker.model_name", "langfuse.observation.model.name", "model",
-    ("llm.invocation_parameters", "model"), ("embedding.invocation_parameters", "model"),
+    *ANSWERED_MODEL, *_MODEL_OF_REQUEST, "embedding.model_name", "reranker.model_name",
+    "langfuse.observation.model.name", "model", *_MODEL_IN_SETTINGS,
 )  # fmt: skip
 PROVIDER: Row = (
     "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from waxlocal.capture.call_rows import last_user_text
+from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.run_facts import run_facts
@@ -11,18 +12,15 @@ from waxlocal.sdk.context import WaxellContext
 
 __all__ = ["begin_agent_run", "begin_call_run"]
 
-# As the original names what it records outside any run.
-AUTO_WORKFLOW = "auto"
-
 
 def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
     """Begin the run of a call outside any run, at the time at which the call began."""
     about = run_facts(span.read())
     run = WaxellContext(
-        f"auto:{call.model or call.requested_model or 'unknown'}",
+        auto_agent(call.model or call.requested_model or "unknown"),
         AUTO_WORKFLOW,
         {"message": asked} if (asked := last_user_text(call)) is not None else None,
-        {"auto_collected": True, "call_count": 1},
+        dict(ONE_CALL),
         session_id=about.session_id or "",
         user_id=about.user_id or "",
     )

@@ -20,7 +20,6 @@ Row = dict[str, Any]
 
 def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
     """Return the row of a call as one report has it."""
-    known = call.tokens_in is not None or call.tokens_out is not None
     return {
         "model": call.model or call.requested_model or "",
         "provider": call.provider or "",
@@ -30,7 +29,7 @@ def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
         "cached_tokens": call.cached or 0,
         "cache_write_tokens": call.cache_write or 0,
         "reasoning_tokens": call.reasoning,
-        "usage_known": known,
+        "usage_known": call.tokens.is_known,
         "cost": call.cost or 0.0,
         "duration_ms": lasted_ms,
         "ttft_ms": call.ttft_ms,

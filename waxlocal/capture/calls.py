@@ -12,7 +12,19 @@ from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.sdk.context import WaxellContext
 
-__all__ = ["CallbackCall", "CapturedCalls", "keep_outside", "run_outside"]
+__all__ = [
+    "AUTO_WORKFLOW",
+    "ONE_CALL",
+    "CallbackCall",
+    "CapturedCalls",
+    "auto_agent",
+    "keep_outside",
+    "run_outside",
+]
+
+# As the original names and marks the run of a call outside any run.
+AUTO_WORKFLOW = "auto"
+ONE_CALL = {"auto_collected": True, "call_count": 1}
 
 # How many calls of a run are kept in memory for reports of them that may follow.
 RECENT = 256
@@ -127,6 +139,11 @@ class CapturedCalls:
 _outside: deque[tuple[int, WaxellContext, CapturedCalls]] = deque(maxlen=RECENT_OUTSIDE)
 # A program reports a call soon after it; later it is another one with the same counts.
 SOON_NS = 60_000_000_000
+
+
+def auto_agent(model: str) -> str:
+    """Return the agent of the run that a call of a model outside any run becomes."""
+    return f"auto:{model}"
 
 
 def keep_outside(run: WaxellContext) -> None:

@@ -65,8 +65,7 @@ def call_facts(
     """Return what a span of kind llm or embedding says of its call."""
     given = span.attributes
     model, asked = rows.model_names(given)
-    failed = span.status == SpanStatus.ERROR
-    error_type, error_message = _error(span) if failed else (None, None)
+    status, error_type, error_message = _ending(span)
     prompt, answer = content_of(span, completion or Completion(), keep_blobs)
     ttft = _ttft_ms(span)
     streamed = first(given, rows.STREAMED)
@@ -87,7 +86,7 @@ def call_facts(
         tools=tools_of(given, completion or Completion()),
         response=answer_text(answer),
         tool_calls=tool_calls_of(answer),
-        status=SpanStatus.ERROR if failed else SpanStatus.OK,
+        status=status,
         error_type=error_type,
         error_message=error_message,
         attributes=_unread(given, (_REQUEST, _AI_SETTINGS)),
@@ -206,6 +205,13 @@ def _config(given: Attributes) -> dict[str, Any]:
     return plain
 
 
+def _ending(span: ReadSpan) -> tuple[str, str | None, str | None]:
+    """Return (status, type of the error, its text); what is not said to have failed is ok."""
+    if span.status != SpanStatus.ERROR:
+        return SpanStatus.OK, None, None
+    return SpanStatus.ERROR, *_error(span)
+
+
 def _error(span: ReadSpan) -> tuple[str | None, str | None]:
     """Return the (type, text) of a failure; the text without the type in front of it."""
     kind = first_text(span.attributes, ("error.type", "exception.type"))
@@ -245,8 +251,7 @@ def other_facts(
     """Return what a span says that is not a call: what went in, what came out, how it ended."""
     given = span.attributes
     kind = kind or span_kind(given, name=span.name, scope=span.scope, is_root=is_root)
-    failed = span.status == SpanStatus.ERROR
-    error_type, error_message = _error(span) if failed else (None, None)
+    status, error_type, error_message = _ending(span)
     given_in, given_out = _INPUTS.get(kind, rows.RUN_INPUT), _OUTPUTS.get(kind, rows.RUN_OUTPUT)
     output = first(given, given_out)
     if kind == SpanKind.RETRIEVER:
@@ -257,7 +262,7 @@ def other_facts(
         input=bounded(from_json(first(given, given_in)), keep_blobs=keep_blobs),
         output=bounded(from_json(output), keep_blobs=keep_blobs),
         attributes=_unread(given),
-        status=SpanStatus.ERROR if failed else SpanStatus.OK,
+        status=status,
         error_type=error_type,
         error_message=error_message,
         tool_call_id=first_text(given, rows.TOOL_CALL_ID) if kind == SpanKind.TOOL else None,

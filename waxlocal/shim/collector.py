@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.capture.calls import run_outside
+from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent, run_outside
 from waxlocal.sdk.arguments import with_usage
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext
@@ -31,9 +31,9 @@ class BackgroundCollector:
             client.record_llm_calls_sync(run_id=made.run_id, calls=[call_data])
             return
         started = client.start_run_sync(
-            agent_name=f"auto:{call_data.get('model', '')}",
-            workflow_name="auto",
-            metadata={"auto_collected": True, "call_count": 1},
+            agent_name=auto_agent(call_data.get("model", "")),
+            workflow_name=AUTO_WORKFLOW,
+            metadata=dict(ONE_CALL),
         )
         client.record_llm_calls_sync(run_id=started.run_id, calls=[call_data])
         client.complete_run_sync(run_id=started.run_id)

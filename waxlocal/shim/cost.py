@@ -87,11 +87,11 @@ def _limits() -> dict[str, int]:
 def _costs(embeddings: bool) -> dict[str, Any]:
     """Return the costs by model; of two that go by one name, that of the earlier maker."""
     table: dict[str, Any] = {}
+    path = current_recorder().settings.db
     for maker in reversed(_MAKERS):
         for model in listed_models(maker):
             if ("embed" in model.id) is not embeddings:
                 continue
-            path = current_recorder().settings.db
             per_token = [
                 (estimate(path, model.id, maker, *tokens) or 0.0) / 1_000_000
                 for tokens in ((1_000_000, 0), (0, 1_000_000))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from waxlocal.encode import dumps
-from waxlocal.shim.model_calls import Answer, ModelCall, tokens_of
+from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
 from waxlocal.token_counts import TokenCounts
 
 __all__ = ["answer_of", "call_of", "messages_of", "plain", "span_name"]
@@ -24,8 +24,8 @@ _SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
 
 def span_name(serialized: Any, kwargs: Mapping[str, Any], default: str) -> str:
     """Return the name of a chain, a tool or a retriever."""
-    said = kwargs.get("name") or _get(serialized, "name")
-    path = _get(serialized, "id")
+    said = kwargs.get("name") or member(serialized, "name")
+    path = member(serialized, "id")
     return str(said or (path[-1] if isinstance(path, list) and path else default))
 
 
@@ -139,8 +139,4 @@ def _sum(counts: Iterable[int | None]) -> int | None:
 
 
 def _first(holder: Any, *names: str) -> Any:
-    return next((value for name in names if (value := _get(holder, name)) is not None), None)
-
-
-def _get(holder: Any, name: str) -> Any:
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+    return next((value for name in names if (value := member(holder, name)) is not None), None)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
 from waxlocal.shim.libraries import import_library
-from waxlocal.shim.model_calls import Answer, ModelCall, tokens_of
+from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
 
 __all__ = ["WaxellLlamaIndexHandler"]
 
@@ -189,11 +189,9 @@ def _answer_of(said: dict[str, Any]) -> Answer:
     response = said.get("response", said.get("completion"))
     message = getattr(response, "message", None)
     raw = getattr(response, "raw", None)
-    usage = raw.get("usage") if isinstance(raw, Mapping) else getattr(raw, "usage", None)
-    model = raw.get("model") if isinstance(raw, Mapping) else getattr(raw, "model", None)
     text = getattr(message, "content", None) or getattr(response, "text", None)
     return Answer(
         text=str(text or ("" if response is None else response)),
-        model=str(model or ""),
-        tokens=tokens_of(usage or getattr(response, "additional_kwargs", None)),
+        model=str(member(raw, "model") or ""),
+        tokens=tokens_of(member(raw, "usage") or getattr(response, "additional_kwargs", None)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from waxlocal.sdk.exception_text import printed
 from waxlocal.token_counts import UNKNOWN, TokenCounts
 from waxlocal.token_usage import read_usage
 
-__all__ = ["Answer", "ModelCall", "tokens_of"]
+__all__ = ["Answer", "ModelCall", "member", "tokens_of"]
 
 
 @dataclass
@@ -96,6 +97,11 @@ class ModelCall:
 
     def _ms(self, at_ns: int) -> int:
         return round((at_ns - self.started_ns) / 1e6)
+
+
+def member(holder: Any, name: str) -> Any:
+    """Return what a mapping or an object has under a name; None where it has nothing."""
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
 
 
 def tokens_of(usage: object) -> TokenCounts:
