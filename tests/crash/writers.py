@@ -209,8 +209,12 @@ def main() -> None:
     if options.limit is not None:
         from waxlocal.recording import slow_path, store
 
-        store.LOOK_S = 0.0
-        store.LONG_BYTES = slow_path.LONG_BYTES = options.limit
+        for module, name, value in (
+            (store, "LOOK_S", 0.0),
+            (store, "LONG_BYTES", options.limit),
+            (slow_path, "LONG_BYTES", options.limit),
+        ):
+            setattr(module, name, value)
     if options.unsynced:
         from waxlocal.storage import connection
 
