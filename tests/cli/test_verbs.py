@@ -334,6 +334,19 @@ def test_the_shell_completes_verbs_ids_and_orderings(
     assert {line.partition(",")[2] for line in offered if line} == expected
 
 
+def test_a_call_whose_tokens_nobody_told_has_an_unknown_cost(tmp_path: Path) -> None:
+    """Its turn, session and run say so: there was a call, and it was not free."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        file.llm(file.run("sess_aa"), 0, 0, usage_known=0)
+    session = invoke("session", "sess_aa", db=path).stdout
+    assert session.count("unknown tokens · unknown cost") == 2
+    assert "no LLM calls" not in session
+    assert "unknown tokens · unknown" in invoke("show", run_id(1), db=path).stdout
+    listed = invoke("sessions", db=path).stdout.splitlines()[1].split()
+    assert listed.count("unknown") == 2
+
+
 def test_runs_without_a_session_are_told_where_no_session_is_listed(tmp_path: Path) -> None:
     """They are recorded all the same: stderr says how to see them, and how to name a session."""
     path = tmp_path / "waxlocal.db"

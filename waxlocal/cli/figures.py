@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Protocol
 
 from waxlocal.queries.times import microseconds
 from waxlocal.wording import (
@@ -25,6 +26,7 @@ __all__ = [
     "bar",
     "clock_time",
     "cost",
+    "cost_of",
     "counted",
     "duration",
     "money",
@@ -36,6 +38,25 @@ __all__ = [
 ]
 
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+
+
+class _Costed(Protocol):
+    """A row with a cost, and the share of its tokens that the cost covers."""
+
+    @property
+    def total_cost(self) -> float | None: ...
+    @property
+    def priced_share(self) -> float | None: ...
+    @property
+    def unmetered_calls(self) -> int: ...
+
+
+def cost_of(row: _Costed) -> str:
+    """Return the cost of a row as `cost` does; `unknown` also where no call has known tokens."""
+    share = row.priced_share
+    if share is None and row.unmetered_calls:
+        share = 0.0
+    return cost(row.total_cost, share)
 
 
 def clock_time(stored: str) -> str:

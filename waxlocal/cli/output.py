@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from waxlocal.cli import figures
 from waxlocal.clock import SYSTEM_CLOCK
@@ -59,15 +59,6 @@ class Column:
     title: str
     right: bool = False
     least: int | None = None
-
-
-class Priced(Protocol):
-    """A row with a cost, and the share of its tokens that the cost covers."""
-
-    @property
-    def total_cost(self) -> float | None: ...
-    @property
-    def priced_share(self) -> float | None: ...
 
 
 class Screen:
@@ -201,9 +192,8 @@ class Screen:
         return widths
 
 
-def cost_column(screen: Screen, rows: Sequence[Priced]) -> tuple[Column, list[str]]:
-    """Return the cost column and its cells, in a short form on a narrow screen."""
-    cells = [figures.cost(row.total_cost, row.priced_share) for row in rows]
+def cost_column(screen: Screen, cells: list[str]) -> tuple[Column, list[str]]:
+    """Return the column of these costs and its cells, in a short form on a narrow screen."""
     if screen.roomy:
         return Column("Cost", right=True), cells
     short = [cell.replace(" priced", "") for cell in cells]

@@ -146,7 +146,7 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
             escaping.line(", ".join(one.agents)),
             figures.tokens(one.run_count),
             figures.tokens_of(one.total_tokens, one.metered_share),
-            figures.cost(one.total_cost, one.priced_share),
+            figures.cost_of(one),
             figures.duration(one.total_duration),
             screen.when(one.last_activity_at),
             screen.text((one.status, status_style(one.status))),
@@ -159,7 +159,7 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
 
 def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
     """Write two lines per session: title, user and agents, then the figures."""
-    cost, costs = cost_column(screen, found)
+    cost, costs = cost_column(screen, [figures.cost_of(one) for one in found])
     columns = (
         Column("Session", least=21),
         Column("Turns", right=True),

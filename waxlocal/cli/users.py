@@ -63,7 +63,9 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
 
 
 def _show(screen: Screen, found: list[User]) -> None:
-    cost, costs = cost_column(screen, found)
+    cost, costs = cost_column(
+        screen, [figures.cost(one.total_cost, one.priced_share) for one in found]
+    )
     columns = [
         Column("User", least=8),
         Column("Sessions", right=True),

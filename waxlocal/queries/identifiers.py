@@ -10,6 +10,11 @@ from waxlocal.ids import run_id_of
 
 __all__ = ["resolve_run_id", "resolve_session_id"]
 
+_LISTED = {
+    "session": "list the sessions with: waxlocal sessions",
+    "run": 'list the last runs with: waxlocal sql "'
+    'SELECT run_id, agent_name FROM runs ORDER BY id DESC LIMIT 20"',
+}
 # A range on the key instead of LIKE uses the index whatever characters the id holds. The last
 # character of Unicode sorts after every continuation of the prefix.
 _LAST = "\U0010ffff"
@@ -55,7 +60,7 @@ def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:
         row[0] for row in conn.execute(sql, {"prefix": text(prefix), "last": _LAST}).fetchall()
     ]
     if not found:
-        raise NotFound(f"no {noun} {prefix!r}")
+        raise NotFound(f"no {noun} {prefix!r}", hint=_LISTED[noun])
     if len(found) > 1 and found[0] != prefix:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
         raise AmbiguousId(f"{prefix!r} matches several {noun}s: {shown}")
