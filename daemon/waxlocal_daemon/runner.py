@@ -96,7 +96,7 @@ def run_daemon(
 
 
 def _refuse_unusable(path: Path) -> None:
-    """Raise `FileUnusable` before a lock file is made beside what is no file of waxlocal."""
+    """Raise `FileUnusable` before a lock file is made beside a file that is not waxlocal's."""
     try:
         with reader(path):
             pass

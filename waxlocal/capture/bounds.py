@@ -25,7 +25,7 @@ MAX_DEPTH = 32
 MAX_PARTS = 100_000
 # JSON text beyond this is not parsed: reading it takes longer than the call that it is about.
 MAX_JSON = 64 * 1024 * 1024
-# Shorter base64 is no image; a short word looks like base64, too.
+# Shorter base64 is not an image; a short word looks like base64, too.
 MIN_BLOB = 64
 
 # Under which names a structure says what its data is, and where the data is.

@@ -83,7 +83,7 @@ def _undecided_around(span: CapturedSpan) -> list[CapturedSpan]:
     return found
 
 
-# A run is no tool: outside any run, the run of such a span also has the span.
+# A run is not a tool: outside any run, the run of such a span also has the span.
 _SPANS_ALSO_ALONE = (SpanKind.TOOL, SpanKind.RETRIEVER)
 
 

@@ -189,7 +189,7 @@ def expand(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def read_keys(stored: object) -> list[str]:
-    """Return the keys in a column of keys; none in what is no array of keys."""
+    """Return the keys in a column of keys; none if it is not an array of keys."""
     from json import loads
 
     try:
