@@ -94,8 +94,8 @@ def _positions(records: Iterable[tuple[str, Json]]) -> list[int]:
 def without_state(run_id: str, part: Part, number: int, *, of_waxlocal: bool) -> list[Part]:
     """Return a request without the state of the conversation; none if it has none or needs it.
 
-    The state grows with the run, and each request with calls or steps repeats it: they are
-    not refused because of it. The end keeps it, but not to another waxlocal, which has the records instead.
+    The state grows with the run, and each request with calls or steps repeats it: they are not
+    refused because of it. The end keeps it, but not to another waxlocal, which has the records.
     """
     body: Json = json.loads(part.body or b"{}")
     if _STATE not in body:
