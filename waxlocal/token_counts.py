@@ -79,11 +79,8 @@ def _with_cache(counts: TokenCounts, total: int | None, known_beside: bool) -> T
         return counts
     note = ""
     if not known_beside:
-        if beside > tokens_in:
-            why = f"more than the {tokens_in:,} of input"
-        elif total is not None and total == tokens_in + (counts.tokens_out or 0) + beside:
-            why = f"as the total of {total:,} says"
-        else:
+        why = _why_beside(beside, tokens_in, "input", counts.tokens_out or 0, total)
+        if not why:
             return counts
         note = f"{beside:,} cached tokens were counted beside the input: {why}"
     return counts._replace(tokens_in=tokens_in + beside, note=_joined(counts.note, note))
@@ -95,18 +92,23 @@ def _with_reasoning(counts: TokenCounts, total: int | None, known_beside: bool) 
         return counts
     note = ""
     if not known_beside:
-        if reasoning > tokens_out:
-            why = f"more than the {tokens_out:,} of output"
-        elif (
-            total is not None
-            and counts.tokens_in is not None
-            and total == counts.tokens_in + tokens_out + reasoning
-        ):
-            why = f"as the total of {total:,} says"
-        else:
+        why = _why_beside(reasoning, tokens_out, "output", counts.tokens_in, total)
+        if not why:
             return counts
         note = f"{reasoning:,} reasoning tokens were counted beside the output: {why}"
     return counts._replace(tokens_out=tokens_out + reasoning, note=_joined(counts.note, note))
+
+
+def _why_beside(part: int, whole: int, side: str, other: int | None, total: int | None) -> str:
+    """Return why a part must have been counted beside its side, not in it; empty if it need not.
+
+    `other`: the tokens of the other side.
+    """
+    if part > whole:
+        return f"more than the {whole:,} of {side}"
+    if total is not None and other is not None and total == whole + other + part:
+        return f"as the total of {total:,} says"
+    return ""
 
 
 def _joined(before: str, note: str) -> str:
