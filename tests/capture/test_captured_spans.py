@@ -106,6 +106,21 @@ def test_what_fails_is_recorded_as_failed(db_path: Path) -> None:
     assert (span["status"], "no such word" in span["error"]) == ("error", True)
 
 
+def test_an_exception_that_cannot_be_printed_is_recorded_all_the_same(db_path: Path) -> None:
+    """Not even one whose text ends the program does that."""
+
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    span = TRACER.start_span("guide", attributes={KIND: "AGENT"})
+    span.record_exception(Unprintable())
+    span.set_status(StatusCode.ERROR)
+    span.end()
+    (run,) = queried(db_path, "SELECT status, error FROM runs")
+    assert run == {"status": "error", "error": "<unprintable Unprintable>"}
+
+
 def test_a_call_reported_by_a_framework_and_its_client_is_one(db_path: Path) -> None:
     """Counts of the client, which is inside; what was said as the framework has it."""
     client = provider().get_tracer("opentelemetry.instrumentation.genai.openai")

@@ -22,6 +22,7 @@ from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from waxlocal.capture.facts import Completion, ReadSpan, SpanEvent, SpanStatus
 from waxlocal.known_types import name_of_type
+from waxlocal.sdk.exception_text import printed
 
 __all__ = ["CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "captured"]
 
@@ -179,7 +180,7 @@ class CapturedSpan(trace.Span):
         """Note an exception: its type and its text."""
         noted = {
             "exception.type": _qualified(type(exception)),
-            "exception.message": _text_of(exception),
+            "exception.message": printed(exception),
             **(attributes or {}),
         }
         self.add_event("exception", noted, timestamp)
@@ -191,13 +192,6 @@ _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
 def _qualified(kind: type) -> str:
     module = kind.__module__
     return name_of_type(kind) if module == "builtins" else f"{module}.{name_of_type(kind)}"
-
-
-def _text_of(exception: BaseException) -> str:
-    try:
-        return str(exception)
-    except Exception:  # of the program's class
-        return ""
 
 
 class PrivateProvider(trace.TracerProvider):
