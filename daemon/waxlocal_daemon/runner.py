@@ -39,7 +39,7 @@ from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch
 
-__all__ = ["Daemon", "Options", "check_metrics_file", "run_daemon"]
+__all__ = ["Daemon", "Options", "check_metrics_file", "refuse_unusable", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
 # Seconds before the next try after a failure on this side: doubled each time, up to the last.
@@ -80,7 +80,7 @@ def run_daemon(
     `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
     """
     settings = load()
-    _refuse_unusable(path)
+    refuse_unusable(path)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
         if options.metrics_file is not None:
@@ -95,7 +95,7 @@ def run_daemon(
         daemon.run()
 
 
-def _refuse_unusable(path: Path) -> None:
+def refuse_unusable(path: Path) -> None:
     """Raise `FileUnusable` before a lock file is made beside a file that is not waxlocal's."""
     try:
         with reader(path):

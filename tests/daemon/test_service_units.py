@@ -317,6 +317,20 @@ def test_what_the_daemon_would_refuse_is_refused_at_the_install(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("printed", [("--print",), ()])
+def test_a_file_that_the_daemon_cannot_use_is_refused_at_the_install(
+    tmp_path: Path, printed: tuple[str, ...]
+) -> None:
+    """A directory, or no database: with the exit status of the daemon, and nothing is written."""
+    (tmp_path / "text.db").write_text("Dear diary.\n" * 200)
+    for name, said in ((".", "is a directory"), ("text.db", "file is not a database")):
+        done = command(tmp_path, "install", *printed, "--db", str(tmp_path / name))
+        assert (done.exit_code, done.stdout) == (4, "")
+        assert said in done.stderr
+        assert "Try: " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
 def test_a_user_may_be_a_number(tmp_path: Path) -> None:
     """As in a container, where nobody has a name."""
     done = command(tmp_path, "install", "--system", "--user", "54321", "--print")

@@ -165,12 +165,15 @@ def install(
 
     The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
     """
+    from waxlocal_daemon.runner import refuse_unusable
     from waxlocal_daemon.service_units import Service, make_unit, write_unit
 
     if user and not system:
         raise click.UsageError("--user needs --system")
     path = target_file_of(ctx).path
     _check_run_options(given, path)
+    if not system:  # the machine's service may read what this user may not
+        refuse_unusable(path)
     service = Service(
         path,
         name,
