@@ -97,6 +97,7 @@ def test_a_profile_is_named_by_argument_or_variable(tmp_path: Path) -> None:
     assert load(tmp_path, environ).api_key == "hub"
     assert load(tmp_path, environ, profile="default").api_key == "file"
     assert "WAX_PROFILE names" in str(refusal(tmp_path, environ | {"WAX_PROFILE": "none"}))
+    assert "--profile names" in str(refusal(tmp_path, environ, profile="none"))
 
 
 def test_the_file_is_not_needed_when_all_is_given(tmp_path: Path) -> None:
@@ -198,7 +199,9 @@ def test_plain_http_to_another_machine_needs_a_word(tmp_path: Path, host: str) -
     """Without it the key could be read on the way; argument, variable and profile may allow it."""
     url = f"http://{host}"
     given = {"api_url": url, "api_key": KEY}
-    assert "WAXLOCAL_ALLOW_HTTP=1" in refusal(tmp_path, **given).hint
+    refused = refusal(tmp_path, **given)
+    assert "(--api-url)" in str(refused)
+    assert "--allow-http or WAXLOCAL_ALLOW_HTTP=1" in refused.hint
     assert load(tmp_path, allow_http=True, **given).allow_http
     assert load(tmp_path, {"WAXLOCAL_ALLOW_HTTP": "1"}, **given).allow_http
     write_config(tmp_path, f"[default]\napi_url = {url}\napi_key = k\nallow_http = true\n")

@@ -37,7 +37,7 @@ def server_url(text: str, *, allow_http: bool = False, origin: str = "") -> str:
     if scheme == "http" and not (allow_http or is_loopback(host)):
         raise ConfigurationError(
             f"{where} is plain http to {host}: others on the network could read the key",
-            hint="use https, or allow it with WAXLOCAL_ALLOW_HTTP=1",
+            hint="use https, or allow it with --allow-http or WAXLOCAL_ALLOW_HTTP=1",
         )
     named = f"[{host}]" if ":" in host else host
     ported = "" if port in (None, _PORTS[scheme]) else f":{port}"

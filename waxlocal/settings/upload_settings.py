@@ -115,8 +115,9 @@ class UploadSettings(NamedTuple):
         chosen = _choose(urls, keys, profile, variables, home)
         source = {"api_url": chosen.url_from, "api_key": chosen.key_from}
         allow = allow_http or _allows_http(chosen, variables)
+        origin = "--api-url" if chosen.url_from == "argument" else chosen.url_from
         return cls(
-            server_url(chosen.url, allow_http=allow, origin=chosen.url_from),
+            server_url(chosen.url, allow_http=allow, origin=origin),
             chosen.key.checked(chosen.key_from),
             allow_http=allow,
             notes=chosen.profile.notes,
@@ -208,7 +209,7 @@ def _first(candidates: list[tuple[str, T]]) -> tuple[str, T] | None:
 
 def _profile(name: str, variables: _Variables, home: Path | None) -> Profile:
     if name:
-        return load_profile(name, home=home)
+        return load_profile(name, named_by="--profile", home=home)
     return load_profile(variables.text("WAX_PROFILE"), named_by="WAX_PROFILE", home=home)
 
 
