@@ -1,16 +1,17 @@
 -- The whole schema of a waxlocal file, version 3.
 --
--- Times are UTC text, `2026-01-31T09:30:00.123456Z`: readable, and sorted by time when sorted as
--- text. Durations ending in `_ms` are milliseconds, other durations seconds. JSON is stored as text.
--- Money is US dollars; NULL means that the price is unknown, which is not the same as 0.
+-- Times are UTC text, `2026-01-31T09:30:00.123456Z`: people can read them, and sorting them as text
+-- sorts them by time. Columns that end in `_ms` are milliseconds, other durations are seconds. JSON
+-- is stored as text. Money is US dollars; a cost of NULL is unknown, which is not the same as 0.
 
 PRAGMA application_id = 1463900236; -- 'WAXL'
 PRAGMA user_version = 2; -- for waxlocal 0.1 and 0.2, see schema_version
 
--- The version of this schema, in one row, and who may use a file that has it: a waxlocal that knows
--- schema version N writes to the file if N >= min_writer, and reads it if N >= min_reader, though
--- the file be newer. waxlocal 0.1 and 0.2 look at `PRAGMA user_version` instead, and refuse a file
--- whose number is greater than theirs; it stays 2 while what 0.2 does to the file is sound.
+-- One row: the version of this schema, and which versions of waxlocal may use the file. A waxlocal
+-- that knows schema version N may write to the file if N >= min_writer, and read it if
+-- N >= min_reader, even if the file is newer. waxlocal 0.1 and 0.2 do not know this table: they look at
+-- `PRAGMA user_version`, and refuse a file whose number is greater than their own. It stays 2 as
+-- long as 0.2 can write to the file without harm.
 CREATE TABLE schema_version (
   version    INTEGER NOT NULL,
   min_writer INTEGER NOT NULL,
@@ -18,41 +19,43 @@ CREATE TABLE schema_version (
 );
 INSERT INTO schema_version (version, min_writer, min_reader) VALUES (3, 2, 2);
 
--- What an older waxlocal recorded beside this file, while it may not write to it, is taken in by one
--- that may: how far it has come with each such side file, in the transaction of the rows themselves.
+-- An older waxlocal that may not write to this file records into a side file beside it. A waxlocal
+-- that may write here copies the rows of the side file, and notes in the same transaction how far
+-- it has come.
 CREATE TABLE side_files (
   file_id  TEXT PRIMARY KEY,
-  taken_to INTEGER NOT NULL           -- its changes up to this one are in here
+  taken_to INTEGER NOT NULL           -- number of the last change that was copied
 ) WITHOUT ROWID;
 
--- Records of side files whose position in their run was taken here already.
+-- Records of side files that got a new position when they were copied: in this file another record
+-- of the run already had theirs.
 CREATE TABLE side_moves (
   file_id       TEXT NOT NULL,
   table_name    TEXT NOT NULL,
   run_id        TEXT NOT NULL,
   side_position INTEGER NOT NULL,     -- in the side file
-  moved_to      INTEGER NOT NULL,     -- in here
+  moved_to      INTEGER NOT NULL,     -- in this file
   PRIMARY KEY (file_id, table_name, run_id, side_position)
 ) WITHOUT ROWID;
 
--- One row for each operating-system process that has recorded here. A run still `running` whose
--- process no longer exists was interrupted; (boot_id, pid_namespace, pid, started) tells that
--- process from a later one with the same number.
+-- One row for each operating-system process that has recorded into this file. A run with the status
+-- `running` whose process no longer exists was interrupted. A later process may get the same pid:
+-- (boot_id, pid_namespace, pid, started) tells the two apart.
 CREATE TABLE processes (
   process_id    INTEGER PRIMARY KEY,
   host          TEXT NOT NULL,
   boot_id       TEXT NOT NULL,
   pid_namespace TEXT NOT NULL,
   pid           INTEGER NOT NULL,
-  started       TEXT NOT NULL,   -- the system's own mark of when the process began
+  started       TEXT NOT NULL,   -- when the process began, as the system says it
   program       TEXT NOT NULL,
   python        TEXT NOT NULL,
   waxlocal      TEXT NOT NULL,   -- version of the library
   first_seen_at TEXT NOT NULL
 );
 
--- One row for each run: one turn of an agent. `id` is the order of arrival in this file, which
--- makes it a safe cursor for followers (a later commit never gets a smaller id).
+-- One row for each run: one turn of an agent. `id` is the order of arrival in this file. No later
+-- commit gets a smaller id, so a program that follows the file can use the id as its cursor.
 CREATE TABLE runs (
   id                 INTEGER PRIMARY KEY,
   run_id             TEXT NOT NULL UNIQUE,   -- UUIDv7, sorted by time
@@ -67,14 +70,14 @@ CREATE TABLE runs (
   trace_id           TEXT NOT NULL,          -- 32 hex digits, one for a whole chain of runs
   interaction_mode   TEXT NOT NULL,          -- interactive, autonomous
   process_id         INTEGER REFERENCES processes,
-  -- Not `IN (...)`: SQLite builds a temporary B-tree for a list of three or more at each statement,
-  -- here and in the triggers.
+  -- Not `IN (...)`, here and in the triggers: for a list of three or more values, SQLite builds a
+  -- temporary B-tree in each statement.
   status             TEXT NOT NULL
     CHECK (status = 'running' OR status = 'success' OR status = 'error' OR status = 'blocked'
            OR status = 'interrupted'),
   started_at         TEXT NOT NULL,
   completed_at       TEXT,
-  duration           REAL,                   -- seconds, by a clock that never jumps
+  duration           REAL,                   -- seconds, by a monotonic clock
   error              TEXT,
   error_type         TEXT,
   traceback          TEXT,
@@ -82,28 +85,28 @@ CREATE TABLE runs (
   tags               TEXT,                   -- JSON object of text
   inputs             TEXT,                   -- JSON object
   result             TEXT,                   -- JSON object
-  revision           INTEGER                 -- NULL as first recorded, see below
+  revision           INTEGER                 -- NULL: as first recorded; see below
 );
 CREATE INDEX runs_by_session ON runs (session_id, started_at) WHERE session_id IS NOT NULL;
 CREATE INDEX runs_by_parent ON runs (parent_workflow_id) WHERE parent_workflow_id IS NOT NULL;
 
--- What a run recorded, each row keyed by (run_id, position). Positions count all records of a run
--- together, in order, so the five tables merge into one story.
+-- The records of runs, each row keyed by (run_id, position). The five tables share one sequence of
+-- positions in each run: sorted by position, all rows of a run are in the order of recording.
 --
--- `revision`, here and in `runs`, tells which of two states of a row is newer: NULL as first
--- recorded; after a change the milliseconds since 1970 at which it was made, and always more than
--- before. Triggers set it, whoever changes a row.
+-- `revision`, here and in `runs`, says which of two states of a row is newer. It is NULL as first
+-- recorded. A change sets it to the time of the change, in milliseconds since 1970, or to one more
+-- than before if that is greater. Triggers set it, so it is right whoever changes a row.
 CREATE TABLE llm_calls (
   run_id             TEXT NOT NULL,
   position           INTEGER NOT NULL,
-  recorded_at        TEXT NOT NULL,          -- when the call had ended
+  recorded_at        TEXT NOT NULL,          -- when the call ended
   model              TEXT NOT NULL,
   provider           TEXT NOT NULL,          -- '' when not given
   task               TEXT NOT NULL,
   tokens_in          INTEGER NOT NULL,       -- all input tokens, cached ones included
   tokens_out         INTEGER NOT NULL,
   cached_tokens      INTEGER NOT NULL,       -- of tokens_in, read from the provider's cache
-  cache_write_tokens INTEGER NOT NULL,       -- of tokens_in, written to it
+  cache_write_tokens INTEGER NOT NULL,       -- of tokens_in, written to that cache
   cost               REAL,                   -- NULL: unknown
   cost_source        TEXT,                   -- 'call' (given by the program) or 'price'
   duration_ms        INTEGER,
@@ -114,30 +117,30 @@ CREATE TABLE llm_calls (
   error_message      TEXT,
   prompt_preview     TEXT,
   response_preview   TEXT,
-  messages           TEXT,                   -- JSON: the full prompt, if not by keys
+  messages           TEXT,                   -- JSON: the full prompt, unless message_keys has it
   response           TEXT,                   -- the full answer
   details            TEXT,                   -- JSON object: framework, prompt_hash, config, ...
-  reasoning_tokens   INTEGER,                -- of tokens_out, spent on reasoning; NULL: not told
-  response_id        TEXT,                   -- the provider's id of the answer
-  usage_known        INTEGER NOT NULL DEFAULT 1, -- 0: nobody told the tokens, and they are 0 here
-  tools              TEXT,                   -- JSON: the tools offered, if not by keys
-  message_keys       TEXT,                   -- JSON array: the messages in order, by contents.key
-  tool_keys          TEXT,                   -- JSON array: the tools offered, likewise
+  reasoning_tokens   INTEGER,                -- of tokens_out, spent on reasoning; NULL: unknown
+  response_id        TEXT,                   -- the provider's id of the response
+  usage_known        INTEGER NOT NULL DEFAULT 1, -- 0: the tokens are unknown, and stored as 0
+  tools              TEXT,                   -- JSON: the tools offered, unless tool_keys has them
+  message_keys       TEXT,                   -- JSON array of contents.key: the messages in order
+  tool_keys          TEXT,                   -- JSON array of contents.key: the tools offered
   revision           INTEGER,
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
--- The messages of calls and the tools offered to them, each text once however many calls have it: a
--- conversation of 30 turns sends its history 30 times. A table with row ids and a small index: in a
--- WITHOUT ROWID table long texts would lie in the inner pages, and make every look-up slow.
+-- The messages of calls and the tools offered to them. Each text is stored once, however many calls
+-- have it: a conversation of 30 turns sends its history 30 times. Not WITHOUT ROWID: long texts
+-- would then fill the inner pages of the tree, and make every lookup slow.
 CREATE TABLE contents (
   id      INTEGER PRIMARY KEY,
   key     TEXT NOT NULL UNIQUE,              -- BLAKE2b of the text, 128 bits, as base64url
   content TEXT NOT NULL                      -- JSON
 );
 
--- Keys that calls no longer have, since they were deleted or changed. Other calls may have them: that
--- is looked up when contents without a call are removed. A key that is dropped again has a new id.
+-- Keys of calls that were deleted or changed. Other calls may still use them: that is checked when
+-- unused contents are removed. A key that is dropped again gets a new id.
 CREATE TABLE dropped_contents (
   id  INTEGER PRIMARY KEY AUTOINCREMENT,
   key TEXT NOT NULL UNIQUE
@@ -158,7 +161,7 @@ CREATE TABLE steps (
 CREATE TABLE spans (
   run_id          TEXT NOT NULL,
   position        INTEGER NOT NULL,
-  parent_position INTEGER,                   -- the span it ran inside, NULL at the top
+  parent_position INTEGER,                   -- the span that contains it; NULL: none
   started_at      TEXT NOT NULL,
   duration_ms     REAL,                      -- NULL while open, or not given
   name            TEXT NOT NULL,
@@ -185,8 +188,8 @@ CREATE TABLE scores (
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
--- What has no table of its own: policy checks, approvals, memory writes, data accesses, ...
--- An event outside any run has run_id '' and the nanosecond it was recorded in as its position.
+-- Records without a table of their own: policy checks, approvals, memory writes, data accesses, ...
+-- An event outside any run has the run_id '', and as its position the time in nanoseconds.
 CREATE TABLE events (
   run_id      TEXT NOT NULL,
   position    INTEGER NOT NULL,
@@ -197,8 +200,8 @@ CREATE TABLE events (
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
--- Totals of each session, kept by the triggers below in the same statement that changes a run or
--- a call, so that every writer keeps them right and a list never has to group the runs.
+-- Totals of each session. The triggers below update them in the statement that changes a run or a
+-- call: so they are right whoever writes, and a list of sessions need not sum up all runs.
 CREATE TABLE sessions (
   session_id       TEXT PRIMARY KEY,
   user_id          TEXT,                     -- of the first run that names one
@@ -212,19 +215,20 @@ CREATE TABLE sessions (
   tokens_out       INTEGER NOT NULL,
   total_tokens     INTEGER NOT NULL,
   priced_tokens    INTEGER NOT NULL,         -- of total_tokens, those whose cost is known
-  total_cost       REAL,                     -- NULL: no call of known cost
+  total_cost       REAL,                     -- NULL: no call has a known cost
   total_duration   REAL NOT NULL,            -- sum of the runs' durations
   first_run_at     TEXT NOT NULL,
   last_run_at      TEXT NOT NULL,
   last_activity_at TEXT NOT NULL,            -- last start or end of a run, to the second
-  unmetered_calls  INTEGER NOT NULL DEFAULT 0 -- of llm_calls, those whose tokens nobody told
+  unmetered_calls  INTEGER NOT NULL DEFAULT 0 -- of llm_calls, those whose tokens are unknown
 ) WITHOUT ROWID;
 CREATE INDEX sessions_by_activity ON sessions (last_activity_at);
 CREATE INDEX sessions_by_user ON sessions (user_id, last_activity_at);
 
--- Dollars per million tokens. `pending`: to be looked up (a price that is there already holds
--- meanwhile); `unknown`: looked up, not found; `local`: runs here and costs nothing; `override`: set
--- by hand, and never replaced by a looked-up price.
+-- Dollars per million tokens. The source `pending`: to be looked up (until then, a price that is
+-- already here applies); `unknown`: looked up, but not found; `local`: the model runs on the user's
+-- own machine and costs nothing; `override`: set by the user, and never replaced by a looked-up
+-- price.
 CREATE TABLE model_prices (
   model                TEXT NOT NULL,        -- as recorded
   provider             TEXT NOT NULL,        -- as recorded, '' when not given
@@ -233,8 +237,8 @@ CREATE TABLE model_prices (
   cache_read_per_mtok  REAL,
   cache_write_per_mtok REAL,
   tiers                TEXT,                 -- JSON array, for prices that rise with the prompt
-  source               TEXT NOT NULL,        -- pending, unknown, local, override, or the list
-  matched              TEXT,                 -- the model's name in that list
+  source               TEXT NOT NULL,        -- pending, unknown, local, override, or a price list
+  matched              TEXT,                 -- the model's name in the price list
   updated_at           TEXT NOT NULL,
   PRIMARY KEY (model, provider)
 ) WITHOUT ROWID;
@@ -254,7 +258,7 @@ BEGIN
     user_id = coalesce(user_id, excluded.user_id),
     -- 4,000 characters of names are enough for any list; a session of a million agents is a bug
     agents = CASE
-      -- behind '[' or ',' a quote begins a name; inside a name it is escaped
+      -- a quote after '[' or ',' begins a name; a quote inside a name is escaped
       WHEN instr(agents, '[' || json_quote(NEW.agent_name))
         OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
       ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
@@ -278,8 +282,8 @@ BEGIN
   WHERE session_id = NEW.session_id;
 END;
 
--- The start has set last_activity_at already; an end within the same second is not worth the two
--- index pages that it would write.
+-- The start of the run has already set last_activity_at. An end in the same second leaves it as it
+-- is: to be exact would cost two more index pages for each run.
 CREATE TRIGGER runs_update_activity AFTER UPDATE OF completed_at ON runs
 WHEN NEW.session_id IS NOT NULL AND substr(NEW.completed_at, 1, 19) > substr(NEW.started_at, 1, 19)
 BEGIN
@@ -294,7 +298,7 @@ BEGIN
   SELECT raise(ABORT, 'a run keeps its id and its session');
 END;
 
--- The start of a run may come after its records, and its session with it.
+-- The start of a run may arrive after its records, and only the start names the session.
 CREATE TRIGGER runs_join_session AFTER UPDATE OF session_id ON runs
 WHEN OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
 BEGIN
@@ -331,7 +335,7 @@ BEGIN
   WHERE session_id = NEW.session_id;
 END;
 
--- Deleting a run takes everything it recorded with it.
+-- Deleting a run deletes its records.
 CREATE TRIGGER runs_delete_records BEFORE DELETE ON runs
 BEGIN
   DELETE FROM llm_calls WHERE run_id = OLD.run_id;
@@ -370,7 +374,7 @@ BEGIN
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
 END;
 
--- A price that becomes known, is corrected, or is withdrawn; and so with the tokens.
+-- The cost or the tokens of a call become known, are corrected, or are withdrawn.
 CREATE TRIGGER llm_calls_update AFTER UPDATE OF tokens_in, tokens_out, cost, usage_known ON llm_calls
 BEGIN
   UPDATE sessions SET
@@ -401,7 +405,8 @@ BEGIN
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = OLD.run_id);
 END;
 
--- A key that a call has is no longer dropped. The table is empty nearly always: then it is one look.
+-- A new call uses its keys, so they are no longer dropped. dropped_contents is nearly always empty,
+-- and then this costs one lookup.
 CREATE TRIGGER llm_calls_keep_contents AFTER INSERT ON llm_calls
 WHEN (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
   AND EXISTS (SELECT 1 FROM dropped_contents)
@@ -438,8 +443,10 @@ BEGIN
   WHERE type = 'text';
 END;
 
--- A change after the first recording: not of what is still running (its end is no change), and not
--- where the statement sets a revision itself, as one does that brings in a row from another file.
+-- Each change of a row gives it a new revision, with three exceptions. A run or span that is
+-- running is still being recorded for the first time, and its end completes that. A statement that
+-- copies a row from another file sets the revision itself. And noting which process recorded a run
+-- does not change the run.
 CREATE TRIGGER runs_change AFTER UPDATE ON runs
 WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
   AND NEW.process_id IS OLD.process_id
@@ -449,7 +456,8 @@ BEGIN
   WHERE run_id = NEW.run_id;
 END;
 
--- A cost that becomes known is not a change: it may become known in several files.
+-- A cost that becomes known gives no new revision: each file that has the call may compute the
+-- cost.
 CREATE TRIGGER llm_calls_change AFTER UPDATE ON llm_calls
 WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL)
 BEGIN
@@ -458,7 +466,8 @@ BEGIN
   WHERE run_id = NEW.run_id AND position = NEW.position;
 END;
 
--- But what the same statement sets beside the cost is one: all columns that hold something else.
+-- Where the same statement sets other columns, too, the call gets a new revision: these are all
+-- columns but the key, the cost, its source and the revision.
 CREATE TRIGGER llm_calls_change_with_cost AFTER UPDATE OF recorded_at, model, provider, task,
   tokens_in, tokens_out, cached_tokens, cache_write_tokens, duration_ms, ttft_ms, is_streaming,
   status, error_type, error_message, prompt_preview, response_preview, messages, response, details,
@@ -518,7 +527,7 @@ SELECT
   (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
 FROM runs r;
 
--- Each message of each call, from either form, numbered from 1.
+-- Each message of each call, numbered from 1, whether the call has the messages or their keys.
 CREATE VIEW llm_call_messages AS
 SELECT c.run_id, c.position, k.key + 1 AS number,
   iif(json_type(m.content) = 'object', json_extract(m.content, '$.role'), NULL) AS role,
@@ -532,35 +541,36 @@ SELECT c.run_id, c.position, m.key + 1,
 FROM llm_calls c
 JOIN json_each(iif(json_valid(c.messages), iif(json_type(c.messages) = 'array', c.messages, '[]'), '[]')) m;
 
--- Delivery, apart from the runs' own facts: where runs go, how far each has come, and what was
--- received from others. Nothing here is written while a program records, but for the one lookup of
--- the triggers at the end.
+-- Delivery: where runs are uploaded to, how far each has come, and what was received from others.
+-- It has tables of its own. A program that records a new run writes nothing here: the triggers at
+-- the end look up whether the run was uploaded before, and find nothing.
 
 -- The servers that runs are delivered to.
 CREATE TABLE targets (
   target_id       INTEGER PRIMARY KEY,
-  url             TEXT NOT NULL UNIQUE,   -- without a slash at the end, and never with a key
+  url             TEXT NOT NULL UNIQUE,   -- without a slash at the end; never contains a key
   cursor          INTEGER NOT NULL DEFAULT 0,  -- runs with a greater id have no row in deliveries yet
   delivered       INTEGER NOT NULL DEFAULT 0,  -- runs delivered so far
-  failures        INTEGER NOT NULL DEFAULT 0,  -- of the server, in a row
+  failures        INTEGER NOT NULL DEFAULT 0,  -- of the server, since its last success
   not_before      TEXT,                   -- no request before this time: backoff, Retry-After
-  backoff_until   TEXT,                   -- the end of the span in which that time was drawn
+  backoff_until   TEXT,                   -- not_before was drawn at random, and is at most this
   paused_at       TEXT,                   -- since when the server refuses the key
-  reason          TEXT,                   -- of the last failure or of the pause
+  reason          TEXT,                   -- why the last request failed, or why it is paused
   last_attempt_at TEXT,
   last_success_at TEXT,
-  events_cursor   INTEGER NOT NULL DEFAULT 0,  -- of outside_events, as cursor is of runs
-  looked_again    INTEGER NOT NULL DEFAULT 0   -- whether runs that 0.2 sent unfinished were found
+  events_cursor   INTEGER NOT NULL DEFAULT 0,  -- as cursor, but of outside_events
+  looked_again    INTEGER NOT NULL DEFAULT 0   -- 1: runs that 0.2 sent too early were looked for
 );
 
--- Events outside any run, in the order of their arrival: a cursor over them is safe.
+-- Events outside any run, in order of arrival: no later commit gets a smaller id, so the id is a
+-- safe cursor.
 CREATE TABLE outside_events (
   id       INTEGER PRIMARY KEY,
-  position INTEGER NOT NULL              -- of the event, whose run_id is ''
+  position INTEGER NOT NULL              -- of the event; its run_id is ''
 );
 
--- How far each run has come on its way to a server. The events outside any run together are the one
--- with the run_id ''.
+-- How far the upload of each run to each server has come. The row with the run_id '' stands for all
+-- events outside any run.
 CREATE TABLE deliveries (
   run_id             TEXT NOT NULL,
   target_id          INTEGER NOT NULL REFERENCES targets,
@@ -569,7 +579,7 @@ CREATE TABLE deliveries (
   remote_workflow_id TEXT,
   failures           INTEGER NOT NULL DEFAULT 0,  -- of this run, since its last accepted request
   not_before         TEXT,                -- as in targets, for this run alone
-  backoff_until      TEXT,                -- only 0.2 writes it, and nobody reads it
+  backoff_until      TEXT,                -- written by 0.2 only, read by nobody
   reason             TEXT,                -- why it is parked, or why the last attempt failed
   delivered_at       TEXT,
   PRIMARY KEY (run_id, target_id)
@@ -577,8 +587,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (target_id, state, run_id)
   WHERE state <> 'delivered';
 
--- The requests that deliver a run. Each is written down before its first attempt, and neither its
--- key nor its bytes change afterwards; once answered, the row is the receipt.
+-- The requests that upload a run. Each is stored before it is first sent, and neither its key nor
+-- its body changes afterwards. Once the server has answered, the row is the receipt.
 CREATE TABLE requests (
   run_id           TEXT NOT NULL,
   target_id        INTEGER NOT NULL REFERENCES targets,
@@ -590,16 +600,16 @@ CREATE TABLE requests (
   body             BLOB,                  -- NULL once it was accepted or replaced
   bytes            INTEGER NOT NULL,      -- of the body
   attempts         INTEGER NOT NULL DEFAULT 0,
-  status           INTEGER,               -- of the last answer, NULL when none came
+  status           INTEGER,               -- HTTP status of the last response; NULL: none came
   reason           TEXT,
   first_attempt_at TEXT,
   last_attempt_at  TEXT,
-  states           TEXT,                  -- JSON: the states of these records, NULL: the usual one
+  states           TEXT,                  -- JSON: the states of its records; NULL: as usual
   PRIMARY KEY (run_id, target_id, stage, part)
 ) WITHOUT ROWID;
 CREATE INDEX requests_parked ON requests (target_id, run_id) WHERE state = 'parked';
 
--- Requests that were accepted here, so that one that comes twice is answered as the first time.
+-- Requests that were accepted here. If one arrives a second time, it gets the same response.
 CREATE TABLE received (
   idempotency_key TEXT PRIMARY KEY,
   fingerprint     TEXT NOT NULL,          -- SHA-256 of path and body
@@ -607,8 +617,9 @@ CREATE TABLE received (
   received_at     TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What is recorded while a run is being sent, or afterwards (the score of the next day), goes, too.
--- So does what a parked run records that the server knows; without a remote id nothing of it can go.
+-- Records that a run gets while it is being uploaded, or afterwards (a score on the next day), are
+-- uploaded, too. So are those of a parked run that has a remote id: the server knows it. Without a
+-- remote id nothing more of a parked run can be uploaded.
 CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
 BEGIN
   UPDATE deliveries SET state = 'pending'
@@ -649,7 +660,8 @@ BEGIN
   INSERT INTO outside_events (position) VALUES (NEW.position);
 END;
 
--- A change goes, too, and so does the end of what was sent while it was running.
+-- A changed row is uploaded again, and so is a run or span that was uploaded while it was running
+-- and has now ended.
 CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
@@ -695,7 +707,8 @@ BEGIN
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
 END;
 
--- The id of the newest run is given again once that run is deleted: the cursor must not be past it.
+-- SQLite gives the id of the newest run to the next run, once the newest is deleted. The cursor
+-- must not be greater, or that next run would not be uploaded.
 CREATE TRIGGER runs_delete_delivery AFTER DELETE ON runs
 BEGIN
   DELETE FROM deliveries WHERE run_id = OLD.run_id;

@@ -1,9 +1,11 @@
--- From version 2 to 3: the file says who may write to it; triggers name the columns that they fill.
+-- From version 2 to 3. The file says which versions of waxlocal may write to it, and triggers name
+-- the columns that they fill.
 
--- The version of this schema, in one row, and who may use a file that has it: a waxlocal that knows
--- schema version N writes to the file if N >= min_writer, and reads it if N >= min_reader, though
--- the file be newer. waxlocal 0.1 and 0.2 look at `PRAGMA user_version` instead, and refuse a file
--- whose number is greater than theirs; it stays 2 while what 0.2 does to the file is sound.
+-- One row: the version of this schema, and which versions of waxlocal may use the file. A waxlocal
+-- that knows schema version N may write to the file if N >= min_writer, and read it if
+-- N >= min_reader, even if the file is newer. waxlocal 0.1 and 0.2 do not know this table: they look at
+-- `PRAGMA user_version`, and refuse a file whose number is greater than their own. It stays 2 as
+-- long as 0.2 can write to the file without harm.
 CREATE TABLE schema_version (
   version    INTEGER NOT NULL,
   min_writer INTEGER NOT NULL,
@@ -11,51 +13,55 @@ CREATE TABLE schema_version (
 );
 INSERT INTO schema_version (version, min_writer, min_reader) VALUES (3, 2, 2);
 
--- What an older waxlocal recorded beside this file, while it may not write to it, is taken in by one
--- that may: how far it has come with each such side file, in the transaction of the rows themselves.
+-- An older waxlocal that may not write to this file records into a side file beside it. A waxlocal
+-- that may write here copies the rows of the side file, and notes in the same transaction how far
+-- it has come.
 CREATE TABLE side_files (
   file_id  TEXT PRIMARY KEY,
-  taken_to INTEGER NOT NULL           -- its changes up to this one are in here
+  taken_to INTEGER NOT NULL           -- number of the last change that was copied
 ) WITHOUT ROWID;
 
--- Records of side files whose position in their run was taken here already.
+-- Records of side files that got a new position when they were copied: in this file another record
+-- of the run already had theirs.
 CREATE TABLE side_moves (
   file_id       TEXT NOT NULL,
   table_name    TEXT NOT NULL,
   run_id        TEXT NOT NULL,
   side_position INTEGER NOT NULL,     -- in the side file
-  moved_to      INTEGER NOT NULL,     -- in here
+  moved_to      INTEGER NOT NULL,     -- in this file
   PRIMARY KEY (file_id, table_name, run_id, side_position)
 ) WITHOUT ROWID;
 
--- Of tokens_out, those spent on reasoning; NULL: not told.
+-- Of tokens_out, those spent on reasoning; NULL: unknown.
 ALTER TABLE llm_calls ADD COLUMN reasoning_tokens INTEGER;
--- The provider's id of the answer.
+-- The provider's id of the response.
 ALTER TABLE llm_calls ADD COLUMN response_id TEXT;
--- 0: nobody told the tokens, and they are 0 here.
+-- 0: the tokens are unknown, and stored as 0.
 ALTER TABLE llm_calls ADD COLUMN usage_known INTEGER NOT NULL DEFAULT 1;
--- The tools offered; and the messages and the tools by contents.key. What is here stays as it is.
+-- The tools offered, and the keys in contents of messages and tools. Calls that are in the file
+-- already keep their messages.
 ALTER TABLE llm_calls ADD COLUMN tools TEXT;
 ALTER TABLE llm_calls ADD COLUMN message_keys TEXT;
 ALTER TABLE llm_calls ADD COLUMN tool_keys TEXT;
 
--- The messages of calls and the tools offered to them, each text once however many calls have it: a
--- conversation of 30 turns sends its history 30 times. A table with row ids and a small index: in a
--- WITHOUT ROWID table long texts would lie in the inner pages, and make every look-up slow.
+-- The messages of calls and the tools offered to them. Each text is stored once, however many calls
+-- have it: a conversation of 30 turns sends its history 30 times. Not WITHOUT ROWID: long texts
+-- would then fill the inner pages of the tree, and make every lookup slow.
 CREATE TABLE contents (
   id      INTEGER PRIMARY KEY,
   key     TEXT NOT NULL UNIQUE,              -- BLAKE2b of the text, 128 bits, as base64url
   content TEXT NOT NULL                      -- JSON
 );
 
--- Keys that calls no longer have, since they were deleted or changed. Other calls may have them: that
--- is looked up when contents without a call are removed. A key that is dropped again has a new id.
+-- Keys of calls that were deleted or changed. Other calls may still use them: that is checked when
+-- unused contents are removed. A key that is dropped again gets a new id.
 CREATE TABLE dropped_contents (
   id  INTEGER PRIMARY KEY AUTOINCREMENT,
   key TEXT NOT NULL UNIQUE
 );
 
--- A key that a call has is no longer dropped. The table is empty nearly always: then it is one look.
+-- A new call uses its keys, so they are no longer dropped. dropped_contents is nearly always empty,
+-- and then this costs one lookup.
 CREATE TRIGGER llm_calls_keep_contents AFTER INSERT ON llm_calls
 WHEN (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
   AND EXISTS (SELECT 1 FROM dropped_contents)
@@ -92,7 +98,7 @@ BEGIN
   WHERE type = 'text';
 END;
 
--- Each message of each call, from either form, numbered from 1.
+-- Each message of each call, numbered from 1, whether the call has the messages or their keys.
 CREATE VIEW llm_call_messages AS
 SELECT c.run_id, c.position, k.key + 1 AS number,
   iif(json_type(m.content) = 'object', json_extract(m.content, '$.role'), NULL) AS role,
@@ -122,7 +128,7 @@ BEGIN
     user_id = coalesce(user_id, excluded.user_id),
     -- 4,000 characters of names are enough for any list; a session of a million agents is a bug
     agents = CASE
-      -- behind '[' or ',' a quote begins a name; inside a name it is escaped
+      -- a quote after '[' or ',' begins a name; a quote inside a name is escaped
       WHEN instr(agents, '[' || json_quote(NEW.agent_name))
         OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
       ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
@@ -135,7 +141,7 @@ BEGIN
     last_activity_at = max(last_activity_at, excluded.last_activity_at);
 END;
 
--- Which of two states of a row is newer.
+-- Says which of two states of a row is newer.
 ALTER TABLE runs ADD COLUMN revision INTEGER;
 ALTER TABLE llm_calls ADD COLUMN revision INTEGER;
 ALTER TABLE steps ADD COLUMN revision INTEGER;
@@ -144,10 +150,10 @@ ALTER TABLE scores ADD COLUMN revision INTEGER;
 ALTER TABLE events ADD COLUMN revision INTEGER;
 ALTER TABLE targets ADD COLUMN events_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE targets ADD COLUMN looked_again INTEGER NOT NULL DEFAULT 0;
--- In which states a request carries its records.
+-- The states in which a request has its records.
 ALTER TABLE requests ADD COLUMN states TEXT;
 
--- Of llm_calls, those whose tokens nobody told.
+-- Of llm_calls, those whose tokens are unknown.
 ALTER TABLE sessions ADD COLUMN unmetered_calls INTEGER NOT NULL DEFAULT 0;
 
 DROP TRIGGER llm_calls_insert;
@@ -214,7 +220,7 @@ SELECT
   (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
 FROM runs r;
 
--- The start of a run may come after its records, and its session with it.
+-- The start of a run may arrive after its records, and only the start names the session.
 DROP TRIGGER runs_update;
 CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
 WHEN NEW.session_id = OLD.session_id
@@ -271,8 +277,10 @@ BEGIN
   WHERE session_id = NEW.session_id;
 END;
 
--- A change after the first recording: not of what is still running (its end is no change), and not
--- where the statement sets a revision itself, as one does that brings in a row from another file.
+-- Each change of a row gives it a new revision, with three exceptions. A run or span that is
+-- running is still being recorded for the first time, and its end completes that. A statement that
+-- copies a row from another file sets the revision itself. And noting which process recorded a run
+-- does not change the run.
 CREATE TRIGGER runs_change AFTER UPDATE ON runs
 WHEN NEW.revision IS OLD.revision AND OLD.status <> 'running'
   AND NEW.process_id IS OLD.process_id
@@ -282,7 +290,8 @@ BEGIN
   WHERE run_id = NEW.run_id;
 END;
 
--- A cost that becomes known is not a change: it may become known in several files.
+-- A cost that becomes known gives no new revision: each file that has the call may compute the
+-- cost.
 CREATE TRIGGER llm_calls_change AFTER UPDATE ON llm_calls
 WHEN NEW.revision IS OLD.revision AND (OLD.cost IS NOT NULL OR NEW.cost IS NULL)
 BEGIN
@@ -291,7 +300,8 @@ BEGIN
   WHERE run_id = NEW.run_id AND position = NEW.position;
 END;
 
--- But what the same statement sets beside the cost is one: all columns that hold something else.
+-- Where the same statement sets other columns, too, the call gets a new revision: these are all
+-- columns but the key, the cost, its source and the revision.
 CREATE TRIGGER llm_calls_change_with_cost AFTER UPDATE OF recorded_at, model, provider, task,
   tokens_in, tokens_out, cached_tokens, cache_write_tokens, duration_ms, ttft_ms, is_streaming,
   status, error_type, error_message, prompt_preview, response_preview, messages, response, details,
@@ -335,15 +345,16 @@ BEGIN
   WHERE run_id = NEW.run_id AND position = NEW.position;
 END;
 
--- Events outside any run, in the order of their arrival: a cursor over them is safe.
+-- Events outside any run, in order of arrival: no later commit gets a smaller id, so the id is a
+-- safe cursor.
 CREATE TABLE outside_events (
   id       INTEGER PRIMARY KEY,
-  position INTEGER NOT NULL              -- of the event, whose run_id is ''
+  position INTEGER NOT NULL              -- of the event; its run_id is ''
 );
--- There are few of them, and they lie together.
+-- Quick: there are few of them, and the primary key keeps them together.
 INSERT INTO outside_events (position) SELECT position FROM events WHERE run_id = '' ORDER BY position;
 
--- Also of a parked run that the server knows.
+-- As before, but also for a parked run that the server knows.
 DROP TRIGGER llm_calls_deliver;
 CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
 BEGIN
@@ -388,7 +399,8 @@ BEGIN
   INSERT INTO outside_events (position) VALUES (NEW.position);
 END;
 
--- A change goes, too, and so does the end of what was sent while it was running.
+-- A changed row is uploaded again, and so is a run or span that was uploaded while it was running
+-- and has now ended.
 CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
