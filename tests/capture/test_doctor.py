@@ -56,6 +56,25 @@ def test_a_library_that_nothing_captures_is_named_with_the_line_that_adds_it(
     ]
 
 
+def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    """Whatever is installed: the exit status is that of the file, and the table is there, too."""
+    place = tmp_path / "directory"
+    place.mkdir()
+    _install(tmp_path, "boto3", "1.40.1")
+    done = _doctor(tmp_path, "--db", str(place))
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[0] == f"Error: {place} is a directory"
+    assert "boto3" in done.stdout
+    said = json.loads(_doctor(tmp_path, "--json", WAXLOCAL_DB=str(place)).stdout)
+    assert said["file_error"] == f"{place} is a directory"
+
+
+def test_a_file_that_does_not_exist_yet_is_no_error(tmp_path: Path) -> None:
+    said = json.loads(_doctor(tmp_path, "--json", "--db", str(tmp_path / "new.db")).stdout)
+    assert said["file_error"] is None
+    assert not (tmp_path / "new.db").exists()
+
+
 def test_a_library_whose_package_is_installed_is_captured(tmp_path: Path) -> None:
     _install(tmp_path, "boto3", "1.40.1")
     _install(tmp_path, GENAI, "1.3b0", 'boto3<2,>=1.35; extra == "instruments"')

@@ -115,7 +115,13 @@ def _fails(*args: object, db: Path, status: int, **env: str) -> str:
         (("run", "--db", "x.db", "app.py"), "--db stands before run"),
         (("run", "--db=x.db", "app.py"), "--db stands before run"),
         (("daemon",), "Missing command"),
+        (("run", "--session", "", "app.py"), "'--session': it is empty"),
+        (("run", "--user=", "app.py"), "'--user': it is empty"),
+        (("run", "--agent", " ", "app.py"), "'--agent': it is empty"),
         (("prices", "set", "", "--input", "1", "--output", "1"), "the name of the model is empty"),
+        (("prices", "unset", ""), "the name of the model is empty"),
+        (("prices", "reprice", ""), "the name of the model is empty"),
+        (("prices", "unset", "m", "--provider", ""), "'--provider': it is empty"),
     ],
 )
 def test_a_question_without_sense_exits_2(db: Path, args: tuple[str, ...], said: str) -> None:
@@ -129,6 +135,7 @@ def test_a_question_without_sense_exits_2(db: Path, args: tuple[str, ...], said:
         (("session", "nothing"), "no session 'nothing'"),
         (("show", "nothing"), "no run 'nothing'"),
         (("prices", "unset", "m"), "no price was set for m"),
+        (("prices", "reprice", "nothing"), "no call of the model 'nothing' is recorded"),
         (("run", "nothing.py"), "program 'nothing.py' not found"),
     ],
 )

@@ -271,6 +271,19 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
     assert answer("prices", "reprice", db=db)["changed"] == 0
 
 
+def test_a_price_that_changes_nothing_yet_says_so(db: Path) -> None:
+    """It is kept for later calls; a note on stderr says which name was looked for."""
+    price = ("--input", "1", "--output", "1")
+    early = invoke("prices", "set", "gpt-4oo", *price, db=db)
+    assert (early.exit_code, early.stdout) == (0, "0 calls checked, 0 changed\n")
+    assert "no recorded call of 'gpt-4oo' has" in early.stderr
+    assert early.stderr.splitlines()[1].endswith("waxlocal models")
+    elsewhere = invoke("prices", "set", "house-model", "--provider", "acme", *price, db=db)
+    assert "'house-model' with the provider 'acme'" in elsewhere.stderr
+    assert invoke("prices", "set", "house-model", *price, db=db).stderr == ""
+    assert invoke("prices", "reprice", "gpt-4oo", db=db).exit_code == 0
+
+
 def test_a_pending_price_is_looked_up_before_an_answer(tmp_path: Path) -> None:
     """A call recorded without a cost has one by the time somebody asks."""
     db = tmp_path / "waxlocal.db"

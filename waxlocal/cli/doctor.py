@@ -17,8 +17,8 @@ from waxlocal.capture.entry import chosen
 from waxlocal.capture.installed import InstalledLibrary, install_line, installed_libraries
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Column, Screen
-from waxlocal.cli.target_file import target_file_of
-from waxlocal.errors import ConfigurationError
+from waxlocal.cli.target_file import TargetFile, target_file_of, writable
+from waxlocal.errors import ConfigurationError, StorageError
 from waxlocal.settings.config import is_on
 
 __all__ = ["doctor"]
@@ -32,8 +32,10 @@ def doctor(ctx: click.Context, *, form: str) -> None:
 
     Looks at the Python that waxlocal is installed in, which is also the one that `waxlocal run
     app.py` uses. Imports no model library. The exit status is 2 if an installed one is not
-    captured.
+    captured, and that of the file's error if the file to record into cannot be used.
     """
+    target = target_file_of(ctx)
+    unusable = _unusable(target)
     found = installed_libraries()
     missing = [one for one in found if not one.captured and not _is_left_out(one)]
     line = install_line(library.package for library in missing) if missing else ""
@@ -41,7 +43,8 @@ def doctor(ctx: click.Context, *, form: str) -> None:
         "python": sys.executable,
         "python_version": platform.python_version(),
         "waxlocal_version": __version__,
-        "file": str(target_file_of(ctx).path),
+        "file": str(target.path),
+        "file_error": unusable and str(unusable),
         "recording": is_on("WAXELL_OBSERVE"),
         "other_python": _other_python(),
         "libraries": [_as_dict(library) for library in found],
@@ -51,9 +54,20 @@ def doctor(ctx: click.Context, *, form: str) -> None:
         print_json(said)
     else:
         _show(Screen(), said, found)
+    if unusable:
+        raise unusable
     if missing:
         names = ", ".join(library.distribution for library in missing)
         raise ConfigurationError(f"calls of {names} are not captured", hint=line)
+
+
+def _unusable(target: TargetFile) -> StorageError | None:
+    """Return why nothing can be recorded into the file; None if it can, or does not exist yet."""
+    try:
+        writable(target)
+    except StorageError as error:
+        return error
+    return None
 
 
 def _as_dict(library: InstalledLibrary) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
+from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
@@ -92,7 +93,13 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     metavar="W",
     help="Dollars per million tokens written to that cache (default: as --input).",
 )
-@click.option("--provider", default="", metavar="P", help="Only calls recorded with this provider.")
+@click.option(
+    "--provider",
+    default="",
+    callback=filled,
+    metavar="P",
+    help="Only calls recorded with this provider.",
+)
 @form_options()
 @click.pass_context
 def set_(
@@ -109,6 +116,7 @@ def set_(
     """Set the price of a model, and recompute the cost of its calls.
 
     The price applies until `prices unset`. Costs that the program recorded itself do not change.
+    A price can be set before the first call; a note says so.
     """
     done = set_price(
         existing(target_file_of(ctx)),
@@ -120,12 +128,18 @@ def set_(
         cache_write_per_mtok=cache_write,
     )
     _report(done, form)
+    if not done.calls:
+        _say_unused(model, provider)
 
 
 @prices.command("unset", short_help="Remove a price that was set.")
 @click.argument("model", shell_complete=complete.models)
 @click.option(
-    "--provider", default="", metavar="P", help="The provider that was given to `prices set`."
+    "--provider",
+    default="",
+    callback=filled,
+    metavar="P",
+    help="The provider that was given to `prices set`.",
 )
 @form_options()
 @click.pass_context
@@ -144,6 +158,16 @@ def reprice_(ctx: click.Context, *, model: str | None, form: str) -> None:
     Costs that the program recorded itself do not change.
     """
     _report(reprice(existing(target_file_of(ctx)), model), form)
+
+
+def _say_unused(model: str, provider: str) -> None:
+    """Say that a price changes nothing yet; most often its name is not the one of the calls."""
+    of = f" with the provider {provider!r}" if provider else ""
+    click.echo(
+        f"Note: no recorded call of {model!r}{of} has a cost to compute; the price applies to "
+        "later ones.\nTry: see the names of the recorded models: waxlocal models",
+        err=True,
+    )
 
 
 def _report(done: Repriced, form: str) -> None:

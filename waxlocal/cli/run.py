@@ -6,18 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 import waxlocal
 from waxlocal.capture.libraries import LIBRARIES
+from waxlocal.cli.filled import filled
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import NotFound
 
 __all__ = ["run"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Holds a package `waxell_observe` with waxlocal's names, and a `sitecustomize` that captures calls.
 # It comes first in the path, so that Python finds them before installed ones.
@@ -53,10 +57,19 @@ class _Untouched(click.Command):
         return {name: not option.is_flag for option in options for name in option.opts}
 
 
+def _filled(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a name without the spaces around it, as the program takes it; none may be empty."""
+    return filled(ctx, param, value and value.strip())
+
+
+def _name(option: str, help_: str) -> Callable[[Command], Command]:
+    return click.option(option, callback=_filled, metavar="NAME", help=help_)
+
+
 @click.command(cls=_Untouched)
-@click.option("--session", metavar="NAME", help="Session of all runs that name none.")
-@click.option("--user", metavar="NAME", help="User of all runs that name none.")
-@click.option("--agent", metavar="NAME", help="Record all in one run of an agent of this name.")
+@_name("--session", "Session of all runs that name none.")
+@_name("--user", "User of all runs that name none.")
+@_name("--agent", "Record all in one run of an agent of this name.")
 @click.option("--no-instrument", is_flag=True, help="Capture no calls of model libraries.")
 @click.argument(
     "program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]..."

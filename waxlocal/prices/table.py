@@ -37,6 +37,7 @@ LOOK_UP_AGAIN_NS = 24 * 3600 * 1_000_000_000
 # Dollars per million tokens. Higher than any price: more is a mistake in the unit, and the sum of
 # such costs could become infinite.
 MAX_RATE = 1e9
+_SEE_NAMES = "see the names: waxlocal models"
 # Calls priced per transaction: about 0.1 s, a tenth of how long a recorder waits for the file.
 CALLS_AT_ONCE = 5_000
 
@@ -173,8 +174,7 @@ def set_price(
     own. Model and provider are the recorded names. Raises `InvalidQuery` for a price that is
     negative, not a number or beyond `MAX_RATE`, and `StorageError`.
     """
-    if not model:
-        raise InvalidQuery("the name of the model is empty", hint="see the names: waxlocal models")
+    _need_name(model)
     dollars = [
         None if value is None else _dollars(kind, value)
         for kind, value in zip(
@@ -189,6 +189,11 @@ def set_price(
             _STORE, (model, provider, *dollars, None, PriceSource.OVERRIDE, None, at)
         )
     return _recompute_model(path, model, provider)
+
+
+def _need_name(model: str | None) -> None:
+    if model == "":
+        raise InvalidQuery("the name of the model is empty", hint=_SEE_NAMES)
 
 
 def _dollars(kind: str, value: float) -> float:
@@ -209,12 +214,17 @@ def unset_price(
 ) -> Repriced:
     """Remove the price set for a model, so that the price list applies, and recompute its calls.
 
-    Raises `NotFound` if no price was set for this model and provider, and `StorageError`.
+    Raises `InvalidQuery` for an empty name, `NotFound` if no price was set for this model and
+    provider, and `StorageError`.
     """
+    _need_name(model)
     with writer(path, create=False) as connection:
         if not connection.execute(_DELETE_OVERRIDE, (model, provider)).rowcount:
             of = f" of {provider}" if provider else ""
-            raise NotFound(f"no price was set for {model}{of}", hint="see: waxlocal prices list")
+            raise NotFound(
+                f"no price was set for {model}{of}",
+                hint="list those that were set with: waxlocal prices list",
+            )
     return _reprice(path, model, provider, clock)
 
 
@@ -250,13 +260,25 @@ SELECT DISTINCT model, provider, 0 FROM llm_calls c WHERE cost_source IS NOT 'ca
   AND NOT EXISTS (SELECT 1 FROM model_prices p WHERE (p.model, p.provider) = (c.model, c.provider))
 """
 
+_KNOWN = """
+SELECT EXISTS (SELECT 1 FROM model_prices WHERE model = :model),
+  EXISTS (SELECT 1 FROM llm_calls WHERE model = :model)
+"""
+
 
 def reprice(path: Path, model: str | None = None, clock: Clock = SYSTEM_CLOCK) -> Repriced:
     """Recompute the cost of all calls, or of one model's, from today's list and the prices set.
 
     Costs that the program recorded itself stay; calls of a model without a price get NULL. Raises
-    `StorageError`; calls recomputed before the error stay recomputed, and a retry does the rest.
+    `InvalidQuery` for an empty name, `NotFound` for a model that has neither a call nor a price in
+    the file, and `StorageError`; calls recomputed before that one stay recomputed, and a retry does
+    the rest.
     """
+    _need_name(model)
+    if model is not None:
+        with reader(path) as connection:
+            if not any(connection.execute(_KNOWN, {"model": model}).fetchone()):
+                raise NotFound(f"no call of the model {model!r} is recorded", hint=_SEE_NAMES)
     return _reprice(path, model, "", clock)
 
 
