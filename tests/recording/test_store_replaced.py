@@ -101,6 +101,72 @@ def test_later_runs_go_to_a_new_file(
     assert_sound(db_path)
 
 
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize("change", [_delete, _delete_main_file, _move, _move_main_file, _replace])
+def test_one_long_run_goes_on_in_a_new_file(
+    clock: MovedClock, db_path: Path, caplog: pytest.LogCaptureFixture, change: object
+) -> None:
+    """Every record after a second is there, with the runs around it, and one warning was given."""
+    assert callable(change)
+    with (
+        caplog.at_level(logging.WARNING, "waxlocal"),
+        WaxellContext("outer", session_id="s", inputs={"a": 1}, metadata={"b": 2}) as outer,
+        WaxellContext("inner", enforce_policy=False) as inner,
+    ):
+        inner.record_step("before")
+        change(db_path)
+        for number in range(3):
+            clock.ns += 60 * SECOND
+            inner.record_llm_call(model="m", tokens_in=number, tokens_out=1, full_messages=_TURN)
+        outer.set_tag("c", "d")
+    (message,) = caplog.messages
+    assert "moved or deleted" in message
+    calls = "SELECT tokens_in FROM llm_calls ORDER BY position"
+    assert [row[0] for row in _all(db_path, calls)] == [0, 1, 2]
+    assert [role for (role,) in _all(db_path, "SELECT role FROM llm_call_messages")] == ["user"] * 3
+    assert _all(
+        db_path,
+        """SELECT agent_name, session_id, inputs, metadata, tags, status FROM runs
+        WHERE agent_name <> 'other' ORDER BY agent_name""",
+    ) == [
+        ("inner", "s", None, None, None, "success"),
+        ("outer", "s", '{"a":1}', '{"b":2}', '{"c":"d"}', "success"),
+    ]
+    assert _all(db_path, "SELECT run_count, llm_calls FROM sessions WHERE session_id = 's'") == [
+        (2, 3)
+    ]
+    assert_sound(db_path)
+
+
+@pytest.mark.usefixtures("looking")
+def test_one_long_run_notices_a_deleted_log(clock: MovedClock, db_path: Path) -> None:
+    """Nothing is lost, and nothing is there twice."""
+    with WaxellContext("agent") as run:
+        run.record_step("before")
+        _delete_log(db_path)
+        run.record_step("unnoticed")
+        for number in range(2):
+            clock.ns += 60 * SECOND
+            run.record_step(f"after{number}")
+        found = rows(db_path, "SELECT step_name FROM steps ORDER BY position")
+    assert found == ["before", "unnoticed", "after0", "after1"]
+    assert count(db_path, "runs") == 1
+
+
+_TURN = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the log after each record, however fast they come."""
+    monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
+
+
+def _all(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as opened:
+        return opened.execute(sql).fetchall()
+
+
 def test_a_file_replaced_while_it_is_opened_is_noticed(
     clock: MovedClock, db_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,24 +167,31 @@ class OpenFile:
 
     # -- what happens to the file ---------------------------------------------------------------
 
-    def look_around(self, now_ns: int) -> None:
-        """Notice a file that was replaced or upgraded, side files, and new prices."""
+    def look_around(self, now_ns: int) -> bool:
+        """Notice a file that was replaced or upgraded, side files, and new prices.
+
+        Return whether records may have gone where nobody finds them: the file was deleted, moved or
+        replaced, or its log was. It is closed then; the next record opens what is there now.
+        """
         if self._connection is None:
-            return
+            return False
         if self._files != self._file_ids():
             self._notice(f"{self.path} was moved or deleted while recording; starting anew")
             self.close()
-        elif self._logs != self._log_ids():
+            return True
+        if self._logs != self._log_ids():
             self._notice(f"the log of {self.path} was deleted while recording; starting anew")
             self._save_log(self._connection)
             self.close()
-        elif self._was_upgraded():
+            return True
+        if self._was_upgraded():
             self.close()
         else:
             if not self._all_in:  # and perhaps never, with a side file that cannot be read
                 self._take_in(self._connection, TAKE_IN_S[1])
             if abs(now_ns - self._priced_ns) > PRICES_NS:
                 self._load_prices(now_ns)
+        return False
 
     def _file_ids(self) -> list[FileId | None]:
         return [file_id(path) for path in (self.path, self._beside) if path is not None]

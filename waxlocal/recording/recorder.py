@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.ids import RunIds
-from waxlocal.recording.statements import INTERRUPT_RUN
+from waxlocal.recording.statements import BEGIN_RUN, INTERRUPT_RUN
 from waxlocal.recording.store import Store
+from waxlocal.recording.transactions import Parameters, Unit
 from waxlocal.settings.config import Settings
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import database_path, file_size
@@ -63,17 +64,25 @@ class Recorder:
         self.clock = clock
         self.ids = RunIds()
         self.store = Store(
-            settings.db, durability=settings.durability, wait=settings.wait, clock=clock
+            settings.db,
+            durability=settings.durability,
+            wait=settings.wait,
+            clock=clock,
+            starts=self._starts,
         )
         # How many forks lie between this process and the one that made the recorder.
         self.generation = 0
-        # Runs of this process that have not ended, with the steady time of their start.
-        self.open_runs: dict[str, int] = {}
+        # Runs of this process that have not ended, with the steady time of their start, and the row
+        # that was written then.
+        self.open_runs: dict[str, tuple[int, Parameters]] = {}
+
+    def _starts(self) -> list[Unit]:
+        return [((BEGIN_RUN, row),) for _steady_ns, row in list(self.open_runs.values())]
 
     def interrupt_open_runs(self) -> None:
         """End, as interrupted, the runs that this process leaves open."""
         now_ns, steady_ns = self.clock.time_ns(), self.clock.monotonic_ns()
-        for run_id, started in list(self.open_runs.items()):
+        for run_id, (started, _row) in list(self.open_runs.items()):
             duration = (steady_ns - started) / 1e9
             self.store.write(INTERRUPT_RUN, (utc_text(now_ns), duration, _AT_EXIT, run_id))
         self.open_runs.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import get_ident
 from time import monotonic
@@ -41,7 +41,7 @@ EXIT_WAIT_S = 2.0
 # more. One that found the file locked a moment ago (`slow_path.CROWD_S`), and writes without a
 # pause, rests for so long at each look at the log: of eight the slowest call takes half the time.
 COURTESY_S = 0.000_2
-# How often a new run looks whether the file is still the one that was opened.
+# How often a record looks whether the file is still the one that was opened.
 CHECK_NS = 1_000_000_000
 
 
@@ -54,6 +54,9 @@ class Store:
     is closed, and parent and child each open their own with their next record. Safe from signal
     handlers and finalizers, too: what they record in the middle of another record is written right
     after that one.
+
+    `starts` gives the starts of the runs that are open. They are written once more when another
+    file has taken the place of the one that was recorded into.
     """
 
     def __init__(
@@ -65,11 +68,14 @@ class Store:
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
         backlog: Backlog | None = None,
+        starts: Callable[[], Iterable[Unit]] = tuple,
     ) -> None:
         self.path = path
         self.wait = wait
         self.backlog = Backlog() if backlog is None else backlog
         self._sleep = sleep
+        self._clock = clock
+        self._starts = starts
         # What is to be said as soon as the lock is free.
         self._notices = Notices()
         self._file = OpenFile(
@@ -149,7 +155,7 @@ class Store:
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
-                    self._look_at_log()
+                    self._look_at_log(((statement, parameters),))
                 if self._later:
                     self._write_later()
         except BaseException:
@@ -183,7 +189,7 @@ class Store:
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
-                    self._look_at_log()
+                    self._look_at_log(unit)
                 if self._later:
                     self._write_later()
         except BaseException:
@@ -198,16 +204,30 @@ class Store:
     def look_around(self, now_ns: int) -> None:
         """Notice a replaced file and new prices; a cheap comparison most of the times.
 
-        Called once for each run. A deleted or moved file would go on accepting rows that nobody
-        can reach; within a second of it the next run goes to a new file.
+        Called with the start of a run, and after records. A deleted or moved file would go on
+        accepting rows that nobody can reach; after a second every record goes to a new file.
         """
-        if -CHECK_NS < now_ns - self._checked_ns < CHECK_NS:
-            return
-        self._checked_ns = now_ns
-        self._alone(lambda: self._file.look_around(now_ns), None)
+        if self._is_due(now_ns):
+            self._alone(lambda: self._look_around(now_ns), None)
 
-    def _look_at_log(self) -> None:
-        """Copy the log back if it is long; what signal handlers record meanwhile is kept apart."""
+    def _is_due(self, now_ns: int) -> bool:
+        return not -CHECK_NS < now_ns - self._checked_ns < CHECK_NS
+
+    def _look_around(self, now_ns: int, written: Sequence[Unit] = ()) -> None:
+        """Look around; where the file was replaced, write again what the new one must have.
+
+        That is the start of each open run, for nobody finds records without it, and what was
+        `written` a moment ago, into a file that perhaps nobody has any more.
+        """
+        self._checked_ns = now_ns
+        if self._file.look_around(now_ns):
+            self._later[:0] = [*self._starts(), *written]
+
+    def _look_at_log(self, written: Unit) -> None:
+        """Copy the log back if it is long, and look around, after a unit was written.
+
+        What signal handlers record meanwhile is kept apart.
+        """
         self._writing = True
         try:
             self._gate.let_pass(self._file.close, self._sleep)
@@ -217,6 +237,9 @@ class Store:
             without_pause = now - self._look_at < LOOK_S / 2
             if without_pause and now < self._slow.crowded_until and not self.backlog:
                 self._sleep(COURTESY_S)
+            now_ns = self._clock.time_ns()
+            if self._is_due(now_ns):
+                self._look_around(now_ns, [written])
             self._look_at = monotonic() + LOOK_S
         finally:
             self._writing = False

@@ -154,30 +154,28 @@ class Run(RunRecords):
             if not recorder.capture_content:
                 self._result_json = None
         store.look_around(started_ns)
-        store.write(
-            BEGIN_RUN,
-            (
-                run_id,
-                self._agent_name,
-                self._workflow_name,
-                self._session_id or None,
-                self._user_id or None,
-                self._user_group or None,
-                parent_id or None,
-                root_id or None,
-                self._trace_id,
-                self._interaction_mode
-                or recorder.settings.interaction_mode
-                or mode_of(self._session_id),
-                store.process_id,
-                utc_text(started_ns),
-                self._metadata_json,
-                self._inputs_json if recorder.capture_content else None,
-            ),
+        row = (
+            run_id,
+            self._agent_name,
+            self._workflow_name,
+            self._session_id or None,
+            self._user_id or None,
+            self._user_group or None,
+            parent_id or None,
+            root_id or None,
+            self._trace_id,
+            self._interaction_mode
+            or recorder.settings.interaction_mode
+            or mode_of(self._session_id),
+            store.process_id,
+            utc_text(started_ns),
+            self._metadata_json,
+            self._inputs_json if recorder.capture_content else None,
         )
+        store.write(BEGIN_RUN, row)
         self._run_id = run_id
         self._generation = recorder.generation
-        recorder.open_runs[run_id] = self._steady_ns
+        recorder.open_runs[run_id] = self._steady_ns, row
         if self._early:
             self._write_early()
 
