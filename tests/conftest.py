@@ -88,9 +88,12 @@ def _put_away(recorder: Recorder | None) -> None:
         recorder.close()
 
 
-@pytest.fixture(params=ENGINES, ids=lambda engine: engine.parser)
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.parser)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Serve by each parser and loop; for whole modules that say `usefixtures("engine")`."""
+    """Serve by each parser and loop; for whole modules that say `usefixtures("engine")`.
+
+    A server that a module shares must ask for it, or both are served by the first.
+    """
     with using_engine(request.param):
         yield request.param
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.paths import FileId, file_id
+from waxlocal_daemon.circuit import USUAL_PACE, Pace
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Progress, Uploader
 
@@ -44,10 +45,15 @@ Make = Callable[[Path, UploadSettings, Log, Callable[[Progress], None]], Deliver
 
 
 def make_uploader(
-    path: Path, settings: UploadSettings, log: Log, on_progress: Callable[[Progress], None]
+    path: Path,
+    settings: UploadSettings,
+    log: Log,
+    on_progress: Callable[[Progress], None],
+    *,
+    pace: Pace = USUAL_PACE,
 ) -> Delivery:
     """Return an uploader of a file to a server. Raises `StorageError`."""
-    return Uploader(path, settings, log=log, on_progress=on_progress)
+    return Uploader(path, settings, log=log, on_progress=on_progress, pace=pace)
 
 
 class FileUploader:

@@ -41,8 +41,8 @@ def address_of(given: str) -> tuple[str, int]:
 class MetricsServer:
     """Answers GET /metrics with `text()`, and GET /healthz with whether the daemon is `alive()`.
 
-    Runs in its own threads, a few requests at a time. Raises `ConfigurationError` if it cannot
-    listen on the address.
+    Runs in its own threads, a few requests at a time; a client may be silent for `request_s`
+    seconds. Raises `ConfigurationError` if it cannot listen on the address.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class MetricsServer:
         address: tuple[str, int],
         text: Callable[[], str],
         alive: Callable[[], bool] = lambda: True,
+        *,
+        request_s: float = REQUEST_S,
     ) -> None:
         try:
-            self._server = _Server(address, text, alive)
+            self._server = _Server(address, text, alive, request_s)
         except (OSError, OverflowError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(
@@ -80,10 +82,14 @@ class MetricsServer:
 
 class _Server(HTTPServer):
     def __init__(
-        self, address: tuple[str, int], text: Callable[[], str], alive: Callable[[], bool]
+        self,
+        address: tuple[str, int],
+        text: Callable[[], str],
+        alive: Callable[[], bool],
+        request_s: float,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.text, self.alive = text, alive
+        self.text, self.alive, self.request_s = text, alive, request_s
         self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
         super().__init__(address, _Handler)
 
@@ -107,8 +113,12 @@ class _Server(HTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_S
     server: _Server
+
+    def setup(self) -> None:
+        """Bound the time of the request."""
+        super().setup()
+        self.connection.settimeout(self.server.request_s)
 
     def do_GET(self) -> None:
         """Answer the two paths."""

@@ -42,8 +42,8 @@ from waxlocal_daemon.watch import Watch
 __all__ = ["Daemon", "Options", "check_metrics_file", "refuse_unusable", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
-# Seconds before the next try after a failure on this side: doubled each time, up to the last.
-FIRST_RETRY_S, LAST_RETRY_S = 2.0, 60.0
+# The most seconds before the next try after a failure on this side.
+LAST_RETRY_S = 60.0
 # After this long without progress in the loop, /healthz answers 503.
 STALLED_S = 60.0
 
@@ -55,7 +55,8 @@ class Options(NamedTuple):
     `stop_within`: the process exits at most this many seconds after the signal, even if something
     hangs; the uploader uses at most 8 of them. `look_again`: seconds between two checks for changes
     that no commit announces: recording processes that were killed and, while the server refuses the
-    key, a new key in the settings.
+    key, a new key in the settings. `first_retry`: seconds before the next try after a failure on
+    this side; doubled with each further one.
     """
 
     metrics: str = ""
@@ -63,6 +64,7 @@ class Options(NamedTuple):
     nice: int = 10
     stop_within: float = 9.5
     look_again: float = 30.0
+    first_retry: float = 2.0
 
 
 def run_daemon(
@@ -287,14 +289,15 @@ class Daemon:
         """Log a failure that is not the server's; return the seconds until the next try."""
         self._drop_uploader()
         self._failures += 1
-        rest = min(FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 10), LAST_RETRY_S)
+        first = self._options.first_retry
+        rest = min(first * 2.0 ** min(self._failures - 1, 10), LAST_RETRY_S)
         self._log.once(name, "error", key=type(error).__name__, **fields, retry_seconds=rest)
         of_file = isinstance(error, StorageError | UploaderRunning)
         self._notifier.status(f"{name}: {error if of_file else fields}")
         self._scrape.count_failure("file" if of_file else "internal")
         # `Watch.wait` returns with the next commit of any process, which would be too soon.
         self._alive()
-        self._interrupt.wait(FIRST_RETRY_S)
+        self._interrupt.wait(first)
         return rest
 
     # -- the uploader ---------------------------------------------------------------------------

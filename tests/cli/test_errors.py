@@ -20,6 +20,7 @@ from tests.tools.cli import (
 from tests.tools.file_versions import make_newer
 from tests.tools.patience import PATIENCE_S
 from tests.tools.rights import as_anybody
+from tests.tools.short_waits import impatient_commands
 from waxlocal import errors
 
 READING = (
@@ -301,8 +302,9 @@ def test_a_demo_that_may_not_be_replaced_exits_6(readable: Path) -> None:
         readable.chmod(0o755)
 
 
-def test_a_locked_file_exits_3(db: Path) -> None:
+def test_a_locked_file_exits_3(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that cannot get the file within its bound says who to look for."""
+    impatient_commands(monkeypatch)
     with closing(sqlite3.connect(db, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         assert "is locked by another process" in _fails(*WRITING[0], db=db, status=3)

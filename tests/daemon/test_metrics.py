@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -303,19 +303,28 @@ def test_what_is_no_request_is_refused(server: MetricsServer, sent: bytes) -> No
     assert ask(server.port, "/metrics")[0] == 200
 
 
-def test_silent_clients_keep_nobody_out_for_long(server: MetricsServer) -> None:
-    """A few that say nothing leave room; at too many, further ones are shut out, not queued."""
-    address = ("127.0.0.1", server.port)
-    silent = [
-        socket.create_connection(address, timeout=PATIENCE_S) for _ in range(MOST_AT_ONCE - 1)
-    ]
-    assert ask(server.port, "/metrics")[0] == 200
-    silent += [socket.create_connection(address, timeout=PATIENCE_S) for _ in range(4)]
-    ended = [one.recv(1) for one in silent]  # cut off when there was no room, or after 5 s
-    assert ended == [b""] * len(silent)
-    for one in silent:
-        one.close()
-    assert ask(server.port, "/metrics")[0] == 200
+@contextmanager
+def silent(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Connect so often, and say nothing."""
+    with ExitStack() as stack:
+        address = ("127.0.0.1", port)
+        yield [
+            stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
+            for _ in range(count)
+        ]
+
+
+def test_a_few_silent_clients_keep_nobody_out(server: MetricsServer) -> None:
+    """There is room for one who asks."""
+    with silent(server.port, MOST_AT_ONCE - 1):
+        assert ask(server.port, "/metrics")[0] == 200
+
+
+def test_many_silent_clients_are_let_go() -> None:
+    """Those for whom there is no room are shut out, not queued; the others after a time."""
+    hasty = MetricsServer(("127.0.0.1", 0), lambda: "waxlocal_paused 0\n", request_s=0.2)
+    with closing(hasty), silent(hasty.port, MOST_AT_ONCE + 3) as clients:
+        assert [one.recv(1) for one in clients] == [b""] * len(clients)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from tests.tools.daemon import (
     running,
 )
 from tests.tools.patience import PATIENCE_S
+from tests.tools.short_waits import IMPATIENT
 from waxlocal_daemon.lock import holder
 
 # Nobody listens there.
@@ -190,7 +191,8 @@ def test_a_daemon_waits_while_another_has_its_file_under_another_name(
     """A hard link that came after the start: it says so, sends nothing twice, and then goes on."""
     add_runs(db_path, 3, first=600)
     link = db_path.with_name("link.db")
-    with running(db_path, server.url) as first, running(link, server.url) as second:
+    second_daemon = running(link, server.url, program=(sys.executable, "-c", EAGER))
+    with running(db_path, server.url) as first, second_daemon as second:
         first.event("up_to_date")
         second.event("waiting_for_file")
         link.hardlink_to(db_path)
@@ -232,9 +234,10 @@ def test_sigterm_releases_what_hangs(db_path: Path, server: FaultServer) -> None
     """A server that never answers: the daemon ends well, and the run goes again next time."""
     add_runs(db_path, 1, first=740)
     server.use_script(HANGS)
-    with running(db_path, server.url) as daemon:
+    with running(db_path, server.url, program=(sys.executable, "-c", EAGER)) as daemon:
         server.wait_for(hanging=1)
         assert daemon.end() == 0
+    assert json.loads(daemon.said[-1])["event"] == "stopped"
     assert column(db_path, "SELECT state FROM deliveries") == ["pending"]
     server.release()
     server.use_script(())
@@ -520,14 +523,19 @@ def test_it_leaves_the_processor_to_others(db_path: Path) -> None:
 
 # -- what no commit tells -------------------------------------------------------------------------
 
-EAGER = """
+# As `waxlocal daemon run`, with little patience.
+EAGER = f"""{IMPATIENT}
 import functools, sys
 from pathlib import Path
 from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal_daemon.circuit import Pace
+from waxlocal_daemon.file_uploader import make_uploader
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.runner import Options, run_daemon
 path = Path(sys.argv[sys.argv.index("--db") + 1])
-run_daemon(path, UploadSettings.load, Options(nice=0, look_again=0.2), log=Log(form="json"))
+options = Options(nice=0, look_again=0.2, first_retry=0.2)
+make = functools.partial(make_uploader, pace=Pace(stop=0.2))
+run_daemon(path, UploadSettings.load, options, log=Log(form="json"), make=make)
 """
 RECORDER = """
 import sys
@@ -590,7 +598,7 @@ def test_a_file_that_is_held_is_told_of_and_tried_again(db_path: Path, server: F
         greedy.execute("PRAGMA locking_mode = EXCLUSIVE")
         greedy.execute("BEGIN EXCLUSIVE")
         greedy.execute("COMMIT")
-        with running(db_path, server.url) as daemon:
+        with running(db_path, server.url, program=(sys.executable, "-c", EAGER)) as daemon:
             assert "locked" in daemon.event("file_trouble")["reason"]
             greedy.close()
             daemon.event("up_to_date")
@@ -630,7 +638,8 @@ class Faulty(Stuck):
 log = Log(form="json")
 path = Path(sys.argv[sys.argv.index("--db") + 1])
 settings = UploadSettings("http://127.0.0.1:9", Secret("key"))
-run_daemon(path, lambda: settings, Options(nice=0, stop_within=0.5), log=log, make={kind})
+options = Options(nice=0, stop_within=0.5, first_retry=0.1)
+run_daemon(path, lambda: settings, options, log=log, make={kind})
 """
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.tools.patience import PATIENCE_S
+from tests.tools.short_waits import impatient_commands
 from waxlocal.clock import utc_text
 from waxlocal.errors import FileMissing, InvalidQuery, NotFound
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
@@ -204,7 +205,9 @@ def test_a_locked_file_is_left_for_later(path: Path, file: sqlite3.Connection) -
     """While another process holds the file nothing is priced, and the model stays pending."""
     record(file, "gpt-4o")
     file.execute("BEGIN IMMEDIATE")
-    assert price_pending(path) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        impatient_commands(patch)
+        assert price_pending(path) == 0
     file.execute("ROLLBACK")
     assert sources(file) == {"gpt-4o": "pending"}
     assert price_pending(path) == 1

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -90,10 +90,15 @@ def url_of(client: httpx.Client) -> str:
 
 
 @contextmanager
-def spawned(*args: object, db: Path, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `waxlocal serve` in a process of its own, on a free port; give it and its address."""
+def spawned(
+    *args: object, db: Path, program: Sequence[str] = PYTHON, **env: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `waxlocal serve` in a process of its own, on a free port; give it and its address.
+
+    `program`: another command that takes the same arguments and prints its address.
+    """
     process = subprocess.Popen(
-        [*PYTHON, "--db", str(db), "serve", "--port", "0", *map(str, args)],
+        [*program, "--db", str(db), "serve", "--port", "0", *map(str, args)],
         env=environment(**_blocking(db.parent), **env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

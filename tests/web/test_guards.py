@@ -19,10 +19,12 @@ from tests.tools.web import (
 from waxlocal.errors import ConfigurationError
 from waxlocal.settings.addresses import is_loopback
 from waxlocal.storage.connection import reader
+from waxlocal.web.engine import Engine
 from waxlocal.web.middleware.hosts import Hosts, parse_authority
 from waxlocal.wire.paths import DOCUMENT
 
-pytestmark = pytest.mark.usefixtures("engine")
+# For what a server does; the rest is the same whoever parses.
+served_by_each = pytest.mark.usefixtures("engine")
 
 KEY = "canary-key-0123456789abcdef"
 SESSIONS = f"{OBSERVABILITY}/sessions/"
@@ -40,14 +42,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(path: Path) -> Iterator[httpx.Client]:
+def client(engine: Engine, path: Path) -> Iterator[httpx.Client]:
     """Serve the file without a key."""
     with serving(path) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def keyed(path: Path) -> Iterator[httpx.Client]:
+def keyed(engine: Engine, path: Path) -> Iterator[httpx.Client]:
     """Serve the file with a key."""
     with serving(path, key=KEY) as client:
         yield client
@@ -142,6 +144,7 @@ def test_the_host_is_named_once(client: httpx.Client, headers: bytes) -> None:
         assert raw(str(client.base_url), request).split(b" ")[1] == b"400"
 
 
+@served_by_each
 def test_an_allowed_name_is_answered(path: Path) -> None:
     """A name that was allowed holds with any port, one with a port with that port alone."""
     with serving(path, allowed_hosts=("hub.example", "other.example:81")) as client:

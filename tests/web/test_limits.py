@@ -32,21 +32,38 @@ from waxlocal.web import write_queue
 from waxlocal.web.api.bodies import parse_json
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import Database
+from waxlocal.web.engine import Engine
 from waxlocal.web.middleware.guards import MAX_BODY, MAX_URL
 from waxlocal.web.read_pool import ReadPool
 from waxlocal.web.write_queue import WriteQueue
 
-pytestmark = pytest.mark.usefixtures("engine")
+# For what a server does; the rest is the same whoever parses.
+served_by_each = pytest.mark.usefixtures("engine")
 
 COST = f"{OBSERVE}/model-costs/gpt-4o/"
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Serve an empty file, with little patience for headers."""
-    path = tmp_path_factory.mktemp("limits") / "waxlocal.db"
-    with serving(path, headers_s=0.5, request_s=2.0) as client:
+def client(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Serve an empty file."""
+    with serving(tmp_path_factory.mktemp("limits") / "waxlocal.db") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hasty(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Serve an empty file, with little patience for what does not come."""
+    path = tmp_path_factory.mktemp("hasty") / "waxlocal.db"
+    with serving(path, headers_s=0.2, request_s=0.2, linger_s=0.2) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def brief(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Serve an empty file; whoever sends a rejected body is let go soon."""
+    path = tmp_path_factory.mktemp("brief") / "waxlocal.db"
+    with serving(path, linger_s=0.2) as client:
         yield client
 
 
@@ -59,27 +76,27 @@ def _head(client: httpx.Client, line: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(client: httpx.Client) -> None:
+def test_a_body_that_says_it_is_too_large_is_not_read(brief: httpx.Client) -> None:
     """The answer comes before the body does."""
     head = _head(
-        client, f"PUT {COST}", "Content-Type: application/json", f"Content-Length: {MAX_BODY + 1}"
+        brief, f"PUT {COST}", "Content-Type: application/json", f"Content-Length: {MAX_BODY + 1}"
     )
-    answer = raw(str(client.base_url), head)
+    answer = raw(str(brief.base_url), head)
     assert b" 413 " in answer.partition(b"\r\n")[0]
     assert f'"max_bytes":{MAX_BODY}'.encode() in answer
 
 
-def test_a_body_without_an_end_is_cut_off(client: httpx.Client) -> None:
+def test_a_body_without_an_end_is_cut_off(brief: httpx.Client) -> None:
     """A body in chunks is counted while it comes in; the answer arrives, the connection ends."""
 
     def endless() -> Iterator[bytes]:
         while True:
             yield b"[" * 65_536
 
-    answer = client.put(COST, content=endless(), headers={"Content-Type": "application/json"})
+    answer = brief.put(COST, content=endless(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert answer.headers["connection"] == "close"
-    assert client.get("/healthz").status_code == 200
+    assert brief.get("/healthz").status_code == 200
 
 
 def test_a_large_body_that_is_refused_gets_its_answer(client: httpx.Client) -> None:
@@ -154,15 +171,15 @@ def test_paths_lead_nowhere_else(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET ", b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: "])
-def test_headers_that_do_not_come_end_the_connection(client: httpx.Client, sent: bytes) -> None:
+def test_headers_that_do_not_come_end_the_connection(hasty: httpx.Client, sent: bytes) -> None:
     """Whoever connects and does not ask is let go."""
-    assert raw(str(client.base_url), sent) == b""
+    assert raw(str(hasty.base_url), sent) == b""
 
 
-def test_a_body_that_does_not_come_is_given_up(client: httpx.Client) -> None:
+def test_a_body_that_does_not_come_is_given_up(hasty: httpx.Client) -> None:
     """A request is to arrive within its time; then the answer says so."""
-    head = _head(client, f"PUT {COST}", "Content-Type: application/json", "Content-Length: 10")
-    assert raw(str(client.base_url), head + b"{")[9:12] == b"408"
+    head = _head(hasty, f"PUT {COST}", "Content-Type: application/json", "Content-Length: 10")
+    assert raw(str(hasty.base_url), head + b"{")[9:12] == b"408"
 
 
 def test_hundreds_of_silent_connections_hinder_nobody(client: httpx.Client) -> None:
@@ -340,6 +357,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         pool.answer(lambda connection: connection.execute("SELECT 1"))
 
 
+@served_by_each
 def test_a_damaged_file_does_not_stop_the_server(db_path: Path) -> None:
     """What cannot be read is a problem of the request; the process goes on and says it lives."""
     with recorded(db_path) as builder:
@@ -359,6 +377,7 @@ def test_a_damaged_file_does_not_stop_the_server(db_path: Path) -> None:
         assert client.get("/healthz").status_code == 200
 
 
+@served_by_each
 def test_memory_stays_bounded_under_abuse(db_path: Path) -> None:
     """Large bodies, deep ones and long lists leave the process under 150 MB."""
     with recorded(db_path) as builder:

@@ -28,7 +28,7 @@ from waxlocal.web.api.problems import Problem, problem_of, problem_response
 from waxlocal.web.auth import Authentication
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
-from waxlocal.web.middleware.guards import REQUEST_S, Guards
+from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.web.middleware.request_log import Counts, RequestLog
 from waxlocal.web.middleware.security_headers import SecurityHeaders
@@ -45,12 +45,14 @@ def create_app(
     durability: str = "normal",
     log: Callable[[str], None] | None = None,
     request_s: float = REQUEST_S,
+    linger_s: float = LINGER_S,
 ) -> Starlette:
     """Return the application for a file; with a `key`, every request must send it.
 
     `allowed_hosts` are Host names, with or without a port, accepted in addition to this machine's
-    own. `log` gets a line per request. The file is opened when the application starts and closed
-    when it stops. Raises `ConfigurationError` for an invalid name.
+    own. `log` gets a line per request. A request may take `request_s` seconds; after a rejection, a
+    client may go on sending its body for `linger_s` seconds. The file is opened when the
+    application starts and closed when it stops. Raises `ConfigurationError` for an invalid name.
     """
     auth, counts = Authentication(key), Counts()
     app = Starlette(
@@ -58,7 +60,13 @@ def create_app(
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(RequestLog, counts=counts, log=log),
-            Middleware(Guards, hosts=Hosts(allowed_hosts), auth=auth, request_s=request_s),
+            Middleware(
+                Guards,
+                hosts=Hosts(allowed_hosts),
+                auth=auth,
+                request_s=request_s,
+                linger_s=linger_s,
+            ),
             Middleware(FastPath, routes=ingest_routes.ROUTES),
         ],
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},

@@ -118,15 +118,21 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def serve(app: Starlette, listener: socket.socket, *, started: Callable[[], None]) -> None:
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    *,
+    started: Callable[[], None],
+    drain_s: int = DRAIN_S,
+) -> None:
     """Serve until SIGTERM or SIGINT; call `started` when the server is ready.
 
-    On a signal, running requests may finish within `DRAIN_S` seconds.
+    On a signal, running requests may finish within `drain_s` seconds.
     """
     # Imported modules stay forever: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
-    make_server(app, started=started).run(sockets=[listener])
+    make_server(app, started=started, drain_s=drain_s).run(sockets=[listener])
 
 
 def make_server(

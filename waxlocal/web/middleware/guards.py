@@ -42,12 +42,19 @@ class Guards:
     """Rejects bad requests before any other code sees them."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Hosts, auth: Authentication, request_s: float = REQUEST_S
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Hosts,
+        auth: Authentication,
+        request_s: float = REQUEST_S,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._app = app
         self._hosts = hosts
         self._auth = auth
         self._request_s = request_s
+        self._linger_s = linger_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, or respond with the reason for its rejection."""
@@ -63,7 +70,7 @@ class Guards:
             await self._in_time(scope, body, send)
         except _Refused as refused:
             # After a timeout, and when the server stops, do not wait for the rest of the body.
-            patience = 0.0 if refused.problem.status in (408, 503) else LINGER_S
+            patience = 0.0 if refused.problem.status in (408, 503) else self._linger_s
             await _linger(problem_response(refused.problem), scope, body, send, patience)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
