@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import NamedTuple
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = ["ProcessIdentity", "current_process", "is_gone"]
+
+# What the system does not say.
+_UNKNOWN = ""
 
 
 class ProcessIdentity(NamedTuple):
@@ -29,7 +33,7 @@ class ProcessIdentity(NamedTuple):
 def current_process() -> ProcessIdentity:
     """Return the identity of the calling process; reads `/proc` where there is one."""
     pid = os.getpid()
-    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid) or "")
+    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid) or _UNKNOWN)
 
 
 def is_gone(process: ProcessIdentity) -> bool:
@@ -42,13 +46,14 @@ def is_gone(process: ProcessIdentity) -> bool:
         return False
     if process.host != _host():
         return False
-    if process.boot_id != _boot_id():
+    here = _boot_id()
+    if process.boot_id and here and process.boot_id != here:
         return True
     if process.pid_namespace != _pid_namespace():
         return False
-    if not process.started:
+    if not process.started or (started := _started(process.pid)) == _UNKNOWN:
         return not _exists(process.pid)
-    return _started(process.pid) != process.started
+    return started != process.started
 
 
 def _exists(pid: int) -> bool:
@@ -82,13 +87,16 @@ def _pid_namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return the system's start mark of a process, None when there is none (or it is a zombie)."""
+    """Return the system's start mark of a process, None when there is none (or it is a zombie).
+
+    Empty where it cannot be read, for want of a file descriptor.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         if raised_by_handler(error):
             raise
-        return None
+        return _UNKNOWN if error.errno in (errno.EMFILE, errno.ENFILE) else None
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc(5); the name in
     # parentheses may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()

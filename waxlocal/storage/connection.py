@@ -32,6 +32,7 @@ from waxlocal.storage.paths import (
     FileId,
     file_id,
     file_size,
+    is_out_of_descriptors,
     make_private,
     real_path,
     unusable,
@@ -103,7 +104,7 @@ def open_writer(
         schema.prepare(connection, more=more_schema)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.Error | StorageError):
+        if isinstance(error, sqlite3.Error | StorageError | OSError):  # of a script: `schema`
             raise storage_error(error, path) from error
         raise
     return connection
@@ -357,6 +358,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
     if kind not in (DiskFull, NotADatabase) and (reason := unusable(path)):
         return reason
+    if kind is not DiskFull and is_out_of_descriptors(error):
+        return StorageError(f"{path}: too many open files", hint=_CLOSE_FILES)
     if kind is None and said == "disk I/O error" and _is_full(path):
         return DiskFull(f"{path}: the disk is full")
     if kind is not None:
@@ -366,6 +369,7 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     return StorageError(f"{path}: {said}")
 
 
+_CLOSE_FILES = "close files, or raise the limit (ulimit -n); recording resumes by itself"
 # https://sqlite.org/walformat.html#the_wal_index_file_format
 _SHM_PART_BYTES = 32 * 1024
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -17,6 +18,7 @@ __all__ = [
     "file_id",
     "file_size",
     "file_to_open",
+    "is_out_of_descriptors",
     "make_private",
     "real_path",
     "state_directory",
@@ -131,6 +133,36 @@ def make_private(path: Path) -> None:
             raise
         return
     os.close(descriptor)
+
+
+def is_out_of_descriptors(error: BaseException) -> bool:
+    """Return whether an error of the system or of SQLite came for want of file descriptors.
+
+    SQLite says only that it is unable to open the file, also where it has the file and lacks one
+    for its log. By then it has closed what it had.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _NONE_LEFT
+    if "unable to open database" not in str(error):
+        return False
+    opened: list[int] = []
+    try:
+        for _ in range(_DESCRIPTORS):
+            opened.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 (each is to be closed)
+    except OSError as failure:
+        if raised_by_handler(failure):
+            raise
+        return failure.errno in _NONE_LEFT
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return False
+
+
+# Of the process, of the system.
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+# So many takes SQLite: for a file, its log, the log's index and, as it makes them, the directory.
+_DESCRIPTORS = 4
 
 
 def unusable(path: Path) -> FileUnusable | None:
