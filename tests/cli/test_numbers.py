@@ -65,7 +65,7 @@ def test_a_number_that_an_option_cannot_take_is_wrong_usage(
     result = invoke(*words, value, db=db)
     assert result.exit_code == 2, result.output
     first, second = result.stderr.splitlines()
-    assert first.startswith(f"Error: Invalid value for '{words[-1]}'") or "-n" in first
+    assert first.startswith(f"Error: invalid value for {words[-1]}: ")
     assert "; use " in first
     assert len(first) < 200
     assert second.startswith("Try: waxlocal ")
@@ -98,7 +98,7 @@ def test_seconds_that_cannot_be_waited_are_wrong_usage(db: Path, value: str) -> 
     """Neither less than none, nor for ever."""
     result = invoke("sync", "--patience", value, db=db)
     assert result.exit_code == 2
-    assert "Invalid value for '--patience'" in result.stderr
+    assert "invalid value for --patience: " in result.stderr
     assert "use 0 to 31,536,000 seconds" in result.stderr
 
 

@@ -101,7 +101,9 @@ def test_an_empty_answer_says_so_and_is_no_failure(db: Path) -> None:
     """Nothing on stdout, a hint on stderr, exit status 0."""
     result = invoke("sessions", "--user", "nobody", db=db)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "No session matches.\nTry: fewer filters, or: waxlocal sessions\n"
+    assert result.stderr == (
+        f"No session matches.\nTry: fewer filters, or: waxlocal --db {db} sessions\n"
+    )
     assert (
         "No more sessions: there are only 2." in invoke("sessions", "--offset", "9", db=db).stderr
     )
@@ -249,7 +251,7 @@ def test_users_and_models_are_listed(db: Path) -> None:
     house, gpt = answer("models", db=db)
     assert (house["model"], house["priced_share"]) == ("house-model", 0.0)
     assert (gpt["model"], gpt["calls"]) == ("gpt-4o", 2)
-    assert "waxlocal prices" in invoke("models", db=db).stdout
+    assert f"waxlocal --db {db} prices list" in invoke("models", db=db).stdout
     assert answer("users", "--order", "user_id", "--limit", "1", db=db)[0]["user_id"] == "alice"
 
 
@@ -259,7 +261,7 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
         file.insert("model_prices", model="house-model", provider="", source="pending",
                     updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
     listed = invoke("prices", db=db).stdout
-    assert "waxlocal prices set house-model --input X --output Y" in listed
+    assert f"waxlocal --db {db} prices set house-model --input X --output Y" in listed
     done = answer("prices", "set", "house-model", "--input", "100", "--output", "200", db=db)
     assert done == {"calls": 1, "changed": 1, "before": None, "after": 0.007}
     assert answer("session", "sess_ab", db=db)["total_cost"] == 0.007
@@ -277,7 +279,7 @@ def test_a_price_that_changes_nothing_yet_says_so(db: Path) -> None:
     early = invoke("prices", "set", "gpt-4oo", *price, db=db)
     assert (early.exit_code, early.stdout) == (0, "0 calls checked, 0 changed\n")
     assert "no recorded call of 'gpt-4oo' has" in early.stderr
-    assert early.stderr.splitlines()[1].endswith("waxlocal models")
+    assert early.stderr.splitlines()[1].endswith(f"waxlocal --db {db} models")
     elsewhere = invoke("prices", "set", "house-model", "--provider", "acme", *price, db=db)
     assert "'house-model' with the provider 'acme'" in elsewhere.stderr
     assert invoke("prices", "set", "house-model", *price, db=db).stderr == ""
@@ -368,8 +370,8 @@ def test_runs_without_a_session_are_told_where_no_session_is_listed(tmp_path: Pa
     result = invoke("sessions", db=path)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "no recorded run has a session" in result.stderr
-    assert "Try: waxlocal tail" in result.stderr
-    assert "waxlocal run --session NAME" in result.stderr
+    assert f"Try: waxlocal --db {path} tail" in result.stderr
+    assert f"waxlocal --db {path} run --session NAME" in result.stderr
 
 
 def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_without_a_server(db_path: Path) -> None:
     assert "2 pending" in done.stdout
     assert "Error: 2 runs could not be delivered: " in done.stderr
     assert "Connection refused" in done.stderr
-    assert "Try: nothing is lost; run waxlocal sync again later" in done.stderr
+    assert f"Try: nothing is lost; run waxlocal --db {db_path} sync again later" in done.stderr
     assert ask(db_path, "SELECT state, count(*) FROM deliveries") == [("pending", 2)]
 
 
@@ -148,7 +148,7 @@ def test_refused_runs(db_path: Path) -> None:
         assert (
             # Its name for 422 depends on the version of Python.
             f"Error: the server refused 1 run: 422: {HTTPStatus(422).phrase}\n"
-            "Try: see why with: waxlocal sync parked\n"
+            f"Try: see why with: waxlocal --db {db_path} sync parked\n"
         ) in done.stderr
         again = sync(db_path, server.url)
     assert again.exit_code == 0
@@ -331,7 +331,7 @@ def test_status_of_a_file_that_was_never_uploaded(db_path: Path) -> None:
         "4 runs, none uploaded yet.\n"
         f"settings: {NOWHERE} from WAXELL_API_URL, the key from WAXELL_API_KEY\n"
     )
-    assert done.stderr == "Try: waxlocal sync --dry-run\n"
+    assert done.stderr == f"Try: waxlocal --db {db_path} sync --dry-run\n"
     assert KEY not in done.output
 
 
@@ -375,7 +375,7 @@ def test_status_after_an_upload(db_path: Path) -> None:
     assert second == "  2 pending · 1 parked · 2 delivered"
     assert third.startswith("  oldest pending 20")
     assert "last success 20" in third
-    assert fourth == "  why: waxlocal sync parked"
+    assert fourth == f"  why: waxlocal --db {db_path} sync parked"
     assert fifth.startswith("settings: ")
     (target,) = told["targets"]
     assert (target["pending"], target["parked"], target["delivered"]) == (2, 1, 2)
@@ -407,7 +407,7 @@ def test_parked_and_retry(db_path: Path) -> None:
         assert sync(db_path, server.url).exit_code == 7
         listed = sync(db_path, server.url, "parked")
         assert listed.exit_code == 0
-        assert "waxlocal sync retry" in listed.stderr
+        assert f"waxlocal --db {db_path} sync retry" in listed.stderr
         for run_id, stage, status in ((bad, "steps", 422), (worse, "start", 400)):
             (line,) = (line for line in listed.stdout.splitlines() if line.startswith(run_id))
             assert f" {stage} " in line
@@ -524,7 +524,7 @@ def test_verify_that_compares_nothing_is_no_success(db_path: Path) -> None:
     done = sync(db_path, NOWHERE, "verify")
     assert done.exit_code == 7
     assert f"Error: nothing was compared: nothing was ever sent to {NOWHERE}\n" in done.stderr
-    assert "Try: deliver first, with: waxlocal sync" in done.stderr
+    assert f"Try: deliver first, with: waxlocal --db {db_path} sync" in done.stderr
     told = json.loads(sync(db_path, NOWHERE, "verify", "--json").stdout)
     assert (told["asked"], told["checked"]) == (False, 0)
     with session_server(listing([])) as server:

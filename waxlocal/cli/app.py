@@ -12,8 +12,12 @@ import click
 
 from waxlocal import escaping
 from waxlocal._version import __version__
+from waxlocal.cli.commands import CommandGroup
+from waxlocal.cli.hints import with_file
 from waxlocal.cli.missing import say_missing
 from waxlocal.cli.target_file import db_option
+from waxlocal.cli.usage_errors import message_of
+from waxlocal.cli.verbs import VERBS
 from waxlocal.errors import ObserveError
 
 __all__ = ["VERBS", "cli"]
@@ -24,31 +28,7 @@ CLOSED_PIPE = 141
 INTERRUPTED = 130
 
 
-# Each subcommand is the function of that name in the module of that name. Modules are imported on
-# demand, so that `path` and `--help` start without the libraries that other subcommands need.
-VERBS = {
-    "sessions": "List conversations.",
-    "session": "Show one conversation, turn by turn.",
-    "show": "Show everything that one run recorded.",
-    "stats": "Show statistics over sessions: turns, abandonment, cost, duration.",
-    "users": "List users: sessions, tokens, cost, duration.",
-    "models": "List models: calls, errors, tokens, cost, latency.",
-    "sql": "Query the file with SQL.",
-    "tail": "Print runs as they end.",
-    "sync": "Upload pending runs; show and retry parked ones.",
-    "daemon": "Upload in the background; install it as a service.",
-    "serve": "Serve the API and the dashboard.",
-    "prices": "List, set and unset model prices; recompute costs.",
-    "run": "Run an unchanged program and record it and its model calls.",
-    "doctor": "Say whether model calls are captured, and what to install.",
-    "demo": "Record sample conversations and show what waxlocal does with them.",
-    "path": "Print the path of the file.",
-    "schema": "Print the schema of the file as SQL.",
-    "completion": "Print the completion script for a shell.",
-}
-
-
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """The group of subcommands, in the order above; prints every error in the same form."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,6 +49,9 @@ class _Commands(click.Group):
             answer = super().invoke(ctx)
             sys.stdout.flush()
             return answer
+        except ObserveError as error:
+            error.hint = with_file(error.hint, ctx)
+            raise
         except BrokenPipeError:
             # The reader closed the pipe. Python still flushes the buffer at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,7 +67,7 @@ class _Commands(click.Group):
         except ObserveError as error:
             status = _say(str(error), error.hint, error.exit_code)
         except click.ClickException as error:
-            status = _say(error.format_message(), _usage_hint(error), error.exit_code)
+            status = _say(message_of(error), _usage_hint(error), error.exit_code)
         except click.Abort:
             status = INTERRUPTED
         except ModuleNotFoundError as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import click
 
+from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.usage_errors import OneOf
+
 __all__ = ["completion"]
 
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.command(cls=Subcommand)
+@click.argument("shell", type=OneOf(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, *, shell: str) -> None:
     """Print the script with which a shell completes subcommands, options, and ids.

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from waxlocal import escaping, wording
+from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
+from waxlocal.cli.usage_errors import OneOf, listed
 from waxlocal.errors import ConfigurationError, FileMissing
 
 if TYPE_CHECKING:
@@ -41,13 +44,13 @@ _RUN_OPTIONS = (
     ),
     click.option(
         "--metrics-file",
-        type=click.Path(path_type=Path),
+        type=click.Path(readable=False, path_type=Path),
         metavar="FILE",
         help="Write the metrics to a file, for node_exporter (*.prom).",
     ),
     click.option(
         "--log-format",
-        type=click.Choice(("logfmt", "json")),
+        type=OneOf(("logfmt", "json")),
         default="logfmt",
         show_default=True,
         help="The format of log lines on stderr.",
@@ -90,10 +93,13 @@ def _unit_options(command: Command) -> Command:
     return command
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @db_option
-def daemon() -> None:
+@click.pass_context
+def daemon(ctx: click.Context) -> None:
     """Upload in the background: run the daemon, install it as a service, show its status."""
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError(f"a command is missing; use {listed([*daemon.commands])}")
 
 
 @daemon.command("run", short_help="Upload until stopped.")
@@ -291,7 +297,7 @@ def _warn_of_settings(given: dict[str, Any]) -> None:
         click.echo(
             f"Note: a service does not see this shell's variables; without them, {error}", err=True
         )
-        click.echo("Try: put them under [default] in ~/.waxell/config (chmod 600)", err=True)
+        say_hint("put them under [default] in ~/.waxell/config (chmod 600)")
 
 
 def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
@@ -378,7 +384,7 @@ def _show(
         screen.write(screen.text((escaping.line(one.url), "bold")))
         screen.write(screen.text("  " + _facts(screen, one)))
     if not who:
-        click.echo("Try: waxlocal daemon run, or: waxlocal daemon install", err=True)
+        say_hint("waxlocal daemon run, or: waxlocal daemon install")
 
 
 def _facts(screen: Screen, one: TargetStatus) -> str:

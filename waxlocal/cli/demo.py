@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.demo_conversations import MAIN_SESSION
 from waxlocal.cli.demo_delivery import (
@@ -35,7 +36,7 @@ __all__ = ["demo"]
 FILE_NAME = "demo.db"
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.option("--serve", "stay", is_flag=True, help="Leave the local server running at the end.")
 @db_option_with(f"{FILE_NAME} beside WAXLOCAL_DB, else beside the user's own file")
 @click.pass_context

@@ -15,6 +15,7 @@ from waxlocal import escaping
 from waxlocal._version import __version__
 from waxlocal.capture.entry import chosen
 from waxlocal.capture.installed import InstalledLibrary, install_line, installed_libraries
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import TargetFile, target_file_of, writable
@@ -24,7 +25,7 @@ from waxlocal.settings.config import is_on
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @form_options()
 @click.pass_context
 def doctor(ctx: click.Context, *, form: str) -> None:

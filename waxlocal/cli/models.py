@@ -6,8 +6,10 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import figures
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.hints import say_hint, with_file
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import ModelUse, as_dict, list_models
@@ -33,7 +35,7 @@ _CSV_COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.option(
     "--since",
     callback=filled,
@@ -55,7 +57,8 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No LLM calls.\nTry: waxlocal sessions, or: waxlocal demo", err=True)
+        click.echo("No LLM calls.", err=True)
+        say_hint("waxlocal sessions, or: waxlocal demo")
 
 
 def _show(screen: Screen, found: list[ModelUse]) -> None:
@@ -90,7 +93,7 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
         screen.write(
             screen.text(
                 ("Some prices are missing. See which, and how to set them: ", DIM),
-                "waxlocal prices",
+                with_file("waxlocal prices list"),
             )
         )
 

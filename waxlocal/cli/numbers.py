@@ -1,4 +1,4 @@
-"""The types of numeric options: whole numbers and seconds, each within limits."""
+"""The types of numeric options: whole numbers and seconds within limits, and other numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["Count", "Seconds"]
+__all__ = ["Count", "Number", "Seconds"]
 
 # More digits than any limit has; int() refuses texts of thousands of digits.
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
@@ -42,6 +42,22 @@ class Count(_Integer):
         if number is None or not self._least <= number <= self._most:
             self.fail(f"{_shown(given)} is out of range; {allowed}", param, ctx)
         return number
+
+
+class Number(_Number):
+    """Any number; whoever takes it checks its limits."""
+
+    name = "number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; anything else is a usage error."""
+        given = str(value).strip()
+        try:
+            return float(given)
+        except ValueError:
+            self.fail(f"{_shown(given)} is not a number; use a form such as 0.25", param, ctx)
 
 
 class Seconds(_Number):

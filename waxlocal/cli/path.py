@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from waxlocal import escaping
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.target_file import target_file_of
 
 __all__ = ["path"]
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @form_options()
 @click.pass_context
 def path(ctx: click.Context, *, form: str) -> None:

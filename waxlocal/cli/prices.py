@@ -8,8 +8,11 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
+from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.hints import say_hint, with_file
+from waxlocal.cli.numbers import Number
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
     db_option,
@@ -43,7 +46,7 @@ _CSV_COLUMNS = (
 _WITHOUT = (PriceSource.PENDING, PriceSource.UNKNOWN)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @db_option
 @click.pass_context
 def prices(ctx: click.Context) -> None:
@@ -65,7 +68,8 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No LLM calls yet.\nTry: waxlocal demo", err=True)
+        click.echo("No LLM calls yet.", err=True)
+        say_hint("waxlocal demo")
 
 
 @prices.command("set", short_help="Set the price of a model.")
@@ -73,23 +77,23 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
 @click.option(
     "--input",
     "input_",
-    type=float,
+    type=Number(),
     required=True,
     metavar="X",
     help="Dollars per million input tokens.",
 )
 @click.option(
-    "--output", type=float, required=True, metavar="Y", help="Dollars per million output tokens."
+    "--output", type=Number(), required=True, metavar="Y", help="Dollars per million output tokens."
 )
 @click.option(
     "--cached",
-    type=float,
+    type=Number(),
     metavar="Z",
     help="Dollars per million tokens read from the provider's cache (default: as --input).",
 )
 @click.option(
     "--cache-write",
-    type=float,
+    type=Number(),
     metavar="W",
     help="Dollars per million tokens written to that cache (default: as --input).",
 )
@@ -165,9 +169,10 @@ def _say_unused(model: str, provider: str) -> None:
     of = f" with the provider {provider!r}" if provider else ""
     click.echo(
         f"Note: no recorded call of {model!r}{of} has a cost to compute; the price applies to "
-        "later ones.\nTry: see the names of the recorded models: waxlocal models",
+        "later ones.",
         err=True,
     )
+    say_hint("see the names of the recorded models: waxlocal models")
 
 
 def _report(done: Repriced, form: str) -> None:
@@ -214,7 +219,7 @@ def _set_command(one: Price) -> str:
     """Return the command to type. A name with control characters is escaped, so it only shows."""
     provider = f" --provider {shlex.quote(escaping.line(one.provider))}" if one.provider else ""
     model = shlex.quote(escaping.line(one.model))
-    return f"waxlocal prices set {model}{provider} --input X --output Y"
+    return with_file(f"waxlocal prices set {model}{provider} --input X --output Y")
 
 
 def _at(provider: str) -> str:

@@ -15,6 +15,7 @@ import click
 
 import waxlocal
 from waxlocal.capture.libraries import LIBRARIES
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import NotFound
@@ -30,14 +31,15 @@ SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
 HEAD_BYTES = 1024
 
 
-class _Untouched(click.Command):
+class _Untouched(Subcommand):
     """A command whose options end where the program begins: the rest is passed on unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         at = self._program_at(args)
         if at == len(args) or args[at] not in ctx.help_option_names:
             program = args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
-            args = [*args[:at], "--", *program]
+            # Without a program no `--`: an option without its value would take it for the value.
+            args = [*args[:at], "--", *program] if program else args[:at]
         return super().parse_args(ctx, args)
 
     def _program_at(self, args: list[str]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from waxlocal import escaping
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.target_file import (
     db_option,
@@ -26,7 +27,7 @@ from waxlocal.web.supervisor import Supervisor
 __all__ = ["serve"]
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.option(
     "--host",
     default=DEFAULT_HOST,
@@ -44,7 +45,7 @@ __all__ = ["serve"]
 )
 @click.option(
     "--key-file",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
     help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
 )

@@ -32,7 +32,7 @@ SERVER_OPTIONS = (
     ),
     click.option(
         "--key-file",
-        type=click.Path(path_type=Path),
+        type=click.Path(readable=False, path_type=Path),
         metavar="FILE",
         help="Read the key from a file.",
     ),

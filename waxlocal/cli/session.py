@@ -7,6 +7,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import complete
 from waxlocal.cli import figures as format
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.options import LIMIT, OFFSET
@@ -31,7 +32,7 @@ _MOST_LINES = 4
 _INDENT = 3
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.argument("session_id", metavar="ID", shell_complete=complete.sessions)
 @click.option(
     "--limit", type=LIMIT, default=1000, metavar="N", help="Show at most this many turns."

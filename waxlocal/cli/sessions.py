@@ -8,7 +8,9 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.options import filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -51,7 +53,7 @@ CSV_COLUMNS = (
 _ONE_LINE = 132
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @filter_options
 @click.option(
     "--order",
@@ -103,19 +105,17 @@ def sessions(
 
 def _say_empty(filter: SessionFilter, offset: int, whole: int, *, outside: bool) -> None:
     if offset and whole:
-        click.echo(
-            f"No more sessions: there are only {whole:,}.\nTry: a smaller --offset", err=True
-        )
+        click.echo(f"No more sessions: there are only {whole:,}.", err=True)
+        say_hint("a smaller --offset")
     elif filter != EVERYTHING:
-        click.echo("No session matches.\nTry: fewer filters, or: waxlocal sessions", err=True)
+        click.echo("No session matches.", err=True)
+        say_hint("fewer filters, or: waxlocal sessions")
     elif outside:
-        click.echo(
-            "No sessions: no recorded run has a session.\n"
-            "Try: waxlocal tail, or name a session: waxlocal run --session NAME app.py",
-            err=True,
-        )
+        click.echo("No sessions: no recorded run has a session.", err=True)
+        say_hint("waxlocal tail, or name a session: waxlocal run --session NAME app.py")
     else:
-        click.echo("No sessions.\nTry: record runs with a session_id, or: waxlocal demo", err=True)
+        click.echo("No sessions.", err=True)
+        say_hint("record runs with a session_id, or: waxlocal demo")
 
 
 def show_sessions(screen: Screen, found: Sequence[Session]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -35,7 +36,7 @@ _MOST_LINES = 40
 _KEY_WIDTH = 24
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.argument("run_id", metavar="RUN_ID", shell_complete=complete.runs)
 @click.option("--explain", is_flag=True, help="Say where the numbers of each LLM call come from.")
 @form_options()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from waxlocal import escaping
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -37,7 +38,7 @@ _ACTING_PRAGMAS = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint")
 _REFUSED = ("not authorized", "readonly database")
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.argument("query")
 @click.option(
     "-p",

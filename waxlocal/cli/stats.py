@@ -8,7 +8,9 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import figures as format
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.options import filter_options
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -22,7 +24,7 @@ _MOST_BARS = 12
 _TOP = 5
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @filter_options
 @form_options()
 @click.pass_context
@@ -43,7 +45,8 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     elif figures.sessions:
         show_statistics(Screen(), figures, costliest, slowest)
     else:
-        click.echo("No session matches.\nTry: fewer filters, or: waxlocal sessions", err=True)
+        click.echo("No session matches.", err=True)
+        say_hint("fewer filters, or: waxlocal sessions")
 
 
 def show_statistics(

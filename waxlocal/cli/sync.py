@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waxlocal import escaping, wording
+from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.numbers import Seconds
 from waxlocal.cli.server_options import load_settings, server_options
@@ -38,7 +39,7 @@ _NO_SUCH_PATH = (404, 405)
 LONGEST_PATIENCE_S = 365 * 24 * 3600.0
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @server_options
 @click.option("--dry-run", is_flag=True, help="Print the requests without sending any.")
 @click.option(

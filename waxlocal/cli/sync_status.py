@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waxlocal import escaping, wording
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.hints import say_hint, with_file
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["parked", "retry", "status"]
 
 
-@click.command("status", short_help="Show how far the upload is.")
+@click.command("status", cls=Subcommand, short_help="Show how far the upload is.")
 @form_options()
 @click.pass_context
 def status(ctx: click.Context, *, form: str) -> None:
@@ -65,7 +67,7 @@ def status(ctx: click.Context, *, form: str) -> None:
         click.echo(f"{wording.counted(unsynced, 'run')}, none uploaded yet.")
     screen.write(screen.text((_told_settings(settings), DIM)))
     if hint := _next(settings, targets):
-        click.echo(f"Try: {escaping.line(hint)}", err=True)
+        say_hint(hint)
 
 
 def _configured() -> UploadSettings | ConfigurationError:
@@ -126,7 +128,7 @@ def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
         )
         screen.write(screen.text((f"  {when}", DIM)))
         if target.parked:
-            screen.write(screen.text(("  why: waxlocal sync parked", DIM)))
+            screen.write(screen.text((with_file("  why: waxlocal sync parked"), DIM)))
 
 
 def _state_of(screen: Screen, target: TargetStatus) -> str:
@@ -154,7 +156,9 @@ _PARKED_COLUMNS = (
 )
 
 
-@click.command("parked", short_help="List the runs that the server refused, and why.")
+@click.command(
+    "parked", cls=Subcommand, short_help="List the runs that the server refused, and why."
+)
 @click.option(
     "--limit",
     type=Count(1, MAX_OFFSET),
@@ -177,7 +181,7 @@ def parked(ctx: click.Context, *, limit: int, form: str) -> None:
         click.echo("Nothing is parked.")
         return
     _show_parked(Screen(), found)
-    click.echo("Try: waxlocal sync retry, once the cause is fixed", err=True)
+    say_hint("waxlocal sync retry, once the cause is fixed")
 
 
 def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
@@ -203,7 +207,7 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
     screen.write(screen.table(columns, rows))
 
 
-@click.command("retry", short_help="Make parked runs pending again.")
+@click.command("retry", cls=Subcommand, short_help="Make parked runs pending again.")
 @click.argument("run_ids", nargs=-1, metavar="[ID]...")
 @db_option
 @click.pass_context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waxlocal import escaping, wording
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Screen
 from waxlocal.cli.server_options import load_settings, server_options
@@ -22,7 +23,7 @@ __all__ = ["verify"]
 _DELIVER = "deliver first, with: waxlocal sync; see what is pending with: waxlocal sync status"
 
 
-@click.command("verify", short_help="Compare with what the server has.")
+@click.command("verify", cls=Subcommand, short_help="Compare with what the server has.")
 @server_options
 @form_options()
 @click.pass_context

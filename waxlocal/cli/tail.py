@@ -12,6 +12,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import figures as format
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
@@ -36,7 +37,7 @@ _INDENT = 10
 Print = Callable[[RunSummary], None]
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.option(
     "-n",
     "--lines",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from waxlocal.cli.filled import filled
+from waxlocal.cli.hints import DB_KEY, say_hint
 from waxlocal.errors import FileMissing
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
@@ -29,7 +30,6 @@ __all__ = [
     "writable",
 ]
 
-_KEY = "waxlocal.db"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -44,7 +44,7 @@ class TargetFile:
 
 def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if filled(ctx, param, value) is not None:
-        ctx.meta[_KEY] = value  # click shares `meta` between the command and its group
+        ctx.meta[DB_KEY] = value
 
 
 def db_option_with(default: str) -> Callable[[Command], Command]:
@@ -65,7 +65,7 @@ db_option = db_option_with("WAXLOCAL_DB, else the user's own file")
 
 def target_file_of(ctx: click.Context) -> TargetFile:
     """Return the file from `--db` (before or after the subcommand), else the default."""
-    given: Any = ctx.meta.get(_KEY)
+    given: Any = ctx.meta.get(DB_KEY)
     named = bool(given or os.environ.get("WAXLOCAL_DB"))
     return TargetFile(database_path(given), named, bool(given))
 
@@ -109,7 +109,8 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     except FileMissing as missing:
         if target.named:
             raise
-        click.echo(f"No recordings yet: {missing}.\nTry: {missing.hint}", err=True)
+        click.echo(f"No recordings yet: {missing}.", err=True)
+        say_hint(missing.hint)
         with _nothing() as connection:
             yield connection
         return
@@ -128,10 +129,10 @@ def _tell_of_side_files(path: Path) -> None:
         changes = "" if side.changes is None else f" ({side.changes:,} changes)"
         click.echo(
             f"Note: {side.path} holds records that are not shown here{changes}: an older waxlocal "
-            f"wrote them, as it may not write to {path}. A waxlocal that may adds them to it.\n"
-            "Try: pip install --upgrade waxlocal",
+            f"wrote them, as it may not write to {path}. A waxlocal that may adds them to it.",
             err=True,
         )
+        say_hint("pip install --upgrade waxlocal")
 
 
 @contextmanager

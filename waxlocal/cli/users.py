@@ -6,7 +6,9 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli import figures
+from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.options import ordering_of, page_options
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -36,7 +38,7 @@ _FRIENDLY = {
 }
 
 
-@click.command()
+@click.command(cls=Subcommand)
 @click.option(
     "--order",
     "--by",
@@ -59,7 +61,8 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No users.\nTry: record runs with a user_id, or: waxlocal demo", err=True)
+        click.echo("No users.", err=True)
+        say_hint("record runs with a user_id, or: waxlocal demo")
 
 
 def _show(screen: Screen, found: list[User]) -> None:
