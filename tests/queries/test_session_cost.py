@@ -129,13 +129,14 @@ def test_the_calls_of_a_run_make_one_turn(tmp_path: Path) -> None:
 
 
 def test_a_growing_context_is_named(tmp_path: Path) -> None:
-    """Turns that repeat all that was said before are the reason, with the share they repeat."""
+    """Turns that send again all that was said before are the reason, with the share of it."""
     spent = costs_of(tmp_path, *((200 + 400 * n, 300, 0.01) for n in range(8)))
     assert spent.reason == "growing_context"
     assert spent.verdict == (
-        "Growing context: 82% of the 12,800 input tokens repeat earlier turns; "
+        "Growing context: 93% of the 12,800 input tokens were sent before; "
         "the first turn sent 200, the last 3,000; total $0.0800."
     )
+    assert sum(turn.resent_tokens for turn in spent.turns) == spent.resent_tokens == 11_900
 
 
 def test_a_large_first_context_is_named(tmp_path: Path) -> None:
