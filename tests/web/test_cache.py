@@ -13,6 +13,7 @@ from waxlocal.web.cache import (
     MOST,
     MOST_S,
     REUSE,
+    STALE_S,
     Cache,
     Cached,
 )
@@ -138,6 +139,25 @@ def test_even_what_took_very_long_is_asked_for_anew() -> None:
         return (await cache.take("key", work, patience=10)).value
 
     assert asyncio.run(story()) == 2
+
+
+def test_a_stale_answer_is_not_shown_while_the_next_one_is_computed() -> None:
+    """Who comes back after a while sees that figures are computed, not those of that time."""
+
+    async def story() -> list[Cached[int]]:
+        time = Time()
+        cache, work = Cache(time), Work(time)
+        work.finish.set()
+        seen = [await cache.take("key", work, patience=10)]
+        work.finish.clear()
+        for later in (STALE_S, 1.0):
+            time.now += later
+            seen.append(await cache.take("key", work, patience=0.001))
+        work.finish.set()
+        seen.append(await cache.take("key", work, patience=10))
+        return seen
+
+    assert asyncio.run(story()) == [Cached(1), Cached(1), Cached(-2, pending=True), Cached(2)]
 
 
 @pytest.mark.parametrize(

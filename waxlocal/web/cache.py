@@ -29,8 +29,11 @@ Work = Callable[[Callable[[Answer], None]], Awaitable[Answer]]
 PATIENCE_S = 0.06
 # A result is reused for this many times its computing time.
 REUSE = 20
-# The maximum age of a result in seconds.
+# For at most this many seconds.
 MOST_S = 60.0
+# A result of this age is not shown any more while the next one is computed: nobody has asked for
+# it in the meantime. A page that refreshes itself asks more often, and never loses its figures.
+STALE_S = 2 * MOST_S
 # The maximum number of cached results: enough for the filters of a few people.
 MOST = 64
 
@@ -59,6 +62,9 @@ class _Entry:
     def is_fresh(self, now: float) -> bool:
         return self.answered and now - self.at < min(REUSE * self.took, MOST_S)
 
+    def forget(self) -> None:
+        self.value, self.problem, self.answered = None, None, False
+
     def cached(self, pending: bool) -> Cached[Any]:
         if self.answered:
             return Cached(self.value, problem=self.problem)
@@ -76,7 +82,7 @@ class Cache:
         self, key: Hashable, work: Work[Answer], *, patience: float = PATIENCE_S
     ) -> Cached[Answer]:
         """Return the result if it is cached or ready within `patience` seconds, else what there is:
-        the previous result or a partial one, while the work continues.
+        the previous result (unless it is stale) or a partial one, while the work continues.
 
         A waxlocal error raised by the work becomes the result, as a problem; others are raised.
         """
@@ -84,8 +90,11 @@ class Cache:
         self._entries.move_to_end(key)
         while len(self._entries) > MOST:
             self._entries.popitem(last=False)
-        if entry.is_fresh(self._clock()):
+        now = self._clock()
+        if entry.is_fresh(now):
             return entry.cached(pending=False)
+        if now - entry.at > STALE_S:
+            entry.forget()
         if entry.task is None or not _is_running(entry.task):
             entry.task = asyncio.create_task(self._work(entry, work))
         task = entry.task
