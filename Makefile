@@ -23,7 +23,7 @@ help:
 	@echo "make coverage    the tests, and how much of the code they run"
 	@echo "make everywhere  the tests on each Python that is here (see tests/everywhere.py)"
 	@echo "make wheel   the demo from the built wheel, in a fresh environment"
-	@echo "make crash   the tests that kill processes, ten times as often; takes about half an hour"
+	@echo "make crash   the tests that kill processes, far more often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
 	@echo "make frameworks  the tests with LangChain, LangGraph, LlamaIndex, litellm, pydantic-ai, openai-agents"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"

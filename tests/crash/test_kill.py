@@ -19,8 +19,11 @@ from waxlocal.storage.connection import open_writer, reader
 
 pytestmark = pytest.mark.crash
 
-# Of each durability. `make crash` asks for ten times as many.
-CYCLES = int(os.environ.get("KILL_CYCLES", "50")) // 2
+# Of each durability. `make crash` asks for many more.
+CYCLES = int(os.environ.get("KILL_CYCLES", "20")) // 2
+# Of each version of a file, killed at moments of these milliseconds.
+CREATIONS = max(6, CYCLES // 10)
+CREATION_S = 0.007
 
 
 @pytest.mark.parametrize("durability", ["normal", "full"])
@@ -122,7 +125,7 @@ def test_kill_while_a_file_is_made_or_upgraded(tmp_path: Path, version: int) -> 
         whole.append(parsed_schema(tmp_path / f"v{known}.db"))
     open_writer(tmp_path / "new.db").close()
     whole.append(parsed_schema(tmp_path / "new.db"))
-    for cycle in range(10):
+    for cycle in range(CREATIONS):
         path = tmp_path / f"{cycle}.db"
         if version:
             old_file(path, version)
@@ -134,7 +137,7 @@ def test_kill_while_a_file_is_made_or_upgraded(tmp_path: Path, version: int) -> 
         )
         process.stdin.close()  # type: ignore[union-attr]
         process.stdout.read(1)  # type: ignore[union-attr]
-        time.sleep(0.000_7 * cycle)
+        time.sleep(CREATION_S * cycle / CREATIONS)
         process.kill()
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]

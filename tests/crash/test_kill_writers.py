@@ -18,7 +18,7 @@ pytestmark = pytest.mark.crash
 # `make crash` asks for more.
 KILLS = int(os.environ.get("KILL_WRITERS", "40"))
 ROUNDS = int(os.environ.get("CHECKPOINT_ROUNDS", "1"))
-ROUND_S = float(os.environ.get("CHECKPOINT_ROUND_S", "3"))
+ROUND_S = float(os.environ.get("CHECKPOINT_ROUND_S", "1.5"))
 LONGEST_LOG = 64 * 1024 * 1024
 
 

@@ -21,6 +21,7 @@ pytestmark = [
 
 # `make crash` asks for more.
 ROUNDS = int(os.environ.get("CHECKPOINT_ROUNDS", "1"))
+ROUND_S = float(os.environ.get("CHECKPOINT_ROUND_S", "1.5"))
 # The first damages the file, nearly always.
 CONTROL_ROUNDS = 20
 
@@ -30,7 +31,14 @@ def race(place: Path, *arguments: str) -> Outcome:
     place.mkdir()
     path = place / "race.db"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.crash.reset_race", str(path), *arguments],
+        [
+            sys.executable,
+            "-m",
+            "tests.crash.reset_race",
+            str(path),
+            f"--seconds={ROUND_S}",
+            *arguments,
+        ],
         env=environment(path),
         capture_output=True,
         text=True,

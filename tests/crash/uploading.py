@@ -29,15 +29,16 @@ from waxlocal_daemon.uploader import Uploader
 __all__ = ["POINTS", "STATEMENT", "record_runs", "start", "upload"]
 
 STATEMENT = "statement"
-# Where an uploader says that it is, and how often it passes there in a cycle: run by run, in bulk.
+# Where an uploader says that it is, and how often it passes there at least in a cycle: run by run,
+# and in bulk, which freezes no requests.
 POINTS = {
     "admitted": (1, 1),
-    "marked": (8, 2),
-    "frozen": (8, 2),
-    "sending": (300, 3),
-    "answered": (40, 3),
-    "settled": (40, 3),
-    STATEMENT: (2_000, 400),
+    "marked": (8, 1),
+    "frozen": (8, 0),
+    "sending": (180, 2),
+    "answered": (30, 2),
+    "settled": (30, 2),
+    STATEMENT: (1_200, 240),
 }
 # More records than one request takes.
 LONG = 700
