@@ -352,12 +352,48 @@ ask("hi")
     assert call["run_id"] == bot["run_id"]
 
 
+def _install_boto3(folder: Path) -> None:
+    """Put a library beside the program that no package here captures."""
+    about = folder / "boto3-1.40.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: boto3\nVersion: 1.40.1\n")
+    (folder / "boto3.py").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import boto3", True),
+        ("import boto3, os\nif not os.fork(): raise SystemExit\nos.wait()", True),
+        ("import boto3, sys\nsys.exit(3)", True),
+        ("import boto3, openai", False),
+        ("import json", False),
+        ("import boto3, waxlocal\nwith waxlocal.WaxellContext('own'): pass", False),
+        ("import boto3, waxlocal\nwaxlocal.init(instrument=['openai'])", False),
+    ],
+)
+def test_a_program_of_which_nothing_was_recorded_says_why(
+    start: Start, tmp_path: Path, text: str, said: bool
+) -> None:
+    """Once, at its exit, where what captures its library is missing."""
+    _install_boto3(tmp_path)
+    done = start(text)
+    line = (
+        "waxlocal: nothing was recorded: calls of boto3 are not captured "
+        "(opentelemetry-instrumentation-genai-bedrock is not installed). Try: waxlocal doctor\n"
+    )
+    assert (done.stdout, done.stderr) == ("", line if said else "")
+
+
+def test_a_program_that_was_not_to_be_captured_misses_nothing(start: Start, tmp_path: Path) -> None:
+    _install_boto3(tmp_path)
+    silent = start("import boto3", "--no-instrument"), start("import boto3", WAXELL_OBSERVE="0")
+    assert [done.stderr for done in silent] == ["", ""]
+
+
 def test_diagnose_says_what_is_captured_and_what_is_not(start: Start, tmp_path: Path) -> None:
     """By the same names as `instrument=[...]`; a library that is not there is not missed."""
-    folder = tmp_path / "boto3-1.40.1.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: boto3\nVersion: 1.40.1\n")
-    (tmp_path / "boto3.py").write_text("")
+    _install_boto3(tmp_path)
     text = """
 import json, openai, boto3
 from waxell_observe import diagnose

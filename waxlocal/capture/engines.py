@@ -30,6 +30,7 @@ __all__ = [
     "await_imports",
     "instrument",
     "is_installed",
+    "missing",
     "states",
     "uninstrument",
 ]
@@ -96,6 +97,18 @@ def uninstrument(names: Iterable[str] | None = None) -> None:
 def states() -> dict[str, CaptureState]:
     """Return how each library stands that was to be captured."""
     return dict(_states)
+
+
+def missing() -> list[Library]:
+    """Return the libraries that were imported and are not captured, as no package does it here.
+
+    Empty where another library is captured: calls of both may be the same ones.
+    """
+    known = [(LIBRARIES[name], state) for name, state in _states.items()]
+    if any(state.captured for _, state in known):
+        return []
+    imported = [library for library, _ in known if not is_awaited(library.module)]
+    return [one for one in imported if not any(map(is_installed, one.engines))]
 
 
 def _begin(library: Library) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waxlocal.capture.engines import await_imports, uninstrument
+from waxlocal.capture.engines import await_imports, missing, uninstrument
 from waxlocal.capture.libraries import LIBRARIES
+from waxlocal.recording.notices import say
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.lifecycle import set_up
 from waxlocal.sdk.process_run import begin_process_run
@@ -89,6 +91,22 @@ def begin_by_default() -> None:
         if _open and current_recorder().enabled:
             _by_default.extend(chosen(None, None))
             await_imports(_by_default)
+            atexit.register(_say_if_nothing_recorded, os.getpid())
+
+
+def _say_if_nothing_recorded(process_id: int) -> None:
+    """Say at the exit if there is nothing to show, because what captures the calls is missing.
+
+    Not at the import: the program may record its calls itself. A forked child leaves it to its
+    parent.
+    """
+    if os.getpid() == process_id and not current_recorder().ids.begun and (found := missing()):
+        names = ", ".join(library.distribution for library in found)
+        package = found[0].engines[0].package
+        say(
+            f"waxlocal: nothing was recorded: calls of {names} are not captured ({package} is not "
+            "installed). Try: waxlocal doctor"
+        )
 
 
 def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[str]:
