@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -57,28 +58,43 @@ def _open_here() -> tuple[CallbackCall, ...]:
     return tuple(one for one in _around.get() if not one.ended)
 
 
+# Guards the reports of all runs. One lock costs nothing: what is written under it waits for that of
+# the store anyway. And a forked child can have another one: a thread that only its parent has may
+# hold this one, and would hold it for good.
+_lock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 class CapturedCalls:
-    """Writes the calls of a run and remembers the last ones; safe from any thread."""
+    """Writes the calls of a run, remembers the last ones; safe from any thread, and over `fork`."""
 
     def __init__(self, run: WaxellContext) -> None:
         self._run = run
         self._recent: deque[Report] = deque(maxlen=RECENT)
-        self._lock = threading.RLock()
 
     @classmethod
     def of(cls, run: WaxellContext) -> CapturedCalls:
-        """Return those of a run."""
-        found = run._captured
-        if not isinstance(found, CapturedCalls):
-            found = run._captured = cls(run)
-        return found
+        """Return those of a run: the same object in all threads."""
+        with _lock:
+            found = run._captured
+            if not isinstance(found, CapturedCalls):
+                found = run._captured = cls(run)
+            return found
 
     def record(self, report: Report, inner: list[int]) -> int:
         """Write a call, or merge it into the row of another report of it; return the position.
 
         `inner`: the row of the call that was reported inside this one, if there is one.
         """
-        with self._lock:
+        with _lock:
             known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
             if known is None:
                 report.position = self._run._add_llm_call(**self._columns(report.row))
@@ -98,7 +114,7 @@ class CapturedCalls:
 
         Where several were captured inside and none of them is it, they are the calls.
         """
-        with self._lock:
+        with _lock:
             mine = (one for one in inside if one in self._recent)
             below = [one for one in mine if report.scope not in one.scopes]
             if not below:
@@ -111,7 +127,7 @@ class CapturedCalls:
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        with self._lock:
+        with _lock:
             known = find_unclaimed(self._recent, by_hand)
             if known is None:
                 return False
@@ -131,7 +147,7 @@ class CapturedCalls:
 
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
-        with self._lock:
+        with _lock:
             return find_unclaimed(self._recent, by_hand) is not None
 
 

@@ -9,6 +9,7 @@ Not by wrapt, which the instrumentations bring along: a program without any is n
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -26,6 +27,16 @@ Act = Callable[[], None]
 
 _waiting: dict[str, list[Act]] = {}
 _lock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    """Take another lock: a thread that only the parent has may hold this one."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def after_import(module: str, act: Act) -> None:

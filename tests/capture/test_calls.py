@@ -1,0 +1,56 @@
+"""The captured calls of a run, whoever reports them, in which thread or process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.crash.files import assert_sound, rows, run_program
+
+# From Python 3.12 on a fork beside threads is warned of. This program does it on purpose.
+MEANT = "ignore:This process:DeprecationWarning"
+
+
+def test_a_child_records_that_was_forked_while_another_thread_did(db_path: Path) -> None:
+    """The thread is not in the child, and what it held must not be held there for ever."""
+    done = run_program(
+        db_path,
+        """
+        import os, signal, threading
+        from waxlocal import WaxellContext
+        from waxlocal.capture.call_rows import row_of_call
+        from waxlocal.capture.calls import CapturedCalls
+        from waxlocal.capture.facts import CallFacts
+        from waxlocal.capture.pairing import Report
+
+        inside, forked = threading.Event(), threading.Event()
+
+        class Run(WaxellContext):
+            def _add_llm_call(self, **columns):
+                if threading.current_thread() is not threading.main_thread():
+                    inside.set()
+                    forked.wait()
+                return super()._add_llm_call(**columns)
+
+        def record(run, model):
+            row = row_of_call(CallFacts(model=model), 1, "openai")
+            CapturedCalls.of(run).record(Report("openai", 0, 1, row), [])
+
+        with Run("bot") as run:
+            thread = threading.Thread(target=record, args=(run, "thread"))
+            thread.start()
+            inside.wait()
+            child = os.fork()
+            if not child:
+                signal.alarm(60)  # ends a child that hangs
+                record(run, "child")
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            forked.set()
+            thread.join()
+        print(status)
+        """,
+        PYTHONWARNINGS=MEANT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    assert rows(db_path, "SELECT model FROM llm_calls ORDER BY 1") == ["child", "thread"]
+    assert_sound(db_path)
