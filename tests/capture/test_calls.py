@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.capture.stored import stored
 from tests.crash.files import assert_sound, rows, run_program
+from waxlocal import WaxellContext
+from waxlocal.capture.call_rows import row_of_call
+from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.pairing import Report
+from waxlocal.token_counts import TokenCounts
 
 # From Python 3.12 on a fork beside threads is warned of. This program does it on purpose.
 MEANT = "ignore:This process:DeprecationWarning"
+
+
+@pytest.mark.usefixtures("recorder")
+def test_what_only_the_program_has_of_a_call_is_kept(db_path: Path) -> None:
+    """Where nothing was captured of what was said, that which is handed over by hand stays."""
+    asked = [{"role": "user", "content": "hi"}]
+    captured = CallFacts(model="m", tokens=TokenCounts(5, 7))
+    with WaxellContext("bot") as run:
+        report = Report("openai", 0, 1, row_of_call(captured, 3, "openai"))
+        CapturedCalls.of(run).record(report, [])
+        run.record_llm_call(
+            model="m", tokens_in=5, tokens_out=7, full_messages=asked, full_response="Hello."
+        )
+    (call,) = stored(db_path).calls
+    assert (call["response"], call["messages"]) == ("Hello.", '[{"role":"user","content":"hi"}]')
 
 
 def test_a_child_records_that_was_forked_while_another_thread_did(db_path: Path) -> None:
