@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from waxlocal.capture.call_rows import row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.pairing import Report
+from waxlocal.recording.recorder import Recorder
 from waxlocal.token_counts import TokenCounts
 
 # From Python 3.12 on a fork beside threads is warned of. This program does it on purpose.
@@ -32,6 +34,25 @@ def test_what_only_the_program_has_of_a_call_is_kept(db_path: Path) -> None:
         )
     (call,) = stored(db_path).calls
     assert (call["response"], call["messages"]) == ("Hello.", '[{"role":"user","content":"hi"}]')
+
+
+def test_without_content_settings_are_numbers_and_words_of_the_vendor(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """Bedrock's instrumentation takes the whole body of a request for settings."""
+    recorder.capture_content = False
+    settings = {
+        "temperature": 0.5,
+        "reasoning_effort": "low",
+        "inputText": "dear diary",
+        "chat_history": [{"message": "dear diary"}],
+        "stop": "dear",
+    }
+    row = row_of_call(CallFacts(model="m", config=settings), 3, "bedrock")
+    with WaxellContext("bot") as run:
+        CapturedCalls.of(run).record(Report("bedrock", 0, 1, row), [])
+    (call,) = stored(db_path).calls
+    assert json.loads(call["details"])["config"] == {"temperature": 0.5, "reasoning_effort": "low"}
 
 
 def test_a_child_records_that_was_forked_while_another_thread_did(db_path: Path) -> None:

@@ -298,6 +298,30 @@ def test_settings_of_a_call_have_short_names_and_no_content() -> None:
     assert call.attributes == {"server.address": "127.0.0.1"}
 
 
+def test_no_setting_is_a_key_of_the_program() -> None:
+    """litellm takes keys as arguments, also those of a call that goes in place of another one."""
+    schema = {"properties": {"key": {"type": "string"}}, "required": ["key"]}
+    given_ = {
+        "api_key": "sk-1",
+        "apiKey": "sk-2",
+        "aws_secret_access_key": "sk-3",
+        "azure_ad_token": "sk-4",
+        "vertex_credentials": {"private": "sk-5"},
+        "extra_headers": {"X-Any": "sk-6"},
+        "fallbacks": [{"model": "b", "api_key": "sk-7"}],
+        "extra_body": {"password": "sk-8", "top_k": 3},
+        "max_tokens": 5,
+        "response_format": schema,
+    }
+    call = call_facts(ReadSpan("chat", {"llm.invocation_parameters": json.dumps(given_)}))
+    assert call.config == {
+        "fallbacks": [{"model": "b"}],
+        "extra_body": {"top_k": 3},
+        "max_tokens": 5,
+        "response_format": schema,
+    }
+
+
 def test_a_prompt_is_found_in_the_whole_input_when_nothing_else_has_it() -> None:
     body = json.dumps({"model": "m", "messages": PROMPT})
     answer = json.dumps(

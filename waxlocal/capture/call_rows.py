@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from waxlocal.capture.call_settings import without_content
 from waxlocal.capture.facts import CallFacts, SpanStatus
 from waxlocal.encode import dumps
 from waxlocal.records import RecordStatus
@@ -154,12 +155,13 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
     """Return the columns of a row as the recorder takes them.
 
     Without content no text stays that people, models or tools said: errors of a vendor's repeat the
-    prompt, and the arguments of a tool are the answer of the model.
+    prompt, the arguments of a tool are the answer of the model, a setting may be a text to embed.
     """
     details = row["details"]
     if not keep_content:
         named = [{"id": call["id"], "name": call["name"]} for call in details.get("tool_calls", ())]
-        details = {**details, "tool_calls": named}
+        config = without_content(details.get("config") or {})
+        details = {**details, "tool_calls": named, "config": config}
     return {
         **{name: row[name] for name in _PLAIN},
         **{name: row[name] if keep_content else None for name in _TEXTS},

@@ -6,13 +6,13 @@ instrumentation handed to a completion hook is taken before what it wrote into a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
 from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.call_content import answer_text, content_of, tool_calls_of, tools_of
+from waxlocal.capture.call_settings import PREFIXES, settings_of
 from waxlocal.capture.facts import (
     Attributes,
     CallFacts,
@@ -48,15 +48,6 @@ _CONTENT_KEYS = frozenset((
     "openinference.span.kind", "gen_ai.operation.name", "error.type", "exception.type",
     "exception.message", "exception.stacktrace",
 ))  # fmt: skip
-# Settings of a call that are facts of their own.
-_NOT_SETTINGS = frozenset((
-    "model", "messages", "input", "contents", "prompt", "system", "tools", "functions", "stream",
-    "instructions",
-))  # fmt: skip
-_PARAMETERS = ("llm.invocation_parameters", "embedding.invocation_parameters")
-_REQUEST = "gen_ai.request."
-_AI_SETTINGS = "ai.settings."
-_AI_CONTEXT = "ai.settings.context."  # the program's own: session, user, ...
 
 
 def call_facts(
@@ -81,7 +72,7 @@ def call_facts(
         is_streaming=is_streaming,
         finish_reason=_finish(span, is_streaming),
         response_id=first_text(given, rows.RESPONSE_ID),
-        config=_config(given),
+        config=settings_of(given),
         messages=prompt,
         tools=tools_of(given, completion or Completion()),
         response=answer_text(answer),
@@ -89,7 +80,7 @@ def call_facts(
         status=status,
         error_type=error_type,
         error_message=error_message,
-        attributes=_unread(given, (_REQUEST, _AI_SETTINGS)),
+        attributes=_unread(given, PREFIXES),
     )
 
 
@@ -184,25 +175,6 @@ def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
 
 
 _OI_OPENAI = "openinference.instrumentation.openai"
-
-
-def _config(given: Attributes) -> dict[str, Any]:
-    """Return the settings of a call: temperature, limits and the like, by OpenAI's names."""
-    found: dict[str, Any] = {}
-    parameters: Any = from_json(first(given, _PARAMETERS))
-    if isinstance(parameters, Mapping):
-        found.update(parameters)
-    for name, value in given.items():
-        if not isinstance(name, str):
-            continue
-        if name.startswith(_AI_SETTINGS) and not name.startswith(_AI_CONTEXT):
-            found[name.removeprefix(_AI_SETTINGS)] = value
-        elif name.startswith(_REQUEST):
-            short = name.removeprefix(_REQUEST)
-            found["n" if short == "choice.count" else short] = value
-    settings = {name: value for name, value in found.items() if name not in _NOT_SETTINGS}
-    plain: dict[str, Any] = bounded(settings)
-    return plain
 
 
 def _ending(span: ReadSpan) -> tuple[str, str | None, str | None]:
