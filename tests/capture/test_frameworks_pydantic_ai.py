@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent
+from pydantic_ai import Agent, InstrumentationSettings
 
 from tests.capture.stored import said, stored
 from tests.vendors.clients import pydantic_ai_model
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
-from waxlocal.capture.engines import instrument
+from waxlocal.capture.engines import instrument, uninstrument
 
 pytestmark = [
     pytest.mark.usefixtures("recorder", "uncaptured", "captured"),
@@ -127,3 +127,19 @@ def test_fifty_agents_at_once_keep_their_records_apart(
         assert said(run) == (asked, f"You said: {asked}")
         assert {call["prompt_preview"] for call in found.calls_of(run)} == {asked}
     assert len(found.calls) == 100
+
+
+def test_an_instrumentation_of_the_program_stays_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """There is one for all agents: set before the capture begins, or while it lasts."""
+    own = InstrumentationSettings()
+    try:
+        Agent.instrument_all(own)
+        uninstrument(["pydanticai"])
+        assert Agent._instrument_default is own
+        assert instrument(["pydanticai"]) == {"pydanticai": False}
+        assert Agent._instrument_default is own
+        assert "switched this instrumentation on itself" in caplog.text
+    finally:
+        Agent.instrument_all(False)

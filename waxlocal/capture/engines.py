@@ -139,8 +139,11 @@ def _instrumentor(engine: Engine) -> Any:
     """
     instrumentor = getattr(import_module(engine.module), engine.instrumentor)()
     if instrumentor.is_instrumented_by_opentelemetry:
-        raise RuntimeError("the program has switched this instrumentation on itself")
+        raise RuntimeError(_OF_PROGRAM)
     return instrumentor
+
+
+_OF_PROGRAM = "the program has switched this instrumentation on itself"
 
 
 def _switch_on_otel(engine: Engine) -> Callable[[], object]:
@@ -194,8 +197,20 @@ def _switch_on_built_in(engine: Engine) -> Callable[[], object]:
 
     from waxlocal.capture.provider import provider
 
-    Agent.instrument_all(InstrumentationSettings(tracer_provider=provider()))
-    return partial(Agent.instrument_all, False)
+    # One for all agents, and no public name says which.
+    if getattr(Agent, "_instrument_default", False):
+        raise RuntimeError(_OF_PROGRAM)
+    ours = InstrumentationSettings(tracer_provider=provider())
+    Agent.instrument_all(ours)
+    return partial(_switch_off_built_in, ours)
+
+
+def _switch_off_built_in(ours: object) -> None:
+    from pydantic_ai import Agent
+
+    # Otherwise the program has set its own since.
+    if getattr(Agent, "_instrument_default", ours) is ours:
+        Agent.instrument_all(False)
 
 
 _SWITCHES: dict[Family, Callable[[Engine], Callable[[], object]]] = {
