@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +81,15 @@ def test_the_module_keeps_its_own_loader() -> None:
     assert module.__loader__ is module.__spec__.loader
     assert type(module.__loader__).__name__ == "SourceFileLoader"
     assert "A package" in inspect.getsource(module)
+
+
+def test_a_module_that_is_only_looked_for_is_found_as_without_us() -> None:
+    """Programs read the source of a package by its loader without importing it."""
+    after_import(NAMES[0], lambda: None)
+    spec: Any = importlib.util.find_spec(NAMES[0])
+    assert "A package" in spec.loader.get_source(NAMES[0])
+    assert spec.loader.is_package(NAMES[0])
+    assert NAMES[0] not in sys.modules
 
 
 def test_nothing_stays_in_the_path_of_imports_when_nothing_waits() -> None:
