@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,23 @@ def test_a_span_ends_once_and_says_nothing_afterwards(db_path: Path) -> None:
         span.set_attribute("llm.model_name", "other")
         span.end()
     assert [row["model"] for row in queried(db_path, "SELECT model FROM llm_calls")] == ["m"]
+
+
+@pytest.mark.parametrize("end_ns", [1_000_006_000_000_000, None])
+def test_a_span_that_is_reported_when_it_is_over_has_the_time_it_took(
+    db_path: Path, end_ns: int | None
+) -> None:
+    """The steps of a Bedrock agent come with the answer; one without an end goes on until now."""
+    start_ns = 1_000_000_000_000_000 if end_ns else time.time_ns() - 6_000_000_000
+    with WaxellContext("bot"):
+        for kind in ("LLM", "TOOL"):
+            attributes = {KIND: kind, "llm.model_name": "m"}
+            span = TRACER.start_span("past", attributes=attributes, start_time=start_ns)
+            span.end(end_ns)
+    (call,) = queried(db_path, "SELECT duration_ms FROM llm_calls")
+    (tool,) = queried(db_path, "SELECT duration_ms FROM spans")
+    for row in (call, tool):
+        assert row["duration_ms"] == 6000 if end_ns else row["duration_ms"] >= 6000
 
 
 def test_a_fault_of_ours_does_not_reach_the_program(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run
@@ -133,10 +132,9 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
 def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
     if not place.position:
         return
-    lasted_ms = (time.monotonic_ns() - span.steady_ns) / 1e6
     status = RecordStatus.ERROR if said.status == SpanStatus.ERROR else RecordStatus.OK
     error = (said.error_message if run._recorder.capture_content else said.error_type) or ""
-    run._end_span(place.position, lasted_ms, status, error, said.output, said.input)
+    run._end_span(place.position, span.lasted_ns / 1e6, status, error, said.output, said.input)
 
 
 def _say_what_was_said(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
@@ -183,10 +181,8 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
 
 
 def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts) -> None:
-    now_ns = time.monotonic_ns()
-    lasted_ms = round((now_ns - span.steady_ns) / 1e6)
-    row = row_of_call(call, lasted_ms, span.scope)
-    report = Report(span.scope, span.steady_ns, now_ns, row)
+    row = row_of_call(call, round(span.lasted_ns / 1e6), span.scope)
+    report = Report(span.scope, span.steady_ns, span.steady_ns + span.lasted_ns, row)
     position = CapturedCalls.of(run).record(report, place.inner)
     for outer in around(span):
         if outer.run is run and position not in outer.inner:

@@ -44,8 +44,10 @@ class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
 
     `parent` is the captured span around it; `place` belongs to the sink, and so does `undecided`:
-    the span did not say at its start what it is. Ends once. Like all spans of OpenTelemetry, it may
-    be used from any thread, one at a time.
+    the span did not say at its start what it is. Times are nanoseconds: `started_ns` and `ended_ns`
+    since 1970, `steady_ns` that of the start on the steady clock, `lasted_ns` how long it took;
+    0 until it ends. Ends once. Like all spans of OpenTelemetry, it may be used from any thread, one
+    at a time.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class CapturedSpan(trace.Span):
         "attributes",
         "completion",
         "ended_ns",
+        "lasted_ns",
         "name",
         "parent",
         "place",
@@ -86,8 +89,9 @@ class CapturedSpan(trace.Span):
         self.place: Any = None
         self.undecided = False
         self.started_ns = started_ns
-        self.steady_ns = time.monotonic_ns()
-        self.ended_ns = 0
+        # Some instrumentations report a span when it is over, with the times that it had.
+        self.steady_ns = time.monotonic_ns() - max(time.time_ns() - started_ns, 0)
+        self.ended_ns = self.lasted_ns = 0
         self._sink = sink
         self._around = around
         self._events: list[SpanEvent] = []
@@ -115,8 +119,11 @@ class CapturedSpan(trace.Span):
         if self._ended:
             return
         self._ended = True
-        lasted = time.monotonic_ns() - self.steady_ns
-        self.ended_ns = end_time or self.started_ns + lasted
+        if end_time:
+            self.lasted_ns = max(end_time - self.started_ns, 0)
+        else:
+            self.lasted_ns = time.monotonic_ns() - self.steady_ns
+        self.ended_ns = self.started_ns + self.lasted_ns
         self._sink.end(self)
 
     def get_span_context(self) -> SpanContext:
