@@ -281,6 +281,14 @@ def test_what_is_said_only_at_the_end_is_kept(db_path: Path) -> None:
     assert (json.loads(span["input"]), json.loads(span["output"])) == ({"word": "it"}, "found")
 
 
+def test_the_tags_of_an_agent_are_tags_of_its_run(db_path: Path) -> None:
+    """Named ones, and a list of words."""
+    with _span("guide", "AGENT", waxell__tag__team="search") as agent:
+        agent.set_attribute("tag.tags", ["beta"])
+    (run,) = queried(db_path, "SELECT tags FROM runs")
+    assert json.loads(run["tags"]) == {"team": "search", "beta": "true"}
+
+
 def test_a_run_whose_span_says_nothing_has_what_its_calls_say(db_path: Path) -> None:
     """The first question, and the last answer."""
     with _span("guide", "AGENT"):

@@ -125,7 +125,7 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     said = _with_failure_inside(span, place, said)
     _end_row(span, place, run, said)
     if place.opened:
-        _say_what_was_said(span, place, run)
+        _write_facts_of_run(span, place, run)
         _end_run(run, said)
 
 
@@ -137,9 +137,14 @@ def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFac
     run._end_span(place.position, span.lasted_ns / 1e6, status, error, said.output, said.input)
 
 
-def _say_what_was_said(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
-    """Write what a run was asked and what it answered; its calls tell if its span does not."""
+def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
+    """Write the tags of a run, what it was asked, and what it answered.
+
+    Where its span does not say what was asked or answered, its calls do.
+    """
     about = run_facts(span.read())
+    for name, value in about.tags.items():
+        run.set_tag(name, value)
     inputs, result = about.inputs, about.result
     if place.asked is not None:
         inputs = {"message": place.asked, **(inputs or {})}
