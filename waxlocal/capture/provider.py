@@ -39,5 +39,5 @@ def provider() -> PrivateProvider:
 
 
 def completion_hook() -> _CompletionHook:
-    """Return the hook; with content switched off it is not asked for any."""
+    """Return the hook; what it takes is left out of the row where content is not kept."""
     return _hook

@@ -78,7 +78,7 @@ def recording_state() -> dict[str, Any]:
         "database": str(made.settings.db),
         "durability": made.settings.durability,
         "capture_content": made.capture_content,
-        "waiting": len(made.store.backlog),
+        "waiting": made.store.in_memory,
         "lost": made.store.backlog.lost,
         "reason": made.store.backlog.why,
         "config": {
