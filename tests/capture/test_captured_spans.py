@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode
 
 from tests.tools.sdk_rows import queried
@@ -279,6 +281,30 @@ def test_what_is_said_only_at_the_end_is_kept(db_path: Path) -> None:
     (span,) = queried(db_path, "SELECT * FROM spans")
     assert json.loads(run["inputs"])["message"] == "find it"
     assert (json.loads(span["input"]), json.loads(span["output"])) == ({"word": "it"}, "found")
+
+
+def test_what_begins_at_once_inside_a_span_that_says_nothing_is_in_one_run(db_path: Path) -> None:
+    """Tools in several threads: the first one decides what is around them, and once."""
+    rounds, threads = 20, 4
+    for _ in range(rounds):
+        outer = TRACER.start_span("outer")
+        inside = trace.set_span_in_context(outer)
+        together = threading.Barrier(threads)
+
+        def work(inside: Context = inside, together: threading.Barrier = together) -> None:
+            together.wait()
+            TRACER.start_span("tool", inside, attributes={KIND: "TOOL"}).end()
+
+        started = [threading.Thread(target=work) for _ in range(threads)]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
+        outer.end()
+    found = queried(db_path, "SELECT agent_name, status, count(*) AS runs FROM runs GROUP BY 1, 2")
+    assert found == [{"agent_name": "outer", "status": "success", "runs": rounds}]
+    (spans,) = queried(db_path, "SELECT count(*) AS tools FROM spans")
+    assert spans["tools"] == rounds * threads
 
 
 def test_the_tags_of_an_agent_are_tags_of_its_run(db_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
+from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.sdk.context import WaxellContext
 
 __all__ = [
@@ -58,19 +57,9 @@ def _open_here() -> tuple[CallbackCall, ...]:
     return tuple(one for one in _around.get() if not one.ended)
 
 
-# Guards the reports of all runs. One lock costs nothing: what is written under it waits for that of
-# the store anyway. And a forked child can have another one: a thread that only its parent has may
-# hold this one, and would hold it for good.
-_lock = threading.RLock()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+# Guards the reports of all runs. One for all costs nothing: what is written under it waits for the
+# lock of the store anyway.
+_guard = ProcessLock()
 
 
 class CapturedCalls:
@@ -83,7 +72,7 @@ class CapturedCalls:
     @classmethod
     def of(cls, run: WaxellContext) -> CapturedCalls:
         """Return those of a run: the same object in all threads."""
-        with _lock:
+        with _guard.lock:
             found = run._captured
             if not isinstance(found, CapturedCalls):
                 found = run._captured = cls(run)
@@ -94,7 +83,7 @@ class CapturedCalls:
 
         `inner`: the row of the call that was reported inside this one, if there is one.
         """
-        with _lock:
+        with _guard.lock:
             known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
             if known is None:
                 report.position = self._run._add_llm_call(**self._columns(report.row))
@@ -114,7 +103,7 @@ class CapturedCalls:
 
         Where several were captured inside and none of them is it, they are the calls.
         """
-        with _lock:
+        with _guard.lock:
             mine = (one for one in inside if one in self._recent)
             below = [one for one in mine if report.scope not in one.scopes]
             if not below:
@@ -127,7 +116,7 @@ class CapturedCalls:
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        with _lock:
+        with _guard.lock:
             known = find_unclaimed(self._recent, by_hand)
             if known is None:
                 return False
@@ -147,7 +136,7 @@ class CapturedCalls:
 
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
-        with _lock:
+        with _guard.lock:
             return find_unclaimed(self._recent, by_hand) is not None
 
 

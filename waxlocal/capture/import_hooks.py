@@ -9,7 +9,6 @@ Not by wrapt, which the instrumentations bring along: a program without any is n
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
+
+from waxlocal.capture.process_lock import ProcessLock
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
@@ -26,17 +27,7 @@ __all__ = ["after_import", "forget", "is_awaited"]
 Act = Callable[[], None]
 
 _waiting: dict[str, list[Act]] = {}
-_lock = threading.RLock()
-
-
-def _after_fork_in_child() -> None:
-    """Take another lock: a thread that only the parent has may hold this one."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_guard = ProcessLock()
 
 
 def after_import(module: str, act: Act) -> None:
@@ -44,7 +35,7 @@ def after_import(module: str, act: Act) -> None:
 
     `act` raises nothing. It runs in the thread that imports, before the import returns.
     """
-    with _lock:
+    with _guard.lock:
         if not _is_imported(module):
             _waiting.setdefault(module, []).append(act)
             if _finder not in sys.meta_path:
@@ -55,7 +46,7 @@ def after_import(module: str, act: Act) -> None:
 
 def forget(module: str) -> None:
     """Do nothing any more when this module is imported."""
-    with _lock:
+    with _guard.lock:
         _waiting.pop(module, None)
         if not _waiting and _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
@@ -114,7 +105,7 @@ class _Loader:
             spec.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
-        with _lock:
+        with _guard.lock:
             acts = _waiting.pop(module.__name__, [])
         for act in acts:
             act()

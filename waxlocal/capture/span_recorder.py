@@ -10,6 +10,7 @@ from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import CALLS, Place, around, captured_run, position_in, run_around
+from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
 from waxlocal.capture.span_kinds import span_kind
@@ -28,14 +29,14 @@ class SpanRecorder:
     def begin(self, span: CapturedSpan) -> None:
         """Find the run of a span; begin one for an agent outside any, or inside another."""
         try:
-            for outer in reversed(_undecided_around(span)):
-                _decide(outer, SpanKind.OTHER)
+            _decide_around(span)
             kind = _kind(span)
             span.place = Place(kind, run_around(span))
             # Some instrumentations say what a span is only after its start.
-            span.undecided = kind == SpanKind.OTHER
-            if not span.undecided:
-                _decide(span, kind)
+            if kind == SpanKind.OTHER:
+                span.undecided = True
+            else:
+                _give_place(span, kind)
         except Exception as error:  # a fault of ours must not become the program's
             _survive(error, span)
 
@@ -73,22 +74,37 @@ def _kind(span: CapturedSpan) -> str:
     return span_kind(span.attributes, name=span.name, scope=span.scope, is_root=span.parent is None)
 
 
-def _undecided_around(span: CapturedSpan) -> list[CapturedSpan]:
-    found: list[CapturedSpan] = []
+def _decide_around(span: CapturedSpan) -> None:
+    """Give a place to the spans around this one that have not said what they are."""
+    undecided: list[CapturedSpan] = []
     outer = span.parent
     while outer is not None and outer.undecided:
-        found.append(outer)
+        undecided.append(outer)
         outer = outer.parent
-    return found
+    for outer in reversed(undecided):
+        _decide(outer, SpanKind.OTHER)
 
 
 # A run is not a tool: outside any run, the run of such a span also has the span.
 _SPANS_ALSO_ALONE = (SpanKind.TOOL, SpanKind.RETRIEVER)
 
 
+# Spans in several threads may begin at once inside one that has not said what it is.
+_guard = ProcessLock()
+
+
 def _decide(span: CapturedSpan, kind: str) -> None:
-    """Give a span its place: the run that it is, or its row in the run around it."""
-    span.undecided = False
+    """Give a span its place, once; another thread that is doing so is waited for."""
+    with _guard.lock:
+        if span.undecided:
+            try:
+                _give_place(span, kind)
+            finally:
+                span.undecided = False
+
+
+def _give_place(span: CapturedSpan, kind: str) -> None:
+    """Make a span the run that it is, or give it its row in the run around it."""
     place: Place = span.place
     place.kind = kind
     run = place.run

@@ -100,11 +100,11 @@ class CapturedSpan(trace.Span):
         self._ended = False
 
     def read(self) -> ReadSpan:
-        """Return what the span says so far."""
+        """Return what the span says so far: copies, for its own thread may go on meanwhile."""
         return ReadSpan(
             name=self.name,
-            attributes=self.attributes,
-            events=self._events,
+            attributes=self.attributes.copy(),
+            events=tuple(self._events),
             scope=self.scope,
             status=self._status,
             status_message=self._status_message,
