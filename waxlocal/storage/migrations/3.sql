@@ -128,6 +128,8 @@ BEGIN
     user_id = coalesce(user_id, excluded.user_id),
     -- 4,000 characters of names are enough for any list; a session of a million agents is a bug
     agents = CASE
+      -- the usual case, and cheaper than the search for the name
+      WHEN agents = excluded.agents THEN agents
       -- a quote after '[' or ',' begins a name; a quote inside a name is escaped
       WHEN instr(agents, '[' || json_quote(NEW.agent_name))
         OR instr(agents, ',' || json_quote(NEW.agent_name)) OR length(agents) > 4000 THEN agents
