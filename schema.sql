@@ -362,6 +362,8 @@ BEGIN
   WHERE session_id = OLD.session_id;
 END;
 
+-- One trigger for everything that a new call changes in other tables. SQLite allocates and clears
+-- the registers of each trigger that fires, even if its WHEN is false.
 CREATE TRIGGER llm_calls_insert AFTER INSERT ON llm_calls
 BEGIN
   UPDATE sessions SET
@@ -374,6 +376,16 @@ BEGIN
     priced_tokens = priced_tokens + iif(NEW.cost IS NULL, 0, NEW.tokens_in + NEW.tokens_out),
     total_cost = coalesce(total_cost + NEW.cost, NEW.cost, total_cost)
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
+  -- What steps_deliver and the like do for the other records.
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- A key that a call has is no longer dropped. The table is almost always empty.
+  DELETE FROM dropped_contents WHERE (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
+    AND EXISTS (SELECT 1 FROM dropped_contents) AND key IN (
+    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
 END;
 
 -- The cost or the tokens of a call become known, are corrected, or are withdrawn.
@@ -405,18 +417,6 @@ BEGIN
     total_cost = iif(priced_calls = (OLD.cost IS NOT NULL), NULL,
       total_cost - coalesce(OLD.cost, 0.0))
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = OLD.run_id);
-END;
-
--- A new call uses its keys, so they are no longer dropped. dropped_contents is nearly always empty,
--- and then this costs one lookup.
-CREATE TRIGGER llm_calls_keep_contents AFTER INSERT ON llm_calls
-WHEN (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
-  AND EXISTS (SELECT 1 FROM dropped_contents)
-BEGIN
-  DELETE FROM dropped_contents WHERE key IN (
-    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
-    UNION ALL
-    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
 END;
 
 CREATE TRIGGER llm_calls_change_contents AFTER UPDATE OF message_keys, tool_keys ON llm_calls
@@ -621,14 +621,7 @@ CREATE TABLE received (
 
 -- Records that a run gets while it is being uploaded, or afterwards (a score on the next day), are
 -- uploaded, too. So are those of a parked run that has a remote id: the server knows it. Without a
--- remote id nothing more of a parked run can be uploaded.
-CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
-BEGIN
-  UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
-    OR (state = 'parked' AND remote_run_id IS NOT NULL));
-END;
-
+-- remote id nothing more of a parked run can be uploaded. For calls, llm_calls_insert does it.
 CREATE TRIGGER steps_deliver AFTER INSERT ON steps
 BEGIN
   UPDATE deliveries SET state = 'pending'

@@ -60,18 +60,6 @@ CREATE TABLE dropped_contents (
   key TEXT NOT NULL UNIQUE
 );
 
--- A new call uses its keys, so they are no longer dropped. dropped_contents is nearly always empty,
--- and then this costs one lookup.
-CREATE TRIGGER llm_calls_keep_contents AFTER INSERT ON llm_calls
-WHEN (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
-  AND EXISTS (SELECT 1 FROM dropped_contents)
-BEGIN
-  DELETE FROM dropped_contents WHERE key IN (
-    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
-    UNION ALL
-    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
-END;
-
 CREATE TRIGGER llm_calls_change_contents AFTER UPDATE OF message_keys, tool_keys ON llm_calls
 WHEN NEW.message_keys IS NOT OLD.message_keys OR NEW.tool_keys IS NOT OLD.tool_keys
 BEGIN
@@ -159,6 +147,8 @@ ALTER TABLE requests ADD COLUMN states TEXT;
 ALTER TABLE sessions ADD COLUMN unmetered_calls INTEGER NOT NULL DEFAULT 0;
 
 DROP TRIGGER llm_calls_insert;
+-- One trigger for everything that a new call changes in other tables. SQLite allocates and clears
+-- the registers of each trigger that fires, even if its WHEN is false.
 CREATE TRIGGER llm_calls_insert AFTER INSERT ON llm_calls
 BEGIN
   UPDATE sessions SET
@@ -171,6 +161,16 @@ BEGIN
     priced_tokens = priced_tokens + iif(NEW.cost IS NULL, 0, NEW.tokens_in + NEW.tokens_out),
     total_cost = coalesce(total_cost + NEW.cost, NEW.cost, total_cost)
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
+  -- What steps_deliver and the like do for the other records.
+  UPDATE deliveries SET state = 'pending'
+  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
+    OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- A key that a call has is no longer dropped. The table is almost always empty.
+  DELETE FROM dropped_contents WHERE (NEW.message_keys IS NOT NULL OR NEW.tool_keys IS NOT NULL)
+    AND EXISTS (SELECT 1 FROM dropped_contents) AND key IN (
+    SELECT value FROM json_each(iif(json_valid(NEW.message_keys), NEW.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(NEW.tool_keys), NEW.tool_keys, '[]')));
 END;
 
 DROP TRIGGER llm_calls_update;
@@ -356,14 +356,8 @@ CREATE TABLE outside_events (
 -- Quick: there are few of them, and the primary key keeps them together.
 INSERT INTO outside_events (position) SELECT position FROM events WHERE run_id = '' ORDER BY position;
 
--- As before, but also for a parked run that the server knows.
+-- As before, but also for a parked run that the server knows. For calls, llm_calls_insert does it.
 DROP TRIGGER llm_calls_deliver;
-CREATE TRIGGER llm_calls_deliver AFTER INSERT ON llm_calls
-BEGIN
-  UPDATE deliveries SET state = 'pending'
-  WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
-    OR (state = 'parked' AND remote_run_id IS NOT NULL));
-END;
 
 DROP TRIGGER steps_deliver;
 CREATE TRIGGER steps_deliver AFTER INSERT ON steps
