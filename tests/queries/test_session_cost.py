@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,31 @@ def test_what_is_sent_again_is_known_by_the_messages(
     spent = lists_of(tmp_path, *lists)
     assert [turn.resent_tokens for turn in spent.turns] == resent
     assert (spent.forks, spent.compactions) == (forks, compactions)
+
+
+PIXELS = base64.b64encode(bytes(range(256)) * 4_000).decode()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXELS}"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXELS}},
+        {"inline_data": {"mime_type": "image/png", "data": PIXELS}},
+    ],
+    ids=["OpenAI", "Anthropic", "Gemini"],
+)
+def test_a_picture_does_not_outweigh_what_is_said(tmp_path: Path, part: dict[str, Any]) -> None:
+    """A megabyte of base64 counts as 1,000 tokens of text do, whichever provider's part it is."""
+    said = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]
+    with recording(tmp_path) as (make, conn):
+        for number, tokens_in in enumerate((1_000, 2_000)):
+            row = {"messages": json.dumps(said, separators=(",", ":"))}
+            (stored,) = put(make.conn, LLM_CALLS, [row])
+            make.llm(make.run(at=number), tokens_in, 10, **stored)
+            said.append({"role": "user", "content": "A long text. " * 300})
+        spent = money(conn, "s1")
+    assert [turn.new_tokens for turn in spent.turns] == [1_000, pytest.approx(1_000, rel=0.1)]
 
 
 def test_after_the_system_text_alone_a_history_begins_anew(tmp_path: Path) -> None:

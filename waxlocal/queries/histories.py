@@ -8,6 +8,7 @@ compaction): then the common beginning is shorter than what was sent before.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +28,18 @@ SELECT c.run_id, c.position, c.message_keys, c.tool_keys
 FROM runs r JOIN llm_calls c ON c.run_id = r.run_id
 WHERE r.session_id = ? AND c.message_keys IS NOT NULL
 """
-_SIZES = """
+# The providers take as many tokens for a picture as for a few thousand characters of text, and not
+# for the characters that it has as base64: one photo would outweigh the rest of a conversation.
+PICTURE_CHARACTERS = 4_000
+# A match begins only where no such character stands in front, so that each is looked at once.
+_PICTURE = re.compile(rf"(?<![\w+/=-])[A-Za-z0-9+/=_-]{{{PICTURE_CHARACTERS + 1},}}", re.ASCII)
+
+# The text itself only where it may hold such data: by a data URL, or a part that names its type.
+_SIZES = f"""
 SELECT key, length(content), iif(json_valid(content),
-    iif(json_type(content) = 'object', json_extract(content, '$.role'), NULL), NULL)
+    iif(json_type(content) = 'object', json_extract(content, '$.role'), NULL), NULL),
+  iif(length(content) > {PICTURE_CHARACTERS}
+    AND (instr(content, 'base64') OR instr(content, '"mime_type"')), content, NULL)
 FROM contents WHERE key IN (SELECT value FROM json_each(?))
 """
 # Who says what every call of an agent begins with.
@@ -59,7 +69,9 @@ class Histories:
             for run_id, position, *keys in conn.execute(_LISTS, (session_id,)).fetchall():
                 self._lists[run_id, position] = _List(*map(read_keys, keys))
         keys = {key for one in self._lists.values() for part in one for key in part}
-        found = conn.execute(_SIZES, (json.dumps(sorted(keys)),)).fetchall() if keys else ()
+        rows = conn.execute(_SIZES, (json.dumps(sorted(keys)),)) if keys else ()
+        # One row at a time: a conversation may hold hundreds of megabytes of pictures.
+        found = [(key, size - _excess(content), role) for key, size, role, content in rows]
         self._sizes: Mapping[str, int] = {key: size for key, size, _ in found}
         self._standing = {key for key, _, role in found if role in _STANDING}
 
@@ -90,6 +102,12 @@ class Histories:
 
     def _size(self, keys: Iterable[str]) -> int:
         return sum(self._sizes.get(key, 0) for key in keys)
+
+
+def _excess(content: str | None) -> int:
+    """Return how many characters the pictures in a message have beyond what each counts for."""
+    found = _PICTURE.finditer(content) if content else ()
+    return sum(match.end() - match.start() - PICTURE_CHARACTERS for match in found)
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:
