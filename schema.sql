@@ -328,10 +328,10 @@ BEGIN
      total_cost) =
       (SELECT llm_calls + count(*), priced_calls + count(cost),
          unmetered_calls + coalesce(sum(c.usage_known = 0), 0),
-         sessions.tokens_in + coalesce(sum(c.tokens_in), 0),
-         sessions.tokens_out + coalesce(sum(c.tokens_out), 0),
-         total_tokens + coalesce(sum(c.tokens_in + c.tokens_out), 0),
-         priced_tokens + coalesce(sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)), 0),
+         sessions.tokens_in + CAST(total(c.tokens_in) AS INTEGER),
+         sessions.tokens_out + CAST(total(c.tokens_out) AS INTEGER),
+         total_tokens + CAST(total(c.tokens_in + c.tokens_out) AS INTEGER),
+         priced_tokens + CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER),
          coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
        FROM llm_calls c WHERE c.run_id = NEW.run_id)
   WHERE session_id = NEW.session_id;
@@ -513,18 +513,18 @@ BEGIN
   WHERE run_id = NEW.run_id AND position = NEW.position;
 END;
 
--- Each run with the totals of its calls.
+-- Each run with the totals of its calls. By `total`, a float: `sum` fails where counts overflow.
 CREATE VIEW run_totals AS
 SELECT
   run_id,
   (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id) AS llm_calls,
   (SELECT count(*) FROM llm_calls c
     WHERE c.run_id = r.run_id AND c.usage_known = 0) AS unmetered_calls,
-  (SELECT coalesce(sum(tokens_in), 0) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_in,
-  (SELECT coalesce(sum(tokens_out), 0) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_out,
-  (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+  (SELECT CAST(total(tokens_in) AS INTEGER) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_in,
+  (SELECT CAST(total(tokens_out) AS INTEGER) FROM llm_calls c WHERE c.run_id = r.run_id) AS tokens_out,
+  (SELECT CAST(total(tokens_in + tokens_out) AS INTEGER) FROM llm_calls c
     WHERE c.run_id = r.run_id) AS total_tokens,
-  (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+  (SELECT CAST(total(tokens_in + tokens_out) AS INTEGER) FROM llm_calls c
     WHERE c.run_id = r.run_id AND c.cost IS NOT NULL) AS priced_tokens,
   (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
 FROM runs r;

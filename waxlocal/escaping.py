@@ -64,8 +64,11 @@ def cell(value: object) -> object:
 
 
 def document(value: Any, *, indent: int | None = 2) -> str:
-    """Return a value as JSON text that is safe on a terminal: control characters are escaped."""
-    return json_text(json.dumps(value, ensure_ascii=False, indent=indent))
+    """Return a value as JSON text that is safe on a terminal: control characters are escaped.
+
+    Raises `ValueError` for a float that is infinite or not a number: JSON has none.
+    """
+    return json_text(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
 def json_text(text: str) -> str:

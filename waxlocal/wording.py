@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from waxlocal.clock import stored_ns
 
 __all__ = [
@@ -33,6 +35,9 @@ TIME_KINDS = (
 )
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+# What is shown of a figure beyond all sense, which another program may have written.
+_MOST = 10**18
+_LONGEST_S = 1_000_000 * _DAY
 # Show a date instead of a number of days after this.
 _DATE_AFTER = 30 * _DAY
 
@@ -98,13 +103,20 @@ def percent(share: float | None) -> str:
         return NOTHING
     if 0 < share < 0.01:
         return "<1%"
+    if not -_MOST < share < _MOST:  # also not a number
+        return NOTHING
     whole = round(share * 100)
     return f"{99 if whole >= 100 and share < 1 else whole}%"
 
 
 def tokens(number: int | None) -> str:
     """Return `1,250`."""
-    return NOTHING if number is None else f"{number:,}"
+    return NOTHING if number is None else f"{_whole(number):,}"
+
+
+def _whole(number: float) -> int:
+    """Return a count as a whole number: a sum that overflowed is a float, perhaps infinite."""
+    return number if isinstance(number, int) else int(min(max(number, -_MOST), _MOST))
 
 
 def counted(number: int, noun: str) -> str:
@@ -114,8 +126,10 @@ def counted(number: int, noun: str) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return `840 ms`, `2.4 s`, `3 m 12 s`, `2 h 5 m` or `3 d 4 h`."""
-    if seconds is None:
+    if seconds is None or math.isnan(seconds):
         return NOTHING
+    if seconds >= _LONGEST_S:
+        return f"over {_LONGEST_S // _DAY:,} d"
     if 0 < seconds < 0.0005:
         return "<1 ms"
     if seconds < 0.9995:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from waxlocal import escaping
+from waxlocal import encode, escaping
 from waxlocal.cli.target_file import db_option
 
 __all__ = ["form_options", "print_json", "printed_rows"]
@@ -37,9 +37,16 @@ def form_options(*, csv: bool = False) -> Callable[[Command], Command]:
     return add
 
 
-def print_json(value: Any) -> None:
-    """Write one JSON document."""
-    click.echo(escaping.document(value))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Write one JSON document; without `indent` in one line.
+
+    A figure that JSON has no number for is as in the API: `{"$float": "inf"}`.
+    """
+    try:
+        text = escaping.document(value, indent=indent)
+    except ValueError:
+        text = escaping.document(encode.read_back(encode.dumps(value)), indent=indent)
+    click.echo(text)
 
 
 def printed_rows(form: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> bool:

@@ -190,7 +190,7 @@ def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
         body = escaping.json_text(one.body.decode())
         if form == "json":
             line = {"method": one.method, "url": one.url, "headers": headers, "body": body}
-            click.echo(escaping.document(line, indent=None))
+            print_json(line, indent=None)
             continue
         click.echo(f"{one.method} {escaping.line(one.url)}")
         for name, value in headers.items():

@@ -13,7 +13,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options
+from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import need_own, target_file_of
@@ -131,7 +131,7 @@ class _Follower:
 
 
 def _print_json(run: RunSummary) -> None:
-    click.echo(escaping.document(as_dict(run), indent=None))
+    print_json(as_dict(run), indent=None)
 
 
 def _printer(screen: Screen) -> Print:

@@ -339,4 +339,7 @@ def _update(path: Path, updates: Sequence[Sequence[object]]) -> int:
 
 
 def _sum(costs: list[float]) -> float | None:
-    return math.fsum(costs) if costs else None
+    try:
+        return math.fsum(costs) if costs else None
+    except (OverflowError, ValueError):  # infinite costs, or nearly: any program may write a row
+        return sum(costs)

@@ -12,10 +12,12 @@ from waxlocal.queries.times import parse_time
 
 __all__ = ["ModelDay", "count_users", "model_days"]
 
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _SUMS = """
 SELECT substr(c.recorded_at, 1, 10) AS date, c.model, c.provider, count(*) AS calls,
-  sum(c.tokens_in + c.tokens_out) AS tokens,
-  sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS priced_tokens, sum(c.cost) AS cost
+  CAST(total(c.tokens_in + c.tokens_out) AS INTEGER) AS tokens,
+  CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER) AS priced_tokens,
+  sum(c.cost) AS cost
 FROM {calls}
 WHERE (:since IS NULL OR c.recorded_at >= :since) AND (:until IS NULL OR c.recorded_at <= :until)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

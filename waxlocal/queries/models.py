@@ -19,11 +19,15 @@ __all__ = ["list_models"]
 
 # Also grouped by duration: counts of equal durations are enough for percentiles, in far fewer rows
 # than one per call.
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _CALLS = """
 SELECT model, provider, duration_ms, count(*) AS calls, sum(status = 'error') AS errors,
   sum({known} = 0) AS unmetered_calls,
-  sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens,
-  sum(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
+  CAST(total(tokens_in) AS INTEGER) AS tokens_in,
+  CAST(total(tokens_out) AS INTEGER) AS tokens_out,
+  CAST(total(cached_tokens) AS INTEGER) AS cached_tokens,
+  CAST(total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS INTEGER) AS priced_tokens,
+  sum(cost) AS total_cost
 FROM {calls}
 WHERE (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
 GROUP BY model, provider, duration_ms

@@ -29,7 +29,7 @@ GROUP BY hour ORDER BY hour
 """
 # The last turns of each session.
 _TURNS = """
-SELECT (SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM llm_calls c
+SELECT (SELECT CAST(total(tokens_in + tokens_out) AS INTEGER) FROM llm_calls c
   WHERE c.run_id = r.run_id) AS size
 FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
 """

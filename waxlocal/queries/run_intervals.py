@@ -12,7 +12,7 @@ from typing import Any
 from waxlocal.ids import run_id_of
 from waxlocal.queries.intervals import Interval
 from waxlocal.queries.texts import decoded
-from waxlocal.queries.times import microseconds
+from waxlocal.queries.times import length_us, microseconds
 from waxlocal.records import RecordStatus
 
 __all__ = ["Attempt", "RunIntervals", "run_intervals"]
@@ -120,7 +120,7 @@ def run_intervals(conn: sqlite3.Connection, session_id: str) -> list[RunInterval
 def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunIntervals:
     start = microseconds(row["started_at"])
     if row["duration"] is not None:
-        end = start + max(round(row["duration"] * 1e6), 0)
+        end = start + length_us(row["duration"])
     else:
         last = row["completed_at"] or max((record["moment"] for record in records), default="")
         end = max(start, microseconds(last) if last else start)
@@ -148,7 +148,7 @@ def _place_records(run: RunIntervals, records: Iterable[sqlite3.Row]) -> None:
 
 def _interval(run: RunIntervals, record: sqlite3.Row, moments: list[int]) -> Interval:
     moment, length_ms = microseconds(record["moment"]), record["duration_ms"]
-    length = None if length_ms is None else round(max(length_ms, 0) * 1000)
+    length = None if length_ms is None else length_us(length_ms / 1000)
     if record["source"] == "llm":
         if length is None:
             length = moment - moments[max(bisect_right(moments, moment) - 1, 0)]

@@ -8,7 +8,10 @@ from datetime import date, timedelta, timezone, tzinfo
 from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_ns, utc_text
 from waxlocal.errors import InvalidQuery
 
-__all__ = ["microseconds", "parse_time"]
+__all__ = ["length_us", "microseconds", "parse_time"]
+
+# Seconds; more is no length of anything, but any program may have written the row.
+_LONGEST_S = 1e12
 
 _AGO = re.compile(r"(\d{1,9})\s*([smhdw])", re.IGNORECASE)
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -40,6 +43,11 @@ def parse_time(
             f"{text!r} is not a valid time",
             hint="use 30m, 24h, 7d, 2w, a date like 2026-01-31, or 2026-01-31T09:30:00Z",
         ) from None
+
+
+def length_us(seconds: float) -> int:
+    """Return a length in microseconds, from 0 to 30,000 years: what is beyond that is cut."""
+    return round(min(max(seconds, 0.0), _LONGEST_S) * 1e6)
 
 
 def microseconds(stored: object) -> int:

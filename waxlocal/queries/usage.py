@@ -31,11 +31,14 @@ _IN_PIECE = """
 run_id > :after AND run_id <= :last
 AND (:since IS NULL OR recorded_at >= :since) AND (:until IS NULL OR recorded_at <= :until)
 """
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _SUMS = """substr(c.recorded_at, 1, 13) AS hour, c.model, c.provider, count(*) AS calls,
   sum(c.status = 'error') AS errors, sum({known} = 0) AS unmetered_calls,
-  sum(c.tokens_in) AS tokens_in, sum(c.tokens_out) AS tokens_out,
-  sum(c.cached_tokens) AS cached_tokens,
-  sum(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS priced_tokens, sum(c.cost) AS cost"""
+  CAST(total(c.tokens_in) AS INTEGER) AS tokens_in,
+  CAST(total(c.tokens_out) AS INTEGER) AS tokens_out,
+  CAST(total(c.cached_tokens) AS INTEGER) AS cached_tokens,
+  CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER) AS priced_tokens,
+  sum(c.cost) AS cost"""
 _BY_HOUR = f"SELECT {_SUMS} FROM llm_calls c WHERE {_IN_PIECE} GROUP BY 1, 2, 3"  # noqa: S608
 _DURATIONS = f"""
 SELECT model, provider, duration_ms, count(*) FROM llm_calls

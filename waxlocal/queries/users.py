@@ -22,25 +22,27 @@ USER_ORDERINGS = (
     "total_tokens",
     "total_cost",
 )
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _IN_SESSIONS = """
 SELECT user_id, count(*) AS session_count, sum(run_count) AS run_count,
   min(first_run_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
-  sum(total_duration) AS total_duration, sum(total_tokens) AS total_tokens,
-  sum(priced_tokens) AS priced_tokens, sum(total_cost) AS total_cost
+  sum(total_duration) AS total_duration, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
+  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
 -- In the order of the table: through the index on users each row would be looked up by itself.
 FROM sessions NOT INDEXED WHERE user_id IS NOT NULL GROUP BY user_id
 """
 _OUTSIDE = """
 SELECT r.user_id, 0, count(*), min(r.started_at), max(coalesce(r.completed_at, r.started_at)),
-  total(r.duration), sum(t.total_tokens), sum(t.priced_tokens), sum(t.total_cost)
+  total(r.duration), CAST(total(t.total_tokens) AS INTEGER),
+  CAST(total(t.priced_tokens) AS INTEGER), sum(t.total_cost)
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
 """
 _TOGETHER = """
 SELECT user_id, sum(session_count) AS session_count, sum(run_count) AS run_count,
   min(first_activity_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
-  sum(total_duration) AS total_duration, sum(total_tokens) AS total_tokens,
-  sum(priced_tokens) AS priced_tokens, sum(total_cost) AS total_cost
+  sum(total_duration) AS total_duration, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
+  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
 FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
 # No index covers runs outside sessions; this checks cheaply whether there are any.

@@ -42,6 +42,8 @@ _SHORT, _EDGE = 4, 8
 # A chart with up to this many columns shows a number above each.
 _COUNTED = 20
 _LEAST_COLUMNS = 8
+# No value is drawn larger.
+_MOST = 1e15
 
 
 class Bar(NamedTuple):
@@ -136,7 +138,16 @@ def sparkline(values: Sequence[float], height: float) -> tuple[tuple[float, floa
     return tuple((number, round(height - one, 2), round(one, 2)) for number, one in enumerate(tall))
 
 
+def _drawn(value: float) -> float:
+    """Return what is drawn of a value: any program may have written an infinite or a negative one.
+
+    What is not a number is drawn as 0.
+    """
+    return min(value, _MOST) if value > 0 else 0.0
+
+
 def _tall(value: float, most: float, height: float) -> float:
+    value, most = _drawn(value), _drawn(most)
     return max(value / most * height, _LEAST_PX) if value > 0 and most > 0 else 0.0
 
 
@@ -249,6 +260,7 @@ def bins(ordered: Sequence[float], upper: float, most: int = 24) -> list[Bin]:
     """Return counts of sorted values in equal bins up to `upper`, and one bin for the rest."""
     if not ordered:
         return []
+    ordered, upper = list(map(_drawn, ordered)), _drawn(upper)
     step = _round_step(max(upper, ordered[0], 1e-9) / most)
     count = max(1, math.ceil(upper / step - 1e-9))
     counts = [0] * (count + 1)
@@ -324,14 +336,14 @@ def lines(
     height: int = 176,
 ) -> Chart:
     """Return a line chart, one line per named series; `top_label` labels the largest value."""
-    most = max((value for _, values in series for value in values), default=0)
+    most = max((_drawn(value) for _, values in series for value in values), default=0)
     room = height - _FOOT - _HEAD
     drawn, parts = [], []
     for number, (name, values) in enumerate(series):
         count = max(len(values) - 1, 1)
         points = [
             (_two(place / count * 100), _two(_HEAD + room - (value / most * room if most else 0)))
-            for place, value in enumerate(values)
+            for place, value in enumerate(map(_drawn, values))
         ]
         if len(points) == 1:
             points.append((100.0, points[0][1]))
