@@ -41,7 +41,7 @@ SELECT key, length(content), iif(json_valid(content),
   iif(length(content) > {PICTURE_CHARACTERS}
     AND (instr(content, 'base64') OR instr(content, '"mime_type"')), content, NULL)
 FROM contents WHERE key IN (SELECT value FROM json_each(?))
-"""
+"""  # noqa: S608
 # Who says what every call of an agent begins with.
 _STANDING = ("system", "developer")
 
