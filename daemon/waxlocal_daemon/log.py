@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TextIO
 
 from waxlocal import escaping
@@ -40,7 +40,9 @@ class Log:
         form: str = "logfmt",
         level: str = "info",
         clock: Clock = SYSTEM_CLOCK,
+        without: Collection[str] = (),
     ) -> None:
+        self._without = without
         self._stream = sys.stderr if stream is None else stream
         self._line = _json if form == "json" else _logfmt
         self._least = LEVELS.get(level, LEVELS["info"])
@@ -49,13 +51,23 @@ class Log:
         self._said: dict[tuple[str, str], tuple[int, int]] = {}
 
     @classmethod
-    def from_environment(cls, form: str = "logfmt", environ: Mapping[str, str] = os.environ) -> Log:
+    def from_environment(
+        cls,
+        form: str = "logfmt",
+        environ: Mapping[str, str] = os.environ,
+        *,
+        without: Collection[str] = (),
+    ) -> Log:
         """Return a log on stderr with the threshold of `WAXLOCAL_LOG_LEVEL`."""
-        return cls(form=form, level=environ.get("WAXLOCAL_LOG_LEVEL", "").lower())
+        level = environ.get("WAXLOCAL_LOG_LEVEL", "").lower()
+        return cls(form=form, level=level, without=without)
 
     def event(self, name: str, /, level: str = "info", **fields: object) -> None:
-        """Write one line: time, level, name, and the fields that are not None."""
-        if LEVELS[level] < self._least:
+        """Write one line: time, level, name, and the fields that are not None.
+
+        Events that the log is `without` are left out.
+        """
+        if LEVELS[level] < self._least or name in self._without:
             return
         told = {
             "ts": utc_text(self._clock.time_ns()),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.builders import run_id
 from tests.tools.cli import (
     PYTHON,
     answer,
@@ -106,10 +107,10 @@ def test_a_terminal_of_another_alphabet_gets_something(db: Path) -> None:
 
 
 @contextmanager
-def _tail(*args: object, db: Path) -> Iterator[subprocess.Popen[str]]:
+def _tail(*args: object, db: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [*PYTHON, "--db", str(db), "tail", *map(str, args)],
-        env=environment(),
+        env=environment(**env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -155,7 +156,17 @@ def test_tail_is_harmless_text_without_json(db: Path) -> None:
     """Figures on one line, the first words on the next, escapes spelled out."""
     with _tail(db=db) as process:
         assert re.search(r"sess_aa  success  1\.0 s · 150 tokens · \$0\.0010", _line(process))
-        assert _line(process) == " " * 10 + "chatbot · a \\x1b[2J b\n"
+        assert _line(process) == f"{' ' * 10}run {run_id(1)} · chatbot · a \\x1b[2J b\n"
+
+
+def test_tail_shows_on_a_terminal_as_much_of_an_id_as_show_needs(db: Path) -> None:
+    """What is typed from there shows that run, and no other."""
+    with _tail("-n", 1, db=db, FORCE_COLOR="1", NO_COLOR="1", COLUMNS="80") as process:
+        _line(process)
+        found = re.search(r"run (\S+) · chatbot", _line(process))
+    assert found
+    shown = spawn("--db", db, "show", found[1], "--json")
+    assert json.loads(shown.stdout)["run_id"] == run_id(1)
 
 
 def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None:

@@ -155,6 +155,18 @@ def test_refused_runs(db_path: Path) -> None:
     assert "0 pending, 1 parked." in again.stdout
 
 
+def test_a_hundred_refused_runs_are_one_line(db_path: Path) -> None:
+    """Their count, the last reason, and where to see them all."""
+    record(100)
+    rule = Rule("poison", status=422, contains="run")
+    with fault_server((rule,)) as server:
+        done = sync(db_path, server.url)
+    assert done.exit_code == 7
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("Error: the server refused 100 runs: 422: ")
+    assert hint == f"Try: see why with: waxlocal --db {db_path} sync parked"
+
+
 def test_the_run_of_a_killed_process_goes_at_once(db_path: Path) -> None:
     """As interrupted, with the first upload after its end, though nobody has ended it."""
     run_program(

@@ -16,6 +16,7 @@ from waxlocal.queries import (
     reread_runs,
     resolve_run_id,
     resolve_session_id,
+    short_run_id,
 )
 
 
@@ -257,3 +258,16 @@ def test_a_run_is_found_by_its_workflow_id_too(tmp_path: Path) -> None:
             resolve_run_id(conn, "wf_nope")
         with pytest.raises(InvalidQuery):
             resolve_run_id(conn, "wf_")
+
+
+def test_a_short_run_id_fits_one_run_only(tmp_path: Path) -> None:
+    """As many of the first characters as tell it from its neighbors; whole if it begins another."""
+    ids = ("01942000-0000-7000-8000-1", "01942000-0000-7000-8000-12", "01942000-0000-7001", "a")
+    with recording(tmp_path) as (make, conn):
+        for one in ids:
+            made = make.run()
+            make.conn.execute("DROP TRIGGER IF EXISTS runs_keep_session")
+            make.conn.execute("UPDATE runs SET run_id = ? WHERE run_id = ?", (one, made))
+        short = [short_run_id(conn, one) for one in ids]
+        assert [resolve_run_id(conn, one) for one in short] == list(ids)
+    assert short[2:] == ["01942000-0000-7001", "a"]

@@ -27,8 +27,9 @@ from tests.tools.web import (
     spawned,
 )
 from waxlocal.errors import ConfigurationError
+from waxlocal.settings.secret import Secret
 from waxlocal.storage.schema import VERSION
-from waxlocal.web.server import listen
+from waxlocal.web.server import check_key, listen
 from waxlocal.web.supervisor import Supervisor
 from waxlocal.wire.paths import BULK, DOCUMENT, SESSIONS
 
@@ -119,7 +120,7 @@ def test_a_client_that_never_ends_does_not_keep_it(db_path: Path) -> None:
             assert process.wait(timeout=PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_others_are_not_let_in_without_a_key(db_path: Path, host: str) -> None:
     """An address that other machines reach needs a key; the error says how to make one."""
     done = spawn("--db", db_path, "serve", "--host", host, "--port", 0)
@@ -196,12 +197,35 @@ def test_a_port_that_is_taken_is_said(db_path: Path) -> None:
             listen("127.0.0.1", port)
 
 
-def test_an_address_of_another_machine_is_said(db_path: Path) -> None:
-    """What cannot be listened on is an error with a way out."""
-    done = spawn("--db", db_path, "serve", "--host", "192.0.2.1", WAXLOCAL_SERVE_KEY=CANARY)
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("192.0.2.1", "cannot listen on 192.0.2.1:8765: this machine does not have that address"),
+        ("nope.invalid", "cannot listen on 'nope.invalid': no address is known under that name"),
+        ("a..b", "cannot listen on 'a..b': no address is known under that name"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_said(db_path: Path, host: str, said: str) -> None:
+    """Which address, why, and what to type; and no file is made."""
+    done = spawn("--db", db_path, "serve", "--host", host, WAXLOCAL_SERVE_KEY=CANARY)
     assert done.returncode == 2
-    assert "cannot listen on 192.0.2.1:8765" in done.stderr
-    assert "Try:" in done.stderr
+    error, hint = done.stderr.splitlines()
+    assert error == f"Error: {said}"
+    assert hint.startswith("Try: --host 127.0.0.1 ")
+    assert not db_path.exists()
+
+
+def test_a_name_that_is_not_of_this_machine_needs_a_key() -> None:
+    """Whatever address it has: only `localhost` is known to be this machine."""
+    with pytest.raises(ConfigurationError, match=r"can reach hub\.example, and no key"):
+        check_key("hub.example", Secret.unchecked(""))
+    check_key("localhost", Secret.unchecked(""))
+
+
+def test_a_name_without_an_address_is_said_before_a_missing_key(db_path: Path) -> None:
+    """No key makes it right."""
+    done = spawn("--db", db_path, "serve", "--host", "nope.invalid")
+    assert "no address is known under that name" in done.stderr
 
 
 def test_a_foreign_file_is_left_alone(db_path: Path) -> None:

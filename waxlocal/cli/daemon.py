@@ -126,6 +126,8 @@ def run(
     from waxlocal_daemon.log import Log
     from waxlocal_daemon.runner import Options, run_daemon
 
+    path = target_file_of(ctx).path
+    _check_run_options({"metrics": metrics, "metrics_file": metrics_file}, path)
     load = functools.partial(
         UploadSettings.load,
         api_url=api_url,
@@ -134,7 +136,7 @@ def run(
         allow_http=allow_http,
     )
     run_daemon(
-        target_file_of(ctx).path,
+        path,
         load,
         Options(metrics, metrics_file, nice),
         log=Log.from_environment(log_format),
@@ -228,13 +230,10 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
 
 
 def _check_run_options(given: dict[str, Any], db: Path) -> None:
-    """Raise `ConfigurationError` for what `daemon run` would refuse, each time it is started."""
-    from waxlocal.settings.addresses import server_url
+    """Raise `ConfigurationError` for an option that is wrong, whatever else is missing."""
     from waxlocal_daemon.metrics_server import address_of
     from waxlocal_daemon.runner import check_metrics_file
 
-    if given["api_url"]:  # a profile or a variable may allow http
-        server_url(given["api_url"], allow_http=True, origin="--api-url")
     if given["metrics"]:
         address_of(given["metrics"])
     if given["metrics_file"] is not None:

@@ -12,6 +12,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.filled import filled
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.target_file import (
     db_option,
@@ -31,6 +32,7 @@ __all__ = ["serve"]
 @click.option(
     "--host",
     default=DEFAULT_HOST,
+    callback=filled,
     show_default=True,
     metavar="ADDRESS",
     help="The address to listen on. Any address but loopback needs a key.",
@@ -74,29 +76,37 @@ def serve(
 
     Prints its URL and runs until SIGTERM or Ctrl-C.
     """
-    from waxlocal.storage.connection import writer
     from waxlocal.web import server
     from waxlocal.web.app import create_app
     from waxlocal.web.middleware.request_log import log_to
 
+    server.check_host(host)
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)
     path = writable(target_file_of(ctx))
+    with closing(server.listen(host, port)) as listener:  # first: without it, no file is made
+        _make(path)
+        app = create_app(
+            path,
+            key=key,
+            allowed_hosts=(*_named(host), *allowed_hosts),
+            durability=Settings.from_environment().durability,
+            log=log_to() if access_log else None,
+        )
+        with _supervised(daemon, path):
+            server.serve(app, listener, started=lambda: click.echo(server.address_of(listener)))
+
+
+def _make(path: Path) -> None:
+    """Make the file if there is none, and say so; raise `StorageError` if it cannot be used."""
+    from waxlocal.storage.connection import writer
+
     new = file_id(path) is None
-    with writer(path):  # fails at once if the file cannot be used
+    with writer(path):
         pass
     if new:  # it may be the path that is wrong, and not the file that is missing
         click.echo(f"Note: {escaping.line(str(path))} did not exist; it is a new file", err=True)
     need_own(path)
-    app = create_app(
-        path,
-        key=key,
-        allowed_hosts=(*_named(host), *allowed_hosts),
-        durability=Settings.from_environment().durability,
-        log=log_to() if access_log else None,
-    )
-    with closing(server.listen(host, port)) as listener, _supervised(daemon, path):
-        server.serve(app, listener, started=lambda: click.echo(server.address_of(listener)))
 
 
 def _named(host: str) -> Iterator[str]:

@@ -18,10 +18,20 @@ __all__ = ["SERVER_OPTIONS", "load_settings", "server_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return the URL; a wrong one is said at once, and not after what else is missing."""
+    from waxlocal.settings.addresses import server_url
+
+    if filled(ctx, param, value):  # a profile or a variable may allow http
+        server_url(value, allow_http=True, origin="--api-url")
+    return value
+
+
 # In the order of the help text.
 SERVER_OPTIONS = (
     click.option(
-        "--api-url", default="", callback=filled, metavar="URL", help="The URL of the server."
+        "--api-url", default="", callback=_url, metavar="URL", help="The URL of the server."
     ),
     click.option(
         "--profile",

@@ -15,6 +15,7 @@ import click
 from waxlocal import escaping, wording
 from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Seconds
 from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.sync_status import parked, retry, status
@@ -76,7 +77,7 @@ def sync(
         done = drain(
             path,
             settings,
-            log=Log.from_environment(),
+            log=Log.from_environment(without=("parked",)),  # the summary counts them
             patience=patience,
             stop=stop,
             on_progress=tell,
@@ -147,13 +148,17 @@ def _summarise(done: Drained, path: Path, settings: UploadSettings, form: str) -
         )
     if done.reason == "stopped":
         raise click.Abort
+    refused = _refused(parked, path, settings) if parked > 0 else None
     if done.reason:
+        if refused is not None:
+            click.echo(f"Note: {escaping.line(str(refused))}", err=True)
+            say_hint(refused.hint)
         raise DeliveryError(
             f"{wording.counted(now.pending, 'run')} could not be delivered: {done.reason}",
             hint=_hint_for_pending(done, settings),
         )
-    if parked > 0:
-        raise _refused(parked, path, settings)
+    if refused is not None:
+        raise refused
 
 
 def _hint_for_pending(done: Drained, settings: UploadSettings) -> str:

@@ -19,7 +19,14 @@ from waxlocal.cli.output import DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.errors import FileMissing
 from waxlocal.prices.table import price_pending
-from waxlocal.queries import RunSummary, as_dict, last_runs, recent_runs, reread_runs
+from waxlocal.queries import (
+    RunSummary,
+    as_dict,
+    last_runs,
+    recent_runs,
+    reread_runs,
+    short_run_id,
+)
 from waxlocal.records import RunStatus
 from waxlocal.storage.connection import reader
 from waxlocal.storage.paths import file_id
@@ -34,7 +41,7 @@ LOOK_AGAIN_S = 1.0
 _PAGE = 1_000
 _INDENT = 10
 
-Print = Callable[[RunSummary], None]
+Print = Callable[[sqlite3.Connection, RunSummary], None]
 
 
 @click.command(cls=Subcommand)
@@ -50,7 +57,7 @@ Print = Callable[[RunSummary], None]
 @form_options()
 @click.pass_context
 def tail(ctx: click.Context, *, lines: int, form: str) -> None:
-    """Print each run when it ends, until Ctrl-C.
+    """Print each run when it ends, until Ctrl-C; `waxlocal show RUN_ID` shows all of one.
 
     Waits for the file if it does not exist yet. --json prints one JSON object per line.
     """
@@ -126,16 +133,16 @@ class _Follower:
 
     def _print(self, runs: Iterable[RunSummary]) -> None:
         for run in sorted(runs, key=lambda run: run.completed_at or run.started_at):
-            self._show(run)
+            self._show(self._connection, run)
         sys.stdout.flush()
 
 
-def _print_json(run: RunSummary) -> None:
+def _print_json(_connection: sqlite3.Connection, run: RunSummary) -> None:
     print_json(as_dict(run), indent=None)
 
 
 def _printer(screen: Screen) -> Print:
-    def show(run: RunSummary) -> None:
+    def show(connection: sqlite3.Connection, run: RunSummary) -> None:
         ended = run.completed_at or run.started_at
         when = ended if screen.plain else format.clock_time(ended)[11:]
         figures = screen.facts(
@@ -148,16 +155,18 @@ def _printer(screen: Screen) -> Print:
         session = escaping.line(run.session_id) or "no session"
         status = (f"  {run.status}  ", status_style(run.status))
         screen.write(screen.text((f"{when}  ", DIM), session, status, figures))
-        screen.write(screen.text(" " * _INDENT, (_second_line(screen, run), _style(run))))
+        shown = run.run_id if screen.plain else short_run_id(connection, run.run_id)
+        line = _second_line(screen, f"run {escaping.line(shown)}", run)
+        screen.write(screen.text(" " * _INDENT, (line, _style(run))))
 
     return show
 
 
-def _second_line(screen: Screen, run: RunSummary) -> str:
-    """Return the agent and its error or else its message, cut on a terminal."""
+def _second_line(screen: Screen, name: str, run: RunSummary) -> str:
+    """Return the run, its agent, and its error or else its message, cut on a terminal."""
     error = ": ".join(part for part in (run.error_type, run.error) if part)
     agent, words = escaping.line(run.agent_name), escaping.line(error or run.message)
-    line = screen.facts(agent, words)
+    line = screen.facts(name, agent, words)
     most = screen.width - _INDENT
     return line if screen.plain or len(line) <= most else line[: most - 1].rstrip() + "…"
 

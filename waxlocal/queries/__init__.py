@@ -18,7 +18,7 @@ from waxlocal.queries.analysis_rows import (
     TurnTime,
 )
 from waxlocal.queries.filters import EVERYTHING, ORDERINGS, SessionFilter
-from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id
+from waxlocal.queries.identifiers import resolve_run_id, resolve_session_id, short_run_id
 from waxlocal.queries.models import list_models
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 from waxlocal.queries.rows import (
@@ -80,6 +80,7 @@ __all__ = [
     "reread_runs",
     "resolve_run_id",
     "resolve_session_id",
+    "short_run_id",
     "statistics",
     "timing",
 ]

@@ -8,7 +8,7 @@ from waxlocal.encode import text
 from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
 from waxlocal.ids import run_id_of
 
-__all__ = ["resolve_run_id", "resolve_session_id"]
+__all__ = ["resolve_run_id", "resolve_session_id", "short_run_id"]
 
 _LISTED = {
     "session": "list the sessions with: waxlocal sessions",
@@ -26,6 +26,14 @@ _RUNS = """
 SELECT run_id FROM runs WHERE run_id >= :prefix AND run_id < :prefix || :last
 ORDER BY run_id LIMIT 4
 """
+
+_NEIGHBORS = """
+SELECT (SELECT max(run_id) FROM runs WHERE run_id < :run_id),
+  (SELECT min(run_id) FROM runs WHERE run_id > :run_id)
+"""
+# The time in milliseconds and 12 random bits of a UUIDv7: a run that is recorded later hardly ever
+# begins with the same characters.
+_SHORT_CHARS = 18
 
 
 def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
@@ -48,6 +56,15 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
         if run_prefix is None:
             raise
         return _only(_RUNS, conn, run_prefix, "run")
+
+
+def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:
+    """Return the first characters of a run id, as many as tell it from all others in the file."""
+    neighbors = conn.execute(_NEIGHBORS, {"run_id": run_id}).fetchone()
+    count = _SHORT_CHARS
+    while any(str(one).startswith(run_id[:count]) for one in neighbors) and count < len(run_id):
+        count += 1
+    return run_id[:count]
 
 
 def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:

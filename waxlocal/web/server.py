@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT_HOST",
     "DEFAULT_PORT",
     "address_of",
+    "check_host",
     "check_key",
     "key_from",
     "listen",
@@ -49,6 +50,7 @@ MAX_CONNECTIONS = 4_096
 OTHER_FILES = 128
 # The minimum length of a key, so that it cannot be guessed.
 SHORTEST_KEY = 16
+_HOSTS = "--host 127.0.0.1 to listen on this machine only, --host 0.0.0.0 for all of its addresses"
 _HOW_TO_MAKE_A_KEY = (
     '(umask 077; python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE), '
     "then --key-file FILE"
@@ -70,12 +72,16 @@ def check_key(host: str, key: Secret) -> None:
         )
 
 
+def check_host(host: str) -> None:
+    """Raise `ConfigurationError` if no address has that name."""
+    with _explained(host, 0):
+        _found(host, 0)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 picks a free one. Raises `ConfigurationError`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+    with _explained(host, port):
+        family, kind, protocol, _, address = _found(host, port)
         # Pass the protocol number: asyncio disables Nagle's algorithm only if it is set, and with
         # Nagle each response would wait 40 ms for the client's acknowledgement.
         listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
@@ -87,7 +93,17 @@ def listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
         return listener
-    except (OSError, OverflowError) as error:
+
+
+def _found(host: str, port: int) -> tuple[int, int, int, str, Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+
+@contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: no name has that form
         raise _cannot_listen(host, port, error) from error
 
 
@@ -98,10 +114,19 @@ def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError
             f"another program is already listening on {where}",
             hint=f"choose another port, for example: --port {port + 1}, or --port 0 for any",
         )
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return ConfigurationError(
+            f"cannot listen on {host!r}: no address is known under that name", hint=_HOSTS
+        )
     said = getattr(error, "strerror", None) or str(error)
-    return ConfigurationError(
-        f"cannot listen on {where}: {said}", hint="omit --host to listen on this machine only"
-    )
+    if isinstance(error, PermissionError):
+        return ConfigurationError(
+            f"cannot listen on {where}: {said}",
+            hint=f"choose a port from 1024 on, for example: --port {DEFAULT_PORT}",
+        )
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        said = "this machine does not have that address"
+    return ConfigurationError(f"cannot listen on {where}: {said}", hint=_HOSTS)
 
 
 def address_of(listener: socket.socket) -> str:
