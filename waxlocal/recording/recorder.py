@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.ids import RunIds
@@ -16,6 +18,9 @@ from waxlocal.recording.transactions import Parameters, Unit
 from waxlocal.settings.config import Settings
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import database_path, file_size
+
+if TYPE_CHECKING:
+    from waxlocal.recording.masking import Mask
 
 __all__ = ["Health", "Recorder", "configure", "current_recorder", "health", "use_recorder"]
 
@@ -63,13 +68,8 @@ class Recorder:
         self.grouped = bool(settings.session_id or settings.user_id)
         self.clock = clock
         self.ids = RunIds()
-        self.store = Store(
-            settings.db,
-            durability=settings.durability,
-            wait=settings.wait,
-            clock=clock,
-            starts=self._starts,
-        )
+        self._mask: Mask | None = None
+        self.store = self._new_store()
         # How many forks lie between this process and the one that made the recorder.
         self.generation = 0
         # Runs of this process that have not ended, with the steady time of their start, and the row
@@ -78,6 +78,26 @@ class Recorder:
 
     def _starts(self) -> list[Unit]:
         return [((BEGIN_RUN, row),) for _steady_ns, row in list(self.open_runs.values())]
+
+    def _new_store(self) -> Store:
+        settings = self.settings
+        make: Callable[..., Store] = Store
+        if settings.mask is not None:
+            from waxlocal.recording.masking import Mask, MaskedStore  # few programs have one
+
+            self._mask = Mask(settings.mask)
+            make = partial(MaskedStore, self._mask)
+        return make(
+            settings.db,
+            durability=settings.durability,
+            wait=settings.wait,
+            clock=self.clock,
+            starts=self._starts,
+        )
+
+    def masked_lists(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row of a call as it may be recorded as far as it is stored by keys."""
+        return row if self._mask is None else self._mask.lists(row)
 
     def interrupt_open_runs(self) -> None:
         """End, as interrupted, the runs that this process leaves open."""

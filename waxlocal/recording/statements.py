@@ -68,10 +68,13 @@ _OF_START = {"run_id", "status", "metadata", *RUNS.names_of(Phase.START)}
 _START = [name for name in RUNS.names if name in _OF_START]
 # Nobody else has its id: where it is there already, it was written just before an interruption, or
 # only its records came before it.
-BEGIN_RUN = Statement(f"""
+BEGIN_RUN = Statement(
+    f"""
 INSERT INTO runs ({", ".join(_START)})
 VALUES ({", ".join(f"'{RunStatus.RUNNING}'" if name == "status" else "?" for name in _START)})
-ON CONFLICT {OR_TAKE_OVER}""")  # noqa: S608
+ON CONFLICT {OR_TAKE_OVER}""",  # noqa: S608
+    names=tuple(name for name in _START if name != "status"),
+)
 # A run of which the file has only the id: it was started into another file, or by another recorder
 # whose start is still to come. No process owns it: it stays open until somebody completes it.
 BEGIN_ELSEWHERE = Statement(f"""

@@ -300,7 +300,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
                 framework, prompt_hash, config, prompt_variables, chunk_count, usage
             )
         if not self._recorder.capture_content:
-            prompt_preview = response_preview = ""
+            prompt_preview = response_preview = error_message = ""
             full_response = None
         elif full_messages is not None:
             messages = dumps(full_messages)
@@ -379,7 +379,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         """Make `should_stop` return True, and record why; the agent has to ask it."""
         self._stopping = True
         self._stop_reason = reason
-        self._add_event("stop_requested", {"reason": reason})
+        self._add_event("stop_requested", {"reason": reason}, content=("reason",))
 
     def should_stop(self) -> bool:
         """Return whether `request_stop` was called on this context."""

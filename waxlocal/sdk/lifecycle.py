@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from waxlocal._version import __version__
@@ -32,6 +33,7 @@ def set_up(
     interaction_mode: str | None = None,
     db: str | os.PathLike[str] | None = None,
     durability: str | None = None,
+    mask: Callable[[str], str] | None = None,
 ) -> None:
     """Change settings of this process; see `init`. Raises `ConfigurationError`."""
     if api_url or api_key:
@@ -43,6 +45,8 @@ def set_up(
         changes["capture_content"] = capture_content
     if durability is not None:
         changes["durability"] = durability
+    if mask is not None:
+        changes["mask"] = mask
     if interaction_mode in INTERACTION_MODES:
         changes["interaction_mode"] = interaction_mode
     recorder.configure(db=db, **changes)

@@ -110,7 +110,7 @@ class RecordsById(RunsById):
         a value of a wrong type, in which case none of the spans is recorded.
         """
         run = self._run(run_id)
-        rows = [_span(span) for span in _dicts("spans", spans)]
+        rows = [_span(run, span) for span in _dicts("spans", spans)]
         for row in rows:
             run._add_span(**row)
         return _recorded(run, rows)
@@ -277,9 +277,11 @@ def _llm_call(run: Run, call: Json) -> Json:
     }
 
 
-def _span(span: Json) -> Json:
+def _span(run: Run, span: Json) -> Json:
     """Return the columns of a span."""
     attributes = need_dict("attributes", span.get("attributes")) or {}
+    if not run._recorder.capture_content:
+        attributes = {name: value for name, value in attributes.items() if name != "error"}
     return {
         "name": plain_text(span.get("name")),
         "kind": plain_text(span.get("kind"), "custom"),

@@ -309,6 +309,8 @@ class Run(RunRecords):
             ended_ns = self._started_ns
         if self._attributes_dirty:
             self._take_attributes()
+        if error or traceback:
+            error, traceback = self._words(error), self._words(traceback)
         recorder.store.write(
             FINISH_RUN,
             (

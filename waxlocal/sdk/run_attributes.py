@@ -145,7 +145,7 @@ class RunAttributes:
                 names = statement.names or statement.adds.recorded
                 new: dict[str, object] = {"run_id": self._run_id, statement.adds.moment: started_at}
                 if captured and not content:
-                    new |= dict.fromkeys(_contents_of(statement.adds))
+                    new |= _without_content(statement.adds)
                 begun = (new.get(name, value) for name, value in zip(names, row, strict=True))
                 self._write(statement, tuple(begun))
 
@@ -157,11 +157,11 @@ class RunAttributes:
                 self._recorder.store.drain()
 
 
-def _contents_of(table: Table) -> list[str]:
-    """Return the columns that are left out where content is not kept."""
+def _without_content(table: Table) -> dict[str, object]:
+    """Return what stands in the columns of content where none is kept."""
     if table is EVENTS:  # which of its fields are content, only the method that made it knows
-        return ["data"]
-    return [column.name for column in table.columns if column.content]
+        return {"data": None}
+    return {column.name: column.default for column in table.columns if column.content}
 
 
 def _members(json: str) -> dict[str, str]:

@@ -79,6 +79,10 @@ class RunRecords(RunAttributes):
         """Return JSON of something a person said or got, unless content is not to be kept."""
         return dumps(value) if value is not None and self._recorder.capture_content else None
 
+    def _words(self, said: str, instead: str = "") -> str:
+        """Return what somebody or something said, or `instead` if content is not to be kept."""
+        return said if self._recorder.capture_content else instead
+
     # fmt: off
     def _add_llm_call(
         self, *, model: str, provider: str, task: str, tokens_in: int, tokens_out: int,
@@ -132,6 +136,7 @@ class RunRecords(RunAttributes):
             known = columns["usage_known"]
             cost = prices.cost(columns["model"], columns["provider"], *tokens) if known else None
             source = None if cost is None else _PRICED
+        columns = self._recorder.masked_lists(columns)
         keyed, contents = split(columns)
         row = {**columns, **keyed, "cost": cost, "cost_source": source}
         values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), self._run_id, position)
@@ -146,6 +151,7 @@ class RunRecords(RunAttributes):
         if not self._run_id:
             self._wait_for_beginning(ADD_WHOLE_CALL, tuple(whole.values()))
             return
+        whole = self._recorder.masked_lists(whole)
         columns, contents = split(whole)
         call = (ADD_WHOLE_CALL, tuple((whole | columns).values()))
         self._write_together(*insert_contents(contents), call)
@@ -234,6 +240,7 @@ class RunRecords(RunAttributes):
             if number is not None and isnan(number):
                 word = word or "nan"  # SQLite stores this number as NULL
             at = utc_text(self._recorder.clock.time_ns())
+            comment = self._words(comment)
             row = (self._run_id, self._next(), at, name, data_type, number, word, comment)
             self._write(ADD_SCORE, row)
 

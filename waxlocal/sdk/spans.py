@@ -74,14 +74,16 @@ class SpanRecords(Run):
         """
         if not handle or handle["ended"]:
             return
+        kind = "" if exc is None else name_of_type(type(exc))
         if exc is not None:
             status = RecordStatus.ERROR
-            error = error or f"{name_of_type(type(exc))}: {printed(exc)}"
+            error = error or f"{kind}: {printed(exc)}"
         handle["ended"] = True
         if current_span.get() is handle:
             current_span.set(handle["outer"])
         duration_ms = (self._steady() - handle["started_ns"]) / 1e6
-        self._end_span(handle["position"], duration_ms, status, error, output_data)
+        shown = self._words(plain_text(error), kind)
+        self._end_span(handle["position"], duration_ms, status, shown, output_data)
 
     def _steady(self) -> int:
         return self._recorder.clock.monotonic_ns() if self._recorder.enabled else 0
@@ -109,7 +111,7 @@ class SpanRecords(Run):
             name,
             "tool",
             status=RecordStatus.ERROR if error and status == RecordStatus.OK else status,
-            error=error,
+            error=self._words(error),
             duration_ms=duration_ms,
             attributes=attributes,
             # By type: arrays and the like do not answer `!=` with yes or no.
@@ -177,8 +179,7 @@ class SpanRecords(Run):
             output={"chosen": chosen, "confidence": confidence},
         )
         if confidence is not None:
-            shown = f"{chosen!r} from" if self._recorder.capture_content else "one of"
-            comment = f"Chose {shown} {len(options)} options"
+            comment = f"Chose {chosen!r} from {len(options)} options"
             score = f"decision_confidence:{name}"
             self._add_score(score, "numeric", confidence, None, comment)
 
@@ -223,7 +224,7 @@ class SpanRecords(Run):
             f"{strategy}:{attempt}",
             "retry",
             status=RecordStatus.ERROR,
-            error=original_error or reason,
+            error=self._words(original_error or reason),
             duration_ms=duration_ms,
             attributes=attributes,
             input={"reason": reason, "original_error": original_error},
@@ -249,7 +250,7 @@ class SpanRecords(Run):
             f"code:{language}",
             "tool",
             status=RecordStatus.ERROR if error else RecordStatus.OK,
-            error=error,
+            error=self._words(error),
             duration_ms=execution_time * 1000 or None,
             attributes={**attributes, "paths": paths or [], "packages": packages or []},
             input={"code": code},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ class Settings(NamedTuple):
     `durability`: `normal` survives the death of any process; `full` also survives a power cut, but
     each record takes 4 to 10 times as long. `wait`: seconds that a record may wait for a locked
     file. `session_id` and `user_id` are those of all runs that name none and have none around them.
+    `mask` gets each text before it is written, and returns what is written instead.
     """
 
     db: Path
@@ -32,6 +34,7 @@ class Settings(NamedTuple):
     interaction_mode: str = ""
     session_id: str = ""
     user_id: str = ""
+    mask: Callable[[str], str] | None = None
 
     def checked(self) -> Settings:
         """Return these settings; raises `ConfigurationError` for an invalid one."""
@@ -39,6 +42,11 @@ class Settings(NamedTuple):
             raise ConfigurationError(
                 f"unknown durability {self.durability!r}",
                 hint=f"use one of: {', '.join(DURABILITIES)}",
+            )
+        if self.mask is not None and not callable(self.mask):
+            raise ConfigurationError(
+                f"mask is not a function but {type(self.mask).__name__}",
+                hint="give a function that takes a text and returns the text to be recorded",
             )
         return self
 
