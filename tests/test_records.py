@@ -145,26 +145,28 @@ DELIVERY = (
     " OR (state = 'parked' AND remote_run_id IS NOT NULL));"
 )
 TRIGGERS = {
-    "{table}_change": ("AFTER UPDATE ON", REVISION),
-    "{table}_deliver": ("AFTER INSERT ON", DELIVERY),
-    "{table}_deliver_change": (r"AFTER UPDATE OF (\w+, )*revision ON", DELIVERY),
+    "change": ("AFTER UPDATE ON", REVISION),
+    "deliver": ("AFTER INSERT ON", DELIVERY),
+    "deliver_change": (r"AFTER UPDATE OF (\w+, )*revision ON", DELIVERY),
 }
 
 
 @pytest.mark.parametrize("table", RECORD_TABLES, ids=lambda table: table.name)
-@pytest.mark.parametrize("trigger", TRIGGERS)
+@pytest.mark.parametrize("purpose", TRIGGERS)
 def test_every_table_of_records_has_the_triggers_of_revision_and_delivery(
-    conn: sqlite3.Connection, table: Table, trigger: str
+    conn: sqlite3.Connection, table: Table, purpose: str
 ) -> None:
-    """They are written out for each table, as SQL has no loop; so one is easily forgotten."""
-    name = trigger.format(table=table.name)
-    query = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ? AND tbl_name = ?"
-    found = conn.execute(query, (name, table.name)).fetchone()
-    assert found is not None, f"schema.sql has no trigger {name}"
-    head, _, body = " ".join(found[0].split()).partition(" BEGIN ")
-    event, action = TRIGGERS[trigger]
-    assert re.match(rf"CREATE TRIGGER {name} {event} {table.name}\b", head)
-    assert body == action.format(table=table.name) + " END"
+    """They are written out for each table, as SQL has no loop; so one is easily forgotten.
+
+    One trigger may do more than that: each that fires costs the record that fires it.
+    """
+    event, action = TRIGGERS[purpose]
+    query = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+    found = [" ".join(sql.split()) for (sql,) in conn.execute(query, (table.name,))]
+    head = rf"CREATE TRIGGER \w+ {event} {table.name} (WHEN .*)?BEGIN "
+    unconditional = head.replace("(WHEN .*)?", "") if purpose == "deliver" else head
+    wanted = action.format(table=table.name)
+    assert any(re.match(unconditional, sql) and wanted in sql for sql in found)
 
 
 def test_what_travels_is_what_another_file_can_know() -> None:
