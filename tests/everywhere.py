@@ -232,18 +232,7 @@ def run(cell: Cell, places: Place, arguments: Sequence[str], log: TextIO) -> Out
     with busy(cell.load), said_by_tests.open("w", encoding="utf-8") as out:
         try:
             status = subprocess.run(
-                [
-                    python,
-                    "-m",
-                    "pytest",
-                    "-n",
-                    "2",
-                    "--dist",
-                    "worksteal",
-                    "-q",
-                    "--tb=short",
-                    *arguments,
-                ],
+                [python, "-m", "pytest", "-q", "--tb=short", "--dist", "worksteal", *arguments],
                 cwd=checkout,
                 env=env,
                 stdout=out,
@@ -306,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="3.X", help="or a path")
     parser.add_argument("--user", nargs="+", default=[mine], help="needs root for others")
     parser.add_argument("--load", nargs="+", type=int, default=[0], metavar="LOOPS")
+    parser.add_argument("--workers", type=int, default=2, help="tests at a time in each cell")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--fast", action="store_true", help="only what differs between Pythons")
     parser.add_argument("--tail", action="store_true", help="print the end of what tests said")
@@ -317,7 +307,8 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run all cells; print the table as it grows."""
     asked = _parser().parse_args()
-    arguments = [*asked.tests, *([f"tests/{name}" for name in FAST] if asked.fast else [])]
+    fast = [f"tests/{name}" for name in FAST] if asked.fast else []
+    arguments = ["-n", str(asked.workers), *asked.tests, *fast]
     here = [version for version in asked.python if interpreter(version)]
     print(f"{platform.platform()}, {os.cpu_count()} processors", flush=True)
     for version in asked.python:
