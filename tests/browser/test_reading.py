@@ -13,7 +13,7 @@ from tests.browser.hostile import PAYLOADS, record_hostile
 from tests.browser.hostile import session_id as hostile_session
 from tests.browser.serving import serving
 from tests.browser.unusual import LONG_ID, record_unusual
-from tests.tools.builders import run_id
+from tests.tools.builders import recording, run_id
 from waxlocal.cli.demo_conversations import MAIN_SESSION
 from waxlocal.cli.demo_recording import record_demo
 from waxlocal.queries import get_session
@@ -316,6 +316,26 @@ def test_a_wide_table_scrolls_inside_itself(open_page: Open, demo: tuple[str, st
     for _ in range(60):
         page.keyboard.press("ArrowRight")
     expect(last).to_be_in_viewport()
+
+
+def test_a_figure_in_the_list_is_whole_with_its_note(
+    open_page: Open, served: str, tmp_path: Path
+) -> None:
+    """However little room there is: what is cut from "975,000 50% metered" changes what it says."""
+    with recording(tmp_path) as (make, _):
+        run = make.run()
+        make.llm(run, 900_000, 75_000, cost=1234.5)
+        make.llm(run, 0, 0, usage_known=0)
+        make.llm(run, 9_000, 0)
+    page = open_page(viewport={"width": 768, "height": 1024})
+    page.goto(served)
+    counted(page)
+    figures = page.locator(".sessions tbody td.num")
+    expect(figures.filter(has_text="metered")).to_have_text("984,000 67% metered")
+    cut = figures.evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+    )
+    assert cut == []
 
 
 def test_the_side_stays_in_view(open_page: Open, served: str, db_path: Path) -> None:
