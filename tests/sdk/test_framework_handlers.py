@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tools.forked_programs import Programs, loaded_with
 from tests.tools.sdk_programs import SHIM, run_python
 from tests.tools.sdk_rows import rows
 
+LOADED = (
+    "langchain_core.language_models.fake_chat_models",
+    "langchain_core.output_parsers",
+    "langchain_core.prompts",
+    "langchain_core.retrievers",
+    "langchain_core.runnables",
+    "langchain_core.tools",
+    "langgraph.checkpoint.memory",
+    "langgraph.graph",
+)
 LANGCHAIN = """
 import asyncio, threading
 from langchain_core.documents import Document
@@ -69,6 +81,13 @@ def graph(*nodes, **compiled):
 """
 
 
+@pytest.fixture(scope="module")
+def frameworks() -> Iterator[Programs]:
+    """Run programs where LangChain and LangGraph are loaded, and nothing of ours."""
+    with loaded_with(LOADED, path=(SHIM,)) as programs:
+        yield programs
+
+
 def recorded(program: str, db: Path) -> list[str]:
     """Run a program with the names of the original; return the lines that it printed."""
     return run_python("-W", "ignore", "-c", program, db=db, path=(SHIM,)).splitlines()
@@ -81,9 +100,9 @@ def tree(db: Path) -> list[tuple[str, str, str]]:
     return [(s["name"], s["kind"], names.get(s["parent_position"], "")) for s in spans]
 
 
-def test_chain_is_a_run_with_spans_and_a_call(db_path: Path) -> None:
+def test_chain_is_a_run_with_spans_and_a_call(frameworks: Programs, db_path: Path) -> None:
     """The run has the handler's arguments; the chain's parts are spans inside it."""
-    ids = recorded(
+    ids = frameworks.run(
         LANGCHAIN
         + """
 assert chain("Hello.").invoke({"q": "Hi"}, config=config) == "Hello."
@@ -94,7 +113,7 @@ print(handler.run_id)
         db_path,
     )
     (run,) = rows(db_path, "runs")
-    assert ids == [run["run_id"], run["run_id"]]
+    assert ids.split() == [run["run_id"], run["run_id"]]
     assert (run["agent_name"], run["workflow_name"], run["status"]) == ("guide", "tour", "success")
     assert (run["session_id"], run["user_id"], run["user_group"]) == ("s1", "u1", "g")
     assert (run["inputs"], run["result"]) == ({"q": "Hi"}, {"answer": "Hello."})
@@ -110,9 +129,9 @@ print(handler.run_id)
     assert call["usage_known"] == 0
 
 
-def test_usage_is_what_the_message_says(db_path: Path) -> None:
+def test_usage_is_what_the_message_says(frameworks: Programs, db_path: Path) -> None:
     """Tokens, the parts of them, model and provider come from the answer."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 usage = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107,
@@ -131,9 +150,11 @@ handler.flush_sync()
     assert [call[name] for name in names] == [100, 7, 40, 5, 3]
 
 
-def test_tool_and_search_are_spans_and_hold_what_is_recorded_inside(db_path: Path) -> None:
+def test_tool_and_search_are_spans_and_hold_what_is_recorded_inside(
+    frameworks: Programs, db_path: Path
+) -> None:
     """What the program records in a tool lies in the tool's span, in the handler's run."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 @tool
@@ -167,9 +188,9 @@ handler.flush_sync()
     assert search["output"] == {"documents": [page]}
 
 
-def test_errors_reach_the_program_and_the_file(db_path: Path) -> None:
+def test_errors_reach_the_program_and_the_file(frameworks: Programs, db_path: Path) -> None:
     """A chain that raises is an error; a call that failed has its type and text."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 class Down(FakeListChatModel):
@@ -191,9 +212,9 @@ except TimeoutError as error:
     assert [call[name] for name in names] == ["error", "TimeoutError", "no answer"]
 
 
-def test_stream_has_its_time_to_the_first_token(db_path: Path) -> None:
+def test_stream_has_its_time_to_the_first_token(frameworks: Programs, db_path: Path) -> None:
     """A stream, plain and async, is one call, recorded when it was read to its end."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 async def read():
@@ -212,9 +233,9 @@ asyncio.run(handler.flush())
     assert {parent for _, _, parent in tree(db_path)} == {"", "RunnableSequence"}
 
 
-def test_chains_side_by_side_keep_their_own_spans(db_path: Path) -> None:
+def test_chains_side_by_side_keep_their_own_spans(frameworks: Programs, db_path: Path) -> None:
     """In tasks, threads and batches each part lies in its own chain."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 asked = [{"q": f"question {number}"} for number in range(8)]
@@ -245,9 +266,11 @@ handler.flush_sync()
     assert len(rows(db_path, "runs")) == 1
 
 
-def test_handler_without_its_own_run_records_into_the_open_one(db_path: Path) -> None:
+def test_handler_without_its_own_run_records_into_the_open_one(
+    frameworks: Programs, db_path: Path
+) -> None:
     """With `auto_start_run=False` chains go into the run around them; with it, into a child."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 with waxell_observe.WaxellContext("outer"):
@@ -269,9 +292,11 @@ with waxell_observe.WaxellContext("outer"):
     }
 
 
-def test_flush_ends_the_run_and_the_next_chain_begins_another(db_path: Path) -> None:
+def test_flush_ends_the_run_and_the_next_chain_begins_another(
+    frameworks: Programs, db_path: Path
+) -> None:
     """A handler that a program keeps for all its requests makes a run of each."""
-    recorded(
+    frameworks.run(
         LANGCHAIN
         + """
 for answer in ("One.", "Two."):
@@ -285,9 +310,9 @@ handler.flush_sync()
     assert results == [{"answer": "One."}, {"answer": "Two."}]
 
 
-def test_graph_knows_the_order_of_its_nodes(db_path: Path) -> None:
+def test_graph_knows_the_order_of_its_nodes(frameworks: Programs, db_path: Path) -> None:
     """Nodes are spans of the graph, calls are theirs; the thread of the graph is the session."""
-    said = recorded(
+    said = frameworks.run(
         LANGGRAPH
         + """
 handler = WaxellLangGraphHandler("graph")
@@ -302,7 +327,7 @@ print(handler.node_execution_order)
 """,
         db_path,
     )
-    assert said[1] == "['plan', 'act', 'inner', 'plan']"
+    assert said.splitlines()[1] == "['plan', 'act', 'inner', 'plan']"
     (run,) = rows(db_path, "runs")
     assert (run["session_id"], run["inputs"]) == ("thread-1", {"log": []})
     assert tree(db_path) == [
@@ -320,9 +345,9 @@ print(handler.node_execution_order)
     ]
 
 
-def test_node_that_fails_is_the_error(db_path: Path) -> None:
+def test_node_that_fails_is_the_error(frameworks: Programs, db_path: Path) -> None:
     """The error of a node is that of its span and of the graph's."""
-    recorded(
+    frameworks.run(
         LANGGRAPH
         + """
 handler = WaxellLangGraphHandler("graph")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import waxlocal
 from tests.tools.patience import PATIENCE_S
 
-__all__ = ["ROOT", "SHIM", "add_openai", "run_python"]
+__all__ = ["ROOT", "SHIM", "add_openai", "program_environment", "run_python"]
 
 ROOT = Path(waxlocal.__file__).parents[1]
 SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
@@ -42,17 +43,17 @@ def add_openai(directory: Path) -> None:
     (package / "__init__.py").write_text(OPENAI)
 
 
+def program_environment(path: Sequence[Path] = ()) -> dict[str, str]:
+    """Return an environment without settings of ours, with these directories first on the path."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WAX")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))}
+
+
 def run_python(*args: object, db: Path, path: tuple[Path, ...] = ()) -> str:
     """Run Python with these directories first on its path; return what it printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WAX")}
-    environment = {
-        **kept,
-        "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT))),
-        "WAXLOCAL_DB": str(db),
-    }
     done = subprocess.run(
         [sys.executable, *map(str, args)],
-        env=environment,
+        env={**program_environment(path), "WAXLOCAL_DB": str(db)},
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
