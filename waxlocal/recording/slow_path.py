@@ -6,8 +6,10 @@ where no later try can help; and people are told.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt
@@ -23,6 +25,8 @@ __all__ = ["SlowPath"]
 
 # One that found the file locked takes others to be writing, too, for so many seconds.
 CROWD_S = 1.0
+# Far more frames than a record needs, also the one that opens the file.
+FRAMES = 200
 # One warning about an unwritable file in this time; the summary comes at exit.
 WARN_S = 30.0
 
@@ -84,7 +88,7 @@ class SlowPath:
         if failure is None:
             self._file.let_through()
             return
-        if not may_pass(failure):
+        if not (may_pass(failure) or _is_for_want_of_frames(failure)):
             self._backlog.lose(unit, failure)
             self._notices.append(f"a record could not be written: {text_of(failure)}")
             return
@@ -97,7 +101,7 @@ class SlowPath:
         while self._backlog:
             unit = self._backlog.first()[0]
             failure = attempt(self._file, unit, deadline, sleep=self._rest)
-            if failure is not None and may_pass(failure):
+            if failure is not None and (may_pass(failure) or _is_for_want_of_frames(failure)):
                 self._backlog.note(failure)
                 return False
             self._backlog.remove_first(failure)
@@ -138,3 +142,17 @@ class SlowPath:
             self._warn_at = now + WARN_S
             said = storage_error(failure, self._file.path)
             self._notices.append(f"{said}; runs are kept in memory meanwhile. Try: {said.hint}")
+
+
+def _is_for_want_of_frames(error: Exception) -> bool:
+    """Return whether the program is in so deep that a try from elsewhere can succeed.
+
+    Else it is a value that recurses without end, and will do so again.
+    """
+    if not isinstance(error, RecursionError):
+        return False
+    frame: FrameType | None = sys._getframe()
+    above = sys.getrecursionlimit() - FRAMES
+    while frame is not None and above > 0:
+        frame, above = frame.f_back, above - 1
+    return above <= 0

@@ -22,7 +22,7 @@ from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.backlog_thread import BacklogThread
 from waxlocal.recording.forks import ForkGate, follow_forks
 from waxlocal.recording.notices import Notices, say
-from waxlocal.recording.open_file import OpenFile
+from waxlocal.recording.open_file import OpenFile, cold
 from waxlocal.recording.slow_path import SlowPath
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.storage.checkpoint import LONG_BYTES, LOOK_S
@@ -151,7 +151,12 @@ class Store:
                 try:
                     self._file.hot(statement.sql, parameters)
                 except BaseException as error:
-                    self._slow.not_written(((statement, parameters),), error)
+                    try:
+                        self._slow.not_written(((statement, parameters),), error)
+                    except RecursionError:  # no frame is left, and a call would need one
+                        self._file.hot = cold
+                        self._later += [((statement, parameters),)]
+                        return
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
@@ -185,7 +190,12 @@ class Store:
                         hot(statement.sql, parameters)
                     hot("COMMIT")
                 except BaseException as error:
-                    self._slow.not_written(unit, error)
+                    try:
+                        self._slow.not_written(unit, error)
+                    except RecursionError:  # as in `write`
+                        self._file.hot = cold
+                        self._later += [unit]
+                        return
                 finally:
                     self._writing = False
                 if monotonic() > self._look_at:
@@ -324,10 +334,15 @@ class Store:
             self._writing = True
             try:
                 while self._later:
+                    unit = self._later[0]
                     try:
-                        self._slow.write(self._later[0])
+                        self._slow.write(unit)
+                    except RecursionError:  # no frame is left: it stays for the next record
+                        unit = ()
+                        raise
                     finally:  # until then it is counted as in memory
-                        del self._later[0]
+                        if unit:
+                            del self._later[0]
             finally:
                 self._writing = False
 
