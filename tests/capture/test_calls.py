@@ -10,8 +10,9 @@ import pytest
 from tests.capture.stored import stored
 from tests.crash.files import assert_sound, rows, run_program
 from waxlocal import WaxellContext
+from waxlocal.capture import calls
 from waxlocal.capture.call_rows import row_of_call
-from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.calls import CapturedCalls, keep_outside, run_outside
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import Recorder
@@ -53,6 +54,36 @@ def test_without_content_settings_are_numbers_and_words_of_the_vendor(
         CapturedCalls.of(run).record(Report("bedrock", 0, 1, row), [])
     (call,) = stored(db_path).calls
     assert json.loads(call["details"])["config"] == {"temperature": 0.5, "reasoning_effort": "low"}
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_call_that_two_report_has_the_time_of_the_outer_report(db_path: Path) -> None:
+    """It is how long the program waited."""
+    inner, outer = (
+        Report(scope, 0, 1, row_of_call(CallFacts(model="m"), lasted_ms, scope))
+        for scope, lasted_ms in (("openai", 3), ("langchain", 9))
+    )
+    with WaxellContext("bot") as run:
+        both = CapturedCalls.of(run)
+        both.record(outer, [both.record(inner, [])])
+    (call,) = stored(db_path).calls
+    assert call["duration_ms"] == 9
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_call_by_hand_is_one_captured_outside_any_run_only_soon_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Later it is another call with the same counts."""
+    captured = CallFacts(model="m", tokens=TokenCounts(5, 7))
+    by_hand = {"model": "m", "tokens_in": 5, "tokens_out": 7}
+    with WaxellContext("auto:m") as run:
+        report = Report("openai", 0, 1, row_of_call(captured, 3, "openai"))
+        CapturedCalls.of(run).record(report, [])
+        keep_outside(run)
+        assert run_outside(by_hand) is run
+        monkeypatch.setattr(calls, "SOON_NS", -1)
+        assert run_outside(by_hand) is None
 
 
 def test_a_child_records_that_was_forked_while_another_thread_did(db_path: Path) -> None:
