@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from waxlocal.clock import stored_ns
 
 __all__ = [
     "NOTHING",
     "TIME_KINDS",
+    "Costed",
     "ago",
     "cost",
+    "cost_share",
     "counted",
     "duration",
     "metered",
@@ -95,6 +98,31 @@ def cost(dollars: float | None, share: float | None) -> str:
         return NOTHING
     note = priced(share)
     return f"{money(dollars)} ({note})" if note else money(dollars)
+
+
+class Costed(Protocol):
+    """A row with a cost, and the share of its tokens that the cost covers."""
+
+    @property
+    def total_cost(self) -> float | None:
+        """Dollars; None if unknown."""
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of tokens with a price; None without tokens."""
+
+    @property
+    def unmetered_calls(self) -> int:
+        """The number of calls with unknown tokens."""
+
+
+def cost_share(row: Costed) -> float | None:
+    """Return the share of its tokens that the cost of a row covers, as `cost` takes it.
+
+    It is 0 where the tokens of all calls are unknown: their cost is unknown then, too.
+    """
+    share = row.priced_share
+    return 0.0 if share is None and row.unmetered_calls else share
 
 
 def percent(share: float | None) -> str:

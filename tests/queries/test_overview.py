@@ -25,8 +25,11 @@ def test_totals_are_those_of_the_statistics(tmp_path: Path, filter: SessionFilte
     """The same sums and the same p95, for everything and for one user."""
     with recording(tmp_path) as (to, conn):
         hundred(to)
+        to.llm(to.run("untold", user="u1"), 0, 0, usage_known=0)
         totals, whole = session_totals(conn, filter=filter), statistics(conn, filter=filter)
-    for name in ("sessions", "runs", "total_tokens", "priced_tokens", "p95_cost", "priced_share"):
+    sums = ("sessions", "runs", "llm_calls", "unmetered_calls", "total_tokens", "priced_tokens")
+    assert whole.unmetered_calls == 1
+    for name in (*sums, "p95_cost", "priced_share", "metered_share"):
         assert getattr(totals, name) == getattr(whole, name), name
     assert totals.total_cost == pytest.approx(whole.total_cost)
     assert totals.one_turn_share == whole.abandonment_rate

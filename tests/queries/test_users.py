@@ -15,17 +15,21 @@ def test_a_user_has_sessions_and_runs_outside_of_them(tmp_path: Path) -> None:
         make.llm(make.run("a", user="alice", seconds=2.0), 100, 100, cost=0.5)
         make.run("b", user="alice", at=100, agent="helper")
         make.llm(make.run(None, user="alice", at=50, seconds=3.0, agent="cron"), 300, 300)
+        make.llm(make.run("d", user="alice", at=60, seconds=0.0), 0, 0, usage_known=0)
         make.run(None, user="bob", at=5, seconds=None)
         make.run("c")
         make.run(None)
         alice, bob = list_users(conn)
     assert as_dict(alice) == {
         "user_id": "alice",
-        "session_count": 2,
-        "run_count": 3,
+        "session_count": 3,
+        "run_count": 4,
         "first_activity_at": moment(0),
         "last_activity_at": moment(101),
         "total_duration": 6.0,
+        "llm_calls": 3,
+        "unmetered_calls": 1,
+        "metered_share": 2 / 3,
         "total_tokens": 800,
         "priced_tokens": 200,
         "priced_share": 0.25,

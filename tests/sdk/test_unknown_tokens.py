@@ -7,23 +7,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.tools.cli import invoke
 from tests.tools.file_versions import old_file
 from tests.tools.sdk_rows import rows
+from tests.tools.web import serving
 from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
 from waxlocal.queries.models import list_models
+from waxlocal.queries.overview import session_totals
 from waxlocal.queries.runs import get_run
 from waxlocal.queries.session_cost import money
 from waxlocal.queries.sessions import get_session, list_sessions
+from waxlocal.queries.statistics import statistics
 from waxlocal.queries.summaries import last_runs
 from waxlocal.queries.usage import session_usage
+from waxlocal.queries.users import list_users
 from waxlocal.recording.recorder import Recorder
 from waxlocal.records import LLM_CALLS
 from waxlocal.storage.connection import open_writer, reader
+from waxlocal.wire import paths
 
 # What `_add_llm_call` needs beside the tokens.
 REST: dict[str, Any] = dict.fromkeys(
@@ -86,6 +92,36 @@ def test_totals_say_which_share_of_the_calls_is_metered(recorder: Recorder, db_p
     assert "response id resp_1" in run
 
 
+def shows_unknown_cost(client: httpx.Client, page: str) -> bool:
+    """Return whether a page shows it: some pages compute it behind their first response."""
+    return 'unknown tokens">unknown</span>' in client.get(f"/{page}").text
+
+
+def test_a_cost_without_known_tokens_is_unknown_wherever_it_stands(
+    recorder: Recorder, db_path: Path
+) -> None:
+    """Of a run, session, user, model and of all: `unknown`, never a dash, which means none."""
+    with WaxellContext(agent_name="a", session_id="s", user_id="ann") as ctx:
+        add_untold(ctx)
+    db = ("--db", str(db_path))
+    for words in (("sessions",), ("users",), ("models",)):
+        (line,) = [one for one in invoke(*words, *db).stdout.splitlines() if "unknown" in one]
+        assert line.count("unknown") >= 2, words  # tokens and cost
+    for words in (("session", "s"), ("show", ctx.run_id), ("stats",)):
+        assert "unknown cost" in invoke(*words, *db).stdout, words
+    recorder.close()
+    with serving(db_path) as client:
+        (user,) = client.get(paths.USERS).json()["results"]
+        stats = client.get(paths.SESSION_STATISTICS).json()
+        sums = client.get(paths.ANALYTICS).json()["aggregates"]
+        for row in (user, stats, sums):
+            assert (row["unmetered_calls"], row["metered_share"]) == (1, 0.0)
+            assert row["total_cost"] is None
+        for page in ("", "runs", f"runs/{ctx.run_id}", "sessions/s", "analytics", "models"):
+            text = client.get(page).text
+            assert 'unknown tokens">unknown</span>' in text, page
+
+
 def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
     """Nobody upgrades it for that: perhaps nobody may."""
     old_file(db_path, 2)
@@ -95,11 +131,12 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
         money(connection, sessions[0].session_id)
         models = list_models(connection)
         usage = session_usage(connection).models({})
+        sums = (statistics(connection), session_totals(connection), *list_users(connection))
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]
     assert sessions
     assert runs
     assert calls
-    assert {one.unmetered_calls for one in (*sessions, *runs, *models, *usage)} == {0}
+    assert {one.unmetered_calls for one in (*sessions, *runs, *models, *usage, *sums)} == {0}
     assert {call.usage_known for call in calls} == {True}
 
 

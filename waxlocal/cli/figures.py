@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Protocol
 
 from waxlocal.queries.times import microseconds
 from waxlocal.wording import (
     NOTHING,
+    Costed,
     ago,
     cost,
+    cost_share,
     counted,
     duration,
     money,
@@ -27,6 +28,7 @@ __all__ = [
     "clock_time",
     "cost",
     "cost_of",
+    "cost_words",
     "counted",
     "duration",
     "money",
@@ -40,23 +42,15 @@ __all__ = [
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
-class _Costed(Protocol):
-    """A row with a cost, and the share of its tokens that the cost covers."""
-
-    @property
-    def total_cost(self) -> float | None: ...
-    @property
-    def priced_share(self) -> float | None: ...
-    @property
-    def unmetered_calls(self) -> int: ...
-
-
-def cost_of(row: _Costed) -> str:
+def cost_of(row: Costed) -> str:
     """Return the cost of a row as `cost` does; `unknown` also where no call has known tokens."""
-    share = row.priced_share
-    if share is None and row.unmetered_calls:
-        share = 0.0
-    return cost(row.total_cost, share)
+    return cost(row.total_cost, cost_share(row))
+
+
+def cost_words(row: Costed) -> str:
+    """Return the cost of a row for a line without headings: `unknown cost`."""
+    text = cost_of(row)
+    return {"unknown": "unknown cost", NOTHING: "no LLM calls"}.get(text, text)
 
 
 def clock_time(stored: str) -> str:

@@ -81,7 +81,7 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
             figures.tokens_of(one.tokens_in, one.metered_share),
             "unknown" if one.metered_share == 0 else figures.tokens(one.tokens_out),
             figures.tokens(one.cached_tokens) if one.cached_tokens else figures.NOTHING,
-            figures.cost(one.total_cost, one.priced_share),
+            figures.cost_of(one),
             figures.duration(None if one.p50_ms is None else one.p50_ms / 1000),
             figures.duration(None if one.p95_ms is None else one.p95_ms / 1000),
         )

@@ -90,17 +90,12 @@ def _show_totals(screen: Screen, one: Session) -> None:
     figures = screen.facts(
         format.counted(one.run_count, "turn"),
         f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
-        _cost(one),
+        format.cost_words(one),
         f"{format.duration(one.total_duration)} run time",
         f"{format.duration(one.wall_duration)} elapsed",
     )
     status = ("", "") if one.status == RunStatus.SUCCESS else (one.status, status_style(one.status))
     screen.write(screen.text(figures, " " if status[0] else "", status))
-
-
-def _cost(row: Session | RunSummary) -> str:
-    text = format.cost_of(row)
-    return {"unknown": "unknown cost", format.NOTHING: "no LLM calls"}.get(text, text)
 
 
 def _show_turn(
@@ -116,7 +111,7 @@ def _show_turn(
         f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
         if run.total_tokens or run.unmetered_calls
         else "",
-        _cost(run) if run.llm_calls else "",
+        format.cost_words(run) if run.llm_calls else "",
     )
     succeeded = run.status == RunStatus.SUCCESS
     status = ("", "") if succeeded else (f"  {run.status}", status_style(run.status))

@@ -100,7 +100,7 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
         figures.duration(run.duration) if run.duration is not None else "not ended",
         figures.counted(run.llm_calls, "LLM call"),
         _tokens(run),
-        figures.cost_of(run) if run.llm_calls else "",
+        figures.cost_words(run) if run.llm_calls else "",
     )))  # fmt: skip
     if detail.process is not None:
         screen.write(screen.text((_recorded_by(detail.process), DIM)))

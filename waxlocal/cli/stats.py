@@ -69,8 +69,8 @@ def _totals(screen: Screen, figures: Statistics) -> str:
     return screen.facts(
         format.counted(figures.sessions, "session"),
         format.counted(figures.runs, "turn"),
-        f"{format.tokens(figures.total_tokens)} tokens",
-        format.cost(figures.total_cost, figures.priced_share),
+        f"{format.tokens_of(figures.total_tokens, figures.metered_share)} tokens",
+        format.cost_words(figures),
     )
 
 

@@ -150,7 +150,7 @@ def _printer(screen: Screen) -> Print:
             f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
             if run.total_tokens or run.unmetered_calls
             else "",
-            format.cost_of(run) if run.llm_calls else "",
+            format.cost_words(run) if run.llm_calls else "",
         )
         session = escaping.line(run.session_id) or "no session"
         status = (f"  {run.status}  ", status_style(run.status))

@@ -20,9 +20,12 @@ _CSV_COLUMNS = (
     "user_id",
     "session_count",
     "run_count",
+    "llm_calls",
+    "unmetered_calls",
     "total_tokens",
     "total_cost",
     "priced_share",
+    "metered_share",
     "total_duration",
     "first_activity_at",
     "last_activity_at",
@@ -66,9 +69,7 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
 
 
 def _show(screen: Screen, found: list[User]) -> None:
-    cost, costs = cost_column(
-        screen, [figures.cost(one.total_cost, one.priced_share) for one in found]
-    )
+    cost, costs = cost_column(screen, [figures.cost_of(one) for one in found])
     columns = [
         Column("User", least=8),
         Column("Sessions", right=True),
@@ -83,7 +84,7 @@ def _show(screen: Screen, found: list[User]) -> None:
             escaping.line(one.user_id),
             figures.tokens(one.session_count),
             figures.tokens(one.run_count),
-            figures.tokens(one.total_tokens),
+            figures.tokens_of(one.total_tokens, one.metered_share),
             spent,
             figures.duration(one.total_duration),
             screen.when(one.last_activity_at),

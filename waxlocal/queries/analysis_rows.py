@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waxlocal.queries.rows import PricedTokens, share
+from waxlocal.queries.rows import MeteredCalls, PricedTokens, share
 
 __all__ = [
     "Flag",
@@ -62,7 +62,7 @@ class ModelUse(PricedTokens):
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics(PricedTokens):
+class Statistics(MeteredCalls):
     """Statistics over many sessions.
 
     A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
@@ -95,6 +95,8 @@ class Statistics(PricedTokens):
     average_duration: float | None
     p50_duration: float | None
     p95_duration: float | None
+    llm_calls: int
+    unmetered_calls: int
     total_tokens: int
     priced_tokens: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-__all__ = ["has_column", "usage_known"]
+__all__ = ["has_column", "unmetered_calls", "usage_known"]
 
 _HAS = "SELECT count(*) FROM pragma_table_info(?) WHERE name = ?"
 
@@ -17,3 +17,8 @@ def has_column(conn: sqlite3.Connection, table: str, name: str) -> bool:
 def usage_known(conn: sqlite3.Connection) -> str:
     """Return SQL for whether the tokens of a call are known: to earlier versions, they all were."""
     return "usage_known" if has_column(conn, "llm_calls", "usage_known") else "1"
+
+
+def unmetered_calls(conn: sqlite3.Connection) -> str:
+    """Return SQL for the calls of a session or run with unknown tokens: once, there were none."""
+    return "unmetered_calls" if has_column(conn, "sessions", "unmetered_calls") else "0"

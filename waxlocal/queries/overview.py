@@ -5,17 +5,20 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.rows import PricedTokens, share
+from waxlocal.queries.rows import MeteredCalls, share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.time_buckets import Timeline, timeline_of
 
 __all__ = ["Activity", "SessionTotals", "activity", "session_costs", "session_totals", "turn_sizes"]
 
 _TOTALS = """
-SELECT count(*), total(s.run_count), total(s.run_count = 1), total(s.total_tokens),
-  total(s.priced_tokens), sum(s.total_cost), count(s.total_cost)
+SELECT count(*) AS sessions, total(s.run_count) AS runs, total(s.run_count = 1) AS one_turn,
+  total(s.llm_calls) AS llm_calls, total({unmetered}) AS unmetered_calls,
+  total(s.total_tokens) AS total_tokens, total(s.priced_tokens) AS priced_tokens,
+  sum(s.total_cost) AS cost, count(s.total_cost) AS known
 FROM sessions s {condition}
 """
 _COST_AT = """
@@ -36,7 +39,7 @@ FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
 
 
 @dataclass(frozen=True, slots=True)
-class SessionTotals(PricedTokens):
+class SessionTotals(MeteredCalls):
     """Totals over sessions.
 
     `one_turn` counts sessions with a single run; `p95_cost` covers sessions with a known cost.
@@ -46,6 +49,8 @@ class SessionTotals(PricedTokens):
     sessions: int
     runs: int
     one_turn: int
+    llm_calls: int
+    unmetered_calls: int
     total_tokens: int
     priced_tokens: int
     total_cost: float | None
@@ -71,15 +76,17 @@ def session_totals(
 ) -> SessionTotals:
     """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
     condition, values = where(conn, filter, GoneProcesses(conn))
-    row = conn.execute(_TOTALS.format(condition=condition), values).fetchone()
-    sessions, runs, one_turn, tokens, priced_tokens = map(int, tuple(row)[:5])
-    known = int(row[6])
+    query = _TOTALS.format(condition=condition, unmetered=unmetered_calls(conn))
+    row = conn.execute(query, values).fetchone()
+    known = row["known"]
     p95 = None
     if known:
         sql = _COST_AT.format(condition=f"{condition} AND" if condition else "WHERE")
         place = min(known - 1, int(known * 0.95))
         p95 = conn.execute(sql, values | {"place": place}).fetchone()[0]
-    return SessionTotals(sessions, runs, one_turn, tokens, priced_tokens, row[5], p95)
+    names = ("sessions", "runs", "one_turn", "llm_calls", "unmetered_calls")
+    sums = {name: int(row[name]) for name in (*names, "total_tokens", "priced_tokens")}
+    return SessionTotals(**sums, total_cost=row["cost"], p95_cost=p95)
 
 
 def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 
 __all__ = [
+    "MeteredCalls",
     "PricedTokens",
     "Process",
     "RunDetail",
@@ -195,7 +196,7 @@ class RunDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class User(PricedTokens):
+class User(MeteredCalls):
     """One user, with totals over all their sessions and their runs outside sessions."""
 
     user_id: str
@@ -204,6 +205,8 @@ class User(PricedTokens):
     first_activity_at: str
     last_activity_at: str
     total_duration: float
+    llm_calls: int
+    unmetered_calls: int
     total_tokens: int
     priced_tokens: int
     total_cost: float | None

@@ -8,6 +8,7 @@ from operator import truediv
 from typing import Any
 
 from waxlocal.queries.analysis_rows import Statistics
+from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import average, median, percentile
@@ -17,7 +18,7 @@ from waxlocal.records import RunStatus
 __all__ = ["statistics"]
 
 _COLUMNS = """s.run_count, s.failed_runs, s.open_runs, s.total_duration, s.total_cost,
-  s.total_tokens, s.priced_tokens"""
+  s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}"""
 _PIECE = 500
 _OPEN_AND_ALONE = "s.run_count = 1 AND s.open_runs = 1"
 
@@ -30,8 +31,10 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
     cursor = conn.cursor()
     # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
     cursor.row_factory = None
-    cursor.execute(f"SELECT {_COLUMNS} FROM sessions s {condition}", values)  # noqa: S608
-    turns, failed, open_runs, durations, costs, tokens, priced_tokens = _columns(cursor)
+    columns = _COLUMNS.format(unmetered=unmetered_calls(conn))
+    cursor.execute(f"SELECT {columns} FROM sessions s {condition}", values)  # noqa: S608
+    turns, failed, open_runs, durations, costs, *sums = _columns(cursor)
+    tokens, priced_tokens, calls, unmetered = map(sum, sums)
     slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
     lost = _interrupted(conn, condition, values, gone) if 1 in open_runs else 0
     ends = _ends(turns, failed, open_runs, durations, slow_after)
@@ -47,8 +50,10 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
         slow_after=slow_after,
         **_costs(sorted(cost for cost in costs if cost is not None)),
         **_durations(sorted(durations)),
-        total_tokens=sum(tokens),
-        priced_tokens=sum(priced_tokens),
+        llm_calls=calls,
+        unmetered_calls=unmetered,
+        total_tokens=tokens,
+        priced_tokens=priced_tokens,
     )
 
 

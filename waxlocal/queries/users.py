@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 from waxlocal.errors import InvalidQuery
+from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
@@ -26,14 +27,15 @@ USER_ORDERINGS = (
 _IN_SESSIONS = """
 SELECT user_id, count(*) AS session_count, sum(run_count) AS run_count,
   min(first_run_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
-  sum(total_duration) AS total_duration, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
+  sum(total_duration) AS total_duration, sum(llm_calls) AS llm_calls,
+  sum({unmetered}) AS unmetered_calls, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
   CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
 -- In the order of the table: through the index on users each row would be looked up by itself.
 FROM sessions NOT INDEXED WHERE user_id IS NOT NULL GROUP BY user_id
 """
 _OUTSIDE = """
 SELECT r.user_id, 0, count(*), min(r.started_at), max(coalesce(r.completed_at, r.started_at)),
-  total(r.duration), CAST(total(t.total_tokens) AS INTEGER),
+  total(r.duration), sum(t.llm_calls), sum({unmetered}), CAST(total(t.total_tokens) AS INTEGER),
   CAST(total(t.priced_tokens) AS INTEGER), sum(t.total_cost)
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
@@ -41,7 +43,8 @@ WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
 _TOGETHER = """
 SELECT user_id, sum(session_count) AS session_count, sum(run_count) AS run_count,
   min(first_activity_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
-  sum(total_duration) AS total_duration, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
+  sum(total_duration) AS total_duration, sum(llm_calls) AS llm_calls,
+  sum(unmetered_calls) AS unmetered_calls, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
   CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
 FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
@@ -76,6 +79,7 @@ def list_users(
     order = _order_by(ordering)
     outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
     parts = f"{_IN_SESSIONS} UNION ALL {_OUTSIDE}" if outside else _IN_SESSIONS
+    parts = parts.format(unmetered=unmetered_calls(conn))
     rows = conn.execute(_TOGETHER.format(parts=parts, order=order), page).fetchall()
     agents = _agents(conn, [row["user_id"] for row in rows], outside)
     return [User(**dict(row), agents=agents[row["user_id"]]) for row in rows]

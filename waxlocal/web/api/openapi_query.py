@@ -269,6 +269,8 @@ def _analytics(rows: Json) -> Json:
         "total_cost": number,
         "total_tokens": whole,
         "total_calls": whole,
+        "unmetered_calls": whole,
+        "metered_share": number,
         "priced_tokens": whole,
         "priced_share": number,
     }

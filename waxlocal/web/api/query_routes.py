@@ -231,11 +231,15 @@ def _summed(totals: list[dict[str, Any]]) -> dict[str, Any]:
     cost = round(sum(costs, 0.0), 12) if costs or not totals else None
     tokens = sum(one["total_tokens"] for one in totals)
     priced = sum(one["priced_tokens"] for one in totals)
+    calls = sum(one["calls"] for one in totals)
+    unmetered = sum(one["unmetered_calls"] for one in totals)
     return {
         "aggregates": {
             "total_cost": cost,
             "total_tokens": tokens,
-            "total_calls": sum(one["calls"] for one in totals),
+            "total_calls": calls,
+            "unmetered_calls": unmetered,
+            "metered_share": (calls - unmetered) / calls if calls else None,
             "priced_tokens": priced,
             "priced_share": priced / tokens if tokens else None,
         },

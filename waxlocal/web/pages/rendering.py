@@ -51,6 +51,7 @@ def _environment() -> Environment:
         priced=wording.priced,
         metered=wording.metered,
         cost=lambda dollars, share: wording.cost(dollars, share),
+        cost_share=wording.cost_share,
         percent=wording.percent,
         duration=wording.duration,
         counted=wording.counted,
