@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,19 @@ def test_known_model_is_priced_by_the_next_command(db_path: Path) -> None:
     price_pending(db_path)
     call = only(db_path, "llm_calls")
     assert (call["cost"], call["cost_source"]) == (0.0075, "price")
+
+
+@pytest.mark.parametrize("more", [{}, {"usage": {"prompt_tokens": 1000, "completion_tokens": 0}}])
+def test_cached_tokens_that_the_provider_left_out_are_none(
+    db_path: Path, more: dict[str, Any]
+) -> None:
+    """`usage.prompt_tokens_details.cached_tokens` is None where nothing was counted."""
+    arguments = more | {"cached_tokens": None, "cache_write_tokens": None}
+    with WaxellContext("agent") as ctx:
+        ctx.record_llm_call(model="gpt-4o", tokens_in=1000, tokens_out=0, **arguments)
+    price_pending(db_path)
+    call = only(db_path, "llm_calls")
+    assert (call["cached_tokens"], call["cache_write_tokens"], call["cost"]) == (0, 0, 0.0025)
 
 
 def test_cached_tokens_are_cheaper(db_path: Path) -> None:

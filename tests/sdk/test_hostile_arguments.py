@@ -276,7 +276,7 @@ def test_what_a_decorated_function_takes_and_gives(name: str) -> None:
         ({"cost": "n/a"}, "cost"),
         ({"cost": None}, "cost"),
         ({"cached_tokens": "1"}, "cached_tokens"),
-        ({"cache_write_tokens": None}, "cache_write_tokens"),
+        ({"cache_write_tokens": [1]}, "cache_write_tokens"),
         ({"is_streaming": Failing()}, "is_streaming"),
     ],
 )

@@ -132,7 +132,9 @@ _TEXTS_OF_CALL = (
     *("error_type", "error_message"),
 )
 _TOKENS = ("tokens_in", "tokens_out")
-_COUNTS_OF_CALL = (*_TOKENS, "cached_tokens", "cache_write_tokens")
+# Not in the original, and None in the usage objects of providers that have counted none.
+_CACHED = ("cached_tokens", "cache_write_tokens")
+_COUNTS_OF_CALL = (*_TOKENS, *_CACHED)
 
 
 class ReadUsage(NamedTuple):
@@ -156,6 +158,9 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
         )
     texts = {name: call[name] for name in _TEXTS_OF_CALL}
     call.update(zip(texts, need_plain_texts(**texts), strict=True))
+    for name in _CACHED:
+        if call[name] is None:
+            call[name] = 0
     for name in _COUNTS_OF_CALL:
         call[name] = need_count(name, call[name])
     call["is_streaming"] = truth("is_streaming", call["is_streaming"])

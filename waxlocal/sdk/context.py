@@ -247,17 +247,18 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         status: str = RecordStatus.OK,
         error_type: str = "",
         error_message: str = "",
-        cached_tokens: int = 0,
-        cache_write_tokens: int = 0,
+        cached_tokens: int | None = 0,
+        cache_write_tokens: int | None = 0,
         reasoning_tokens: int | None = None,
         usage: Any = ...,
     ) -> None:
         """Record one call of a model, after it has answered.
 
         `tokens_in` counts all input tokens; `cached_tokens` and `cache_write_tokens` say how many
-        of them were read from, or written to, the provider's cache. `reasoning_tokens` says how
-        many of `tokens_out` were spent on reasoning; None where the provider does not tell. Without
-        a `cost` (dollars) the file's price list gives it; without a price it is unknown, not 0.
+        of them were read from, or written to, the provider's cache (None means 0).
+        `reasoning_tokens` says how many of `tokens_out` were spent on reasoning; None where the
+        provider does not tell. Without a `cost` (dollars) the file's price list gives it; without
+        a price it is unknown, not 0.
 
         `usage` is the provider's usage object as it came with the answer, in place of the counts
         or beside them; a count that is given (and not 0, of the cached ones) wins over it. None is
