@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "stored_ns", "utc_ns", "utc_text"]
+__all__ = ["SYSTEM_CLOCK", "Clock", "monotonic", "stored_ns", "utc_ns", "utc_text"]
 
 # The years that a four-digit ISO date can name; a clock outside them is wrong, and must not be
 # able to stop a record.
@@ -36,6 +37,11 @@ class _SystemClock:
 
 
 SYSTEM_CLOCK: Clock = _SystemClock()
+
+# What every wait of the recorder goes by, in seconds, as `time.monotonic`, and not that itself: a
+# program's tests may freeze time. freezegun then replaces `time.monotonic` in every module that has
+# it, and a wait whose clock stands still never ends. A `partial` it does not find.
+monotonic = partial(time.monotonic)
 
 # strftime costs ten times as much as the rest of a time's text, and a second lasts long: keep the
 # text of the last one. One tuple, replaced whole, so that threads never see a mixed pair.

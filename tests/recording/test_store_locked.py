@@ -312,6 +312,38 @@ def test_a_record_returns_within_its_bound(db_path: Path) -> None:
     assert rows(db_path, "SELECT status FROM runs") == ["success"]
 
 
+FROZEN = """
+import os, sqlite3, sys, time
+import waxlocal
+from waxlocal import WaxellContext
+with WaxellContext("before"):
+    pass
+real, frozen = time.monotonic, lambda: 1000.0
+for module in [one for name, one in sys.modules.items() if name.startswith(("time", "waxlocal"))]:
+    for name, value in list(vars(module).items()):
+        if value is real:
+            setattr(module, name, frozen)
+other = sqlite3.connect(os.environ["WAXLOCAL_DB"], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+with WaxellContext("frozen"):
+    pass
+print(waxlocal.health().in_memory)
+other.execute("COMMIT")
+"""
+
+
+def test_a_record_returns_though_a_test_has_frozen_time(db_path: Path) -> None:
+    """Libraries that freeze time replace `time.monotonic` in each module that has it; a wait for a
+    locked file ends all the same, and what was kept is written at the exit.
+    """
+    done = run_program(db_path, FROZEN, WAXLOCAL_WAIT="0.1")
+    assert done.stdout == "2\n", done.stderr
+    assert rows(db_path, "SELECT agent_name, status FROM runs ORDER BY id") == [
+        ("before", "success"),
+        ("frozen", "success"),
+    ]
+
+
 def test_what_waits_at_exit_is_written_then(db_path: Path) -> None:
     """A lock that is released while the program ends costs nothing."""
     done = run_program(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterable
 from typing import Any
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, Clock, monotonic, utc_text
 from waxlocal.encode import dumps
 from waxlocal.maintenance.side_log import Change, Row
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
@@ -88,7 +87,7 @@ class MainRows:
 
     def take(self, changes: Iterable[Change]) -> None:
         """Take in the first of these changes, for about `PIECE_S`, and note how far that was."""
-        until = time.monotonic() + PIECE_S
+        until = monotonic() + PIECE_S
         done: set[tuple[str, str, int]] = set()
         for change in changes:
             row = (change.table.name, change.run_id, change.position)
@@ -97,7 +96,7 @@ class MainRows:
                 self._take(change)
             if change.whole:
                 done.add(row)
-            if time.monotonic() > until:
+            if monotonic() > until:
                 break
         self._main.execute(_NOTE_TAKEN, (self._identity, change.seq))
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import FileMissing, NewerSchema, StorageError
 from waxlocal.maintenance.main_rows import MainRows, forget, taken_to
 from waxlocal.maintenance.side_log import (
@@ -66,7 +66,7 @@ def take_in(
     stays, and so does one with something in it that no waxlocal has written, of which `notice` is
     told once. Raises `sqlite3.Error` of the main file, also if that is busy.
     """
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     with closing(checkpointer(path)) as log:
         # Also of this version: the main file may have replaced one that needed a later version.
         came_in = [
@@ -124,7 +124,7 @@ def _take_in(
             _begin(main, deadline)
             _take_piece(main, identity, taken, changes)
             log.look()
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return False
         if not remove(side, taken):
             return False

@@ -15,10 +15,10 @@ A record that gives up is only in memory, and lost if its process is killed.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
+from waxlocal.clock import SYSTEM_CLOCK, monotonic
 from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit, keys, moved
 from waxlocal.signal_handlers import raised_by_handler
@@ -48,7 +48,7 @@ def attempt(
 ) -> Exception | None:
     """Write a unit, trying again while the file is busy; return why it could not be written.
 
-    `deadline` is a time of `time.monotonic`. Where it has a `wait` before it, in seconds, it is put
+    `deadline` is a time of `monotonic`. Where it has a `wait` before it, in seconds, it is put
     off by up to `PATIENT_S` while others get on: see the module.
     """
     tries, fenced = 0, False
@@ -73,7 +73,7 @@ def attempt(
         elif not is_busy(failure):
             return file.close_unusable(failure)
         elif not (
-            (late := time.monotonic() - deadline) < 0
+            (late := monotonic() - deadline) < 0
             or (late < patient and _gets_on(file, failure, STUCK_WAITS * wait))
         ):
             return connection.storage_error(failure, file.path)
@@ -85,7 +85,7 @@ def attempt(
 
 def _gets_on(file: OpenFile, failure: Exception, stuck_after: float) -> bool:
     """Return whether those who keep the file busy will be done: writers, or a recovery."""
-    since = (time.time_ns() - log_changed_ns(file.current)) / 1e9
+    since = (SYSTEM_CLOCK.time_ns() - log_changed_ns(file.current)) / 1e9
     if -stuck_after < since < stuck_after or is_being_copied(file.current):
         return True
     return connection.is_recovering(failure, file.path)

@@ -13,6 +13,7 @@ from _weakrefset import WeakSet  # all of `weakref` takes a millisecond to impor
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from waxlocal.clock import monotonic
 from waxlocal.storage.around_forks import around_forks
 
 __all__ = ["ForkGate", "Forking", "close_with_multiprocessing", "follow_forks"]
@@ -81,9 +82,9 @@ class ForkGate:
     def enter(self) -> bool:
         """Wait until this thread may fork; return False if a call never ends."""
         had_it = self._forking.setdefault(get_ident(), self._lock._is_owned())
-        deadline = time.monotonic() + FORK_WAIT_S
+        deadline = monotonic() + FORK_WAIT_S
         while not (had_it or self._lock._is_owned() or self._is_let_pass()):
-            if not self._lock.acquire(timeout=POLL_S) and time.monotonic() > deadline:
+            if not self._lock.acquire(timeout=POLL_S) and monotonic() > deadline:
                 self._forking.pop(get_ident(), None)
                 return False
         return True
@@ -111,10 +112,10 @@ class ForkGate:
         if not self._forking:
             return
         close()
-        deadline = time.monotonic() + FORK_WAIT_S
+        deadline = monotonic() + FORK_WAIT_S
         self._rests = True
         try:
-            while self._forking and time.monotonic() < deadline:
+            while self._forking and monotonic() < deadline:
                 sleep(POLL_S)
         finally:
             self._rests = False
@@ -138,8 +139,8 @@ def follow_forks(store: Forking) -> None:
     """
     _following.add(store)
     under_way = _forking - {get_ident()}
-    deadline = time.monotonic() + FORK_WAIT_S
-    while under_way & _forking and time.monotonic() < deadline:
+    deadline = monotonic() + FORK_WAIT_S
+    while under_way & _forking and monotonic() < deadline:
         time.sleep(POLL_S)
 
 

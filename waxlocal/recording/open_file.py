@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from waxlocal import encode
 from waxlocal._version import __version__
-from waxlocal.clock import Clock, utc_text
+from waxlocal.clock import Clock, monotonic, utc_text
 from waxlocal.errors import DiskFull, FileLocked, FileReadOnly, NewerSchema, StorageError
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
@@ -228,7 +227,7 @@ class OpenFile:
         self._reopen_at = 0.0
 
     def _connect(self) -> sqlite3.Connection:
-        now = time.monotonic()
+        now = monotonic()
         if now < self._reopen_at:
             raise self._refused or FileLocked(f"{self.path} cannot be opened")
         main = file_to_open(self.path)
@@ -252,10 +251,10 @@ class OpenFile:
 
     def _put_off(self, error: StorageError) -> None:
         """Open the file again a little later only; until then a record is refused as now."""
-        if time.monotonic() < self._reopen_at:
+        if monotonic() < self._reopen_at:
             return  # it is the refusal of a file that was put off
         self._refused = error.with_traceback(None)
-        self._reopen_at = time.monotonic() + self._reopen_after
+        self._reopen_at = monotonic() + self._reopen_after
         self._reopen_after = min(self._reopen_after * 2, REOPEN_S[1])
 
     def _open(self) -> tuple[sqlite3.Connection, Path | None]:

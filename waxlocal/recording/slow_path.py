@@ -7,10 +7,10 @@ where no later try can help; and people are told.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import FileLocked
 from waxlocal.recording.attempt import attempt
 from waxlocal.recording.backlog import Backlog
@@ -75,7 +75,7 @@ class SlowPath:
 
     def write(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
-        self.crowded_until = time.monotonic() + CROWD_S
+        self.crowded_until = monotonic() + CROWD_S
         self._file.roll_back()
         failure: Exception | None
         try:
@@ -97,7 +97,7 @@ class SlowPath:
         self._warn(failure)
 
     def drain(self, deadline: float) -> bool:
-        """Write what waits, until a time of `time.monotonic`; return whether nothing waits."""
+        """Write what waits, until a time of `monotonic`; return whether nothing waits."""
         while self._backlog:
             unit = self._backlog.first()[0]
             failure = attempt(self._file, unit, deadline, sleep=self._rest)
@@ -131,13 +131,13 @@ class SlowPath:
         """Try until the wait is over; return why it is still not written."""
         # The first to meet a locked file waits; while a backlog exists everyone tries just once.
         wait = 0.0 if self._backlog and self._stuck else self._wait()
-        deadline = time.monotonic() + wait
+        deadline = monotonic() + wait
         if not self.drain(deadline):
             return self._backlog.reason or FileLocked(f"{self._file.path} is locked")
         return attempt(self._file, unit, deadline, sleep=self._rest, wait=wait)
 
     def _warn(self, failure: Exception) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._warn_at:
             self._warn_at = now + WARN_S
             said = storage_error(failure, self._file.path)

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import get_ident
-from time import monotonic
 from typing import Any, TypeVar
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.clock import SYSTEM_CLOCK, Clock, monotonic
 from waxlocal.recording.attempt import free_position
 from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.backlog_thread import BacklogThread
@@ -270,7 +269,7 @@ class Store:
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
-        return self._alone(lambda: self._slow.drain(time.monotonic() + wait), False)
+        return self._alone(lambda: self._slow.drain(monotonic() + wait), False)
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a small query; none when the file cannot be read now."""
@@ -298,7 +297,7 @@ class Store:
 
     def _close(self) -> None:
         self._file.retry_now()
-        if not self._slow.drain(time.monotonic() + EXIT_WAIT_S):
+        if not self._slow.drain(monotonic() + EXIT_WAIT_S):
             self.backlog.give_up()
         self._file.close()
 
@@ -365,7 +364,7 @@ class Store:
         """Write what waits, if the file can be had now; then, with the store held, call this."""
 
         def drain() -> bool:
-            if self._slow.drain(time.monotonic()):
+            if self._slow.drain(monotonic()):
                 forget()
                 return True
             return False

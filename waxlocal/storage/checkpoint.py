@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import StorageError
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.log_file import LogFile, log_path
@@ -104,7 +105,7 @@ class Checkpointer:
     @property
     def is_put_off(self) -> bool:
         """Whether `look` does nothing for a while, for a reader or an error was in the way."""
-        return time.monotonic() < self._not_before
+        return monotonic() < self._not_before
 
     def look(self, limit: int = LONG_BYTES) -> None:
         """Checkpoint if more than `limit` bytes of the log are in use.
@@ -135,7 +136,7 @@ class Checkpointer:
             if self._pair is None:
                 self._pair = self._open_pair()
             # A reader that was in the way may still be: nothing is written while it stays.
-            guarded = not self._pause and time.monotonic() >= self._busy_until
+            guarded = not self._pause and monotonic() >= self._busy_until
             if guarded and self._copy_guarded(limit):
                 return True
             # A checkpoint syncs the log first, which takes most of its time: here it stops nobody.
@@ -167,7 +168,7 @@ class Checkpointer:
             finally:
                 roll_back(guard)
             if self._log.is_longer(self._log.size_of(frames) + LITTLE_BYTES):
-                self._busy_until = time.monotonic() + BUSY_S
+                self._busy_until = monotonic() + BUSY_S
                 return False
         return False
 
@@ -205,17 +206,17 @@ class Checkpointer:
 
     def _wait_for_moment(self, connection: sqlite3.Connection) -> None:
         """Wait until somebody has just written, but not for long."""
-        if time.monotonic() - self._moment < MOMENT_LASTS_S:
+        if monotonic() - self._moment < MOMENT_LASTS_S:
             return
-        deadline = time.monotonic() + MOMENT_WAIT_S
+        deadline = monotonic() + MOMENT_WAIT_S
         written, seen = False, commits_of_others(connection)
-        while time.monotonic() < deadline:
+        while monotonic() < deadline:
             self._sleep(PAUSE_AFTER_S)
             before, seen = seen, commits_of_others(connection)
             if written and seen == before:
                 break
             written = written or seen != before
-        self._moment = time.monotonic()
+        self._moment = monotonic()
 
     def _copy_locked(self, limit: int) -> bool:
         """Copy while nobody can write; return whether all of the log was copied."""
@@ -230,7 +231,7 @@ class Checkpointer:
             roll_back(guard)
 
     def _lock(self, connection: sqlite3.Connection) -> bool:
-        deadline = time.monotonic() + self._lock_wait
+        deadline = monotonic() + self._lock_wait
         try:
             while_busy(lambda: begin(connection), deadline, sleep=self._sleep)
         except sqlite3.OperationalError as error:
@@ -251,7 +252,7 @@ class Checkpointer:
 
     def _put_off(self) -> None:
         self._pause = min(max(self._pause * 2, PAUSE_S[0]), PAUSE_S[1])
-        self._not_before = time.monotonic() + self._pause
+        self._not_before = monotonic() + self._pause
 
     def break_off(self) -> None:
         """Let a copy that another thread is making end soon; what was copied stays copied."""

@@ -9,6 +9,7 @@ from _thread import start_new_thread
 from collections.abc import Callable
 from pathlib import Path
 
+from waxlocal.clock import monotonic
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES, Checkpointer
 from waxlocal.storage.log_file import LogFile, log_path
@@ -104,11 +105,9 @@ class LogCopier:
             self._in_use.release()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + STOP_WAIT_S
+        deadline = monotonic() + STOP_WAIT_S
         while (
-            self._is_being_copied()
-            and self._log.is_longer(STOP_BYTES)
-            and time.monotonic() < deadline
+            self._is_being_copied() and self._log.is_longer(STOP_BYTES) and monotonic() < deadline
         ):
             self._sleep(STOP_REST_S)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from waxlocal.clock import monotonic
 from waxlocal.storage.around_forks import around_forks
 
 __all__ = ["registered"]
@@ -76,11 +76,11 @@ def registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Conn
 def _before_fork() -> None:
     """Wait until open connections are closed, and keep new ones out until the fork is done."""
     # Noted first, and once: this is called again after a signal handler has raised in it.
-    fork = _forks.setdefault(get_ident(), _Fork(time.monotonic(), _has_gate()))
+    fork = _forks.setdefault(get_ident(), _Fork(monotonic(), _has_gate()))
     _forking.add(get_ident())
     if not _has_gate():
         _gate.acquire()
-    while (left := fork.began + _longest_wait() - time.monotonic()) > 0:
+    while (left := fork.began + _longest_wait() - monotonic()) > 0:
         _gate.wait(left)
 
 

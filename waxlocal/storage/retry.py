@@ -9,6 +9,7 @@ from _random import Random  # all of `random` takes a millisecond to import
 from collections.abc import Callable
 from typing import TypeVar
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import FileLocked
 
 __all__ = ["LONG_REST_S", "REST_S", "is_busy", "rest", "while_busy"]
@@ -53,7 +54,7 @@ def while_busy(
 ) -> T:
     """Return what `attempt` returns; tries again while another connection has the file locked.
 
-    `deadline` is a time of `time.monotonic()`. At least one attempt is made. After the deadline,
+    `deadline` is a time of `monotonic()`. At least one attempt is made. After the deadline,
     and for any other reason, the error of the attempt is raised.
     """
     rests = 0
@@ -61,7 +62,7 @@ def while_busy(
         try:
             return attempt()
         except (sqlite3.OperationalError, FileLocked) as error:
-            if not is_busy(error) or time.monotonic() >= deadline:
+            if not is_busy(error) or monotonic() >= deadline:
                 raise
         # Outside the handler: the error, with its frames and what they hold, is let go first.
         rest(sleep, rests)
