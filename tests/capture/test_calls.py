@@ -130,3 +130,56 @@ def test_a_child_records_that_was_forked_while_another_thread_did(db_path: Path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
     assert rows(db_path, "SELECT model FROM llm_calls ORDER BY 1") == ["child", "thread"]
     assert_sound(db_path)
+
+
+def test_a_log_handler_that_records_calls_waits_for_nobody_who_waits_for_it(db_path: Path) -> None:
+    """What is said of a locked file is said when the calls of other threads can go on."""
+    done = run_program(
+        db_path,
+        """
+        import faulthandler, logging, os, sqlite3, threading
+        from waxlocal import WaxellContext
+        from waxlocal.capture.call_rows import row_of_call
+        from waxlocal.capture.calls import CapturedCalls
+        from waxlocal.capture.facts import CallFacts
+        from waxlocal.capture.pairing import Report
+        from waxlocal.recording.recorder import current_recorder
+
+        in_handler, said = threading.Event(), []
+
+        def record(model):
+            report = Report("test", 0, 1, row_of_call(CallFacts(model=model), 3, "test"))
+            CapturedCalls.of(run).record(report, [])
+
+        class Recording(logging.Handler):
+            def emit(self, line):
+                if line.name == "waxlocal":
+                    said.append(line.getMessage())
+                else:
+                    in_handler.set()
+                    record("handler")
+
+        def rest(_seconds):
+            assert in_handler.wait(60)
+
+        logging.getLogger().addHandler(Recording())
+        with WaxellContext("agent") as run:
+            store = current_recorder().store
+            store.wait, store._sleep = 0.01, rest
+            locker = sqlite3.connect(os.environ["WAXLOCAL_DB"], isolation_level=None)
+            locker.execute("BEGIN IMMEDIATE")
+            acts = (record, ("thread",)), (logging.getLogger("program").warning, ("a line",))
+            threads = [threading.Thread(target=act, args=given, daemon=True) for act, given in acts]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+            if any(thread.is_alive() for thread in threads):
+                faulthandler.dump_traceback()
+                os._exit(1)
+            locker.execute("COMMIT")
+        print(len(said))
+        """,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert rows(db_path, "SELECT model FROM llm_calls ORDER BY 1") == ["handler", "thread"]

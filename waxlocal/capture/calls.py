@@ -72,7 +72,7 @@ class CapturedCalls:
     @classmethod
     def of(cls, run: WaxellContext) -> CapturedCalls:
         """Return those of a run: the same object in all threads."""
-        with _guard.lock:
+        with _guard.held():
             found = run._captured
             if not isinstance(found, CapturedCalls):
                 found = run._captured = cls(run)
@@ -83,7 +83,7 @@ class CapturedCalls:
 
         `inner`: the row of the call that was reported inside this one, if there is one.
         """
-        with _guard.lock:
+        with _guard.held():
             known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
             if known is None:
                 report.position = self._run._add_llm_call(**self._columns(report.row))
@@ -103,7 +103,7 @@ class CapturedCalls:
 
         Where several were captured inside and none of them is it, they are the calls.
         """
-        with _guard.lock:
+        with _guard.held():
             mine = (one for one in inside if one in self._recent)
             below = [one for one in mine if report.scope not in one.scopes]
             if not below:
@@ -116,7 +116,7 @@ class CapturedCalls:
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        with _guard.lock:
+        with _guard.held():
             known = find_unclaimed(self._recent, by_hand)
             if known is None:
                 return False
@@ -136,7 +136,7 @@ class CapturedCalls:
 
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
-        with _guard.lock:
+        with _guard.held():
             return find_unclaimed(self._recent, by_hand) is not None
 
 

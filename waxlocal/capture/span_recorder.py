@@ -95,7 +95,7 @@ _guard = ProcessLock()
 
 def _decide(span: CapturedSpan, kind: str) -> None:
     """Give a span its place, once; another thread that is doing so is waited for."""
-    with _guard.lock:
+    with _guard.held():
         if span.undecided:
             try:
                 _give_place(span, kind)

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from waxlocal.signal_handlers import Suppress
 
-__all__ = ["Notices", "say", "text_of", "warn"]
+__all__ = ["Notices", "say", "silence", "text_of", "warn"]
+
+# How many blocks of `silence` each thread is in.
+_silent: Counter[int] = Counter()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let this thread say no notice within the block, for it holds what a log handler may wait for.
+
+    Whoever is silent says afterwards what has come together: `Store.say_notices`.
+    """
+    me = get_ident()
+    _silent[me] += 1
+    try:
+        yield
+    finally:
+        _silent[me] -= 1
+        if not _silent[me]:
+            del _silent[me]
 
 
 class Notices(deque[str]):
@@ -31,7 +52,7 @@ class Notices(deque[str]):
         record may be what cannot be written, each time anew.
         """
         me = get_ident()
-        if me in self._saying:
+        if me in self._saying or me in _silent:
             return
         self._saying.add(me)
         try:

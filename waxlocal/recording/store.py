@@ -167,7 +167,7 @@ class Store:
                 self._leave_to_others(((statement, parameters),))
             raise
         if self._notices:
-            self._say_notices()
+            self.say_notices()
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
@@ -206,7 +206,7 @@ class Store:
                 self._leave_to_others(unit)
             raise
         if self._notices:
-            self._say_notices()
+            self.say_notices()
 
     # -- everything else ------------------------------------------------------------------------
 
@@ -319,10 +319,10 @@ class Store:
                 self._writing = False
             self._write_later()
         if self._notices:
-            self._say_notices()
+            self.say_notices()
         return result
 
-    def _say_notices(self) -> None:
+    def say_notices(self) -> None:
         """Say what is to be said, unless this is within a call that has the lock and says it."""
         if not self._gate.is_owned():
             self._notices.say_all()
