@@ -14,7 +14,7 @@ __all__ = ["ProcessLock"]
 
 
 class ProcessLock:
-    """A reentrant lock for the threads of one process: `with guard.lock`, or `held` to record within.
+    """A reentrant lock for the threads of one process: `with guard.lock`, `held` to record in it.
 
     At a fork another thread may hold it, which the child does not have: it would be held there for
     good, by nobody. So the child has a new one. For the life of the process: a fork keeps a
