@@ -145,6 +145,15 @@ def test_messages_are_masked_before_they_get_their_keys(settings: Settings) -> N
     assert len(keys) == 1
 
 
+def test_redact_is_a_mask(settings: Settings) -> None:
+    """What looks like an address, a number or a key has its label in the file."""
+    waxlocal.init(mask=waxlocal.redact)
+    say_everything()
+    waxlocal.shutdown()
+    assert where_is(SAID, settings.db) == set()
+    assert ("llm_calls", "response") in where_is("##EMAIL##", settings.db)
+
+
 @pytest.mark.parametrize("answer", [None, 5, b"bytes", ValueError(SAID), RecursionError()])
 def test_a_text_that_the_mask_cannot_take_is_not_recorded(
     settings: Settings, caplog: pytest.LogCaptureFixture, answer: object

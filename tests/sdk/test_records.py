@@ -572,6 +572,15 @@ def test_redact_labels_what_looks_like_a_secret(value: object, clean: object) ->
     assert waxlocal.redact(value) == clean
 
 
+def test_redact_leaves_out_what_is_deeper_than_anything_is_recorded() -> None:
+    """No depth of a value ends the program's stack, and nothing in the depth stays readable."""
+    deep: dict[str, object] = {"said": "me@example.org"}
+    for _ in range(5_000):
+        deep = {"in": deep}
+    assert repr(waxlocal.redact(deep)).count("'in'") == 100
+    assert "example" not in repr(waxlocal.redact(deep))
+
+
 def test_redact_survives_a_list_that_contains_itself() -> None:
     """A circle is left as it is."""
     circle: list[Any] = ["a@b.co"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar
 
+from waxlocal.encode import MAX_DEPTH
 from waxlocal.known_types import is_a
 
 __all__ = ["redact"]
@@ -31,8 +32,9 @@ def redact(value: T) -> T:
     """Return the value with addresses, numbers and keys in its texts replaced by labels.
 
     `me@example.org` becomes `##EMAIL##`; lists, tuples and dicts are copied, other values left as
-    they are. Patterns find what looks like a secret, not all that is one. Raises nothing; nothing
-    is recorded.
+    they are. Patterns find what looks like a secret, not all that is one. What lies deeper than 100
+    levels is left out, as it is when it is recorded. Raises nothing; nothing is recorded. As the
+    mask of all that is recorded: `init(mask=redact)`.
     """
     clean: Any = _clean(value, frozenset())
     return clean  # type: ignore[no-any-return]
@@ -43,6 +45,8 @@ def _clean(value: Any, above: frozenset[int]) -> Any:
         return _ANY.sub(lambda match: f"##{match.lastgroup}##", value)
     if type(value) not in (dict, list, tuple) or id(value) in above:
         return value
+    if len(above) >= MAX_DEPTH:
+        return "##DEEP##"
     inside = above | {id(value)}
     if type(value) is dict:
         return {key: _clean(item, inside) for key, item in value.items()}
