@@ -52,6 +52,7 @@ __all__ = [
     "NotFound",
     "NotOffered",
     "ObserveError",
+    "OutputFull",
     "PolicyViolationError",
     "PromptGuardError",
     "PromptNotFoundError",
@@ -177,6 +178,13 @@ class DiskFull(StorageError):
 
     exit_code = 6
     default_hint = "free some space; recording resumes by itself"
+
+
+class OutputFull(ObserveError):
+    """What a command prints goes to a place without space for it."""
+
+    exit_code = 6
+    default_hint = "free some space there, or send the output to another place"
 
 
 class FileUnusable(StorageError):

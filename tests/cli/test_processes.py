@@ -99,6 +99,37 @@ def test_a_closed_pipe_ends_the_command_silently(db: Path) -> None:
     assert process.wait(PATIENCE_S) == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device without space")
+def test_output_that_finds_no_space_is_told(db: Path) -> None:
+    """With what to do, once, and not by Python at its exit."""
+    with open("/dev/full", "wb") as full:
+        said = subprocess.run(
+            [*PYTHON, "--db", str(db), "sessions"],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    assert said.returncode == 6
+    assert said.stderr == (
+        "Error: the output cannot be written: No space left on device\n"
+        "Try: free some space there, or send the output to another place\n"
+    )
+
+
+def test_a_command_without_stdout_does_its_work(db: Path) -> None:
+    """As a job may start it, with all streams closed."""
+    command = 'exec "$@" >&-'
+    said = subprocess.run(
+        ["sh", "-c", command, "sh", *PYTHON, "--db", str(db), "sessions"],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, b"")
+
+
 def test_a_terminal_of_another_alphabet_gets_something(db: Path) -> None:
     """Where the encoding has no such character, it is spelled out."""
     said = spawn("--db", db, "session", "sess_aa", PYTHONIOENCODING="ascii", PYTHONUTF8="0")

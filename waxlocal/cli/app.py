@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -18,7 +20,7 @@ from waxlocal.cli.missing import say_missing
 from waxlocal.cli.target_file import db_option
 from waxlocal.cli.usage_errors import message_of
 from waxlocal.cli.verbs import VERBS
-from waxlocal.errors import ObserveError
+from waxlocal.errors import ObserveError, OutputFull
 
 __all__ = ["VERBS", "cli"]
 
@@ -26,6 +28,7 @@ PROGRAM = "waxlocal"
 # What a shell reports for a program that a closed pipe (128 + SIGPIPE) or Ctrl-C ended.
 CLOSED_PIPE = 141
 INTERRUPTED = 130
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Commands(CommandGroup):
@@ -53,11 +56,18 @@ class _Commands(CommandGroup):
             error.hint = with_file(error.hint, ctx)
             raise
         except BrokenPipeError:
-            # The reader closed the pipe. Python still flushes the buffer at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             ctx.exit(CLOSED_PIPE)
+        except OSError as error:
+            if error.errno not in NO_SPACE or error.filename is not None:
+                raise
+            # What the commands themselves write to are files with names.
+            _discard_output()
+            raise OutputFull(f"the output cannot be written: {error.strerror}") from error
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
+        # Python has no such stream where the caller closed it (`>&-`).
+        sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -78,6 +88,11 @@ class _Commands(CommandGroup):
             again = "run the command again with WAXLOCAL_DEBUG=1 to see the traceback"
             status = _say(f"{type(error).__name__}: {error}", again, 1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _discard_output() -> None:
+    """Let what Python still writes at exit, from its buffer, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, hint: str, status: int) -> int:
