@@ -8,13 +8,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.capture import import_hooks
 from waxlocal.capture.import_hooks import after_import, forget
 
+_FOLDER: list[Path] = []
 NAMES = ("waxlocal_test_late", "waxlocal_test_late.part", "waxlocal_test_broken")
 
 
@@ -22,15 +25,21 @@ NAMES = ("waxlocal_test_late", "waxlocal_test_late.part", "waxlocal_test_broken"
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Three modules that nobody has imported: a package, a part of it, and one that fails."""
     package = tmp_path / "waxlocal_test_late"
+    _FOLDER[:] = [package]
     package.mkdir()
     (package / "__init__.py").write_text("'''A package.'''\nVALUE = 1\n")
     (package / "part.py").write_text("VALUE = 2\n")
     (tmp_path / "waxlocal_test_broken.py").write_text("raise ZeroDivisionError\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
-    for name in NAMES:
+    for name in (*NAMES, "waxlocal_test_events", "waxlocal_test_acting"):
         forget(name)
         sys.modules.pop(name, None)
+
+
+def _write(text: str) -> None:
+    """Let the package be another one."""
+    (_FOLDER[0] / "__init__.py").write_text(f"{text}\n")
 
 
 def test_it_is_done_after_the_import_and_once() -> None:
@@ -109,4 +118,45 @@ def test_threads_that_import_at_once_do_it_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    assert seen == ["done"]
+
+
+def test_a_module_that_another_thread_is_importing_is_waited_for() -> None:
+    """`init()` may come in the middle of an import."""
+    begun, go_on = threading.Event(), threading.Event()
+    seen: list[int] = []
+    sys.modules["waxlocal_test_events"] = ModuleType("waxlocal_test_events")
+    vars(sys.modules["waxlocal_test_events"]).update(begun=begun, go_on=go_on)
+    _write("import waxlocal_test_events as on; on.begun.set(); on.go_on.wait(); VALUE = 3")
+    thread = threading.Thread(target=__import__, args=(NAMES[0],))
+    thread.start()
+    assert begun.wait(PATIENCE_S)
+    after_import(NAMES[0], lambda: seen.append(sys.modules[NAMES[0]].VALUE))
+    assert seen == []
+    go_on.set()
+    thread.join()
+    assert seen == [3]
+    assert inspect.getsource(sys.modules[NAMES[0]]).endswith("VALUE = 3\n")
+
+
+def test_a_module_that_waits_for_itself_is_waited_for() -> None:
+    """As one does that calls `init()` while it is imported."""
+    waiting = "from waxlocal.capture.import_hooks import after_import"
+    act = "seen = []; after_import(__name__, lambda: seen.append(VALUE))"
+    _write(f"{waiting}; {act}; VALUE = 4")
+    assert __import__(NAMES[0]).seen == [4]
+
+
+def test_of_an_import_that_fails_in_the_middle_nothing_is_done() -> None:
+    """The next import of the module is waited for."""
+    seen: list[str] = []
+    acting = ModuleType("waxlocal_test_acting")
+    vars(acting)["wait"] = lambda: after_import(NAMES[0], lambda: seen.append("done"))
+    sys.modules["waxlocal_test_acting"] = acting
+    _write("import waxlocal_test_acting as on; on.wait(); 1 / 0")
+    with pytest.raises(ZeroDivisionError):
+        __import__(NAMES[0])
+    assert seen == []
+    _write("VALUE = 5  # another size: the compiled file of the one before is not taken")
+    __import__(NAMES[0])
     assert seen == ["done"]

@@ -38,6 +38,7 @@ def after_import(module: str, act: Act) -> None:
     with _guard.lock:
         if not _is_imported(module):
             _waiting.setdefault(module, []).append(act)
+            _watch(module)
             if _finder not in sys.meta_path:
                 sys.meta_path.insert(0, _finder)
             return
@@ -63,6 +64,37 @@ def _is_imported(module: str) -> bool:
         return False
     # While it is being imported it is there already, half made.
     return not getattr(getattr(found, "__spec__", None), "_initializing", False)
+
+
+class _WatchedSpec(ModuleSpec):
+    """The spec of a module whose import had begun when somebody started to wait for it.
+
+    Its loader was asked for already. But the import system notes in the spec that it is done:
+    `importlib._bootstrap._load_unlocked`, in all versions of CPython that we support.
+    """
+
+    @property
+    def _initializing(self) -> bool:
+        return bool(self.__dict__["_initializing"])
+
+    @_initializing.setter
+    def _initializing(self, value: bool) -> None:
+        self.__dict__["_initializing"] = value
+        if not value and self.name in sys.modules:  # not an import that failed
+            _act_on(self.name)
+
+
+def _watch(module: str) -> None:
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    if type(spec) is ModuleSpec and not isinstance(spec.loader, _Loader):
+        spec.__class__ = _WatchedSpec
+
+
+def _act_on(module: str) -> None:
+    with _guard.lock:
+        acts = _waiting.pop(module, [])
+    for act in acts:
+        act()
 
 
 # Neither of the two is derived from its class in `importlib.abc`, which takes 5 ms to import.
@@ -105,10 +137,7 @@ class _Loader:
             spec.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
-        with _guard.lock:
-            acts = _waiting.pop(module.__name__, [])
-        for act in acts:
-            act()
+        _act_on(module.__name__)
 
 
 _finder = _Finder()
