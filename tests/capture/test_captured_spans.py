@@ -58,6 +58,38 @@ def test_an_agent_outside_any_run_is_a_run_with_its_tools(db_path: Path) -> None
     assert call == {"run_id": run["run_id"], "tokens_in": 5}
 
 
+@pytest.mark.parametrize(
+    ("framework", "scope"),
+    [
+        ("LANGGRAPH", "opentelemetry.instrumentation.genai.langchain"),
+        ("PYDANTICAI", "pydantic-ai"),
+        ("OPENAI_AGENTS", "opentelemetry.instrumentation.genai.openai_agents"),
+        ("LLAMAINDEX", "openinference.instrumentation.llama_index"),
+    ],
+)
+def test_a_framework_may_be_told_to_begin_no_run(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, framework: str, scope: str
+) -> None:
+    """Its calls are then what calls outside any run are; inside a run nothing is different."""
+    monkeypatch.setenv(f"WAXELL_{framework}_AUTOCONTEXT", "false")
+    tracer = provider().get_tracer(scope)
+    with tracer.start_as_current_span("graph", attributes={KIND: "AGENT"}):
+        with _call("first"):
+            pass
+        with tracer.start_as_current_span("tool", attributes={KIND: "TOOL"}), _call("second"):
+            pass
+    with WaxellContext("mine"), tracer.start_as_current_span("graph", attributes={KIND: "AGENT"}):
+        pass
+    runs = queried(db_path, "SELECT agent_name, status FROM runs ORDER BY id")
+    assert [(run["agent_name"], run["status"]) for run in runs] == [
+        ("auto:first", "success"),
+        ("auto:second", "success"),
+        ("mine", "success"),
+    ]
+    assert [row["n"] for row in queried(db_path, "SELECT count(*) AS n FROM llm_calls")] == [2]
+    assert [row["name"] for row in queried(db_path, "SELECT name FROM spans")] == ["graph"]
+
+
 def test_an_agent_inside_an_agent_is_a_child_run(db_path: Path) -> None:
     """As a context of the program inside another."""
     with _span("outer", "AGENT", session__id="s"), _span("inner", "AGENT"), _call():

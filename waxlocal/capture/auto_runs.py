@@ -9,8 +9,22 @@ from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
+from waxlocal.settings.config import is_on
 
-__all__ = ["begin_agent_run", "begin_call_run"]
+__all__ = ["begin_agent_run", "begin_call_run", "may_be_run"]
+
+# As the original spells them: WAXELL_LANGGRAPH_AUTOCONTEXT, WAXELL_PYDANTICAI_AUTOCONTEXT, ...
+_SPELLED = {"pydantic_ai": "pydanticai", "langchain": "langgraph"}
+
+
+def may_be_run(span: CapturedSpan) -> bool:
+    """Return whether this is to become a run, where there is none around it.
+
+    Not so for a framework for which `WAXELL_<FRAMEWORK>_AUTOCONTEXT` is false.
+    """
+    framework = workflow_of(span.scope, span.name)
+    name = _SPELLED.get(framework, framework).upper()
+    return not framework or is_on(f"WAXELL_{name}_AUTOCONTEXT")
 
 
 def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:

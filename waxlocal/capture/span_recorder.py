@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run
+from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, may_be_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
@@ -108,7 +108,7 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
     place: Place = span.place
     place.kind = kind
     run = place.run
-    if kind in CALLS:
+    if kind in CALLS or (run is None and not may_be_run(span)):
         return
     if run is None or (kind == SpanKind.AGENT and captured_run(span) is run):
         run = place.run = begin_agent_run(span, run)
@@ -214,16 +214,18 @@ def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: Cal
 
 def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellContext:
     """Begin the run of a call outside any; it belongs to the outermost report of the call."""
-    outermost = place
+    reports = [place]
     for outer in around(span):
         if outer.run is not None:
             return outer.run
-        outermost = outer
-    outermost.run = run = begin_call_run(span, call)
-    outermost.opened = True
+        if outer.kind not in CALLS:  # of a framework that is not to become a run
+            break
+        reports.append(outer)
+    run = begin_call_run(span, call)
     keep_outside(run)
-    for outer in around(span):
-        outer.run = run
+    for report in reports:
+        report.run = run
+    reports[-1].opened = True
     return run
 
 
