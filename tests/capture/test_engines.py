@@ -11,10 +11,15 @@ from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
 pytestmark = pytest.mark.usefixtures("uncaptured")
 
 
-def _add_library(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """Make known a library that is imported already, with an instrumentation that is not there."""
+def _add_library(
+    monkeypatch: pytest.MonkeyPatch, package: str, distribution: str = "pytest"
+) -> None:
+    """Make known a library that is imported already, with an instrumentation that is not there.
+
+    `distribution`: what pip knows it by; pytest is installed.
+    """
     engine = Engine(Family.OTEL, package, "no_such_instrumentation", "SomeInstrumentor")
-    monkeypatch.setitem(LIBRARIES, "some", Library("some", "json", "some", (engine,)))
+    monkeypatch.setitem(LIBRARIES, "some", Library("some", "json", distribution, (engine,)))
 
 
 def test_a_broken_instrumentation_is_one_line(
@@ -29,6 +34,20 @@ def test_a_broken_instrumentation_is_one_line(
     assert "broken-instrumentation: ModuleNotFoundError" in line
     assert "waxlocal doctor" in line
     assert "no_such_instrumentation" in states()["some"].reason
+
+
+def test_a_module_that_is_only_named_like_a_library_is_no_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program may have a module `agents` of its own; and nobody is told to install something."""
+    _add_library(monkeypatch, "broken-instrumentation", distribution="no-such-library")
+    instrument(["some"])
+    assert engines.missing() == []
+    engines.uninstrument()
+    monkeypatch.setattr(engines, "is_installed", lambda engine: True)
+    assert instrument(["some"]) == {"some": False}
+    assert caplog.records == []
+    assert "ModuleNotFoundError" in states()["some"].reason
 
 
 def test_an_instrumentation_that_is_not_installed_is_no_word(

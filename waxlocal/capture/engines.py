@@ -108,7 +108,12 @@ def missing() -> list[Library]:
     if any(state.captured for _, state in known):
         return []
     imported = [library for library, _ in known if not is_awaited(library.module)]
-    return [one for one in imported if not any(map(is_installed, one.engines))]
+    return [one for one in imported if _is_here(one) and not any(map(is_installed, one.engines))]
+
+
+def _is_here(library: Library) -> bool:
+    """Return whether the library is installed: a program may have a module `agents` of its own."""
+    return installed_version(library.distribution) is not None
 
 
 def _begin(library: Library) -> None:
@@ -128,7 +133,7 @@ def _begin(library: Library) -> None:
         return
     reason = "; ".join(failed) or f"{library.engines[0].package} is not installed"
     _states[library.name] = CaptureState(library.name, False, reason=reason)
-    if failed:
+    if failed and _is_here(library):
         warn(f"calls of {library.name} are not captured: {reason}. Try: waxlocal doctor")
 
 
