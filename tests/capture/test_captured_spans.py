@@ -90,6 +90,22 @@ def test_a_framework_may_be_told_to_begin_no_run(
     assert [row["name"] for row in queried(db_path, "SELECT name FROM spans")] == ["graph"]
 
 
+@pytest.mark.parametrize(
+    ("conversation", "generated"), [("0192f0c1-2b3c-7d4e-8f50-123456789abc", True), ("c-1", None)]
+)
+def test_a_session_that_only_the_library_knows_is_marked(
+    db_path: Path, conversation: str, generated: bool | None
+) -> None:
+    """pydantic-ai makes up a conversation for each run of which the program names none."""
+    tracer = provider().get_tracer("pydantic-ai")
+    named = {"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": conversation}
+    with tracer.start_as_current_span("agent run", attributes=named):
+        pass
+    (run,) = queried(db_path, "SELECT session_id, metadata FROM runs")
+    assert run["session_id"] == conversation
+    assert json.loads(run["metadata"]).get("session_generated") is generated
+
+
 def test_an_agent_inside_an_agent_is_a_child_run(db_path: Path) -> None:
     """As a context of the program inside another."""
     with _span("outer", "AGENT", session__id="s"), _span("inner", "AGENT"), _call():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.tools.read_spans import spans_of
 from waxlocal.capture.facts import SpanKind
-from waxlocal.capture.span_kinds import is_wait_for_user, plumbing, span_kind
+from waxlocal.capture.span_kinds import span_kind
 
 KINDS = {
     "openinference.span.kind": {
@@ -116,13 +116,6 @@ def test_the_spans_of_claude_code_are_known_by_their_name(value: str, kind: str)
     assert span_kind({"span.type": value}, name="some.other") == SpanKind.OTHER
 
 
-def test_time_that_an_agent_waits_for_a_person_is_known() -> None:
-    waiting = {"span.type": "tool.blocked_on_user"}
-    assert span_kind(waiting, name="claude_code.tool.blocked_on_user") == SpanKind.OTHER
-    assert is_wait_for_user(waiting)
-    assert not is_wait_for_user({"span.type": "tool"})
-
-
 def test_the_agent_development_kit_is_known_by_what_its_spans_hold() -> None:
     scope = "gcp.vertex.agent"
     assert span_kind({"gcp.vertex.agent.llm_request": "{}"}, scope=scope) == SpanKind.LLM
@@ -134,21 +127,6 @@ def test_a_model_and_its_usage_are_a_call_even_without_a_kind() -> None:
     call = {"gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 0}
     assert span_kind(call) == SpanKind.LLM
     assert span_kind({"gen_ai.request.model": "gpt-4o"}) == SpanKind.OTHER
-
-
-@pytest.mark.parametrize(
-    ("key", "kind"),
-    [
-        ("db.system.name", "db"),
-        ("http.request.method", "http"),
-        ("rpc.system", "rpc"),
-        ("messaging.system", "queue"),
-    ],
-)
-def test_plumbing_is_known_for_what_it_is(key: str, kind: str) -> None:
-    assert span_kind({key: "x"}) == SpanKind.OTHER
-    assert plumbing({key: "x"}) == kind
-    assert plumbing({"net.peer.name": "x"}) is None
 
 
 @pytest.mark.parametrize("family", ["openinference", "opentelemetry", "traceloop"])

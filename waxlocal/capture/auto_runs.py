@@ -44,11 +44,13 @@ def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
 def begin_agent_run(span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
     """Begin a run for an agent or another invocation of a framework."""
     about = run_facts(span.read())
+    # Of a conversation that nobody named: its session is one that only the library knows.
+    of_session = {"session_generated": True} if about.session_was_generated else {}
     run = WaxellContext(
         about.agent_name or span.name,
         workflow_of(span.scope, span.name) or about.workflow_name or AUTO_WORKFLOW,
         about.inputs,
-        {"auto_collected": True, **about.metadata},
+        {"auto_collected": True, **of_session, **about.metadata},
         session_id=about.session_id or "",
         user_id=about.user_id or "",
     )

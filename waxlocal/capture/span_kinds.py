@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from waxlocal.capture.facts import Attributes, SpanKind
 
-__all__ = ["PLUMBING", "is_wait_for_user", "plumbing", "span_kind"]
+__all__ = ["span_kind"]
 
 _LLM, _EMBEDDING, _AGENT = SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.AGENT
 _CHAIN, _TOOL, _RETRIEVER, _OTHER = (
@@ -90,17 +90,6 @@ _USAGES = (
     "ai.usage.inputTokens", "ai.usage.promptTokens",
 )  # fmt: skip
 
-# What carries the work: kept inside an AI trace, where it says why something was slow.
-PLUMBING = {
-    "db.system": "db",
-    "db.system.name": "db",
-    "http.request.method": "http",
-    "http.method": "http",
-    "rpc.system": "rpc",
-    "rpc.system.name": "rpc",
-    "messaging.system": "queue",
-}
-
 
 def span_kind(
     attributes: Attributes, *, name: str = "", scope: str = "", is_root: bool = False
@@ -137,13 +126,3 @@ def _known(value: str, kinds: dict[str, str]) -> str | None:
 
 def _has(attributes: Attributes, keys: tuple[str, ...]) -> bool:
     return any(attributes.get(key) is not None for key in keys)
-
-
-def plumbing(attributes: Attributes) -> str | None:
-    """Return "db", "http", "rpc" or "queue" for a span of kind "other"; None if it is none."""
-    return next((kind for key, kind in PLUMBING.items() if key in attributes), None)
-
-
-def is_wait_for_user(attributes: Attributes) -> bool:
-    """Return whether a span is time in which an agent waited for a person (Claude Code)."""
-    return attributes.get("span.type") == "tool.blocked_on_user"
