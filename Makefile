@@ -25,7 +25,8 @@ help:
 	@echo "make wheel   the demo from the built wheel, in a fresh environment"
 	@echo "make crash   the tests that kill processes, far more often; takes about half an hour"
 	@echo "make soak    an hour of the server under load, and 200 kills of an upload"
-	@echo "make frameworks  the tests with LangChain, LangGraph, LlamaIndex, litellm, pydantic-ai, openai-agents"
+	@echo "make frameworks  the tests with LangChain, LangGraph, LlamaIndex, litellm, pydantic-ai, openai-agents,"
+	@echo "             google-genai, Bedrock, MCP"
 	@echo "make bench   the figures of docs/benchmarks.md; takes about fifteen minutes"
 
 demo: $(VENV)/installed

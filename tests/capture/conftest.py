@@ -12,6 +12,12 @@ from waxlocal.capture.libraries import installed_version
 
 # `make frameworks` installs all of them, and names the files: then none can be left out.
 _FILES = {
+    "test_frameworks_bedrock.py": ("boto3", "opentelemetry-instrumentation-genai-bedrock"),
+    "test_frameworks_google_genai.py": (
+        "google-genai",
+        "opentelemetry-instrumentation-google-genai",
+    ),
+    "test_frameworks_mcp.py": ("mcp",),
     "test_frameworks_langchain.py": (
         "langchain",
         "langchain-openai",

@@ -218,8 +218,13 @@ def _switch_off_built_in(ours: object) -> None:
         Agent.instrument_all(False)
 
 
+def _switch_on_ours(engine: Engine) -> Callable[[], object]:
+    return import_module(engine.module).switch_on()  # type: ignore[no-any-return]
+
+
 _SWITCHES: dict[Family, Callable[[Engine], Callable[[], object]]] = {
     Family.OTEL: _switch_on_otel,
     Family.OPEN_INFERENCE: _switch_on_open_inference,
     Family.BUILT_IN: _switch_on_built_in,
+    Family.OURS: _switch_on_ours,
 }

@@ -26,6 +26,7 @@ class Family(Enum):
     OTEL = "OpenTelemetry"
     OPEN_INFERENCE = "OpenInference"
     BUILT_IN = "built in"
+    OURS = "waxlocal"
 
 
 class Engine(NamedTuple):
@@ -68,6 +69,7 @@ _GOOGLE = Engine(
     "opentelemetry.instrumentation.google_genai", "GoogleGenAiSdkInstrumentor",
 )
 _PYDANTIC_AI = Engine(Family.BUILT_IN, "opentelemetry-api", "pydantic_ai", "Agent")
+_MCP = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.mcp_tools", "ClientSession")
 _ALL = (
     Library("openai", "openai", "openai",
             (_otel("openai", "OpenAI"), _open_inference("openai", "OpenAI"))),
@@ -89,7 +91,7 @@ _ALL = (
             workflow="llamaindex"),
     Library("pydanticai", "pydantic_ai", "pydantic-ai-slim", (_PYDANTIC_AI,),
             workflow="pydantic_ai"),
-    Library("mcp", "mcp", "mcp", (_open_inference("mcp", "MCP"),)),
+    Library("mcp", "mcp", "mcp", (_MCP,)),
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}
