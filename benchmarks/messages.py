@@ -87,7 +87,7 @@ def _recorder(path: Path) -> Sdk:
 
 def _time(place: Path, calls: int) -> None:
     title(f"One call with a history of {HISTORY} messages, {HISTORY - NEW} of them stored")
-    sent = _histories(calls)
+    sent = histories(calls)
     taken = {WITH: Samples(), WITHOUT: Samples()}
     with (
         closing(_recorder(place / "calls.db")) as sdk,
@@ -116,7 +116,7 @@ def _in_turn(number: int, messages: Messages) -> Sequence[tuple[str, dict[str, A
     return pair if number % 2 else pair[::-1]
 
 
-def _histories(calls: int) -> list[Messages]:
+def histories(calls: int) -> list[Messages]:
     """Return the messages of calls that each have `NEW` others than the call before."""
     texts = sentences(HISTORY + NEW * calls)
     roles = ("user", "assistant")

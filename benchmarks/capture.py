@@ -1,0 +1,164 @@
+"""What capture adds to a call of the real openai client, answered on loopback at once.
+
+python -m benchmarks.capture [--dir DIR] [--quick]
+
+The stand-in for the vendor runs in a process of its own. Call by call the same request is made
+without capture, with capture and its row committed, and (if `opentelemetry-sdk` is installed) with
+OpenTelemetry's instrumentation and its queue, which a kill empties. Switching is not timed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Samples, timed
+from benchmarks.messages import HISTORY, Messages, histories
+from benchmarks.report import (
+    LATENCY,
+    arguments,
+    directory,
+    figure,
+    latency_row,
+    note,
+    number,
+    table,
+    title,
+)
+from benchmarks.sdk import Sdk
+from benchmarks.workload import AGENT, MODEL
+from tests.vendors.clients import openai_client
+from tests.vendors.process import vendor_process
+from waxlocal import WaxellContext
+from waxlocal.capture.engines import instrument, uninstrument
+
+CALLS = 400
+WARM_UP = 20
+INIT_ROUNDS = 20
+BARE = "without capture"
+CAPTURED = "captured and committed"
+OTEL = "OpenTelemetry's instrumentation, in its queue"
+INIT = {"import waxlocal": "import waxlocal", "and init()": "import waxlocal; waxlocal.init()"}
+_LOADED = "import sys, waxlocal; waxlocal.init(); print(*sys.modules)"
+
+Switch = Callable[[], Callable[[], object]]
+
+
+def _no_switch() -> Callable[[], object]:
+    return lambda: None
+
+
+def _capture() -> Callable[[], object]:
+    instrument(["openai"])
+    return uninstrument
+
+
+def _open_telemetry() -> Switch | None:
+    """Return what switches OpenTelemetry's own tracing on, None where it is not installed."""
+    try:
+        from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    except ImportError:
+        note("OpenTelemetry is left out: `opentelemetry-sdk` is not installed.")
+        return None
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+
+    def switch() -> Callable[[], object]:
+        instrumentor = OpenAIInstrumentor()
+        instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
+        uninstrument_it: Callable[[], object] = instrumentor.uninstrument
+        return uninstrument_it
+
+    return switch
+
+
+@contextmanager
+def _switched(switch: Switch) -> Iterator[None]:
+    off = switch()
+    try:
+        yield
+    finally:
+        off()
+
+
+def _time(client: Any, switches: dict[str, Switch], sent: Sequence[Messages]) -> dict[str, Samples]:
+    taken = {name: Samples() for name in switches}
+    order = list(switches)
+    for index, messages in enumerate(sent):
+        for name in order:
+            with _switched(switches[name]), WaxellContext(agent_name=AGENT, session_id="sess"):
+                before = time.perf_counter_ns()
+                client.chat.completions.create(model=MODEL, messages=messages)
+                if index >= WARM_UP:
+                    taken[name].add(time.perf_counter_ns() - before)
+        order.reverse()
+    return taken
+
+
+def _print(taken: dict[str, Samples], bound_ms: float) -> None:
+    bare = taken[BARE]
+    table(
+        ("one call", *LATENCY, "x of bare"),
+        [latency_row(name, samples, bare) for name, samples in taken.items()],
+    )
+    print()
+    added = {name: samples.ms(0.5) - bare.ms(0.5) for name, samples in taken.items()}
+    figure("capture and commit, added to a call, p50", added[CAPTURED], bound_ms, " ms")
+    if OTEL in added:
+        note(f"{OTEL}: {number(added[OTEL])} ms more than without.")
+
+
+def _calls(place: Path, calls: int) -> None:
+    switches = {BARE: _no_switch, CAPTURED: _capture}
+    peer = _open_telemetry()
+    if peer is not None:
+        switches[OTEL] = peer
+    short: list[Messages] = [[{"role": "user", "content": "What is it?"}]] * (calls + WARM_UP)
+    with (
+        vendor_process("--quiet") as vendor,
+        openai_client(vendor.url) as client,
+        closing(Sdk(place / "capture.db")) as sdk,
+        sdk.current(),
+    ):
+        title(f"One openai call on loopback ({calls} calls each)")
+        _print(_time(client, switches, short), 0.8)
+        title(f"The same with a history of {HISTORY} messages, 28 of them stored")
+        _print(_time(client, switches, histories(calls + WARM_UP)), 1.2)
+
+
+def _init(rounds: int) -> None:
+    title("init() in a program that imports no model library")
+    programs = [
+        (name, lambda code=code: subprocess.run([sys.executable, "-c", code], check=True))
+        for name, code in INIT.items()
+    ]
+    taken = timed(programs, rounds)
+    table(("program", *LATENCY), [latency_row(name, samples) for name, samples in taken.items()])
+    print()
+    first, second = taken.values()
+    figure("init(), added to the start", second.ms(0.5) - first.ms(0.5), 5, " ms")
+    command = [sys.executable, "-c", _LOADED]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    loaded = [name for name in said if name.partition(".")[0] == "opentelemetry"]
+    figure("modules of OpenTelemetry that it loads", len(loaded), 0, "")
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments(__doc__).parse_args()
+    share = 10 if options.quick else 1
+    with directory(options.dir) as place:
+        _calls(place, CALLS // share)
+    _init(INIT_ROUNDS // share)
+
+
+if __name__ == "__main__":
+    main()
