@@ -14,14 +14,14 @@ import click
 from waxlocal import escaping
 from waxlocal._version import __version__
 from waxlocal.cli.commands import CommandGroup
-from waxlocal.cli.hints import with_file
+from waxlocal.cli.hints import say_hint, with_file
 from waxlocal.cli.missing import say_missing
 from waxlocal.cli.target_file import db_option
 from waxlocal.cli.usage_errors import message_of
 from waxlocal.cli.verbs import VERBS
 from waxlocal.errors import ObserveError, OutputFull
 
-__all__ = ["VERBS", "cli"]
+__all__ = ["cli"]
 
 PROGRAM = "waxlocal"
 # What a shell reports for a program that a closed pipe (128 + SIGPIPE) or Ctrl-C ended.
@@ -52,7 +52,7 @@ class _Commands(CommandGroup):
             sys.stdout.flush()
             return answer
         except ObserveError as error:
-            error.hint = with_file(error.hint, ctx)
+            error.hint = with_file(error.hint)
             raise
         except BrokenPipeError:
             _discard_output()
@@ -97,7 +97,7 @@ def _discard_output() -> None:
 def _say(message: str, hint: str, status: int) -> int:
     click.echo(f"Error: {escaping.line(message)}", err=True)
     if hint:
-        click.echo(f"Try: {escaping.line(hint)}", err=True)
+        say_hint(hint)
     return status
 
 

@@ -27,13 +27,12 @@ def say_hint(hint: str) -> None:
     click.echo(f"Try: {escaping.line(with_file(hint))}", err=True)
 
 
-def with_file(words: str, ctx: click.Context | None = None) -> str:
+def with_file(words: str) -> str:
     """Return words with `--db FILE` in each command that they propose, if the user gave `--db`.
 
     Without it the command would work on another file than the one that the words are about.
-    `ctx` defaults to the context of the command that runs.
     """
-    ctx = ctx or click.get_current_context(silent=True)
+    ctx = click.get_current_context(silent=True)
     given: Any = ctx and ctx.meta.get(DB_KEY)
     if not given:
         return words
