@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from waxlocal.cli import figures
 from waxlocal.clock import SYSTEM_CLOCK
 from waxlocal.records import RunStatus
+from waxlocal.wording import Costed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -192,8 +193,9 @@ class Screen:
         return widths
 
 
-def cost_column(screen: Screen, cells: list[str]) -> tuple[Column, list[str]]:
-    """Return the column of these costs and its cells, in a short form on a narrow screen."""
+def cost_column(screen: Screen, rows: Sequence[Costed]) -> tuple[Column, list[str]]:
+    """Return the cost column and its cells, in a short form on a narrow screen."""
+    cells = [figures.cost_of(row) for row in rows]
     if screen.roomy:
         return Column("Cost", right=True), cells
     short = [cell.replace(" priced", "") for cell in cells]

@@ -159,7 +159,7 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
 
 def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
     """Write two lines per session: title, user and agents, then the figures."""
-    cost, costs = cost_column(screen, [figures.cost_of(one) for one in found])
+    cost, costs = cost_column(screen, found)
     columns = (
         Column("Session", least=21),
         Column("Turns", right=True),

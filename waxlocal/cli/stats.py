@@ -147,7 +147,7 @@ def _show_percentiles(screen: Screen, figures: Statistics) -> None:
 
 
 def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:
-    cost, costs = cost_column(screen, [format.cost_of(one) for one in found])
+    cost, costs = cost_column(screen, found)
     columns = (
         cost,
         Column("Duration", right=True),

@@ -69,7 +69,7 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
 
 
 def _show(screen: Screen, found: list[User]) -> None:
-    cost, costs = cost_column(screen, [figures.cost_of(one) for one in found])
+    cost, costs = cost_column(screen, found)
     columns = [
         Column("User", least=8),
         Column("Sessions", right=True),

@@ -26,6 +26,7 @@ from waxlocal.queries import (
     timing,
 )
 from waxlocal.queries.days import count_users, model_days
+from waxlocal.queries.rows import share
 from waxlocal.queries.run_list import RunFilter, count_runs, list_runs
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.web.api.parameters import (
@@ -239,9 +240,9 @@ def _summed(totals: list[dict[str, Any]]) -> dict[str, Any]:
             "total_tokens": tokens,
             "total_calls": calls,
             "unmetered_calls": unmetered,
-            "metered_share": (calls - unmetered) / calls if calls else None,
+            "metered_share": share(calls - unmetered, calls),
             "priced_tokens": priced,
-            "priced_share": priced / tokens if tokens else None,
+            "priced_share": share(priced, tokens),
         },
         "model_totals": [
             {**one, "total_calls": one["calls"], "percentage": _percentage(one["total_cost"], cost)}
