@@ -8,9 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.tools.cli import answer, invoke, recorded
-from waxlocal.cli import cli
-from waxlocal.cli.app import VERBS
+from tests.tools.cli import answer, commands, invoke, recorded
 from waxlocal.cli.numbers import Count, Seconds
 
 HUGE = "99999999999999999999"
@@ -26,19 +24,9 @@ def db(tmp_path: Path) -> Path:
     return path
 
 
-def _commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield each command and subcommand."""
-    for name in VERBS:
-        command = cli.get_command(click.Context(cli), name)
-        assert command is not None
-        yield (name,), command
-        if isinstance(command, click.Group):
-            yield from (((name, sub), inner) for sub, inner in command.commands.items())
-
-
 def _counts() -> Iterator[tuple[str, ...]]:
     """Yield each command with each of its options that takes a whole number."""
-    for words, command in _commands():
+    for words, command in commands().items():
         before = (*words, "sess_aa") if words == ("session",) else words
         for option in command.params:
             if isinstance(option.type, Count):
@@ -51,7 +39,7 @@ COUNTS = tuple(_counts())
 def test_every_option_that_takes_an_integer_has_limits() -> None:
     """click's own type knows none: SQLite stores 64 bits, and a negative limit means no limit."""
     assert ("sync", "parked", "--limit") in COUNTS
-    for words, command in _commands():
+    for words, command in commands().items():
         for option in command.params:
             assert option.type is not click.INT, (words, option.name)
 

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 import pytest
 
-from tests.tools.cli import invoke
+from tests.tools.cli import commands, invoke
 from waxlocal.cli import cli
-from waxlocal.cli.verbs import VERBS
 
 UNKNOWN = "--frobnicate"
 
 
-def _commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield the program, each command and each subcommand."""
-    yield (), cli
-    for name in VERBS:
-        command = cli.get_command(click.Context(cli), name)
-        assert command is not None
-        yield (name,), command
-        if isinstance(command, click.Group):
-            yield from (((name, sub), inner) for sub, inner in command.commands.items())
-
-
-COMMANDS = dict(_commands())
+COMMANDS = {(): cli, **commands()}
 OPTIONS = [
     (words, option)
     for words, command in COMMANDS.items()

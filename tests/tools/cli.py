@@ -11,14 +11,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner, Result
 
 from tests.tools.builders import Builder
 from tests.tools.patience import PATIENCE_S
 from waxlocal.cli import cli
+from waxlocal.cli.verbs import VERBS
 from waxlocal.storage.connection import open_writer
 
-__all__ = ["PYTHON", "answer", "environment", "invoke", "recorded", "spawn"]
+__all__ = ["PYTHON", "answer", "commands", "environment", "invoke", "recorded", "spawn"]
 
 PYTHON = (sys.executable, "-m", "waxlocal")
 _SETTINGS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "WAXLOCAL_DB", "WAXLOCAL_DEBUG")
@@ -36,6 +38,18 @@ def answer(*args: object, db: Path) -> Any:
     result = invoke(*args, "--json", db=db)
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
+
+
+def commands() -> dict[tuple[str, ...], click.Command]:
+    """Return each command and subcommand by the words that name it, without the program itself."""
+    found: dict[tuple[str, ...], click.Command] = {}
+    for name in VERBS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        found[name,] = command
+        if isinstance(command, click.Group):
+            found.update({(name, one): inner for one, inner in command.commands.items()})
+    return found
 
 
 def environment(**more: str) -> dict[str, str]:
