@@ -17,7 +17,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Samples, timed
+from benchmarks.imports import starts
+from benchmarks.measure import Samples
 from benchmarks.messages import HISTORY, Messages, histories
 from benchmarks.report import (
     LATENCY,
@@ -136,11 +137,7 @@ def _calls(place: Path, calls: int) -> None:
 
 def _init(rounds: int) -> None:
     title("init() in a program that imports no model library")
-    programs = [
-        (name, lambda code=code: subprocess.run([sys.executable, "-c", code], check=True))
-        for name, code in INIT.items()
-    ]
-    taken = timed(programs, rounds)
+    taken = starts(INIT, rounds)
     table(("program", *LATENCY), [latency_row(name, samples) for name, samples in taken.items()])
     print()
     first, second = taken.values()

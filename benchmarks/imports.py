@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Samples, timed
 from benchmarks.report import arguments, figure, note, table, title
+
+__all__ = ["starts"]
 
 ROUNDS = 20
 PROGRAMS = {
@@ -40,11 +44,12 @@ def _start(program: str, environ: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env=environ)
 
 
-def _measured(rounds: int) -> dict[str, Samples]:
+def starts(programs: Mapping[str, str], rounds: int) -> dict[str, Samples]:
+    """Time how long Python takes to run each of these programs, from its start to its end."""
     with TemporaryDirectory() as cache:
         # With bytecode, as pip leaves it; a shell may have told Python to write none.
         environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
-        calls = [(name, lambda code=code: _start(code, environ)) for name, code in PROGRAMS.items()]
+        calls = [(name, partial(_start, code, environ)) for name, code in programs.items()]
         for _, call in calls:
             call()
         return timed(calls, rounds)
@@ -62,7 +67,7 @@ def main() -> None:
     options = arguments(__doc__).parse_args()
     rounds = ROUNDS // (5 if options.quick else 1)
     title(f"Import, whole processes, {rounds} rounds alternated")
-    taken = _measured(rounds)
+    taken = starts(PROGRAMS, rounds)
     bare = taken["bare Python"].ms(0.5)
     rows: list[list[str | float]] = [
         [name, samples.ms(0.5), samples.ms(0.0), samples.ms(0.5) - bare]
