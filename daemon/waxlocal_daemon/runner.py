@@ -39,7 +39,7 @@ from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch
 
-__all__ = ["Daemon", "Options", "check_metrics_file", "refuse_unusable", "run_daemon"]
+__all__ = ["Daemon", "Options", "check_options", "refuse_unusable", "run_daemon"]
 
 COMMAND = "waxlocal daemon run"
 # The most seconds before the next try after a failure on this side.
@@ -81,12 +81,11 @@ def run_daemon(
     `load` reads the settings, at the start and after SIGHUP. The file need not exist yet. Raises
     `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
     """
+    check_options(options, path)
     settings = load()
     refuse_unusable(path)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
-        if options.metrics_file is not None:
-            check_metrics_file(options.metrics_file, path)
         if options.nice and sys.platform != "win32":
             os.nice(options.nice)
         notifier = Notifier(environ)
@@ -95,6 +94,14 @@ def run_daemon(
         stack.enter_context(Signals(daemon.signalled))
         stack.callback(daemon.close)
         daemon.run()
+
+
+def check_options(options: Options, db: Path) -> None:
+    """Raise `ConfigurationError` for an option that is wrong, whatever else is missing."""
+    if options.metrics:
+        address_of(options.metrics)
+    if options.metrics_file is not None:
+        _check_metrics_file(options.metrics_file, db)
 
 
 def refuse_unusable(path: Path) -> None:
@@ -108,7 +115,7 @@ def refuse_unusable(path: Path) -> None:
         return  # it may appear, or be unlocked: the loop waits for that
 
 
-def check_metrics_file(given: Path, db: Path) -> None:
+def _check_metrics_file(given: Path, db: Path) -> None:
     """Raise `ConfigurationError` if the metrics cannot be written to this path."""
     if given.is_dir():
         raise ConfigurationError(f"{given} is a directory", hint="choose a file that ends in .prom")

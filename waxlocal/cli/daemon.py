@@ -126,8 +126,6 @@ def run(
     from waxlocal_daemon.log import Log
     from waxlocal_daemon.runner import Options, run_daemon
 
-    path = target_file_of(ctx).path
-    _check_run_options({"metrics": metrics, "metrics_file": metrics_file}, path)
     load = functools.partial(
         UploadSettings.load,
         api_url=api_url,
@@ -136,7 +134,7 @@ def run(
         allow_http=allow_http,
     )
     run_daemon(
-        path,
+        target_file_of(ctx).path,
         load,
         Options(metrics, metrics_file, nice),
         log=Log.from_environment(log_format),
@@ -173,13 +171,13 @@ def install(
 
     The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
     """
-    from waxlocal_daemon.runner import refuse_unusable
+    from waxlocal_daemon.runner import Options, check_options, refuse_unusable
     from waxlocal_daemon.service_units import Service, make_unit, write_unit
 
     if user and not system:
         raise click.UsageError("--user needs --system")
     path = target_file_of(ctx).path
-    _check_run_options(given, path)
+    check_options(Options(given["metrics"], given["metrics_file"]), path)
     if not system:  # the machine's service may read what this user may not
         refuse_unusable(path)
     service = Service(
@@ -227,17 +225,6 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
         click.echo(f"{escaping.line(str(unit.path))} does not exist")
     if not now:
         _next("If it still runs, stop it with", unit.stop_removed, False)
-
-
-def _check_run_options(given: dict[str, Any], db: Path) -> None:
-    """Raise `ConfigurationError` for an option that is wrong, whatever else is missing."""
-    from waxlocal_daemon.metrics_server import address_of
-    from waxlocal_daemon.runner import check_metrics_file
-
-    if given["metrics"]:
-        address_of(given["metrics"])
-    if given["metrics_file"] is not None:
-        check_metrics_file(given["metrics_file"], db)
 
 
 def _check_user(name: str) -> None:
