@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tests.capture.stored import stored
 from tests.vendors.clients import bedrock_client
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
-from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.capture.engines import instrument
 
 pytestmark = [pytest.mark.usefixtures("recorder"), pytest.mark.filterwarnings("ignore")]
 
@@ -22,10 +21,8 @@ MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 
 
 @pytest.fixture(autouse=True)
-def captured() -> Iterator[None]:
+def captured(uncaptured: None) -> None:
     assert instrument(["bedrock"]) == {"bedrock": True}
-    yield
-    uninstrument()
 
 
 def _asked(text: str) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.capture.stored import stored
 from tests.vendors.clients import google_client
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
-from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.capture.engines import instrument
 
 pytestmark = [pytest.mark.usefixtures("recorder"), pytest.mark.filterwarnings("ignore")]
 
@@ -22,10 +21,8 @@ MODEL = "gemini-2.5-flash"
 
 
 @pytest.fixture(autouse=True)
-def captured() -> Iterator[None]:
+def captured(uncaptured: None) -> None:
     assert instrument(["gemini"]) == {"gemini": True}
-    yield
-    uninstrument()
 
 
 def test_a_call_has_its_messages_settings_and_counts(db_path: Path, stand_in: VendorServer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,8 @@ server.run()
 
 
 @pytest.fixture(autouse=True)
-def captured() -> Iterator[None]:
+def captured(uncaptured: None) -> None:
     assert instrument(["mcp"]) == {"mcp": True}
-    yield
-    uninstrument()
 
 
 @asynccontextmanager

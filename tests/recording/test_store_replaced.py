@@ -122,9 +122,9 @@ def test_one_long_run_goes_on_in_a_new_file(
     (message,) = caplog.messages
     assert "moved or deleted" in message
     calls = "SELECT tokens_in FROM llm_calls ORDER BY position"
-    assert [row[0] for row in _all(db_path, calls)] == [0, 1, 2]
-    assert [role for (role,) in _all(db_path, "SELECT role FROM llm_call_messages")] == ["user"] * 3
-    assert _all(
+    assert rows(db_path, calls) == [0, 1, 2]
+    assert rows(db_path, "SELECT role FROM llm_call_messages") == ["user"] * 3
+    assert rows(
         db_path,
         """SELECT agent_name, session_id, inputs, metadata, tags, status FROM runs
         WHERE agent_name <> 'other' ORDER BY agent_name""",
@@ -132,7 +132,7 @@ def test_one_long_run_goes_on_in_a_new_file(
         ("inner", "s", None, None, None, "success"),
         ("outer", "s", '{"a":1}', '{"b":2}', '{"c":"d"}', "success"),
     ]
-    assert _all(db_path, "SELECT run_count, llm_calls FROM sessions WHERE session_id = 's'") == [
+    assert rows(db_path, "SELECT run_count, llm_calls FROM sessions WHERE session_id = 's'") == [
         (2, 3)
     ]
     assert_sound(db_path)
@@ -160,11 +160,6 @@ _TURN = [{"role": "user", "content": "hello"}]
 def looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the log after each record, however fast they come."""
     monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
-
-
-def _all(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as opened:
-        return opened.execute(sql).fetchall()
 
 
 def test_a_file_replaced_while_it_is_opened_is_noticed(

@@ -16,6 +16,7 @@ import pytest
 from tests.tools.builders import Builder
 from tests.tools.cli import invoke, recorded
 from tests.tools.web import serving
+from waxlocal.queries import ORDERINGS
 from waxlocal.web.api.openapi import openapi_document
 
 LARGEST = 2**63 - 1
@@ -151,8 +152,7 @@ def _refuse(constant: str) -> NoReturn:
 def test_every_page_answers(asked: Asked) -> None:
     pages = ["/", "/analytics", "/models", "/runs", "/sync"]
     pages += [f"/sessions/{one}" for one in SESSIONS] + [f"/runs/{one}" for one in asked.runs]
-    for order in ("cost", "duration", "tokens", "turns", "recent"):
-        pages.append(f"/?order={order}")
+    pages += [f"/?ordering=-{one}" for one in ORDERINGS]
     for page in pages:
         answer = asked.client.get(page, follow_redirects=True)
         assert answer.status_code == 200, (page, answer.text[:500])
