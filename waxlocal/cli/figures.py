@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from waxlocal.queries import RunSummary
 from waxlocal.queries.times import microseconds
 from waxlocal.wording import (
     NOTHING,
@@ -35,6 +36,7 @@ __all__ = [
     "percent",
     "priced",
     "rate",
+    "spent",
     "tokens",
     "tokens_of",
 ]
@@ -51,6 +53,13 @@ def cost_words(row: Costed) -> str:
     """Return the cost of a row for a line without headings: `unknown cost`."""
     text = cost_of(row)
     return {"unknown": "unknown cost", NOTHING: "no LLM calls"}.get(text, text)
+
+
+def spent(run: RunSummary) -> tuple[str, str]:
+    """Return the tokens and the cost of a run in words, each empty if the run has none to tell."""
+    told = run.total_tokens or run.unmetered_calls
+    tokens_words = f"{tokens_of(run.total_tokens, run.metered_share)} tokens" if told else ""
+    return tokens_words, cost_words(run) if run.llm_calls else ""
 
 
 def clock_time(stored: str) -> str:

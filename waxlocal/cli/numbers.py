@@ -48,6 +48,7 @@ class Number(_Number):
     """Any number; whoever takes it checks its limits."""
 
     name = "number"
+    _allowed = "use a form such as 0.25"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -57,29 +58,25 @@ class Number(_Number):
         try:
             return float(given)
         except ValueError:
-            self.fail(f"{_shown(given)} is not a number; use a form such as 0.25", param, ctx)
+            self.fail(f"{_shown(given)} is not a number; {self._allowed}", param, ctx)
 
 
-class Seconds(_Number):
+class Seconds(Number):
     """Seconds from 0 to `most`, also fractions; neither nan nor infinity."""
 
     name = "seconds"
 
     def __init__(self, most: float) -> None:
         self._most = most
+        self._allowed = f"use 0 to {most:,.0f} seconds"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the seconds; a usage error says which are allowed."""
-        given = str(value).strip()
-        allowed = f"use 0 to {self._most:,.0f} seconds"
-        try:
-            seconds = float(given)
-        except ValueError:
-            self.fail(f"{_shown(given)} is not a number; {allowed}", param, ctx)
+        seconds = super().convert(value, param, ctx)
         if not 0 <= seconds <= self._most:  # also false for nan
-            self.fail(f"{_shown(given)} is out of range; {allowed}", param, ctx)
+            self.fail(f"{_shown(str(value).strip())} is out of range; {self._allowed}", param, ctx)
         return seconds
 
 

@@ -108,10 +108,7 @@ def _show_turn(
         escaping.line(run.agent_name) if several_agents else "",
         _within(run, numbers),
         format.duration(run.duration) if run.duration is not None else "",
-        f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
-        if run.total_tokens or run.unmetered_calls
-        else "",
-        format.cost_words(run) if run.llm_calls else "",
+        *format.spent(run),
     )
     succeeded = run.status == RunStatus.SUCCESS
     status = ("", "") if succeeded else (f"  {run.status}", status_style(run.status))

@@ -19,7 +19,6 @@ from waxlocal.queries import (
     Process,
     RunDetail,
     RunLink,
-    RunSummary,
     Span,
     as_dict,
     get_run,
@@ -99,16 +98,10 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
         when,
         figures.duration(run.duration) if run.duration is not None else "not ended",
         figures.counted(run.llm_calls, "LLM call"),
-        _tokens(run),
-        figures.cost_words(run) if run.llm_calls else "",
+        *figures.spent(run),
     )))  # fmt: skip
     if detail.process is not None:
         screen.write(screen.text((_recorded_by(detail.process), DIM)))
-
-
-def _tokens(run: RunSummary) -> str:
-    told = run.total_tokens or run.unmetered_calls
-    return f"{figures.tokens_of(run.total_tokens, run.metered_share)} tokens" if told else ""
 
 
 def _recorded_by(process: Process) -> str:

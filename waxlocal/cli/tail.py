@@ -147,10 +147,7 @@ def _printer(screen: Screen) -> Print:
         when = ended if screen.plain else format.clock_time(ended)[11:]
         figures = screen.facts(
             format.duration(run.duration),
-            f"{format.tokens_of(run.total_tokens, run.metered_share)} tokens"
-            if run.total_tokens or run.unmetered_calls
-            else "",
-            format.cost_words(run) if run.llm_calls else "",
+            *format.spent(run),
         )
         session = escaping.line(run.session_id) or "no session"
         status = (f"  {run.status}  ", status_style(run.status))
