@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
@@ -32,6 +31,8 @@ def message_of(error: click.ClickException) -> str:
 
 def guess(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean sessions?` if a known name looks like this one."""
+    from difflib import get_close_matches
+
     words = {one.lstrip("-"): one for one in known}  # dashes alone make no option look like another
     near = get_close_matches(name.lstrip("-"), words, n=1)
     return f"; did you mean {words[near[0]]}?" if near else ""
