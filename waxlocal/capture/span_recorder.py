@@ -134,11 +134,10 @@ def _begin_span(span: CapturedSpan, kind: str, run: WaxellContext) -> int:
 
 
 def _end_span(span: CapturedSpan, place: Place) -> None:
-    said = other_facts(span.read(), place.kind)
     run = place.run
     if run is None:
         return
-    said = _with_failure_inside(span, place, said)
+    said = _with_failure_inside(span, place, other_facts(span.read(), place.kind))
     _end_row(span, place, run, said)
     if place.opened:
         _write_facts_of_run(span, place, run)
@@ -149,7 +148,7 @@ def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFac
     if not place.position:
         return
     status = RecordStatus.ERROR if said.status == SpanStatus.ERROR else RecordStatus.OK
-    error = (said.error_message if run._recorder.capture_content else said.error_type) or ""
+    error = run._words(said.error_message or "", said.error_type or "")
     run._end_span(place.position, span.lasted_ns / 1e6, status, error, said.output, said.input)
 
 
@@ -231,7 +230,6 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
 
 def _end_run(run: WaxellContext, said: CallFacts | SpanFacts) -> None:
     if said.status == SpanStatus.ERROR:
-        text = said.error_message if run._recorder.capture_content else None
-        run._close(RunStatus.ERROR, text or "", said.error_type or "")
+        run._close(RunStatus.ERROR, said.error_message or "", said.error_type or "")
     else:
         run._close(RunStatus.SUCCESS)

@@ -270,10 +270,12 @@ class Run(RunRecords):
         self._session_id = self._session_id or session_id
         self._user_id = self._user_id or user_id
 
-    def _close(self, status: str, error: str = "", error_type: str = "") -> None:
+    def _close(
+        self, status: str, error: str = "", error_type: str = "", traceback: str = ""
+    ) -> None:
         """Write the end of a run that was opened."""
         entered.pop(self._run_id, None)
-        self._finish(status, error, error_type)
+        self._finish(status, error, error_type, traceback)
 
     def _close_with(
         self,
@@ -284,9 +286,9 @@ class Run(RunRecords):
         """Write the end of a run that was opened: that of the exception that left it, if any."""
         if kind is None or error is None:
             self._close(RunStatus.SUCCESS)
-        else:
-            entered.pop(self._run_id, None)
-            self._finish_with(kind, error, traceback)
+            return
+        status = RunStatus.BLOCKED if issubclass(kind, PolicyViolationError) else RunStatus.ERROR
+        self._close(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
     def _finish(
         self, status: str, error: str = "", error_type: str = "", traceback: str = ""
@@ -328,13 +330,6 @@ class Run(RunRecords):
         )
         recorder.open_runs.pop(run_id, None)  # if a signal handler raised before: ended at exit
         return duration
-
-    def _finish_with(
-        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        """Write the end of a run that an exception left."""
-        status = RunStatus.BLOCKED if issubclass(kind, PolicyViolationError) else RunStatus.ERROR
-        self._finish(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
 
 # The runs of this process that were opened, by id. Whoever records by id, in whatever thread, goes

@@ -189,6 +189,8 @@ class RunRecords(RunAttributes):
             duration_ms = _known(duration_ms)
         if not (type(kind) is type(status) is type(error) is str):
             kind, status, error = plain_text(kind), plain_text(status), plain_text(error)
+        if error:
+            error = self._words(error)
         position = self._next()
         lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
         started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)

@@ -123,7 +123,7 @@ class _RunSpan(NoOpSpan):
             self._name,
             self._kind,
             status=self._status,
-            error=self._run._words(self._error),
+            error=self._error,
             duration_ms=(self._run._steady() - self._started_ns) / 1e6,
             attributes=self._attributes,
         )
