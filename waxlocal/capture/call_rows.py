@@ -132,12 +132,8 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     return new
 
 
-# The columns that an argument of `record_llm_call` has another name for.
-_ARGUMENTS = {"response": "full_response"}
-
-
 def _of_hand(name: str, by_hand: Row) -> Any:
-    value = by_hand.get(name, by_hand.get(_ARGUMENTS.get(name, name)))
+    value = by_hand.get(name)
     return json.loads(value) if name in _LISTS and isinstance(value, str) else value
 
 

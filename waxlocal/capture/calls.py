@@ -72,7 +72,7 @@ class CapturedCalls:
     @classmethod
     def of(cls, run: WaxellContext) -> CapturedCalls:
         """Return those of a run: the same object in all threads."""
-        with _guard.held():
+        with _guard.lock:
             found = run._captured
             if not isinstance(found, CapturedCalls):
                 found = run._captured = cls(run)
@@ -136,7 +136,7 @@ class CapturedCalls:
 
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
-        with _guard.held():
+        with _guard.lock:
             return find_unclaimed(self._recent, by_hand) is not None
 
 

@@ -66,7 +66,7 @@ class SpanEvent:
 class ReadSpan:
     """A span as it was received: from the SDK in this process, or over the network.
 
-    Times are nanoseconds since 1970; `scope` is the name of the instrumentation.
+    `start_ns` is in nanoseconds since 1970; `scope` is the name of the instrumentation.
     """
 
     name: str
@@ -77,7 +77,6 @@ class ReadSpan:
     status: str = SpanStatus.UNSET
     status_message: str = ""
     start_ns: int | None = None
-    end_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from opentelemetry import trace
+
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.facts import SpanKind
+from waxlocal.capture.provider import provider
+from waxlocal.capture.tracer import captured
 from waxlocal.encode import dumps, shown
 from waxlocal.signal_handlers import Suppress
 
@@ -27,9 +31,6 @@ def switch_on() -> Callable[[], object]:
     answer that the server marks as an error has status `error`; the program gets it as it is.
     """
     from mcp.client.session import ClientSession
-    from opentelemetry import trace
-
-    from waxlocal.capture.provider import provider
 
     tracer = provider().get_tracer(SCOPE)
     original: Any = ClientSession.call_tool
@@ -42,7 +43,7 @@ def switch_on() -> Callable[[], object]:
         asked = {"openinference.span.kind": "TOOL", "tool.name": name, "input.value": arguments}
         with tracer.start_as_current_span(name, attributes=asked) as span:
             answer = await original(session, *given, **named)
-            _tell(span, answer, trace)
+            _tell(span, answer)
             return answer
 
     ClientSession.call_tool = call_tool
@@ -63,20 +64,15 @@ def _asked(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, str]:
 
 def _is_reported(name: str) -> bool:
     """Return whether the framework that calls the tool reports the same call."""
-    from opentelemetry import trace
-
-    from waxlocal.capture.tracer import captured
-
     outer = captured(trace.get_current_span())
-    kind = getattr(outer.place, "kind", None) if outer is not None else None
     return (
         outer is not None
-        and kind == SpanKind.TOOL
+        and getattr(outer.place, "kind", None) == SpanKind.TOOL
         and (rows.first_text(outer.attributes, rows.TOOL_NAME) or outer.name) == name
     )
 
 
-def _tell(span: Any, answer: Any, trace: Any) -> None:
+def _tell(span: Any, answer: Any) -> None:
     """Let the span say what came back; raises nothing."""
     with Suppress(Exception):  # an answer of another version of the library
         said = answer.model_dump(mode="json", by_alias=True, exclude_none=True)

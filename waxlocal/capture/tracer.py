@@ -44,10 +44,9 @@ class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
 
     `parent` is the captured span around it; `place` belongs to the sink, and so does `undecided`:
-    the span did not say at its start what it is. Times are nanoseconds: `started_ns` and `ended_ns`
-    since 1970, `steady_ns` that of the start on the steady clock, `lasted_ns` how long it took;
-    0 until it ends. Ends once. Like all spans of OpenTelemetry, it may be used from any thread, one
-    at a time.
+    the span did not say at its start what it is. Times are nanoseconds: `started_ns` since 1970,
+    `steady_ns` the same on the steady clock, `lasted_ns` how long it took, 0 until it ends. Ends
+    once. Like all spans of OpenTelemetry, it may be used from any thread, one at a time.
     """
 
     __slots__ = (
@@ -59,7 +58,6 @@ class CapturedSpan(trace.Span):
         "_status_message",
         "attributes",
         "completion",
-        "ended_ns",
         "lasted_ns",
         "name",
         "parent",
@@ -91,7 +89,7 @@ class CapturedSpan(trace.Span):
         self.started_ns = started_ns
         # Some instrumentations report a span when it is over, with the times that it had.
         self.steady_ns = time.monotonic_ns() - max(time.time_ns() - started_ns, 0)
-        self.ended_ns = self.lasted_ns = 0
+        self.lasted_ns = 0
         self._sink = sink
         self._around = around
         self._events: list[SpanEvent] = []
@@ -109,7 +107,6 @@ class CapturedSpan(trace.Span):
             status=self._status,
             status_message=self._status_message,
             start_ns=self.started_ns,
-            end_ns=self.ended_ns or None,
         )
 
     # -- the API of OpenTelemetry ---------------------------------------------------------------
@@ -123,7 +120,6 @@ class CapturedSpan(trace.Span):
             self.lasted_ns = max(end_time - self.started_ns, 0)
         else:
             self.lasted_ns = time.monotonic_ns() - self.steady_ns
-        self.ended_ns = self.started_ns + self.lasted_ns
         self._sink.end(self)
 
     def get_span_context(self) -> SpanContext:

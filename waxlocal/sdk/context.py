@@ -305,7 +305,9 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             full_response = None
         elif full_messages is not None:
             messages = dumps(full_messages)
-        if self._captured is not None and self._captured.claim(locals()):
+        if self._captured is not None and self._captured.claim(
+            {**locals(), "response": full_response}
+        ):
             return
         # fmt: off
         self._add_llm_call(
