@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["ProcessIdentity", "current_process", "is_gone"]
+__all__ = ["OUT_OF_DESCRIPTORS", "ProcessIdentity", "current_process", "is_gone"]
 
+# The numbers of the errors for want of file descriptors: of the process, of the system.
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # What the system does not say.
 _UNKNOWN = ""
 
@@ -96,7 +98,7 @@ def _started(pid: int) -> str | None:
     except OSError as error:
         if raised_by_handler(error):
             raise
-        return _UNKNOWN if error.errno in (errno.EMFILE, errno.ENFILE) else None
+        return _UNKNOWN if error.errno in OUT_OF_DESCRIPTORS else None
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc(5); the name in
     # parentheses may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()

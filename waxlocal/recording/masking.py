@@ -97,7 +97,7 @@ def _places(statement: Statement) -> tuple[tuple[int, bool], ...]:
     """Return where the values of a statement are that are masked, and whether each is JSON."""
     places = _known.get(statement.sql)
     if places is None:
-        names = statement.names or (statement.adds.recorded if statement.adds else ())
+        names = statement.columns
         if not names and statement is not INTERRUPT_RUN:  # all that this says are our own words
             update = UPDATES.get(statement.sql)
             names = update.columns if update else ()

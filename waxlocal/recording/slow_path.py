@@ -88,7 +88,7 @@ class SlowPath:
         if failure is None:
             self._file.let_through()
             return
-        if not (may_pass(failure) or _is_for_want_of_frames(failure)):
+        if not _may_be_kept(failure):
             self._backlog.lose(unit, failure)
             self._notices.append(f"a record could not be written: {text_of(failure)}")
             return
@@ -101,7 +101,7 @@ class SlowPath:
         while self._backlog:
             unit = self._backlog.first()[0]
             failure = attempt(self._file, unit, deadline, sleep=self._rest)
-            if failure is not None and (may_pass(failure) or _is_for_want_of_frames(failure)):
+            if failure is not None and _may_be_kept(failure):
                 self._backlog.note(failure)
                 return False
             self._backlog.remove_first(failure)
@@ -142,6 +142,11 @@ class SlowPath:
             self._warn_at = now + WARN_S
             said = storage_error(failure, self._file.path)
             self._notices.append(f"{said}; runs are kept in memory meanwhile. Try: {said.hint}")
+
+
+def _may_be_kept(error: Exception) -> bool:
+    """Return whether a later try from the backlog can succeed."""
+    return may_pass(error) or _is_for_want_of_frames(error)
 
 
 def _is_for_want_of_frames(error: Exception) -> bool:

@@ -142,11 +142,12 @@ class RunAttributes:
                 if statement.adds is None:
                     self._recorder.store.write(statement, row)
                     continue
-                names = statement.names or statement.adds.recorded
                 new: dict[str, object] = {"run_id": self._run_id, statement.adds.moment: started_at}
                 if captured and not content:
                     new |= _without_content(statement.adds)
-                begun = (new.get(name, value) for name, value in zip(names, row, strict=True))
+                begun = (
+                    new.get(name, value) for name, value in zip(statement.columns, row, strict=True)
+                )
                 self._write(statement, tuple(begun))
 
     def _flush(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import sys
 from pathlib import Path
 
 from waxlocal.errors import FileUnusable, NotADatabase
+from waxlocal.process import OUT_OF_DESCRIPTORS
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -142,7 +142,7 @@ def is_out_of_descriptors(error: BaseException) -> bool:
     for its log. By then it has closed what it had.
     """
     if isinstance(error, OSError):
-        return error.errno in _NONE_LEFT
+        return error.errno in OUT_OF_DESCRIPTORS
     if "unable to open database" not in str(error):
         return False
     opened: list[int] = []
@@ -152,15 +152,13 @@ def is_out_of_descriptors(error: BaseException) -> bool:
     except OSError as failure:
         if raised_by_handler(failure):
             raise
-        return failure.errno in _NONE_LEFT
+        return failure.errno in OUT_OF_DESCRIPTORS
     finally:
         for descriptor in opened:
             os.close(descriptor)
     return False
 
 
-# Of the process, of the system.
-_NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 # So many takes SQLite: for a file, its log, the log's index and, as it makes them, the directory.
 _DESCRIPTORS = 4
 

@@ -40,6 +40,11 @@ class Statement(NamedTuple):
     adds: Table | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of its values, in order; empty where it neither adds nor names any."""
+        return self.names or (() if self.adds is None else self.adds.recorded)
+
 
 class Update(NamedTuple):
     """The meaning of an UPDATE: the columns of its parameters, in order, and its constants."""
