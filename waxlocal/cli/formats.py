@@ -45,7 +45,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     try:
         text = escaping.document(value, indent=indent)
     except ValueError:
-        text = escaping.document(encode.read_back(encode.dumps(value)), indent=indent)
+        text = escaping.document(encode.snapshot(value), indent=indent)
     click.echo(text)
 
 
