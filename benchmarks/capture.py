@@ -9,17 +9,16 @@ OpenTelemetry's instrumentation and its queue, which a kill empties. Switching i
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.imports import starts
+from benchmarks.imports import loaded, starts
 from benchmarks.measure import Samples
 from benchmarks.messages import HISTORY, Messages, histories
+from benchmarks.peers import tracer_provider
 from benchmarks.report import (
     LATENCY,
     arguments,
@@ -44,50 +43,42 @@ INIT_ROUNDS = 20
 BARE = "without capture"
 CAPTURED = "captured and committed"
 OTEL = "OpenTelemetry's instrumentation, in its queue"
-INIT = {"import waxlocal": "import waxlocal", "and init()": "import waxlocal; waxlocal.init()"}
-_LOADED = "import sys, waxlocal; waxlocal.init(); print(*sys.modules)"
+_INIT = "import waxlocal; waxlocal.init()"
+INIT = {"import waxlocal": "import waxlocal", "and init()": _INIT}
 
-Switch = Callable[[], Callable[[], object]]
-
-
-def _no_switch() -> Callable[[], object]:
-    return lambda: None
+# What is on for the time of a block.
+Switch = Callable[[], AbstractContextManager[None]]
 
 
-def _capture() -> Callable[[], object]:
+@contextmanager
+def _captured() -> Iterator[None]:
     instrument(["openai"])
-    return uninstrument
+    try:
+        yield
+    finally:
+        uninstrument()
 
 
 def _open_telemetry() -> Switch | None:
     """Return what switches OpenTelemetry's own tracing on, None where it is not installed."""
     try:
         from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        provider = tracer_provider()
     except ImportError:
         note("OpenTelemetry is left out: `opentelemetry-sdk` is not installed.")
         return None
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
 
-    def switch() -> Callable[[], object]:
+    @contextmanager
+    def traced() -> Iterator[None]:
         instrumentor = OpenAIInstrumentor()
         instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
-        uninstrument_it: Callable[[], object] = instrumentor.uninstrument
-        return uninstrument_it
+        try:
+            yield
+        finally:
+            instrumentor.uninstrument()
 
-    return switch
-
-
-@contextmanager
-def _switched(switch: Switch) -> Iterator[None]:
-    off = switch()
-    try:
-        yield
-    finally:
-        off()
+    return traced
 
 
 def _time(client: Any, switches: dict[str, Switch], sent: Sequence[Messages]) -> dict[str, Samples]:
@@ -95,7 +86,7 @@ def _time(client: Any, switches: dict[str, Switch], sent: Sequence[Messages]) ->
     order = list(switches)
     for index, messages in enumerate(sent):
         for name in order:
-            with _switched(switches[name]), WaxellContext(agent_name=AGENT, session_id="sess"):
+            with switches[name](), WaxellContext(agent_name=AGENT, session_id="sess"):
                 before = time.perf_counter_ns()
                 client.chat.completions.create(model=MODEL, messages=messages)
                 if index >= WARM_UP:
@@ -118,7 +109,7 @@ def _print(taken: dict[str, Samples], bound_ms: float) -> None:
 
 
 def _calls(place: Path, calls: int) -> None:
-    switches = {BARE: _no_switch, CAPTURED: _capture}
+    switches: dict[str, Switch] = {BARE: nullcontext, CAPTURED: _captured}
     peer = _open_telemetry()
     if peer is not None:
         switches[OTEL] = peer
@@ -142,10 +133,8 @@ def _init(rounds: int) -> None:
     print()
     first, second = taken.values()
     figure("init(), added to the start", second.ms(0.5) - first.ms(0.5), 5, " ms")
-    command = [sys.executable, "-c", _LOADED]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    loaded = [name for name in said if name.partition(".")[0] == "opentelemetry"]
-    figure("modules of OpenTelemetry that it loads", len(loaded), 0, "")
+    of_peer = [name for name in loaded(_INIT) if name.partition(".")[0] == "opentelemetry"]
+    figure("modules of OpenTelemetry that it loads", len(of_peer), 0, "")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.measure import Samples, timed
 from benchmarks.report import arguments, figure, note, table, title
 
-__all__ = ["starts"]
+__all__ = ["loaded", "starts"]
 
 ROUNDS = 20
 PROGRAMS = {
@@ -37,7 +37,6 @@ HEAVY = (
     "uvicorn",
     "watchfiles",
 )
-_LOADED = "import sys, waxlocal; print(len(sys.modules), *sorted(sys.modules))"
 
 
 def _start(program: str, environ: dict[str, str]) -> None:
@@ -55,11 +54,10 @@ def starts(programs: Mapping[str, str], rounds: int) -> dict[str, Samples]:
         return timed(calls, rounds)
 
 
-def _loaded() -> tuple[int, list[str]]:
-    """Return how many modules `import waxlocal` loads, and which of them it must not."""
-    command = [sys.executable, "-c", _LOADED]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return int(said[0]), [name for name in HEAVY if name in said[1:]]
+def loaded(program: str) -> list[str]:
+    """Return the modules that are loaded when a program has run."""
+    command = [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
 def main() -> None:
@@ -74,8 +72,9 @@ def main() -> None:
         for name, samples in taken.items()
     ]
     table(("program", "median ms", "fastest ms", "over bare ms"), rows)
-    count, heavy = _loaded()
-    note(f"`import waxlocal` leaves {count} modules loaded.")
+    modules = loaded("import waxlocal")
+    heavy = [name for name in HEAVY if name in modules]
+    note(f"`import waxlocal` leaves {len(modules)} modules loaded.")
     figure("import over bare Python", taken["import waxlocal"].ms(0.5) - bare, 40, " ms")
     figure(f"heavy modules loaded ({', '.join(heavy) or 'none'})", len(heavy), 0, "")
 

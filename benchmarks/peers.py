@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.workload import AGENT, MODEL, PRICE_IN, PRICE_OUT, Turn
 
-__all__ = ["OpenTelemetry", "open_telemetry"]
+__all__ = ["OpenTelemetry", "open_telemetry", "tracer_provider"]
 
 
 def open_telemetry() -> OpenTelemetry | None:
@@ -38,16 +38,25 @@ class _Nowhere:
         return True
 
 
+def tracer_provider() -> Any:
+    """Return a provider whose spans wait in a queue; its exporter drops them.
+
+    Raises `ImportError` when `opentelemetry-sdk` is not installed.
+    """
+    # By name: type checkers are not to ask for an optional package.
+    trace: Any = import_module("opentelemetry.sdk.trace")
+    export: Any = import_module("opentelemetry.sdk.trace.export")
+    provider = trace.TracerProvider()
+    nowhere = _Nowhere(export.SpanExportResult.SUCCESS)
+    provider.add_span_processor(export.BatchSpanProcessor(nowhere))
+    return provider
+
+
 class OpenTelemetry:
     """Two spans for each run, into a batch processor whose exporter does nothing."""
 
     def __init__(self) -> None:
-        # By name: type checkers are not to ask for an optional package.
-        trace: Any = import_module("opentelemetry.sdk.trace")
-        export: Any = import_module("opentelemetry.sdk.trace.export")
-        nowhere = _Nowhere(export.SpanExportResult.SUCCESS)
-        self._provider = trace.TracerProvider()
-        self._provider.add_span_processor(export.BatchSpanProcessor(nowhere))
+        self._provider = tracer_provider()
         self._tracer = self._provider.get_tracer("benchmark")
         self._pid = os.getpid()
 
