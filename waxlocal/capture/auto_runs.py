@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.call_rows import last_user_text
 from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent
 from waxlocal.capture.facts import CallFacts
@@ -29,14 +30,14 @@ def may_be_run(span: CapturedSpan) -> bool:
 
 def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
     """Begin the run of a call outside any run, at the time at which the call began."""
-    about = run_facts(span.read())
     run = WaxellContext(
         auto_agent(call.model or call.requested_model or "unknown"),
         AUTO_WORKFLOW,
         {"message": asked} if (asked := last_user_text(call)) is not None else None,
         dict(ONE_CALL),
-        session_id=about.session_id or "",
-        user_id=about.user_id or "",
+        # Of the facts of a run no others: to read those parses the whole prompt once more.
+        session_id=rows.session_id(span.attributes) or "",
+        user_id=rows.user_id(span.attributes) or "",
     )
     return _begun(run, span, None)
 
