@@ -237,6 +237,15 @@ def test_only_the_first_call_waits(db_path: Path) -> None:
     assert rows(db_path, "SELECT position FROM events ORDER BY position") == list(range(1, 100))
 
 
+def test_a_program_alone_with_its_file_never_rests(db_path: Path) -> None:
+    """Records without a pause, from the first one on, rest for nobody: no other writer was met."""
+    rests: list[float] = []
+    with closing(Store(db_path, sleep=rests.append)) as store:
+        for position in range(2_000):
+            store.write(INSERT, ("a", position))
+    assert not rests
+
+
 def test_a_record_that_cannot_be_written_holds_up_none_of_the_others(
     db_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

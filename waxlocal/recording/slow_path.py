@@ -20,6 +20,7 @@ from waxlocal.recording.transactions import Storable, Unit
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES
 from waxlocal.storage.connection import storage_error
+from waxlocal.storage.retry import is_busy
 
 __all__ = ["SlowPath"]
 
@@ -69,13 +70,14 @@ class SlowPath:
         if not isinstance(error, Exception):
             self._keep_interrupted(unit)
             raise error
+        if is_busy(error):  # not where the file is only to be opened
+            self.crowded_until = monotonic() + CROWD_S
         self.write(unit)
         if raised_by_handler(error):
             raise error
 
     def write(self, unit: Unit) -> None:
         """Get a unit into the file, into the backlog, or into the count of what was lost."""
-        self.crowded_until = monotonic() + CROWD_S
         self._file.roll_back()
         failure: Exception | None
         try:
