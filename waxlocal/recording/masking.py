@@ -40,8 +40,8 @@ class Mask:
 
     In JSON it gets each text in turn, never a key. What it raises stops nothing, and neither does
     an answer that is not a text: then `FAILED` is recorded, and the first time a warning is logged.
-    It runs in the thread that records, before the record waits for anything, and is not called
-    for what a record of its own says.
+    It runs in the thread that records, before the record waits for anything. What it records itself
+    goes through it, too.
     """
 
     def __init__(self, function: Callable[[str], str]) -> None:
