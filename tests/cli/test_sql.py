@@ -37,6 +37,13 @@ def test_csv_has_a_header_line(file: Path) -> None:
     assert result.stdout == "session_id,run_count\ns1,1\n"
 
 
+def test_csv_has_a_header_line_also_without_rows(file: Path) -> None:
+    """A program that reads it finds the names that it asked for, and nothing below."""
+    asked = "SELECT session_id, run_count FROM sessions WHERE user_id = :user"
+    result = invoke("sql", asked, "--csv", "-p", "user", "nobody", db=file)
+    assert result.stdout == "session_id,run_count\n"
+
+
 def test_a_blob_is_printed_as_sql_writes_it(file: Path) -> None:
     """Neither JSON nor a table has a value for bytes; what is printed can be asked for again."""
     assert answer("sql", "SELECT x'00ff' AS body", db=file) == [{"body": "x'00ff'"}]

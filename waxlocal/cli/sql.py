@@ -59,7 +59,9 @@ def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], 
     """
     with recordings(target_file_of(ctx)) as connection:
         found = _rows(connection, query, dict(params))
-    names = list(found[0]) if found else []
+        names = list(found[0]) if found else []
+        if form == "csv" and not found:  # sqlite-utils gives the names with the rows only
+            names = [column[0] for column in connection.execute(query, dict(params)).description]
     if printed_rows(form, names, found):
         return
     if found:
