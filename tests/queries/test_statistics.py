@@ -86,6 +86,7 @@ def test_a_filter_chooses_the_sessions(tmp_path: Path) -> None:
         make.run("b", user="bob", seconds=4.0)
         figures = statistics(conn, filter=SessionFilter(user_id="bob"))
     assert (figures.sessions, figures.average_duration, figures.p95_duration) == (1, 4.0, 4.0)
+    assert figures.p99_duration == 4.0
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,11 @@ def _show_abandonment(screen: Screen, figures: Statistics) -> None:
 def _show_percentiles(screen: Screen, figures: Statistics) -> None:
     screen.heading("Per session")
     cost = [figures.average_cost, figures.p50_cost, figures.p95_cost, figures.p99_cost]
-    took = [figures.average_duration, figures.p50_duration, figures.p95_duration]
+    took = [figures.average_duration, figures.p50_duration]
+    took += [figures.p95_duration, figures.p99_duration]
     rows = [
         ("Cost", *map(format.money, cost)),
-        ("Duration", *map(format.duration, took), ""),
+        ("Duration", *map(format.duration, took)),
     ]
     titles = ("average", "p50", "p95", "p99")
     columns = (Column(""), *(Column(title, right=True) for title in titles))

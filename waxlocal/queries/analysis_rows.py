@@ -95,6 +95,7 @@ class Statistics(MeteredCalls):
     average_duration: float | None
     p50_duration: float | None
     p95_duration: float | None
+    p99_duration: float | None
     llm_calls: int
     unmetered_calls: int
     total_tokens: int

@@ -124,4 +124,5 @@ def _durations(durations: list[float]) -> dict[str, Any]:
         "average_duration": average(durations),
         "p50_duration": percentile(durations, 0.50),
         "p95_duration": percentile(durations, 0.95),
+        "p99_duration": percentile(durations, 0.99),
     }
