@@ -16,6 +16,7 @@ __all__ = [
     "cost_share",
     "counted",
     "duration",
+    "elapsed",
     "metered",
     "money",
     "percent",
@@ -172,6 +173,14 @@ def duration(seconds: float | None) -> str:
         return f"{minutes // 60} h {minutes % 60} m"
     hours = round(seconds / _HOUR)
     return f"{hours // 24:,} d {hours % 24} h"
+
+
+def elapsed(seconds: float) -> str:
+    """Return the time from the first start to the last activity, which is kept to the second.
+
+    So a shorter one would be less than the duration of the only run in it.
+    """
+    return "<1 s" if 0 <= seconds < 0.95 else duration(seconds)
 
 
 def ago(stored: str | None, now_ns: int) -> str:

@@ -92,7 +92,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
         f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
         format.cost_words(one),
         f"{format.duration(one.total_duration)} run time",
-        f"{format.duration(one.wall_duration)} elapsed",
+        f"{format.elapsed(one.wall_duration)} elapsed",
     )
     status = ("", "") if one.status == RunStatus.SUCCESS else (one.status, status_style(one.status))
     screen.write(screen.text(figures, " " if status[0] else "", status))

@@ -54,6 +54,7 @@ def _environment() -> Environment:
         cost_share=wording.cost_share,
         percent=wording.percent,
         duration=wording.duration,
+        elapsed=wording.elapsed,
         counted=wording.counted,
         exact=wording.tokens,
         tokens=web_wording.short_tokens,
