@@ -76,6 +76,21 @@ def test_the_verb_shows_everything_and_how_to_go_on(tmp_path: Path) -> None:
     assert (tmp_path / "demo.db").exists()
 
 
+def test_its_commands_begin_with_the_path_where_the_PATH_does_not_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `make demo` they work as they are printed, from an environment of its own."""
+    program = tmp_path / "bin" / "waxlocal"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "demo"])
+    said = invoke("demo", WAXLOCAL_DB=str(tmp_path / "waxlocal.db"))
+    assert said.stdout.count(f"{program} --db ") == 6
+    found = invoke("demo", WAXLOCAL_DB=str(tmp_path / "waxlocal.db"), PATH=str(program.parent))
+    assert found.stdout.count("waxlocal --db ") == 6
+    assert str(program) not in found.stdout
+
+
 def test_a_second_demonstration_replaces_the_first(db: Path) -> None:
     """Running it again leaves eight sessions, not sixteen."""
     record_demo(db, START_NS)

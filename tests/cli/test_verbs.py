@@ -262,6 +262,8 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
                     updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
     listed = invoke("prices", db=db).stdout
     assert f"waxlocal --db {db} prices set house-model --input X --output Y" in listed
+    narrow = invoke("prices", db=db, FORCE_COLOR="1", NO_COLOR="1", COLUMNS="60").stdout
+    assert f"waxlocal --db {db} prices set house-model --input X --output Y\n" in narrow
     done = answer("prices", "set", "house-model", "--input", "100", "--output", "200", db=db)
     assert done == {"calls": 1, "changed": 1, "before": None, "after": 0.007}
     assert answer("session", "sess_ab", db=db)["total_cost"] == 0.007

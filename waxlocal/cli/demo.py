@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def _step(screen: Screen, title: str, command: str) -> None:
 
 
 def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
-    start = f"waxlocal --db {shlex.quote(str(path))}"
+    start = f"{_program()} --db {shlex.quote(str(path))}"
     screen.gap()
     screen.write(screen.text(("Try these next", f"bold {ACCENT}")))
     for command in (
@@ -96,10 +97,24 @@ def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
         "prices list",
         "sessions --status error",
     ):
-        screen.write(screen.text(f"  {start} {command}"))
+        screen.command(f"{start} {command}")
     if stay:
         screen.write(screen.text(f"  the dashboard: {to.url}  (Ctrl-C stops it)"))
     else:
-        again = f"waxlocal --db {shlex.quote(str(to.path))} serve"
-        screen.write(screen.text(f"  the dashboard: {again}"))
+        again = f"{_program()} --db {shlex.quote(str(to.path))} serve"
+        screen.command(f"the dashboard: {again}")
     sys.stdout.flush()
+
+
+def _program() -> str:
+    """Return what to type for `waxlocal`: its path if the PATH does not lead to it.
+
+    So it is after `make demo`, which installs it into an environment of its own.
+    """
+    called = Path(sys.argv[0])
+    if (
+        called.name != "waxlocal" or not called.is_file()
+    ):  # `python -m waxlocal`, or another program
+        return "waxlocal"
+    found = shutil.which("waxlocal")
+    return "waxlocal" if found and called.samefile(found) else shlex.quote(str(called))

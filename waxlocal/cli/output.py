@@ -114,6 +114,10 @@ class Screen:
         """Write rendered lines."""
         sys.stdout.write("".join(f"{line}\n" for line in lines))
 
+    def command(self, command: str) -> None:
+        """Write a command in one line, to be copied, however narrow the screen is."""
+        self.put([f"  {command}"])
+
     def note(self, mark: str, text: str, style: str = "") -> None:
         """Write a paragraph after a mark, with a hanging indent."""
         from rich.table import Table

@@ -59,7 +59,10 @@ def prices(ctx: click.Context) -> None:
 @form_options(csv=True)
 @click.pass_context
 def list_(ctx: click.Context, *, form: str = "screen") -> None:
-    """List the price of every model called, missing prices first, with the command to set one."""
+    """List the prices of the models called and those that were set, with the command to set one.
+
+    Models without a price come first.
+    """
     with recordings(target_file_of(ctx)) as connection:
         found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
     rows = [dict(vars(price)) for price in found]
@@ -212,7 +215,7 @@ def _show(screen: Screen, found: list[Price]) -> None:
         screen.gap()
         screen.write(screen.text(("These models have no price. Set one with:", DIM)))
     for one in missing:
-        screen.write(screen.text(f"  {_set_command(one)}"))
+        screen.command(_set_command(one))
 
 
 def _set_command(one: Price) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import shlex
 import signal
 import socket
 import sys
@@ -51,10 +52,11 @@ OTHER_FILES = 128
 # The minimum length of a key, so that it cannot be guessed.
 SHORTEST_KEY = 16
 _HOSTS = "--host 127.0.0.1 to listen on this machine only, --host 0.0.0.0 for all of its addresses"
-_HOW_TO_MAKE_A_KEY = (
-    '(umask 077; python -c "import secrets; print(secrets.token_urlsafe(32))" > FILE), '
-    "then --key-file FILE"
-)
+
+
+def _how_to_make_a_key(path: str = "hub.key") -> str:
+    make = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+    return f"give --key-file {path}, made with: (umask 077; {make} > {path})"
 
 
 def check_key(host: str, key: Secret) -> None:
@@ -64,11 +66,11 @@ def check_key(host: str, key: Secret) -> None:
     if not key:
         raise ConfigurationError(
             f"other machines can reach {host}, and no key is set",
-            hint=_HOW_TO_MAKE_A_KEY,
+            hint=_how_to_make_a_key(),
         )
     if len(key.reveal()) < SHORTEST_KEY:
         raise ConfigurationError(
-            f"the key is shorter than {SHORTEST_KEY} characters", hint=_HOW_TO_MAKE_A_KEY
+            f"the key is shorter than {SHORTEST_KEY} characters", hint=_how_to_make_a_key()
         )
 
 
@@ -250,4 +252,4 @@ def key_from(path: Path | None, environ: Any) -> Secret:
     """
     if path is None:
         return Secret.unchecked(environ.get("WAXLOCAL_SERVE_KEY", "")).checked("WAXLOCAL_SERVE_KEY")
-    return read_key_file(path, hint=_HOW_TO_MAKE_A_KEY)
+    return read_key_file(path, hint=_how_to_make_a_key(shlex.quote(str(path))))
