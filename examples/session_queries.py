@@ -12,13 +12,14 @@ from waxlocal.prices.table import price_pending
 from waxlocal.queries import Session, list_sessions, statistics
 from waxlocal.storage.connection import reader
 from waxlocal.storage.paths import database_path
+from waxlocal.wording import counted, money
 
 
 def turns(sessions: list[Session]) -> None:
     counts = Counter(session.run_count for session in sessions)
     print(f"Average turns per session: {sum(counts.elements()) / len(sessions):.1f}")
     for count, how_many in sorted(counts.items()):
-        print(f"  {count} turns: {how_many} sessions")
+        print(f"  {counted(count, 'turn')}: {counted(how_many, 'session')}")
 
 
 def abandonment(sessions: list[Session]) -> None:
@@ -30,8 +31,8 @@ def cost(sessions: list[Session]) -> None:
     # A session none of whose models has a known price costs an unknown amount, not nothing.
     costs = sorted(s.total_cost for s in sessions if s.total_cost is not None)
     if costs:
-        print(f"Average cost per session: ${sum(costs) / len(costs):.4f}")
-        print(f"P95 cost per session: ${costs[int(len(costs) * 0.95)]:.4f}")
+        print(f"Average cost per session: {money(sum(costs) / len(costs))}")
+        print(f"P95 cost per session: {money(costs[int(len(costs) * 0.95)])}")
 
 
 def main() -> None:

@@ -63,8 +63,8 @@ def test_session_queries(db_path: Path) -> None:
     printed = run_python(EXAMPLES / "session_queries.py", db_path, db=db_path)
     assert printed.splitlines() == [
         "Average turns per session: 1.5",
-        "  1 turns: 3 sessions",
-        "  3 turns: 1 sessions",
+        "  1 turn: 3 sessions",
+        "  3 turns: 1 session",
         "Abandonment rate: 75.0%",
         "Average cost per session: $0.0112",
         "P95 cost per session: $0.0225",
