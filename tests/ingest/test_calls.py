@@ -119,6 +119,19 @@ def test_calls_are_counted_once(hub: Hub) -> None:
     assert hub.select(query) == [(1, 100, 50, 0.00075)]
 
 
+def test_what_completes_a_call_makes_it_a_newer_one(hub: Hub) -> None:
+    """The row gets a revision with its span, and a greater one with its final number."""
+    run = hub.start()
+    hub.calls(run, call())
+    (alone,) = hub.rows("llm_calls", run)
+    hub.spans(run, WHOLE)
+    (joined,) = hub.rows("llm_calls", run)
+    hub.complete(run)
+    (numbered,) = hub.rows("llm_calls", run)
+    assert alone["revision"] is None
+    assert 0 < joined["revision"] < numbered["revision"]
+
+
 def test_calls_wait_for_their_spans_in_order(hub: Hub) -> None:
     """A call whose span has not come yet lies behind what came before it."""
     run = hub.start()

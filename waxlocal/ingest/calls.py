@@ -20,7 +20,7 @@ from waxlocal.ingest.positions import is_sent, is_settled
 from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import LLM_CALLS, CostSource
 from waxlocal.storage.contents import KEYED, expand, put
-from waxlocal.storage.record_sql import insert
+from waxlocal.storage.record_sql import NEXT_REVISION, insert
 from waxlocal.wire.calls import columns_of_call, columns_of_span, is_llm_span
 
 __all__ = ["LlmSpans", "add_calls", "calls_of_spans"]
@@ -33,11 +33,6 @@ _COMPLETED = [
     for column in LLM_CALLS.travelling
     if column.name not in (*_NOT_OF_SPANS, "status", "revision")
 ]
-_COMPLETE = f"""
-UPDATE llm_calls SET position = :to_position,
-  {", ".join(f"{name} = :{name}" for name in (*_COMPLETED, *KEYED.values()))}
-WHERE run_id = :run_id AND position = :position
-"""  # noqa: S608
 _SET_COST = "UPDATE llm_calls SET cost = ?, cost_source = ? WHERE run_id = ? AND position = ?"
 _CALLS = f"""
 SELECT {", ".join(LLM_CALLS.recorded)} FROM llm_calls WHERE run_id = ? ORDER BY position
@@ -189,13 +184,28 @@ class LlmSpans:
         old = new = call["position"]
         if place is not None and place not in self._at and not self._is_sent:
             new = place
-        call.update(_joined(call, said))
-        (stored,) = put(self._connection, LLM_CALLS, [call])
-        self._connection.execute(_COMPLETE, {**stored, "to_position": new})
-        call["position"] = new
+        self._complete(call, _joined(call, said) | {"position": new})
         self._at[new] = self._at.pop(old)
         self._price_anew(call, said)
         return True
+
+    def _complete(self, call: Json, joined: Json) -> None:
+        """Store what a call and its span together say, as far as the call alone did not say it.
+
+        Each column that is named here has its triggers run, whether it changes or not.
+        """
+        changed = [name for name in _COMPLETED if joined[name] != call[name]]
+        row = {**joined, "from_position": call["position"]}
+        if not KEYED.keys().isdisjoint(changed):
+            (row,) = put(self._connection, LLM_CALLS, [row])
+            changed += KEYED.values()
+        columns = "".join(f", {name} = :{name}" for name in changed)
+        statement = f"""
+            UPDATE llm_calls SET position = :position, revision = {NEXT_REVISION}{columns}
+            WHERE run_id = :run_id AND position = :from_position
+        """  # noqa: S608
+        self._connection.execute(statement, row)
+        call.update(joined)
 
     def _call_of(self, said: Json, place: int | None) -> Json | None:
         # At its position: the call was sent with its number, or this span was sent before.

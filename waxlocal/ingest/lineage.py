@@ -9,7 +9,7 @@ the parent list its children.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from waxlocal.ids import run_id_of, workflow_id_of
@@ -74,8 +74,10 @@ def of_uploader(connection: sqlite3.Connection, parent_id: object, root_id: obje
     return Lineage(parent, root, None)
 
 
-def adopt(connection: sqlite3.Connection, parent_run_id: str, child_ids: Iterable[str]) -> None:
+def adopt(connection: sqlite3.Connection, parent_run_id: str, child_ids: Sequence[str]) -> None:
     """Make these runs children of the run whose spans list them."""
+    if not child_ids:
+        return
     parent_id = workflow_id_of(parent_run_id)
     parent = _find(connection, parent_id)
     if parent is None:
@@ -94,7 +96,10 @@ def adopt(connection: sqlite3.Connection, parent_run_id: str, child_ids: Iterabl
 
 
 def _find(connection: sqlite3.Connection, workflow_id: str) -> _Around | None:
-    for row in connection.execute(_RUN, (run_id_of(workflow_id),)).fetchall():
+    run_id = run_id_of(workflow_id)
+    if run_id is None:
+        return None
+    for row in connection.execute(_RUN, (run_id,)).fetchall():
         return _Around(*row)
     return None
 

@@ -13,7 +13,7 @@ import sqlite3
 from typing import NamedTuple
 
 from waxlocal.records import RECORD_TABLES, SCORES, SPANS
-from waxlocal.storage.record_sql import LAST_POSITION
+from waxlocal.storage.record_sql import LAST_POSITION, NEXT_REVISION
 
 __all__ = ["FIRST", "STRIDE", "is_sent", "is_settled", "next_free", "numbered", "settle"]
 
@@ -29,7 +29,8 @@ _ALL_IN_ORDER = "\nUNION ALL ".join(
 )
 _ALL_IN_ORDER += "\nORDER BY position, part"
 _MOVE = [
-    f"UPDATE {table.name} SET position = ? WHERE run_id = ? AND position = ?"  # noqa: S608
+    f"UPDATE {table.name} SET position = ?, revision = {NEXT_REVISION} "  # noqa: S608
+    "WHERE run_id = ? AND position = ?"
     for table in RECORD_TABLES
 ]
 _SPANS, _SCORES = RECORD_TABLES.index(SPANS), RECORD_TABLES.index(SCORES)

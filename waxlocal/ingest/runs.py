@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from waxlocal.clock import stored_ns, utc_text
@@ -70,11 +71,14 @@ SELECT r.run_id, r.status,
   iif(typeof(r.started_at) = 'text', r.started_at, '') AS started_at,
   r.completed_at, r.duration, r.trace_id,
   coalesce(r.revision, 0) AS revision,
-  coalesce(p.waxlocal, '') <> '' AS of_uploader
+  coalesce(p.waxlocal, '') <> '' AS of_uploader,
+  r.process_id IS NOT NULL AS has_process
 FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
 WHERE r.run_id = ?
 """
 _STARTED_AT = 2
+# Each request about a run asks for the same time.
+_started_ns = lru_cache(maxsize=256)(stored_ns)
 _DEFAULTS = RUNS.defaults
 # Our own uploader sends `completed_at` and `duration` with the start; the run still counts as open
 # until its end arrives.
@@ -116,7 +120,8 @@ _new_ids = RunIds()
 class KnownRun(NamedTuple):
     """A run of this file, with what its arriving records need.
 
-    `of_uploader`: whether waxlocal recorded it elsewhere, and its uploader sends it.
+    `of_uploader`: whether waxlocal recorded it elsewhere, and its uploader sends it; `has_process`:
+    whether it is known where the run comes from.
     """
 
     run_id: str
@@ -127,6 +132,7 @@ class KnownRun(NamedTuple):
     trace_id: str
     revision: int
     of_uploader: int
+    has_process: int
     started_ns: int | None  # since 1970; None if the start is not a valid time
 
     @property
@@ -151,7 +157,7 @@ class KnownRun(NamedTuple):
 def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
     """Return a run; raises `NotFound`."""
     for row in connection.execute(_FIND, (run_id,)).fetchall():
-        return KnownRun._make((*row, stored_ns(row[_STARTED_AT])))
+        return KnownRun._make((*row, _started_ns(row[_STARTED_AT])))
     raise NotFound(f"no run {run_id!r}", hint=f"start it first: POST {RUN_START}")
 
 

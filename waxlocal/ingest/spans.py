@@ -14,7 +14,7 @@ from waxlocal.ingest.lineage import adopt
 from waxlocal.ingest.positions import STRIDE
 from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import SPANS
-from waxlocal.storage.record_sql import insert
+from waxlocal.storage.record_sql import NEXT_REVISION, insert
 from waxlocal.wire.calls import is_llm_span
 from waxlocal.wire.span_kinds import Shape
 from waxlocal.wire.spans import is_message, is_of_agent, shape_of
@@ -38,10 +38,10 @@ SELECT position, started_at FROM spans
 WHERE run_id = ? AND kind = 'io' AND name = ? AND attributes IS NULL ORDER BY position LIMIT 1
 """
 _TAKE = "DELETE FROM spans WHERE run_id = ? AND position = ?"
-_STEP_AT = """
-UPDATE steps SET recorded_at = ?, kind = ?, attributes = ?
+_STEP_AT = f"""
+UPDATE steps SET recorded_at = ?, kind = ?, attributes = ?, revision = {NEXT_REVISION}
 WHERE run_id = ? AND position = ? AND step_name = ?
-"""
+"""  # noqa: S608
 
 
 def add_spans(
