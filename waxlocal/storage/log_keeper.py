@@ -15,7 +15,7 @@ from waxlocal.storage.checkpoint import LONG_BYTES, Checkpointer
 from waxlocal.storage.log_file import LogFile, log_path
 from waxlocal.storage.paths import file_id
 
-__all__ = ["LogCopier", "LogKeeper"]
+__all__ = ["STOP_BYTES", "LogCopier", "LogKeeper"]
 
 # A process that does not record does it earlier, so that none that records has to.
 KEEPER_BYTES = 16 * 1024 * 1024

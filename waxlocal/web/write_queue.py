@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import InvalidQuery, StorageError
-from waxlocal.storage.checkpoint import Checkpointer
+from waxlocal.storage.checkpoint import LOOK_S, Checkpointer
 from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.log_keeper import STOP_BYTES
 from waxlocal.storage.paths import FileId, file_id, file_to_open
 from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.schema import Admission
@@ -35,11 +37,11 @@ WAIT_S = 5.0
 
 
 class _Change:
-    """A write function, and the future for its result."""
+    """A write function and its result, with a future if somebody waits for it in another thread."""
 
-    def __init__(self, work: Work[Any]) -> None:
+    def __init__(self, work: Work[Any], future: Future[Any] | None = None) -> None:
         self.work = work
-        self.future: Future[Any] = Future()
+        self.future = future
         self.answer: Any = None
         self.error: BaseException | None = None
 
@@ -51,7 +53,7 @@ class _Change:
 
     def settle(self) -> None:
         # The future may be cancelled already: the client disconnected.
-        if not self.future.set_running_or_notify_cancel():
+        if self.future is None or not self.future.set_running_or_notify_cancel():
             return
         if self.error is None:
             self.future.set_result(self.answer)
@@ -71,6 +73,7 @@ class WriteQueue:
         # Whether this version may still write to the file.
         self._admission: Admission | None = None
         self._log: Checkpointer | None = None
+        self._look_at = 0.0
         self._file: FileId | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -106,6 +109,7 @@ class WriteQueue:
             raise storage_error(error, self._path) from error
         change = _Change(work)
         self._make([change], connection)
+        self._look()
         return change
 
     def change_now(self, work: Work[Answer]) -> Answer:
@@ -113,10 +117,10 @@ class WriteQueue:
         return self._submit(work).result()
 
     def _submit(self, work: Work[Answer]) -> Future[Answer]:
-        change = _Change(work)
+        future: Future[Answer] = Future()
         self._start()
-        self._queue.put(change)
-        return change.future
+        self._queue.put(_Change(work, future))
+        return future
 
     def _start(self) -> None:
         if self._thread is None:
@@ -138,6 +142,8 @@ class WriteQueue:
             while changes := self._next():
                 with self._using:
                     self._make(changes)
+                    if self._log is not None:
+                        self._log.look()  # does nothing while a `LogKeeper` keeps up
                 for change in changes:
                     change.settle()
         finally:
@@ -175,10 +181,14 @@ class WriteQueue:
             for change in changes:
                 change.error = change.error or ended
             self._disconnect()
-        if self._log is not None:
-            self._log.look()  # does nothing while a `LogKeeper` keeps up
         for change in changes:
             change.error = self._told(change.error)
+
+    def _look(self) -> None:
+        """Copy the log back in the event loop, which waits: only where no keeper keeps up."""
+        if self._log is not None and (now := monotonic()) >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._log.look(STOP_BYTES)
 
     def _told(self, error: BaseException | None) -> BaseException | None:
         """Return the error that the caller of a write gets."""

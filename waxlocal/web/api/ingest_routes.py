@@ -22,7 +22,7 @@ from waxlocal.ingest.costs import look_up_prices, not_looked_up
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
 from waxlocal.ingest.idempotency import KeyReused, fingerprint, once
 from waxlocal.sdk.governance import ALLOWED_HERE
-from waxlocal.web.api.bodies import as_object, parse_json
+from waxlocal.web.api.bodies import as_object, parse_json, read_body
 from waxlocal.web.api.bulk_routes import OFFER
 from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
@@ -106,7 +106,7 @@ def _last_part(request: Request) -> str:
 
 async def _changed(request: Request, work: Work, status: int = 200) -> Response:
     """Apply a request, once per `Idempotency-Key`; respond when it is committed."""
-    raw = await request.body()
+    raw = await read_body(request)
     key = key_of(request)
     if len(raw) <= PARSE_HERE_BYTES:
         body = _parsed(raw)

@@ -12,10 +12,14 @@ from waxlocal.wire.request_keys import HEADER, MAX_CHARS, REUSED
 
 __all__ = ["key_of", "problem_of_reuse"]
 
+_NAME = HEADER.lower().encode()
+
 
 def key_of(request: Request) -> str:
     """Return the key of a request, empty if it has none; raises `Problem` (400) for a long one."""
-    key = request.headers.get(HEADER, "").strip()
+    # Not `request.headers`, which decodes every name until it finds one: most requests have no key.
+    found = (value for name, value in request.scope["headers"] if name == _NAME)
+    key = next(found, b"").decode("latin-1").strip()
     if len(key) > MAX_CHARS:
         raise Problem(400, f"the {HEADER} has more than {MAX_CHARS} characters")
     return key
