@@ -52,6 +52,26 @@ def test_a_blob_is_printed_as_sql_writes_it(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "said", "hint"),
+    [
+        ("SELECT :x", "the parameter :x has no value", "give its value with: -p NAME VALUE"),
+        ("SELECT $x", "the parameter :x has no value", "give its value with: -p NAME VALUE"),
+        ("SELECT ?", "the query has a parameter without a name", "write :NAME in place of ?"),
+        ("SELECT 1; SELECT 2", "the query has more than one statement", "one statement at a time"),
+        ("SELECT 1 FROM x", "no such table: x", "waxlocal schema"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_said_in_our_words(
+    file: Path, query: str, said: str, hint: str
+) -> None:
+    """Python's words speak of its own arguments, a dictionary that nobody gave."""
+    result = invoke("sql", query, db=file)
+    error, advice = result.stderr.splitlines()
+    assert (result.exit_code, error) == (2, f"Error: {said}")
+    assert hint in advice
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "DELETE FROM runs",

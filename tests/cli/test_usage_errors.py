@@ -57,6 +57,18 @@ def test_an_option_with_or_without_a_value_by_mistake(
 
 
 @pytest.mark.parametrize(
+    ("words", "option"),
+    [(words, option) for words, option in OPTIONS if isinstance(option.type, click.Path)],
+    ids=str,
+)
+def test_an_empty_path_is_refused(words: tuple[str, ...], option: click.Option) -> None:
+    """It would be the current directory."""
+    [name] = option.opts
+    said = f"invalid value for {name}: it is empty"
+    assert _refused(*words, name, "") == (said, _help(words))
+
+
+@pytest.mark.parametrize(
     ("words", "said", "command"),
     [
         ("sessions one", "unexpected argument 'one'", "sessions"),

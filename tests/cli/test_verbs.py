@@ -104,9 +104,31 @@ def test_an_empty_answer_says_so_and_is_no_failure(db: Path) -> None:
     assert result.stderr == (
         f"No session matches.\nTry: fewer filters, or: waxlocal --db {db} sessions\n"
     )
-    assert (
-        "No more sessions: there are only 2." in invoke("sessions", "--offset", "9", db=db).stderr
-    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sessions", "No more sessions: there are only 2."),
+        ("users", "No more users: there are only 2."),
+        ("session sess_aa", "No more turns: there are only 2."),
+    ],
+)
+def test_a_page_after_the_last_row_says_so(db: Path, words: str, said: str) -> None:
+    """It is not that nothing was recorded, or that a filter fits nothing."""
+    result = invoke(*words.split(), "--offset", "9", db=db)
+    assert result.exit_code == 0
+    assert result.stderr == f"{said}\nTry: a smaller --offset\n"
+
+
+def test_statistics_of_no_session_say_why(tmp_path: Path) -> None:
+    """As the list of sessions does: without a filter, fewer filters are no advice."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        file.run(None)
+    listed, summed = invoke("sessions", db=path), invoke("stats", db=path)
+    assert "no recorded run has a session" in listed.stderr
+    assert (summed.exit_code, summed.stdout, summed.stderr) == (0, "", listed.stderr)
 
 
 def test_the_file_may_be_named_after_the_verb(db: Path) -> None:
@@ -240,7 +262,7 @@ def test_statistics_are_those_of_the_tutorial(db: Path) -> None:
     text = invoke("stats", db=db).stdout
     assert "average 1.5, median 1.5" in text
     assert "50.0%  1 of 2 sessions had a single turn (1 failed)" in text
-    assert "cost covers 1 session; unknown for 1" in text
+    assert "cost covers 1 session; unknown for 1\n" in text
 
 
 def test_users_and_models_are_listed(db: Path) -> None:
@@ -382,10 +404,15 @@ def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:
     for verb in ("sessions", "users", "models", "stats", "prices"):
         result = invoke(verb, **home)
         assert (result.exit_code, result.stdout) == (0, ""), verb
-        assert "No recordings yet" in result.stderr
-        assert "waxlocal demo" in result.stderr
+        said, hint = result.stderr.splitlines()
+        assert said.startswith("No recordings yet")
+        assert "waxlocal demo" in hint
     listed = invoke("sessions", "--json", **home)
     assert json.loads(listed.stdout) == []
     assert json.loads(invoke("stats", "--json", **home).stdout)["sessions"] == 0
-    assert invoke("session", "x", **home).exit_code == 5
+    for verb in ("session", "show"):
+        result = invoke(verb, "x", **home)
+        said, hint = result.stderr.splitlines()
+        assert (result.exit_code, said.endswith(" does not exist")) == (5, True)
+        assert hint.endswith("waxlocal demo")
     assert list(tmp_path.rglob("*.db")) == []

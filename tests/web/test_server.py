@@ -160,12 +160,17 @@ def test_the_environment_may_hold_the_key(db_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), (b"", "is empty or too large"), (b"\xff", "outside Latin-1")],
+    [
+        (None, "No such file"),
+        (b"", "is empty or too large"),
+        (b"x" * 9_000, "is empty or too large"),
+        (b"\xff", "outside Latin-1"),
+    ],
 )
 def test_a_key_file_that_holds_no_key_is_an_error(
     db_path: Path, tmp_path: Path, content: bytes | None, said: str
 ) -> None:
-    """Better no server than one that is open by mistake."""
+    """Better no server than one that is open by mistake. No hint overwrites another file."""
     key_file = tmp_path / "key"
     if content is not None:
         key_file.write_bytes(content)
@@ -173,6 +178,9 @@ def test_a_key_file_that_holds_no_key_is_an_error(
     done = spawn("--db", db_path, "serve", "--port", 0, "--key-file", key_file)
     assert done.returncode == 2
     assert said in done.stderr
+    assert ("made with: " in done.stderr) == (not content)
+    folder = spawn("--db", db_path, "serve", "--port", 0, "--key-file", tmp_path)
+    assert folder.stderr.splitlines()[1] == "Try: the file must contain only the key"
 
 
 def test_a_key_file_that_all_can_read_is_an_error(db_path: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import click
 
 from waxlocal import escaping, wording
 from waxlocal.cli.commands import CommandGroup
-from waxlocal.cli.filled import filled
+from waxlocal.cli.filled import filled, filled_path
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
@@ -44,7 +44,8 @@ _RUN_OPTIONS = (
     ),
     click.option(
         "--metrics-file",
-        type=click.Path(readable=False, path_type=Path),
+        type=click.Path(readable=False),
+        callback=filled_path,
         metavar="FILE",
         help="Write the metrics to a file, for node_exporter (*.prom).",
     ),

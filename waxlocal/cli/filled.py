@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
 
 import click
 from click.core import ParameterSource
 
-__all__ = ["filled"]
+__all__ = ["filled", "filled_path"]
 
 Value = TypeVar("Value")
 
@@ -21,3 +22,9 @@ def filled(ctx: click.Context, param: click.Parameter, value: Value) -> Value:
     if given and value == "":
         raise click.BadParameter("it is empty", ctx, param)
     return value
+
+
+def filled_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """Return the file that an option names, as its callback; an empty name is no directory."""
+    given = filled(ctx, param, value)
+    return None if given is None else Path(given)

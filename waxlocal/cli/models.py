@@ -9,7 +9,7 @@ from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, printed_rows
-from waxlocal.cli.hints import say_hint, with_file
+from waxlocal.cli.hints import say_nothing, with_file
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import ModelUse, as_dict, list_models
@@ -57,8 +57,14 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No LLM calls.", err=True)
-        say_hint("waxlocal sessions, or: waxlocal demo")
+        _say_none(limited=bool(since or until))
+
+
+def _say_none(*, limited: bool) -> None:
+    if limited:
+        say_nothing("No LLM call matches.", "a longer time, or: waxlocal models")
+    else:
+        say_nothing("No LLM calls.", "waxlocal sessions, or: waxlocal demo")
 
 
 def _show(screen: Screen, found: list[ModelUse]) -> None:

@@ -11,7 +11,7 @@ from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json, printed_rows
-from waxlocal.cli.hints import say_hint, with_file
+from waxlocal.cli.hints import say_hint, say_nothing, with_file
 from waxlocal.cli.numbers import Number
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
@@ -71,8 +71,7 @@ def list_(ctx: click.Context, *, form: str = "screen") -> None:
     if found:
         _show(Screen(), found)
     else:
-        click.echo("No LLM calls yet.", err=True)
-        say_hint("waxlocal demo")
+        say_nothing("No LLM calls yet.", "waxlocal demo")
 
 
 @prices.command("set", short_help="Set the price of a model.")

@@ -12,7 +12,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.filled import filled
+from waxlocal.cli.filled import filled, filled_path
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.target_file import (
     db_option,
@@ -47,7 +47,8 @@ __all__ = ["serve"]
 )
 @click.option(
     "--key-file",
-    type=click.Path(readable=False, path_type=Path),
+    type=click.Path(readable=False),
+    callback=filled_path,
     metavar="FILE",
     help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from waxlocal import escaping
-from waxlocal.cli.filled import filled
+from waxlocal.cli.filled import filled, filled_path
 
 if TYPE_CHECKING:
     from waxlocal.settings.upload_settings import UploadSettings
@@ -42,7 +42,8 @@ SERVER_OPTIONS = (
     ),
     click.option(
         "--key-file",
-        type=click.Path(readable=False, path_type=Path),
+        type=click.Path(readable=False),
+        callback=filled_path,
         metavar="FILE",
         help="Read the key from a file.",
     ),

@@ -10,6 +10,7 @@ from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.hints import say_beyond
 from waxlocal.cli.options import LIMIT, OFFSET
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -56,6 +57,8 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
         return
     screen = Screen()
     show_session(screen, detail, offset)
+    if not detail.runs:
+        say_beyond("turns", detail.session.run_count)
     show_money(screen, spent)
     show_timing(screen, took)
 
@@ -87,6 +90,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
         screen.when(one.last_activity_at),
     )
     screen.write(screen.text((screen.facts(*map(escaping.line, who)), DIM)))
+    succeeded = one.status == RunStatus.SUCCESS
     figures = screen.facts(
         format.counted(one.run_count, "turn"),
         f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
@@ -94,8 +98,8 @@ def _show_totals(screen: Screen, one: Session) -> None:
         f"{format.duration(one.total_duration)} run time",
         f"{format.elapsed(one.wall_duration)} elapsed",
     )
-    status = ("", "") if one.status == RunStatus.SUCCESS else (one.status, status_style(one.status))
-    screen.write(screen.text(figures, " " if status[0] else "", status))
+    status = ("", "") if succeeded else (f"  {one.status}", status_style(one.status))
+    screen.write(screen.text(figures, status))
 
 
 def _show_turn(

@@ -10,7 +10,7 @@ from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
-from waxlocal.cli.hints import say_hint
+from waxlocal.cli.hints import say_beyond, say_nothing
 from waxlocal.cli.options import filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -25,7 +25,7 @@ from waxlocal.queries import (
 )
 from waxlocal.records import RunStatus
 
-__all__ = ["CSV_COLUMNS", "sessions", "show_sessions"]
+__all__ = ["CSV_COLUMNS", "say_no_sessions", "sessions", "show_sessions"]
 
 CSV_COLUMNS = (
     "session_id",
@@ -99,23 +99,21 @@ def sessions(
             screen.gap()
             shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} sessions"
             screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+    elif offset and whole:
+        say_beyond("sessions", whole)
     else:
-        _say_empty(filter, offset, whole, outside=outside)
+        say_no_sessions(filter, outside=outside)
 
 
-def _say_empty(filter: SessionFilter, offset: int, whole: int, *, outside: bool) -> None:
-    if offset and whole:
-        click.echo(f"No more sessions: there are only {whole:,}.", err=True)
-        say_hint("a smaller --offset")
-    elif filter != EVERYTHING:
-        click.echo("No session matches.", err=True)
-        say_hint("fewer filters, or: waxlocal sessions")
+def say_no_sessions(filter: SessionFilter, *, outside: bool) -> None:
+    """Say why no session is there; `outside` says that there are runs."""
+    if filter != EVERYTHING:
+        say_nothing("No session matches.", "fewer filters, or: waxlocal sessions")
     elif outside:
-        click.echo("No sessions: no recorded run has a session.", err=True)
-        say_hint("waxlocal tail, or name a session: waxlocal run --session NAME app.py")
+        hint = "waxlocal tail, or name a session: waxlocal run --session NAME app.py"
+        say_nothing("No sessions: no recorded run has a session.", hint)
     else:
-        click.echo("No sessions.", err=True)
-        say_hint("record runs with a session_id, or: waxlocal demo")
+        say_nothing("No sessions.", "record runs with a session_id, or: waxlocal demo")
 
 
 def show_sessions(screen: Screen, found: Sequence[Session]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any
 
@@ -17,6 +18,9 @@ from waxlocal.errors import InvalidQuery
 __all__ = ["sql"]
 
 _HINT = "see the tables with: waxlocal schema"
+_ITS_VALUE = "give its value with: -p NAME VALUE"
+# How Python says that a parameter has no value.
+_UNBOUND = re.compile(r"binding parameter (:\w+)")
 # Pragmas whose argument says what to show. Without an argument, any pragma may show its value.
 _ASKING_PRAGMAS = frozenset(
     (
@@ -86,11 +90,26 @@ def _rows(
     except ValueError as error:  # sqlite-utils: it returns no rows
         raise _only_reads() from error
     except (sqlite3.Error, sqlite3.Warning) as error:
-        if any(words in str(error) for words in _REFUSED):
-            raise _only_reads() from error
-        hint = "give its value with: -p NAME VALUE" if "binding" in str(error) else _HINT
-        raise InvalidQuery(str(error), hint=hint) from error
+        raise _told(str(error)) from error
     return [{name: _printable(value) for name, value in row.items()} for row in found]
+
+
+def _told(said: str) -> InvalidQuery:
+    """Return the error for what SQLite says; Python's own words speak of its arguments."""
+    if any(words in said for words in _REFUSED):
+        return _only_reads()
+    if "one statement" in said:
+        return InvalidQuery(
+            "the query has more than one statement", hint="give one statement at a time"
+        )
+    if "has no name" in said:
+        return InvalidQuery(
+            "the query has a parameter without a name",
+            hint=f"write :NAME in place of ?, and {_ITS_VALUE}",
+        )
+    if unbound := _UNBOUND.search(said):
+        return InvalidQuery(f"the parameter {unbound[1]} has no value", hint=_ITS_VALUE)
+    return InvalidQuery(said, hint=_HINT)
 
 
 def _only_reads() -> InvalidQuery:

@@ -10,11 +10,19 @@ from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
-from waxlocal.cli.hints import say_hint
 from waxlocal.cli.options import filter_options
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
+from waxlocal.cli.sessions import say_no_sessions
 from waxlocal.cli.target_file import recordings, target_file_of
-from waxlocal.queries import Session, SessionFilter, Statistics, as_dict, list_sessions, statistics
+from waxlocal.queries import (
+    Session,
+    SessionFilter,
+    Statistics,
+    as_dict,
+    last_runs,
+    list_sessions,
+    statistics,
+)
 
 __all__ = ["show_statistics", "stats"]
 
@@ -37,6 +45,7 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
         figures = statistics(connection, filter=filter)
         costliest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
         slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)
+        outside = not figures.sessions and bool(last_runs(connection, limit=1))
     costliest = [one for one in costliest if one.total_cost is not None]
     if form == "json":
         lists = {"most_expensive": costliest, "slowest": slowest}
@@ -45,8 +54,7 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     elif figures.sessions:
         show_statistics(Screen(), figures, costliest, slowest)
     else:
-        click.echo("No session matches.", err=True)
-        say_hint("fewer filters, or: waxlocal sessions")
+        say_no_sessions(filter, outside=outside)
 
 
 def show_statistics(
@@ -140,11 +148,19 @@ def _show_percentiles(screen: Screen, figures: Statistics) -> None:
     titles = ("average", "p50", "p95", "p99")
     columns = (Column(""), *(Column(title, right=True) for title in titles))
     screen.write(screen.table(columns, rows))
-    unpriced = figures.sessions - figures.priced_sessions
-    if unpriced:
-        priced = format.counted(figures.priced_sessions, "session")
-        note = f"cost covers {priced}; unknown for {unpriced:,}"
+    if note := _without_cost(figures):
         screen.write(screen.text((note, DIM)))
+
+
+def _without_cost(figures: Statistics) -> str:
+    without = figures.sessions_without_calls
+    unknown = figures.sessions - figures.priced_sessions - without
+    parts = (
+        f"cost covers {format.counted(figures.priced_sessions, 'session')}",
+        f"unknown for {unknown:,}" if unknown else "",
+        f"no LLM calls in {without:,}" if without else "",
+    )
+    return "; ".join(filter(None, parts)) if unknown or without else ""
 
 
 def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:

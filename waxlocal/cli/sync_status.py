@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parked", "retry", "status"]
 
+_LIST_PARKED = "list the parked runs with: waxlocal sync parked"
+
 
 @click.command("status", cls=Subcommand, short_help="Show how far the upload is.")
 @form_options()
@@ -216,12 +218,15 @@ def retry(ctx: click.Context, run_ids: tuple[str, ...]) -> None:
     path = target_file_of(ctx).path
     need_own(path)
     with reader(path) as connection:
-        chosen = [resolve_run_id(connection, one) for one in run_ids]
+        try:
+            chosen = [resolve_run_id(connection, one) for one in run_ids]
+        except NotFound as error:
+            raise NotFound(str(error), hint=_LIST_PARKED) from error
     with writer(path) as connection:
         count = requeue(connection, chosen or None)
     if chosen and not count:
         raise NotFound(
             f"none of these runs is parked: {' '.join(map(shlex.quote, run_ids))}",
-            hint="list the parked runs with: waxlocal sync parked",
+            hint=_LIST_PARKED,
         )
     click.echo(f"{wording.counted(count, 'run')} pending again.")

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from waxlocal.cli.filled import filled
-from waxlocal.cli.hints import DB_KEY, say_hint
-from waxlocal.errors import FileMissing
+from waxlocal.cli.hints import DB_KEY, say_hint, say_no_file
+from waxlocal.errors import FileMissing, NotFound
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
 
@@ -97,8 +97,9 @@ def existing(target: TargetFile) -> Path:
 def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     """Open the file for reading, after pricing the calls that still wait for a price.
 
-    If the default file does not exist, say so on stderr and open an empty file instead. A file that
-    the user named must exist. Raises `StorageError`.
+    If the default file does not exist, open an empty file instead, and say so on stderr
+    afterwards; `FileMissing` takes the place of `NotFound`. A file that the user named must exist.
+    Raises `StorageError`.
     """
     from waxlocal.maintenance.side_files import take_in_all
     from waxlocal.prices.table import price_pending
@@ -109,10 +110,12 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     except FileMissing as missing:
         if target.named:
             raise
-        click.echo(f"No recordings yet: {missing}.", err=True)
-        say_hint(missing.hint)
         with _nothing() as connection:
-            yield connection
+            try:
+                yield connection
+            except NotFound:
+                raise missing from None
+        say_no_file(missing)
         return
     finally:
         _tell_of_side_files(target.path)

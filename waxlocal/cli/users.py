@@ -8,11 +8,12 @@ from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
-from waxlocal.cli.hints import say_hint
+from waxlocal.cli.hints import say_beyond, say_nothing
 from waxlocal.cli.options import ordering_of, page_options
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
+from waxlocal.queries.days import count_users
 
 __all__ = ["users"]
 
@@ -59,13 +60,15 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
     ordering = ordering_of(ordering, _FRIENDLY, USER_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
         found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
+        whole = count_users(connection) if offset and not found else 0
     if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
         return
     if found:
         _show(Screen(), found)
+    elif whole:
+        say_beyond("users", whole)
     else:
-        click.echo("No users.", err=True)
-        say_hint("record runs with a user_id, or: waxlocal demo")
+        say_nothing("No users.", "record runs with a user_id, or: waxlocal demo")
 
 
 def _show(screen: Screen, found: list[User]) -> None:

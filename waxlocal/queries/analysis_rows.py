@@ -72,7 +72,8 @@ class Statistics(MeteredCalls):
     these, `abandoned_open` is still running, `abandoned_error` failed, `abandoned_slow` succeeded
     but took longer than `slow_after` seconds (the p95 of the sessions' mean run durations), and
     `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`: sessions with a priced
-    call. Durations are each session's `total_duration`.
+    call. Of the others, `sessions_without_calls` have no cost, and those of the rest are unknown.
+    Durations are each session's `total_duration`.
     """
 
     sessions: int
@@ -87,6 +88,7 @@ class Statistics(MeteredCalls):
     abandoned_open: int
     slow_after: float | None
     priced_sessions: int
+    sessions_without_calls: int
     total_cost: float | None
     average_cost: float | None
     p50_cost: float | None

@@ -35,6 +35,7 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
     cursor.execute(f"SELECT {columns} FROM sessions s {condition}", values)  # noqa: S608
     turns, failed, open_runs, durations, costs, *sums = _columns(cursor)
     tokens, priced_tokens, calls, unmetered = map(sum, sums)
+    without_calls = sums[2].count(0)
     slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
     lost = _interrupted(conn, condition, values, gone) if 1 in open_runs else 0
     ends = _ends(turns, failed, open_runs, durations, slow_after)
@@ -48,6 +49,7 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
         abandoned_slow=ends["slow"],
         abandoned_open=ends["open"] - lost,
         slow_after=slow_after,
+        sessions_without_calls=without_calls,
         **_costs(sorted(cost for cost in costs if cost is not None)),
         **_durations(sorted(durations)),
         llm_calls=calls,

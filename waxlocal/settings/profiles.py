@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from configparser import (
     ConfigParser,
@@ -101,7 +102,7 @@ class _File:
             fault = f"{path} is not UTF-8 text"
         # Raise outside the handlers, here and below: the caught errors contain text of the file.
         if fault:
-            raise ConfigurationError(fault, hint=f"check it: ls -l {path}")
+            raise ConfigurationError(fault, hint=f"check it: ls -l {shlex.quote(str(path))}")
         file._parse()
         return file
 

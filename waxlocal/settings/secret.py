@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ _LAST_CHARACTER = "\xff"
 _LEAST_SECRET = 8
 # No key is longer than this; a larger file is not a key file.
 MAX_KEY_BYTES = 8_192
+_ONLY_THE_KEY = "the file must contain only the key"
 
 
 class Secret:
@@ -94,13 +96,14 @@ class Secret:
         raise TypeError("a key cannot be serialized")
 
 
-def read_key_file(path: Path, *, hint: str = "the file must contain only the key") -> Secret:
-    """Return the key from a file or pipe; errors show `hint`.
+def read_key_file(path: Path, *, how_to_make_it: str = _ONLY_THE_KEY) -> Secret:
+    """Return the key from a file or pipe.
 
     Raises `ConfigurationError` for a file that every user can read, that cannot be read, or that
-    does not contain a key.
+    does not contain a key. Only where the file is missing or empty does the error say
+    `how_to_make_it`: what makes a key file would overwrite any other.
     """
-    fault = ""
+    fault, hint = "", _ONLY_THE_KEY
     key = Secret()
     try:
         with path.open("rb") as file:
@@ -108,11 +111,15 @@ def read_key_file(path: Path, *, hint: str = "the file must contain only the key
             # Files from systemd credentials, `mktemp` or umask 077 are not readable by others.
             if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
                 raise ConfigurationError(
-                    f"every user can read the key file {path}", hint=f"chmod 600 {path}"
+                    f"every user can read the key file {path}",
+                    hint=f"chmod 600 {shlex.quote(str(path))}",
                 )
-            key = Secret.unchecked(_decoded(file.read(MAX_KEY_BYTES + 1)))
+            content = file.read(MAX_KEY_BYTES + 1)
+            hint = _ONLY_THE_KEY if content else how_to_make_it
+            key = Secret.unchecked(_decoded(content))
     except OSError as error:
         fault = f"cannot read the key file {path}: {error.strerror}"
+        hint = how_to_make_it if isinstance(error, FileNotFoundError) else _ONLY_THE_KEY
     if not fault and not key:
         fault = f"the key file {path} is empty or too large for a key"
     if fault:

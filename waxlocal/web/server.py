@@ -252,4 +252,4 @@ def key_from(path: Path | None, environ: Any) -> Secret:
     """
     if path is None:
         return Secret.unchecked(environ.get("WAXLOCAL_SERVE_KEY", "")).checked("WAXLOCAL_SERVE_KEY")
-    return read_key_file(path, hint=_how_to_make_a_key(shlex.quote(str(path))))
+    return read_key_file(path, how_to_make_it=_how_to_make_a_key(shlex.quote(str(path))))
