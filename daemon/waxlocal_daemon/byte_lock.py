@@ -2,9 +2,7 @@
 
 The byte is far beyond those that SQLite locks (512 bytes at 1 GiB). The lock belongs to the open
 file description (F_OFD_SETLK in fcntl(2)), so it stays when SQLite closes a descriptor of the same
-file. The reverse is not true: closing any descriptor of the file drops the locks that SQLite holds
-on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2). So a descriptor is kept
-and reused until its file is deleted.
+file. The reverse is not true, so the descriptor is one that is kept open.
 """
 
 from __future__ import annotations
@@ -17,6 +15,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from waxlocal.storage import kept_files
+from waxlocal.storage.kept_files import kept_open
 from waxlocal.storage.paths import FileId
 
 if sys.platform != "linux":
@@ -29,7 +29,6 @@ _BYTE = 1 << 62
 _FLOCK = struct.Struct("hhqqi")
 
 _gate = threading.Lock()
-_descriptors: dict[FileId, int] = {}
 # The system would grant a second lock on the same open file description.
 _held: set[FileId] = set()
 
@@ -42,19 +41,19 @@ def take_byte(db: Path, identity: FileId) -> Callable[[], None] | None:
     with _gate:
         if identity in _held:
             return None
-        descriptor = _open(db, identity)
+        descriptor = kept_open(db, identity)
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
         except (BlockingIOError, PermissionError):
             return None
         _held.add(identity)
-    return lambda: _release(identity)
+    return lambda: _release(descriptor, identity)
 
 
-def _release(identity: FileId) -> None:
+def _release(descriptor: int, identity: FileId) -> None:
     with _gate:
         _held.discard(identity)
-        fcntl.fcntl(_descriptors[identity], fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
 
 
 def byte_is_locked(db: Path, identity: FileId) -> bool:
@@ -63,33 +62,15 @@ def byte_is_locked(db: Path, identity: FileId) -> bool:
         if identity in _held:
             return True
         asked = _flock(fcntl.F_WRLCK)
-        found = fcntl.fcntl(_open(db, identity), fcntl.F_OFD_GETLK, asked)
+        found = fcntl.fcntl(kept_open(db, identity), fcntl.F_OFD_GETLK, asked)
     kind: int = _FLOCK.unpack_from(found)[0]
     return kind != fcntl.F_UNLCK
 
 
 def close_deleted() -> None:
-    """Close deleted files, which take up space and cannot be opened again."""
+    """Close deleted files, but those whose lock is held."""
     with _gate:
-        for identity, descriptor in list(_descriptors.items()):
-            if identity not in _held and not os.fstat(descriptor).st_nlink:
-                del _descriptors[identity]
-                os.close(descriptor)
-
-
-def _open(db: Path, identity: FileId) -> int:
-    if identity in _descriptors:
-        return _descriptors[identity]
-    try:
-        descriptor = os.open(db, os.O_RDWR | os.O_NONBLOCK)
-    except PermissionError:  # reading is enough to check a lock
-        descriptor = os.open(db, os.O_RDONLY | os.O_NONBLOCK)
-    found = os.fstat(descriptor)
-    # Stored under the opened file: it may have replaced the one that `identity` names.
-    _descriptors[found.st_dev, found.st_ino] = descriptor
-    if identity not in _descriptors:
-        raise FileNotFoundError(db)
-    return descriptor
+        kept_files.close_deleted(_held)
 
 
 def _flock(kind: int) -> bytes:

@@ -26,6 +26,7 @@ from waxlocal.storage import connection, schema, side_file
 from waxlocal.storage.log_keeper import LogCopier
 from waxlocal.storage.paths import FileId, beside, file_id, file_to_open
 from waxlocal.storage.record_sql import Statement
+from waxlocal.storage.use_locks import UseLocks
 
 __all__ = ["OpenFile", "cold", "may_pass"]
 
@@ -85,6 +86,7 @@ class OpenFile:
         self._execute: Callable[..., object] = cold
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
+        self._use = UseLocks()
         # What copies its log back; None while the file is closed.
         self.log: LogCopier | None = None
         self._files: list[FileId | None] = []
@@ -243,6 +245,7 @@ class OpenFile:
             self.current, self._files[-1], on_copying=self._on_copying, sleep=self._sleep
         )
         try:
+            self._use.take(self.current)
             self._introduce(opened)
         except BaseException:  # also a signal handler's: half introduced, it would never be hot
             self.close()
@@ -331,8 +334,10 @@ class OpenFile:
             # keeps the file open after close(): a forked child would inherit its locks.
             if cursor is not None:
                 cursor.close()
+            self._use.drop()
             if opened is not None:
                 opened.close()
+                self._use.close_deleted()
 
 
 def may_pass(error: Exception) -> bool:
