@@ -191,14 +191,16 @@ def test_a_daemon_waits_while_another_has_its_file_under_another_name(
     """A hard link that came after the start: it says so, sends nothing twice, and then goes on."""
     add_runs(db_path, 3, first=600)
     link = db_path.with_name("link.db")
-    with running(db_path, server.url) as first, running(link, server.url) as second:
+    second_daemon = running(link, server.url, program=(sys.executable, "-c", EAGER))
+    with running(db_path, server.url) as first, second_daemon as second:
         first.event("up_to_date")
         second.event("waiting_for_file")
         link.hardlink_to(db_path)
         second.event("file_taken")
         assert first.end() == 0
+        done = server.counts()["completed"]
         add_runs(link, 1, first=603)
-        second.event("up_to_date")
+        server.wait_for(completed=done + 1)
         assert second.end() == 0
     assert arrived(server, 600, 4) == [1, 1, 1, 1]
 
