@@ -18,13 +18,13 @@ from tests.tools.long_log import INSERT, KIB, generation, written
 from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
-from waxlocal.storage import checkpoint, log_keeper
+from waxlocal.storage import checkpoint, log_file, log_keeper
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import checkpointer, log_copier, open_writer, writer
 from waxlocal.storage.connection import log_keeper as start_keeper
 from waxlocal.storage.log_file import LogFile, log_path, log_size
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
-from waxlocal.storage.paths import file_id
+from waxlocal.storage.paths import file_id, file_size
 from waxlocal.storage.transaction import commits_of_others
 from waxlocal.web.write_queue import WriteQueue
 
@@ -85,6 +85,54 @@ def test_a_recorder_keeps_the_log_short(recorder: Recorder, db_path: Path, low_l
     assert len(generations) > 2
     assert count(db_path, "steps") == 400
     assert_sound(db_path)
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let the disk have 4 MiB, all for the file and its log."""
+    size = 4 * 1024 * KIB
+
+    def left(path: Path) -> int:
+        return size - log_size(path) - file_size(path)
+
+    monkeypatch.setattr(log_file, "_free_bytes", left)
+    monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
+    return size
+
+
+def test_the_log_leaves_a_small_disk_space_for_the_file(
+    recorder: Recorder, db_path: Path, small_disk: int
+) -> None:
+    """A log that had taken all of it could never be copied; the usual limit is 24 MB."""
+    largest = 0
+    for _ in range(400):
+        record(1)
+        largest = max(largest, log_size(db_path) + file_size(db_path))
+    assert largest < small_disk
+    assert count(db_path, "steps") == 400
+
+
+def test_whoever_copies_the_log_leaves_a_small_disk_space(db_path: Path, small_disk: int) -> None:
+    """Not only a program that records: the daemon, the server and the commands do it like this."""
+    half = small_disk // 2
+    with written(db_path, size=half) as conn, closing(checkpointer(db_path)) as log:
+        before = generation(db_path)
+        log.look()
+        conn.execute(INSERT, (10_000, "y"))
+        assert generation(db_path) != before
+
+
+def test_a_full_disk_does_not_have_a_short_log_copied(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little is free: each copy costs a sync."""
+    monkeypatch.setattr(log_file, "_free_bytes", lambda path: 0)
+    with written(db_path) as conn, closing(checkpointer(db_path)) as log:
+        assert log_size(db_path) < 1024 * KIB
+        before = generation(db_path)
+        log.look()
+        conn.execute(INSERT, (10_000, "y"))
+        assert generation(db_path) == before
 
 
 def test_nobody_waits_while_the_log_is_copied(

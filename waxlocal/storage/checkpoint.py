@@ -27,7 +27,7 @@ from pathlib import Path
 from waxlocal.clock import monotonic
 from waxlocal.errors import StorageError
 from waxlocal.signal_handlers import raised_by_handler
-from waxlocal.storage.log_file import LogFile, log_path
+from waxlocal.storage.log_file import LogFile, bounded, log_path
 from waxlocal.storage.retry import REST_S, is_busy, while_busy
 from waxlocal.storage.transaction import (
     begin,
@@ -91,6 +91,7 @@ class Checkpointer:
         lock_wait: float = LOCK_WAIT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._path = path
         self._log = LogFile(log_path(path))
         self._open = open_
         self._lock_wait = lock_wait
@@ -108,13 +109,13 @@ class Checkpointer:
         return monotonic() < self._not_before
 
     def look(self, limit: int = LONG_BYTES) -> None:
-        """Checkpoint if more than `limit` bytes of the log are in use.
+        """Checkpoint if more than `limit` bytes of the log are in use, or than the disk has free.
 
         Raises nothing of SQLite's, the system's or ours: what cannot be copied now is copied later.
         """
         try:
             if not self.is_put_off:
-                self.run(limit)
+                self.run(bounded(limit, self._path))
         except (sqlite3.Error, OSError, StorageError) as error:
             if raised_by_handler(error):  # a TimeoutError is an OSError
                 raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.paths import beside, file_size
 
-__all__ = ["LogFile", "is_being_copied", "log_changed_ns", "log_path", "log_size"]
+__all__ = ["LogFile", "bounded", "is_being_copied", "log_changed_ns", "log_path", "log_size"]
 
 # The log begins with a header of 32 bytes: page size in bytes 8 to 11, two salts in 16 to 23. Then
 # come frames: 24 bytes, the salts among them in bytes 8 to 15, and a page
@@ -33,6 +33,19 @@ def log_changed_ns(path: Path) -> int:
     with Suppress(OSError):
         return os.stat(log_path(path)).st_mtime_ns  # noqa: PTH116 (half the time of Path.stat)
     return 0
+
+
+# A log is never copied more often than that, however full the disk.
+_LEAST_BYTES = 1024 * 1024
+
+
+def bounded(limit: int, path: Path) -> int:
+    """Return at how many bytes a log is copied back: at the limit, or at what the disk has free.
+
+    As much as the log has the file may need to grow by: a log that has taken all space itself
+    cannot be copied any more, and stays.
+    """
+    return min(limit, max(_free_bytes(path), _LEAST_BYTES))
 
 
 def is_being_copied(path: Path) -> bool:
@@ -106,6 +119,9 @@ def _frame_size(header: bytes) -> int:
 
 if sys.platform == "win32":
 
+    def _free_bytes(_path: Path) -> int:
+        return sys.maxsize  # to ask takes an import of a millisecond, and volumes are large there
+
     def _read(file: int, size: int, offset: int) -> bytes:
         os.lseek(file, offset, os.SEEK_SET)
         return os.read(file, size)
@@ -120,6 +136,12 @@ else:
     import fcntl
 
     _read = os.pread
+
+    def _free_bytes(path: Path) -> int:
+        with Suppress(OSError):
+            disk = os.statvfs(path)
+            return disk.f_bavail * disk.f_frsize
+        return sys.maxsize
 
     def _try_lock(file: int) -> bool:
         """Take a lock of the open file, which goes with the process and is none of SQLite's."""

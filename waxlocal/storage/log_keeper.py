@@ -12,7 +12,7 @@ from pathlib import Path
 from waxlocal.clock import monotonic
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES, Checkpointer
-from waxlocal.storage.log_file import LogFile, log_path
+from waxlocal.storage.log_file import LogFile, bounded, log_path
 from waxlocal.storage.paths import file_id
 
 __all__ = ["STOP_BYTES", "LogCopier", "LogKeeper"]
@@ -21,8 +21,9 @@ __all__ = ["STOP_BYTES", "LogCopier", "LogKeeper"]
 KEEPER_BYTES = 16 * 1024 * 1024
 # How often it looks: while the log changes, and (doubling) when it has not changed for a while.
 KEEPER_REST_S = (0.02, 1.0)
-# Above this nobody adds to the log while somebody is copying it, but waits for up to a while: a
-# program can write faster than a slow disk takes it.
+# Above this (on a small disk, above twice of what it is copied at) nobody adds to the log while
+# somebody is copying it, but waits for up to a while: a program can write faster than a slow disk
+# takes it.
 STOP_BYTES = 44 * 1024 * 1024
 STOP_WAIT_S = 0.25
 STOP_REST_S = 0.001
@@ -43,6 +44,7 @@ class LogCopier:
         on_copying: Callable[[bool], object] = bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._path = path
         self._log = LogFile(log_path(path))
         self._checkpointer = checkpointer
         self._on_copying = on_copying
@@ -56,16 +58,19 @@ class LogCopier:
     def look(self, limit: int = LONG_BYTES) -> None:
         """Have the log copied if more than `limit` bytes of it are in use, and nobody is at it.
 
+        So it is if the disk has less free than what is in use.
+
         Returns at once, unless the log is so long that nobody may add to it: then within 0.25 s.
         Raises nothing: what cannot be copied now is copied later.
         """
         with Suppress(OSError):
+            limit = bounded(limit, self._path)
             if not self._log.is_longer(limit):
                 return
             if not self._is_being_copied() and not self._checkpointer.is_put_off:
                 self._start(limit)
-            if self._log.is_longer(STOP_BYTES):
-                self._wait()
+            if self._log.is_longer(stop := min(STOP_BYTES, 2 * limit)):
+                self._wait(stop)
 
     def _is_being_copied(self) -> bool:
         """Return whether this process, or another one, is copying the log."""
@@ -104,11 +109,9 @@ class LogCopier:
                 self._checkpointer.close()
             self._in_use.release()
 
-    def _wait(self) -> None:
+    def _wait(self, stop: int) -> None:
         deadline = monotonic() + STOP_WAIT_S
-        while (
-            self._is_being_copied() and self._log.is_longer(STOP_BYTES) and monotonic() < deadline
-        ):
+        while self._is_being_copied() and self._log.is_longer(stop) and monotonic() < deadline:
             self._sleep(STOP_REST_S)
 
     def close(self) -> None:
