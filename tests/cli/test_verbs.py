@@ -173,6 +173,7 @@ def test_a_failed_turn_shows_its_error(db: Path) -> None:
     text = invoke("session", "sess_ab", db=db).stdout
     assert "! TimeoutError: no answer" in text
     assert "unknown cost" in text
+    assert "elapsed  error\n" in text
 
 
 def test_a_session_as_json_holds_its_runs_money_and_timing(db: Path) -> None:
@@ -237,6 +238,14 @@ def test_show_prints_every_column_of_a_call(tmp_path: Path) -> None:
     ]
     same = {one.name for one, text in zip(columns, texts[1:], strict=True) if text == texts[0]}
     assert same == _LEFT_OUT
+
+
+def test_show_prints_what_a_call_was_asked(tmp_path: Path) -> None:
+    """The user's last message, where the program recorded messages and no preview."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        file.llm(file.run(), messages='[{"role":"user","content":"How deep?"}]', response="Forty.")
+    assert "  > How deep?\n  < Forty.\n" in invoke("show", run_id(1), db=path).stdout
 
 
 def test_show_as_json_is_one_flat_run(db: Path) -> None:

@@ -10,6 +10,11 @@ from waxlocal.queries.texts import (
 )
 
 
+TEXT = '{"type":"text","text":"What is it?"}'
+PICTURE = '{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}'
+TOOL_RESULT = '{"role":"user","content":[{"type":"tool_result","content":"42"}]}'
+
+
 @pytest.mark.parametrize(
     ("inputs", "text"),
     [
@@ -31,10 +36,25 @@ from waxlocal.queries.texts import (
             '{"messages":[{"role":"user","content":[1]}]}',
         ),
         ('{"messages":"none"}', "none"),
+        (
+            f'{{"messages":[{{"role":"user","content":[{TEXT},{PICTURE}]}}]}}',
+            "What is it?\n[image]",
+        ),
+        (f'{{"messages":[{{"role":"user","content":[{PICTURE}]}}]}}', "[image]"),
+        (f'{{"messages":[{{"role":"user","content":{TEXT}}}]}}', "What is it?"),
+        (f'{{"messages":[{{"role":"user","content":"a"}},{TOOL_RESULT}]}}', "a"),
+        (f'{{"message":[{TEXT},{PICTURE}],"topic":"ships"}}', "What is it?\n[image]"),
+        ('{"message":[{"type":"row","n":1}]}', '{"message":[{"type":"row","n":1}]}'),
+        ('{"input":[{"role":"user","content":[{"type":"input_text","text":"b"}]}]}', "b"),
+        ('{"contents":[{"role":"user","parts":[{"text":"c"}]}]}', "c"),
+        ('{"messages":[{"role":"user","content":[{"image":{}},{"text":"d"}]}]}', "[image]\nd"),
     ],
 )
 def test_a_message_is_what_the_inputs_say(inputs: str | None, text: str) -> None:
-    """The well-known names come first, then the first text, then the JSON itself."""
+    """The well-known names come first, then the first text, then the JSON itself.
+
+    Of a message in parts, the texts; a picture is named, and not shown as base64.
+    """
     assert message_text(inputs) == text
 
 
@@ -45,6 +65,8 @@ def test_a_message_is_what_the_inputs_say(inputs: str | None, text: str) -> None
         ('{"response":"yes"}', "yes"),
         ('{"output":"o","response":"r"}', "r"),
         ('{"output":{"n":1}}', '{"output":{"n":1}}'),
+        ('{"role":"assistant","content":[{"type":"text","text":"yes"}]}', "yes"),
+        ('{"result":[{"id":7,"text":"page"}]}', '{"result":[{"id":7,"text":"page"}]}'),
     ],
 )
 def test_an_answer_is_what_the_result_says(result: str | None, text: str) -> None:

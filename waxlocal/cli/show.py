@@ -25,6 +25,7 @@ from waxlocal.queries import (
     resolve_run_id,
 )
 from waxlocal.queries.call_sources import CallSources, call_sources
+from waxlocal.queries.texts import asked_last
 from waxlocal.records import RecordStatus
 
 __all__ = ["show", "show_run"]
@@ -215,7 +216,7 @@ def _show_calls(
             said = ": ".join(word for word in words if word)
             screen.write(screen.text(("  " + escaping.line(said), ERROR)))
         for mark, text in (
-            (">", call.prompt_preview),
+            (">", call.prompt_preview or asked_last(call.messages)),
             ("<", call.response or call.response_preview),
         ):
             if text:

@@ -7,12 +7,16 @@ from typing import Any
 
 from waxlocal.decode import loads
 
-__all__ = ["answer_text", "decoded", "message_text", "title"]
+__all__ = ["answer_text", "asked_last", "decoded", "message_text", "title"]
 
 TITLE_CHARS = 80
 # Keys that programs commonly use for the question and the answer, in order of preference.
 MESSAGE_KEYS = ("message", "question", "query", "prompt", "input", "text", "q")
 ANSWER_KEYS = ("response", "answer", "output", "result", "text", "content", "message")
+# Keys under which programs keep a whole conversation: of chats, of OpenAI's responses, of Gemini.
+_CHAT_KEYS = ("messages", "input", "contents")
+# A part of a message that is one of these is named in its place: its base64 says nothing.
+_MEDIA = ("image", "audio", "video", "document", "file")
 
 
 def decoded(stored: str | None) -> Any:
@@ -49,7 +53,7 @@ def _text_of(value: Any, keys: tuple[str, ...]) -> str:
     if not value and not isinstance(value, int | float):
         return ""
     if isinstance(value, dict):
-        named = [value[key] for key in keys if isinstance(value.get(key), str)]
+        named = [_words(value[key]) for key in keys if _is_said(value.get(key))]
         for text in (*named, *value.values()):
             if isinstance(text, str) and text:
                 return text
@@ -57,10 +61,43 @@ def _text_of(value: Any, keys: tuple[str, ...]) -> str:
 
 
 def _last_of_chat(value: Any) -> str:
-    """Return the user's last message in inputs of the form `{"messages": [{"role": ...}]}`."""
-    messages = value.get("messages") if isinstance(value, dict) else None
+    """Return what the user said last in inputs of the form `{"messages": [{"role": ...}]}`."""
+    chats = [value.get(key) for key in _CHAT_KEYS] if isinstance(value, dict) else []
+    return next(filter(None, map(asked_last, chats)), "")
+
+
+def asked_last(messages: Any) -> str:
+    """Return the user's last words in a list of messages, in any vendor's form; else nothing."""
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "user":
-            content = message.get("content")
-            return content if isinstance(content, str) else ""
+            said = _words(message.get("content", message.get("parts")))
+            if said:  # else it is the result of a tool
+                return said
     return ""
+
+
+def _is_said(value: Any) -> bool:
+    """Return whether it is text, or the parts of a message with some text among them."""
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    return all(isinstance(one, dict) and "type" in one for one in value) and any(
+        isinstance(one.get("text"), str) for one in value
+    )
+
+
+def _words(content: Any) -> str:
+    """Return the words of a message: a text, or a list of parts, each of them on its own line."""
+    parts = content if isinstance(content, list) else [content]
+    return "\n".join(filter(None, map(_words_of_part, parts)))
+
+
+def _words_of_part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return part if isinstance(part, str) else ""
+    text = part.get("text")
+    if isinstance(text, str):
+        return text
+    # Bedrock's parts have no type: {"image": {...}}.
+    kind = str(part.get("type") or (next(iter(part)) if len(part) == 1 else ""))
+    media = next((word for word in _MEDIA if word in kind), "")
+    return f"[{media}]" if media else ""

@@ -434,6 +434,8 @@ def test_users_are_listed_with_what_they_used(client: httpx.Client) -> None:
     answer = get(client, "users/", ordering="user_id")
     assert [user["user_id"] for user in answer["results"]] == ["bob", "carol", "user_alice"]
     assert answer["count"] == 3
+    costs = {user["user_id"]: (user["llm_calls"], user["total_cost"]) for user in answer["results"]}
+    assert costs["carol"] == (0, 0)
     assert get(client, "users/", limit=1)["next"]
     assert client.get(f"{OBSERVABILITY}/users/?ordering=name").status_code == 400
 

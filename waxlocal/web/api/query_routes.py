@@ -203,7 +203,7 @@ async def users(request: Request) -> Response:
 
     def question(connection: sqlite3.Connection) -> Any:
         found = list_users(connection, ordering=ordering, **where)
-        return page(request, [as_dict(one) for one in found], count_users(connection), **where)
+        return page(request, [plain(one) for one in found], count_users(connection), **where)
 
     return await _answered(request, question, ANALYTICS_S)
 
