@@ -9,7 +9,6 @@ from waxlocal.queries.texts import (
     title,
 )
 
-
 TEXT = '{"type":"text","text":"What is it?"}'
 PICTURE = '{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}'
 TOOL_RESULT = '{"role":"user","content":[{"type":"tool_result","content":"42"}]}'
