@@ -13,7 +13,7 @@ import pytest
 
 import waxlocal.cli
 from tests.tools.cli import invoke, recorded
-from waxlocal.cli.hints import DB_KEY, WITHOUT_FILE, with_file
+from waxlocal.cli.hints import DB_KEY, WITHOUT_FILE, as_typed
 from waxlocal.cli.verbs import VERBS
 
 WITH_FILE = [verb for verb in VERBS if verb not in WITHOUT_FILE]
@@ -103,7 +103,29 @@ def test_each_subcommand_in_a_hint_gets_the_file(verb: str) -> None:
     hint = f"pip install waxlocal, then: waxlocal {verb} x, or waxlocal {verb}er"
     with_it = f"pip install waxlocal, then: waxlocal --db 'a b.db' {verb} x, or waxlocal {verb}er"
     with context.scope():
-        assert with_file(hint) == with_it
+        assert as_typed(hint) == with_it
+
+
+@pytest.mark.parametrize("given", ["", "a b.db"])
+def test_a_command_begins_with_the_path_where_the_PATH_does_not_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """`.venv/bin/waxlocal` proposes what works from there; each command once, however often."""
+    program = tmp_path / "waxlocal"
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "sessions"])
+    context = click.Context(click.Command("any"))
+    context.meta[DB_KEY] = given
+    file = "--db 'a b.db' " if given else ""
+    with context.scope():
+        typed = as_typed("pip install waxlocal; waxlocal tail, or waxlocal schema: waxlocal --help")
+        assert as_typed(typed) == typed
+        assert typed == (
+            f"pip install waxlocal; {program} {file}tail, or {program} schema: {program} --help"
+        )
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert as_typed("waxlocal tail") == f"waxlocal {file}tail"
+    assert f"Try: {program} sessions --help" in invoke("sessions", "--limit", "0", PATH="").stderr
 
 
 def test_only_one_place_prints_hints() -> None:

@@ -14,7 +14,7 @@ import click
 from waxlocal import escaping
 from waxlocal._version import __version__
 from waxlocal.cli.commands import CommandGroup
-from waxlocal.cli.hints import say_hint, with_file
+from waxlocal.cli.hints import as_typed, say_hint
 from waxlocal.cli.missing import say_missing
 from waxlocal.cli.target_file import db_option
 from waxlocal.cli.usage_errors import message_of
@@ -52,7 +52,7 @@ class _Commands(CommandGroup):
             sys.stdout.flush()
             return answer
         except ObserveError as error:
-            error.hint = with_file(error.hint)
+            error.hint = as_typed(error.hint)
             raise
         except BrokenPipeError:
             _discard_output()

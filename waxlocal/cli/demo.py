@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from waxlocal.cli.demo_delivery import (
     wait_for,
 )
 from waxlocal.cli.demo_recording import record_demo
+from waxlocal.cli.hints import program
 from waxlocal.cli.output import ACCENT, DIM, Screen
 from waxlocal.cli.session import show_session
 from waxlocal.cli.sessions import show_sessions
@@ -87,7 +87,7 @@ def _step(screen: Screen, title: str, command: str) -> None:
 
 
 def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
-    start = f"{_program()} --db {shlex.quote(str(path))}"
+    start = f"{program()} --db {shlex.quote(str(path))}"
     screen.gap()
     screen.write(screen.text(("Try these next", f"bold {ACCENT}")))
     for command in (
@@ -101,20 +101,6 @@ def _what_next(screen: Screen, path: Path, to: Hub, stay: bool) -> None:
     if stay:
         screen.write(screen.text(f"  the dashboard: {to.url}  (Ctrl-C stops it)"))
     else:
-        again = f"{_program()} --db {shlex.quote(str(to.path))} serve"
+        again = f"{program()} --db {shlex.quote(str(to.path))} serve"
         screen.command(f"the dashboard: {again}")
     sys.stdout.flush()
-
-
-def _program() -> str:
-    """Return what to type for `waxlocal`: its path if the PATH does not lead to it.
-
-    So it is after `make demo`, which installs it into an environment of its own.
-    """
-    called = Path(sys.argv[0])
-    if (
-        called.name != "waxlocal" or not called.is_file()
-    ):  # `python -m waxlocal`, or another program
-        return "waxlocal"
-    found = shutil.which("waxlocal")
-    return "waxlocal" if found and called.samefile(found) else shlex.quote(str(called))

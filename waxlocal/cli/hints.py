@@ -1,9 +1,12 @@
-"""Hints: what to type next, with the file that the user chose."""
+"""Hints: what to type next, with the file that the user chose; it works as it is printed."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,11 +18,12 @@ from waxlocal.errors import FileMissing
 __all__ = [
     "DB_KEY",
     "WITHOUT_FILE",
+    "as_typed",
+    "program",
     "say_beyond",
     "say_hint",
     "say_no_file",
     "say_nothing",
-    "with_file",
 ]
 
 # The key in `ctx.meta` of what the user gave with `--db`; click shares `meta` between a command and
@@ -29,13 +33,13 @@ DB_KEY = "waxlocal.db"
 _NO_FILE_KEY = "waxlocal.no_file"
 # Subcommands that use no file.
 WITHOUT_FILE = ("schema", "completion")
-# `waxlocal` in front of a subcommand: `--db FILE` may stand between them.
-_PROPOSED = re.compile(rf"\bwaxlocal (?=(?:{'|'.join({*VERBS} - {*WITHOUT_FILE})})\b)")
+# `waxlocal` in front of a subcommand or an option, without its path.
+_PROPOSED = re.compile(rf"(?<![\w/])waxlocal (?=(?P<next>{'|'.join(VERBS)}|--db|--help)\b)")
 
 
 def say_hint(hint: str) -> None:
     """Print a hint on stderr."""
-    click.echo(f"Try: {escaping.line(with_file(hint))}", err=True)
+    click.echo(f"Try: {escaping.line(as_typed(hint))}", err=True)
 
 
 def say_no_file(missing: FileMissing) -> None:
@@ -57,14 +61,30 @@ def say_beyond(what: str, count: int) -> None:
     say_nothing(f"No more {what}: there are only {count:,}.", "a smaller --offset")
 
 
-def with_file(words: str) -> str:
-    """Return words with `--db FILE` in each command that they propose, if the user gave `--db`.
+def as_typed(words: str) -> str:
+    """Return words with each command that they propose as it is to be typed.
 
-    Without it the command would work on another file than the one that the words are about.
+    It has `--db FILE` if the user gave it: else it would work on another file than the one that the
+    words are about.
     """
     ctx = click.get_current_context(silent=True)
     given: Any = ctx and ctx.meta.get(DB_KEY)
-    if not given:
-        return words
-    command = f"waxlocal --db {shlex.quote(str(given))} "
-    return _PROPOSED.sub(lambda _: command, words)
+    file = f"--db {shlex.quote(str(given))} " if given else ""
+
+    def command(found: re.Match[str]) -> str:
+        about_file = found["next"] in VERBS and found["next"] not in WITHOUT_FILE
+        return f"{program()} {file if about_file else ''}"
+
+    return _PROPOSED.sub(command, words)
+
+
+def program() -> str:
+    """Return what to type for `waxlocal`: its path if the PATH does not lead to it.
+
+    So it is after `make demo`, which installs it into an environment of its own.
+    """
+    called = Path(sys.argv[0])
+    if called.name != "waxlocal" or not called.is_file():  # `python -m waxlocal`, another program
+        return "waxlocal"
+    found = shutil.which("waxlocal")
+    return "waxlocal" if found and called.samefile(found) else shlex.quote(str(called))

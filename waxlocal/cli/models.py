@@ -9,7 +9,7 @@ from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, printed_rows
-from waxlocal.cli.hints import say_nothing, with_file
+from waxlocal.cli.hints import as_typed, say_nothing
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import ModelUse, as_dict, list_models
@@ -99,7 +99,7 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
         screen.write(
             screen.text(
                 ("Some prices are missing. See which, and how to set them: ", DIM),
-                with_file("waxlocal prices list"),
+                as_typed("waxlocal prices list"),
             )
         )
 

@@ -11,7 +11,7 @@ from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, print_json, printed_rows
-from waxlocal.cli.hints import say_hint, say_nothing, with_file
+from waxlocal.cli.hints import as_typed, say_hint, say_nothing
 from waxlocal.cli.numbers import Number
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
@@ -221,7 +221,7 @@ def _set_command(one: Price) -> str:
     """Return the command to type. A name with control characters is escaped, so it only shows."""
     provider = f" --provider {shlex.quote(escaping.line(one.provider))}" if one.provider else ""
     model = shlex.quote(escaping.line(one.model))
-    return with_file(f"waxlocal prices set {model}{provider} --input X --output Y")
+    return as_typed(f"waxlocal prices set {model}{provider} --input X --output Y")
 
 
 def _at(provider: str) -> str:

@@ -11,7 +11,7 @@ import click
 from waxlocal import escaping, wording
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json, printed_rows
-from waxlocal.cli.hints import say_hint, with_file
+from waxlocal.cli.hints import as_typed, say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
@@ -130,7 +130,7 @@ def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
         )
         screen.write(screen.text((f"  {when}", DIM)))
         if target.parked:
-            screen.write(screen.text((with_file("  why: waxlocal sync parked"), DIM)))
+            screen.write(screen.text((as_typed("  why: waxlocal sync parked"), DIM)))
 
 
 def _state_of(screen: Screen, target: TargetStatus) -> str:
