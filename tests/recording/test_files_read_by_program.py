@@ -84,6 +84,37 @@ def test_the_last_one_to_close_deletes_the_log(db_path: Path) -> None:
     assert [path.name for path in db_path.parent.iterdir()] == [db_path.name]
 
 
+def test_a_descriptor_that_the_program_has_closed_is_not_taken_for_ours(db_path: Path) -> None:
+    """A program that becomes a daemon closes all it finds; what it opens next has the number."""
+    done = run_program(
+        db_path,
+        """
+        import os, tempfile
+        from waxlocal import WaxellContext, init
+        from waxlocal.storage import kept_files
+
+        def record(name):
+            with WaxellContext(name) as run:
+                run.record_step(name)
+
+        record("before")
+        lost = set(kept_files._descriptors.values())
+        for number in lost:
+            os.close(number)
+        taken = [tempfile.TemporaryFile() for _ in range(8)]  # deleted, and open
+        assert lost <= {file.fileno() for file in taken}
+        os.fork() or os._exit(0)
+        record("after")
+        init(db=os.environ["WAXLOCAL_DB"] + ".other")
+        for file in taken:
+            file.write(b"x")
+            file.flush()
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db_path, "SELECT step_name FROM steps ORDER BY run_id") == ["before", "after"]
+
+
 def test_one_recorder_of_two_that_closes_leaves_the_other_its_locks(db_path: Path) -> None:
     """Two of one process share a descriptor, and so its locks, until the last one is closed."""
     made = [Recorder(Settings(db=db_path)) for _ in range(2)]

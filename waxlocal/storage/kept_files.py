@@ -13,6 +13,7 @@ from _thread import RLock
 from collections.abc import Container
 from pathlib import Path
 
+from waxlocal.signal_handlers import Suppress
 from waxlocal.storage.around_forks import around_forks
 from waxlocal.storage.paths import FileId
 
@@ -31,7 +32,7 @@ def kept_open(path: Path, identity: FileId) -> int:
     Raises `OSError`, also if another file than `identity` is at the path.
     """
     with _gate:
-        if identity in _descriptors:
+        if _status(identity) is not None:
             return _descriptors[identity]
         try:
             descriptor = os.open(path, os.O_RDWR | _NEVER_WAIT)
@@ -48,18 +49,34 @@ def kept_open(path: Path, identity: FileId) -> int:
 def close_deleted(in_use: Container[FileId] = ()) -> None:
     """Close deleted files, which take up space and cannot be opened again, but those in use."""
     with _gate:
-        for identity, descriptor in list(_descriptors.items()):
-            if identity not in in_use and not os.fstat(descriptor).st_nlink:
-                del _descriptors[identity]
-                os.close(descriptor)
+        for identity in list(_descriptors):
+            if identity in in_use:
+                continue
+            status = _status(identity)
+            if status is not None and not status.st_nlink:
+                os.close(_descriptors.pop(identity))
+
+
+def _status(identity: FileId) -> os.stat_result | None:
+    """Return the status of a kept file; None without one, and forget a descriptor that is lost.
+
+    A program that becomes a daemon closes all that it finds, and what it opens next has the number.
+    """
+    with Suppress(OSError):
+        status = os.fstat(_descriptors.get(identity, -1))
+        if (status.st_dev, status.st_ino) == identity:
+            return status
+    _descriptors.pop(identity, None)
+    return None
 
 
 def _close_inherited() -> None:
     """Close, in a forked child, what shares its locks with the parent; SQLite has none here yet."""
     global _gate
     _gate = RLock()
-    while _descriptors:
-        os.close(_descriptors.popitem()[1])
+    for identity in list(_descriptors):
+        if _status(identity) is not None:
+            os.close(_descriptors.pop(identity))
 
 
 around_forks(bool, bool, _close_inherited)
