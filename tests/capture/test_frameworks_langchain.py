@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
@@ -15,8 +17,10 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import MemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.types import Command, Send, interrupt
 
 from tests.capture.stored import said, stored
 from tests.vendors.clients import langchain_model
@@ -63,6 +67,15 @@ def _graph(url: str, name: str = "helper") -> Any:
     graph.add_conditional_edges("bot", tools_condition)
     graph.add_edge("tools", "bot")
     return graph.compile(checkpointer=MemorySaver(), name=name)
+
+
+# The spans of one question to it.
+OF_GRAPH = [
+    ("chain", "bot", None),
+    ("chain", "tools", None),
+    ("tool", "weather", "tools"),
+    ("chain", "bot", None),
+]
 
 
 def _thread(thread_id: str) -> dict[str, Any]:
@@ -161,7 +174,7 @@ def test_a_graph_outside_any_run_is_a_run_in_the_session_of_its_thread(
     for run in found.runs:
         assert (run["agent_name"], run["workflow_name"]) == ("helper", "langgraph")
         assert (run["session_id"], run["status"]) == ("t-7", "success")
-        assert found.spans_of(run) == [("tool", "weather", None)]
+        assert found.spans_of(run) == OF_GRAPH
         first, second = found.calls_of(run)
         assert json.loads(first["tools"])[0]["name"] == "weather"
         (asked,) = json.loads(first["details"])["tool_calls"]
@@ -181,7 +194,10 @@ def test_a_graph_inside_a_run_is_a_span_of_it(db_path: Path, stand_in: VendorSer
     found = stored(db_path)
     (run,) = found.runs
     assert run["session_id"] == "s-1"
-    assert found.spans_of(run) == [("agent", "helper", None), ("tool", "weather", "helper")]
+    assert found.spans_of(run) == [
+        ("agent", "helper", None),
+        *((kind, name, outer or "helper") for kind, name, outer in OF_GRAPH),
+    ]
     assert len(found.calls) == 2
 
 
@@ -197,7 +213,13 @@ def test_an_agent_inside_a_graph_is_a_child_run(db_path: Path, stand_in: VendorS
     assert found.parents() == {"outer": None, "guide": "outer"}
     guide = found.run("guide")
     assert len(found.calls_of(guide)) == len(found.calls) == 2
-    assert found.spans_of(guide) == [("tool", "weather", None)]
+    assert found.spans_of(found.run("outer")) == [("chain", "sub", None)]
+    assert found.spans_of(guide) == [
+        ("chain", "model", None),
+        ("chain", "tools", None),
+        ("tool", "weather", "tools"),
+        ("chain", "model", None),
+    ]
     assert said(guide) == ("Bern", "You said: Bern")
 
 
@@ -218,6 +240,189 @@ def test_a_graph_whose_node_fails_is_a_failed_run(db_path: Path) -> None:
         "ValueError",
         "no such word",
     )
+
+
+class Log(TypedDict):
+    """The state of graphs without a model."""
+
+    log: Annotated[list[str], operator.add]
+
+
+def _says(text: str) -> Any:
+    return lambda _: {"log": [text]}
+
+
+def _nodes(*nodes: tuple[str, Any], **settings: Any) -> Any:
+    """Return a graph of nodes, one after the other."""
+    graph = StateGraph(Log)
+    for name, act in nodes:
+        graph.add_node(name, act)
+    for (before, _), (name, _) in zip((("__start__", None), *nodes), nodes, strict=False):
+        graph.add_edge(before, name)
+    return graph.compile(**settings)
+
+
+def test_the_nodes_of_a_graph_are_spans_in_order(db_path: Path) -> None:
+    """With what each returned, its step and its time; a node that was not chosen is none."""
+    graph = StateGraph(Log)
+    graph.add_node("plan", _says("p"))
+    graph.add_node("act", lambda _: {"log": [weather.invoke({"city": "Bern"})]})
+    graph.add_node("rest", _says("r"))
+    graph.add_edge(START, "plan")
+    graph.add_conditional_edges("plan", lambda _: "act", ["act", "rest"])
+    graph.compile(name="helper").invoke({"log": []})
+    found = stored(db_path)
+    (run,) = found.runs
+    assert found.spans_of(run) == [
+        ("chain", "plan", None),
+        ("chain", "act", None),
+        ("tool", "weather", "act"),
+    ]
+    plan, act, _ = found.spans
+    assert json.loads(plan["output"]) == {"log": ["p"]}
+    assert json.loads(act["output"]) == {"log": ["Bern: sunny"]}
+    assert [span["status"] for span in found.spans] == ["ok"] * 3
+    assert 0 < plan["duration_ms"] < 10_000
+    assert json.loads(act["attributes"]) == {"framework": "langgraph", "node": "act", "step": 2}
+
+
+def test_the_messages_that_a_node_returns_are_as_those_of_calls(
+    db_path: Path, stand_in: VendorServer
+) -> None:
+    """What it was given is not kept again: it is in the calls."""
+    _graph(stand_in.url).invoke(_asks("Bern"), config=_thread("t-1"))
+    bot, tools, *_ = stored(db_path).spans
+    assert bot["input"] is tools["input"] is None
+    (asked,) = json.loads(bot["output"])["messages"]
+    (call,) = asked.pop("tool_calls")
+    assert asked == {"role": "assistant", "content": ""}
+    assert (call["name"], call["arguments"]) == ("weather", {"city": "Bern"})
+    (answer,) = json.loads(tools["output"])["messages"]
+    assert answer == {
+        "role": "tool",
+        "content": "Bern: sunny",
+        "tool_call_id": call["id"],
+        "name": "weather",
+    }
+
+
+def test_the_nodes_of_a_graph_inside_a_node_lie_in_it(db_path: Path) -> None:
+    """Whether the graph is the node or is called by it, and whatever its name."""
+    inner = _nodes(("deep", _says("d")), ("same", _says("s")), name="same")
+    outer = _nodes(("same", inner), ("calls", lambda state: inner.invoke(state)), name="outer")
+    outer.invoke({"log": []})
+    found = stored(db_path)
+    (run,) = found.runs
+    assert found.spans_of(run) == [
+        ("chain", "same", None),
+        ("chain", "deep", "same"),
+        ("chain", "same", "same"),
+        ("chain", "calls", None),
+        ("chain", "deep", "calls"),
+        ("chain", "same", "calls"),
+    ]
+
+
+def test_nodes_at_the_same_time_are_beside_each_other(db_path: Path) -> None:
+    """In threads and in tasks, and one node that is sent to three times."""
+    meet = threading.Barrier(2, timeout=60)
+
+    def left(_: Log) -> Any:
+        meet.wait()
+        return {"log": [weather.invoke({"city": "left"})]}
+
+    def right(_: Log) -> Any:
+        meet.wait()
+        return {"log": [weather.invoke({"city": "right"})]}
+
+    graph = StateGraph(Log)
+    for name, act in (("left", left), ("right", right), ("many", _says("m"))):
+        graph.add_node(name, act)
+    graph.add_edge(START, "left")
+    graph.add_edge(START, "right")
+    graph.add_conditional_edges("left", lambda state: [Send("many", state)] * 3, ["many"])
+    graph.compile().invoke({"log": []})
+    asyncio.run(graph.compile().ainvoke({"log": []}))
+    found = stored(db_path)
+    assert len(found.runs) == 2
+    for run in found.runs:
+        spans = found.spans_of(run)
+        tools = [
+            (span["name"], json.loads(span["input"])["city"])
+            for span in found.spans
+            if span["run_id"] == run["run_id"] and span["kind"] == "tool"
+        ]
+        assert sorted(tools) == [("weather", "left"), ("weather", "right")]
+        assert sorted(spans) == [
+            *[("chain", "left", None), *[("chain", "many", None)] * 3, ("chain", "right", None)],
+            *[("tool", "weather", "left"), ("tool", "weather", "right")],
+        ]
+
+
+def test_a_node_that_fails_is_a_failed_span(db_path: Path) -> None:
+    """And so is the node around it; the one before it is not."""
+
+    def bad(_: Log) -> Any:
+        raise ValueError("no such word")
+
+    inner = _nodes(("good", _says("g")), ("bad", bad))
+    with pytest.raises(ValueError, match="no such word"):
+        _nodes(("outer", inner)).invoke({"log": []})
+    found = {span["name"]: (span["status"], span["error"]) for span in stored(db_path).spans}
+    failed = ("error", "ValueError: no such word")
+    assert found == {"outer": failed, "good": ("ok", None), "bad": failed}
+
+
+def test_a_node_that_waits_for_a_person_has_not_failed(db_path: Path) -> None:
+    """The graph goes on with the answer, in a run of its own."""
+
+    def ask(_: Log) -> Any:
+        return {"log": [interrupt("sure?")]}
+
+    app = _nodes(("ask", ask), checkpointer=MemorySaver())
+    app.invoke({"log": []}, config=_thread("t-1"))
+    app.invoke(Command(resume="yes"), config=_thread("t-1"))
+    waiting, answered = stored(db_path).spans
+    assert (waiting["status"], waiting["error"]) == ("ok", None)
+    (((asked,),),) = json.loads(waiting["output"]).values()
+    assert asked["value"] == "sure?"
+    assert (answered["status"], json.loads(answered["output"])) == ("ok", {"log": ["yes"]})
+
+
+def test_the_tasks_of_a_workflow_are_spans_as_nodes_are(db_path: Path) -> None:
+    """LangGraph's functions instead of a graph."""
+
+    @task
+    def twice(number: int) -> int:
+        return 2 * number
+
+    @entrypoint()
+    def work(number: int) -> int:
+        return twice(number).result() + twice(3).result()
+
+    assert work.invoke(1) == 8
+    found = stored(db_path)
+    (run,) = found.runs
+    assert found.spans_of(run) == [
+        ("chain", "work", None),
+        ("chain", "twice", "work"),
+        ("chain", "twice", "work"),
+    ]
+    assert [json.loads(span["output"]) for span in found.spans] == [8, 2, 6]
+
+
+def test_without_a_run_for_graphs_their_nodes_are_none_either(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`WAXELL_LANGGRAPH_AUTOCONTEXT=false`; inside a run of the program they are spans of it."""
+    monkeypatch.setenv("WAXELL_LANGGRAPH_AUTOCONTEXT", "false")
+    app = _nodes(("plan", _says("p")), name="helper")
+    app.invoke({"log": []})
+    with WaxellContext("mine"):
+        app.invoke({"log": []})
+    found = stored(db_path)
+    (run,) = found.runs
+    assert found.spans_of(run) == [("agent", "helper", None), ("chain", "plan", "helper")]
 
 
 def test_fifty_invocations_at_once_keep_their_records_apart(
@@ -270,4 +475,4 @@ def test_without_content_no_text_of_a_graph_is_kept(
     found = stored(db_path)
     assert "zebra" not in repr((found.runs, found.spans, found.calls))
     assert found.tokens() == [(1, 2), (3, 3)]
-    assert [span["name"] for span in found.spans] == ["weather"]
+    assert [span["name"] for span in found.spans] == [name for _, name, _ in OF_GRAPH]

@@ -168,7 +168,21 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
             completion_hook=completion_hook(),
             skip_dep_check=True,
         )
+    if engine.module == _OF_GRAPHS:
+        _report_nodes(instrumentor, provider().get_tracer(engine.module))
     return instrumentor.uninstrument  # type: ignore[no-any-return]
+
+
+_OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
+
+
+def _report_nodes(instrumentor: Any, tracer: Any) -> None:
+    from waxlocal.capture.graph_nodes import report_nodes
+
+    try:
+        report_nodes(instrumentor, tracer)
+    except AttributeError as error:
+        warn(f"the nodes of graphs are not recorded: {error}. Try: waxlocal doctor")
 
 
 @contextmanager

@@ -148,8 +148,13 @@ def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFac
     if not place.position:
         return
     status = RecordStatus.ERROR if said.status == SpanStatus.ERROR else RecordStatus.OK
-    error = run._words(said.error_message or "", said.error_type or "")
+    error = run._words(_error_text(said), said.error_type or "")
     run._end_span(place.position, span.lasted_ns / 1e6, status, error, said.output, said.input)
+
+
+def _error_text(said: SpanFacts) -> str:
+    """Return an error as a span of the program has it: its type, and what it says."""
+    return ": ".join(filter(None, (said.error_type, said.error_message)))
 
 
 def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) -> None:

@@ -1,0 +1,150 @@
+"""The nodes of a graph of LangGraph, as spans: its instrumentation reports the graph alone.
+
+LangGraph tells callback handlers of each node, as of any chain. So what follows the chains for the
+instrumentation is asked here, too: each node becomes a span, and what runs in it lies inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from waxlocal.capture.facts import Message
+from waxlocal.capture.gen_ai_messages import read_messages
+from waxlocal.known_types import name_of_type
+from waxlocal.recording.notices import warn
+from waxlocal.signal_handlers import raised_by_handler
+
+__all__ = ["report_nodes"]
+
+# Of the framework's own steps, which it hides from its traces, too.
+_HIDDEN = "langsmith:hidden"
+# What a node raises to pause the graph, or to hand over to the graph around it, is no failure.
+_PAUSE = "GraphBubbleUp"
+
+
+class _Node:
+    """A node that runs. The instrumentation calls `stop` or `fail`, and runs the rest in `context`.
+
+    `namespace` is LangGraph's name of this one execution, which everything inside it inherits.
+    """
+
+    def __init__(self, span: trace.Span, around: Context | None, namespace: str) -> None:
+        self.span = span
+        self.context = trace.set_span_in_context(span, around)
+        self.namespace = namespace
+
+    def stop(self) -> None:
+        """End well; nothing if it has ended."""
+        self.span.end()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error; nothing if it has ended."""
+        if any(name_of_type(kind) == _PAUSE for kind in type(error).__mro__):
+            self.span.set_attribute("output.value", {name_of_type(type(error)): error.args})
+        else:
+            self.span.record_exception(error)
+            self.span.set_status(trace.StatusCode.ERROR)
+        self.span.end()
+
+
+def report_nodes(instrumentor: Any, tracer: trace.Tracer) -> None:
+    """Report the nodes of graphs, too, beside what an instrumentor of LangChain reports.
+
+    Costs a program without graphs one look at the metadata of each chain. Raises `AttributeError`
+    where the instrumentation keeps its chains in another way.
+    """
+    handler = instrumentor._callback_handler
+    chains = handler._invocation_manager
+    begin, end, fail = handler.on_chain_start, handler.on_chain_end, handler.on_chain_error
+
+    def on_chain_start(serialized: Any, inputs: Any, **more: Any) -> Any:
+        begun = begin(serialized, inputs, **more)
+        if handler._enabled and (more.get("metadata") or {}).get("langgraph_node"):
+            _guarded(_begin_node, chains, tracer, more)
+        return begun
+
+    def on_chain_end(outputs: Any, **more: Any) -> Any:
+        node = chains.get_invocation(more["run_id"])
+        if type(node) is _Node:
+            _guarded(_end_node, node, outputs)
+        return end(outputs, **more)
+
+    def on_chain_error(error: BaseException, **more: Any) -> Any:
+        node = chains.get_invocation(more["run_id"])
+        if type(node) is _Node:
+            _guarded(node.fail, error)
+        return fail(error, **more)
+
+    # A handler is asked by these names, whether its class or it itself has them.
+    handler.on_chain_start = on_chain_start
+    handler.on_chain_end = on_chain_end
+    handler.on_chain_error = on_chain_error
+
+
+def _guarded(act: Callable[..., None], *given: Any) -> None:
+    try:
+        act(*given)
+    except Exception as error:  # a fault of ours must not become the program's
+        if raised_by_handler(error):
+            raise
+        warn(f"a node of a graph is not recorded: {error!r}")
+
+
+def _begin_node(chains: Any, tracer: trace.Tracer, chain: dict[str, Any]) -> None:
+    """Begin the span of a chain, if it is a node and not something inside one."""
+    run_id, outer_id, metadata = chain["run_id"], chain.get("parent_run_id"), chain["metadata"]
+    name = str(metadata["langgraph_node"])
+    namespace = str(metadata.get("langgraph_checkpoint_ns"))
+    if (
+        chain.get("name") != name
+        or _HIDDEN in (chain.get("tags") or ())
+        or metadata.get("otel_trace") is False  # the program's word to the instrumentation
+        or chains.get_invocation(run_id) is not None  # it is an agent
+        or namespace == _namespace_around(chains, outer_id)
+    ):
+        return
+    around = chains.get_parent_context(outer_id)
+    said = {
+        "openinference.span.kind": "CHAIN",
+        "framework": "langgraph",
+        "node": name,
+        "step": metadata.get("langgraph_step"),
+    }
+    node = _Node(tracer.start_span(name, around, attributes=said), around, namespace)
+    chains.add_invocation_state(run_id, outer_id, node)
+
+
+def _namespace_around(chains: Any, run_id: Any) -> str | None:
+    while run_id is not None:
+        found = chains.get_invocation(run_id)
+        if type(found) is _Node:
+            return found.namespace
+        run_id = chains.get_parent_run_id(run_id)
+    return None
+
+
+def _end_node(node: _Node, outputs: Any) -> None:
+    # What it was given is not kept: that is what came before it, again at each step.
+    if outputs is not None:
+        node.span.set_attribute("output.value", _told(outputs))
+    node.stop()
+
+
+def _told(value: Any) -> Any:
+    """Return what a node gave, with its messages as those of calls are kept."""
+    if isinstance(value, dict):
+        return {name: _told_messages(inner) or inner for name, inner in value.items()}
+    return _told_messages(value) or value
+
+
+def _told_messages(value: Any) -> list[Message] | None:
+    messages = value if isinstance(value, list) else [value]
+    return read_messages(messages) if messages and all(map(_is_message, messages)) else None
+
+
+def _is_message(value: Any) -> bool:
+    return hasattr(value, "content") and isinstance(getattr(value, "type", None), str)
