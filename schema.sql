@@ -146,6 +146,25 @@ CREATE TABLE dropped_contents (
   key TEXT NOT NULL UNIQUE
 );
 
+-- Keys of contents that somebody has redacted, erased or corrected. The calls that have them get a
+-- new revision when the daemon, `waxlocal sync` or `waxlocal serve` next looks at the file: to find
+-- those calls takes a look at all calls, and recorders must not wait for that.
+CREATE TABLE changed_contents (
+  id  INTEGER PRIMARY KEY AUTOINCREMENT,
+  key TEXT NOT NULL UNIQUE
+);
+
+CREATE TRIGGER contents_change AFTER UPDATE OF content ON contents
+WHEN NEW.content IS NOT OLD.content
+BEGIN
+  INSERT OR REPLACE INTO changed_contents (key) VALUES (NEW.key);
+END;
+
+CREATE TRIGGER contents_delete AFTER DELETE ON contents
+BEGIN
+  INSERT OR REPLACE INTO changed_contents (key) VALUES (OLD.key);
+END;
+
 CREATE TABLE steps (
   run_id      TEXT NOT NULL,
   position    INTEGER NOT NULL,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.delivery.target import TargetConnection
+from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
@@ -54,6 +55,7 @@ def drain(
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
         take_in_all(path)
+        mark_calls(path)
         sweep(path)
         interrupt_gone(path, stop)
         price_pending(path)

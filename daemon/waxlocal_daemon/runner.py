@@ -22,6 +22,7 @@ from waxlocal.errors import (
     StorageError,
     UploaderRunning,
 )
+from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.settings.upload_settings import UploadSettings
@@ -262,6 +263,7 @@ class Daemon:
             self._log.event("file_found", path=self._path)
         self._reread_if_refused()
         take_in_all(self._path)
+        mark_calls(self._path)
         sweep(self._path)
         interrupt_gone(self._path, self._interrupt)
         price_apart(self._path)

@@ -37,6 +37,8 @@ key IN (SELECT key FROM dropped_contents
 """
 _REMOVE = f"DELETE FROM contents WHERE {_SINCE}"  # noqa: S608
 _FORGET = f"DELETE FROM dropped_contents WHERE {_SINCE}"  # noqa: S608
+# A trigger notes each content that is deleted, for `changed_contents`: no call has these.
+_UNNOTE = f"DELETE FROM changed_contents WHERE {_SINCE}"  # noqa: S608
 
 
 def sweep(path: Path) -> int:
@@ -51,7 +53,7 @@ def sweep(path: Path) -> int:
         if kept or unused:
             with autocommit(path) as connection:
                 _each(connection, kept, last, (_FORGET,))
-                return _each(connection, unused, last, (_REMOVE, _FORGET))
+                return _each(connection, unused, last, (_REMOVE, _UNNOTE, _FORGET))
     return 0
 
 

@@ -21,7 +21,17 @@ from typing import Any, NamedTuple
 from waxlocal.records import LLM_CALLS, Table
 from waxlocal.storage.record_sql import Statement
 
-__all__ = ["KEYED", "Listed", "expand", "insert_contents", "listed", "put", "read_keys", "split"]
+__all__ = [
+    "KEYED",
+    "Listed",
+    "expand",
+    "insert_contents",
+    "listed",
+    "put",
+    "read_keys",
+    "removed",
+    "split",
+]
 
 # The columns that are stored by keys, each with the column of its keys.
 KEYED: Mapping[str, str] = {"messages": "message_keys", "tools": "tool_keys"}
@@ -185,7 +195,7 @@ def expand(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         return
     contents = _contents(connection, {key for _, _, keys in lists for key in keys})
     for row, name, keys in lists:
-        row[name] = "[" + ",".join([contents.get(key) or _removed(key) for key in keys]) + "]"
+        row[name] = "[" + ",".join([contents.get(key) or removed(key) for key in keys]) + "]"
 
 
 def read_keys(stored: object) -> list[str]:
@@ -207,7 +217,8 @@ def _contents(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, 
     return dict(cursor.execute(_CONTENTS, (dumps(list(keys)),)).fetchall())
 
 
-def _removed(key: str) -> str:
+def removed(key: str) -> str:
+    """Return what stands in a list for a content that somebody has removed."""
     from json import dumps
 
     return dumps({"$removed": key}, separators=(",", ":"))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.prices.table import price_pending
@@ -51,6 +52,7 @@ class Database:
 
     def _keep_up(self) -> None:
         take_in_all(self.path, TAKE_IN_S)
+        mark_calls(self.path)
         sweep(self.path)
         price_pending(self.path)
 
