@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from tests.tools.sdk_rows import queried
 from tests.vendors import clients
 from tests.vendors.replies import Reply, ToolCall, Usage
 from tests.vendors.server import VendorServer, vendor_server
-from waxlocal import WaxellContext, session
+from waxlocal import WaxellContext, init, session
 from waxlocal.capture.engines import instrument, states, uninstrument
+from waxlocal.settings.config import Settings
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -178,6 +181,84 @@ def test_anthropic_with_its_cache(db_path: Path, vendors: VendorServer) -> None:
     assert (plain["cached_tokens"], plain["cache_write_tokens"]) == (900, 100)
     assert json.loads(plain["messages"])[0] == {"role": "system", "content": "be kind"}
     assert (streamed["is_streaming"], streamed["status"]) == (1, "ok")
+
+
+PIXELS = bytes(range(120))
+BASE64 = base64.b64encode(PIXELS).decode()
+URL = f"data:image/png;base64,{BASE64}"
+WHAT = {"type": "text", "text": "what is this?"}
+
+
+def _show_openai(server: VendorServer) -> None:
+    image = {"type": "image_url", "image_url": {"url": URL}}
+    _ask(server, messages=[{"role": "user", "content": [WHAT, image]}])
+
+
+def _show_responses(server: VendorServer) -> None:
+    image = {"type": "input_image", "image_url": URL}
+    content = [{"type": "input_text", "text": "what is this?"}, image]
+    client = _opened(clients.openai_client(server.url))
+    client.responses.create(model=MODEL, input=[{"role": "user", "content": content}])
+
+
+def _show_anthropic(server: VendorServer) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": BASE64}
+    content = [WHAT, {"type": "image", "source": source}]
+    _opened(clients.anthropic_client(server.url)).messages.create(
+        model=CLAUDE, max_tokens=99, messages=[{"role": "user", "content": content}]
+    )
+
+
+SHOWN = [_show_openai, _show_responses, _show_anthropic]
+
+
+@pytest.mark.parametrize("show", SHOWN)
+def test_of_an_image_only_type_size_and_hash_are_kept(
+    db_path: Path, vendors: VendorServer, show: Callable[[VendorServer], None]
+) -> None:
+    """Nowhere in the file is its data."""
+    with WaxellContext("bot"):
+        show(vendors)
+    show(vendors)  # in a run of its own, which has it among its inputs
+    found = stored(db_path)
+    assert BASE64[:40] not in repr((found.runs, found.spans, found.calls))
+    for call in found.calls:
+        (message,) = json.loads(call["messages"])
+        text, image = message["content"]
+        assert text == WHAT
+        kept = {"bytes": 120, "sha256": hashlib.sha256(PIXELS).hexdigest()}
+        assert kept.items() <= _blob_in(image).items()
+
+
+def _blob_in(part: Any) -> dict[str, Any]:
+    """Return what stands for binary data, wherever the vendor puts it."""
+    if "blob" in part:
+        assert part["blob"] == "image/png"
+        return dict(part)
+    return next(_blob_in(inner) for inner in part.values() if isinstance(inner, dict))
+
+
+@pytest.mark.parametrize("show", SHOWN)
+def test_an_image_is_kept_whole_if_asked_for(
+    db_path: Path, vendors: VendorServer, show: Callable[[VendorServer], None]
+) -> None:
+    """Once: previews and inputs are of the text beside it."""
+    init(keep_blobs=True, instrument=["openai", "anthropic"])
+    show(vendors)
+    (run,), (call,) = stored(db_path).runs, stored(db_path).calls
+    assert call["messages"].count(BASE64) == 1
+    assert "sha256" not in call["messages"]
+    assert call["prompt_preview"] == "what is this?"
+    assert json.loads(run["inputs"]) == {"message": "what is this?"}
+
+
+def test_the_environment_asks_for_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`WAXLOCAL_KEEP_BLOBS`, by default not."""
+    monkeypatch.delenv("WAXLOCAL_KEEP_BLOBS", raising=False)
+    assert not Settings.from_environment().keep_blobs
+    for word, kept in (("1", True), ("true", True), ("0", False), ("no", False), ("", False)):
+        monkeypatch.setenv("WAXLOCAL_KEEP_BLOBS", word)
+        assert Settings.from_environment().keep_blobs is kept
 
 
 def test_a_call_outside_any_run_becomes_one(db_path: Path, vendors: VendorServer) -> None:

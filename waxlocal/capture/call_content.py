@@ -151,11 +151,11 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
 
 
 def answer_text(answer: list[Message] | None) -> str | None:
-    """Return the text of an answer: of the first choice that has any."""
+    """Return the text of an answer: of the first choice that has any; or that of one message."""
     for message in answer or ():
         content = message["content"]
         if isinstance(content, list):
-            content = "".join(
+            content = ("" if message["role"] == "assistant" else "\n").join(
                 part["text"] for part in content if isinstance(part.get("text"), str)
             ) or text_of(content)
         if content:

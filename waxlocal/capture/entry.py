@@ -45,6 +45,7 @@ def init(
     db: str | os.PathLike[str] | None = None,
     durability: str | None = None,
     mask: Callable[[str], str] | None = None,
+    keep_blobs: bool | None = None,
 ) -> None:
     """Change settings of this process, and capture the calls of the model libraries it imports.
 
@@ -56,9 +57,10 @@ def init(
     `db` is the file to record into, `durability` is `normal` or `full`, `capture_content=False`
     leaves out everything that people, models and tools said, `interaction_mode` is `interactive` or
     `autonomous`. `mask` is a function that gets each text before it is written, and returns what is
-    written instead (`docs/configuration.md`). An argument that is not given leaves its setting as
-    it is. `api_url` and `api_key` are kept for `WaxellObserveClient.get_config`. The others are
-    accepted, as in the original, and do nothing.
+    written instead (`docs/configuration.md`). `keep_blobs=True` keeps the images and files in
+    captured calls whole, not as their type, size and hash. An argument that is not given leaves its
+    setting as it is. `api_url` and `api_key` are kept for `WaxellObserveClient.get_config`. The
+    others are accepted, as in the original, and do nothing.
 
     If the variable `WAXELL_AGENT_NAME` is set, a run of that name begins, which is around all that
     this process records, and ends at exit.
@@ -74,6 +76,7 @@ def init(
         db=db,
         durability=durability,
         mask=mask,
+        keep_blobs=keep_blobs,
     )
     global _open
     _open = False

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from waxlocal.capture.facts import SpanFacts, SpanKind
 from waxlocal.capture.tracer import CapturedSpan
+from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost, run_here, still_open
 
-__all__ = ["CALLS", "Place", "around", "captured_run", "position_in", "run_around"]
+__all__ = ["CALLS", "Place", "around", "captured_run", "keeps_blobs", "position_in", "run_around"]
 
 CALLS = (SpanKind.LLM, SpanKind.EMBEDDING)
 
@@ -68,6 +69,11 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
 def captured_run(span: CapturedSpan) -> WaxellContext | None:
     """Return the open run that the captured spans around this one are recorded in."""
     return next((still_open(place.run) for place in around(span) if place.run is not None), None)
+
+
+def keeps_blobs(run: WaxellContext | None) -> bool:
+    """Return whether binary data is kept whole in a run; None stands for one that is to begin."""
+    return (current_recorder() if run is None else run._recorder).settings.keep_blobs
 
 
 def _is_within(run: WaxellContext | None, outer: WaxellContext) -> bool:

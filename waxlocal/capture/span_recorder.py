@@ -9,7 +9,15 @@ from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.pairing import Report
-from waxlocal.capture.places import CALLS, Place, around, captured_run, position_in, run_around
+from waxlocal.capture.places import (
+    CALLS,
+    Place,
+    around,
+    captured_run,
+    keeps_blobs,
+    position_in,
+    run_around,
+)
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
@@ -118,7 +126,7 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
 
 
 def _begin_span(span: CapturedSpan, kind: str, run: WaxellContext) -> int:
-    said = other_facts(span.read(), kind)
+    said = other_facts(span.read(), kind, keep_blobs=keeps_blobs(run))
     return run._add_span(
         said.name,
         kind,
@@ -137,7 +145,8 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     run = place.run
     if run is None:
         return
-    said = _with_failure_inside(span, place, other_facts(span.read(), place.kind))
+    said = other_facts(span.read(), place.kind, keep_blobs=keeps_blobs(run))
+    said = _with_failure_inside(span, place, said)
     _end_row(span, place, run, said)
     if place.opened:
         _write_facts_of_run(span, place, run)
@@ -162,7 +171,7 @@ def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) ->
 
     Where its span does not say what was asked or answered, its calls do.
     """
-    about = run_facts(span.read())
+    about = run_facts(span.read(), keep_blobs=keeps_blobs(run))
     for name, value in about.tags.items():
         run.set_tag(name, value)
     inputs, result = about.inputs, about.result
@@ -195,7 +204,7 @@ def _with_failure_inside(span: CapturedSpan, place: Place, said: SpanFacts) -> S
 
 
 def _end_call(span: CapturedSpan, place: Place) -> None:
-    call = call_facts(span.read(), span.completion)
+    call = call_facts(span.read(), span.completion, keep_blobs=keeps_blobs(place.run))
     run = place.run = place.run or _run_of_call(span, place, call)
     if len(place.inner) <= 1:  # else retries or fallbacks: those are the calls, this is around them
         _record_call(span, place, run, call)

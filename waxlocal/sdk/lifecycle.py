@@ -34,6 +34,7 @@ def set_up(
     db: str | os.PathLike[str] | None = None,
     durability: str | None = None,
     mask: Callable[[str], str] | None = None,
+    keep_blobs: bool | None = None,
 ) -> None:
     """Change settings of this process; see `init`. Raises `ConfigurationError`."""
     if api_url or api_key:
@@ -47,6 +48,8 @@ def set_up(
         changes["durability"] = durability
     if mask is not None:
         changes["mask"] = mask
+    if keep_blobs is not None:
+        changes["keep_blobs"] = keep_blobs
     if interaction_mode in INTERACTION_MODES:
         changes["interaction_mode"] = interaction_mode
     recorder.configure(db=db, **changes)
@@ -82,6 +85,7 @@ def recording_state() -> dict[str, Any]:
         "database": str(made.settings.db),
         "durability": made.settings.durability,
         "capture_content": made.capture_content,
+        "keep_blobs": made.settings.keep_blobs,
         "waiting": made.store.in_memory,
         "lost": made.store.backlog.lost,
         "reason": made.store.backlog.why,

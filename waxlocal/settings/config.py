@@ -23,7 +23,8 @@ class Settings(NamedTuple):
     `durability`: `normal` survives the death of any process; `full` also survives a power cut, but
     each record takes 4 to 10 times as long. `wait`: seconds that a record may wait for a locked
     file. `session_id` and `user_id` are those of all runs that name none and have none around them.
-    `mask` gets each text before it is written, and returns what is written instead.
+    `mask` gets each text before it is written, and returns what is written instead. `keep_blobs`:
+    images, recordings and files in captured calls are kept whole, not as type, size and hash.
     """
 
     db: Path
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     session_id: str = ""
     user_id: str = ""
     mask: Callable[[str], str] | None = None
+    keep_blobs: bool = False
 
     def checked(self) -> Settings:
         """Return these settings; raises `ConfigurationError` for an invalid one."""
@@ -67,6 +69,7 @@ class Settings(NamedTuple):
             interaction_mode=_interaction_mode(os.environ.get("WAXELL_INTERACTION_MODE", "")),
             session_id=os.environ.get("WAXLOCAL_SESSION", "").strip(),
             user_id=os.environ.get("WAXLOCAL_USER", "").strip(),
+            keep_blobs=is_on("WAXLOCAL_KEEP_BLOBS", default=False),
         )
 
 
