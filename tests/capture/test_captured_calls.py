@@ -78,6 +78,16 @@ def test_a_call_inside_a_run_is_a_row_of_it(db_path: Path, vendors: VendorServer
     assert details["sources"] == {"call": "opentelemetry.instrumentation.genai.openai"}
 
 
+def test_what_has_no_column_is_in_the_details(db_path: Path, vendors: VendorServer) -> None:
+    """What the instrumentation says of the server and the system; a tool's description is not."""
+    with WaxellContext("bot"):
+        _ask(vendors)
+    (call,) = stored(db_path).calls
+    said = json.loads(call["details"])["attributes"]
+    assert (said["server.address"], said["server.port"]) == ("127.0.0.1", vendors.port)
+    assert said["openai.response.system_fingerprint"] == "fp_stand_in"
+
+
 def test_what_is_sent_and_what_is_answered_does_not_change(vendors: VendorServer) -> None:
     """The program and the vendor see what they see without us."""
     with WaxellContext("bot"):
@@ -382,4 +392,5 @@ def test_without_content_no_text_is_kept(
     assert "what is it" not in everything
     assert "be brief" not in everything
     assert "Rate limit" not in everything
+    assert "fp_stand_in" not in everything
     assert stored(db_path).calls[0]["tokens_in"] == 5

@@ -187,6 +187,19 @@ def test_a_graph_outside_any_run_is_a_run_in_the_session_of_its_thread(
     assert found.tokens() == [(1, 2), (3, 3), (7, 2), (9, 3)]
 
 
+def test_the_span_of_a_tool_has_the_id_by_which_it_was_asked_for(
+    db_path: Path, stand_in: VendorServer
+) -> None:
+    """The instrumentation says it, and the description of the tool, at the end."""
+    _graph(stand_in.url).invoke(_asks("Bern"), config=_thread("t-1"))
+    found = stored(db_path)
+    (of_tool,) = (span for span in found.spans if span["kind"] == "tool")
+    (asked,) = json.loads(found.calls[0]["details"])["tool_calls"]
+    said = json.loads(of_tool["attributes"])
+    assert said["tool_call_id"] == asked["id"]
+    assert said["gen_ai.tool.description"] == "Return the weather of a city."
+
+
 def test_a_graph_inside_a_run_is_a_span_of_it(db_path: Path, stand_in: VendorServer) -> None:
     """The session stays that of the run."""
     with WaxellContext("mine", session_id="s-1"):
@@ -476,3 +489,6 @@ def test_without_content_no_text_of_a_graph_is_kept(
     assert "zebra" not in repr((found.runs, found.spans, found.calls))
     assert found.tokens() == [(1, 2), (3, 3)]
     assert [span["name"] for span in found.spans] == [name for _, name, _ in OF_GRAPH]
+    (of_tool,) = (span for span in found.spans if span["kind"] == "tool")
+    (asked,) = json.loads(found.calls[0]["details"])["tool_calls"]
+    assert json.loads(of_tool["attributes"]) == {"tool_call_id": asked["id"]}

@@ -217,6 +217,17 @@ def test_show_has_everything_of_a_run(db: Path) -> None:
     assert "200 in · 50 out (20 reasoning)" in invoke("show", run_id(2), db=db).stdout
 
 
+def test_show_says_what_was_sound_among_the_tokens(tmp_path: Path) -> None:
+    """And images, of which only the details tell."""
+    path = tmp_path / "waxlocal.db"
+    finer = {"audio_in": 30, "tool_use_in": 4, "audio_out": 15, "accepted_prediction": 2}
+    with recorded(path) as file:
+        run = file.run()
+        file.llm(run, 50, 20, details=json.dumps({"token_details": finer}))
+    found = invoke("show", run_id(1), db=path).stdout
+    assert "50 in (30 audio, 4 tool use) · 20 out (15 audio)" in found
+
+
 # What `show` does not print of a call; `--json` and the page of the run have it.
 _LEFT_OUT = {"cost_source", "messages", "tools", "details"}
 _VALUES = {Kind.TEXT: "other", Kind.JSON: '{"a":1}', Kind.TIME: "2026-01-31T09:31:00.000000Z"}

@@ -120,6 +120,20 @@ def test_a_sum_that_the_numbers_alone_tell_is_noted(db_path: Path, record: Recor
 
 
 @WAYS
+def test_finer_counts_are_details(db_path: Path, record: Record) -> None:
+    """Of sound, images, predictions; those that are 0 say nothing."""
+    usage = {
+        "prompt_tokens": 50,
+        "completion_tokens": 20,
+        "prompt_tokens_details": {"audio_tokens": 30, "image_tokens": 0},
+        "completion_tokens_details": {"audio_tokens": 15, "accepted_prediction_tokens": 2},
+    }
+    record(usage=usage)
+    finer = {"audio_in": 30, "audio_out": 15, "accepted_prediction": 2}
+    assert only(db_path, "llm_calls")["details"] == {"token_details": finer}
+
+
+@WAYS
 @pytest.mark.parametrize("usage", ["120", 7, ["a"], {"words": 3}, {"prompt_tokens": "many"}])
 def test_an_object_of_unknown_shape_is_refused(
     db_path: Path, record: Record, usage: object

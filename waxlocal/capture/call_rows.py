@@ -57,6 +57,8 @@ def _details(call: CallFacts, source: str) -> Row:
         "tool_calls": call.tool_calls,
         "config": call.config or None,
         "usage_note": call.usage_note or None,
+        "token_details": call.tokens.details,
+        "attributes": call.attributes or None,
         "sources": {"call": source},
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -100,6 +102,8 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
             of_outer.append(name)
     row["duration_ms"] = outer["duration_ms"]
     details = {**outer["details"], **inner["details"]}
+    both = [one["details"].get("attributes", {}) for one in (outer, inner)]
+    details["attributes"] = {**both[0], **both[1]}
     sources = dict(inner["details"].get("sources", {}))
     sources |= dict.fromkeys(("duration_ms", *of_outer), outer_source)
     row["details"] = {**details, "sources": sources, "merged": _others(inner, outer_source)}
@@ -159,7 +163,8 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
     if not keep_content:
         named = [{"id": call["id"], "name": call["name"]} for call in details.get("tool_calls", ())]
         config = without_content(details.get("config") or {})
-        details = {**details, "tool_calls": named, "config": config}
+        # What nothing was read from may be any text.
+        details = {**details, "tool_calls": named, "config": config, "attributes": None}
     return {
         **{name: row[name] for name in _PLAIN},
         **{name: row[name] if keep_content else None for name in _TEXTS},

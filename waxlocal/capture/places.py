@@ -26,16 +26,17 @@ class Place:
 
     `run` is None for a call outside any run, until something is written of it. `opened`: the run
     stands for this span, and ends with it. `position` is that of the row in `spans`, 0 if there is
-    none: a call, or a span that is a run. `inner` has the positions of the calls inside the span,
-    each once: a report that was merged into another one has no row of its own. `failure` is that of
-    the last agent inside the span, if it failed. `asked` and `answered` are what the first call
-    inside was asked, and what the last one answered.
+    none: a call, or a span that is a run; `told` is what this row said at the start. `inner` has
+    the positions of the calls inside the span, each once: a report that was merged into another one
+    has no row of its own. `failure` is that of the last agent inside the span, if it failed.
+    `asked` and `answered` are what the first call inside was asked, and what the last one answered.
     """
 
     kind: str
     run: WaxellContext | None
     position: int = 0
     opened: bool = False
+    told: SpanFacts | None = None
     inner: list[int] = field(default_factory=list)
     failure: SpanFacts | None = None
     asked: str | None = None

@@ -38,6 +38,7 @@ _CONTENT_PREFIXES = (
     "llm.input_messages.", "llm.output_messages.", "llm.tools.", "gen_ai.prompt.",
     "gen_ai.completion.", "llm.request.functions.", "embedding.embeddings.",
     "retrieval.documents.", "reranker.input_documents.", "reranker.output_documents.",
+    "logfire.",  # how its pages show a span
 )  # fmt: skip
 _CONTENT_KEYS = frozenset((
     "gen_ai.system_instructions", "gen_ai.tool.definitions", "gen_ai.prompt", "gen_ai.completion",
@@ -47,6 +48,7 @@ _CONTENT_KEYS = frozenset((
     "gcp.vertex.agent.llm_response", "input.mime_type", "output.mime_type",
     "openinference.span.kind", "gen_ai.operation.name", "error.type", "exception.type",
     "exception.message", "exception.stacktrace",
+    "model_request_parameters",  # pydantic-ai: the tools, once more
 ))  # fmt: skip
 
 

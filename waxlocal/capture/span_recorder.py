@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, may_be_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
@@ -122,20 +123,27 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
         run = place.run = begin_agent_run(span, run)
         place.opened = True
     if not place.opened or kind in _SPANS_ALSO_ALONE:
-        place.position = _begin_span(span, kind, run)
+        _begin_row(span, place, run)
 
 
-def _begin_span(span: CapturedSpan, kind: str, run: WaxellContext) -> int:
-    said = other_facts(span.read(), kind, keep_blobs=keeps_blobs(run))
-    return run._add_span(
+def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
+    said = place.told = other_facts(span.read(), place.kind, keep_blobs=keeps_blobs(run))
+    place.position = run._add_span(
         said.name,
-        kind,
+        place.kind,
         status=RecordStatus.RUNNING,
-        # What nothing was read from may be any text.
-        attributes=said.attributes if run._recorder.capture_content else None,
+        attributes=_attributes(run, said),
         input=said.input,
         inside=position_in(run, span),
     )
+
+
+def _attributes(run: WaxellContext, said: SpanFacts) -> dict[str, Any]:
+    # What nothing was read from may be any text.
+    found = dict(said.attributes) if run._recorder.capture_content else {}
+    if said.tool_call_id is not None:
+        found["tool_call_id"] = said.tool_call_id
+    return found
 
 
 # -- ends -----------------------------------------------------------------------------------------
@@ -158,7 +166,17 @@ def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFac
         return
     status = RecordStatus.ERROR if said.status == SpanStatus.ERROR else RecordStatus.OK
     error = run._words(_error_text(said), said.error_type or "")
-    run._end_span(place.position, span.lasted_ns / 1e6, status, error, said.output, said.input)
+    # What some instrumentations say only at the end, such as the id of a tool's call.
+    told, attributes = place.told or said, _attributes(run, said)
+    run._end_span(
+        place.position,
+        span.lasted_ns / 1e6,
+        status,
+        error,
+        said.output,
+        said.input if told.input is None else None,
+        attributes if attributes != _attributes(run, told) else None,
+    )
 
 
 def _error_text(said: SpanFacts) -> str:

@@ -44,11 +44,20 @@ class LlmCall:
 
     def parts_of_input(self) -> tuple[tuple[int, str], ...]:
         """Return what some of the input tokens were, with their number: those that are known."""
-        return _known_parts((self.cached_tokens, "cached"))
+        return _known_parts((self.cached_tokens, "cached"), *self._finer("_in"))
 
     def parts_of_output(self) -> tuple[tuple[int, str], ...]:
         """Return the same for the output tokens."""
-        return _known_parts((self.reasoning_tokens, "reasoning"))
+        return _known_parts((self.reasoning_tokens, "reasoning"), *self._finer("_out"))
+
+    def _finer(self, side: str) -> list[tuple[int | None, str]]:
+        """Return the counts that a provider told beside: of sound, images, ..."""
+        counts = self.details.get("token_details") if isinstance(self.details, dict) else None
+        return [
+            (number, name.removesuffix(side).replace("_", " "))
+            for name, number in (counts.items() if isinstance(counts, dict) else ())
+            if name.endswith(side) and type(number) is int
+        ]
 
     def further_facts(self) -> tuple[str, ...]:
         """Return in words what has no place of its own in a list of calls, where it is known."""

@@ -50,6 +50,7 @@ __all__ = [
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
     "SET_RUN_INPUTS",
+    "SET_SPAN_ATTRIBUTES",
     "SET_SPAN_INPUT",
     "STARTED_AT",
     "UPDATES",
@@ -89,6 +90,9 @@ SET_ATTRIBUTES = Statement(f"UPDATE runs SET {_set(_ANY_TIME)} WHERE run_id = ?"
 SET_RUN_INPUTS = Statement("UPDATE runs SET inputs = ? WHERE run_id = ? AND inputs IS NULL")
 SET_SPAN_INPUT = Statement("""
 UPDATE spans SET input = ? WHERE run_id = ? AND position = ? AND input IS NULL
+""")
+SET_SPAN_ATTRIBUTES = Statement("""
+UPDATE spans SET attributes = ? WHERE run_id = ? AND position = ? AND status = 'running'
 """)
 STARTED_AT = "SELECT started_at FROM runs WHERE run_id = ?"
 RUN_SO_FAR = """
@@ -131,6 +135,7 @@ UPDATES = {
     SET_ATTRIBUTES.sql: Update("runs", (*_ANY_TIME, "run_id")),
     SET_RUN_INPUTS.sql: Update("runs", ("inputs", "run_id")),
     SET_SPAN_INPUT.sql: Update("spans", ("input", "run_id", "position")),
+    SET_SPAN_ATTRIBUTES.sql: Update("spans", ("attributes", "run_id", "position")),
     FINISH_RUN.sql: Update("runs", (*_END, *_ANY_TIME, "run_id")),
     INTERRUPT_RUN.sql: INTERRUPTION,
     END_SPAN.sql: Update("spans", (*_END_OF_SPAN, "run_id", "position")),

@@ -138,10 +138,14 @@ _COUNTS_OF_CALL = (*_TOKENS, *_CACHED)
 
 
 class ReadUsage(NamedTuple):
-    """What is left of a usage object when its counts stand among the arguments of the call."""
+    """What is left of a usage object when its counts stand among the arguments of the call.
+
+    `finer` has the counts without a column, by name: see `TokenCounts.details`.
+    """
 
     is_known: bool
     note: str
+    finer: dict[str, int] | None
 
 
 def plain_llm_call(**call: Any) -> dict[str, Any]:
@@ -186,7 +190,7 @@ def with_usage(call: dict[str, Any]) -> dict[str, Any]:
     }
     if call.get("reasoning_tokens") is None:
         counts["reasoning_tokens"] = read.reasoning
-    return {**call, **counts, "usage": ReadUsage(is_known, read.note)}
+    return {**call, **counts, "usage": ReadUsage(is_known, read.note, read.details)}
 
 
 def _is_left_open(name: str, value: Any) -> bool:

@@ -337,6 +337,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             "prompt_variables": prompt_variables if self._recorder.capture_content else None,
             "chunk_count": chunk_count,
             "usage_note": None if usage is ... else usage.note,
+            "token_details": None if usage is ... else usage.finer,
         }
         kept = {name: value for name, value in details.items() if is_given(value)}
         return dumps(kept) if kept else None

@@ -35,7 +35,7 @@ __all__ = ["RecordsById"]
 MAX_PARTIAL_CHARS = 20_000
 
 # What a call of a model has beside the columns of its own.
-_DETAILS = ("framework", "prompt_hash", "config", "chunk_count", "usage_note")
+_DETAILS = ("framework", "prompt_hash", "config", "chunk_count", "usage_note", "token_details")
 # How a column is read, by what it holds; None where there is nothing to record.
 _READERS: dict[Kind, Callable[[str, Any], Any]] = {
     Kind.TEXT: lambda _, value: _shown(value),
@@ -259,6 +259,7 @@ def _llm_call(run: Run, call: Json) -> Json:
         call = with_usage(call)
         told: ReadUsage = call["usage"]
         call |= {"usage_known": int(told.is_known), "usage_note": told.note}
+        call |= {"token_details": told.finer}
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]

@@ -27,6 +27,7 @@ from waxlocal.recording.statements import (
     CHANGED_BY_CAPTURE,
     END_SPAN,
     SET_RUN_INPUTS,
+    SET_SPAN_ATTRIBUTES,
     SET_SPAN_INPUT,
 )
 from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
@@ -224,12 +225,16 @@ class RunRecords(RunAttributes):
         error: str,
         output: object,
         late_input: object = None,
+        late_attributes: dict[str, Any] | None = None,
     ) -> None:
-        """Write the end of a span; `late_input` is what went in, where the start did not say it."""
+        """Write the end of a span; `late_…` is what its start did not say, or not all of it."""
         if self._run_id and position:
             asked = self._content(late_input)
             if asked is not None:
                 self._write(SET_SPAN_INPUT, (asked, self._run_id, position))
+            if late_attributes is not None:
+                known = (dumps(late_attributes), self._run_id, position)
+                self._write(SET_SPAN_ATTRIBUTES, known)
             shown = self._content(output)
             status, error = plain_text(status) or RecordStatus.OK, plain_text(error)
             row = (duration_ms, status, error or None, shown, self._run_id, position)
