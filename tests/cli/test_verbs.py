@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from tests.tools.builders import run_id
 from tests.tools.cli import answer, invoke, recorded
+from tests.tools.talks import add_call, thirty_turns
 from waxlocal.records import LLM_CALLS, Kind
 from waxlocal.storage.schema import VERSION, schema_text
 
@@ -436,3 +437,24 @@ def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:
         assert (result.exit_code, said.endswith(" does not exist")) == (5, True)
         assert hint.endswith("waxlocal demo")
     assert list(tmp_path.rglob("*.db")) == []
+
+
+def test_a_session_says_where_its_history_was_compacted_and_forked(tmp_path: Path) -> None:
+    """At the turn and below the cost; nothing where there is none."""
+    db = tmp_path / "talk.db"
+    with recorded(db) as to:
+        for number, messages in enumerate(thirty_turns()):
+            add_call(to, to.run("talk", at=number * 10), messages)
+        add_call(to, to.run("quiet"), thirty_turns()[0])
+    lines = invoke("session", "talk", db=db).stdout.splitlines()
+    (at_12,) = [line for line in lines if line.startswith("12 ") and "tokens" in line]
+    (at_25,) = [line for line in lines if line.startswith("25 ") and "tokens" in line]
+    assert at_12.endswith("history compacted")
+    assert at_25.endswith("forked from turn 16")
+    assert [line for line in lines if line.startswith("- ")][:2] == [
+        "- history compacted at turn 12: 22 messages became 3",
+        "- turn 25 forked from turn 16: 12 of 27 messages kept",
+    ]
+    quiet = invoke("session", "quiet", db=db).stdout
+    assert "compact" not in quiet
+    assert "fork" not in quiet

@@ -64,8 +64,9 @@ def lists_of(tmp_path: Path, *lists: str) -> Money:
         (("a", "abc", "abcde"), [0, 100, 300], 0, 0),
         (("abc", "abc"), [0, 300], 0, 0),
         (("abc", "abd"), [0, 200], 1, 0),
-        (("abcde", "xy"), [0, 0], 0, 1),
-        (("ab", "x", "abc", "xy"), [0, 0, 200, 100], 0, 1),
+        (("abc", "abcde", "xy"), [0, 300, 0], 0, 1),
+        (("abcde", "xy"), [0, 0], 0, 0),
+        (("ab", "x", "abc", "xy"), [0, 0, 200, 100], 0, 0),
     ],
 )
 def test_what_is_sent_again_is_known_by_the_messages(
@@ -104,8 +105,8 @@ def test_a_picture_does_not_outweigh_what_is_said(tmp_path: Path, part: dict[str
 
 def test_after_the_system_text_alone_a_history_begins_anew(tmp_path: Path) -> None:
     """The system text is sent again; with the first message of the user, too, it is a fork."""
-    spent = lists_of(tmp_path, "Sab", "Sx", "Say")
-    assert spent.turns[1].resent_tokens == pytest.approx(100, abs=5)
+    spent = lists_of(tmp_path, "Sa", "Sab", "Sx", "Say")
+    assert spent.turns[2].resent_tokens == pytest.approx(100, abs=5)
     assert (spent.forks, spent.compactions) == (1, 1)
 
 

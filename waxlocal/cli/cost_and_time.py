@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen
-from waxlocal.queries import Money, Timing, TurnMoney
+from waxlocal.queries import HistoryChange, Money, Timing, TurnMoney
 from waxlocal.wording import TIME_KINDS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["show_money", "show_timing"]
 _BAR = 24
 # In a long session, show only the most expensive turns.
 _MOST_TURNS = 30
+_MOST_CHANGES = 10
 
 
 def show_money(screen: Screen, money: Money) -> None:
@@ -29,9 +30,19 @@ def show_money(screen: Screen, money: Money) -> None:
     if len(money.models) > 1:
         screen.gap()
         _show_models(screen, money)
-    if money.verdict:
+    if money.verdict or money.history:
         screen.gap()
+    _show_history(screen, money.history)
+    if money.verdict:
         screen.write(screen.text(escaping.line(money.verdict)))
+
+
+def _show_history(screen: Screen, history: Sequence[HistoryChange]) -> None:
+    shown = history if screen.plain else history[:_MOST_CHANGES]
+    for change in shown:
+        screen.note("-", change.text)
+    if left := len(history) - len(shown):
+        screen.note("-", f"and {figures.counted(left, 'more such change')}")
 
 
 def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:

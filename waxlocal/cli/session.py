@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import click
 
 from waxlocal import escaping
@@ -15,6 +17,7 @@ from waxlocal.cli.options import LIMIT, OFFSET
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
+    HistoryChange,
     RunSummary,
     Session,
     SessionDetail,
@@ -56,15 +59,20 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
         print_json({**whole, "money": as_dict(spent), "timing": as_dict(took)})
         return
     screen = Screen()
-    show_session(screen, detail, offset)
+    show_session(screen, detail, offset, spent.history)
     if not detail.runs:
         say_beyond("turns", detail.session.run_count)
     show_money(screen, spent)
     show_timing(screen, took)
 
 
-def show_session(screen: Screen, detail: SessionDetail, offset: int = 0) -> None:
-    """Write a session's totals and its turns."""
+def show_session(
+    screen: Screen,
+    detail: SessionDetail,
+    offset: int = 0,
+    history: Sequence[HistoryChange] = (),
+) -> None:
+    """Write a session's totals and its turns; `history`: how it forked and was compacted."""
     one = detail.session
     screen.write(
         screen.text(((one.title and escaping.line(one.title)) or "Untitled session", "bold"))
@@ -73,8 +81,11 @@ def show_session(screen: Screen, detail: SessionDetail, offset: int = 0) -> None
     if not screen.plain:
         screen.hairline()
     numbers = {run.workflow_id: number for number, run in enumerate(detail.runs, offset + 1)}
+    marks: dict[str, list[str]] = {}
+    for change in history:
+        marks.setdefault(change.run_id, []).append(change.mark)
     for run in detail.runs:
-        _show_turn(screen, run, numbers, len(one.agents) > 1)
+        _show_turn(screen, run, numbers, len(one.agents) > 1, marks.get(run.run_id, ()))
     left = one.run_count - offset - len(detail.runs)
     if left > 0:
         more = f"{format.counted(left, 'more turn')}: --offset {offset + len(detail.runs)}"
@@ -103,7 +114,11 @@ def _show_totals(screen: Screen, one: Session) -> None:
 
 
 def _show_turn(
-    screen: Screen, run: RunSummary, numbers: dict[str, int], several_agents: bool
+    screen: Screen,
+    run: RunSummary,
+    numbers: dict[str, int],
+    several_agents: bool,
+    marks: Iterable[str],
 ) -> None:
     number = numbers[run.workflow_id]
     when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
@@ -113,6 +128,7 @@ def _show_turn(
         _within(run, numbers),
         format.duration(run.duration) if run.duration is not None else "",
         *format.spent(run),
+        *marks,
     )
     succeeded = run.status == RunStatus.SUCCESS
     status = ("", "") if succeeded else (f"  {run.status}", status_style(run.status))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from waxlocal.queries.analysis_rows import (
     Flag,
+    HistoryChange,
     ModelMoney,
     ModelUse,
     Money,
@@ -46,6 +47,7 @@ __all__ = [
     "USER_ORDERINGS",
     "Event",
     "Flag",
+    "HistoryChange",
     "LlmCall",
     "ModelMoney",
     "ModelUse",

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from waxlocal.queries.rows import MeteredCalls, PricedTokens, share
+from waxlocal.wording import counted
 
 __all__ = [
     "Flag",
+    "HistoryChange",
     "ModelMoney",
     "ModelUse",
     "Money",
@@ -147,13 +149,50 @@ class ModelMoney:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryChange:
+    """A call that did not go on with the history that its agent had sent before.
+
+    `kind` is `fork` (it went back, and on from there: `from_turn` is the last turn that it kept,
+    None if that is unknown) or `compaction` (it began anew, or dropped most of it). `turn` is the
+    number of its run in the session, `position` that of the call in the run. It has
+    `messages_after` messages; the history had `messages_before`, of which the first `messages_kept`
+    are the same.
+    """
+
+    kind: str
+    turn: int
+    run_id: str
+    position: int
+    from_turn: int | None
+    messages_before: int
+    messages_after: int
+    messages_kept: int
+
+    @property
+    def text(self) -> str:
+        """What happened, in one line."""
+        before = counted(self.messages_before, "message")
+        if self.kind == "compaction":
+            return f"history compacted at turn {self.turn}: {before} became {self.messages_after:,}"
+        where = "" if self.from_turn is None else f" from turn {self.from_turn}"
+        return f"turn {self.turn} forked{where}: {self.messages_kept:,} of {before} kept"
+
+    @property
+    def mark(self) -> str:
+        """The same in two or three words, for its turn."""
+        if self.kind == "compaction":
+            return "history compacted"
+        return "history forked" if self.from_turn is None else f"forked from turn {self.from_turn}"
+
+
+@dataclass(frozen=True, slots=True)
 class Money:
     """Where the money of a session went.
 
     `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
-    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures. `forks`
-    counts the calls that went back in their history and on from there, `compactions` those that
-    began it anew: known of calls that were recorded with their messages.
+    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures.
+    `history` has the forks and compactions of the history, in order, and `forks` and `compactions`
+    count them: known of calls that were recorded with their messages.
     """
 
     session_id: str
@@ -163,6 +202,7 @@ class Money:
     tokens_out: int
     new_tokens: int
     resent_tokens: int
+    history: tuple[HistoryChange, ...]
     forks: int
     compactions: int
     cached_tokens: int

@@ -86,24 +86,20 @@ class _Contexts:
         self._histories = histories
         self._first: dict[str, int] = {}
         self._before: dict[str, int] = {}
-        self.forks = self.compactions = 0
 
-    def take(self, call: sqlite3.Row) -> tuple[int, int, int]:
+    def take(self, call: sqlite3.Row, turn: int) -> tuple[int, int, int]:
         """Return a call's resent tokens, its tokens if it is the first, its resent first tokens.
 
         What was resent is known where the messages of both calls are; tokens are taken to be spread
         evenly over their text. Else it is what the call before had sent and got, at most.
         """
         agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
-        known = self._histories.take(agent, call["run_id"], call["position"])
-        if known is not None:
-            self.forks += known.fork
-            self.compactions += known.compaction
+        known = self._histories.take(agent, call["run_id"], call["position"], turn)
         if not tokens_in:  # a failed call without token counts does not shrink the context
             return 0, 0, 0
         resent = min(tokens_in, self._before.get(agent, 0))
         if known is not None:
-            resent = round(tokens_in * known.share)
+            resent = round(tokens_in * known)
         self._before[agent] = tokens_in + max(call["tokens_out"], 0)
         if agent not in self._first:
             self._first[agent] = tokens_in
@@ -119,10 +115,12 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
         raise NotFound(f"no session {session_id!r}")
     by_run = {row["run_id"]: _Sum() for row in runs}
     by_model: dict[tuple[str, str], _Sum] = {}
-    whole, contexts = _Sum(), _Contexts(Histories(conn, session_id))
+    numbers = {row["run_id"]: number for number, row in enumerate(runs, 1)}
+    histories = Histories(conn, session_id)
+    whole, contexts = _Sum(), _Contexts(histories)
     query = _CALLS.format(known=usage_known(conn))
     for call in conn.execute(query, (session_id,)).fetchall():
-        context = contexts.take(call)
+        context = contexts.take(call, numbers[call["run_id"]])
         key = (call["model"], call["provider"])
         for total in (by_run[call["run_id"]], by_model.setdefault(key, _Sum()), whole):
             total.add(call, context)
@@ -137,8 +135,9 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
         tokens_out=whole.tokens_out,
         new_tokens=whole.new_tokens,
         resent_tokens=whole.resent_tokens,
-        forks=contexts.forks,
-        compactions=contexts.compactions,
+        history=histories.changes,
+        forks=sum(one.kind == "fork" for one in histories.changes),
+        compactions=sum(one.kind == "compaction" for one in histories.changes),
         cached_tokens=whole.cached_tokens,
         priced_tokens=whole.priced_tokens,
         cost=whole.cost,

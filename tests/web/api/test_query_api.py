@@ -16,9 +16,11 @@ import pytest
 from tests.tools.builders import moment, run_id
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
+from tests.tools.talks import add_call, thirty_turns
 from tests.tools.web import OBSERVABILITY, get, serving, url_of
 from waxlocal.queries import ORDERINGS, list_sessions, money, statistics, timing
 from waxlocal.storage.connection import reader
+from waxlocal.web.api.openapi import openapi_document
 
 KEY = "wax_sk_0123456789abcdef"
 # What programs may call a session: anything.
@@ -507,3 +509,31 @@ def test_recorded_text_is_only_text(tmp_path: Path) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["inputs"] == {"message": hostile}
     assert re.fullmatch(r"\{.*\}", answer.text, re.DOTALL)
+
+
+def test_the_cost_of_a_session_has_the_changes_of_its_history(tmp_path: Path) -> None:
+    """As the document describes them."""
+    path = tmp_path / "talk.db"
+    with recorded(path) as to:
+        for number, messages in enumerate(thirty_turns()):
+            add_call(to, to.run("talk", at=number * 10), messages)
+    with serving(path) as client:
+        found = get(client, f"{OBSERVABILITY}/sessions/talk/", include="money")["money"]
+    assert (found["forks"], found["compactions"]) == (1, 1)
+    first, second = found["history"]
+    assert first == {
+        "kind": "compaction",
+        "turn": 12,
+        "run_id": run_id(12),
+        "position": 1,
+        "from_turn": None,
+        "messages_before": 22,
+        "messages_after": 3,
+        "messages_kept": 1,
+        "text": "history compacted at turn 12: 22 messages became 3",
+        "mark": "history compacted",
+    }
+    assert (second["kind"], second["turn"], second["from_turn"]) == ("fork", 25, 16)
+    schemas = openapi_document(with_key=False)["components"]["schemas"]
+    assert schemas["Money"]["properties"]["history"]["items"]["$ref"].endswith("/HistoryChange")
+    assert schemas["HistoryChange"]["required"] == list(first)

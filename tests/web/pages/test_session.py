@@ -10,6 +10,7 @@ import pytest
 from tests.tools.builders import Builder
 from tests.tools.cli import recorded
 from tests.tools.pages import Dashboard, Element, dashboard
+from tests.tools.talks import add_call, thirty_turns
 
 
 def a_talk(to: Builder) -> None:
@@ -221,3 +222,27 @@ def pages_of_talk(db_path: Path) -> Iterator[Dashboard]:
         a_talk(to)
     with dashboard(db_path) as pages:
         yield pages
+
+
+def test_a_conversation_says_where_it_was_compacted_and_forked(db_path: Path) -> None:
+    """At the turn, and beside the cost with a link to it; nothing where there is none."""
+    with recorded(db_path) as to:
+        for number, messages in enumerate(thirty_turns()):
+            add_call(to, to.run("talk", at=number * 10), messages)
+        to.run("quiet")
+    with dashboard(db_path) as pages:
+        page, quiet = pages.page("/sessions/talk"), pages.page("/sessions/quiet")
+    marked = {
+        turn["id"]: part.text
+        for turn in turns(page)
+        for part in turn.one("div", "rail").all("span")
+        if "history" in part.text or "forked" in part.text
+    }
+    assert marked == {"turn-12": "history compacted", "turn-25": "forked from turn 16"}
+    links = {link["href"]: link.text for link in page.all("a") if "became" in link.text
+             or "forked" in link.text}  # fmt: skip
+    assert links == {
+        "#turn-12": "History compacted at turn 12: 22 messages became 3",
+        "#turn-25": "Turn 25 forked from turn 16: 12 of 27 messages kept",
+    }
+    assert "compacted" not in quiet.text

@@ -64,6 +64,7 @@ class Turn:
     said: str
     within: int | None
     pause: float
+    marks: Sequence[str]
 
     @property
     def failed(self) -> bool:
@@ -94,7 +95,7 @@ async def session_page(request: Request) -> Response:
         _kept(request, session_id, timing),
     )
     session = found.detail.session
-    turns = _turns(found, offset, took.value)
+    turns = _turns(found, offset, took.value, spent.value)
     waiting = spent.pending or took.pending
     return await show(
         request,
@@ -131,9 +132,10 @@ async def _kept(
     return await cache_of(request).take((query, session_id), work)
 
 
-def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:
+def _turns(found: Whole, offset: int, took: Timing | None, spent: Money | None) -> list[Turn]:
     numbers = {run.run_id: n for n, run in enumerate(found.detail.runs, offset + 1)}
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
+    history = () if spent is None else spent.history
     turns = []
     for run in found.detail.runs:
         time = times.get(run.run_id)
@@ -148,6 +150,7 @@ def _turns(found: Whole, offset: int, took: Timing | None) -> list[Turn]:
                 said=summary(records),
                 within=numbers.get(run_id_of(run.parent_workflow_id) or ""),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
+                marks=[one.mark for one in history if one.run_id == run.run_id],
             )
         )
     return turns
