@@ -92,6 +92,41 @@ def test_a_version_that_does_not_fit_is_named(tmp_path: Path) -> None:
     assert f"{GENAI} 1.3b0 supports boto3 <2,>=1.35, not 3.0rc1" in _doctor(tmp_path).stdout
 
 
+CHAIN = "opentelemetry-instrumentation-genai-langchain"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("langchain-core", "langchain-core"),
+        ("langchain", "langchain"),
+        ("LangChain", "langchain"),
+        ("Langchain_Core", "langchain-core"),
+        ("langgraph", "langgraph"),
+    ],
+)
+def test_the_version_is_that_of_the_distribution_that_the_package_names(
+    tmp_path: Path, spelled: str, name: str
+) -> None:
+    """A library may have several, each with versions of its own; any spelling of one will do."""
+    if name != "langchain-core":
+        _install(tmp_path, "langchain-core", "1.4.0")
+    _install(tmp_path, name, "3.1")
+    _install(tmp_path, CHAIN, "1.3b0", f"{spelled}<3,>=0.3; extra == 'instruments'")
+    said = _said_of("langchain", tmp_path)
+    assert (said["supports"], said["outside"], said["outside_version"]) == ("<3,>=0.3", name, "3.1")
+    assert f"{CHAIN} 1.3b0 supports {name} <3,>=0.3, not 3.1" in _doctor(tmp_path).stdout
+
+
+def test_the_versions_of_a_distribution_that_is_not_installed_say_nothing(tmp_path: Path) -> None:
+    """The library is there without it; what fits says nothing either."""
+    _install(tmp_path, "langchain-core", "4.0")
+    wanted = ("langchain<2; extra == 'instruments'", "langchain-core<5; extra == 'instruments'")
+    _install(tmp_path, CHAIN, "1.3b0", *wanted)
+    said = _said_of("langchain", tmp_path)
+    assert (said["captured"], said["supports"], said["outside"]) == (True, None, None)
+
+
 def test_a_library_that_is_left_out_is_not_missed(tmp_path: Path) -> None:
     _install(tmp_path, "boto3", "1.40.1")
     said = _said_of("bedrock", tmp_path, WAXELL_EXCLUDE="bedrock, openai")

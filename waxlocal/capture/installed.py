@@ -28,7 +28,8 @@ class InstalledLibrary(NamedTuple):
     """A library that is installed here.
 
     `package` is what captures it, or what is to be installed for that where `captured` is false.
-    `supports` is the range of versions that the package names, where the installed one is outside.
+    `supports` is the range of versions that the package names, where the installed one is outside:
+    the `outside_version` of the distribution `outside`, which is this one or brings it.
     """
 
     library: str
@@ -38,6 +39,8 @@ class InstalledLibrary(NamedTuple):
     package: str
     package_version: str = ""
     supports: str = ""
+    outside: str = ""
+    outside_version: str = ""
 
 
 def installed_libraries() -> list[InstalledLibrary]:
@@ -53,7 +56,6 @@ def _look_at(library: Library) -> InstalledLibrary | None:
     for engine in library.engines:
         engine_version = installed_version(engine.package)
         if engine_version is not None:
-            supports = _supported(engine, library.distribution)
             return InstalledLibrary(
                 library.name,
                 library.distribution,
@@ -61,7 +63,7 @@ def _look_at(library: Library) -> InstalledLibrary | None:
                 True,
                 engine.package,
                 engine_version,
-                "" if fits(its_version, supports) else supports,
+                *_unsupported(engine, library),
             )
     first = library.engines[0].package
     return InstalledLibrary(library.name, library.distribution, its_version, False, first)
@@ -103,10 +105,23 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def _supported(engine: Engine, distribution: str) -> str:
-    """Return the versions that an instrumentation says it supports, empty where it does not."""
+def _unsupported(engine: Engine, library: Library) -> tuple[str, str, str]:
+    """Return the range that an instrumentation supports, and what is installed outside it.
+
+    The name of a distribution and its version; all empty if everything fits.
+    """
+    names = {_normal(name) for name in (library.distribution, *library.also)}
     for line in requires(engine.package) or ():
         read = _REQUIREMENT.fullmatch(line)
-        if read is not None and _EXTRA.search(read[3] or "") and read[1] == distribution:
-            return read[2].strip()
-    return ""
+        if read is None or not _EXTRA.search(read[3] or "") or _normal(read[1]) not in names:
+            continue
+        name, supported = _normal(read[1]), read[2].strip()
+        its_version = installed_version(name)
+        if its_version is not None and not fits(its_version, supported):
+            return supported, name, its_version
+    return "", "", ""
+
+
+def _normal(name: str) -> str:
+    """Return the name of a distribution as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -41,7 +41,9 @@ class Engine(NamedTuple):
 class Library(NamedTuple):
     """A library: its name in `instrument=[...]`, the module and the distribution it is known by.
 
-    `workflow` names the runs that a call of the framework becomes outside any other.
+    `workflow` names the runs that a call of the framework becomes outside any other. `also` are
+    the distributions that bring the same library, each with versions of its own: what captures it
+    may name any of them.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Library(NamedTuple):
     distribution: str
     engines: tuple[Engine, ...]
     workflow: str = ""
+    also: tuple[str, ...] = ()
 
 
 def _otel(name: str, instrumentor: str) -> Engine:
@@ -78,19 +81,20 @@ _ALL = (
     Library("gemini", "google.genai", "google-genai",
             (_GOOGLE, _open_inference("google-genai", "GoogleGenAI"))),
     Library("bedrock", "boto3", "boto3",
-            (_otel("bedrock", "Bedrock"), _open_inference("bedrock", "Bedrock"))),
+            (_otel("bedrock", "Bedrock"), _open_inference("bedrock", "Bedrock")),
+            also=("botocore",)),
     Library("litellm", "litellm", "litellm", (_open_inference("litellm", "LiteLLM"),)),
     Library("langchain", "langchain_core", "langchain-core",
             (_otel("langchain", "LangChain"), _open_inference("langchain", "LangChain")),
-            workflow="langgraph"),
+            workflow="langgraph", also=("langchain", "langgraph")),
     Library("openai_agents", "agents", "openai-agents",
             (_otel("openai-agents", "OpenAIAgents"),
              _open_inference("openai-agents", "OpenAIAgents")), workflow="openai_agents"),
     Library("llamaindex", "llama_index.core", "llama-index-core",
             (_otel("llama-index", "LlamaIndex"), _open_inference("llama-index", "LlamaIndex")),
-            workflow="llamaindex"),
+            workflow="llamaindex", also=("llama-index",)),
     Library("pydanticai", "pydantic_ai", "pydantic-ai-slim", (_PYDANTIC_AI,),
-            workflow="pydantic_ai"),
+            workflow="pydantic_ai", also=("pydantic-ai",)),
     Library("mcp", "mcp", "mcp", (_MCP,)),
 )
 # fmt: on

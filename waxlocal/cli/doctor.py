@@ -73,7 +73,9 @@ def _unusable(target: TargetFile) -> StorageError | None:
 
 def _as_dict(library: InstalledLibrary) -> dict[str, Any]:
     named = library._asdict()
-    return {**named, "supports": library.supports or None, "left_out": _is_left_out(library)}
+    for name in ("supports", "outside", "outside_version"):
+        named[name] = named[name] or None
+    return {**named, "left_out": _is_left_out(library)}
 
 
 def _is_left_out(library: InstalledLibrary) -> bool:
@@ -112,8 +114,8 @@ def _show(screen: Screen, said: dict[str, Any], found: list[InstalledLibrary]) -
     for library in found:
         if library.supports:
             click.echo(
-                f"{library.package} {library.package_version} supports {library.distribution} "
-                f"{library.supports}, not {library.version}: values may be missing."
+                f"{library.package} {library.package_version} supports {library.outside} "
+                f"{library.supports}, not {library.outside_version}: values may be missing."
             )
 
 
