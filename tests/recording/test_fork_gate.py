@@ -12,8 +12,10 @@ import pytest
 
 from tests.crash.files import assert_sound, rows, run_program
 from tests.tools.patience import wait_until
+from waxlocal import WaxellContext
 from waxlocal.recording import forks
 from waxlocal.recording.forks import ForkGate, follow_forks
+from waxlocal.recording.recorder import Recorder
 from waxlocal.storage import around_forks
 
 MEANT = "ignore:This process:DeprecationWarning"
@@ -82,6 +84,29 @@ def test_a_thread_that_holds_the_store_lets_forks_pass_while_it_rests() -> None:
         leaving.join()
     assert order == ["closed", "fork", "goes on"]
     assert not gate._forking
+
+
+def test_a_handler_may_record_in_a_thread_that_forks(recorder: Recorder, db_path: Path) -> None:
+    """Another thread holds the store until the fork is done, and so must not be waited for."""
+    store = recorder.store
+    resting: list[bool] = []
+
+    def fork() -> None:
+        store.before_fork()
+        with WaxellContext("handler") as run:
+            run.record_step("step")
+        resting.append(store._gate._rests)
+        store.after_fork_in_parent()
+
+    store._lock.acquire()
+    with _in_a_thread(fork):
+        wait_until(lambda: bool(store._gate._forking))
+        store._gate.let_pass(store._file.close, time.sleep)
+        store._lock.release()
+    assert resting == [True]
+    assert rows(db_path, "SELECT agent_name, status FROM runs") == [("handler", "success")]
+    assert rows(db_path, "SELECT step_name FROM steps") == ["step"]
+    assert store.in_memory == 0
 
 
 def test_nobody_forks_beside_a_thread_that_does_not_rest() -> None:

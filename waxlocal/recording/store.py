@@ -101,8 +101,9 @@ class Store:
         self._later: list[Unit] = []
         # When the log's size is looked at next.
         self._look_at = 0.0
-        # The thread that is copying the log, if one is.
-        self._copying_thread = 0
+        # Threads whose records are kept apart, for they must not wait: the one that copies the log,
+        # and those that fork.
+        self._apart: set[int] = set()
         self._drainer = BacklogThread(
             self._lock,
             waits=lambda: bool(self.in_memory),
@@ -136,7 +137,7 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
-        if self._copying_thread and get_ident() == self._copying_thread:
+        if self._apart and get_ident() in self._apart:
             self._later.append(((statement, parameters),))
             return
         waits = True
@@ -171,7 +172,7 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
-        if self._copying_thread and get_ident() == self._copying_thread:
+        if self._apart and get_ident() in self._apart:
             self._later.append(unit)
             return
         waits = True
@@ -260,10 +261,13 @@ class Store:
         locked: it must not wait for another one that waits for the file.
         """
         if copying:
-            self._copying_thread = get_ident()
-            return
-        if self._copying_thread == get_ident():  # and not the next one
-            self._copying_thread = 0
+            self._apart.add(get_ident())
+        else:
+            self._no_longer_apart()
+
+    def _no_longer_apart(self) -> None:
+        """Let this thread's records go into the file again, first those that were kept apart."""
+        self._apart.discard(get_ident())
         if self._later:
             self._alone(lambda: None, None)
 
@@ -307,7 +311,7 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
-        if self._copying_thread and get_ident() == self._copying_thread:
+        if self._apart and get_ident() in self._apart:
             return otherwise
         with self._lock:
             if self._writing:
@@ -378,13 +382,18 @@ class Store:
 
         Nothing is written until `after_fork_in_parent`. Should the record of another thread never
         end, the fork goes on after a while, and the child starts with nothing of this store.
+
+        What a signal handler records in this thread meanwhile is kept apart: another thread may
+        hold the store until the fork is done, and to write would open the file again.
         """
+        self._apart.add(get_ident())
         if self._gate.enter():
             self._file.close()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
         self._gate.leave()
+        self._no_longer_apart()
 
     def after_fork_in_child(self) -> tuple[object, ...]:
         """Begin anew; return what could not be closed before the fork, to be kept for good."""
