@@ -9,14 +9,18 @@ OpenTelemetry's instrumentation and its queue, which a kill empties. Switching i
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.imports import loaded, starts
-from benchmarks.measure import Samples
+from benchmarks.measure import Samples, timed
 from benchmarks.messages import HISTORY, Messages, histories
 from benchmarks.peers import tracer_provider
 from benchmarks.report import (
@@ -45,6 +49,10 @@ CAPTURED = "captured and committed"
 OTEL = "OpenTelemetry's instrumentation, in its queue"
 _INIT = "import waxlocal; waxlocal.init()"
 INIT = {"import waxlocal": "import waxlocal", "and init()": _INIT}
+RUN = "under `waxlocal run`"
+UNCHANGED = {"bare Python": "pass", RUN: "pass"}
+# What a program finds in its environment under `waxlocal run`.
+_ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
 
 # What is on for the time of a block.
 Switch = Callable[[], AbstractContextManager[None]]
@@ -137,6 +145,24 @@ def _init(rounds: int) -> None:
     figure("modules of OpenTelemetry that it loads", len(of_peer), 0, "")
 
 
+def _under_run(rounds: int) -> None:
+    title("`waxlocal run`: a program that imports no model library")
+    command = [sys.executable, "-m", "waxlocal", "run", sys.executable, "-c"]
+    done = subprocess.run([*command, _ENVIRON], check=True, capture_output=True, text=True)
+    environ = json.loads(done.stdout)
+    taken = starts(UNCHANGED, rounds, {RUN: environ})
+    table(("program", *LATENCY), [latency_row(name, samples) for name, samples in taken.items()])
+    print()
+    bare, run = taken.values()
+    figure("waxlocal run, added to the start of the program", run.ms(0.5) - bare.ms(0.5), 5, " ms")
+    modules = loaded("pass", environ)
+    heavy = [name for name in modules if name.partition(".")[0] in ("opentelemetry", "waxlocal")]
+    figure("modules of OpenTelemetry and waxlocal that it loads", len(heavy), 0, "")
+    ((_, whole),) = timed([(RUN, partial(subprocess.run, [*command, "pass"]))], rounds).items()
+    before_it = whole.ms(0.5) - run.ms(0.5)
+    note(f"Before that, the command itself takes {number(before_it)} ms.")
+
+
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__).parse_args()
@@ -144,6 +170,7 @@ def main() -> None:
     with directory(options.dir) as place:
         _calls(place, CALLS // share)
     _init(INIT_ROUNDS // share)
+    _under_run(INIT_ROUNDS // share)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from benchmarks.measure import Samples, timed
 from benchmarks.report import arguments, figure, note, table, title
@@ -43,21 +44,33 @@ def _start(program: str, environ: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env=environ)
 
 
-def starts(programs: Mapping[str, str], rounds: int) -> dict[str, Samples]:
-    """Time how long Python takes to run each of these programs, from its start to its end."""
+def starts(
+    programs: Mapping[str, str],
+    rounds: int,
+    environs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> dict[str, Samples]:
+    """Time how long Python takes to run each of these programs, from its start to its end.
+
+    `environs`: the variables that a program of this name gets beside those of this process.
+    """
     with TemporaryDirectory() as cache:
         # With bytecode, as pip leaves it; a shell may have told Python to write none.
-        environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
-        calls = [(name, partial(_start, code, environ)) for name, code in programs.items()]
+        written = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
+        calls = [
+            (name, partial(_start, code, {**os.environ, **environs.get(name, {}), **written}))
+            for name, code in programs.items()
+        ]
         for _, call in calls:
             call()
         return timed(calls, rounds)
 
 
-def loaded(program: str) -> list[str]:
-    """Return the modules that are loaded when a program has run."""
+def loaded(program: str, environ: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return the modules that are loaded when a program has run, with more variables if given."""
     command = [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    given = {**os.environ, **environ}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=given)
+    return done.stdout.split()
 
 
 def main() -> None:
