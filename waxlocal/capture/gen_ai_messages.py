@@ -13,6 +13,7 @@ from typing import Any
 from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.facts import Message, SpanEvent
 from waxlocal.capture.message_parts import sorted_parts, text_of, tool_call
+from waxlocal.capture.roles import is_role, role_of
 from waxlocal.signal_handlers import Suppress
 
 __all__ = [
@@ -25,20 +26,6 @@ __all__ = [
     "read_tools",
 ]
 
-# What other vendors call the three roles.
-_ROLES = {
-    "human": "user",
-    "ai": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "aimessage": "assistant",
-    "aimessagechunk": "assistant",
-    "humanmessage": "user",
-    "systemmessage": "system",
-    "toolmessage": "tool",
-    "function": "tool",
-}
 # Conversations within a structure: the body of a request, the state of a graph.
 _HOLDERS = ("messages", "input", "contents", "prompt", "message")
 _SYSTEMS = ("system", "instructions", "system_instruction", "systemInstruction", "preamble")
@@ -95,8 +82,7 @@ def _of_one_text(value: Any) -> Message | None:
             text = part.content
             usual = part.type == "text" and type(text) is str and text[:5] != "data:"
             if usual and isinstance(role, str) and role and getattr(value, "name", None) is None:
-                role = str.__str__(role).lower()
-                return {"role": _ROLES.get(role, role), "content": cut_text(text)}
+                return {"role": role_of(role), "content": cut_text(text)}
     return None
 
 
@@ -190,9 +176,9 @@ def _role(value: dict[str, Any], default: str) -> str:
     role = value.get("role")
     if not isinstance(role, str) or not role:
         role = value.get("type")  # LangChain
-        if not isinstance(role, str) or role.lower() not in (*_ROLES, *_ROLES.values()):
+        if not is_role(role):
             return default
-    return _ROLES.get(role.lower(), role.lower())
+    return role_of(role)
 
 
 def _last(value: object) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from waxlocal.capture.roles import role_of
 from waxlocal.encode import dumps
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
 from waxlocal.token_counts import TokenCounts
@@ -18,7 +19,6 @@ __all__ = ["answer_of", "call_of", "messages_of", "plain", "span_name"]
 # How deep inputs and outputs are searched for messages and documents.
 MAX_DEPTH = 6
 
-_ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 _SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
 
 
@@ -58,7 +58,9 @@ def _is_message(value: Any) -> bool:
 
 def _message(message: Any) -> dict[str, Any]:
     kind = str(message.type)
-    found: dict[str, Any] = {"role": _ROLES.get(kind, kind), "content": message.content}
+    # The message of a role that the program names.
+    role = getattr(message, "role", None) if kind == "chat" else None
+    found: dict[str, Any] = {"role": role_of(str(role or kind)), "content": message.content}
     for name in ("tool_calls", "tool_call_id", "name"):
         if said := getattr(message, name, None):
             found[name] = said

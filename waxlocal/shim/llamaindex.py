@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from waxlocal.capture.roles import role_of
 from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
 from waxlocal.shim.libraries import import_library
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
@@ -26,7 +27,6 @@ _KINDS = {
 _ROOT = "root"
 # The call that was begun last in this place.
 _last_call: ContextVar[ModelCall | None] = ContextVar("waxlocal_llamaindex_call", default=None)
-_ROLES = {"chatbot": "assistant", "function": "tool"}
 
 
 @handler_function
@@ -182,7 +182,7 @@ def _call_of(said: dict[str, Any]) -> ModelCall:
 
 def _message(message: Any) -> dict[str, Any]:
     role = _value(getattr(message, "role", "user"))
-    return {"role": _ROLES.get(role, role), "content": getattr(message, "content", str(message))}
+    return {"role": role_of(role), "content": getattr(message, "content", str(message))}
 
 
 def _answer_of(said: dict[str, Any]) -> Answer:
