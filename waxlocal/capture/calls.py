@@ -86,7 +86,7 @@ class CapturedCalls:
         with _guard.held():
             known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
             if known is None:
-                report.position = self._run._add_llm_call(**self._columns(report.row))
+                report.position = self._add(report)
                 self._recent.append(report)
                 for outer in _open_here():
                     outer.captured.append(report)
@@ -107,7 +107,7 @@ class CapturedCalls:
             mine = (one for one in inside if one in self._recent)
             below = [one for one in mine if report.scope not in one.scopes]
             if not below:
-                report.position = self._run._add_llm_call(**self._columns(report.row))
+                report.position = self._add(report)
                 self._recent.append(report)
             elif (known := find_reported(below, report)) is not None:
                 known.row = merged(known.row, report.row, report.scope)
@@ -127,6 +127,9 @@ class CapturedCalls:
 
     def _at(self, position: int) -> Report | None:
         return next((one for one in self._recent if one.position == position), None)
+
+    def _add(self, report: Report) -> int:
+        return self._run._add_llm_call(**self._columns(report.row), ended_ns=report.recorded_ns)
 
     def _change(self, report: Report) -> None:
         self._run._change_llm_call(report.position, self._columns(report.row))

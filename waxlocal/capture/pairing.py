@@ -33,7 +33,8 @@ Row = dict[str, Any]
 class Report:
     """A call as an instrumentation reported it, and its row in the file with what was merged in.
 
-    Times are of the steady clock. `claimed`: the program has handed it over by hand, too.
+    Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
+    1970, if it was reported later; else 0. `claimed`: the program has handed it over by hand, too.
     """
 
     scope: str
@@ -43,6 +44,7 @@ class Report:
     position: int = 0
     scopes: list[str] = field(default_factory=list)
     claimed: bool = False
+    recorded_ns: int = 0
 
     def __post_init__(self) -> None:
         self.scopes.append(self.scope)

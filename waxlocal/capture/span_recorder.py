@@ -135,6 +135,8 @@ def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
         attributes=_attributes(run, said),
         input=said.input,
         inside=position_in(run, span),
+        # What it is may have been said later, and it may be over already.
+        started_ns=span.started_ns,
     )
 
 
@@ -158,7 +160,7 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     _end_row(span, place, run, said)
     if place.opened:
         _write_facts_of_run(span, place, run)
-        _end_run(run, said)
+        _end_run(run, said, span.ended_ns)
 
 
 def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
@@ -229,12 +231,13 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
     if place.opened:
         if call.response:
             run._set_result({"response": call.response})
-        _end_run(run, call)
+        _end_run(run, call, span.ended_ns)
 
 
 def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts) -> None:
     row = row_of_call(call, round(span.lasted_ns / 1e6), span.scope)
-    report = Report(span.scope, span.steady_ns, span.steady_ns + span.lasted_ns, row)
+    ended_ns = span.steady_ns + span.lasted_ns
+    report = Report(span.scope, span.steady_ns, ended_ns, row, recorded_ns=span.ended_ns)
     position = CapturedCalls.of(run).record(report, place.inner)
     for outer in around(span):
         if outer.run is run and position not in outer.inner:
@@ -260,8 +263,9 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
     return run
 
 
-def _end_run(run: WaxellContext, said: CallFacts | SpanFacts) -> None:
+def _end_run(run: WaxellContext, said: CallFacts | SpanFacts, ended_ns: int) -> None:
     if said.status == SpanStatus.ERROR:
-        run._close(RunStatus.ERROR, said.error_message or "", said.error_type or "")
+        error, kind = said.error_message or "", said.error_type or ""
+        run._close(RunStatus.ERROR, error, kind, ended_ns=ended_ns)
     else:
-        run._close(RunStatus.SUCCESS)
+        run._close(RunStatus.SUCCESS, ended_ns=ended_ns)

@@ -58,6 +58,7 @@ class CapturedSpan(trace.Span):
         "_status_message",
         "attributes",
         "completion",
+        "ended_ns",
         "lasted_ns",
         "name",
         "parent",
@@ -90,6 +91,8 @@ class CapturedSpan(trace.Span):
         # Some instrumentations report a span when it is over, with the times that it had.
         self.steady_ns = time.monotonic_ns() - max(time.time_ns() - started_ns, 0)
         self.lasted_ns = 0
+        # When it ended, where it was reported later; 0: when it was reported.
+        self.ended_ns = 0
         self._sink = sink
         self._around = around
         self._events: list[SpanEvent] = []
@@ -116,8 +119,9 @@ class CapturedSpan(trace.Span):
         if self._ended:
             return
         self._ended = True
-        if end_time:
-            self.lasted_ns = max(end_time - self.started_ns, 0)
+        if ended_ns := _moment(end_time):
+            self.ended_ns = max(ended_ns, self.started_ns)
+            self.lasted_ns = self.ended_ns - self.started_ns
         else:
             self.lasted_ns = time.monotonic_ns() - self.steady_ns
         self._sink.end(self)
@@ -189,6 +193,9 @@ class CapturedSpan(trace.Span):
         self.add_event("exception", noted, timestamp)
 
 
+# No time of an instrumentation is after the year 2262.
+_LATEST_NS = 2**63
+
 _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
 
 
@@ -241,7 +248,7 @@ class PrivateTracer(trace.Tracer):
             parent=captured(current),
             around=current.get_span_context(),
             attributes={**_conversation(context), **(attributes or {})},
-            started_ns=start_time or time.time_ns(),
+            started_ns=_moment(start_time) or time.time_ns(),
         )
         self._sink.begin(span)
         return span
@@ -264,6 +271,13 @@ class PrivateTracer(trace.Tracer):
         span = self.start_span(name, context, kind, attributes, links, start_time)
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
+
+
+def _moment(given: object) -> int:
+    """Return a time in nanoseconds since 1970 as a whole number; 0 for what is none."""
+    if type(given) is int:
+        return given if 0 < given < _LATEST_NS else 0
+    return int(given) if type(given) is float and 0 < given < _LATEST_NS else 0
 
 
 def _conversation(context: Context | None) -> dict[str, str]:

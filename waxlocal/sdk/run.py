@@ -271,11 +271,16 @@ class Run(RunRecords):
         self._user_id = self._user_id or user_id
 
     def _close(
-        self, status: str, error: str = "", error_type: str = "", traceback: str = ""
+        self,
+        status: str,
+        error: str = "",
+        error_type: str = "",
+        traceback: str = "",
+        ended_ns: int = 0,
     ) -> None:
-        """Write the end of a run that was opened."""
+        """Write the end of a run that was opened; `ended_ns` as in `_finish`."""
         entered.pop(self._run_id, None)
-        self._finish(status, error, error_type, traceback)
+        self._finish(status, error, error_type, traceback, ended_ns)
 
     def _close_with(
         self,
@@ -291,11 +296,17 @@ class Run(RunRecords):
         self._close(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
 
     def _finish(
-        self, status: str, error: str = "", error_type: str = "", traceback: str = ""
+        self,
+        status: str,
+        error: str = "",
+        error_type: str = "",
+        traceback: str = "",
+        ended_ns: int = 0,
     ) -> float | None:
         """Write the end, unless it has been written; return the duration in seconds.
 
-        The first end stays: a `finally` that completes a run must not undo its `except`.
+        `ended_ns`: when it ended, in nanoseconds since 1970, if that was before now. The first end
+        stays: a `finally` that completes a run must not undo its `except`.
         """
         if self._ended:
             return None
@@ -306,7 +317,10 @@ class Run(RunRecords):
         recorder = self._recorder
         clock = recorder.clock
         duration = (clock.monotonic_ns() - self._steady_ns) / 1e9
-        ended_ns = clock.time_ns()
+        if ended_ns:
+            duration = max(ended_ns - self._started_ns, 0) / 1e9
+        else:
+            ended_ns = clock.time_ns()
         if ended_ns < self._started_ns:  # a wall clock that was set back
             ended_ns = self._started_ns
         if self._attributes_dirty:

@@ -92,13 +92,13 @@ class RunRecords(RunAttributes):
         error_message: str | None, prompt_preview: str | None, response_preview: str | None,
         messages: str | None, response: str | None, details: str | None,
         reasoning_tokens: int | None = None, response_id: str | None = None,
-        usage_known: bool | int = True, tools: str | None = None,
+        usage_known: bool | int = True, tools: str | None = None, ended_ns: int = 0,
     ) -> int:
         """Write a call of a model, the columns by name; return its position.
 
         A `cost` of 0 is left to the prices. `messages` and `tools` are JSON. With
         `usage_known=False` nobody told the tokens, which must be 0, and only a cost that is given
-        is known.
+        is known. `ended_ns`: when it ended, in nanoseconds since 1970; by default now.
         """
         recorder = self._recorder
         priced: float | None = cost
@@ -109,7 +109,7 @@ class RunRecords(RunAttributes):
             ) if usage_known else None
             source = None if priced is None else _PRICED
         position = self._next()
-        recorded_at = utc_text(recorder.clock.time_ns())
+        recorded_at = utc_text(ended_ns or recorder.clock.time_ns())
         row = (
             self._run_id, position, recorded_at, model, provider, task, tokens_in, tokens_out,
             cached_tokens, cache_write_tokens, priced, source, duration_ms, ttft_ms,
@@ -179,10 +179,12 @@ class RunRecords(RunAttributes):
         input: object = None,
         output: object = None,
         inside: int | None = None,
+        started_ns: int = 0,
     ) -> int:
         """Write a span that ends now (or is open, with status `running`); return its position.
 
-        `inside`: the position of the span around it; by default that of the context.
+        `inside`: the position of the span around it; by default that of the context. `started_ns`:
+        when it began, in nanoseconds since 1970; by default its duration ago.
         """
         if not self._recorder.enabled:
             return NO_SPAN
@@ -193,8 +195,9 @@ class RunRecords(RunAttributes):
         if error:
             error = self._words(error)
         position = self._next()
-        lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
-        started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
+        if not started_ns:
+            lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
+            started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)
         row = (
             self._run_id,
             position,

@@ -82,13 +82,24 @@ class NoOpSpan:
 
 
 class _RunSpan(NoOpSpan):
-    """A span of a run; it is written, whole, when it ends."""
+    """A span of a run; it is written, whole, when it ends.
+
+    `start_time` is that of OpenTelemetry, nanoseconds since 1970, where the program gives one: it
+    may report a span when it is over.
+    """
 
     def __init__(
-        self, run: WaxellContext, name: str, kind: str, attributes: dict[str, Any]
+        self,
+        run: WaxellContext,
+        name: str,
+        kind: str,
+        attributes: dict[str, Any],
+        start_time: int | None = None,
     ) -> None:
         self._run, self._name, self._kind, self._attributes = run, name, kind, attributes
-        self._started_ns = run._steady()
+        self._steady_ns = run._steady()
+        self._started_ns = start_time or run._recorder.clock.time_ns()
+        self._is_told_late = bool(start_time)
         self._status: str = RecordStatus.OK
         self._error = ""
         self._ended = False
@@ -124,19 +135,30 @@ class _RunSpan(NoOpSpan):
             self._kind,
             status=self._status,
             error=self._error,
-            duration_ms=(self._run._steady() - self._started_ns) / 1e6,
+            duration_ms=self._lasted_ns(end_time) / 1e6,
             attributes=self._attributes,
+            started_ns=self._started_ns,
         )
+
+    def _lasted_ns(self, end_time: int | None) -> int:
+        if not end_time and not self._is_told_late:
+            return self._run._steady() - self._steady_ns
+        return max((end_time or self._run._recorder.clock.time_ns()) - self._started_ns, 0)
 
 
 class _Tracer:
     """What gives spans, as a tracer of OpenTelemetry does."""
 
     def start_span(
-        self, name: str, *_rest: Any, attributes: dict[str, Any] | None = None, **_more: Any
+        self,
+        name: str,
+        *_rest: Any,
+        attributes: dict[str, Any] | None = None,
+        start_time: int | None = None,
+        **_more: Any,
     ) -> NoOpSpan:
         """Start a span of the open run."""
-        return _start(name, "custom", dict(attributes or {}))
+        return _start(name, "custom", dict(attributes or {}), start_time)
 
     start_as_current_span = start_span
 
@@ -146,11 +168,14 @@ def get_tracer(name: str = "waxell.observe") -> _Tracer:
     return _Tracer()
 
 
-def _start(name: str, kind: str, attributes: dict[str, Any]) -> NoOpSpan:
+def _start(
+    name: str, kind: str, attributes: dict[str, Any], start_time: int | None = None
+) -> NoOpSpan:
     run = run_here()
     if run is None:
         return NoOpSpan()
-    return _RunSpan(run, name, kind, {k: v for k, v in attributes.items() if v not in ("", None)})
+    given = {k: v for k, v in attributes.items() if v not in ("", None)}
+    return _RunSpan(run, name, kind, given, start_time)
 
 
 def start_agent_span(
