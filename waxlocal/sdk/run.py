@@ -276,11 +276,12 @@ class Run(RunRecords):
         error: str = "",
         error_type: str = "",
         traceback: str = "",
+        *,
         ended_ns: int = 0,
     ) -> None:
         """Write the end of a run that was opened; `ended_ns` as in `_finish`."""
         entered.pop(self._run_id, None)
-        self._finish(status, error, error_type, traceback, ended_ns)
+        self._finish(status, error, error_type, traceback, ended_ns=ended_ns)
 
     def _close_with(
         self,
@@ -301,6 +302,7 @@ class Run(RunRecords):
         error: str = "",
         error_type: str = "",
         traceback: str = "",
+        *,
         ended_ns: int = 0,
     ) -> float | None:
         """Write the end, unless it has been written; return the duration in seconds.
