@@ -27,7 +27,10 @@ __all__ = ["mark_calls"]
 
 _HAS_CHANGED = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'changed_contents')"
 _CHANGED = "SELECT key, id FROM changed_contents"
-_OF_CALLS = f"SELECT run_id, {', '.join(KEYED.values())} FROM llm_calls"  # noqa: S608
+_OF_CALLS = f"""
+SELECT run_id, {", ".join(KEYED.values())} FROM llm_calls
+WHERE {" OR ".join(f"{name} IS NOT NULL" for name in KEYED.values())}
+"""  # noqa: S608
 _HAS_ONE = " OR ".join(
     f"EXISTS (SELECT 1 FROM json_each(iif(json_valid({name}), {name}, '[]')) AS has"  # noqa: S608
     " WHERE has.value IN (SELECT value FROM json_each(:keys)))"
