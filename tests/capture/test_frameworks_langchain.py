@@ -402,6 +402,50 @@ def test_a_node_that_waits_for_a_person_has_not_failed(db_path: Path) -> None:
     assert (answered["status"], json.loads(answered["output"])) == ("ok", {"log": ["yes"]})
 
 
+def test_a_tool_that_waits_for_a_person_has_not_failed(
+    db_path: Path, stand_in: VendorServer
+) -> None:
+    """Nor has the agent around it, which is a run; the next one has the answer."""
+
+    @tool
+    def pay(amount: int) -> str:
+        """Pay an amount."""
+        return f"paid {interrupt('sure?')}"
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("sub", create_agent(langchain_model(stand_in.url), tools=[pay], name="guide"))
+    graph.add_edge(START, "sub")
+    app = graph.compile(name="outer", checkpointer=MemorySaver())
+    app.invoke(_asks("7"), config=_thread("t-1"))
+    app.invoke(Command(resume="yes"), config=_thread("t-1"))
+    found = stored(db_path)
+    assert [run["status"] for run in found.runs] == ["success"] * 4
+    assert {span["status"] for span in found.spans} == {"ok"}
+    waits, paid = (span for span in found.spans if span["kind"] == "tool")
+    assert "sure?" in json.loads(waits["output"])["GraphInterrupt"]
+    assert json.loads(paid["output"]) == "paid yes"
+
+
+def test_a_node_that_gives_a_command_says_where_it_goes(
+    db_path: Path, stand_in: VendorServer
+) -> None:
+    """Messages in its update are as those of calls; so are those in a list of commands."""
+    model = langchain_model(stand_in.url)
+    graph = StateGraph(MessagesState)
+    graph.add_node(
+        "plan",
+        lambda state: Command(update={"messages": model.invoke(state["messages"])}, goto="agent"),
+        destinations=("agent",),
+    )
+    graph.add_node("agent", create_agent(model, tools=[], name="guide"))
+    graph.add_edge(START, "plan")
+    graph.compile(name="outer").invoke(_asks("Bern"))
+    plan, _, of_agent = stored(db_path).spans
+    said = {"role": "assistant", "content": "You said: Bern"}
+    assert json.loads(plan["output"]) == {"update": {"messages": [said]}, "goto": "agent"}
+    assert "additional_kwargs" not in of_agent["output"]
+
+
 def test_the_tasks_of_a_workflow_are_spans_as_nodes_are(db_path: Path) -> None:
     """LangGraph's functions instead of a graph."""
 

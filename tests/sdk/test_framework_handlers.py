@@ -345,6 +345,56 @@ print(handler.node_execution_order)
     ]
 
 
+def test_a_graph_inside_a_node_of_its_name_is_no_other_node(
+    frameworks: Programs, db_path: Path
+) -> None:
+    """It is a span inside it; each time that a node begins counts."""
+    said = frameworks.run(
+        LANGGRAPH
+        + """
+handler = WaxellLangGraphHandler("graph")
+inner = graph(plan, name="same")
+inner.__name__ = "same"
+app = graph(plan, inner)
+for _ in range(2):
+    app.invoke({"log": []}, config={"callbacks": [handler]})
+handler.flush_sync()
+print(handler.node_execution_order)
+""",
+        db_path,
+    )
+    assert said.splitlines()[-1] == str(["plan", "same", "plan"] * 2)
+    assert tree(db_path)[2:5] == [
+        ("same", "chain", "LangGraph"),
+        ("same", "chain", "same"),
+        ("plan", "chain", "same"),
+    ]
+
+
+def test_a_node_that_waits_for_a_person_has_not_failed(frameworks: Programs, db_path: Path) -> None:
+    """Nor has the node around it; the output says what is asked."""
+    frameworks.run(
+        LANGGRAPH
+        + """
+from langgraph.types import interrupt
+
+def ask(state):
+    return {"log": [interrupt("sure?")]}
+
+handler = WaxellLangGraphHandler("graph")
+inner = graph(ask)
+inner.__name__ = "inner"
+config = {"callbacks": [handler], "configurable": {"thread_id": "t"}}
+graph(inner, checkpointer=MemorySaver()).invoke({"log": []}, config=config)
+handler.flush_sync()
+""",
+        db_path,
+    )
+    spans = rows(db_path, "spans")
+    assert {(span["status"], span["error"]) for span in spans} == {("ok", None)}
+    assert "sure?" in str(next(span["output"] for span in spans if span["name"] == "ask"))
+
+
 def test_node_that_fails_is_the_error(frameworks: Programs, db_path: Path) -> None:
     """The error of a node is that of its span and of the graph's."""
     frameworks.run(

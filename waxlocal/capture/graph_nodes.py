@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 
 from waxlocal.capture.facts import Message
 from waxlocal.capture.gen_ai_messages import read_messages
-from waxlocal.known_types import name_of_type
+from waxlocal.capture.pauses import pause_of
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -22,8 +22,6 @@ __all__ = ["report_nodes"]
 
 # Of the framework's own steps, which it hides from its traces, too.
 _HIDDEN = "langsmith:hidden"
-# What a node raises to pause the graph, or to hand over to the graph around it, is no failure.
-_PAUSE = "GraphBubbleUp"
 
 
 class _Node:
@@ -43,8 +41,9 @@ class _Node:
 
     def fail(self, error: BaseException) -> None:
         """End with an error; nothing if it has ended."""
-        if any(name_of_type(kind) == _PAUSE for kind in type(error).__mro__):
-            self.span.set_attribute("output.value", {name_of_type(type(error)): error.args})
+        pause = pause_of(error)
+        if pause is not None:
+            self.span.set_attribute("output.value", pause)
         else:
             self.span.record_exception(error)
             self.span.set_status(trace.StatusCode.ERROR)
@@ -134,11 +133,23 @@ def _end_node(node: _Node, outputs: Any) -> None:
     node.stop()
 
 
+# A node may also give a command, or several: an update, and where to go with it.
+_OF_COMMAND = ("graph", "update", "resume", "goto")
+
+
 def _told(value: Any) -> Any:
     """Return what a node gave, with its messages as those of calls are kept."""
+    messages = _told_messages(value)
+    if messages:
+        return messages
     if isinstance(value, dict):
         return {name: _told_messages(inner) or inner for name, inner in value.items()}
-    return _told_messages(value) or value
+    if isinstance(value, list):
+        return [_told(inner) for inner in value]
+    if hasattr(value, "update") and hasattr(value, "goto"):
+        said = {name: getattr(value, name, None) for name in _OF_COMMAND}
+        return {name: _told(inner) for name, inner in said.items() if inner}
+    return value
 
 
 def _told_messages(value: Any) -> list[Message] | None:

@@ -24,6 +24,7 @@ from waxlocal.capture.facts import (
 )
 from waxlocal.capture.gen_ai_messages import finish_reasons
 from waxlocal.capture.open_inference import documents
+from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
@@ -181,9 +182,15 @@ _OI_OPENAI = "openinference.instrumentation.openai"
 
 def _ending(span: ReadSpan) -> tuple[str, str | None, str | None]:
     """Return (status, type of the error, its text); what is not said to have failed is ok."""
-    if span.status != SpanStatus.ERROR:
+    if span.status != SpanStatus.ERROR or _pause(span):
         return SpanStatus.OK, None, None
     return SpanStatus.ERROR, *_error(span)
+
+
+def _pause(span: ReadSpan) -> dict[str, str | None] | None:
+    """Return {type: text} of what was raised to pause, as LangGraph does; None for an error."""
+    kind, text = _error(span) if span.status == SpanStatus.ERROR else (None, None)
+    return {kind.rpartition(".")[2]: text} if kind is not None and is_pause(kind) else None
 
 
 def _error(span: ReadSpan) -> tuple[str | None, str | None]:
@@ -228,6 +235,8 @@ def other_facts(
     status, error_type, error_message = _ending(span)
     given_in, given_out = _INPUTS.get(kind, rows.RUN_INPUT), _OUTPUTS.get(kind, rows.RUN_OUTPUT)
     output = first(given, given_out)
+    if output is None:
+        output = _pause(span)
     if kind == SpanKind.RETRIEVER:
         output = first(given, rows.DOCUMENTS) or documents(given, keep_blobs=keep_blobs) or output
     return SpanFacts(

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
+from waxlocal.capture.pauses import pause_of
 from waxlocal.records import ENDED_STATUSES, RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import current_run, current_span, open_run, open_span, run_here
@@ -112,6 +113,9 @@ class FrameworkRun:
         context = self.context()
         if context is None:
             return
+        pause = None if error is None else pause_of(error)
+        if pause is not None:
+            error, output = None, pause
         status = RecordStatus.OK if error is None else RecordStatus.ERROR
         context.exit_span(handle, output_data=output, status=status, exc=error)
         if span_id in self._around:

@@ -7,6 +7,7 @@ from typing import Any
 from waxlocal.shim.framework_handlers import handler_function
 from waxlocal.shim.framework_runs import FrameworkRun
 from waxlocal.shim.langchain import HandlerMethods, handler_class
+from waxlocal.shim.langchain_facts import span_name
 
 __all__ = ["WaxellLangGraphHandler"]
 
@@ -26,11 +27,38 @@ class _GraphMethods(HandlerMethods):
     def set_up(self, run: FrameworkRun) -> None:
         super().set_up(run)
         self._nodes: list[str] = []
+        # LangGraph's name of the node's execution that each chain is, or belongs to.
+        self._namespaces: dict[Any, Any] = {}
 
     @property
     def node_execution_order(self) -> list[str]:
         """The nodes that have begun, each as often as it did."""
         return list(self._nodes)
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
+        """Open the span of a chain, and note the node that it is."""
+        metadata = more.get("metadata") or {}
+        node, namespace = metadata.get("langgraph_node"), metadata.get("langgraph_checkpoint_ns")
+        # The functions and graphs inside a node are called for it, too, even by its name.
+        is_inside = bool(namespace) and self._namespaces.get(parent_run_id) == namespace
+        if node is not None and not is_inside and span_name(serialized, more, "chain") == node:
+            self._nodes.append(str(node))
+        self._namespaces[run_id] = namespace
+        super().on_chain_start(
+            serialized, inputs, run_id=run_id, parent_run_id=parent_run_id, **more
+        )
+
+    def on_chain_end(self, outputs: Any, *, run_id: Any, **more: Any) -> None:
+        """Close the span of a chain."""
+        self._namespaces.pop(run_id, None)
+        super().on_chain_end(outputs, run_id=run_id, **more)
+
+    def on_chain_error(self, error: BaseException, *, run_id: Any, **more: Any) -> None:
+        """Close the span of a chain that raised."""
+        self._namespaces.pop(run_id, None)
+        super().on_chain_error(error, run_id=run_id, **more)
 
     def _attributes(self, name: str, more: dict[str, Any]) -> dict[str, Any]:
         metadata = more.get("metadata") or {}
@@ -38,7 +66,4 @@ class _GraphMethods(HandlerMethods):
         attributes = {**super()._attributes(name, more), "framework": "langgraph"}
         if node is None:
             return attributes
-        # The functions inside a node are called for it, too, but by their own names.
-        if name == node:
-            self._nodes.append(str(node))
         return {**attributes, "node": node, "step": metadata.get("langgraph_step")}
