@@ -136,6 +136,49 @@ def test_what_is_recorded_at_the_very_end_is_written(db_path: Path) -> None:
     assert rows(db_path, "SELECT step_name FROM steps") == ["closing"]
 
 
+def test_a_thread_that_python_stops_in_a_record_does_not_hang_the_end(db_path: Path) -> None:
+    """Nobody gets back what it holds: the finalizer's record is written without it."""
+    done = run_program(
+        db_path,
+        """
+        import atexit, gc, threading
+        ends, stuck = threading.Event(), threading.Event()
+        @atexit.register  # before that of waxlocal, so it is called after it
+        def stop():
+            ends.set()
+            stuck.wait()
+        from waxlocal import WaxellContext
+        from waxlocal.recording.recorder import current_recorder
+        def in_a_record(store):
+            ends.wait()
+            with store._lock, WaxellContext("unended"):
+                store._file.hot("BEGIN IMMEDIATE")
+                stuck.set()
+                while True:
+                    pass
+        class Session:
+            def __del__(self):
+                with WaxellContext("at the end") as run:
+                    run.record_step("closing")
+        with WaxellContext("before"):
+            pass
+        store = current_recorder().store
+        threading.Thread(target=in_a_record, args=(store,), daemon=True).start()
+        gc.disable()  # only at the end
+        session = Session()
+        session.itself = session
+        del session
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db_path, "SELECT agent_name || status FROM runs ORDER BY started_at") == [
+        "beforesuccess",
+        "unendedrunning",
+        "at the endsuccess",
+    ]
+    assert rows(db_path, "SELECT step_name FROM steps") == ["closing"]
+
+
 def test_a_side_file_waits_until_what_takes_it_in_can_be_loaded(
     recorder: Recorder, db_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,18 @@ class OpenFile:
         # Made here, not by the file: the rows of runs name it before the file could be opened.
         self.process_id = int.from_bytes(os.urandom(7), "big")
 
+    def leave(self) -> tuple[object, ...]:
+        """Leave the connection to a thread that Python has stopped; return what to keep for good.
+
+        What that thread had begun is undone: it would keep the file locked. The next statement of
+        another thread opens the file anew.
+        """
+        left, stopped = self.handles, self._connection
+        self.begin_process()
+        if stopped is not None and stopped.in_transaction:
+            stopped.rollback()
+        return left
+
     @property
     def current(self) -> Path:
         """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""

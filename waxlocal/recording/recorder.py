@@ -189,7 +189,7 @@ def _at_exit() -> None:
     for recorder in (*_left, _recorder):
         if recorder is not None:
             recorder.interrupt_open_runs()
-            recorder.close()
+            recorder.store.end()
 
 
 def _after_fork_in_child() -> None:

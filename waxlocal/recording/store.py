@@ -77,6 +77,9 @@ class Store:
         self._starts = starts
         # What is to be said as soon as the lock is free.
         self._notices = Notices()
+        # Whether the interpreter ends; and what a thread had that was stopped by that.
+        self._ends = False
+        self._left: tuple[object, ...] = ()
         self._file = OpenFile(
             path,
             durability=durability,
@@ -119,9 +122,7 @@ class Store:
             on_kept=self._drainer.start,
         )
         self._checked_ns = 0
-        self._notices.clear()
         self.process_id = self._file.process_id
-        self.backlog.clear()
 
     @property
     def file(self) -> Path:
@@ -137,7 +138,7 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
-        if self._apart and get_ident() in self._apart:
+        if self._apart and self._must_not_wait():
             self._later.append(((statement, parameters),))
             return
         waits = True
@@ -172,7 +173,7 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
-        if self._apart and get_ident() in self._apart:
+        if self._apart and self._must_not_wait():
             self._later.append(unit)
             return
         waits = True
@@ -271,6 +272,29 @@ class Store:
         if self._later:
             self._alone(lambda: None, None)
 
+    def _must_not_wait(self) -> bool:
+        """Return whether what this thread records is kept apart.
+
+        Not in the thread that ends the interpreter. Python stops all others, wherever they are: if
+        one of them has the store, nobody ever gets it, and this thread begins anew without it.
+        """
+        if get_ident() not in self._apart:
+            return False
+        if self._ends:
+            if self._lock.acquire(timeout=EXIT_WAIT_S):
+                self._lock.release()
+            else:
+                later, self._left = self._later, self._file.leave()
+                self._begin_process()
+                self._later = later
+        return not self._ends
+
+    def end(self) -> None:
+        """Close the file in the thread that ends the interpreter; what it records later is kept."""
+        self.close()
+        self._ends = True
+        self._apart.add(get_ident())
+
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
         return self._alone(lambda: self._slow.drain(monotonic() + wait), False)
@@ -311,7 +335,7 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
-        if self._apart and get_ident() in self._apart:
+        if self._apart and self._must_not_wait():
             return otherwise
         with self._lock:
             if self._writing:
@@ -400,4 +424,6 @@ class Store:
         inherited = self._file.handles
         self._file.begin_process()
         self._begin_process()
+        self._notices.clear()
+        self.backlog.clear()
         return inherited
