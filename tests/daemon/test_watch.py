@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -331,11 +331,12 @@ def test_the_database_is_opened_by_sqlite_alone(db_path: Path, other: Committer)
 
 
 def _descriptors(path: Path) -> int:
-    found = [os.readlink(f"/proc/self/fd/{one}") for one in _numbers()]
-    return found.count(str(path))
-
-
-def _numbers() -> list[str]:
     with os.scandir("/proc/self/fd") as entries:
         names = [entry.name for entry in entries]
-    return [name for name in names if os.path.lexists(f"/proc/self/fd/{name}")]
+    return [_target(name) for name in names].count(str(path))
+
+
+def _target(descriptor: str) -> str:
+    with suppress(FileNotFoundError):  # another thread has closed it since
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    return ""
