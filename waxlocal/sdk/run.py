@@ -270,18 +270,10 @@ class Run(RunRecords):
         self._session_id = self._session_id or session_id
         self._user_id = self._user_id or user_id
 
-    def _close(
-        self,
-        status: str,
-        error: str = "",
-        error_type: str = "",
-        traceback: str = "",
-        *,
-        ended_ns: int = 0,
-    ) -> None:
-        """Write the end of a run that was opened; `ended_ns` as in `_finish`."""
+    def _close(self, status: str, *error: str, ended_ns: int = 0) -> None:
+        """Write the end of a run that was opened; the arguments are those of `_finish`."""
         entered.pop(self._run_id, None)
-        self._finish(status, error, error_type, traceback, ended_ns=ended_ns)
+        self._finish(status, *error, ended_ns=ended_ns)
 
     def _close_with(
         self,
@@ -317,12 +309,11 @@ class Run(RunRecords):
         if not run_id:
             return None
         recorder = self._recorder
-        clock = recorder.clock
-        duration = (clock.monotonic_ns() - self._steady_ns) / 1e9
         if ended_ns:
             duration = max(ended_ns - self._started_ns, 0) / 1e9
         else:
-            ended_ns = clock.time_ns()
+            duration = (recorder.clock.monotonic_ns() - self._steady_ns) / 1e9
+            ended_ns = recorder.clock.time_ns()
         if ended_ns < self._started_ns:  # a wall clock that was set back
             ended_ns = self._started_ns
         if self._attributes_dirty:
