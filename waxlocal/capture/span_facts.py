@@ -6,7 +6,7 @@ instrumentation handed to a completion hook is taken before what it wrote into a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
@@ -59,7 +59,7 @@ def call_facts(
     """Return what a span of kind llm or embedding says of its call."""
     given = span.attributes
     model, asked = rows.model_names(given)
-    status, error_type, error_message = _ending(span)
+    ending = _ending(span)
     prompt, answer = content_of(span, completion or Completion(), keep_blobs)
     ttft = _ttft_ms(span)
     streamed = first(given, rows.STREAMED)
@@ -80,9 +80,9 @@ def call_facts(
         tools=tools_of(given, completion or Completion()),
         response=answer_text(answer),
         tool_calls=tool_calls_of(answer),
-        status=status,
-        error_type=error_type,
-        error_message=error_message,
+        status=ending.status,
+        error_type=ending.error_type,
+        error_message=ending.error_message,
         attributes=_unread(given, PREFIXES),
     )
 
@@ -180,17 +180,23 @@ def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
 _OI_OPENAI = "openinference.instrumentation.openai"
 
 
-def _ending(span: ReadSpan) -> tuple[str, str | None, str | None]:
-    """Return (status, type of the error, its text); what is not said to have failed is ok."""
-    if span.status != SpanStatus.ERROR or _pause(span):
-        return SpanStatus.OK, None, None
-    return SpanStatus.ERROR, *_error(span)
+class _Ending(NamedTuple):
+    """How a span ended; `pause` is {type: text} of what was raised to pause, as LangGraph does."""
+
+    status: str = SpanStatus.OK
+    error_type: str | None = None
+    error_message: str | None = None
+    pause: dict[str, str | None] | None = None
 
 
-def _pause(span: ReadSpan) -> dict[str, str | None] | None:
-    """Return {type: text} of what was raised to pause, as LangGraph does; None for an error."""
-    kind, text = _error(span) if span.status == SpanStatus.ERROR else (None, None)
-    return {kind.rpartition(".")[2]: text} if kind is not None and is_pause(kind) else None
+def _ending(span: ReadSpan) -> _Ending:
+    """Return how a span ended; what is not said to have failed is ok, and so is a pause."""
+    if span.status != SpanStatus.ERROR:
+        return _Ending()
+    kind, text = _error(span)
+    if kind is not None and is_pause(kind):
+        return _Ending(pause={kind.rpartition(".")[2]: text})
+    return _Ending(SpanStatus.ERROR, kind, text)
 
 
 def _error(span: ReadSpan) -> tuple[str | None, str | None]:
@@ -232,11 +238,11 @@ def other_facts(
     """Return what a span says that is not a call: what went in, what came out, how it ended."""
     given = span.attributes
     kind = kind or span_kind(given, name=span.name, scope=span.scope, is_root=is_root)
-    status, error_type, error_message = _ending(span)
+    ending = _ending(span)
     given_in, given_out = _INPUTS.get(kind, rows.RUN_INPUT), _OUTPUTS.get(kind, rows.RUN_OUTPUT)
     output = first(given, given_out)
     if output is None:
-        output = _pause(span)
+        output = ending.pause
     if kind == SpanKind.RETRIEVER:
         output = first(given, rows.DOCUMENTS) or documents(given, keep_blobs=keep_blobs) or output
     return SpanFacts(
@@ -245,9 +251,9 @@ def other_facts(
         input=bounded(from_json(first(given, given_in)), keep_blobs=keep_blobs),
         output=bounded(from_json(output), keep_blobs=keep_blobs),
         attributes=_unread(given),
-        status=status,
-        error_type=error_type,
-        error_message=error_message,
+        status=ending.status,
+        error_type=ending.error_type,
+        error_message=ending.error_message,
         tool_call_id=first_text(given, rows.TOOL_CALL_ID) if kind == SpanKind.TOOL else None,
     )
 
