@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "monotonic", "stored_ns", "utc_ns", "utc_text"]
+__all__ = ["SYSTEM_CLOCK", "Clock", "given_ns", "monotonic", "stored_ns", "utc_ns", "utc_text"]
 
 # The years that a four-digit ISO date can name; a clock outside them is wrong, and must not be
 # able to stop a record.
 _EARLIEST_S = -62_135_596_800
 _LATEST_S = 253_402_300_799
+# The times that 64 bits of nanoseconds can name end in the year 2262.
+_LATEST_NS = 2**63
 
 
 class Clock(Protocol):
@@ -100,6 +102,13 @@ def stored_ns(cell: object) -> int | None:
         return utc_ns(cell) if isinstance(cell, str) else None
     except ValueError:
         return None
+
+
+def given_ns(given: object) -> int:
+    """Return nanoseconds since 1970 that a caller gives as its own time; 0 for anything else."""
+    if type(given) is int or type(given) is float:
+        return int(given) if 0 < given < _LATEST_NS else 0
+    return 0
 
 
 def _plain_iso(text: str) -> str:

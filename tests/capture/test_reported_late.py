@@ -84,23 +84,32 @@ def test_an_agent_with_a_tool_inside(db_path: Path) -> None:
     assert (span["started_at"], span["duration_ms"]) == (utc_text(start), 500)
 
 
+TRACERS = [TRACER, get_tracer()]
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("end", [LONG_AGO_NS - 1, 0, None, 2**70, "soon", 1.5])
-def test_an_end_that_is_none_does_not_make_a_negative_duration(db_path: Path, end: Any) -> None:
+def test_an_end_that_is_none_does_not_make_a_negative_duration(
+    db_path: Path, end: Any, tracer: Any
+) -> None:
     """Before the start, or not a time at all: the program goes on, and the span is there."""
     with WaxellContext("a"):
-        span = TRACER.start_span("t", attributes={KIND: "TOOL"}, start_time=LONG_AGO_NS)
+        span = tracer.start_span("t", attributes={KIND: "TOOL"}, start_time=LONG_AGO_NS)
         span.end(end)
     found = only(db_path, "spans")
     assert found["started_at"] == BEGUN
     assert found["duration_ms"] >= 0
 
 
+@pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("start", [0, -5, 2**70, "soon", float("nan")])
-def test_a_start_that_is_none_is_the_time_of_the_report(db_path: Path, start: Any) -> None:
+def test_a_start_that_is_none_is_the_time_of_the_report(
+    db_path: Path, start: Any, tracer: Any
+) -> None:
     """Not a time of OpenTelemetry."""
     before = time.time_ns()
     with WaxellContext("a"):
-        TRACER.start_span("t", attributes={KIND: "TOOL"}, start_time=start).end()
+        tracer.start_span("t", attributes={KIND: "TOOL"}, start_time=start).end()
     assert only(db_path, "spans")["started_at"] >= utc_text(before)
 
 

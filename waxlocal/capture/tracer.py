@@ -21,6 +21,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from waxlocal.capture.facts import Completion, ReadSpan, SpanEvent, SpanStatus
+from waxlocal.clock import given_ns
 from waxlocal.known_types import name_of_type
 from waxlocal.sdk.exception_text import printed
 
@@ -119,7 +120,7 @@ class CapturedSpan(trace.Span):
         if self._ended:
             return
         self._ended = True
-        if ended_ns := _moment(end_time):
+        if ended_ns := given_ns(end_time):
             self.ended_ns = max(ended_ns, self.started_ns)
             self.lasted_ns = self.ended_ns - self.started_ns
         else:
@@ -193,9 +194,6 @@ class CapturedSpan(trace.Span):
         self.add_event("exception", noted, timestamp)
 
 
-# No time of an instrumentation is after the year 2262.
-_LATEST_NS = 2**63
-
 _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
 
 
@@ -248,7 +246,7 @@ class PrivateTracer(trace.Tracer):
             parent=captured(current),
             around=current.get_span_context(),
             attributes={**_conversation(context), **(attributes or {})},
-            started_ns=_moment(start_time) or time.time_ns(),
+            started_ns=given_ns(start_time) or time.time_ns(),
         )
         self._sink.begin(span)
         return span
@@ -271,13 +269,6 @@ class PrivateTracer(trace.Tracer):
         span = self.start_span(name, context, kind, attributes, links, start_time)
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
-
-
-def _moment(given: object) -> int:
-    """Return a time in nanoseconds since 1970 as a whole number; 0 for what is none."""
-    if type(given) is int:
-        return given if 0 < given < _LATEST_NS else 0
-    return int(given) if type(given) is float and 0 < given < _LATEST_NS else 0
 
 
 def _conversation(context: Context | None) -> dict[str, str]:

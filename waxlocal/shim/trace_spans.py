@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from waxlocal.clock import given_ns
 from waxlocal.records import RecordStatus
 from waxlocal.sdk.exception_text import printed
 from waxlocal.sdk.scope import run_here
@@ -97,9 +98,9 @@ class _RunSpan(NoOpSpan):
         start_time: int | None = None,
     ) -> None:
         self._run, self._name, self._kind, self._attributes = run, name, kind, attributes
-        self._steady_ns = run._steady()
-        self._started_ns = start_time or run._recorder.clock.time_ns()
-        self._is_told_late = bool(start_time)
+        now_ns = run._recorder.clock.time_ns()
+        self._started_ns = given_ns(start_time) or now_ns
+        self._steady_ns = run._steady() - max(now_ns - self._started_ns, 0)
         self._status: str = RecordStatus.OK
         self._error = ""
         self._ended = False
@@ -141,9 +142,9 @@ class _RunSpan(NoOpSpan):
         )
 
     def _lasted_ns(self, end_time: int | None) -> int:
-        if not end_time and not self._is_told_late:
-            return self._run._steady() - self._steady_ns
-        return max((end_time or self._run._recorder.clock.time_ns()) - self._started_ns, 0)
+        if ended_ns := given_ns(end_time):
+            return max(ended_ns - self._started_ns, 0)
+        return self._run._steady() - self._steady_ns
 
 
 class _Tracer:
