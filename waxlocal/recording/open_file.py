@@ -78,6 +78,8 @@ class OpenFile:
         self._notice = notice
         self._sleep = sleep
         self._told = False  # that the file needs a later waxlocal
+        # Never to be closed: a stopped thread has it.
+        self._left: tuple[object, ...] = ()
         self.begin_process()
 
     def begin_process(self) -> None:
@@ -101,17 +103,16 @@ class OpenFile:
         # Made here, not by the file: the rows of runs name it before the file could be opened.
         self.process_id = int.from_bytes(os.urandom(7), "big")
 
-    def leave(self) -> tuple[object, ...]:
-        """Leave the connection to a thread that Python has stopped; return what to keep for good.
+    def leave(self) -> None:
+        """Leave the connection for good to a thread that Python has stopped.
 
         What that thread had begun is undone: it would keep the file locked. The next statement of
         another thread opens the file anew.
         """
-        left, stopped = self.handles, self._connection
+        self._left, stopped = self.handles, self._connection
         self.begin_process()
         if stopped is not None and stopped.in_transaction:
             stopped.rollback()
-        return left
 
     @property
     def current(self) -> Path:

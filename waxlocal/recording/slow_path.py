@@ -98,8 +98,11 @@ class SlowPath:
         self._keep(unit, failure)
         self._warn(failure)
 
-    def drain(self, deadline: float) -> bool:
-        """Write what waits, until a time of `monotonic`; return whether nothing waits."""
+    def drain(self, deadline: float, then: Callable[[], object] = bool) -> bool:
+        """Write what waits, until a time of `monotonic`; return whether nothing waits.
+
+        `then` is called where nothing does.
+        """
         while self._backlog:
             unit = self._backlog.first()[0]
             failure = attempt(self._file, unit, deadline, sleep=self._rest)
@@ -112,6 +115,7 @@ class SlowPath:
                 self._file.log.look(LONG_BYTES)
         self._stuck = False
         self._file.let_through()
+        then()
         return True
 
     def _keep_interrupted(self, unit: Unit) -> None:

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import get_ident
 from typing import Any, TypeVar
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, monotonic
+from waxlocal.recording.apart_threads import ApartThreads
 from waxlocal.recording.attempt import free_position
 from waxlocal.recording.backlog import Backlog
 from waxlocal.recording.backlog_thread import BacklogThread
@@ -77,14 +77,11 @@ class Store:
         self._starts = starts
         # What is to be said as soon as the lock is free.
         self._notices = Notices()
-        # Whether the interpreter ends; and what a thread had that was stopped by that.
-        self._ends = False
-        self._left: tuple[object, ...] = ()
         self._file = OpenFile(
             path,
             durability=durability,
             clock=clock,
-            on_copying=self._note_copying,
+            on_copying=lambda copying: self._apart.note(copying),
             notice=self._notices.append,
             sleep=sleep,
         )
@@ -104,13 +101,11 @@ class Store:
         self._later: list[Unit] = []
         # When the log's size is looked at next.
         self._look_at = 0.0
-        # Threads whose records are kept apart, for they must not wait: the one that copies the log,
-        # and those that fork.
-        self._apart: set[int] = set()
+        self._apart = ApartThreads(self._lock, write_kept=self._write_kept, leave=self._leave)
         self._drainer = BacklogThread(
             self._lock,
             waits=lambda: bool(self.in_memory),
-            drain=self._drain_and,
+            drain=lambda forget: self._alone(lambda: self._slow.drain(monotonic(), forget), False),
             close=self.close,
         )
         self._slow = SlowPath(
@@ -138,7 +133,7 @@ class Store:
 
     def write(self, statement: Statement, parameters: Parameters) -> None:
         """Execute one statement and commit it."""
-        if self._apart and self._must_not_wait():
+        if self._apart and self._apart.has_this():
             self._later.append(((statement, parameters),))
             return
         waits = True
@@ -173,7 +168,7 @@ class Store:
 
     def write_together(self, *unit: Bound) -> None:
         """Execute several statements in one transaction."""
-        if self._apart and self._must_not_wait():
+        if self._apart and self._apart.has_this():
             self._later.append(unit)
             return
         waits = True
@@ -255,45 +250,21 @@ class Store:
         finally:
             self._writing = False
 
-    def _note_copying(self, copying: bool) -> None:
-        """Remember which thread copies the log; afterwards, write what was recorded in it.
-
-        The collector may run there, and finalizers may record. That thread can have the file
-        locked: it must not wait for another one that waits for the file.
-        """
-        if copying:
-            self._apart.add(get_ident())
-        else:
-            self._no_longer_apart()
-
-    def _no_longer_apart(self) -> None:
-        """Let this thread's records go into the file again, first those that were kept apart."""
-        self._apart.discard(get_ident())
+    def _write_kept(self) -> None:
         if self._later:
             self._alone(lambda: None, None)
 
-    def _must_not_wait(self) -> bool:
-        """Return whether what this thread records is kept apart.
-
-        Not in the thread that ends the interpreter. Python stops all others, wherever they are: if
-        one of them has the store, nobody ever gets it, and this thread begins anew without it.
-        """
-        if get_ident() not in self._apart:
-            return False
-        if self._ends:
-            if self._lock.acquire(timeout=EXIT_WAIT_S):
-                self._lock.release()
-            else:
-                later, self._left = self._later, self._file.leave()
-                self._begin_process()
-                self._later = later
-        return not self._ends
+    def _leave(self) -> None:
+        """Begin anew beside a thread that has the store for good."""
+        later = self._later
+        self._file.leave()
+        self._begin_process()
+        self._later = later
 
     def end(self) -> None:
-        """Close the file in the thread that ends the interpreter; what it records later is kept."""
+        """Close the file as the interpreter is about to end; a later record opens it again."""
         self.close()
-        self._ends = True
-        self._apart.add(get_ident())
+        self._apart.note_end()
 
     def drain(self, wait: float = 0.0) -> bool:
         """Write what is waiting; return whether nothing waits any more."""
@@ -335,7 +306,7 @@ class Store:
         No context manager: what a signal handler raises between its entry and the block would leave
         the store held for as long as the traceback lives.
         """
-        if self._apart and self._must_not_wait():
+        if self._apart and self._apart.has_this():
             return otherwise
         with self._lock:
             if self._writing:
@@ -386,19 +357,6 @@ class Store:
         self._gate.let_pass(self._file.close, self._sleep)
         self._sleep(seconds)
 
-    # -- the backlog ----------------------------------------------------------------------------
-
-    def _drain_and(self, forget: Callable[[], None]) -> bool:
-        """Write what waits, if the file can be had now; then, with the store held, call this."""
-
-        def drain() -> bool:
-            if self._slow.drain(monotonic()):
-                forget()
-                return True
-            return False
-
-        return self._alone(drain, False)
-
     # -- forks ----------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
@@ -410,14 +368,14 @@ class Store:
         What a signal handler records in this thread meanwhile is kept apart: another thread may
         hold the store until the fork is done, and to write would open the file again.
         """
-        self._apart.add(get_ident())
+        self._apart.note(True)
         if self._gate.enter():
             self._file.close()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
         self._gate.leave()
-        self._no_longer_apart()
+        self._apart.note(False)
 
     def after_fork_in_child(self) -> tuple[object, ...]:
         """Begin anew; return what could not be closed before the fork, to be kept for good."""
