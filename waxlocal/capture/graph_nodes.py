@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from waxlocal.capture.callbacks import is_message, namespace_of, node_of
 from waxlocal.capture.facts import Message
 from waxlocal.capture.gen_ai_messages import read_messages
 from waxlocal.capture.pauses import pause_of
@@ -20,17 +21,14 @@ from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["report_nodes"]
 
-# Of the framework's own steps, which it hides from its traces, too.
-_HIDDEN = "langsmith:hidden"
-
 
 class _Node:
     """A node that runs. The instrumentation calls `stop` or `fail`, and runs the rest in `context`.
 
-    `namespace` is LangGraph's name of this one execution, which everything inside it inherits.
+    Everything inside it has its `namespace`, too.
     """
 
-    def __init__(self, span: trace.Span, around: Context | None, namespace: str) -> None:
+    def __init__(self, span: trace.Span, around: Context | None, namespace: str | None) -> None:
         self.span = span
         self.context = trace.set_span_in_context(span, around)
         self.namespace = namespace
@@ -96,14 +94,12 @@ def _guarded(act: Callable[..., None], *given: Any) -> None:
 def _begin_node(chains: Any, tracer: trace.Tracer, chain: dict[str, Any]) -> None:
     """Begin the span of a chain, if it is a node and not something inside one."""
     run_id, outer_id, metadata = chain["run_id"], chain.get("parent_run_id"), chain["metadata"]
-    name = str(metadata["langgraph_node"])
-    namespace = str(metadata.get("langgraph_checkpoint_ns"))
+    namespace = _namespace_around(chains, outer_id)
+    name = node_of(chain.get("name"), chain.get("tags"), metadata, namespace)
     if (
-        chain.get("name") != name
-        or _HIDDEN in (chain.get("tags") or ())
+        name is None
         or metadata.get("otel_trace") is False  # the program's word to the instrumentation
         or chains.get_invocation(run_id) is not None  # it is an agent
-        or namespace == _namespace_around(chains, outer_id)
     ):
         return
     around = chains.get_parent_context(outer_id)
@@ -113,7 +109,8 @@ def _begin_node(chains: Any, tracer: trace.Tracer, chain: dict[str, Any]) -> Non
         "node": name,
         "step": metadata.get("langgraph_step"),
     }
-    node = _Node(tracer.start_span(name, around, attributes=said), around, namespace)
+    span = tracer.start_span(name, around, attributes=said)
+    node = _Node(span, around, namespace_of(metadata))
     chains.add_invocation_state(run_id, outer_id, node)
 
 
@@ -154,8 +151,4 @@ def _told(value: Any) -> Any:
 
 def _told_messages(value: Any) -> list[Message] | None:
     messages = value if isinstance(value, list) else [value]
-    return read_messages(messages) if messages and all(map(_is_message, messages)) else None
-
-
-def _is_message(value: Any) -> bool:
-    return hasattr(value, "content") and isinstance(getattr(value, "type", None), str)
+    return read_messages(messages) if messages and all(map(is_message, messages)) else None

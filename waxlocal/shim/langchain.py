@@ -5,15 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from waxlocal.capture.callbacks import is_hidden
 from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
 from waxlocal.shim.langchain_facts import answer_of, call_of, plain, span_name
 from waxlocal.shim.libraries import import_library
 from waxlocal.shim.model_calls import Answer
 
 __all__ = ["HandlerMethods", "WaxellLangChainHandler", "handler_class"]
-
-# Of the framework's own steps, which it hides from its traces, too.
-_HIDDEN = "langsmith:hidden"
 
 
 @handler_function
@@ -51,7 +49,7 @@ class HandlerMethods(FrameworkHandler):
         name = span_name(serialized, more, "chain")
         # The thread of a conversation, as LangGraph keeps it.
         self._run.name_session(str((more.get("metadata") or {}).get("thread_id") or ""))
-        if _HIDDEN in (more.get("tags") or ()):
+        if is_hidden(more.get("tags")):
             self._run.pass_through(run_id, parent_run_id)
             return
         self._run.enter(
@@ -70,13 +68,13 @@ class HandlerMethods(FrameworkHandler):
 
     def on_chain_end(self, outputs: Any, *, run_id: Any, tags: Any = None, **_more: Any) -> None:
         """Close the span of a chain."""
-        self._run.leave(run_id, output=plain(outputs), passed=_HIDDEN in (tags or ()))
+        self._run.leave(run_id, output=plain(outputs), passed=is_hidden(tags))
 
     def on_chain_error(
         self, error: BaseException, *, run_id: Any, tags: Any = None, **_more: Any
     ) -> None:
         """Close the span of a chain that raised."""
-        self._run.leave(run_id, error=error, passed=_HIDDEN in (tags or ()))
+        self._run.leave(run_id, error=error, passed=is_hidden(tags))
 
     # -- tools and searches ---------------------------------------------------------------------
 

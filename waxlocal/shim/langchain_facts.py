@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from waxlocal.capture.callbacks import is_message
 from waxlocal.capture.roles import role_of
 from waxlocal.encode import dumps
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
@@ -35,7 +36,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
         return {key: plain(item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, (list, tuple)):
         return [plain(item, depth - 1) for item in value]
-    if _is_message(value):
+    if is_message(value):
         return _message(value)
     if hasattr(value, "page_content"):
         return {"content": value.page_content, "metadata": plain(value.metadata, depth - 1)}
@@ -47,13 +48,9 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 def messages_of(messages: Any) -> list[dict[str, Any]]:
     """Return messages, or the texts of prompts, as dicts with role and content."""
     return [
-        _message(message) if _is_message(message) else {"role": "user", "content": str(message)}
+        _message(message) if is_message(message) else {"role": "user", "content": str(message)}
         for message in messages
     ]
-
-
-def _is_message(value: Any) -> bool:
-    return hasattr(value, "content") and isinstance(getattr(value, "type", None), str)
 
 
 def _message(message: Any) -> dict[str, Any]:

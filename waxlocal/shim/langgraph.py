@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.capture.callbacks import namespace_of, node_of
 from waxlocal.shim.framework_handlers import handler_function
 from waxlocal.shim.framework_runs import FrameworkRun
 from waxlocal.shim.langchain import HandlerMethods, handler_class
@@ -27,8 +28,8 @@ class _GraphMethods(HandlerMethods):
     def set_up(self, run: FrameworkRun) -> None:
         super().set_up(run)
         self._nodes: list[str] = []
-        # LangGraph's name of the node's execution that each chain is, or belongs to.
-        self._namespaces: dict[Any, Any] = {}
+        # Of the chains that are open, by LangChain's ids.
+        self._namespaces: dict[Any, str | None] = {}
 
     @property
     def node_execution_order(self) -> list[str]:
@@ -40,12 +41,11 @@ class _GraphMethods(HandlerMethods):
     ) -> None:
         """Open the span of a chain, and note the node that it is."""
         metadata = more.get("metadata") or {}
-        node, namespace = metadata.get("langgraph_node"), metadata.get("langgraph_checkpoint_ns")
-        # The functions and graphs inside a node are called for it, too, even by its name.
-        is_inside = bool(namespace) and self._namespaces.get(parent_run_id) == namespace
-        if node is not None and not is_inside and span_name(serialized, more, "chain") == node:
-            self._nodes.append(str(node))
-        self._namespaces[run_id] = namespace
+        name, around = span_name(serialized, more, "chain"), self._namespaces.get(parent_run_id)
+        node = node_of(name, more.get("tags"), metadata, around)
+        if node is not None:
+            self._nodes.append(node)
+        self._namespaces[run_id] = namespace_of(metadata)
         super().on_chain_start(
             serialized, inputs, run_id=run_id, parent_run_id=parent_run_id, **more
         )
