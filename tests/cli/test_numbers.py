@@ -68,11 +68,32 @@ def test_a_count_is_digits_within_its_limits(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("sessions",), ("users",), ("session", "sess_aa"), ("sync", "parked")]
+    ("words", "allowed"),
+    [
+        (("sessions",), "1 to 1,000"),
+        (("users",), "1 to 1,000"),
+        (("session", "sess_aa"), "1 to 1,000"),
+        (("sync", "parked"), "1 or more"),
+    ],
 )
-def test_a_limit_of_nothing_is_wrong_usage(db: Path, words: tuple[str, ...]) -> None:
+def test_a_limit_of_nothing_is_wrong_usage(db: Path, words: tuple[str, ...], allowed: str) -> None:
     """Nobody asks for no rows."""
-    assert "'0' is out of range; use 1 to " in invoke(*words, "--limit", 0, db=db).stderr
+    assert f"'0' is out of range; use {allowed}\n" in invoke(*words, "--limit", 0, db=db).stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("-1", "'-1' is out of range; use 0 or more"),
+        ("x", "'x' is not a whole number; use 0 or more"),
+        (HUGE, f"'{HUGE}' is out of range; use 0 to 9,223,372,036,854,775,807"),
+    ],
+)
+def test_what_64_bits_can_count_is_said_where_more_was_given(
+    db: Path, value: str, said: str
+) -> None:
+    """Elsewhere that number only hides what to write."""
+    assert f": {said}\n" in invoke("sessions", "--offset", value, db=db).stderr
 
 
 @pytest.mark.parametrize("words", [("sessions",), ("users",)])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from waxlocal.records import LARGEST_INTEGER
+
 __all__ = ["Count", "Number", "Seconds"]
 
 # More digits than any limit has; int() refuses texts of thousands of digits.
@@ -35,13 +37,18 @@ class Count(_Integer):
     ) -> int:
         """Return the number; a usage error says which numbers are allowed."""
         given = str(value).strip()
-        allowed = f"use {self._least} to {self._most:,}"
-        if not _LONG.fullmatch(given):
-            self.fail(f"{_shown(given)} is not a whole number; {allowed}", param, ctx)
         number = int(given) if _WHOLE.fullmatch(given) else None
         if number is None or not self._least <= number <= self._most:
-            self.fail(f"{_shown(given)} is out of range; {allowed}", param, ctx)
+            self.fail(f"{_shown(given)} is {self._wrong(given, number)}", param, ctx)
         return number
+
+    def _wrong(self, given: str, number: int | None) -> str:
+        digits = _LONG.fullmatch(given)
+        too_large = digits and not given.startswith("-") and number not in range(self._least)
+        # How far 64 bits can count matters only to a user who asked for more.
+        no_limit = self._most == LARGEST_INTEGER and not too_large
+        allowed = f"{self._least} or more" if no_limit else f"{self._least} to {self._most:,}"
+        return f"{'out of range' if digits else 'not a whole number'}; use {allowed}"
 
 
 class Number(_Number):
