@@ -95,12 +95,12 @@ def verify(
     session in the file. Raises `ServerRefused`, `ServerUnreachable`, `ConfigurationError`
     and `StorageError`.
     """
-    before = utc_text(clock.time_ns())
+    began = utc_text(clock.time_ns())
     with reader(path) as connection:
         target = target_of(connection, settings.api_url)
         if target is None:
             return _nothing_delivered(connection)
-        comparison = _Comparison(connection, target, before)
+        comparison = _Comparison(connection, target, began, clock)
         with client(settings) as http:
             for page in session_pages(http, settings, clock):
                 comparison.compare(page)
@@ -147,11 +147,14 @@ class _Findings:
 class _Comparison:
     """Compares both sides, page by page."""
 
-    def __init__(self, connection: sqlite3.Connection, target: int, before: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, target: int, began: str, clock: Clock
+    ) -> None:
         self.found = _Findings()
         self._connection = connection
         self._target = target
-        self._before = before
+        self._began = began
+        self._clock = clock
         self._seen = IdSet(count_sessions(connection))
 
     def compare(self, page: Sequence[RemoteSession]) -> None:
@@ -172,7 +175,10 @@ class _Comparison:
                     self.found.add(self.found.missing, absent)
 
     def _local(self, ids: Sequence[str]) -> list[LocalSession]:
-        return delivered_sessions(self._connection, self._target, ids, self._before) if ids else []
+        if not ids:
+            return []
+        now = utc_text(self._clock.time_ns())
+        return delivered_sessions(self._connection, self._target, ids, self._began, now)
 
     def _is_delivered(self, here: LocalSession) -> bool:
         if here.delivered < here.run_count:

@@ -162,6 +162,15 @@ def test_what_is_delivered_meanwhile_is_waiting(sent: Sent) -> None:
     assert sent.verify().missing == [Difference("t", "run_count", 1, None)]
 
 
+def test_what_is_delivered_is_known_after_the_clock_was_set_back(
+    sent: Sent, listed: Listed
+) -> None:
+    """It was delivered before, by a clock that was ahead."""
+    sent.run("s", at=5_000.0)
+    listed.append(theirs("s"))
+    assert (sent.verify().checked, sent.verify().waiting) == (1, [])
+
+
 def test_only_this_server_counts(sent: Sent) -> None:
     """A run that went to another server is still to go to this one."""
     run = sent.run("s", state=None)
@@ -454,7 +463,7 @@ def test_the_totals_are_found_by_index(sent: Sent) -> None:
     """However large the file, a page costs as much as its own sessions and runs."""
     from waxlocal.delivery import comparison
 
-    values = {"target": 1, "before": "", "ids": "[]"}
+    values = {"target": 1, "began": "", "now": "", "ids": "[]"}
     plan = sent.conn.execute(f"EXPLAIN QUERY PLAN {comparison._SESSIONS}", values).fetchall()
     steps = [row[3] for row in plan]
     assert not [step for step in steps if step.startswith("SCAN") and "json_each" not in step]

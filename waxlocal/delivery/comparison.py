@@ -20,7 +20,7 @@ SELECT s.session_id, s.run_count, s.open_runs, s.failed_runs, s.total_tokens, s.
   (SELECT count(*) FROM runs r
    JOIN deliveries d ON d.run_id = r.run_id AND d.target_id = :target
    WHERE r.session_id = s.session_id AND d.state = 'delivered'
-     AND coalesce(d.delivered_at, '') < :before) AS delivered
+     AND coalesce(d.delivered_at, '') NOT BETWEEN :began AND :now) AS delivered
 FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(:ids))
 """
 
@@ -66,12 +66,13 @@ def session_ids(
 
 
 def delivered_sessions(
-    connection: sqlite3.Connection, target_id: int, ids: Sequence[str], before: str
+    connection: sqlite3.Connection, target_id: int, ids: Sequence[str], began: str, now: str
 ) -> list[LocalSession]:
     """Return those of these sessions that the file has, in no order.
 
-    `before`, UTC text: runs delivered at that time or later do not count as delivered.
+    `began` and `now`, UTC text: runs delivered from then to now do not count as delivered. Those of
+    a later time do: they were delivered before the clock was set back.
     """
-    values = {"target": target_id, "before": before, "ids": json.dumps(list(ids))}
+    values = {"target": target_id, "began": began, "now": now, "ids": json.dumps(list(ids))}
     rows = connection.execute(_SESSIONS, values).fetchall()
     return [LocalSession(*row) for row in rows]
