@@ -25,6 +25,7 @@ from waxlocal.errors import (
     FileLocked,
     FileMissing,
     FileReadOnly,
+    FileUnusable,
     NotADatabase,
     StorageError,
 )
@@ -148,6 +149,34 @@ def test_errors_of_our_own(error: Exception, kind: type[StorageError], db_path: 
     assert said.hint
     assert is_busy(error) == (kind is FileLocked)
     assert storage_error(said, db_path) is said
+
+
+def test_a_path_that_is_too_long_for_sqlite_is_told_as_such(tmp_path: Path) -> None:
+    """The system takes it, and the directory is writable: another one like it is no way out."""
+    long = tmp_path.joinpath(*["d" * 200] * 3, "waxlocal.db")
+    with pytest.raises(FileUnusable, match="the path is too long for SQLite") as caught:
+        open_writer(long)
+    assert caught.value.hint.startswith("choose a shorter path")
+    with pytest.raises(FileUnusable, match="the path is too long for SQLite"), reader(long):
+        pass
+
+
+def test_an_old_log_beside_a_copy_is_named(recorder: Recorder, db_path: Path) -> None:
+    """SQLite takes it for the log of the copy that was moved there, and finds it damaged."""
+    with WaxellContext("agent"):
+        pass
+    recorder.close()
+    copy = shutil.copy(db_path, db_path.with_name("copy.db"))
+    with writer(db_path) as connection:
+        connection.execute("CREATE TABLE more AS SELECT randomblob(90000) AS x")
+    with closing(open_writer(db_path)) as connection:
+        connection.execute("CREATE TABLE last AS SELECT 1 AS x")
+        log = shutil.copy(f"{db_path}-wal", f"{db_path}.old")
+    os.replace(copy, db_path)
+    os.replace(log, f"{db_path}-wal")
+    with pytest.raises(NotADatabase, match="malformed") as caught, reader(db_path) as connection:
+        connection.execute("SELECT * FROM more").fetchall()
+    assert f"stop the programs that use it, and move {db_path}-wal away" in caught.value.hint
 
 
 def test_real_lock_is_busy(db_path: Path) -> None:

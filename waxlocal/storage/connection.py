@@ -26,15 +26,17 @@ from waxlocal.errors import (
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.log_file import log_path
+from waxlocal.storage.log_file import log_path, log_size
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import (
     FileId,
     file_id,
     file_size,
+    is_full,
     is_out_of_descriptors,
     make_private,
     real_path,
+    too_long,
     unusable,
 )
 from waxlocal.storage.readers import registered
@@ -360,8 +362,12 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
         return reason
     if kind is not DiskFull and is_out_of_descriptors(error):
         return StorageError(f"{path}: too many open files", hint=_CLOSE_FILES)
-    if kind is None and said == "disk I/O error" and _is_full(path):
+    if kind is None and said == "disk I/O error" and is_full(path):
         return DiskFull(f"{path}: the disk is full")
+    if "unable to open" in said and (reason := too_long(path)):
+        return reason
+    if kind is NotADatabase and "malformed" in said and log_size(path):
+        return NotADatabase(f"{path}: {said}", hint=_OLD_LOG.format(log=log_path(path)))
     if kind is not None:
         return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
@@ -370,24 +376,11 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
 
 
 _CLOSE_FILES = "close files, or raise the limit (ulimit -n); recording resumes by itself"
-# https://sqlite.org/walformat.html#the_wal_index_file_format
-_SHM_PART_BYTES = 32 * 1024
-
-
-def _is_full(path: Path) -> bool:
-    """Return whether the disk has no space for the next part of a `-shm`.
-
-    SQLite has its own error for a full disk, but not where it makes or enlarges that file.
-    """
-    from shutil import disk_usage  # hardly any process needs it
-
-    try:
-        return disk_usage(real_path(path).parent).free < _SHM_PART_BYTES
-    except OSError as error:
-        if raised_by_handler(error):
-            raise
-        return False
-
+# SQLite takes the log beside a file for its own, also where another file was moved there.
+_OLD_LOG = (
+    "if a copy was put in its place: stop the programs that use it, and move {log} away; "
+    "else choose another file with --db FILE or WAXLOCAL_DB"
+)
 
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),

@@ -18,10 +18,12 @@ __all__ = [
     "file_id",
     "file_size",
     "file_to_open",
+    "is_full",
     "is_out_of_descriptors",
     "make_private",
     "real_path",
     "state_directory",
+    "too_long",
     "unusable",
 ]
 
@@ -161,6 +163,40 @@ def is_out_of_descriptors(error: BaseException) -> bool:
 
 # So many takes SQLite: for a file, its log, the log's index and, as it makes them, the directory.
 _DESCRIPTORS = 4
+
+
+def is_full(path: Path) -> bool:
+    """Return whether the disk has no space for the next part of a `-shm`.
+
+    SQLite has its own error for a full disk, but not where it makes or enlarges that file.
+    """
+    from shutil import disk_usage  # hardly any process needs it
+
+    try:
+        return disk_usage(real_path(path).parent).free < _SHM_PART_BYTES
+    except OSError as error:
+        if raised_by_handler(error):
+            raise
+        return False
+
+
+# https://sqlite.org/walformat.html#the_wal_index_file_format
+_SHM_PART_BYTES = 32 * 1024
+
+
+def too_long(path: Path) -> FileUnusable | None:
+    """Return that SQLite refuses the path for its length; None for one that it may take.
+
+    SQLite says "unable to open database file", and the system, which takes longer ones, nothing.
+    """
+    if len(os.fsencode(real_path(path))) <= _LONGEST_PATH:
+        return None
+    return FileUnusable(f"{path}: the path is too long for SQLite", hint=_SHORTER)
+
+
+# Of a file that has room for `-journal` behind its name: MAX_PATHNAME of SQLite's os_unix.c, 512.
+_LONGEST_PATH = 512 - len("-journal")
+_SHORTER = "choose a shorter path with --db FILE or WAXLOCAL_DB"
 
 
 def unusable(path: Path) -> FileUnusable | None:
