@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from pathlib import Path
 from typing import Any, NoReturn
@@ -110,6 +109,8 @@ def read_key_file(path: Path, *, how_to_make_it: str = _ONLY_THE_KEY) -> Secret:
             mode = os.fstat(file.fileno()).st_mode
             # Files from systemd credentials, `mktemp` or umask 077 are not readable by others.
             if os.name != "nt" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
+                import shlex  # not at import: each program that records loads this module
+
                 raise ConfigurationError(
                     f"every user can read the key file {path}",
                     hint=f"chmod 600 {shlex.quote(str(path))}",
