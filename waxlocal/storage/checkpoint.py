@@ -109,9 +109,10 @@ class Checkpointer:
         return monotonic() < self._not_before
 
     def look(self, limit: int = LONG_BYTES) -> None:
-        """Checkpoint if more than `limit` bytes of the log are in use, or than the disk has free.
+        """Checkpoint if more than `limit` bytes of the log are in use.
 
-        Raises nothing of SQLite's, the system's or ours: what cannot be copied now is copied later.
+        On a small disk the limit is `bounded`. Raises nothing of SQLite's, the system's or ours:
+        what cannot be copied now is copied later.
         """
         try:
             if not self.is_put_off:

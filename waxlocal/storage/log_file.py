@@ -16,6 +16,8 @@ __all__ = ["LogFile", "bounded", "is_being_copied", "log_changed_ns", "log_path"
 # come frames: 24 bytes, the salts among them in bytes 8 to 15, and a page
 # (https://sqlite.org/fileformat2.html#walformat).
 _HEADER, _FRAME_HEADER = 32, 24
+# A log that has less is not copied back, however full the disk: each copy costs syncs.
+_LEAST_BYTES = 1024 * 1024
 
 
 def log_path(path: Path) -> Path:
@@ -35,15 +37,11 @@ def log_changed_ns(path: Path) -> int:
     return 0
 
 
-# A log is never copied more often than that, however full the disk.
-_LEAST_BYTES = 1024 * 1024
-
-
 def bounded(limit: int, path: Path) -> int:
     """Return at how many bytes a log is copied back: at the limit, or at what the disk has free.
 
-    As much as the log has the file may need to grow by: a log that has taken all space itself
-    cannot be copied any more, and stays.
+    The copy can make the file grow by as many bytes as the log has. Without so much free space the
+    log cannot be copied any more, and keeps what it has taken.
     """
     return min(limit, max(_free_bytes(path), _LEAST_BYTES))
 

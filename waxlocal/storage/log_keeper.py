@@ -21,9 +21,9 @@ __all__ = ["STOP_BYTES", "LogCopier", "LogKeeper"]
 KEEPER_BYTES = 16 * 1024 * 1024
 # How often it looks: while the log changes, and (doubling) when it has not changed for a while.
 KEEPER_REST_S = (0.02, 1.0)
-# Above this (on a small disk, above twice of what it is copied at) nobody adds to the log while
-# somebody is copying it, but waits for up to a while: a program can write faster than a slow disk
-# takes it.
+# Above this nobody adds to the log while somebody is copying it, but waits for a while: a program
+# can write faster than a slow disk takes it. On a small disk it is twice the size at which the log
+# is copied.
 STOP_BYTES = 44 * 1024 * 1024
 STOP_WAIT_S = 0.25
 STOP_REST_S = 0.001
@@ -58,10 +58,9 @@ class LogCopier:
     def look(self, limit: int = LONG_BYTES) -> None:
         """Have the log copied if more than `limit` bytes of it are in use, and nobody is at it.
 
-        So it is if the disk has less free than what is in use.
-
-        Returns at once, unless the log is so long that nobody may add to it: then within 0.25 s.
-        Raises nothing: what cannot be copied now is copied later.
+        On a small disk the limit is `bounded`. Returns at once, unless the log is so long that
+        nobody may add to it: then within 0.25 s. Raises nothing: what cannot be copied now is
+        copied later.
         """
         with Suppress(OSError):
             limit = bounded(limit, self._path)
