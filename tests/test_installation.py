@@ -158,7 +158,7 @@ def modules():
     for package in (waxlocal, waxlocal_daemon):
         yield package.__name__
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if found.name not in ("waxlocal.__main__", "waxlocal_daemon.byte_lock"):
+            if found.name != "waxlocal.__main__":
                 yield found.name
 
 # Everything once as here, so that the libraries are loaded: they look at the system, too.

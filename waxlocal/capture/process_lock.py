@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from waxlocal.recording.notices import silence
 from waxlocal.recording.recorder import current_recorder
+from waxlocal.storage.around_forks import in_forked_child
 
 __all__ = ["ProcessLock"]
 
@@ -23,8 +23,7 @@ class ProcessLock:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
+        in_forked_child(self._renew)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from waxlocal.recording.statements import BEGIN_RUN, INTERRUPT_RUN
 from waxlocal.recording.store import Store
 from waxlocal.recording.transactions import Parameters, Unit
 from waxlocal.settings.config import Settings
+from waxlocal.storage.around_forks import in_forked_child
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import database_path, file_size
 
@@ -203,5 +204,4 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+in_forked_child(_after_fork_in_child)

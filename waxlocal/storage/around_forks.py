@@ -14,7 +14,7 @@ from functools import partial
 
 from waxlocal.signal_handlers import raise_signal, signal_of
 
-__all__ = ["around_forks"]
+__all__ = ["around_forks", "in_forked_child"]
 
 Act = Callable[[], object]
 
@@ -40,8 +40,13 @@ def around_forks(before: Act, after_in_parent: Act, after_in_child: Act) -> None
     os.register_at_fork(after_in_child=after_in_child)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_struck.clear)
+def in_forked_child(act: Act) -> None:
+    """Have this called in each forked child; does nothing on systems without forks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=act)
+
+
+in_forked_child(_struck.clear)
 
 
 def _to_the_end(act: Act) -> None:

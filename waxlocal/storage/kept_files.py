@@ -14,7 +14,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from waxlocal.signal_handlers import Suppress
-from waxlocal.storage.around_forks import around_forks
+from waxlocal.storage.around_forks import in_forked_child
 from waxlocal.storage.paths import FileId
 
 __all__ = ["close_deleted", "kept_open"]
@@ -79,4 +79,4 @@ def _close_inherited() -> None:
             os.close(_descriptors.pop(identity))
 
 
-around_forks(bool, bool, _close_inherited)
+in_forked_child(_close_inherited)

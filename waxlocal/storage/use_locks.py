@@ -8,35 +8,32 @@ command beside it then deletes the log that the program is writing, or cuts what
 its memory, which ends it with SIGBUS.
 
 So a program that records locks the same bytes once more, by locks that belong to the open file
-(F_OFD_SETLK in fcntl(2)), which no other descriptor's end drops. Other processes cannot tell them
-from SQLite's own.
+(`open_file_locks`). Other processes cannot tell them from SQLite's own.
 """
 
 from __future__ import annotations
 
-import os
-import struct
 import sys
 from collections import Counter
 from pathlib import Path
 
 from waxlocal.signal_handlers import Suppress
-from waxlocal.storage.around_forks import around_forks
+from waxlocal.storage.around_forks import in_forked_child
 from waxlocal.storage.kept_files import close_deleted, kept_open
+from waxlocal.storage.open_file_locks import Span, lock, unlock
 from waxlocal.storage.paths import FileId, beside, file_id
 
 __all__ = ["UseLocks"]
 
 # Which file, first byte and length: what a reader of the file locks (SHARED_FIRST and SHARED_SIZE
 # in SQLite's os.h), and the "dead man's switch" of the index (UNIX_SHM_DMS in os_unix.c).
-_Span = tuple[int, int]
-_LOCKED: tuple[tuple[str, _Span], ...] = ()
+_LOCKED: tuple[tuple[str, Span], ...] = ()
 if sys.platform == "linux":
     _LOCKED = (("", (0x4000_0002, 510)), ("-shm", (128, 1)))
 
 # How many of this process say so of a file: they share its descriptor, and so its locks.
 _holders: Counter[FileId] = Counter()
-around_forks(bool, bool, _holders.clear)  # what the child inherits are the parent's locks
+in_forked_child(_holders.clear)  # what the child inherits are the parent's locks
 
 
 class UseLocks:
@@ -47,7 +44,7 @@ class UseLocks:
     """
 
     def __init__(self) -> None:
-        self._held: list[tuple[Path, FileId, _Span]] = []
+        self._held: list[tuple[Path, FileId, Span]] = []
 
     def take(self, path: Path) -> None:
         """Lock a file that is open, as far as that is possible; never waits, raises nothing."""
@@ -57,7 +54,7 @@ class UseLocks:
             if identity is None:
                 continue
             with Suppress(OSError):  # no descriptor left, or a file system without such locks
-                _lock(kept_open(name, identity), span, True)
+                lock(kept_open(name, identity), span, shared=True)
                 self._held.append((name, identity, span))
                 _holders[identity] += 1
 
@@ -69,25 +66,8 @@ class UseLocks:
             if _holders[identity] <= 0:
                 del _holders[identity]
                 with Suppress(OSError):
-                    _lock(kept_open(name, identity), span, False)
+                    unlock(kept_open(name, identity), span)
 
     def close_deleted(self) -> None:
         """Close what is kept of files that were deleted, as the log's index is by the last one."""
         close_deleted(_holders)
-
-
-if sys.platform == "linux":
-    import fcntl
-
-    # Type, whence, start, length, pid; with the padding of the C compiler.
-    _FLOCK = struct.Struct("hhqqi")
-
-    def _lock(descriptor: int, span: _Span, held: bool) -> None:
-        kind = fcntl.F_RDLCK if held else fcntl.F_UNLCK
-        asked = _FLOCK.pack(kind, os.SEEK_SET, *span, 0)
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, asked)
-
-else:
-
-    def _lock(_descriptor: int, _span: _Span, _held: bool) -> None:
-        raise OSError("there are no such locks")
