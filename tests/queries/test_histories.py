@@ -10,6 +10,7 @@ import pytest
 
 from tests.tools.builders import recording
 from tests.tools.talks import SYSTEM, Message, Talk, add_call, said, thirty_turns
+from waxlocal.encode import dumps
 from waxlocal.queries import HistoryChange, money
 
 
@@ -149,6 +150,17 @@ QUIET = [without_memory, with_titles, fan_out, sliding, pinned_and_sliding, cach
 def test_what_is_no_change_of_a_history_is_not_called_one(tmp_path: Path, usual: Any) -> None:
     """Ways to call a model in which lists are cut short as well."""
     assert changes(tmp_path, usual()) == []
+
+
+def test_a_message_that_somebody_removed_is_like_no_other(tmp_path: Path) -> None:
+    """Nobody can say what it was, whether or not the one in its place is marked for the cache."""
+    first, second, *_ = cached()
+    with recording(tmp_path) as (make, conn):
+        for number, messages in enumerate((first, second)):
+            add_call(make, make.run(at=number), messages, tokens_in=1_000)
+        plain = (dumps(second[1]),)
+        assert make.conn.execute("DELETE FROM contents WHERE content = ?", plain).rowcount == 1
+        assert 0 < money(conn, "s1").resent_tokens < 800
 
 
 def test_a_mark_for_the_cache_does_not_make_a_message_new(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import re
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from waxlocal.decode import loads
@@ -89,7 +90,7 @@ class Histories:
         self._forks: list[HistoryChange] = []
         self._compactions: dict[_List, HistoryChange] = {}  # by the list that was cut short
         self._conn = conn
-        self._plain: dict[str, object] = {}
+        self._said_by: dict[str, int] = {}
         if has_column(conn, "llm_calls", "message_keys"):
             for run_id, position, *keys in conn.execute(_LISTS, (session_id,)).fetchall():
                 messages, tools = map(read_keys, keys)
@@ -203,14 +204,14 @@ class Histories:
             return False
         return self._said(key) == self._said(other)
 
-    def _said(self, key: str) -> object:
-        if key not in self._plain:
-            (content,) = self._conn.execute(_CONTENT, (key,)).fetchone()
-            try:
-                self._plain[key] = _without_marks(loads(content))
-            except ValueError:
-                self._plain[key] = content
-        return self._plain[key]
+    def _said(self, key: str) -> int:
+        """Return a hash of what a message says, which may be long; of a removed one, its key's."""
+        if key not in self._said_by:
+            content, *_ = self._conn.execute(_CONTENT, (key,)).fetchone() or (key,)
+            with suppress(ValueError):  # not JSON: as it is
+                content = json.dumps(_without_marks(loads(content)), sort_keys=True)
+            self._said_by[key] = hash(content)
+        return self._said_by[key]
 
     def _size(self, keys: Iterable[str]) -> int:
         return sum(self._sizes.get(key, 0) for key in keys)
