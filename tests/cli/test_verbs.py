@@ -422,9 +422,9 @@ def test_runs_without_a_session_are_told_where_no_session_is_listed(tmp_path: Pa
 def test_without_a_file_of_ones_own_the_answer_is_empty(tmp_path: Path) -> None:
     """Nobody has to record before asking: nothing is found, stderr says how to begin."""
     home = {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
-    for verb in ("sessions", "users", "models", "stats", "prices"):
-        result = invoke(verb, **home)
-        assert (result.exit_code, result.stdout) == (0, ""), verb
+    for words in ("sessions", "users", "models", "stats", "prices", "sql|SELECT * FROM runs"):
+        result = invoke(*words.split("|"), **home)
+        assert (result.exit_code, result.stdout) == (0, ""), words
         said, hint = result.stderr.splitlines()
         assert said.startswith("No recordings yet")
         assert "waxlocal demo" in hint

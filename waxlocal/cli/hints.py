@@ -49,11 +49,12 @@ def say_no_file(missing: FileMissing) -> None:
     say_hint(missing.hint)
 
 
-def say_nothing(what: str, hint: str) -> None:
+def say_nothing(what: str, hint: str = "") -> None:
     """Say that nothing was found and what to try, unless it was said that there is no file."""
     if not click.get_current_context().meta.get(_NO_FILE_KEY):
         click.echo(what, err=True)
-        say_hint(hint)
+        if hint:
+            say_hint(hint)
 
 
 def say_beyond(what: str, count: int) -> None:

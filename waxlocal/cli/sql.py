@@ -11,6 +11,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.hints import say_nothing
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import InvalidQuery
@@ -71,7 +72,7 @@ def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], 
     if found:
         _show(Screen(), names, found)
     else:
-        click.echo("No rows.", err=True)
+        say_nothing("No rows.")
 
 
 def _rows(
