@@ -27,7 +27,15 @@ from waxlocal.capture.open_inference import (
     legacy_tools,
 )
 
-__all__ = ["answer_in", "answer_text", "content_of", "prompt_in", "tool_calls_of", "tools_of"]
+__all__ = [
+    "answer_in",
+    "answer_text",
+    "content_of",
+    "prompt_in",
+    "text_of_message",
+    "tool_calls_of",
+    "tools_of",
+]
 
 
 def content_of(
@@ -151,16 +159,19 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
 
 
 def answer_text(answer: list[Message] | None) -> str | None:
-    """Return the text of an answer: of the first choice that has any; or that of one message."""
-    for message in answer or ():
-        content = message["content"]
-        if isinstance(content, list):
-            content = ("" if message["role"] == "assistant" else "\n").join(
-                part["text"] for part in content if isinstance(part.get("text"), str)
-            ) or text_of(content)
-        if content:
-            return str(content)
-    return None
+    """Return the text of an answer: of the first choice that has any."""
+    return next(filter(None, map(text_of_message, answer or ())), None)
+
+
+def text_of_message(message: Message) -> str | None:
+    """Return what a message says: of an image and a question about it, the question."""
+    content = message["content"]
+    if isinstance(content, list):
+        # The parts of an answer continue one another; those of a question stand by themselves.
+        content = ("" if message["role"] == "assistant" else "\n").join(
+            part["text"] for part in content if isinstance(part.get("text"), str)
+        ) or text_of(content)
+    return str(content) if content else None
 
 
 def tool_calls_of(answer: list[Message] | None) -> list[ToolCall] | None:

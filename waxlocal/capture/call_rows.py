@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from waxlocal.capture.call_content import answer_text
+from waxlocal.capture.call_content import text_of_message
 from waxlocal.capture.call_settings import without_content
 from waxlocal.capture.facts import CallFacts, SpanStatus
 from waxlocal.encode import dumps
@@ -69,8 +69,7 @@ def last_user_text(call: CallFacts) -> str | None:
     for message in reversed(call.messages or ()):
         content = message.get("content")
         if message.get("role") == "user" and content is not None:
-            # Of an image and a question about it, the question.
-            return content if isinstance(content, str) else answer_text([message])
+            return content if isinstance(content, str) else text_of_message(message)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first
 from waxlocal.capture.bounds import bounded, from_json
-from waxlocal.capture.call_content import answer_in, answer_text, prompt_in
+from waxlocal.capture.call_content import answer_in, prompt_in, text_of_message
 from waxlocal.capture.facts import Attributes, ReadSpan, RunFacts
 from waxlocal.capture.gen_ai_messages import has_messages, messages_of
 
@@ -40,7 +40,7 @@ def _inputs(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
     said = said or prompt_in(given, keep_blobs) or []
     if not said:
         return None if sent is None else {"input": sent}
-    asked = (answer_text([one]) for one in reversed(said) if one["role"] == "user")
+    asked = (text_of_message(one) for one in reversed(said) if one["role"] == "user")
     message = next(filter(None, asked), None)
     return {"messages": said} if message is None else {"message": message, "messages": said}
 
@@ -50,7 +50,7 @@ def _result(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
     sent = bounded(from_json(first(given, rows.RUN_OUTPUT)), keep_blobs=keep_blobs)
     said = messages_of(sent, "assistant") if has_messages(sent) else []
     said = said or answer_in(given, keep_blobs) or []
-    texts = (answer_text([one]) for one in reversed(said) if one["role"] == "assistant")
+    texts = (text_of_message(one) for one in reversed(said) if one["role"] == "assistant")
     response = next(filter(None, texts), None)
     if response is not None:
         return {"response": response}
