@@ -37,8 +37,10 @@ class Stored:
         """Return the calls of a run."""
         return [call for call in self.calls if call["run_id"] == run["run_id"]]
 
-    def spans_of(self, run: dict[str, Any]) -> list[tuple[str, str, str | None]]:
-        """Return (kind, name, name of the span around) of the spans of a run."""
+    def spans_of(self, run: dict[str, Any] | None = None) -> list[tuple[str, str, str | None]]:
+        """Return (kind, name, name of the span around) of the spans of a run, or the only run."""
+        if run is None:
+            (run,) = self.runs
         mine = [span for span in self.spans if span["run_id"] == run["run_id"]]
         names = {span["position"]: span["name"] for span in mine}
         return [(one["kind"], one["name"], names.get(one["parent_position"])) for one in mine]

@@ -285,8 +285,7 @@ def test_the_nodes_of_a_graph_are_spans_in_order(db_path: Path) -> None:
     graph.add_conditional_edges("plan", lambda _: "act", ["act", "rest"])
     graph.compile(name="helper").invoke({"log": []})
     found = stored(db_path)
-    (run,) = found.runs
-    assert found.spans_of(run) == [
+    assert found.spans_of() == [
         ("chain", "plan", None),
         ("chain", "act", None),
         ("tool", "weather", "act"),
@@ -324,9 +323,7 @@ def test_the_nodes_of_a_graph_inside_a_node_lie_in_it(db_path: Path) -> None:
     inner = _nodes(("deep", _says("d")), ("same", _says("s")), name="same")
     outer = _nodes(("same", inner), ("calls", lambda state: inner.invoke(state)), name="outer")
     outer.invoke({"log": []})
-    found = stored(db_path)
-    (run,) = found.runs
-    assert found.spans_of(run) == [
+    assert stored(db_path).spans_of() == [
         ("chain", "same", None),
         ("chain", "deep", "same"),
         ("chain", "same", "same"),
@@ -459,8 +456,7 @@ def test_the_tasks_of_a_workflow_are_spans_as_nodes_are(db_path: Path) -> None:
 
     assert work.invoke(1) == 8
     found = stored(db_path)
-    (run,) = found.runs
-    assert found.spans_of(run) == [
+    assert found.spans_of() == [
         ("chain", "work", None),
         ("chain", "twice", "work"),
         ("chain", "twice", "work"),
@@ -477,9 +473,7 @@ def test_without_a_run_for_graphs_their_nodes_are_none_either(
     app.invoke({"log": []})
     with WaxellContext("mine"):
         app.invoke({"log": []})
-    found = stored(db_path)
-    (run,) = found.runs
-    assert found.spans_of(run) == [("agent", "helper", None), ("chain", "plan", "helper")]
+    assert stored(db_path).spans_of() == [("agent", "helper", None), ("chain", "plan", "helper")]
 
 
 def test_fifty_invocations_at_once_keep_their_records_apart(

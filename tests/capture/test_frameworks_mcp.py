@@ -65,8 +65,7 @@ def test_a_tool_inside_a_run_is_a_span_of_it(db_path: Path) -> None:
 
     answers = asyncio.run(program())
     found = stored(db_path)
-    (run,) = found.runs
-    assert found.spans_of(run) == [("tool", "weather", None), ("tool", "weather", None)]
+    assert found.spans_of() == [("tool", "weather", None), ("tool", "weather", None)]
     assert [json.loads(span["input"]) for span in found.spans] == [
         {"city": "Bern"},
         {"city": "Oslo"},
