@@ -258,8 +258,8 @@ def _llm_call(run: Run, call: Json) -> Json:
     if "usage" in call:
         call = with_usage(call)
         told: ReadUsage = call["usage"]
-        call |= {"usage_known": int(told.is_known), "usage_note": told.note}
-        call |= {"token_details": told.finer}
+        known = int(told.is_known)
+        call |= {"usage_known": known, "usage_note": told.note, "token_details": told.finer}
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]
