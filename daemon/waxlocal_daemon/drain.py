@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.delivery.target import TargetConnection
-from waxlocal.maintenance.changed_contents import mark_calls
-from waxlocal.maintenance.contents import sweep
-from waxlocal.maintenance.side_files import take_in_all
+from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.prices.table import price_pending
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.circuit import USUAL_PACE, Pace
@@ -54,9 +52,7 @@ def drain(
     """
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
-        take_in_all(path)
-        mark_calls(path)
-        sweep(path)
+        keep_up(path)
         interrupt_gone(path, stop)
         price_pending(path)
         with TargetConnection(path, settings.api_url) as target:

@@ -22,9 +22,8 @@ from waxlocal.errors import (
     StorageError,
     UploaderRunning,
 )
-from waxlocal.maintenance.changed_contents import mark_calls
-from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.side_files import take_in_all
+from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.paths import beside, real_path
@@ -262,9 +261,7 @@ class Daemon:
         if self._log.over("waiting_for_file", key=self._path):
             self._log.event("file_found", path=self._path)
         self._reread_if_refused()
-        take_in_all(self._path)
-        mark_calls(self._path)
-        sweep(self._path)
+        keep_up(self._path)
         interrupt_gone(self._path, self._interrupt)
         price_apart(self._path)
         self._alive()

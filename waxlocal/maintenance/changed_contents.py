@@ -3,8 +3,8 @@
 Such a change is one row of `contents`, whatever number of calls have it; a trigger notes its key in
 `changed_contents`. Here those calls get a new revision, so that each run that was delivered is
 delivered again: another file that has the old text takes the new one. Finding the calls takes a
-look at all of them, and recorders must not wait for that. So the look is a read transaction of its
-own, and the runs that it finds are changed one at a time.
+look at all of them (`noted_keys`); the runs that it finds are changed one at a time, so that
+recorders do not wait.
 
 A call that is recorded meanwhile has the new text from the start.
 """
@@ -19,18 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.errors import StorageError
+from waxlocal.maintenance.noted_keys import keys_of_calls, noted, one_state
 from waxlocal.storage.connection import autocommit, reader
-from waxlocal.storage.contents import KEYED, read_keys, removed
+from waxlocal.storage.contents import KEYED, removed
 from waxlocal.storage.record_sql import NEXT_REVISION
 
 __all__ = ["mark_calls"]
 
-_HAS_CHANGED = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'changed_contents')"
-_CHANGED = "SELECT key, id FROM changed_contents"
-_OF_CALLS = f"""
-SELECT run_id, {", ".join(KEYED.values())} FROM llm_calls
-WHERE {" OR ".join(f"{name} IS NOT NULL" for name in KEYED.values())}
-"""  # noqa: S608
 _HAS_ONE = " OR ".join(
     f"EXISTS (SELECT 1 FROM json_each(iif(json_valid({name}), {name}, '[]')) AS has"  # noqa: S608
     " WHERE has.value IN (SELECT value FROM json_each(:keys)))"
@@ -74,21 +69,15 @@ def mark_calls(path: Path) -> int:
 
 
 def _look(connection: sqlite3.Connection) -> _Found:
-    connection.execute("BEGIN")
-    try:
-        if not connection.execute(_HAS_CHANGED).fetchone()[0]:
-            return _Found(0, (), (), ())
-        changed = dict(map(tuple, connection.execute(_CHANGED).fetchall()))
-        of_calls: set[str] = set()
-        runs: dict[str, None] = {}
+    of_calls: set[str] = set()
+    runs: dict[str, None] = {}
+    with one_state(connection):
+        changed = noted(connection, "changed_contents")
         if changed:
-            for run_id, *stored in connection.execute(_OF_CALLS):
-                had = changed.keys() & {key for keys in stored for key in read_keys(keys)}
-                if had:
+            for run_id, keys in keys_of_calls(connection):
+                if had := changed.keys() & keys:
                     of_calls |= had
                     runs[run_id] = None
-    finally:
-        connection.execute("COMMIT")
     return _Found(max(changed.values(), default=0), list(changed), sorted(of_calls), list(runs))
 
 

@@ -1,9 +1,8 @@
 """Removes the messages and tools that no call has any more.
 
 When a call is deleted or changed, triggers note the keys that it had in `dropped_contents`. Whether
-another call still has them takes a look at all calls, and recorders must not wait for that. So the
-look is a read transaction of its own: of one state of the file, however calls move meanwhile.
-Afterwards only those contents go whose key was dropped before that state and has stayed so. A call
+another call still has them takes a look at all calls (`noted_keys`). Afterwards only those contents
+go whose key was dropped before the state that was looked at, and has stayed so. A call
 that is recorded with such a content takes its key out of `dropped_contents`, by a trigger in the
 transaction of its row; should it be dropped again, it has a greater id.
 """
@@ -17,20 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from waxlocal.errors import StorageError
+from waxlocal.maintenance.noted_keys import keys_of_calls, noted, one_state
 from waxlocal.storage.connection import autocommit, reader
-from waxlocal.storage.contents import KEYED, read_keys
 
 __all__ = ["sweep"]
 
 # How many contents one transaction removes: recorders wait during it.
 REMOVED_AT_ONCE = 100
 
-_HAS_DROPPED = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'dropped_contents')"
-_DROPPED = "SELECT key, id FROM dropped_contents"
-_OF_CALLS = f"""
-SELECT {", ".join(KEYED.values())} FROM llm_calls
-WHERE {" OR ".join(f"{name} IS NOT NULL" for name in KEYED.values())}
-"""  # noqa: S608
 _SINCE = """
 key IN (SELECT key FROM dropped_contents
   WHERE key IN (SELECT value FROM json_each(:keys)) AND id <= :last)
@@ -59,19 +52,14 @@ def sweep(path: Path) -> int:
 
 def _sorted_out(connection: sqlite3.Connection) -> tuple[int, list[str], list[str]]:
     """Return the last id, the dropped keys that calls have nevertheless, and those of none."""
-    connection.execute("BEGIN")
-    try:
-        if not connection.execute(_HAS_DROPPED).fetchone()[0]:
-            return 0, [], []
-        dropped = dict(map(tuple, connection.execute(_DROPPED).fetchall()))
+    with one_state(connection):
+        dropped = noted(connection, "dropped_contents")
         unused = set(dropped)
         if unused:
-            for call in connection.execute(_OF_CALLS):
-                unused.difference_update(*map(read_keys, call))
+            for _run_id, keys in keys_of_calls(connection):
+                unused -= keys
                 if not unused:
                     break
-    finally:
-        connection.execute("COMMIT")
     return max(dropped.values(), default=0), sorted(dropped.keys() - unused), sorted(unused)
 
 

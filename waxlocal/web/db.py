@@ -11,9 +11,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from waxlocal.maintenance.changed_contents import mark_calls
-from waxlocal.maintenance.contents import sweep
-from waxlocal.maintenance.side_files import take_in_all
+from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.connection import log_keeper
 from waxlocal.storage.log_keeper import LogKeeper
@@ -24,8 +22,8 @@ __all__ = ["Database", "ask", "change", "database_of"]
 
 Answer = TypeVar("Answer")
 
-# Seconds between upkeep: pricing pending models, and merging what an older waxlocal recorded into a
-# side file. A query waits at most `TAKE_IN_S` for the merge.
+# Seconds between upkeep, which includes pricing pending models, and merging what an older waxlocal
+# recorded into a side file. A query waits at most `TAKE_IN_S` for the merge.
 UPKEEP_S = 1.0
 TAKE_IN_S = 0.1
 
@@ -51,9 +49,7 @@ class Database:
         return await self.read_pool.ask(question, seconds)
 
     def _keep_up(self) -> None:
-        take_in_all(self.path, TAKE_IN_S)
-        mark_calls(self.path)
-        sweep(self.path)
+        keep_up(self.path, TAKE_IN_S)
         price_pending(self.path)
 
     def open(self) -> None:
