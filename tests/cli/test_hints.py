@@ -79,6 +79,15 @@ def test_a_hint_repeats_the_file(db: Path, args: str, expected: str) -> None:
         assert set(_files_of_proposed_commands(result.output)) == {str(db)}
 
 
+@pytest.mark.parametrize("args", ["models", "prices list", "sync status"])
+def test_a_command_below_a_table_stands_in_one_line(db: Path, args: str) -> None:
+    """To be copied, however narrow the terminal is."""
+    narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "40"}
+    lines = invoke(*args.split(), db=db, HOME=str(db.parent), **narrow).stdout.splitlines()
+    (proposed,) = [line for line in lines if "waxlocal --db " in line]
+    assert shlex.split(proposed.partition("waxlocal --db ")[2])[1] in VERBS
+
+
 @pytest.mark.parametrize("args", ["sessions", "users", "stats", "models", "prices list", "sync"])
 def test_a_hint_about_a_file_that_is_not_there_names_it(tmp_path: Path, args: str) -> None:
     """`waxlocal demo` alone would record into another file."""

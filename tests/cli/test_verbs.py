@@ -145,6 +145,8 @@ def test_no_line_is_wider_than_the_terminal(db: Path, verb: str, width: int) -> 
     """Tables fit the window; figures are whole, texts are cut with an ellipsis."""
     env = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(width)}
     lines = invoke(*verb.split(), db=db, **env).stdout.splitlines()
+    if verb == "models":  # a command to be copied stands in one line
+        lines.remove(f"  waxlocal --db {db} prices list")
     room = max(width, 72)  # figures alone take that much in the widest tables
     assert max(map(cell_len, lines)) <= room
 

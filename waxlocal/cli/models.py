@@ -96,12 +96,8 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
     screen.write(screen.table(columns, rows))
     if any(one.priced_share is not None and one.priced_share < 1 for one in found):
         screen.gap()
-        screen.write(
-            screen.text(
-                ("Some prices are missing. See which, and how to set them: ", DIM),
-                as_typed("waxlocal prices list"),
-            )
-        )
+        screen.write(screen.text(("Some prices are missing. See which, and how to set them:", DIM)))
+        screen.command(as_typed("waxlocal prices list"))
 
 
 def _at(provider: str) -> str:

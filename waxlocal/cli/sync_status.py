@@ -130,7 +130,7 @@ def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:
         )
         screen.write(screen.text((f"  {when}", DIM)))
         if target.parked:
-            screen.write(screen.text((as_typed("  why: waxlocal sync parked"), DIM)))
+            screen.command(as_typed("why: waxlocal sync parked"))
 
 
 def _state_of(screen: Screen, target: TargetStatus) -> str:
