@@ -17,7 +17,8 @@ import waxlocal
 from tests.tools.sdk_rows import only
 from waxlocal import WaxellContext
 from waxlocal.delivery.progress import DeliveryState, RequestState
-from waxlocal.ingest.runs import end_exactly, end_run, find_run
+from waxlocal.ingest.known_runs import find_run
+from waxlocal.ingest.runs import end_exactly, end_run
 from waxlocal.maintenance.main_rows import MainRows
 from waxlocal.maintenance.side_log import Change
 from waxlocal.prices.lookup import PriceSource

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.ingest.costs import Costs
+from waxlocal.ingest.known_runs import Json, KnownRun
 from waxlocal.ingest.positions import is_sent, is_settled
-from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import LLM_CALLS, CostSource
 from waxlocal.storage.contents import KEYED, expand, put
 from waxlocal.storage.record_sql import NEXT_REVISION, insert

@@ -14,18 +14,9 @@ from typing import Any
 from waxlocal.errors import InvalidQuery
 from waxlocal.ingest import events, exact
 from waxlocal.ingest.calls import add_calls, calls_of_spans
+from waxlocal.ingest.known_runs import Json, KnownRun, find_run, run_of_workflow
 from waxlocal.ingest.origins import note_hardware
-from waxlocal.ingest.runs import (
-    Json,
-    KnownRun,
-    daily_run,
-    end_exactly,
-    end_run,
-    ended,
-    find_run,
-    run_of_workflow,
-    start_run,
-)
+from waxlocal.ingest.runs import daily_run, end_exactly, end_run, ended, start_run
 from waxlocal.ingest.scores import add_scores
 from waxlocal.ingest.spans import add_spans
 from waxlocal.ingest.state import keep_state

@@ -9,7 +9,7 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
-from waxlocal.ingest.runs import Json, KnownRun, run_of_workflow
+from waxlocal.ingest.known_runs import Json, KnownRun, run_of_workflow
 from waxlocal.records import EVENTS, LARGEST_INTEGER
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.events import data_of_event

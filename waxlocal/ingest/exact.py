@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from waxlocal.errors import InvalidQuery, NotFound
+from waxlocal.ingest.known_runs import run_of_workflow
 from waxlocal.ingest.placing import place
-from waxlocal.ingest.runs import run_of_workflow
 from waxlocal.records import EVENTS, LLM_CALLS, SCORES, SPANS, STEPS, Table
 from waxlocal.wire import calls, spans
 from waxlocal.wire.columns import Refused

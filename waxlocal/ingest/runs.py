@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from functools import lru_cache
-from typing import Any, NamedTuple
 
-from waxlocal.clock import stored_ns, utc_text
+from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.errors import InvalidQuery, NotFound
-from waxlocal.ids import RunIds, daily_run_id, run_id_of, trace_id_of, workflow_id_of
+from waxlocal.ids import RunIds, daily_run_id, trace_id_of, workflow_id_of
+from waxlocal.ingest.known_runs import Json, KnownRun, find_run
 from waxlocal.ingest.lineage import Lineage, of_uploader, trusted
 from waxlocal.ingest.origins import note_device
-from waxlocal.ingest.positions import (
-    FIRST,
-    next_free,
-    numbered,
-    settle,
-)
+from waxlocal.ingest.positions import settle
 from waxlocal.process import current_process
 from waxlocal.records import (
     ENDED_STATUSES,
@@ -34,7 +28,6 @@ from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.cut_values import CAN_BE_CUT, is_cut, is_cut_from
 from waxlocal.wire.exact import KEY
-from waxlocal.wire.paths import RUN_START
 from waxlocal.wire.runs import (
     OF_END,
     columns_of_end,
@@ -53,32 +46,13 @@ from waxlocal.wire.values import (
 )
 
 __all__ = [
-    "Json",
-    "KnownRun",
     "daily_run",
     "end_exactly",
     "end_run",
     "ended",
-    "find_run",
-    "run_of_workflow",
     "start_run",
 ]
 
-Json = dict[str, Any]
-
-_FIND = """
-SELECT r.run_id, r.status,
-  iif(typeof(r.started_at) = 'text', r.started_at, '') AS started_at,
-  r.completed_at, r.duration, r.trace_id,
-  coalesce(r.revision, 0) AS revision,
-  coalesce(p.waxlocal, '') <> '' AS of_uploader,
-  r.process_id IS NOT NULL AS has_process
-FROM runs r LEFT JOIN processes p ON p.process_id = r.process_id
-WHERE r.run_id = ?
-"""
-_STARTED_AT = 2
-# Each request about a run asks for the same time.
-_started_ns = lru_cache(maxsize=256)(stored_ns)
 _DEFAULTS = RUNS.defaults
 # Our own uploader sends `completed_at` and `duration` with the start; the run still counts as open
 # until its end arrives.
@@ -112,64 +86,7 @@ UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id")
 WHERE run_id = :run_id
 """  # noqa: S608
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
-# The version of the UUIDs that identify an agent's day; other runs have another one.
-_DAILY_VERSION = "8"
 _new_ids = RunIds()
-
-
-class KnownRun(NamedTuple):
-    """A run of this file, with what its arriving records need.
-
-    `of_uploader`: whether waxlocal recorded it elsewhere, and its uploader sends it; `has_process`:
-    whether it is known where the run comes from.
-    """
-
-    run_id: str
-    status: str
-    started_at: str
-    completed_at: str | None
-    duration: float | None
-    trace_id: str
-    revision: int
-    of_uploader: int
-    has_process: int
-    started_ns: int | None  # since 1970; None if the start is not a valid time
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the run has not ended."""
-        return self.status == RunStatus.RUNNING
-
-    @property
-    def awaits_numbers(self) -> bool:
-        """Whether records with a number may still arrive; those of a daily run have none."""
-        return self.is_open and self.run_id[14:15] != _DAILY_VERSION
-
-    def position_of(self, number: object) -> int | None:
-        """Return the position of the record with this number of the sender, or None."""
-        return numbered(number) if self.awaits_numbers else None
-
-    def next_free(self, connection: sqlite3.Connection) -> int:
-        """Return the position after the last record of the run."""
-        return next_free(connection, self.run_id, first=FIRST if self.awaits_numbers else 1)
-
-
-def find_run(connection: sqlite3.Connection, run_id: str) -> KnownRun:
-    """Return a run; raises `NotFound`."""
-    for row in connection.execute(_FIND, (run_id,)).fetchall():
-        return KnownRun._make((*row, _started_ns(row[_STARTED_AT])))
-    raise NotFound(f"no run {run_id!r}", hint=f"start it first: POST {RUN_START}")
-
-
-def run_of_workflow(connection: sqlite3.Connection, workflow_id: object) -> KnownRun | None:
-    """Return the run that has this workflow id, or None."""
-    run_id = run_id_of(workflow_id)
-    if run_id is None:
-        return None
-    try:
-        return find_run(connection, run_id)
-    except NotFound:
-        return None
 
 
 def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:

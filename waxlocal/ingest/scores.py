@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from waxlocal.clock import utc_text
-from waxlocal.ingest.runs import KnownRun
+from waxlocal.ingest.known_runs import KnownRun
 from waxlocal.records import SCORES
 from waxlocal.storage.record_sql import insert
 from waxlocal.wire.scores import columns_of_score

@@ -10,9 +10,9 @@ from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
 from waxlocal.ingest import calls as llm
 from waxlocal.ingest.events import add_event, has_event
+from waxlocal.ingest.known_runs import Json, KnownRun
 from waxlocal.ingest.lineage import adopt
 from waxlocal.ingest.positions import STRIDE
-from waxlocal.ingest.runs import Json, KnownRun
 from waxlocal.records import SPANS
 from waxlocal.storage.record_sql import NEXT_REVISION, insert
 from waxlocal.wire.calls import is_llm_span

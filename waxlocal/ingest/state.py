@@ -11,7 +11,7 @@ from typing import Any
 
 from waxlocal.encode import dumps
 from waxlocal.ingest.events import add_event, change_event, last_event
-from waxlocal.ingest.runs import Json, KnownRun
+from waxlocal.ingest.known_runs import Json, KnownRun
 from waxlocal.wire.conversation_state import (
     COUNTERS,
     OTHERS,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from waxlocal.clock import utc_text
-from waxlocal.ingest.runs import Json, KnownRun
+from waxlocal.ingest.known_runs import Json, KnownRun
 from waxlocal.ingest.spans import add_span
 from waxlocal.records import STEPS
 from waxlocal.storage.record_sql import insert
