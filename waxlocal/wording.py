@@ -176,9 +176,9 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """Return the time from the first start to the last activity, which is kept to the second.
+    """Return the time from the first start to the last activity, `<1 s` if it is shorter than that.
 
-    So a shorter one would be less than the duration of the only run in it.
+    The last activity is kept to the second: a finer figure could be less than a run's duration.
     """
     return "<1 s" if 0 <= seconds < 0.95 else duration(seconds)
 

@@ -25,6 +25,9 @@ def filled(ctx: click.Context, param: click.Parameter, value: Value) -> Value:
 
 
 def filled_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
-    """Return the file that an option names, as its callback; an empty name is no directory."""
+    """Return the file that an option names, as its callback; an empty name is wrong usage.
+
+    It would be the current directory.
+    """
     given = filled(ctx, param, value)
     return None if given is None else Path(given)

@@ -29,7 +29,7 @@ __all__ = [
 # The key in `ctx.meta` of what the user gave with `--db`; click shares `meta` between a command and
 # its group.
 DB_KEY = "waxlocal.db"
-# The key in `ctx.meta` of whether the user was told that there is no file yet.
+# The key in `ctx.meta` that is set once the user was told that there is no file yet.
 _NO_FILE_KEY = "waxlocal.no_file"
 # Subcommands that use no file.
 WITHOUT_FILE = ("schema", "completion")
@@ -43,7 +43,7 @@ def say_hint(hint: str) -> None:
 
 
 def say_no_file(missing: FileMissing) -> None:
-    """Say that there is no file yet, and how to begin; why a command finds nothing is said then."""
+    """Say that there is no file yet, and how to begin; `say_nothing` is silent afterwards."""
     click.get_current_context().meta[_NO_FILE_KEY] = True
     click.echo(f"No recordings yet: {missing}.", err=True)
     say_hint(missing.hint)

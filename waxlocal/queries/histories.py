@@ -41,7 +41,7 @@ PICTURE_CHARACTERS = 4_000
 # A match begins only where no such character stands in front, so that each is looked at once.
 _PICTURE = re.compile(rf"(?<![\w+/=-])[A-Za-z0-9+/=_-]{{{PICTURE_CHARACTERS + 1},}}", re.ASCII)
 
-# Up to where Anthropic's API keeps a prompt, by a key of the last part of that.
+# Anthropic's API caches a prompt up to the part that has this key.
 _CACHE_MARK = "cache_control"
 
 # The text itself only where it may hold such data: by a data URL, or a part that names its type.
@@ -56,8 +56,8 @@ FROM contents WHERE key IN (SELECT value FROM json_each(?))
 _CONTENT = "SELECT content FROM contents WHERE key = ?"
 # Who says what every call of an agent begins with.
 _STANDING = ("system", "developer")
-# A history that keeps its last messages is shorter than this share of what it was, if it was
-# compacted: else a window has moved on.
+# A history that keeps its last messages was compacted if it is shorter than this share of what it
+# was; else a window has moved on.
 _COMPACTED = 3 / 4
 
 
@@ -166,6 +166,7 @@ class Histories:
                 self._compactions[last] = change
 
     def _kind(self, new: _List, last: _List, same: int) -> str | None:
+        """Return `fork`, `compaction` or None for a list that keeps `same` messages of another."""
         before, after = len(last.messages), len(new.messages)
         rest = set(last.messages[same:]).difference(self._standing)
         keeps_some = not rest.isdisjoint(new.messages[same:])
@@ -178,7 +179,7 @@ class Histories:
             if remembers and after < before and same == start == self._start(new):
                 return "compaction"
             return None
-        # A message was changed in its place, and what follows is there still; else a window moved.
+        # One message was changed, and the next is still there: it was edited. Else a window moved.
         in_place = last.messages[same + 1 : same + 2] == new.messages[same + 1 : same + 2]
         return None if within_run or (keeps_some and not in_place) else "fork"
 

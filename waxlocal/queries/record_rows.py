@@ -51,7 +51,7 @@ class LlmCall:
         return _known_parts((self.reasoning_tokens, "reasoning"), *self._finer("_out"))
 
     def _finer(self, side: str) -> list[tuple[int | None, str]]:
-        """Return the counts that a provider told beside: of sound, images, ..."""
+        """Return the provider's finer counts of one side: of audio, images, ..."""
         counts = self.details.get("token_details") if isinstance(self.details, dict) else None
         return [
             (number, name.removesuffix(side).replace("_", " "))
