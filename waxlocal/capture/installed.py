@@ -110,13 +110,13 @@ def _unsupported(engine: Engine, library: Library) -> tuple[str, str, str]:
 
     The name of a distribution and its version; all empty if everything fits.
     """
-    names = {_normal(name) for name in (library.distribution, *library.also)}
+    names = (library.distribution, *library.also)
     for line in requires(engine.package) or ():
         read = _REQUIREMENT.fullmatch(line)
-        if read is None or not _EXTRA.search(read[3] or "") or _normal(read[1]) not in names:
+        if read is None or not _EXTRA.search(read[3] or ""):
             continue
         name, supported = _normal(read[1]), read[2].strip()
-        its_version = installed_version(name)
+        its_version = installed_version(name) if name in names else None
         if its_version is not None and not fits(its_version, supported):
             return supported, name, its_version
     return "", "", ""
