@@ -41,17 +41,14 @@ def set_up(
         from waxlocal.sdk.client import WaxellObserveClient
 
         WaxellObserveClient.configure(api_url, api_key)
-    changes: dict[str, Any] = {}
-    if capture_content is not None:
-        changes["capture_content"] = capture_content
-    if durability is not None:
-        changes["durability"] = durability
-    if mask is not None:
-        changes["mask"] = mask
-    if keep_blobs is not None:
-        changes["keep_blobs"] = keep_blobs
-    if interaction_mode in INTERACTION_MODES:
-        changes["interaction_mode"] = interaction_mode
+    given = {
+        "capture_content": capture_content,
+        "durability": durability,
+        "mask": mask,
+        "keep_blobs": keep_blobs,
+        "interaction_mode": interaction_mode if interaction_mode in INTERACTION_MODES else None,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     recorder.configure(db=db, **changes)
 
 
