@@ -30,6 +30,7 @@ from waxlocal.recording.statements import (
     SET_SPAN_ATTRIBUTES,
     SET_SPAN_INPUT,
 )
+from waxlocal.recording.transactions import Bound
 from waxlocal.records import LLM_CALLS, CostSource, RecordStatus
 from waxlocal.sdk.arguments import is_given, need_number, plain_text
 from waxlocal.sdk.run_attributes import Row, RunAttributes
@@ -231,16 +232,21 @@ class RunRecords(RunAttributes):
         late_attributes: dict[str, Any] | None = None,
     ) -> None:
         """Write the end of a span; `late_…` is what its start did not say, or not all of it."""
-        if self._run_id and position:
-            asked = self._content(late_input)
-            if asked is not None:
-                self._write(SET_SPAN_INPUT, (asked, self._run_id, position))
-            if late_attributes is not None:
-                known = (dumps(late_attributes), self._run_id, position)
-                self._write(SET_SPAN_ATTRIBUTES, known)
-            shown = self._content(output)
-            status, error = plain_text(status) or RecordStatus.OK, plain_text(error)
-            row = (duration_ms, status, error or None, shown, self._run_id, position)
+        if not (self._run_id and position):
+            return
+        shown = self._content(output)
+        status, error = plain_text(status) or RecordStatus.OK, plain_text(error)
+        row = (duration_ms, status, error or None, shown, self._run_id, position)
+        late: list[Bound] = []
+        asked = self._content(late_input)
+        if asked is not None:
+            late.append((SET_SPAN_INPUT, (asked, self._run_id, position)))
+        if late_attributes is not None:
+            known = (dumps(late_attributes), self._run_id, position)
+            late.append((SET_SPAN_ATTRIBUTES, known))
+        if late:
+            self._write_together(*late, (END_SPAN, row))
+        else:
             self._write(END_SPAN, row)
 
     def _add_score(
