@@ -57,7 +57,7 @@ def _steps(connection: sqlite3.Connection, run_id: str, body: Json, now_ns: int)
 
 def _note(connection: sqlite3.Connection, run: KnownRun, body: Json, now_ns: int) -> None:
     """Store what the original SDK sends beside its records: the machine, the conversation state."""
-    if not run.has_process:  # each request names it
+    if not run.has_process:  # else each request names the machine again
         note_hardware(connection, run.run_id, body.get("hardware_uuid"), now_ns)
     keep_state(connection, run, body.get("conversation_state"), now_ns, final=False)
 
