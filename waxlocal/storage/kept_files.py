@@ -15,7 +15,7 @@ from pathlib import Path
 
 from waxlocal.signal_handlers import Suppress
 from waxlocal.storage.around_forks import in_forked_child
-from waxlocal.storage.paths import FileId
+from waxlocal.storage.paths import FileId, file_id
 
 __all__ = ["close_deleted", "kept_open"]
 
@@ -34,12 +34,14 @@ def kept_open(path: Path, identity: FileId) -> int:
     with _gate:
         if _status(identity) is not None:
             return _descriptors[identity]
+        if file_id(path) != identity:  # a second descriptor of that one could never be closed
+            raise FileNotFoundError(path)
         try:
             descriptor = os.open(path, os.O_RDWR | _NEVER_WAIT)
         except PermissionError:  # reading is enough to check a lock, and to share one
             descriptor = os.open(path, os.O_RDONLY | _NEVER_WAIT)
         found = os.fstat(descriptor)
-        # Stored under the opened file: it may have replaced the one that `identity` names.
+        # Stored under the opened file: it may have come to the path just now.
         _descriptors[found.st_dev, found.st_ino] = descriptor
         if identity not in _descriptors:
             raise FileNotFoundError(path)
