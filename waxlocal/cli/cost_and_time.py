@@ -30,11 +30,9 @@ def show_money(screen: Screen, money: Money) -> None:
     if len(money.models) > 1:
         screen.gap()
         _show_models(screen, money)
-    if money.verdict or money.history:
-        screen.gap()
+    screen.gap()
     _show_history(screen, money.history)
-    if money.verdict:
-        screen.write(screen.text(escaping.line(money.verdict)))
+    screen.write(screen.text(escaping.line(money.verdict)))
 
 
 def _show_history(screen: Screen, history: Sequence[HistoryChange]) -> None:
@@ -138,9 +136,7 @@ def show_timing(screen: Screen, timing: Timing) -> None:
         notes.append(
             f"{calls} without a duration, estimated at {figures.duration(timing.estimated_seconds)}"
         )
-    if notes or timing.verdict:
-        screen.gap()
+    screen.gap()
     for note in notes:
         screen.note("-", note)
-    if timing.verdict:
-        screen.write(screen.text(escaping.line(timing.verdict)))
+    screen.write(screen.text(escaping.line(timing.verdict)))
