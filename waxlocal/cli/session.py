@@ -39,7 +39,12 @@ _INDENT = 3
 @click.command(cls=Subcommand)
 @click.argument("session_id", metavar="ID", shell_complete=complete.sessions)
 @click.option(
-    "--limit", type=LIMIT, default=1000, metavar="N", help="Show at most this many turns."
+    "--limit",
+    type=LIMIT,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Show at most this many turns.",
 )
 @click.option("--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first.")
 @form_options()
