@@ -281,6 +281,19 @@ def test_what_cannot_be_asked_is_said(client: httpx.Client, query: str) -> None:
     assert problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("limit=0", "use an integer from 1 to 1000"),
+        ("offset=-1", "use an integer of 0 or more"),
+        ("offset=9223372036854775808", "use an integer from 0 to 9223372036854775807"),
+    ],
+)
+def test_the_hint_says_which_numbers_are_taken(client: httpx.Client, query: str, hint: str) -> None:
+    """How far 64 bits can count is said only to a client that asked for more."""
+    assert client.get(f"{OBSERVABILITY}/sessions/?{query}").json()["hint"] == hint
+
+
 def test_a_slip_in_a_name_is_pointed_out(client: httpx.Client) -> None:
     """An unknown parameter is an error that names the nearest known one."""
     problem = client.get(f"{OBSERVABILITY}/sessions/?usr_id=alice").json()

@@ -64,10 +64,13 @@ class Parameters:
             return default
         number = int(given) if _DIGITS.fullmatch(given) else least - 1
         if not least <= number <= most:
+            # How far 64 bits can count matters only to a client that asked for more.
+            no_limit = most == MAX_OFFSET and number < least
+            allowed = f"of {least} or more" if no_limit else f"from {least} to {most}"
             raise Problem(
                 400,
                 f"invalid {name} {given[:40]!r}",
-                hint=f"use an integer from {least} to {most}",
+                hint=f"use an integer {allowed}",
                 parameter=name,
             )
         return number
