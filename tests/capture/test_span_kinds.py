@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tools.read_spans import spans_of
+from waxlocal.capture.attribute_map import READ_KEYS
 from waxlocal.capture.facts import SpanKind
-from waxlocal.capture.span_kinds import span_kind
+from waxlocal.capture.span_kinds import DECIDING, span_kind
 
 KINDS = {
     "openinference.span.kind": {
@@ -145,3 +146,20 @@ VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.li
 def test_any_attributes_are_of_some_kind(attributes: dict[Any, Any]) -> None:
     kinds = {value for name, value in vars(SpanKind).items() if name.isupper()}
     assert span_kind(attributes, name="claude_code.x", scope="gcp.vertex.agent") in kinds
+
+
+SAID = st.sampled_from(sorted({value for _, value, _ in ROWS} | {"tool", "{}", "7"}))
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(DECIDING | READ_KEYS | {"span.type"})), SAID),
+    st.sampled_from(("claude_code.x", "")),
+    st.booleans(),
+)
+def test_what_decides_nothing_can_be_left_out(
+    attributes: dict[str, str], name: str, is_root: bool
+) -> None:
+    """The kind of a span is the same without all attributes but those of `DECIDING`."""
+    deciding = {key: value for key, value in attributes.items() if key in DECIDING}
+    place: Any = {"name": name, "scope": "gcp.vertex.agent", "is_root": is_root}
+    assert span_kind(attributes, **place) == span_kind(deciding, **place)

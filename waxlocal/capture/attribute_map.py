@@ -189,7 +189,6 @@ TOOL_OUTPUT: Row = (
 )  # fmt: skip
 QUERY: Row = ("gen_ai.retrieval.query.text", "reranker.query", "input.value")
 DOCUMENTS: Row = ("gen_ai.retrieval.documents",)
-RETRIEVAL_SOURCE: Row = ("gen_ai.data_source.id",)
 RUN_INPUT: Row = (
     "langfuse.trace.input", "input.value", "gen_ai.input.messages", "ai.prompt",
     "traceloop.entity.input", "user_prompt",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from waxlocal.capture.facts import Attributes, SpanKind
 
-__all__ = ["span_kind"]
+__all__ = ["DECIDING", "span_kind"]
 
 _LLM, _EMBEDDING, _AGENT = SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.AGENT
 _CHAIN, _TOOL, _RETRIEVER, _OTHER = (
@@ -89,6 +89,8 @@ _USAGES = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
     "ai.usage.inputTokens", "ai.usage.promptTokens",
 )  # fmt: skip
+# A span without any of these attributes is of kind "other".
+DECIDING = frozenset((*(key for key, _ in _KEYS), *_ADK, *_MODELS, *_USAGES))
 
 
 def span_kind(

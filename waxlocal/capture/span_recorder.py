@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from waxlocal.capture.places import (
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
-from waxlocal.capture.span_kinds import span_kind
+from waxlocal.capture.span_kinds import DECIDING, span_kind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.notices import warn
 from waxlocal.records import RecordStatus, RunStatus
@@ -49,8 +50,11 @@ class SpanRecorder:
         except Exception as error:  # a fault of ours must not become the program's
             _survive(error, span)
 
-    def tell(self, span: CapturedSpan) -> None:
+    def tell(self, span: CapturedSpan, names: Iterable[str]) -> None:
         """Place a span that now says what it is."""
+        # OpenInference says it last, after an attribute for each part of each message.
+        if DECIDING.isdisjoint(names):
+            return
         try:
             kind = _kind(span)
             if kind != SpanKind.OTHER:

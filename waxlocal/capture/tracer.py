@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry import trace
@@ -34,8 +34,8 @@ class SpanSink(Protocol):
     def begin(self, span: CapturedSpan) -> None:
         """Take note that a span has begun, with the attributes of its start."""
 
-    def tell(self, span: CapturedSpan) -> None:
-        """Look again at a span that is `undecided`: it says more than at its start."""
+    def tell(self, span: CapturedSpan, names: Iterable[str]) -> None:
+        """Look again at a span that is `undecided`: it has these attributes now."""
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says; it does not change any more."""
@@ -136,14 +136,14 @@ class CapturedSpan(trace.Span):
         if not self._ended:
             self.attributes.update(attributes)
             if self.undecided:
-                self._sink.tell(self)
+                self._sink.tell(self, attributes)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute; nothing after the end."""
         if not self._ended:
             self.attributes[key] = value
             if self.undecided:
-                self._sink.tell(self)
+                self._sink.tell(self, (key,))
 
     def add_event(
         self,
