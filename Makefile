@@ -104,8 +104,10 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-frameworks: pyproject.toml | $(VENV)/installed-dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,frameworks]'
+$(VENV)/installed-frameworks: tests/capture/frameworks.txt pyproject.toml | $(VENV)/python
+	@echo "setting up $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/installed-bench: pyproject.toml | $(VENV)/python

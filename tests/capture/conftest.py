@@ -17,6 +17,13 @@ _FILES = {
         "google-genai",
         "opentelemetry-instrumentation-google-genai",
     ),
+    "test_frameworks_handlers.py": (
+        "langchain-openai",
+        "langgraph",
+        "llama-index-core",
+        "opentelemetry-instrumentation-genai-langchain",
+        "opentelemetry-instrumentation-genai-llama-index",
+    ),
     "test_frameworks_mcp.py": ("mcp",),
     "test_frameworks_langchain.py": (
         "langchain",

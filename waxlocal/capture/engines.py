@@ -170,6 +170,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
         )
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
+    _share_with_handlers(engine, instrumentor)
     return instrumentor.uninstrument  # type: ignore[no-any-return]
 
 
@@ -183,6 +184,29 @@ def _report_nodes(instrumentor: Any, tracer: Any) -> None:
         report_nodes(instrumentor, tracer)
     except AttributeError as error:
         warn(f"the nodes of graphs are not recorded: {error}. Try: waxlocal doctor")
+
+
+# Where the instrumentations of frameworks whose handlers a program may have keep what they are told
+# by, and what is done there.
+_TOLD_BY = {
+    "opentelemetry.instrumentation.genai.langchain": ("_callback_handler", "name_events"),
+    "openinference.instrumentation.langchain": ("_tracer", "name_events"),
+    "opentelemetry.instrumentation.genai.llama_index": ("_span_handler", "leave_retrievals"),
+    "openinference.instrumentation.llama_index": ("_span_handler", "leave_retrievals"),
+}
+
+
+def _share_with_handlers(engine: Engine, instrumentor: Any) -> None:
+    """Have what a handler of the program records reported once."""
+    if engine.module not in _TOLD_BY:
+        return
+    from waxlocal.capture import handler_spans
+
+    name, share = _TOLD_BY[engine.module]
+    try:
+        getattr(handler_spans, share)(getattr(instrumentor, name))
+    except AttributeError as error:
+        warn(f"what a handler records is recorded twice: {error}. Try: waxlocal doctor")
 
 
 @contextmanager
@@ -208,6 +232,7 @@ def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:
 
     instrumentor = _instrumentor(engine)
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    _share_with_handlers(engine, instrumentor)
     return instrumentor.uninstrument  # type: ignore[no-any-return]
 
 

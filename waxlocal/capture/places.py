@@ -30,6 +30,7 @@ class Place:
     the positions of the calls inside the span, each once: a report that was merged into another one
     has no row of its own. `failure` is that of the last agent inside the span, if it failed.
     `asked` and `answered` are what the first call inside was asked, and what the last one answered.
+    `of_handler`: the row at `position` is that of a handler of the program, which also ends it.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Place:
     failure: SpanFacts | None = None
     asked: str | None = None
     answered: str | None = None
+    of_handler: bool = False
 
 
 def around(span: CapturedSpan) -> Iterator[Place]:

@@ -10,6 +10,7 @@ from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, may_be_r
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
+from waxlocal.capture.handler_spans import span_of_handler
 from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import (
     CALLS,
@@ -41,6 +42,10 @@ class SpanRecorder:
         try:
             _decide_around(span)
             kind = _kind(span)
+            told = span_of_handler()
+            if told is not None:
+                span.place = Place(kind, told.run, told.position, of_handler=True)
+                return
             span.place = Place(kind, run_around(span))
             # Some instrumentations say what a span is only after its start.
             if kind == SpanKind.OTHER:
@@ -64,7 +69,7 @@ class SpanRecorder:
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says, and end the run that stands for it."""
-        if not isinstance(span.place, Place):
+        if not isinstance(span.place, Place) or span.place.of_handler:
             return
         try:
             if span.undecided:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
+from waxlocal.capture.handler_spans import RecordsSpans
 from waxlocal.shim.framework_runs import FrameworkRun
 from waxlocal.shim.model_calls import ModelCall
 
@@ -14,7 +15,7 @@ __all__ = ["FrameworkHandler", "handler_function"]
 _NAMED = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-class FrameworkHandler:
+class FrameworkHandler(RecordsSpans):
     """What a program asks of a handler; derived classes add what the framework calls."""
 
     def set_up(self, run: FrameworkRun) -> None:
@@ -22,6 +23,10 @@ class FrameworkHandler:
         self._run = run
         # The calls of models that have begun, by the framework's ids.
         self._calls: dict[Any, ModelCall] = {}
+
+    def records(self) -> bool:
+        """Return whether there is a run to record into, or to begin."""
+        return self._run.is_anywhere()
 
     @property
     def run_id(self) -> str:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
+from waxlocal.capture.handler_spans import HandlerSpan
 from waxlocal.capture.pauses import pause_of
 from waxlocal.records import ENDED_STATUSES, RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
@@ -42,6 +43,10 @@ class FrameworkRun:
     def name_session(self, session_id: str) -> None:
         """Take this session for the run, unless one was given or the run has begun."""
         self._given["session_id"] = self._given.get("session_id") or session_id
+
+    def is_anywhere(self) -> bool:
+        """Return whether `context` would return a run."""
+        return self._starts_run or run_here() is not None
 
     def context(self, inputs: dict[str, Any] | None = None) -> WaxellContext | None:
         """Return the run, begun if it has not; None without one."""
@@ -79,7 +84,8 @@ class FrameworkRun:
             current_run.set(context)
         current_span.set(self._span_around() if parent is None else parent)
         handle = context.enter_span(name, kind=kind, attributes=attributes, input_data=input)
-        self._spans[span_id] = {**handle, "by": self}
+        told = HandlerSpan(span_id, context, handle["position"])
+        self._spans[span_id] = {**handle, "by": self, "told": told}
         current_span.set(self._spans[span_id])
 
     def _span_around(self) -> Handle | None:

@@ -92,6 +92,8 @@ class HandlerMethods(FrameworkHandler):
         name = span_name(serialized, more, "tool")
         given = plain(inputs) if inputs else input_str
         attributes = {"tool_type": "function", **self._attributes(name, more)}
+        if call_id := more.get("tool_call_id"):
+            attributes["tool_call_id"] = str(call_id)
         self._run.enter(run_id, parent_run_id, name, "tool", attributes=attributes, input=given)
 
     def on_tool_end(self, output: Any, *, run_id: Any, **_more: Any) -> None:

@@ -39,7 +39,9 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if is_message(value):
         return _message(value)
     if hasattr(value, "page_content"):
-        return {"content": value.page_content, "metadata": plain(value.metadata, depth - 1)}
+        found = {"content": value.page_content, "metadata": plain(value.metadata, depth - 1)}
+        named = getattr(value, "id", None)
+        return found if named is None else {"id": named, **found}
     if hasattr(value, "to_messages"):  # the value of a prompt
         return messages_of(value.to_messages())
     return value
