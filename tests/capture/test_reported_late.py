@@ -71,6 +71,29 @@ def test_a_call_outside_any_run(db_path: Path) -> None:
     assert (run["started_at"], run["completed_at"], run["duration"]) == (BEGUN, OVER, 2.5)
 
 
+def test_a_run_that_stands_for_a_span_ends_with_it(db_path: Path) -> None:
+    """Not when its rows are written: the first of a process waits for the file to be made."""
+    call = {KIND: "LLM", "llm.model_name": "m", "llm.token_count.prompt": 5}
+    span = TRACER.start_span("chat", attributes=call)
+    span.end()
+    found, run = only(db_path, "llm_calls"), only(db_path, "runs")
+    assert run["completed_at"] == found["recorded_at"]
+    assert found["duration_ms"] == round(run["duration"] * 1000)
+
+
+def test_a_run_does_not_end_before_it_begins(db_path: Path) -> None:
+    """Where the outer one of two reports was over, as it says, before the inner one began."""
+    tokens = {"llm.model_name": "m", "llm.token_count.prompt": 5}
+    outer = TRACER.start_span("chat", attributes={KIND: "LLM"}, start_time=LONG_AGO_NS)
+    inside = trace.set_span_in_context(outer)
+    start = LONG_AGO_NS + LASTED_NS
+    inner = TRACER.start_span("chat", inside, attributes={KIND: "LLM", **tokens}, start_time=start)
+    inner.end(start)
+    outer.end(LONG_AGO_NS + 1)
+    run = only(db_path, "runs")
+    assert (run["started_at"], run["completed_at"], run["duration"]) == (OVER, OVER, 0)
+
+
 def test_an_agent_with_a_tool_inside(db_path: Path) -> None:
     """A run of its own, with the tool as its span."""
     agent = TRACER.start_span("guide", attributes={KIND: "AGENT"}, start_time=LONG_AGO_NS)

@@ -34,7 +34,7 @@ class Report:
     """A call as an instrumentation reported it, and its row in the file with what was merged in.
 
     Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
-    1970, if it was reported later; else 0. `claimed`: the program has handed it over by hand, too.
+    1970, 0 for now. `claimed`: the program has handed it over by hand, too.
     """
 
     scope: str

@@ -169,7 +169,7 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     _end_row(span, place, run, said)
     if place.opened:
         _write_facts_of_run(span, place, run)
-        _end_run(run, said, span.ended_ns)
+        _end_run(run, said, span)
 
 
 def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
@@ -181,7 +181,7 @@ def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFac
     told, attributes = place.told or said, _attributes(run, said)
     run._end_span(
         place.position,
-        span.lasted_ns / 1e6,
+        span.lasted_ms,
         status,
         error,
         said.output,
@@ -240,13 +240,14 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
     if place.opened:
         if call.response:
             run._set_result({"response": call.response})
-        _end_run(run, call, span.ended_ns)
+        _end_run(run, call, span)
 
 
 def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts) -> None:
-    row = row_of_call(call, round(span.lasted_ns / 1e6), span.scope)
-    ended_ns = span.steady_ns + span.lasted_ns
-    report = Report(span.scope, span.steady_ns, ended_ns, row, recorded_ns=span.ended_ns)
+    row = row_of_call(call, round(span.lasted_ms), span.scope)
+    report = Report(
+        span.scope, span.steady_ns, span.ended_steady_ns, row, recorded_ns=span.ended_ns
+    )
     position = CapturedCalls.of(run).record(report, place.inner)
     for outer in around(span):
         if outer.run is run and position not in outer.inner:
@@ -272,9 +273,11 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
     return run
 
 
-def _end_run(run: WaxellContext, said: CallFacts | SpanFacts, ended_ns: int) -> None:
+def _end_run(run: WaxellContext, said: CallFacts | SpanFacts, span: CapturedSpan) -> None:
+    """Write the end of a run: when its span ended, not when all that it says was written."""
+    # A report that is told later may end, by its own words, before the call inside it began.
+    at = span.ended_ns, max(span.ended_steady_ns, run._steady_ns)
     if said.status == SpanStatus.ERROR:
-        error, kind = said.error_message or "", said.error_type or ""
-        run._close(RunStatus.ERROR, error, kind, ended_ns=ended_ns)
+        run._close(RunStatus.ERROR, said.error_message or "", said.error_type or "", at=at)
     else:
-        run._close(RunStatus.SUCCESS, ended_ns=ended_ns)
+        run._close(RunStatus.SUCCESS, at=at)

@@ -45,9 +45,10 @@ class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
 
     `parent` is the captured span around it; `place` belongs to the sink, and so does `undecided`:
-    the span did not say at its start what it is. Times are nanoseconds: `started_ns` since 1970,
-    `steady_ns` the same on the steady clock, `lasted_ns` how long it took, 0 until it ends. Ends
-    once. Like all spans of OpenTelemetry, it may be used from any thread, one at a time.
+    the span did not say at its start what it is. Times are nanoseconds: `started_ns` and `ended_ns`
+    since 1970, `steady_ns` and `ended_steady_ns` the same on the steady clock; the ends are 0 until
+    it ends. Ends once. Like all spans of OpenTelemetry, it may be used from any thread, one at a
+    time.
     """
 
     __slots__ = (
@@ -60,7 +61,7 @@ class CapturedSpan(trace.Span):
         "attributes",
         "completion",
         "ended_ns",
-        "lasted_ns",
+        "ended_steady_ns",
         "name",
         "parent",
         "place",
@@ -91,9 +92,7 @@ class CapturedSpan(trace.Span):
         self.started_ns = started_ns
         # Some instrumentations report a span when it is over, with the times that it had.
         self.steady_ns = time.monotonic_ns() - max(time.time_ns() - started_ns, 0)
-        self.lasted_ns = 0
-        # When it ended, where it was reported later; 0: when it was reported.
-        self.ended_ns = 0
+        self.ended_ns = self.ended_steady_ns = 0
         self._sink = sink
         self._around = around
         self._events: list[SpanEvent] = []
@@ -122,10 +121,15 @@ class CapturedSpan(trace.Span):
         self._ended = True
         if ended_ns := given_ns(end_time):
             self.ended_ns = max(ended_ns, self.started_ns)
-            self.lasted_ns = self.ended_ns - self.started_ns
+            self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
-            self.lasted_ns = time.monotonic_ns() - self.steady_ns
+            self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
         self._sink.end(self)
+
+    @property
+    def lasted_ms(self) -> float:
+        """How long it took."""
+        return (self.ended_steady_ns - self.steady_ns) / 1e6
 
     def get_span_context(self) -> SpanContext:
         """Return the context of the program's own span around this one; an invalid one without."""

@@ -270,10 +270,10 @@ class Run(RunRecords):
         self._session_id = self._session_id or session_id
         self._user_id = self._user_id or user_id
 
-    def _close(self, status: str, *error: str, ended_ns: int = 0) -> None:
+    def _close(self, status: str, *error: str, at: tuple[int, int] | None = None) -> None:
         """Write the end of a run that was opened; the arguments are those of `_finish`."""
         entered.pop(self._run_id, None)
-        self._finish(status, *error, ended_ns=ended_ns)
+        self._finish(status, *error, at=at)
 
     def _close_with(
         self,
@@ -295,12 +295,12 @@ class Run(RunRecords):
         error_type: str = "",
         traceback: str = "",
         *,
-        ended_ns: int = 0,
+        at: tuple[int, int] | None = None,
     ) -> float | None:
         """Write the end, unless it has been written; return the duration in seconds.
 
-        `ended_ns`: when it ended, in nanoseconds since 1970, if that was before now. The first end
-        stays: a `finally` that completes a run must not undo its `except`.
+        `at`: when it ended, by default now; in nanoseconds since 1970, and on the steady clock. The
+        first end stays: a `finally` that completes a run must not undo its `except`.
         """
         if self._ended:
             return None
@@ -309,11 +309,9 @@ class Run(RunRecords):
         if not run_id:
             return None
         recorder = self._recorder
-        if ended_ns:
-            duration = max(ended_ns - self._started_ns, 0) / 1e9
-        else:
-            duration = (recorder.clock.monotonic_ns() - self._steady_ns) / 1e9
-            ended_ns = recorder.clock.time_ns()
+        clock = recorder.clock
+        ended_ns, steady_ns = at or (clock.time_ns(), clock.monotonic_ns())
+        duration = (steady_ns - self._steady_ns) / 1e9
         if ended_ns < self._started_ns:  # a wall clock that was set back
             ended_ns = self._started_ns
         if self._attributes_dirty:
