@@ -130,6 +130,24 @@ def test_an_agent_has_its_own_name_before_that_of_its_span_and_its_service() -> 
     assert agent_name({}, {"service.name": "unknown_service:node"}) is None
 
 
+@pytest.mark.parametrize(
+    ("span", "agent"),
+    [
+        ("Weatherman._execute_core", "Weatherman"),
+        ("Crew_4e2f610c-0a11-4fba-8a27-0c2aaccd5f7b.kickoff", "Crew"),
+        ("writer.on_messages_stream", "writer"),
+        ("RoundRobinGroupChat.run_stream", "RoundRobinGroupChat"),
+        ("Pipeline.run_async", "Pipeline"),
+        ("gpt-4.1", "gpt-4.1"),
+        ("ask.me", "ask.me"),
+        (".run", ".run"),
+    ],
+)
+def test_the_name_of_a_span_has_that_of_its_agent(span: str, agent: str) -> None:
+    """Some instrumentations name the agent nowhere else at the start."""
+    assert agent_name({}, {}, span) == agent
+
+
 def test_a_workflow_without_a_name_has_that_of_its_instrumentation() -> None:
     assert workflow_name({"gen_ai.workflow.name": "support"}) == "support"
     assert workflow_name({}, "opentelemetry.instrumentation.genai.langchain") == "langchain"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode
 
+from tests.capture.stored import said, stored
 from tests.tools.sdk_rows import queried
 from waxlocal import WaxellContext, session
 from waxlocal.capture.provider import provider
@@ -186,6 +189,29 @@ def test_a_call_reported_by_a_framework_and_its_client_is_one(db_path: Path) -> 
     assert len(json.loads(call["details"])["merged"]) == 1
 
 
+def test_a_framework_that_loses_a_message_leaves_it_to_its_client(db_path: Path) -> None:
+    """AutoGen's instrumentation writes what a tool answered where nobody else does."""
+    at = "llm.input_messages"
+    outer = {
+        f"{at}.0.message.role": "user",
+        f"{at}.0.message.content": "weather?",
+        f"{at}.1.message.role": "function",
+        f"{at}.1.function.0": '{"name": "get_weather", "content": "sunny"}',
+    }
+    inner = {
+        f"{at}.0.message.role": "user",
+        f"{at}.0.message.content": "weather?",
+        f"{at}.1.message.role": "tool",
+        f"{at}.1.message.content": "sunny",
+    }
+    with WaxellContext("bot"), _call("gpt-4o", **outer):
+        client = provider().get_tracer("openinference.instrumentation.openai")
+        client.start_span("chat", attributes={KIND: "LLM", "llm.model_name": "m", **inner}).end()
+    (call,) = stored(db_path).calls
+    assert json.loads(call["messages"])[1]["content"] == "sunny"
+    assert "messages" not in json.loads(call["details"])["sources"]
+
+
 def test_retries_inside_one_call_are_the_calls(db_path: Path) -> None:
     """The failed one, too; the framework's report around them has no row."""
     with WaxellContext("bot"), _call("m", 7):
@@ -240,6 +266,43 @@ def test_the_programs_own_tracing_does_not_see_ours() -> None:
         assert trace.get_current_span().get_span_context().span_id == 2
     with _span("graph", "CHAIN"):
         assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_a_span_of_the_program_does_not_hide_what_it_is_in(db_path: Path, is_traced: bool) -> None:
+    """Frameworks trace themselves, whether the program has an SDK of OpenTelemetry or not."""
+    own = _OwnTracer() if is_traced else trace.NoOpTracer()
+    mine = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    with (
+        trace.use_span(mine),
+        _span("guide", "AGENT"),
+        own.start_as_current_span("process") as inner,
+        _call(),
+    ):
+        assert inner.get_span_context().trace_id == 1
+    (run,) = queried(db_path, "SELECT run_id, agent_name FROM runs")
+    assert run["agent_name"] == "guide"
+    assert queried(db_path, "SELECT run_id FROM llm_calls") == [{"run_id": run["run_id"]}]
+
+
+class _OwnTracer(trace.NoOpTracer):
+    """Starts spans that know the context of their parent, as those of the SDK do."""
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        parent = trace.get_current_span().get_span_context()
+        span = trace.NonRecordingSpan(trace.SpanContext(parent.trace_id, 3, is_remote=False))
+        span.parent = parent  # type: ignore[attr-defined]
+        return span
+
+
+def test_the_context_of_a_captured_span_is_copied_as_any_other() -> None:
+    """A program may send the context of its span to another process."""
+    mine = trace.SpanContext(1, 2, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(mine)), _span("guide", "AGENT") as agent:
+        given = agent.get_span_context()
+    assert given == mine
+    assert type(pickle.loads(pickle.dumps(given))) is trace.SpanContext
+    assert type(copy.deepcopy(given)) is trace.SpanContext
 
 
 def test_a_proxy_of_a_span_is_known_as_the_span() -> None:
@@ -372,6 +435,26 @@ def test_a_run_whose_span_says_nothing_has_what_its_calls_say(db_path: Path) -> 
     (run,) = queried(db_path, "SELECT * FROM runs")
     assert json.loads(run["inputs"]) == {"message": "question 1"}
     assert json.loads(run["result"]) == {"response": "answer 2"}
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        {"messages": ["id='1' source='user' models_usage=None content='weather?'"]},
+        {"messages": ["ChatMessage(_role=<ChatRole.USER: 'user'>, _content=[], _name=None)"]},
+    ],
+)
+def test_a_message_that_was_printed_is_told_by_the_call(db_path: Path, printed: Any) -> None:
+    """Some instrumentations write the objects of a framework as Python prints them."""
+    asked = {"llm.input_messages.0.message.content": "weather?"}
+    answered = {"llm.output_messages.0.message.content": "sunny"}
+    given = {"input__value": json.dumps(printed), "output__value": json.dumps({"raw": 1})}
+    with _span("writer.run_stream", "AGENT", **given), _call(**asked, **answered):
+        pass
+    (run,) = stored(db_path).runs
+    assert (run["agent_name"], said(run)) == ("writer", ("weather?", "sunny"))
+    assert json.loads(run["inputs"])["messages"][0]["content"] == printed["messages"][0]
+    assert json.loads(run["result"])["output"] == {"raw": 1}
 
 
 def test_a_conversation_of_the_context_is_the_session_from_the_start(db_path: Path) -> None:

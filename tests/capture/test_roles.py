@@ -17,7 +17,7 @@ from waxlocal.shim import llamaindex
 from waxlocal.shim.langchain_facts import messages_of
 
 NAMES = {
-    "user": ("user", "human", "HumanMessage", "HUMAN"),
+    "user": ("user", "human", "HumanMessage", "HUMAN", "ChatRole.USER"),
     "assistant": ("assistant", "ai", "AIMessageChunk", "model", "chatbot", "bot"),
     "tool": ("tool", "function", "ToolMessage"),
     "system": ("system", "SystemMessage"),

@@ -34,7 +34,7 @@ KINDS = {
         ),
         "embedding": ("embeddings",),
         "agent": ("invoke_agent", "invoke_workflow", "create_agent", "agent_call", "user_prompt"),
-        "chain": ("agent_step", "plan", "schedule_tool_calls"),
+        "chain": ("agent_step", "plan", "schedule_tool_calls", "execute_event_loop_cycle"),
         "tool": ("execute_tool", "tool_call"),
         "retriever": ("retrieval", "rerank"),
         "other": ("search_memory", "delete_memory_store", "upsert_memory"),
@@ -163,3 +163,23 @@ def test_what_decides_nothing_can_be_left_out(
     deciding = {key: value for key, value in attributes.items() if key in DECIDING}
     place: Any = {"name": name, "scope": "gcp.vertex.agent", "is_root": is_root}
     assert span_kind(attributes, **place) == span_kind(deciding, **place)
+
+
+@pytest.mark.parametrize(
+    ("component", "kind"),
+    [
+        ("OpenAIChatGenerator.run", "llm"),
+        ("AnthropicChatGenerator.run_async", "llm"),
+        ("OpenAITextEmbedder.run", "embedding"),
+        ("InMemoryBM25Retriever.run", "other"),
+    ],
+)
+def test_a_component_of_haystack_is_known_by_its_name_at_its_start(
+    component: str, kind: str
+) -> None:
+    """Its instrumentation says only at the end what it is: the client's call was inside by then."""
+    scope = "openinference.instrumentation.haystack"
+    assert span_kind({}, name=component, scope=scope) == kind
+    assert span_kind({}, name=component, scope="x") == "other"
+    said = {"openinference.span.kind": "RETRIEVER"}
+    assert span_kind(said, name=component, scope=scope) == "retriever"

@@ -8,6 +8,7 @@ LangSmith, MLflow, Google's ADK, and the coding agents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from waxlocal.capture.facts import Attributes
 from waxlocal.token_counts import count
 
 __all__ = [
+    "agent_in",
     "agent_name",
     "first",
     "first_count",
@@ -59,7 +61,7 @@ USER: Row = (
 )  # fmt: skip
 AGENT_NAME: Row = (
     "gen_ai.agent.name", "agent.name", "agent_name", "waxell.agent_name",
-    "ai.telemetry.functionId",
+    "ai.telemetry.functionId", "graph.node.name",
 )  # fmt: skip
 WORKFLOW: Row = ("gen_ai.workflow.name", "traceloop.workflow.name", "waxell.workflow_name")
 TAGS: Row = (
@@ -304,7 +306,21 @@ def agent_name(attributes: Attributes, resource: Attributes, span_name: str = ""
     if service.startswith("unknown_service"):  # what an SDK says when nobody named it
         service = ""
     named = named or first_text(attributes, ("langfuse.trace.name", *WORKFLOW))
-    return named or span_name or service or None
+    return named or agent_in(span_name) or service or None
+
+
+# `Writer._execute_core` and `Crew_9f3c2b1a-…kickoff` of CrewAI, `writer.on_messages_stream` of
+# AutoGen, `Pipeline.run_async` of Haystack: the attributes name none of them at the start.
+_METHOD = re.compile(
+    r"(?:_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?"
+    r"\.(?:_?execute_core|a?kickoff|kickoff_async|on_messages|on_messages_stream|a?run|run_stream"
+    r"|run_async)$"
+)
+
+
+def agent_in(span_name: str) -> str:
+    """Return the agent that the name of a span names: with neither its method nor a made-up id."""
+    return _METHOD.sub("", cut_text(span_name)) or span_name
 
 
 def _entity_is_agent(attributes: Attributes) -> bool:

@@ -88,7 +88,8 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     """Return the row of a call that was reported twice, once inside the other.
 
     Numbers are those of the inner report where it has any; what was said is that of the outer one,
-    which saw what the program saw; the time is the outer one's.
+    which saw what the program saw, unless it lost the content of a message; the time is the outer
+    one's.
     """
     row = {name: inner[name] if _is_given(inner[name]) else outer[name] for name in inner}
     of_outer: list[str] = []
@@ -96,7 +97,7 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
         row.update({name: outer[name] for name in _NUMBERS})
         of_outer.append("tokens")
     for name in ("messages", "tools", "response", "prompt_preview", "response_preview"):
-        if _is_given(outer[name]):
+        if _is_given(outer[name]) and not (name == "messages" and _lost_some(outer, inner)):
             row[name] = outer[name]
             of_outer.append(name)
     row["duration_ms"] = outer["duration_ms"]
@@ -107,6 +108,22 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     sources |= dict.fromkeys(("duration_ms", *of_outer), outer_source)
     row["details"] = {**details, "sources": sources, "merged": _others(inner, outer_source)}
     return row
+
+
+def _lost_some(outer: Row, inner: Row) -> bool:
+    """Return whether a message of the outer report is empty, and none of the inner one is.
+
+    Some frameworks' instrumentations leave out what a tool answered, or which one was asked for.
+    """
+    return any(map(_is_empty, outer["messages"])) and not any(
+        map(_is_empty, inner["messages"] or (None,))
+    )
+
+
+def _is_empty(message: Any) -> bool:
+    return not isinstance(message, dict) or not (
+        message.get("content") or message.get("tool_calls") or message.get("reasoning")
+    )
 
 
 def _others(row: Row, source: str) -> list[str]:

@@ -258,7 +258,7 @@ def _switch_off_built_in(ours: object) -> None:
 
 
 def _switch_on_ours(engine: Engine) -> Callable[[], object]:
-    return import_module(engine.module).switch_on()  # type: ignore[no-any-return]
+    return getattr(import_module(engine.module), engine.instrumentor)()  # type: ignore[no-any-return]
 
 
 _SWITCHES: dict[Family, Callable[[Engine], Callable[[], object]]] = {

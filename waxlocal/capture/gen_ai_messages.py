@@ -258,6 +258,8 @@ def event_messages(
         elif event.name == _CHOICE:
             body = _body(given)
             inner = from_json(body.get("message", body)) if isinstance(body, dict) else body
+            if isinstance(inner, list):  # the blocks of one message, as Bedrock has them
+                inner = {"role": "assistant", "content": inner}
             answer += _some(inner, "assistant", keep_blobs)
     return prompt or None, answer or None
 

@@ -30,12 +30,16 @@ class Family(Enum):
 
 
 class Engine(NamedTuple):
-    """What captures a library: the package to install, and its instrumentor."""
+    """What captures a library: the package to install, and its instrumentor.
+
+    `scope` is the name under which it reports; empty: that of its module.
+    """
 
     family: Family
     package: str
     module: str
     instrumentor: str
+    scope: str = ""
 
 
 class Library(NamedTuple):
@@ -71,8 +75,12 @@ _GOOGLE = Engine(
     Family.OTEL, "opentelemetry-instrumentation-google-genai",
     "opentelemetry.instrumentation.google_genai", "GoogleGenAiSdkInstrumentor",
 )
-_PYDANTIC_AI = Engine(Family.BUILT_IN, "opentelemetry-api", "pydantic_ai", "Agent")
-_MCP = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.mcp_tools", "ClientSession")
+_PYDANTIC_AI = Engine(Family.BUILT_IN, "opentelemetry-api", "pydantic_ai", "Agent", "pydantic-ai")
+_MCP = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.mcp_tools", "switch_on")
+_STRANDS = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
+                  "share_strands", "strands.telemetry.tracer")
+_AGENT_FRAMEWORK = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
+                          "share_agent_framework", "agent_framework")
 _ALL = (
     Library("openai", "openai", "openai",
             (_otel("openai", "OpenAI"), _open_inference("openai", "OpenAI"))),
@@ -96,11 +104,23 @@ _ALL = (
     Library("pydanticai", "pydantic_ai", "pydantic-ai-slim", (_PYDANTIC_AI,),
             workflow="pydantic_ai", also=("pydantic-ai",)),
     Library("mcp", "mcp", "mcp", (_MCP,)),
+    Library("crewai", "crewai", "crewai", (_open_inference("crewai", "CrewAI"),),
+            workflow="crewai"),
+    Library("autogen", "autogen_agentchat", "autogen-agentchat",
+            (_open_inference("autogen-agentchat", "AutogenAgentChat"),), workflow="autogen"),
+    Library("ag2", "autogen", "ag2", (_open_inference("ag2", "AG2"),), workflow="ag2"),
+    Library("haystack", "haystack", "haystack-ai", (_open_inference("haystack", "Haystack"),),
+            workflow="haystack"),
+    Library("agno", "agno", "agno", (_otel("agno", "Agno"), _open_inference("agno", "Agno")),
+            workflow="agno"),
+    Library("strands", "strands", "strands-agents", (_STRANDS,), workflow="strands"),
+    Library("ms_agent_framework", "agent_framework", "agent-framework-core", (_AGENT_FRAMEWORK,),
+            workflow="ms_agent_framework"),
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}
 _WORKFLOWS = {
-    engine.module: library.workflow
+    engine.scope or engine.module: library.workflow
     for library in _ALL
     for engine in library.engines
     if library.workflow
@@ -120,7 +140,7 @@ def installed_version(distribution: str) -> str | None:
 
 def is_of_framework(engine: Engine) -> bool:
     """Return whether this reports agents, chains and tools, not the calls of a client."""
-    return engine.module in _WORKFLOWS
+    return (engine.scope or engine.module) in _WORKFLOWS
 
 
 def workflow_of(scope: str, span_name: str = "") -> str:
@@ -128,6 +148,6 @@ def workflow_of(scope: str, span_name: str = "") -> str:
 
     A LangChain chain that is not a graph is named by its class: `RunnableSequence`.
     """
-    found = _WORKFLOWS.get(scope.replace("pydantic-ai", "pydantic_ai"), "")
+    found = _WORKFLOWS.get(scope, "")
     is_chain = found == "langgraph" and "Runnable" in span_name
     return "langchain" if is_chain else found

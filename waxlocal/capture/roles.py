@@ -31,8 +31,11 @@ _OURS = frozenset(_ROLES.values())
 
 
 def role_of(name: str) -> str:
-    """Return the role that a name stands for, in whatever case: `AIMessageChunk` is `assistant`."""
-    name = str.__str__(name).lower()
+    """Return the role that a name stands for, in whatever case: `AIMessageChunk` is `assistant`.
+
+    So is a member of an enumeration as Python prints it: `ChatRole.USER` is `user`.
+    """
+    name = str.__str__(name).lower().rpartition(".")[2]
     return _ROLES.get(name, name)
 
 

@@ -5,6 +5,7 @@ Ask the topmost span of a run first. A session that it does not name may be name
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from waxlocal.capture import attribute_map as rows
@@ -33,6 +34,10 @@ def run_facts(span: ReadSpan, *, keep_blobs: bool = False) -> RunFacts:
     )
 
 
+# A message of a framework as Python prints it: `id='1' source='user' …`, `ChatMessage(_role=…`.
+_PRINTED = re.compile(r"""\w+='[^']*' \w+=|\w+\(_?\w+=[<'"\[]""")
+
+
 def _inputs(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
     """Return {"message": the user's last text, "messages": all}; else {"input": what was sent}."""
     sent = bounded(from_json(first(given, rows.RUN_INPUT)), keep_blobs=keep_blobs)
@@ -42,6 +47,8 @@ def _inputs(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
         return None if sent is None else {"input": sent}
     asked = (text_of_message(one) for one in reversed(said) if one["role"] == "user")
     message = next(filter(None, asked), None)
+    if message is not None and _PRINTED.match(message):
+        message = None  # its calls say it in words
     return {"messages": said} if message is None else {"message": message, "messages": said}
 
 
@@ -52,6 +59,6 @@ def _result(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
     said = said or answer_in(given, keep_blobs) or []
     texts = (text_of_message(one) for one in reversed(said) if one["role"] == "assistant")
     response = next(filter(None, texts), None)
-    if response is not None:
+    if response is not None and not _PRINTED.match(response):
         return {"response": response}
     return None if sent is None else {"output": sent}

@@ -240,7 +240,10 @@ def other_facts(
     kind = kind or span_kind(given, name=span.name, scope=span.scope, is_root=is_root)
     ending = _ending(span)
     given_in, given_out = _INPUTS.get(kind, rows.RUN_INPUT), _OUTPUTS.get(kind, rows.RUN_OUTPUT)
-    output = first(given, given_out)
+    asked, output = first(given, given_in), first(given, given_out)
+    if kind in _ASKED_IN_EVENTS and (asked is None or output is None):
+        told, answered = _in_events(span, kind)
+        asked, output = asked or told, output or answered
     if output is None:
         output = ending.pause
     if kind == SpanKind.RETRIEVER:
@@ -248,7 +251,7 @@ def other_facts(
     return SpanFacts(
         kind=kind,
         name=_name(span, kind),
-        input=bounded(from_json(first(given, given_in)), keep_blobs=keep_blobs),
+        input=bounded(from_json(asked), keep_blobs=keep_blobs),
         output=bounded(from_json(output), keep_blobs=keep_blobs),
         attributes=_unread(given),
         status=ending.status,
@@ -258,10 +261,36 @@ def other_facts(
     )
 
 
+# The GenAI conventions before 1.37 had content in events alone; strands-agents still does.
+_ASKED_IN_EVENTS = {SpanKind.TOOL: "gen_ai.tool.message", SpanKind.AGENT: "gen_ai.user.message"}
+
+
+def _in_events(span: ReadSpan, kind: str) -> tuple[object, object]:
+    """Return what a tool or an agent was asked and answered, as the events of its span have it."""
+    asked = answered = None
+    for event in span.events:
+        if event.name == _ASKED_IN_EVENTS[kind]:
+            asked = event.attributes.get("content")
+        elif event.name == "gen_ai.choice":
+            answered = event.attributes.get("message")
+    return _text_in(asked), _text_in(answered)
+
+
+def _text_in(content: object) -> object:
+    """Return the text of blocks of text; anything else as it is."""
+    blocks = from_json(content)
+    if isinstance(blocks, list) and blocks and all(isinstance(one, dict) for one in blocks):
+        texts = [one.get("text") for one in blocks]
+        if all(isinstance(text, str) for text in texts):
+            return "".join(map(str, texts))
+    return content
+
+
 _INPUTS = {SpanKind.TOOL: rows.TOOL_INPUT, SpanKind.RETRIEVER: rows.QUERY}
 _OUTPUTS = {SpanKind.TOOL: rows.TOOL_OUTPUT}
 _NAMES = {SpanKind.TOOL: rows.TOOL_NAME, SpanKind.AGENT: (*rows.AGENT_NAME, *rows.WORKFLOW)}
 
 
 def _name(span: ReadSpan, kind: str) -> str:
-    return first_text(span.attributes, _NAMES.get(kind, ())) or cut_text(span.name)
+    named = first_text(span.attributes, _NAMES.get(kind, ()))
+    return named or cut_text(rows.agent_in(span.name) if kind == SpanKind.AGENT else span.name)

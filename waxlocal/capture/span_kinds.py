@@ -29,7 +29,7 @@ _GEN_AI = _kinds(
     llm="chat text_completion generate_content completion generate llm_call",
     embedding="embeddings",
     agent="invoke_agent invoke_workflow create_agent agent_call user_prompt",
-    chain="agent_step plan schedule_tool_calls",
+    chain="agent_step plan schedule_tool_calls execute_event_loop_cycle",
     tool="execute_tool tool_call",
     retriever="retrieval rerank",
     other="search_memory create_memory update_memory upsert_memory delete_memory"
@@ -84,6 +84,9 @@ _KEYS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 # Google's Agent Development Kit names no kind; what a span holds tells.
 _ADK = {"gcp.vertex.agent.llm_request": _LLM, "gcp.vertex.agent.tool_call_args": _TOOL}
+# OpenInference says of Haystack's components only at their end what they are.
+_HAYSTACK = "openinference.instrumentation.haystack"
+_COMPONENTS = {"ChatGenerator": _LLM, "TextEmbedder": _EMBEDDING, "DocumentEmbedder": _EMBEDDING}
 _MODELS = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "ai.model.id")
 _USAGES = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
@@ -113,6 +116,9 @@ def span_kind(
         for key, kind in _ADK.items():
             if key in attributes:
                 return kind
+    if scope == _HAYSTACK:
+        component = name.partition(".")[0]
+        return next((kind for end, kind in _COMPONENTS.items() if component.endswith(end)), _OTHER)
     if _has(attributes, _MODELS) and _has(attributes, _USAGES):
         return _LLM
     return _OTHER

@@ -206,10 +206,12 @@ def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) ->
     inputs, result = about.inputs, about.result
     if place.asked is not None:
         inputs = {"message": place.asked, **(inputs or {})}
-    if result is None and place.answered is not None:
-        result = {"response": place.answered}
+    if place.answered is not None:
+        result = {"response": place.answered, **(result or {})}
     if inputs:
-        run._set_late_inputs(inputs)
+        # A structure that the start gave says less than words do.
+        in_words = "message" in inputs and "message" not in run.inputs
+        run._set_late_inputs(inputs, anew=in_words)
     if result:
         run._set_result(result)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from waxlocal.clock import given_ns
 from waxlocal.known_types import name_of_type
 from waxlocal.sdk.exception_text import printed
 
-__all__ = ["CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "captured"]
+__all__ = ["AroundContext", "CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "captured"]
 
 
 class SpanSink(Protocol):
@@ -133,7 +134,7 @@ class CapturedSpan(trace.Span):
 
     def get_span_context(self) -> SpanContext:
         """Return the context of the program's own span around this one; an invalid one without."""
-        return self._around
+        return AroundContext.of(self._around, self)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes; nothing after the end."""
@@ -196,6 +197,28 @@ class CapturedSpan(trace.Span):
             **(attributes or {}),
         }
         self.add_event("exception", noted, timestamp)
+
+
+class AroundContext(SpanContext):
+    """The context of the program's span around a captured one, which it also names.
+
+    The program's own span inside a captured one keeps this object as that of its parent, and
+    without an SDK as its own; so what is captured inside that one is known to be inside this one.
+    Kept weakly: exporters hold spans for long.
+    """
+
+    inside: weakref.ref[CapturedSpan]
+
+    @classmethod
+    def of(cls, around: SpanContext, inside: CapturedSpan) -> AroundContext:
+        """Return the same context, with what it is around."""
+        made = cls(*around[:5])
+        made.__dict__["inside"] = weakref.ref(inside)  # its attributes cannot be set
+        return made
+
+    def __reduce__(self) -> tuple[type[SpanContext], tuple[Any, ...]]:
+        """Return how to copy it: as any other context."""
+        return SpanContext, self.__getnewargs__()
 
 
 _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
@@ -287,13 +310,25 @@ def _conversation(context: Context | None) -> dict[str, str]:
 
 
 def captured(span: object) -> CapturedSpan | None:
-    """Return the captured span that this is, or that it wraps; None for any other span.
+    """Return the captured span that this is, or that it wraps, or that a span of the program is in.
 
     By its very type: the proxies of OpenInference (wrapt), which mask attributes, call themselves
-    instances of what they wrap.
+    instances of what they wrap. A span of the program says what it is in only where it is the
+    first in there, or where the program has no SDK.
     """
     while span is not None:
         if type(span) is CapturedSpan:
             return span
-        span = getattr(span, "__wrapped__", None)
+        inner = getattr(span, "__wrapped__", None)
+        if inner is None and isinstance(span, trace.Span):
+            return _around_own(span)
+        span = inner
+    return None
+
+
+def _around_own(span: trace.Span) -> CapturedSpan | None:
+    """Return the captured span around one of the program's."""
+    for context in (getattr(span, "parent", None), span.get_span_context()):
+        if type(context) is AroundContext:
+            return context.inside()
     return None

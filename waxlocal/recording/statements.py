@@ -87,7 +87,7 @@ ON CONFLICT DO NOTHING
 """)  # noqa: S608
 SET_ATTRIBUTES = Statement(f"UPDATE runs SET {_set(_ANY_TIME)} WHERE run_id = ?")  # noqa: S608
 # What an instrumentation says only at the end: what a run was asked, what a tool was called with.
-SET_RUN_INPUTS = Statement("UPDATE runs SET inputs = ? WHERE run_id = ? AND inputs IS NULL")
+SET_RUN_INPUTS = Statement("UPDATE runs SET inputs = ? WHERE run_id = ?")
 SET_SPAN_INPUT = Statement("""
 UPDATE spans SET input = ? WHERE run_id = ? AND position = ? AND input IS NULL
 """)

@@ -216,9 +216,9 @@ class RunRecords(RunAttributes):
         self._write(ADD_SPAN, row)
         return position
 
-    def _set_late_inputs(self, inputs: dict[str, Any]) -> None:
-        """Write what the run was asked, unless its start said it."""
-        if self._run_id and self._inputs_json is None and self._recorder.capture_content:
+    def _set_late_inputs(self, inputs: dict[str, Any], *, anew: bool = False) -> None:
+        """Write what the run was asked, unless its start said it; `anew`: even then."""
+        if self._run_id and self._recorder.capture_content and (anew or self._inputs_json is None):
             self._write(SET_RUN_INPUTS, (dumps(inputs), self._run_id))
 
     def _end_span(
