@@ -72,15 +72,21 @@ def test_the_program_is_told_what_it_was_told_before_and_so_are_we(db_path: Path
     with tracer.start_as_current_span("invoke_agent guide") as agent:
         agent.set_attributes({"gen_ai.operation.name": "invoke_agent", "session.id": "s"})
         agent.add_event("gen_ai.user.message", {"content": '[{"text": "weather?"}]'})
-        with pytest.raises(ValueError), tracer.start_as_current_span("chat", attributes=CHAT):
+        with (
+            pytest.raises(ValueError, match="no"),
+            tracer.start_as_current_span("chat", attributes=CHAT),
+        ):
             raise ValueError("no")
         agent.update_name("guide")
         agent.set_status(StatusCode.OK)
         agent.set_attribute("gen_ai.agent.name", "guide")
     first, second = own.spans
-    assert second.parent.span_id == 1 and not first.parent.is_valid
-    assert first.told[1]["session.id"] == "s" and first.told[-1] == "end"
-    assert "guide" in first.told and StatusCode.OK in first.told
+    assert second.parent.span_id == 1
+    assert not first.parent.is_valid
+    assert first.told[1]["session.id"] == "s"
+    assert first.told[-1] == "end"
+    assert "guide" in first.told
+    assert StatusCode.OK in first.told
     assert any(isinstance(one, ValueError) for one in second.told)
     (run,) = stored(db_path).runs
     assert (run["session_id"], run["workflow_name"]) == ("s", "strands")
@@ -179,8 +185,10 @@ def test_content_in_events_is_read_as_that_in_attributes(db_path: Path) -> None:
     (span,) = stored(db_path).spans
     assert (span["name"], span["input"], span["output"]) == ("look", '{"city":"Bern"}', '"sunny"')
     first, second = stored(db_path).calls
-    assert first["details"] is not None and '"c1"' in first["details"]
-    assert first["response_preview"] in (None, "") and second["response_preview"] == "It is sunny."
+    assert first["details"] is not None
+    assert '"c1"' in first["details"]
+    assert first["response_preview"] in (None, "")
+    assert second["response_preview"] == "It is sunny."
 
 
 def test_the_runs_of_these_frameworks_are_named_as_the_original_names_them() -> None:

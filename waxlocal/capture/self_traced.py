@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 from opentelemetry import trace
@@ -23,8 +24,7 @@ STRANDS, AGENT_FRAMEWORK = "strands.telemetry.tracer", "agent_framework"
 
 def share_strands() -> Callable[[], object]:
     """Capture what strands-agents reports from now on; return what ends that."""
-    from strands.telemetry import tracer as module
-
+    module: Any = import_module("strands.telemetry.tracer")
     original: Any = module.Tracer.__init__
 
     @wraps(original)
@@ -52,8 +52,7 @@ def share_agent_framework() -> Callable[[], object]:
     It leaves out what was said, unless the program asks for it. Where nobody but us is told, we
     ask for it.
     """
-    from agent_framework import observability as module
-
+    module: Any = import_module("agent_framework.observability")
     original: Any = module.get_tracer
     kind: Any = module.ObservabilitySettings
     sensitive: Any = kind.SENSITIVE_DATA_ENABLED

@@ -26,7 +26,14 @@ from waxlocal.clock import given_ns
 from waxlocal.known_types import name_of_type
 from waxlocal.sdk.exception_text import printed
 
-__all__ = ["AroundContext", "CapturedSpan", "PrivateProvider", "PrivateTracer", "SpanSink", "captured"]
+__all__ = [
+    "AroundContext",
+    "CapturedSpan",
+    "PrivateProvider",
+    "PrivateTracer",
+    "SpanSink",
+    "captured",
+]
 
 
 class SpanSink(Protocol):
