@@ -19,6 +19,8 @@ from tests.vendors.replies import Reply, Usage
 from tests.vendors.server import VendorServer, vendor_server
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.recording.recorder import Recorder, use_recorder
+from waxlocal.settings.config import Settings
 from waxlocal.shim.collector import _collector
 from waxlocal.shim.langchain import WaxellLangChainHandler
 from waxlocal.shim.llamaindex import WaxellLlamaIndexHandler
@@ -192,6 +194,24 @@ def test_a_call_that_the_collector_is_told_is_one_row(db_path: Path, vendors: Ve
     _collector.record_call({**told, "tokens_in": 2})
     assert len(rows(db_path, "llm_calls")) == 4
     assert len(rows(db_path, "runs")) == 4
+
+
+def test_a_call_in_another_file_is_not_the_one_that_the_collector_is_told(
+    tmp_path: Path, db_path: Path, vendors: VendorServer
+) -> None:
+    """Of a program that has gone on to another file since."""
+    by_hand: Any = [{"role": "user", "content": "ask"}]
+    with clients.openai_client(vendors.url) as client:
+        client.chat.completions.create(model=MODEL, messages=by_hand)
+    other = Recorder(Settings(db=tmp_path / "other.db"))
+    before = use_recorder(other)
+    try:
+        _collector.record_call({"model": MODEL, "tokens_in": 1, "tokens_out": 3, "task": "t"})
+    finally:
+        use_recorder(before)
+        other.close()
+    assert only(tmp_path / "other.db", "llm_calls")["task"] == "t"
+    assert only(db_path, "llm_calls")["task"] == "chat.completions"
 
 
 def test_a_call_of_llama_index_is_one_row(db_path: Path, vendors: VendorServer) -> None:

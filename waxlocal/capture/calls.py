@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
+from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 
 __all__ = [
@@ -161,8 +162,9 @@ def keep_outside(run: WaxellContext) -> None:
 
 def run_outside(by_hand: Row) -> WaxellContext | None:
     """Return the run that was made for a captured call which this may be a report of."""
-    since_ns = time.monotonic_ns() - SOON_NS
+    since_ns, recorder = time.monotonic_ns() - SOON_NS, current_recorder()
     for made_ns, run, calls in tuple(_outside):
-        if made_ns >= since_ns and calls.may_be(by_hand):
+        # A program may record into another file since.
+        if made_ns >= since_ns and run._recorder is recorder and calls.may_be(by_hand):
             return run
     return None
