@@ -262,6 +262,46 @@ def test_an_image_is_kept_whole_if_asked_for(
     assert json.loads(run["inputs"]) == {"message": "what is this?"}
 
 
+def _parts_of_openai(server: VendorServer, parts: list[Any]) -> None:
+    _ask(server, messages=[{"role": "user", "content": parts}])
+
+
+def _parts_of_anthropic(server: VendorServer, parts: list[Any]) -> None:
+    _opened(clients.anthropic_client(server.url)).messages.create(
+        model=CLAUDE, max_tokens=99, messages=[{"role": "user", "content": parts}]
+    )
+
+
+_PNG: Any = {"type": "base64", "media_type": "image/png", "data": BASE64}
+_PDF: Any = {"type": "base64", "media_type": "application/pdf", "data": BASE64}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    ("send", "part", "words"),
+    [
+        (_parts_of_openai, {"type": "image_url", "image_url": {"url": URL}}, "[image]"),
+        (
+            _parts_of_openai,
+            {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}},
+            "[audio]",
+        ),
+        (_parts_of_anthropic, {"type": "image", "source": _PNG}, "[image]"),
+        (_parts_of_anthropic, {"type": "document", "source": _PDF}, "[document]"),
+    ],
+)
+def test_what_says_nothing_in_words_is_named(
+    db_path: Path, vendors: VendorServer, send: Any, part: Any, words: str, keep: bool
+) -> None:
+    """In the input of the run and the preview; the data is in the message, if it is kept."""
+    init(keep_blobs=keep, instrument=["openai", "anthropic"])
+    send(vendors, [part, part])
+    (run,), (call,) = stored(db_path).runs, stored(db_path).calls
+    assert json.loads(run["inputs"]) == {"message": f"{words}\n{words}"}
+    assert call["prompt_preview"] == f"{words}\n{words}"
+    assert call["messages"].count(BASE64) == (2 if keep else 0)
+
+
 def test_the_environment_asks_for_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """`WAXLOCAL_KEEP_BLOBS`, by default not."""
     monkeypatch.delenv("WAXLOCAL_KEEP_BLOBS", raising=False)

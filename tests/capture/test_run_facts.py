@@ -86,3 +86,34 @@ def test_every_span_that_was_recorded_can_be_a_run() -> None:
         run = run_facts(span)
         json.dumps([run.inputs, run.result, run.metadata])
         assert run.agent_name, what
+
+
+PIXELS = "iVBORw0KGgo" * 20
+IMAGES = [
+    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXELS}"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXELS}},
+    {"inline_data": {"mime_type": "image/png", "data": PIXELS}},
+    {"type": "blob", "modality": "image", "mime_type": "image/png", "content": PIXELS},
+    {"type": "uri", "modality": "image", "uri": "https://example.com/a"},
+]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_is_named_in_the_words_of_a_run(image: dict[str, Any]) -> None:
+    """What was asked and what was answered; the data is nowhere in the run."""
+    run = facts_of(
+        gen_ai__input__messages=json.dumps([{"role": "user", "parts": [image]}]),
+        gen_ai__output__messages=json.dumps([{"role": "assistant", "parts": [image]}]),
+    )
+    assert run.inputs["message"] == "[image]"
+    assert run.result == {"response": "[image]"}
+    assert PIXELS not in json.dumps([run.inputs, run.result])
+
+
+def test_parts_of_nobody_s_form_are_told_without_their_data() -> None:
+    parts = [{"type": "hologram", "mime": "x", "data": PIXELS, "mime_type": "model/obj"}]
+    run = facts_of(gen_ai__input__messages=json.dumps([{"role": "user", "parts": parts}]))
+    assert run.inputs["message"] == "[file]"
+    parts = [{"type": "gesture", "of": "hand"}]
+    run = facts_of(gen_ai__input__messages=json.dumps([{"role": "user", "parts": parts}]))
+    assert json.loads(run.inputs["message"]) == parts

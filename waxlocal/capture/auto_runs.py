@@ -7,7 +7,6 @@ from waxlocal.capture.call_rows import last_user_text
 from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.libraries import workflow_of
-from waxlocal.capture.places import keeps_blobs
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
@@ -45,7 +44,7 @@ def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
 
 def begin_agent_run(span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
     """Begin a run for an agent or another invocation of a framework."""
-    about = run_facts(span.read(), keep_blobs=keeps_blobs(outer))
+    about = run_facts(span.read())
     # Of a conversation that nobody named: its session is one that only the library knows.
     of_session = {"session_generated": True} if about.session_was_generated else {}
     run = WaxellContext(

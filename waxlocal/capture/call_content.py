@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waxlocal.capture.attribute_map import first
-from waxlocal.capture.bounds import from_json
+from waxlocal.capture.bounds import bounded, from_json
 from waxlocal.capture.facts import Attributes, Completion, Message, ReadSpan, ToolCall
 from waxlocal.capture.gen_ai_messages import (
     event_messages,
@@ -26,15 +26,18 @@ from waxlocal.capture.open_inference import (
     legacy_messages,
     legacy_tools,
 )
+from waxlocal.message_words import words_of
 
 __all__ = [
     "answer_in",
     "answer_text",
+    "answer_words",
     "content_of",
     "prompt_in",
     "text_of_message",
     "tool_calls_of",
     "tools_of",
+    "words_of_message",
 ]
 
 
@@ -164,14 +167,34 @@ def answer_text(answer: list[Message] | None) -> str | None:
 
 
 def text_of_message(message: Message) -> str | None:
-    """Return what a message says: of an image and a question about it, the question."""
+    """Return what a message says: its text, or all of its parts as JSON where none is text."""
     content = message["content"]
     if isinstance(content, list):
-        # The parts of an answer continue one another; those of a question stand by themselves.
-        content = ("" if message["role"] == "assistant" else "\n").join(
-            part["text"] for part in content if isinstance(part.get("text"), str)
-        ) or text_of(content)
+        content = _texts(message) or text_of(content)
     return str(content) if content else None
+
+
+def words_of_message(message: Message) -> str | None:
+    """Return what a message says in words: of an image and a question about it, the question.
+
+    Of an image alone, `[image]`; no data of it, even where that is kept in the message.
+    """
+    content = message["content"]
+    if isinstance(content, list):
+        content = _texts(message) or words_of(content) or text_of(bounded(content))
+    return str(content) if content else None
+
+
+def _texts(message: Message) -> str:
+    # The parts of an answer continue one another; those of a question stand by themselves.
+    return ("" if message["role"] == "assistant" else "\n").join(
+        part["text"] for part in message["content"] if isinstance(part.get("text"), str)
+    )
+
+
+def answer_words(answer: list[Message] | None) -> str | None:
+    """Return an answer in words: of the first choice that has any."""
+    return next(filter(None, map(words_of_message, answer or ())), None)
 
 
 def tool_calls_of(answer: list[Message] | None) -> list[ToolCall] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from waxlocal.capture.call_content import text_of_message
+from waxlocal.capture.call_content import words_of_message
 from waxlocal.capture.call_settings import without_content
 from waxlocal.capture.facts import CallFacts, SpanStatus
 from waxlocal.encode import dumps
@@ -40,7 +40,7 @@ def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
         "error_type": call.error_type,
         "error_message": call.error_message,
         "prompt_preview": _preview(last_user_text(call)),
-        "response_preview": _preview(call.response),
+        "response_preview": _preview(call.said),
         "messages": call.messages,
         "tools": call.tools,
         "response": call.response,
@@ -69,7 +69,7 @@ def last_user_text(call: CallFacts) -> str | None:
     for message in reversed(call.messages or ()):
         content = message.get("content")
         if message.get("role") == "user" and content is not None:
-            return content if isinstance(content, str) else text_of_message(message)
+            return content if isinstance(content, str) else words_of_message(message)
     return None
 
 

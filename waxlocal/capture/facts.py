@@ -95,7 +95,8 @@ class CallFacts:
 
     `cost` is in dollars, and given by the emitter. `messages` are the whole prompt, the system text
     first. `status` is "ok" or "error"; a stream that was left early is ok, with the finish reason
-    "abandoned". `attributes` are those that nothing else of this was read from.
+    "abandoned". `said` is the response in words, without the data of an image. `attributes` are
+    those that nothing else of this was read from.
     """
 
     model: str | None = None
@@ -112,6 +113,7 @@ class CallFacts:
     messages: list[Message] | None = None
     tools: list[Any] | None = None
     response: str | None = None
+    said: str | None = None
     tool_calls: list[ToolCall] | None = None
     status: str = SpanStatus.OK
     error_type: str | None = None

@@ -11,15 +11,18 @@ from typing import Any
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first
 from waxlocal.capture.bounds import bounded, from_json
-from waxlocal.capture.call_content import answer_in, prompt_in, text_of_message
+from waxlocal.capture.call_content import answer_in, prompt_in, words_of_message
 from waxlocal.capture.facts import Attributes, ReadSpan, RunFacts
 from waxlocal.capture.gen_ai_messages import has_messages, messages_of
 
 __all__ = ["run_facts"]
 
 
-def run_facts(span: ReadSpan, *, keep_blobs: bool = False) -> RunFacts:
-    """Return what a span says of the run that it is, or that it belongs to."""
+def run_facts(span: ReadSpan) -> RunFacts:
+    """Return what a span says of the run that it is, or that it belongs to.
+
+    Of images and files only the type, the size and the hash: their data is kept in the calls.
+    """
     given = span.attributes
     return RunFacts(
         session_id=rows.session_id(given) or rows.session_id(span.resource),
@@ -29,8 +32,8 @@ def run_facts(span: ReadSpan, *, keep_blobs: bool = False) -> RunFacts:
         workflow_name=rows.workflow_name(given, span.scope),
         tags=rows.tags(given),
         metadata=rows.metadata(given, span.resource),
-        inputs=_inputs(given, keep_blobs),
-        result=_result(given, keep_blobs),
+        inputs=_inputs(given),
+        result=_result(given),
     )
 
 
@@ -38,26 +41,26 @@ def run_facts(span: ReadSpan, *, keep_blobs: bool = False) -> RunFacts:
 _PRINTED = re.compile(r"""\w+='[^']*' \w+=|\w+\(_?\w+=[<'"\[]""")
 
 
-def _inputs(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
+def _inputs(given: Attributes) -> dict[str, Any] | None:
     """Return {"message": the user's last text, "messages": all}; else {"input": what was sent}."""
-    sent = bounded(from_json(first(given, rows.RUN_INPUT)), keep_blobs=keep_blobs)
+    sent = bounded(from_json(first(given, rows.RUN_INPUT)))
     said = messages_of(sent) if has_messages(sent) else []
-    said = said or prompt_in(given, keep_blobs) or []
+    said = said or prompt_in(given, keep_blobs=False) or []
     if not said:
         return None if sent is None else {"input": sent}
-    asked = (text_of_message(one) for one in reversed(said) if one["role"] == "user")
+    asked = (words_of_message(one) for one in reversed(said) if one["role"] == "user")
     message = next(filter(None, asked), None)
     if message is not None and _PRINTED.match(message):
         message = None  # its calls say it in words
     return {"messages": said} if message is None else {"message": message, "messages": said}
 
 
-def _result(given: Attributes, keep_blobs: bool) -> dict[str, Any] | None:
+def _result(given: Attributes) -> dict[str, Any] | None:
     """Return {"response": the text of the last answer}; else {"output": what was sent}."""
-    sent = bounded(from_json(first(given, rows.RUN_OUTPUT)), keep_blobs=keep_blobs)
+    sent = bounded(from_json(first(given, rows.RUN_OUTPUT)))
     said = messages_of(sent, "assistant") if has_messages(sent) else []
-    said = said or answer_in(given, keep_blobs) or []
-    texts = (text_of_message(one) for one in reversed(said) if one["role"] == "assistant")
+    said = said or answer_in(given, keep_blobs=False) or []
+    texts = (words_of_message(one) for one in reversed(said) if one["role"] == "assistant")
     response = next(filter(None, texts), None)
     if response is not None and not _PRINTED.match(response):
         return {"response": response}

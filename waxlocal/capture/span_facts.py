@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
 from waxlocal.capture.bounds import bounded, cut_text, from_json
-from waxlocal.capture.call_content import answer_text, content_of, tool_calls_of, tools_of
+from waxlocal.capture.call_content import (
+    answer_text,
+    answer_words,
+    content_of,
+    tool_calls_of,
+    tools_of,
+)
 from waxlocal.capture.call_settings import PREFIXES, settings_of
 from waxlocal.capture.facts import (
     Attributes,
@@ -79,6 +85,7 @@ def call_facts(
         messages=prompt,
         tools=tools_of(given, completion or Completion()),
         response=answer_text(answer),
+        said=answer_words(answer),
         tool_calls=tool_calls_of(answer),
         status=ending.status,
         error_type=ending.error_type,

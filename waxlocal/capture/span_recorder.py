@@ -200,7 +200,7 @@ def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) ->
 
     Where its span does not say what was asked or answered, its calls do.
     """
-    about = run_facts(span.read(), keep_blobs=keeps_blobs(run))
+    about = run_facts(span.read())
     for name, value in about.tags.items():
         run.set_tag(name, value)
     inputs, result = about.inputs, about.result
@@ -240,8 +240,8 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
     if len(place.inner) <= 1:  # else retries or fallbacks: those are the calls, this is around them
         _record_call(span, place, run, call)
     if place.opened:
-        if call.response:
-            run._set_result({"response": call.response})
+        if call.said:
+            run._set_result({"response": call.said})
         _end_run(run, call, span)
 
 
@@ -255,7 +255,7 @@ def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: Cal
         if outer.run is run and position not in outer.inner:
             outer.inner.append(position)
         outer.asked = outer.asked or last_user_text(call)
-        outer.answered = call.response or outer.answered
+        outer.answered = call.said or outer.answered
 
 
 def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellContext:

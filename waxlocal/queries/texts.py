@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from waxlocal.decode import loads
+from waxlocal.message_words import words_of
 
 __all__ = ["answer_text", "asked_last", "decoded", "message_text", "title"]
 
@@ -15,8 +16,6 @@ MESSAGE_KEYS = ("message", "question", "query", "prompt", "input", "text", "q")
 ANSWER_KEYS = ("response", "answer", "output", "result", "text", "content", "message")
 # Keys under which programs keep a whole conversation: of chats, of OpenAI's responses, of Gemini.
 _CHAT_KEYS = ("messages", "input", "contents")
-# A part of a message that is one of these is named in its place: its base64 says nothing.
-_MEDIA = ("image", "audio", "video", "document", "file")
 
 
 def decoded(stored: str | None) -> Any:
@@ -53,7 +52,7 @@ def _text_of(value: Any, keys: tuple[str, ...]) -> str:
     if not value and not isinstance(value, int | float):
         return ""
     if isinstance(value, dict):
-        named = [_words(value[key]) for key in keys if _is_said(value.get(key))]
+        named = [words_of(value[key]) for key in keys if _is_said(value.get(key))]
         for text in (*named, *value.values()):
             if isinstance(text, str) and text:
                 return text
@@ -70,7 +69,7 @@ def asked_last(messages: Any) -> str:
     """Return the user's last words in a list of messages, in any vendor's form; else nothing."""
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "user":
-            said = _words(message.get("content", message.get("parts")))
+            said = words_of(message.get("content", message.get("parts")))
             if said:  # else it is the result of a tool
                 return said
     return ""
@@ -83,21 +82,3 @@ def _is_said(value: Any) -> bool:
     return all(isinstance(one, dict) and "type" in one for one in value) and any(
         isinstance(one.get("text"), str) for one in value
     )
-
-
-def _words(content: Any) -> str:
-    """Return the words of a message: a text, or a list of parts, each of them on its own line."""
-    parts = content if isinstance(content, list) else [content]
-    return "\n".join(filter(None, map(_words_of_part, parts)))
-
-
-def _words_of_part(part: Any) -> str:
-    if not isinstance(part, dict):
-        return part if isinstance(part, str) else ""
-    text = part.get("text")
-    if isinstance(text, str):
-        return text
-    # Bedrock's parts have no type: {"image": {...}}.
-    kind = str(part.get("type") or (next(iter(part)) if len(part) == 1 else ""))
-    media = next((word for word in _MEDIA if word in kind), "")
-    return f"[{media}]" if media else ""

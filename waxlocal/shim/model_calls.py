@@ -90,6 +90,7 @@ class ModelCall:
             config={name: value for name, value in self.config.items() if value is not None},
             messages=self.messages or None,
             response=answer.text or None,
+            said=answer.text or None,
             status=SpanStatus.OK if error is None else SpanStatus.ERROR,
             error_type=None if error is None else name_of_type(type(error)),
             error_message=None if error is None else printed(error),
