@@ -100,9 +100,18 @@ PROVIDER_ALIASES = {
     "az.ai.openai": "azure",
     "az.ai.inference": "azure",
     "mistral_ai": "mistral",
+    "mistralai": "mistral",
     "x_ai": "x-ai",
     "xai": "x-ai",
 }
+# Instrumentations of one vendor's client, which name the vendor in some of their spans only.
+_VENDORS_CLIENTS = {
+    f"openinference.instrumentation.{name}": vendor
+    for name, vendor in (
+        ("cohere", "cohere"), ("groq", "groq"), ("mistralai", "mistral"), ("ollama", "ollama"),
+        ("together", "together"), ("vertexai", "google"),
+    )
+}  # fmt: skip
 
 TOKENS_IN: Row = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
@@ -380,10 +389,10 @@ def model_names(attributes: Attributes) -> tuple[str | None, str | None]:
     return answered, asked if asked != answered else None
 
 
-def provider(attributes: Attributes) -> str | None:
+def provider(attributes: Attributes, scope: str = "") -> str | None:
     """Return the provider by the name that the price list knows: "openai.chat" is "openai"."""
     given = first_text(attributes, PROVIDER)
     if given is None:
-        return None
+        return _VENDORS_CLIENTS.get(scope)
     name = given.strip().lower()
     return PROVIDER_ALIASES.get(name) or name.partition(".")[0] or None

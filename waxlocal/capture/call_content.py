@@ -26,6 +26,7 @@ from waxlocal.capture.open_inference import (
     legacy_messages,
     legacy_tools,
 )
+from waxlocal.capture.whole_values import is_repr, offered_tools, with_call_ids
 from waxlocal.message_words import words_of
 
 __all__ = [
@@ -54,7 +55,15 @@ def content_of(
         told, said = event_messages(span.events, keep_blobs=keep_blobs)
         prompt, answer = prompt or told, answer or said
     prompt = prompt or read_messages(_whole(given, "input"), keep_blobs=keep_blobs)
-    return prompt, answer or _answer_within(_whole(given, "output"), keep_blobs)
+    if answer is None or _lacks_ids(answer):
+        whole = _answer_within(_whole(given, "output"), keep_blobs)
+        with_call_ids(answer, whole)
+        answer = answer or whole
+    return prompt, answer
+
+
+def _lacks_ids(answer: list[Message]) -> bool:
+    return any(call["id"] is None for call in tool_calls_of(answer) or ())
 
 
 def _system_and(system: object, inputs: object, keep_blobs: bool) -> list[Message] | None:
@@ -126,6 +135,8 @@ def _whole(given: Attributes, side: str) -> object:
 def _answer_within(value: object, keep_blobs: bool) -> list[Message] | None:
     """Return the answer in a vendor's response, or in whatever else an output is."""
     found = from_json(value)
+    if is_repr(found):
+        return None
     if isinstance(found, Mapping):
         for name in ("choices", "candidates", "output", "generations", "data"):
             items = found.get(name)
@@ -158,6 +169,7 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
         or flat_tools(given)
         or read_tools(given.get("ai.prompt.tools"))
         or legacy_tools(given)
+        or read_tools(offered_tools(given))
     )
 
 

@@ -116,6 +116,13 @@ _ALL = (
     Library("strands", "strands", "strands-agents", (_STRANDS,), workflow="strands"),
     Library("ms_agent_framework", "agent_framework", "agent-framework-core", (_AGENT_FRAMEWORK,),
             workflow="ms_agent_framework"),
+    Library("groq", "groq", "groq", (_open_inference("groq", "Groq"),)),
+    # A namespace alone: its client is what programs import.
+    Library("mistral", "mistralai.client", "mistralai",
+            (_open_inference("mistralai", "MistralAI"),)),
+    Library("ollama", "ollama", "ollama", (_open_inference("ollama", "Ollama"),)),
+    Library("cohere", "cohere", "cohere", (_open_inference("cohere", "Cohere"),)),
+    Library("together", "together", "together", (_open_inference("together", "Together"),)),
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}

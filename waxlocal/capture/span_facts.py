@@ -32,6 +32,7 @@ from waxlocal.capture.gen_ai_messages import finish_reasons
 from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
+from waxlocal.capture.whole_values import with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
 __all__ = ["ABANDONED", "call_facts", "other_facts", "token_counts"]
@@ -67,13 +68,15 @@ def call_facts(
     model, asked = rows.model_names(given)
     ending = _ending(span)
     prompt, answer = content_of(span, completion or Completion(), keep_blobs)
+    if _is_embedding(span):  # its answer is vectors
+        answer = None
     ttft = _ttft_ms(span)
     streamed = first(given, rows.STREAMED)
     is_streaming = streamed is True or (streamed is None and ttft is not None)
     return CallFacts(
         model=model,
         requested_model=asked,
-        provider=rows.provider(given),
+        provider=rows.provider(given, span.scope),
         task=_task(span, is_streaming),
         tokens=token_counts(span),
         cost=_cost(given),
@@ -109,7 +112,8 @@ def token_counts(span: ReadSpan) -> TokenCounts:
     if span.status == SpanStatus.ERROR and not (counts.tokens_in or counts.tokens_out):
         return UNKNOWN  # the zeros of a failed call were not counted by anybody
     total = first_count(given, rows.TOKENS_TOTAL)
-    return settled(counts, total, cache_beside=_counts_cache_beside(span))
+    told = settled(counts, total, cache_beside=_counts_cache_beside(span))
+    return with_counts_of_response(given, told)
 
 
 def _counts_cache_beside(span: ReadSpan) -> bool:
@@ -129,7 +133,7 @@ def _cost(given: Attributes) -> float | None:
 def _task(span: ReadSpan, streamed: bool) -> str | None:
     """Return the call by the name that the original SDK gives it."""
     operation = first_text(span.attributes, ("gen_ai.operation.name",))
-    if span_kind(span.attributes, name=span.name, scope=span.scope) == SpanKind.EMBEDDING:
+    if _is_embedding(span):
         return "embeddings"
     if "langchain" in span.scope:
         return "langchain.llm"
@@ -145,6 +149,10 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
             return "completions"
         return "chat.stream (openai)" if streamed else "chat.completions"
     return operation
+
+
+def _is_embedding(span: ReadSpan) -> bool:
+    return span_kind(span.attributes, name=span.name, scope=span.scope) == SpanKind.EMBEDDING
 
 
 _OPENAI_SCOPES = (".instrumentation.openai", ".genai.openai", ".openai.v1")
