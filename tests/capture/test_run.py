@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import waxlocal
 from tests.tools.cli import answer, environment
 from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_rows import queried
+from tests.vendors.replies import Reply
 from tests.vendors.server import VendorServer, vendor_server
 
 Started = subprocess.CompletedProcess[str]
@@ -415,3 +417,80 @@ def test_switched_off_an_agent_opens_no_run(start: Start, db_path: Path) -> None
     done = start("print('fine')", "--agent", "bot", WAXELL_OBSERVE="false")
     assert (done.stdout, done.stderr) == ("fine\n", "")
     assert not db_path.exists()
+
+
+OPENED = """
+import openai
+
+asked = [{"role": "user", "content": "how deep?"}]
+stream = openai.OpenAI().chat.completions.create(model="gpt-4o", messages=asked, stream=True)
+read = [next(stream) for _ in range(4)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        pytest.param("", 0, id="by-itself"),
+        pytest.param("raise SystemExit(3)", 3, id="by-its-own-will"),
+        pytest.param("raise ValueError('mine')", 1, id="by-an-error"),
+        pytest.param("words = (word for word in stream)\nnext(words)", 0, id="inside-a-generator"),
+    ],
+)
+def test_a_stream_that_a_module_still_holds_is_recorded_when_the_program_ends(
+    start: Start, db_path: Path, end: str, status: int
+) -> None:
+    """With what was read of it, and without a word of waxlocal."""
+    done = start(OPENED + end, "--session", "lake")
+    assert done.returncode == status
+    assert done.stderr == "" or done.stderr.endswith("ValueError: mine\n")
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
+    assert (call["status"], call["usage_known"]) == ("error", 0)
+    assert (call["prompt_preview"], call["error_message"]) == ("how deep?", "abandoned stream")
+    assert call["response_preview"].startswith("You said: how")
+    (run,) = queried(db_path, "SELECT * FROM runs")
+    assert (run["session_id"], run["status"]) == ("lake", "error")
+
+
+def test_a_stream_that_a_forked_child_has_inherited_is_the_parents(
+    start: Start, db_path: Path
+) -> None:
+    text = f"""{OPENED}
+import os, sys
+child = os.fork()
+if not child:
+    sys.exit()
+os.waitpid(child, 0)
+rest = list(stream)
+"""
+    assert start(text).returncode == 0
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
+    assert (call["status"], call["response_preview"]) == ("ok", "You said: how deep?")
+
+
+def test_a_call_that_a_daemon_thread_is_making_is_recorded_when_the_program_ends(
+    start: Start, db_path: Path, vendors: VendorServer
+) -> None:
+    vendors.always("gpt-4o", Reply(hangs_after=0))
+    text = """
+import os, threading, time
+from asking import ask
+threading.Thread(target=ask, args=("how deep?",), daemon=True).start()
+while not os.path.exists(os.environ["RECEIVED"]):
+    time.sleep(0.01)
+"""
+    received = db_path.with_name("received")
+
+    def tell() -> None:
+        vendors.wait_for(hanging=1)
+        received.touch()
+
+    waiting = threading.Thread(target=tell)
+    waiting.start()
+    done = start(text, RECEIVED=str(received))
+    waiting.join()
+    vendors.release()
+    assert (done.returncode, done.stderr) == (0, "")
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
+    assert (call["status"], call["usage_known"]) == ("error", 0)
+    assert call["error_message"] == "the process ended before the call"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 from waxlocal.capture.facts import Completion
 from waxlocal.capture.span_recorder import SpanRecorder
 from waxlocal.capture.tracer import PrivateProvider, captured
+from waxlocal.storage.around_forks import in_forked_child
 
 __all__ = ["completion_hook", "provider"]
 
@@ -29,7 +31,8 @@ class _CompletionHook:
             found.completion = Completion(inputs, outputs, system_instruction, tool_definitions)
 
 
-_provider = PrivateProvider(SpanRecorder())
+_recorder = SpanRecorder()
+_provider = PrivateProvider(_recorder)
 _hook = _CompletionHook()
 
 
@@ -41,3 +44,8 @@ def provider() -> PrivateProvider:
 def completion_hook() -> _CompletionHook:
     """Return the hook; what it takes is left out of the row where content is not kept."""
     return _hook
+
+
+# Runs before that of waxlocal's own recorder, which is registered first.
+atexit.register(_recorder.open_calls.end)
+in_forked_child(_recorder.open_calls.forget)

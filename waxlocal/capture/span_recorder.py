@@ -11,6 +11,7 @@ from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
 from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.handler_spans import span_of_handler
+from waxlocal.capture.open_calls import OpenCalls
 from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import (
     CALLS,
@@ -37,8 +38,12 @@ __all__ = ["SpanRecorder"]
 class SpanRecorder:
     """Takes the spans of all instrumentations; raises nothing but what a signal handler raises."""
 
+    def __init__(self) -> None:
+        self.open_calls = OpenCalls()
+
     def begin(self, span: CapturedSpan) -> None:
         """Find the run of a span; begin one for an agent outside any, or inside another."""
+        self.open_calls.add(span)
         try:
             _decide_around(span)
             kind = _kind(span)
@@ -69,6 +74,7 @@ class SpanRecorder:
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says, and end the run that stands for it."""
+        self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return
         try:

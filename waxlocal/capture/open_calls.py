@@ -1,0 +1,80 @@
+"""The captured calls that have not ended, and what becomes of them when the interpreter ends.
+
+A stream that the program has left, and still refers to, ends when its object does. For one that a
+module holds this is while the interpreter goes down: then nothing can be recorded any more, not
+even the codecs are there. So such streams are ended before, as if the program had let go of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+from weakref import ref
+
+from opentelemetry.trace import StatusCode
+
+from waxlocal.capture.places import CALLS, Place
+from waxlocal.capture.tracer import CapturedSpan, captured
+
+__all__ = ["OpenCalls"]
+
+_CUT_SHORT = "the process ended before the call"
+
+
+class OpenCalls:
+    """The spans that have begun in this process and not ended; for any thread.
+
+    It keeps none of them alive: a stream that is let go of ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[ref[CapturedSpan]] = set()
+
+    def add(self, span: CapturedSpan) -> None:
+        """Take note of a span that has begun."""
+        self._open.add(ref(span, self._open.discard))
+
+    def discard(self, span: CapturedSpan) -> None:
+        """Forget a span that has ended."""
+        self._open.discard(ref(span))
+
+    def forget(self) -> None:
+        """Forget all of them: in a forked child, they are the parent's to end."""
+        self._open.clear()
+
+    def end(self) -> None:
+        """End the calls that are open, and those alone: what is around them ends as it does.
+
+        A stream first tells what has come of it. A thread may go on reading it; no more is recorded
+        of it then.
+        """
+        if self._left():
+            for stream in _streams():
+                invocation = getattr(stream, "_self_invocation", None)
+                if captured(getattr(invocation, "span", None)) in self._left():
+                    stream.__del__()
+        for span in self._left():
+            span.set_status(StatusCode.ERROR, _CUT_SHORT)
+            span.end()
+
+    def _left(self) -> list[CapturedSpan]:
+        # A copy, made at once: other threads go on. `list` would let them in between.
+        known = [found() for found in self._open.copy()]
+        return [span for span in known if span is not None and _is_call(span)]
+
+
+def _is_call(span: CapturedSpan) -> bool:
+    return isinstance(span.place, Place) and span.place.kind in CALLS
+
+
+def _streams() -> list[Any]:
+    """Return the streams that OpenTelemetry's instrumentations have wrapped.
+
+    By their very type: they are proxies, and call themselves instances of what they wrap.
+    """
+    module = sys.modules.get("opentelemetry.util.genai.stream")
+    wrapper = getattr(module, "_StreamTelemetry", None)
+    if not isinstance(wrapper, type):
+        return []
+    return [found for found in gc.get_objects() if issubclass(type(found), wrapper)]
