@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -477,3 +478,41 @@ def test_a_tool_outside_any_run_is_a_run_with_the_span(db_path: Path) -> None:
     (run,) = queried(db_path, "SELECT status FROM runs")
     (span,) = queried(db_path, "SELECT name, status FROM spans")
     assert (run["status"], span) == ("success", {"name": "look_up", "status": "ok"})
+
+
+ASKED = json.dumps([{"role": "user", "content": "find it"}])
+ANSWERED = json.dumps([{"role": "assistant", "content": "It is found."}])
+
+
+@pytest.mark.parametrize("says_kind", ["first", "last"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_an_agent_says_at_its_end_is_parsed_once(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, says_kind: str, inside: bool
+) -> None:
+    """Whether it is a run or a span of one, and whenever it says that it is an agent."""
+    parsed: list[str] = []
+
+    def noting(text: str) -> Any:
+        parsed.append(text)
+        return json.loads(text)
+
+    monkeypatch.setattr("waxlocal.capture.bounds.loads", noting)
+    with WaxellContext("mine") if inside else nullcontext():
+        agent = TRACER.start_span(
+            "guide", attributes={KIND: "AGENT"} if says_kind == "first" else {}
+        )
+        agent.set_attribute("input.value", ASKED)
+        agent.set_attribute("output.value", ANSWERED)
+        if says_kind == "last":
+            agent.set_attribute(KIND, "AGENT")
+        agent.end()
+    assert (parsed.count(ASKED), parsed.count(ANSWERED)) == (1, 1)
+    (run,) = queried(db_path, "SELECT agent_name, inputs, result FROM runs")
+    if inside:
+        (span,) = queried(db_path, "SELECT input, output FROM spans")
+        assert (json.loads(span["input"]), json.loads(span["output"])) == (
+            json.loads(ASKED),
+            json.loads(ANSWERED),
+        )
+    else:
+        assert (run["agent_name"], said(run)) == ("guide", ("find it", "It is found."))

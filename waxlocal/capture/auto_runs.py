@@ -5,9 +5,8 @@ from __future__ import annotations
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.call_rows import last_user_text
 from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent
-from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.facts import CallFacts, RunFacts
 from waxlocal.capture.libraries import workflow_of
-from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.settings.config import is_on
@@ -42,9 +41,10 @@ def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
     return _begun(run, span, None)
 
 
-def begin_agent_run(span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
-    """Begin a run for an agent or another invocation of a framework."""
-    about = run_facts(span.read())
+def begin_agent_run(
+    span: CapturedSpan, outer: WaxellContext | None, about: RunFacts
+) -> WaxellContext:
+    """Begin a run for an agent or another invocation of a framework; `about` is what it says."""
     # Of a conversation that nobody named: its session is one that only the library knows.
     of_session = {"session_generated": True} if about.session_was_generated else {}
     run = WaxellContext(

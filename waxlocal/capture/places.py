@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waxlocal.capture.facts import SpanFacts, SpanKind
+from waxlocal.capture.facts import Attributes, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
@@ -30,7 +30,8 @@ class Place:
     the positions of the calls inside the span, each once: a report that was merged into another one
     has no row of its own. `failure` is that of the last agent inside the span, if it failed.
     `asked` and `answered` are what the first call inside was asked, and what the last one answered.
-    `of_handler`: the row at `position` is that of a handler of the program, which also ends it.
+    `read` are the attributes from which `told`, and `about` of its run, were read. `of_handler`:
+    the row at `position` is that of a handler of the program, which also ends it.
     """
 
     kind: str
@@ -42,7 +43,15 @@ class Place:
     failure: SpanFacts | None = None
     asked: str | None = None
     answered: str | None = None
+    about: RunFacts | None = None
+    read: Attributes = field(default_factory=dict)
     of_handler: bool = False
+
+    def has_read_all(self, given: Attributes) -> bool:
+        """Return whether a span says no more than what was read from it."""
+        # By identity: its values may be objects that do not answer `==` with yes or no.
+        read = self.read
+        return len(read) == len(given) and all(given.get(key) is read[key] for key in read)
 
 
 def around(span: CapturedSpan) -> Iterator[Place]:

@@ -35,7 +35,7 @@ from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
-__all__ = ["ABANDONED", "call_facts", "other_facts", "token_counts"]
+__all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts"]
 
 # The finish reason of a stream that the program did not read to its end.
 ABANDONED = "abandoned"
@@ -299,6 +299,19 @@ def _text_in(content: object) -> object:
         if all(isinstance(text, str) for text in texts):
             return "".join(map(str, texts))
     return content
+
+
+def ending_facts(span: ReadSpan, kind: str) -> SpanFacts:
+    """Return how a span ended that is not a call; of what came out only a pause, as LangGraph's."""
+    ending = _ending(span)
+    return SpanFacts(
+        kind=kind,
+        name=_name(span, kind),
+        output=bounded(ending.pause),
+        status=ending.status,
+        error_type=ending.error_type,
+        error_message=ending.error_message,
+    )
 
 
 _INPUTS = {SpanKind.TOOL: rows.TOOL_INPUT, SpanKind.RETRIEVER: rows.QUERY}

@@ -9,7 +9,7 @@ from typing import Any
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, may_be_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside
-from waxlocal.capture.facts import CallFacts, SpanFacts, SpanKind, SpanStatus
+from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.handler_spans import span_of_handler
 from waxlocal.capture.open_calls import OpenCalls
 from waxlocal.capture.pairing import Report
@@ -24,7 +24,7 @@ from waxlocal.capture.places import (
 )
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
-from waxlocal.capture.span_facts import call_facts, other_facts
+from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts
 from waxlocal.capture.span_kinds import DECIDING, span_kind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.notices import warn
@@ -134,15 +134,18 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
     run = place.run
     if kind in CALLS or (run is None and not may_be_run(span)):
         return
+    said = span.read()
+    place.read = said.attributes
     if run is None or (kind == SpanKind.AGENT and captured_run(span) is run):
-        run = place.run = begin_agent_run(span, run)
+        place.about = run_facts(said)
+        run = place.run = begin_agent_run(span, run, place.about)
         place.opened = True
     if not place.opened or kind in _SPANS_ALSO_ALONE:
-        _begin_row(span, place, run)
+        place.told = other_facts(said, kind, keep_blobs=keeps_blobs(run))
+        _begin_row(span, place, run, place.told)
 
 
-def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
-    said = place.told = other_facts(span.read(), place.kind, keep_blobs=keeps_blobs(run))
+def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
     place.position = run._add_span(
         said.name,
         place.kind,
@@ -170,12 +173,32 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
     run = place.run
     if run is None:
         return
-    said = other_facts(span.read(), place.kind, keep_blobs=keeps_blobs(run))
-    said = _with_failure_inside(span, place, said)
+    now = span.read()
+    said = _with_failure_inside(span, place, _facts_at_end(now, place, run))
     _end_row(span, place, run, said)
     if place.opened:
-        _write_facts_of_run(span, place, run)
+        _write_facts_of_run(now, place, run)
         _end_run(run, said, span)
+
+
+def _facts_at_end(now: ReadSpan, place: Place, run: WaxellContext) -> SpanFacts:
+    """Return what a span says; of one without a row, whose run says the rest, only how it ended.
+
+    A long conversation is not to be parsed twice.
+    """
+    ending = ending_facts(now, place.kind)
+    told = place.told
+    if not place.position or told is None:
+        return ending
+    if not place.has_read_all(now.attributes):
+        return other_facts(now, place.kind, keep_blobs=keeps_blobs(run))
+    return replace(
+        told,
+        output=ending.output if told.output is None else told.output,
+        status=ending.status,
+        error_type=ending.error_type,
+        error_message=ending.error_message,
+    )
 
 
 def _end_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
@@ -201,12 +224,14 @@ def _error_text(said: SpanFacts) -> str:
     return ": ".join(filter(None, (said.error_type, said.error_message)))
 
 
-def _write_facts_of_run(span: CapturedSpan, place: Place, run: WaxellContext) -> None:
+def _write_facts_of_run(now: ReadSpan, place: Place, run: WaxellContext) -> None:
     """Write the tags of a run, what it was asked, and what it answered.
 
     Where its span does not say what was asked or answered, its calls do.
     """
-    about = run_facts(span.read())
+    about = place.about
+    if about is None or not place.has_read_all(now.attributes):
+        about = run_facts(now)
     for name, value in about.tags.items():
         run.set_tag(name, value)
     inputs, result = about.inputs, about.result
