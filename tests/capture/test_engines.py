@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tests.capture.stored import stored
+from tests.vendors.clients import openai_client
+from tests.vendors.server import VendorServer
 from waxlocal.capture import engines
 from waxlocal.capture.engines import instrument, states
 from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
+from waxlocal.capture.tracer import CapturedSpan, PrivateProvider
 
 pytestmark = pytest.mark.usefixtures("uncaptured")
 
@@ -61,11 +69,12 @@ def test_an_instrumentation_that_is_not_installed_is_no_word(
 
 
 def test_an_instrumentation_that_the_program_uses_itself_is_left_to_it(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It reports where the program wants it; one line says so, and it stays switched on."""
     from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 
+    _without_a_second_package(monkeypatch)
     __import__("openai")
     own = OpenAIInstrumentor()
     own.instrument()
@@ -77,3 +86,77 @@ def test_an_instrumentation_that_the_program_uses_itself_is_left_to_it(
         assert own.is_instrumented_by_opentelemetry
     finally:
         own.uninstrument()
+
+
+def _without_a_second_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    openai = LIBRARIES["openai"]
+    monkeypatch.setitem(LIBRARIES, "openai", openai._replace(engines=openai.engines[:1]))
+
+
+class OwnTracing:
+    """The tracing of a program: it keeps the names of the spans that have ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def begin(self, span: CapturedSpan) -> None:
+        """Do nothing."""
+
+    def tell(self, span: CapturedSpan, names: Iterable[str]) -> None:
+        """Do nothing."""
+
+    def end(self, span: CapturedSpan) -> None:
+        """Keep the name."""
+        self.ended.append(span.name)
+
+
+@pytest.mark.usefixtures("recorder")
+def test_an_instrumentation_that_the_program_switches_on_later_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stand_in: VendorServer,
+    db_path: Path,
+) -> None:
+    """Its own tracing gets the calls from then on; one line says that the file does not."""
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
+    _without_a_second_package(monkeypatch)
+    assert instrument(["openai"]) == {"openai": True}
+    theirs, own = OwnTracing(), OpenAIInstrumentor()
+    with openai_client(stand_in.url) as client:
+        _ask(client, "ours")
+        own.instrument(tracer_provider=PrivateProvider(theirs), skip_dep_check=True)
+        try:
+            _ask(client, "theirs")
+            engines.uninstrument()
+            _ask(client, "theirs")
+        finally:
+            own.uninstrument()
+    assert [call["model"] for call in stored(db_path).calls] == ["ours"]
+    assert theirs.ended == ["chat theirs"] * 2
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "the program has switched this instrumentation on itself" in line
+
+
+@pytest.mark.usefixtures("recorder")
+def test_an_instrumentation_that_refuses_the_program_stays_ours(
+    monkeypatch: pytest.MonkeyPatch, stand_in: VendorServer, db_path: Path
+) -> None:
+    """It asks for other versions than are here, which we do not ask it."""
+    from opentelemetry.instrumentation.dependencies import DependencyConflict
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
+    _without_a_second_package(monkeypatch)
+    assert instrument(["openai"]) == {"openai": True}
+    own = OpenAIInstrumentor()
+    conflict = DependencyConflict("openai < 1", "openai 2")
+    monkeypatch.setattr(own, "_check_dependency_conflicts", lambda: conflict)
+    own.instrument(tracer_provider=PrivateProvider(OwnTracing()))
+    with openai_client(stand_in.url) as client:
+        _ask(client, "ours")
+    assert states()["openai"].captured
+    assert [call["model"] for call in stored(db_path).calls] == ["ours"]
+
+
+def _ask(client: Any, model: str) -> None:
+    client.chat.completions.create(model=model, messages=[{"role": "user", "content": "a"}])

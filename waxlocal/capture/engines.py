@@ -151,6 +151,28 @@ def _instrumentor(engine: Engine) -> Any:
 _OF_PROGRAM = "the program has switched this instrumentation on itself"
 
 
+def _until_program_does(instrumentor: Any, engine: Engine) -> Callable[[], object]:
+    """Leave an instrumentor to the program once it switches that on; return what ends our use.
+
+    Otherwise it would say that it is on already, and the program's own tracing would get nothing.
+    What happens then is what happens where the program is first.
+    """
+
+    def switch_off() -> None:
+        del instrumentor.instrument
+        instrumentor.uninstrument()
+
+    def instrument(**options: Any) -> Any:
+        library = next(one for one in LIBRARIES.values() if engine in one.engines)
+        _undo.pop(library.name)()
+        done = instrumentor.instrument(**options)
+        _begin(library)
+        return done
+
+    instrumentor.instrument = instrument
+    return switch_off
+
+
 def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from opentelemetry._logs import NoOpLoggerProvider
     from opentelemetry.metrics import NoOpMeterProvider
@@ -171,7 +193,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
     _share_with_handlers(engine, instrumentor)
-    return instrumentor.uninstrument  # type: ignore[no-any-return]
+    return _until_program_does(instrumentor, engine)
 
 
 _OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
@@ -189,7 +211,7 @@ def _report_nodes(instrumentor: Any, tracer: Any) -> None:
 # Where the instrumentations of frameworks whose handlers a program may have keep what they are told
 # by, and what is done there.
 _TOLD_BY = {
-    "opentelemetry.instrumentation.genai.langchain": ("_callback_handler", "name_events"),
+    _OF_GRAPHS: ("_callback_handler", "name_events"),
     "openinference.instrumentation.langchain": ("_tracer", "name_events"),
     "opentelemetry.instrumentation.genai.llama_index": ("_span_handler", "leave_retrievals"),
     "openinference.instrumentation.llama_index": ("_span_handler", "leave_retrievals"),
@@ -233,7 +255,7 @@ def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:
     instrumentor = _instrumentor(engine)
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
     _share_with_handlers(engine, instrumentor)
-    return instrumentor.uninstrument  # type: ignore[no-any-return]
+    return _until_program_does(instrumentor, engine)
 
 
 def _switch_on_built_in(engine: Engine) -> Callable[[], object]:
