@@ -55,7 +55,7 @@ _TAKERS = " UNION ALL ".join(
     for table in RECORD_TABLES
 )
 _IS_TAKEN = f"SELECT EXISTS ({_TAKERS})"
-_RUN = "SELECT status, metadata, tags, result FROM runs WHERE run_id = ?"
+_RUN = "SELECT status, metadata, tags, result, inputs FROM runs WHERE run_id = ?"
 # JSON objects that only grow: a recorder whose side file does not have the run does not know their
 # present members.
 _GROWING = ("metadata", "tags")
@@ -201,15 +201,17 @@ _TOKENS = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
 
 def _news(known: tuple[Any, ...], run: Row) -> Row:
     """Return what a run in the main file gets from the same run in a side file."""
-    status, *objects, result = known
+    status, *objects, result, inputs = known
     news: Row = {}
     if run.get("status") not in (None, RunStatus.RUNNING, status) and status in NOT_FINAL_STATUSES:
         news = {name: run.get(name) for name in RUNS.names_of(Phase.END)}
     for name, here in zip(_GROWING, objects, strict=True):
         if (grown := _grown(here, run.get(name))) != here:
             news[name] = grown
-    if run.get("result") not in (None, result):
-        news["result"] = run["result"]
+    # What a run was asked, a captured one may say only at its end.
+    for name, here in (("result", result), ("inputs", inputs)):
+        if run.get(name) not in (None, here):
+            news[name] = run[name]
     return news
 
 
