@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,52 @@ def test_a_stream_that_is_left_early_is_recorded_when_it_is_closed(
     assert call["status"] == "ok"
     assert json.loads(call["details"])["finish_reason"] == "abandoned"
     assert call["usage_known"] == 0
+
+
+def test_a_stream_that_the_program_lets_go_of_is_no_error_either(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """As with `break` in a loop over it."""
+    for _ in _ask(vendors, stream=True):
+        break
+    gc.collect()
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["error_message"], call["usage_known"]) == ("ok", None, 0)
+    assert json.loads(call["details"])["finish_reason"] == "abandoned"
+    (run,) = stored(db_path).runs
+    assert run["status"] == "success"
+
+
+@pytest.mark.parametrize("how", ["helper-left", "closed", "dropped", "broken"])
+def test_what_anthropic_counts_before_the_end_of_a_stream_is_not_its_usage(
+    db_path: Path, vendors: VendorServer, how: str
+) -> None:
+    """The first event has the input, and an output of 1: what the answer costs is not known."""
+    usage = Usage(3000, 700, cached=500)
+    vendors.answer(Reply(usage=usage, breaks_after=4 if how == "broken" else None))
+    messages = _opened(clients.anthropic_client(vendors.url)).messages
+    asked: dict[str, Any] = {"model": CLAUDE, "max_tokens": 9, "messages": ASKED[1:]}
+    if how == "helper-left":
+        with messages.stream(**asked) as helper:
+            next(iter(helper.text_stream))
+    else:
+        stream = messages.create(**asked, stream=True)
+        with nullcontext() if how != "broken" else pytest.raises(Exception):  # noqa: B017
+            for event in stream:
+                if event.type == "content_block_delta" and how != "broken":
+                    break
+        if how == "closed":
+            stream.close()
+        del stream
+        gc.collect()
+    (call,) = stored(db_path).calls
+    assert (call["usage_known"], call["tokens_in"], call["tokens_out"]) == (0, 0, 0)
+    assert call["cost"] is None
+    assert call["status"] == ("error" if how == "broken" else "ok")
+    details = json.loads(call["details"])
+    assert "3,000 of input and 1 of output were told" in details["usage_note"]
+    if how != "broken":
+        assert details["finish_reason"] == "abandoned"
 
 
 def test_a_failed_call_is_recorded_and_its_error_reaches_the_program(

@@ -445,11 +445,12 @@ def test_a_stream_that_a_module_still_holds_is_recorded_when_the_program_ends(
     assert done.returncode == status
     assert done.stderr == "" or done.stderr.endswith("ValueError: mine\n")
     (call,) = queried(db_path, "SELECT * FROM llm_calls")
-    assert (call["status"], call["usage_known"]) == ("error", 0)
-    assert (call["prompt_preview"], call["error_message"]) == ("how deep?", "abandoned stream")
+    assert (call["status"], call["usage_known"]) == ("ok", 0)
+    assert json.loads(call["details"])["finish_reason"] == "abandoned"
+    assert call["prompt_preview"] == "how deep?"
     assert call["response_preview"].startswith("You said: how")
     (run,) = queried(db_path, "SELECT * FROM runs")
-    assert (run["session_id"], run["status"]) == ("lake", "error")
+    assert (run["session_id"], run["status"]) == ("lake", "success")
 
 
 def test_a_stream_that_a_forked_child_has_inherited_is_the_parents(

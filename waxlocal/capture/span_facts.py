@@ -73,16 +73,17 @@ def call_facts(
     ttft = _ttft_ms(span)
     streamed = first(given, rows.STREAMED)
     is_streaming = streamed is True or (streamed is None and ttft is not None)
+    finish = _finish(span, is_streaming)
     return CallFacts(
         model=model,
         requested_model=asked,
         provider=rows.provider(given, span.scope),
         task=_task(span, is_streaming),
-        tokens=token_counts(span),
+        tokens=_told_at_the_end(token_counts(span), finish, ending),
         cost=_cost(given),
         ttft_ms=ttft,
         is_streaming=is_streaming,
-        finish_reason=_finish(span, is_streaming),
+        finish_reason=finish,
         response_id=first_text(given, rows.RESPONSE_ID),
         config=settings_of(given),
         messages=prompt,
@@ -114,6 +115,20 @@ def token_counts(span: ReadSpan) -> TokenCounts:
     total = first_count(given, rows.TOKENS_TOTAL)
     told = settled(counts, total, cache_beside=_counts_cache_beside(span))
     return with_counts_of_response(given, told)
+
+
+def _told_at_the_end(told: TokenCounts, finish: str | None, ending: _Ending) -> TokenCounts:
+    """Return the counts of a call; unknown where it was cut off before they were complete.
+
+    Anthropic's streams begin with the count of the input and an output of 1.
+    """
+    failed = ending.status == SpanStatus.ERROR and finish in (None, "error")
+    if not told.is_known or not (failed or finish == ABANDONED):
+        return told
+    return TokenCounts(
+        note=f"the answer was cut off before its end; until then {told.tokens_in or 0:,} of input "
+        f"and {told.tokens_out or 0:,} of output were told"
+    )
 
 
 def _counts_cache_beside(span: ReadSpan) -> bool:
@@ -184,15 +199,25 @@ def _ms(value: float) -> int | None:
 
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
-    if span.status == SpanStatus.UNSET and (
-        reasons == ["error"]  # GenAI's instrumentations end a stream that was left early so
-        or (is_streaming and span.scope == _OI_OPENAI)  # sets OK at the end of a stream
+    if _was_dropped(span) or (
+        span.status == SpanStatus.UNSET
+        and (
+            reasons == ["error"]  # GenAI's instrumentations end a stream that was closed early so
+            or (is_streaming and span.scope == _OI_OPENAI)  # sets OK at the end of a stream
+            or (is_streaming and span.scope == _GENAI_ANTHROPIC and not reasons)
+        )
     ):
         return ABANDONED
     return cut_text(",".join(dict.fromkeys(reasons))) or None
 
 
 _OI_OPENAI = "openinference.instrumentation.openai"
+_GENAI_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
+
+
+def _was_dropped(span: ReadSpan) -> bool:
+    """Return whether GenAI's instrumentations say that the program let go of an unread stream."""
+    return span.status == SpanStatus.ERROR and span.status_message == "abandoned stream"
 
 
 class _Ending(NamedTuple):
@@ -206,7 +231,7 @@ class _Ending(NamedTuple):
 
 def _ending(span: ReadSpan) -> _Ending:
     """Return how a span ended; what is not said to have failed is ok, and so is a pause."""
-    if span.status != SpanStatus.ERROR:
+    if span.status != SpanStatus.ERROR or _was_dropped(span):
         return _Ending()
     kind, text = _error(span)
     if kind is not None and is_pause(kind):

@@ -92,8 +92,8 @@ def _merged(others: tuple[str, ...], sources: dict[str, str]) -> Iterator[str]:
 
 def _tokens(call: LlmCall, note: str) -> Iterator[str]:
     if not call.usage_known:
-        yield "tokens: unknown; neither the provider nor the program told them"
-    if note:
+        yield f"tokens: unknown; {note or 'neither the provider nor the program told them'}"
+    elif note:
         yield f"tokens: {note}"
 
 
