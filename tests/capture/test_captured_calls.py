@@ -433,6 +433,22 @@ def test_a_stream_without_usage_takes_the_counts_of_the_program(
     assert (asked["tokens_in"], asked["usage_known"], asked["task"]) == (5, 1, "answer")
 
 
+def test_the_counts_that_anthropic_puts_beside_its_cache_are_handed_over_as_the_same_call(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """So do the programs that know of `usage.input_tokens` alone; the bill has all."""
+    vendors.answer(Reply(usage=Usage(3000, 40, cached=2000, cache_write=500)))
+    client = _opened(clients.anthropic_client(vendors.url))
+    with WaxellContext("bot") as run:
+        used = client.messages.create(model=CLAUDE, max_tokens=9, messages=ASKED[1:]).usage
+        run.record_llm_call(
+            model=CLAUDE, tokens_in=used.input_tokens, tokens_out=used.output_tokens, task="answer"
+        )
+    (call,) = stored(db_path).calls
+    counts = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens", "task")
+    assert [call[name] for name in counts] == [3000, 40, 2000, 500, "answer"]
+
+
 def test_two_equal_calls_stay_two(db_path: Path, vendors: VendorServer) -> None:
     """A stream after a plain call with the same counts, too."""
     with WaxellContext("bot"):

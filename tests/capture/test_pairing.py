@@ -20,7 +20,17 @@ def _report(
     tokens: tuple[int, int] = (5, 7),
     **more: Any,
 ) -> Report:
-    row = {"model": model, "tokens_in": tokens[0], "tokens_out": tokens[1], "response_id": None}
+    row = {
+        "model": model,
+        "tokens_in": tokens[0],
+        "tokens_out": tokens[1],
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "reasoning_tokens": None,
+        "usage_known": True,
+        "status": "ok",
+        "response_id": None,
+    }
     return Report(scope, start * MS, end * MS, row | more)
 
 
@@ -88,3 +98,36 @@ def test_names_of_one_model(one: str, other: str, same: bool) -> None:
     """Asked for by a short name, answered by a dated one."""
     assert same_model(one, other) is same
     assert same_model(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "found"),
+    [
+        ((1000, 80), True),
+        ((70, 80), True),
+        ((1000, 50), True),
+        ((70, 50), True),
+        ((100, 80), False),
+        ((930, 80), False),
+        ((70, 30), False),
+    ],
+    ids=[
+        "all", "without the cache", "without the reasoning", "without both",
+        "without half of the cache", "the cache alone", "the reasoning alone",
+    ],
+)  # fmt: skip
+def test_a_call_by_hand_may_count_as_its_vendor_does(by_hand: tuple[int, int], found: bool) -> None:
+    """Anthropic counts the cache beside the input, Gemini the reasoning beside the output."""
+    parts = {"cached_tokens": 900, "cache_write_tokens": 30, "reasoning_tokens": 30}
+    known = _report("a", 100, 200, tokens=(1000, 80), **parts)
+    row = {"model": "m", "tokens_in": by_hand[0], "tokens_out": by_hand[1]}
+    assert (find_unclaimed([known], row) is known) is found
+
+
+def test_a_call_by_hand_is_rather_the_one_with_all_its_counts() -> None:
+    cached = _report("a", 100, 200, tokens=(1000, 80), cached_tokens=900)
+    same = _report("a", 300, 400, tokens=(100, 80))
+    row = {"model": "m", "tokens_in": 100, "tokens_out": 80}
+    assert find_unclaimed([cached, same], row) is same
+    same.claimed = True
+    assert find_unclaimed([cached, same], row) is cached

@@ -78,7 +78,8 @@ def find_reported(below: Sequence[Report], report: Report) -> Report | None:
 def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
     """Return the first call that the program may be handing over by hand.
 
-    That is one with the same counts; else one that ended well and that only the other side has
+    That is one with the same counts; else one with those that the vendor puts beside the cache or
+    the reasoning, and ours include; else one that ended well and that only the other side has
     counts of: a stream without usage, whose tokens the program counts itself.
     """
     left = [
@@ -86,10 +87,26 @@ def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
     ]
     wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
     known = bool(by_hand.get("usage_known", True))
-    for one in left:
-        if (one.row["tokens_in"], one.row["tokens_out"]) == wanted:
-            return one
+    for alike in (_counts_the_same, _counts_beside):
+        for one in left:
+            if alike(one.row, wanted):
+                return one
     return next((one for one in left if _lacks_counts(one.row, known)), None)
+
+
+def _counts_the_same(row: Row, wanted: tuple[int, int]) -> bool:
+    return (row["tokens_in"], row["tokens_out"]) == wanted
+
+
+def _counts_beside(row: Row, wanted: tuple[int, int]) -> bool:
+    """Return whether these are the counts without the cache, without the reasoning, or both.
+
+    Anthropic's `input_tokens` are those that the cache had nothing to do with, and Gemini's
+    `candidates_token_count` those that were not thought.
+    """
+    uncached = row["tokens_in"] - row["cached_tokens"] - row["cache_write_tokens"]
+    said = row["tokens_out"] - (row["reasoning_tokens"] or 0)
+    return wanted[0] in (row["tokens_in"], uncached) and wanted[1] in (row["tokens_out"], said)
 
 
 def _lacks_counts(row: Row, known_by_hand: bool) -> bool:
