@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from genai_prices.data import providers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from waxlocal.capture.attribute_map import (
     user_id,
     workflow_name,
 )
+from waxlocal.capture.vendor_hosts import _DOMAINS
 
 ROWS: dict[str, Row] = {
     name: row
@@ -213,6 +215,41 @@ def test_the_model_that_was_asked_for_is_kept_where_it_has_another_name() -> Non
 def test_a_provider_has_the_name_of_the_price_list(sent: str, name: str) -> None:
     assert provider({"gen_ai.system": sent}) == name
     assert provider({"gen_ai.provider.name": sent, "llm.system": "other"}) == name
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "port", "name"),
+    [
+        ("openai", "api.groq.com", None, "groq"),
+        ("openai", "API.DeepSeek.com.", 443, "deepseek"),
+        ("anthropic", "api.z.ai", None, "zai"),
+        ("openai", "acme.openai.azure.com", None, "azure"),
+        ("openai", "openrouter.ai", None, "openrouter"),
+        ("openai", "generativelanguage.googleapis.com", None, "google"),
+        ("openai", "localhost", 11434, "ollama"),
+        ("openai", "127.0.0.1", "11434", "ollama"),
+        ("openai", "127.0.0.1", 8000, "openai"),
+        ("openai", "gpu.example.org", 11434, "openai"),
+        ("openai", "notapi.groq.com", None, "openai"),
+        ("openai", "api.groq.com.example.org", None, "openai"),
+        ("openai", "", None, "openai"),
+        ("anthropic", "api.anthropic.com", None, "anthropic"),
+        ("aws.bedrock", "api.groq.com", None, "aws"),
+    ],
+)
+def test_the_server_of_a_client_that_speaks_to_many_says_the_provider(
+    client: str, host: str, port: object, name: str
+) -> None:
+    """What it costs is that server's price; a proxy that nobody knows may be the vendor's."""
+    sent = {"gen_ai.provider.name": client, "server.address": host, "server.port": port}
+    assert provider(sent) == name
+    assert rows.client(sent) == {"aws.bedrock": "aws"}.get(client, client)
+
+
+def test_each_provider_of_a_server_is_one_of_the_price_list() -> None:
+    """Ollama is not: it costs nothing."""
+    known = {one.id for one in providers}
+    assert set(_DOMAINS.values()) <= known
 
 
 @pytest.mark.parametrize("value", [True, 1.5, b"x", [1], {"a": 1}, "   ", object(), 10**400])

@@ -14,6 +14,7 @@ from typing import Any
 
 from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.facts import Attributes
+from waxlocal.capture.vendor_hosts import vendor_at
 from waxlocal.token_counts import count
 
 __all__ = [
@@ -87,6 +88,8 @@ MODEL: Row = (
 PROVIDER: Row = (
     "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider",
 )  # fmt: skip
+# Whose clients others' servers understand, too.
+_SPEAK_TO_MANY = ("openai", "anthropic")
 # The names that the price list knows.
 PROVIDER_ALIASES = {
     "gcp.gemini": "google",
@@ -390,7 +393,19 @@ def model_names(attributes: Attributes) -> tuple[str | None, str | None]:
 
 
 def provider(attributes: Attributes, scope: str = "") -> str | None:
-    """Return the provider by the name that the price list knows: "openai.chat" is "openai"."""
+    """Return the provider whose price a call has, by the name that the price list knows.
+
+    That of a client which speaks to many is the server's, where its address is known.
+    """
+    name = client(attributes, scope)
+    host = first_text(attributes, ("server.address",))
+    if name not in _SPEAK_TO_MANY or host is None:
+        return name
+    return vendor_at(host, count(attributes.get("server.port"))) or name
+
+
+def client(attributes: Attributes, scope: str = "") -> str | None:
+    """Return the provider that the client names: "openai.chat" is "openai"."""
     given = first_text(attributes, PROVIDER)
     if given is None:
         return _VENDORS_CLIENTS.get(scope)

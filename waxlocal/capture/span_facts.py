@@ -154,10 +154,10 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
         return "langchain.llm"
     if "litellm" in span.scope:
         return "litellm.completion"
-    provider = rows.provider(span.attributes)
-    if provider == "anthropic":
+    client = rows.client(span.attributes)
+    if client == "anthropic":
         return "messages.create"
-    if provider == "openai" or span.scope.endswith(_OPENAI_SCOPES):  # its client speaks to many
+    if client == "openai" or span.scope.endswith(_OPENAI_SCOPES):  # its client speaks to many
         if span.attributes.get("openai.api.type") == "responses" or span.name in _RESPONSES:
             return "responses.create"
         if operation == "text_completion":
