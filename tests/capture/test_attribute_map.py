@@ -210,6 +210,9 @@ def test_the_model_that_was_asked_for_is_kept_where_it_has_another_name() -> Non
         ("x_ai", "x-ai"),
         ("xai", "x-ai"),
         ("groq", "groq"),
+        ("together_ai", "together"),
+        ("fireworks_ai", "fireworks"),
+        ("gemini", "google"),
     ],
 )
 def test_a_provider_has_the_name_of_the_price_list(sent: str, name: str) -> None:

@@ -74,6 +74,17 @@ def test_what_a_call_asks_and_offers_is_kept(db_path: Path, stand_in: VendorServ
     assert (second["provider"], second["response"]) == ("anthropic", "You said: hello")
 
 
+def test_the_provider_of_a_call_is_that_of_its_model(db_path: Path, stand_in: VendorServer) -> None:
+    """Of every vendor that litellm knows, and asked through whatever it is."""
+    for model in ("groq/llama-3.3-70b-versatile", "mistral/mistral-large-latest"):
+        _ask(stand_in, model=model)
+    found = [(call["model"], call["provider"]) for call in stored(db_path).calls]
+    assert found == [
+        ("groq/llama-3.3-70b-versatile", "groq"),
+        ("mistral/mistral-large-latest", "mistral"),
+    ]
+
+
 def test_a_stream_is_recorded_at_its_end(db_path: Path, stand_in: VendorServer) -> None:
     """Sync and async; tokens are unknown unless the program asked for them."""
 

@@ -102,11 +102,15 @@ PROVIDER_ALIASES = {
     "azure.ai.inference": "azure",
     "az.ai.openai": "azure",
     "az.ai.inference": "azure",
+    "fireworks_ai": "fireworks",
+    "gemini": "google",
     "mistral_ai": "mistral",
     "mistralai": "mistral",
+    "together_ai": "together",
     "x_ai": "x-ai",
     "xai": "x-ai",
 }
+_LITELLM = "openinference.instrumentation.litellm"
 # Instrumentations of one vendor's client, which name the vendor in some of their spans only.
 _VENDORS_CLIENTS = {
     f"openinference.instrumentation.{name}": vendor
@@ -407,7 +411,10 @@ def provider(attributes: Attributes, scope: str = "") -> str | None:
 def client(attributes: Attributes, scope: str = "") -> str | None:
     """Return the provider that the client names: "openai.chat" is "openai"."""
     given = first_text(attributes, PROVIDER)
-    if given is None:
+    if given is None and scope == _LITELLM:
+        # It names few vendors; the models of all others begin with one: groq/llama-3.3-70b.
+        given = (first_text(attributes, MODEL) or "").rpartition("/")[0].partition("/")[0]
+    if not given:
         return _VENDORS_CLIENTS.get(scope)
     name = given.strip().lower()
     return PROVIDER_ALIASES.get(name) or name.partition(".")[0] or None
