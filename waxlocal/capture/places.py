@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waxlocal.capture.facts import Attributes, RunFacts, SpanFacts, SpanKind
+from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
@@ -30,8 +30,8 @@ class Place:
     the positions of the calls inside the span, each once: a report that was merged into another one
     has no row of its own. `failure` is that of the last agent inside the span, if it failed.
     `asked` and `answered` are what the first call inside was asked, and what the last one answered.
-    `read` are the attributes from which `told`, and `about` of its run, were read. `of_handler`:
-    the row at `position` is that of a handler of the program, which also ends it.
+    `read` is the span as it was when `told`, and `about` of its run, were read from it.
+    `of_handler`: the row at `position` is that of a handler of the program, which also ends it.
     """
 
     kind: str
@@ -44,13 +44,16 @@ class Place:
     asked: str | None = None
     answered: str | None = None
     about: RunFacts | None = None
-    read: Attributes = field(default_factory=dict)
+    read: ReadSpan | None = None
     of_handler: bool = False
 
-    def has_read_all(self, given: Attributes) -> bool:
+    def has_read_all(self, now: ReadSpan) -> bool:
         """Return whether a span says no more than what was read from it."""
+        # Events are only ever added.
+        if self.read is None or len(self.read.events) != len(now.events):
+            return False
         # By identity: its values may be objects that do not answer `==` with yes or no.
-        read = self.read
+        read, given = self.read.attributes, now.attributes
         return len(read) == len(given) and all(given.get(key) is read[key] for key in read)
 
 

@@ -134,8 +134,7 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
     run = place.run
     if kind in CALLS or (run is None and not may_be_run(span)):
         return
-    said = span.read()
-    place.read = said.attributes
+    said = place.read = span.read()
     if run is None or (kind == SpanKind.AGENT and captured_run(span) is run):
         place.about = run_facts(said)
         run = place.run = begin_agent_run(span, run, place.about)
@@ -190,7 +189,7 @@ def _facts_at_end(now: ReadSpan, place: Place, run: WaxellContext) -> SpanFacts:
     told = place.told
     if not place.position or told is None:
         return ending
-    if not place.has_read_all(now.attributes):
+    if not place.has_read_all(now):
         return other_facts(now, place.kind, keep_blobs=keeps_blobs(run))
     return replace(
         told,
@@ -230,7 +229,7 @@ def _write_facts_of_run(now: ReadSpan, place: Place, run: WaxellContext) -> None
     Where its span does not say what was asked or answered, its calls do.
     """
     about = place.about
-    if about is None or not place.has_read_all(now.attributes):
+    if about is None or not place.has_read_all(now):
         about = run_facts(now)
     for name, value in about.tags.items():
         run.set_tag(name, value)
