@@ -9,7 +9,8 @@ from waxlocal.capture.call_content import words_of_message
 from waxlocal.capture.call_settings import without_content
 from waxlocal.capture.facts import CallFacts, SpanStatus
 from waxlocal.encode import dumps
-from waxlocal.records import RecordStatus
+from waxlocal.records import LLM_CALLS, RecordStatus
+from waxlocal.storage.contents import KEYED
 
 __all__ = ["Row", "columns_of", "last_user_text", "merged", "row_of_call", "with_hand_made"]
 
@@ -78,10 +79,7 @@ def _preview(text: str | None) -> str | None:
 
 
 # What is best known to the client library, which is the innermost, and what to the framework.
-_NUMBERS = (
-    "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-    "usage_known",
-)  # fmt: skip
+_NUMBERS = (*(column.name for column in LLM_CALLS.token_counts), "usage_known")
 
 
 def merged(inner: Row, outer: Row, outer_source: str) -> Row:
@@ -156,17 +154,10 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
 
 def _of_hand(name: str, by_hand: Row) -> Any:
     value = by_hand.get(name)
-    return json.loads(value) if name in _LISTS and isinstance(value, str) else value
+    return json.loads(value) if name in KEYED and isinstance(value, str) else value
 
 
-# What the recorder takes as it is.
-_PLAIN = (
-    "model", "provider", "task", "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens",
-    "reasoning_tokens", "usage_known", "response_id", "cost", "duration_ms", "ttft_ms",
-    "is_streaming", "status", "error_type",
-)  # fmt: skip
-_LISTS = ("messages", "tools")
-_TEXTS = ("error_message", "prompt_preview", "response_preview", "response")
+_CONTENT = frozenset(column.name for column in LLM_CALLS.columns if column.content)
 
 
 def columns_of(row: Row, *, keep_content: bool) -> Row:
@@ -181,10 +172,10 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
         config = without_content(details.get("config") or {})
         # What nothing was read from may be any text.
         details = {**details, "tool_calls": named, "config": config, "attributes": None}
+    columns = row if keep_content else {**row, **dict.fromkeys(_CONTENT & row.keys())}
     return {
-        **{name: row[name] for name in _PLAIN},
-        **{name: row[name] if keep_content else None for name in _TEXTS},
-        **{name: _listed(row[name]) if keep_content else None for name in _LISTS},
+        **columns,
+        **{name: _listed(columns[name]) for name in KEYED},
         "details": dumps({name: value for name, value in details.items() if value}),
     }
 

@@ -73,10 +73,10 @@ def instrument(names: Iterable[str]) -> dict[str, bool]:
 
 def _is_or_will_be(name: str) -> bool:
     library = LIBRARIES.get(name)
-    if library is None or _states[name].captured:
-        return library is not None
-    waits = is_awaited(library.module)
-    return waits and any(map(is_installed, library.engines))
+    if library is None:
+        return False
+    will_be = is_awaited(library.module) and any(map(is_installed, library.engines))
+    return will_be or _states[name].captured
 
 
 def is_installed(engine: Engine) -> bool:

@@ -65,10 +65,12 @@ def call_facts(
 ) -> CallFacts:
     """Return what a span of kind llm or embedding says of its call."""
     given = span.attributes
+    completion = completion or Completion()
     model, asked = rows.model_names(given)
+    is_embedding = span_kind(given, name=span.name, scope=span.scope) == SpanKind.EMBEDDING
     ending = _ending(span)
-    prompt, answer = content_of(span, completion or Completion(), keep_blobs)
-    if _is_embedding(span):  # its answer is vectors
+    prompt, answer = content_of(span, completion, keep_blobs)
+    if is_embedding:  # its answer is vectors
         answer = None
     ttft = _ttft_ms(span)
     streamed = first(given, rows.STREAMED)
@@ -78,7 +80,7 @@ def call_facts(
         model=model,
         requested_model=asked,
         provider=rows.provider(given, span.scope),
-        task=_task(span, is_streaming),
+        task="embeddings" if is_embedding else _task(span, is_streaming),
         tokens=_told_at_the_end(token_counts(span), finish, ending),
         cost=_cost(given),
         ttft_ms=ttft,
@@ -87,7 +89,7 @@ def call_facts(
         response_id=first_text(given, rows.RESPONSE_ID),
         config=settings_of(given),
         messages=prompt,
-        tools=tools_of(given, completion or Completion()),
+        tools=tools_of(given, completion),
         response=answer_text(answer),
         said=answer_words(answer),
         tool_calls=tool_calls_of(answer),
@@ -146,10 +148,8 @@ def _cost(given: Attributes) -> float | None:
 
 
 def _task(span: ReadSpan, streamed: bool) -> str | None:
-    """Return the call by the name that the original SDK gives it."""
+    """Return a call that is no embedding by the name that the original SDK gives it."""
     operation = first_text(span.attributes, ("gen_ai.operation.name",))
-    if _is_embedding(span):
-        return "embeddings"
     if "langchain" in span.scope:
         return "langchain.llm"
     if "litellm" in span.scope:
@@ -164,10 +164,6 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
             return "completions"
         return "chat.stream (openai)" if streamed else "chat.completions"
     return operation
-
-
-def _is_embedding(span: ReadSpan) -> bool:
-    return span_kind(span.attributes, name=span.name, scope=span.scope) == SpanKind.EMBEDDING
 
 
 _OPENAI_SCOPES = (".instrumentation.openai", ".genai.openai", ".openai.v1")

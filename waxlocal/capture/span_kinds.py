@@ -92,7 +92,7 @@ _USAGES = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
     "ai.usage.inputTokens", "ai.usage.promptTokens",
 )  # fmt: skip
-# A span without any of these attributes is of kind "other".
+# No other attribute changes the kind of a span.
 DECIDING = frozenset((*(key for key, _ in _KEYS), *_ADK, *_MODELS, *_USAGES))
 
 

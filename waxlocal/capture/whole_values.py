@@ -67,7 +67,10 @@ def _usage(response: object) -> Mapping[str, Any] | None:
 def offered_tools(given: Attributes) -> object:
     """Return the tools of the request, as the program sent them; None without any."""
     for name in ("llm.invocation_parameters", "input.value"):
-        request = from_json(given.get(name))
+        sent = given.get(name)
+        if isinstance(sent, str) and '"tools"' not in sent:  # a whole conversation, most often
+            continue
+        request = from_json(sent)
         tools = request.get("tools") if isinstance(request, Mapping) else None
         if isinstance(tools, list) and tools and all(isinstance(one, Mapping) for one in tools):
             return tools
