@@ -136,6 +136,8 @@ def test_an_agent_has_its_own_name_before_that_of_its_span_and_its_service() -> 
     ("span", "agent"),
     [
         ("Weatherman._execute_core", "Weatherman"),
+        ("invocation [app]", "app"),
+        ("agent_run [helper]", "helper"),
         ("Crew_4e2f610c-0a11-4fba-8a27-0c2aaccd5f7b.kickoff", "Crew"),
         ("writer.on_messages_stream", "writer"),
         ("RoundRobinGroupChat.run_stream", "RoundRobinGroupChat"),
@@ -284,3 +286,17 @@ def test_any_attributes_have_facts_or_none(sent: dict[Any, Any], resource: dict[
     assert isinstance(metadata(sent, resource), dict)
     model_names(sent)
     workflow_name(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "model"),
+    [
+        ("projects/p/locations/us/publishers/google/models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("projects/p/locations/us/endpoints/42", "projects/p/locations/us/endpoints/42"),
+        ("meta-llama/Llama-3.3-70B", "meta-llama/Llama-3.3-70B"),
+        ("models/", "models/"),
+    ],
+)
+def test_a_model_in_a_path_of_google_is_known_by_its_name(sent: str, model: str) -> None:
+    assert rows.model_names({"llm.model_name": sent}) == (model, None)

@@ -7,14 +7,16 @@ import json
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import NoOpTracer, StatusCode
 
 from tests.capture.stored import said, stored
 from tests.tools.sdk_rows import queried
@@ -318,6 +320,37 @@ def test_a_proxy_of_a_span_is_known_as_the_span() -> None:
     assert captured(Proxy(None)) is None
     assert captured(trace.INVALID_SPAN) is None
     span.end()
+
+
+def test_a_span_answers_what_those_of_the_sdk_do() -> None:
+    """Some instrumentations ask; an `AttributeError` would be the program's."""
+    span = TRACER.start_span("step", start_time=1_795_648_170_000_000_000)
+    assert span.status.status_code is StatusCode.UNSET
+    assert (span.start_time, span.context) == (1_795_648_170_000_000_000, span.get_span_context())
+    span.set_status(StatusCode.OK)
+    assert span.status.status_code is StatusCode.OK
+    span.set_status(StatusCode.ERROR, "out of paper")
+    assert (span.status.is_ok, span.status.description) == (False, "out of paper")
+    span.end()
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_span_that_is_left_in_another_context_prints_nothing(
+    is_ours: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a generator that is closed elsewhere; of the program's own spans it is said as ever."""
+    tracer = provider().get_tracer("some.framework") if is_ours else NoOpTracer()
+
+    def events() -> Iterator[None]:
+        with trace.use_span(tracer.start_span("agent"), end_on_exit=True):
+            yield
+
+    begun = events()
+    copy_context().run(next, begun)
+    begun.close()
+    assert [record.name for record in caplog.records] == (
+        [] if is_ours else ["opentelemetry.context"]
+    )
 
 
 def test_a_span_ends_once_and_says_nothing_afterwards(db_path: Path) -> None:

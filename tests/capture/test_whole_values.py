@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tools.read_spans import spans_of
 from waxlocal.capture.facts import CallFacts, ReadSpan
+from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
 from waxlocal.capture.whole_values import is_repr, offered_tools, with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts
@@ -121,6 +122,20 @@ def test_a_reranker_finds_documents() -> None:
     found = other_facts(span_of("cohere rerank"))
     assert (found.kind, found.input) == ("retriever", "q")
     assert found.output == [{"content": "d2", "score": 0.9}]
+
+
+def test_an_agent_of_googles_kit_answers_with_the_text_of_its_last_event() -> None:
+    for case, name in (("google-adk agent", "helper"), ("google-adk invocation", "app")):
+        about = run_facts(span_of(case))
+        assert (about.agent_name, about.result) == (name, {"response": "it rains"})
+        assert about.session_id == "sess-helper"
+
+
+def test_a_tool_is_named_also_where_only_the_name_of_its_span_says_it() -> None:
+    span = span_of("google-adk tool")
+    given_ = {key: value for key, value in span.attributes.items() if "name" not in key}
+    for sent in (span, replace(span, attributes=given_)):
+        assert (other_facts(sent).name, other_facts(sent).input) == ("weather", {"city": "Bern"})
 
 
 PARTS = st.recursive(

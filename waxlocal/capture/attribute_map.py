@@ -332,11 +332,14 @@ _METHOD = re.compile(
     r"\.(?:_?execute_core|a?kickoff|kickoff_async|on_messages|on_messages_stream|a?run|run_stream"
     r"|run_async)$"
 )
+# `invocation [app]` and `agent_run [helper]` of Google's ADK.
+_IN_BRACKETS = re.compile(r"(?:invocation|agent_run) \[([^\[\]]+)\]")
 
 
 def agent_in(span_name: str) -> str:
     """Return the agent that the name of a span names: with neither its method nor a made-up id."""
-    return _METHOD.sub("", cut_text(span_name)) or span_name
+    in_brackets = _IN_BRACKETS.fullmatch(cut_text(span_name))
+    return in_brackets[1] if in_brackets else _METHOD.sub("", cut_text(span_name)) or span_name
 
 
 def _entity_is_agent(attributes: Attributes) -> bool:
@@ -391,9 +394,19 @@ def _plain_text(value: object) -> str:
 
 def model_names(attributes: Attributes) -> tuple[str | None, str | None]:
     """Return the model that answered, and the one that was asked for where it has another name."""
-    answered = first_text(attributes, MODEL)
-    asked = first_text(attributes, REQUESTED_MODEL)
+    answered = _model_in(first_text(attributes, MODEL))
+    asked = _model_in(first_text(attributes, REQUESTED_MODEL))
     return answered, asked if asked != answered else None
+
+
+# Google's paths: `projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash`.
+_GOOGLES_PATH = re.compile(r"(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?models/")
+
+
+def _model_in(name: str | None) -> str | None:
+    """Return the name of a model, where it is the last part of a path that Google gives it."""
+    path = _GOOGLES_PATH.match(name or "")
+    return name if name is None or path is None else name[path.end() :] or name
 
 
 def provider(attributes: Attributes, scope: str = "") -> str | None:

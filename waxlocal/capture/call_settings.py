@@ -51,11 +51,11 @@ def settings_of(given: Attributes) -> dict[str, Any]:
         elif name.startswith(_REQUEST):
             short = name.removeprefix(_REQUEST)
             found["n" if short == "choice.count" else short] = value
-    # Mistral's instrumentation writes "" for what was not set.
+    # Some write an empty text or list for what was not set.
     settings = {
         name: value
         for name, value in found.items()
-        if name not in _NOT_SETTINGS and not (isinstance(value, str) and not value)
+        if name not in _NOT_SETTINGS and not (isinstance(value, str | list) and not value)
     }
     plain: dict[str, Any] = _without_secrets(bounded(settings))
     return plain

@@ -136,6 +136,9 @@ def _read_message(value: object, role: str) -> list[Message]:
     kind = value.get("type")
     if kind in ("function_call", "function_call_output", "reasoning", "item_reference"):
         return _read_item(value, kind)
+    inner = value.get("content")
+    if isinstance(inner, dict) and inner.get("parts") is not None:  # an event of Google's ADK
+        value = {**value, **inner}
     role = _role(value, role)
     parts = value["parts"] if value.get("parts") is not None else value.get("content")
     if parts is None and isinstance(value.get("text"), str):

@@ -123,6 +123,20 @@ _ALL = (
     Library("ollama", "ollama", "ollama", (_open_inference("ollama", "Ollama"),)),
     Library("cohere", "cohere", "cohere", (_open_inference("cohere", "Cohere"),)),
     Library("together", "together", "together", (_open_inference("together", "Together"),)),
+    Library("instructor", "instructor", "instructor",
+            (_open_inference("instructor", "Instructor"),)),
+    Library("dspy", "dspy", "dspy",
+            (_otel("dspy", "DSPy"), _open_inference("dspy", "DSPy")), workflow="dspy"),
+    # OpenTelemetry's reports the agents alone: no steps, no tools.
+    Library("smolagents", "smolagents", "smolagents",
+            (_open_inference("smolagents", "Smolagents"), _otel("smolagents", "Smolagents")),
+            workflow="smolagents"),
+    Library("portkey", "portkey_ai", "portkey-ai",
+            (_otel("portkey", "Portkey"), _open_inference("portkey", "Portkey"))),
+    Library("vertex_ai", "vertexai", "google-cloud-aiplatform",
+            (_open_inference("vertexai", "VertexAI"),)),
+    Library("google_adk", "google.adk", "google-adk",
+            (_open_inference("google-adk", "GoogleADK"),), workflow="google_adk"),
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}

@@ -6,6 +6,7 @@ import atexit
 from typing import Any
 
 from waxlocal.capture.facts import Completion
+from waxlocal.capture.left_contexts import say_nothing_of_ours
 from waxlocal.capture.span_recorder import SpanRecorder
 from waxlocal.capture.tracer import PrivateProvider, captured
 from waxlocal.storage.around_forks import in_forked_child
@@ -38,6 +39,7 @@ _hook = _CompletionHook()
 
 def provider() -> PrivateProvider:
     """Return the provider whose spans become records."""
+    say_nothing_of_ours()
     return _provider
 
 

@@ -342,4 +342,7 @@ _NAMES = {SpanKind.TOOL: rows.TOOL_NAME, SpanKind.AGENT: (*rows.AGENT_NAME, *row
 
 def _name(span: ReadSpan, kind: str) -> str:
     named = first_text(span.attributes, _NAMES.get(kind, ()))
+    if named is None and kind == SpanKind.TOOL:
+        # The conventions call its span so; some give it the attribute at its end only.
+        named = cut_text(span.name.removeprefix("execute_tool "))
     return named or cut_text(rows.agent_in(span.name) if kind == SpanKind.AGENT else span.name)

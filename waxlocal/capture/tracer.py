@@ -120,6 +120,24 @@ class CapturedSpan(trace.Span):
             start_ns=self.started_ns,
         )
 
+    # -- of the SDK's spans, which some instrumentations take theirs for ------------------------
+
+    @property
+    def status(self) -> Status:
+        """How the span ends, as far as it was said."""
+        code = _CODES[self._status]
+        return Status(code, self._status_message if code is StatusCode.ERROR else None)
+
+    @property
+    def context(self) -> SpanContext:
+        """The same as `get_span_context`."""
+        return self._around
+
+    @property
+    def start_time(self) -> int:
+        """When the span began, in nanoseconds since 1970."""
+        return self.started_ns
+
     # -- the API of OpenTelemetry ---------------------------------------------------------------
 
     def end(self, end_time: int | None = None) -> None:
@@ -229,6 +247,7 @@ class AroundContext(SpanContext):
 
 
 _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}
+_CODES = {SpanStatus.UNSET: StatusCode.UNSET, **{said: code for code, said in _STATUSES.items()}}
 
 
 def _qualified(kind: type) -> str:
