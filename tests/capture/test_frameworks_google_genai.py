@@ -34,7 +34,7 @@ def test_a_call_has_its_messages_settings_and_counts(db_path: Path, stand_in: Ve
             model=MODEL, contents="what is it?", config=settings
         )
     (call,) = stored(db_path).calls
-    assert (call["model"], call["provider"], call["status"]) == (MODEL, "gemini", "ok")
+    assert (call["model"], call["provider"], call["status"]) == (MODEL, "google", "ok")
     assert call["response"] == answer.text == "You said: what is it?"
     usage = answer.usage_metadata
     counts = (usage.prompt_token_count, usage.candidates_token_count)

@@ -101,6 +101,21 @@ print(issubclass(OpenAIInstrumentor, BaseInstrumentor), OpenAIInstrumentor().is_
     assert said == ["True False False", "True False True", "True False"]
 
 
+def test_all_instrumentors_at_once_leave_out_what_is_excluded(db_path: Path) -> None:
+    """By the argument, and by the variable; of a library that nothing captures it says so."""
+    program = """
+import os
+from waxell_observe.instrumentors import instrument_all, uninstrument_all
+
+print(instrument_all(["openai", "anthropic", "pinecone"], exclude=["anthropic"]))
+uninstrument_all()
+os.environ["WAXELL_EXCLUDE"] = "openai, pinecone"
+print(instrument_all(["openai", "anthropic"]), "openai" in instrument_all())
+"""
+    said = run_python("-c", program, db=db_path, path=(SHIM,)).splitlines()
+    assert said == ["{'openai': True, 'pinecone': False}", "{'anthropic': True} False"]
+
+
 def test_context_has_the_attributes_of_the_original(db_path: Path) -> None:
     """They say what was given, and session and user of the run once it has begun."""
     program = """

@@ -9,7 +9,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from waxlocal.shim.capturing import capture, release, wanted
+from waxlocal.capture import engines
+from waxlocal.capture.entry import chosen
 from waxlocal.shim.libraries import LIBRARIES, is_installed
 
 __all__ = [
@@ -69,12 +70,12 @@ class _Instrumentor(BaseInstrumentor):
     def instrument(self) -> bool:
         with self.try_instrument_once() as to_do:
             if to_do:
-                type(self)._instrumented = capture([self.library])[self.library]
+                type(self)._instrumented = engines.instrument([self.library])[self.library]
         return type(self)._instrumented
 
     def uninstrument(self) -> None:
         with type(self)._instrument_lock:
-            release([self.library])
+            engines.uninstrument([self.library])
             type(self)._instrumented = False
 
 
@@ -93,10 +94,15 @@ def detect_installed_libraries() -> dict[str, bool]:
 def instrument_all(
     libraries: list[str] | None = None, exclude: list[str] | None = None
 ) -> dict[str, bool]:
-    """Capture the calls of these libraries, None for all; return for each whether that is done."""
-    return capture(wanted(libraries, exclude))
+    """Capture the calls of these libraries; return for each whether it is captured, or will be.
+
+    None stands for all that are installed. `exclude` and the variable `WAXELL_EXCLUDE` leave some
+    out.
+    """
+    wanted = filter(is_installed, LIBRARIES) if libraries is None else libraries
+    return engines.instrument(chosen(wanted, exclude))
 
 
 def uninstrument_all() -> None:
     """Capture no calls of libraries any longer."""
-    release()
+    engines.uninstrument()
