@@ -1,10 +1,11 @@
-"""The words of a message whose content is a list of parts, in any vendor's form."""
+"""What a message says in words, where its content is parts or calls of tools, in any form."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-__all__ = ["words_of"]
+__all__ = ["words_of", "words_of_calls"]
 
 # A part that is one of these is named in its place: its base64 says nothing.
 _MEDIA = ("image", "audio", "video", "document", "file")
@@ -16,6 +17,22 @@ def words_of(content: object) -> str:
     """Return a text, or the words of parts, each of them on its own line: `[image]` of an image."""
     parts = content if isinstance(content, list) else [content]
     return "\n".join(filter(None, map(_words_of_part, parts)))
+
+
+def words_of_calls(calls: object) -> str:
+    """Return the tools that an answer asks for, each on its own line: `calls book({"room": 3})`."""
+    asked = (_words_of_call(call) for call in (calls if isinstance(calls, list) else ()))
+    return "\n".join(filter(None, asked))
+
+
+def _words_of_call(call: object) -> str:
+    inner = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        return ""
+    given = inner.get("arguments", inner.get("input"))
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    # Without content, only the name is kept.
+    return f"calls {inner['name']}" + ("" if given is None else f"({text})")
 
 
 def _words_of_part(part: object) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.capture.stored import stored
+from tests.tools.cli import answer, invoke
 from tests.tools.sdk_rows import queried
 from tests.vendors import clients
 from tests.vendors.replies import Reply, ToolCall, Usage
@@ -383,6 +384,22 @@ def test_a_failed_call_outside_any_run(db_path: Path, vendors: VendorServer) -> 
         _ask(vendors, model="fail-500")
     (run,) = queried(db_path, "SELECT * FROM runs")
     assert (run["status"], run["error_type"]) == ("error", "openai.InternalServerError")
+
+
+def test_the_run_of_a_call_that_asks_for_tools_says_which(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Else the rounds of a program with tools are turns in which nothing is said."""
+    vendors.answer(Reply(text="", tool_calls=(ToolCall("book", {"room": 3}, "c1"),)))
+    with session("s"):
+        _ask(vendors)
+    (run,) = stored(db_path).runs
+    asked = {"id": "c1", "name": "book", "arguments": {"room": 3}}
+    assert json.loads(run["result"]) == {"tool_calls": [asked]}
+    (turn,) = answer("session", "s", db=db_path)["runs"]
+    assert turn["answer"] == 'calls book({"room": 3})'
+    shown = invoke("show", run["run_id"], db=db_path).stdout
+    assert '  < calls book({"room": 3})' in shown
 
 
 def test_a_call_that_is_handed_over_too_is_one_row(db_path: Path, vendors: VendorServer) -> None:

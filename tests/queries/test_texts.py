@@ -58,6 +58,20 @@ def test_a_message_is_what_the_inputs_say(inputs: str | None, text: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        ('[{"id":"1","name":"book","arguments":{"room":"é"}}]', 'calls book({"room": "é"})'),
+        ('[{"function":{"name":"book","arguments":"{}"}}]', "calls book({})"),
+        ('[{"name":"look","input":{}},{"name":"take"}]', "calls look({})\ncalls take"),
+        ('[{"arguments":{}},3]', '{"tool_calls":[{"arguments":{}},3]}'),
+        ('"none"', "none"),
+    ],
+)
+def test_an_answer_that_asks_for_tools_says_which(calls: str, text: str) -> None:
+    assert answer_text(f'{{"tool_calls":{calls}}}') == text
+
+
+@pytest.mark.parametrize(
     ("result", "text"),
     [
         (None, ""),

@@ -272,6 +272,8 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
     if place.opened:
         if call.said:
             run._set_result({"response": call.said})
+        elif call.tool_calls:
+            run._set_result({"tool_calls": call.tool_calls})
         _end_run(run, call, span)
 
 

@@ -217,7 +217,7 @@ def _show_calls(
             screen.write(screen.text(("  " + escaping.line(said), ERROR)))
         for mark, text in (
             (">", call.prompt_preview or asked_last(call.messages)),
-            ("<", call.response or call.response_preview),
+            ("<", call.answer()),
         ):
             if text:
                 screen.note(f"  {mark}", _clipped(screen, text, 4 * screen.width))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from waxlocal.message_words import words_of_calls
+
 __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
 
 
@@ -58,6 +60,12 @@ class LlmCall:
             for name, number in (counts.items() if isinstance(counts, dict) else ())
             if name.endswith(side) and type(number) is int
         ]
+
+    def answer(self) -> str:
+        """Return what was answered: the text, and the tools asked for, each on its own line."""
+        said = self.response if self.response is not None else self.response_preview
+        details = self.details if isinstance(self.details, dict) else {}
+        return "\n".join(filter(None, (said, words_of_calls(details.get("tool_calls")))))
 
     def further_facts(self) -> tuple[str, ...]:
         """Return in words what has no place of its own in a list of calls, where it is known."""

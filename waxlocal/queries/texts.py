@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from waxlocal.decode import loads
-from waxlocal.message_words import words_of
+from waxlocal.message_words import words_of, words_of_calls
 
 __all__ = ["answer_text", "asked_last", "decoded", "message_text", "title"]
 
@@ -36,7 +36,10 @@ def message_text(inputs: str | None) -> str:
 
 def answer_text(result: str | None) -> str:
     """Return the answer of a run from its stored result; empty without a result."""
-    return _text_of(decoded(result), ANSWER_KEYS)
+    value = decoded(result)
+    # A call outside any run that asks for tools, and says nothing.
+    calls = value.get("tool_calls") if isinstance(value, dict) and len(value) == 1 else None
+    return words_of_calls(calls) or _text_of(value, ANSWER_KEYS)
 
 
 def title(message: str) -> str:

@@ -106,7 +106,7 @@ def _folds(**values: object) -> tuple[tuple[str, Fold], ...]:
 
 def _call(call: LlmCall) -> Call:
     prompt = call.messages if call.messages is not None else call.prompt_preview
-    answer = call.response if call.response is not None else call.response_preview
+    answer = call.answer() or None
     return Call(call, _folds(prompt=prompt, answer=answer, tools=call.tools, details=call.details))
 
 
