@@ -117,3 +117,12 @@ def test_parts_of_nobody_s_form_are_told_without_their_data() -> None:
     parts = [{"type": "gesture", "of": "hand"}]
     run = facts_of(gen_ai__input__messages=json.dumps([{"role": "user", "parts": parts}]))
     assert json.loads(run.inputs["message"]) == parts
+
+
+def test_the_task_of_an_agent_is_what_it_was_asked() -> None:
+    sent = {"task": "find it", "stream": False}
+    about = run_facts(ReadSpan("helper.run", {"input.value": json.dumps(sent)}))
+    assert about.inputs == {"message": "find it", "input": sent}
+    listed = {"task": ["find it"], "stream": False}
+    about = run_facts(ReadSpan("helper.run", {"input.value": json.dumps(listed)}))
+    assert about.inputs == {"input": listed}

@@ -407,7 +407,7 @@ def test_a_megabyte_of_base64_leaves_its_size_and_hash() -> None:
 
 def test_the_spans_are_all_of_a_kind_that_is_known() -> None:
     spans = every_span()
-    assert len(spans) == 4 * 12 + 7 + 15
+    assert len(spans) == 4 * 12 + 7 + 21
     for what, sent in spans:
         assert span_kind(sent.attributes, name=sent.name) != SpanKind.OTHER, what
     assert (SPANS / "ai_sdk.json").exists()

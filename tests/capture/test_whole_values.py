@@ -106,6 +106,41 @@ def test_cached_and_reasoning_tokens_are_those_of_the_response() -> None:
     assert call_facts(replace(span, attributes=given_)).cached is None
 
 
+def test_the_response_of_a_stream_may_be_the_data_of_its_last_event() -> None:
+    call = call_of("mistral stream")
+    assert (call.tokens_in, call.cached, call.tokens_out) == (1200, 1000, 8)
+    assert (call.response, call.response_id) == ("You said", "c1")
+    assert call.tool_calls == [{"id": "t1", "name": "weather", "arguments": {"city": "Bern"}}]
+
+
+@pytest.mark.parametrize("case", ["mistral stream left", "together stream left"])
+def test_a_stream_that_was_left_is_abandoned(case: str) -> None:
+    call = call_of(case)
+    assert (call.status, call.finish_reason, call.tokens) == ("ok", "abandoned", UNKNOWN)
+    assert call.response == "You "
+
+
+@pytest.mark.parametrize("case", ["cohere stream", "vertexai stream"])
+def test_a_stream_may_be_known_by_the_name_of_its_method(case: str) -> None:
+    call = call_of(case)
+    assert call.is_streaming
+    assert call.response is not None
+    assert call.finish_reason != "abandoned"
+
+
+def test_thoughts_of_gemini_are_part_of_what_the_call_put_out() -> None:
+    call = call_of("vertexai chat")
+    assert (call.model, call.provider) == ("gemini-2.5-flash", "google")
+    assert (call.tokens_in, call.cached, call.tokens_out) == (1200, 1000, 38)
+    assert (call.tokens.reasoning, call.response_id) == (30, "r1")
+
+
+def test_tools_that_gemini_groups_are_several() -> None:
+    tools = call_of("vertexai tools").tools
+    assert tools is not None
+    assert [tool["name"] for tool in tools] == ["weather"]
+
+
 def test_the_tokens_of_cohere_are_those_of_its_bill() -> None:
     call = call_of("cohere chat")
     assert (call.tokens_in, call.tokens_out) == (11, 6)

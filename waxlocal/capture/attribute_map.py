@@ -188,9 +188,7 @@ FINISH: Row = (
     "gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason",
     "stop_reason", "anthropic.message.stop_reason",
 )  # fmt: skip
-RESPONSE_ID: Row = (
-    "gen_ai.response.id", "ai.response.id", "request_id", ("output.value", "id"),
-)  # fmt: skip
+RESPONSE_ID: Row = ("gen_ai.response.id", "ai.response.id", "request_id")
 
 TOOL_NAME: Row = (
     "gen_ai.tool.name", "tool.name", "ai.toolCall.name", "tool_name", "traceloop.entity.name",

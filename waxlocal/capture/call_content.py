@@ -26,7 +26,7 @@ from waxlocal.capture.open_inference import (
     legacy_messages,
     legacy_tools,
 )
-from waxlocal.capture.whole_values import is_repr, offered_tools, with_call_ids
+from waxlocal.capture.whole_values import is_repr, offered_tools, response_in, with_call_ids
 from waxlocal.message_words import words_of
 
 __all__ = [
@@ -134,7 +134,7 @@ def _whole(given: Attributes, side: str) -> object:
 
 def _answer_within(value: object, keep_blobs: bool) -> list[Message] | None:
     """Return the answer in a vendor's response, or in whatever else an output is."""
-    found = from_json(value)
+    found = response_in(value)
     if is_repr(found):
         return None
     if isinstance(found, Mapping):

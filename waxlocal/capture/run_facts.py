@@ -47,7 +47,9 @@ def _inputs(given: Attributes) -> dict[str, Any] | None:
     said = messages_of(sent) if has_messages(sent) else []
     said = said or prompt_in(given, keep_blobs=False) or []
     if not said:
-        return None if sent is None else {"input": sent}
+        task = sent.get("task") if isinstance(sent, dict) else None  # of an agent of smolagents
+        asked_for = {"message": task} if isinstance(task, str) and task else {}
+        return None if sent is None else {**asked_for, "input": sent}
     asked = (words_of_message(one) for one in reversed(said) if one["role"] == "user")
     message = next(filter(None, asked), None)
     if message is not None and _PRINTED.match(message):

@@ -32,7 +32,7 @@ from waxlocal.capture.gen_ai_messages import finish_reasons
 from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
-from waxlocal.capture.whole_values import with_counts_of_response
+from waxlocal.capture.whole_values import id_of_response, with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
 __all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts"]
@@ -73,8 +73,7 @@ def call_facts(
     if is_embedding:  # its answer is vectors
         answer = None
     ttft = _ttft_ms(span)
-    streamed = first(given, rows.STREAMED)
-    is_streaming = streamed is True or (streamed is None and ttft is not None)
+    is_streaming = _is_streaming(span, ttft)
     finish = _finish(span, is_streaming)
     return CallFacts(
         model=model,
@@ -86,7 +85,7 @@ def call_facts(
         ttft_ms=ttft,
         is_streaming=is_streaming,
         finish_reason=finish,
-        response_id=first_text(given, rows.RESPONSE_ID),
+        response_id=first_text(given, rows.RESPONSE_ID) or id_of_response(given),
         config=settings_of(given),
         messages=prompt,
         tools=tools_of(given, completion),
@@ -199,7 +198,7 @@ def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
         span.status == SpanStatus.UNSET
         and (
             reasons == ["error"]  # GenAI's instrumentations end a stream that was closed early so
-            or (is_streaming and span.scope == _OI_OPENAI)  # sets OK at the end of a stream
+            or (is_streaming and span.scope in _OK_AT_END)
             or (is_streaming and span.scope == _GENAI_ANTHROPIC and not reasons)
         )
     ):
@@ -207,7 +206,22 @@ def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     return cut_text(",".join(dict.fromkeys(reasons))) or None
 
 
-_OI_OPENAI = "openinference.instrumentation.openai"
+# What sets OK at the end of a stream, and nothing where the program left it.
+_OK_AT_END = frozenset(
+    f"openinference.instrumentation.{name}"
+    for name in ("cohere", "mistralai", "ollama", "openai", "together")
+)
+
+
+def _is_streaming(span: ReadSpan, ttft_ms: int | None) -> bool:
+    """Return whether a call was streamed; OpenInference's say it by the name of the method, too."""
+    streamed = first(span.attributes, rows.STREAMED)
+    if streamed is not None:
+        return streamed is True
+    named = span.scope.startswith("openinference.") and "stream" in span.name
+    return named or ttft_ms is not None
+
+
 _GENAI_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
 
 

@@ -12,13 +12,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from waxlocal.capture.attribute_map import first_text
 from waxlocal.capture.bounds import from_json
 from waxlocal.capture.facts import Attributes, Message, ToolCall
 from waxlocal.errors import UnknownUsage
 from waxlocal.token_counts import TokenCounts
 from waxlocal.token_usage import read_usage
 
-__all__ = ["is_repr", "offered_tools", "with_call_ids", "with_counts_of_response"]
+__all__ = [
+    "id_of_response",
+    "is_repr",
+    "offered_tools",
+    "response_in",
+    "with_call_ids",
+    "with_counts_of_response",
+]
 
 # `<groq.Stream object at 0x7f1711961610>`: what an instrumentation makes of an answer that it
 # cannot read. It says nothing, and would stand in the place of the answer.
@@ -30,13 +38,26 @@ def is_repr(value: object) -> bool:
     return isinstance(value, str) and _REPR.fullmatch(value.strip()) is not None
 
 
+def response_in(value: object) -> object:
+    """Return the response that a value is, or holds: of a stream of Mistral's, it is the `data`."""
+    found = from_json(value)
+    inner = found.get("data") if isinstance(found, Mapping) else None
+    return inner if isinstance(inner, Mapping) else found
+
+
+def id_of_response(given: Attributes) -> str | None:
+    """Return the vendor's id of a response."""
+    response = response_in(given.get("output.value"))
+    return first_text(response, ("id", "response_id")) if isinstance(response, Mapping) else None
+
+
 def with_counts_of_response(given: Attributes, counts: TokenCounts) -> TokenCounts:
     """Return the counts of a call, and those that only the response has.
 
     Where the vendor's bill counts by other numbers than the model's tokens (Cohere), the response
     says so, and those are taken: the price is theirs.
     """
-    usage = _usage(from_json(given.get("output.value")))
+    usage = _usage(response_in(given.get("output.value")))
     if usage is None:
         return counts
     with suppress(UnknownUsage):
@@ -44,20 +65,27 @@ def with_counts_of_response(given: Attributes, counts: TokenCounts) -> TokenCoun
         if not counts.is_known or "billed_units" in usage:
             return told if told.is_known else counts
         if told.tokens_in == counts.tokens_in:
-            return counts._replace(
-                **{
-                    name: getattr(told, name)
-                    for name in ("cached", "cache_write", "reasoning", "details")
-                    if getattr(counts, name) is None
-                }
-            )
+            return _filled(counts, told)
     return counts
+
+
+def _filled(counts: TokenCounts, told: TokenCounts) -> TokenCounts:
+    """Return counts with what they lack of the same call's usage."""
+    lacking = {
+        name: getattr(told, name)
+        for name in ("cached", "cache_write", "reasoning", "details")
+        if getattr(counts, name) is None
+    }
+    if counts.reasoning is None and told.reasoning:
+        # Gemini counts thoughts beside the answer, and its bill both.
+        lacking["tokens_out"] = max(counts.tokens_out or 0, told.tokens_out or 0)
+    return counts._replace(**lacking)
 
 
 def _usage(response: object) -> Mapping[str, Any] | None:
     if not isinstance(response, Mapping):
         return None
-    for name in ("usage", "meta"):  # `meta`: Cohere's embeddings
+    for name in ("usage", "usage_metadata", "meta"):  # Gemini; Cohere's embeddings
         found = response.get(name)
         if isinstance(found, Mapping) and found:
             return found
@@ -73,8 +101,14 @@ def offered_tools(given: Attributes) -> object:
         request = from_json(sent)
         tools = request.get("tools") if isinstance(request, Mapping) else None
         if isinstance(tools, list) and tools and all(isinstance(one, Mapping) for one in tools):
-            return tools
+            return [tool for one in tools for tool in _each(one)]
     return None
+
+
+def _each(tool: Mapping[str, Any]) -> list[Any]:
+    """Return a tool, or each of those that Gemini groups as one."""
+    grouped = tool.get("function_declarations")
+    return grouped if isinstance(grouped, list) and grouped else [tool]
 
 
 def with_call_ids(answer: list[Message] | None, whole: list[Message] | None) -> None:
