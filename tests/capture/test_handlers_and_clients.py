@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 
 from tests.tools.sdk_rows import only, rows
 from tests.vendors import clients
 from tests.vendors.replies import Reply, Usage
 from tests.vendors.server import VendorServer, vendor_server
-from waxlocal import WaxellContext
+from waxlocal import WaxellContext, init
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.settings.config import Settings
@@ -139,6 +141,30 @@ def test_many_at_once_keep_each_its_own_messages(
         (message,) = call["messages"]
         assert len(message["content"].split()) == call["tokens_in"]
         assert call["details"]["merged"] == ["waxlocal.langchain"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_of_an_image_the_handler_keeps_what_capture_keeps(
+    db_path: Path, vendors: VendorServer, handler: Any, keep: bool
+) -> None:
+    """Its type, size and hash, or its data: in calls and spans; in the run never its data."""
+    init(keep_blobs=keep, instrument=["openai"])
+    data = base64.b64encode(bytes(range(120))).decode()
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    vendors.answer(Reply(text="a cat"), Reply(text="a dog"))
+    model = OverOpenAI(url=vendors.url)
+    chain = RunnableLambda(lambda messages: model.invoke(messages))
+    chain.invoke([HumanMessage([image])], config={"callbacks": [handler]})
+    model.invoke([HumanMessage([image])], config={"callbacks": [handler]})
+    handler.flush_sync()
+    first, second = rows(db_path, "llm_calls")
+    for found in (only(db_path, "spans"), first, second):
+        assert (data in repr(found)) is keep
+        assert ("sha256" in repr(found)) is not keep
+        assert found.get("prompt_preview", "[image]") == "[image]"
+    inputs = repr(only(db_path, "runs")["inputs"])
+    assert data not in inputs
+    assert "sha256" in inputs
 
 
 def test_retries_inside_one_call_of_the_framework_are_the_calls(

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
+from waxlocal.capture.bounds import bounded
 from waxlocal.capture.handler_spans import HandlerSpan
 from waxlocal.capture.pauses import pause_of
 from waxlocal.records import ENDED_STATUSES, RecordStatus, RunStatus
@@ -58,7 +59,8 @@ class FrameworkRun:
         return self._context
 
     def _begin(self, inputs: dict[str, Any] | None) -> WaxellContext:
-        context = WaxellContext(inputs=inputs, **self._given)
+        # Of an image, what it is: its data is kept in calls and spans, if anywhere.
+        context = WaxellContext(inputs=None if inputs is None else bounded(inputs), **self._given)
         context._open(open_run())
         self.run_id = context.run_id
         return context

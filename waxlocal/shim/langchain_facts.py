@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from waxlocal.capture.bounds import bounded
 from waxlocal.capture.callbacks import is_message
+from waxlocal.capture.places import keeps_blobs
 from waxlocal.capture.roles import role_of
 from waxlocal.encode import dumps
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
@@ -59,7 +61,10 @@ def _message(message: Any) -> dict[str, Any]:
     kind = str(message.type)
     # The message of a role that the program names.
     role = getattr(message, "role", None) if kind == "chat" else None
-    found: dict[str, Any] = {"role": role_of(str(role or kind)), "content": message.content}
+    content = message.content
+    if not isinstance(content, str):  # parts: an image is kept as those of captured calls are
+        content = bounded(content, keep_blobs=keeps_blobs(None))
+    found: dict[str, Any] = {"role": role_of(str(role or kind)), "content": content}
     for name in ("tool_calls", "tool_call_id", "name"):
         if said := getattr(message, name, None):
             found[name] = said
