@@ -419,6 +419,30 @@ def test_switched_off_an_agent_opens_no_run(start: Start, db_path: Path) -> None
     assert not db_path.exists()
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["only-imported", "switched-on"])
+def test_a_program_may_import_an_instrumentation_before_its_library(
+    start: Start, db_path: Path, vendors: VendorServer, own: bool
+) -> None:
+    """Which imports the library then; the program's tracing has the calls only if it is on."""
+    text = f"""
+import os
+from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
+if {own}:
+    AnthropicInstrumentor().instrument()
+import anthropic
+client = anthropic.Anthropic(base_url="{vendors.url}", api_key="sk-none")
+asked = [{{"role": "user", "content": "how deep?"}}]
+client.messages.create(model="claude-opus-4-8", max_tokens=9, messages=asked)
+"""
+    done = start(text)
+    assert done.returncode == 0
+    if own:
+        assert "the program has switched this instrumentation on itself" in done.stderr
+        assert _asked(db_path) == []
+    else:
+        assert (done.stderr, _asked(db_path)) == ("", ["how deep?"])
+
+
 OPENED = """
 import openai
 

@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from waxlocal.capture.import_hooks import after_import, forget, is_awaited
+from waxlocal.capture.import_hooks import after_import, forget, is_awaited, is_under_way
 from waxlocal.capture.libraries import (
     LIBRARIES,
     Engine,
@@ -121,6 +121,10 @@ def _begin(library: Library) -> None:
         return
     failed: list[str] = []
     engines = list(filter(is_installed, library.engines))
+    # A program that begins with its own tracing: the instrumentation imports the library.
+    if half_made := next((one.module for one in engines if is_under_way(one.module)), None):
+        after_import(half_made, partial(_begin, library))
+        return
     for engine in engines:
         try:
             _undo[library.name] = _SWITCHES[engine.family](engine)

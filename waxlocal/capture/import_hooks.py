@@ -22,7 +22,7 @@ from waxlocal.capture.process_lock import ProcessLock
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-__all__ = ["after_import", "forget", "is_awaited"]
+__all__ = ["after_import", "forget", "is_awaited", "is_under_way"]
 
 Act = Callable[[], None]
 
@@ -58,12 +58,14 @@ def is_awaited(module: str) -> bool:
     return module in _waiting
 
 
+def is_under_way(module: str) -> bool:
+    """Return whether this module is being imported: it is there already, half made."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
 def _is_imported(module: str) -> bool:
-    found = sys.modules.get(module)
-    if found is None:
-        return False
-    # While it is being imported it is there already, half made.
-    return not getattr(getattr(found, "__spec__", None), "_initializing", False)
+    return sys.modules.get(module) is not None and not is_under_way(module)
 
 
 class _WatchedSpec(ModuleSpec):
