@@ -8,7 +8,7 @@ environment are left alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from waxlocal.capture.libraries import (
     installed_version,
     is_of_framework,
 )
+from waxlocal.capture.own_calls import guarding
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -186,7 +187,8 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     instrumentor = _instrumentor(engine)
     # Its own check asks for exact packages; whether ours works with the installed version, the
     # tests say. Metrics and logs would go to the program's exporters.
-    with _content_in_attributes() if is_of_framework(engine) else nullcontext():
+    framework = is_of_framework(engine)
+    with _content_in_attributes() if framework else guarding(engine.module):
         instrumentor.instrument(
             tracer_provider=provider(),
             meter_provider=NoOpMeterProvider(),

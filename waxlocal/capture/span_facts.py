@@ -195,11 +195,12 @@ def _ms(value: float) -> int | None:
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
     if _was_dropped(span) or (
-        span.status == SpanStatus.UNSET
+        is_streaming  # an imitation of a vendor's API may leave out the reason of a whole answer
+        and span.status == SpanStatus.UNSET
         and (
             reasons == ["error"]  # GenAI's instrumentations end a stream that was closed early so
-            or (is_streaming and span.scope in _OK_AT_END)
-            or (is_streaming and span.scope == _GENAI_ANTHROPIC and not reasons)
+            or span.scope in _OK_AT_END
+            or (span.scope == _GENAI_ANTHROPIC and not reasons)
         )
     ):
         return ABANDONED

@@ -22,6 +22,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from waxlocal.capture.facts import Completion, ReadSpan, SpanEvent, SpanStatus
+from waxlocal.capture.own_calls import Answer, answer_of, claim
 from waxlocal.clock import given_ns
 from waxlocal.known_types import name_of_type
 from waxlocal.sdk.exception_text import printed
@@ -150,7 +151,16 @@ class CapturedSpan(trace.Span):
             self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
+        if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
+            self._forget_failure(answered)
         self._sink.end(self)
+
+    def _forget_failure(self, answered: Answer) -> None:
+        """Forget a failure to read the answer, which is none of the call."""
+        self._status, self._status_message = SpanStatus.UNSET, ""
+        self._events = [event for event in self._events if event.name != "exception"]
+        self.attributes.pop("error.type", None)
+        self.attributes = {**answered.attributes(), **self.attributes}
 
     @property
     def lasted_ms(self) -> float:
@@ -302,6 +312,7 @@ class PrivateTracer(trace.Tracer):
             started_ns=given_ns(start_time) or time.time_ns(),
         )
         self._sink.begin(span)
+        claim(span)
         return span
 
     # What the API itself uses: it also decorates functions, async ones too.

@@ -1,0 +1,300 @@
+"""The program's own call of a library, inside the wrapper that an instrumentation puts around it.
+
+An instrumentation reads what goes in and what comes back as the vendor's API promises it. Many
+servers imitate such an API, and not all keep the promise: a usage without its counts, a part of a
+tool's call without its index. Then the reading raises, in the middle of the program's call. So
+each wrapper is given this call in place of the library's: whatever happens around it, it is made
+once, and what it returned or raised reaches the program.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import wraps
+from inspect import iscoroutine
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from opentelemetry import context
+from opentelemetry.trace import Span, StatusCode
+
+from waxlocal.known_types import name_of_type
+from waxlocal.recording.notices import warn
+from waxlocal.sdk.exception_text import printed
+from waxlocal.signal_handlers import Suppress, raised_by_handler
+from waxlocal.token_usage import read_usage
+
+__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "steady"]
+
+# As `wrapt` calls it: with the library's function, its `self`, and the arguments.
+Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+# What a client also takes as an iterator, and an instrumentation reads before it: the client would
+# find nothing any more.
+_READ_FIRST = ("messages", "tools", "input")
+
+# The instrumentations of which it was said that they could not read a call.
+_said: set[str] = set()
+
+
+class OwnCall:
+    """A call that the program makes, and what became of it; called in place of the function.
+
+    `span` is the one that the instrumentation began for it.
+    """
+
+    __slots__ = ("_around", "_function", "error", "made", "result", "returned", "span")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._around = context.get_current()
+        self.made = self.returned = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.span: Span | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.made = True
+        try:
+            result = self._function(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        return self._awaited(result) if iscoroutine(result) else self._kept(result)
+
+    async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return self._kept(await coroutine)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _kept(self, result: Any) -> Any:
+        self.result, self.returned = result, True
+        return result
+
+    def has_raised(self, error: Exception) -> bool:
+        """Return whether an exception is the program's: of the call, or of a signal handler."""
+        return error is self.error or raised_by_handler(error)
+
+    def go_on_after(self, error: Exception, scope: str) -> None:
+        """Go on after a fault of the instrumentation, which may have left its span current."""
+        context.attach(self._around)
+        _note(error, scope)
+
+    def outcome(self) -> Any:
+        """Return what the call returned, or raise what it raised; its span ends."""
+        span, error = self.span, self.error
+        if span is not None and span.is_recording():
+            if error is not None:
+                span.record_exception(error)
+                span.set_status(StatusCode.ERROR, printed(error))
+            span.end()
+        if error is not None:
+            raise error
+        return self.result
+
+    def forget(self) -> None:
+        """Keep nothing alive: tasks that began within the call have a copy of its context."""
+        self.result = self.error = self.span = None
+
+
+_here: ContextVar[OwnCall | None] = ContextVar("waxlocal_own_call", default=None)
+
+
+def claim(span: Span) -> None:
+    """Take a span that begins here for that of the call which is about to be made."""
+    own = _here.get()
+    if own is not None and own.span is None and not own.made:
+        own.span = span
+
+
+class Answer(NamedTuple):
+    """What a call returned, where its instrumentation was not able to read it."""
+
+    value: Any
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what it says of itself as it should, under the names of OpenTelemetry."""
+        found: dict[str, Any] = {}
+        with Suppress(Exception):
+            found = {name: getattr(self.value, member, None) for member, name in _TOLD.items()}
+            counts = read_usage(getattr(self.value, "usage", None))
+            found |= {name: getattr(counts, member) for member, name in _COUNTED.items()}
+        return {name: value for name, value in found.items() if type(value) in (str, int)}
+
+
+_TOLD = {"id": "gen_ai.response.id", "model": "gen_ai.response.model"}
+_COUNTED = {
+    "tokens_in": "gen_ai.usage.input_tokens",
+    "tokens_out": "gen_ai.usage.output_tokens",
+    "cached": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write": "gen_ai.usage.cache_creation.input_tokens",
+    "reasoning": "gen_ai.usage.reasoning.output_tokens",
+}
+
+
+def answer_of(span: Span) -> Answer | None:
+    """Return what the call that a span is about has returned to its instrumentation, if it has.
+
+    A span that says within it that the call has failed is of an answer that could not be read.
+    """
+    own = _here.get()
+    is_told = own is not None and own.span is span and own.returned
+    return Answer(own.result) if own is not None and is_told else None
+
+
+def guarded(wrapper: Wrapper) -> Wrapper:
+    """Return a wrapper that lets no fault of this one reach the program."""
+    scope = getattr(wrapper, "__module__", "")
+
+    def call(function: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        own = OwnCall(function)
+        kwargs = {**kwargs, **{name: list(value) for name, value in _iterators(kwargs)}}
+        with _Within(own, scope):
+            result = wrapper(own, instance, args, kwargs)
+            return _awaited(own, result, scope, args, kwargs) if iscoroutine(result) else result
+        if not own.made:
+            with Suppress(Exception):  # it is kept
+                own(*args, **kwargs)
+        return _told(own)
+
+    return call
+
+
+async def _awaited(
+    own: OwnCall,
+    coroutine: Coroutine[Any, Any, Any],
+    scope: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    with _Within(own, scope):
+        return await coroutine
+    if not own.made:
+        with Suppress(Exception):
+            await own(*args, **kwargs)
+    return _told(own)
+
+
+class _Within:
+    """A block in which an instrumentation runs; its own faults end here."""
+
+    __slots__ = ("_own", "_scope", "_token")
+
+    def __init__(self, own: OwnCall, scope: str) -> None:
+        self._own, self._scope = own, scope
+
+    def __enter__(self) -> None:
+        self._token = _here.set(self._own)
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        with suppress(ValueError):  # let go of before its end, in another context
+            _here.reset(self._token)
+        own = self._own
+        if isinstance(error, Exception) and not own.has_raised(error):
+            own.go_on_after(error, self._scope)
+            return True
+        own.forget()
+        return False
+
+
+def _told(own: OwnCall) -> Any:
+    try:
+        return own.outcome()
+    finally:
+        own.forget()
+
+
+def _iterators(kwargs: dict[str, Any]) -> Iterator[tuple[str, Iterator[Any]]]:
+    for name in _READ_FIRST:
+        value: Any = kwargs.get(name)
+        if hasattr(type(value), "__next__"):
+            yield name, value
+
+
+@contextmanager
+def guarding(package: str) -> Iterator[None]:
+    """Guard what the instrumentation in this package wraps within the block, and its streams."""
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if f"{name}.".startswith(f"{package}.") and _WRAP in getattr(module, "__dict__", ())
+    ]
+    wrap = [vars(module)[_WRAP] for module in modules]
+    for module, function in zip(modules, wrap, strict=True):
+        setattr(module, _WRAP, _guards(function))
+    try:
+        yield
+    finally:
+        for module, function in zip(modules, wrap, strict=True):
+            setattr(module, _WRAP, function)
+    _steady_streams(package)
+
+
+_WRAP = "wrap_function_wrapper"
+
+
+def _guards(wrap: Callable[[Any, str, Wrapper], Any]) -> Callable[[Any, str, Wrapper], Any]:
+    def wrap_guarded(target: Any, name: str, wrapper: Wrapper) -> Any:
+        return wrap(target, name, guarded(wrapper))
+
+    return wrap_guarded
+
+
+_HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
+
+
+def _steady_streams(package: str) -> None:
+    streams = sys.modules.get("opentelemetry.util.genai.stream")
+    kinds = list(filter(None, (getattr(streams, "_StreamTelemetry", None),)))
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith(f"{package}."):
+            for name in _HOOKS:
+                hook = getattr(kind, name)
+                if not hasattr(hook, "__wrapped__"):  # it was not switched on before
+                    setattr(kind, name, steady(hook))
+
+
+def steady(hook: Callable[..., None]) -> Callable[..., None]:
+    """Return a hook of an instrumentation's stream that raises nothing into the reading of it.
+
+    Where it was to write what was read, that is written without what could not be read.
+    """
+    scope = hook.__module__
+
+    @wraps(hook)
+    def call(stream: Any, *args: Any) -> None:
+        try:
+            hook(stream, *args)
+        except Exception as error:
+            if raised_by_handler(error):
+                raise
+            _note(error, scope)
+            _end(stream, hook.__name__, args)
+
+    return call
+
+
+def _end(stream: Any, hook: str, args: tuple[Any, ...]) -> None:
+    invocation = getattr(stream, "_self_invocation", None)
+    if invocation is not None and hook == "_on_stream_end":
+        invocation.stop()
+    elif invocation is not None and hook == "_on_stream_error":
+        invocation.fail(*args)
+
+
+def _note(error: Exception, scope: str) -> None:
+    if scope not in _said:
+        _said.add(scope)
+        warn(f"a call is recorded in part: {scope} raised {name_of_type(type(error))}")
