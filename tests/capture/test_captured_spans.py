@@ -549,3 +549,68 @@ def test_what_an_agent_says_at_its_end_is_parsed_once(
         )
     else:
         assert (run["agent_name"], said(run)) == ("guide", ("find it", "It is found."))
+
+
+def test_an_agent_whose_calls_another_program_makes_has_their_sum_as_a_call(db_path: Path) -> None:
+    """As the Claude Agent SDK reports it, which runs the command `claude`."""
+    tracer = provider().get_tracer("openinference.instrumentation.claude_agent_sdk")
+    at = "llm.output_messages"
+    with tracer.start_as_current_span("ClaudeAgentSDK.query", attributes={KIND: "AGENT"}) as agent:
+        with tracer.start_as_current_span("Bash", attributes={KIND: "TOOL", "tool.id": "toolu_1"}):
+            pass
+        agent.set_attributes(
+            {
+                "llm.provider": "anthropic",
+                "llm.model_name": "claude-sonnet-4-5",
+                "input.value": "What files are here?",
+                "output.value": "There is a.txt.",
+                f"{at}.0.message.role": "assistant",
+                f"{at}.0.message.content.0": "Let me look.",
+                f"{at}.1.message.role": "assistant",
+                f"{at}.1.message.content.0": "There is a.txt.",
+                "llm.token_count.prompt": 2043,
+                "llm.token_count.completion": 30,
+                "llm.token_count.prompt_details.cache_read": 1900,
+                "llm.token_count.prompt_details.cache_write": 130,
+            }
+        )
+    with tracer.start_as_current_span("ClaudeAgentSDK.query", attributes={KIND: "AGENT"}):
+        pass  # it failed before it was told any usage
+    found = stored(db_path)
+    assert [run["agent_name"] for run in found.runs] == ["ClaudeAgentSDK"] * 2
+    (call,) = found.calls
+    assert (call["tokens_in"], call["cached_tokens"], call["tokens_out"]) == (2043, 1900, 30)
+    assert (call["task"], call["model"]) == ("claude_agents", "claude-sonnet-4-5")
+    assert call["response_preview"] == "There is a.txt."
+    assert said(found.runs[0]) == ("What files are here?", "There is a.txt.")
+    (span,) = found.spans
+    assert json.loads(span["attributes"]) == {"tool_call_id": "toolu_1"}
+
+
+def test_an_invocation_that_is_reported_when_it_is_over_has_no_call_twice(db_path: Path) -> None:
+    """BeeAI's instrumentation reports so; the client's has recorded the calls by then."""
+    client = provider().get_tracer("openinference.instrumentation.litellm")
+    tokens = {"llm.token_count.prompt": 239, "llm.token_count.completion": 10}
+    asked = {"llm.input_messages.0.message.content": "weather?", **tokens}
+    began_ns, times = time.time_ns(), []
+    for model in ("openai/gpt-4o", "openai/gpt-4o"):  # two equal calls stay two
+        given = {KIND: "LLM", "llm.model_name": model, **asked}
+        start = time.time_ns()
+        client.start_span("completion", attributes=given).end()
+        times.append((start, time.time_ns()))
+        time.sleep(0.02)  # longer than what two instrumentations may differ by
+    later = provider().get_tracer("openinference.instrumentation.beeai")
+    kind = {KIND: "AGENT", "metadata.class_name": "RequirementAgent", "agent.name": "guide"}
+    agent = later.start_span("guide", attributes=kind, start_time=began_ns)
+    context = trace.set_span_in_context(agent)
+    told = {KIND: "LLM", "llm.model_name": "gpt-4o", **asked}
+    for start, end in times:
+        later.start_span("Model", context, attributes=told, start_time=start).end(end)
+    event = later.start_span("final", context, attributes={KIND: "AGENT"}, start_time=began_ns)
+    event.end(began_ns)
+    agent.end(time.time_ns())
+    found = stored(db_path)
+    assert len(found.calls) == 2
+    assert all("beeai" in str(json.loads(call["details"])["merged"]) for call in found.calls)
+    assert [run["agent_name"] for run in found.runs] == ["auto:openai/gpt-4o"] * 2 + ["guide"]
+    assert found.spans_of(found.run("guide")) == [("chain", "final", None)]

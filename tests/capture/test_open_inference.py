@@ -177,3 +177,9 @@ def test_a_tree_survives_being_flattened(tree: dict[str, Any]) -> None:
         return found
 
     assert unflattened(leaves("start", tree), "start") == tree
+
+
+def test_blocks_without_a_name_of_their_own_are_the_content() -> None:
+    given_ = {f"llm.output_messages.0.message.content.{n}": text for n, text in enumerate("ab")}
+    said = flat_messages(given_, "llm.output_messages", "assistant")
+    assert said == [{"role": "assistant", "content": "ab"}]

@@ -195,6 +195,7 @@ TOOL_NAME: Row = (
 )  # fmt: skip
 TOOL_CALL_ID: Row = (
     "gen_ai.tool.call.id", "gen_ai.tool.call_id", "ai.toolCall.id", "tool_call.id", "tool_use_id",
+    "tool.id",
 )  # fmt: skip
 TOOL_INPUT: Row = (
     "gen_ai.tool.call.arguments", "ai.toolCall.args", "input.value", "traceloop.entity.input",
@@ -328,7 +329,7 @@ def agent_name(attributes: Attributes, resource: Attributes, span_name: str = ""
 _METHOD = re.compile(
     r"(?:_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?"
     r"\.(?:_?execute_core|a?kickoff|kickoff_async|on_messages|on_messages_stream|a?run|run_stream"
-    r"|run_async)$"
+    r"|run_async|query|ClaudeSDKClient\.receive_response)$"
 )
 # `invocation [app]` and `agent_run [helper]` of Google's ADK.
 _IN_BRACKETS = re.compile(r"(?:invocation|agent_run) \[([^\[\]]+)\]")

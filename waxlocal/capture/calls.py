@@ -21,6 +21,7 @@ __all__ = [
     "auto_agent",
     "keep_outside",
     "run_outside",
+    "take_outside",
 ]
 
 # As the original names and marks the run of a call outside any run.
@@ -30,7 +31,7 @@ ONE_CALL = {"auto_collected": True, "call_count": 1}
 # How many calls of a run are kept in memory for reports of them that may follow.
 RECENT = 256
 # And of how many calls outside any run.
-RECENT_OUTSIDE = 32
+RECENT_OUTSIDE = 128
 
 
 class CallbackCall:
@@ -92,12 +93,16 @@ class CapturedCalls:
                 for outer in _open_here():
                     outer.captured.append(report)
                 return report.position
-            within = bool(inner) or known.started_ns >= report.started_ns
-            first, second = (known, report) if within else (report, known)
-            known.row = merged(first.row, second.row, second.scope)
-            known.scopes.append(report.scope)
-            self._change(known)
+            self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
             return known.position
+
+    def take(self, report: Report) -> bool:
+        """Merge a call into the row of another report of it; False if there is none."""
+        with _guard.held():
+            known = find_elsewhere(self._recent, report)
+            if known is not None:
+                self._merge(known, report, known.started_ns >= report.started_ns)
+            return known is not None
 
     def record_around(self, report: Report, inside: Sequence[Report]) -> None:
         """Write a call that callbacks report, or merge it into one that was captured inside it.
@@ -125,6 +130,12 @@ class CapturedCalls:
             known.row = with_hand_made(known.row, by_hand)
             self._change(known)
             return True
+
+    def _merge(self, known: Report, report: Report, known_is_inner: bool) -> None:
+        first, second = (known, report) if known_is_inner else (report, known)
+        known.row = merged(first.row, second.row, second.scope)
+        known.scopes.append(report.scope)
+        self._change(known)
 
     def _at(self, position: int) -> Report | None:
         return next((one for one in self._recent if one.position == position), None)
@@ -158,6 +169,15 @@ def auto_agent(model: str) -> str:
 def keep_outside(run: WaxellContext) -> None:
     """Remember the run that was made for a call outside any."""
     _outside.append((time.monotonic_ns(), run, CapturedCalls.of(run)))
+
+
+def take_outside(report: Report) -> bool:
+    """Merge a call into the run that was made for an earlier report of it; False without any.
+
+    Some frameworks report a whole invocation when it is over, and its calls were known before.
+    """
+    recorder = current_recorder()
+    return any(calls.take(report) for _, run, calls in tuple(_outside) if run._recorder is recorder)
 
 
 def run_outside(by_hand: Row) -> WaxellContext | None:

@@ -114,6 +114,8 @@ _ALL = (
     Library("agno", "agno", "agno", (_otel("agno", "Agno"), _open_inference("agno", "Agno")),
             workflow="agno"),
     Library("strands", "strands", "strands-agents", (_STRANDS,), workflow="strands"),
+    Library("claude_agents", "claude_agent_sdk", "claude-agent-sdk",
+            (_open_inference("claude-agent-sdk", "ClaudeAgentSDK"),), workflow="claude_agents"),
     Library("ms_agent_framework", "agent_framework", "agent-framework-core", (_AGENT_FRAMEWORK,),
             workflow="ms_agent_framework"),
     Library("groq", "groq", "groq", (_open_inference("groq", "Groq"),)),
@@ -137,6 +139,14 @@ _ALL = (
             (_open_inference("vertexai", "VertexAI"),)),
     Library("google_adk", "google.adk", "google-adk",
             (_open_inference("google-adk", "GoogleADK"),), workflow="google_adk"),
+    Library("beeai", "beeai_framework", "beeai-framework", (_open_inference("beeai", "BeeAI"),),
+            workflow="beeai"),
+    Library("guardrails_ai", "guardrails", "guardrails-ai",
+            (_open_inference("guardrails", "Guardrails"),), workflow="guardrails_ai"),
+    Library("qwen_agent", "qwen_agent", "qwen-agent", (_otel("qwen-agent", "QwenAgent"),),
+            workflow="qwen_agent"),
+    Library("pipecat", "pipecat", "pipecat-ai", (_open_inference("pipecat", "Pipecat"),),
+            workflow="pipecat"),
 )
 # fmt: on
 LIBRARIES = {library.name: library for library in _ALL}

@@ -35,7 +35,8 @@ def _message(item: object) -> dict[str, Any]:
         return {}
     message = {name: said[name] for name in ("role", "name", "tool_call_id") if name in said}
     parts = [_part(part) for part in listed(said.get("contents"))]
-    message["content"] = parts or said.get("content")
+    # Anthropic's blocks are flattened without a name of their own: `content.0`.
+    message["content"] = parts or listed(said.get("content")) or said.get("content")
     calls = [call for call in listed(said.get("tool_calls")) if isinstance(call, dict)]
     if not calls and said.get("function_call_name") is not None:
         arguments = said.get("function_call_arguments_json")

@@ -153,6 +153,8 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
         return "langchain.llm"
     if "litellm" in span.scope:
         return "litellm.completion"
+    if span.scope.endswith("claude_agent_sdk"):
+        return "claude_agents"
     client = rows.client(span.attributes)
     if client == "anthropic":
         return "messages.create"

@@ -84,6 +84,8 @@ _KEYS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 # Google's Agent Development Kit names no kind; what a span holds tells.
 _ADK = {"gcp.vertex.agent.llm_request": _LLM, "gcp.vertex.agent.tool_call_args": _TOOL}
+# Of BeeAI, it also calls an agent's events agents.
+_BEEAI = "openinference.instrumentation.beeai"
 # OpenInference says of Haystack's components only at their end what they are.
 _HAYSTACK = "openinference.instrumentation.haystack"
 _COMPONENTS = {"ChatGenerator": _LLM, "TextEmbedder": _EMBEDDING, "DocumentEmbedder": _EMBEDDING}
@@ -110,6 +112,8 @@ def span_kind(
         if key == "span.type" and not name.startswith("claude_code."):
             continue
         kind = _known(value.strip('"').lower(), kinds)  # MLflow writes its values as JSON
+        if kind == _AGENT and scope == _BEEAI and "metadata.class_name" not in attributes:
+            return _CHAIN
         if kind is not None:
             return _AGENT if kind == _CHAIN and key.startswith("langsmith.") and is_root else kind
     if scope == "gcp.vertex.agent":

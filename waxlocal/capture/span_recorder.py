@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from waxlocal.capture.attribute_map import RUN_OUTPUT, first_text
 from waxlocal.capture.auto_runs import begin_agent_run, begin_call_run, may_be_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
-from waxlocal.capture.calls import CapturedCalls, keep_outside
+from waxlocal.capture.calls import CapturedCalls, keep_outside, take_outside
 from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.handler_spans import span_of_handler
 from waxlocal.capture.open_calls import OpenCalls
-from waxlocal.capture.pairing import Report
+from waxlocal.capture.pairing import SLACK_NS, Report
 from waxlocal.capture.places import (
     CALLS,
     Place,
@@ -174,6 +176,8 @@ def _end_span(span: CapturedSpan, place: Place) -> None:
         return
     now = span.read()
     said = _with_failure_inside(span, place, _facts_at_end(now, place, run))
+    if span.scope in _CALLS_ELSEWHERE and place.kind == SpanKind.AGENT:
+        _record_sum_of_calls(span, now, place, run)
     _end_row(span, place, run, said)
     if place.opened:
         _write_facts_of_run(now, place, run)
@@ -264,11 +268,31 @@ def _with_failure_inside(span: CapturedSpan, place: Place, said: SpanFacts) -> S
     return said
 
 
+# Its calls are made by another program; only the span of the agent has their counts.
+_CALLS_ELSEWHERE = ("openinference.instrumentation.claude_agent_sdk",)
+
+
+def _record_sum_of_calls(
+    span: CapturedSpan, now: ReadSpan, place: Place, run: WaxellContext
+) -> None:
+    """Write the calls of an agent as one, if it says what they used; the answer is the last."""
+    call = call_facts(now, keep_blobs=keeps_blobs(run))
+    if not place.inner and call.tokens.is_known:
+        answer = first_text(now.attributes, RUN_OUTPUT) or call.response
+        call = replace(call, response=answer, said=answer)
+        _record_call(span, place, run, call, _report(span, call))
+
+
 def _end_call(span: CapturedSpan, place: Place) -> None:
     call = call_facts(span.read(), span.completion, keep_blobs=keeps_blobs(place.run))
+    report = _report(span, call)
+    is_late = place.run is None or time.monotonic_ns() - span.ended_steady_ns > SLACK_NS
+    if is_late and not place.inner and take_outside(report):
+        _tell_around(span, call)
+        return
     run = place.run = place.run or _run_of_call(span, place, call)
     if len(place.inner) <= 1:  # else retries or fallbacks: those are the calls, this is around them
-        _record_call(span, place, run, call)
+        _record_call(span, place, run, call, report)
     if place.opened:
         if call.said:
             run._set_result({"response": call.said})
@@ -277,15 +301,24 @@ def _end_call(span: CapturedSpan, place: Place) -> None:
         _end_run(run, call, span)
 
 
-def _record_call(span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts) -> None:
+def _report(span: CapturedSpan, call: CallFacts) -> Report:
     row = row_of_call(call, round(span.lasted_ms), span.scope)
-    report = Report(
-        span.scope, span.steady_ns, span.ended_steady_ns, row, recorded_ns=span.ended_ns
-    )
+    return Report(span.scope, span.steady_ns, span.ended_steady_ns, row, recorded_ns=span.ended_ns)
+
+
+def _record_call(
+    span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts, report: Report
+) -> None:
     position = CapturedCalls.of(run).record(report, place.inner)
     for outer in around(span):
         if outer.run is run and position not in outer.inner:
             outer.inner.append(position)
+    _tell_around(span, call)
+
+
+def _tell_around(span: CapturedSpan, call: CallFacts) -> None:
+    """Let the spans around a call know what it was asked, and what it answered."""
+    for outer in around(span):
         outer.asked = outer.asked or last_user_text(call)
         outer.answered = call.said or outer.answered
 
