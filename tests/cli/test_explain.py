@@ -75,3 +75,34 @@ def test_as_json_each_call_is_explained(db_path: Path) -> None:
     assert (explained["cost_source"], explained["price"]) == ("call", None)
     assert second["explained"]["sources"] == {"call": "record_llm_call"}
     assert second["explained"]["price"]["input_per_mtok"] == 2.5
+
+
+def test_a_cost_says_which_of_its_tokens_may_have_a_price_of_their_own(db_path: Path) -> None:
+    """The file has one price for all input, and one for all output."""
+    heard: dict[str, Any] = {"prompt_tokens": 300, "completion_tokens": 9}
+    heard["prompt_tokens_details"] = {"audio_tokens": 200, "cached_tokens": 0}
+    kept: dict[str, Any] = {"input_tokens": 5, "output_tokens": 9}
+    kept["cache_creation_input_tokens"] = 1000
+    kept["cache_creation"] = {"ephemeral_1h_input_tokens": 1000}
+    with WaxellContext("bot") as run:
+        run.record_llm_call(model="mine", usage=heard)
+        run.record_llm_call(model="mine", usage=kept)
+        run.record_llm_call(model="mine", usage=heard, cost=0.5)
+        run.record_llm_call(model="llama", provider="ollama", usage=heard)
+        run.record_llm_call(model="mine", tokens_in=1, tokens_out=1)
+    set_price(db_path, "mine", input_per_mtok=2.5, output_per_mtok=10.0)
+    calls = answer("show", run.run_id, "--explain", db=db_path)["llm_calls"]
+    found = [
+        [line for line in call["explained"]["lines"] if "a price of their own" in line]
+        for call in calls
+    ]
+    assert found == [
+        ["cost: at the vendor's, these tokens may have a price of their own: 200 of sound"],
+        [
+            "cost: at the vendor's, these tokens may have a price of their own: "
+            "1,000 kept in the cache for an hour"
+        ],
+        [],
+        [],
+        [],
+    ]

@@ -69,6 +69,7 @@ def _explained(call: LlmCall, prices: dict[tuple[str, str], Price]) -> CallSourc
         *_merged(others, sources),
         *_tokens(call, str(note) if note else ""),
         _cost(call, sources, price),
+        *_priced_alike(details, price),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
@@ -113,6 +114,28 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
     ]
     tiers = ", more for long prompts" if price.tiers else ""
     return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
+
+
+# Finer counts for which some vendors have a price of its own, which the file has not.
+_APART = {
+    "audio_in": "of sound", "audio_out": "of sound", "image_in": "of images",
+    "image_out": "of images", "video_in": "of video", "video_out": "of video",
+    "cache_write_1h": "kept in the cache for an hour",
+}  # fmt: skip
+
+
+def _priced_alike(details: dict[str, Any], price: Price | None) -> Iterator[str]:
+    finer = details.get("token_details")
+    if price is None or price.source == PriceSource.LOCAL or not isinstance(finer, dict):
+        return
+    found = [
+        f"{finer[name]:,} {what}"
+        for name, what in _APART.items()
+        if type(finer.get(name)) is int and finer[name]
+    ]
+    if found:
+        which = ", ".join(found)
+        yield f"cost: at the vendor's, these tokens may have a price of their own: {which}"
 
 
 def _origin(price: Price) -> str:
