@@ -140,6 +140,21 @@ def test_chains_tools_and_retrievals_inside_a_run_are_one_span_each(
     assert document == {"id": "d-1", "content": "of cats", "metadata": {"score": 0.5}}
 
 
+@pytest.mark.parametrize("starts_run", [True, False])
+def test_a_handler_that_a_tool_has_itself(db_path: Path, starts_run: bool) -> None:
+    """Given to its constructor, it would be told after those of the process."""
+    handler: Any = WaxellLangChainHandler("guide", auto_start_run=starts_run)
+    mine = weather.model_copy(update={"callbacks": [handler]})
+    with WaxellContext("mine"):
+        mine.invoke({"city": "Bern"})
+        asyncio.run(mine.ainvoke({"city": "Rome"}))
+        handler.flush_sync()
+    found = stored(db_path)
+    run = found.run("guide" if starts_run else "mine")
+    assert found.spans_of(run) == [("tool", "weather", None)] * 2
+    assert len(found.spans) == 2
+
+
 def test_a_tool_that_fails_is_one_failed_span(db_path: Path) -> None:
     """With the error as the handler was told it."""
     handler = WaxellLangChainHandler("guide")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 from waxlocal.capture.callbacks import is_hidden
@@ -29,8 +29,26 @@ def WaxellLangChainHandler() -> Any:
 @cache
 def handler_class(methods: type[HandlerMethods]) -> type[Any]:
     """Return the class of handlers with these methods; made when the first one is."""
-    base = import_library("langchain_core.callbacks", "langchain-core").BaseCallbackHandler
-    return type(methods.name, (methods, base), {})
+    library = import_library("langchain_core.callbacks", "langchain-core")
+    _be_told_first(library.BaseCallbackManager)
+    return type(methods.name, (methods, library.BaseCallbackHandler), {})
+
+
+@cache
+def _be_told_first(managers: Any) -> None:
+    """Have these handlers told before an instrumentation, which then finds what they have recorded.
+
+    Those in a `config` are. Those that a tool or a chain has itself come after all others.
+    """
+    add = managers.add_handler
+
+    @wraps(add)
+    def add_handler(manager: Any, handler: Any, *given: Any, **more: Any) -> None:
+        add(manager, handler, *given, **more)
+        if isinstance(handler, HandlerMethods) and manager.handlers[-1] is handler:
+            manager.handlers.insert(0, manager.handlers.pop())
+
+    managers.add_handler = add_handler
 
 
 class HandlerMethods(FrameworkHandler):
