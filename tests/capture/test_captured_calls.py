@@ -7,6 +7,7 @@ import base64
 import gc
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.tools.sdk_rows import queried
 from tests.vendors import clients
 from tests.vendors.replies import Reply, ToolCall, Usage
 from tests.vendors.server import VendorServer, vendor_server
-from waxlocal import WaxellContext, init, session
+from waxlocal import WaxellContext, init, session, shutdown
 from waxlocal.capture.engines import instrument, states, uninstrument
 from waxlocal.settings.config import Settings
 
@@ -181,6 +182,41 @@ def test_what_anthropic_counts_before_the_end_of_a_stream_is_not_its_usage(
     assert "3,000 of input and 1 of output were told" in details["usage_note"]
     if how != "broken":
         assert details["finish_reason"] == "abandoned"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_stream_that_a_forked_child_lets_go_of_is_its_parents(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """The child has a copy of it; the call was made once."""
+    chunks = iter(_ask(vendors, stream=True))
+    next(chunks)
+    child = os.fork()
+    if not child:
+        try:
+            del chunks
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    list(chunks)
+    (call,) = stored(db_path).calls
+    assert json.loads(call["details"])["finish_reason"] == "stop"
+
+
+def test_a_call_that_a_mask_makes_is_not_captured(db_path: Path, vendors: VendorServer) -> None:
+    """It would go through the mask, which would make a call."""
+
+    def mask(text: str) -> str:
+        return str(_ask(vendors).choices[0].message.content) if text == "it" else text
+
+    init(mask=mask)
+    with WaxellContext("bot"):
+        _ask(vendors, messages=[{"role": "user", "content": "it"}])
+    shutdown()
+    (call,) = stored(db_path).calls
+    assert call["prompt_preview"] == "You said: what is it?"
 
 
 def test_a_failed_call_is_recorded_and_its_error_reaches_the_program(

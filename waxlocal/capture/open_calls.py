@@ -35,9 +35,11 @@ class OpenCalls:
         """Take note of a span that has begun."""
         self._open.add(ref(span, self._open.discard))
 
-    def discard(self, span: CapturedSpan) -> None:
-        """Forget a span that has ended."""
+    def discard(self, span: CapturedSpan) -> bool:
+        """Forget a span that has ended; return whether it had begun in this process."""
+        known = ref(span) in self._open
         self._open.discard(ref(span))
+        return known
 
     def forget(self) -> None:
         """Forget all of them: in a forked child, they are the parent's to end."""

@@ -35,7 +35,7 @@ from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import id_of_response, with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
-__all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts"]
+__all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts", "was_dropped"]
 
 # The finish reason of a stream that the program did not read to its end.
 ABANDONED = "abandoned"
@@ -196,7 +196,7 @@ def _ms(value: float) -> int | None:
 
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
-    if _was_dropped(span) or (
+    if was_dropped(span) or (
         is_streaming  # an imitation of a vendor's API may leave out the reason of a whole answer
         and span.status == SpanStatus.UNSET
         and (
@@ -228,7 +228,7 @@ def _is_streaming(span: ReadSpan, ttft_ms: int | None) -> bool:
 _GENAI_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
 
 
-def _was_dropped(span: ReadSpan) -> bool:
+def was_dropped(span: ReadSpan) -> bool:
     """Return whether GenAI's instrumentations say that the program let go of an unread stream."""
     return span.status == SpanStatus.ERROR and span.status_message == "abandoned stream"
 
@@ -244,7 +244,7 @@ class _Ending(NamedTuple):
 
 def _ending(span: ReadSpan) -> _Ending:
     """Return how a span ended; what is not said to have failed is ok, and so is a pause."""
-    if span.status != SpanStatus.ERROR or _was_dropped(span):
+    if span.status != SpanStatus.ERROR or was_dropped(span):
         return _Ending()
     kind, text = _error(span)
     if kind is not None and is_pause(kind):

@@ -26,9 +26,10 @@ from waxlocal.capture.places import (
 )
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
-from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts
+from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts, was_dropped
 from waxlocal.capture.span_kinds import DECIDING, span_kind
 from waxlocal.capture.tracer import CapturedSpan
+from waxlocal.recording.masking import is_in_mask
 from waxlocal.recording.notices import warn
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
@@ -45,6 +46,8 @@ class SpanRecorder:
 
     def begin(self, span: CapturedSpan) -> None:
         """Find the run of a span; begin one for an agent outside any, or inside another."""
+        if is_in_mask():  # what its calls say would have to go through it, without an end
+            return
         self.open_calls.add(span)
         try:
             _decide_around(span)
@@ -76,9 +79,11 @@ class SpanRecorder:
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says, and end the run that stands for it."""
-        self.open_calls.discard(span)
+        is_ours = self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return
+        if not is_ours and was_dropped(span.read()):
+            return  # a forked child has let go of its copy; the parent goes on reading
         try:
             if span.undecided:
                 _decide(span, _kind(span))

@@ -1,11 +1,12 @@
 """The program's mask: each text goes through it before it is written anywhere.
 
-Only a program that sets one (`init(mask=...)`) loads this module.
+Only a program that sets one (`init(mask=...)`) loads this module, or one whose calls are captured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from waxlocal.records import TABLES, Kind
 from waxlocal.storage.contents import KEYED
 from waxlocal.storage.record_sql import Statement
 
-__all__ = ["FAILED", "Mask", "MaskedStore"]
+__all__ = ["FAILED", "Mask", "MaskedStore", "is_in_mask"]
 
 # What is recorded instead of a text that the mask could not take.
 FAILED = "[the mask failed]"
@@ -35,13 +36,21 @@ _MASKED = {
 } | {"string_value": False}
 
 
+_inside: ContextVar[bool] = ContextVar("waxlocal_in_mask", default=False)
+
+
+def is_in_mask() -> bool:
+    """Return whether the mask of the program runs around this; not in a thread that it begins."""
+    return _inside.get()
+
+
 class Mask:
     """What a program makes of each text: `function(text)` returns the text to be recorded.
 
     In JSON it gets each text in turn, never a key. What it raises stops nothing, and neither does
     an answer that is not a text: then `FAILED` is recorded, and the first time a warning is logged.
     It runs in the thread that records, before the record waits for anything. What it records itself
-    goes through it, too.
+    goes through it, too; the calls of models that it makes are not captured.
     """
 
     def __init__(self, function: Callable[[str], str]) -> None:
@@ -50,6 +59,7 @@ class Mask:
 
     def text(self, value: str) -> str:
         """Return a text as it may be recorded."""
+        token = _inside.set(True)
         try:
             masked = self._function(value)
             if type(masked) is str:
@@ -57,6 +67,8 @@ class Mask:
             reason = f"it returned {name_of_type(type(masked))}, not str"
         except Exception as error:  # of the program; what it says may hold the text itself
             reason = f"it raised {name_of_type(type(error))}"
+        finally:
+            _inside.reset(token)
         if not self._has_failed:
             self._has_failed = True
             warn(f"waxlocal: the mask failed ({reason}): {FAILED!r} is recorded instead.")
