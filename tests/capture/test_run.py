@@ -145,6 +145,32 @@ with session("block"):
     assert {row["user_id"] for row in found} == {"ann"}
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["with-content", "without-content"])
+def test_the_run_of_a_process_says_what_was_said_in_it(
+    start: Start, db_path: Path, kept: bool
+) -> None:
+    """The first question, and the last answer: else it is a session without a title."""
+    text = "from asking import ask\nask('how deep?')\nask('how wide?')"
+    asked = {} if kept else {"WAXELL_CAPTURE_CONTENT": "0"}
+    assert start(text, "--agent", "bot", "--session", "lake", **asked).returncode == 0
+    (shown,) = answer("sessions", db=db_path)
+    (turn,) = answer("session", "lake", db=db_path)["runs"]
+    said = (shown["title"], turn["message"], turn["answer"])
+    assert said == (("how deep?", "how deep?", "You said: how wide?") if kept else ("", "", ""))
+
+
+def test_what_a_program_says_of_the_run_of_its_process_stays(start: Start, db_path: Path) -> None:
+    text = """
+import waxell_observe
+from asking import ask
+ask('how deep?')
+waxell_observe.get_context().set_result({"depth": 3})
+"""
+    assert start(text, "--agent", "bot", "--session", "lake").returncode == 0
+    bot = _runs_of_agents(db_path)["bot"]
+    assert json.loads(bot["result"]) == {"depth": 3}
+
+
 @pytest.mark.crash
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_call_that_has_returned_survives_a_kill(start: Start, db_path: Path) -> None:

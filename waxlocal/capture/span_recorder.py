@@ -33,6 +33,7 @@ from waxlocal.recording.masking import is_in_mask
 from waxlocal.recording.notices import warn
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.scope import outermost
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["SpanRecorder"]
@@ -319,6 +320,9 @@ def _record_call(
         if outer.run is run and position not in outer.inner:
             outer.inner.append(position)
     _tell_around(span, call)
+    if run is outermost.run:
+        outermost.asked = outermost.asked or last_user_text(call)
+        outermost.answered = call.said or outermost.answered
 
 
 def _tell_around(span: CapturedSpan, call: CallFacts) -> None:

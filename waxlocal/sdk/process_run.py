@@ -44,9 +44,18 @@ def _end(run: WaxellContext, process: int) -> None:
     if os.getpid() != process:  # a forked child: it is the parent's to end
         return
     outermost.run = None
+    _write_what_was_said(run)
     # Python keeps there what ended the program, once it has printed it.
     error = getattr(sys, "last_value", None)
     if error is None or hasattr(sys, "ps1"):
         run._close(RunStatus.SUCCESS)
     else:
         run._close_with(type(error), error, error.__traceback__)
+
+
+def _write_what_was_said(run: WaxellContext) -> None:
+    """Write what its calls were asked and answered, unless the program has said it."""
+    if outermost.asked is not None and not run.inputs:
+        run._set_late_inputs({"message": outermost.asked})
+    if outermost.answered is not None and not run._result_json:
+        run._set_result({"response": outermost.answered})

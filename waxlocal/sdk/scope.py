@@ -75,13 +75,16 @@ class RemoteParent(NamedTuple):
 class Outermost:
     """The run around everything in this process, in all threads; see `process_run`.
 
-    Beside the context variables, which a new thread begins without.
+    Beside the context variables, which a new thread begins without. `asked` is what its first call
+    was asked, and `answered` what its last one answered, as far as they were captured.
     """
 
-    __slots__ = ("run",)
+    __slots__ = ("answered", "asked", "run")
 
     def __init__(self) -> None:
         self.run: WaxellContext | None = None
+        self.asked: str | None = None
+        self.answered: str | None = None
 
 
 outermost = Outermost()
