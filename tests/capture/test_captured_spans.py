@@ -614,3 +614,26 @@ def test_an_invocation_that_is_reported_when_it_is_over_has_no_call_twice(db_pat
     assert all("beeai" in str(json.loads(call["details"])["merged"]) for call in found.calls)
     assert [run["agent_name"] for run in found.runs] == ["auto:openai/gpt-4o"] * 2 + ["guide"]
     assert found.spans_of(found.run("guide")) == [("chain", "final", None)]
+
+
+def test_a_call_that_a_framework_reports_beside_its_client_is_one(db_path: Path) -> None:
+    """Pipecat's instrumentation opens a span in a task where the client's call does not run."""
+    told = {"gen_ai.request.model": "unknown", "metrics.model": "gpt-4o", KIND: "LLM"}
+    counts = {"llm.token_count.prompt": 5, "llm.token_count.completion": 4}
+    asked = "llm.input_messages.0.message.content"
+    framework = provider().get_tracer("openinference.instrumentation.pipecat")
+    client = provider().get_tracer("openinference.instrumentation.openai")
+    with framework.start_as_current_span("turn", attributes={KIND: "CHAIN"}) as turn:
+        context = trace.set_span_in_context(turn)
+        call = framework.start_span("pipecat.llm", context)
+        with trace.use_span(trace.INVALID_SPAN):
+            for question in ("another user's", "weather?"):
+                seen = {"llm.model_name": "gpt-4o", asked: question, **counts, KIND: "LLM"}
+                client.start_span("chat", attributes=seen).end()
+        call.set_attributes({**told, **counts, asked: "weather?"})
+        call.end()
+    found = stored(db_path)
+    assert len(found.calls) == 2
+    merged = {one["prompt_preview"]: "merged" in str(one["details"]) for one in found.calls}
+    assert merged == {"another user's": False, "weather?": True}
+    assert said(found.run("turn"))[0] == "weather?"

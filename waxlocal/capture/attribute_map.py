@@ -83,7 +83,7 @@ _MODEL_IN_SETTINGS: Row = (
 REQUESTED_MODEL: Row = (*_MODEL_OF_REQUEST, *_MODEL_IN_SETTINGS)
 MODEL: Row = (
     *ANSWERED_MODEL, *_MODEL_OF_REQUEST, "embedding.model_name", "reranker.model_name",
-    "langfuse.observation.model.name", "model", *_MODEL_IN_SETTINGS,
+    "langfuse.observation.model.name", "model", "metrics.model", *_MODEL_IN_SETTINGS,
 )  # fmt: skip
 PROVIDER: Row = (
     "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider",
@@ -393,8 +393,8 @@ def _plain_text(value: object) -> str:
 
 def model_names(attributes: Attributes) -> tuple[str | None, str | None]:
     """Return the model that answered, and the one that was asked for where it has another name."""
-    answered = _model_in(first_text(attributes, MODEL))
-    asked = _model_in(first_text(attributes, REQUESTED_MODEL))
+    answered = _model_in(_named(attributes, MODEL))
+    asked = _model_in(_named(attributes, REQUESTED_MODEL))
     return answered, asked if asked != answered else None
 
 
@@ -406,6 +406,12 @@ def _model_in(name: str | None) -> str | None:
     """Return the name of a model, where it is the last part of a path that Google gives it."""
     path = _GOOGLES_PATH.match(name or "")
     return name if name is None or path is None else name[path.end() :] or name
+
+
+def _named(attributes: Attributes, row: Row) -> str | None:
+    """Return the first model that is named: of Pipecat's first call, two keys say "unknown"."""
+    named = (first_text(attributes, (source,)) for source in row)
+    return next((one for one in named if one is not None and one != "unknown"), None)
 
 
 def provider(attributes: Attributes, scope: str = "") -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
-from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
+from waxlocal.capture.pairing import SLACK_NS, Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
@@ -98,8 +98,10 @@ class CapturedCalls:
 
     def take(self, report: Report) -> bool:
         """Merge a call into the row of another report of it; False if there is none."""
+        asked = report.row["prompt_preview"]
         with _guard.held():
-            known = find_elsewhere(self._recent, report)
+            alike = [one for one in self._recent if one.row["prompt_preview"] in (asked, None)]
+            known = find_elsewhere(alike if asked else self._recent, report)
             if known is not None:
                 self._merge(known, report, known.started_ns >= report.started_ns)
             return known is not None
@@ -174,10 +176,16 @@ def keep_outside(run: WaxellContext) -> None:
 def take_outside(report: Report) -> bool:
     """Merge a call into the run that was made for an earlier report of it; False without any.
 
-    Some frameworks report a whole invocation when it is over, and its calls were known before.
+    Some frameworks report a whole invocation when it is over, or in another task than that of the
+    call: its client has reported it by then, outside any run.
     """
     recorder = current_recorder()
-    return any(calls.take(report) for _, run, calls in tuple(_outside) if run._recorder is recorder)
+    for made_ns, run, calls in reversed(tuple(_outside)):
+        if made_ns < report.started_ns - SLACK_NS:
+            return False
+        if run._recorder is recorder and calls.take(report):
+            return True
+    return False
 
 
 def run_outside(by_hand: Row) -> WaxellContext | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,8 +12,9 @@ from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls, keep_outside, take_outside
 from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.handler_spans import span_of_handler
+from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.open_calls import OpenCalls
-from waxlocal.capture.pairing import SLACK_NS, Report
+from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import (
     CALLS,
     Place,
@@ -292,8 +292,8 @@ def _record_sum_of_calls(
 def _end_call(span: CapturedSpan, place: Place) -> None:
     call = call_facts(span.read(), span.completion, keep_blobs=keeps_blobs(place.run))
     report = _report(span, call)
-    is_late = place.run is None or time.monotonic_ns() - span.ended_steady_ns > SLACK_NS
-    if is_late and not place.inner and take_outside(report):
+    may_be_known = place.run is None or workflow_of(span.scope)
+    if may_be_known and not place.inner and take_outside(report):
         _tell_around(span, call)
         return
     run = place.run = place.run or _run_of_call(span, place, call)
