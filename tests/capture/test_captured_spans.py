@@ -215,6 +215,18 @@ def test_a_framework_that_loses_a_message_leaves_it_to_its_client(db_path: Path)
     assert "messages" not in json.loads(call["details"])["sources"]
 
 
+def test_the_arguments_of_a_function_are_not_what_was_said(db_path: Path) -> None:
+    """Guardrails' instrumentation reports the function of the program that calls the model."""
+    outer = {"input.value": '{"args": ["is it \\"sunny\\"?"]}'}
+    inner = {"llm.input_messages.0.message.content": 'is it "sunny"?'}
+    with WaxellContext("bot"), _call("gpt-4o", **outer):
+        client = provider().get_tracer("openinference.instrumentation.openai")
+        client.start_span("chat", attributes={KIND: "LLM", "llm.model_name": "m", **inner}).end()
+    (call,) = stored(db_path).calls
+    assert json.loads(call["messages"]) == [{"role": "user", "content": 'is it "sunny"?'}]
+    assert call["prompt_preview"] == 'is it "sunny"?'
+
+
 def test_retries_inside_one_call_are_the_calls(db_path: Path) -> None:
     """The failed one, too; the framework's report around them has no row."""
     with WaxellContext("bot"), _call("m", 7):

@@ -94,10 +94,11 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     if not inner["usage_known"] and outer["usage_known"]:
         row.update({name: outer[name] for name in _NUMBERS})
         of_outer.append("tokens")
-    for name in ("messages", "tools", "response", "prompt_preview", "response_preview"):
-        if _is_given(outer[name]) and not (name == "messages" and _lost_some(outer, inner)):
-            row[name] = outer[name]
-            of_outer.append(name)
+    said = [name for name in _SAID if _is_given(outer[name])]
+    if "messages" in said and inner["messages"] and _lost_some(outer, inner):
+        said = [name for name in said if name not in ("messages", "prompt_preview")]
+    row.update({name: outer[name] for name in said})
+    of_outer += said
     row["duration_ms"] = outer["duration_ms"]
     details = {**outer["details"], **inner["details"]}
     both = [one["details"].get("attributes", {}) for one in (outer, inner)]
@@ -108,14 +109,20 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     return row
 
 
-def _lost_some(outer: Row, inner: Row) -> bool:
-    """Return whether a message of the outer report is empty, and none of the inner one is.
+_SAID = ("messages", "tools", "response", "prompt_preview", "response_preview")
 
-    Some frameworks' instrumentations leave out what a tool answered, or which one was asked for.
+
+def _lost_some(outer: Row, inner: Row) -> bool:
+    """Return whether the messages of the outer report say less than those of the inner one.
+
+    One of them is empty, and none of the inner one is: some frameworks' instrumentations leave out
+    what a tool answered. Or it has only the arguments of a function: `{"args": ["what is it?"]}`.
     """
-    return any(map(_is_empty, outer["messages"])) and not any(
-        map(_is_empty, inner["messages"] or (None,))
-    )
+    if any(map(_is_empty, outer["messages"])):
+        return not any(map(_is_empty, inner["messages"]))
+    text, asked = outer["messages"][0].get("content"), inner["prompt_preview"]
+    is_structure = len(outer["messages"]) == 1 and isinstance(text, str) and text[:1] == "{"
+    return is_structure and bool(asked) and text != asked and dumps(asked)[1:-1] in text
 
 
 def _is_empty(message: Any) -> bool:
