@@ -15,7 +15,7 @@ from opentelemetry import trace
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.facts import SpanKind
 from waxlocal.capture.provider import provider
-from waxlocal.capture.tracer import captured
+from waxlocal.capture.tracer import captured_around
 from waxlocal.encode import dumps, shown
 from waxlocal.signal_handlers import Suppress
 
@@ -64,7 +64,7 @@ def _asked(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, str]:
 
 def _is_reported(name: str) -> bool:
     """Return whether the framework that calls the tool reports the same call."""
-    outer = captured(trace.get_current_span())
+    outer = captured_around(trace.get_current_span())
     return (
         outer is not None
         and getattr(outer.place, "kind", None) == SpanKind.TOOL

@@ -34,6 +34,7 @@ __all__ = [
     "PrivateTracer",
     "SpanSink",
     "captured",
+    "captured_around",
 ]
 
 
@@ -306,7 +307,7 @@ class PrivateTracer(trace.Tracer):
             name,
             self._scope,
             self._sink,
-            parent=captured(current),
+            parent=captured_around(current),
             around=current.get_span_context(),
             attributes={**_conversation(context), **(attributes or {})},
             started_ns=given_ns(start_time) or time.time_ns(),
@@ -347,25 +348,27 @@ def _conversation(context: Context | None) -> dict[str, str]:
 
 
 def captured(span: object) -> CapturedSpan | None:
-    """Return the captured span that this is, or that it wraps, or that a span of the program is in.
+    """Return the captured span that this is, or that it wraps; None for any other span.
 
     By its very type: the proxies of OpenInference (wrapt), which mask attributes, call themselves
-    instances of what they wrap. A span of the program says what it is in only where it is the
-    first in there, or where the program has no SDK.
+    instances of what they wrap.
     """
     while span is not None:
         if type(span) is CapturedSpan:
             return span
-        inner = getattr(span, "__wrapped__", None)
-        if inner is None and isinstance(span, trace.Span):
-            return _around_own(span)
-        span = inner
+        span = getattr(span, "__wrapped__", None)
     return None
 
 
-def _around_own(span: trace.Span) -> CapturedSpan | None:
-    """Return the captured span around one of the program's."""
-    for context in (getattr(span, "parent", None), span.get_span_context()):
-        if type(context) is AroundContext:
-            return context.inside()
-    return None
+def captured_around(current: trace.Span) -> CapturedSpan | None:
+    """Return the captured span that a current one is, or that it is in, if it is the program's.
+
+    A span of the program says what it is in only where it is the first in there, or where the
+    program has no SDK.
+    """
+    found = captured(current)
+    if found is None:
+        for context in (getattr(current, "parent", None), current.get_span_context()):
+            if type(context) is AroundContext:
+                return context.inside()
+    return found
