@@ -66,6 +66,7 @@ def lists_of(tmp_path: Path, *lists: str) -> Money:
         (("abc", "abd"), [0, 200], 1, 0),
         (("abc", "abcde", "xy"), [0, 300, 0], 0, 1),
         (("abcde", "xy"), [0, 0], 0, 0),
+        (("a", "abc", "abcde", "x", "xyz"), [0, 100, 300, 0, 100], 0, 0),
         (("ab", "x", "abc", "xy"), [0, 0, 200, 100], 0, 0),
     ],
 )

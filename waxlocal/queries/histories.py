@@ -176,7 +176,9 @@ class Histories:
         start = self._start(last)
         if same <= start:  # only what all of its calls begin with
             remembers = within_run or last.spans_runs
-            if remembers and after < before and same == start == self._start(new):
+            # So does the conversation of another user begin, and the next one of a batch.
+            another = after == 1 and same == 0 and not within_run
+            if remembers and not another and after < before and same == start == self._start(new):
                 return "compaction"
             return None
         # One message was changed, and the next is still there: it was edited. Else a window moved.
