@@ -11,6 +11,7 @@ import pytest
 from tests.capture.stored import stored
 from tests.vendors.clients import openai_client
 from tests.vendors.server import VendorServer
+from waxlocal import init
 from waxlocal.capture import engines
 from waxlocal.capture.engines import instrument, states
 from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
@@ -160,3 +161,20 @@ def test_an_instrumentation_that_refuses_the_program_stays_ours(
 
 def _ask(client: Any, model: str) -> None:
     client.chat.completions.create(model=model, messages=[{"role": "user", "content": "a"}])
+
+
+@pytest.mark.usefixtures("recorder", "uncaptured")
+@pytest.mark.parametrize(
+    ("name", "meant"), [("opennai", "openai"), ("anthropics", "anthropic"), ("pinecone", None)]
+)
+def test_a_name_that_is_nearly_that_of_a_library_is_said(
+    name: str, meant: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To choose, or to leave out; one that the original SDK may know is not."""
+    said = [f"init: there is no library {name!r}; did you mean {meant!r}?"] if meant else []
+    init(instrument=[name, "mcp"])
+    assert [record.getMessage() for record in caplog.records] == said
+    init(instrument=["mcp"], exclude=[name])
+    monkeypatch.setenv("WAXELL_EXCLUDE", f" {name},,gemini")
+    init(instrument=["mcp"])
+    assert [record.getMessage() for record in caplog.records] == said * 3

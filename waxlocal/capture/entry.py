@@ -9,7 +9,7 @@ from typing import Any
 
 from waxlocal.capture.engines import await_imports, missing, uninstrument
 from waxlocal.capture.libraries import LIBRARIES
-from waxlocal.recording.notices import say
+from waxlocal.recording.notices import say, warn
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.lifecycle import set_up
 from waxlocal.sdk.process_run import begin_process_run
@@ -81,6 +81,7 @@ def init(
     global _open
     _open = False
     names = chosen(instrument, exclude)
+    _say_what_is_misspelled((*(instrument or ()), *_left_out(exclude)))
     uninstrument(name for name in _by_default if name not in names)
     _by_default.clear()
     if current_recorder().enabled:
@@ -117,6 +118,30 @@ def _say_if_nothing_recorded(process_id: int) -> None:
 
 def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[str]:
     """Return the libraries to capture: those wanted, None means all, without those left out."""
-    left_out = {name.strip() for name in os.environ.get("WAXELL_EXCLUDE", "").split(",")}
-    left_out.update(exclude or ())
+    left_out = _left_out(exclude)
     return [name for name in (LIBRARIES if wanted is None else wanted) if name not in left_out]
+
+
+def _left_out(exclude: Iterable[str] | None) -> set[str]:
+    found = {name.strip() for name in os.environ.get("WAXELL_EXCLUDE", "").split(",")}
+    return found.union(exclude or ()) - {""}
+
+
+def _say_what_is_misspelled(names: Iterable[str]) -> None:
+    """Warn of a name that is nearly that of a library: `exclude=["opennai"]` leaves nothing out.
+
+    Any other unknown name may be that of a library that only the original SDK captures.
+    """
+    unknown = [name for name in names if name not in LIBRARIES]
+    if not unknown:
+        return
+    from difflib import get_close_matches  # takes 2 ms
+
+    for name in unknown:
+        near = get_close_matches(str(name), LIBRARIES, n=1, cutoff=_NEARLY)
+        if near:
+            warn(f"init: there is no library {name!r}; did you mean {near[0]!r}?")
+
+
+# `opennai` and `anthropics` are, `openrouter` and `chroma` are not.
+_NEARLY = 0.85
