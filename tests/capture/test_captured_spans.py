@@ -517,6 +517,13 @@ def test_a_conversation_of_the_context_is_the_session_from_the_start(db_path: Pa
     assert (run["workflow_name"], run["status"]) == ("langgraph", "running")
 
 
+def test_a_tool_that_its_span_alone_names_has_no_method_in_its_name(db_path: Path) -> None:
+    """CrewAI's instrumentation says `tool.name` only at the end."""
+    with WaxellContext("bot"), _span("get_weather.run", "TOOL"):
+        pass
+    assert stored(db_path).spans_of() == [("tool", "get_weather", None)]
+
+
 def test_a_tool_outside_any_run_is_a_run_with_the_span(db_path: Path) -> None:
     with _span("look_up", "TOOL", tool__name="look_up"):
         pass

@@ -336,7 +336,7 @@ _IN_BRACKETS = re.compile(r"(?:invocation|agent_run) \[([^\[\]]+)\]")
 
 
 def agent_in(span_name: str) -> str:
-    """Return the agent that the name of a span names: with neither its method nor a made-up id."""
+    """Return the agent, or the tool, that a span is named after: without method and made-up id."""
     in_brackets = _IN_BRACKETS.fullmatch(cut_text(span_name))
     return in_brackets[1] if in_brackets else _METHOD.sub("", cut_text(span_name)) or span_name
 

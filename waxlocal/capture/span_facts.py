@@ -361,5 +361,5 @@ def _name(span: ReadSpan, kind: str) -> str:
     named = first_text(span.attributes, _NAMES.get(kind, ()))
     if named is None and kind == SpanKind.TOOL:
         # The conventions call its span so; some give it the attribute at its end only.
-        named = cut_text(span.name.removeprefix("execute_tool "))
-    return named or cut_text(rows.agent_in(span.name) if kind == SpanKind.AGENT else span.name)
+        named = rows.agent_in(span.name.removeprefix("execute_tool "))
+    return cut_text(named or (rows.agent_in(span.name) if kind == SpanKind.AGENT else span.name))
