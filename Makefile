@@ -106,7 +106,8 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/python
 
 $(VENV)/installed-frameworks: tests/capture/frameworks.txt pyproject.toml | $(VENV)/python
 	@echo "setting up $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@# Most of what they bring is never imported: to compile it takes longer than to install it.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
