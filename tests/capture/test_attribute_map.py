@@ -138,6 +138,7 @@ def test_an_agent_has_its_own_name_before_that_of_its_span_and_its_service() -> 
         ("Weatherman._execute_core", "Weatherman"),
         ("invocation [app]", "app"),
         ("agent_run [helper]", "helper"),
+        ("invoke_agent helper", "helper"),
         ("Crew_4e2f610c-0a11-4fba-8a27-0c2aaccd5f7b.kickoff", "Crew"),
         ("writer.on_messages_stream", "writer"),
         ("RoundRobinGroupChat.run_stream", "RoundRobinGroupChat"),

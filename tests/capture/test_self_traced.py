@@ -16,7 +16,7 @@ from tests.capture.stored import said, stored
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.provider import provider
-from waxlocal.capture.self_traced import share_agent_framework
+from waxlocal.capture.self_traced import share_agent_framework, share_google_adk
 from waxlocal.capture.shared_tracer import SharedTracer
 from waxlocal.capture.tracer import captured
 
@@ -163,6 +163,68 @@ def test_agent_framework_says_what_was_said_where_only_we_hear_it(
     switch_off()
     assert module.get_tracer is own
     assert ObservabilitySettings().SENSITIVE_DATA_ENABLED is False
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_the_tracer_of_googles_kit_is_shared_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, is_traced: bool
+) -> None:
+    """What it was asked and answered, where only we hear it."""
+    own = _Tracer()
+
+    class TelemetryConfig:
+        should_add_content_to_experimental_spans = property(lambda settings: False)
+
+    modules = {
+        name: ModuleType(f"google.adk.{name}")
+        for name in ("telemetry.tracing", "telemetry.context", "runners", "events")
+    }
+    for module in modules.values():
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    tracing: Any = modules["telemetry.tracing"]
+    runners: Any = modules["runners"]
+    events: Any = modules["events"]
+    settings: Any = modules["telemetry.context"]
+    tracing.tracer = runners.tracer = own
+    events.tracer = another = _Tracer()
+    settings.TelemetryConfig = TelemetryConfig
+    if is_traced:
+        monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    switch_off = share_google_adk()
+    assert isinstance(tracing.tracer, SharedTracer)
+    assert (runners.tracer, events.tracer) == (tracing.tracer, another)
+    assert TelemetryConfig().should_add_content_to_experimental_spans is not is_traced
+    switch_off()
+    assert (tracing.tracer, runners.tracer) == (own, own)
+    assert TelemetryConfig().should_add_content_to_experimental_spans is False
+
+
+def test_a_kit_of_google_without_such_settings_is_shared_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracing: Any = ModuleType("google.adk.telemetry.tracing")
+    tracing.tracer = own = _Tracer()
+    monkeypatch.setitem(sys.modules, tracing.__name__, tracing)
+    switch_off = share_google_adk()
+    assert isinstance(tracing.tracer, SharedTracer)
+    switch_off()
+    assert tracing.tracer is own
+
+
+def test_the_runs_of_googles_kit_have_their_names(db_path: Path) -> None:
+    """Also where the attribute that names an agent comes later."""
+    tracer = provider().get_tracer("gcp.vertex.agent")
+    with tracer.start_as_current_span("invoke_agent helper") as agent:
+        agent.set_attribute("gen_ai.operation.name", "invoke_agent")
+        with tracer.start_as_current_span("execute_tool weather") as tool:
+            tool.set_attribute("gen_ai.operation.name", "execute_tool")
+            tool.set_attribute("gcp.vertex.agent.tool_call_args", '{"city": "Bern"}')
+            tool.set_attribute("gcp.vertex.agent.tool_response", '{"result": "rain"}')
+    (run,) = stored(db_path).runs
+    assert (run["agent_name"], run["workflow_name"]) == ("helper", "google_adk")
+    (span,) = stored(db_path).spans
+    assert (span["name"], span["kind"]) == ("weather", "tool")
+    assert (span["input"], span["output"]) == ('{"city":"Bern"}', '{"result":"rain"}')
 
 
 def test_content_in_events_is_read_as_that_in_attributes(db_path: Path) -> None:

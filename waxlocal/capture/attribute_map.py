@@ -199,10 +199,11 @@ TOOL_CALL_ID: Row = (
 )  # fmt: skip
 TOOL_INPUT: Row = (
     "gen_ai.tool.call.arguments", "ai.toolCall.args", "input.value", "traceloop.entity.input",
-    "function_args",
+    "function_args", "gcp.vertex.agent.tool_call_args",
 )  # fmt: skip
 TOOL_OUTPUT: Row = (
     "gen_ai.tool.call.result", "ai.toolCall.result", "output.value", "traceloop.entity.output",
+    "gcp.vertex.agent.tool_response",
 )  # fmt: skip
 QUERY: Row = ("gen_ai.retrieval.query.text", "reranker.query", "input.value")
 DOCUMENTS: Row = ("gen_ai.retrieval.documents",)
@@ -331,14 +332,14 @@ _METHOD = re.compile(
     r"\.(?:_?execute_core|a?kickoff|kickoff_async|on_messages|on_messages_stream|a?run|run_stream"
     r"|run_async|query|ClaudeSDKClient\.receive_response)$"
 )
-# `invocation [app]` and `agent_run [helper]` of Google's ADK.
-_IN_BRACKETS = re.compile(r"(?:invocation|agent_run) \[([^\[\]]+)\]")
+# `invoke_agent helper` of the conventions; `agent_run [helper]` of OpenInference.
+_NAMED = re.compile(r"invoke_agent ([^\[\]]+)|(?:invocation|agent_run) \[([^\[\]]+)\]")
 
 
 def agent_in(span_name: str) -> str:
     """Return the agent, or the tool, that a span is named after: without method and made-up id."""
-    in_brackets = _IN_BRACKETS.fullmatch(cut_text(span_name))
-    return in_brackets[1] if in_brackets else _METHOD.sub("", cut_text(span_name)) or span_name
+    named = _NAMED.fullmatch(cut_text(span_name))
+    return named[1] or named[2] if named else _METHOD.sub("", cut_text(span_name)) or span_name
 
 
 def _entity_is_agent(attributes: Attributes) -> bool:

@@ -81,6 +81,8 @@ _STRANDS = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_trace
                   "share_strands", "strands.telemetry.tracer")
 _AGENT_FRAMEWORK = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
                           "share_agent_framework", "agent_framework")
+_GOOGLE_ADK = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
+                     "share_google_adk", "gcp.vertex.agent")
 _ALL = (
     Library("openai", "openai", "openai",
             (_otel("openai", "OpenAI"), _open_inference("openai", "OpenAI"))),
@@ -137,8 +139,8 @@ _ALL = (
             (_otel("portkey", "Portkey"), _open_inference("portkey", "Portkey"))),
     Library("vertex_ai", "vertexai", "google-cloud-aiplatform",
             (_open_inference("vertexai", "VertexAI"),)),
-    Library("google_adk", "google.adk", "google-adk",
-            (_open_inference("google-adk", "GoogleADK"),), workflow="google_adk"),
+    Library("google_adk", "google.adk.telemetry.tracing", "google-adk", (_GOOGLE_ADK,),
+            workflow="google_adk"),
     Library("beeai", "beeai_framework", "beeai-framework", (_open_inference("beeai", "BeeAI"),),
             workflow="beeai"),
     Library("guardrails_ai", "guardrails", "guardrails-ai",

@@ -6,6 +6,7 @@ the program sees of its own tracing changes, and without any it still sees none.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
@@ -16,10 +17,11 @@ from opentelemetry import trace
 from waxlocal.capture.provider import provider
 from waxlocal.capture.shared_tracer import SharedTracer
 
-__all__ = ["share_agent_framework", "share_strands"]
+__all__ = ["share_agent_framework", "share_google_adk", "share_strands"]
 
 # The scopes under which they report to the program's provider.
 STRANDS, AGENT_FRAMEWORK = "strands.telemetry.tracer", "agent_framework"
+GOOGLE_ADK = "gcp.vertex.agent"
 
 
 def share_strands() -> Callable[[], object]:
@@ -54,26 +56,62 @@ def share_agent_framework() -> Callable[[], object]:
     """
     module: Any = import_module("agent_framework.observability")
     original: Any = module.get_tracer
-    kind: Any = module.ObservabilitySettings
-    sensitive: Any = kind.SENSITIVE_DATA_ENABLED
 
     @wraps(original)
     def get_tracer(*given: Any, **named: Any) -> trace.Tracer:
         return _shared(original(*given, **named), AGENT_FRAMEWORK)
 
-    def is_enabled(settings: Any) -> bool:
-        return bool(sensitive.fget(settings)) or _is_untraced()
-
     module.get_tracer = get_tracer
-    kind.SENSITIVE_DATA_ENABLED = ours = property(is_enabled)
+    leave_content = _ask_for_content(module.ObservabilitySettings, "SENSITIVE_DATA_ENABLED")
 
     def switch_off() -> None:
         if module.get_tracer is get_tracer:
             module.get_tracer = original
-        if kind.SENSITIVE_DATA_ENABLED is ours:
-            kind.SENSITIVE_DATA_ENABLED = sensitive
+        leave_content()
 
     return switch_off
+
+
+def share_google_adk() -> Callable[[], object]:
+    """Capture what Google's Agent Development Kit reports from now on; return what ends that.
+
+    Of what was said, it is as with agent-framework.
+    """
+    own = import_module("google.adk.telemetry.tracing").tracer
+    ours = _shared(own, GOOGLE_ADK)
+    _replace_tracer(own, ours)
+    # Before it had these settings, it told all unless it was asked not to.
+    context: Any = sys.modules.get("google.adk.telemetry.context")
+    settings: Any = getattr(context, "TelemetryConfig", None)
+    leave_content = _ask_for_content(settings, "should_add_content_to_experimental_spans")
+
+    def switch_off() -> None:
+        _replace_tracer(ours, own)
+        leave_content()
+
+    return switch_off
+
+
+def _replace_tracer(known: object, other: object) -> None:
+    """Put another tracer in the place of one, in each module of the kit that has it by now."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("google.adk.") and getattr(module, "tracer", None) is known:
+            module.tracer = other  # type: ignore[attr-defined]
+
+
+def _ask_for_content(settings: Any, name: str) -> Callable[[], None]:
+    """Have a property say that content is wanted where only we are told; return what ends that."""
+    known: Any = getattr(settings, name, None)
+    if known is None:
+        return lambda: None
+    asked = property(lambda given: bool(known.fget(given)) or _is_untraced())
+    setattr(settings, name, asked)
+
+    def leave() -> None:
+        if getattr(settings, name) is asked:  # otherwise somebody has replaced it once more
+            setattr(settings, name, known)
+
+    return leave
 
 
 def _is_untraced() -> bool:
