@@ -19,8 +19,6 @@ from waxlocal.capture.attribute_map import (
     first_number,
     first_text,
     metadata,
-    model_names,
-    provider,
     session_id,
     session_was_generated,
     tags,
@@ -28,6 +26,7 @@ from waxlocal.capture.attribute_map import (
     workflow_name,
 )
 from waxlocal.capture.vendor_hosts import _DOMAINS
+from waxlocal.capture.vendors import client, model_names, provider
 
 ROWS: dict[str, Row] = {
     name: row
@@ -224,7 +223,7 @@ def test_a_provider_has_the_name_of_the_price_list(sent: str, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("client", "host", "port", "name"),
+    ("sender", "host", "port", "name"),
     [
         ("openai", "api.groq.com", None, "groq"),
         ("openai", "API.DeepSeek.com.", 443, "deepseek"),
@@ -244,12 +243,12 @@ def test_a_provider_has_the_name_of_the_price_list(sent: str, name: str) -> None
     ],
 )
 def test_the_server_of_a_client_that_speaks_to_many_says_the_provider(
-    client: str, host: str, port: object, name: str
+    sender: str, host: str, port: object, name: str
 ) -> None:
     """What it costs is that server's price; a proxy that nobody knows may be the vendor's."""
-    sent = {"gen_ai.provider.name": client, "server.address": host, "server.port": port}
+    sent = {"gen_ai.provider.name": sender, "server.address": host, "server.port": port}
     assert provider(sent) == name
-    assert rows.client(sent) == {"aws.bedrock": "aws"}.get(client, client)
+    assert client(sent) == {"aws.bedrock": "aws"}.get(sender, sender)
 
 
 def test_each_provider_of_a_server_is_one_of_the_price_list() -> None:
@@ -300,4 +299,4 @@ def test_any_attributes_have_facts_or_none(sent: dict[Any, Any], resource: dict[
     ],
 )
 def test_a_model_in_a_path_of_google_is_known_by_its_name(sent: str, model: str) -> None:
-    assert rows.model_names({"llm.model_name": sent}) == (model, None)
+    assert model_names({"llm.model_name": sent}) == (model, None)

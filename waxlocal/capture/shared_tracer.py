@@ -5,15 +5,14 @@ The program's own spans are what they would be without us, in the traces in whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
-from opentelemetry.util._decorator import _agnosticcontextmanager
 
-from waxlocal.capture.tracer import AroundContext, CapturedSpan, PrivateTracer
+from waxlocal.capture.tracer import AroundContext, CapturedSpan, CurrentSpans, PrivateTracer
 
 __all__ = ["SharedTracer"]
 
@@ -90,7 +89,7 @@ class _SharedSpan(trace.Span):
         self.__wrapped__.record_exception(exception, attributes, timestamp, escaped)
 
 
-class SharedTracer(trace.Tracer):
+class SharedTracer(CurrentSpans):
     """Starts each span twice: by the tracer of the program, and by ours."""
 
     def __init__(self, own: trace.Tracer, ours: PrivateTracer) -> None:
@@ -115,22 +114,3 @@ class SharedTracer(trace.Tracer):
         )  # fmt: skip
         ours = self._ours.start_span(name, context, kind, attributes, start_time=start_time)
         return _SharedSpan(own, ours)
-
-    # What the API itself uses: it also decorates functions, async ones too.
-    @_agnosticcontextmanager
-    def start_as_current_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Mapping[str, Any] | None = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-        end_on_exit: bool = True,
-    ) -> Iterator[trace.Span]:
-        """Start a span that is the current one within the block."""
-        span = self.start_span(name, context, kind, attributes, links, start_time)
-        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
-            yield span

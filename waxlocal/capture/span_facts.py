@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from waxlocal.capture import attribute_map as rows
+from waxlocal.capture import vendors
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
 from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.call_content import (
@@ -66,7 +67,7 @@ def call_facts(
     """Return what a span of kind llm or embedding says of its call."""
     given = span.attributes
     completion = completion or Completion()
-    model, asked = rows.model_names(given)
+    model, asked = vendors.model_names(given)
     is_embedding = span_kind(given, name=span.name, scope=span.scope) == SpanKind.EMBEDDING
     ending = _ending(span)
     prompt, answer = content_of(span, completion, keep_blobs)
@@ -78,7 +79,7 @@ def call_facts(
     return CallFacts(
         model=model,
         requested_model=asked,
-        provider=rows.provider(given, span.scope),
+        provider=vendors.provider(given, span.scope),
         task="embeddings" if is_embedding else _task(span, is_streaming),
         tokens=_told_at_the_end(token_counts(span), finish, ending),
         cost=_cost(given),
@@ -155,7 +156,7 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
         return "litellm.completion"
     if span.scope.endswith("claude_agent_sdk"):
         return "claude_agents"
-    client = rows.client(span.attributes)
+    client = vendors.client(span.attributes)
     if client == "anthropic":
         return "messages.create"
     if client == "openai" or span.scope.endswith(_OPENAI_SCOPES):  # its client speaks to many

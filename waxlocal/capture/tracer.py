@@ -30,6 +30,7 @@ from waxlocal.sdk.exception_text import printed
 __all__ = [
     "AroundContext",
     "CapturedSpan",
+    "CurrentSpans",
     "PrivateProvider",
     "PrivateTracer",
     "SpanSink",
@@ -283,7 +284,30 @@ class PrivateProvider(trace.TracerProvider):
         return PrivateTracer(instrumenting_module_name, self._sink)
 
 
-class PrivateTracer(trace.Tracer):
+class CurrentSpans(trace.Tracer):
+    """A tracer that starts the current span as it starts any other."""
+
+    # What the API itself uses: it also decorates functions, async ones too.
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[trace.Span]:
+        """Start a span that is the current one within the block."""
+        span = self.start_span(name, context, kind, attributes, links, start_time)
+        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span
+
+
+class PrivateTracer(CurrentSpans):
     """Starts the spans of one instrumentation."""
 
     def __init__(self, scope: str, sink: SpanSink) -> None:
@@ -315,25 +339,6 @@ class PrivateTracer(trace.Tracer):
         self._sink.begin(span)
         claim(span)
         return span
-
-    # What the API itself uses: it also decorates functions, async ones too.
-    @_agnosticcontextmanager
-    def start_as_current_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Mapping[str, Any] | None = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-        end_on_exit: bool = True,
-    ) -> Iterator[trace.Span]:
-        """Start a span that is the current one within the block."""
-        span = self.start_span(name, context, kind, attributes, links, start_time)
-        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
-            yield span
 
 
 def _conversation(context: Context | None) -> dict[str, str]:

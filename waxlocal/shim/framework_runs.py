@@ -8,7 +8,6 @@ open, what the program records itself in that place lies inside it all the same.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
@@ -37,7 +36,7 @@ class FrameworkRun:
         self._context: WaxellContext | None = None
         self._lock = Lock()
         self._spans: dict[Hashable, Handle] = {}
-        # The run that was open around each outermost span.
+        # The run that was open around each outermost span, and around each call.
         self._around: dict[Hashable, WaxellContext | None] = {}
         self.run_id = ""
 
@@ -81,9 +80,8 @@ class FrameworkRun:
         if context is None:
             return
         parent = self._spans.get(parent_id)
-        if parent is None and current_run.get() is not context:
-            self._around[span_id] = current_run.get()
-            current_run.set(context)
+        if parent is None:
+            self._make_current(span_id, context)
         current_span.set(self._span_around() if parent is None else parent)
         handle = context.enter_span(name, kind=kind, attributes=attributes, input_data=input)
         told = HandlerSpan(span_id, context, handle["position"])
@@ -126,22 +124,32 @@ class FrameworkRun:
             error, output = None, pause
         status = RecordStatus.OK if error is None else RecordStatus.ERROR
         context.exit_span(handle, output_data=output, status=status, exc=error)
-        if span_id in self._around:
-            around = self._around.pop(span_id)
-            _reset(current_run, context, around)
+        self._leave_current(span_id, context)
 
     def enter_call(self, call_id: Hashable, inputs: dict[str, Any]) -> None:
         """Make the run the open one here, so that what is captured of a call lies in it."""
         context = self.context(inputs)
-        if context is not None and current_run.get() is not context:
-            self._around[call_id] = current_run.get()
-            current_run.set(context)
+        if context is not None:
+            self._make_current(call_id, context)
 
     def leave_call(self, call_id: Hashable) -> None:
         """Make the run that was open around a call the open one again."""
         context = self.context()
-        if context is not None and call_id in self._around:
-            _reset(current_run, context, self._around.pop(call_id))
+        if context is not None:
+            self._leave_current(call_id, context)
+
+    def _make_current(self, event_id: Hashable, context: WaxellContext) -> None:
+        if current_run.get() is not context:
+            self._around[event_id] = current_run.get()
+            current_run.set(context)
+
+    def _leave_current(self, event_id: Hashable, context: WaxellContext) -> None:
+        if event_id in self._around:
+            around = self._around.pop(event_id)
+            # Not by a token: the end may come in another context than the beginning, where it
+            # raises.
+            if current_run.get() is context:
+                current_run.set(around)
 
     def finish(self, result: Any, status: str, error: str) -> None:
         """End the run; what comes later begins another one. Does nothing without a run."""
@@ -156,9 +164,3 @@ class FrameworkRun:
         if result is not None:
             context.set_result(result if isinstance(result, dict) else {"output": result})
         context._close(status if status in ENDED_STATUSES else RunStatus.ERROR, error)
-
-
-def _reset(variable: ContextVar[Any], mine: Any, before: Any) -> None:
-    # Not by a token: the end may come in another context than the beginning, where it raises.
-    if variable.get() is mine:
-        variable.set(before)

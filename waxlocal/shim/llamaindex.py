@@ -95,7 +95,6 @@ class _Methods(FrameworkHandler):
         error = said.get("exception")
         call = self._calls.pop(event_id, None)
         if call is not None:
-            call.ended = True
             call.inside.end()
             self._run.leave_call(event_id)
         if call is None:
@@ -116,7 +115,7 @@ def _answered_by(call: ModelCall) -> ModelCall | None:
     if last is None or not last.messages or len(call.messages) != 1:
         return None
     said, prompt = last.messages[-1].get("content"), call.messages[0]["content"]
-    return last if said and str(said) in str(prompt) and not last.ended else None
+    return last if said and str(said) in str(prompt) and not last.inside.ended else None
 
 
 def _value(name: Any) -> str:

@@ -49,7 +49,6 @@ class ModelCall:
     outer: ModelCall | None = None
     inner: ModelCall | None = None
     answer: Answer = field(default_factory=Answer)
-    ended: bool = False
     inside: CallbackCall = field(default_factory=CallbackCall)
 
     def note_token(self) -> None:
