@@ -262,6 +262,25 @@ def walk(error: BaseException) -> Iterator[str]:
         trace = trace.tb_next
 
 
+def test_a_call_that_is_never_awaited_can_be_closed(
+    db_path: Path, stand_in: VendorServer, recwarn: pytest.WarningsRecorder
+) -> None:
+    """As any coroutine; one that is let go of is warned of under the name of the client's."""
+    instrument(["openai"])
+
+    async def close() -> None:
+        async with async_openai_client(stand_in.url) as client:
+            client.chat.completions.create(model="gpt-4o", messages=ASKED).close()
+            client.chat.completions.create(model="gpt-4o", messages=ASKED)
+            gc.collect()
+
+    asyncio.run(close())
+    (told,) = (str(one.message) for one in recwarn.list)
+    assert told.startswith("coroutine 'AsyncCompletions.create' was never awaited")
+    assert stand_in.requests == []
+    assert not db_path.exists() or stored(db_path).calls == []
+
+
 def test_nothing_of_a_call_is_kept(stand_in: VendorServer) -> None:
     """Not its answer, nor its stream or its error, and nobody has to look for cycles."""
     instrument(["openai"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
-from inspect import iscoroutine
+from inspect import iscoroutine, iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -157,9 +157,14 @@ def guarded(wrapper: Wrapper) -> Wrapper:
     def call(function: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         own = OwnCall(function)
         kwargs = {**kwargs, **{name: list(value) for name, value in _iterators(kwargs)}}
+        if _is_async(function):
+            # Nothing is begun yet: a program may close it as it is.
+            later: Any = _awaited(own, wrapper, scope, instance, args, kwargs)
+            for name in ("__name__", "__qualname__"):
+                setattr(later, name, getattr(function, name, getattr(later, name)))
+            return later
         with _Within(own, scope):
-            result = wrapper(own, instance, args, kwargs)
-            return _awaited(own, result, scope, args, kwargs) if iscoroutine(result) else result
+            return wrapper(own, instance, args, kwargs)
         if not own.made:
             with Suppress(Exception):  # it is kept
                 own(*args, **kwargs)
@@ -168,15 +173,21 @@ def guarded(wrapper: Wrapper) -> Wrapper:
     return call
 
 
+def _is_async(function: Any) -> bool:
+    # Vendors decorate their functions, to check the arguments.
+    return iscoroutinefunction(unwrap(getattr(function, "__func__", function)))
+
+
 async def _awaited(
     own: OwnCall,
-    coroutine: Coroutine[Any, Any, Any],
+    wrapper: Wrapper,
     scope: str,
+    instance: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
     with _Within(own, scope):
-        return await coroutine
+        return await wrapper(own, instance, args, kwargs)
     if not own.made:
         with Suppress(Exception):
             await own(*args, **kwargs)
