@@ -30,6 +30,7 @@ def _report(
         "usage_known": True,
         "status": "ok",
         "response_id": None,
+        "prompt_preview": None,
     }
     return Report(scope, start * MS, end * MS, row | more)
 
@@ -56,6 +57,26 @@ def _report(
 def test_two_instrumentations_that_say_the_same_of_one_time(other: Report, found: bool) -> None:
     """Neither is inside the other: they have no parent in common."""
     known = _report("a", 100, 200)
+    assert (find_elsewhere([known], other) is known) is found
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end", "found"),
+    [
+        ("q", 110, 230, True),
+        ("q", 50, 150, True),
+        ("q", 210, 230, False),
+        ("q", 50, 90, False),
+        ("other", 110, 230, False),
+        (None, 110, 230, False),
+    ],
+)
+def test_reports_that_overlap_are_of_one_call_if_they_were_asked_the_same(
+    asked: str | None, start: int, end: int, found: bool
+) -> None:
+    """Between the two ends the first one is written, which another process may hold up."""
+    known = _report("a", 100, 200, prompt_preview="q")
+    other = _report("b", start, end, prompt_preview=asked)
     assert (find_elsewhere([known], other) is known) is found
 
 

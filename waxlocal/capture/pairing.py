@@ -5,8 +5,9 @@ instrumentations, by an instrumentation and by the program itself. What is known
 
 - one inside another is the same call, unless the outer one holds several (retries, fallbacks):
   then those are the calls, and the outer one is a span;
-- two that are not inside each other are the same call if two instrumentations made them, one ran
-  within the other's time, and both say the same (the id of the answer, or model and tokens);
+- two that are not inside each other are the same call if two instrumentations made them, and both
+  say the same (the id of the answer, or model and tokens): where one ran within the other's time,
+  or their times overlap and both were asked the same;
 - one that the program hands over by hand after an automatic one with the same model and tokens is
   the same call; each automatic one takes at most one such.
 
@@ -52,12 +53,16 @@ class Report:
 
 def find_elsewhere(recent: Iterable[Report], report: Report) -> Report | None:
     """Return the same call as another instrumentation reported it, neither inside the other."""
-    for known in recent:
-        if report.scope in known.scopes or not _overlap(known, report):
-            continue
-        if _say_the_same(known.row, report.row):
+    alike = [
+        known
+        for known in recent
+        if report.scope not in known.scopes and _say_the_same(known.row, report.row)
+    ]
+    for known in alike:
+        if _overlap(known, report):
             return known
-    return None
+    # Both begin, then one ends and is written, which may have to wait; the other ends after that.
+    return next((known for known in alike if _meet(known, report)), None)
 
 
 def find_reported(below: Sequence[Report], report: Report) -> Report | None:
@@ -117,6 +122,13 @@ def _overlap(one: Report, other: Report) -> bool:
     """Return whether one of two lies within the time of the other."""
     begins, ends = other.started_ns - one.started_ns, other.ended_ns - one.ended_ns
     return (begins >= -SLACK_NS and ends <= SLACK_NS) or (begins <= SLACK_NS and ends >= -SLACK_NS)
+
+
+def _meet(one: Report, other: Report) -> bool:
+    """Return whether two ran at one time, and were asked the same."""
+    asked = one.row["prompt_preview"]
+    ran = one.started_ns <= other.ended_ns and other.started_ns <= one.ended_ns
+    return ran and bool(asked) and asked == other.row["prompt_preview"]
 
 
 def _say_the_same(one: Row, other: Row) -> bool:
