@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.capture.stored import stored
+from tests.tools.cli import environment
 from tests.vendors.clients import openai_client
 from tests.vendors.server import VendorServer
 from waxlocal import init
@@ -29,6 +32,27 @@ def _add_library(
     """
     engine = Engine(Family.OTEL, package, "no_such_instrumentation", "SomeInstrumentor")
     monkeypatch.setitem(LIBRARIES, "some", Library("some", "json", distribution, (engine,)))
+
+
+def test_init_in_a_program_without_a_model_library_asks_for_no_open_telemetry(
+    tmp_path: Path,
+) -> None:
+    """Neither where it is installed, for it takes long to load, nor where it is not."""
+    program = """
+import sys
+sys.modules["opentelemetry"] = None  # as if it were not installed
+import waxlocal
+waxlocal.init()
+print([name for name in sys.modules if name.startswith("opentelemetry.")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(WAXLOCAL_DB=str(tmp_path / "w.db")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_broken_instrumentation_is_one_line(

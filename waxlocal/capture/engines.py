@@ -22,7 +22,6 @@ from waxlocal.capture.libraries import (
     installed_version,
     is_of_framework,
 )
-from waxlocal.capture.own_calls import guarding
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 
@@ -182,6 +181,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from opentelemetry._logs import NoOpLoggerProvider
     from opentelemetry.metrics import NoOpMeterProvider
 
+    from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
 
     instrumentor = _instrumentor(engine)
