@@ -11,7 +11,6 @@ The start and the end of the run are not timed.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from benchmarks.capture import CALLS, WARM_UP
 from benchmarks.measure import Samples
 from benchmarks.messages import HISTORY, Messages, histories
-from benchmarks.original import VERSION, version_of
+from benchmarks.original import VERSION, environment_of, version_of
 from benchmarks.report import LATENCY, arguments, directory, latency_row, note, number, table, title
 from benchmarks.sync import receiver
 from benchmarks.workload import MODEL
@@ -36,15 +35,9 @@ class _Client:
     """A process that calls the vendor when it is asked."""
 
     def __init__(self, python: str, vendor: str, to: int, home: Path, *captured: str) -> None:
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(home),
-            "WAXELL_API_URL": f"http://127.0.0.1:{to}",
-            "WAXELL_API_KEY": "wax_sk_benchmark",
-        }
         self._process = subprocess.Popen(
             [python, str(_CHILD), vendor, MODEL, *captured],
-            env=environment,
+            env=environment_of(to, home),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -46,20 +46,24 @@ NO_POLICY = "the same, enforce_policy=False"
 _ASK_VERSION = "import importlib.metadata as m; print(m.version('waxell-observe'))"
 
 
+def environment_of(port: int, home: Path) -> dict[str, str]:
+    """Return what a program with the original SDK is started with: it sends to this port."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        # It keeps a file of its own there.
+        "HOME": str(home),
+        "WAXELL_API_URL": f"http://127.0.0.1:{port}",
+        "WAXELL_API_KEY": "wax_sk_benchmark",
+    }
+
+
 class Original:
     """The original SDK in a process of its own."""
 
     def __init__(self, python: str, port: int, home: Path) -> None:
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            # It keeps a file of its own there.
-            "HOME": str(home),
-            "WAXELL_API_URL": f"http://127.0.0.1:{port}",
-            "WAXELL_API_KEY": "wax_sk_benchmark",
-        }
         self._process = subprocess.Popen(
             [python, str(Path(__file__).with_name("original_child.py"))],
-            env=environment,
+            env=environment_of(port, home),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
-from langchain_core.tools import tool
-from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
 from llama_index.core import Document as LlamaDocument
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.callbacks import CallbackManager
 
+from tests.capture.langchain_parts import Shelf, helper, weather
 from tests.capture.stored import stored
 from tests.vendors.clients import langchain_model, llama_index_model
 from tests.vendors.server import VendorServer
@@ -39,32 +35,6 @@ NAMES = ["openai", "langchain", "llamaindex"]
 @pytest.fixture(autouse=True)
 def captured(uncaptured: None) -> None:
     assert instrument(NAMES) == dict.fromkeys(NAMES, True)
-
-
-@tool
-def weather(city: str) -> str:
-    """Return the weather of a city."""
-    if city == "nowhere":
-        raise ValueError("no such city")
-    return f"{city}: sunny"
-
-
-class Shelf(BaseRetriever):
-    """Finds one document."""
-
-    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return [Document(page_content=f"of {query}", id="d-1", metadata={"score": 0.5})]
-
-
-def _graph(url: str) -> Any:
-    model = langchain_model(url).bind_tools([weather])
-    graph = StateGraph(MessagesState)
-    graph.add_node("bot", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_node("tools", ToolNode([weather]))
-    graph.add_edge(START, "bot")
-    graph.add_conditional_edges("bot", tools_condition)
-    graph.add_edge("tools", "bot")
-    return graph.compile(name="helper")
 
 
 OF_GRAPH = [
@@ -97,7 +67,7 @@ def test_each_node_and_tool_of_a_graph_is_one_span(
 ) -> None:
     """In the run of the handler, as without capture; the calls are one row each, too."""
     handler = make("guide")
-    _ask(_graph(stand_in.url), handler, way)
+    _ask(helper(stand_in.url).compile(name="helper"), handler, way)
     handler.flush_sync()
     found = stored(db_path)
     (run,) = found.runs

@@ -11,10 +11,8 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.func import entrypoint, task
@@ -22,6 +20,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command, Send, interrupt
 
+from tests.capture.langchain_parts import Shelf, helper, weather
 from tests.capture.stored import said, stored
 from tests.vendors.clients import langchain_model
 from tests.vendors.replies import Reply, Usage
@@ -40,33 +39,13 @@ def captured(uncaptured: None) -> None:
     assert instrument(["openai", "langchain"]) == {"openai": True, "langchain": True}
 
 
-@tool
-def weather(city: str) -> str:
-    """Return the weather of a city."""
-    return f"{city}: sunny"
-
-
-class Shelf(BaseRetriever):
-    """Finds one document."""
-
-    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return [Document(page_content=f"of {query}", id="d-1", metadata={"score": 0.5})]
-
-
 def _chain(url: str, model: str = "gpt-4o") -> Any:
     prompt = ChatPromptTemplate.from_messages([("system", "be brief"), ("user", "{question}")])
     return prompt | langchain_model(url, model) | StrOutputParser()
 
 
-def _graph(url: str, name: str = "helper") -> Any:
-    model = langchain_model(url).bind_tools([weather])
-    graph = StateGraph(MessagesState)
-    graph.add_node("bot", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_node("tools", ToolNode([weather]))
-    graph.add_edge(START, "bot")
-    graph.add_conditional_edges("bot", tools_condition)
-    graph.add_edge("tools", "bot")
-    return graph.compile(checkpointer=MemorySaver(), name=name)
+def _graph(url: str) -> Any:
+    return helper(url).compile(checkpointer=MemorySaver(), name="helper")
 
 
 # The spans of one question to it.

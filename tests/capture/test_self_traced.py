@@ -157,7 +157,7 @@ def test_agent_framework_says_what_was_said_where_only_we_hear_it(
     _install(monkeypatch, "agent_framework", "observability", module)
     if is_traced:
         monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
-    switch_off = share_agent_framework()
+    switch_off = share_agent_framework("agent_framework")
     assert isinstance(module.get_tracer(), SharedTracer)
     assert ObservabilitySettings().SENSITIVE_DATA_ENABLED is not is_traced
     switch_off()
@@ -190,7 +190,7 @@ def test_the_tracer_of_googles_kit_is_shared_wherever_it_stands(
     settings.TelemetryConfig = TelemetryConfig
     if is_traced:
         monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
-    switch_off = share_google_adk()
+    switch_off = share_google_adk("gcp.vertex.agent")
     assert isinstance(tracing.tracer, SharedTracer)
     assert (runners.tracer, events.tracer) == (tracing.tracer, another)
     assert TelemetryConfig().should_add_content_to_experimental_spans is not is_traced
@@ -205,7 +205,7 @@ def test_a_kit_of_google_without_such_settings_is_shared_all_the_same(
     tracing: Any = ModuleType("google.adk.telemetry.tracing")
     tracing.tracer = own = _Tracer()
     monkeypatch.setitem(sys.modules, tracing.__name__, tracing)
-    switch_off = share_google_adk()
+    switch_off = share_google_adk("gcp.vertex.agent")
     assert isinstance(tracing.tracer, SharedTracer)
     switch_off()
     assert tracing.tracer is own

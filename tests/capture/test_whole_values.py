@@ -14,7 +14,12 @@ from tests.tools.read_spans import spans_of
 from waxlocal.capture.facts import CallFacts, ReadSpan
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, other_facts
-from waxlocal.capture.whole_values import is_repr, offered_tools, with_counts_of_response
+from waxlocal.capture.whole_values import (
+    is_repr,
+    offered_tools,
+    response_in,
+    with_counts_of_response,
+)
 from waxlocal.token_counts import UNKNOWN, TokenCounts
 
 FAMILY = "openinference_vendors"
@@ -190,5 +195,6 @@ PARTS = st.recursive(
 @given(PARTS)
 def test_whatever_a_response_is_nothing_raises(value: Any) -> None:
     given_ = {"output.value": json.dumps(value), "input.value": json.dumps(value)}
-    assert isinstance(with_counts_of_response(given_, UNKNOWN), TokenCounts)
+    response = response_in(given_["output.value"])
+    assert isinstance(with_counts_of_response(response, UNKNOWN), TokenCounts)
     assert offered_tools(given_) is None or isinstance(offered_tools(given_), list)

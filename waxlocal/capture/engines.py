@@ -183,6 +183,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
 
     from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
+    from waxlocal.capture.streams import steady_streams
 
     instrumentor = _instrumentor(engine)
     # Its own check asks for exact packages; whether ours works with the installed version, the
@@ -196,6 +197,8 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
             completion_hook=completion_hook(),
             skip_dep_check=True,
         )
+    if not framework:
+        steady_streams(engine.module)
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
     _share_with_handlers(engine, instrumentor)
@@ -286,7 +289,8 @@ def _switch_off_built_in(ours: object) -> None:
 
 
 def _switch_on_ours(engine: Engine) -> Callable[[], object]:
-    return getattr(import_module(engine.module), engine.instrumentor)()  # type: ignore[no-any-return]
+    switch_on = getattr(import_module(engine.module), engine.instrumentor)
+    return switch_on(engine.scope)  # type: ignore[no-any-return]
 
 
 _SWITCHES: dict[Family, Callable[[Engine], Callable[[], object]]] = {

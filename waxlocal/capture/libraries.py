@@ -70,19 +70,21 @@ def _open_inference(name: str, instrumentor: str) -> Engine:
     return Engine(Family.OPEN_INFERENCE, package, module, f"{instrumentor}Instrumentor")
 
 
+def _ours(module: str, switch: str, scope: str) -> Engine:
+    return Engine(Family.OURS, "opentelemetry-api", f"waxlocal.capture.{module}", switch, scope)
+
+
 # fmt: off
 _GOOGLE = Engine(
     Family.OTEL, "opentelemetry-instrumentation-google-genai",
     "opentelemetry.instrumentation.google_genai", "GoogleGenAiSdkInstrumentor",
 )
 _PYDANTIC_AI = Engine(Family.BUILT_IN, "opentelemetry-api", "pydantic_ai", "Agent", "pydantic-ai")
-_MCP = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.mcp_tools", "switch_on")
-_STRANDS = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
-                  "share_strands", "strands.telemetry.tracer")
-_AGENT_FRAMEWORK = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
-                          "share_agent_framework", "agent_framework")
-_GOOGLE_ADK = Engine(Family.OURS, "opentelemetry-api", "waxlocal.capture.self_traced",
-                     "share_google_adk", "gcp.vertex.agent")
+_MCP = _ours("mcp_tools", "switch_on", "waxlocal.mcp")
+# What traces itself reports under these names to the program's own provider.
+_STRANDS = _ours("self_traced", "share_strands", "strands.telemetry.tracer")
+_AGENT_FRAMEWORK = _ours("self_traced", "share_agent_framework", "agent_framework")
+_GOOGLE_ADK = _ours("self_traced", "share_google_adk", "gcp.vertex.agent")
 _ALL = (
     Library("openai", "openai", "openai",
             (_otel("openai", "OpenAI"), _open_inference("openai", "OpenAI"))),

@@ -21,10 +21,8 @@ from waxlocal.signal_handlers import Suppress
 
 __all__ = ["switch_on"]
 
-SCOPE = "waxlocal.mcp"
 
-
-def switch_on() -> Callable[[], object]:
+def switch_on(scope: str) -> Callable[[], object]:
     """Capture what is called from now on; return what ends that.
 
     Each call is a span of kind `tool` in the run around it, or a run of its own outside any. An
@@ -32,7 +30,7 @@ def switch_on() -> Callable[[], object]:
     """
     from mcp.client.session import ClientSession
 
-    tracer = provider().get_tracer(SCOPE)
+    tracer = provider().get_tracer(scope)
     original: Any = ClientSession.call_tool
 
     @wraps(original)

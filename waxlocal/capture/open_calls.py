@@ -7,14 +7,12 @@ even the codecs are there. So such streams are ended before, as if the program h
 
 from __future__ import annotations
 
-import gc
-import sys
-from typing import Any
 from weakref import ref
 
 from opentelemetry.trace import StatusCode
 
 from waxlocal.capture.places import CALLS, Place
+from waxlocal.capture.streams import invocation_of, open_streams
 from waxlocal.capture.tracer import CapturedSpan, captured
 
 __all__ = ["OpenCalls"]
@@ -52,9 +50,8 @@ class OpenCalls:
         of it then.
         """
         if self._left():
-            for stream in _streams():
-                invocation = getattr(stream, "_self_invocation", None)
-                if captured(getattr(invocation, "span", None)) in self._left():
+            for stream in open_streams():
+                if captured(getattr(invocation_of(stream), "span", None)) in self._left():
                     stream.__del__()
         for span in self._left():
             span.set_status(StatusCode.ERROR, _CUT_SHORT)
@@ -68,15 +65,3 @@ class OpenCalls:
 
 def _is_call(span: CapturedSpan) -> bool:
     return isinstance(span.place, Place) and span.place.kind in CALLS
-
-
-def _streams() -> list[Any]:
-    """Return the streams that OpenTelemetry's instrumentations have wrapped.
-
-    By their very type: they are proxies, and call themselves instances of what they wrap.
-    """
-    module = sys.modules.get("opentelemetry.util.genai.stream")
-    wrapper = getattr(module, "_StreamTelemetry", None)
-    if not isinstance(wrapper, type):
-        return []
-    return [found for found in gc.get_objects() if issubclass(type(found), wrapper)]

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import wraps
 from inspect import iscoroutine, iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from waxlocal.sdk.exception_text import printed
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.token_usage import read_usage
 
-__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "steady"]
+__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "note_unread"]
 
 # As `wrapt` calls it: with the library's function, its `self`, and the arguments.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -86,7 +85,7 @@ class OwnCall:
     def go_on_after(self, error: Exception, scope: str) -> None:
         """Go on after a fault of the instrumentation, which may have left its span current."""
         context.attach(self._around)
-        _note(error, scope)
+        note_unread(error, scope)
 
     def outcome(self) -> Any:
         """Return what the call returned, or raise what it raised; its span ends."""
@@ -234,7 +233,7 @@ def _iterators(kwargs: dict[str, Any]) -> Iterator[tuple[str, Iterator[Any]]]:
 
 @contextmanager
 def guarding(package: str) -> Iterator[None]:
-    """Guard what the instrumentation in this package wraps within the block, and its streams."""
+    """Guard what the instrumentation in this package wraps within the block."""
     modules = [
         module
         for name, module in list(sys.modules.items())
@@ -248,7 +247,6 @@ def guarding(package: str) -> Iterator[None]:
     finally:
         for module, function in zip(modules, wrap, strict=True):
             setattr(module, _WRAP, function)
-    _steady_streams(package)
 
 
 _WRAP = "wrap_function_wrapper"
@@ -261,51 +259,8 @@ def _guards(wrap: Callable[[Any, str, Wrapper], Any]) -> Callable[[Any, str, Wra
     return wrap_guarded
 
 
-_HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
-
-
-def _steady_streams(package: str) -> None:
-    streams = sys.modules.get("opentelemetry.util.genai.stream")
-    kinds = list(filter(None, (getattr(streams, "_StreamTelemetry", None),)))
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        if kind.__module__.startswith(f"{package}."):
-            for name in _HOOKS:
-                hook = getattr(kind, name)
-                if not hasattr(hook, "__wrapped__"):  # it was not switched on before
-                    setattr(kind, name, steady(hook))
-
-
-def steady(hook: Callable[..., None]) -> Callable[..., None]:
-    """Return a hook of an instrumentation's stream that raises nothing into the reading of it.
-
-    Where it was to write what was read, that is written without what could not be read.
-    """
-    scope = hook.__module__
-
-    @wraps(hook)
-    def call(stream: Any, *args: Any) -> None:
-        try:
-            hook(stream, *args)
-        except Exception as error:
-            if raised_by_handler(error):
-                raise
-            _note(error, scope)
-            _end(stream, hook.__name__, args)
-
-    return call
-
-
-def _end(stream: Any, hook: str, args: tuple[Any, ...]) -> None:
-    invocation = getattr(stream, "_self_invocation", None)
-    if invocation is not None and hook == "_on_stream_end":
-        invocation.stop()
-    elif invocation is not None and hook == "_on_stream_error":
-        invocation.fail(*args)
-
-
-def _note(error: Exception, scope: str) -> None:
+def note_unread(error: Exception, scope: str) -> None:
+    """Warn that an instrumentation was not able to read something; once for each of them."""
     if scope not in _said:
         _said.add(scope)
         warn(f"a call is recorded in part: {scope} raised {name_of_type(type(error))}")

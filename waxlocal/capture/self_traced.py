@@ -1,7 +1,8 @@
 """Captures frameworks that trace themselves: what they report goes to us, too.
 
 They ask for a tracer of the program's provider. It is taken as it is and shared: nothing of what
-the program sees of its own tracing changes, and without any it still sees none.
+the program sees of its own tracing changes, and without any it still sees none. `scope` is the name
+under which a framework reports.
 """
 
 from __future__ import annotations
@@ -19,12 +20,8 @@ from waxlocal.capture.shared_tracer import SharedTracer
 
 __all__ = ["share_agent_framework", "share_google_adk", "share_strands"]
 
-# The scopes under which they report to the program's provider.
-STRANDS, AGENT_FRAMEWORK = "strands.telemetry.tracer", "agent_framework"
-GOOGLE_ADK = "gcp.vertex.agent"
 
-
-def share_strands() -> Callable[[], object]:
+def share_strands(scope: str) -> Callable[[], object]:
     """Capture what strands-agents reports from now on; return what ends that."""
     module: Any = import_module("strands.telemetry.tracer")
     original: Any = module.Tracer.__init__
@@ -32,12 +29,12 @@ def share_strands() -> Callable[[], object]:
     @wraps(original)
     def init(self: Any, *given: Any, **named: Any) -> None:
         original(self, *given, **named)
-        self.tracer = _shared(self.tracer, STRANDS)
+        self.tracer = _shared(self.tracer, scope)
 
     module.Tracer.__init__ = init
     # There is one for all agents, and there may be one already.
     if module._tracer_instance is not None:
-        module._tracer_instance.tracer = _shared(module._tracer_instance.tracer, STRANDS)
+        module._tracer_instance.tracer = _shared(module._tracer_instance.tracer, scope)
 
     def switch_off() -> None:
         if module.Tracer.__init__ is init:  # otherwise somebody has wrapped it once more
@@ -48,7 +45,7 @@ def share_strands() -> Callable[[], object]:
     return switch_off
 
 
-def share_agent_framework() -> Callable[[], object]:
+def share_agent_framework(scope: str) -> Callable[[], object]:
     """Capture what agent-framework reports from now on; return what ends that.
 
     It leaves out what was said, unless the program asks for it. Where nobody but us is told, we
@@ -59,7 +56,7 @@ def share_agent_framework() -> Callable[[], object]:
 
     @wraps(original)
     def get_tracer(*given: Any, **named: Any) -> trace.Tracer:
-        return _shared(original(*given, **named), AGENT_FRAMEWORK)
+        return _shared(original(*given, **named), scope)
 
     module.get_tracer = get_tracer
     leave_content = _ask_for_content(module.ObservabilitySettings, "SENSITIVE_DATA_ENABLED")
@@ -72,13 +69,13 @@ def share_agent_framework() -> Callable[[], object]:
     return switch_off
 
 
-def share_google_adk() -> Callable[[], object]:
+def share_google_adk(scope: str) -> Callable[[], object]:
     """Capture what Google's Agent Development Kit reports from now on; return what ends that.
 
     Of what was said, it is as with agent-framework.
     """
     own = import_module("google.adk.telemetry.tracing").tracer
-    ours = _shared(own, GOOGLE_ADK)
+    ours = _shared(own, scope)
     _replace_tracer(own, ours)
     # Before it had these settings, it told all unless it was asked not to.
     context: Any = sys.modules.get("google.adk.telemetry.context")

@@ -33,7 +33,7 @@ from waxlocal.capture.gen_ai_messages import finish_reasons
 from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
-from waxlocal.capture.whole_values import id_of_response, with_counts_of_response
+from waxlocal.capture.whole_values import id_of_response, response_in, with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
 __all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts", "was_dropped"]
@@ -76,17 +76,18 @@ def call_facts(
     ttft = _ttft_ms(span)
     is_streaming = _is_streaming(span, ttft)
     finish = _finish(span, is_streaming)
+    response = response_in(given.get("output.value"))
     return CallFacts(
         model=model,
         requested_model=asked,
         provider=vendors.provider(given, span.scope),
         task="embeddings" if is_embedding else _task(span, is_streaming),
-        tokens=_told_at_the_end(token_counts(span), finish, ending),
+        tokens=_told_at_the_end(token_counts(span, response), finish, ending),
         cost=_cost(given),
         ttft_ms=ttft,
         is_streaming=is_streaming,
         finish_reason=finish,
-        response_id=first_text(given, rows.RESPONSE_ID) or id_of_response(given),
+        response_id=first_text(given, rows.RESPONSE_ID) or id_of_response(response),
         config=settings_of(given),
         messages=prompt,
         tools=tools_of(given, completion),
@@ -100,8 +101,11 @@ def call_facts(
     )
 
 
-def token_counts(span: ReadSpan) -> TokenCounts:
-    """Return the tokens of a call, as all input and all output; unknown where nobody counted."""
+def token_counts(span: ReadSpan, response: object = None) -> TokenCounts:
+    """Return the tokens of a call, as all input and all output; unknown where nobody counted.
+
+    `response` is the whole one, where the span has it.
+    """
     given = span.attributes
     details = {name: first_count(given, row) for name, row in rows.TOKEN_DETAILS.items()}
     counts = TokenCounts(
@@ -116,7 +120,7 @@ def token_counts(span: ReadSpan) -> TokenCounts:
         return UNKNOWN  # the zeros of a failed call were not counted by anybody
     total = first_count(given, rows.TOKENS_TOTAL)
     told = settled(counts, total, cache_beside=_counts_cache_beside(span))
-    return with_counts_of_response(given, told)
+    return with_counts_of_response(response, told)
 
 
 def _told_at_the_end(told: TokenCounts, finish: str | None, ending: _Ending) -> TokenCounts:

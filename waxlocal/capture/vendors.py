@@ -69,8 +69,11 @@ def _model_in(name: str | None) -> str | None:
 
 def _named(attributes: Attributes, row: Row) -> str | None:
     """Return the first model that is named: of Pipecat's first call, two keys say "unknown"."""
-    named = (first_text(attributes, (source,)) for source in row)
-    return next((one for one in named if one is not None and one != "unknown"), None)
+    named = first_text(attributes, row)
+    if named != "unknown":
+        return named
+    others = (first_text(attributes, (source,)) for source in row)
+    return next((one for one in others if one is not None and one != "unknown"), None)
 
 
 def provider(attributes: Attributes, scope: str = "") -> str | None:

@@ -45,19 +45,18 @@ def response_in(value: object) -> object:
     return inner if isinstance(inner, Mapping) else found
 
 
-def id_of_response(given: Attributes) -> str | None:
+def id_of_response(response: object) -> str | None:
     """Return the vendor's id of a response."""
-    response = response_in(given.get("output.value"))
     return first_text(response, ("id", "response_id")) if isinstance(response, Mapping) else None
 
 
-def with_counts_of_response(given: Attributes, counts: TokenCounts) -> TokenCounts:
+def with_counts_of_response(response: object, counts: TokenCounts) -> TokenCounts:
     """Return the counts of a call, and those that only the response has.
 
     Where the vendor's bill counts by other numbers than the model's tokens (Cohere), the response
     says so, and those are taken: the price is theirs.
     """
-    usage = _usage(response_in(given.get("output.value")))
+    usage = _usage(response)
     if usage is None:
         return counts
     with suppress(UnknownUsage):
