@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.capture.stored import stored
 from tests.vendors.clients import google_client
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
-from waxlocal.capture.engines import instrument
+from waxlocal.capture.engines import instrument, uninstrument
 
 pytestmark = [pytest.mark.usefixtures("recorder"), pytest.mark.filterwarnings("ignore")]
 
@@ -45,6 +46,20 @@ def test_a_call_has_its_messages_settings_and_counts(db_path: Path, stand_in: Ve
     ]
     details = json.loads(call["details"])
     assert (details["config"], details["finish_reason"]) == ({"temperature": 0.5}, "stop")
+
+
+@pytest.mark.parametrize("given", [None, "false"])
+def test_the_environment_stays_as_the_program_has_it(
+    uncaptured: None, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """The instrumentation sets a variable, which the program's own tracing would obey."""
+    uninstrument()
+    name = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    instrument(["gemini"])
+    assert os.environ.get(name) == given
 
 
 def test_streams_and_async_calls(db_path: Path, stand_in: VendorServer) -> None:

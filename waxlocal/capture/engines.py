@@ -7,6 +7,7 @@ environment are left alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -189,7 +190,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     # Its own check asks for exact packages; whether ours works with the installed version, the
     # tests say. Metrics and logs would go to the program's exporters.
     framework = is_of_framework(engine)
-    with _content_in_attributes() if framework else guarding(engine.module):
+    with _environment_kept(), _content_in_attributes() if framework else guarding(engine.module):
         instrumentor.instrument(
             tracer_provider=provider(),
             meter_provider=NoOpMeterProvider(),
@@ -238,6 +239,26 @@ def _share_with_handlers(engine: Engine, instrumentor: Any) -> None:
         getattr(handler_spans, share)(getattr(instrumentor, name))
     except AttributeError as error:
         warn(f"what a handler records is recorded twice: {error}. Try: waxlocal doctor")
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what an instrumentation that begins in this block writes into the environment.
+
+    That of google-genai asks for events, by a variable that the program's own tracing would obey,
+    and its child processes.
+    """
+    before = os.environ.get(_EMIT_EVENT)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_EMIT_EVENT] = before
+        else:
+            os.environ.pop(_EMIT_EVENT, None)
+
+
+_EMIT_EVENT = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 
 
 @contextmanager
