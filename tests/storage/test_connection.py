@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,28 @@ def test_pragmas(db_path: Path, durability: str, level: int) -> None:
     assert (mode, synchronous) == ("wal", level)
     assert pages == 0
     assert limit == 48 * 1024 * 1024
+
+
+def test_who_opens_a_new_file_waits_for_who_creates_it(db_path: Path) -> None:
+    """Several commands may be the first on one file: SQLite itself would not wait there."""
+    db_path.touch()
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as first:
+        first.execute("BEGIN IMMEDIATE")
+
+        class Second(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                try:
+                    return super().execute(sql, *values)
+                except sqlite3.OperationalError:
+                    refused.append(sql)
+                    if first.in_transaction:
+                        first.execute("ROLLBACK")
+                    raise
+
+        refused: list[str] = []
+        with closing(open_writer(db_path, wait=60, factory=Second)) as conn:
+            assert conn.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    assert refused == ["PRAGMA journal_mode = WAL"]
 
 
 def test_a_reader_cannot_write(recorder: Recorder, db_path: Path) -> None:

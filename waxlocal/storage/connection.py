@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from waxlocal.clock import monotonic
 from waxlocal.errors import (
     DiskFull,
     FileLocked,
@@ -40,7 +41,7 @@ from waxlocal.storage.paths import (
     unusable,
 )
 from waxlocal.storage.readers import registered
-from waxlocal.storage.retry import is_busy
+from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
 __all__ = [
@@ -99,7 +100,9 @@ def open_writer(
         raise failure from error
     try:
         schema.check(connection, writing=True)  # before the next line, which changes the file
-        connection.execute("PRAGMA journal_mode = WAL")
+        # SQLite does not wait by itself here: the statement reads before it writes, so it cannot let
+        # another connection, which does the same to a new file, go first.
+        while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), monotonic() + wait)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
