@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.capture.programs import Start, starter
 from tests.vendors.server import VendorServer, vendor_server
 from waxlocal.capture.engines import uninstrument
 from waxlocal.capture.libraries import installed_version
@@ -54,6 +56,12 @@ def stand_in() -> Iterator[VendorServer]:
     """Return a stand-in for the vendors' APIs."""
     with vendor_server() as server:
         yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, db_path: Path, stand_in: VendorServer) -> Start:
+    """Run a program of that text under `waxlocal run`, with options of it."""
+    return starter(tmp_path, db_path, stand_in.url)
 
 
 @pytest.fixture

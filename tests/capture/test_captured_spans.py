@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import threading
 import time
@@ -21,6 +22,7 @@ from opentelemetry.trace import NoOpTracer, StatusCode
 from tests.capture.stored import said, stored
 from tests.tools.sdk_rows import queried
 from waxlocal import WaxellContext, session
+from waxlocal.capture.conversations import PROCESS_VARIABLE
 from waxlocal.capture.provider import provider
 from waxlocal.capture.tracer import captured
 
@@ -110,6 +112,25 @@ def test_a_session_that_only_the_library_knows_is_marked(
     (run,) = queried(db_path, "SELECT session_id, metadata FROM runs")
     assert run["session_id"] == conversation
     assert json.loads(run["metadata"]).get("session_generated") is generated
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_session"),
+    [("AGENT", True), ("CHAIN", True), ("TOOL", False), ("RETRIEVER", False)],
+)
+def test_an_invocation_that_names_no_session_has_its_own_under_waxlocal_run(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, has_session: bool
+) -> None:
+    """With all that is inside; a tool that a program uses by itself is no conversation."""
+    monkeypatch.setenv(PROCESS_VARIABLE, str(os.getpid()))
+    for _ in range(2):
+        with _span("outer", kind), _span("inner", "AGENT"), _call():
+            pass
+    runs = queried(db_path, "SELECT session_id FROM runs WHERE agent_name = 'outer' ORDER BY id")
+    first, second = [run["session_id"] for run in runs]
+    assert [first is not None, first != second] == [has_session, has_session]
+    inner = queried(db_path, "SELECT session_id FROM runs WHERE agent_name = 'inner' ORDER BY id")
+    assert [run["session_id"] for run in inner] == [first, second]
 
 
 def test_an_agent_inside_an_agent_is_a_child_run(db_path: Path) -> None:

@@ -9,62 +9,20 @@ import subprocess
 import sys
 import threading
 import venv
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import waxlocal
+from tests.capture.programs import Start
 from tests.tools.cli import answer, environment
 from tests.tools.patience import PATIENCE_S
 from tests.tools.sdk_rows import queried
 from tests.vendors.replies import Reply
-from tests.vendors.server import VendorServer, vendor_server
-
-Started = subprocess.CompletedProcess[str]
-Start = Callable[..., Started]
+from tests.vendors.server import VendorServer
 
 SHIM = Path(waxlocal.__file__).with_name("shim") / "path"
-ASK = """
-import openai
-
-def ask(words):
-    asked = [{"role": "user", "content": words}]
-    answer = openai.OpenAI().chat.completions.create(model="gpt-4o", messages=asked)
-    return answer.choices[0].message.content
-"""
-
-
-@pytest.fixture
-def vendors() -> Iterator[VendorServer]:
-    with vendor_server() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path, db_path: Path, vendors: VendorServer) -> Start:
-    """Run a program of that text under `waxlocal run`, with options of it."""
-    (tmp_path / "asking.py").write_text(ASK)
-
-    def start(text: str, *options: str, python: tuple[str, ...] = (), **env: str) -> Started:
-        program = tmp_path / "app.py"
-        program.write_text(text)
-        return subprocess.run(
-            [sys.executable, "-m", "waxlocal", "run", *options, *python, str(program)],
-            env={
-                **environment(WAXLOCAL_DB=str(db_path)),
-                "OPENAI_BASE_URL": f"{vendors.url}/v1",
-                "OPENAI_API_KEY": "sk-none",
-                **env,
-            },
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-
-    return start
 
 
 def _asked(path: Path) -> list[str]:
@@ -447,7 +405,7 @@ def test_switched_off_an_agent_opens_no_run(start: Start, db_path: Path) -> None
 
 @pytest.mark.parametrize("own", [False, True], ids=["only-imported", "switched-on"])
 def test_a_program_may_import_an_instrumentation_before_its_library(
-    start: Start, db_path: Path, vendors: VendorServer, own: bool
+    start: Start, db_path: Path, stand_in: VendorServer, own: bool
 ) -> None:
     """Which imports the library then; the program's tracing has the calls only if it is on."""
     text = f"""
@@ -456,7 +414,7 @@ from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
 if {own}:
     AnthropicInstrumentor().instrument()
 import anthropic
-client = anthropic.Anthropic(base_url="{vendors.url}", api_key="sk-none")
+client = anthropic.Anthropic(base_url="{stand_in.url}", api_key="sk-none")
 asked = [{{"role": "user", "content": "how deep?"}}]
 client.messages.create(model="claude-opus-4-8", max_tokens=9, messages=asked)
 """
@@ -520,9 +478,9 @@ rest = list(stream)
 
 
 def test_a_call_that_a_daemon_thread_is_making_is_recorded_when_the_program_ends(
-    start: Start, db_path: Path, vendors: VendorServer
+    start: Start, db_path: Path, stand_in: VendorServer
 ) -> None:
-    vendors.always("gpt-4o", Reply(hangs_after=0))
+    stand_in.always("gpt-4o", Reply(hangs_after=0))
     text = """
 import os, threading, time
 from asking import ask
@@ -533,14 +491,14 @@ while not os.path.exists(os.environ["RECEIVED"]):
     received = db_path.with_name("received")
 
     def tell() -> None:
-        vendors.wait_for(hanging=1)
+        stand_in.wait_for(hanging=1)
         received.touch()
 
     waiting = threading.Thread(target=tell)
     waiting.start()
     done = start(text, RECEIVED=str(received))
     waiting.join()
-    vendors.release()
+    stand_in.release()
     assert (done.returncode, done.stderr) == (0, "")
     (call,) = queried(db_path, "SELECT * FROM llm_calls")
     assert (call["status"], call["usage_known"]) == ("error", 0)

@@ -100,8 +100,8 @@ def open_writer(
         raise failure from error
     try:
         schema.check(connection, writing=True)  # before the next line, which changes the file
-        # SQLite does not wait by itself here: the statement reads before it writes, so it cannot let
-        # another connection, which does the same to a new file, go first.
+        # SQLite does not wait by itself here: the statement has read the file before it writes, and
+        # so cannot let another connection go first that does the same to a new file.
         while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), monotonic() + wait)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")

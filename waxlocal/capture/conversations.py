@@ -1,0 +1,114 @@
+"""The conversations of a program that names no sessions, known by the history that a call sends.
+
+A model remembers nothing, so a program sends what was said before with every turn. A call whose
+prompt begins with the prompt and the answer of an earlier call goes on with that conversation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from hashlib import sha256
+
+from waxlocal.capture.call_content import words_of_message
+from waxlocal.capture.facts import CallFacts, Message, ToolCall
+from waxlocal.capture.process_lock import ProcessLock
+from waxlocal.encode import dumps
+from waxlocal.ids import generate_session_id
+
+__all__ = ["PROCESS_VARIABLE", "Conversations", "are_followed"]
+
+# `waxlocal run` leaves the id of each Python that it starts there, before the program begins.
+PROCESS_VARIABLE = "WAXLOCAL_PROCESS"
+# How many calls are kept in memory for the turns that may follow.
+RECENT = 16_384
+
+# What may change while the conversation stays the same: the date, what was retrieved.
+_NOT_SAID = frozenset(("system", "developer"))
+
+
+def are_followed() -> bool:
+    """Return whether this process is one that sees whole conversations.
+
+    That is one under `waxlocal run`, and no worker: the turns of a conversation may come to several
+    workers, and two strangers who begin with the same words could be taken for one person.
+    """
+    if os.environ.get(PROCESS_VARIABLE) != str(os.getpid()):  # a fork has the one of its parent
+        return False
+    started = sys.modules.get("multiprocessing.process")
+    return started is None or started.parent_process() is None
+
+
+class Conversations:
+    """The last calls of a process, each with its session. Safe from any thread."""
+
+    def __init__(self, recent: int = RECENT) -> None:
+        self._recent = recent
+        # By a digest of all that was said up to an answer. None: in several conversations.
+        self._sessions: OrderedDict[bytes, str | None] = OrderedDict()
+        self._guard = ProcessLock()
+
+    def session_of(self, call: CallFacts) -> str:
+        """Return the session of a call: that of the conversation it goes on with, or a new one.
+
+        Where two conversations have been the same so far, nobody knows which of them goes on: it is
+        a new one.
+        """
+        before, after = _histories(call)
+        with self._guard.lock:
+            known = next((one for one in reversed(before) if one in self._sessions), b"")
+            session = self._sessions.get(known) or generate_session_id()
+            if after:
+                self._keep(after, session)
+        return session
+
+    def _keep(self, history: bytes, session: str) -> None:
+        if self._sessions.get(history, session) != session:
+            self._sessions[history] = None
+        else:
+            self._sessions[history] = session
+        self._sessions.move_to_end(history)
+        if len(self._sessions) > self._recent:
+            self._sessions.popitem(last=False)
+
+
+def _histories(call: CallFacts) -> tuple[list[bytes], bytes]:
+    """Return digests of what was said up to each answer in the prompt, and up to the new one.
+
+    The last is empty if there is no answer.
+    """
+    digest = sha256()
+    found: list[bytes] = []
+    answered = False
+    for message in call.messages or ():
+        if message["role"] in _NOT_SAID:
+            continue
+        is_answer = message["role"] == "assistant"
+        if answered and not is_answer:
+            found.append(digest.digest())
+        answered = is_answer
+        for said in _answer(message) if is_answer else (message,):
+            digest.update(_bytes(said))
+    answer = list(_said(call.said, call.tool_calls))
+    for said in answer:
+        digest.update(_bytes(said))
+    return found, digest.digest() if answer else b""
+
+
+def _answer(message: Message) -> Iterator[object]:
+    return _said(words_of_message(message), message.get("tool_calls"))
+
+
+def _said(words: str | None, calls: list[ToolCall] | None) -> Iterator[object]:
+    """Return the parts of an answer, the same whether it was just given or is sent again."""
+    if words and words.strip():
+        yield words.strip()
+    for call in calls or ():
+        # Gemini's have no id.
+        yield call["id"] or [call["name"], call["arguments"]]
+
+
+def _bytes(said: object) -> bytes:
+    return dumps(said).encode("utf-8", "surrogatepass") + b"\n"
