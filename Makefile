@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Of the tests: `auto` is one for each core.
 WORKERS ?= auto
+# Tests start a thousand Pythons: without the compiled modules, each spends half a second on compiling.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 # All that tests share, and the check of the public API: everything but the tests themselves.

@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.tools.examples import NOTHING_LEFT_OUT, examples
 from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.sdk.scope import SURROUNDINGS
@@ -18,12 +19,12 @@ from waxlocal.web.engine import Engine
 
 # A deadline for each example measures how busy the machine is.
 hypothesis.settings.register_profile(
-    "waxlocal", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "waxlocal",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("waxlocal")
-
-# Read now: the settings of whoever runs the tests are hidden from them.
-_NOTHING_LEFT_OUT = os.environ.get("WAXLOCAL_REQUIRE") == "all"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,7 +34,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     `WAXLOCAL_REQUIRE=all` promises it: the browser, `systemd-analyze`, namespaces, ...
     """
     report = yield
-    if report.skipped and _NOTHING_LEFT_OUT:
+    if report.skipped and NOTHING_LEFT_OUT:
         report.outcome = "failed"
         report.longrepr = f"left out, in spite of WAXLOCAL_REQUIRE=all: {report.longrepr}"
     return report

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.crash.corpus import VALUES
 from tests.crash.files import assert_sound, rows, run_program
+from tests.tools.examples import examples
 from waxlocal import WaxellContext
 from waxlocal.encode import MAX_BYTES, MAX_CHARS, MAX_DEPTH, as_text, dumps, text
 from waxlocal.recording.recorder import Recorder
@@ -78,7 +79,7 @@ anything = st.recursive(
 )
 # The corpus holds values of 10 MB; how long they take says nothing about the encoder.
 thorough = settings(
-    max_examples=200,
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

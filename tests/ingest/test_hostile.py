@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tools.builders import FixedClock
+from tests.tools.examples import examples
 from tests.tools.ingest import agent_span, llm_span, span
 from waxlocal.errors import ObserveError
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
@@ -69,7 +70,9 @@ BODIES = st.builds(
     ),
 )
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.tools.builders import moment, run_id
 from tests.tools.bulk_lines import batch, line
+from tests.tools.examples import examples
 from tests.tools.ingest import Hub, llm_span
 from waxlocal.ingest.merge import merge
 from waxlocal.records import RECORD_TABLES
@@ -287,7 +288,9 @@ def histories(draw: st.DrawFn) -> list[bytes]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(lines=histories(), data=st.data())
 def test_order_and_repetition_of_batches_make_no_difference(

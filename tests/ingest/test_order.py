@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tools.bulk_lines import batch, line
+from tests.tools.examples import examples
 from tests.tools.ingest import Hub
 from waxlocal.delivery.records import load_runs
 from waxlocal.ingest.merge import merge
@@ -82,7 +83,9 @@ def _line(device: sqlite3.Connection, run_id: str) -> bytes:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     changes=st.lists(st.integers(0, len(CHANGES) - 1), min_size=1, max_size=6),

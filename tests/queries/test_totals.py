@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tools.builders import Builder, moment
+from tests.tools.examples import examples
 from waxlocal.storage.connection import open_writer
 
 GROUPED = """
@@ -94,7 +95,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
 
 
 @given(changes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_totals_of_sessions_equal_those_of_their_rows(
     tmp_path_factory: pytest.TempPathFactory, made: list[tuple[Any, ...]]
 ) -> None:

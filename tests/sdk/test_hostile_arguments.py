@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import waxlocal
 from tests.crash.corpus import VALUES
+from tests.tools.examples import examples
 from tests.tools.sdk_rows import only, rows
 from waxlocal import WaxellContext, WaxellObserveClient
 from waxlocal.recording.recorder import Recorder
@@ -231,7 +232,7 @@ def test_each_argument_of_the_constructor(db_path: Path) -> None:
 
 @given(st.data())
 @settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

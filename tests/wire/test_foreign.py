@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tools.builders import moment, recording
+from tests.tools.examples import examples
 from tests.tools.wire_bodies import (
     items_of,
     loaded,
@@ -92,7 +93,7 @@ RUNS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(RUNS)
 def test_rows_of_anybody_make_strict_json(run: RecordedRun) -> None:
     """Whatever stands in the cells, bodies are made, and they are valid JSON."""

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tools.builders import FixedClock
+from tests.tools.examples import examples
 from tests.tools.wire_strategies import Stored, changes_of, new_record, stored_runs
 from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.records import load_children, load_runs
@@ -198,7 +199,9 @@ def differences(file: File, other: File) -> list[tuple[str, Any, Any]]:
     return found
 
 
-ANY_TIME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ANY_TIME = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @pytest.mark.parametrize("second", WAYS)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tools.examples import examples
 from tests.tools.run_paths import run_and_stage
 from tests.tools.sync import settings_for
 from tests.tools.web import OBSERVE, serving
@@ -116,7 +117,7 @@ def test_any_value_in_any_place(client: httpx.Client, db_path: Path, recorder: R
         for place in places(body)
     }
 
-    @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(600), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(list(all_places.values())), st.sampled_from(HOSTILE))
     def is_no_fault(at: tuple[str, Json, tuple[Step, ...]], value: Any) -> None:
         path, body, place = at

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import GenerationMode
 
 from tests.tools.cli import recorded
+from tests.tools.examples import examples
 from tests.tools.patience import PATIENCE_S
 from tests.tools.web import serving, url_of
 from waxlocal.web.api.openapi import openapi_document
 from waxlocal.web.app import routes
 
 KEY = "canary-key-0123456789abcdef"
-EXAMPLES = 20
+EXAMPLES = examples(20)
 
 
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
