@@ -78,12 +78,14 @@ def serve(
     Prints its URL and runs until SIGTERM or Ctrl-C.
     """
     from waxlocal.web import server
-    from waxlocal.web.app import create_app
-    from waxlocal.web.middleware.request_log import log_to
 
     server.check_host(host)
     key = server.key_from(key_file, os.environ)
     server.check_key(host, key)
+    # Afterwards: to load the pages takes longer than all of that.
+    from waxlocal.web.app import create_app
+    from waxlocal.web.middleware.request_log import log_to
+
     path = writable(target_file_of(ctx))
     with closing(server.listen(host, port)) as listener:  # first: without it, no file is made
         _make(path)
