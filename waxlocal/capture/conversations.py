@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
 from hashlib import sha256
 
 from waxlocal.capture.call_content import words_of_message
@@ -83,32 +82,42 @@ def _histories(call: CallFacts) -> tuple[list[bytes], bytes]:
     found: list[bytes] = []
     answered = False
     for message in call.messages or ():
-        if message["role"] in _NOT_SAID:
+        role = message["role"]
+        if role in _NOT_SAID:
             continue
-        is_answer = message["role"] == "assistant"
+        is_answer = role == "assistant"
         if answered and not is_answer:
             found.append(digest.digest())
         answered = is_answer
-        for said in _answer(message) if is_answer else (message,):
-            digest.update(_bytes(said))
-    answer = list(_said(call.said, call.tool_calls))
-    for said in answer:
-        digest.update(_bytes(said))
+        digest.update(_answer(message) if is_answer else _question(role, message))
+    answer = _said(call.said, call.tool_calls)
+    digest.update(answer)
     return found, digest.digest() if answer else b""
 
 
-def _answer(message: Message) -> Iterator[object]:
-    return _said(words_of_message(message), message.get("tool_calls"))
+def _question(role: str, message: Message) -> bytes:
+    content = message["content"]
+    if len(message) == 2 and isinstance(content, str):  # of most messages: no JSON for them
+        return _framed(role, content)
+    return _framed("message", dumps(message))
 
 
-def _said(words: str | None, calls: list[ToolCall] | None) -> Iterator[object]:
-    """Return the parts of an answer, the same whether it was just given or is sent again."""
-    if words and words.strip():
-        yield words.strip()
+def _answer(message: Message) -> bytes:
+    content = message["content"]
+    words = content if isinstance(content, str) else words_of_message(message)
+    return _said(words, message.get("tool_calls"))
+
+
+def _said(words: str | None, calls: list[ToolCall] | None) -> bytes:
+    """Return an answer, the same whether it was just given or is sent again."""
+    said = _framed("answer", text) if words and (text := words.strip()) else b""
     for call in calls or ():
         # Gemini's have no id.
-        yield call["id"] or [call["name"], call["arguments"]]
+        said += _framed("call", dumps(call["id"] or [call["name"], call["arguments"]]))
+    return said
 
 
-def _bytes(said: object) -> bytes:
-    return dumps(said).encode("utf-8", "surrogatepass") + b"\n"
+def _framed(kind: str, text: str) -> bytes:
+    # With its length: no text can look like two.
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%b %d %b" % (kind.encode("utf-8", "surrogatepass"), len(data), data)
