@@ -10,7 +10,18 @@ from typing import NamedTuple
 
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["OUT_OF_DESCRIPTORS", "ProcessIdentity", "current_process", "is_gone"]
+__all__ = [
+    "FIRST_VARIABLE",
+    "OUT_OF_DESCRIPTORS",
+    "ProcessIdentity",
+    "current_process",
+    "is_first",
+    "is_gone",
+]
+
+# There the first Python under `waxlocal run` leaves its id (`shim/path/sitecustomize.py`).
+FIRST_VARIABLE = "WAXLOCAL_PROCESS"
+
 
 # The numbers of the errors for want of file descriptors: of the process, of the system.
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -30,6 +41,11 @@ class ProcessIdentity(NamedTuple):
     pid_namespace: str
     pid: int
     started: str
+
+
+def is_first() -> bool:
+    """Return whether this is the first Python under `waxlocal run`, not one that it started."""
+    return os.environ.get(FIRST_VARIABLE) == str(os.getpid())
 
 
 def current_process() -> ProcessIdentity:

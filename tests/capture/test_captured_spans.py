@@ -22,9 +22,9 @@ from opentelemetry.trace import NoOpTracer, StatusCode
 from tests.capture.stored import said, stored
 from tests.tools.sdk_rows import queried
 from waxlocal import WaxellContext, session
-from waxlocal.capture.conversations import PROCESS_VARIABLE
 from waxlocal.capture.provider import provider
 from waxlocal.capture.tracer import captured
+from waxlocal.process import FIRST_VARIABLE
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -122,7 +122,7 @@ def test_an_invocation_that_names_no_session_has_its_own_under_waxlocal_run(
     db_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, has_session: bool
 ) -> None:
     """With all that is inside; a tool that a program uses by itself is no conversation."""
-    monkeypatch.setenv(PROCESS_VARIABLE, str(os.getpid()))
+    monkeypatch.setenv(FIRST_VARIABLE, str(os.getpid()))
     for _ in range(2):
         with _span("outer", kind), _span("inner", "AGENT"), _call():
             pass

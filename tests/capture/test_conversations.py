@@ -96,6 +96,25 @@ def test_a_conversation_is_known_in_whatever_way_it_is_had(
     assert _sessions(db_path) == [2]
 
 
+def test_a_block_that_names_only_a_user_leaves_the_session_open(
+    start: Start, db_path: Path
+) -> None:
+    """Nor does one that has ended count."""
+    done = start(
+        CHAT
+        + """
+import waxlocal
+said = []
+with waxlocal.session(user_id="ann"):
+    turn(said, "how deep?")
+    turn(said, "how wide?")
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _sessions(db_path) == [2]
+    assert [one["user_id"] for one in answer("sessions", db=db_path)] == ["ann"]
+
+
 def test_what_was_named_stays(start: Start, db_path: Path) -> None:
     """A session of the program, or of `--session`, and none for what is no conversation."""
     done = start(
@@ -135,8 +154,15 @@ if __name__ == "__main__":
     worker.start()
     worker.join()
 """,
+        """
+import subprocess, sys
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, __file__, "worker"], check=True)
+else:
+    turn([], "how deep?")
+""",
     ],
-    ids=["fork", "spawn"],
+    ids=["fork", "spawn", "subprocess"],
 )
 def test_a_worker_makes_up_no_session(worker: str, start: Start, db_path: Path) -> None:
     """The turns of one conversation may come to several of them."""

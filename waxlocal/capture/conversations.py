@@ -6,8 +6,6 @@ prompt begins with the prompt and the answer of an earlier call goes on with tha
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import OrderedDict
 from hashlib import sha256
 
@@ -17,31 +15,22 @@ from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
 
-__all__ = ["PROCESS_VARIABLE", "Conversations", "are_followed"]
+__all__ = ["Conversations"]
 
-# `waxlocal run` leaves the id of each Python that it starts there, before the program begins.
-PROCESS_VARIABLE = "WAXLOCAL_PROCESS"
 # How many calls are kept in memory for the turns that may follow.
 RECENT = 16_384
 
-# What may change while the conversation stays the same: the date, what was retrieved.
+# Roles of messages that may change while the conversation stays the same: the date, what was
+# retrieved.
 _NOT_SAID = frozenset(("system", "developer"))
 
 
-def are_followed() -> bool:
-    """Return whether this process is one that sees whole conversations.
-
-    That is one under `waxlocal run`, and no worker: the turns of a conversation may come to several
-    workers, and two strangers who begin with the same words could be taken for one person.
-    """
-    if os.environ.get(PROCESS_VARIABLE) != str(os.getpid()):  # a fork has the one of its parent
-        return False
-    started = sys.modules.get("multiprocessing.process")
-    return started is None or started.parent_process() is None
-
-
 class Conversations:
-    """The last calls of a process, each with its session. Safe from any thread."""
+    """The last calls of a process, each with its session.
+
+    Safe from any thread; for the first process of a program: the turns of a
+    conversation may come to several workers.
+    """
 
     def __init__(self, recent: int = RECENT) -> None:
         self._recent = recent
@@ -52,13 +41,15 @@ class Conversations:
     def session_of(self, call: CallFacts) -> str:
         """Return the session of a call: that of the conversation it goes on with, or a new one.
 
-        Where two conversations have been the same so far, nobody knows which of them goes on: it is
-        a new one.
+        Where two conversations of this process have been the same so far, nobody knows which of
+        them goes on: it is a new one. One that began where this process did not see it is not
+        known: it is taken for one that has just begun with the same words and the same answer.
         """
         before, after = _histories(call)
         with self._guard.lock:
-            known = next((one for one in reversed(before) if one in self._sessions), b"")
-            session = self._sessions.get(known) or generate_session_id()
+            known = next((one for one in reversed(before) if one in self._sessions), None)
+            session = self._sessions[known] if known else None
+            session = session or generate_session_id()
             if after:
                 self._keep(after, session)
         return session
@@ -76,7 +67,8 @@ class Conversations:
 def _histories(call: CallFacts) -> tuple[list[bytes], bytes]:
     """Return digests of what was said up to each answer in the prompt, and up to the new one.
 
-    The last is empty if there is no answer.
+    An answer that ends the prompt is only the beginning of the new one. The last digest is empty if
+    there is no answer.
     """
     digest = sha256()
     found: list[bytes] = []

@@ -19,6 +19,7 @@ from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import NotFound
+from waxlocal.process import FIRST_VARIABLE
 
 __all__ = ["run"]
 
@@ -100,6 +101,7 @@ def run(
     environment["WAXLOCAL_CAPTURE"] = ",".join(modules)
     named = {"WAXLOCAL_SESSION": session, "WAXLOCAL_USER": user, "WAXELL_AGENT_NAME": agent}
     environment |= {name: value for name, value in named.items() if value is not None}
+    environment.pop(FIRST_VARIABLE, None)  # of a program that runs this command
     target = target_file_of(ctx)
     if target.named:
         environment["WAXLOCAL_DB"] = str(target.path)

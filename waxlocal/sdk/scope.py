@@ -31,6 +31,7 @@ __all__ = [
     "current_run",
     "current_scope",
     "current_span",
+    "is_named_around",
     "open_run",
     "open_span",
     "outermost",
@@ -110,6 +111,19 @@ def run_here() -> WaxellContext | None:
     The innermost open one, or a carried one, or that of the whole process.
     """
     return open_run() or carried_run.get() or outermost.run
+
+
+def is_named_around() -> bool:
+    """Return whether a run that begins here, outside any other, gets a session or a parent.
+
+    Of the blocks around it that have not ended, or of another process.
+    """
+    scope = current_scope.get()
+    while scope is not None:
+        if not scope.ended and (scope.session_id or scope.remote_parent):
+            return True
+        scope = scope.outer
+    return remote_parent is not None
 
 
 def run_for(caller: str) -> WaxellContext | None:

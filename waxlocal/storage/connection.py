@@ -82,10 +82,10 @@ def open_writer(
 ) -> sqlite3.Connection:
     """Open the file for writing, creating or upgrading it as needed.
 
-    The connection is in autocommit mode, for one thread at a time (the caller holds a lock). `wait`
-    is SQLite's busy timeout in seconds; `more_schema` is SQL that a new file gets after its schema.
-    Without `create` a missing file stays missing, also one that vanishes while it is opened. Raises
-    `StorageError`.
+    The connection is in autocommit mode, for one thread at a time (the caller holds a lock). It
+    waits up to `wait` seconds where another one has locked the file; `more_schema` is SQL that a
+    new file gets after its schema. Without `create` a missing file stays missing, also one that
+    vanishes while it is opened. Raises `StorageError`.
     """
     try:
         if create:
@@ -100,8 +100,8 @@ def open_writer(
         raise failure from error
     try:
         schema.check(connection, writing=True)  # before the next line, which changes the file
-        # SQLite does not wait by itself here: the statement has read the file before it writes, and
-        # so cannot let another connection go first that does the same to a new file.
+        # SQLite does not wait here: the statement reads the file before it writes to it, and two
+        # connections that have both read a new file would each wait for the other.
         while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), monotonic() + wait)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")

@@ -74,8 +74,8 @@ try:
 finally:
     _names = os.environ.get("WAXLOCAL_CAPTURE", "")
     if _names:
-        # A fork keeps it: so a worker is known, also one that imports the library itself.
-        os.environ["WAXLOCAL_PROCESS"] = str(os.getpid())
+        # `FIRST_VARIABLE` of `waxlocal.process`: what this one starts and forks keeps its value.
+        os.environ.setdefault("WAXLOCAL_PROCESS", str(os.getpid()))
         _modules = frozenset(_names.split(","))
         sys.meta_path.insert(0, _Finder(_modules))  # type: ignore[no-untyped-call]
     _begin_run()
