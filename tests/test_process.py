@@ -32,6 +32,31 @@ def _child(path: Path) -> tuple[subprocess.Popen[str], ProcessIdentity]:
     return child, ProcessIdentity(*json.loads(child.stdout.readline()))
 
 
+LISTENING = """
+import socket
+from waxlocal.process import is_server
+
+socket.setdefaulttimeout(5)
+(far, near), waiting = socket.socketpair(), socket.socket()
+waiting.bind(("127.0.0.1", 0))
+now = iter(range(0, 1000, 2))
+said = [is_server(lambda: next(now))]
+waiting.listen()
+said.append(is_server(lambda: 0.0))  # nobody looks again within a second
+said.append(is_server(lambda: next(now)))
+waiting.close()
+said.append(is_server(lambda: next(now)))
+far.settimeout(None)
+print(said, far.getblocking(), near.gettimeout())
+"""
+
+
+def test_a_process_with_a_socket_that_listens_is_a_server(db_path: Path) -> None:
+    """And stays one; to ask changes none of its sockets."""
+    child = start_program(db_path, LISTENING)
+    assert child.communicate()[0] == "[False, False, True, True] True 5.0\n"
+
+
 def test_this_process_lives() -> None:
     """A process knows that it has not ended."""
     assert not is_gone(current_process())

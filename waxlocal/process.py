@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from waxlocal.clock import monotonic
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -17,6 +20,7 @@ __all__ = [
     "current_process",
     "is_first",
     "is_gone",
+    "is_server",
 ]
 
 # There the first Python under `waxlocal run` leaves its id (`shim/path/sitecustomize.py`).
@@ -46,6 +50,57 @@ class ProcessIdentity(NamedTuple):
 def is_first() -> bool:
     """Return whether this is the first Python under `waxlocal run`, not one that it started."""
     return os.environ.get(FIRST_VARIABLE) == str(os.getpid())
+
+
+# Of a process that was none, for how long that counts: to look takes a tenth of a millisecond.
+NO_SERVER_S = 1.0
+
+
+class _Listening:
+    """Whether this process was seen to listen, and until when the answer counts."""
+
+    found = False
+    until = 0.0
+
+
+def is_server(now: Callable[[], float] = monotonic) -> bool:
+    """Return whether this process waits for connections: whether one of its sockets listens.
+
+    A server stays one; of any other process the answer may be a second old. Where the system does
+    not list what a process has open, as on Windows, False.
+    """
+    if not _Listening.found and now() >= _Listening.until:
+        _Listening.until = now() + NO_SERVER_S
+        with Suppress(OSError, ImportError):
+            sockets = [number for number in _descriptors() if _is_socket(number)]
+            _Listening.found = bool(sockets) and _any_listens(sockets)
+    return _Listening.found
+
+
+def _descriptors() -> list[int]:
+    return [int(one.name) for one in Path("/dev/fd").iterdir() if one.name.isdecimal()]
+
+
+def _is_socket(descriptor: int) -> bool:
+    with Suppress(OSError):  # closed meanwhile, as that of the listing is
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    return False
+
+
+def _any_listens(sockets: list[int]) -> bool:
+    # Not an object of Python's for each: where the program has set a default timeout, that would
+    # make the program's own sockets non-blocking.
+    import ctypes
+    import socket
+
+    ask = ctypes.CDLL(None, use_errno=True).getsockopt
+    said, size = ctypes.c_int(), ctypes.c_uint(ctypes.sizeof(ctypes.c_int))
+    level, option = socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    for descriptor in sockets:
+        asked = ask(descriptor, level, option, ctypes.byref(said), ctypes.byref(size))
+        if asked == 0 and said.value:
+            return True
+    return False
 
 
 def current_process() -> ProcessIdentity:

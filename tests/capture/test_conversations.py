@@ -161,11 +161,16 @@ if len(sys.argv) == 1:
 else:
     turn([], "how deep?")
 """,
+        """
+import socket
+with socket.create_server(("127.0.0.1", 0)):
+    turn([], "how deep?")
+""",
     ],
-    ids=["fork", "spawn", "subprocess"],
+    ids=["fork", "spawn", "subprocess", "server"],
 )
-def test_a_worker_makes_up_no_session(worker: str, start: Start, db_path: Path) -> None:
-    """The turns of one conversation may come to several of them."""
+def test_a_worker_and_a_server_make_up_no_session(worker: str, start: Start, db_path: Path) -> None:
+    """They may see only a part of a conversation: two people could look like one."""
     done = start(CHAT + worker)
     assert (done.returncode, done.stderr) == (0, "")
     assert [run["session_id"] for run in queried(db_path, "SELECT session_id FROM runs")] == [None]
@@ -232,6 +237,16 @@ def test_a_history_that_was_shortened_begins_a_conversation() -> None:
     assert _turn(conversations, said, "how wide?", "a") == first
     del said[:2]
     assert _turn(conversations, said, "how cold?", "a") != first
+
+
+def test_a_turn_that_was_not_seen_ends_what_is_known() -> None:
+    """Who said the same at first and then something else elsewhere is somebody else."""
+    conversations = Conversations()
+    said: list[dict[str, Any]] = []
+    first = _turn(conversations, said, "hi", "a")
+    said.append({"role": "user", "content": "elsewhere"})
+    said.append({"role": "assistant", "content": "in another process"})
+    assert _turn(conversations, said, "and now?", "a") != first
 
 
 def test_no_more_calls_are_kept_than_were_asked_for() -> None:

@@ -10,7 +10,7 @@ from waxlocal.capture.facts import CallFacts, RunFacts, SpanKind
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.ids import generate_session_id
-from waxlocal.process import is_first
+from waxlocal.process import is_first, is_server
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import is_named_around, outermost
@@ -88,12 +88,13 @@ def _session_of_agent(
 
 
 def _may_make_up_session() -> bool:
-    """Return whether nothing around names one, in the first process of a program.
+    """Return whether nothing around names one, in a process that sees whole conversations.
 
-    The turns of a conversation may come to several workers: none of them sees all of it.
+    Not so a worker, for the turns of a conversation may come to several; nor a server, to which
+    somebody comes whose turns before were answered by another process, or before its restart.
     """
     named = current_recorder().settings.session_id or outermost.run or is_named_around()
-    return not named and is_first()
+    return not named and is_first() and not is_server()
 
 
 def _about_session(made_up: bool) -> dict[str, bool]:

@@ -1,7 +1,8 @@
 """The conversations of a program that names no sessions, known by the history that a call sends.
 
-A model remembers nothing, so a program sends what was said before with every turn. A call whose
-prompt begins with the prompt and the answer of an earlier call goes on with that conversation.
+A model remembers nothing, so a program sends what was said before with every turn. A call goes on
+with a conversation if its prompt, up to the last answer in it, is the prompt and the answer of an
+earlier call.
 """
 
 from __future__ import annotations
@@ -26,10 +27,9 @@ _NOT_SAID = frozenset(("system", "developer"))
 
 
 class Conversations:
-    """The last calls of a process, each with its session.
+    """The last calls of a process, each with its session. Safe from any thread.
 
-    Safe from any thread; for the first process of a program: the turns of a
-    conversation may come to several workers.
+    For a process that sees the whole of each conversation: no worker, no server.
     """
 
     def __init__(self, recent: int = RECENT) -> None:
@@ -41,15 +41,12 @@ class Conversations:
     def session_of(self, call: CallFacts) -> str:
         """Return the session of a call: that of the conversation it goes on with, or a new one.
 
-        Where two conversations of this process have been the same so far, nobody knows which of
-        them goes on: it is a new one. One that began where this process did not see it is not
-        known: it is taken for one that has just begun with the same words and the same answer.
+        It goes on with the one in which all of its history was the last that was said. Where that
+        are two, nobody knows which of them goes on: it is a new one.
         """
         before, after = _histories(call)
         with self._guard.lock:
-            known = next((one for one in reversed(before) if one in self._sessions), None)
-            session = self._sessions[known] if known else None
-            session = session or generate_session_id()
+            session = self._sessions.get(before) or generate_session_id()
             if after:
                 self._keep(after, session)
         return session
@@ -64,14 +61,14 @@ class Conversations:
             self._sessions.popitem(last=False)
 
 
-def _histories(call: CallFacts) -> tuple[list[bytes], bytes]:
-    """Return digests of what was said up to each answer in the prompt, and up to the new one.
+def _histories(call: CallFacts) -> tuple[bytes, bytes]:
+    """Return digests of what was said up to the last answer in the prompt, and up to the new one.
 
-    An answer that ends the prompt is only the beginning of the new one. The last digest is empty if
-    there is no answer.
+    Each is empty if there is no such answer. One that ends the prompt is the beginning of the new
+    one.
     """
     digest = sha256()
-    found: list[bytes] = []
+    before = b""
     answered = False
     for message in call.messages or ():
         role = message["role"]
@@ -79,12 +76,12 @@ def _histories(call: CallFacts) -> tuple[list[bytes], bytes]:
             continue
         is_answer = role == "assistant"
         if answered and not is_answer:
-            found.append(digest.digest())
+            before = digest.digest()
         answered = is_answer
         digest.update(_answer(message) if is_answer else _question(role, message))
     answer = _said(call.said, call.tool_calls)
     digest.update(answer)
-    return found, digest.digest() if answer else b""
+    return before, digest.digest() if answer else b""
 
 
 def _question(role: str, message: Message) -> bytes:
