@@ -187,7 +187,7 @@ def _refused(count: int, path: Path, settings: UploadSettings) -> DeliveryError:
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
     from waxlocal_daemon.dry_run import previews
 
-    price_pending(path)  # the requests contain costs
+    price_pending(path, wait=None)  # the requests contain costs
     total = 0
     for one in previews(path, settings):
         total += 1

@@ -68,7 +68,7 @@ def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: s
     elif whole:
         say_beyond("users", whole)
     else:
-        say_nothing("No users.", "record runs with a user_id, or: waxlocal demo")
+        say_nothing("No users.", "record runs with a user_id, or: waxlocal run --user NAME app.py")
 
 
 def _show(screen: Screen, found: list[User]) -> None:

@@ -63,16 +63,22 @@ WHERE model = ? AND provider = ? AND source = 'pending' AND updated_at = ?
 """
 
 
-def price_pending(path: Path, clock: Clock = SYSTEM_CLOCK) -> int:
+# A question needs no lock for its answer: the next one finds the costs.
+QUESTION_WAIT_S = 0.2
+
+
+def price_pending(
+    path: Path, clock: Clock = SYSTEM_CLOCK, *, wait: float | None = QUESTION_WAIT_S
+) -> int:
     """Look up the pending models, and return how many calls got a cost.
 
     Commands call it before they read; it is cheap if no model is pending. Also looks up prices that
-    are a day old again; known costs do not change. Returns 0 for a file that is missing, locked or
-    read-only.
+    are a day old again; known costs do not change. Returns 0 for a file that is missing or
+    read-only, or locked for longer than `wait` seconds (None: as long as a command waits).
     """
     try:
         due = _due(path, clock)
-        return _price(path, due, clock) if due else 0
+        return _price(path, due, clock, wait) if due else 0
     except StorageError:
         return 0
 
@@ -93,7 +99,9 @@ def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
         return [(row[0], row[1], row[2]) for row in connection.execute(_DUE, (day_ago,)).fetchall()]
 
 
-def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int:
+def _price(
+    path: Path, due: Iterable[tuple[str, str, int]], clock: Clock, wait: float | None = None
+) -> int:
     """Look up each (model, provider, whether its calls need a cost); return the calls priced."""
     rows, waiting = [], []
     for model, provider, unpriced in due:
@@ -105,7 +113,7 @@ def _price(path: Path, due: Iterable[tuple[str, str, int]], clock: Clock) -> int
             rows.append((*_row(price)[:7], PriceSource.PENDING, price.matched, price.updated_at))
         else:
             rows.append(_row(price))
-    with writer(path, create=False) as connection:
+    with writer(path, create=False, wait=wait) as connection:
         connection.executemany(_STORE, rows)
     if not waiting:
         return 0

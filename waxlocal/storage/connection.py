@@ -197,13 +197,17 @@ def _uri(path: Path) -> str:
 
 
 @contextmanager
-def writer(path: Path, *, create: bool = True) -> Iterator[sqlite3.Connection]:
-    """Open the file for a command that changes it, in one transaction; waits up to 5 seconds.
+def writer(
+    path: Path, *, create: bool = True, wait: float | None = None
+) -> Iterator[sqlite3.Connection]:
+    """Open the file for a command that changes it, in one transaction.
 
-    Commits at the end of the block, and rolls back if it raises. Without `create` a missing file
-    stays missing. Raises `StorageError`, also for an error of SQLite inside the block.
+    Waits up to `wait` seconds for the lock, by default as long as all commands do. Commits at the
+    end of the block, and rolls back if it raises. Without `create` a missing file stays missing.
+    Raises `StorageError`, also for an error of SQLite inside the block.
     """
-    with registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=create)) as connection:
+    seconds = COMMAND_WAIT_S if wait is None else wait
+    with registered(lambda: open_writer(path, wait=seconds, create=create)) as connection:
         try:
             begin(connection)
             yield connection
