@@ -56,7 +56,7 @@ def _files_of_proposed_commands(text: str) -> list[str]:
         ("sessions --user nobody", "waxlocal --db FILE sessions"),
         ("stats --user nobody", "waxlocal --db FILE sessions"),
         ("models --since 2199-01-01", "waxlocal --db FILE models"),
-        ("users", "waxlocal --db FILE demo"),
+        ("users", "waxlocal --db FILE run --user NAME app.py"),
         ("models", "waxlocal --db FILE prices list"),
         ("prices list", "waxlocal --db FILE prices set nobody-knows-1"),
         ("prices set m --input 1 --output 1", "waxlocal --db FILE models"),
