@@ -63,8 +63,8 @@ WHERE model = ? AND provider = ? AND source = 'pending' AND updated_at = ?
 """
 
 
-# A question needs no lock for its answer: the next one finds the costs.
-QUESTION_WAIT_S = 0.2
+# A question can be answered without a lock: the next one finds the costs.
+QUESTION_WAIT_S = 1.0
 
 
 def price_pending(
