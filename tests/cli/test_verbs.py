@@ -151,6 +151,17 @@ def test_no_line_is_wider_than_the_terminal(db: Path, verb: str, width: int) -> 
     assert max(map(cell_len, lines)) <= room
 
 
+def test_tokens_that_nobody_told_are_unknown_in_each_turn_and_model(tmp_path: Path) -> None:
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as make:
+        make.llm(make.run("s"), 100, 10, cost=0.1, model="told")
+        make.llm(make.run("s", at=1), 0, 0, model="failed", usage_known=0)
+    cost = invoke("session", "s", db=path).stdout.partition("\nCost\n")[2]
+    rows = [line.split() for line in cost.splitlines()]
+    assert ["2", "unknown", "unknown", "–", "unknown", "unknown"] in rows
+    assert ["failed", "1", "unknown", "unknown", "unknown"] in rows
+
+
 def test_a_session_is_told_turn_by_turn(db: Path) -> None:
     """Message, answer, figures of each turn, then where money and time went."""
     text = invoke("session", "sess_aa", db=db).stdout

@@ -238,3 +238,18 @@ def test_a_session_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     """An unknown id raises `NotFound`."""
     with recording(tmp_path) as (_make, conn), pytest.raises(NotFound):
         money(conn, "s1")
+
+
+def test_a_turn_and_a_model_say_whether_anybody_told_their_tokens(tmp_path: Path) -> None:
+    """0 tokens of a failed call are not the 0 of an empty one."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run(), 100, 10, model="told")
+        both = make.run(at=1)
+        make.llm(both, 100, 10, model="told")
+        make.llm(both, 0, 0, model="failed", usage_known=0)
+        make.llm(make.run(at=2), 0, 0, model="failed", usage_known=0)
+        make.run(at=3)
+        spent = money(conn, "s1")
+    assert [turn.unmetered_calls for turn in spent.turns] == [0, 1, 1, 0]
+    assert [turn.metered_share for turn in spent.turns] == [1, 0.5, 0, None]
+    assert {one.model: one.metered_share for one in spent.models} == {"told": 1, "failed": 0}

@@ -117,13 +117,14 @@ class TurnMoney:
 
     `tokens_in` = `new_tokens` + `resent_tokens`. Resent is what the same agent had sent before: by
     content, where the calls were recorded with their messages; else what fits into its previous
-    call and the answer to that, by size.
+    call and the answer to that, by size. Of `unmetered_calls` nobody told the tokens.
     """
 
     run_id: str
     agent_name: str
     started_at: str
     llm_calls: int
+    unmetered_calls: int
     tokens_in: int
     tokens_out: int
     new_tokens: int
@@ -133,19 +134,30 @@ class TurnMoney:
     cost: float | None
     models: tuple[str, ...]
 
+    @property
+    def metered_share(self) -> float | None:
+        """The share of calls whose tokens are known; None without calls."""
+        return share(self.llm_calls - self.unmetered_calls, self.llm_calls)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelMoney:
-    """The tokens and cost of one model in a session."""
+    """The tokens and cost of one model in a session; nobody told those of `unmetered_calls`."""
 
     model: str
     provider: str
     calls: int
+    unmetered_calls: int
     tokens_in: int
     tokens_out: int
     cached_tokens: int
     priced_tokens: int
     cost: float | None
+
+    @property
+    def metered_share(self) -> float | None:
+        """The share of calls whose tokens are known; None without calls."""
+        return share(self.calls - self.unmetered_calls, self.calls)
 
 
 @dataclass(frozen=True, slots=True)

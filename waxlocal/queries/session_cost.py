@@ -50,7 +50,7 @@ class _Sum:
     first_tokens: int = 0
     repeated_first: int = 0
     priced_tokens: int = 0
-    unmetered: int = 0
+    unmetered_calls: int = 0
     cost: float | None = None
     models: dict[str, None] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class _Sum:
         self.resent_tokens += context[0]
         self.first_tokens += context[1]
         self.repeated_first += context[2]
-        self.unmetered += not call["usage_known"]
+        self.unmetered_calls += not call["usage_known"]
         self.models[call["model"]] = None
         if call["cost"] is not None:
             self.cost = (self.cost or 0.0) + call["cost"]
@@ -152,6 +152,7 @@ def _turn(row: sqlite3.Row, total: _Sum) -> TurnMoney:
         agent_name=row["agent_name"],
         started_at=row["started_at"],
         llm_calls=total.calls,
+        unmetered_calls=total.unmetered_calls,
         tokens_in=total.tokens_in,
         tokens_out=total.tokens_out,
         new_tokens=total.new_tokens,
@@ -164,7 +165,10 @@ def _turn(row: sqlite3.Row, total: _Sum) -> TurnMoney:
 
 
 def _models(by_model: dict[tuple[str, str], _Sum]) -> tuple[ModelMoney, ...]:
-    names = ("calls", "tokens_in", "tokens_out", "cached_tokens", "priced_tokens", "cost")
+    names = (
+        *("calls", "unmetered_calls", "tokens_in", "tokens_out", "cached_tokens", "priced_tokens"),
+        "cost",
+    )
     models = [
         ModelMoney(model, provider, **{name: getattr(total, name) for name in names})
         for (model, provider), total in by_model.items()
@@ -266,6 +270,6 @@ def _total(whole: _Sum) -> str:
     if whole.priced_tokens != tokens:
         known = percent(share(whole.priced_tokens, tokens))
         total += f" for the {known} of its tokens that have a price"
-    if whole.unmetered:
-        total += f"; the tokens of {counted(whole.unmetered, 'call')} are unknown"
+    if whole.unmetered_calls:
+        total += f"; the tokens of {counted(whole.unmetered_calls, 'call')} are unknown"
     return total
