@@ -114,6 +114,10 @@ def parsed(html: str) -> Element:
     return builder.root
 
 
+# How pages show a number that is not there yet.
+_STILL_COUNTING = ('class="waiting"', ">counting …<", "The runs are stored in this file.")
+
+
 class Dashboard:
     """Asks for pages."""
 
@@ -125,7 +129,7 @@ class Dashboard:
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             answer = self.client.get(path)
-            if 'class="waiting"' not in answer.text and ">counting …<" not in answer.text:
+            if not any(mark in answer.text for mark in _STILL_COUNTING):
                 return answer
         raise AssertionError(f"{path} goes on counting")
 
