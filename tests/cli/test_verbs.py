@@ -17,6 +17,7 @@ from tests.tools.cli import answer, invoke, recorded
 from tests.tools.talks import add_call, thirty_turns
 from waxlocal.records import LLM_CALLS, Kind
 from waxlocal.storage.schema import VERSION, schema_text
+from waxlocal.wording import NOTHING
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_tokens_that_nobody_told_are_unknown_in_each_turn_and_model(tmp_path: Pa
         make.llm(make.run("s", at=1), 0, 0, model="failed", usage_known=0)
     cost = invoke("session", "s", db=path).stdout.partition("\nCost\n")[2]
     rows = [line.split() for line in cost.splitlines()]
-    assert ["2", "unknown", "unknown", "–", "unknown", "unknown"] in rows
+    assert ["2", "unknown", "unknown", NOTHING, "unknown", "unknown"] in rows
     assert ["failed", "1", "unknown", "unknown", "unknown"] in rows
 
 
