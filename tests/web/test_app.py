@@ -194,6 +194,30 @@ def test_an_application_may_be_started_again(db_path: Path) -> None:
     assert asyncio.run(once()) == 1
 
 
+def test_what_is_being_counted_as_the_server_ends_opens_no_file_any_more(db_path: Path) -> None:
+    """Nobody would close it again."""
+    app = create_app(db_path)
+    asked: list[str] = []
+
+    async def live() -> None:
+        ended = asyncio.Event()
+
+        async def count(_show: object) -> int:
+            await ended.wait()
+            asked.append("after the end")
+            return 0
+
+        async with app.router.lifespan_context(app):
+            counted = await app.state.cache.take("runs", count, patience=0.01)
+            assert counted.pending
+        ended.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    asyncio.run(live())
+    assert asked == []
+
+
 def test_a_name_that_is_none_is_an_error_at_once(db_path: Path) -> None:
     """A slip in a setting is found before the server starts."""
     with pytest.raises(ConfigurationError):

@@ -26,6 +26,7 @@ from waxlocal.web.api import (
 )
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
 from waxlocal.web.auth import Authentication
+from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
 from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
@@ -76,6 +77,7 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.auth = auth
     app.state.counts = counts
+    app.state.cache = Cache()
     app.state.database = Database(path, durability=durability)
     return app
 
@@ -86,6 +88,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.state.cache.close()
         app.state.database.close()
 
 

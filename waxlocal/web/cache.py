@@ -105,6 +105,14 @@ class Cache:
             task.result()  # raises unexpected exceptions
         return entry.cached(pending=not done)
 
+    async def close(self) -> None:
+        """Break off what is being computed: its next question would open the file again."""
+        tasks = [entry.task for entry in self._entries.values()]
+        running = [task for task in tasks if task is not None and _is_running(task)]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     async def _work(self, entry: _Entry, work: Work[Any]) -> None:
         began = self._clock()
 
@@ -127,8 +135,5 @@ def _is_running(task: asyncio.Task[None]) -> bool:
 
 def cache_of(request: Request) -> Cache:
     """Return the cache of the server that received this request."""
-    state = request.app.state
-    if not hasattr(state, "cache"):
-        state.cache = Cache()
-    cache: Cache = state.cache
+    cache: Cache = request.app.state.cache
     return cache
