@@ -24,6 +24,7 @@ __all__ = [
     "rate",
     "tokens",
     "tokens_of",
+    "told_tokens",
 ]
 
 # The placeholder for a missing figure.
@@ -79,15 +80,19 @@ def metered(share: float | None) -> str:
     return f"{percent(share)} metered"
 
 
-def tokens_of(number: int, share: float | None) -> str:
-    """Return tokens with the share of the calls that told theirs: `1.2k (93% metered)`.
+def told_tokens(number: int, share: float | None) -> str:
+    """Return tokens; `unknown` if there were calls and none told theirs, which does not mean 0.
 
-    `unknown` if there were calls and none did, which does not mean 0.
+    `share` is that of the calls that did; None without calls.
     """
-    if share == 0:
-        return "unknown"
+    return "unknown" if share == 0 else tokens(number)
+
+
+def tokens_of(number: int, share: float | None) -> str:
+    """Return tokens as `told_tokens` does, with that share: `1.2k (93% metered)`."""
     note = metered(share)
-    return f"{tokens(number)} ({note})" if note else tokens(number)
+    told = told_tokens(number, share)
+    return f"{told} ({note})" if note else told
 
 
 def cost(dollars: float | None, share: float | None) -> str:

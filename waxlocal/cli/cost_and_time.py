@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen
-from waxlocal.queries import HistoryChange, ModelMoney, Money, Timing, TurnMoney
+from waxlocal.queries import HistoryChange, Money, Timing, TurnMoney
 from waxlocal.wording import TIME_KINDS
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
         (
             str(number),
             _stacked(screen, turn, most),
-            _known(turn, turn.new_tokens),
-            _known(turn, turn.resent_tokens),
+            figures.told_tokens(turn.new_tokens, turn.metered_share),
+            figures.told_tokens(turn.resent_tokens, turn.metered_share),
             figures.tokens(turn.cached_tokens) if turn.cached_tokens else figures.NOTHING,
-            _known(turn, turn.tokens_out),
+            figures.told_tokens(turn.tokens_out, turn.metered_share),
             figures.cost(turn.cost, 1.0 if turn.llm_calls else None),
         )
         for number, turn in numbered
@@ -75,11 +75,6 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
         screen.write(
             screen.text((f"The {len(numbered)} most expensive of {len(turns):,} turns.", DIM))
         )
-
-
-def _known(one: TurnMoney | ModelMoney, tokens: int) -> str:
-    """Return tokens; `unknown` where no call told any, which does not mean 0."""
-    return "unknown" if one.metered_share == 0 else figures.tokens(tokens)
 
 
 def _stacked(screen: Screen, turn: TurnMoney, most: int) -> Text:
@@ -105,7 +100,7 @@ def _show_models(screen: Screen, money: Money) -> None:
             escaping.line(one.model),
             figures.tokens(one.calls),
             figures.tokens_of(one.tokens_in, one.metered_share),
-            _known(one, one.tokens_out),
+            figures.told_tokens(one.tokens_out, one.metered_share),
             figures.cost(one.cost, 1.0),
         )
         for one in money.models

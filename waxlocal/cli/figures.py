@@ -21,6 +21,7 @@ from waxlocal.wording import (
     rate,
     tokens,
     tokens_of,
+    told_tokens,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "spent",
     "tokens",
     "tokens_of",
+    "told_tokens",
 ]
 
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")

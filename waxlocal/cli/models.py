@@ -85,7 +85,7 @@ def _show(screen: Screen, found: list[ModelUse]) -> None:
             figures.tokens(one.calls),
             figures.percent(one.error_share) if one.errors else figures.NOTHING,
             figures.tokens_of(one.tokens_in, one.metered_share),
-            "unknown" if one.metered_share == 0 else figures.tokens(one.tokens_out),
+            figures.told_tokens(one.tokens_out, one.metered_share),
             figures.tokens(one.cached_tokens) if one.cached_tokens else figures.NOTHING,
             figures.cost_of(one),
             figures.duration(None if one.p50_ms is None else one.p50_ms / 1000),
