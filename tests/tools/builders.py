@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.clock import utc_text
 from waxlocal.process import current_process
 from waxlocal.storage.connection import open_writer, reader
@@ -210,7 +211,7 @@ class Builder:
 def recording(directory: Path) -> Iterator[tuple[Builder, sqlite3.Connection]]:
     """Open a fresh file in a directory: a builder to write with, a connection to read with."""
     path = directory / "waxlocal.db"
-    writer = open_writer(path)
+    writer = open_writer(path, wait=PATIENCE_S)
     try:
         with reader(path) as conn:
             yield Builder(writer), conn

@@ -74,5 +74,6 @@ def spawn(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def recorded(path: Path) -> Iterator[Builder]:
     """Open a file, new or not, to add rows to."""
-    with closing(open_writer(path)) as connection:
+    # The programs that a test has started write, too: the lock is worth waiting for.
+    with closing(open_writer(path, wait=PATIENCE_S)) as connection:
         yield Builder(connection)
