@@ -250,6 +250,22 @@ def test_tools_that_were_asked_for(db_path: Path, vendors: VendorServer) -> None
     assert answering == {"role": "tool", "tool_call_id": "call-1", "content": "found"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers_to_one_question(
+    db_path: Path, vendors: VendorServer, stream: bool
+) -> None:
+    """They are one call; the first is its answer, and the others are kept beside it."""
+    vendors.answer(Reply(text="it is a test"))
+    with WaxellContext("bot"):
+        said = _ask(vendors, n=3, stream=stream)
+        if stream:
+            assert list(said)
+    (call,) = stored(db_path).calls
+    assert call["response"] == "it is a test"
+    others = json.loads(call["details"])["other_answers"]
+    assert others == ["it is a test (2)", "it is a test (3)"]
+
+
 def test_responses_and_embeddings(db_path: Path, vendors: VendorServer) -> None:
     """The other interfaces of openai's client."""
     client = _opened(clients.openai_client(vendors.url))
@@ -541,12 +557,14 @@ def test_without_content_no_text_is_kept(
 
     recorder.capture_content = False
     with WaxellContext("bot"):
-        _ask(vendors)
+        vendors.answer(Reply(text="it is a test"))
+        _ask(vendors, n=2)
         with pytest.raises(openai.RateLimitError):
             _ask(vendors, model="fail-429")
     _ask(vendors)
     everything = json.dumps([stored(db_path).calls, queried(db_path, "SELECT * FROM runs")])
     assert "what is it" not in everything
+    assert "it is a test" not in everything
     assert "be brief" not in everything
     assert "Rate limit" not in everything
     assert "fp_stand_in" not in everything

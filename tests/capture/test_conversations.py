@@ -72,6 +72,13 @@ for words in ("how deep?", "how wide?"):
     said.append({"role": "assistant", "content": text})
 """,
         """
+for chosen in (2, 0):
+    asked = said if chosen == 0 else []
+    said = [*asked, {"role": "user", "content": "how deep?"}]
+    given = client.chat.completions.create(model="gpt-4o", messages=said, n=3)
+    said.append(given.choices[chosen].message)
+""",
+        """
 for day in ("Monday", "Tuesday"):
     said = said if day == "Tuesday" else [None]
     said[0] = {"role": "system", "content": "today is " + day}
@@ -86,7 +93,7 @@ for words in ("how deep?", "how wide?"):
     thread.join()
 """,
     ],
-    ids=["responses", "streams", "another-system-text", "threads"],
+    ids=["responses", "streams", "one-of-several-answers", "another-system-text", "threads"],
 )
 def test_a_conversation_is_known_in_whatever_way_it_is_had(
     turns: str, start: Start, db_path: Path

@@ -34,6 +34,7 @@ __all__ = [
     "answer_text",
     "answer_words",
     "content_of",
+    "other_answers",
     "prompt_in",
     "text_of_message",
     "tool_calls_of",
@@ -176,6 +177,11 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
 def answer_text(answer: list[Message] | None) -> str | None:
     """Return the text of an answer: of the first choice that has any."""
     return next(filter(None, map(text_of_message, answer or ())), None)
+
+
+def other_answers(answer: list[Message] | None) -> list[str] | None:
+    """Return the texts of an answer beside the first: more were asked for (`n=3`)."""
+    return list(filter(None, map(text_of_message, answer or ())))[1:] or None
 
 
 def text_of_message(message: Message) -> str | None:

@@ -56,6 +56,7 @@ def _details(call: CallFacts, source: str) -> Row:
         "requested_model": asked if asked and asked != call.model else None,
         "finish_reason": call.finish_reason,
         "tool_calls": call.tool_calls,
+        "other_answers": call.other_answers,
         "config": call.config or None,
         "usage_note": call.usage_note or None,
         "token_details": call.tokens.details,
@@ -178,7 +179,8 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
         named = [{"id": call["id"], "name": call["name"]} for call in details.get("tool_calls", ())]
         config = without_content(details.get("config") or {})
         # What nothing was read from may be any text.
-        details = {**details, "tool_calls": named, "config": config, "attributes": None}
+        gone = dict.fromkeys(("attributes", "other_answers"))
+        details = {**details, "tool_calls": named, "config": config, **gone}
     columns = row if keep_content else {**row, **dict.fromkeys(_CONTENT & row.keys())}
     return {
         **columns,

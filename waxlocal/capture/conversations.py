@@ -44,11 +44,11 @@ class Conversations:
         It goes on with the one in which all of its history was the last that was said. Where that
         are two, nobody knows which of them goes on: it is a new one.
         """
-        before, after = _histories(call)
+        before, *after = _histories(call)
         with self._guard.lock:
             session = self._sessions.get(before) or generate_session_id()
-            if after:
-                self._keep(after, session)
+            for history in after:
+                self._keep(history, session)
         return session
 
     def _keep(self, history: bytes, session: str) -> None:
@@ -61,11 +61,11 @@ class Conversations:
             self._sessions.popitem(last=False)
 
 
-def _histories(call: CallFacts) -> tuple[bytes, bytes]:
-    """Return digests of what was said up to the last answer in the prompt, and up to the new one.
+def _histories(call: CallFacts) -> list[bytes]:
+    """Return digests of what was said up to the last answer in the prompt, and up to each new one.
 
-    Each is empty if there is no such answer. One that ends the prompt is the beginning of the new
-    one.
+    The first is empty if there is no answer in the prompt. One that ends the prompt is the
+    beginning of the new one. Several new ones are choices, of which the program takes one.
     """
     digest = sha256()
     before = b""
@@ -79,9 +79,14 @@ def _histories(call: CallFacts) -> tuple[bytes, bytes]:
             before = digest.digest()
         answered = is_answer
         digest.update(_answer(message) if is_answer else _question(role, message))
-    answer = _said(call.said, call.tool_calls)
-    digest.update(answer)
-    return before, digest.digest() if answer else b""
+    answers = [_said(call.said, call.tool_calls)]
+    answers += [_said(words, None) for words in call.other_answers or ()]
+    found = [before]
+    for answer in filter(None, answers):
+        whole = digest.copy()
+        whole.update(answer)
+        found.append(whole.digest())
+    return found
 
 
 def _question(role: str, message: Message) -> bytes:

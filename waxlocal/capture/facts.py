@@ -95,8 +95,9 @@ class CallFacts:
 
     `cost` is in dollars, and given by the emitter. `messages` are the whole prompt, the system text
     first. `status` is "ok" or "error"; a stream that was left early is ok, with the finish reason
-    "abandoned". `said` is the response in words, without the data of an image. `attributes` are
-    those that nothing else of this was read from.
+    "abandoned". `response` is the answer of the first choice, `said` the same in words, without the
+    data of an image; `other_answers` are those of the other choices. `attributes` are those that
+    nothing else of this was read from.
     """
 
     model: str | None = None
@@ -114,6 +115,7 @@ class CallFacts:
     tools: list[Any] | None = None
     response: str | None = None
     said: str | None = None
+    other_answers: list[str] | None = None
     tool_calls: list[ToolCall] | None = None
     status: str = SpanStatus.OK
     error_type: str | None = None

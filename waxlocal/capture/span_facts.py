@@ -16,6 +16,7 @@ from waxlocal.capture.call_content import (
     answer_text,
     answer_words,
     content_of,
+    other_answers,
     tool_calls_of,
     tools_of,
 )
@@ -93,6 +94,7 @@ def call_facts(
         tools=tools_of(given, completion),
         response=answer_text(answer),
         said=answer_words(answer),
+        other_answers=other_answers(answer),
         tool_calls=tool_calls_of(answer),
         status=ending.status,
         error_type=ending.error_type,
