@@ -12,8 +12,9 @@ from tests.crash.files import assert_sound, rows, run_program
 from waxlocal import WaxellContext
 from waxlocal.capture import calls
 from waxlocal.capture.call_rows import row_of_call
-from waxlocal.capture.calls import CapturedCalls, keep_outside, run_outside
+from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.outside_calls import keep_outside, run_outside
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import Recorder
 from waxlocal.token_counts import TokenCounts

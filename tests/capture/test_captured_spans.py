@@ -417,12 +417,12 @@ def test_a_fault_of_ours_does_not_reach_the_program(
     db_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told, and the program goes on."""
-    from waxlocal.capture import span_recorder
+    from waxlocal.capture import ended_spans
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(span_recorder, "call_facts", broken)
+    monkeypatch.setattr(ended_spans, "call_facts", broken)
     with WaxellContext("bot"), _call():
         pass
     assert "a bug" in caplog.text

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.tools.cli import (
     recorded,
     spawn,
 )
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import PATIENCE_S, wait_until
 
 ESCAPE = "\x1b["
 
@@ -212,6 +213,61 @@ def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
         assert process.stderr.read() == ""
+
+
+COUNTED = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+MANY = f"{COUNTED} SELECT x FROM c LIMIT 300000"
+ENDLESS = f"{COUNTED} SELECT count(*) FROM c"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_fits_in_part_is_an_error(tmp_path: Path, db: Path, unbuffered: str) -> None:
+    """As one that does not fit at all; a container sets PYTHONUNBUFFERED."""
+    out = tmp_path / "out"
+    command = f"ulimit -f 4; exec {shlex.join([*PYTHON, 'schema'])} > {shlex.quote(str(out))}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 6
+    assert done.stderr.startswith("Error: the output cannot be written: File too large")
+    assert out.stat().st_size == 4096
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_is_closed_half_way_ends_the_command(db: Path, unbuffered: str) -> None:
+    """With the status that a shell gives; not 0, for not all was read."""
+    command = shlex.join([*PYTHON, "--db", str(db), "sql", MANY])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_ctrl_c_ends_a_query(db: Path) -> None:
+    """At once, and as a shell expects it; SQLite alone would go on until it has the answer."""
+    command = [*PYTHON, "--db", str(db), "sql", ENDLESS]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) as process:
+        # All else of the command takes a small part of that.
+        wait_until(lambda: _processor_s(process.pid) > 2)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == b""
+        assert process.wait(PATIENCE_S) == 130
+
+
+def _processor_s(pid: int) -> float:
+    """Return how long a process has run, in user mode: the 14th field of its `stat`."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
 
 
 def test_tail_goes_on_with_a_file_that_was_replaced(db: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tools.builders import moment
 from tests.tools.ingest import Hub, llm_span, span
+from waxlocal.prices.table import price_pending
 
 
 @pytest.fixture
@@ -197,6 +198,17 @@ def test_an_estimate_of_the_sdk_is_not_the_programs_word(hub: Hub) -> None:
         (0.00075, "price"),
         (0.5, "call"),
     ]
+
+
+def test_the_price_behind_an_estimate_is_noted(hub: Hub) -> None:
+    """The next command reads it from the list; people look for it among the file's prices."""
+    run = hub.start()
+    hub.calls(run, call(cost=0.0007500000000000001))
+    assert hub.select("SELECT model, source FROM model_prices") == [("gpt-4o", "pending")]
+    assert price_pending(hub.path) == 0
+    ((source, price),) = hub.select("SELECT source, input_per_mtok FROM model_prices")
+    assert source.startswith("genai-prices")
+    assert price == 2.5
 
 
 def test_a_cost_of_nothing_is_an_unknown_one(hub: Hub) -> None:

@@ -256,6 +256,23 @@ def test_calls_without_a_cost_are_noted_for_a_price(hub: Hub) -> None:
     ]
 
 
+def test_models_that_a_device_has_priced_are_noted_too(hub: Hub) -> None:
+    """So that the price behind a cost can be seen here; one that the program gave has none."""
+    known = [line(), line(2), line(3)]
+    known[0]["llm_calls"][0] |= {"cost": 0.5, "cost_source": "price", "provider": "openai"}
+    known[1]["llm_calls"][0] |= {"cost": 0.5, "cost_source": "call", "model": "own"}
+    known[2]["llm_calls"][0] |= {"cost": 0.5, "cost_source": "price", "model": "set"}
+    hub.select(
+        "INSERT INTO model_prices (model, provider, input_per_mtok, source, updated_at)"
+        " VALUES ('set', '', 1.0, 'override', '')"
+    )
+    results(hub, *known)
+    assert hub.select("SELECT model, provider, source FROM model_prices ORDER BY model") == [
+        ("gpt-4o", "openai", "pending"),
+        ("set", "", "override"),
+    ]
+
+
 # -- any order, any repetition ------------------------------------------------------------------
 
 

@@ -77,3 +77,14 @@ def test_sizes_are_the_tokens_of_the_last_turns(tmp_path: Path) -> None:
                 to.llm(run, 10 * turn, 1)
         sizes = turn_sizes(conn, ["s", "unknown"], most=3)
     assert sizes == {"s": (21, 0, 41), "unknown": ()}
+
+
+def test_the_size_of_a_turn_whose_tokens_nobody_told_is_unknown(tmp_path: Path) -> None:
+    """That of one of which some are known is their sum."""
+    with recording(tmp_path) as (to, conn):
+        to.llm(to.run("s"), 0, 0, usage_known=0)
+        some = to.run("s", at=1)
+        to.llm(some, 0, 0, usage_known=0)
+        to.llm(some, 10, 1)
+        sizes = turn_sizes(conn, ["s"])
+    assert sizes == {"s": (None, 11)}

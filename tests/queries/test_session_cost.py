@@ -168,6 +168,16 @@ def test_a_growing_context_is_named(tmp_path: Path) -> None:
     assert sum(turn.resent_tokens for turn in spent.turns) == spent.resent_tokens == 11_900
 
 
+def test_a_growing_context_begins_where_tokens_are_known(tmp_path: Path) -> None:
+    """Nobody told those of the first turn, so nobody knows what it sent."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run(), 0, 0, usage_known=0)
+        for turn in range(1, 8):
+            make.llm(make.run(at=turn), 200 + 400 * turn, 300, cost=0.01)
+        verdict = money(conn, "s1").verdict
+    assert "; the first turn with known tokens sent 600, the last 3,000;" in verdict
+
+
 def test_a_large_first_context_is_named(tmp_path: Path) -> None:
     """Documents sent from the start, and with every call after it, are the reason."""
     spent = costs_of(tmp_path, (20_000, 100, 0.05), (20_200, 100, 0.05), (20_400, 100, 0.05))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.tools.builders import Builder, moment, recording
+from waxlocal.prices.table import list_prices
 from waxlocal.queries import SessionFilter, list_models
+from waxlocal.queries.analysis_rows import needs_price
 from waxlocal.queries.time_buckets import MOST_STRETCHES, timeline_of
 from waxlocal.queries.usage import Usage, add_usage, session_usage
 
@@ -113,3 +115,32 @@ def test_a_timeline_has_stretches_that_people_think_in(last: str, hours: int) ->
     assert timeline.place("2026-01-31T09") == 0
     assert timeline.place(last[:13]) == timeline.count - 1
     assert timeline.begin(0) <= "2026-01-31T09:00:00.000000Z"
+
+
+def test_models_that_need_a_price_come_first(tmp_path: Path) -> None:
+    """Also one whose tokens nobody told; not one that has a price, or whose costs were given."""
+    with recording(tmp_path) as (to, conn):
+        run = to.run()
+        for model, cost, known in (
+            *(("given", 9.0, 1), ("unpriced", None, 1), ("untold", None, 0)),
+            *(("set", None, 0), ("listed", None, 0), ("at-home", None, 0), ("mixed", 1.0, 1)),
+        ):
+            provider = "ollama" if model == "at-home" else "p"
+            to.llm(run, 5 * known, 0, model=model, provider=provider, cost=cost, usage_known=known)
+        to.llm(run, 0, 0, model="mixed", provider="p", usage_known=0)
+        for model, provider, source in (
+            *(("unpriced", "p", "unknown"), ("untold", "p", "pending")),
+            *(("set", "p", "unknown"), ("set", "", "override"), ("listed", "p", "a list")),
+        ):
+            to.insert("model_prices", model=model, provider=provider, source=source, updated_at="")
+        found = list_models(conn)
+        usage, _ = read(conn, 10)
+        sources = {(one.model, one.provider): one.source for one in list_prices(conn)}
+        assert usage.models(sources) == found
+    needing = {one.model for one in found if needs_price(one)}
+    assert needing == {"unpriced", "untold"}
+    assert {one.model for one in found[:2]} == needing
+    assert {one.model: one.price_source for one in found if one.model in ("set", "at-home")} == {
+        "set": "override",
+        "at-home": "local",
+    }

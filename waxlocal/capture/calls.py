@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
-from waxlocal.capture.pairing import SLACK_NS, Report, find_elsewhere, find_reported, find_unclaimed
+from waxlocal.capture.callback_calls import open_here
+from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
-from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 
-__all__ = [
-    "AUTO_WORKFLOW",
-    "ONE_CALL",
-    "CallbackCall",
-    "CapturedCalls",
-    "auto_agent",
-    "keep_outside",
-    "run_outside",
-    "take_outside",
-]
-
-# As the original names and marks the run of a call outside any run.
-AUTO_WORKFLOW = "auto"
-ONE_CALL = {"auto_collected": True, "call_count": 1}
+__all__ = ["CapturedCalls"]
 
 # How many calls of a run are kept in memory for reports of them that may follow.
 RECENT = 256
-# And of how many calls outside any run.
-RECENT_OUTSIDE = 128
-
-
-class CallbackCall:
-    """A call of a model whose beginning a framework's callback has told: what is captured inside.
-
-    It is known by the context, also to the tasks and threads that begin inside it. The end may be
-    told in another context; then that of the beginning forgets it with its next call.
-    """
-
-    def __init__(self) -> None:
-        self.captured: list[Report] = []
-        self.ended = False
-        _around.set((*_open_here(), self))
-
-    def end(self) -> None:
-        """Take no more calls."""
-        self.ended = True
-        _around.set(_open_here())
-
-
-_around: ContextVar[tuple[CallbackCall, ...]] = ContextVar("waxlocal_callback_calls", default=())
-
-
-def _open_here() -> tuple[CallbackCall, ...]:
-    return tuple(one for one in _around.get() if not one.ended)
-
 
 # Guards the reports of all runs. One for all costs nothing: what is written under it waits for the
 # lock of the store anyway.
@@ -90,7 +47,7 @@ class CapturedCalls:
             if known is None:
                 report.position = self._add(report)
                 self._recent.append(report)
-                for outer in _open_here():
+                for outer in open_here():
                     outer.captured.append(report)
                 return report.position
             self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
@@ -155,44 +112,3 @@ class CapturedCalls:
         """Return whether `claim` would find a call."""
         with _guard.lock:
             return find_unclaimed(self._recent, by_hand) is not None
-
-
-# The last runs that were made for calls outside any, each with the time of its call.
-_outside: deque[tuple[int, WaxellContext, CapturedCalls]] = deque(maxlen=RECENT_OUTSIDE)
-# A program reports a call soon after it; later it is another one with the same counts.
-SOON_NS = 60_000_000_000
-
-
-def auto_agent(model: str) -> str:
-    """Return the agent of the run that a call of a model outside any run becomes."""
-    return f"auto:{model}"
-
-
-def keep_outside(run: WaxellContext) -> None:
-    """Remember the run that was made for a call outside any."""
-    _outside.append((time.monotonic_ns(), run, CapturedCalls.of(run)))
-
-
-def take_outside(report: Report) -> bool:
-    """Merge a call into the run that was made for an earlier report of it; False without any.
-
-    Some frameworks report a whole invocation when it is over, or in another task than that of the
-    call: its client has reported it by then, outside any run.
-    """
-    recorder = current_recorder()
-    for made_ns, run, calls in reversed(tuple(_outside)):
-        if made_ns < report.started_ns - SLACK_NS:
-            return False
-        if run._recorder is recorder and calls.take(report):
-            return True
-    return False
-
-
-def run_outside(by_hand: Row) -> WaxellContext | None:
-    """Return the run that was made for a captured call which this may be a report of."""
-    since_ns, recorder = time.monotonic_ns() - SOON_NS, current_recorder()
-    for made_ns, run, calls in tuple(_outside):
-        # A program may record into another file since.
-        if made_ns >= since_ns and run._recorder is recorder and calls.may_be(by_hand):
-            return run
-    return None

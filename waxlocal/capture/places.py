@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.tracer import CapturedSpan
@@ -15,7 +16,16 @@ from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost, run_here, still_open
 
-__all__ = ["CALLS", "Place", "around", "captured_run", "keeps_blobs", "position_in", "run_around"]
+__all__ = [
+    "CALLS",
+    "Place",
+    "around",
+    "captured_run",
+    "keeps_blobs",
+    "kept_attributes",
+    "position_in",
+    "run_around",
+]
 
 CALLS = (SpanKind.LLM, SpanKind.EMBEDDING)
 
@@ -89,6 +99,15 @@ def captured_run(span: CapturedSpan) -> WaxellContext | None:
 def keeps_blobs(run: WaxellContext | None) -> bool:
     """Return whether binary data is kept whole in a run; None stands for one that is to begin."""
     return (current_recorder() if run is None else run._recorder).settings.keep_blobs
+
+
+def kept_attributes(run: WaxellContext, said: SpanFacts) -> dict[str, Any]:
+    """Return what a span says beside the facts that have a column, as far as its run keeps it."""
+    # What nothing was read from may be any text.
+    found = dict(said.attributes) if run._recorder.capture_content else {}
+    if said.tool_call_id is not None:
+        found["tool_call_id"] = said.tool_call_id
+    return found
 
 
 def _is_within(run: WaxellContext | None, outer: WaxellContext) -> bool:

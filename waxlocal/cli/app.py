@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -67,6 +68,7 @@ class _Commands(CommandGroup):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> NoReturn:
         # Python has no such stream where the caller closed it (`>&-`).
         sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+        sys.stdout = _written_whole(sys.stdout)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -87,6 +89,19 @@ class _Commands(CommandGroup):
             again = "run the command again with WAXLOCAL_DEBUG=1 to see the traceback"
             status = _say(f"{type(error).__name__}: {error}", again, 1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _written_whole(stream: TextIO) -> TextIO:
+    """Return a stream of which all is written, or an error raised.
+
+    With PYTHONUNBUFFERED, common in containers, there is no buffer between the text and the file;
+    Python then takes what the system wrote for all of it, though a pipe or a nearly full disk took
+    a part. The commands flush where it matters.
+    """
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors)
 
 
 def _discard_output() -> None:

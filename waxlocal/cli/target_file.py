@@ -30,6 +30,9 @@ __all__ = [
     "writable",
 ]
 
+# Of SQLite's machine, between two moments in which Ctrl-C is heard: some milliseconds.
+INSTRUCTIONS = 100_000
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -120,8 +123,24 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     finally:
         _tell_of_side_files(target.path)
     price_pending(target.path)
-    with reader(target.path) as connection:
+    with reader(target.path) as connection, _stoppable(connection):
         yield connection
+
+
+@contextmanager
+def _stoppable(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let Ctrl-C end a query: Python hears of it only when its own code runs.
+
+    It does in the handler; what it raises there ends the query, and is not heard of again.
+    """
+    connection.set_progress_handler(lambda: 0, INSTRUCTIONS)
+    try:
+        yield
+    except Exception as error:
+        said = error if isinstance(error, sqlite3.Error) else error.__cause__
+        if isinstance(said, sqlite3.OperationalError) and str(said) == "interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _tell_of_side_files(path: Path) -> None:

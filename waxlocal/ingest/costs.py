@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.prices.catalogue import look_up
-from waxlocal.prices.lookup import NOTE_MODEL, Prices
+from waxlocal.prices.lookup import NOTE_MODEL, NOTE_PRICED_MODEL, Prices
 from waxlocal.records import CostSource
 
 __all__ = ["Cost", "Costs", "look_up_prices", "not_looked_up"]
@@ -61,12 +61,17 @@ class Costs:
             estimate = _listed_cost(model, provider, tokens) if price is None else price
             if estimate is None or not math.isclose(given, estimate, rel_tol=TOLERANCE):
                 return Cost(given, CostSource.CALL)
+            if price is None:
+                self._note(NOTE_PRICED_MODEL, model, provider)
             return Cost(estimate, CostSource.PRICE)
         if price is not None:
             return Cost(price, CostSource.PRICE)
-        if self._prices.unseen(model, provider):
-            self._connection.execute(NOTE_MODEL, (model, provider, self._at))
+        self._note(NOTE_MODEL, model, provider)
         return Cost(None, None)
+
+    def _note(self, statement: str, model: str, provider: str) -> None:
+        if self._prices.unseen(model, provider):
+            self._connection.execute(statement, (model, provider, self._at))
 
 
 def not_looked_up(models: Iterable[str]) -> set[str]:

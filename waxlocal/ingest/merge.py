@@ -17,8 +17,17 @@ from waxlocal.clock import utc_text
 from waxlocal.ingest.origins import ELSEWHERE
 from waxlocal.ingest.placing import place
 from waxlocal.ingest.positions import is_sent
-from waxlocal.prices.lookup import NOTE_MODEL
-from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS, Phase, RunStatus, Table
+from waxlocal.prices.lookup import NOTE_MODEL, NOTE_PRICED_MODEL
+from waxlocal.records import (
+    LLM_CALLS,
+    PROCESSES,
+    RECORD_TABLES,
+    RUNS,
+    CostSource,
+    Phase,
+    RunStatus,
+    Table,
+)
 from waxlocal.storage.contents import KEYED, put
 from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, insert, positional_insert
 from waxlocal.storage.transaction import part
@@ -92,7 +101,9 @@ _CHANGED_PLACES = [RUN_COLUMNS.index(name) for name in (*_CHANGING, "revision")]
 _REPLACED_PLACES = [RUN_COLUMNS.index(name) for name in _REPLACED]
 _STATUS, _REVISION, _AGENT = map(RUN_COLUMNS.index, ("status", "revision", "agent_name"))
 _SESSION = RUN_COLUMNS.index("session_id")
-_MODEL, _PROVIDER, _COST = map(LLM_CALLS.arriving.index, ("model", "provider", "cost"))
+_MODEL, _PROVIDER, _COST, _COST_SOURCE = map(
+    LLM_CALLS.arriving.index, ("model", "provider", "cost", "cost_source")
+)
 
 
 class Result(NamedTuple):
@@ -143,15 +154,15 @@ def _one(connection: sqlite3.Connection, run: Line) -> Result:
 
 
 def _note_models(connection: sqlite3.Connection, runs: Iterable[Line], now_ns: int) -> None:
-    """Note the models of calls without a cost, to be looked up in the price list later."""
-    unpriced = {
-        (call[_MODEL], call[_PROVIDER])
-        for run in runs
-        for call in run.records.get("llm_calls", ())
-        if call[_COST] is None
+    """Note the models of calls, but for those whose cost was given, to be looked up later."""
+    calls = [call for run in runs for call in run.records.get("llm_calls", ())]
+    unpriced = {(call[_MODEL], call[_PROVIDER]) for call in calls if call[_COST] is None}
+    priced = {
+        (call[_MODEL], call[_PROVIDER]) for call in calls if call[_COST_SOURCE] == CostSource.PRICE
     }
     at = utc_text(now_ns)
     connection.executemany(NOTE_MODEL, [(*pair, at) for pair in sorted(unpriced)])
+    connection.executemany(NOTE_PRICED_MODEL, [(*pair, at) for pair in sorted(priced)])
 
 
 def _all_or_none(connection: sqlite3.Connection, runs: Sequence[Line]) -> list[Result]:

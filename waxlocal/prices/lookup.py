@@ -10,10 +10,17 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["LOCAL_PROVIDERS", "NOTE_MODEL", "PriceSource", "Prices"]
+__all__ = [
+    "LOCAL_PROVIDERS",
+    "NOTE_MODEL",
+    "NOTE_PRICED_MODEL",
+    "PriceSource",
+    "Prices",
+    "source_of_price",
+]
 
 
 class PriceSource:
@@ -25,12 +32,34 @@ class PriceSource:
     OVERRIDE: Final = "override"  # set by hand
 
 
+def source_of_price(
+    sources: Mapping[tuple[str, str], str], model: str, provider: str
+) -> str | None:
+    """Return the source of the price that calls of a model get: one that was set by hand wins.
+
+    `sources` has those of the table, by model and provider. None: it was never looked up.
+    """
+    own = sources.get((model, provider))
+    if own != PriceSource.OVERRIDE and sources.get((model, "")) == PriceSource.OVERRIDE:
+        return PriceSource.OVERRIDE
+    if own is None and provider.lower() in LOCAL_PROVIDERS:
+        return PriceSource.LOCAL
+    return own
+
+
 # (model, provider, time). A model whose price is already known becomes pending too: the call that
 # caused this note was recorded without a cost, and the next command must price it.
 NOTE_MODEL = """
 INSERT INTO model_prices (model, provider, source, updated_at) VALUES (?, ?, 'pending', ?)
 ON CONFLICT (model, provider) DO UPDATE SET source = 'pending', updated_at = excluded.updated_at
 WHERE source NOT IN ('unknown', 'override')
+"""
+
+# (model, provider, time). For a call that came with the price of the list: the next command reads
+# that price into the table, where people look for it.
+NOTE_PRICED_MODEL = """
+INSERT INTO model_prices (model, provider, source, updated_at) VALUES (?, ?, 'pending', ?)
+ON CONFLICT (model, provider) DO NOTHING
 """
 
 # Programs that run models on the user's own machine: their tokens are free. (Not vLLM and similar

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from waxlocal.prices.lookup import PriceSource
 from waxlocal.queries.rows import MeteredCalls, PricedTokens, share
 from waxlocal.wording import counted
 
@@ -21,6 +22,8 @@ __all__ = [
     "Timing",
     "TurnMoney",
     "TurnTime",
+    "needs_price",
+    "place_in_list",
 ]
 
 
@@ -29,8 +32,8 @@ class ModelUse(PricedTokens):
     """One model of one provider, with totals over all its calls.
 
     Latencies cover the calls whose duration is known; None if there are none. `price_source` is
-    `pending`, `unknown`, `override` or the name of a price list; None if the price was never looked
-    up.
+    `pending`, `unknown`, `override`, `local` or the name of a price list; None if the price was
+    never looked up.
     """
 
     model: str
@@ -61,6 +64,22 @@ class ModelUse(PricedTokens):
     def error_share(self) -> float | None:
         """The share of calls that failed."""
         return share(self.errors, self.calls)
+
+
+def needs_price(model: ModelUse) -> bool:
+    """Return whether no price of a model is known that its calls need.
+
+    Also where nobody told the tokens of its calls: without a price they would have no cost, either.
+    """
+    if model.price_source not in (None, PriceSource.PENDING, PriceSource.UNKNOWN):
+        return False
+    untold = model.unmetered_calls > 0 and model.total_cost is None
+    return model.priced_tokens < model.total_tokens or untold
+
+
+def place_in_list(model: ModelUse) -> tuple[bool, float, str, str]:
+    """Return the sort key of a list of models: those that need a price, then by cost."""
+    return not needs_price(model), -(model.total_cost or 0.0), model.model, model.provider
 
 
 @dataclass(frozen=True, slots=True)

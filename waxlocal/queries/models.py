@@ -10,7 +10,8 @@ from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.queries.analysis_rows import ModelUse
+from waxlocal.prices.lookup import source_of_price
+from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
 from waxlocal.queries.times import parse_time
@@ -46,7 +47,7 @@ def list_models(
     agent: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> list[ModelUse]:
-    """Return every model that was called: models with unpriced calls first, then by cost.
+    """Return every model that was called: those that need a price first, then by cost.
 
     `since` and `until` limit when calls ended, in any form that `parse_time` accepts; `agent`
     limits them to that agent's runs. Raises `InvalidQuery`.
@@ -61,15 +62,10 @@ def list_models(
     query = _CALLS.format(calls=_OF_AGENT if agent else "llm_calls", known=usage_known(conn))
     rows = conn.execute(query, bounds).fetchall()
     models = [
-        _model(list(group), sources.get(key))
+        _model(list(group), source_of_price(sources, *key))
         for key, group in groupby(rows, itemgetter("model", "provider"))
     ]
-    return sorted(models, key=_unpriced_then_most_expensive)
-
-
-def _unpriced_then_most_expensive(model: ModelUse) -> tuple[bool, float, str, str]:
-    priced = model.priced_tokens == model.total_tokens
-    return priced, -(model.total_cost or 0.0), model.model, model.provider
+    return sorted(models, key=place_in_list)
 
 
 def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from waxlocal.queries.columns import unmetered_calls
+from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import MeteredCalls, share
@@ -32,8 +32,9 @@ GROUP BY hour ORDER BY hour
 """
 # The last turns of each session.
 _TURNS = """
-SELECT (SELECT CAST(total(tokens_in + tokens_out) AS INTEGER) FROM llm_calls c
-  WHERE c.run_id = r.run_id) AS size
+SELECT (SELECT iif(total({known}) = 0 AND count(*) > 0, NULL,
+    CAST(total(tokens_in + tokens_out) AS INTEGER))
+  FROM llm_calls c WHERE c.run_id = r.run_id) AS size
 FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
 """
 
@@ -114,9 +115,13 @@ def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) ->
 @in_snapshot
 def turn_sizes(
     conn: sqlite3.Connection, session_ids: list[str], *, most: int = 24
-) -> dict[str, tuple[int, ...]]:
-    """Return the tokens per run, in order, of the last `most` runs of each session."""
+) -> dict[str, tuple[int | None, ...]]:
+    """Return the tokens per run, in order, of the last `most` runs of each session.
+
+    None: there were calls, and nobody told their tokens.
+    """
+    turns = _TURNS.format(known=usage_known(conn))
     return {
-        one: tuple(row[0] for row in reversed(conn.execute(_TURNS, (one, most)).fetchall()))
+        one: tuple(row[0] for row in reversed(conn.execute(turns, (one, most)).fetchall()))
         for one in session_ids
     }

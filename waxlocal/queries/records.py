@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from waxlocal.queries.columns import usage_known
+
 __all__ = ["MOST_RECORDS", "Record", "list_records"]
 
 # The page of a run shows all of its records.
@@ -17,7 +19,8 @@ PREVIEW_CHARS = 200
 _RECORDS = """
 WITH wanted AS MATERIALIZED (SELECT value AS run_id FROM json_each(:runs))
 SELECT run_id, position, 'llm' AS source, recorded_at AS moment, model AS name, task AS kind,
-  CAST(duration_ms AS REAL) AS duration_ms, tokens_in, tokens_out, cost, status, NULL AS value,
+  CAST(duration_ms AS REAL) AS duration_ms, iif({known}, tokens_in, NULL) AS tokens_in,
+  iif({known}, tokens_out, NULL) AS tokens_out, cost, status, NULL AS value,
   substr(coalesce(error_type || ': ', '') || coalesce(error_message, ''), 1, :chars)
     AS text
 FROM wanted CROSS JOIN llm_calls USING (run_id)
@@ -46,7 +49,7 @@ class Record:
     """One record of a run; `source` is llm, span, step, score or event.
 
     `text` is the start of its error or output. A score has its value in `value` (a number) or in
-    `status` (text); only LLM calls have tokens and a cost.
+    `status` (text); only LLM calls have tokens and a cost, None where they are unknown.
     """
 
     position: int
@@ -68,7 +71,8 @@ def list_records(
 ) -> dict[str, list[Record]]:
     """Return the records of these runs in recording order, at most `most` together."""
     values = {"runs": json.dumps(list(run_ids)), "most": most, "chars": PREVIEW_CHARS}
+    query = _RECORDS.format(known=usage_known(conn))
     records: dict[str, list[Record]] = {run_id: [] for run_id in run_ids}
-    for run_id, *columns in conn.execute(_RECORDS, values).fetchall():
+    for run_id, *columns in conn.execute(query, values).fetchall():
         records[run_id].append(Record(*columns))
     return records

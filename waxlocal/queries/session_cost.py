@@ -214,9 +214,11 @@ def _most_expensive(models: Iterable[ModelMoney]) -> tuple[ModelMoney, float]:
 def _growing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
     # All that was sent before, as the turns show it, and not only the growth that is the reason.
     sent = [turn.tokens_in for turn in turns if turn.tokens_in] or [0]
+    untold = any(turn.metered_share == 0 for turn in turns)
+    first = "the first turn with known tokens" if untold else "the first turn"
     return (
         f"Growing context: {percent(share(whole.resent_tokens, whole.tokens_in))} of the "
-        f"{whole.tokens_in:,} input tokens were sent before; the first turn sent {sent[0]:,}, "
+        f"{whole.tokens_in:,} input tokens were sent before; {first} sent {sent[0]:,}, "
         f"the last {sent[-1]:,}"
     )
 

@@ -9,7 +9,8 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 
-from waxlocal.queries.analysis_rows import ModelUse
+from waxlocal.prices.lookup import source_of_price
+from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
@@ -109,7 +110,7 @@ class Usage:
             self._models[model, provider].durations[duration_ms] += calls
 
     def models(self, sources: dict[tuple[str, str], str]) -> list[ModelUse]:
-        """Return every model: models with unpriced calls first, then by cost.
+        """Return every model: those that need a price first, then by cost.
 
         `sources` maps a model and provider to the source of its price.
         """
@@ -127,11 +128,11 @@ class Usage:
                 total_cost=total.cost,
                 p50_ms=percentile_of_counts(total.durations, 0.50),
                 p95_ms=percentile_of_counts(total.durations, 0.95),
-                price_source=sources.get((model, provider)),
+                price_source=source_of_price(sources, model, provider),
             )
             for (model, provider), total in self._models.items()
         ]
-        return sorted(found, key=_unpriced_then_most_expensive)
+        return sorted(found, key=place_in_list)
 
     def cost_over_time(self, most: int = 4) -> CostOverTime | None:
         """Return the cost over time of the most expensive models and of the others.
@@ -153,11 +154,6 @@ class Usage:
                 together.update(by_model[model])
             series.append((f"{len(rest)} others", _placed(timeline, together)))
         return CostOverTime(timeline, tuple(series))
-
-
-def _unpriced_then_most_expensive(model: ModelUse) -> tuple[bool, float, str, str]:
-    priced = model.priced_tokens == model.total_tokens
-    return priced, -(model.total_cost or 0.0), model.model, model.provider
 
 
 def _placed(timeline: Timeline, by_hour: Counter[str]) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.capture.calls import AUTO_WORKFLOW, ONE_CALL, auto_agent, run_outside
+from waxlocal.capture.outside_calls import AUTO_WORKFLOW, ONE_CALL, auto_agent, run_outside
 from waxlocal.sdk.arguments import with_usage
 from waxlocal.sdk.client import WaxellObserveClient
 from waxlocal.sdk.context import WaxellContext

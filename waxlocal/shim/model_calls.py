@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from waxlocal.capture.call_rows import row_of_call
-from waxlocal.capture.calls import CallbackCall, CapturedCalls
+from waxlocal.capture.callback_calls import CallbackCall
+from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts, SpanStatus
 from waxlocal.capture.pairing import Report
 from waxlocal.errors import UnknownUsage

@@ -152,6 +152,17 @@ def test_tokens_that_nobody_told_are_unknown(db_path: Path) -> None:
     assert "50% metered" in sessions
 
 
+def test_a_run_whose_tokens_nobody_told_has_no_sum_of_them(db_path: Path) -> None:
+    """Nor a cost, and not for want of a price."""
+    with recorded(db_path) as to:
+        to.llm(to.run("s"), 0, 0, usage_known=0)
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+    assert "tokens unknown cost unknown" in page.one("dl", "facts").text
+    row = page.one(data_live="calls").one("tbody").all("tr")[0]
+    assert [cell.text for cell in row.all("td")][4:6] == ["unknown", "unknown tokens"]
+
+
 def test_a_run_of_very_many_records_shows_the_first_of_them(db_path: Path) -> None:
     """And says where the rest is."""
     with recorded(db_path) as to:

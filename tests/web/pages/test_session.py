@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,3 +247,31 @@ def test_a_conversation_says_where_it_was_compacted_and_forked(db_path: Path) ->
         "#turn-25": "Turn 25 forked from turn 16: 12 of 27 messages kept",
     }
     assert "compacted" not in quiet.text
+
+
+@pytest.mark.parametrize("count", [3, 14], ids=["table", "chart"])
+def test_tokens_of_a_turn_that_nobody_told_are_unknown(db_path: Path, count: int) -> None:
+    """In its records, and among the input of the turns: in words, and in those for readers."""
+    with recorded(db_path) as to:
+        to.llm(to.run("s", at=0), 0, 0, usage_known=0)
+        for turn in range(1, count):
+            to.llm(to.run("s", at=turn), 100 * turn, 10)
+    with dashboard(db_path) as pages:
+        page = pages.page("/sessions/s")
+    (record,) = turns(page)[0].one("table", "records").one("tbody").all("tr")
+    assert "unknown tokens" in record.text
+    table = page.one(data_live="money").all("table")[0]
+    assert "unknown" in table.one("tbody").all("tr")[0].text
+    shown = json.dumps([page.text, *(one.attributes for one in page.walk())])
+    for zero in ("0 in, 0 out", '"0 new, 0 resent', "New input: 0, Resent: 0"):
+        assert zero not in shown
+
+
+def test_a_session_whose_tokens_nobody_told_has_no_sum_of_them(db_path: Path) -> None:
+    """Unknown, in the totals and among the sessions."""
+    with recorded(db_path) as to:
+        for turn in range(3):
+            to.llm(to.run("s", at=turn), 0, 0, usage_known=0)
+    with dashboard(db_path) as pages:
+        totals = pages.page("/sessions/s").one(data_live="totals").text
+    assert "Tokens unknown" in totals

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.lookup import PriceSource
 from waxlocal.prices.table import list_prices
 from waxlocal.queries import ModelUse
+from waxlocal.queries.analysis_rows import needs_price
 from waxlocal.web.db import ask
 from waxlocal.web.pages.analytics import take_usage
 from waxlocal.web.pages.list_request import ListRequest
@@ -22,7 +22,6 @@ from waxlocal.web.pages.rendering import show
 
 __all__ = ["models_page"]
 
-_WITHOUT = (None, PriceSource.PENDING, PriceSource.UNKNOWN)
 _KEYS: dict[str, Callable[[ModelUse], float]] = {
     "calls": lambda one: one.calls,
     "tokens": lambda one: one.total_tokens,
@@ -50,10 +49,8 @@ class Used:
 
     @property
     def unpriced(self) -> bool:
-        """Whether some calls have no cost because the model has no price."""
-        return self.use.priced_tokens < self.use.total_tokens and (
-            self.price is None or self.price.source in _WITHOUT
-        )
+        """Whether somebody should set a price."""
+        return needs_price(self.use)
 
     @property
     def command(self) -> str:

@@ -173,15 +173,17 @@ def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, Turn
     return [(shown[one.run_id], one) for one in spent.turns if one.run_id in shown]
 
 
+def _told(tokens: int, turn: TurnMoney) -> str:
+    return "unknown" if turn.metered_share == 0 else short_tokens(tokens)
+
+
 def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
     if len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
         return None
     rows = [
         (
             str(number),
-            short_tokens(one.new_tokens),
-            short_tokens(one.resent_tokens),
-            short_tokens(one.tokens_out),
+            *(_told(tokens, one) for tokens in (one.new_tokens, one.resent_tokens, one.tokens_out)),
             cost_text(one.cost, 1.0 if one.llm_calls else None),
         )
         for number, one in turns

@@ -60,7 +60,7 @@ class Listing:
     """
 
     sessions: tuple[Session, ...]
-    sizes: dict[str, tuple[int, ...]]
+    sizes: dict[str, tuple[int | None, ...]]
     count: int | None
     more: bool
     looked: int = 0
