@@ -10,7 +10,7 @@ import pytest
 from tests.capture.stored import stored
 from tests.crash.files import assert_sound, rows, run_program
 from waxlocal import WaxellContext
-from waxlocal.capture import calls
+from waxlocal.capture import outside_calls
 from waxlocal.capture.call_rows import row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts
@@ -83,7 +83,7 @@ def test_a_call_by_hand_is_one_captured_outside_any_run_only_soon_after_it(
         CapturedCalls.of(run).record(report, [])
         keep_outside(run)
         assert run_outside(by_hand) is run
-        monkeypatch.setattr(calls, "SOON_NS", -1)
+        monkeypatch.setattr(outside_calls, "SOON_NS", -1)
         assert run_outside(by_hand) is None
 
 
