@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from waxlocal.clock import stored_ns
@@ -80,12 +81,12 @@ def metered(share: float | None) -> str:
     return f"{percent(share)} metered"
 
 
-def told_tokens(number: int, share: float | None) -> str:
+def told_tokens(number: int, share: float | None, shown: Callable[[int], str] | None = None) -> str:
     """Return tokens; `unknown` if there were calls and none told theirs, which does not mean 0.
 
-    `share` is that of the calls that did; None without calls.
+    `share` is that of the calls that did; None without calls. `shown` writes the number.
     """
-    return "unknown" if share == 0 else tokens(number)
+    return "unknown" if share == 0 else (shown or tokens)(number)
 
 
 def tokens_of(number: int, share: float | None) -> str:

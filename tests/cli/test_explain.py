@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.tools.cli import answer, invoke
+from tests.tools.builders import moment, run_id
+from tests.tools.cli import answer, invoke, recorded
 from waxlocal import WaxellContext
 from waxlocal.capture.call_rows import row_of_call
 from waxlocal.capture.calls import CapturedCalls
@@ -106,3 +107,12 @@ def test_a_cost_says_which_of_its_tokens_may_have_a_price_of_their_own(db_path: 
         [],
         [],
     ]
+
+
+def test_a_price_that_another_waxlocal_had_is_not_made_up(db_path: Path) -> None:
+    """The file that received its calls has looked the model up, and found nothing."""
+    with recorded(db_path) as to:
+        to.llm(to.run("s"), cost=0.5, model="m", provider="p", cost_source="price")
+        to.insert("model_prices", model="m", provider="p", source="unknown", updated_at=moment(0))
+    said = invoke("show", run_id(1), "--explain", db=db_path).stdout
+    assert "cost: computed when it was recorded; the file does not have the price" in said

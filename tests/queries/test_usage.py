@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.builders import Builder, moment, recording
-from waxlocal.prices.table import list_prices
+from waxlocal.prices.table import prices_by_model
 from waxlocal.queries import SessionFilter, list_models
 from waxlocal.queries.analysis_rows import needs_price
 from waxlocal.queries.time_buckets import MOST_STRETCHES, timeline_of
@@ -135,8 +135,7 @@ def test_models_that_need_a_price_come_first(tmp_path: Path) -> None:
             to.insert("model_prices", model=model, provider=provider, source=source, updated_at="")
         found = list_models(conn)
         usage, _ = read(conn, 10)
-        sources = {(one.model, one.provider): one.source for one in list_prices(conn)}
-        assert usage.models(sources) == found
+        assert usage.models(prices_by_model(conn)) == found
     needing = {one.model for one in found if needs_price(one)}
     assert needing == {"unpriced", "untold"}
     assert {one.model for one in found[:2]} == needing

@@ -31,10 +31,9 @@ from waxlocal.message_words import words_of
 
 __all__ = [
     "answer_in",
-    "answer_text",
+    "answer_texts",
     "answer_words",
     "content_of",
-    "other_answers",
     "prompt_in",
     "text_of_message",
     "tool_calls_of",
@@ -174,14 +173,9 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
     )
 
 
-def answer_text(answer: list[Message] | None) -> str | None:
-    """Return the text of an answer: of the first choice that has any."""
-    return next(filter(None, map(text_of_message, answer or ())), None)
-
-
-def other_answers(answer: list[Message] | None) -> list[str] | None:
-    """Return the texts of an answer beside the first: more were asked for (`n=3`)."""
-    return list(filter(None, map(text_of_message, answer or ())))[1:] or None
+def answer_texts(answer: list[Message] | None) -> list[str]:
+    """Return the texts of an answer: one of each choice that has any (`n=3` asks for three)."""
+    return list(filter(None, map(text_of_message, answer or ())))
 
 
 def text_of_message(message: Message) -> str | None:

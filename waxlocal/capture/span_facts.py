@@ -13,10 +13,9 @@ from waxlocal.capture import vendors
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
 from waxlocal.capture.bounds import bounded, cut_text, from_json
 from waxlocal.capture.call_content import (
-    answer_text,
+    answer_texts,
     answer_words,
     content_of,
-    other_answers,
     tool_calls_of,
     tools_of,
 )
@@ -74,6 +73,7 @@ def call_facts(
     prompt, answer = content_of(span, completion, keep_blobs)
     if is_embedding:  # its answer is vectors
         answer = None
+    texts = answer_texts(answer)
     ttft = _ttft_ms(span)
     is_streaming = _is_streaming(span, ttft)
     finish = _finish(span, is_streaming)
@@ -92,9 +92,9 @@ def call_facts(
         config=settings_of(given),
         messages=prompt,
         tools=tools_of(given, completion),
-        response=answer_text(answer),
+        response=next(iter(texts), None),
         said=answer_words(answer),
-        other_answers=other_answers(answer),
+        other_answers=texts[1:] or None,
         tool_calls=tool_calls_of(answer),
         status=ending.status,
         error_type=ending.error_type,

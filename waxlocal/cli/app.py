@@ -96,12 +96,14 @@ def _written_whole(stream: TextIO) -> TextIO:
 
     With PYTHONUNBUFFERED, common in containers, there is no buffer between the text and the file;
     Python then takes what the system wrote for all of it, though a pipe or a nearly full disk took
-    a part. The commands flush where it matters.
+    a part. The buffer that takes its place is emptied with each line, or the lines on stderr would
+    come before those that were written earlier.
     """
     raw = getattr(stream, "buffer", None)
     if not isinstance(raw, io.RawIOBase):
         return stream
-    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors)
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True)
 
 
 def _discard_output() -> None:

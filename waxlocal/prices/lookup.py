@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "NOTE_PRICED_MODEL",
     "PriceSource",
     "Prices",
-    "source_of_price",
 ]
 
 
@@ -30,21 +29,6 @@ class PriceSource:
     UNKNOWN: Final = "unknown"  # looked up, not found
     LOCAL: Final = "local"  # runs on the user's own machine, and costs nothing
     OVERRIDE: Final = "override"  # set by hand
-
-
-def source_of_price(
-    sources: Mapping[tuple[str, str], str], model: str, provider: str
-) -> str | None:
-    """Return the source of the price that calls of a model get: one that was set by hand wins.
-
-    `sources` has those of the table, by model and provider. None: it was never looked up.
-    """
-    own = sources.get((model, provider))
-    if own != PriceSource.OVERRIDE and sources.get((model, "")) == PriceSource.OVERRIDE:
-        return PriceSource.OVERRIDE
-    if own is None and provider.lower() in LOCAL_PROVIDERS:
-        return PriceSource.LOCAL
-    return own
 
 
 # (model, provider, time). A model whose price is already known becomes pending too: the call that

@@ -9,27 +9,32 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
-from waxlocal.prices.lookup import Prices, PriceSource
+from waxlocal.prices.lookup import LOCAL_PROVIDERS, Prices, PriceSource
 from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
 
 __all__ = [
     "MAX_RATE",
+    "PricesByModel",
     "Repriced",
     "list_prices",
+    "price_for",
     "price_pending",
+    "prices_by_model",
     "prices_wait",
     "reprice",
     "set_price",
     "unset_price",
 ]
+
+PricesByModel = Mapping[tuple[str, str], Price]
 
 # Look up every model again after a day, whether it was found or not: prices change on fixed dates,
 # and the library may have been upgraded.
@@ -163,6 +168,26 @@ _DELETE_OVERRIDE = (
 def list_prices(connection: sqlite3.Connection) -> list[Price]:
     """Return all rows of `model_prices`, by model, then provider."""
     return [Price(*row) for row in connection.execute(_LIST).fetchall()]
+
+
+def prices_by_model(connection: sqlite3.Connection) -> PricesByModel:
+    """Return all rows of `model_prices` by model and provider, for `price_for`."""
+    return {(price.model, price.provider): price for price in list_prices(connection)}
+
+
+def price_for(prices: PricesByModel, model: str, provider: str) -> Price | None:
+    """Return the row for the calls of a model, as `Prices` finds it: one that was set wins.
+
+    None for a model that was never looked up. A local model needs no row.
+    """
+    own, anywhere = prices.get((model, provider)), prices.get((model, ""))
+    if own is not None and own.source == PriceSource.OVERRIDE:
+        return own
+    if anywhere is not None and anywhere.source == PriceSource.OVERRIDE:
+        return anywhere
+    if own is None and provider.lower() in LOCAL_PROVIDERS:
+        return Price(model, provider, 0.0, 0.0, None, None, None, PriceSource.LOCAL, None, "")
+    return own
 
 
 def set_price(

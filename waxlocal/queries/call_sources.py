@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
-from waxlocal.prices.table import list_prices
+from waxlocal.prices.lookup import PriceSource
+from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
 from waxlocal.records import CostSource
 from waxlocal.wording import rate
@@ -53,16 +53,19 @@ def call_sources(
     connection: sqlite3.Connection, calls: tuple[LlmCall, ...]
 ) -> tuple[CallSources, ...]:
     """Return where the numbers of these calls come from, one for each."""
-    prices = {(price.model, price.provider): price for price in list_prices(connection)}
+    prices = prices_by_model(connection)
     return tuple(_explained(call, prices) for call in calls)
 
 
-def _explained(call: LlmCall, prices: dict[tuple[str, str], Price]) -> CallSources:
+def _explained(call: LlmCall, prices: PricesByModel) -> CallSources:
     details = call.details if isinstance(call.details, dict) else {}
     said, merged = details.get("sources"), details.get("merged")
     sources = {"call": BY_HAND, **(said if isinstance(said, dict) else {})}
     others = tuple(map(str, merged)) if isinstance(merged, list) else ()
-    price = _price(call, prices) if call.cost_source == CostSource.PRICE else None
+    priced = call.cost_source == CostSource.PRICE
+    price = price_for(prices, call.model, call.provider) if priced else None
+    if price is not None and not _has_rates(price):  # another waxlocal had a price, which sent it
+        price = None
     note = details.get("usage_note")
     lines = (
         f"recorded by {_named(sources['call'])}",
@@ -72,6 +75,10 @@ def _explained(call: LlmCall, prices: dict[tuple[str, str], Price]) -> CallSourc
         *_priced_alike(details, price),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
+
+
+def _has_rates(price: Price) -> bool:
+    return any(getattr(price, column) is not None for column, _ in _RATES)
 
 
 def _named(source: Any) -> str:
@@ -106,7 +113,7 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
     if call.cost is None:
         return "cost: unknown; the file has no price for this model"
     if price is None:
-        return "cost: computed when it was recorded; the file no longer has the price"
+        return "cost: computed when it was recorded; the file does not have the price"
     rates = [
         f"{rate(dollars)} {name}"
         for column, name in _RATES
@@ -144,16 +151,3 @@ def _origin(price: Price) -> str:
     if price.source == PriceSource.LOCAL:
         return "a local model is free"
     return f"price list {price.source}" + (f", {price.matched}" if price.matched else "")
-
-
-def _price(call: LlmCall, prices: dict[tuple[str, str], Price]) -> Price | None:
-    """Return the price of a call, as the recorder finds it: one that was set wins."""
-    own, anywhere = prices.get((call.model, call.provider)), prices.get((call.model, ""))
-    if own is not None and own.source == PriceSource.OVERRIDE:
-        return own
-    if anywhere is not None and anywhere.source == PriceSource.OVERRIDE:
-        return anywhere
-    if own is None and call.provider.lower() in LOCAL_PROVIDERS:
-        free = (call.model, call.provider, 0.0, 0.0, None, None, None, PriceSource.LOCAL, None)
-        return Price(*free, updated_at="")
-    return own

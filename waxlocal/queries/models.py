@@ -10,7 +10,8 @@ from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.prices.lookup import source_of_price
+from waxlocal.prices.catalogue import Price
+from waxlocal.prices.table import price_for, prices_by_model
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
@@ -36,7 +37,6 @@ GROUP BY model, provider, duration_ms
 _OF_AGENT = (
     "(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
 )
-_SOURCES = "SELECT model, provider, source FROM model_prices"
 
 
 def list_models(
@@ -56,19 +56,19 @@ def list_models(
         "since": parse_time(since, clock=clock) if since else None,
         "until": parse_time(until, end=True, clock=clock) if until else None,
     }
-    sources = {(row[0], row[1]): row[2] for row in conn.execute(_SOURCES).fetchall()}
+    prices = prices_by_model(conn)
     if agent:
         bounds["agent"] = text(agent)
     query = _CALLS.format(calls=_OF_AGENT if agent else "llm_calls", known=usage_known(conn))
     rows = conn.execute(query, bounds).fetchall()
     models = [
-        _model(list(group), source_of_price(sources, *key))
+        _model(list(group), price_for(prices, *key))
         for key, group in groupby(rows, itemgetter("model", "provider"))
     ]
     return sorted(models, key=place_in_list)
 
 
-def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
+def _model(rows: Sequence[sqlite3.Row], price: Price | None) -> ModelUse:
     durations: Counter[int] = Counter()
     for row in rows:
         if row["duration_ms"] is not None:
@@ -85,5 +85,5 @@ def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
         total_cost=sum(costs) if costs else None,
         p50_ms=percentile_of_counts(durations, 0.50),
         p95_ms=percentile_of_counts(durations, 0.95),
-        price_source=source,
+        price_source=price.source if price else None,
     )

@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 
-from waxlocal.prices.lookup import source_of_price
+from waxlocal.prices.table import PricesByModel, price_for
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
@@ -109,11 +109,8 @@ class Usage:
         for model, provider, duration_ms, calls in rows:
             self._models[model, provider].durations[duration_ms] += calls
 
-    def models(self, sources: dict[tuple[str, str], str]) -> list[ModelUse]:
-        """Return every model: those that need a price first, then by cost.
-
-        `sources` maps a model and provider to the source of its price.
-        """
+    def models(self, prices: PricesByModel) -> list[ModelUse]:
+        """Return every model: those that need a price first, then by cost."""
         found = [
             ModelUse(
                 model=model,
@@ -128,7 +125,9 @@ class Usage:
                 total_cost=total.cost,
                 p50_ms=percentile_of_counts(total.durations, 0.50),
                 p95_ms=percentile_of_counts(total.durations, 0.95),
-                price_source=source_of_price(sources, model, provider),
+                price_source=price.source
+                if (price := price_for(prices, model, provider))
+                else None,
             )
             for (model, provider), total in self._models.items()
         ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waxlocal.prices.table import list_prices
+from waxlocal.prices.table import prices_by_model
 from waxlocal.queries import (
     EVERYTHING,
     ModelUse,
@@ -132,9 +132,8 @@ async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsI
                     until=bounds.until if until else None,
                 ),
             )
-        prices = await ask(request, list_prices)
-        sources = {(one.model, one.provider): one.source for one in prices}
-        return ModelsInUse(tuple(usage.models(sources)), usage.cost_over_time(), usage.calls)
+        prices = await ask(request, prices_by_model)
+        return ModelsInUse(tuple(usage.models(prices)), usage.cost_over_time(), usage.calls)
 
     return await cache_of(request).take(("usage", since, until), work)
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.table import list_prices
+from waxlocal.prices.table import price_for, prices_by_model
 from waxlocal.queries import ModelUse
 from waxlocal.queries.analysis_rows import needs_price
 from waxlocal.web.db import ask
@@ -70,11 +70,10 @@ async def models_page(request: Request) -> Response:
         raise InvalidQuery(f"unknown ordering {ordering!r}", hint=f"use one of: {', '.join(_KEYS)}")
     taken, prices = await asyncio.gather(
         take_usage(request, asked.value("since"), asked.value("until")),
-        ask(request, list_prices),
+        ask(request, prices_by_model),
     )
-    by_name = {(one.model, one.provider): one for one in prices}
     used = [
-        Used(one, by_name.get((one.model, one.provider)) or by_name.get((one.model, "")))
+        Used(one, price_for(prices, one.model, one.provider))
         for one in (taken.value.models if taken.value else ())
     ]
     if ordering:

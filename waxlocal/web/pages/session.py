@@ -33,7 +33,7 @@ from waxlocal.web.pages.figures import short_tokens
 from waxlocal.web.pages.folds import Fold, fold
 from waxlocal.web.pages.list_request import MOST_OFFSET, whole
 from waxlocal.web.pages.rendering import show
-from waxlocal.wording import TIME_KINDS, counted
+from waxlocal.wording import TIME_KINDS, counted, told_tokens
 from waxlocal.wording import cost as cost_text
 
 __all__ = ["session_page"]
@@ -173,17 +173,16 @@ def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, Turn
     return [(shown[one.run_id], one) for one in spent.turns if one.run_id in shown]
 
 
-def _told(tokens: int, turn: TurnMoney) -> str:
-    return "unknown" if turn.metered_share == 0 else short_tokens(tokens)
-
-
 def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
     if len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
         return None
     rows = [
         (
             str(number),
-            *(_told(tokens, one) for tokens in (one.new_tokens, one.resent_tokens, one.tokens_out)),
+            *(
+                told_tokens(tokens, one.metered_share, short_tokens)
+                for tokens in (one.new_tokens, one.resent_tokens, one.tokens_out)
+            ),
             cost_text(one.cost, 1.0 if one.llm_calls else None),
         )
         for number, one in turns
