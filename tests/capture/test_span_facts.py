@@ -483,3 +483,23 @@ def test_live_objects_and_circles_do_not_raise() -> None:
 def test_attributes_of_text_alone_do_not_raise(sent: dict[str, str]) -> None:
     call_facts(ReadSpan("x", sent))
     other_facts(ReadSpan("x", sent))
+
+
+@pytest.mark.parametrize("choices", [None, 1, 2])
+def test_texts_of_an_answer_are_choices_only_where_several_were_asked_for(
+    choices: int | None,
+) -> None:
+    """Else they are its parts: OpenAI's responses have a message, a search, and a message again."""
+    said = [
+        {"role": "assistant", "parts": [{"type": "text", "content": text}]}
+        for text in ("let me look", "it is 5")
+    ]
+    attributes: dict[str, Any] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.output.messages": json.dumps(said),
+    }
+    if choices is not None:
+        attributes["gen_ai.request.choice.count"] = choices
+    call = call_facts(replace(spans_of("opentelemetry", "chat")[-1], attributes=attributes))
+    assert call.response == "let me look"
+    assert call.other_answers == (["it is 5"] if choices == 2 else None)

@@ -109,10 +109,13 @@ def test_a_cost_says_which_of_its_tokens_may_have_a_price_of_their_own(db_path: 
     ]
 
 
-def test_a_price_that_another_waxlocal_had_is_not_made_up(db_path: Path) -> None:
-    """The file that received its calls has looked the model up, and found nothing."""
+@pytest.mark.parametrize("rates", [None, 2.5])
+def test_a_price_that_is_not_behind_a_cost_is_not_named(db_path: Path, rates: float | None) -> None:
+    """Another waxlocal had one, and sent the call: here there is none, or another one."""
     with recorded(db_path) as to:
         to.llm(to.run("s"), cost=0.5, model="m", provider="p", cost_source="price")
-        to.insert("model_prices", model="m", provider="p", source="unknown", updated_at=moment(0))
+        to.insert("model_prices", model="m", provider="p", input_per_mtok=rates,
+                  output_per_mtok=rates, source="a list", updated_at=moment(0))  # fmt: skip
     said = invoke("show", run_id(1), "--explain", db=db_path).stdout
-    assert "cost: computed when it was recorded; the file does not have the price" in said
+    told = "cost: computed when it was recorded, from a price that the file does not have now"
+    assert told in said

@@ -252,10 +252,12 @@ def test_a_pipe_that_is_closed_half_way_ends_the_command(db: Path, unbuffered: s
     assert done.returncode == 141
 
 
-def test_ctrl_c_ends_a_query(db: Path) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["a-file", "no-file"])
+def test_ctrl_c_ends_a_query(db: Path, tmp_path: Path, named: bool) -> None:
     """At once, and as a shell expects it; SQLite alone would go on until it has the answer."""
-    command = [*PYTHON, "--db", str(db), "sql", ENDLESS]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) as process:
+    command = [*PYTHON, *(("--db", str(db)) if named else ()), "sql", ENDLESS]
+    env = environment(HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path / "state"))
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
         # All else of the command takes a small part of that.
         wait_until(lambda: _processor_s(process.pid) > 2)
         process.send_signal(signal.SIGINT)

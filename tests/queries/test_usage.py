@@ -130,6 +130,7 @@ def test_models_that_need_a_price_come_first(tmp_path: Path) -> None:
         to.llm(run, 0, 0, model="mixed", provider="p", usage_known=0)
         for model, provider, source in (
             *(("unpriced", "p", "unknown"), ("untold", "p", "pending")),
+            ("at-home", "ollama", "pending"),
             *(("set", "p", "unknown"), ("set", "", "override"), ("listed", "p", "a list")),
         ):
             to.insert("model_prices", model=model, provider=provider, source=source, updated_at="")

@@ -174,7 +174,7 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
 
 
 def answer_texts(answer: list[Message] | None) -> list[str]:
-    """Return the texts of an answer: one of each choice that has any (`n=3` asks for three)."""
+    """Return the texts of an answer: of each choice, or of each part, that has any."""
     return list(filter(None, map(text_of_message, answer or ())))
 
 

@@ -96,8 +96,8 @@ class CallFacts:
     `cost` is in dollars, and given by the emitter. `messages` are the whole prompt, the system text
     first. `status` is "ok" or "error"; a stream that was left early is ok, with the finish reason
     "abandoned". `response` is the answer of the first choice, `said` the same in words, without the
-    data of an image; `other_answers` are those of the other choices. `attributes` are those that
-    nothing else of this was read from.
+    data of an image; `other_answers` are those of the other choices, where several were asked for.
+    `attributes` are those that nothing else of this was read from.
     """
 
     model: str | None = None

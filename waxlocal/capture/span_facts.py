@@ -6,6 +6,7 @@ instrumentation handed to a completion hook is taken before what it wrote into a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from waxlocal.capture import attribute_map as rows
@@ -73,7 +74,7 @@ def call_facts(
     prompt, answer = content_of(span, completion, keep_blobs)
     if is_embedding:  # its answer is vectors
         answer = None
-    texts = answer_texts(answer)
+    texts, config = answer_texts(answer), settings_of(given)
     ttft = _ttft_ms(span)
     is_streaming = _is_streaming(span, ttft)
     finish = _finish(span, is_streaming)
@@ -89,18 +90,24 @@ def call_facts(
         is_streaming=is_streaming,
         finish_reason=finish,
         response_id=first_text(given, rows.RESPONSE_ID) or id_of_response(response),
-        config=settings_of(given),
+        config=config,
         messages=prompt,
         tools=tools_of(given, completion),
         response=next(iter(texts), None),
         said=answer_words(answer),
-        other_answers=texts[1:] or None,
+        other_answers=(texts[1:] or None) if _asks_for_several(config) else None,
         tool_calls=tool_calls_of(answer),
         status=ending.status,
         error_type=ending.error_type,
         error_message=ending.error_message,
         attributes=_unread(given, PREFIXES),
     )
+
+
+def _asks_for_several(config: Mapping[str, Any]) -> bool:
+    """Return whether the texts of an answer are choices; else they are its parts, in order."""
+    choices = config.get("n")
+    return isinstance(choices, int) and choices > 1
 
 
 def token_counts(span: ReadSpan, response: object = None) -> TokenCounts:

@@ -113,7 +113,7 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     except FileMissing as missing:
         if target.named:
             raise
-        with _nothing() as connection:
+        with _nothing() as connection, _stoppable(connection):
             try:
                 yield connection
             except NotFound:

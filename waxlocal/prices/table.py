@@ -31,6 +31,7 @@ __all__ = [
     "prices_wait",
     "reprice",
     "set_price",
+    "source_for",
     "unset_price",
 ]
 
@@ -185,9 +186,16 @@ def price_for(prices: PricesByModel, model: str, provider: str) -> Price | None:
         return own
     if anywhere is not None and anywhere.source == PriceSource.OVERRIDE:
         return anywhere
-    if own is None and provider.lower() in LOCAL_PROVIDERS:
+    unknown = own is None or own.source in (PriceSource.PENDING, PriceSource.UNKNOWN)
+    if unknown and provider.lower() in LOCAL_PROVIDERS:
         return Price(model, provider, 0.0, 0.0, None, None, None, PriceSource.LOCAL, None, "")
     return own
+
+
+def source_for(prices: PricesByModel, model: str, provider: str) -> str | None:
+    """Return where the price of a model comes from, as `price_for` finds it."""
+    price = price_for(prices, model, provider)
+    return None if price is None else price.source
 
 
 def set_price(

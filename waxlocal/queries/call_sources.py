@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.lookup import PriceSource
+from waxlocal.prices.lookup import Prices, PriceSource
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
 from waxlocal.records import CostSource
@@ -37,8 +38,8 @@ class CallSources:
     `sources` has for each field its source where that is not the source of the call; that is
     under `call`: an instrumentation, `waxlocal.FRAMEWORK` for a callback handler, or
     `record_llm_call`. `merged` has the further reports of the same call, in order. `price` is the
-    one in the file now; it is None where the cost was given, or no price is known. `lines` say all
-    of it in words.
+    one behind the cost; it is None where the cost was given, or the file does not have the price.
+    `lines` say all of it in words.
     """
 
     position: int
@@ -53,19 +54,18 @@ def call_sources(
     connection: sqlite3.Connection, calls: tuple[LlmCall, ...]
 ) -> tuple[CallSources, ...]:
     """Return where the numbers of these calls come from, one for each."""
-    prices = prices_by_model(connection)
-    return tuple(_explained(call, prices) for call in calls)
+    prices, computing = prices_by_model(connection), Prices()
+    computing.load(connection)
+    return tuple(_explained(call, prices, computing) for call in calls)
 
 
-def _explained(call: LlmCall, prices: PricesByModel) -> CallSources:
+def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallSources:
     details = call.details if isinstance(call.details, dict) else {}
     said, merged = details.get("sources"), details.get("merged")
     sources = {"call": BY_HAND, **(said if isinstance(said, dict) else {})}
     others = tuple(map(str, merged)) if isinstance(merged, list) else ()
-    priced = call.cost_source == CostSource.PRICE
-    price = price_for(prices, call.model, call.provider) if priced else None
-    if price is not None and not _has_rates(price):  # another waxlocal had a price, which sent it
-        price = None
+    is_priced = call.cost_source == CostSource.PRICE and _is_computed(call, computing)
+    price = price_for(prices, call.model, call.provider) if is_priced else None
     note = details.get("usage_note")
     lines = (
         f"recorded by {_named(sources['call'])}",
@@ -77,8 +77,16 @@ def _explained(call: LlmCall, prices: PricesByModel) -> CallSources:
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
 
-def _has_rates(price: Price) -> bool:
-    return any(getattr(price, column) is not None for column, _ in _RATES)
+def _is_computed(call: LlmCall, prices: Prices) -> bool:
+    """Return whether the prices of this file give the cost of a call.
+
+    They may be newer than the cost, and another waxlocal, which sent the call, may have had others.
+    """
+    tokens = (call.tokens_in, call.tokens_out, call.cached_tokens, call.cache_write_tokens)
+    cost = prices.cost(call.model, call.provider, *tokens)
+    if cost is None or call.cost is None:
+        return False
+    return math.isclose(cost, call.cost, rel_tol=1e-6)
 
 
 def _named(source: Any) -> str:
@@ -113,7 +121,7 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
     if call.cost is None:
         return "cost: unknown; the file has no price for this model"
     if price is None:
-        return "cost: computed when it was recorded; the file does not have the price"
+        return "cost: computed when it was recorded, from a price that the file does not have now"
     rates = [
         f"{rate(dollars)} {name}"
         for column, name in _RATES

@@ -10,8 +10,7 @@ from operator import itemgetter
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.prices.catalogue import Price
-from waxlocal.prices.table import price_for, prices_by_model
+from waxlocal.prices.table import prices_by_model, source_for
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
@@ -62,13 +61,13 @@ def list_models(
     query = _CALLS.format(calls=_OF_AGENT if agent else "llm_calls", known=usage_known(conn))
     rows = conn.execute(query, bounds).fetchall()
     models = [
-        _model(list(group), price_for(prices, *key))
+        _model(list(group), source_for(prices, *key))
         for key, group in groupby(rows, itemgetter("model", "provider"))
     ]
     return sorted(models, key=place_in_list)
 
 
-def _model(rows: Sequence[sqlite3.Row], price: Price | None) -> ModelUse:
+def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
     durations: Counter[int] = Counter()
     for row in rows:
         if row["duration_ms"] is not None:
@@ -85,5 +84,5 @@ def _model(rows: Sequence[sqlite3.Row], price: Price | None) -> ModelUse:
         total_cost=sum(costs) if costs else None,
         p50_ms=percentile_of_counts(durations, 0.50),
         p95_ms=percentile_of_counts(durations, 0.95),
-        price_source=price.source if price else None,
+        price_source=source,
     )

@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 
-from waxlocal.prices.table import PricesByModel, price_for
+from waxlocal.prices.table import PricesByModel, source_for
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
@@ -125,9 +125,7 @@ class Usage:
                 total_cost=total.cost,
                 p50_ms=percentile_of_counts(total.durations, 0.50),
                 p95_ms=percentile_of_counts(total.durations, 0.95),
-                price_source=price.source
-                if (price := price_for(prices, model, provider))
-                else None,
+                price_source=source_for(prices, model, provider),
             )
             for (model, provider), total in self._models.items()
         ]

@@ -268,7 +268,7 @@ def test_tokens_of_a_turn_that_nobody_told_are_unknown(db_path: Path, count: int
 
 
 def test_a_session_whose_tokens_nobody_told_has_no_sum_of_them(db_path: Path) -> None:
-    """Unknown, in the totals and among the sessions."""
+    """Unknown, in the totals."""
     with recorded(db_path) as to:
         for turn in range(3):
             to.llm(to.run("s", at=turn), 0, 0, usage_known=0)

@@ -219,3 +219,14 @@ def test_a_wrong_address_is_a_page_that_says_what_is_right(
     assert said in page.text
     assert "Try: use" in page.text
     assert page.all("a", href="/")
+
+
+def test_the_tokens_by_turn_are_unknown_where_nobody_told_them(db_path: Path) -> None:
+    """Not 0, as those of a turn without calls."""
+    with recorded(db_path) as to:
+        to.llm(to.run("s", at=0), 0, 0, usage_known=0)
+        to.run("s", at=1)
+        to.llm(to.run("s", at=2), 100, 10)
+    with dashboard(db_path) as pages:
+        drawn = pages.page("/").one("svg", "mini")
+    assert drawn.one("title").text == "Tokens by turn: unknown, 0, 110"

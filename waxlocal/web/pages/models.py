@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.table import price_for, prices_by_model
+from waxlocal.prices.table import price_for, prices_by_model, source_for
 from waxlocal.queries import ModelUse
 from waxlocal.queries.analysis_rows import needs_price
 from waxlocal.web.db import ask
@@ -73,7 +73,11 @@ async def models_page(request: Request) -> Response:
         ask(request, prices_by_model),
     )
     used = [
-        Used(one, price_for(prices, one.model, one.provider))
+        # What was counted may be older than the price that somebody has just set.
+        Used(
+            replace(one, price_source=source_for(prices, one.model, one.provider)),
+            price_for(prices, one.model, one.provider),
+        )
         for one in (taken.value.models if taken.value else ())
     ]
     if ordering:
