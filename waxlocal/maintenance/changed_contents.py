@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -69,16 +69,23 @@ def mark_calls(path: Path) -> int:
 
 
 def _look(connection: sqlite3.Connection) -> _Found:
-    of_calls: set[str] = set()
-    runs: dict[str, None] = {}
     with one_state(connection):
         changed = noted(connection, "changed_contents")
-        if changed:
-            for run_id, keys in keys_of_calls(connection):
-                if had := changed.keys() & keys:
-                    of_calls |= had
-                    runs[run_id] = None
+        of_calls, runs = _calls_with(changed, connection) if changed else (set(), {})
     return _Found(max(changed.values(), default=0), list(changed), sorted(of_calls), list(runs))
+
+
+def _calls_with(
+    changed: Mapping[str, int], connection: sqlite3.Connection
+) -> tuple[set[str], dict[str, None]]:
+    """Return the changed keys that calls have, and the runs of those calls."""
+    of_calls: set[str] = set()
+    runs: dict[str, None] = {}
+    for run_id, keys in keys_of_calls(connection):
+        if had := changed.keys() & keys:
+            of_calls |= had
+            runs[run_id] = None
+    return of_calls, runs
 
 
 def _mark(connection: sqlite3.Connection, found: _Found) -> int:

@@ -54,13 +54,19 @@ def _sorted_out(connection: sqlite3.Connection) -> tuple[int, list[str], list[st
     """Return the last id, the dropped keys that calls have nevertheless, and those of none."""
     with one_state(connection):
         dropped = noted(connection, "dropped_contents")
-        unused = set(dropped)
-        if unused:
-            for _run_id, keys in keys_of_calls(connection):
-                unused -= keys
-                if not unused:
-                    break
+        unused = _of_no_call(dropped, connection)
     return max(dropped.values(), default=0), sorted(dropped.keys() - unused), sorted(unused)
+
+
+def _of_no_call(dropped: Iterable[str], connection: sqlite3.Connection) -> set[str]:
+    """Return those of the dropped keys that no call has."""
+    unused = set(dropped)
+    if unused:
+        for _run_id, keys in keys_of_calls(connection):
+            unused -= keys
+            if not unused:
+                break
+    return unused
 
 
 def _each(

@@ -120,13 +120,8 @@ def _take_in(
     try:
         with reader(side) as opened:
             identity = identity_of(opened)
-        while changes := read_changes(side, taken := taken_to(main, identity), CHANGES_AT_ONCE):
-            _begin(main, deadline)
-            _take_piece(main, identity, taken, changes)
-            log.look()
-            if monotonic() >= deadline:
-                return False
-        if not remove(side, taken):
+        taken = _take_pieces(main, side, identity, deadline, log)
+        if taken is None or not remove(side, taken):
             return False
     except FileMissing:
         return True
@@ -143,6 +138,19 @@ def _take_in(
         return False
     forget(main, identity)
     return True
+
+
+def _take_pieces(
+    main: sqlite3.Connection, side: Path, identity: str, deadline: float, log: Checkpointer
+) -> int | None:
+    """Return how far the log of a side file is taken in, None where the deadline came first."""
+    while changes := read_changes(side, taken := taken_to(main, identity), CHANGES_AT_ONCE):
+        _begin(main, deadline)
+        _take_piece(main, identity, taken, changes)
+        log.look()
+        if monotonic() >= deadline:
+            return None
+    return taken
 
 
 def _removed(side: Path) -> bool:

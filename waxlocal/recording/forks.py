@@ -112,15 +112,18 @@ class ForkGate:
         if not self._forking:
             return
         close()
-        deadline = monotonic() + FORK_WAIT_S
         self._rests = True
         try:
-            while self._forking and monotonic() < deadline:
-                sleep(POLL_S)
+            self._wait_for_forks(sleep)
         finally:
             self._rests = False
             self._beside.acquire()  # once whoever forks now is done
             self._beside.release()
+
+    def _wait_for_forks(self, sleep: Callable[[float], None]) -> None:
+        deadline = monotonic() + FORK_WAIT_S
+        while self._forking and monotonic() < deadline:
+            sleep(POLL_S)
 
 
 _following: WeakSet[Forking] = WeakSet()

@@ -331,18 +331,21 @@ class Store:
         while self._later:
             self._writing = True
             try:
-                while self._later:
-                    unit = self._later[0]
-                    try:
-                        self._slow.write(unit)
-                    except RecursionError:  # no frame is left: it stays for the next record
-                        unit = ()
-                        raise
-                    finally:  # until then it is counted as in memory
-                        if unit:
-                            del self._later[0]
+                self._write_all_later()
             finally:
                 self._writing = False
+
+    def _write_all_later(self) -> None:
+        while self._later:
+            unit = self._later[0]
+            try:
+                self._slow.write(unit)
+            except RecursionError:  # no frame is left: it stays for the next record
+                unit = ()
+                raise
+            finally:  # until then it is counted as in memory
+                if unit:
+                    del self._later[0]
 
     def _leave_to_others(self, unit: Unit) -> None:
         """Keep a unit whose thread was struck while it waited for another one that has the store.

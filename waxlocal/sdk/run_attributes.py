@@ -6,7 +6,7 @@ written together with a record that is due anyway, they cost an `UPDATE`.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
 from waxlocal.clock import utc_text
@@ -136,19 +136,25 @@ class RunAttributes:
         """Write the records that were made before the beginning, as made at the beginning."""
         started_at = utc_text(self._started_ns)
         content = self._recorder.capture_content
-        with suppress(IndexError):  # another thread took the last one
-            while self._early:
-                statement, row, captured = self._early.pop(0)
-                if statement.adds is None:
-                    self._recorder.store.write(statement, row)
-                    continue
-                new: dict[str, object] = {"run_id": self._run_id, statement.adds.moment: started_at}
-                if captured and not content:
-                    new |= _without_content(statement.adds)
-                begun = (
-                    new.get(name, value) for name, value in zip(statement.columns, row, strict=True)
-                )
-                self._write(statement, tuple(begun))
+        for statement, row, captured in self._taken_early():
+            if statement.adds is None:
+                self._recorder.store.write(statement, row)
+                continue
+            new: dict[str, object] = {"run_id": self._run_id, statement.adds.moment: started_at}
+            if captured and not content:
+                new |= _without_content(statement.adds)
+            begun = (
+                new.get(name, value) for name, value in zip(statement.columns, row, strict=True)
+            )
+            self._write(statement, tuple(begun))
+
+    def _taken_early(self) -> Iterator[tuple[Statement, Row, bool]]:
+        while self._early:
+            try:
+                early = self._early.pop(0)
+            except IndexError:  # another thread took the last one
+                return
+            yield early
 
     def _flush(self) -> None:
         if self._run_id:

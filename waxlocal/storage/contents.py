@@ -86,20 +86,24 @@ def _items(text: str) -> list[str] | None:
         return []
     if text[:1] != "[":
         return None
+    try:
+        return _scanned(text)
+    except (StopIteration, ValueError, IndexError, RecursionError):  # not JSON, or not as we write
+        return None
+
+
+def _scanned(text: str) -> list[str] | None:
     scan = _scanner()
     items: list[str] = []
     start, last = 1, len(text) - 1
-    try:
-        while len(items) < MOST_ITEMS:
-            _, end = scan(text, start)
-            items.append(text[start:end])
-            if end == last and text[end] == "]":
-                return items
-            if text[end] != ",":
-                return None
-            start = end + 1
-    except (StopIteration, ValueError, IndexError, RecursionError):  # not JSON, or not as we write
-        pass
+    while len(items) < MOST_ITEMS:
+        _, end = scan(text, start)
+        items.append(text[start:end])
+        if end == last and text[end] == "]":
+            return items
+        if text[end] != ",":
+            return None
+        start = end + 1
     return None
 
 

@@ -51,12 +51,16 @@ def kept_open(path: Path, identity: FileId) -> int:
 def close_deleted(in_use: Container[FileId] = ()) -> None:
     """Close deleted files, which take up space and cannot be opened again, but those in use."""
     with _gate:
-        for identity in list(_descriptors):
-            if identity in in_use:
-                continue
-            status = _status(identity)
-            if status is not None and not status.st_nlink:
-                os.close(_descriptors.pop(identity))
+        _close_deleted(in_use)
+
+
+def _close_deleted(in_use: Container[FileId]) -> None:
+    for identity in list(_descriptors):
+        if identity in in_use:
+            continue
+        status = _status(identity)
+        if status is not None and not status.st_nlink:
+            os.close(_descriptors.pop(identity))
 
 
 def _status(identity: FileId) -> os.stat_result | None:

@@ -155,24 +155,27 @@ class LogKeeper:
         self._thread.join()
 
     def _work(self) -> None:
+        before = self._state()
+        self._log = self._checkpointer()
+        try:
+            self._look_until_closed(before)
+        finally:
+            self._log.close()
+
+    def _look_until_closed(self, before: tuple[object, object]) -> None:
         shortest, longest = self._rest
         rest = longest
-        file, seen = self._state()
-        log = self._checkpointer()
-        try:
-            while not self._stop.wait(rest):
-                before = file, seen
-                file, seen = self._state()
-                if (file, seen) == before:
-                    rest = min(rest * 2, longest)
-                    continue
-                rest = shortest
-                if file != before[0]:
-                    log.close()
-                    log = self._checkpointer()
-                log.look(self._limit)
-        finally:
-            log.close()
+        while not self._stop.wait(rest):
+            now = self._state()
+            if now == before:
+                rest = min(rest * 2, longest)
+                continue
+            rest = shortest
+            if now[0] != before[0]:
+                self._log.close()
+                self._log = self._checkpointer()
+            before = now
+            self._log.look(self._limit)
 
     def _state(self) -> tuple[object, object]:
         """Return which files are there, and the time of the log's last change."""
