@@ -19,6 +19,7 @@ from tests.tools.web import serving
 from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
+from waxlocal.queries.days import model_days
 from waxlocal.queries.models import list_models
 from waxlocal.queries.overview import session_totals
 from waxlocal.queries.runs import get_run
@@ -115,7 +116,9 @@ def test_a_cost_without_known_tokens_is_unknown_wherever_it_stands(
     with serving(db_path) as client:
         (user,) = client.get(paths.USERS).json()["results"]
         stats = client.get(paths.SESSION_STATISTICS).json()
-        sums = client.get(paths.ANALYTICS).json()["aggregates"]
+        analytics = client.get(paths.ANALYTICS).json()
+        sums, (day,) = analytics["aggregates"], analytics["time_series"]
+        assert (day["unmetered_calls"], day["cost"]) == (1, None)
         for row in (user, stats, sums):
             assert (row["unmetered_calls"], row["metered_share"]) == (1, 0.0)
             assert row["total_cost"] is None
@@ -130,7 +133,7 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
         sessions = list_sessions(connection)
         runs = last_runs(connection)
         money(connection, sessions[0].session_id)
-        models = list_models(connection)
+        models = [*list_models(connection), *model_days(connection)]
         usage = session_usage(connection).models({})
         sums = (statistics(connection), session_totals(connection), *list_users(connection))
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]

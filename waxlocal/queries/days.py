@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
+from waxlocal.queries.columns import usage_known
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.times import parse_time
 
@@ -15,6 +16,7 @@ __all__ = ["ModelDay", "count_users", "model_days"]
 # Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _SUMS = """
 SELECT substr(c.recorded_at, 1, 10) AS date, c.model, c.provider, count(*) AS calls,
+  sum({known} = 0) AS unmetered_calls,
   CAST(total(c.tokens_in + c.tokens_out) AS INTEGER) AS tokens,
   CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER) AS priced_tokens,
   sum(c.cost) AS cost
@@ -22,9 +24,9 @@ FROM {calls}
 WHERE (:since IS NULL OR c.recorded_at >= :since) AND (:until IS NULL OR c.recorded_at <= :until)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-_ALL = _SUMS.format(calls="llm_calls c")
-_OF_AGENT = _SUMS.format(
-    calls="(SELECT run_id FROM runs WHERE agent_name = :agent) r"
+_ALL = "llm_calls c"
+_OF_AGENT = (
+    "(SELECT run_id FROM runs WHERE agent_name = :agent) r"
     " CROSS JOIN llm_calls c ON c.run_id = r.run_id"
 )
 _USERS = "SELECT count(DISTINCT user_id) FROM sessions WHERE user_id IS NOT NULL"
@@ -41,12 +43,16 @@ SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM se
 
 @dataclass(frozen=True, slots=True)
 class ModelDay:
-    """One model of one provider on one day (UTC); `cost` is None when no price is known."""
+    """One model of one provider on one day (UTC); `cost` is None when no price is known.
+
+    Nobody told the tokens of `unmetered_calls`.
+    """
 
     date: str
     model: str
     provider: str
     calls: int
+    unmetered_calls: int
     tokens: int
     priced_tokens: int
     cost: float | None
@@ -71,7 +77,8 @@ def model_days(
     }
     if agent:
         values["agent"] = text(agent)
-    rows = conn.execute(_OF_AGENT if agent else _ALL, values).fetchall()
+    query = _SUMS.format(calls=_OF_AGENT if agent else _ALL, known=usage_known(conn))
+    rows = conn.execute(query, values).fetchall()
     return [ModelDay(**dict(row)) for row in rows]
 
 
