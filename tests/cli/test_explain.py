@@ -15,6 +15,7 @@ from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.pairing import Report
 from waxlocal.prices.table import reprice, set_price
+from waxlocal.recording.recorder import current_recorder
 from waxlocal.token_counts import TokenCounts
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -107,6 +108,26 @@ def test_a_cost_says_which_of_its_tokens_may_have_a_price_of_their_own(db_path: 
         [],
         [],
     ]
+
+
+def test_a_cost_says_at_which_price_such_tokens_are_in_it(db_path: Path) -> None:
+    """Where the list has one, also for calls that were recorded before it was looked up."""
+    kept: dict[str, Any] = {"input_tokens": 5, "output_tokens": 9}
+    kept["cache_creation_input_tokens"] = 1000
+    kept["cache_creation"] = {"ephemeral_1h_input_tokens": 600, "ephemeral_5m_input_tokens": 400}
+    with WaxellContext("bot") as run:
+        run.record_llm_call(model="claude-sonnet-4-5", usage=kept)
+    (call,) = answer("show", run.run_id, "--explain", db=db_path)["llm_calls"]
+    assert call["cost"] == pytest.approx((5 * 3 + 9 * 15 + 400 * 3.75 + 600 * 6) / 1e6)
+    current_recorder().store.close()  # the next record opens the file, and reads its prices
+    with WaxellContext("bot") as again:
+        again.record_llm_call(model="claude-sonnet-4-5", usage=kept)
+    (other,) = answer("show", again.run_id, "--explain", db=db_path)["llm_calls"]
+    assert other["cost"] == call["cost"]
+    for one in (call, other):
+        lines = one["explained"]["lines"]
+        assert "cost: 600 tokens kept in the cache for an hour at $6.00" in lines, lines
+        assert not any("a price of their own" in line for line in lines)
 
 
 @pytest.mark.parametrize("rates", [None, 2.5])

@@ -103,6 +103,33 @@ def test_a_long_prompt_is_charged_at_the_price_of_its_tier(
     assert loaded(connection).cost("m", "openai", tokens_in, 0, cached) == cost
 
 
+@pytest.mark.parametrize(
+    ("finer", "cost"),
+    [
+        ({}, 0.0105),  # 1,000 at 2.50, 500 at 10, 400 written at 7.50
+        ({"cache_write_1h": 400}, 0.0125),  # at 12.50
+        ({"cache_write_1h": 10_000}, 0.0125),  # no more than were written
+        ({"audio_in": 1000, "audio_out": 100}, 0.0505),  # 1,000 at 40, 100 at 35
+        ({"audio_in": 10_000, "image_in": 1}, 0.048),  # no input is left to be images
+        ({"image_in": 1}, 0.0105),  # no price of its own
+        ({"audio_in": "1", "audio_out": -5, "cache_write_1h": None}, 0.0105),
+        ("none", 0.0105),
+        (None, 0.0105),
+    ],
+)
+def test_finer_counts_are_charged_at_their_own_price(
+    connection: sqlite3.Connection, finer: object, cost: float
+) -> None:
+    """As parts of the input, the output or what was written to the cache, and never beyond."""
+    step = {"above": 0, "input": 2.5, "output": 10, "cache_write": 7.5, "cache_write_1h": 12.5}
+    step |= {"audio_in": 40, "audio_out": 35}
+    put(connection, "m", 2.5, 10.0, 1.25, 7.5, tiers=json.dumps([step]))
+    details = json.dumps({"config": {"n": 1}, "token_details": finer})
+    prices = loaded(connection)
+    assert prices.cost("m", "openai", 1400, 500, 0, 400, details) == pytest.approx(cost)
+    assert prices.cost("m", "openai", 1400, 500, 0, 400, '"token_details" {') == 0.0105
+
+
 def test_a_price_that_lacks_a_needed_part_gives_no_cost(connection: sqlite3.Connection) -> None:
     """A model with an input price alone costs something for input, unknown with output."""
     put(connection, "text-embedding-3-small", 0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -218,6 +219,39 @@ def test_costs_agree_with_the_library(
     usage = Usage(**dict(zip(names, tokens, strict=True)))
     theirs = calc_price(usage, model, provider_id=provider).total_price
     assert priced(found).cost(model, provider, *tokens) == float(theirs)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens", "finer"),
+    [
+        ("anthropic", "claude-sonnet-4-5", (9_000, 70, 2_000, 5_000), {"cache_write_1h": 3_000}),
+        ("anthropic", "claude-sonnet-4-5", (300_000, 70, 0, 5_000), {"cache_write_1h": 5_000}),
+        ("openai", "gpt-audio", (1_000, 500, 0, 0), {"audio_in": 600, "audio_out": 499}),
+        ("google", "gemini-2.5-flash", (1_000, 500, 0, 0), {"audio_in": 700}),
+        ("openai", "gpt-image-1", (1_000, 500, 0, 0), {"image_in": 999}),
+    ],
+)
+def test_costs_of_finer_counts_agree_with_the_library(
+    provider: str, model: str, tokens: tuple[int, int, int, int], finer: dict[str, int]
+) -> None:
+    """A cache for an hour, sound and images have prices of their own."""
+    from genai_prices import Usage, calc_price
+
+    found = look_up(model, provider)
+    assert found is not None
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    theirs = {
+        "cache_write_1h": "cache_write_1h_tokens",
+        "audio_in": "input_audio_tokens",
+        "audio_out": "output_audio_tokens",
+        "image_in": "input_image_tokens",
+    }
+    usage = dict(zip(names, tokens, strict=True)) | {theirs[name]: finer[name] for name in finer}
+    listed = calc_price(Usage(**usage), model, provider_id=provider).total_price
+    details = json.dumps({"token_details": finer})
+    cost = priced(found).cost(model, provider, *tokens, details)
+    assert cost == pytest.approx(float(listed), rel=1e-12)
+    assert cost != priced(found).cost(model, provider, *tokens)
 
 
 def test_the_price_holds_on_the_day_of_the_lookup() -> None:

@@ -204,7 +204,7 @@ def _show(screen: Screen, found: list[Price]) -> None:
             figures.rate(one.output_per_mtok),
             figures.rate(one.cache_read_per_mtok),
             figures.rate(one.cache_write_per_mtok),
-            screen.text((escaping.line(one.source) + (", tiered" if one.tiers else ""), DIM)),
+            screen.text((escaping.line(one.source) + (", tiered" if one.is_tiered else ""), DIM)),
         )
         for one in found
     ]

@@ -92,13 +92,7 @@ def _row_of_call(run: KnownRun, call: Json, now_ns: int) -> Json:
 
 def _cost(costs: Costs, row: Json, given: float | None) -> Json:
     """Return the cost columns of a call that was sent with this cost."""
-    tokens = (
-        row["tokens_in"],
-        row["tokens_out"],
-        row["cached_tokens"],
-        row["cache_write_tokens"],
-    )
-    cost = costs.of(row["model"], row["provider"], tokens, given)
+    cost = costs.of(row, given)
     return {"cost": cost.cost, "cost_source": cost.source}
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from waxlocal.clock import utc_text
 from waxlocal.prices.catalogue import look_up
-from waxlocal.prices.lookup import NOTE_MODEL, NOTE_PRICED_MODEL, Prices
+from waxlocal.prices.lookup import NOTE_MODEL, NOTE_PRICED_MODEL, PRICED_BY, Prices
 from waxlocal.records import CostSource
 
 __all__ = ["Cost", "Costs", "look_up_prices", "not_looked_up"]
@@ -49,16 +49,15 @@ class Costs:
         self._prices = Prices()
         self._prices.load(connection)
 
-    def of(
-        self, model: str, provider: str, tokens: tuple[int, int, int, int], given: float | None
-    ) -> Cost:
+    def of(self, call: Mapping[str, Any], given: float | None) -> Cost:
         """Return the cost of a call; a model without a price is noted, to be looked up later.
 
-        `tokens`: in, out, cached, cache write; `given`: the cost that the call was sent with.
+        `call` is its row; `given` the cost that it was sent with.
         """
-        price = self._prices.cost(model, provider, *tokens)
+        model, provider = call["model"], call["provider"]
+        price = self._prices.cost(*(call[name] for name in PRICED_BY))
         if given:
-            estimate = _listed_cost(model, provider, tokens) if price is None else price
+            estimate = _listed_cost(call) if price is None else price
             if estimate is None or not math.isclose(given, estimate, rel_tol=TOLERANCE):
                 return Cost(given, CostSource.CALL)
             if price is None:
@@ -85,13 +84,13 @@ def look_up_prices(models: Iterable[str]) -> None:
         _listed(model, "")
 
 
-def _listed_cost(model: str, provider: str, tokens: tuple[int, int, int, int]) -> float | None:
-    rates = _listed(model, provider)
+def _listed_cost(call: Mapping[str, Any]) -> float | None:
+    rates = _listed(call["model"], call["provider"])
     if rates is None:
         return None
     # Rounded to millionths, as everywhere: 0.0075 and not 0.007500000000000001.
-    micro = round(rates.input * 1e6) * tokens[0] + round(rates.output * 1e6) * tokens[1]
-    return micro / 1e12
+    tokens_in, tokens_out = int(call["tokens_in"]), int(call["tokens_out"])
+    return (round(rates.input * 1e6) * tokens_in + round(rates.output * 1e6) * tokens_out) / 1e12
 
 
 def _listed(model: str, provider: str) -> _Rates | None:

@@ -14,7 +14,7 @@ from typing import Any
 from waxlocal.clock import SYSTEM_CLOCK, Clock, monotonic, utc_text
 from waxlocal.encode import dumps
 from waxlocal.maintenance.side_log import Change, Row
-from waxlocal.prices.lookup import NOTE_MODEL, Prices
+from waxlocal.prices.lookup import NOTE_MODEL, PRICED_BY, Prices
 from waxlocal.records import (
     LLM_CALLS,
     NOT_FINAL_STATUSES,
@@ -161,8 +161,7 @@ class MainRows:
         """Give a call its cost, which its recorder did not know: prices are in the main file."""
         if call["cost"] is not None or not call.get("usage_known", 1):
             return call
-        tokens = [call[name] for name in _TOKENS]
-        cost = self._prices.cost(call["model"], call["provider"], *tokens)
+        cost = self._prices.cost(*(call[name] for name in PRICED_BY))
         if cost is not None:
             return {**call, "cost": cost, "cost_source": CostSource.PRICE}
         if self._prices.unseen(call["model"], call["provider"]):
@@ -194,9 +193,6 @@ class MainRows:
         where = " AND ".join(f"{name} IS ?" for name in values)
         sql = f"SELECT 1 FROM {table.name} WHERE {where}"  # noqa: S608
         return self._main.execute(sql, tuple(values.values())).fetchone() is not None
-
-
-_TOKENS = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
 
 
 def _news(known: tuple[Any, ...], run: Row) -> Row:

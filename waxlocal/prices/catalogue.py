@@ -7,15 +7,17 @@ that add nothing but a date or a version to the family's name.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
+from waxlocal.prices.lookup import FINER_COUNTS, LOCAL_PROVIDERS, PriceSource
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -30,6 +32,7 @@ class Price:
     `tiers` is a JSON array ordered by `above`. Each entry has the prices for all tokens of a call
     whose input has more tokens than `above`:
     `[{"above": 200000, "input": 2.5, "output": 15.0, "cache_read": 0.25, "cache_write": null}]`.
+    Prices of finer counts (`FINER_COUNTS`) stand there, too; with them an entry of 0 and up.
     """
 
     model: str
@@ -42,6 +45,24 @@ class Price:
     source: str
     matched: str | None
     updated_at: str
+
+    @property
+    def is_tiered(self) -> bool:
+        """Whether the price rises with the input of a call."""
+        return any(step["above"] for step in self._steps())
+
+    def finer(self, tokens_in: int) -> dict[str, float]:
+        """Return the prices of finer counts by name, for a call with so much input."""
+        (*_, step) = [{}, *(step for step in self._steps() if tokens_in > step["above"])]
+        return {name: step[name] for name in FINER_COUNTS if step.get(name) is not None}
+
+    def _steps(self) -> list[dict[str, Any]]:
+        """Return the tiers; none where they were edited by hand into something else."""
+        with suppress(ValueError):
+            found = json.loads(self.tiers or "[]")
+            if isinstance(found, list):
+                return [step for step in found if isinstance(step, dict) and "above" in step]
+        return []
 
 
 def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
@@ -245,6 +266,13 @@ def _adds_nothing(family: str, tail: str) -> bool:
 # -- reading prices -------------------------------------------------------------------------------
 
 _KINDS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+# What the list calls the prices of finer counts.
+_FINER = {
+    "cache_write_1h": "cache_write_1h_mtok", "audio_in": "input_audio_mtok",
+    "image_in": "input_image_mtok", "video_in": "input_video_mtok",
+    "audio_out": "output_audio_mtok", "image_out": "output_image_mtok",
+    "video_out": "output_video_mtok",
+}  # fmt: skip
 _Rate = float | None
 
 
@@ -278,13 +306,13 @@ def _applicable(price: ModelPrice, kind: str, tokens: int | None) -> _Rate:
 
 
 def _tiers(price: ModelPrice) -> str | None:
-    import json
-
-    values: list[Any] = [getattr(price, kind, None) for kind in _KINDS]
+    finer = {name: kind for name, kind in _FINER.items() if getattr(price, kind, None) is not None}
+    values: list[Any] = [getattr(price, kind, None) for kind in (*_KINDS, *finer.values())]
     starts = {tier.start for value in values for tier in getattr(value, "tiers", ())}
     names = ("above", "input", "output", "cache_read", "cache_write")
     tiers = [
         dict(zip(names, (start, *_rates_above(price, start)), strict=True))
-        for start in sorted(starts)
+        | {name: _applicable(price, kind, start) for name, kind in finer.items()}
+        for start in sorted(starts | {0} if finer else starts)
     ]
     return json.dumps(tiers) if tiers else None

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 __all__ = [
+    "FINER_COUNTS",
     "LOCAL_PROVIDERS",
     "NOTE_MODEL",
     "NOTE_PRICED_MODEL",
+    "PRICED_BY",
     "PriceSource",
     "Prices",
 ]
@@ -67,9 +69,22 @@ _PER_COST = 1e12
 _Rate = float | None
 # Input, output, cache read, cache write.
 _Four = tuple[_Rate, _Rate, _Rate, _Rate]
+# The rates of finer counts, by name.
+_Finer = Mapping[str, float]
 # The same, and the tiers from the highest down: the input tokens above which each applies.
-_Rates = tuple[_Rate, _Rate, _Rate, _Rate, tuple[tuple[int, _Four], ...]]
+_Rates = tuple[_Rate, _Rate, _Rate, _Rate, tuple[tuple[int, _Four, _Finer], ...]]
 _FREE: _Rates = (0, 0, None, None, ())
+# The columns of a call that give its cost: the arguments of `Prices.cost`.
+PRICED_BY = (
+    *("model", "provider", "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens"),
+    "details",
+)
+# Finer counts that have a price of their own at some vendors, as in `details.token_details`, and
+# what they are part of.
+FINER_COUNTS = {
+    "cache_write_1h": "cache_write", "audio_in": "input", "image_in": "input", "video_in": "input",
+    "audio_out": "output", "image_out": "output", "video_out": "output",
+}  # fmt: skip
 
 
 class Prices:
@@ -126,11 +141,13 @@ class Prices:
         tokens_out: int,
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
+        details: str | None = None,
     ) -> float | None:
         """Return dollars; None if a price that this call needs is unknown.
 
         `tokens_in` includes the cached tokens. If `cached_tokens` is larger than `tokens_in`, the
-        program counted them separately, and they are charged in addition.
+        program counted them separately, and they are charged in addition. `details` is the column
+        of that name: finer counts in it have prices of their own at some vendors.
         """
         rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
         if rates is None:
@@ -141,11 +158,13 @@ class Prices:
             plain -= cached_tokens + cache_write_tokens
             if plain < 0:
                 plain = tokens_in
+        finer: _Finer = _NONE
         if tiers:
             whole = plain + cached_tokens + cache_write_tokens
-            for above, tier in tiers:
+            for above, tier, of_tier in tiers:
                 if whole > above:
                     rate_in, rate_out, rate_read, rate_write = tier
+                    finer = of_tier
                     break
         if rate_in is None or rate_out is None:
             if (rate_in is None and tokens_in) or (rate_out is None and tokens_out):
@@ -157,6 +176,14 @@ class Prices:
                 total += cached_tokens * (rate_in if rate_read is None else rate_read)
             if cache_write_tokens:
                 total += cache_write_tokens * (rate_in if rate_write is None else rate_write)
+            if finer and details and _FINER_KEY in details:
+                rate_write = rate_in if rate_write is None else rate_write
+                charged = {
+                    "input": (plain, rate_in),
+                    "output": (tokens_out, rate_out),
+                    "cache_write": (cache_write_tokens, rate_write),
+                }
+                total += _difference(finer, details, charged)
             return total / _PER_COST
         except OverflowError:  # token counts that are not numbers
             return None
@@ -192,7 +219,7 @@ def _rates_of(
     try:
         rates = _four((input_, output, read, write))
         steps = [
-            (int(step["above"]), _four([step.get(kind) for kind in _KINDS]))
+            (int(step["above"]), _four([step.get(kind) for kind in _KINDS]), _finer(step))
             for step in (_read(tiers) if tiers else ())
         ]
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # edited by hand
@@ -202,8 +229,38 @@ def _rates_of(
     return (*rates, tuple(sorted(steps, key=lambda step: step[0], reverse=True)))
 
 
+def _finer(step: Mapping[str, object]) -> _Finer:
+    rates = ((name, _rate(step.get(name))) for name in FINER_COUNTS)
+    return {name: rate for name, rate in rates if rate is not None}
+
+
+_NONE: _Finer = {}
+_FINER_KEY = '"token_details"'
+
+
+def _difference(finer: _Finer, details: str, parts: dict[str, tuple[int, float]]) -> float:
+    """Return what finer counts cost more than as parts of the other counts; it may be below 0.
+
+    `parts` has what was charged for those: their tokens, and the rate. A finer count is bounded by
+    it: of sound that the cache gave, nobody tells how much it was.
+    """
+    try:
+        found = _read(details)["token_details"]
+        counts = {name: found.get(name) for name in finer}
+    except (AttributeError, KeyError, TypeError, ValueError):  # not as we write it
+        return 0
+    more: float = 0
+    for name, count in counts.items():
+        part = FINER_COUNTS[name]
+        left, rate = parts[part]
+        fits = min(count, left) if type(count) is int and count > 0 else 0
+        parts[part] = (left - fits, rate)
+        more += fits * (finer[name] - rate)
+    return more
+
+
 def _read(json: str) -> Any:
-    from json import loads  # a millisecond to import, and few models have tiers
+    from json import loads  # a millisecond to import, which not every program needs
 
     return loads(json)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
-from waxlocal.prices.lookup import LOCAL_PROVIDERS, Prices, PriceSource
+from waxlocal.prices.lookup import LOCAL_PROVIDERS, PRICED_BY, Prices, PriceSource
 from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
 
@@ -273,14 +273,13 @@ def unset_price(
 
 # One page of calls after a key. Read the whole page before writing: an open cursor would keep the
 # WAL from being reset.
-_CALLS = """
-SELECT run_id, position, model, provider, tokens_in, tokens_out, cached_tokens,
-  cache_write_tokens, cost
+_CALLS = f"""
+SELECT run_id, position, cost, {", ".join(PRICED_BY)}
 FROM llm_calls
 WHERE (run_id, position) > (:run_id, :position) AND cost_source IS NOT 'call' AND usage_known
-  AND {which}
+  AND {{which}}
 ORDER BY run_id, position LIMIT :limit
-"""
+"""  # noqa: S608
 _UNPRICED_CALLS = _CALLS.format(
     which="cost IS NULL AND (model, provider) IN"
     " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:which))"
@@ -352,7 +351,7 @@ def _recompute(path: Path, query: str, which: str = "", provider: str = "") -> R
             rows = connection.execute(query, named).fetchall()
             if not rows:
                 return Repriced(calls, changed, _sum(before), _sum(after))
-            costs = [prices.cost(*row[2:8]) for row in rows]
+            costs = [prices.cost(*row[3:]) for row in rows]
             updates = [
                 (
                     cost,

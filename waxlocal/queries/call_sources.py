@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.lookup import Prices, PriceSource
+from waxlocal.prices.lookup import PRICED_BY, Prices, PriceSource
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
 from waxlocal.records import CostSource
@@ -72,7 +73,7 @@ def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallS
         *_merged(others, sources),
         *_tokens(call, str(note) if note else ""),
         _cost(call, sources, price),
-        *_priced_alike(details, price),
+        *_finer(call, details, price),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
@@ -82,8 +83,8 @@ def _is_computed(call: LlmCall, prices: Prices) -> bool:
 
     They may be newer than the cost, and another waxlocal, which sent the call, may have had others.
     """
-    tokens = (call.tokens_in, call.tokens_out, call.cached_tokens, call.cache_write_tokens)
-    cost = prices.cost(call.model, call.provider, *tokens)
+    columns = {name: getattr(call, name) for name in PRICED_BY}
+    cost = prices.cost(**columns | {"details": json.dumps(call.details)})
     if cost is None or call.cost is None:
         return False
     return math.isclose(cost, call.cost, rel_tol=1e-6)
@@ -127,29 +128,33 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
         for column, name in _RATES
         if (dollars := getattr(price, column)) is not None
     ]
-    tiers = ", more for long prompts" if price.tiers else ""
+    tiers = ", more for long prompts" if price.is_tiered else ""
     return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
 
 
-# Finer counts for which some vendors have a price of its own, which the file has not.
-_APART = {
+# What the tokens are that have a price of their own at some vendors.
+_FINER = {
     "audio_in": "of sound", "audio_out": "of sound", "image_in": "of images",
     "image_out": "of images", "video_in": "of video", "video_out": "of video",
     "cache_write_1h": "kept in the cache for an hour",
 }  # fmt: skip
 
 
-def _priced_alike(details: dict[str, Any], price: Price | None) -> Iterator[str]:
-    finer = details.get("token_details")
-    if price is None or price.source == PriceSource.LOCAL or not isinstance(finer, dict):
+def _finer(call: LlmCall, details: dict[str, Any], price: Price | None) -> Iterator[str]:
+    """Say at which price such tokens are in the cost, and of which the file knows no own price."""
+    counts = details.get("token_details")
+    if price is None or price.source == PriceSource.LOCAL or not isinstance(counts, dict):
         return
-    found = [
-        f"{finer[name]:,} {what}"
-        for name, what in _APART.items()
-        if type(finer.get(name)) is int and finer[name]
-    ]
-    if found:
-        which = ", ".join(found)
+    rates, alike = price.finer(call.tokens_in), []
+    for name, what in _FINER.items():
+        count = counts.get(name)
+        if type(count) is int and count > 0:
+            if name in rates:
+                yield f"cost: {count:,} tokens {what} at {rate(rates[name])}"
+            else:
+                alike.append(f"{count:,} {what}")
+    if alike:
+        which = ", ".join(alike)
         yield f"cost: at the vendor's, these tokens may have a price of their own: {which}"
 
 

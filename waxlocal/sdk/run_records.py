@@ -14,7 +14,7 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps
-from waxlocal.prices.lookup import NOTE_MODEL
+from waxlocal.prices.lookup import NOTE_MODEL, PRICED_BY
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import (
     ADD_EVENT,
@@ -48,7 +48,6 @@ _NOTE_MODEL = Statement(NOTE_MODEL)
 _CALL = LLM_CALLS.recorded
 # Names of this module: every call of a model is marked with one of them.
 _GIVEN, _PRICED = CostSource.CALL, CostSource.PRICE
-_PRICED_TOKENS = ("tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens")
 # How far apart the positions of two processes lie that record into one run.
 FORK_POSITIONS = 1_000_000
 
@@ -106,7 +105,7 @@ class RunRecords(RunAttributes):
         source: str | None = _GIVEN
         if not (cost and isfinite(cost)):
             priced = recorder.store.prices.cost(
-                model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens
+                model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens, details
             ) if usage_known else None
             source = None if priced is None else _PRICED
         position = self._next()
@@ -133,10 +132,9 @@ class RunRecords(RunAttributes):
         cost: float | None = columns["cost"]
         source: str | None = _GIVEN
         if not (cost and isfinite(cost)):
-            tokens = (columns[name] for name in _PRICED_TOKENS)
             prices = self._recorder.store.prices
             known = columns["usage_known"]
-            cost = prices.cost(columns["model"], columns["provider"], *tokens) if known else None
+            cost = prices.cost(*(columns[name] for name in PRICED_BY)) if known else None
             source = None if cost is None else _PRICED
         columns = self._recorder.masked_lists(columns)
         keyed, contents = split(columns)

@@ -295,7 +295,7 @@ def _cost_schemas() -> Json:
         "model_id": text("The model as recorded."),
         "provider": text("The provider as recorded; empty for any."),
         **rates,
-        "tiers": {"description": "Prices by input length; null if there is one price only."},
+        "tiers": {"description": "Prices by input length, and of finer counts; null without any."},
         "currency": {"const": "USD"},
         "is_override": {"type": "boolean", "description": "Whether the price was set by the user."},
         "source": text("pending, unknown, local, override, or the price list."),
