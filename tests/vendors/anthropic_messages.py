@@ -119,8 +119,8 @@ def _usage(said: Said) -> dict[str, Any] | None:
             "cache_creation_input_tokens": used.cache_write,
             "cache_read_input_tokens": used.cached,
             "cache_creation": {
-                "ephemeral_5m_input_tokens": used.cache_write,
-                "ephemeral_1h_input_tokens": 0,
+                "ephemeral_5m_input_tokens": used.cache_write - used.cache_write_1h,
+                "ephemeral_1h_input_tokens": used.cache_write_1h,
             },
             "output_tokens": used.tokens_out,
             "service_tier": "standard",

@@ -24,14 +24,15 @@ class ToolCall:
 class Usage:
     """Tokens of a call in one form for all vendors; each endpoint writes them as its vendor does.
 
-    `tokens_in` is all input, with what was cached, written to the cache and heard; `tokens_out` is
-    all output, with reasoning and what was spoken.
+    `tokens_in` is all input, with what was cached, written to the cache (for an hour or less) and
+    heard; `tokens_out` is all output, with reasoning and what was spoken.
     """
 
     tokens_in: int
     tokens_out: int
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
     reasoning: int = 0
     audio_in: int = 0
     audio_out: int = 0

@@ -153,8 +153,10 @@ class CapturedSpan(trace.Span):
             self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
-        if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
-            self._forget_failure(answered)
+        if (answered := answer_of(self)) is not None:
+            if self._status == SpanStatus.ERROR:
+                self._forget_failure(answered)
+            self.attributes = {**answered.finer_attributes(), **self.attributes}
         self._sink.end(self)
 
     def _forget_failure(self, answered: Answer) -> None:

@@ -72,9 +72,10 @@ def _filled(counts: TokenCounts, told: TokenCounts) -> TokenCounts:
     """Return counts with what they lack of the same call's usage."""
     lacking = {
         name: getattr(told, name)
-        for name in ("cached", "cache_write", "reasoning", "details")
+        for name in ("cached", "cache_write", "reasoning")
         if getattr(counts, name) is None
     }
+    lacking["details"] = {**(told.details or {}), **(counts.details or {})} or None
     if counts.reasoning is None and told.reasoning:
         # Gemini counts thoughts beside the answer, and its bill both.
         lacking["tokens_out"] = max(counts.tokens_out or 0, told.tokens_out or 0)
