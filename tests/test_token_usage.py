@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from waxlocal.errors import ObserveError, UnknownUsage
 from waxlocal.token_counts import UNKNOWN, TokenCounts
-from waxlocal.token_usage import read_usage
+from waxlocal.token_usage import read_finer_counts, read_usage
 
 OPENAI_CHAT = {
     "completion_tokens": 80,
@@ -230,6 +230,15 @@ def test_the_usage_of_each_provider_is_read_in_every_form(
     usage: dict[str, Any], counts: TokenCounts, form: Callable[[Any], Any]
 ) -> None:
     assert read_usage(form(usage)) == counts
+
+
+@pytest.mark.parametrize(("usage", "counts"), SHAPES)
+def test_the_finer_counts_can_be_read_alone(usage: object, counts: TokenCounts) -> None:
+    """But not what Gemini's own tools read: that is beside the prompt, and no part of it."""
+    finer = dict(counts.details or {})
+    finer.pop("tool_use_in", None)
+    assert read_finer_counts(usage) == finer
+    assert read_finer_counts(None) == read_finer_counts(MagicMock()) == {}
 
 
 def test_an_imitation_of_anthropic_that_counts_all_input_is_believed_its_total() -> None:

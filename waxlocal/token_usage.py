@@ -18,7 +18,7 @@ from waxlocal.known_types import is_a, is_opaque, name_of_type
 from waxlocal.signal_handlers import Suppress
 from waxlocal.token_counts import UNKNOWN, TokenCounts, count, settled
 
-__all__ = ["read_usage"]
+__all__ = ["read_finer_counts", "read_usage"]
 
 # A group inside the usage, "" for the usage itself; and a name in it.
 Place = tuple[str, str]
@@ -148,10 +148,18 @@ _ROWS: dict[str, tuple[Place, ...]] = {
     **_DETAILS,
 }
 # The same by group and name: the row, and the rank there. An answer has few names, the rows many.
-_TABLE: dict[str, dict[str, tuple[str, int]]] = {}
-for _row, _all in _ROWS.items():
-    for _rank, (_group, _name) in enumerate(_all):
-        _TABLE.setdefault(_group, {})[_name] = (_row, _rank)
+_Table = dict[str, dict[str, tuple[str, int]]]
+
+
+def _table(rows: Mapping[str, tuple[Place, ...]]) -> _Table:
+    table: _Table = {}
+    for row, places in rows.items():
+        for rank, (group, name) in enumerate(places):
+            table.setdefault(group, {})[name] = (row, rank)
+    return table
+
+
+_TABLE, _FINER_TABLE = _table(_ROWS), _table(_DETAILS)
 # Names of the usage itself, its groups among them.
 _OWN = frozenset(_TABLE[""]) | frozenset(filter(None, _TABLE))
 # Where a whole answer has its usage.
@@ -202,7 +210,15 @@ def read_usage(usage: object) -> TokenCounts:
     )
 
 
-def _find(usage: object) -> dict[str, _Found]:
+def read_finer_counts(usage: object) -> dict[str, int]:
+    """Return only the finer counts of such an object, as `TokenCounts.details`; raises the same."""
+    if usage is None or _opaque(type(usage)):
+        return {}
+    numbers = {row: _number(best) for row, best in _find(usage, _FINER_TABLE).items()}
+    return {row: number for row, number in numbers.items() if number}
+
+
+def _find(usage: object, table: _Table = _TABLE) -> dict[str, _Found]:
     """Return what stands at the best place of each row; raises `UnknownUsage` where nothing can."""
     own = _members(usage, _OWN)
     if own is None or (own and _OWN.isdisjoint(own)):
@@ -211,7 +227,7 @@ def _find(usage: object) -> dict[str, _Found]:
             hint=_hint(usage),
         )
     found: dict[str, _Found] = {}
-    for group, names in _TABLE.items():
+    for group, names in table.items():
         members = _members(own.get(group), names.keys()) if group else own
         for name, value in (members or {}).items():
             row, rank = names.get(name, ("", 0))

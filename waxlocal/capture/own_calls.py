@@ -25,7 +25,7 @@ from waxlocal.known_types import name_of_type
 from waxlocal.recording.notices import warn
 from waxlocal.sdk.exception_text import printed
 from waxlocal.signal_handlers import Suppress, raised_by_handler
-from waxlocal.token_usage import read_usage
+from waxlocal.token_usage import read_finer_counts, read_usage
 
 __all__ = [
     "Answer",
@@ -150,7 +150,7 @@ def finer_attributes(usage: object) -> dict[str, int]:
     OpenTelemetry's instrumentations leave them out, and they have prices of their own. Raises
     `UnknownUsage`.
     """
-    counts = read_usage(usage).details or {}
+    counts = read_finer_counts(usage)
     return {_FINER[name]: number for name, number in counts.items() if name in _FINER}
 
 
