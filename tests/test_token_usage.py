@@ -111,6 +111,29 @@ SHAPES = [
         id="gemini as JSON, with tools",
     ),
     pytest.param(
+        {
+            "promptTokenCount": 100,
+            "candidatesTokenCount": 1300,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 30},
+                {"modality": "AUDIO", "tokenCount": 60},
+                {"modality": "VIDEO", "tokenCount": 10},
+            ],
+            "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}, None, []],
+        },
+        TokenCounts(100, 1300, details={"audio_in": 60, "video_in": 10, "image_out": 1290}),
+        id="gemini by modality",
+    ),
+    pytest.param(
+        {
+            "total_input_tokens": 100,
+            "total_output_tokens": 9,
+            "input_tokens_by_modality": [{"modality": "audio", "tokens": 90}, {"modality": 7}],
+        },
+        TokenCounts(100, 9, details={"audio_in": 90}),
+        id="gemini interactions by modality",
+    ),
+    pytest.param(
         {"prompt_token_count": 100, "candidates_token_count": 50, "thoughts_token_count": 30}
         | {"total_token_count": 150},
         TokenCounts(100, 50, None, None, 30),

@@ -97,21 +97,44 @@ _TOOL_USE = _places(
     "tool_use_prompt_token_count", "toolUsePromptTokenCount", "total_tool_use_tokens"
 )
 
+
+def _by_modality(name: str, *groups: str) -> tuple[Place, ...]:
+    """Return the places of Gemini, which has a list of counts by modality."""
+    return tuple((group, name) for group in groups)
+
+
+_GEMINI_IN = ("prompt_tokens_details", "promptTokensDetails", "input_tokens_by_modality")
+_GEMINI_OUT = ("candidates_tokens_details", "candidatesTokensDetails", "output_tokens_by_modality")
 # Finer counts, by the name that they get in `details`.
 _DETAILS: dict[str, tuple[Place, ...]] = {
-    "audio_in": _places(
-        "prompt_tokens_details.audio_tokens",
-        "input_tokens_details.audio_tokens",
-        "input_token_details.audio",
-        "input_audio_tokens",
+    "audio_in": (
+        *_places(
+            "prompt_tokens_details.audio_tokens",
+            "input_tokens_details.audio_tokens",
+            "input_token_details.audio",
+            "input_audio_tokens",
+        ),
+        *_by_modality("AUDIO", *_GEMINI_IN),
     ),
-    "image_in": _places("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
-    "audio_out": _places(
-        "completion_tokens_details.audio_tokens",
-        "output_tokens_details.audio_tokens",
-        "output_token_details.audio",
-        "output_audio_tokens",
+    "image_in": (
+        *_places("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
+        *_by_modality("IMAGE", *_GEMINI_IN),
     ),
+    "video_in": _by_modality("VIDEO", *_GEMINI_IN),
+    "audio_out": (
+        *_places(
+            "completion_tokens_details.audio_tokens",
+            "output_tokens_details.audio_tokens",
+            "output_token_details.audio",
+            "output_audio_tokens",
+        ),
+        *_by_modality("AUDIO", *_GEMINI_OUT),
+    ),
+    "image_out": (
+        *_places("output_tokens_details.image_tokens", "completion_tokens_details.image_tokens"),
+        *_by_modality("IMAGE", *_GEMINI_OUT),
+    ),
+    "video_out": _by_modality("VIDEO", *_GEMINI_OUT),
     "accepted_prediction": _places("completion_tokens_details.accepted_prediction_tokens"),
     "rejected_prediction": _places("completion_tokens_details.rejected_prediction_tokens"),
     # Anthropic's two lifetimes of a cache entry have two prices.
@@ -228,7 +251,9 @@ def _find(usage: object, table: _Table = _TABLE) -> dict[str, _Found]:
         )
     found: dict[str, _Found] = {}
     for group, names in table.items():
-        members = _members(own.get(group), names.keys()) if group else own
+        if group and group not in own:
+            continue
+        members = _in_group(own[group], names.keys()) if group else own
         for name, value in (members or {}).items():
             row, rank = names.get(name, ("", 0))
             if row and value is not None and (row not in found or rank < found[row].rank):
@@ -294,6 +319,31 @@ def _members(value: object, names: Set[str]) -> Mapping[str, object] | None:
     # Slots, protocol buffers, properties.
     read = {name: _attribute(value, name) for name in names}
     return {name: found for name, found in read.items() if found is not _MISSING} or None
+
+
+def _in_group(value: object, names: Set[str]) -> Mapping[str, object] | None:
+    if is_a(value, list):
+        return _counts_by_modality(cast(list[object], value))
+    return _members(value, names)
+
+
+# There are five modalities.
+MAX_MODALITIES = 16
+_MODALITY = frozenset(("modality", "token_count", "tokenCount", "tokens"))
+
+
+def _counts_by_modality(items: list[object]) -> dict[str, object]:
+    """Return the counts of a list such as `[{"modality": "AUDIO", "token_count": 9}]`, by name."""
+    found: dict[str, object] = {}
+    for item in list.__getitem__(items, slice(MAX_MODALITIES)):
+        told = _members(item, _MODALITY) or {}
+        modality = told.get("modality")
+        if is_a(modality, str):
+            numbers = (told.get(name) for name in ("token_count", "tokenCount", "tokens"))
+            found[str.upper(cast(str, modality))] = next(
+                (n for n in numbers if n is not None), None
+            )
+    return found
 
 
 def _attribute(value: object, name: str) -> object:

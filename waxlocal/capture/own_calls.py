@@ -140,7 +140,10 @@ class Answer(NamedTuple):
     def finer_attributes(self) -> dict[str, int]:
         """Return the finer counts of its usage; none of a stream, which has not told any yet."""
         with Suppress(Exception):
-            return finer_attributes(getattr(self.value, "usage", None))
+            usage = getattr(self.value, "usage", None)
+            if usage is None:  # Gemini
+                usage = getattr(self.value, "usage_metadata", None)
+            return finer_attributes(usage)
         return {}
 
 
