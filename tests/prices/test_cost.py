@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waxlocal.prices.lookup import NOTE_MODEL, Prices
+from waxlocal.prices.table import list_prices
 from waxlocal.storage.connection import open_writer
 
 AT = "2026-01-31T09:30:00.000000Z"
@@ -127,7 +128,8 @@ def test_finer_counts_are_charged_at_their_own_price(
     details = json.dumps({"config": {"n": 1}, "token_details": finer})
     prices = loaded(connection)
     assert prices.cost("m", "openai", 1400, 500, 0, 400, details) == pytest.approx(cost)
-    assert prices.cost("m", "openai", 1400, 500, 0, 400, '"token_details" {') == 0.0105
+    for broken in ('"token_details" {', '{"token_details":' + "[" * 200_000):
+        assert prices.cost("m", "openai", 1400, 500, 0, 400, broken) == 0.0105
 
 
 def test_a_price_that_lacks_a_needed_part_gives_no_cost(connection: sqlite3.Connection) -> None:
@@ -160,6 +162,8 @@ def test_a_row_edited_into_nonsense_counts_as_no_price(
     put(connection, "broken", 1.0, 1.0, tiers=tiers)
     put(connection, "sound", 1.0, 1.0)
     prices = loaded(connection)
+    (row,) = [one for one in list_prices(connection) if one.model == "broken"]
+    assert (row.is_tiered, row.finer(1)) == (False, {})
     assert prices.cost("broken", "openai", 1, 1) is None
     assert prices.cost("sound", "openai", 1, 1) == 0.000002
 

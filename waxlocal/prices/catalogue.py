@@ -58,10 +58,10 @@ class Price:
 
     def _steps(self) -> list[dict[str, Any]]:
         """Return the tiers; none where they were edited by hand into something else."""
-        with suppress(ValueError):
+        with suppress(TypeError, ValueError):
             found = json.loads(self.tiers or "[]")
-            if isinstance(found, list):
-                return [step for step in found if isinstance(step, dict) and "above" in step]
+            steps = [step for step in found if isinstance(step, dict)] if found else []
+            return [step for step in steps if isinstance(step.get("above"), int | float)]
         return []
 
 

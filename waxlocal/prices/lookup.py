@@ -247,7 +247,7 @@ def _difference(finer: _Finer, details: str, parts: dict[str, tuple[int, float]]
     try:
         found = _read(details)["token_details"]
         counts = {name: found.get(name) for name in finer}
-    except (AttributeError, KeyError, TypeError, ValueError):  # not as we write it
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # not as we write it
         return 0
     more: float = 0
     for name, count in counts.items():
