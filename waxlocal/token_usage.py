@@ -98,43 +98,37 @@ _TOOL_USE = _places(
 )
 
 
-def _by_modality(name: str, *groups: str) -> tuple[Place, ...]:
-    """Return the places of Gemini, which has a list of counts by modality."""
-    return tuple((group, name) for group in groups)
-
-
+# Of Gemini, lists of counts by modality.
 _GEMINI_IN = ("prompt_tokens_details", "promptTokensDetails", "input_tokens_by_modality")
 _GEMINI_OUT = ("candidates_tokens_details", "candidatesTokensDetails", "output_tokens_by_modality")
 # Finer counts, by the name that they get in `details`.
 _DETAILS: dict[str, tuple[Place, ...]] = {
-    "audio_in": (
-        *_places(
-            "prompt_tokens_details.audio_tokens",
-            "input_tokens_details.audio_tokens",
-            "input_token_details.audio",
-            "input_audio_tokens",
-        ),
-        *_by_modality("AUDIO", *_GEMINI_IN),
+    "audio_in": _places(
+        "prompt_tokens_details.audio_tokens",
+        "input_tokens_details.audio_tokens",
+        "input_token_details.audio",
+        "input_audio_tokens",
+        *(f"{group}.AUDIO" for group in _GEMINI_IN),
     ),
-    "image_in": (
-        *_places("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
-        *_by_modality("IMAGE", *_GEMINI_IN),
+    "image_in": _places(
+        "prompt_tokens_details.image_tokens",
+        "input_tokens_details.image_tokens",
+        *(f"{group}.IMAGE" for group in _GEMINI_IN),
     ),
-    "video_in": _by_modality("VIDEO", *_GEMINI_IN),
-    "audio_out": (
-        *_places(
-            "completion_tokens_details.audio_tokens",
-            "output_tokens_details.audio_tokens",
-            "output_token_details.audio",
-            "output_audio_tokens",
-        ),
-        *_by_modality("AUDIO", *_GEMINI_OUT),
+    "video_in": _places(*(f"{group}.VIDEO" for group in _GEMINI_IN)),
+    "audio_out": _places(
+        "completion_tokens_details.audio_tokens",
+        "output_tokens_details.audio_tokens",
+        "output_token_details.audio",
+        "output_audio_tokens",
+        *(f"{group}.AUDIO" for group in _GEMINI_OUT),
     ),
-    "image_out": (
-        *_places("output_tokens_details.image_tokens", "completion_tokens_details.image_tokens"),
-        *_by_modality("IMAGE", *_GEMINI_OUT),
+    "image_out": _places(
+        "output_tokens_details.image_tokens",
+        "completion_tokens_details.image_tokens",
+        *(f"{group}.IMAGE" for group in _GEMINI_OUT),
     ),
-    "video_out": _by_modality("VIDEO", *_GEMINI_OUT),
+    "video_out": _places(*(f"{group}.VIDEO" for group in _GEMINI_OUT)),
     "accepted_prediction": _places("completion_tokens_details.accepted_prediction_tokens"),
     "rejected_prediction": _places("completion_tokens_details.rejected_prediction_tokens"),
     # Anthropic's two lifetimes of a cache entry have two prices.

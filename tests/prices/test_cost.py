@@ -163,7 +163,7 @@ def test_a_row_edited_into_nonsense_counts_as_no_price(
     put(connection, "sound", 1.0, 1.0)
     prices = loaded(connection)
     (row,) = [one for one in list_prices(connection) if one.model == "broken"]
-    assert (row.is_tiered, row.finer(1)) == (False, {})
+    assert (row.is_tiered, prices.finer("broken", "openai", 1)) == (False, {})
     assert prices.cost("broken", "openai", 1, 1) is None
     assert prices.cost("sound", "openai", 1, 1) == 0.000002
 

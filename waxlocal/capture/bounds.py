@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from waxlocal.decode import loads
@@ -195,14 +194,17 @@ def _data_in(value: Mapping[Any, Any]) -> tuple[str, str] | None:
         mime = _mime(value)
         if value.get("type") == "blob" and isinstance(value.get("content"), str | bytes):
             return mime or _UNNAMED, "content"
-        if mime and (name := next(filter(partial(_is_data, value), _DATA_NAMES), "")):
+        if mime and (name := _data_name(value)):
             return mime, name
     return None
 
 
-def _is_data(value: Mapping[Any, Any], name: str) -> bool:
-    data = value.get(name)
-    return isinstance(data, bytes) or (isinstance(data, str) and _is_base64(data))
+def _data_name(value: Mapping[Any, Any]) -> str:
+    for name in _DATA_NAMES:
+        data = value.get(name)
+        if isinstance(data, bytes) or (isinstance(data, str) and _is_base64(data)):
+            return name
+    return ""
 
 
 def _mime(value: Mapping[Any, Any]) -> str:

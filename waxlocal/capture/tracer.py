@@ -156,7 +156,8 @@ class CapturedSpan(trace.Span):
         if (answered := answer_of(self)) is not None:
             if self._status == SpanStatus.ERROR:
                 self._forget_failure(answered)
-            self.attributes = {**answered.finer_attributes(), **self.attributes}
+            if finer := answered.finer_attributes():
+                self.attributes = {**finer, **self.attributes}
         self._sink.end(self)
 
     def _forget_failure(self, answered: Answer) -> None:

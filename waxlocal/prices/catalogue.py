@@ -17,7 +17,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.prices.lookup import FINER_COUNTS, LOCAL_PROVIDERS, PriceSource
+from waxlocal.prices.finer import FINER_COUNTS
+from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -49,20 +50,9 @@ class Price:
     @property
     def is_tiered(self) -> bool:
         """Whether the price rises with the input of a call."""
-        return any(step["above"] for step in self._steps())
-
-    def finer(self, tokens_in: int) -> dict[str, float]:
-        """Return the prices of finer counts by name, for a call with so much input."""
-        (*_, step) = [{}, *(step for step in self._steps() if tokens_in > step["above"])]
-        return {name: step[name] for name in FINER_COUNTS if step.get(name) is not None}
-
-    def _steps(self) -> list[dict[str, Any]]:
-        """Return the tiers; none where they were edited by hand into something else."""
-        with suppress(TypeError, ValueError):
-            found = json.loads(self.tiers or "[]")
-            steps = [step for step in found if isinstance(step, dict)] if found else []
-            return [step for step in steps if isinstance(step.get("above"), int | float)]
-        return []
+        with suppress(KeyError, TypeError, ValueError):  # edited by hand
+            return any(step["above"] > 0 for step in json.loads(self.tiers or "[]"))
+        return False
 
 
 def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
@@ -266,13 +256,6 @@ def _adds_nothing(family: str, tail: str) -> bool:
 # -- reading prices -------------------------------------------------------------------------------
 
 _KINDS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-# What the list calls the prices of finer counts.
-_FINER = {
-    "cache_write_1h": "cache_write_1h_mtok", "audio_in": "input_audio_mtok",
-    "image_in": "input_image_mtok", "video_in": "input_video_mtok",
-    "audio_out": "output_audio_mtok", "image_out": "output_image_mtok",
-    "video_out": "output_video_mtok",
-}  # fmt: skip
 _Rate = float | None
 
 
@@ -306,7 +289,11 @@ def _applicable(price: ModelPrice, kind: str, tokens: int | None) -> _Rate:
 
 
 def _tiers(price: ModelPrice) -> str | None:
-    finer = {name: kind for name, kind in _FINER.items() if getattr(price, kind, None) is not None}
+    finer = {
+        name: one.listed
+        for name, one in FINER_COUNTS.items()
+        if getattr(price, one.listed, None) is not None
+    }
     values: list[Any] = [getattr(price, kind, None) for kind in (*_KINDS, *finer.values())]
     starts = {tier.start for value in values for tier in getattr(value, "tiers", ())}
     names = ("above", "input", "output", "cache_read", "cache_write")

@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from waxlocal.prices.finer import FINER_COUNTS, difference
+
 __all__ = [
-    "FINER_COUNTS",
     "LOCAL_PROVIDERS",
     "NOTE_MODEL",
     "NOTE_PRICED_MODEL",
@@ -79,12 +80,6 @@ PRICED_BY = (
     *("model", "provider", "tokens_in", "tokens_out", "cached_tokens", "cache_write_tokens"),
     "details",
 )
-# Finer counts that have a price of their own at some vendors, as in `details.token_details`, and
-# what they are part of.
-FINER_COUNTS = {
-    "cache_write_1h": "cache_write", "audio_in": "input", "image_in": "input", "video_in": "input",
-    "audio_out": "output", "image_out": "output", "video_out": "output",
-}  # fmt: skip
 
 
 class Prices:
@@ -158,14 +153,10 @@ class Prices:
             plain -= cached_tokens + cache_write_tokens
             if plain < 0:
                 plain = tokens_in
-        finer: _Finer = _NONE
+        finer: _Finer | None = None
         if tiers:
             whole = plain + cached_tokens + cache_write_tokens
-            for above, tier, of_tier in tiers:
-                if whole > above:
-                    rate_in, rate_out, rate_read, rate_write = tier
-                    finer = of_tier
-                    break
+            (rate_in, rate_out, rate_read, rate_write), finer = _tier(rates, whole)
         if rate_in is None or rate_out is None:
             if (rate_in is None and tokens_in) or (rate_out is None and tokens_out):
                 return None
@@ -176,17 +167,23 @@ class Prices:
                 total += cached_tokens * (rate_in if rate_read is None else rate_read)
             if cache_write_tokens:
                 total += cache_write_tokens * (rate_in if rate_write is None else rate_write)
-            if finer and details and _FINER_KEY in details:
+            if finer and details:
                 rate_write = rate_in if rate_write is None else rate_write
                 charged = {
                     "input": (plain, rate_in),
                     "output": (tokens_out, rate_out),
                     "cache_write": (cache_write_tokens, rate_write),
                 }
-                total += _difference(finer, details, charged)
+                total += difference(finer, details, charged)
             return total / _PER_COST
         except OverflowError:  # token counts that are not numbers
             return None
+
+    def finer(self, model: str, provider: str, tokens_in: int) -> dict[str, float]:
+        """Return dollars per million tokens of finer counts, for a call with so much input."""
+        rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
+        found = {} if rates is None else _tier(rates, tokens_in)[1]
+        return {name: rate / _PER_DOLLAR for name, rate in found.items()}
 
     def _elsewhere(self, model: str, provider: str) -> _Rates | None:
         rates = self._anywhere.get(model)
@@ -229,38 +226,21 @@ def _rates_of(
     return (*rates, tuple(sorted(steps, key=lambda step: step[0], reverse=True)))
 
 
+def _tier(rates: _Rates, tokens_in: int) -> tuple[_Four, _Finer]:
+    """Return the rates for a call with so much input: of the highest tier below it, if any."""
+    for above, tier, finer in rates[4]:
+        if tokens_in > above:
+            return tier, finer
+    return rates[:4], {}
+
+
 def _finer(step: Mapping[str, object]) -> _Finer:
     rates = ((name, _rate(step.get(name))) for name in FINER_COUNTS)
     return {name: rate for name, rate in rates if rate is not None}
 
 
-_NONE: _Finer = {}
-_FINER_KEY = '"token_details"'
-
-
-def _difference(finer: _Finer, details: str, parts: dict[str, tuple[int, float]]) -> float:
-    """Return what finer counts cost more than as parts of the other counts; it may be below 0.
-
-    `parts` has what was charged for those: their tokens, and the rate. A finer count is bounded by
-    it: of sound that the cache gave, nobody tells how much it was.
-    """
-    try:
-        found = _read(details)["token_details"]
-        counts = {name: found.get(name) for name in finer}
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # not as we write it
-        return 0
-    more: float = 0
-    for name, count in counts.items():
-        part = FINER_COUNTS[name]
-        left, rate = parts[part]
-        fits = min(count, left) if type(count) is int and count > 0 else 0
-        parts[part] = (left - fits, rate)
-        more += fits * (finer[name] - rate)
-    return more
-
-
 def _read(json: str) -> Any:
-    from json import loads  # a millisecond to import, which not every program needs
+    from json import loads  # a millisecond to import, and few models have tiers
 
     return loads(json)
 

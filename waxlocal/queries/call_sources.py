@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.prices.catalogue import Price
+from waxlocal.prices.finer import FINER_COUNTS
 from waxlocal.prices.lookup import PRICED_BY, Prices, PriceSource
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
@@ -73,7 +74,7 @@ def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallS
         *_merged(others, sources),
         *_tokens(call, str(note) if note else ""),
         _cost(call, sources, price),
-        *_finer(call, details, price),
+        *_finer(call, details.get("token_details"), price, computing),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
@@ -132,27 +133,19 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
     return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
 
 
-# What the tokens are that have a price of their own at some vendors.
-_FINER = {
-    "audio_in": "of sound", "audio_out": "of sound", "image_in": "of images",
-    "image_out": "of images", "video_in": "of video", "video_out": "of video",
-    "cache_write_1h": "kept in the cache for an hour",
-}  # fmt: skip
-
-
-def _finer(call: LlmCall, details: dict[str, Any], price: Price | None) -> Iterator[str]:
-    """Say at which price such tokens are in the cost, and of which the file knows no own price."""
-    counts = details.get("token_details")
+def _finer(call: LlmCall, counts: Any, price: Price | None, prices: Prices) -> Iterator[str]:
+    """Say at which price finer counts are in the cost, and which may have one that is not known."""
     if price is None or price.source == PriceSource.LOCAL or not isinstance(counts, dict):
         return
-    rates, alike = price.finer(call.tokens_in), []
-    for name, what in _FINER.items():
+    rates, alike = prices.finer(call.model, call.provider, call.tokens_in), []
+    for name, finer in FINER_COUNTS.items():
         count = counts.get(name)
-        if type(count) is int and count > 0:
-            if name in rates:
-                yield f"cost: {count:,} tokens {what} at {rate(rates[name])}"
-            else:
-                alike.append(f"{count:,} {what}")
+        if type(count) is not int or count <= 0:
+            continue
+        if name in rates:
+            yield f"cost: {count:,} tokens {finer.words} at {rate(rates[name])}"
+        else:
+            alike.append(f"{count:,} {finer.words}")
     if alike:
         which = ", ".join(alike)
         yield f"cost: at the vendor's, these tokens may have a price of their own: {which}"
