@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from waxlocal.errors import ObserveError, UnknownUsage
 from waxlocal.token_counts import UNKNOWN, TokenCounts
-from waxlocal.token_usage import read_finer_counts, read_usage
+from waxlocal.token_usage import read_usage
 
 OPENAI_CHAT = {
     "completion_tokens": 80,
@@ -132,6 +132,78 @@ SHAPES = [
         },
         TokenCounts(100, 9, details={"audio_in": 90}),
         id="gemini interactions by modality",
+    ),
+    pytest.param(
+        {
+            "prompt_token_count": 2000,
+            "candidates_token_count": 300,
+            "cached_content_token_count": 1500,
+            "prompt_tokens_details": [{"modality": "AUDIO", "token_count": 2000}],
+            "cache_tokens_details": [{"modality": "AUDIO", "token_count": 1500}],
+        },
+        TokenCounts(2000, 300, 1500, details={"audio_in": 2000, "audio_cached": 1500}),
+        id="gemini with sound from the cache",
+    ),
+    pytest.param(
+        {
+            "input_tokens": 1000,
+            "output_tokens": 500,
+            "total_tokens": 1500,
+            "input_token_details": {
+                "cached_tokens": 300,
+                "text_tokens": 400,
+                "audio_tokens": 600,
+                "cached_tokens_details": {"text_tokens": 100, "audio_tokens": 200},
+            },
+            "output_token_details": {"text_tokens": 100, "audio_tokens": 400},
+        },
+        TokenCounts(
+            1000, 500, 300, details={"audio_in": 600, "audio_cached": 200, "audio_out": 400}
+        ),
+        id="openai realtime",
+    ),
+    pytest.param(
+        {
+            "input_tokens": 3700,
+            "output_tokens": 500,
+            "total_tokens": 4200,
+            "input_token_details": {
+                "cache_read": 2000,
+                "cache_creation": 0,
+                "ephemeral_5m_input_tokens": 300,
+                "ephemeral_1h_input_tokens": 400,
+            },
+        },
+        TokenCounts(3700, 500, 2000, 700, details={"cache_write_5m": 300, "cache_write_1h": 400}),
+        id="langchain of anthropic",
+    ),
+    pytest.param(
+        {
+            "prompt_tokens": 3700,
+            "completion_tokens": 500,
+            "total_tokens": 4200,
+            "prompt_tokens_details": {
+                "cached_tokens": 2000,
+                "cache_creation_tokens": 700,
+                "cache_creation_token_details": {"ephemeral_1h_input_tokens": 400},
+            },
+        },
+        TokenCounts(3700, 500, 2000, 700, details={"cache_write_1h": 400}),
+        id="litellm with an hour in the cache",
+    ),
+    pytest.param(
+        {
+            "inputTokens": 1000,
+            "outputTokens": 500,
+            "cacheReadInputTokens": 2000,
+            "cacheWriteInputTokens": 700,
+            "cacheDetails": [
+                {"ttl": "5m", "inputTokens": 300},
+                {"ttl": "1h", "inputTokens": 400},
+            ],
+        },
+        TokenCounts(3700, 500, 2000, 700, details={"cache_write_5m": 300, "cache_write_1h": 400}),
+        id="bedrock with an hour in the cache",
     ),
     pytest.param(
         {"prompt_token_count": 100, "candidates_token_count": 50, "thoughts_token_count": 30}
@@ -253,15 +325,6 @@ def test_the_usage_of_each_provider_is_read_in_every_form(
     usage: dict[str, Any], counts: TokenCounts, form: Callable[[Any], Any]
 ) -> None:
     assert read_usage(form(usage)) == counts
-
-
-@pytest.mark.parametrize(("usage", "counts"), SHAPES)
-def test_the_finer_counts_can_be_read_alone(usage: object, counts: TokenCounts) -> None:
-    """But not what Gemini's own tools read: that is beside the prompt, and no part of it."""
-    finer = dict(counts.details or {})
-    finer.pop("tool_use_in", None)
-    assert read_finer_counts(usage) == finer
-    assert read_finer_counts(None) == read_finer_counts(MagicMock()) == {}
 
 
 def test_an_imitation_of_anthropic_that_counts_all_input_is_believed_its_total() -> None:

@@ -11,14 +11,14 @@ its mapping or its `__dict__`; only of objects that have neither are they asked 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from waxlocal.errors import UnknownUsage
 from waxlocal.known_types import is_a, is_opaque, name_of_type
 from waxlocal.signal_handlers import Suppress
 from waxlocal.token_counts import UNKNOWN, TokenCounts, count, settled
 
-__all__ = ["read_finer_counts", "read_usage"]
+__all__ = ["read_usage"]
 
 # A group inside the usage, "" for the usage itself; and a name in it.
 Place = tuple[str, str]
@@ -59,6 +59,7 @@ _CACHED = _places(
     "prompt_tokens_details.cached_tokens",
     "input_tokens_details.cached_tokens",
     "input_token_details.cache_read",  # LangChain
+    "input_token_details.cached_tokens",  # OpenAI realtime
     "cache_read_input_tokens",  # Anthropic, LiteLLM
     "cached_content_token_count",
     "cachedContentTokenCount",
@@ -85,6 +86,7 @@ _REASONING = _places(
     "output_tokens_details.reasoning_tokens",
     "output_tokens_details.thinking_tokens",  # Anthropic
     "output_token_details.reasoning",
+    "output_token_details.reasoning_tokens",
     "thoughts_token_count",
     "thoughtsTokenCount",
     "total_thought_tokens",
@@ -100,26 +102,44 @@ _TOOL_USE = _places(
 
 # Of Gemini, lists of counts by modality.
 _GEMINI_IN = ("prompt_tokens_details", "promptTokensDetails", "input_tokens_by_modality")
+_GEMINI_CACHED = ("cache_tokens_details", "cacheTokensDetails", "cached_tokens_by_modality")
 _GEMINI_OUT = ("candidates_tokens_details", "candidatesTokensDetails", "output_tokens_by_modality")
+# Of OpenAI, within the details of the input.
+_OPENAI_CACHED = (
+    "prompt_tokens_details.cached_tokens_details",
+    "input_tokens_details.cached_tokens_details",
+    "input_token_details.cached_tokens_details",
+)
 # Finer counts, by the name that they get in `details`.
 _DETAILS: dict[str, tuple[Place, ...]] = {
     "audio_in": _places(
         "prompt_tokens_details.audio_tokens",
         "input_tokens_details.audio_tokens",
         "input_token_details.audio",
+        "input_token_details.audio_tokens",  # OpenAI realtime and transcriptions
         "input_audio_tokens",
         *(f"{group}.AUDIO" for group in _GEMINI_IN),
     ),
     "image_in": _places(
         "prompt_tokens_details.image_tokens",
         "input_tokens_details.image_tokens",
+        "input_token_details.image_tokens",
         *(f"{group}.IMAGE" for group in _GEMINI_IN),
+    ),
+    "audio_cached": _places(
+        *(f"{group}.audio_tokens" for group in _OPENAI_CACHED),
+        *(f"{group}.AUDIO" for group in _GEMINI_CACHED),
+    ),
+    "image_cached": _places(
+        *(f"{group}.image_tokens" for group in _OPENAI_CACHED),
+        *(f"{group}.IMAGE" for group in _GEMINI_CACHED),
     ),
     "video_in": _places(*(f"{group}.VIDEO" for group in _GEMINI_IN)),
     "audio_out": _places(
         "completion_tokens_details.audio_tokens",
         "output_tokens_details.audio_tokens",
         "output_token_details.audio",
+        "output_token_details.audio_tokens",
         "output_audio_tokens",
         *(f"{group}.AUDIO" for group in _GEMINI_OUT),
     ),
@@ -132,8 +152,15 @@ _DETAILS: dict[str, tuple[Place, ...]] = {
     "accepted_prediction": _places("completion_tokens_details.accepted_prediction_tokens"),
     "rejected_prediction": _places("completion_tokens_details.rejected_prediction_tokens"),
     # Anthropic's two lifetimes of a cache entry have two prices.
-    "cache_write_5m": _places("cache_creation.ephemeral_5m_input_tokens"),
-    "cache_write_1h": _places("cache_creation.ephemeral_1h_input_tokens"),
+    **{
+        f"cache_write_{lifetime}": _places(
+            f"cache_creation.ephemeral_{lifetime}_input_tokens",
+            f"input_token_details.ephemeral_{lifetime}_input_tokens",  # LangChain
+            f"prompt_tokens_details.cache_creation_token_details.ephemeral_{lifetime}_input_tokens",
+            f"cacheDetails.{lifetime.upper()}",  # Bedrock
+        )
+        for lifetime in ("5m", "1h")
+    },
     "web_searches": _places("server_tool_use.web_search_requests"),
     "search_units": _places("billed_units.search_units"),
 }
@@ -165,20 +192,12 @@ _ROWS: dict[str, tuple[Place, ...]] = {
     **_DETAILS,
 }
 # The same by group and name: the row, and the rank there. An answer has few names, the rows many.
-_Table = dict[str, dict[str, tuple[str, int]]]
-
-
-def _table(rows: Mapping[str, tuple[Place, ...]]) -> _Table:
-    table: _Table = {}
-    for row, places in rows.items():
-        for rank, (group, name) in enumerate(places):
-            table.setdefault(group, {})[name] = (row, rank)
-    return table
-
-
-_TABLE, _FINER_TABLE = _table(_ROWS), _table(_DETAILS)
+_TABLE: dict[str, dict[str, tuple[str, int]]] = {}
+for _row, _all in _ROWS.items():
+    for _rank, (_group, _name) in enumerate(_all):
+        _TABLE.setdefault(_group, {})[_name] = (_row, _rank)
 # Names of the usage itself, its groups among them.
-_OWN = frozenset(_TABLE[""]) | frozenset(filter(None, _TABLE))
+_OWN = frozenset(_TABLE[""]) | {group.partition(".")[0] for group in _TABLE if group}
 # Where a whole answer has its usage.
 _HOLDERS = ("usage", "usage_metadata", "usageMetadata")
 _MISSING = object()
@@ -227,15 +246,7 @@ def read_usage(usage: object) -> TokenCounts:
     )
 
 
-def read_finer_counts(usage: object) -> dict[str, int]:
-    """Return only the finer counts of such an object, as `TokenCounts.details`; raises the same."""
-    if usage is None or _opaque(type(usage)):
-        return {}
-    numbers = {row: _number(best) for row, best in _find(usage, _FINER_TABLE).items()}
-    return {row: number for row, number in numbers.items() if number}
-
-
-def _find(usage: object, table: _Table = _TABLE) -> dict[str, _Found]:
+def _find(usage: object) -> dict[str, _Found]:
     """Return what stands at the best place of each row; raises `UnknownUsage` where nothing can."""
     own = _members(usage, _OWN)
     if own is None or (own and _OWN.isdisjoint(own)):
@@ -244,10 +255,11 @@ def _find(usage: object, table: _Table = _TABLE) -> dict[str, _Found]:
             hint=_hint(usage),
         )
     found: dict[str, _Found] = {}
-    for group, names in table.items():
-        if group and group not in own:
+    for group, names in _TABLE.items():
+        outer, _, inner = group.partition(".")
+        if outer and outer not in own:
             continue
-        members = _in_group(own[group], names.keys()) if group else own
+        members = _in_group(own[outer], inner, names.keys()) if outer else own
         for name, value in (members or {}).items():
             row, rank = names.get(name, ("", 0))
             if row and value is not None and (row not in found or rank < found[row].rank):
@@ -272,11 +284,14 @@ def _is_cache_beside(found: dict[str, _Found]) -> bool:
 
 
 def _written(numbers: dict[str, int | None]) -> int | None:
-    """Return the tokens written to the cache; Anthropic's own sum, else that of its parts."""
+    """Return the tokens written to the cache: the sum that was told, or that of its parts.
+
+    LangChain tells a sum of 0 where it tells the parts.
+    """
     written = numbers.get("cache_write")
     parts = [numbers.get(name) for name in ("cache_write_5m", "cache_write_1h")]
     known = [part for part in parts if part is not None]
-    return sum(known) if written is None and known else written
+    return max(written or 0, sum(known)) if known else written
 
 
 def _opaque(kind: type) -> bool:
@@ -315,29 +330,32 @@ def _members(value: object, names: Set[str]) -> Mapping[str, object] | None:
     return {name: found for name, found in read.items() if found is not _MISSING} or None
 
 
-def _in_group(value: object, names: Set[str]) -> Mapping[str, object] | None:
-    if is_a(value, list):
-        return _counts_by_modality(cast(list[object], value))
-    return _members(value, names)
+def _in_group(value: object, inner: str, names: Set[str]) -> Mapping[str, object] | None:
+    """Return what a group has under these names; with `inner`, what that group within it has."""
+    if inner:
+        value = (_members(value, {inner}) or {}).get(inner)
+    return _counts_by_kind(value) if is_a(value, list) else _members(value, names)
 
 
-# There are five modalities.
-MAX_MODALITIES = 16
-_MODALITY = frozenset(("modality", "token_count", "tokenCount", "tokens"))
+# There are five modalities, and two lifetimes.
+MAX_KINDS = 16
+_KIND = ("modality", "ttl")
+_COUNT = ("token_count", "tokenCount", "tokens", "inputTokens")
 
 
-def _counts_by_modality(items: list[object]) -> dict[str, object]:
-    """Return the counts of a list such as `[{"modality": "AUDIO", "token_count": 9}]`, by name."""
+def _counts_by_kind(items: Any) -> dict[str, object]:
+    """Return the counts of a list such as `[{"modality": "AUDIO", "token_count": 9}]`, by kind."""
     found: dict[str, object] = {}
-    for item in list.__getitem__(items, slice(MAX_MODALITIES)):
-        told = _members(item, _MODALITY) or {}
-        modality = told.get("modality")
-        if is_a(modality, str):
-            numbers = (told.get(name) for name in ("token_count", "tokenCount", "tokens"))
-            found[str.upper(cast(str, modality))] = next(
-                (n for n in numbers if n is not None), None
-            )
+    for item in list.__getitem__(items, slice(MAX_KINDS)):
+        told = _members(item, {*_KIND, *_COUNT}) or {}
+        kind, number = _first(told, _KIND), _first(told, _COUNT)
+        if is_a(kind, str):
+            found[str.upper(cast(str, kind))] = number
     return found
+
+
+def _first(told: Mapping[str, object], names: tuple[str, ...]) -> object:
+    return next((told[name] for name in names if told.get(name) is not None), None)
 
 
 def _attribute(value: object, name: str) -> object:

@@ -1,4 +1,4 @@
-"""Finer counts of captured calls, which the instrumentations leave out: of sound, of caches."""
+"""Finer counts of captured calls, which have prices of their own: of sound, of caches."""
 
 from __future__ import annotations
 
@@ -45,11 +45,20 @@ def _helper(messages: Any, asked: dict[str, Any]) -> None:
         list(stream.text_stream)
 
 
-@pytest.mark.parametrize("call", [_message, _stream, _helper])
+def _raw(messages: Any, asked: dict[str, Any]) -> None:
+    messages.with_raw_response.create(**asked).parse()
+
+
+def _raw_stream(messages: Any, asked: dict[str, Any]) -> None:
+    with messages.with_streaming_response.create(**asked) as response:
+        response.parse()
+
+
+@pytest.mark.parametrize("call", [_message, _stream, _helper, _raw, _raw_stream])
 def test_an_hour_in_the_cache_of_anthropic_is_in_the_cost(
     db_path: Path, vendors: VendorServer, call: Callable[[Any, dict[str, Any]], None]
 ) -> None:
-    """To the cent of the bill, also of a stream, read as it comes or through its helper."""
+    """To the cent of the bill, also of a stream and its helper, and of a raw response."""
     vendors.answer(Reply(text="It is so.", usage=KEPT))
     asked = {"model": "claude-opus-4-8", "max_tokens": 50, "messages": ASKED}
     with clients.anthropic_client(vendors.url) as client, WaxellContext("bot") as run:

@@ -130,6 +130,17 @@ def test_a_cost_says_at_which_price_such_tokens_are_in_it(db_path: Path) -> None
         assert not any("a price of their own" in line for line in lines)
 
 
+def test_the_prices_that_are_named_are_those_that_applied(db_path: Path) -> None:
+    """Long prompts have others."""
+    with WaxellContext("bot") as run:
+        for tokens_in in (1_000, 250_000):
+            run.record_llm_call(model="claude-sonnet-4-5", tokens_in=tokens_in, tokens_out=1)
+    calls = answer("show", run.run_id, "--explain", db=db_path)["llm_calls"]
+    short, long = (call["explained"]["lines"][-1] for call in calls)
+    assert "$3.00 in, $15.00 out, $0.30 cached, $3.75 cache write, more for long" in short
+    assert "$6.00 in, $22.50 out, $0.60 cached, $7.50 cache write, for a long prompt (" in long
+
+
 @pytest.mark.parametrize("rates", [None, 2.5])
 def test_a_price_that_is_not_behind_a_cost_is_not_named(db_path: Path, rates: float | None) -> None:
     """Another waxlocal had one, and sent the call: here there is none, or another one."""

@@ -113,6 +113,7 @@ def test_a_long_prompt_is_charged_at_the_price_of_its_tier(
         ({"audio_in": 1000, "audio_out": 100}, 0.0505),  # 1,000 at 40, 100 at 35
         ({"audio_in": 10_000, "image_in": 1}, 0.048),  # no input is left to be images
         ({"image_in": 1}, 0.0105),  # no price of its own
+        ({"audio_in": 100, "audio_cached": 60}, 0.012),  # the cache gave nothing; 40 at 40
         ({"audio_in": "1", "audio_out": -5, "cache_write_1h": None}, 0.0105),
         ("none", 0.0105),
         (None, 0.0105),
@@ -163,7 +164,7 @@ def test_a_row_edited_into_nonsense_counts_as_no_price(
     put(connection, "sound", 1.0, 1.0)
     prices = loaded(connection)
     (row,) = [one for one in list_prices(connection) if one.model == "broken"]
-    assert (row.is_tiered, prices.finer("broken", "openai", 1)) == (False, {})
+    assert (row.is_tiered, prices.applied("broken", "openai", 1)) == (False, {})
     assert prices.cost("broken", "openai", 1, 1) is None
     assert prices.cost("sound", "openai", 1, 1) == 0.000002
 

@@ -228,6 +228,24 @@ def test_costs_agree_with_the_library(
         ("anthropic", "claude-sonnet-4-5", (300_000, 70, 0, 5_000), {"cache_write_1h": 5_000}),
         ("openai", "gpt-audio", (1_000, 500, 0, 0), {"audio_in": 600, "audio_out": 499}),
         ("google", "gemini-2.5-flash", (1_000, 500, 0, 0), {"audio_in": 700}),
+        (
+            "google",
+            "gemini-2.5-flash",
+            (2_000, 300, 1_500, 0),
+            {"audio_in": 2_000} | {"audio_cached": 1_500},
+        ),
+        (
+            "google",
+            "gemini-2.5-flash",
+            (2_000, 300, 1_000, 0),
+            {"audio_in": 1_000} | {"audio_cached": 1_000},
+        ),
+        (
+            "openai",
+            "gpt-realtime",
+            (1_000, 500, 300, 0),
+            {"audio_in": 600, "audio_out": 400} | {"audio_cached": 200},
+        ),
         ("openai", "gpt-image-1", (1_000, 500, 0, 0), {"image_in": 999}),
     ],
 )
@@ -243,6 +261,7 @@ def test_costs_of_finer_counts_agree_with_the_library(
     theirs = {
         "cache_write_1h": "cache_write_1h_tokens",
         "audio_in": "input_audio_tokens",
+        "audio_cached": "cache_audio_read_tokens",
         "audio_out": "output_audio_tokens",
         "image_in": "input_image_tokens",
     }

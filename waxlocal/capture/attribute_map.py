@@ -130,10 +130,9 @@ TOKEN_DETAILS: dict[str, Row] = {
     "video_out": ("gen_ai.usage.video.output_tokens",),
     "text_in": ("gen_ai.usage.text.input_tokens",),
     "text_out": ("gen_ai.usage.text.output_tokens",),
-    # No instrumentation has them: `finer_attributes`.
+    # From `cache_lifetimes`.
     "cache_write_5m": ("gen_ai.usage.cache_creation.ephemeral_5m_input_tokens",),
     "cache_write_1h": ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens",),
-    "web_searches": ("gen_ai.usage.web_search_requests",),
 }
 COST: Row = (
     ("langfuse.observation.cost_details", "total"), "gen_ai.usage.cost", "llm.cost.total",

@@ -20,22 +20,13 @@ from typing import Any, NamedTuple
 from opentelemetry import context
 from opentelemetry.trace import Span, StatusCode
 
-from waxlocal.capture.attribute_map import TOKEN_DETAILS
 from waxlocal.known_types import name_of_type
 from waxlocal.recording.notices import warn
 from waxlocal.sdk.exception_text import printed
 from waxlocal.signal_handlers import Suppress, raised_by_handler
-from waxlocal.token_usage import read_finer_counts, read_usage
+from waxlocal.token_usage import read_usage
 
-__all__ = [
-    "Answer",
-    "answer_of",
-    "claim",
-    "finer_attributes",
-    "guarded",
-    "guarding",
-    "note_unread",
-]
+__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "note_unread"]
 
 # As `wrapt` calls it: with the library's function, its `self`, and the arguments.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -136,28 +127,6 @@ class Answer(NamedTuple):
             counts = read_usage(getattr(self.value, "usage", None))
             found |= {name: getattr(counts, member) for member, name in _COUNTED.items()}
         return {name: value for name, value in found.items() if type(value) in (str, int)}
-
-    def finer_attributes(self) -> dict[str, int]:
-        """Return the finer counts of its usage; none of a stream, which has not told any yet."""
-        with Suppress(Exception):
-            usage = getattr(self.value, "usage", None)
-            if usage is None:  # Gemini
-                usage = getattr(self.value, "usage_metadata", None)
-            return finer_attributes(usage)
-        return {}
-
-
-def finer_attributes(usage: object) -> dict[str, int]:
-    """Return the finer counts of a provider's usage object as attributes of a span.
-
-    OpenTelemetry's instrumentations leave them out, and they have prices of their own. Raises
-    `UnknownUsage`.
-    """
-    counts = read_finer_counts(usage)
-    return {_FINER[name]: number for name, number in counts.items() if name in _FINER}
-
-
-_FINER = {name: str(row[0]) for name, row in TOKEN_DETAILS.items()}
 
 
 _TOLD = {"id": "gen_ai.response.id", "model": "gen_ai.response.model"}

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from waxlocal.capture.own_calls import finer_attributes, note_unread
-from waxlocal.signal_handlers import Suppress, raised_by_handler
+from waxlocal.capture.own_calls import note_unread
+from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = ["invocation_of", "open_streams", "steady", "steady_streams"]
 
@@ -59,15 +59,12 @@ def steady_streams(package: str) -> None:
 def steady(hook: Callable[..., None]) -> Callable[..., None]:
     """Return a hook of an instrumentation's stream that raises nothing into the reading of it.
 
-    Where it was to write what was read, that is written without what could not be read, and with
-    the finer counts, which it leaves out.
+    Where it was to write what was read, that is written without what could not be read.
     """
-    scope, ends = hook.__module__, hook.__name__ != "_process_chunk"
+    scope = hook.__module__
 
     @wraps(hook)
     def call(stream: Any, *args: Any) -> None:
-        if ends:
-            _note_finer_counts(stream)
         try:
             hook(stream, *args)
         except Exception as error:
@@ -77,20 +74,6 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
             _end(invocation_of(stream), hook.__name__, args)
 
     return call
-
-
-def _note_finer_counts(stream: Any) -> None:
-    """Note the finer counts of what was read: of OpenAI's chunks, or of Anthropic's message."""
-    span = getattr(invocation_of(stream), "span", None)
-    if span is None:
-        return
-    with Suppress(Exception):
-        usage = getattr(stream, "_self_usage", None)
-        if usage is None:
-            message = getattr(stream, "_self_message", None)
-            # Read through its helpers, a stream has what was read itself.
-            usage = getattr(message or stream.stream.current_message_snapshot, "usage", None)
-        span.set_attributes(finer_attributes(usage))
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:

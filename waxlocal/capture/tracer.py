@@ -153,11 +153,8 @@ class CapturedSpan(trace.Span):
             self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
-        if (answered := answer_of(self)) is not None:
-            if self._status == SpanStatus.ERROR:
-                self._forget_failure(answered)
-            if finer := answered.finer_attributes():
-                self.attributes = {**finer, **self.attributes}
+        if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
+            self._forget_failure(answered)
         self._sink.end(self)
 
     def _forget_failure(self, answered: Answer) -> None:

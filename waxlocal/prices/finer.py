@@ -9,24 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["FINER_COUNTS", "Charged", "difference"]
+__all__ = ["FINER_COUNTS", "Charged", "difference", "own_counts"]
 
 # The tokens that were charged as one part of a call, and at which rate.
 Charged = tuple[int, float]
 
 
 class FinerCount(NamedTuple):
-    """What it is a part of, what the price list calls its price, and what its tokens are."""
+    """What it is a part of, what the price list calls its price, and what its tokens are.
+
+    `within` is the finer count that has its tokens, too: those that the cache gave were heard.
+    """
 
     part: str
     listed: str
     words: str
+    within: str = ""
 
 
 FINER_COUNTS = {
     "cache_write_1h": FinerCount(
         "cache_write", "cache_write_1h_mtok", "kept in the cache for an hour"
     ),
+    "audio_cached": FinerCount("cached", "cache_audio_read_mtok", "of cached sound", "audio_in"),
+    "image_cached": FinerCount("cached", "cache_image_read_mtok", "of cached images", "image_in"),
     "audio_in": FinerCount("input", "input_audio_mtok", "of sound"),
     "image_in": FinerCount("input", "input_image_mtok", "of images"),
     "video_in": FinerCount("input", "input_video_mtok", "of video"),
@@ -38,28 +44,38 @@ FINER_COUNTS = {
 _KEY = '"token_details"'
 
 
-def difference(rates: Mapping[str, float], details: str, charged: dict[str, Charged]) -> float:
+def own_counts(details: object) -> dict[str, int]:
+    """Return the finer counts in the details of a call, each without the tokens of another one."""
+    found = details.get("token_details") if isinstance(details, dict) else None
+    told = found if isinstance(found, dict) else {}
+    given = ((name, told.get(name)) for name in FINER_COUNTS)
+    counts = {name: count for name, count in given if type(count) is int and count > 0}
+    for name, finer in FINER_COUNTS.items():
+        if finer.within in counts:
+            counts[finer.within] -= counts.get(name, 0)
+    return {name: count for name, count in counts.items() if count > 0}
+
+
+def difference(rates: Mapping[str, float], details: str, charged: Mapping[str, Charged]) -> float:
     """Return what finer counts cost more than as parts of other counts; it may be below 0.
 
     `rates` has those of finer counts by name, `details` is the column of a call, and `charged` has
-    what was charged for each part. A finer count is bounded by it: of sound that the cache gave,
-    nobody tells how much it was. The result has the unit of the rates. Raises nothing.
+    what was charged for each part, which bounds a finer count. The result has the unit of the
+    rates. Raises nothing.
     """
     if _KEY not in details:
         return 0
     try:
-        found = _read(details)["token_details"]
-        counts = {name: found.get(name) for name in rates}
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # not as we write it
+        counts = own_counts(_read(details))
+    except (RecursionError, ValueError):  # not as we write it
         return 0
     more: float = 0
     left = dict(charged)
-    for name, count in counts.items():
-        part = FINER_COUNTS[name].part
-        tokens, rate = left[part]
-        fits = min(count, tokens) if type(count) is int and count > 0 else 0
-        left[part] = (tokens - fits, rate)
-        more += fits * (rates[name] - rate)
+    for name, rate in rates.items():
+        tokens, at = left[FINER_COUNTS[name].part]
+        fits = min(counts.get(name, 0), tokens)
+        left[FINER_COUNTS[name].part] = (tokens - fits, at)
+        more += fits * (rate - at)
     return more
 
 

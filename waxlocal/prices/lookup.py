@@ -168,22 +168,32 @@ class Prices:
             if cache_write_tokens:
                 total += cache_write_tokens * (rate_in if rate_write is None else rate_write)
             if finer and details:
-                rate_write = rate_in if rate_write is None else rate_write
                 charged = {
                     "input": (plain, rate_in),
                     "output": (tokens_out, rate_out),
-                    "cache_write": (cache_write_tokens, rate_write),
+                    "cached": (cached_tokens, rate_in if rate_read is None else rate_read),
+                    "cache_write": (
+                        cache_write_tokens,
+                        rate_in if rate_write is None else rate_write,
+                    ),
                 }
                 total += difference(finer, details, charged)
             return total / _PER_COST
         except OverflowError:  # token counts that are not numbers
             return None
 
-    def finer(self, model: str, provider: str, tokens_in: int) -> dict[str, float]:
-        """Return dollars per million tokens of finer counts, for a call with so much input."""
+    def applied(self, model: str, provider: str, tokens_in: int) -> dict[str, float]:
+        """Return the dollars per million tokens that apply to a call with so much input.
+
+        By `input`, `output`, `cache_read`, `cache_write` and the names of finer counts, without
+        what has no price.
+        """
         rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
-        found = {} if rates is None else _tier(rates, tokens_in)[1]
-        return {name: rate / _PER_DOLLAR for name, rate in found.items()}
+        if rates is None:
+            return {}
+        four, finer = _tier(rates, tokens_in)
+        found = {**dict(zip(_KINDS, four, strict=True)), **finer}
+        return {name: rate / _PER_DOLLAR for name, rate in found.items() if rate is not None}
 
     def _elsewhere(self, model: str, provider: str) -> _Rates | None:
         rates = self._anywhere.get(model)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.prices.catalogue import Price
-from waxlocal.prices.finer import FINER_COUNTS
+from waxlocal.prices.finer import FINER_COUNTS, own_counts
 from waxlocal.prices.lookup import PRICED_BY, Prices, PriceSource
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
@@ -25,12 +25,7 @@ _HANDLER = "waxlocal."
 # What a field is called in a sentence. A preview is from where the whole text is.
 _NAMES = {"duration_ms": "duration", "prompt_preview": "", "response_preview": ""}
 # A price, and what it is called in a sentence.
-_RATES = (
-    ("input_per_mtok", "in"),
-    ("output_per_mtok", "out"),
-    ("cache_read_per_mtok", "cached"),
-    ("cache_write_per_mtok", "cache write"),
-)
+_RATES = {"input": "in", "output": "out", "cache_read": "cached", "cache_write": "cache write"}
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,13 @@ def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallS
     is_priced = call.cost_source == CostSource.PRICE and _is_computed(call, computing)
     price = price_for(prices, call.model, call.provider) if is_priced else None
     note = details.get("usage_note")
+    rates = computing.applied(call.model, call.provider, call.tokens_in)
     lines = (
         f"recorded by {_named(sources['call'])}",
         *_merged(others, sources),
         *_tokens(call, str(note) if note else ""),
-        _cost(call, sources, price),
-        *_finer(call, details.get("token_details"), price, computing),
+        _cost(call, sources, price, rates),
+        *_finer(call, price, rates),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
@@ -115,7 +111,9 @@ def _tokens(call: LlmCall, note: str) -> Iterator[str]:
         yield f"tokens: {note}"
 
 
-def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
+def _cost(
+    call: LlmCall, sources: dict[str, str], price: Price | None, applied: dict[str, float]
+) -> str:
     if call.cost_source == CostSource.CALL:
         return f"cost: given by {_named(sources.get('cost', sources['call']))}"
     if call.cost is None and not call.usage_known:
@@ -124,28 +122,24 @@ def _cost(call: LlmCall, sources: dict[str, str], price: Price | None) -> str:
         return "cost: unknown; the file has no price for this model"
     if price is None:
         return "cost: computed when it was recorded, from a price that the file does not have now"
-    rates = [
-        f"{rate(dollars)} {name}"
-        for column, name in _RATES
-        if (dollars := getattr(price, column)) is not None
-    ]
-    tiers = ", more for long prompts" if price.is_tiered else ""
+    rates = [f"{rate(applied[kind])} {name}" for kind, name in _RATES.items() if kind in applied]
+    is_base = applied.get("input") == price.input_per_mtok
+    long = "more for long prompts" if is_base else "for a long prompt"
+    tiers = f", {long}" if price.is_tiered else ""
     return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
 
 
-def _finer(call: LlmCall, counts: Any, price: Price | None, prices: Prices) -> Iterator[str]:
+def _finer(call: LlmCall, price: Price | None, rates: dict[str, float]) -> Iterator[str]:
     """Say at which price finer counts are in the cost, and which may have one that is not known."""
-    if price is None or price.source == PriceSource.LOCAL or not isinstance(counts, dict):
+    if price is None or price.source == PriceSource.LOCAL:
         return
-    rates, alike = prices.finer(call.model, call.provider, call.tokens_in), []
-    for name, finer in FINER_COUNTS.items():
-        count = counts.get(name)
-        if type(count) is not int or count <= 0:
-            continue
+    alike = []
+    for name, count in own_counts(call.details).items():
+        what = FINER_COUNTS[name].words
         if name in rates:
-            yield f"cost: {count:,} tokens {finer.words} at {rate(rates[name])}"
+            yield f"cost: {count:,} tokens {what} at {rate(rates[name])}"
         else:
-            alike.append(f"{count:,} {finer.words}")
+            alike.append(f"{count:,} {what}")
     if alike:
         which = ", ".join(alike)
         yield f"cost: at the vendor's, these tokens may have a price of their own: {which}"
