@@ -185,7 +185,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from waxlocal.capture.cache_lifetimes import keep_cache_lifetimes
     from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
-    from waxlocal.capture.streams import steady_streams
+    from waxlocal.capture.streams import steady_streams, time_first_events
 
     instrumentor = _instrumentor(engine)
     # Its own check asks for exact packages; whether ours works with the installed version, the
@@ -201,6 +201,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
         )
     if not framework:
         steady_streams(engine.module)
+        time_first_events()
         keep_cache_lifetimes(engine.module)
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
+from timeit import default_timer
 from typing import Any
 
 from waxlocal.capture.own_calls import note_unread
-from waxlocal.signal_handlers import raised_by_handler
+from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["invocation_of", "open_streams", "steady", "steady_streams"]
+__all__ = ["invocation_of", "open_streams", "steady", "steady_streams", "time_first_events"]
 
 _HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
 
@@ -74,6 +75,64 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
             _end(invocation_of(stream), hook.__name__, args)
 
     return call
+
+
+def time_first_events() -> None:
+    """Have a stream tell when its first event came, whichever way the program reads it.
+
+    An instrumentation times what is read through its wrapper. Anthropic's helper reads past it for
+    `text_stream` and `get_final_message()`.
+    """
+    wrapper = _stream_class()
+    for kind in wrapper.__subclasses__() if wrapper is not None else ():
+        bind = getattr(kind, "_bind_stream", None)
+        if bind is not None and not hasattr(bind, "__wrapped__"):  # it was not switched on before
+            kind._bind_stream = _timing(bind)
+
+
+def _timing(bind: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    @wraps(bind)
+    def call(wrapper: Any, stream: Any) -> None:
+        with Suppress(Exception):
+            invocation = invocation_of(wrapper)
+            if invocation is not None and hasattr(stream, "text_stream"):
+                # What all of its ways to an event go through, and begin with when they are read.
+                stream._iterator = _Timed(stream._iterator, invocation._on_stream_chunk)
+        bind(wrapper, stream)
+
+    return call
+
+
+class _Timed:
+    """The events of a stream, the first of which is told of; sync or async as they are."""
+
+    __slots__ = ("_events", "_tell")
+
+    def __init__(self, events: Any, tell: Callable[[float], None]) -> None:
+        self._events = events
+        self._tell: Callable[[float], None] | None = tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._events, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._came(next(self._events))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._came(await anext(self._events))
+
+    def _came(self, event: Any) -> Any:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            with Suppress(Exception):
+                tell(default_timer())
+        return event
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:
