@@ -332,6 +332,21 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
     assert answer("prices", "reprice", db=db)["changed"] == 0
 
 
+def test_prices_of_finer_counts_are_listed_below_the_others(db: Path) -> None:
+    """Sound and what the cache keeps for an hour; nothing is said where no model has any."""
+    assert "other prices" not in invoke("prices", db=db).stdout
+    tiers = [{"above": 0, "input": 2.5, "audio_in": 32.0, "audio_out": 64.5, "cache_write_1h": 10}]
+    with recorded(db) as file:
+        file.insert("model_prices", model="gpt-audio", provider="openai", source="override",
+                    input_per_mtok=2.5, output_per_mtok=10.0, tiers=json.dumps(tiers),
+                    updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
+    assert invoke("prices", db=db).stdout.endswith(
+        "Some of their tokens have other prices:\n"
+        "gpt-audio (openai): $10.00 kept in the cache for an hour, $32.00 of sound (input), "
+        "$64.50 of sound (output)\n"
+    )
+
+
 def test_a_price_that_changes_nothing_yet_says_so(db: Path) -> None:
     """It is kept for later calls; a note on stderr says which name was looked for."""
     price = ("--input", "1", "--output", "1")

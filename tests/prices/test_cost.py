@@ -155,7 +155,10 @@ def test_models_on_the_users_own_machine_cost_nothing(provider: str) -> None:
     assert Prices().cost("llama3", provider, 1000, 500) == 0.0
 
 
-@pytest.mark.parametrize("tiers", ["{", "[1]", '[{"above": "x"}]', '[{"input": 1}]', "7"])
+@pytest.mark.parametrize(
+    "tiers",
+    ["{", "[1]", '[{"above": "x"}]', '[{"input": 1}]', "7", '[{"above": 0, "audio_in": "much"}]'],
+)
 def test_a_row_edited_into_nonsense_counts_as_no_price(
     connection: sqlite3.Connection, tiers: str
 ) -> None:
@@ -164,7 +167,8 @@ def test_a_row_edited_into_nonsense_counts_as_no_price(
     put(connection, "sound", 1.0, 1.0)
     prices = loaded(connection)
     (row,) = [one for one in list_prices(connection) if one.model == "broken"]
-    assert (row.is_tiered, prices.applied("broken", "openai", 1)) == (False, {})
+    assert (row.is_tiered, row.finer) == (False, {})
+    assert prices.applied("broken", "openai", 1) == {}
     assert prices.cost("broken", "openai", 1, 1) is None
     assert prices.cost("sound", "openai", 1, 1) == 0.000002
 

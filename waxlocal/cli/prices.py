@@ -21,6 +21,7 @@ from waxlocal.cli.target_file import (
     target_file_of,
 )
 from waxlocal.prices.catalogue import Price
+from waxlocal.prices.finer import FINER_COUNTS
 from waxlocal.prices.lookup import PriceSource
 from waxlocal.prices.table import (
     Repriced,
@@ -209,12 +210,30 @@ def _show(screen: Screen, found: list[Price]) -> None:
         for one in found
     ]
     screen.write(screen.table(columns, rows))
+    _show_finer(screen, found)
     missing = [one for one in found if one.source in _WITHOUT]
     if missing:
         screen.gap()
         screen.write(screen.text(("These models have no price. Set one with:", DIM)))
     for one in missing:
         screen.command(_set_command(one))
+
+
+def _show_finer(screen: Screen, found: list[Price]) -> None:
+    """Name the prices that the columns have no room for."""
+    finer = {one: one.finer for one in found if one.finer}
+    if finer:
+        screen.gap()
+        screen.write(screen.text(("Some of their tokens have other prices:", DIM)))
+    for one, rates in finer.items():
+        told = (f"{figures.rate(rate)} {_which(name)}" for name, rate in rates.items())
+        model = escaping.line(one.model)
+        screen.write(screen.text(f"{model}{_at(one.provider)}: {', '.join(told)}"))
+
+
+def _which(name: str) -> str:
+    count = FINER_COUNTS[name]
+    return f"{count.words} ({count.part})" if count.part in ("input", "output") else count.words
 
 
 def _set_command(one: Price) -> str:

@@ -54,6 +54,16 @@ class Price:
             return any(step["above"] > 0 for step in json.loads(self.tiers or "[]"))
         return False
 
+    @property
+    def finer(self) -> dict[str, float]:
+        """The prices of finer counts by name, for a call whose input is below all tiers."""
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # edited by hand
+            for step in json.loads(self.tiers or "[]"):
+                if step["above"] == 0:
+                    told = {name: step.get(name) for name in FINER_COUNTS}
+                    return {name: float(rate) for name, rate in told.items() if rate is not None}
+        return {}
+
 
 def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
     """Return today's price from the bundled list; None if it has no usable price.
