@@ -12,7 +12,7 @@ import pytest
 from tests.crash.files import assert_sound, count, run_program
 from tests.tools.alarms import handling, raising, strike_in
 from tests.tools.long_log import INSERT, KIB, generation, written
-from tests.tools.patience import wait_until
+from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal.errors import StorageError
 from waxlocal.storage import checkpoint
 from waxlocal.storage.connection import checkpointer, open_writer, reader
@@ -183,8 +183,11 @@ def test_how_much_of_the_log_is_in_use(db_path: Path, begun_anew: bool) -> None:
         assert (header + frames * frame == log_size(db_path)) is not begun_anew
 
 
-def test_a_log_that_another_has_copied_is_not_copied_again(db_path: Path) -> None:
+def test_a_log_that_another_has_copied_is_not_copied_again(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waited for the lock looks again before copying."""
+    monkeypatch.setattr(checkpoint, "LOCK_WAIT_S", PATIENCE_S)
     with written(db_path) as conn, closing(checkpointer(db_path)) as one:
         before = generation(db_path)
 
@@ -346,14 +349,19 @@ def test_a_checkpoint_of_another_program_puts_ours_off(
     assert_sound(db_path)
 
 
-def test_the_write_lock_is_taken_just_after_somebody_has_written(db_path: Path) -> None:
+def test_the_write_lock_is_taken_just_after_somebody_has_written(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A program that records at times is then not back for a while; nobody is waited for long."""
+    now = [1_000.0]
+    monkeypatch.setattr(checkpoint, "monotonic", lambda: now[0])
     with written(db_path) as conn, closing(checkpointer(db_path)) as log:
         positions = itertools.count(10_000)
         slept: list[float] = []
 
         def sleep(seconds: float) -> None:
             slept.append(seconds)
+            now[0] += seconds
             if len(slept) in (3, 4):
                 conn.execute(INSERT, (next(positions), "y"))
 
@@ -363,9 +371,11 @@ def test_the_write_lock_is_taken_just_after_somebody_has_written(db_path: Path) 
         assert slept == [checkpoint.PAUSE_AFTER_S] * 5
         log._wait_for_moment(log._pair[1])  # it lasts
         assert len(slept) == 5
-        log._moment = 0.0
+        now[0] += checkpoint.MOMENT_LASTS_S
         log._wait_for_moment(log._pair[1])  # nobody writes
-        assert len(slept) > 5
+        assert sum(slept[5:]) == pytest.approx(
+            checkpoint.MOMENT_WAIT_S, abs=checkpoint.PAUSE_AFTER_S
+        )
 
 
 def test_an_alarm_at_a_look_reaches_the_program(

@@ -88,13 +88,11 @@ class Checkpointer:
         path: Path,
         open_: Open,
         *,
-        lock_wait: float = LOCK_WAIT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = path
         self._log = LogFile(log_path(path))
         self._open = open_
-        self._lock_wait = lock_wait
         self._sleep = sleep
         # The one that copies, and the one that keeps the log as it is meanwhile.
         self._pair: tuple[sqlite3.Connection, sqlite3.Connection] | None = None
@@ -233,7 +231,7 @@ class Checkpointer:
             roll_back(guard)
 
     def _lock(self, connection: sqlite3.Connection) -> bool:
-        deadline = monotonic() + self._lock_wait
+        deadline = monotonic() + LOCK_WAIT_S
         try:
             while_busy(lambda: begin(connection), deadline, sleep=self._sleep)
         except sqlite3.OperationalError as error:
