@@ -3,6 +3,11 @@
 Python calls a handler between two steps of whatever the main thread does, ours too. A handler that
 raises (a time limit, `sys.exit()` on SIGTERM) means to end what the program does: code that
 catches every exception of a value, of SQLite or of its own must let this one pass.
+
+Python 3.12 and 3.13 look for signals where some loops jump back, and take that place for outside
+the `with` or `try` around the loop: what a handler raises there leaves a lock held
+(https://github.com/python/cpython/issues/108214). So within such a block a loop is a function of
+its own; where that looks needless, `# loop apart` says that this is why.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _look(connection: sqlite3.Connection) -> _Found:
     return _Found(max(changed.values(), default=0), list(changed), sorted(of_calls), list(runs))
 
 
-def _calls_with(
+def _calls_with(  # loop apart
     changed: Mapping[str, int], connection: sqlite3.Connection
 ) -> tuple[set[str], dict[str, None]]:
     """Return the changed keys that calls have, and the runs of those calls."""

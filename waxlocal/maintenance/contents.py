@@ -58,7 +58,7 @@ def _sorted_out(connection: sqlite3.Connection) -> tuple[int, list[str], list[st
     return max(dropped.values(), default=0), sorted(dropped.keys() - unused), sorted(unused)
 
 
-def _of_no_call(dropped: Iterable[str], connection: sqlite3.Connection) -> set[str]:
+def _of_no_call(dropped: Iterable[str], connection: sqlite3.Connection) -> set[str]:  # loop apart
     """Return those of the dropped keys that no call has."""
     unused = set(dropped)
     if unused:

@@ -140,7 +140,7 @@ def _take_in(
     return True
 
 
-def _take_pieces(
+def _take_pieces(  # loop apart
     main: sqlite3.Connection, side: Path, identity: str, deadline: float, log: Checkpointer
 ) -> int | None:
     """Return how far the log of a side file is taken in, None where the deadline came first."""

@@ -120,7 +120,7 @@ class ForkGate:
             self._beside.acquire()  # once whoever forks now is done
             self._beside.release()
 
-    def _wait_for_forks(self, sleep: Callable[[float], None]) -> None:
+    def _wait_for_forks(self, sleep: Callable[[float], None]) -> None:  # loop apart
         deadline = monotonic() + FORK_WAIT_S
         while self._forking and monotonic() < deadline:
             sleep(POLL_S)

@@ -335,7 +335,7 @@ class Store:
             finally:
                 self._writing = False
 
-    def _write_all_later(self) -> None:
+    def _write_all_later(self) -> None:  # loop apart
         while self._later:
             unit = self._later[0]
             try:

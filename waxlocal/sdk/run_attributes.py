@@ -148,7 +148,7 @@ class RunAttributes:
             )
             self._write(statement, tuple(begun))
 
-    def _taken_early(self) -> Iterator[tuple[Statement, Row, bool]]:
+    def _taken_early(self) -> Iterator[tuple[Statement, Row, bool]]:  # loop apart
         while self._early:
             try:
                 early = self._early.pop(0)

@@ -92,7 +92,7 @@ def _items(text: str) -> list[str] | None:
         return None
 
 
-def _scanned(text: str) -> list[str] | None:
+def _scanned(text: str) -> list[str] | None:  # loop apart
     scan = _scanner()
     items: list[str] = []
     start, last = 1, len(text) - 1

@@ -54,7 +54,7 @@ def close_deleted(in_use: Container[FileId] = ()) -> None:
         _close_deleted(in_use)
 
 
-def _close_deleted(in_use: Container[FileId]) -> None:
+def _close_deleted(in_use: Container[FileId]) -> None:  # loop apart
     for identity in list(_descriptors):
         if identity in in_use:
             continue

@@ -146,6 +146,7 @@ class LogKeeper:
         self._limit = limit
         self._rest = rest
         self._stop = threading.Event()
+        self._copier: Checkpointer  # opened by the thread, which alone uses it
         self._thread = threading.Thread(target=self._work, name="waxlocal-checkpoint", daemon=True)
         self._thread.start()
 
@@ -156,13 +157,13 @@ class LogKeeper:
 
     def _work(self) -> None:
         before = self._state()
-        self._log = self._checkpointer()
+        self._copier = self._checkpointer()
         try:
             self._look_until_closed(before)
         finally:
-            self._log.close()
+            self._copier.close()
 
-    def _look_until_closed(self, before: tuple[object, object]) -> None:
+    def _look_until_closed(self, before: tuple[object, object]) -> None:  # loop apart
         shortest, longest = self._rest
         rest = longest
         while not self._stop.wait(rest):
@@ -172,10 +173,10 @@ class LogKeeper:
                 continue
             rest = shortest
             if now[0] != before[0]:
-                self._log.close()
-                self._log = self._checkpointer()
+                self._copier.close()
+                self._copier = self._checkpointer()
             before = now
-            self._log.look(self._limit)
+            self._copier.look(self._limit)
 
     def _state(self) -> tuple[object, object]:
         """Return which files are there, and the time of the log's last change."""
