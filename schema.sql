@@ -255,7 +255,7 @@ CREATE TABLE model_prices (
   output_per_mtok      REAL,
   cache_read_per_mtok  REAL,
   cache_write_per_mtok REAL,
-  tiers                TEXT,                 -- JSON array, for prices that rise with the prompt
+  tiers                TEXT,                 -- JSON array: prices of long prompts, and of finer counts
   source               TEXT NOT NULL,        -- pending, unknown, local, override, or a price list
   matched              TEXT,                 -- the model's name in the price list
   updated_at           TEXT NOT NULL,

@@ -116,7 +116,8 @@ SHAPES = [
             "candidatesTokenCount": 1300,
             "promptTokensDetails": [
                 {"modality": "TEXT", "tokenCount": 30},
-                {"modality": "AUDIO", "tokenCount": 60},
+                {"modality": "AUDIO", "tokenCount": 50},
+                {"modality": "AUDIO", "tokenCount": 10},
                 {"modality": "VIDEO", "tokenCount": 10},
             ],
             "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}, None, []],
@@ -143,6 +144,31 @@ SHAPES = [
         },
         TokenCounts(2000, 300, 1500, details={"audio_in": 2000, "audio_cached": 1500}),
         id="gemini with sound from the cache",
+    ),
+    pytest.param(
+        {
+            "input_tokens": 2000,
+            "output_tokens": 300,
+            "cache_read_tokens": 1500,
+            "input_audio_tokens": 2000,
+            "cache_audio_read_tokens": 1500,
+        },
+        TokenCounts(2000, 300, 1500, details={"audio_in": 2000, "audio_cached": 1500}),
+        id="pydantic-ai with sound from the cache",
+    ),
+    pytest.param(
+        {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "num_search_queries": 3},
+        TokenCounts(9, 5, details={"web_searches": 3}),
+        id="perplexity",
+    ),
+    pytest.param(
+        {
+            "input_tokens": 9,
+            "output_tokens": 5,
+            "tool_calls_details": {"search_web": {"invocation": 2}},
+        },
+        TokenCounts(9, 5, details={"web_searches": 2}),
+        id="perplexity responses",
     ),
     pytest.param(
         {

@@ -128,6 +128,7 @@ _DETAILS: dict[str, tuple[Place, ...]] = {
     ),
     "audio_cached": _places(
         *(f"{group}.audio_tokens" for group in _OPENAI_CACHED),
+        "cache_audio_read_tokens",  # pydantic-ai
         *(f"{group}.AUDIO" for group in _GEMINI_CACHED),
     ),
     "image_cached": _places(
@@ -161,7 +162,11 @@ _DETAILS: dict[str, tuple[Place, ...]] = {
         )
         for lifetime in ("5m", "1h")
     },
-    "web_searches": _places("server_tool_use.web_search_requests"),
+    "web_searches": _places(
+        "server_tool_use.web_search_requests",
+        "num_search_queries",  # Perplexity
+        "tool_calls_details.search_web.invocation",
+    ),
     "search_units": _places("billed_units.search_units"),
 }
 _IN_DETAILS = (*_DETAILS, "tool_use_in")
@@ -350,7 +355,10 @@ def _counts_by_kind(items: Any) -> dict[str, object]:
         told = _members(item, {*_KIND, *_COUNT}) or {}
         kind, number = _first(told, _KIND), _first(told, _COUNT)
         if is_a(kind, str):
-            found[str.upper(cast(str, kind))] = number
+            name = str.upper(cast(str, kind))
+            before = found.get(name)
+            both = type(before) is int and type(number) is int
+            found[name] = cast(int, before) + cast(int, number) if both else number
     return found
 
 

@@ -20,7 +20,7 @@ from waxlocal.capture.engines import instrument, uninstrument
 pytestmark = pytest.mark.usefixtures("recorder")
 
 ASKED: list[Any] = [{"role": "user", "content": "what is it?"}]
-KEPT = Usage(9000, 40, cached=2000, cache_write=5000, cache_write_1h=3000)
+KEPT = Usage(9000, 40, cached=2000, cache_write=5000, cache_write_1h=3000, web_searches=2)
 HEARD = Usage(1000, 500, audio_in=600, audio_out=499)
 
 
@@ -55,7 +55,7 @@ def _raw_stream(messages: Any, asked: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("call", [_message, _stream, _helper, _raw, _raw_stream])
-def test_an_hour_in_the_cache_of_anthropic_is_in_the_cost(
+def test_searches_and_an_hour_in_the_cache_of_anthropic_are_in_the_cost(
     db_path: Path, vendors: VendorServer, call: Callable[[Any, dict[str, Any]], None]
 ) -> None:
     """To the cent of the bill, also of a stream and its helper, and of a raw response."""
@@ -66,8 +66,9 @@ def test_an_hour_in_the_cache_of_anthropic_is_in_the_cost(
     (row,) = answer("show", run.run_id, db=db_path)["llm_calls"]
     finer = row["details"]["token_details"]
     assert (finer["cache_write_5m"], finer["cache_write_1h"]) == (2000, 3000)
+    assert finer["web_searches"] == 2
     told = 2000 * 5 + 2000 * 0.5 + 2000 * 6.25 + 3000 * 10 + row["tokens_out"] * 25
-    assert row["cost"] == pytest.approx(told / 1e6)
+    assert row["cost"] == pytest.approx(told / 1e6 + 2 * 0.01)
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -56,7 +56,8 @@ def test_each_number_has_its_source(db_path: Path) -> None:
         "from there: duration, messages",
         "also reported by the program (record_llm_call): same call, merged; from there: task, cost",
         "cost: given by the program (record_llm_call)",
-        "cost: from prices per million tokens: $2.50 in, $10.00 out (set with waxlocal prices set)",
+        "cost: from prices per million tokens: 1 in at $2.50, 1 out at $10.00 "
+        "(set with waxlocal prices set)",
         "tokens: unknown; neither the provider nor the program told them",
         "cost: unknown, as the tokens are",
         "cost: unknown; the file has no price for this model",
@@ -99,10 +100,10 @@ def test_a_cost_says_which_of_its_tokens_may_have_a_price_of_their_own(db_path: 
         for call in calls
     ]
     assert found == [
-        ["cost: at the vendor's, these tokens may have a price of their own: 200 of sound"],
+        ["cost: at the vendor's, these may have a price of their own: 200 input tokens of sound"],
         [
-            "cost: at the vendor's, these tokens may have a price of their own: "
-            "1,000 kept in the cache for an hour"
+            "cost: at the vendor's, these may have a price of their own: "
+            "1,000 tokens kept in the cache for an hour"
         ],
         [],
         [],
@@ -131,14 +132,33 @@ def test_a_cost_says_at_which_price_such_tokens_are_in_it(db_path: Path) -> None
 
 
 def test_the_prices_that_are_named_are_those_that_applied(db_path: Path) -> None:
-    """Long prompts have others."""
+    """Long prompts have others, also where the cache alone made them long."""
     with WaxellContext("bot") as run:
-        for tokens_in in (1_000, 250_000):
-            run.record_llm_call(model="claude-sonnet-4-5", tokens_in=tokens_in, tokens_out=1)
+        for tokens_in, cached in ((1_000, 0), (250_000, 0), (100_000, 150_000)):
+            run.record_llm_call(
+                model="claude-sonnet-4-5", tokens_in=tokens_in, tokens_out=1, cached_tokens=cached
+            )
     calls = answer("show", run.run_id, "--explain", db=db_path)["llm_calls"]
-    short, long = (call["explained"]["lines"][-1] for call in calls)
-    assert "$3.00 in, $15.00 out, $0.30 cached, $3.75 cache write, more for long" in short
-    assert "$6.00 in, $22.50 out, $0.60 cached, $7.50 cache write, for a long prompt (" in long
+    short, long, read = (call["explained"]["lines"][-1] for call in calls)
+    assert "million tokens: 100,000 in at $6.00, 1 out at $22.50, 150,000 cached at $0.60," in read
+    assert "million tokens: 1,000 in at $3.00, 1 out at $15.00, more for long prompts (" in short
+    assert "million tokens: 250,000 in at $6.00, 1 out at $22.50, for a long prompt (" in long
+
+
+def test_finer_counts_are_named_as_far_as_they_were_charged(db_path: Path) -> None:
+    """The cache gave three quarters of the input, and nobody told how much of that was sound."""
+    heard = {"input_tokens": 2_000, "output_tokens": 1, "input_token_details": {
+        "audio_tokens": 2_000, "cached_tokens": 1_500}}  # fmt: skip
+    looked = {"input_tokens": 2_000, "output_tokens": 1,
+              "server_tool_use": {"web_search_requests": 3}}  # fmt: skip
+    with WaxellContext("bot") as run:
+        run.record_llm_call(model="gpt-realtime", usage=heard)
+        run.record_llm_call(model="claude-sonnet-4-5", usage=looked)
+    sound, searches = answer("show", run.run_id, "--explain", db=db_path)["llm_calls"]
+    assert "cost: 500 input tokens of sound at $32.00" in sound["explained"]["lines"]
+    said = "cost: 3 searches in the web at $10.00 a thousand"
+    assert said in searches["explained"]["lines"]
+    assert searches["cost"] == pytest.approx((2_000 * 3 + 15) / 1e6 + 0.03)
 
 
 @pytest.mark.parametrize("rates", [None, 2.5])

@@ -334,16 +334,18 @@ def test_a_price_is_set_recomputes_and_is_unset(db: Path) -> None:
 
 def test_prices_of_finer_counts_are_listed_below_the_others(db: Path) -> None:
     """Sound and what the cache keeps for an hour; nothing is said where no model has any."""
-    assert "other prices" not in invoke("prices", db=db).stdout
+    assert "price of its own" not in invoke("prices", db=db).stdout
     tiers = [{"above": 0, "input": 2.5, "audio_in": 32.0, "audio_out": 64.5, "cache_write_1h": 10}]
+    tiers[0]["web_searches"] = 10_000.0
     with recorded(db) as file:
         file.insert("model_prices", model="gpt-audio", provider="openai", source="override",
                     input_per_mtok=2.5, output_per_mtok=10.0, tiers=json.dumps(tiers),
                     updated_at="2026-01-31T09:30:00.000000Z")  # fmt: skip
     assert invoke("prices", db=db).stdout.endswith(
-        "Some of their tokens have other prices:\n"
-        "gpt-audio (openai): $10.00 kept in the cache for an hour, $32.00 of sound (input), "
-        "$64.50 of sound (output)\n"
+        "What has a price of its own:\n"
+        "gpt-audio (openai): $10.00 for tokens kept in the cache for an hour, "
+        "$32.00 for input tokens of sound, $64.50 for output tokens of sound, "
+        "$10.00 a thousand for searches in the web\n"
     )
 
 

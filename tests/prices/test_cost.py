@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,7 +130,8 @@ def test_finer_counts_are_charged_at_their_own_price(
     details = json.dumps({"config": {"n": 1}, "token_details": finer})
     prices = loaded(connection)
     assert prices.cost("m", "openai", 1400, 500, 0, 400, details) == pytest.approx(cost)
-    for broken in ('"token_details" {', '{"token_details":' + "[" * 200_000):
+    odd: tuple[Any, ...] = ('"token_details" {', '{"token_details":' + "[" * 200_000)
+    for broken in (*odd, b'"token_details"', 7):
         assert prices.cost("m", "openai", 1400, 500, 0, 400, broken) == 0.0105
 
 
@@ -157,7 +159,12 @@ def test_models_on_the_users_own_machine_cost_nothing(provider: str) -> None:
 
 @pytest.mark.parametrize(
     "tiers",
-    ["{", "[1]", '[{"above": "x"}]', '[{"input": 1}]', "7", '[{"above": 0, "audio_in": "much"}]'],
+    [
+        *("{", "[1]", '[{"above": "x"}]', '[{"input": 1}]', "7", "[" * 200_000),
+        *(f'[{{"above": 0, "audio_in": {odd}}}]' for odd in ('"much"', "-5", "true", "1e400")),
+        '[{"above": 0, "audio_in": ' + "9" * 400 + "}]",
+    ],
+    ids=range(11),
 )
 def test_a_row_edited_into_nonsense_counts_as_no_price(
     connection: sqlite3.Connection, tiers: str
@@ -168,7 +175,6 @@ def test_a_row_edited_into_nonsense_counts_as_no_price(
     prices = loaded(connection)
     (row,) = [one for one in list_prices(connection) if one.model == "broken"]
     assert (row.is_tiered, row.finer) == (False, {})
-    assert prices.applied("broken", "openai", 1) == {}
     assert prices.cost("broken", "openai", 1, 1) is None
     assert prices.cost("sound", "openai", 1, 1) == 0.000002
 

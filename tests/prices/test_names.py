@@ -247,12 +247,21 @@ def test_costs_agree_with_the_library(
             {"audio_in": 600, "audio_out": 400} | {"audio_cached": 200},
         ),
         ("openai", "gpt-image-1", (1_000, 500, 0, 0), {"image_in": 999}),
+        # Without a price for the cache, what it gave costs what it is.
+        (
+            "openai",
+            "gpt-audio",
+            (1_000, 0, 300, 0),
+            {"audio_in": 600} | {"audio_cached": 200},
+        ),
+        ("openai", "gpt-audio", (0, 500, 0, 0), {"audio_out": 400}),
+        ("anthropic", "claude-sonnet-4-5", (1_000, 500, 0, 0), {"web_searches": 3}),
     ],
 )
 def test_costs_of_finer_counts_agree_with_the_library(
     provider: str, model: str, tokens: tuple[int, int, int, int], finer: dict[str, int]
 ) -> None:
-    """A cache for an hour, sound and images have prices of their own."""
+    """A cache for an hour, sound, images and searches have prices of their own."""
     from genai_prices import Usage, calc_price
 
     found = look_up(model, provider)
@@ -264,6 +273,7 @@ def test_costs_of_finer_counts_agree_with_the_library(
         "audio_cached": "cache_audio_read_tokens",
         "audio_out": "output_audio_tokens",
         "image_in": "input_image_tokens",
+        "web_searches": "web_searches",
     }
     usage = dict(zip(names, tokens, strict=True)) | {theirs[name]: finer[name] for name in finer}
     listed = calc_price(Usage(**usage), model, provider_id=provider).total_price

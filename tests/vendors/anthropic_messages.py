@@ -123,9 +123,14 @@ def _usage(said: Said) -> dict[str, Any] | None:
                 "ephemeral_1h_input_tokens": used.cache_write_1h,
             },
             "output_tokens": used.tokens_out,
+            "server_tool_use": _searches(used.web_searches),
             "service_tier": "standard",
         }
     )
+
+
+def _searches(count: int) -> dict[str, int] | None:
+    return {"web_search_requests": count, "web_fetch_requests": 0} if count else None
 
 
 def message(_asked: Asked, said: Said) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def message_events(asked: Asked, said: Said) -> Iterator[dict[str, Any]]:
     """Yield the events of a stream; the first has the usage of the input, the last but one all."""
     whole = message(asked, said)
     usage = whole["usage"]
-    begun = None if usage is None else {**usage, "output_tokens": 1}
+    begun = None if usage is None else {**usage, "output_tokens": 1, "server_tool_use": None}
     nothing: Body = {"content": [], "stop_reason": None, "usage": begun}
     yield {"type": "message_start", "message": {**whole, **nothing}}
     for index, block in enumerate(whole["content"]):

@@ -25,7 +25,8 @@ class Usage:
     """Tokens of a call in one form for all vendors; each endpoint writes them as its vendor does.
 
     `tokens_in` is all input, with what was cached, written to the cache (for an hour or less) and
-    heard; `tokens_out` is all output, with reasoning and what was spoken.
+    heard; `tokens_out` is all output, with reasoning and what was spoken. `web_searches` are what
+    the vendor looked up itself.
     """
 
     tokens_in: int
@@ -36,6 +37,7 @@ class Usage:
     reasoning: int = 0
     audio_in: int = 0
     audio_out: int = 0
+    web_searches: int = 0
 
 
 @dataclass(frozen=True)

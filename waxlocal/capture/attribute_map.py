@@ -130,9 +130,10 @@ TOKEN_DETAILS: dict[str, Row] = {
     "video_out": ("gen_ai.usage.video.output_tokens",),
     "text_in": ("gen_ai.usage.text.input_tokens",),
     "text_out": ("gen_ai.usage.text.output_tokens",),
-    # From `cache_lifetimes`.
+    # From `anthropic_usage`.
     "cache_write_5m": ("gen_ai.usage.cache_creation.ephemeral_5m_input_tokens",),
     "cache_write_1h": ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens",),
+    "web_searches": ("gen_ai.usage.server_tool_use.web_search_requests",),
 }
 COST: Row = (
     ("langfuse.observation.cost_details", "total"), "gen_ai.usage.cost", "llm.cost.total",

@@ -182,7 +182,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from opentelemetry._logs import NoOpLoggerProvider
     from opentelemetry.metrics import NoOpMeterProvider
 
-    from waxlocal.capture.cache_lifetimes import keep_cache_lifetimes
+    from waxlocal.capture.anthropic_usage import keep_finer_counts
     from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
     from waxlocal.capture.streams import steady_streams, time_first_events
@@ -202,7 +202,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     if not framework:
         steady_streams(engine.module)
         time_first_events()
-        keep_cache_lifetimes(engine.module)
+        keep_finer_counts(engine.module)
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
     _share_with_handlers(engine, instrumentor)

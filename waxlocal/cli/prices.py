@@ -224,16 +224,14 @@ def _show_finer(screen: Screen, found: list[Price]) -> None:
     finer = {one: one.finer for one in found if one.finer}
     if finer:
         screen.gap()
-        screen.write(screen.text(("Some of their tokens have other prices:", DIM)))
+        screen.write(screen.text(("What has a price of its own:", DIM)))
     for one, rates in finer.items():
-        told = (f"{figures.rate(rate)} {_which(name)}" for name, rate in rates.items())
+        told = (
+            f"{FINER_COUNTS[name].price(rate)} for {FINER_COUNTS[name].words}"
+            for name, rate in rates.items()
+        )
         model = escaping.line(one.model)
         screen.write(screen.text(f"{model}{_at(one.provider)}: {', '.join(told)}"))
-
-
-def _which(name: str) -> str:
-    count = FINER_COUNTS[name]
-    return f"{count.words} ({count.part})" if count.part in ("input", "output") else count.words
 
 
 def _set_command(one: Price) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.prices.finer import FINER_COUNTS
 from waxlocal.prices.lookup import LOCAL_PROVIDERS, PriceSource
+from waxlocal.prices.rates import PER_DOLLAR, Rates, rates_of, step_at
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -50,19 +50,27 @@ class Price:
     @property
     def is_tiered(self) -> bool:
         """Whether the price rises with the input of a call."""
-        with suppress(KeyError, TypeError, ValueError):  # edited by hand
-            return any(step["above"] > 0 for step in json.loads(self.tiers or "[]"))
-        return False
+        return any(step.above > 0 for step in self._steps)
 
     @property
     def finer(self) -> dict[str, float]:
-        """The prices of finer counts by name, for a call whose input is below all tiers."""
-        with suppress(AttributeError, KeyError, TypeError, ValueError):  # edited by hand
-            for step in json.loads(self.tiers or "[]"):
-                if step["above"] == 0:
-                    told = {name: step.get(name) for name in FINER_COUNTS}
-                    return {name: float(rate) for name, rate in told.items() if rate is not None}
-        return {}
+        """The prices of finer counts by name, for a call whose input is below all tiers.
+
+        In dollars per million, also of what is no token.
+        """
+        rates = step_at(self._steps, 0).finer if self._steps else {}
+        return {name: rate / PER_DOLLAR for name, rate in rates.items()}
+
+    @property
+    def _steps(self) -> Rates:
+        known = rates_of(
+            self.input_per_mtok,
+            self.output_per_mtok,
+            self.cache_read_per_mtok,
+            self.cache_write_per_mtok,
+            self.tiers,
+        )
+        return known or ()
 
 
 def look_up(model: str, provider: str = "", clock: Clock = SYSTEM_CLOCK) -> Price | None:
@@ -295,15 +303,12 @@ def _applicable(price: ModelPrice, kind: str, tokens: int | None) -> _Rate:
     for tier in sorted(getattr(value, "tiers", ()), key=lambda tier: int(tier.start)):
         if tokens is not None and tier.start <= tokens:
             rate = tier.price
-    return None if rate is None else float(rate)
+    per_million = 1000 if kind.endswith("_kcount") else 1  # the list counts those in thousands
+    return None if rate is None else float(rate) * per_million
 
 
 def _tiers(price: ModelPrice) -> str | None:
-    finer = {
-        name: one.listed
-        for name, one in FINER_COUNTS.items()
-        if getattr(price, one.listed, None) is not None
-    }
+    finer = _listed_finer(price)
     values: list[Any] = [getattr(price, kind, None) for kind in (*_KINDS, *finer.values())]
     starts = {tier.start for value in values for tier in getattr(value, "tiers", ())}
     names = ("above", "input", "output", "cache_read", "cache_write")
@@ -313,3 +318,19 @@ def _tiers(price: ModelPrice) -> str | None:
         for start in sorted(starts | {0} if finer else starts)
     ]
     return json.dumps(tiers) if tiers else None
+
+
+def _listed_finer(price: ModelPrice) -> dict[str, str]:
+    """Return the name in the list of each finer count's price.
+
+    Sound from a cache that has no price is charged as sound.
+    """
+    listed = {name: one.listed for name, one in FINER_COUNTS.items() if _has(price, one.listed)}
+    for name, one in FINER_COUNTS.items():
+        if one.within in listed and name not in listed and not _has(price, "cache_read_mtok"):
+            listed[name] = listed[one.within]
+    return listed
+
+
+def _has(price: ModelPrice, kind: str) -> bool:
+    return getattr(price, kind, None) is not None

@@ -17,11 +17,11 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
 from waxlocal.prices.lookup import LOCAL_PROVIDERS, PRICED_BY, Prices, PriceSource
+from waxlocal.prices.rates import MAX_RATE
 from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
 
 __all__ = [
-    "MAX_RATE",
     "PricesByModel",
     "Repriced",
     "list_prices",
@@ -40,9 +40,6 @@ PricesByModel = Mapping[tuple[str, str], Price]
 # Look up every model again after a day, whether it was found or not: prices change on fixed dates,
 # and the library may have been upgraded.
 LOOK_UP_AGAIN_NS = 24 * 3600 * 1_000_000_000
-# Dollars per million tokens. Higher than any price: more is a mistake in the unit, and the sum of
-# such costs could become infinite.
-MAX_RATE = 1e9
 _SEE_NAMES = "see the names: waxlocal models"
 # Calls priced per transaction: about 0.1 s, a tenth of how long a recorder waits for the file.
 CALLS_AT_ONCE = 5_000

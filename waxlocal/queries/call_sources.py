@@ -12,6 +12,7 @@ from typing import Any
 from waxlocal.prices.catalogue import Price
 from waxlocal.prices.finer import FINER_COUNTS, own_counts
 from waxlocal.prices.lookup import PRICED_BY, Prices, PriceSource
+from waxlocal.prices.rates import PER_DOLLAR, Charge
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
 from waxlocal.records import CostSource
@@ -24,8 +25,8 @@ BY_HAND = "record_llm_call"
 _HANDLER = "waxlocal."
 # What a field is called in a sentence. A preview is from where the whole text is.
 _NAMES = {"duration_ms": "duration", "prompt_preview": "", "response_preview": ""}
-# A price, and what it is called in a sentence.
-_RATES = {"input": "in", "output": "out", "cache_read": "cached", "cache_write": "cache write"}
+# What is charged, and what it is called in a sentence.
+_PARTS = {"input": "in", "output": "out", "cache_read": "cached", "cache_write": "cache write"}
 
 
 @dataclass(frozen=True)
@@ -61,29 +62,35 @@ def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallS
     said, merged = details.get("sources"), details.get("merged")
     sources = {"call": BY_HAND, **(said if isinstance(said, dict) else {})}
     others = tuple(map(str, merged)) if isinstance(merged, list) else ()
-    is_priced = call.cost_source == CostSource.PRICE and _is_computed(call, computing)
+    charged = _charged(call, computing)
+    is_priced = call.cost_source == CostSource.PRICE and _is_computed(call, charged)
     price = price_for(prices, call.model, call.provider) if is_priced else None
     note = details.get("usage_note")
-    rates = computing.applied(call.model, call.provider, call.tokens_in)
     lines = (
         f"recorded by {_named(sources['call'])}",
         *_merged(others, sources),
         *_tokens(call, str(note) if note else ""),
-        _cost(call, sources, price, rates),
-        *_finer(call, price, rates),
+        _cost(call, sources, price, charged),
+        *_finer(call, price, charged),
     )
     return CallSources(call.position, sources, others, call.cost_source, price, lines)
 
 
-def _is_computed(call: LlmCall, prices: Prices) -> bool:
+def _charged(call: LlmCall, prices: Prices) -> list[Charge]:
+    """Return what a call is charged for at the prices of this file, in dollars per million."""
+    columns = {name: getattr(call, name) for name in PRICED_BY}
+    charged = prices.charges(**columns | {"details": json.dumps(call.details)}) or ()
+    return [(kind, count, rate / PER_DOLLAR) for kind, count, rate in charged]
+
+
+def _is_computed(call: LlmCall, charged: list[Charge]) -> bool:
     """Return whether the prices of this file give the cost of a call.
 
     They may be newer than the cost, and another waxlocal, which sent the call, may have had others.
     """
-    columns = {name: getattr(call, name) for name in PRICED_BY}
-    cost = prices.cost(**columns | {"details": json.dumps(call.details)})
-    if cost is None or call.cost is None:
+    if not charged or call.cost is None:
         return False
+    cost = math.fsum(count * rate for _, count, rate in charged) / 1e6
     return math.isclose(cost, call.cost, rel_tol=1e-6)
 
 
@@ -112,7 +119,7 @@ def _tokens(call: LlmCall, note: str) -> Iterator[str]:
 
 
 def _cost(
-    call: LlmCall, sources: dict[str, str], price: Price | None, applied: dict[str, float]
+    call: LlmCall, sources: dict[str, str], price: Price | None, charged: list[Charge]
 ) -> str:
     if call.cost_source == CostSource.CALL:
         return f"cost: given by {_named(sources.get('cost', sources['call']))}"
@@ -122,27 +129,31 @@ def _cost(
         return "cost: unknown; the file has no price for this model"
     if price is None:
         return "cost: computed when it was recorded, from a price that the file does not have now"
-    rates = [f"{rate(applied[kind])} {name}" for kind, name in _RATES.items() if kind in applied]
-    is_base = applied.get("input") == price.input_per_mtok
+    rates = [
+        f"{count:,} {_PARTS[kind]} at {rate(each)}"
+        for kind, count, each in charged
+        if kind in _PARTS and count
+    ]
+    is_base = any(kind == "input" and each == price.input_per_mtok for kind, _, each in charged)
     long = "more for long prompts" if is_base else "for a long prompt"
     tiers = f", {long}" if price.is_tiered else ""
     return f"cost: from prices per million tokens: {', '.join(rates)}{tiers} ({_origin(price)})"
 
 
-def _finer(call: LlmCall, price: Price | None, rates: dict[str, float]) -> Iterator[str]:
+def _finer(call: LlmCall, price: Price | None, charged: list[Charge]) -> Iterator[str]:
     """Say at which price finer counts are in the cost, and which may have one that is not known."""
     if price is None or price.source == PriceSource.LOCAL:
         return
-    alike = []
-    for name, count in own_counts(call.details).items():
-        what = FINER_COUNTS[name].words
-        if name in rates:
-            yield f"cost: {count:,} tokens {what} at {rate(rates[name])}"
-        else:
-            alike.append(f"{count:,} {what}")
+    for kind, count, each in charged:
+        if kind in FINER_COUNTS:
+            yield f"cost: {count:,} {FINER_COUNTS[kind].words} at {FINER_COUNTS[kind].price(each)}"
+    alike = [
+        f"{count:,} {FINER_COUNTS[name].words}"
+        for name, count in own_counts(call.details).items()
+        if name not in price.finer
+    ]
     if alike:
-        which = ", ".join(alike)
-        yield f"cost: at the vendor's, these tokens may have a price of their own: {which}"
+        yield f"cost: at the vendor's, these may have a price of their own: {', '.join(alike)}"
 
 
 def _origin(price: Price) -> str:

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from waxlocal.encode import text
 from waxlocal.prices.catalogue import Price
 from waxlocal.prices.lookup import PriceSource
-from waxlocal.prices.table import MAX_RATE, list_prices, set_price, unset_price
+from waxlocal.prices.rates import MAX_RATE
+from waxlocal.prices.table import list_prices, set_price, unset_price
 from waxlocal.web.api.bodies import read_object
 from waxlocal.web.api.parameters import read_parameters
 from waxlocal.web.api.problems import Problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waxlocal.prices.table import MAX_RATE
+from waxlocal.prices.rates import MAX_RATE
 from waxlocal.queries import (
     ORDERINGS,
     USER_ORDERINGS,
