@@ -23,16 +23,17 @@ def depth():
     return found
 
 def is_free(store):
-    taken = []
-    def take():
-        if store._lock.acquire(timeout=5):
-            taken.append(True)
+    found = []
+    def look():
+        # With the lock: the thread of the backlog may be writing.
+        if store._lock.acquire(timeout=60):
+            opened = store._file._connection
+            found.append(not store._writing and not (opened and opened.in_transaction))
             store._lock.release()
-    thread = threading.Thread(target=take)
+    thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    opened = store._file._connection
-    return bool(taken) and not store._writing and not (opened and opened.in_transaction)
+    return found == [True]
 
 def act(kind, name, number):
     at_ = "2026-01-31T09:30:00.000000Z"
@@ -60,7 +61,8 @@ with WaxellContext("agent") as run:
                 number += 1
                 name = f"{kind} {closed} {left}"
                 if closed:
-                    store._file.close()
+                    with store._lock:
+                        store._file.close()
                 try:
                     at(sys.getrecursionlimit() - here - left, lambda: act(kind, name, number))
                     returned.append(name)
