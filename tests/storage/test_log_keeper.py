@@ -161,6 +161,7 @@ def test_nobody_adds_to_a_very_long_log_that_is_being_copied(
 ) -> None:
     """Writers that find it so wait until it has been copied, for a bounded while."""
     monkeypatch.setattr(log_keeper, "STOP_BYTES", 600 * KIB)
+    monkeypatch.setattr(log_keeper, "STOP_WAIT_S", PATIENCE_S)
     slept: list[float] = []
     me = threading.get_ident()
 
