@@ -14,7 +14,7 @@ from tests.tools.alarms import handling, raising, strike_in
 from tests.tools.long_log import INSERT, KIB, generation, written
 from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal.errors import StorageError
-from waxlocal.storage import checkpoint
+from waxlocal.storage import checkpoint, retry
 from waxlocal.storage.connection import checkpointer, open_writer, reader
 from waxlocal.storage.log_file import LogFile, log_size
 
@@ -157,14 +157,18 @@ def test_nothing_is_written_while_a_reader_stays(db_path: Path) -> None:
         assert log.run() is True
 
 
-def test_who_does_not_get_the_lock_goes_on(db_path: Path) -> None:
+def test_who_does_not_get_the_lock_goes_on(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that somebody else is writing to is left for the next look, in bounded time."""
+    slept = [1_000.0]
+    for module in (checkpoint, retry):
+        monkeypatch.setattr(module, "monotonic", lambda: sum(slept))
     with written(db_path) as conn:
         conn.execute("BEGIN IMMEDIATE")
-        slept: list[float] = []
         with closing(checkpointer(db_path, sleep=slept.append)) as log:
             assert log.run() is False
-            assert slept
+            # For the moment to begin, then for the lock of each of the two ways.
+            longest = checkpoint.MOMENT_WAIT_S + 2 * checkpoint.LOCK_WAIT_S
+            assert sum(slept[1:]) == pytest.approx(longest, abs=0.01)
             conn.execute("COMMIT")
             assert log.run() is True
 

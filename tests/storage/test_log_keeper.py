@@ -97,6 +97,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(log_file, "_free_bytes", left)
     monkeypatch.setattr("waxlocal.recording.store.LOOK_S", 0.0)
+    monkeypatch.setattr(log_keeper, "STOP_WAIT_S", PATIENCE_S)
     return size
 
 
@@ -201,6 +202,7 @@ def test_a_log_that_another_is_copying_is_left_to_it(
         begun.release()
 
     monkeypatch.setattr(log_keeper, "start_new_thread", start)
+    monkeypatch.setattr(log_keeper, "STOP_WAIT_S", PATIENCE_S)
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
