@@ -130,7 +130,7 @@ TOKEN_DETAILS: dict[str, Row] = {
     "video_out": ("gen_ai.usage.video.output_tokens",),
     "text_in": ("gen_ai.usage.text.input_tokens",),
     "text_out": ("gen_ai.usage.text.output_tokens",),
-    # From `anthropic_usage`.
+    # From `anthropic_answers`.
     "cache_write_5m": ("gen_ai.usage.cache_creation.ephemeral_5m_input_tokens",),
     "cache_write_1h": ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens",),
     "web_searches": ("gen_ai.usage.server_tool_use.web_search_requests",),

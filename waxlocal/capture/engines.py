@@ -182,10 +182,10 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from opentelemetry._logs import NoOpLoggerProvider
     from opentelemetry.metrics import NoOpMeterProvider
 
-    from waxlocal.capture.anthropic_usage import keep_finer_counts
+    from waxlocal.capture.anthropic_answers import keep_answers
     from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
-    from waxlocal.capture.streams import steady_streams, time_first_events
+    from waxlocal.capture.streams import follow_streams, steady_streams
 
     instrumentor = _instrumentor(engine)
     # Its own check asks for exact packages; whether ours works with the installed version, the
@@ -201,8 +201,8 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
         )
     if not framework:
         steady_streams(engine.module)
-        time_first_events()
-        keep_finer_counts(engine.module)
+        follow_streams()
+        keep_answers(engine.module)
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
     _share_with_handlers(engine, instrumentor)

@@ -28,20 +28,27 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self._open: set[ref[CapturedSpan]] = set()
+        # Stands for this process, in the spans that begin in it.
+        self._here = object()
 
     def add(self, span: CapturedSpan) -> None:
         """Take note of a span that has begun."""
+        span.begun_in = self._here
         self._open.add(ref(span, self._open.discard))
 
     def discard(self, span: CapturedSpan) -> bool:
-        """Forget a span that has ended; return whether it had begun in this process."""
-        known = ref(span) in self._open
+        """Forget a span that has ended; return whether it had begun in this process.
+
+        It may be gone from here: of what refers to itself, the garbage collector clears the weak
+        references before it calls `__del__`.
+        """
         self._open.discard(ref(span))
-        return known
+        return span.begun_in is self._here
 
     def forget(self) -> None:
         """Forget all of them: in a forked child, they are the parent's to end."""
         self._open.clear()
+        self._here = object()
 
     def end(self) -> None:
         """End the calls that are open, and those alone: what is around them ends as it does.

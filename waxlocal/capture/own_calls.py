@@ -163,7 +163,7 @@ def guarded(wrapper: Wrapper) -> Wrapper:
                 setattr(later, name, getattr(function, name, getattr(later, name)))
             return later
         with _Within(own, scope):
-            return wrapper(own, instance, args, kwargs)
+            return _handed_out(wrapper(own, instance, args, kwargs), own.span)
         if not own.made:
             with Suppress(Exception):  # it is kept
                 own(*args, **kwargs)
@@ -186,7 +186,7 @@ async def _awaited(
     kwargs: dict[str, Any],
 ) -> Any:
     with _Within(own, scope):
-        return await wrapper(own, instance, args, kwargs)
+        return _handed_out(await wrapper(own, instance, args, kwargs), own.span)
     if not own.made:
         with Suppress(Exception):
             await own(*args, **kwargs)
@@ -215,6 +215,17 @@ class _Within:
             return True
         own.forget()
         return False
+
+
+def _handed_out(answer: Any, span: Span | None) -> Any:
+    """Return what a wrapper returns; where the call goes on in it, it is not the current one.
+
+    Else what the program calls before it has read a raw response would be a part of this call.
+    """
+    if span is not None and type(answer).__module__.startswith("opentelemetry."):
+        with Suppress(AttributeError):
+            answer._self_invocation.suspend()
+    return answer
 
 
 def _told(own: OwnCall) -> Any:

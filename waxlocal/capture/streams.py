@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from timeit import default_timer
 from typing import Any
+from weakref import ref
 
 from waxlocal.capture.own_calls import note_unread
+from waxlocal.capture.tracer import captured
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["invocation_of", "open_streams", "steady", "steady_streams", "time_first_events"]
+__all__ = ["follow_streams", "invocation_of", "open_streams", "steady", "steady_streams"]
 
 _HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
 
@@ -77,40 +79,59 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def time_first_events() -> None:
-    """Have a stream tell when its first event came, whichever way the program reads it.
+def follow_streams() -> None:
+    """Have a stream be the current call only while it is read, and be followed whoever reads it.
 
-    An instrumentation times what is read through its wrapper. Anthropic's helper reads past it for
-    `text_stream` and `get_final_message()`.
+    An instrumentation follows what is read and closed through its wrapper. The helpers of anthropic
+    and openai read past it, or close the response below it.
     """
     wrapper = _stream_class()
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
         bind = getattr(kind, "_bind_stream", None)
         if bind is not None and not hasattr(bind, "__wrapped__"):  # it was not switched on before
-            kind._bind_stream = _timing(bind)
+            kind._bind_stream = _following(bind)
+            if not hasattr(kind, "response"):  # else as the instrumentation has it
+                kind.response = property(_response)
 
 
-def _timing(bind: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+def _response(wrapper: Any) -> Any:
+    """Return the response below a stream, whose closing ends the stream."""
+    util: Any = sys.modules["opentelemetry.util.genai.stream"]
+    is_async = hasattr(type(wrapper), "__anext__")
+    finalized = util.finalize_on_aclose if is_async else util.finalize_on_close
+    return finalized(
+        wrapper.__wrapped__.response,
+        wrapper._finalize_success,
+        execution_context=wrapper._execution_context,
+    )
+
+
+def _following(bind: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     @wraps(bind)
     def call(wrapper: Any, stream: Any) -> None:
         with Suppress(Exception):
             invocation = invocation_of(wrapper)
-            if invocation is not None and hasattr(stream, "text_stream"):
-                # What all of its ways to an event go through, and begin with when they are read.
-                stream._iterator = _Timed(stream._iterator, invocation._on_stream_chunk)
+            if captured(getattr(invocation, "span", None)) is not None:
+                # Else what the program calls meanwhile would be taken for a part of this call.
+                invocation.suspend()
+                if hasattr(stream, "text_stream"):
+                    # What all of its ways to an event go through, and begin with when it is read.
+                    stream._iterator = _Followed(stream._iterator, wrapper)
         bind(wrapper, stream)
 
     return call
 
 
-class _Timed:
-    """The events of a stream, the first of which is told of; sync or async as they are."""
+class _Followed:
+    """The events of a stream, whose wrapper learns of the first and of the end; sync or async."""
 
-    __slots__ = ("_events", "_tell")
+    __slots__ = ("_begun", "_events", "_wrapper")
 
-    def __init__(self, events: Any, tell: Callable[[float], None]) -> None:
+    def __init__(self, events: Any, wrapper: Any) -> None:
         self._events = events
-        self._tell: Callable[[float], None] | None = tell
+        # The wrapper has the stream, and must go when the program lets go of it.
+        self._wrapper = ref(wrapper)
+        self._begun = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._events, name)
@@ -119,20 +140,41 @@ class _Timed:
         return self
 
     def __next__(self) -> Any:
-        return self._came(next(self._events))
+        try:
+            event = next(self._events)
+        except BaseException as error:
+            self._ended(error)
+            raise
+        return self._came(event)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
-        return self._came(await anext(self._events))
+        try:
+            event = await anext(self._events)
+        except BaseException as error:
+            self._ended(error)
+            raise
+        return self._came(event)
 
     def _came(self, event: Any) -> Any:
-        tell, self._tell = self._tell, None
-        if tell is not None:
+        if not self._begun:
+            self._begun = True
             with Suppress(Exception):
-                tell(default_timer())
+                if (invocation := invocation_of(self._wrapper())) is not None:
+                    invocation._on_stream_chunk(default_timer())
         return event
+
+    def _ended(self, error: BaseException) -> None:
+        with Suppress(Exception):
+            wrapper = self._wrapper()
+            if wrapper is None:
+                return
+            if isinstance(error, StopIteration | StopAsyncIteration):
+                wrapper._finalize_success()
+            else:
+                wrapper._finalize_failure(error)
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:

@@ -55,11 +55,11 @@ class SpanSink(Protocol):
 class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
 
-    `parent` is the captured span around it; `place` belongs to the sink, and so does `undecided`:
-    the span did not say at its start what it is. Times are nanoseconds: `started_ns` and `ended_ns`
-    since 1970, `steady_ns` and `ended_steady_ns` the same on the steady clock; the ends are 0 until
-    it ends. Ends once. Like all spans of OpenTelemetry, it may be used from any thread, one at a
-    time.
+    `parent` is the captured span around it; `place` and `begun_in` belong to the sink, and so does
+    `undecided`: the span did not say at its start what it is. Times are nanoseconds: `started_ns`
+    and `ended_ns` since 1970, `steady_ns` and `ended_steady_ns` the same on the steady clock; the
+    ends are 0 until it ends. Ends once. Like all spans of OpenTelemetry, it may be used from any
+    thread, one at a time.
     """
 
     __slots__ = (
@@ -70,6 +70,7 @@ class CapturedSpan(trace.Span):
         "_status",
         "_status_message",
         "attributes",
+        "begun_in",
         "completion",
         "ended_ns",
         "ended_steady_ns",
@@ -99,6 +100,7 @@ class CapturedSpan(trace.Span):
         self.attributes: dict[str, Any] = dict(attributes)
         self.completion: Completion | None = None
         self.place: Any = None
+        self.begun_in: object = None
         self.undecided = False
         self.started_ns = started_ns
         # Some instrumentations report a span when it is over, with the times that it had.
