@@ -221,7 +221,7 @@ def _show(screen: Screen, found: list[Price]) -> None:
 
 def _show_finer(screen: Screen, found: list[Price]) -> None:
     """Name the prices that the columns have no room for."""
-    finer = {one: one.finer for one in found if one.finer}
+    finer = {one: rates for one in found if (rates := one.finer)}
     if finer:
         screen.gap()
         screen.write(screen.text(("What has a price of its own:", DIM)))

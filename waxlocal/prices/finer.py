@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from waxlocal import wording
-
 __all__ = ["FINER_COUNTS", "own_counts"]
 
 
@@ -27,6 +25,8 @@ class FinerCount(NamedTuple):
 
     def price(self, dollars: float) -> str:
         """Return in words what so many dollars per million are."""
+        from waxlocal import wording  # no program that records needs it
+
         each = wording.rate(dollars if self.part else dollars / 1000)
         return each if self.part else f"{each} a thousand"
 

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from typing import Final
 
-from waxlocal.prices.rates import FREE, PER_DOLLAR, Charge, Rates, charges, rates_of
+from waxlocal.prices.rates import FREE, PER_DOLLAR, Rates, charges, rates_of
 
 __all__ = [
     "LOCAL_PROVIDERS",
@@ -130,7 +130,7 @@ class Prices:
 
         The counts and `details` are the columns of those names, as `charges` takes them.
         """
-        rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
+        rates = self.rates(model, provider)
         if rates is None:
             return None
         charged = charges(rates, tokens_in, tokens_out, cached_tokens, cache_write_tokens, details)
@@ -144,24 +144,9 @@ class Prices:
         except OverflowError:  # token counts that are not numbers
             return None
 
-    def charges(
-        self,
-        model: str,
-        provider: str,
-        tokens_in: int,
-        tokens_out: int,
-        cached_tokens: int = 0,
-        cache_write_tokens: int = 0,
-        details: str | None = None,
-    ) -> list[Charge] | None:
-        """Return what `cost` sums up: what was charged, how many of it, and its rate."""
-        rates = self._rates.get((model, provider)) or self._elsewhere(model, provider)
-        if rates is None:
-            return None
-        return charges(rates, tokens_in, tokens_out, cached_tokens, cache_write_tokens, details)
-
-    def _elsewhere(self, model: str, provider: str) -> Rates | None:
-        rates = self._anywhere.get(model)
+    def rates(self, model: str, provider: str) -> Rates | None:
+        """Return the rates of a model; None if its price is not known."""
+        rates = self._rates.get((model, provider)) or self._anywhere.get(model)
         if rates is None and provider.lower() in LOCAL_PROVIDERS:
             return FREE
         return rates

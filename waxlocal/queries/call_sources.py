@@ -11,8 +11,8 @@ from typing import Any
 
 from waxlocal.prices.catalogue import Price
 from waxlocal.prices.finer import FINER_COUNTS, own_counts
-from waxlocal.prices.lookup import PRICED_BY, Prices, PriceSource
-from waxlocal.prices.rates import PER_DOLLAR, Charge
+from waxlocal.prices.lookup import Prices, PriceSource
+from waxlocal.prices.rates import PER_DOLLAR, Charge, charges
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
 from waxlocal.records import CostSource
@@ -78,8 +78,11 @@ def _explained(call: LlmCall, prices: PricesByModel, computing: Prices) -> CallS
 
 def _charged(call: LlmCall, prices: Prices) -> list[Charge]:
     """Return what a call is charged for at the prices of this file, in dollars per million."""
-    columns = {name: getattr(call, name) for name in PRICED_BY}
-    charged = prices.charges(**columns | {"details": json.dumps(call.details)}) or ()
+    rates = prices.rates(call.model, call.provider)
+    if rates is None:
+        return []
+    counts = (call.tokens_in, call.tokens_out, call.cached_tokens, call.cache_write_tokens)
+    charged = charges(rates, *counts, json.dumps(call.details)) or ()
     return [(kind, count, rate / PER_DOLLAR) for kind, count, rate in charged]
 
 
