@@ -44,6 +44,10 @@ _FILES = {
     ),
     "test_frameworks_pydantic_ai.py": ("pydantic-ai-slim",),
 }
+_STREAMING = ("bedrock", "google_genai", "langchain", "litellm", "llama_index")
+_FILES["test_frameworks_streams.py"] = tuple(
+    needed for name in _STREAMING for needed in _FILES[f"test_frameworks_{name}.py"]
+)
 
 
 collect_ignore = [
