@@ -1,0 +1,138 @@
+"""The ways beside a plain call in which the clients of openai and anthropic make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.capture.stored import stored
+from tests.vendors import clients
+from tests.vendors.replies import Reply, ToolCall, Usage
+from tests.vendors.server import vendor_server
+from waxlocal import WaxellContext
+from waxlocal.capture.engines import instrument, uninstrument
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+MESSAGES = [{"role": "user", "content": "what is it?"}]
+CHAT = {"model": "gpt-4o", "messages": MESSAGES}
+WITH_USAGE = {**CHAT, "stream_options": {"include_usage": True}}
+CLAUDE = {"model": "claude-opus-4-8", "messages": MESSAGES, "max_tokens": 50}
+ADD = ToolCall("add", {"a": 1, "b": 2})
+
+
+@pytest.fixture(autouse=True)
+def captured() -> Iterator[None]:
+    assert instrument(["openai", "anthropic"]) == {"openai": True, "anthropic": True}
+    yield
+    uninstrument()
+
+
+def _added(**options: Any) -> Callable[[Any], None]:
+    """Return what lets the client itself call a tool, and go on with its result."""
+
+    def run(client: Any) -> None:
+        from anthropic import beta_tool
+
+        def add(a: int, b: int) -> str:
+            """Add a and b."""
+            return str(a + b)
+
+        tools = [beta_tool(add)]
+        for step in client.beta.messages.tool_runner(**CLAUDE, tools=tools, **options):
+            if options:
+                list(step)
+
+    return run
+
+
+def _beta_stream(client: Any) -> None:
+    with client.beta.messages.stream(**CLAUDE) as stream:
+        stream.get_final_message()
+
+
+def _claude_response(client: Any) -> None:
+    with client.messages.with_streaming_response.create(**CLAUDE) as response:
+        response.parse()
+
+
+def _chat_stream(client: Any) -> None:
+    with client.chat.completions.stream(**WITH_USAGE) as stream:
+        stream.get_final_completion()
+
+
+def _chat_response(client: Any) -> None:
+    with client.chat.completions.with_streaming_response.create(**CHAT) as response:
+        response.parse()
+
+
+def _chat_lines(client: Any) -> None:
+    with client.chat.completions.with_streaming_response.create(**CHAT) as response:
+        list(response.iter_lines())
+
+
+def _responses_stream(client: Any) -> None:
+    with client.responses.stream(model="gpt-4o", input="what is it?") as stream:
+        stream.get_final_response()
+
+
+def _azure(url: str) -> Any:
+    from openai import AzureOpenAI
+
+    return AzureOpenAI(azure_endpoint=url, api_key="none", api_version="2024-06-01", max_retries=0)
+
+
+WAYS = {
+    "anthropic, tool runner": (clients.anthropic_client, _added(), 2),
+    "anthropic, tool runner, streams": (clients.anthropic_client, _added(stream=True), 2),
+    "anthropic, beta": (clients.anthropic_client, lambda it: it.beta.messages.create(**CLAUDE), 1),
+    "anthropic, stream of beta": (clients.anthropic_client, _beta_stream, 1),
+    "anthropic, response": (clients.anthropic_client, _claude_response, 1),
+    "openai, stream helper": (clients.openai_client, _chat_stream, 1),
+    "openai, response": (clients.openai_client, _chat_response, 1),
+    "openai, lines of a response": (clients.openai_client, _chat_lines, 1),
+    "openai, stream of responses": (clients.openai_client, _responses_stream, 1),
+    "openai, other options": (
+        clients.openai_client,
+        lambda it: it.with_options(timeout=30).chat.completions.create(**CHAT),
+        1,
+    ),
+    "azure": (_azure, lambda it: it.chat.completions.create(**CHAT), 1),
+}
+
+
+@pytest.mark.parametrize(("client_of", "way", "calls"), WAYS.values(), ids=WAYS)
+def test_each_way_of_a_client_is_a_row_a_call(
+    client_of: Callable[[str], Any], way: Callable[[Any], object], calls: int, db_path: Path
+) -> None:
+    """With the counts of the vendor, in the run around it."""
+    usages = [Usage(100 + turn, 10 + turn) for turn in range(calls)]
+    asked = [Reply(tool_calls=(ADD,), usage=usage) for usage in usages[:-1]]
+    with vendor_server() as server:
+        server.answer(*asked, Reply(text="It is.", usage=usages[-1]))
+        with client_of(server.url) as client, WaxellContext("bot") as run:
+            way(client)
+    found = stored(db_path).calls
+    assert [(call["tokens_in"], call["tokens_out"]) for call in found] == [
+        (usage.tokens_in, usage.tokens_out) for usage in usages
+    ]
+    assert {(call["run_id"], call["usage_known"], call["status"]) for call in found} == {
+        (run.run_id, 1, "ok")
+    }
+
+
+def test_a_stream_whose_lines_the_program_reads_has_no_counts(db_path: Path) -> None:
+    """No client read them; the call is a row all the same."""
+    with (
+        vendor_server() as server,
+        clients.openai_client(server.url) as client,
+        client.chat.completions.with_streaming_response.create(
+            **WITH_USAGE, stream=True
+        ) as response,
+    ):
+        assert any("usage" in line for line in response.iter_lines())
+    (call,) = stored(db_path).calls
+    assert (call["usage_known"], call["status"]) == (0, "ok")
