@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import (
-    Row,
+    Sources,
     agent_name,
     first,
     first_count,
@@ -28,7 +28,7 @@ from waxlocal.capture.attribute_map import (
 from waxlocal.capture.vendor_hosts import _DOMAINS
 from waxlocal.capture.vendors import client, model_names, provider
 
-ROWS: dict[str, Row] = {
+ROWS: dict[str, Sources] = {
     name: row
     for name, row in vars(rows).items()
     if name.isupper() and isinstance(row, tuple) and name not in ("METADATA_PREFIXES",)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
+import inspect
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ from tests.capture.stored import stored
 from tests.vendors import clients
 from tests.vendors.replies import Reply
 from tests.vendors.server import VendorServer, vendor_server
+from waxlocal.capture import own_calls
 from waxlocal.capture.engines import instrument, uninstrument
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -46,6 +50,35 @@ class Program:
         """Return an open stream."""
         kind = self.claude.messages if vendor == "claude" else self.gpt.chat.completions
         return kind.create(**self.asked(vendor), stream=True)
+
+
+@pytest.fixture(autouse=True)
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_calls, "_said", set())
+
+
+@pytest.fixture
+def strikes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[signal.Signals]]:
+    """What a test adds to it is sent while the next event of a stream of anthropic is read.
+
+    To be named before `program`, which puts the capture around it.
+    """
+    module = importlib.import_module("opentelemetry.instrumentation.genai.anthropic.wrappers")
+    real = inspect.unwrap(module.accumulate_event)
+    sent: list[signal.Signals] = []
+
+    def add(**given: Any) -> Any:
+        if sent:
+            signal.raise_signal(sent.pop())
+        return real(**given)
+
+    def stop(number: int, frame: object) -> None:
+        raise TimeoutError("time limit")
+
+    monkeypatch.setattr(module, "accumulate_event", add)
+    before = signal.signal(signal.SIGALRM, stop)
+    yield sent
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -114,9 +147,11 @@ def _between_the_steps_of_a_generator(program: Program) -> None:
 
 def _before_a_raw_response_is_read(program: Program) -> None:
     messages = program.claude.messages
-    raw = messages.with_raw_response.create(**program.asked("claude"))
-    program.call_both()
-    raw.parse()
+    completions = program.gpt.chat.completions
+    for create, vendor in ((messages, "claude"), (completions, "gpt")):
+        raw = create.with_raw_response.create(**program.asked(vendor))
+        program.call_both()
+        raw.parse()
     asked = program.asked("claude")
     with messages.with_streaming_response.create(**asked, stream=True) as response:
         program.call_both()
@@ -197,7 +232,7 @@ def test_a_helper_that_is_let_go_of_is_recorded_when_it_is_collected(
 
 
 def test_a_stream_that_cannot_be_read_costs_no_other_one_its_counts(
-    db_path: Path, program: Program, capfd: pytest.CaptureFixture[str]
+    db_path: Path, program: Program, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server that imitates the API left the usage out; one line says so."""
     program.server.answer(Reply(raw_usage={}))
@@ -206,4 +241,43 @@ def test_a_stream_that_cannot_be_read_costs_no_other_one_its_counts(
     odd, *others = stored(db_path).calls
     assert odd["usage_known"] == 0
     assert [call["usage_known"] for call in others] == [1, 1]
-    assert capfd.readouterr().err.count("\n") <= 1
+    assert [record.getMessage()[:26] for record in caplog.records] == ["a call is recorded in part"]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGALRM, TimeoutError)],
+    ids=["Ctrl-C", "a time limit"],
+)
+def test_what_strikes_while_a_stream_is_read_costs_no_other_one_its_counts(
+    db_path: Path,
+    strikes: list[signal.Signals],
+    program: Program,
+    number: signal.Signals,
+    error: type[BaseException],
+) -> None:
+    """It reaches the program, and the next streams are as ever."""
+    stream = program.stream()
+    next(stream)
+    strikes.append(number)
+    with pytest.raises(error):
+        list(stream)
+    del stream
+    for _ in range(2):
+        list(program.stream())
+    assert [call["usage_known"] for call in stored(db_path).calls] == [0, 1, 1]
+
+
+def test_an_async_helper_of_openai_that_is_left_early_is_recorded_as_its_block_ends(
+    db_path: Path, program: Program
+) -> None:
+    """It closes the response below its stream, too."""
+
+    async def leave() -> None:
+        async with clients.async_openai_client(program.server.url) as client:
+            async with client.chat.completions.stream(**program.asked("gpt")) as stream:
+                await anext(aiter(stream))
+            assert len(stored(db_path).calls) == 1
+
+    asyncio.run(leave())
+    assert_each_has_a_row(program, db_path)

@@ -186,8 +186,9 @@ def test_what_anthropic_counts_before_the_end_of_a_stream_is_not_its_usage(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_stream_that_a_forked_child_lets_go_of_is_its_parents(
-    db_path: Path, vendors: VendorServer
+@pytest.mark.parametrize("exits", [False, True], ids=["lets go of", "exits in"])
+def test_a_stream_that_a_forked_child_leaves_is_its_parents(
+    db_path: Path, vendors: VendorServer, exits: bool
 ) -> None:
     """The child has a copy of it; the call was made once."""
     chunks = iter(_ask(vendors, stream=True))
@@ -195,6 +196,8 @@ def test_a_stream_that_a_forked_child_lets_go_of_is_its_parents(
     child = os.fork()
     if not child:
         try:
+            if exits:
+                chunks.__exit__(SystemExit, SystemExit(0), None)
             del chunks
             gc.collect()
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,10 @@ def _responses_stream(client: Any) -> None:
         stream.get_final_response()
 
 
+def _raw_responses(client: Any) -> None:
+    client.responses.with_raw_response.create(model="gpt-4o", input="what is it?").parse()
+
+
 def _azure(url: str) -> Any:
     from openai import AzureOpenAI
 
@@ -95,6 +101,7 @@ WAYS = {
     "openai, response": (clients.openai_client, _chat_response, 1),
     "openai, lines of a response": (clients.openai_client, _chat_lines, 1),
     "openai, stream of responses": (clients.openai_client, _responses_stream, 1),
+    "openai, raw responses": (clients.openai_client, _raw_responses, 1),
     "openai, other options": (
         clients.openai_client,
         lambda it: it.with_options(timeout=30).chat.completions.create(**CHAT),
@@ -122,6 +129,56 @@ def test_each_way_of_a_client_is_a_row_a_call(
     assert {(call["run_id"], call["usage_known"], call["status"]) for call in found} == {
         (run.run_id, 1, "ok")
     }
+
+
+def _left_stream(client: Any) -> None:
+    client.chat.completions.create(**CHAT, stream=True).close()
+
+
+def _left_chat(client: Any) -> None:
+    with client.chat.completions.stream(**WITH_USAGE):
+        pass
+
+
+def _left_response(client: Any) -> None:
+    client.chat.completions.create(**CHAT, stream=True).response.close()
+
+
+def _left_responses(client: Any) -> None:
+    with client.responses.stream(model="gpt-4o", input="what is it?") as stream:
+        next(iter(stream))
+
+
+def _left_raw(client: Any) -> None:
+    assert client.chat.completions.with_raw_response.create(**CHAT, stream=True).headers
+    gc.collect()
+
+
+def _left_raw_claude(client: Any) -> None:
+    assert client.messages.with_raw_response.create(**CLAUDE, stream=True).headers
+    gc.collect()
+
+
+LEFT = {
+    "a stream": (clients.openai_client, _left_stream),
+    "a helper": (clients.openai_client, _left_chat),
+    "its response": (clients.openai_client, _left_response),
+    "a helper of responses": (clients.openai_client, _left_responses),
+    "a raw response": (clients.openai_client, _left_raw),
+    "a raw response of anthropic": (clients.anthropic_client, _left_raw_claude),
+}
+
+
+@pytest.mark.parametrize(("client_of", "leave"), LEFT.values(), ids=LEFT)
+def test_a_stream_that_is_left_is_abandoned(
+    client_of: Callable[[str], Any], leave: Callable[[Any], None], db_path: Path
+) -> None:
+    """Whichever way it was closed, or let go of."""
+    with vendor_server() as server, client_of(server.url) as client:
+        leave(client)
+    (call,) = stored(db_path).calls
+    assert json.loads(call["details"])["finish_reason"] == "abandoned"
+    assert (call["usage_known"], call["status"]) == (0, "ok")
 
 
 def test_a_stream_whose_lines_the_program_reads_has_no_counts(db_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Where each fact stands in the attributes of a span, in every vocabulary that is sent today.
 
-Each row names the attributes in order: the first that is not empty is the fact. A tuple is a member
-of an attribute that holds JSON: `("metadata", "session_id")`. The vocabularies are OpenTelemetry's
-GenAI conventions (and those before them), OpenInference, traceloop, the AI SDK, Langfuse,
-LangSmith, MLflow, Google's ADK, and the coding agents.
+Each fact names its attributes in order: the first that is not empty is the fact. A tuple is a
+member of an attribute that holds JSON: `("metadata", "session_id")`. The vocabularies are
+OpenTelemetry's GenAI conventions (and those before them), OpenInference, traceloop, the AI SDK,
+Langfuse, LangSmith, MLflow, Google's ADK, and the coding agents.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 Source = str | tuple[str, ...]
-Row = tuple[Source, ...]
+Sources = tuple[Source, ...]
 
 
-def _in_metadata(*names: str) -> Row:
+def _in_metadata(*names: str) -> Sources:
     """Return these names in the places where programs put metadata of their own."""
     places = ("traceloop.association.properties", "ai.telemetry.metadata", "ai.settings.context")
     flat = tuple(f"{place}.{name}" for place in places for name in names)
@@ -45,7 +45,7 @@ def _in_metadata(*names: str) -> Row:
 
 # Not `langsmith.trace.session_id`, which is LangSmith's project, nor
 # `mcp.session.id`, which is a connection.
-SESSION: Row = (
+SESSION: Sources = (
     "session.id", "langfuse.session.id", "gen_ai.conversation.id", "waxell.session_id",
     *_in_metadata(
         "session_id", "sessionId", "thread_id", "threadId", "conversation_id", "conversationId",
@@ -53,59 +53,59 @@ SESSION: Row = (
     ),
     "thread_id", "mlflow.trace.session", "gcp.vertex.agent.session_id", "conversation.id",
 )  # fmt: skip
-USER: Row = (
+USER: Sources = (
     "user.id", "langfuse.user.id", "enduser.id", "gen_ai.user", "llm.user",
     *_in_metadata("user_id", "userId"), "user.account_uuid",
 )  # fmt: skip
-AGENT_NAME: Row = (
+AGENT_NAME: Sources = (
     "gen_ai.agent.name", "agent.name", "agent_name", "waxell.agent_name",
     "ai.telemetry.functionId", "graph.node.name",
 )  # fmt: skip
-WORKFLOW: Row = ("gen_ai.workflow.name", "traceloop.workflow.name", "waxell.workflow_name")
-TAGS: Row = (
+WORKFLOW: Sources = ("gen_ai.workflow.name", "traceloop.workflow.name", "waxell.workflow_name")
+TAGS: Sources = (
     "langfuse.trace.tags", "tag.tags", "ai.telemetry.metadata.tags", "langsmith.span.tags",
 )  # fmt: skip
 METADATA_PREFIXES = (
     "langfuse.trace.metadata.", "traceloop.association.properties.", "waxell.meta.",
 )  # fmt: skip
 
-ANSWERED_MODEL: Row = (
+ANSWERED_MODEL: Sources = (
     "gen_ai.response.model", "llm.response.model_name", "ai.response.model", "llm.model_name",
 )  # fmt: skip
-_MODEL_OF_REQUEST: Row = ("gen_ai.request.model", "llm.request.model_name", "ai.model.id")
+_MODEL_OF_REQUEST: Sources = ("gen_ai.request.model", "llm.request.model_name", "ai.model.id")
 # A failed call of OpenInference has the model nowhere else.
-_MODEL_IN_SETTINGS: Row = (
+_MODEL_IN_SETTINGS: Sources = (
     ("llm.invocation_parameters", "model"), ("embedding.invocation_parameters", "model"),
 )  # fmt: skip
-REQUESTED_MODEL: Row = (*_MODEL_OF_REQUEST, *_MODEL_IN_SETTINGS)
-MODEL: Row = (
+REQUESTED_MODEL: Sources = (*_MODEL_OF_REQUEST, *_MODEL_IN_SETTINGS)
+MODEL: Sources = (
     *ANSWERED_MODEL, *_MODEL_OF_REQUEST, "embedding.model_name", "reranker.model_name",
     "langfuse.observation.model.name", "model", "metrics.model", *_MODEL_IN_SETTINGS,
 )  # fmt: skip
-PROVIDER: Row = (
+PROVIDER: Sources = (
     "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider",
 )  # fmt: skip
 
-TOKENS_IN: Row = (
+TOKENS_IN: Sources = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
     "ai.usage.inputTokens", "ai.usage.promptTokens", "input_tokens", "input_token_count",
 )  # fmt: skip
-TOKENS_OUT: Row = (
+TOKENS_OUT: Sources = (
     "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion",
     "ai.usage.outputTokens", "ai.usage.completionTokens", "output_tokens", "output_token_count",
 )  # fmt: skip
-TOKENS_TOTAL: Row = (
+TOKENS_TOTAL: Sources = (
     "gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total",
     "ai.usage.totalTokens", "ai.usage.tokens",
 )  # fmt: skip
-CACHE_READ: Row = (
+CACHE_READ: Sources = (
     "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
     "gen_ai.usage.cache_read_tokens", "gen_ai.usage.details.cache_read_tokens",
     "llm.token_count.prompt_details.cache_read", "ai.usage.cachedInputTokens",
     "ai.usage.inputTokenDetails.cacheReadTokens", "cache_read_tokens", "cached_token_count",
     "cached_content_token_count",
 )  # fmt: skip
-CACHE_WRITE: Row = (
+CACHE_WRITE: Sources = (
     # Renamed after GenAI 1.41; both are sent today.
     "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
     "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_input_tokens",
@@ -115,13 +115,13 @@ CACHE_WRITE: Row = (
     ("ai.response.providerMetadata", "anthropic", "usage", "cache_creation_input_tokens"),
     ("ai.response.providerMetadata", "anthropic", "cacheCreationInputTokens"),
 )  # fmt: skip
-REASONING: Row = (
+REASONING: Sources = (
     "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
     "llm.token_count.completion_details.reasoning", "ai.usage.reasoningTokens",
     "ai.usage.outputTokenDetails.reasoningTokens", "reasoning_token_count",
     "thoughts_token_count",
 )  # fmt: skip
-TOKEN_DETAILS: dict[str, Row] = {
+TOKEN_DETAILS: dict[str, Sources] = {
     "audio_in": ("gen_ai.usage.audio.input_tokens", "llm.token_count.prompt_details.audio"),
     "audio_out": ("gen_ai.usage.audio.output_tokens", "llm.token_count.completion_details.audio"),
     "image_in": ("gen_ai.usage.image.input_tokens",),
@@ -135,53 +135,55 @@ TOKEN_DETAILS: dict[str, Row] = {
     "cache_write_1h": ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens",),
     "web_searches": ("gen_ai.usage.server_tool_use.web_search_requests",),
 }
-COST: Row = (
+COST: Sources = (
     ("langfuse.observation.cost_details", "total"), "gen_ai.usage.cost", "llm.cost.total",
     "operation.cost", "waxell.llm.cost", "cost_usd",
 )  # fmt: skip
 
-TTFT_SECONDS: Row = (
+TTFT_SECONDS: Sources = (
     "gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk",
     "gen_ai.server.time_to_first_token",
 )  # fmt: skip
-TTFT_MS: Row = ("ai.response.msToFirstChunk", "ttft_ms")
+TTFT_MS: Sources = ("ai.response.msToFirstChunk", "ttft_ms")
 # The first event of one of these names; traceloop writes one for each chunk.
 TTFT_EVENTS = (
     "First Token Stream Event", "ai.stream.firstChunk", "gen_ai.content.completion.chunk",
 )  # fmt: skip
-STREAMED: Row = (
+STREAMED: Sources = (
     "gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming",
     ("llm.invocation_parameters", "stream"),
 )  # fmt: skip
 
-FINISH: Row = (
+# Ours, set by `streams`: whether a stream was read to its end.
+READ_TO_END: Sources = ("waxlocal.stream.read_to_end",)
+FINISH: Sources = (
     "gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason",
     "stop_reason", "anthropic.message.stop_reason",
 )  # fmt: skip
-RESPONSE_ID: Row = ("gen_ai.response.id", "ai.response.id", "request_id")
+RESPONSE_ID: Sources = ("gen_ai.response.id", "ai.response.id", "request_id")
 
-TOOL_NAME: Row = (
+TOOL_NAME: Sources = (
     "gen_ai.tool.name", "tool.name", "ai.toolCall.name", "tool_name", "traceloop.entity.name",
 )  # fmt: skip
-TOOL_CALL_ID: Row = (
+TOOL_CALL_ID: Sources = (
     "gen_ai.tool.call.id", "gen_ai.tool.call_id", "ai.toolCall.id", "tool_call.id", "tool_use_id",
     "tool.id",
 )  # fmt: skip
-TOOL_INPUT: Row = (
+TOOL_INPUT: Sources = (
     "gen_ai.tool.call.arguments", "ai.toolCall.args", "input.value", "traceloop.entity.input",
     "function_args", "gcp.vertex.agent.tool_call_args",
 )  # fmt: skip
-TOOL_OUTPUT: Row = (
+TOOL_OUTPUT: Sources = (
     "gen_ai.tool.call.result", "ai.toolCall.result", "output.value", "traceloop.entity.output",
     "gcp.vertex.agent.tool_response",
 )  # fmt: skip
-QUERY: Row = ("gen_ai.retrieval.query.text", "reranker.query", "input.value")
-DOCUMENTS: Row = ("gen_ai.retrieval.documents",)
-RUN_INPUT: Row = (
+QUERY: Sources = ("gen_ai.retrieval.query.text", "reranker.query", "input.value")
+DOCUMENTS: Sources = ("gen_ai.retrieval.documents",)
+RUN_INPUT: Sources = (
     "langfuse.trace.input", "input.value", "gen_ai.input.messages", "ai.prompt",
     "traceloop.entity.input", "user_prompt",
 )  # fmt: skip
-RUN_OUTPUT: Row = (
+RUN_OUTPUT: Sources = (
     "langfuse.trace.output", "output.value", "gen_ai.output.messages", "ai.response.text",
     "traceloop.entity.output", "final_result",
 )  # fmt: skip
@@ -192,16 +194,16 @@ READ_KEYS = frozenset(
     for row in (
         MODEL, REQUESTED_MODEL, PROVIDER, TOKENS_IN, TOKENS_OUT, TOKENS_TOTAL, CACHE_READ,
         CACHE_WRITE, REASONING, *TOKEN_DETAILS.values(), COST, TTFT_SECONDS, TTFT_MS, STREAMED,
-        FINISH, RESPONSE_ID, TOOL_NAME, TOOL_CALL_ID, TOOL_INPUT, TOOL_OUTPUT, QUERY, DOCUMENTS,
-        RUN_INPUT, RUN_OUTPUT,
+        FINISH, READ_TO_END, RESPONSE_ID, TOOL_NAME, TOOL_CALL_ID, TOOL_INPUT, TOOL_OUTPUT, QUERY,
+        DOCUMENTS, RUN_INPUT, RUN_OUTPUT,
     )
     for source in row
 ) - {"ai.response.providerMetadata"}  # has more in it than what is read  # fmt: skip
 
 
-def first(attributes: Attributes, row: Row) -> Any:
-    """Return the first fact of a row that is not empty, as it was sent; None without any."""
-    for source in row:
+def first(attributes: Attributes, sources: Sources) -> Any:
+    """Return the first fact of some sources that is not empty, as it was sent; None without any."""
+    for source in sources:
         found = _at(attributes, source)
         if found is not None and not (isinstance(found, str | list | tuple | dict) and not found):
             return found
@@ -222,9 +224,9 @@ def _member(attributes: Attributes, path: tuple[str, ...]) -> Any:
     return value
 
 
-def first_text(attributes: Attributes, row: Row) -> str | None:
+def first_text(attributes: Attributes, sources: Sources) -> str | None:
     """Return the first fact that is text, or a number as text."""
-    for source in row:
+    for source in sources:
         found = _at(attributes, source)
         if found is None:
             continue
@@ -235,9 +237,9 @@ def first_text(attributes: Attributes, row: Row) -> str | None:
     return None
 
 
-def first_count(attributes: Attributes, row: Row) -> int | None:
+def first_count(attributes: Attributes, sources: Sources) -> int | None:
     """Return the first fact that is a number of tokens."""
-    for source in row:
+    for source in sources:
         found = _at(attributes, source)
         if found is not None:
             number = count(found)
@@ -246,9 +248,9 @@ def first_count(attributes: Attributes, row: Row) -> int | None:
     return None
 
 
-def first_number(attributes: Attributes, row: Row) -> float | None:
+def first_number(attributes: Attributes, sources: Sources) -> float | None:
     """Return the first fact that is a finite number of at least 0."""
-    for source in row:
+    for source in sources:
         found = _at(attributes, source)
         if isinstance(found, bool) or not isinstance(found, int | float | str):
             continue

@@ -35,7 +35,6 @@ __all__ = [
     "answer_words",
     "content_of",
     "prompt_in",
-    "text_of_message",
     "tool_calls_of",
     "tools_of",
     "words_of_message",
@@ -175,10 +174,10 @@ def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:
 
 def answer_texts(answer: list[Message] | None) -> list[str]:
     """Return the texts of an answer: of each choice, or of each part, that has any."""
-    return list(filter(None, map(text_of_message, answer or ())))
+    return list(filter(None, map(_text_of_message, answer or ())))
 
 
-def text_of_message(message: Message) -> str | None:
+def _text_of_message(message: Message) -> str | None:
     """Return what a message says: its text, or all of its parts as JSON where none is text."""
     content = message["content"]
     if isinstance(content, list):

@@ -7,18 +7,15 @@ from typing import Any
 
 from waxlocal.capture.call_content import words_of_message
 from waxlocal.capture.call_settings import without_content
-from waxlocal.capture.facts import CallFacts, SpanStatus
+from waxlocal.capture.facts import CallFacts, Row, SpanStatus
 from waxlocal.encode import dumps
 from waxlocal.records import LLM_CALLS, RecordStatus
 from waxlocal.storage.contents import KEYED
 
-__all__ = ["Row", "columns_of", "last_user_text", "merged", "row_of_call", "with_hand_made"]
+__all__ = ["columns_of", "last_user_text", "merged", "row_of_call", "with_hand_made"]
 
 # As the original cuts its previews.
 PREVIEW_CHARS = 500
-
-# The columns of a call by name, without its key; what the price list gives is not in it.
-Row = dict[str, Any]
 
 
 def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:

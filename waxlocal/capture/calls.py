@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from waxlocal.capture.call_rows import Row, columns_of, merged, with_hand_made
+from waxlocal.capture.call_rows import columns_of, merged, with_hand_made
 from waxlocal.capture.callback_calls import open_here
+from waxlocal.capture.facts import Row
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.sdk.context import WaxellContext

@@ -14,6 +14,7 @@ __all__ = [
     "Completion",
     "Message",
     "ReadSpan",
+    "Row",
     "RunFacts",
     "SpanEvent",
     "SpanFacts",
@@ -31,6 +32,8 @@ Attributes = Mapping[Any, Any]
 Message = dict[str, Any]
 # {"id", "name", "arguments"}: the arguments are a value; the text itself if it is not valid JSON.
 ToolCall = dict[str, Any]
+# The columns of a call by name, without its key; what the price list gives is not in it.
+Row = dict[str, Any]
 
 
 class SpanKind:

@@ -11,7 +11,7 @@ from weakref import ref
 
 from opentelemetry.trace import StatusCode
 
-from waxlocal.capture.places import CALLS, Place
+from waxlocal.capture.places import is_call
 from waxlocal.capture.streams import invocation_of, open_streams
 from waxlocal.capture.tracer import CapturedSpan, captured
 
@@ -43,6 +43,10 @@ class OpenCalls:
         references before it calls `__del__`.
         """
         self._open.discard(ref(span))
+        return self.is_ours(span)
+
+    def is_ours(self, span: CapturedSpan) -> bool:
+        """Return whether a span has begun in this process."""
         return span.begun_in is self._here
 
     def forget(self) -> None:
@@ -67,8 +71,4 @@ class OpenCalls:
     def _left(self) -> list[CapturedSpan]:
         # A copy, made at once: other threads go on. `list` would let them in between.
         known = [found() for found in self._open.copy()]
-        return [span for span in known if span is not None and _is_call(span)]
-
-
-def _is_call(span: CapturedSpan) -> bool:
-    return isinstance(span.place, Place) and span.place.kind in CALLS
+        return [span for span in known if span is not None and is_call(span)]

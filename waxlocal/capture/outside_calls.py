@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from waxlocal.capture.call_rows import Row
 from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.facts import Row
 from waxlocal.capture.pairing import SLACK_NS, Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext

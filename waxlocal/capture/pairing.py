@@ -18,16 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from waxlocal.capture.facts import Row
 from waxlocal.records import RecordStatus
 
-__all__ = ["Report", "find_elsewhere", "find_reported", "find_unclaimed", "same_model"]
+__all__ = ["SLACK_NS", "Report", "find_elsewhere", "find_reported", "find_unclaimed", "same_model"]
 
 # How far apart two instrumentations may note the same moment.
 SLACK_NS = 5_000_000
-
-Row = dict[str, Any]
 
 
 @dataclass(slots=True, eq=False)

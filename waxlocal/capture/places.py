@@ -21,6 +21,7 @@ __all__ = [
     "Place",
     "around",
     "captured_run",
+    "is_call",
     "keeps_blobs",
     "kept_attributes",
     "position_in",
@@ -65,6 +66,11 @@ class Place:
         # By identity: its values may be objects that do not answer `==` with yes or no.
         read, given = self.read.attributes, now.attributes
         return len(read) == len(given) and all(given.get(key) is read[key] for key in read)
+
+
+def is_call(span: CapturedSpan) -> bool:
+    """Return whether a span is a call of a model."""
+    return isinstance(span.place, Place) and span.place.kind in CALLS
 
 
 def around(span: CapturedSpan) -> Iterator[Place]:

@@ -37,7 +37,7 @@ from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import id_of_response, response_in, with_counts_of_response
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
-__all__ = ["ABANDONED", "call_facts", "ending_facts", "other_facts", "token_counts", "was_dropped"]
+__all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts", "token_counts"]
 
 # The finish reason of a stream that the program did not read to its end.
 ABANDONED = "abandoned"
@@ -210,17 +210,21 @@ def _ms(value: float) -> int | None:
 
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
-    if was_dropped(span) or (
-        is_streaming  # an imitation of a vendor's API may leave out the reason of a whole answer
-        and span.status == SpanStatus.UNSET
-        and (
-            reasons == ["error"]  # GenAI's instrumentations end a stream that was closed early so
-            or span.scope in _OK_AT_END
-            or (span.scope == _GENAI_ANTHROPIC and not reasons)
-        )
-    ):
+    if _was_dropped(span) or (is_streaming and _was_left(span, reasons)):
         return ABANDONED
     return cut_text(",".join(dict.fromkeys(reasons))) or None
+
+
+def _was_left(span: ReadSpan, reasons: list[str]) -> bool:
+    """Return whether the program closed a stream before its end.
+
+    An imitation of a vendor's API may leave out the reason of an answer that was read to its end.
+    """
+    if span.status != SpanStatus.UNSET or first(span.attributes, rows.READ_TO_END) is True:
+        return False
+    # GenAI's instrumentations end a stream that was closed early with "error", or with no reason.
+    silent = not reasons and span.scope in _GENAI_CLIENTS
+    return reasons == ["error"] or silent or span.scope in _OK_AT_END
 
 
 # What sets OK at the end of a stream, and nothing where the program left it.
@@ -239,12 +243,17 @@ def _is_streaming(span: ReadSpan, ttft_ms: int | None) -> bool:
     return named or ttft_ms is not None
 
 
-_GENAI_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
+_GENAI_CLIENTS = frozenset(
+    f"opentelemetry.instrumentation.genai.{name}" for name in ("anthropic", "openai")
+)
 
 
-def was_dropped(span: ReadSpan) -> bool:
-    """Return whether GenAI's instrumentations say that the program let go of an unread stream."""
-    return span.status == SpanStatus.ERROR and span.status_message == "abandoned stream"
+# What GenAI's instrumentations say of a stream that the program let go of unread.
+DROPPED = "abandoned stream"
+
+
+def _was_dropped(span: ReadSpan) -> bool:
+    return span.status == SpanStatus.ERROR and span.status_message == DROPPED
 
 
 class _Ending(NamedTuple):
@@ -258,7 +267,7 @@ class _Ending(NamedTuple):
 
 def _ending(span: ReadSpan) -> _Ending:
     """Return how a span ended; what is not said to have failed is ok, and so is a pause."""
-    if span.status != SpanStatus.ERROR or was_dropped(span):
+    if span.status != SpanStatus.ERROR or _was_dropped(span):
         return _Ending()
     kind, text = _error(span)
     if kind is not None and is_pause(kind):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from opentelemetry.trace import StatusCode
+
 from waxlocal.capture.auto_runs import begin_agent_run, may_be_run
 from waxlocal.capture.ended_spans import end_call, end_span
 from waxlocal.capture.facts import SpanFacts, SpanKind
@@ -13,6 +15,7 @@ from waxlocal.capture.places import (
     CALLS,
     Place,
     captured_run,
+    is_call,
     keeps_blobs,
     kept_attributes,
     position_in,
@@ -20,7 +23,7 @@ from waxlocal.capture.places import (
 )
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
-from waxlocal.capture.span_facts import other_facts, was_dropped
+from waxlocal.capture.span_facts import DROPPED, other_facts
 from waxlocal.capture.span_kinds import DECIDING, span_kind
 from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.masking import is_in_mask
@@ -76,8 +79,8 @@ class SpanRecorder:
         is_ours = self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return
-        if not is_ours and was_dropped(span.read()):
-            return  # a forked child has let go of its copy; the parent goes on reading
+        if not is_ours and span.status.status_code is StatusCode.ERROR and is_call(span):
+            return  # a forked child has left its copy of a stream; the parent goes on reading
         try:
             if span.undecided:
                 _decide(span, _kind(span))
@@ -87,6 +90,12 @@ class SpanRecorder:
                 end_span(span, span.place)
         except Exception as error:
             _survive(error, span)
+
+    def drop(self, span: CapturedSpan) -> None:
+        """End a call that nobody refers to any more: a raw stream that was never read, say."""
+        if is_call(span) and self.open_calls.is_ours(span):
+            span.set_status(StatusCode.ERROR, DROPPED)
+            span.end()
 
 
 def _survive(error: Exception, span: CapturedSpan) -> None:

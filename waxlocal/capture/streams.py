@@ -8,18 +8,36 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import wraps
+from contextvars import ContextVar
+from functools import partial, wraps
 from timeit import default_timer
 from typing import Any
 from weakref import ref
 
+from waxlocal.capture.attribute_map import READ_TO_END
 from waxlocal.capture.own_calls import note_unread
 from waxlocal.capture.tracer import captured
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
-__all__ = ["follow_streams", "invocation_of", "open_streams", "steady", "steady_streams"]
+__all__ = [
+    "follow_streams",
+    "invocation_of",
+    "open_streams",
+    "replace",
+    "steady",
+    "steady_streams",
+]
 
-_HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
+_READS = "_process_chunk"
+_HOOKS = (_READS, "_on_stream_end", "_on_stream_error")
+# What adds an event of a stream of anthropic to the message so far.
+_ADDS = ("accumulate_event", "beta_accumulate_event")
+
+# Where a wrapper has the events of its stream, sync or async.
+_EVENTS = ("_self_iterator", "_self_aiter")
+
+# What a signal handler raised while an event was added, in the reading of a captured stream.
+_struck: ContextVar[list[BaseException] | None] = ContextVar("waxlocal_struck", default=None)
 
 
 def _stream_class() -> type[Any] | None:
@@ -44,6 +62,19 @@ def invocation_of(stream: Any) -> Any:
     return getattr(stream, "_self_invocation", None)
 
 
+def _is_of_program(stream: Any) -> bool:
+    """Return whether the program traces a stream itself, by the same instrumentation."""
+    span = getattr(invocation_of(stream), "span", None)
+    return span is not None and captured(span) is None
+
+
+def replace(owner: Any, name: str, by: Callable[[Callable[..., Any]], object]) -> None:
+    """Put a wrapper in place of a function of an instrumentation, once; do nothing without it."""
+    function = getattr(owner, name, None)
+    if function is not None and not hasattr(function, "__wrapped__"):  # not switched on before
+        setattr(owner, name, by(function))
+
+
 def steady_streams(package: str) -> None:
     """Have the streams of an instrumentation raise none of its faults into the program."""
     kinds = [_stream_class()]
@@ -54,9 +85,9 @@ def steady_streams(package: str) -> None:
         kinds += kind.__subclasses__()
         if kind.__module__.startswith(f"{package}."):
             for name in _HOOKS:
-                hook = getattr(kind, name)
-                if not hasattr(hook, "__wrapped__"):  # it was not switched on before
-                    setattr(kind, name, steady(hook))
+                replace(kind, name, steady)
+            for name in _ADDS:
+                replace(sys.modules[kind.__module__], name, partial(_adding, scope=kind.__module__))
 
 
 def steady(hook: Callable[..., None]) -> Callable[..., None]:
@@ -64,17 +95,50 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
 
     Where it was to write what was read, that is written without what could not be read.
     """
-    scope = hook.__module__
+    scope, name = hook.__module__, hook.__name__
 
     @wraps(hook)
     def call(stream: Any, *args: Any) -> None:
+        if _is_of_program(stream):
+            hook(stream, *args)
+            return
+        struck: list[BaseException] = []
+        before = _struck.set(struck)
         try:
             hook(stream, *args)
         except Exception as error:
             if raised_by_handler(error):
                 raise
             note_unread(error, scope)
-            _end(invocation_of(stream), hook.__name__, args)
+            _end(invocation_of(stream), name, args)
+        finally:
+            _struck.reset(before)
+        if struck:
+            raise struck[0]
+
+    return call
+
+
+def _adding(add: Callable[..., Any], scope: str) -> Callable[..., Any]:
+    """Return a function that adds an event to the message so far, or leaves out what is unreadable.
+
+    It raises nothing: else the instrumentation adds no event of any stream any more, not even after
+    a Ctrl-C. What a signal handler raises comes when the hook that called it is over.
+    """
+
+    @wraps(add)
+    def call(**given: Any) -> Any:
+        struck = _struck.get()
+        if struck is None:  # of a stream that the program traces
+            return add(**given)
+        try:
+            return add(**given)
+        except BaseException as error:
+            if not isinstance(error, Exception) or raised_by_handler(error):
+                struck.append(error)
+            else:
+                note_unread(error, scope)
+            return given.get("current_snapshot")
 
     return call
 
@@ -87,15 +151,15 @@ def follow_streams() -> None:
     """
     wrapper = _stream_class()
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
-        bind = getattr(kind, "_bind_stream", None)
-        if bind is not None and not hasattr(bind, "__wrapped__"):  # it was not switched on before
-            kind._bind_stream = _following(bind)
-            if not hasattr(kind, "response"):  # else as the instrumentation has it
-                kind.response = property(_response)
+        replace(kind, "_bind_stream", _following)
+        if not hasattr(kind, "response"):  # else as the instrumentation has it
+            kind.response = property(_response)
 
 
 def _response(wrapper: Any) -> Any:
     """Return the response below a stream, whose closing ends the stream."""
+    if _is_of_program(wrapper):
+        return wrapper.__wrapped__.response
     util: Any = sys.modules["opentelemetry.util.genai.stream"]
     is_async = hasattr(type(wrapper), "__anext__")
     finalized = util.finalize_on_aclose if is_async else util.finalize_on_close
@@ -109,29 +173,37 @@ def _response(wrapper: Any) -> Any:
 def _following(bind: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     @wraps(bind)
     def call(wrapper: Any, stream: Any) -> None:
+        is_ours = False
         with Suppress(Exception):
             invocation = invocation_of(wrapper)
-            if captured(getattr(invocation, "span", None)) is not None:
+            is_ours = captured(getattr(invocation, "span", None)) is not None
+            if is_ours:
                 # Else what the program calls meanwhile would be taken for a part of this call.
                 invocation.suspend()
                 if hasattr(stream, "text_stream"):
                     # What all of its ways to an event go through, and begin with when it is read.
                     stream._iterator = _Followed(stream._iterator, wrapper)
         bind(wrapper, stream)
+        for name in _EVENTS if is_ours else ():
+            if (events := getattr(wrapper, name, None)) is not None:
+                setattr(wrapper, name, _Followed(events, wrapper, begun=True))
 
     return call
 
 
 class _Followed:
-    """The events of a stream, whose wrapper learns of the first and of the end; sync or async."""
+    """The events of a stream, whose wrapper learns of the end; sync or async.
+
+    And of the first event, unless it has `begun`: the wrapper then tells of that itself.
+    """
 
     __slots__ = ("_begun", "_events", "_wrapper")
 
-    def __init__(self, events: Any, wrapper: Any) -> None:
+    def __init__(self, events: Any, wrapper: Any, *, begun: bool = False) -> None:
         self._events = events
         # The wrapper has the stream, and must go when the program lets go of it.
         self._wrapper = ref(wrapper)
-        self._begun = False
+        self._begun = begun
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._events, name)
@@ -172,9 +244,15 @@ class _Followed:
             if wrapper is None:
                 return
             if isinstance(error, StopIteration | StopAsyncIteration):
+                _note_end(wrapper)
                 wrapper._finalize_success()
             else:
                 wrapper._finalize_failure(error)
+
+
+def _note_end(wrapper: Any) -> None:
+    if (span := captured(getattr(invocation_of(wrapper), "span", None))) is not None:
+        span.set_attribute(str(READ_TO_END[0]), True)
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:

@@ -51,6 +51,9 @@ class SpanSink(Protocol):
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says; it does not change any more."""
 
+    def drop(self, span: CapturedSpan) -> None:
+        """End a span that nobody else can end, for nobody refers to it any more."""
+
 
 class CapturedSpan(trace.Span):
     """A span of an instrumentation, and its place among the others.
@@ -112,6 +115,11 @@ class CapturedSpan(trace.Span):
         self._status = SpanStatus.UNSET
         self._status_message = ""
         self._ended = False
+
+    def __del__(self) -> None:
+        """Have a span that was let go of before its end be recorded all the same."""
+        if not (getattr(self, "_ended", True) or sys.is_finalizing()):
+            self._sink.drop(self)
 
     def read(self) -> ReadSpan:
         """Return what the span says so far: copies, for its own thread may go on meanwhile."""
@@ -329,18 +337,30 @@ class PrivateTracer(CurrentSpans):
     ) -> CapturedSpan:
         """Start a span inside the current one of this context, by default of the present one."""
         current = trace.get_current_span(context)
+        began_ns = given_ns(start_time)
         span = CapturedSpan(
             name,
             self._scope,
             self._sink,
-            parent=captured_around(current),
+            parent=_open_at(began_ns, captured_around(current)),
             around=current.get_span_context(),
             attributes={**_conversation(context), **(attributes or {})},
-            started_ns=given_ns(start_time) or time.time_ns(),
+            started_ns=began_ns or time.time_ns(),
         )
         self._sink.begin(span)
         claim(span)
         return span
+
+
+def _open_at(began_ns: int, around: CapturedSpan | None) -> CapturedSpan | None:
+    """Return the nearest of these spans that was open at a time, 0 for now.
+
+    A task or a generator that outlives a span still has it in its context: what begins there now is
+    no part of it, and would keep it alive. What is reported when it is over began earlier.
+    """
+    while around is not None and not (around.is_recording() or 0 < began_ns < around.ended_ns):
+        around = around.parent
+    return around
 
 
 def _conversation(context: Context | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from waxlocal.capture.attribute_map import (
     MODEL,
     PROVIDER,
     REQUESTED_MODEL,
-    Row,
+    Sources,
     first_count,
     first_text,
 )
@@ -67,12 +67,12 @@ def _model_in(name: str | None) -> str | None:
     return name if name is None or path is None else name[path.end() :] or name
 
 
-def _named(attributes: Attributes, row: Row) -> str | None:
+def _named(attributes: Attributes, sources: Sources) -> str | None:
     """Return the first model that is named: of Pipecat's first call, two keys say "unknown"."""
-    named = first_text(attributes, row)
+    named = first_text(attributes, sources)
     if named != "unknown":
         return named
-    others = (first_text(attributes, (source,)) for source in row)
+    others = (first_text(attributes, (source,)) for source in sources)
     return next((one for one in others if one is not None and one != "unknown"), None)
 
 
