@@ -260,7 +260,8 @@ def test_a_read_only_directory_can_be_read_and_not_written(readable: Path) -> No
         asked = _without_rights("--db", path, "sessions")
         assert asked.returncode == 0, asked.stderr
         assert "sess_aa" in asked.stdout
-        for args in (WRITING[0], ("--db", readable / "new.db", "demo")):
+        new = ("--db", readable / "new.db")
+        for args in (WRITING[0], (*new, "demo"), ("doctor",), (*new, "doctor")):
             refused = _without_rights("--db", path, *args)
             assert refused.returncode == 6, refused.stderr
             assert refused.stderr.startswith("Error: ")

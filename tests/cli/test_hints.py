@@ -1,4 +1,4 @@
-"""A hint proposes commands that work on the file that the user chose with `--db`."""
+"""A hint proposes commands that work on the file, and with the server, that the user chose."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from waxlocal.cli.verbs import VERBS
 
 WITH_FILE = [verb for verb in VERBS if verb not in WITHOUT_FILE]
 PROPOSED = re.compile(rf"waxlocal (?:--db (\S+|'[^']*') )?(?:{'|'.join(WITH_FILE)})\b")
+OTHER = "http://127.0.0.1:8"
 SERVER = {"WAXELL_API_URL": "http://127.0.0.1:9", "WAXELL_API_KEY": "wax_sk_canary_2f8c"}
 
 
@@ -65,7 +66,11 @@ def _files_of_proposed_commands(text: str) -> list[str]:
         ("sync status", "waxlocal --db FILE sync parked"),
         ("sync retry nothing", "waxlocal --db FILE sync parked"),
         ("sync --patience 0", "waxlocal --db FILE daemon run"),
-        ("sync verify --api-url http://127.0.0.1:8", "waxlocal --db FILE sync"),
+        (f"sync verify --api-url {OTHER}", f"waxlocal --db FILE sync --api-url {OTHER}"),
+        (
+            f"sync --patience 0 --api-url {OTHER} --allow-http",
+            f"waxlocal --db FILE daemon run --api-url {OTHER} --allow-http",
+        ),
         ("daemon status", "waxlocal --db FILE daemon install"),
     ],
 )

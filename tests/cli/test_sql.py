@@ -71,6 +71,16 @@ def test_what_is_wrong_with_a_query_is_said_in_our_words(
     assert hint in advice
 
 
+def test_a_value_for_a_parameter_that_the_query_does_not_have_is_an_error(file: Path) -> None:
+    """Such as one that is misspelled; SQLite would pass over it."""
+    query = ("SELECT :name AS name", "-p", "name", "a")
+    assert answer("sql", *query, db=file) == [{"name": "a"}]
+    result = invoke("sql", *query, "-p", "nam", "b", db=file)
+    error, hint = result.stderr.splitlines()
+    assert (result.exit_code, error) == (2, "Error: the query has no parameter :nam")
+    assert hint == "Try: leave out: -p nam"
+
+
 @pytest.mark.parametrize(
     "query",
     [

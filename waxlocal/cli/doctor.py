@@ -19,8 +19,9 @@ from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import TargetFile, target_file_of, writable
-from waxlocal.errors import ConfigurationError, StorageError
+from waxlocal.errors import ConfigurationError, FileReadOnly, StorageError
 from waxlocal.settings.config import is_on
+from waxlocal.storage.paths import may_write
 
 __all__ = ["doctor"]
 
@@ -63,12 +64,12 @@ def doctor(ctx: click.Context, *, form: str) -> None:
 
 
 def _unusable(target: TargetFile) -> StorageError | None:
-    """Return why nothing can be recorded into the file; None if it can, or does not exist yet."""
+    """Return why nothing can be recorded into the file; None if it can be, or can be made."""
     try:
-        writable(target)
+        path = writable(target)
     except StorageError as error:
         return error
-    return None
+    return None if may_write(path) else FileReadOnly(f"{path} may not be written by this user")
 
 
 def _as_dict(library: InstalledLibrary) -> dict[str, Any]:

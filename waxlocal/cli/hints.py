@@ -17,6 +17,7 @@ from waxlocal.errors import FileMissing
 
 __all__ = [
     "DB_KEY",
+    "SERVER_KEY",
     "WITHOUT_FILE",
     "as_typed",
     "program",
@@ -33,8 +34,13 @@ DB_KEY = "waxlocal.db"
 _NO_FILE_KEY = "waxlocal.no_file"
 # Subcommands that use no file.
 WITHOUT_FILE = ("schema", "completion")
-# `waxlocal` in front of a subcommand or an option, without its path.
-_PROPOSED = re.compile(rf"(?<![\w/])waxlocal (?=(?P<next>{'|'.join(VERBS)}|--db|--help)\b)")
+# The key in `ctx.meta` of the options, as they are typed, that say where to upload to.
+SERVER_KEY = "waxlocal.server"
+# `waxlocal` in front of a command that uploads, of another one, or of an option; without its path.
+_PROPOSED = re.compile(
+    r"(?<![\w/])waxlocal (?:(?P<uploads>sync(?! (?:parked|retry|status))(?: verify)?|daemon run)\b"
+    rf"|(?=(?P<next>{'|'.join(VERBS)}|--db|--help)\b))"
+)
 
 
 def say_hint(hint: str) -> None:
@@ -65,14 +71,17 @@ def say_beyond(what: str, count: int) -> None:
 def as_typed(words: str) -> str:
     """Return words with each command that they propose as it is to be typed.
 
-    It has `--db FILE` if the user gave it: else it would work on another file than the one that the
-    words are about.
+    It has `--db FILE` if the user gave it, and the options that say where to upload to: else it
+    would work on another file, or go to another server, than the words are about.
     """
     ctx = click.get_current_context(silent=True)
-    given: Any = ctx and ctx.meta.get(DB_KEY)
+    meta: dict[str, Any] = ctx.meta if ctx else {}
+    given = meta.get(DB_KEY)
     file = f"--db {shlex.quote(str(given))} " if given else ""
 
     def command(found: re.Match[str]) -> str:
+        if found["uploads"]:
+            return f"{program()} {file}{found['uploads']}{meta.get(SERVER_KEY, '')}"
         about_file = found["next"] in VERBS and found["next"] not in WITHOUT_FILE
         return f"{program()} {file if about_file else ''}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli.filled import filled, filled_path
+from waxlocal.cli.hints import SERVER_KEY
 
 if TYPE_CHECKING:
     from waxlocal.settings.upload_settings import UploadSettings
@@ -58,10 +60,21 @@ def server_options(command: Command) -> Command:
     return command
 
 
+def _as_typed(given: dict[str, Any]) -> str:
+    """Return the options as they were typed, each with a space in front."""
+    options = ((f"--{name.replace('_', '-')}", value) for name, value in given.items())
+    return "".join(
+        f" {option}" if value is True else f" {option} {shlex.quote(str(value))}"
+        for option, value in options
+        if value
+    )
+
+
 def load_settings(*, key_file: Path | None, **given: Any) -> UploadSettings:
     """Return the settings of an upload, and print their notes; raises `ConfigurationError`."""
     from waxlocal.settings.upload_settings import UploadSettings
 
+    click.get_current_context().meta[SERVER_KEY] = _as_typed({**given, "key_file": key_file})
     settings = UploadSettings.load(key_file=key_file or "", **given)
     for note in settings.notes:
         click.echo(f"Note: {escaping.line(note)}", err=True)

@@ -84,15 +84,35 @@ def _rows(
         raise InvalidQuery("the query is empty", hint=_HINT)
     database = Database(connection)  # sets a pragma of its own
     connection.set_authorizer(_allow_reading)
+    bound = _Bound(params)
     try:
-        found = list(database.query(query, params))
+        found = list(database.query(query, bound))
     except UnicodeError as error:  # the shell passed bytes that are not text
         raise InvalidQuery("the query is not valid UTF-8", hint=_HINT) from error
     except ValueError as error:  # sqlite-utils: it returns no rows
         raise _only_reads() from error
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise _told(str(error)) from error
+    if strange := bound.keys() - bound.used:
+        name = min(strange)
+        raise InvalidQuery(f"the query has no parameter :{name}", hint=f"leave out: -p {name}")
     return [{name: _printable(value) for name, value in row.items()} for row in found]
+
+
+class _Bound(dict[str, str]):
+    """Values of parameters, and which were `used`: SQLite passes over those that it does not know.
+
+    It asks a subclass of dict by `[]`, and a dict itself past that.
+    """
+
+    def __init__(self, values: dict[str, str]) -> None:
+        super().__init__(values)
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        value = super().__getitem__(name)
+        self.used.add(name)
+        return value
 
 
 def _told(said: str) -> InvalidQuery:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from waxlocal.prices.lookup import LOCAL_PROVIDERS, PRICED_BY, Prices, PriceSour
 from waxlocal.prices.rates import MAX_RATE
 from waxlocal.records import CostSource
 from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.paths import may_write
 
 __all__ = [
     "PricesByModel",
@@ -95,7 +95,7 @@ def prices_wait(path: Path, clock: Clock = SYSTEM_CLOCK) -> bool:
 
 
 def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    if not may_write(path):
         return []
     with reader(path) as connection:
         day_ago = utc_text(clock.time_ns() - LOOK_UP_AGAIN_NS)

@@ -17,6 +17,7 @@ _LEAST_SECRET = 8
 # No key is longer than this; a larger file is not a key file.
 MAX_KEY_BYTES = 8_192
 _ONLY_THE_KEY = "the file must contain only the key"
+_PUT_IT_THERE = "write the key into that file, for you alone to read, and nothing else"
 
 
 class Secret:
@@ -95,7 +96,7 @@ class Secret:
         raise TypeError("a key cannot be serialized")
 
 
-def read_key_file(path: Path, *, how_to_make_it: str = _ONLY_THE_KEY) -> Secret:
+def read_key_file(path: Path, *, how_to_make_it: str = _PUT_IT_THERE) -> Secret:
     """Return the key from a file or pipe.
 
     Raises `ConfigurationError` for a file that every user can read, that cannot be read, or that

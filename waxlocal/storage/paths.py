@@ -21,6 +21,7 @@ __all__ = [
     "is_full",
     "is_out_of_descriptors",
     "make_private",
+    "may_write",
     "real_path",
     "state_directory",
     "too_long",
@@ -192,6 +193,16 @@ def too_long(path: Path) -> FileUnusable | None:
     if len(os.fsencode(real_path(path))) <= _LONGEST_PATH:
         return None
     return FileUnusable(f"{path}: the path is too long for SQLite", hint=_SHORTER)
+
+
+def may_write(path: Path) -> bool:
+    """Return whether this user may write to a file, or make one: SQLite makes others beside it."""
+    folder = path.parent
+    if os.access(path, os.F_OK):
+        return os.access(path, os.W_OK) and os.access(folder, os.W_OK)
+    while not os.access(folder, os.F_OK) and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 # Of a file that has room for `-journal` behind its name: MAX_PATHNAME of SQLite's os_unix.c, 512.
