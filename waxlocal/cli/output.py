@@ -178,10 +178,25 @@ class Screen:
             table.add_row(*row)
         return table
 
+    def write_rows(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table of any number of rows; the cells must be escaped already, each one line.
+
+        As `table` does it, but in a pipe by our own hand: Rich takes 0.1 to 0.3 ms for each row,
+        and says nothing before the last.
+        """
+        if not self.plain:
+            self.write(self.table(columns, rows))
+            return
+        lines = ([column.title for column in columns], *rows)
+        widths = [max(_cell_width(line[place]) for line in lines) for place in range(len(columns))]
+        for line in lines:
+            cells = map(_padded, line, widths, (column.right for column in columns))
+            sys.stdout.write(f"{(' ' * _BETWEEN).join(cells).rstrip(' ')}\n")
+
     def _widths(self, columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[int]:
         """Return widths that fit the screen; the columns with most to spare shrink first."""
         widths = [
-            max([len(column.title), *(_text_width(row[place]) for row in rows)])
+            max([_cell_width(column.title), *(_text_width(row[place]) for row in rows)])
             for place, column in enumerate(columns)
         ]
         over = sum(widths) + _BETWEEN * (len(widths) - 1) - self._console.width
@@ -204,6 +219,19 @@ def cost_column(screen: Screen, rows: Sequence[Costed]) -> tuple[Column, list[st
         return Column("Cost", right=True), cells
     short = [cell.replace(" priced", "") for cell in cells]
     return Column("Cost" if short == cells else "Cost (priced)", right=True), short
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _cell_width(cell))
+    return space + cell if right else cell + space
+
+
+def _cell_width(cell: str) -> int:
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len
+
+    return cell_len(cell)
 
 
 def _text_width(text: Text) -> int:

@@ -169,4 +169,4 @@ def _show(screen: Screen, names: list[str], found: list[dict[str, Any]]) -> None
         ["" if row[name] is None else escaping.line(str(row[name])) for name in names]
         for row in found
     ]
-    screen.write(screen.table(columns, rows))
+    screen.write_rows(columns, rows)

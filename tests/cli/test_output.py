@@ -1,0 +1,35 @@
+"""Tables in a pipe."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waxlocal import escaping
+from waxlocal.cli.output import Column, Screen
+
+CELLS = st.text(max_size=12).map(escaping.line)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[Column], list[list[str]]]:
+    """Columns with a heading each, and rows of any words."""
+    heads = st.builds(Column, CELLS.filter(bool), right=st.booleans(), least=st.just(8))
+    columns = draw(st.lists(heads, min_size=1, max_size=4))
+    row = st.lists(CELLS, min_size=len(columns), max_size=len(columns))
+    return columns, draw(st.lists(row, max_size=5))
+
+
+@given(tables())
+def test_rows_in_a_pipe_stand_as_in_a_table(table: tuple[list[Column], list[list[str]]]) -> None:
+    """Wide characters, too; but without Rich, which takes a minute for 300,000 rows."""
+    columns, rows = table
+    with redirect_stdout(io.StringIO()) as out:
+        screen = Screen()
+        screen.write_rows(columns, rows)
+    assert screen.plain
+    expected = screen.lines(screen.table(columns, rows))
+    assert out.getvalue().rstrip("\n").split("\n") == expected
