@@ -32,10 +32,11 @@ _NOT_OFFERED = frozenset((404, 405, 415, 501))
 
 
 class SentBatch(NamedTuple):
-    """A batch on its way, and when it left."""
+    """A batch on its way: when it left, and how many had been refused as a whole before."""
 
     batch: Batch
     sent_at: str
+    refusals: int
 
     @property
     def records(self) -> int:
@@ -69,6 +70,7 @@ class Batches:
         self._most = self._offer.max_runs
         # How many runs the last batch had that was refused as a whole, and batches taken since.
         self._refused = self._taken = 0
+        self._refusals = 0
         self._hand: set[str] = set()
         self.in_flight = 0
         # The server has offered batches, but does not know them. What is in flight may still be
@@ -82,7 +84,8 @@ class Batches:
             if batch is None:
                 return
             self.in_flight += 1
-            about = SentBatch(batch, utc_text(self._outbox.clock.time_ns()))
+            sent_at = utc_text(self._outbox.clock.time_ns())
+            about = SentBatch(batch, sent_at, self._refusals)
             yield Request("POST", batch.path, batch.body, batch.headers, about)
 
     def _next(self) -> Batch | None:
@@ -178,7 +181,9 @@ class Batches:
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
         self._note(about, answer, rows)
-        self._grow(len(batch.sizes))
+        # The other one in flight says nothing of what was refused since it was made.
+        if about.refusals == self._refusals:
+            self._grow(len(batch.sizes))
         return verdict
 
     def _note(
@@ -210,6 +215,7 @@ class Batches:
             self._most = max(len(runs) // 2, 1)
         if not verdict.of_host:
             self._refused, self._taken = len(runs), 0
+            self._refusals += 1
         if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
             self._note(about, answer, [(runs[0], DeliveryState.PENDING, size, verdict.reason)])
