@@ -150,6 +150,22 @@ def test_a_run_that_is_refused_in_a_batch_goes_by_single_requests(
     assert ask(db_path, "SELECT state FROM requests WHERE state = 'parked'") == []
 
 
+def test_what_was_on_its_way_at_a_refusal_does_not_make_the_next_batch_larger(
+    db_path: Path,
+) -> None:
+    """Two are in flight, and the good one may be answered last."""
+    bad = record(60)[7]
+    rules = (
+        Rule("status", status=422, path="/bulk/$", contains=bad),
+        Rule("late", path="/bulk/$", contains="run_id", seconds=0.3),
+    )
+    with fault_server(rules, bulk=True) as server:
+        assert upload(db_path, server.url, bulk=True).delivered == 60
+        seen = audit(server)
+    seen.assert_sound()
+    assert seen.faults["status 422"] == 6  # of 60, 30, 15, 7, 3 and 1
+
+
 def test_one_bad_record_never_holds_up_its_run(db_path: Path) -> None:
     """All else of it arrives, in its place and with its parent; then the run is parked with it."""
     with WaxellContext("parent", session_id="s", inputs={"q": 1}) as parent:
