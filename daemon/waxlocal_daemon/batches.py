@@ -70,6 +70,7 @@ class Batches:
         self._most = self._offer.max_runs
         # How many runs the last batch had that was refused as a whole, and batches taken since.
         self._refused = self._taken = 0
+        # How many batches were refused as a whole.
         self._refusals = 0
         self._hand: set[str] = set()
         self.in_flight = 0

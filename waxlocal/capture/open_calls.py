@@ -12,8 +12,8 @@ from weakref import ref
 from opentelemetry.trace import StatusCode
 
 from waxlocal.capture.places import is_call
-from waxlocal.capture.streams import invocation_of, open_streams
-from waxlocal.capture.tracer import CapturedSpan, captured
+from waxlocal.capture.streams import open_streams, span_of
+from waxlocal.capture.tracer import CapturedSpan
 
 __all__ = ["OpenCalls"]
 
@@ -62,7 +62,7 @@ class OpenCalls:
         """
         if self._left():
             for stream in open_streams():
-                if captured(getattr(invocation_of(stream), "span", None)) in self._left():
+                if span_of(stream) in self._left():
                     stream.__del__()
         for span in self._left():
             span.set_status(StatusCode.ERROR, _CUT_SHORT)

@@ -16,7 +16,7 @@ from weakref import ref
 
 from waxlocal.capture.attribute_map import READ_TO_END
 from waxlocal.capture.own_calls import note_unread
-from waxlocal.capture.tracer import captured
+from waxlocal.capture.tracer import CapturedSpan, captured
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -24,12 +24,12 @@ __all__ = [
     "invocation_of",
     "open_streams",
     "replace",
+    "span_of",
     "steady",
     "steady_streams",
 ]
 
-_READS = "_process_chunk"
-_HOOKS = (_READS, "_on_stream_end", "_on_stream_error")
+_HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
 # What adds an event of a stream of anthropic to the message so far.
 _ADDS = ("accumulate_event", "beta_accumulate_event")
 
@@ -60,6 +60,11 @@ def open_streams() -> list[Any]:
 def invocation_of(stream: Any) -> Any:
     """Return what a stream tells of its call, with the `span` of it; None once it has ended."""
     return getattr(stream, "_self_invocation", None)
+
+
+def span_of(stream: Any) -> CapturedSpan | None:
+    """Return the captured span of a stream; None once it has ended, or if it is not ours."""
+    return captured(getattr(invocation_of(stream), "span", None))
 
 
 def _is_of_program(stream: Any) -> bool:
@@ -175,11 +180,10 @@ def _following(bind: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     def call(wrapper: Any, stream: Any) -> None:
         is_ours = False
         with Suppress(Exception):
-            invocation = invocation_of(wrapper)
-            is_ours = captured(getattr(invocation, "span", None)) is not None
+            is_ours = span_of(wrapper) is not None
             if is_ours:
                 # Else what the program calls meanwhile would be taken for a part of this call.
-                invocation.suspend()
+                invocation_of(wrapper).suspend()
                 if hasattr(stream, "text_stream"):
                     # What all of its ways to an event go through, and begin with when it is read.
                     stream._iterator = _Followed(stream._iterator, wrapper)
@@ -244,15 +248,11 @@ class _Followed:
             if wrapper is None:
                 return
             if isinstance(error, StopIteration | StopAsyncIteration):
-                _note_end(wrapper)
+                if (span := span_of(wrapper)) is not None:
+                    span.set_attribute(str(READ_TO_END[0]), True)
                 wrapper._finalize_success()
             else:
                 wrapper._finalize_failure(error)
-
-
-def _note_end(wrapper: Any) -> None:
-    if (span := captured(getattr(invocation_of(wrapper), "span", None))) is not None:
-        span.set_attribute(str(READ_TO_END[0]), True)
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:

@@ -236,6 +236,4 @@ def _cell_width(cell: str) -> int:
 
 def _text_width(text: Text) -> int:
     """Return the width of the widest line in cells: a character may take two, or none."""
-    from rich.cells import cell_len
-
-    return max(map(cell_len, text.plain.split("\n")))
+    return max(map(_cell_width, text.plain.split("\n")))
