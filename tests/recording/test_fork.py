@@ -86,6 +86,27 @@ def test_both_sides_record_into_the_same_run(db_path: Path) -> None:
     assert_sound(db_path)
 
 
+def test_a_forked_child_that_exits_within_the_block_does_not_end_the_run(db_path: Path) -> None:
+    """Its parent goes on with it."""
+    done = run_program(
+        db_path,
+        """
+        import os, sys
+        from waxlocal import WaxellContext
+        with WaxellContext("parent") as run:
+            if not os.fork():
+                run.record_step("of the child")
+                sys.exit(0)
+            os.wait()
+            run.record_step("later")
+            run.set_result({"response": "all is well"})
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db_path, "SELECT status, error FROM runs") == [("success", None)]
+    assert count(db_path, "steps") == 2
+
+
 def test_a_fork_waits_for_a_recording_thread(db_path: Path) -> None:
     """100 forks beside a thread that records without pause: no hang, nothing lost or inherited."""
     done = run_program(
