@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import get_current
 
 from tests.vendors import clients
 from tests.vendors.replies import Reply
@@ -64,7 +65,7 @@ def test_its_streams_end_as_they_do_without_capture(vendors: VendorServer) -> No
     """OpenTelemetry's instrumentation takes a helper that was left for one that nobody ended."""
     from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 
-    provider, traced = _Provider(), OpenAIInstrumentor()
+    provider, traced, around = _Provider(), OpenAIInstrumentor(), get_current()
     assert instrument(["anthropic"]) == {"anthropic": True}
     traced.instrument(tracer_provider=provider, skip_dep_check=True)
     try:
@@ -78,6 +79,8 @@ def test_its_streams_end_as_they_do_without_capture(vendors: VendorServer) -> No
             assert provider.ended == ["abandoned stream"]
             with client.chat.completions.create(**asked, stream=True) as stream:
                 assert type(stream.response).__name__ == "Response"
+                list(stream)
+            assert get_current() == around
     finally:
         traced.uninstrument()
         uninstrument()
@@ -96,13 +99,14 @@ def test_nothing_is_said_of_its_odd_streams(
     monkeypatch.setattr(wrappers, "_accumulation_disabled", False)
     assert instrument(["anthropic"]) == {"anthropic": True}
     uninstrument()
-    traced = AnthropicInstrumentor()
+    traced, around = AnthropicInstrumentor(), get_current()
     traced.instrument(tracer_provider=_Provider(), skip_dep_check=True)
     vendors.answer(Reply(raw_usage={}))
     try:
         with clients.anthropic_client(vendors.url) as client:
             asked = {"model": "claude-opus-4-8", "messages": MESSAGES, "max_tokens": 9}
             list(client.messages.create(**asked, stream=True))
+            assert get_current() == around
     finally:
         traced.uninstrument()
     assert not db_path.exists()

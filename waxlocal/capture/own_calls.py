@@ -26,7 +26,7 @@ from waxlocal.sdk.exception_text import printed
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.token_usage import read_usage
 
-__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "note_unread"]
+__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "note_unread", "put_back"]
 
 # As `wrapt` calls it: with the library's function, its `self`, and the arguments.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -49,7 +49,6 @@ class OwnCall:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._around = context.get_current()
         self.made = self.returned = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -82,21 +81,20 @@ class OwnCall:
         """Return whether an exception is the program's: of the call, or of a signal handler."""
         return error is self.error or raised_by_handler(error)
 
-    def go_on_after(self, error: Exception, scope: str) -> None:
-        """Go on after a fault of the instrumentation, which may have left its span current."""
-        context.attach(self._around)
-        note_unread(error, scope)
-
-    def outcome(self) -> Any:
-        """Return what the call returned, or raise what it raised; its span ends."""
-        span, error = self.span, self.error
+    def end(self, error: BaseException | None) -> None:
+        """End the span of the call, unless its instrumentation has."""
+        span = self.span
         if span is not None and span.is_recording():
             if error is not None:
                 span.record_exception(error)
                 span.set_status(StatusCode.ERROR, printed(error))
             span.end()
-        if error is not None:
-            raise error
+
+    def outcome(self) -> Any:
+        """Return what the call returned, or raise what it raised; its span ends."""
+        self.end(self.error)
+        if self.error is not None:
+            raise self.error
         return self.result
 
     def forget(self) -> None:
@@ -194,27 +192,45 @@ async def _awaited(
 
 
 class _Within:
-    """A block in which an instrumentation runs; its own faults end here."""
+    """A block in which an instrumentation runs; its own faults end here.
 
-    __slots__ = ("_own", "_scope", "_token")
+    What a signal handler raises may strike it anywhere: before it takes care of the exceptions of
+    the call, or while it does. Then it leaves its span open and current, and all that the program
+    calls later would be a part of this call.
+    """
+
+    __slots__ = ("_around", "_own", "_scope", "_token")
 
     def __init__(self, own: OwnCall, scope: str) -> None:
         self._own, self._scope = own, scope
 
     def __enter__(self) -> None:
+        self._around = context.get_current()
         self._token = _here.set(self._own)
 
     def __exit__(
         self, kind: object, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        own = self._own
+        is_fault = isinstance(error, Exception) and not own.has_raised(error)
+        if error is not None:
+            with Suppress(Exception):
+                put_back(self._around)
+                if not is_fault:
+                    own.end(error)
         with suppress(ValueError):  # let go of before its end, in another context
             _here.reset(self._token)
-        own = self._own
-        if isinstance(error, Exception) and not own.has_raised(error):
-            own.go_on_after(error, self._scope)
+        if isinstance(error, Exception) and is_fault:
+            note_unread(error, self._scope)
             return True
         own.forget()
         return False
+
+
+def put_back(around: context.Context) -> None:
+    """Make a context the current one again, after what may have left another one."""
+    if context.get_current() is not around:
+        context.attach(around)
 
 
 def _handed_out(answer: Any, span: Span | None) -> Any:

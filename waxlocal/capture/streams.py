@@ -10,12 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial, wraps
+from inspect import iscoroutinefunction
 from timeit import default_timer
 from typing import Any
 from weakref import ref
 
+from opentelemetry.context import get_current
+
 from waxlocal.capture.attribute_map import READ_TO_END
-from waxlocal.capture.own_calls import note_unread
+from waxlocal.capture.own_calls import note_unread, put_back
 from waxlocal.capture.tracer import CapturedSpan, captured
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
@@ -157,8 +160,45 @@ def follow_streams() -> None:
     wrapper = _stream_class()
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
         replace(kind, "_bind_stream", _following)
+        replace(kind, "_advance", _within_its_context)
         if not hasattr(kind, "response"):  # else as the instrumentation has it
             kind.response = property(_response)
+
+
+def _within_its_context(advance: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return what reads on, and leaves no call current if a signal handler strikes it."""
+    if iscoroutinefunction(advance):
+
+        @wraps(advance)
+        async def later(wrapper: Any, read: Any) -> Any:
+            with _KeptContext(wrapper):
+                return await advance(wrapper, read)
+
+        return later
+
+    @wraps(advance)
+    def call(wrapper: Any, read: Any) -> Any:
+        with _KeptContext(wrapper):
+            return advance(wrapper, read)
+
+    return call
+
+
+class _KeptContext:
+    """A block in which a stream is read on; an exception out of it leaves no other call current."""
+
+    __slots__ = ("_around",)
+
+    def __init__(self, wrapper: Any) -> None:
+        # The program's own streams may be current while they are open, and are not at their end.
+        self._around = None if _is_of_program(wrapper) else get_current()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is not None and self._around is not None:
+            put_back(self._around)
 
 
 def _response(wrapper: Any) -> Any:

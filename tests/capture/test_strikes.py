@@ -1,0 +1,107 @@
+"""A signal handler of the program that raises while an instrumentation is at work."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.capture.stored import stored
+from tests.tools.alarms import handling, raising, strike_in
+from tests.vendors import clients
+from tests.vendors.server import vendor_server
+from waxlocal import WaxellContext
+from waxlocal.capture.engines import instrument, uninstrument
+
+pytestmark = [
+    pytest.mark.usefixtures("recorder"),
+    pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms on this system"),
+]
+
+MESSAGES: list[Any] = [{"role": "user", "content": "what is it?"}]
+
+
+class TimeLimit(Exception):
+    """What a job queue raises in a task that takes too long."""
+
+
+class Program:
+    """A program with a client of each vendor."""
+
+    def __init__(self, url: str) -> None:
+        self.gpt = clients.openai_client(url)
+        self.claude = clients.anthropic_client(url)
+
+    def ask(self, model: str = "gpt-4o") -> Any:
+        """Ask once, without a stream."""
+        if model.startswith("gpt"):
+            return self.gpt.chat.completions.create(model=model, messages=MESSAGES)
+        return self.claude.messages.create(model=model, messages=MESSAGES, max_tokens=9)
+
+    def read(self) -> Any:
+        """Ask once, and read a stream to its end."""
+        usage = {"include_usage": True}
+        return list(
+            self.gpt.chat.completions.create(
+                model="gpt-4o", messages=MESSAGES, stream=True, stream_options=usage
+            )
+        )
+
+
+@pytest.fixture
+def program() -> Iterator[Program]:
+    assert instrument(["openai", "anthropic"]) == {"openai": True, "anthropic": True}
+    with vendor_server() as server:
+        made = Program(server.url)
+        yield made
+        made.gpt.close()
+        made.claude.close()
+    uninstrument()
+
+
+def _ask_claude(program: Program) -> Any:
+    return program.ask("claude-opus-4-8")
+
+
+GENAI = "opentelemetry.instrumentation.genai"
+CONTEXT = "opentelemetry.util.genai._invocation"
+MOMENTS: dict[str, tuple[str, str, Callable[[Program], Any]]] = {
+    "before the request": (f"{GENAI}.openai.utils", "get_value", Program.ask),
+    "before the answer is read": (
+        f"{GENAI}.anthropic.patch",
+        "MessageWrapper.extract_into",
+        _ask_claude,
+    ),
+    "as the call ends": (CONTEXT, "detach", Program.ask),
+    "as a chunk has been read": (CONTEXT, "detach", Program.read),
+}
+
+
+@pytest.mark.parametrize(("module", "name", "act"), MOMENTS.values(), ids=MOMENTS)
+def test_calls_after_a_strike_are_no_part_of_the_call_that_was_struck(
+    db_path: Path,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    name: str,
+    act: Callable[[Program], Any],
+) -> None:
+    """It reaches the program; the struck call has its row, and so has each later one."""
+    *owner, function = name.split(".")
+    with handling(raising(TimeLimit)):
+        strike_in(monkeypatch, reduce(getattr, owner, importlib.import_module(module)), function)
+        with pytest.raises(TimeLimit):
+            act(program)
+    with WaxellContext("bot") as run:
+        program.ask()
+        _ask_claude(program)
+        program.read()
+    struck, *later = stored(db_path).calls
+    assert [call["run_id"] for call in later] == [run.run_id] * 3
+    assert [(call["status"], call["usage_known"]) for call in later] == [("ok", 1)] * 3
+    assert struck["run_id"] != run.run_id
