@@ -14,7 +14,7 @@ from tests.vendors.clients import litellm_library, litellm_options
 from tests.vendors.replies import Reply, Usage
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
-from waxlocal.capture.engines import instrument
+from waxlocal.capture.engines import instrument, uninstrument
 
 litellm = litellm_library()
 
@@ -83,6 +83,22 @@ def test_the_provider_of_a_call_is_that_of_its_model(db_path: Path, stand_in: Ve
         ("groq/llama-3.3-70b-versatile", "groq"),
         ("mistral/mistral-large-latest", "mistral"),
     ]
+
+
+def test_arguments_may_be_given_by_position(db_path: Path, stand_in: VendorServer) -> None:
+    """Sync and async; what the function itself would not take raises what it raises."""
+    options = litellm_options(stand_in.url)
+    uninstrument(["openai"])
+    litellm.completion(MODEL, HELLO, **options)
+    asyncio.run(litellm.acompletion(MODEL, HELLO, **options))
+    assert litellm.embedding("openai/text-embedding-3-small", ["hello"], **options)
+    with pytest.raises(TypeError, match=r"multiple values for .*model"):
+        litellm.completion(MODEL, HELLO, model=MODEL, **options)
+    *calls, embedded = stored(db_path).calls
+    for call in calls:
+        assert (call["model"], call["provider"]) == (MODEL, "openai")
+        assert (call["prompt_preview"], call["response"]) == ("hello", "You said: hello")
+    assert "text-embedding-3-small" in embedded["model"]
 
 
 def test_a_stream_is_recorded_at_its_end(db_path: Path, stand_in: VendorServer) -> None:

@@ -287,8 +287,22 @@ def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:
 
     instrumentor = _instrumentor(engine)
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    if engine.module == _OF_LITELLM:
+        _name_arguments(instrumentor)
     _share_with_handlers(engine, instrumentor)
     return _until_program_does(instrumentor, engine)
+
+
+_OF_LITELLM = "openinference.instrumentation.litellm"
+
+
+def _name_arguments(instrumentor: Any) -> None:
+    from waxlocal.capture.named_arguments import name_arguments
+
+    try:
+        name_arguments(instrumentor)
+    except AttributeError as error:
+        warn(f"models of litellm may be unknown: {error}. Try: waxlocal doctor")
 
 
 def _switch_on_built_in(engine: Engine) -> Callable[[], object]:
