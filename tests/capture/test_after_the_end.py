@@ -16,8 +16,8 @@ from opentelemetry.trace import set_span_in_context
 
 from tests.tools.sdk_rows import queried
 from waxlocal import session
+from waxlocal.capture.captured_span import captured
 from waxlocal.capture.provider import provider
-from waxlocal.capture.tracer import captured
 
 pytestmark = pytest.mark.usefixtures("recorder")
 

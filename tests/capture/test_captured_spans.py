@@ -22,8 +22,8 @@ from opentelemetry.trace import NoOpTracer, StatusCode
 from tests.capture.stored import said, stored
 from tests.tools.sdk_rows import queried
 from waxlocal import WaxellContext, session
+from waxlocal.capture.captured_span import captured
 from waxlocal.capture.provider import provider
-from waxlocal.capture.tracer import captured
 from waxlocal.process import FIRST_VARIABLE
 
 pytestmark = pytest.mark.usefixtures("recorder")

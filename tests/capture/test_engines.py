@@ -16,9 +16,10 @@ from tests.vendors.clients import openai_client
 from tests.vendors.server import VendorServer
 from waxlocal import init
 from waxlocal.capture import engines
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.engines import instrument, states
 from waxlocal.capture.libraries import LIBRARIES, Engine, Family, Library
-from waxlocal.capture.tracer import CapturedSpan, PrivateProvider
+from waxlocal.capture.tracer import PrivateProvider
 
 pytestmark = pytest.mark.usefixtures("uncaptured")
 

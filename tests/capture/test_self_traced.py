@@ -13,12 +13,12 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from tests.capture.stored import said, stored
+from waxlocal.capture.captured_span import captured
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.provider import provider
 from waxlocal.capture.self_traced import share_agent_framework, share_google_adk
 from waxlocal.capture.shared_tracer import SharedTracer
-from waxlocal.capture.tracer import captured
 
 pytestmark = pytest.mark.usefixtures("recorder")
 

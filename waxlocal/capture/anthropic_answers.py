@@ -13,8 +13,8 @@ from functools import wraps
 from typing import Any
 
 from waxlocal.capture.attribute_map import TOKEN_DETAILS
+from waxlocal.capture.captured_span import captured
 from waxlocal.capture.streams import replace
-from waxlocal.capture.tracer import captured
 from waxlocal.signal_handlers import Suppress
 from waxlocal.token_usage import read_usage
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.call_rows import last_user_text
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.conversations import Conversations
 from waxlocal.capture.facts import CallFacts, RunFacts, SpanKind
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.outside_calls import AUTO_WORKFLOW, ONE_CALL, auto_agent
-from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.ids import generate_session_id
 from waxlocal.process import is_first, is_server
 from waxlocal.recording.recorder import current_recorder

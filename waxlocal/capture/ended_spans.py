@@ -8,6 +8,7 @@ from waxlocal.capture.attribute_map import RUN_OUTPUT, first_text
 from waxlocal.capture.auto_runs import begin_call_run
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.outside_calls import keep_outside, take_outside
@@ -15,7 +16,6 @@ from waxlocal.capture.pairing import Report
 from waxlocal.capture.places import CALLS, Place, around, keeps_blobs, kept_attributes
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts
-from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from waxlocal.capture.tracer import captured
+from waxlocal.capture.captured_span import captured
 
 __all__ = ["say_nothing_of_ours"]
 

@@ -13,9 +13,9 @@ from typing import Any
 from opentelemetry import trace
 
 from waxlocal.capture import attribute_map as rows
+from waxlocal.capture.captured_span import captured_around
 from waxlocal.capture.facts import SpanKind
 from waxlocal.capture.provider import provider
-from waxlocal.capture.tracer import captured_around
 from waxlocal.encode import dumps, shown
 from waxlocal.signal_handlers import Suppress
 

@@ -11,9 +11,9 @@ from weakref import ref
 
 from opentelemetry.trace import StatusCode
 
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.places import is_call
 from waxlocal.capture.streams import open_streams, span_of
-from waxlocal.capture.tracer import CapturedSpan
 
 __all__ = ["OpenCalls"]
 

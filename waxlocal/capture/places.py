@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
-from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost, run_here, still_open

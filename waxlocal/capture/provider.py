@@ -5,10 +5,11 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
+from waxlocal.capture.captured_span import captured
 from waxlocal.capture.facts import Completion
 from waxlocal.capture.left_contexts import say_nothing_of_ours
 from waxlocal.capture.span_recorder import SpanRecorder
-from waxlocal.capture.tracer import PrivateProvider, captured
+from waxlocal.capture.tracer import PrivateProvider
 from waxlocal.storage.around_forks import in_forked_child
 
 __all__ = ["completion_hook", "provider"]

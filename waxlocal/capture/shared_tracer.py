@@ -12,7 +12,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from waxlocal.capture.tracer import AroundContext, CapturedSpan, CurrentSpans, PrivateTracer
+from waxlocal.capture.captured_span import AroundContext, CapturedSpan
+from waxlocal.capture.tracer import CurrentSpans, PrivateTracer
 
 __all__ = ["SharedTracer"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from opentelemetry.trace import StatusCode
 
 from waxlocal.capture.auto_runs import begin_agent_run, may_be_run
+from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.ended_spans import end_call, end_span
 from waxlocal.capture.facts import SpanFacts, SpanKind
 from waxlocal.capture.handler_spans import span_of_handler
@@ -25,7 +26,6 @@ from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import DROPPED, other_facts
 from waxlocal.capture.span_kinds import DECIDING, span_kind
-from waxlocal.capture.tracer import CapturedSpan
 from waxlocal.recording.masking import is_in_mask
 from waxlocal.recording.notices import warn
 from waxlocal.records import RecordStatus

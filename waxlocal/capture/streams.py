@@ -18,8 +18,8 @@ from weakref import ref
 from opentelemetry.context import get_current
 
 from waxlocal.capture.attribute_map import READ_TO_END
+from waxlocal.capture.captured_span import CapturedSpan, captured
 from waxlocal.capture.own_calls import note_unread, put_back
-from waxlocal.capture.tracer import CapturedSpan, captured
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
