@@ -1,7 +1,8 @@
-"""A signal handler of the program that raises while an instrumentation is at work."""
+"""What stops a program in the middle: a signal handler that raises, a cancelled task."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import signal
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from tests.vendors import clients
 from tests.vendors.server import vendor_server
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.capture.provider import provider
 
 pytestmark = [
     pytest.mark.usefixtures("recorder"),
@@ -62,6 +64,33 @@ def program() -> Iterator[Program]:
         made.gpt.close()
         made.claude.close()
     uninstrument()
+
+
+def _span() -> Any:
+    told = {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 5}
+    tracer = provider().get_tracer("openinference.instrumentation.some_framework")
+    return tracer.start_as_current_span("chat", attributes=told)
+
+
+@pytest.mark.parametrize("stop", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
+def test_a_call_that_is_stopped_has_failed(db_path: Path, stop: type[BaseException]) -> None:
+    """OpenTelemetry's own blocks note no exception but an `Exception`."""
+    with pytest.raises(stop), _span():
+        raise stop
+    (call,) = stored(db_path).calls
+    assert call["status"] == "error"
+    assert call["error_type"].endswith(stop.__name__)
+
+
+def test_a_call_while_a_cancellation_is_handled_has_not_failed(db_path: Path) -> None:
+    """A program may ask a model for a last word."""
+    try:
+        raise asyncio.CancelledError
+    except asyncio.CancelledError:
+        with _span():
+            pass
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["error_type"]) == ("ok", None)
 
 
 def _ask_claude(program: Program) -> Any:

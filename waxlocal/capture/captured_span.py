@@ -62,6 +62,7 @@ class CapturedSpan(trace.Span):
 
     __slots__ = (
         "_around",
+        "_before",
         "_ended",
         "_events",
         "_sink",
@@ -106,6 +107,8 @@ class CapturedSpan(trace.Span):
         self.ended_ns = self.ended_steady_ns = 0
         self._sink = sink
         self._around = around
+        # Its id alone: an exception keeps the frames that it went through.
+        self._before = id(sys.exc_info()[1])
         self._events: list[SpanEvent] = []
         self._status = SpanStatus.UNSET
         self._status_message = ""
@@ -152,15 +155,32 @@ class CapturedSpan(trace.Span):
         """End the span and have it recorded: when this returns, its row is in the file."""
         if self._ended:
             return
-        self._ended = True
         if ended_ns := given_ns(end_time):
             self.ended_ns = max(ended_ns, self.started_ns)
             self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
+        self._note_stop()
+        self._ended = True
         if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
             self._forget_failure(answered)
         self._sink.end(self)
+
+    def _note_stop(self) -> None:
+        """Note that the work was stopped: a task was cancelled, Ctrl-C was pressed.
+
+        The API notes no exception but an `Exception`. What was on its way when the span began is
+        none of it: a program may call a model while it handles that.
+        """
+        error = sys.exc_info()[1]
+        if (
+            error is not None
+            and not isinstance(error, Exception | GeneratorExit)
+            and id(error) != self._before
+            and self._status == SpanStatus.UNSET
+        ):
+            self._status, self._status_message = SpanStatus.ERROR, printed(error)
+            self.attributes["error.type"] = _qualified(type(error))
 
     def _forget_failure(self, answered: Answer) -> None:
         """Forget a failure to read the answer, which is none of the call."""
