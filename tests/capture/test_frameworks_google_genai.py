@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
-from google.genai import errors
+from google.genai import errors, types
+from google.genai.models import AsyncModels, Models
 
 from tests.capture.stored import stored
 from tests.vendors.clients import google_client
+from tests.vendors.replies import Reply, ToolCall, Usage
 from tests.vendors.server import VendorServer
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
@@ -112,3 +117,114 @@ def test_a_failed_call_outside_any_run(db_path: Path, stand_in: VendorServer) ->
     assert (call["status"], call["usage_known"]) == ("error", 0)
     assert "429" in call["error_message"]
     assert (run["agent_name"], run["status"]) == ("auto:fail-429", "error")
+
+
+def weather(city: str) -> str:
+    """Tell the weather of a city."""
+    return f"sunny in {city}"
+
+
+async def weather_later(city: str) -> str:
+    """Tell the weather of a city."""
+    return weather(city)
+
+
+weather_later.__name__ = "weather"
+
+
+def _ask(client: Any, tool: Any) -> None:
+    client.models.generate_content(model=MODEL, contents="Bern?", config={"tools": [tool]})
+
+
+def _stream(client: Any, tool: Any) -> None:
+    config = types.GenerateContentConfig(tools=[tool])
+    list(client.models.generate_content_stream(model=MODEL, contents="Bern?", config=config))
+
+
+def _ask_later(client: Any, tool: Any) -> None:
+    config = types.GenerateContentConfig(tools=[tool])
+    asyncio.run(client.aio.models.generate_content(model=MODEL, contents="Bern?", config=config))
+
+
+def _stream_later(client: Any, tool: Any) -> None:
+    async def main() -> None:
+        models, config = client.aio.models, types.GenerateContentConfig(tools=[tool])
+        async for _ in await models.generate_content_stream(
+            model=MODEL, contents="Bern?", config=config
+        ):
+            pass
+
+    asyncio.run(main())
+
+
+def _tool_that_asks(client: Any, name: str) -> Any:
+    def call(city: str) -> str:
+        """Ask a model."""
+        return str(client.models.generate_content(model="gemini-2.5-pro", contents=city).text)
+
+    async def later(city: str) -> str:
+        """Ask a model."""
+        answer = await client.aio.models.generate_content(model="gemini-2.5-pro", contents=city)
+        return str(answer.text)
+
+    tool = later if name.endswith("later") else call
+    tool.__name__ = "weather"
+    return tool
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["plain tool", "tool that asks a model"])
+@pytest.mark.parametrize("act", [_ask, _stream, _ask_later, _stream_later])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a run"])
+def test_each_request_of_a_call_with_functions_is_a_call(
+    db_path: Path,
+    stand_in: VendorServer,
+    act: Callable[[Any, Any], None],
+    asks: bool,
+    inside: bool,
+) -> None:
+    """The library itself answers the model; what it returns has the counts of the last one alone.
+
+    So is what a function asks another model.
+    """
+    wanted = Reply(usage=Usage(100, 10), tool_calls=(ToolCall("weather", {"city": "Bern"}),))
+    stand_in.answer(wanted, Reply(usage=Usage(150, 7), text="it is fine"), model=MODEL)
+    client = google_client(stand_in.url)
+    plain = weather_later if act.__name__.endswith("later") else weather
+    with WaxellContext("bot") if inside else nullcontext():
+        act(client, _tool_that_asks(client, act.__name__) if asks else plain)
+    calls = [call for call in stored(db_path).calls if call["model"] == MODEL]
+    assert [(call["tokens_in"], call["tokens_out"]) for call in calls] == [(100, 10), (150, 7)]
+    assert [call["response"] or "" for call in calls] == ["", "it is fine"]
+    assert json.loads(calls[0]["details"])["tool_calls"][0]["name"] == "weather"
+    assert len({call["run_id"] for call in calls}) == 1
+    assert [span["name"] for span in stored(db_path).spans if span["kind"] == "tool"] == ["weather"]
+    others = [call["model"] for call in stored(db_path).calls if call["model"] != MODEL]
+    assert others == ["gemini-2.5-pro"] * asks
+
+
+def test_the_library_is_as_it_was_when_it_is_captured_no_longer() -> None:
+    """Its requests, too."""
+    names = [
+        f"{before}generate_content{after}" for before in ("", "_") for after in ("", "_stream")
+    ]
+    uninstrument()
+    before = [vars(kind)[name] for kind in (Models, AsyncModels) for name in names]
+    assert instrument(["gemini"]) == {"gemini": True}
+    during = [vars(kind)[name] for kind in (Models, AsyncModels) for name in names]
+    uninstrument()
+    after = [vars(kind)[name] for kind in (Models, AsyncModels) for name in names]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert not any(one is other for one, other in zip(before, during, strict=True))
+
+
+def test_a_config_that_is_made_once_stays_the_programs(
+    db_path: Path, stand_in: VendorServer
+) -> None:
+    """Else each call would put one more wrapper around its tools."""
+
+    config = types.GenerateContentConfig(tools=[weather])
+    client = google_client(stand_in.url)
+    for _ in range(3):
+        client.models.generate_content(model=MODEL, contents="Bern", config=config)
+    assert config.tools == [weather]
+    assert [span["name"] for span in stored(db_path).spans] == ["weather"] * 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -49,6 +49,7 @@ class CaptureState(NamedTuple):
 _states: dict[str, CaptureState] = {}
 # What to call to have a library captured no longer.
 _undo: dict[str, Callable[[], object]] = {}
+_TRY = "Try: waxlocal doctor"
 
 
 def await_imports(names: Iterable[str]) -> None:
@@ -139,7 +140,7 @@ def _begin(library: Library) -> None:
     reason = "; ".join(failed) or f"{library.engines[0].package} is not installed"
     _states[library.name] = CaptureState(library.name, False, reason=reason)
     if failed and _is_here(library):
-        warn(f"calls of {library.name} are not captured: {reason}. Try: waxlocal doctor")
+        warn(f"calls of {library.name} are not captured: {reason}. {_TRY}")
 
 
 def _instrumentor(engine: Engine) -> Any:
@@ -206,7 +207,23 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     if engine.module == _OF_GRAPHS:
         _report_nodes(instrumentor, provider().get_tracer(engine.module))
     _share_with_handlers(engine, instrumentor)
-    return _until_program_does(instrumentor, engine)
+    off = _until_program_does(instrumentor, engine)
+    return _follow_requests(off) if engine.module == _OF_GOOGLE else off
+
+
+_OF_GOOGLE = "opentelemetry.instrumentation.google_genai"
+
+
+def _follow_requests(off: Callable[[], object]) -> Callable[[], object]:
+    from waxlocal.capture.google_requests import follow_requests
+
+    ends = ExitStack()
+    ends.callback(off)
+    try:
+        ends.callback(follow_requests(_OF_GOOGLE))
+    except (AttributeError, KeyError) as error:
+        warn(f"google-genai: of calls with tools only one is recorded: {error!r}. {_TRY}")
+    return ends.close
 
 
 _OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
@@ -218,7 +235,7 @@ def _report_nodes(instrumentor: Any, tracer: Any) -> None:
     try:
         report_nodes(instrumentor, tracer)
     except AttributeError as error:
-        warn(f"the nodes of graphs are not recorded: {error}. Try: waxlocal doctor")
+        warn(f"the nodes of graphs are not recorded: {error}. {_TRY}")
 
 
 # Where the instrumentations of frameworks whose handlers a program may have keep what they are told
@@ -241,7 +258,7 @@ def _share_with_handlers(engine: Engine, instrumentor: Any) -> None:
     try:
         getattr(handler_spans, share)(getattr(instrumentor, name))
     except AttributeError as error:
-        warn(f"what a handler records is recorded twice: {error}. Try: waxlocal doctor")
+        warn(f"what a handler records is recorded twice: {error}. {_TRY}")
 
 
 @contextmanager
@@ -302,7 +319,7 @@ def _name_arguments(instrumentor: Any) -> None:
     try:
         name_arguments(instrumentor)
     except AttributeError as error:
-        warn(f"models of litellm may be unknown: {error}. Try: waxlocal doctor")
+        warn(f"models of litellm may be unknown: {error}. {_TRY}")
 
 
 def _switch_on_built_in(engine: Engine) -> Callable[[], object]:
