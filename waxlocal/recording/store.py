@@ -143,20 +143,24 @@ class Store:
                 if self._writing:
                     self._later.append(((statement, parameters),))
                     return
-                self._writing = True
                 try:
-                    self._file.hot(statement.sql, parameters)
-                except BaseException as error:
                     try:
-                        self._slow.not_written(((statement, parameters),), error)
-                    except RecursionError:  # no frame is left, and a call would need one
-                        self._file.hot = cold
-                        self._later += [((statement, parameters),)]
-                        return
-                finally:
+                        self._writing = True
+                        self._file.hot(statement.sql, parameters)
+                    except BaseException as error:
+                        try:
+                            self._slow.not_written(((statement, parameters),), error)
+                        except RecursionError:  # no frame is left, and a call would need one
+                            self._file.hot = cold
+                            self._later += [((statement, parameters),)]
+                            self._writing = False
+                            return
                     self._writing = False
+                except BaseException:
+                    self._writing = False
+                    raise
                 if monotonic() > self._look_at:
-                    self._look_at_log(((statement, parameters),))
+                    self._use(self._look_at_log, ((statement, parameters),))
                 if self._later:
                     self._write_later()
         except BaseException:
@@ -178,24 +182,28 @@ class Store:
                 if self._writing:
                     self._later.append(unit)
                     return
-                self._writing = True
-                hot = self._file.hot
                 try:
-                    hot("BEGIN IMMEDIATE")
-                    for statement, parameters in unit:
-                        hot(statement.sql, parameters)
-                    hot("COMMIT")
-                except BaseException as error:
+                    hot = self._file.hot
                     try:
-                        self._slow.not_written(unit, error)
-                    except RecursionError:  # as in `write`
-                        self._file.hot = cold
-                        self._later += [unit]
-                        return
-                finally:
+                        self._writing = True
+                        hot("BEGIN IMMEDIATE")
+                        for statement, parameters in unit:
+                            hot(statement.sql, parameters)
+                        hot("COMMIT")
+                    except BaseException as error:
+                        try:
+                            self._slow.not_written(unit, error)
+                        except RecursionError:  # as in `write`
+                            self._file.hot = cold
+                            self._later += [unit]
+                            self._writing = False
+                            return
                     self._writing = False
+                except BaseException:
+                    self._writing = False
+                    raise
                 if monotonic() > self._look_at:
-                    self._look_at_log(unit)
+                    self._use(self._look_at_log, unit)
                 if self._later:
                     self._write_later()
         except BaseException:
@@ -234,21 +242,16 @@ class Store:
 
         What signal handlers record meanwhile is kept apart.
         """
-        self._writing = True
-        try:
-            self._gate.let_pass(self._file.close, self._sleep)
-            if self._file.log is not None:
-                self._file.log.look(LONG_BYTES)
-            now = monotonic()
-            without_pause = now - self._look_at < LOOK_S / 2
-            if without_pause and now < self._slow.crowded_until and not self.backlog:
-                self._sleep(COURTESY_S)
-            now_ns = self._clock.time_ns()
-            if self._is_due(now_ns):
-                self._look_around(now_ns, [written])
-            self._look_at = monotonic() + LOOK_S
-        finally:
-            self._writing = False
+        self._gate.let_pass(self._file.close, self._sleep)
+        if self._file.log is not None:
+            self._file.log.look(LONG_BYTES)
+        now = monotonic()
+        without_pause = now - self._look_at < LOOK_S / 2
+        if without_pause and now < self._slow.crowded_until and not self.backlog:
+            self._sleep(COURTESY_S)
+        if self._is_due(now_ns := self._clock.time_ns()):
+            self._look_around(now_ns, [written])
+        self._look_at = monotonic() + LOOK_S
 
     def _write_kept(self) -> None:
         if self._later:
@@ -311,14 +314,25 @@ class Store:
         with self._lock:
             if self._writing:
                 return otherwise
-            self._writing = True
-            try:
-                result = act()
-            finally:
-                self._writing = False
+            result = self._use(act)
             self._write_later()
         if self._notices:
             self.say_notices()
+        return result
+
+    def _use(self, act: Callable[..., T], *given: Unit) -> T:
+        """Do something with the file, while what this thread records in the middle is kept apart.
+
+        Without `finally`, as in `write`: Python 3.10 looks for signals before its first step, too.
+        What a handler raises there would leave the file in use, and all later records in memory.
+        """
+        try:
+            self._writing = True
+            result = act(*given)
+            self._writing = False
+        except BaseException:
+            self._writing = False
+            raise
         return result
 
     def say_notices(self) -> None:
@@ -329,11 +343,7 @@ class Store:
     def _write_later(self) -> None:
         """Write what a signal handler or a finalizer recorded in the middle of another record."""
         while self._later:
-            self._writing = True
-            try:
-                self._write_all_later()
-            finally:
-                self._writing = False
+            self._use(self._write_all_later)
 
     def _write_all_later(self) -> None:  # loop apart
         while self._later:
