@@ -6,11 +6,13 @@ import asyncio
 import importlib
 import signal
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.context import attach, get_current, get_value, set_value
 
 from tests.capture.stored import stored
 from tests.tools.alarms import handling, raising, strike_in
@@ -18,7 +20,9 @@ from tests.vendors import clients
 from tests.vendors.server import vendor_server
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.capture.own_calls import guarded
 from waxlocal.capture.provider import provider
+from waxlocal.capture.streams import _within_its_context
 
 pytestmark = [
     pytest.mark.usefixtures("recorder"),
@@ -91,6 +95,44 @@ def test_a_call_while_a_cancellation_is_handled_has_not_failed(db_path: Path) ->
             pass
     (call,) = stored(db_path).calls
     assert (call["status"], call["error_type"]) == ("ok", None)
+
+
+class _Hanging:
+    """What hangs when it is awaited."""
+
+    def __await__(self) -> Any:
+        yield
+
+
+async def _wait(*_given: object) -> None:
+    await _Hanging()
+
+
+def _call() -> Any:
+    return guarded(lambda own, *_given: own())(_wait, None, (), {})
+
+
+def _read() -> Any:
+    return _within_its_context(_wait)(object(), None)
+
+
+@pytest.mark.parametrize("begin", [_call, _read])
+def test_a_coroutine_that_is_let_go_of_leaves_the_context_of_others(
+    begin: Callable[[], Any],
+) -> None:
+    """It is closed wherever its last reference goes: in another task, in another request."""
+
+    def start() -> Any:
+        attach(set_value("request", "of another"))
+        coroutine = begin()
+        coroutine.send(None)
+        return coroutine
+
+    coroutine = copy_context().run(start)
+    around = get_current()
+    coroutine.close()
+    assert get_current() == around
+    assert get_value("request") is None
 
 
 def _ask_claude(program: Program) -> Any:

@@ -215,10 +215,12 @@ class _Within:
         is_fault = isinstance(error, Exception) and not own.has_raised(error)
         if error is not None:
             with Suppress(Exception):
-                put_back(self._around)
+                # Else it was let go of before its end, and is closed in the context of others.
+                if _here.get() is own:
+                    put_back(self._around)
                 if not is_fault:
                     own.end(error)
-        with suppress(ValueError):  # let go of before its end, in another context
+        with suppress(ValueError):  # as above
             _here.reset(self._token)
         if isinstance(error, Exception) and is_fault:
             note_unread(error, self._scope)

@@ -197,7 +197,8 @@ class _KeptContext:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is not None and self._around is not None:
+        # One that is let go of within is closed in the context of whoever does that.
+        if kind not in (None, GeneratorExit) and self._around is not None:
             put_back(self._around)
 
 
