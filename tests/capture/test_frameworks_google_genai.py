@@ -221,7 +221,6 @@ def test_a_config_that_is_made_once_stays_the_programs(
     db_path: Path, stand_in: VendorServer
 ) -> None:
     """Else each call would put one more wrapper around its tools."""
-
     config = types.GenerateContentConfig(tools=[weather])
     client = google_client(stand_in.url)
     for _ in range(3):

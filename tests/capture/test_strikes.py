@@ -20,6 +20,7 @@ from tests.vendors import clients
 from tests.vendors.server import vendor_server
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
+from waxlocal.capture.google_requests import _awaited_outside
 from waxlocal.capture.own_calls import guarded
 from waxlocal.capture.provider import provider
 from waxlocal.capture.streams import _within_its_context
@@ -116,9 +117,13 @@ def _read() -> Any:
     return _within_its_context(_wait)(object(), None)
 
 
-@pytest.mark.parametrize("begin", [_call, _read])
+def _tool() -> Any:
+    return _awaited_outside(_wait())
+
+
+@pytest.mark.parametrize("begin", [_call, _read, _tool])
 def test_a_coroutine_that_is_let_go_of_leaves_the_context_of_others(
-    begin: Callable[[], Any],
+    begin: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is closed wherever its last reference goes: in another task, in another request."""
 
@@ -133,6 +138,7 @@ def test_a_coroutine_that_is_let_go_of_leaves_the_context_of_others(
     coroutine.close()
     assert get_current() == around
     assert get_value("request") is None
+    assert caplog.records == []
 
 
 def _ask_claude(program: Program) -> Any:

@@ -204,38 +204,45 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
         steady_streams(engine.module)
         follow_streams()
         keep_answers(engine.module)
-    if engine.module == _OF_GRAPHS:
-        _report_nodes(instrumentor, provider().get_tracer(engine.module))
+    _report_nodes(engine, instrumentor)
     _share_with_handlers(engine, instrumentor)
-    off = _until_program_does(instrumentor, engine)
-    return _follow_requests(off) if engine.module == _OF_GOOGLE else off
+    return _follow_requests(engine, _until_program_does(instrumentor, engine))
 
 
 _OF_GOOGLE = "opentelemetry.instrumentation.google_genai"
+_OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
+_OF_LITELLM = "openinference.instrumentation.litellm"
 
 
-def _follow_requests(off: Callable[[], object]) -> Callable[[], object]:
+@contextmanager
+def _or_said(what_is_lost: str) -> Iterator[None]:
+    """Do without what is done in this block where an instrumentation is built in another way."""
+    try:
+        yield
+    except AttributeError as error:
+        warn(f"{what_is_lost}: {error}. {_TRY}")
+
+
+def _report_nodes(engine: Engine, instrumentor: Any) -> None:
+    if engine.module != _OF_GRAPHS:
+        return
+    from waxlocal.capture.graph_nodes import report_nodes
+    from waxlocal.capture.provider import provider
+
+    with _or_said("the nodes of graphs are not recorded"):
+        report_nodes(instrumentor, provider().get_tracer(engine.module))
+
+
+def _follow_requests(engine: Engine, off: Callable[[], object]) -> Callable[[], object]:
+    if engine.module != _OF_GOOGLE:
+        return off
     from waxlocal.capture.google_requests import follow_requests
 
     ends = ExitStack()
     ends.callback(off)
-    try:
-        ends.callback(follow_requests(_OF_GOOGLE))
-    except (AttributeError, KeyError) as error:
-        warn(f"google-genai: of calls with tools only one is recorded: {error!r}. {_TRY}")
+    with _or_said("of the requests of a google-genai call only the last one is recorded"):
+        ends.callback(follow_requests(engine.module))
     return ends.close
-
-
-_OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
-
-
-def _report_nodes(instrumentor: Any, tracer: Any) -> None:
-    from waxlocal.capture.graph_nodes import report_nodes
-
-    try:
-        report_nodes(instrumentor, tracer)
-    except AttributeError as error:
-        warn(f"the nodes of graphs are not recorded: {error}. {_TRY}")
 
 
 # Where the instrumentations of frameworks whose handlers a program may have keep what they are told
@@ -255,10 +262,8 @@ def _share_with_handlers(engine: Engine, instrumentor: Any) -> None:
     from waxlocal.capture import handler_spans
 
     name, share = _TOLD_BY[engine.module]
-    try:
+    with _or_said("what a handler records is recorded twice"):
         getattr(handler_spans, share)(getattr(instrumentor, name))
-    except AttributeError as error:
-        warn(f"what a handler records is recorded twice: {error}. {_TRY}")
 
 
 @contextmanager
@@ -304,22 +309,18 @@ def _switch_on_open_inference(engine: Engine) -> Callable[[], object]:
 
     instrumentor = _instrumentor(engine)
     instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
-    if engine.module == _OF_LITELLM:
-        _name_arguments(instrumentor)
+    _name_arguments(engine, instrumentor)
     _share_with_handlers(engine, instrumentor)
     return _until_program_does(instrumentor, engine)
 
 
-_OF_LITELLM = "openinference.instrumentation.litellm"
-
-
-def _name_arguments(instrumentor: Any) -> None:
+def _name_arguments(engine: Engine, instrumentor: Any) -> None:
+    if engine.module != _OF_LITELLM:
+        return
     from waxlocal.capture.named_arguments import name_arguments
 
-    try:
+    with _or_said("models of litellm may be unknown"):
         name_arguments(instrumentor)
-    except AttributeError as error:
-        warn(f"models of litellm may be unknown: {error}. {_TRY}")
 
 
 def _switch_on_built_in(engine: Engine) -> Callable[[], object]:

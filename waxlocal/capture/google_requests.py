@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from inspect import iscoroutine, iscoroutinefunction
+from inspect import getattr_static, iscoroutine, iscoroutinefunction
 from typing import Any
 
 import wrapt
@@ -35,15 +35,16 @@ _CALLS = ("generate_content", "generate_content_stream")
 def follow_requests(package: str) -> Callable[[], object]:
     """Have the instrumentation in this package, which is on, report each request with tools.
 
-    Return what ends that. Raises `AttributeError` or `KeyError` where google-genai or the
-    instrumentation is built in another way; the program's configs stay its own all the same.
+    Return what ends that. Raises `AttributeError` where google-genai or the instrumentation is
+    built in another way; the program's configs stay its own all the same.
     """
     replace(sys.modules.get(f"{package}.generate_content"), "_wrapped_config_with_tools", _copying)
     models = sys.modules["google.genai.models"]
     with ExitStack() as undo:
         for kind in (models.Models, models.AsyncModels):
             for name in _CALLS:
-                wrapper, request = vars(kind)[name]._self_wrapper, vars(kind)[f"_{name}"]
+                wrapper = getattr_static(kind, name)._self_wrapper
+                request = getattr_static(kind, f"_{name}")
                 wrapt.wrap_function_wrapper(kind, f"_{name}", _with_tools(wrapper))
                 undo.callback(setattr, kind, f"_{name}", request)
         return undo.pop_all().close
@@ -107,11 +108,15 @@ def _called_outside(tool: Any) -> Any:
 @contextmanager
 def _outside() -> Iterator[None]:
     """Let calls in this block be reported that are made within another one."""
-    token = attach(set_value(CLIENT_INFERENCE_CONTEXT_KEY, None))
+    token: Any = attach(set_value(CLIENT_INFERENCE_CONTEXT_KEY, None))
     try:
         yield
+    except GeneratorExit:  # let go of, and closed in the context of others
+        token = None
+        raise
     finally:
-        detach(token)
+        if token is not None:
+            detach(token)
 
 
 async def _awaited_outside(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -5,12 +5,12 @@ So does that of litellm: of `completion("openai/gpt-4o", messages)` it knew neit
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import wraps
-from inspect import Parameter, Signature, iscoroutinefunction, signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
+import wrapt
+
+from waxlocal.capture.own_calls import Wrapper
 from waxlocal.signal_handlers import Suppress
 
 __all__ = ["name_arguments"]
@@ -22,23 +22,12 @@ def name_arguments(instrumentor: Any) -> None:
     Ends with the instrumentation, which puts back what was there before it. Raises `AttributeError`
     where that keeps it under another name.
     """
-    litellm = sys.modules["litellm"]
     for name, original in instrumentor.original_litellm_funcs.items():
-        setattr(litellm, name, _naming(getattr(litellm, name), signature(original)))
+        wrapt.wrap_function_wrapper("litellm", name, _naming(signature(original)))
 
 
-def _naming(function: Callable[..., Any], declared: Signature) -> Callable[..., Any]:
-    if iscoroutinefunction(function):
-
-        @wraps(function)
-        async def later(*args: Any, **kwargs: Any) -> Any:
-            left, named = _named(declared, args)
-            return await function(*left, **named, **kwargs)
-
-        return later
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+def _naming(declared: Signature) -> Wrapper:
+    def call(function: Any, _of: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         left, named = _named(declared, args)
         return function(*left, **named, **kwargs)
 

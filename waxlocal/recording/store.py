@@ -143,7 +143,7 @@ class Store:
                 if self._writing:
                     self._later.append(((statement, parameters),))
                     return
-                try:
+                try:  # no `finally`: see `_use`
                     try:
                         self._writing = True
                         self._file.hot(statement.sql, parameters)

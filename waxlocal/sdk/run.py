@@ -48,7 +48,6 @@ class Run(RunRecords):
     __slots__ = (
         "_agent_name",
         "_captured",
-        "_home",
         "_inputs_json",
         "_interaction_mode",
         "_outer",
@@ -92,8 +91,6 @@ class Run(RunRecords):
         self._ended = False
         # The calls that instrumentations have reported of this run.
         self._captured: CapturedReports | None = None
-        # How many forks this process was away from the first one when the run began.
-        self._home = 0
         # The run around the one that is open.
         self._outer: WaxellContext | None = None
         self._run_id = ""
@@ -177,7 +174,7 @@ class Run(RunRecords):
         )
         store.write(BEGIN_RUN, row)
         self._run_id = run_id
-        self._generation = self._home = recorder.generation
+        self._generation = recorder.generation
         recorder.open_runs[run_id] = self._steady_ns, row
         if self._early:
             self._write_early()
@@ -187,7 +184,7 @@ class Run(RunRecords):
         self._recorder = recorder = current_recorder()
         if recorder.enabled:
             self._run_id = run_id
-            self._generation = self._home = recorder.generation
+            self._generation = recorder.generation
             self._started_ns = recorder.clock.time_ns()
             self._steady_ns = recorder.clock.monotonic_ns()
             known = recorder.store.fetch(RUN_SO_FAR, (run_id,))
@@ -288,7 +285,7 @@ class Run(RunRecords):
         if kind is None or error is None:
             self._close(RunStatus.SUCCESS)
             return
-        if issubclass(kind, SystemExit) and self._home != self._recorder.generation:
+        if issubclass(kind, SystemExit) and self._run_id not in self._recorder.open_runs:
             # A forked child leaves by `sys.exit`: the run goes on, and ends, in its parent.
             entered.pop(self._run_id, None)
             self._ended = True
