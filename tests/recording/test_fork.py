@@ -86,20 +86,29 @@ def test_both_sides_record_into_the_same_run(db_path: Path) -> None:
     assert_sound(db_path)
 
 
-def test_a_forked_child_that_exits_within_the_block_does_not_end_the_run(db_path: Path) -> None:
+@pytest.mark.parametrize("left_by", ["sys.exit(0)", "raise ValueError", "raise KeyboardInterrupt"])
+def test_a_forked_child_thrown_out_of_the_block_does_not_end_the_run(
+    db_path: Path, left_by: str
+) -> None:
     """Its parent goes on with it."""
     done = run_program(
         db_path,
-        """
+        f"""
         import os, sys
         from waxlocal import WaxellContext
-        with WaxellContext("parent") as run:
-            if not os.fork():
-                run.record_step("of the child")
-                sys.exit(0)
-            os.wait()
-            run.record_step("later")
-            run.set_result({"response": "all is well"})
+        child = False
+        try:
+            with WaxellContext("parent") as run:
+                child = not os.fork()
+                if child:
+                    run.record_step("of the child")
+                    {left_by}
+                os.wait()
+                run.record_step("later")
+                run.set_result({{"response": "all is well"}})
+        except BaseException:
+            if not child:
+                raise
         """,
     )
     assert (done.returncode, done.stderr) == (0, "")

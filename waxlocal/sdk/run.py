@@ -285,8 +285,8 @@ class Run(RunRecords):
         if kind is None or error is None:
             self._close(RunStatus.SUCCESS)
             return
-        if issubclass(kind, SystemExit) and self._run_id not in self._recorder.open_runs:
-            # A forked child leaves by `sys.exit`: the run goes on, and ends, in its parent.
+        if self._run_id not in self._recorder.open_runs:
+            # A forked child is thrown out of the block: the run goes on, and ends, in its parent.
             entered.pop(self._run_id, None)
             self._ended = True
             return
