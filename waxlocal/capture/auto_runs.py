@@ -16,7 +16,7 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import is_named_around, outermost
 from waxlocal.settings.config import is_on
 
-__all__ = ["begin_agent_run", "begin_call_run", "may_be_run"]
+__all__ = ["begin", "begin_agent_run", "may_be_run", "run_of_call"]
 
 # As the original spells them: WAXELL_LANGGRAPH_AUTOCONTEXT, WAXELL_PYDANTICAI_AUTOCONTEXT, ...
 _SPELLED = {"pydantic_ai": "pydanticai", "langchain": "langgraph"}
@@ -35,10 +35,10 @@ def may_be_run(span: CapturedSpan) -> bool:
     return not framework or is_on(f"WAXELL_{name}_AUTOCONTEXT")
 
 
-def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
-    """Begin the run of a call outside any run, at the time at which the call began."""
+def run_of_call(span: CapturedSpan, call: CallFacts) -> WaxellContext:
+    """Make the run of a call outside any run; it is still to begin."""
     session, made_up = _session_of_call(span, call)
-    run = WaxellContext(
+    return WaxellContext(
         auto_agent(call.model or call.requested_model or "unknown"),
         AUTO_WORKFLOW,
         {"message": asked} if (asked := last_user_text(call)) is not None else None,
@@ -46,7 +46,6 @@ def begin_call_run(span: CapturedSpan, call: CallFacts) -> WaxellContext:
         session_id=session,
         user_id=rows.user_id(span.attributes) or "",
     )
-    return _begun(run, span, None)
 
 
 def begin_agent_run(
@@ -62,7 +61,8 @@ def begin_agent_run(
         session_id=session,
         user_id=about.user_id or "",
     )
-    return _begun(run, span, outer)
+    begin(run, span, outer)
+    return run
 
 
 def _session_of_call(span: CapturedSpan, call: CallFacts) -> tuple[str, bool]:
@@ -101,12 +101,13 @@ def _about_session(made_up: bool) -> dict[str, bool]:
     return {"session_generated": True} if made_up else {}
 
 
-def _begun(run: WaxellContext, span: CapturedSpan, outer: WaxellContext | None) -> WaxellContext:
-    """Write the start; its session and user are those around, unless the span names them.
+def begin(run: WaxellContext, span: CapturedSpan, outer: WaxellContext | None) -> None:
+    """Write the start, when its span began, unless a signal handler struck as it was written.
 
-    The run does not become the current one of the context: a stream that is never read to its end
-    would leave it current for whatever this thread does next.
+    Session and user are those around, unless the span names them. The run does not become the
+    current one of the context: a stream that is never read to its end would leave it current for
+    whatever this thread does next.
     """
-    run._open(outer, span.started_ns)
+    if not run._run_id:
+        run._open(outer, span.started_ns)
     run._steady_ns = span.steady_ns
-    return run

@@ -41,28 +41,34 @@ class CapturedCalls:
     def record(self, report: Report, inner: list[int]) -> int:
         """Write a call, or merge it into the row of another report of it; return the position.
 
-        `inner`: the row of the call that was reported inside this one, if there is one.
+        `inner`: the row of the call that was reported inside this one, if there is one. One that a
+        signal handler struck is written by the same call with the same report: once.
         """
         with _guard.held():
-            known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
-            if known is None:
-                report.position = self._add(report)
-                self._recent.append(report)
-                for outer in open_here():
-                    outer.captured.append(report)
+            if report.position and self._at(report.position) is not None:
                 return report.position
-            self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
-            return known.position
+            known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
+            if known is not None:
+                self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
+                return known.position
+            self._add(report)
+            for outer in open_here():
+                if report not in outer.captured:
+                    outer.captured.append(report)
+            self._recent.append(report)
+            return report.position
 
     def take(self, report: Report) -> bool:
         """Merge a call into the row of another report of it; False if there is none."""
         asked = report.row["prompt_preview"]
         with _guard.held():
+            if report.taken:
+                return True
             alike = [one for one in self._recent if one.row["prompt_preview"] in (asked, None)]
             known = find_elsewhere(alike if asked else self._recent, report)
             if known is not None:
-                self._merge(known, report, known.started_ns >= report.started_ns)
-            return known is not None
+                self._merge(known, report, known.started_ns >= report.started_ns, outside=True)
+            return report.taken
 
     def record_around(self, report: Report, inside: Sequence[Report]) -> None:
         """Write a call that callbacks report, or merge it into one that was captured inside it.
@@ -73,12 +79,10 @@ class CapturedCalls:
             mine = (one for one in inside if one in self._recent)
             below = [one for one in mine if report.scope not in one.scopes]
             if not below:
-                report.position = self._add(report)
+                self._add(report)
                 self._recent.append(report)
             elif (known := find_reported(below, report)) is not None:
-                known.row = merged(known.row, report.row, report.scope)
-                known.scopes.append(report.scope)
-                self._change(known)
+                self._merge(known, report, known_is_inner=True)
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
@@ -87,24 +91,29 @@ class CapturedCalls:
             if known is None:
                 return False
             known.claimed = True
-            known.row = with_hand_made(known.row, by_hand)
-            self._change(known)
+            self._change(known, with_hand_made(known.row, by_hand))
             return True
 
-    def _merge(self, known: Report, report: Report, known_is_inner: bool) -> None:
+    def _merge(
+        self, known: Report, report: Report, known_is_inner: bool, outside: bool = False
+    ) -> None:
         first, second = (known, report) if known_is_inner else (report, known)
-        known.row = merged(first.row, second.row, second.scope)
+        self._change(known, merged(first.row, second.row, second.scope))
+        report.position, report.taken = known.position, outside
         known.scopes.append(report.scope)
-        self._change(known)
 
     def _at(self, position: int) -> Report | None:
         return next((one for one in self._recent if one.position == position), None)
 
-    def _add(self, report: Report) -> int:
-        return self._run._add_llm_call(**self._columns(report.row), ended_ns=report.recorded_ns)
+    def _add(self, report: Report) -> None:
+        """Write the row of a call; a second time if a signal handler has struck the first one."""
+        report.position = report.position or self._run._next()
+        columns = self._columns(report.row)
+        self._run._add_llm_call(**columns, ended_ns=report.recorded_ns, position=report.position)
 
-    def _change(self, report: Report) -> None:
-        self._run._change_llm_call(report.position, self._columns(report.row))
+    def _change(self, report: Report, row: Row) -> None:
+        self._run._change_llm_call(report.position, self._columns(row))
+        report.row = row
 
     def _columns(self, row: Row) -> Row:
         return columns_of(row, keep_content=self._run._recorder.capture_content)

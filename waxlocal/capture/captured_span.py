@@ -44,7 +44,10 @@ class SpanSink(Protocol):
         """Look again at a span that is `undecided`: it has these attributes now."""
 
     def end(self, span: CapturedSpan) -> None:
-        """Write what a span says; it does not change any more."""
+        """Write what a span says; it does not change any more.
+
+        If a signal handler raises meanwhile, it is called once more, and goes on from there.
+        """
 
     def drop(self, span: CapturedSpan) -> None:
         """End a span that nobody else can end, for nobody refers to it any more."""
@@ -152,16 +155,27 @@ class CapturedSpan(trace.Span):
     # -- the API of OpenTelemetry ---------------------------------------------------------------
 
     def end(self, end_time: int | None = None) -> None:
-        """End the span and have it recorded: when this returns, its row is in the file."""
+        """End the span and have it recorded: when this returns, its row is in the file.
+
+        So it is when a signal handler raises meanwhile, which then reaches the program.
+        """
         if self._ended:
             return
+        self._ended = True
+        try:
+            self._write_end(end_time)
+        except BaseException as struck:
+            self._before = id(struck)  # it is none of the call
+            self._write_end(end_time)
+            raise
+
+    def _write_end(self, end_time: int | None) -> None:
         if ended_ns := given_ns(end_time):
             self.ended_ns = max(ended_ns, self.started_ns)
             self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
         self._note_stop()
-        self._ended = True
         if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
             self._forget_failure(answered)
         self._sink.end(self)

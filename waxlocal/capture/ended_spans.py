@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from waxlocal.capture.attribute_map import RUN_OUTPUT, first_text
-from waxlocal.capture.auto_runs import begin_call_run
+from waxlocal.capture.auto_runs import begin, run_of_call
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.captured_span import CapturedSpan
@@ -134,13 +134,13 @@ def _record_sum_of_calls(
     if not place.inner and call.tokens.is_known:
         answer = first_text(now.attributes, RUN_OUTPUT) or call.response
         call = replace(call, response=answer, said=answer)
-        _record_call(span, place, run, call, _report(span, call))
+        _record_call(span, place, run, call, _report(span, place, call))
 
 
 def end_call(span: CapturedSpan, place: Place) -> None:
     """Write the row of a call, in the run around it or in one of its own."""
     call = call_facts(span.read(), span.completion, keep_blobs=keeps_blobs(place.run))
-    report = _report(span, call)
+    report = _report(span, place, call)
     may_be_known = place.run is None or workflow_of(span.scope)
     if may_be_known and not place.inner and take_outside(report):
         _tell_around(span, call)
@@ -156,9 +156,12 @@ def end_call(span: CapturedSpan, place: Place) -> None:
         _end_run(run, call, span)
 
 
-def _report(span: CapturedSpan, call: CallFacts) -> Report:
-    row = row_of_call(call, round(span.lasted_ms), span.scope)
-    return Report(span.scope, span.steady_ns, span.ended_steady_ns, row, recorded_ns=span.ended_ns)
+def _report(span: CapturedSpan, place: Place, call: CallFacts) -> Report:
+    """Return what a call is written as; where a signal handler struck, the same one once more."""
+    if place.report is None:
+        row, ends = row_of_call(call, round(span.lasted_ms), span.scope), span.ended_steady_ns
+        place.report = Report(span.scope, span.steady_ns, ends, row, recorded_ns=span.ended_ns)
+    return place.report
 
 
 def _record_call(
@@ -190,11 +193,12 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
         if outer.kind not in CALLS:  # of a framework that is not to become a run
             break
         reports.append(outer)
-    run = begin_call_run(span, call)
+    run = place.own_run = place.own_run or run_of_call(span, call)
+    begin(run, span, None)
     keep_outside(run)
-    for report in reports:
-        report.run = run
     reports[-1].opened = True
+    for report in reversed(reports):
+        report.run = run
     return run
 
 

@@ -33,7 +33,8 @@ class Report:
     """A call as an instrumentation reported it, and its row in the file with what was merged in.
 
     Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
-    1970, 0 for now. `claimed`: the program has handed it over by hand, too.
+    1970, 0 for now. `claimed`: the program has handed it over by hand, too. `position` is that of
+    its row, also before it is written; `taken`: it is in the row of a call outside any run.
     """
 
     scope: str
@@ -44,6 +45,7 @@ class Report:
     scopes: list[str] = field(default_factory=list)
     claimed: bool = False
     recorded_ns: int = 0
+    taken: bool = False
 
     def __post_init__(self) -> None:
         self.scopes.append(self.scope)

@@ -12,6 +12,7 @@ from typing import Any
 
 from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
+from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost, run_here, still_open
@@ -43,6 +44,8 @@ class Place:
     `asked` and `answered` are what the first call inside was asked, and what the last one answered.
     `read` is the span as it was when `told`, and `about` of its run, were read from it.
     `of_handler`: the row at `position` is that of a handler of the program, which also ends it.
+    `report` is what a call, or an agent with the sum of its calls, is written as; `own_run` the run
+    that was made for a call outside any, perhaps not yet begun.
     """
 
     kind: str
@@ -57,6 +60,8 @@ class Place:
     about: RunFacts | None = None
     read: ReadSpan | None = None
     of_handler: bool = False
+    report: Report | None = None
+    own_run: WaxellContext | None = None
 
     def has_read_all(self, now: ReadSpan) -> bool:
         """Return whether a span says no more than what was read from it."""

@@ -75,7 +75,7 @@ class SpanRecorder:
             _survive(error, span)
 
     def end(self, span: CapturedSpan) -> None:
-        """Write what a span says, and end the run that stands for it."""
+        """Write what a span says, and end the run that stands for it; go on where it was struck."""
         is_ours = self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return

@@ -172,10 +172,12 @@ class Run(RunRecords):
             self._metadata_json,
             self._inputs_json if recorder.capture_content else None,
         )
-        store.write(BEGIN_RUN, row)
-        self._run_id = run_id
-        self._generation = recorder.generation
-        recorder.open_runs[run_id] = self._steady_ns, row
+        try:
+            store.write(BEGIN_RUN, row)
+        finally:  # where a signal handler raises, the start is written all the same
+            self._run_id = run_id
+            self._generation = recorder.generation
+            recorder.open_runs[run_id] = self._steady_ns, row
         if self._early:
             self._write_early()
 

@@ -93,12 +93,14 @@ class RunRecords(RunAttributes):
         messages: str | None, response: str | None, details: str | None,
         reasoning_tokens: int | None = None, response_id: str | None = None,
         usage_known: bool | int = True, tools: str | None = None, ended_ns: int = 0,
+        position: int = 0,
     ) -> int:
         """Write a call of a model, the columns by name; return its position.
 
         A `cost` of 0 is left to the prices. `messages` and `tools` are JSON. With
         `usage_known=False` nobody told the tokens, which must be 0, and only a cost that is given
-        is known. `ended_ns`: when it ended, in nanoseconds since 1970; by default now.
+        is known. `ended_ns`: when it ended, in nanoseconds since 1970; by default now. A `position`
+        is given where the same call is written again, because a signal handler struck.
         """
         recorder = self._recorder
         priced: float | None = cost
@@ -108,7 +110,7 @@ class RunRecords(RunAttributes):
                 model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens, details
             ) if usage_known else None
             source = None if priced is None else _PRICED
-        position = self._next()
+        position = position or self._next()
         recorded_at = utc_text(ended_ns or recorder.clock.time_ns())
         row = (
             self._run_id, position, recorded_at, model, provider, task, tokens_in, tokens_out,
