@@ -12,7 +12,7 @@ import pytest
 
 from tests.capture.stored import stored
 from tests.vendors import clients
-from tests.vendors.replies import Reply, ToolCall, Usage
+from tests.vendors.replies import Fault, Reply, ToolCall, Usage
 from tests.vendors.server import vendor_server
 from waxlocal import WaxellContext
 from waxlocal.capture.engines import instrument, uninstrument
@@ -159,6 +159,22 @@ def _left_raw_claude(client: Any) -> None:
     gc.collect()
 
 
+def _left_generator(client: Any) -> None:
+    def chunks() -> Iterator[Any]:
+        with client.chat.completions.create(**CHAT, stream=True) as stream:
+            yield from stream
+
+    next(chunks())
+
+
+def _left_generator_claude(client: Any) -> None:
+    def words() -> Iterator[str]:
+        with client.messages.stream(**CLAUDE) as stream:
+            yield from stream.text_stream
+
+    next(words())
+
+
 LEFT = {
     "a stream": (clients.openai_client, _left_stream),
     "a helper": (clients.openai_client, _left_chat),
@@ -166,6 +182,8 @@ LEFT = {
     "a helper of responses": (clients.openai_client, _left_responses),
     "a raw response": (clients.openai_client, _left_raw),
     "a raw response of anthropic": (clients.anthropic_client, _left_raw_claude),
+    "a generator around it": (clients.openai_client, _left_generator),
+    "a generator around a helper of anthropic": (clients.anthropic_client, _left_generator_claude),
 }
 
 
@@ -179,6 +197,28 @@ def test_a_stream_that_is_left_is_abandoned(
     (call,) = stored(db_path).calls
     assert json.loads(call["details"])["finish_reason"] == "abandoned"
     assert (call["usage_known"], call["status"]) == (0, "ok")
+
+
+REFUSED = {
+    "openai": (clients.openai_client, lambda it: it.chat.completions.create(**CHAT, stream=True)),
+    "openai, helper": (clients.openai_client, _chat_stream),
+    "openai, helper of responses": (clients.openai_client, _responses_stream),
+    "anthropic": (clients.anthropic_client, lambda it: it.messages.create(**CLAUDE, stream=True)),
+    "anthropic, helper of beta": (clients.anthropic_client, _beta_stream),
+}
+
+
+@pytest.mark.parametrize(("client_of", "way"), REFUSED.values(), ids=REFUSED)
+def test_a_stream_that_the_vendor_refuses_is_a_stream(
+    client_of: Callable[[str], Any], way: Callable[[Any], object], db_path: Path
+) -> None:
+    """Though none came."""
+    with vendor_server() as server:
+        server.answer(Reply(fault=Fault(400)))
+        with client_of(server.url) as client, pytest.raises(Exception, match="400"):
+            way(client)
+    (call,) = stored(db_path).calls
+    assert (call["is_streaming"], call["status"], call["usage_known"]) == (1, "error", 0)
 
 
 def test_a_stream_whose_lines_the_program_reads_has_no_counts(db_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.capture.bounds import bounded, cut_text, from_json
-from waxlocal.capture.facts import Attributes
+from waxlocal.capture.facts import STREAM_ASKED, Attributes
 from waxlocal.token_counts import count
 
 __all__ = [
@@ -150,7 +150,7 @@ TTFT_EVENTS = (
     "First Token Stream Event", "ai.stream.firstChunk", "gen_ai.content.completion.chunk",
 )  # fmt: skip
 STREAMED: Sources = (
-    "gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming",
+    STREAM_ASKED, "gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming",
     ("llm.invocation_parameters", "stream"),
 )  # fmt: skip
 

@@ -20,13 +20,23 @@ from typing import Any, NamedTuple
 from opentelemetry import context
 from opentelemetry.trace import Span, StatusCode
 
+from waxlocal.capture.facts import STREAM_ASKED
 from waxlocal.known_types import name_of_type
 from waxlocal.recording.notices import warn
 from waxlocal.sdk.exception_text import printed
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.token_usage import read_usage
 
-__all__ = ["Answer", "answer_of", "claim", "guarded", "guarding", "note_unread", "put_back"]
+__all__ = [
+    "Answer",
+    "answer_of",
+    "claim",
+    "guarded",
+    "guarding",
+    "note_streamed",
+    "note_unread",
+    "put_back",
+]
 
 # As `wrapt` calls it: with the library's function, its `self`, and the arguments.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -45,11 +55,11 @@ class OwnCall:
     `span` is the one that the instrumentation began for it.
     """
 
-    __slots__ = ("_around", "_function", "error", "made", "result", "returned", "span")
+    __slots__ = ("_function", "_streams", "error", "made", "result", "returned", "span")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self.made = self.returned = False
+        self.made = self.returned = self._streams = False
         self.result: Any = None
         self.error: BaseException | None = None
         self.span: Span | None = None
@@ -59,10 +69,11 @@ class OwnCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.made = True
+        self._streams = kwargs.get("stream") is True
         try:
             result = self._function(*args, **kwargs)
         except BaseException as error:
-            self.error = error
+            self._failed(error)
             raise
         return self._awaited(result) if iscoroutine(result) else self._kept(result)
 
@@ -70,8 +81,13 @@ class OwnCall:
         try:
             return self._kept(await coroutine)
         except BaseException as error:
-            self.error = error
+            self._failed(error)
             raise
+
+    def _failed(self, error: BaseException) -> None:
+        self.error = error
+        if self._streams and self.span is not None:
+            note_streamed(self.span)
 
     def _kept(self, result: Any) -> Any:
         self.result, self.returned = result, True
@@ -110,6 +126,11 @@ def claim(span: Span) -> None:
     own = _here.get()
     if own is not None and own.span is None and not own.made:
         own.span = span
+
+
+def note_streamed(span: Span) -> None:
+    """Say of a call that it was to be streamed: of one that was refused, nobody else says so."""
+    span.set_attribute(STREAM_ASKED, True)
 
 
 class Answer(NamedTuple):

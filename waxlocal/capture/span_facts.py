@@ -253,7 +253,10 @@ DROPPED = "abandoned stream"
 
 
 def _was_dropped(span: ReadSpan) -> bool:
-    return span.status == SpanStatus.ERROR and span.status_message == DROPPED
+    """Return whether nobody wanted the rest, of a stream or of a generator around it."""
+    return span.status == SpanStatus.ERROR and (
+        span.status_message == DROPPED or _error(span)[0] == GeneratorExit.__name__
+    )
 
 
 class _Ending(NamedTuple):

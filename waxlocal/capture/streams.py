@@ -19,7 +19,7 @@ from opentelemetry.context import get_current
 
 from waxlocal.capture.attribute_map import READ_TO_END
 from waxlocal.capture.captured_span import CapturedSpan, captured
-from waxlocal.capture.own_calls import note_unread, put_back
+from waxlocal.capture.own_calls import note_streamed, note_unread, put_back
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -47,6 +47,13 @@ def _stream_class() -> type[Any] | None:
     """Return the class; None where no instrumentation has loaded it, or it is no more."""
     found = getattr(sys.modules.get("opentelemetry.util.genai.stream"), "_StreamTelemetry", None)
     return found if isinstance(found, type) else None
+
+
+def _managers() -> list[type[Any]]:
+    """Return the classes of what opens a stream in a `with` block."""
+    module = sys.modules.get("opentelemetry.util.genai.stream")
+    bases = (getattr(module, f"{kind}StreamManagerWrapper", None) for kind in ("Sync", "Async"))
+    return [kind for base in bases if base is not None for kind in base.__subclasses__()]
 
 
 def open_streams() -> list[Any]:
@@ -158,11 +165,23 @@ def follow_streams() -> None:
     and openai read past it, or close the response below it.
     """
     wrapper = _stream_class()
+    for kind in _managers():
+        replace(kind, "_enter_manager", _entering)
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
         replace(kind, "_bind_stream", _following)
         replace(kind, "_advance", _within_its_context)
         if not hasattr(kind, "response"):  # else as the instrumentation has it
             kind.response = property(_response)
+
+
+def _entering(enter: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    @wraps(enter)
+    def call(manager: Any, invocation: Any) -> Any:
+        if (span := captured(getattr(invocation, "span", None))) is not None:
+            note_streamed(span)
+        return enter(manager, invocation)
+
+    return call
 
 
 def _within_its_context(advance: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
