@@ -81,12 +81,21 @@ def metered(share: float | None) -> str:
     return f"{percent(share)} metered"
 
 
-def told_tokens(number: int, share: float | None, shown: Callable[[int], str] | None = None) -> str:
+def told_tokens(
+    number: int | None,
+    share: float | None,
+    shown: Callable[[int], str] | None = None,
+    *,
+    estimated: bool = False,
+) -> str:
     """Return tokens; `unknown` if there were calls and none told theirs, which does not mean 0.
 
-    `share` is that of the calls that did; None without calls. `shown` writes the number.
+    `share` is that of the calls that did; None without calls. A number of None is unknown, too, one
+    that is `estimated` is marked: `~1.2k`. `shown` writes the number.
     """
-    return "unknown" if share == 0 else (shown or tokens)(number)
+    if number is None or share == 0:
+        return "unknown"
+    return ("~" if estimated and number else "") + (shown or tokens)(number)
 
 
 def tokens_of(number: int, share: float | None) -> str:

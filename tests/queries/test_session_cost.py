@@ -23,13 +23,39 @@ def costs_of(tmp_path: Path, *calls: tuple[int, int, float | None], model: str =
         return money(conn, "s1")
 
 
-def test_input_tokens_are_new_or_sent_again(tmp_path: Path) -> None:
-    """Of a call's input, what the call before had sent and got is resent, the rest is new."""
-    spent = costs_of(tmp_path, (100, 50, 0.1), (180, 40, 0.2), (120, 10, 0.1))
-    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 120]
-    assert [turn.new_tokens for turn in spent.turns] == [100, 30, 0]
-    assert (spent.tokens_in, spent.new_tokens, spent.resent_tokens) == (400, 130, 270)
+def test_of_an_input_that_grows_a_part_was_sent_before(tmp_path: Path) -> None:
+    """Of a call without messages: what the call before had sent and got; the rest is new."""
+    spent = costs_of(tmp_path, (100, 50, 0.1), (180, 40, 0.2), (230, 10, 0.1))
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 220]
+    assert [turn.new_tokens for turn in spent.turns] == [100, 30, 10]
+    assert [turn.estimated_tokens for turn in spent.turns] == [0, 180, 230]
+    assert (spent.tokens_in, spent.new_tokens, spent.resent_tokens) == (510, 140, 370)
+    assert (spent.unsplit_tokens, spent.estimated_tokens) == (0, 410)
     assert spent.cost == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("later", [(100, 100), (120, 100), (90, 40)])
+def test_of_an_input_that_does_not_grow_nobody_knows(
+    tmp_path: Path, later: tuple[int, int]
+) -> None:
+    """Three prompts that have nothing to do with each other look the same."""
+    spent = costs_of(tmp_path, (120, 40, 0.0001), *((tokens, 40, 0.0001) for tokens in later))
+    assert [turn.resent_tokens for turn in spent.turns] == [0, None, None]
+    assert [turn.new_tokens for turn in spent.turns] == [120, None, None]
+    assert (spent.new_tokens, spent.resent_tokens, spent.unsplit_tokens) == (120, 0, sum(later))
+    assert spent.verdict.startswith("Nothing stands out")
+
+
+def test_a_turn_may_be_known_in_part(tmp_path: Path) -> None:
+    """Its parts add up to its input."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run(at=0), 100, 50)
+        run = make.run(at=1)
+        make.llm(run, 180, 20)
+        make.llm(run, 70, 20)
+        (_, turn) = money(conn, "s1").turns
+    assert (turn.new_tokens, turn.resent_tokens, turn.unsplit_tokens) == (30, 150, 70)
+    assert turn.tokens_in == 250
 
 
 def test_each_agent_has_a_context_of_its_own(tmp_path: Path) -> None:
@@ -117,9 +143,9 @@ def test_a_call_without_messages_is_taken_by_size(tmp_path: Path) -> None:
         (stored,) = put(make.conn, LLM_CALLS, [{"messages": '["a"]'}])
         make.llm(make.run(at=0), 100, 50)
         make.llm(make.run(at=1), 180, 20, **stored)
-        make.llm(make.run(at=2), 120, 20)
+        make.llm(make.run(at=2), 220, 20)
         spent = money(conn, "s1")
-    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 120]
+    assert [turn.resent_tokens for turn in spent.turns] == [0, 150, 200]
 
 
 def test_a_total_without_the_tokens_of_some_calls_says_so(tmp_path: Path) -> None:
@@ -162,7 +188,7 @@ def test_a_growing_context_is_named(tmp_path: Path) -> None:
     spent = costs_of(tmp_path, *((200 + 400 * n, 300, 0.01) for n in range(8)))
     assert spent.reason == "growing_context"
     assert spent.verdict == (
-        "Growing context: 93% of the 12,800 input tokens were sent before; "
+        "Growing context: about 93% of the 12,800 input tokens were sent before; "
         "the first turn sent 200, the last 3,000; total $0.0800."
     )
     assert sum(turn.resent_tokens for turn in spent.turns) == spent.resent_tokens == 11_900
@@ -183,8 +209,22 @@ def test_a_large_first_context_is_named(tmp_path: Path) -> None:
     spent = costs_of(tmp_path, (20_000, 100, 0.05), (20_200, 100, 0.05), (20_400, 100, 0.05))
     assert spent.reason == "large_first_context"
     assert spent.verdict == (
-        "Large first context: 20,000 tokens before the conversation, sent in 3 calls, are 99% of "
-        "the 60,600 input tokens; total $0.1500."
+        "Large first context: 20,000 tokens before the conversation, sent in 3 calls, are about "
+        "99% of the 60,600 input tokens; total $0.1500."
+    )
+
+
+def test_first_contexts_of_several_agents_are_not_one_large_one(tmp_path: Path) -> None:
+    """Ten agents that were sent 500 tokens each; one of 20,000 beside them is named alone."""
+    with recording(tmp_path) as (make, conn):
+        for number in range(10):
+            make.llm(make.run(at=number, agent=f"agent {number}"), 500, 10, cost=0.0001)
+        assert money(conn, "s1").reason == "many_turns"
+        for at in (20, 21):
+            make.llm(make.run(at=at, agent="reader"), 20_000 + at, 10, cost=0.01)
+        verdict = money(conn, "s1").verdict
+    assert verdict.startswith(
+        "Large first context: 20,020 tokens before the conversation, sent in 2"
     )
 
 

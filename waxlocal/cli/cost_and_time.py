@@ -62,8 +62,8 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
         (
             str(number),
             _stacked(screen, turn, most),
-            figures.told_tokens(turn.new_tokens, turn.metered_share),
-            figures.told_tokens(turn.resent_tokens, turn.metered_share),
+            _of_input(turn, turn.new_tokens),
+            _of_input(turn, turn.resent_tokens),
             figures.tokens(turn.cached_tokens) if turn.cached_tokens else figures.NOTHING,
             figures.told_tokens(turn.tokens_out, turn.metered_share),
             figures.cost(turn.cost, 1.0 if turn.llm_calls else None),
@@ -77,14 +77,21 @@ def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
         )
 
 
+def _of_input(turn: TurnMoney, tokens: int | None) -> str:
+    return figures.told_tokens(tokens, turn.metered_share, estimated=turn.estimated_tokens > 0)
+
+
 def _stacked(screen: Screen, turn: TurnMoney, most: int) -> Text:
-    """Return a bar of the input tokens: new tokens first, then resent ones."""
-    full, shade = ("#", ".") if screen.ascii_only else ("█", "░")
+    """Return a bar of the input tokens: new tokens first, then resent ones, then unknown ones."""
+    full, shade, blank = ("#", ".", "?") if screen.ascii_only else ("█", "░", "?")
     whole = max(1, round(_BAR * turn.tokens_in / most)) if turn.tokens_in else 0
-    new = round(whole * turn.new_tokens / turn.tokens_in) if turn.tokens_in else 0
-    if turn.new_tokens and turn.resent_tokens and whole > 1:
-        new = min(max(new, 1), whole - 1)  # each part that is there gets at least one character
-    return screen.text((full * new, ACCENT), (shade * (whole - new), DIM))
+    unsplit = round(whole * turn.unsplit_tokens / turn.tokens_in) if turn.tokens_in else 0
+    fresh, known = turn.new_tokens or 0, whole - unsplit
+    new = round(whole * fresh / turn.tokens_in) if turn.tokens_in else 0
+    if fresh and turn.resent_tokens and known > 1:
+        new = min(max(new, 1), known - 1)  # each part that is there gets at least one character
+    new = min(new, known)
+    return screen.text((full * new, ACCENT), (shade * (known - new), DIM), (blank * unsplit, DIM))
 
 
 def _show_models(screen: Screen, money: Money) -> None:

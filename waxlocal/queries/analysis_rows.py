@@ -134,9 +134,12 @@ class Statistics(MeteredCalls):
 class TurnMoney:
     """The tokens and cost of one run of a session.
 
-    `tokens_in` = `new_tokens` + `resent_tokens`. Resent is what the same agent had sent before: by
-    content, where the calls were recorded with their messages; else what fits into its previous
-    call and the answer to that, by size. Of `unmetered_calls` nobody told the tokens.
+    `tokens_in` = `new_tokens` + `resent_tokens` + `unsplit_tokens`. Resent is what the same agent
+    had sent before: by content, where the calls were recorded with their messages. Of a call
+    without them whose input has grown, it is what fits into the previous call and the answer to
+    that, by size: `estimated_tokens` of the input were split so. Of any other it is unknown: its
+    input is in `unsplit_tokens`, and where all of it is, the first two are None. Of
+    `unmetered_calls` nobody told the tokens.
     """
 
     run_id: str
@@ -146,8 +149,10 @@ class TurnMoney:
     unmetered_calls: int
     tokens_in: int
     tokens_out: int
-    new_tokens: int
-    resent_tokens: int
+    new_tokens: int | None
+    resent_tokens: int | None
+    unsplit_tokens: int
+    estimated_tokens: int
     cached_tokens: int
     priced_tokens: int
     cost: float | None
@@ -221,7 +226,8 @@ class Money:
     """Where the money of a session went.
 
     `reason` is `growing_context`, `large_first_context`, `expensive_model`, `many_turns`, `nothing`
-    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures.
+    (nothing stands out) or `no_calls`; `verdict` explains it in one line, with figures. Tokens are
+    as in `TurnMoney`.
     `history` has the forks and compactions of the history, in order, and `forks` and `compactions`
     count them: known of calls that were recorded with their messages.
     """
@@ -231,8 +237,10 @@ class Money:
     models: tuple[ModelMoney, ...]
     tokens_in: int
     tokens_out: int
-    new_tokens: int
-    resent_tokens: int
+    new_tokens: int | None
+    resent_tokens: int | None
+    unsplit_tokens: int
+    estimated_tokens: int
     history: tuple[HistoryChange, ...]
     forks: int
     compactions: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from waxlocal import wording
 from waxlocal.errors import NotFound
@@ -38,73 +38,116 @@ WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
 """
 
 
+class _Input(NamedTuple):
+    """What of a call's input its agent had sent before.
+
+    `first`: the call is the first of its agent, so all of it is new. `context`: what the first call
+    of the agent had sent. `known`, or at least `estimated`; else nobody knows.
+    """
+
+    resent: int = 0
+    known: bool = True
+    estimated: bool = False
+    first: bool = False
+    context: int = 0
+
+
 @dataclass
 class _Sum:
-    """Totals of some calls; `repeated_first` is a part of `resent_tokens`."""
+    """Totals of some calls.
+
+    Of the input, `unsplit_tokens` may or may not have been sent before; `estimated_tokens` were
+    split into new and resent by size. `repeated_first` of `resent_tokens` are those of an agent's
+    first call. The three `large_...` are of the agents whose first call was large.
+    """
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     cached_tokens: int = 0
-    resent_tokens: int = 0
-    first_tokens: int = 0
+    resent_sum: int = 0
+    unsplit_tokens: int = 0
+    estimated_tokens: int = 0
     repeated_first: int = 0
+    large_calls: int = 0
+    large_first: int = 0
+    large_repeated: int = 0
     priced_tokens: int = 0
     unmetered_calls: int = 0
     cost: float | None = None
     models: dict[str, None] = field(default_factory=dict)
 
-    def add(self, call: sqlite3.Row, context: tuple[int, int, int]) -> None:
-        """Add a call; `context` is the result of `_Contexts.take` for it."""
+    def add(self, call: sqlite3.Row, given: _Input) -> None:
+        """Add a call; `given` is the result of `_Contexts.take` for it."""
         self.calls += 1
         self.tokens_in += call["tokens_in"]
         self.tokens_out += call["tokens_out"]
         self.cached_tokens += call["cached_tokens"]
-        self.resent_tokens += context[0]
-        self.first_tokens += context[1]
-        self.repeated_first += context[2]
+        self._add_input(call["tokens_in"], given)
         self.unmetered_calls += not call["usage_known"]
         self.models[call["model"]] = None
         if call["cost"] is not None:
             self.cost = (self.cost or 0.0) + call["cost"]
             self.priced_tokens += call["tokens_in"] + call["tokens_out"]
 
+    def _add_input(self, tokens_in: int, given: _Input) -> None:
+        repeated = min(given.resent, given.context)
+        self.resent_sum += given.resent
+        self.unsplit_tokens += 0 if given.known or given.estimated else tokens_in
+        self.estimated_tokens += tokens_in if given.estimated else 0
+        self.repeated_first += repeated
+        if given.context >= LARGE_CONTEXT_TOKENS:
+            self.large_calls += 1
+            self.large_first += given.context if given.first else 0
+            self.large_repeated += repeated
+
     @property
-    def new_tokens(self) -> int:
-        return self.tokens_in - self.resent_tokens
+    def resent_tokens(self) -> int | None:
+        """Those that are known to be resent; None where nothing is known."""
+        return None if 0 < self.tokens_in <= self.unsplit_tokens else self.resent_sum
+
+    @property
+    def new_tokens(self) -> int | None:
+        """Those that are known to be new; None where nothing is known."""
+        resent = self.resent_tokens
+        return None if resent is None else self.tokens_in - self.unsplit_tokens - resent
 
     @property
     def grown_tokens(self) -> int:
         """Resent tokens beyond the first context: the growth of the conversation."""
-        return self.resent_tokens - self.repeated_first
+        return self.resent_sum - self.repeated_first
 
 
 class _Contexts:
-    """Remembers the context size of each agent at its first and last call."""
+    """Remembers what each agent sent with its first call, and with its last one."""
 
     def __init__(self, histories: Histories) -> None:
         self._histories = histories
         self._first: dict[str, int] = {}
-        self._before: dict[str, int] = {}
+        self._before: dict[str, tuple[int, int]] = {}  # input and output tokens
 
-    def take(self, call: sqlite3.Row, turn: int) -> tuple[int, int, int]:
-        """Return a call's resent tokens, its tokens if it is the first, its resent first tokens.
+    def take(self, call: sqlite3.Row, turn: int) -> _Input:
+        """Return what of a call's input was sent before.
 
-        What was resent is known where the messages of both calls are; tokens are taken to be spread
-        evenly over their text. Else it is what the call before had sent and got, at most.
+        It is known where the messages of both calls are; tokens are taken to be spread evenly over
+        their text. Else, if the input has grown, it is taken to be what the call before had sent
+        and got. If it has not, that call may have been about something else.
         """
         agent, tokens_in = call["agent_name"], max(call["tokens_in"], 0)
-        known = self._histories.take(agent, call["run_id"], call["position"], turn)
+        share_resent = self._histories.take(agent, call["run_id"], call["position"], turn)
         if not tokens_in:  # a failed call without token counts does not shrink the context
-            return 0, 0, 0
-        resent = min(tokens_in, self._before.get(agent, 0))
-        if known is not None:
-            resent = round(tokens_in * known)
-        self._before[agent] = tokens_in + max(call["tokens_out"], 0)
-        if agent not in self._first:
-            self._first[agent] = tokens_in
-            return 0, tokens_in, 0
-        return resent, 0, min(resent, self._first[agent])
+            return _Input()
+        before = self._before.get(agent)
+        self._before[agent] = tokens_in, max(call["tokens_out"], 0)
+        context = self._first.setdefault(agent, tokens_in)
+        if before is None:
+            return _Input(first=True, context=context)
+        if share_resent is not None:
+            return _Input(round(tokens_in * share_resent), context=context)
+        if tokens_in > before[0]:
+            resent = min(tokens_in, sum(before))
+            return _Input(resent, known=False, estimated=True, context=context)
+        return _Input(known=False, context=context)
 
 
 @in_snapshot
@@ -135,6 +178,8 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
         tokens_out=whole.tokens_out,
         new_tokens=whole.new_tokens,
         resent_tokens=whole.resent_tokens,
+        unsplit_tokens=whole.unsplit_tokens,
+        estimated_tokens=whole.estimated_tokens,
         history=histories.changes,
         forks=sum(one.kind == "fork" for one in histories.changes),
         compactions=sum(one.kind == "compaction" for one in histories.changes),
@@ -157,6 +202,8 @@ def _turn(row: sqlite3.Row, total: _Sum) -> TurnMoney:
         tokens_out=total.tokens_out,
         new_tokens=total.new_tokens,
         resent_tokens=total.resent_tokens,
+        unsplit_tokens=total.unsplit_tokens,
+        estimated_tokens=total.estimated_tokens,
         cached_tokens=total.cached_tokens,
         priced_tokens=total.priced_tokens,
         cost=total.cost,
@@ -191,13 +238,12 @@ def _verdict(
 
 def _shares(whole: _Sum, models: tuple[ModelMoney, ...]) -> dict[str, float]:
     """Return the share of the input tokens, or of the cost, that each reason explains."""
-    first = whole.first_tokens + whole.repeated_first
     sent = max(whole.tokens_in, 1)
     costliest, per_mtok = _most_expensive(models)
     too_much = 1 - EXPENSIVE_PER_MTOK / per_mtok if per_mtok else 0.0
     return {
         "growing_context": whole.grown_tokens / sent,
-        "large_first_context": first / sent if whole.first_tokens >= LARGE_CONTEXT_TOKENS else 0.0,
+        "large_first_context": (whole.large_first + whole.large_repeated) / sent,
         "expensive_model": too_much * (costliest.cost or 0.0) / (whole.cost or 1.0),
     }
 
@@ -216,19 +262,23 @@ def _growing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
     sent = [turn.tokens_in for turn in turns if turn.tokens_in] or [0]
     untold = any(turn.metered_share == 0 for turn in turns)
     first = "the first turn with known tokens" if untold else "the first turn"
+    about = "about " if whole.estimated_tokens else ""
     return (
-        f"Growing context: {percent(share(whole.resent_tokens, whole.tokens_in))} of the "
+        f"Growing context: {about}{percent(share(whole.resent_sum, whole.tokens_in))} of the "
         f"{whole.tokens_in:,} input tokens were sent before; {first} sent {sent[0]:,}, "
         f"the last {sent[-1]:,}"
     )
 
 
 def _large_first(whole: _Sum, _turns: Any, _models: Any) -> str:
-    first = whole.first_tokens + whole.repeated_first
+    sent, about = (
+        whole.large_first + whole.large_repeated,
+        "about " if whole.estimated_tokens else "",
+    )
     return (
-        f"Large first context: {whole.first_tokens:,} tokens before the conversation, sent in "
-        f"{counted(whole.calls, 'call')}, are {percent(share(first, whole.tokens_in))} of the "
-        f"{whole.tokens_in:,} input tokens"
+        f"Large first context: {whole.large_first:,} tokens before the conversation, sent in "
+        f"{counted(whole.large_calls, 'call')}, are {about}{percent(share(sent, whole.tokens_in))} "
+        f"of the {whole.tokens_in:,} input tokens"
     )
 
 

@@ -98,9 +98,9 @@ def test_the_side_says_where_the_money_went(talk: Element) -> None:
     rows = [[cell.text for cell in row.children if isinstance(cell, Element)]
             for row in money.one("tbody").all("tr")]  # fmt: skip
     assert rows[0] == ["1", "", "300", "0", "$0.0040"]
-    assert rows[1] == ["2", "", "380", "320", "$0.0080"]
+    assert rows[1] == ["2", "", "~380", "~320", "$0.0080"]
     bar = money.one("tbody").all("svg")[1]
-    assert bar["aria-label"] == "380 new, 320 resent"
+    assert bar["aria-label"] == "~380 new, ~320 resent"
 
 
 def test_the_side_says_where_the_time_went(talk: Element) -> None:

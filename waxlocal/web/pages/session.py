@@ -48,6 +48,7 @@ TABLE_TURNS = 12
 # Show a pause between turns from this many seconds on.
 NOTABLE_PAUSE = 30.0
 PARTS = (charts.Part("p2", "resent"), charts.Part("p1", "new"))
+UNKNOWN_PART = charts.Part("p4", "new or resent")
 _NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
 _OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
 
@@ -116,7 +117,11 @@ async def session_page(request: Request) -> Response:
         kinds=TIME_KINDS,
         turn_money=_of_page(spent.value, turns),
         chart=_chart(_of_page(spent.value, turns)),
-        parts_of_input=(charts.Part("p1", "new input"), charts.Part("p2", "resent")),
+        parts_of_input=(
+            charts.Part("p1", "new input"),
+            charts.Part("p2", "resent"),
+            *((UNKNOWN_PART,) if spent.value is not None and spent.value.unsplit_tokens else ()),
+        ),
         scores=[(turn, record) for turn in turns for record in turn.records
                 if record.source == "score"],
         records_cut=sum(map(len, found.records.values())) == MOST_RECORDS,
@@ -180,20 +185,27 @@ def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
         (
             str(number),
             *(
-                told_tokens(tokens, one.metered_share, short_tokens)
-                for tokens in (one.new_tokens, one.resent_tokens, one.tokens_out)
+                told_tokens(
+                    tokens, one.metered_share, short_tokens, estimated=one.estimated_tokens > 0
+                )
+                for tokens in (one.new_tokens, one.resent_tokens)
             ),
+            told_tokens(one.tokens_out, one.metered_share, short_tokens),
             cost_text(one.cost, 1.0 if one.llm_calls else None),
         )
         for number, one in turns
     ]
     costliest = max(turns, key=lambda pair: pair[1].cost or 0.0)
+    is_unknown = any(one.unsplit_tokens for _, one in turns)
     return charts.columns(
         "Input tokens by turn",
         f"{len(turns)} turns; turn {costliest[0]} cost most: {cost_text(costliest[1].cost, 1.0)}.",
         [str(number) for number, _ in turns],
-        [(one.resent_tokens, one.new_tokens) for _, one in turns],
-        parts=PARTS,
+        [
+            (one.resent_tokens or 0, one.new_tokens or 0, *([one.unsplit_tokens] * is_unknown))
+            for _, one in turns
+        ],
+        parts=(*PARTS, UNKNOWN_PART) if is_unknown else PARTS,
         head=("Turn", "New input", "Resent", "Output", "Cost"),
         rows=rows,
         hrefs=[f"#turn-{number}" for number, _ in turns],
