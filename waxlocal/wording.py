@@ -41,6 +41,8 @@ TIME_KINDS = (
 )
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+# Dollars; less than this is not a price of anything.
+_LEAST = 1e-9
 # What is shown of a figure beyond all sense, which another program may have written.
 _MOST = 10**18
 _LONGEST_S = 1_000_000 * _DAY
@@ -49,13 +51,19 @@ _DATE_AFTER = 30 * _DAY
 
 
 def money(dollars: float | None) -> str:
-    """Return `$0.0045`, `<$0.0001`, `$12.34`; `unknown` for None, which does not mean `$0`."""
+    """Return `$0.000021`, `$0.0045`, `$12.34`; `unknown` for None, which does not mean `$0`.
+
+    Below a cent with two digits: a call of a small model costs less than a hundredth of one.
+    """
     if dollars is None:
         return "unknown"
     if dollars == 0:
         return "$0"
-    if 0 < dollars < 0.0001:
-        return "<$0.0001"
+    if 0 < dollars < _LEAST:
+        return f"<${_LEAST:.9f}"
+    if 0 < dollars < 0.00995:
+        # The exponent of the rounded number: 0.000996 is 0.0010.
+        return f"${dollars:.{1 - int(f'{dollars:.1e}'.partition('e')[2])}f}"
     # 0.99996 would become $1.0000.
     return f"${dollars:,.4f}" if dollars < 0.99995 else f"${dollars:,.2f}"
 

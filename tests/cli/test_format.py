@@ -14,14 +14,19 @@ from waxlocal.cli import figures
         (None, "unknown"),
         (0.0, "$0"),
         (0.0045, "$0.0045"),
-        (0.00009, "<$0.0001"),
+        (0.00009, "$0.000090"),
+        (0.000996, "$0.0010"),
+        (0.00996, "$0.0100"),
+        (1e-12, "<$0.000000001"),
         (0.99999, "$1.00"),
         (0.5, "$0.5000"),
         (12.345, "$12.35"),
         (1234.5, "$1,234.50"),
     ],
 )
-def test_money_keeps_four_decimals_below_a_dollar(dollars: float | None, shown: str) -> None:
+def test_money_has_four_decimals_below_a_dollar_and_two_digits_below_a_cent(
+    dollars: float | None, shown: str
+) -> None:
     """An unknown amount is `unknown`, and never reads as nothing."""
     assert figures.money(dollars) == shown
 

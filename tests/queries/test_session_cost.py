@@ -246,14 +246,14 @@ def test_many_small_turns_are_named(tmp_path: Path) -> None:
             make.llm(run, 100, 100, cost=0.0005)
         spent = money(conn, "s1")
     assert spent.reason == "many_turns"
-    assert spent.verdict.startswith("Many turns: 12 runs at $0.0005 and 200 tokens each;")
+    assert spent.verdict.startswith("Many turns: 12 runs at $0.00050 and 200 tokens each;")
 
 
 def test_a_small_session_has_no_reason(tmp_path: Path) -> None:
     """Nothing is blamed where nothing stands out."""
     spent = costs_of(tmp_path, (100, 50, 0.0004))
     assert spent.reason == "nothing"
-    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; total $0.0004."
+    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; total $0.00040."
 
 
 def test_an_unknown_cost_is_said_to_be_unknown(tmp_path: Path) -> None:
