@@ -16,14 +16,17 @@ from opentelemetry.context import attach, get_current, get_value, set_value
 
 from tests.capture.stored import stored
 from tests.tools.alarms import handling, raising, strike_in
+from tests.tools.strikes import each_step
 from tests.vendors import clients
 from tests.vendors.server import vendor_server
 from waxlocal import WaxellContext
+from waxlocal.capture import captured_span, pairing
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.capture.google_requests import _awaited_outside
 from waxlocal.capture.own_calls import guarded
+from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.capture.provider import provider
-from waxlocal.capture.streams import _within_its_context
+from waxlocal.capture.streams import _leaving_none_current
 
 pytestmark = [
     pytest.mark.usefixtures("recorder"),
@@ -71,10 +74,17 @@ def program() -> Iterator[Program]:
     uninstrument()
 
 
+TOLD = {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 5}
+
+
 def _span() -> Any:
-    told = {"openinference.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 5}
     tracer = provider().get_tracer("openinference.instrumentation.some_framework")
-    return tracer.start_as_current_span("chat", attributes=told)
+    return tracer.start_as_current_span("chat", attributes=TOLD)
+
+
+def _start() -> Any:
+    tracer = provider().get_tracer("openinference.instrumentation.some_framework")
+    return tracer.start_span("chat", attributes=TOLD)
 
 
 @pytest.mark.parametrize("stop", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
@@ -98,6 +108,71 @@ def test_a_call_while_a_cancellation_is_handled_has_not_failed(db_path: Path) ->
     assert (call["status"], call["error_type"]) == ("ok", None)
 
 
+def test_a_call_that_is_stopped_by_another_exception_than_before_has_failed(db_path: Path) -> None:
+    """One of the same class, perhaps at the same address."""
+    for _ in range(20):
+        try:
+            raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            block = _span()
+            block.__enter__()
+        try:
+            raise asyncio.CancelledError
+        except asyncio.CancelledError as error:
+            block.__exit__(type(error), error, error.__traceback__)
+    assert [call["status"] for call in stored(db_path).calls] == ["error"] * 20
+
+
+def test_a_call_that_was_stopped_and_is_struck_at_its_end_has_failed(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The strike is none of the call; what stopped it is."""
+    strike_in(monkeypatch, captured_span.CapturedSpan, "_write_end")
+    with handling(raising(TimeLimit)), pytest.raises(TimeLimit), _span():
+        raise KeyboardInterrupt
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["error_type"]) == ("error", "KeyboardInterrupt")
+
+
+def test_a_span_that_ends_in_a_signal_handler_costs_no_other_call(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler runs in the middle of another report."""
+    spans = []
+
+    def end_other(_number: int, _frame: object) -> None:
+        spans.pop().end()
+
+    with WaxellContext("bot"), handling(end_other):
+        for _ in range(3):
+            with _span():
+                pass
+        spans.append(_start())
+        strike_in(monkeypatch, pairing, "_say_the_same")
+        other = (
+            provider()
+            .get_tracer("another")
+            .start_span("chat", attributes=TOLD | {"llm.token_count.prompt": 6})
+        )
+        other.end()
+    assert not spans
+    assert len(stored(db_path).calls) == 5
+
+
+def test_a_strike_leaves_the_lock_of_the_reports_free() -> None:
+    """Else no other thread could record a captured call any more."""
+    guard = ProcessLock()
+    held: list[int] = []
+
+    def act(steps: int) -> Callable[[], object]:
+        if guard._is_mine():
+            held.append(steps)
+        return lambda: guard.alone(lambda: "done")
+
+    assert each_step(act) > 5
+    assert held == []
+
+
 class _Hanging:
     """What hangs when it is awaited."""
 
@@ -114,7 +189,7 @@ def _call() -> Any:
 
 
 def _read() -> Any:
-    return _within_its_context(_wait)(object(), None)
+    return _leaving_none_current(_wait)(object(), None)
 
 
 def _tool() -> Any:

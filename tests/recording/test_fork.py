@@ -116,6 +116,59 @@ def test_a_forked_child_thrown_out_of_the_block_does_not_end_the_run(
     assert count(db_path, "steps") == 2
 
 
+WITHIN = {
+    "a span": "SpanOfRun(run)",
+    "a captured tool": "captured('TOOL')",
+    "a captured agent": "captured('AGENT')",
+}
+
+
+@pytest.mark.parametrize("within", WITHIN.values(), ids=WITHIN)
+def test_a_forked_child_thrown_out_of_a_span_does_not_end_it(db_path: Path, within: str) -> None:
+    """The span has the end that its parent gives it, and the run has both records."""
+    done = run_program(
+        db_path,
+        """
+        import os
+        from contextlib import contextmanager
+        from waxlocal import WaxellContext
+        from waxlocal.capture.provider import provider
+
+        def captured(kind):
+            tracer = provider().get_tracer("openinference.instrumentation.a")
+            given = {"openinference.span.kind": kind, "tool.name": "t", "agent.name": "t"}
+            return tracer.start_as_current_span("work", attributes=given)
+
+        @contextmanager
+        def SpanOfRun(run):
+            span = run.enter_span("work")
+            try:
+                yield
+            except BaseException as error:
+                run.exit_span(span, exc=error)
+                raise
+            run.exit_span(span)
+
+        with WaxellContext("parent") as run:
+            child = False
+            try:
+                with WITHIN:
+                    child = not os.fork()
+                    if child:
+                        run.record_step("of the child")
+                        raise ValueError("child")
+                    os.wait()
+                    run.record_step("later")
+            except ValueError:
+                os._exit(0)
+        """.replace("WITHIN", within),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    ended = "SELECT status, error FROM runs UNION SELECT status, error FROM spans"
+    assert rows(db_path, ended) in ([("ok", None), ("success", None)], [("success", None)])
+    assert count(db_path, "steps") == 2
+
+
 def test_a_fork_waits_for_a_recording_thread(db_path: Path) -> None:
     """100 forks beside a thread that records without pause: no hang, nothing lost or inherited."""
     done = run_program(

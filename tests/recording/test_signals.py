@@ -341,7 +341,7 @@ def test_an_alarm_while_the_file_is_opened_reaches_the_program(
             pass
         assert recorder.store.drain(wait=PATIENCE_S)
     of_this_process = "SELECT agent_name, status FROM runs JOIN processes USING (process_id)"
-    assert set(rows(db_path, of_this_process)) == {("struck", "running"), ("next", "success")}
+    assert set(rows(db_path, of_this_process)) == {("struck", "error"), ("next", "success")}
     assert recorder.store._file.hot is not open_file.cold
     assert recorder.health().ok
 

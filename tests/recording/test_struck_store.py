@@ -91,3 +91,47 @@ def test_a_strike_at_any_step_does_not_stop_what_follows(
     assert sorted(after) == sorted(f"after {n}" for n in range(1, steps))
     assert rows(db_path, "SELECT 1 FROM steps GROUP BY step_name HAVING count(*) > 1") == []
     assert_sound(db_path)
+
+
+LOCKED = """
+import os, sqlite3
+from tests.tools.strikes import each_step
+from waxlocal import WaxellContext
+from waxlocal.recording.recorder import current_recorder
+
+other = sqlite3.connect(os.environ["WAXLOCAL_DB"], isolation_level=None)
+
+def step(n):
+    if other.in_transaction:
+        other.execute("ROLLBACK")
+    run.set_tag("n", str(n))
+    if LOCKS:
+        other.execute("BEGIN IMMEDIATE")
+    return lambda: run.record_step(f"struck {n}")
+
+with WaxellContext("bot") as run:
+    last = each_step(step, every=EVERY, handle=lambda n: run.record_step(f"handled {n}"))
+    if other.in_transaction:
+        other.execute("ROLLBACK")
+print(last)
+"""
+
+
+@pytest.mark.parametrize(("locks", "every"), [(False, 1), (True, 5)], ids=["free", "locked"])
+def test_a_record_that_has_reached_the_store_is_written(
+    db_path: Path, locks: bool, every: int
+) -> None:
+    """Wherever a handler that records strikes it, and whether or not the file is locked then."""
+    program = LOCKED.replace("LOCKS", str(locks)).replace("EVERY", str(every))
+    done = run_program(db_path, program, WAXLOCAL_WAIT="0.001")
+    assert done.returncode == 0, done.stderr
+    assert "lost" not in done.stderr
+    last = int(done.stdout)
+    found = rows(db_path, "SELECT step_name FROM steps")
+    assert len(set(found)) == len(found)
+    assert {f"handled {n}" for n in range(1, last, every)} <= set(found)
+    made = [n for n in range(1, last + 1, every) if f"struck {n}" in found]
+    # Those before are struck while they are still being put together.
+    assert made == list(range(made[0], last + 1, every))
+    assert made[0] < last - 10
+    assert_sound(db_path)

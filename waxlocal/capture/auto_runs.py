@@ -16,7 +16,7 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import is_named_around, outermost
 from waxlocal.settings.config import is_on
 
-__all__ = ["begin", "begin_agent_run", "may_be_run", "run_of_call"]
+__all__ = ["begin", "may_be_run", "run_of_agent", "run_of_call", "session_of_call"]
 
 # As the original spells them: WAXELL_LANGGRAPH_AUTOCONTEXT, WAXELL_PYDANTICAI_AUTOCONTEXT, ...
 _SPELLED = {"pydantic_ai": "pydanticai", "langchain": "langgraph"}
@@ -35,9 +35,8 @@ def may_be_run(span: CapturedSpan) -> bool:
     return not framework or is_on(f"WAXELL_{name}_AUTOCONTEXT")
 
 
-def run_of_call(span: CapturedSpan, call: CallFacts) -> WaxellContext:
-    """Make the run of a call outside any run; it is still to begin."""
-    session, made_up = _session_of_call(span, call)
+def run_of_call(span: CapturedSpan, call: CallFacts, session: str, made_up: bool) -> WaxellContext:
+    """Make the run of a call outside any run, in this session; it is still to begin."""
     return WaxellContext(
         auto_agent(call.model or call.requested_model or "unknown"),
         AUTO_WORKFLOW,
@@ -48,12 +47,13 @@ def run_of_call(span: CapturedSpan, call: CallFacts) -> WaxellContext:
     )
 
 
-def begin_agent_run(
-    span: CapturedSpan, outer: WaxellContext | None, about: RunFacts
-) -> WaxellContext:
-    """Begin a run for an agent or another invocation of a framework; `about` is what it says."""
+def run_of_agent(span: CapturedSpan, outer: WaxellContext | None, about: RunFacts) -> WaxellContext:
+    """Make the run of an agent or another invocation of a framework; it is still to begin.
+
+    `about` is what it says.
+    """
     session, made_up = _session_of_agent(span, outer, about)
-    run = WaxellContext(
+    return WaxellContext(
         about.agent_name or span.name,
         workflow_of(span.scope, span.name) or about.workflow_name or AUTO_WORKFLOW,
         about.inputs,
@@ -61,11 +61,9 @@ def begin_agent_run(
         session_id=session,
         user_id=about.user_id or "",
     )
-    begin(run, span, outer)
-    return run
 
 
-def _session_of_call(span: CapturedSpan, call: CallFacts) -> tuple[str, bool]:
+def session_of_call(span: CapturedSpan, call: CallFacts) -> tuple[str, bool]:
     """Return the session of a call outside any run, and whether it was made up."""
     # Of the facts of a run no others: to read those parses the whole prompt once more.
     if named := rows.session_id(span.attributes):
@@ -102,12 +100,14 @@ def _about_session(made_up: bool) -> dict[str, bool]:
 
 
 def begin(run: WaxellContext, span: CapturedSpan, outer: WaxellContext | None) -> None:
-    """Write the start, when its span began, unless a signal handler struck as it was written.
+    """Write the start, at the time at which its span began; once more if a signal handler struck.
 
     Session and user are those around, unless the span names them. The run does not become the
     current one of the context: a stream that is never read to its end would leave it current for
     whatever this thread does next.
     """
-    if not run._run_id:
+    if run._run_id:
+        run._begin_again()
+    else:
         run._open(outer, span.started_ns)
     run._steady_ns = span.steady_ns

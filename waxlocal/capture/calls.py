@@ -27,6 +27,7 @@ class CapturedCalls:
 
     def __init__(self, run: WaxellContext) -> None:
         self._run = run
+        # Read by copies: a signal handler or a finalizer may add to it in between.
         self._recent: deque[Report] = deque(maxlen=RECENT)
 
     @classmethod
@@ -41,69 +42,83 @@ class CapturedCalls:
     def record(self, report: Report, inner: list[int]) -> int:
         """Write a call, or merge it into the row of another report of it; return the position.
 
-        `inner`: the row of the call that was reported inside this one, if there is one. One that a
-        signal handler struck is written by the same call with the same report: once.
+        `inner`: the row of the call that was reported inside this one, if there is one. After a
+        signal handler has struck it may be called again with the same report, which is written
+        once.
         """
-        with _guard.held():
-            if report.position and self._at(report.position) is not None:
-                return report.position
-            known = self._at(inner[0]) if inner else find_elsewhere(self._recent, report)
-            if known is not None:
-                self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
-                return known.position
-            self._add(report)
-            for outer in open_here():
-                if report not in outer.captured:
-                    outer.captured.append(report)
-            self._recent.append(report)
-            return report.position
+        return _guard.alone(lambda: self._record(report, inner))
 
-    def take(self, report: Report) -> bool:
-        """Merge a call into the row of another report of it; False if there is none."""
-        asked = report.row["prompt_preview"]
-        with _guard.held():
-            if report.taken:
-                return True
-            alike = [one for one in self._recent if one.row["prompt_preview"] in (asked, None)]
-            known = find_elsewhere(alike if asked else self._recent, report)
-            if known is not None:
-                self._merge(known, report, known.started_ns >= report.started_ns, outside=True)
-            return report.taken
+    def _record(self, report: Report, inner: list[int]) -> int:
+        if report.position and self._at(report.position) is not None:
+            return report.position
+        known = self._at(inner[0]) if inner else find_elsewhere(self._recent.copy(), report)
+        if known is not None:
+            self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
+            return known.position
+        self._add(report)
+        for outer in open_here():
+            if report not in outer.captured:
+                outer.captured.append(report)
+        self._recent.append(report)
+        return report.position
+
+    def merge_outside(self, report: Report) -> bool:
+        """Merge a call into the row of another report of it, as `record`; False if there is none.
+
+        For the calls of a run that stands for a call outside any.
+        """
+        return _guard.alone(lambda: self._merge_outside(report))
+
+    def _merge_outside(self, report: Report) -> bool:
+        if report.merged_outside:
+            return True
+        asked, recent = report.row["prompt_preview"], self._recent.copy()
+        alike = [one for one in recent if one.row["prompt_preview"] in (asked, None)]
+        known = find_elsewhere(alike if asked else recent, report)
+        if known is not None:
+            is_inner = known.started_ns >= report.started_ns
+            self._merge(known, report, is_inner, outside=True)
+        return report.merged_outside
 
     def record_around(self, report: Report, inside: Sequence[Report]) -> None:
         """Write a call that callbacks report, or merge it into one that was captured inside it.
 
         Where several were captured inside and none of them is it, they are the calls.
         """
-        with _guard.held():
-            mine = (one for one in inside if one in self._recent)
-            below = [one for one in mine if report.scope not in one.scopes]
-            if not below:
-                self._add(report)
-                self._recent.append(report)
-            elif (known := find_reported(below, report)) is not None:
-                self._merge(known, report, known_is_inner=True)
+        _guard.alone(lambda: self._record_around(report, inside))
+
+    def _record_around(self, report: Report, inside: Sequence[Report]) -> None:
+        recent = self._recent.copy()
+        mine = (one for one in inside if one in recent)
+        below = [one for one in mine if report.scope not in one.scopes]
+        if not below:
+            self._add(report)
+            self._recent.append(report)
+        elif (known := find_reported(below, report)) is not None:
+            self._merge(known, report, known_is_inner=True)
 
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        with _guard.held():
-            known = find_unclaimed(self._recent, by_hand)
-            if known is None:
-                return False
-            known.claimed = True
-            self._change(known, with_hand_made(known.row, by_hand))
-            return True
+        return _guard.alone(lambda: self._claim(by_hand))
+
+    def _claim(self, by_hand: Row) -> bool:
+        known = find_unclaimed(self._recent.copy(), by_hand)
+        if known is None:
+            return False
+        known.claimed = True
+        self._change(known, with_hand_made(known.row, by_hand))
+        return True
 
     def _merge(
         self, known: Report, report: Report, known_is_inner: bool, outside: bool = False
     ) -> None:
         first, second = (known, report) if known_is_inner else (report, known)
         self._change(known, merged(first.row, second.row, second.scope))
-        report.position, report.taken = known.position, outside
+        report.position, report.merged_outside = known.position, outside
         known.scopes.append(report.scope)
 
     def _at(self, position: int) -> Report | None:
-        return next((one for one in self._recent if one.position == position), None)
+        return next((one for one in self._recent.copy() if one.position == position), None)
 
     def _add(self, report: Report) -> None:
         """Write the row of a call; a second time if a signal handler has struck the first one."""
@@ -121,4 +136,4 @@ class CapturedCalls:
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
         with _guard.lock:
-            return find_unclaimed(self._recent, by_hand) is not None
+            return find_unclaimed(self._recent.copy(), by_hand) is not None

@@ -110,8 +110,7 @@ class CapturedSpan(trace.Span):
         self.ended_ns = self.ended_steady_ns = 0
         self._sink = sink
         self._around = around
-        # Its id alone: an exception keeps the frames that it went through.
-        self._before = id(sys.exc_info()[1])
+        self._before = _mark_of(sys.exc_info()[1])
         self._events: list[SpanEvent] = []
         self._status = SpanStatus.UNSET
         self._status_message = ""
@@ -157,40 +156,47 @@ class CapturedSpan(trace.Span):
     def end(self, end_time: int | None = None) -> None:
         """End the span and have it recorded: when this returns, its row is in the file.
 
-        So it is when a signal handler raises meanwhile, which then reaches the program.
+        So it is when a signal handler raises meanwhile, once, which then reaches the program.
         """
         if self._ended:
             return
         self._ended = True
         try:
-            self._write_end(end_time)
+            self._write_end(end_time, sys.exc_info()[1])
         except BaseException as struck:
-            self._before = id(struck)  # it is none of the call
-            self._write_end(end_time)
+            self._write_end(end_time, struck.__context__)  # what was on its way before it
             raise
 
-    def _write_end(self, end_time: int | None) -> None:
-        if ended_ns := given_ns(end_time):
-            self.ended_ns = max(ended_ns, self.started_ns)
-            self.ended_steady_ns = self.steady_ns + self.ended_ns - self.started_ns
+    def give_up(self, error: BaseException) -> None:
+        """End a span that its instrumentation never gets: a signal handler has struck its start."""
+        self.record_exception(error)
+        self.set_status(StatusCode.ERROR, printed(error))
+        self.end()
+
+    def _write_end(self, end_time: int | None, stopped_by: BaseException | None) -> None:
+        if self.ended_ns:  # the first try had it
+            pass
+        elif ended_ns := max(given_ns(end_time), 0):
+            ended_ns = max(ended_ns, self.started_ns)
+            lasted_ns = ended_ns - self.started_ns
+            self.ended_ns, self.ended_steady_ns = ended_ns, self.steady_ns + lasted_ns
         else:
             self.ended_ns, self.ended_steady_ns = time.time_ns(), time.monotonic_ns()
-        self._note_stop()
+        self._note_stop(stopped_by)
         if self._status == SpanStatus.ERROR and (answered := answer_of(self)) is not None:
             self._forget_failure(answered)
         self._sink.end(self)
 
-    def _note_stop(self) -> None:
+    def _note_stop(self, error: BaseException | None) -> None:
         """Note that the work was stopped: a task was cancelled, Ctrl-C was pressed.
 
         The API notes no exception but an `Exception`. What was on its way when the span began is
         none of it: a program may call a model while it handles that.
         """
-        error = sys.exc_info()[1]
         if (
             error is not None
             and not isinstance(error, Exception | GeneratorExit)
-            and id(error) != self._before
+            and not _is_marked(error, self._before)
             and self._status == SpanStatus.UNSET
         ):
             self._status, self._status_message = SpanStatus.ERROR, printed(error)
@@ -295,6 +301,21 @@ class AroundContext(SpanContext):
     def __reduce__(self) -> tuple[type[SpanContext], tuple[Any, ...]]:
         """Return how to copy it: as any other context."""
         return SpanContext, self.__getnewargs__()
+
+
+def _mark_of(error: BaseException | None) -> weakref.ref[BaseException] | int:
+    """Return by what an exception is known again, without keeping the frames that it went through.
+
+    Those that are built in take no weak reference; their address may be another one's later.
+    """
+    try:
+        return 0 if error is None else weakref.ref(error)
+    except TypeError:
+        return id(error)
+
+
+def _is_marked(error: BaseException, mark: weakref.ref[BaseException] | int) -> bool:
+    return mark == id(error) if isinstance(mark, int) else mark() is error
 
 
 _STATUSES = {StatusCode.OK: SpanStatus.OK, StatusCode.ERROR: SpanStatus.ERROR}

@@ -49,7 +49,7 @@ class Conversations:
             session = self._sessions.get(before) or generate_session_id()
             for history in after:
                 self._keep(history, session)
-        return session
+            return session
 
     def _keep(self, history: bytes, session: str) -> None:
         if self._sessions.get(history, session) != session:

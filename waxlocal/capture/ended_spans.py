@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from waxlocal.capture.attribute_map import RUN_OUTPUT, first_text
-from waxlocal.capture.auto_runs import begin, run_of_call
+from waxlocal.capture.auto_runs import begin, run_of_call, session_of_call
 from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.captured_span import CapturedSpan
@@ -193,10 +193,12 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
         if outer.kind not in CALLS:  # of a framework that is not to become a run
             break
         reports.append(outer)
-    run = place.own_run = place.own_run or run_of_call(span, call)
+    place.session = place.session or session_of_call(span, call)
+    run = place.own_run = place.own_run or run_of_call(span, call, *place.session)
     begin(run, span, None)
     keep_outside(run)
     reports[-1].opened = True
+    # The outermost first: a signal handler may strike, and this one's is looked at when it is over.
     for report in reversed(reports):
         report.run = run
     return run

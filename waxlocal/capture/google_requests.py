@@ -12,17 +12,17 @@ config that is made once, each call would wrap the wrappers of the last one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import wraps
 from inspect import getattr_static, iscoroutine, iscoroutinefunction
 from typing import Any
 
 import wrapt
-from opentelemetry.context import attach, detach, set_value
+from opentelemetry.context import attach, set_value
 from opentelemetry.util.genai.invocation import CLIENT_INFERENCE_CONTEXT_KEY
 
-from waxlocal.capture.own_calls import Wrapper
+from waxlocal.capture.own_calls import KeptContext, Wrapper
 from waxlocal.capture.streams import replace
 from waxlocal.signal_handlers import Suppress
 
@@ -56,7 +56,7 @@ def _with_tools(wrapper: Wrapper) -> Wrapper:
     def call(request: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not getattr(kwargs.get("config"), "tools", None):
             return request(*args, **kwargs)
-        with _outside():
+        with _Outside():
             answer = wrapper(request, instance, args, kwargs)
         return _awaited_outside(answer) if iscoroutine(answer) else answer
 
@@ -89,7 +89,7 @@ def _called_outside(tool: Any) -> Any:
     """Return a function among the tools so that the models which it calls are captured, too."""
     if not callable(tool):
         return tool
-    if iscoroutinefunction(tool):
+    if iscoroutinefunction(tool):  # the client asks that, too
 
         @wraps(tool)
         async def later(*args: Any, **kwargs: Any) -> Any:
@@ -99,26 +99,26 @@ def _called_outside(tool: Any) -> Any:
 
     @wraps(tool)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _outside():
-            return tool(*args, **kwargs)
+        with _Outside():
+            answer = tool(*args, **kwargs)
+        return _awaited_outside(answer) if iscoroutine(answer) else answer
 
     return call
 
 
-@contextmanager
-def _outside() -> Iterator[None]:
-    """Let calls in this block be reported that are made within another one."""
-    token: Any = attach(set_value(CLIENT_INFERENCE_CONTEXT_KEY, None))
-    try:
-        yield
-    except GeneratorExit:  # let go of, and closed in the context of others
-        token = None
-        raise
-    finally:
-        if token is not None:
-            detach(token)
+class _Outside(KeptContext):
+    """A block in which calls are reported that are made within another one."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        attach(set_value(CLIENT_INFERENCE_CONTEXT_KEY, None))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._leave(restores=True)
 
 
 async def _awaited_outside(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    with _outside():
+    with _Outside():
         return await coroutine

@@ -52,7 +52,7 @@ def take_outside(report: Report) -> bool:
     for made_ns, run, calls in reversed(tuple(_outside)):
         if made_ns < report.started_ns - SLACK_NS:
             return False
-        if run._recorder is recorder and calls.take(report):
+        if run._recorder is recorder and calls.merge_outside(report):
             return True
     return False
 

@@ -29,6 +29,7 @@ from waxlocal.token_usage import read_usage
 
 __all__ = [
     "Answer",
+    "KeptContext",
     "answer_of",
     "claim",
     "guarded",
@@ -248,6 +249,35 @@ class _Within:
             return True
         own.forget()
         return False
+
+
+class KeptContext:
+    """A block out of which no exception leaves another context of OpenTelemetry the current one.
+
+    Not where a coroutine is let go of within the block: it is closed in the context of whoever does
+    that, which is none of ours.
+    """
+
+    __slots__ = ("_around", "_token")
+
+    def __enter__(self) -> None:
+        self._around = context.get_current()
+        self._token = _mark.set(None)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._leave(restores=kind is not None)
+
+    def _leave(self, *, restores: bool) -> None:
+        try:
+            _mark.reset(self._token)
+        except ValueError:  # this is another context
+            return
+        if restores:
+            put_back(self._around)
+
+
+# Set at the beginning of a block; only in the same context can it be reset.
+_mark: ContextVar[None] = ContextVar("waxlocal_kept_context")
 
 
 def put_back(around: context.Context) -> None:

@@ -34,7 +34,7 @@ class Report:
 
     Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
     1970, 0 for now. `claimed`: the program has handed it over by hand, too. `position` is that of
-    its row, also before it is written; `taken`: it is in the row of a call outside any run.
+    its row, also before it is written; `merged_outside`: that is the row of a call outside any run.
     """
 
     scope: str
@@ -45,7 +45,7 @@ class Report:
     scopes: list[str] = field(default_factory=list)
     claimed: bool = False
     recorded_ns: int = 0
-    taken: bool = False
+    merged_outside: bool = False
 
     def __post_init__(self) -> None:
         self.scopes.append(self.scope)

@@ -37,21 +37,24 @@ class Place:
     """The run of a captured span, and its row there.
 
     `run` is None for a call outside any run, until something is written of it. `opened`: the run
-    stands for this span, and ends with it. `position` is that of the row in `spans`, 0 if there is
-    none: a call, or a span that is a run; `told` is what this row said at the start. `inner` has
-    the positions of the calls inside the span, each once: a report that was merged into another one
-    has no row of its own. `failure` is that of the last agent inside the span, if it failed.
-    `asked` and `answered` are what the first call inside was asked, and what the last one answered.
-    `read` is the span as it was when `told`, and `about` of its run, were read from it.
-    `of_handler`: the row at `position` is that of a handler of the program, which also ends it.
-    `report` is what a call, or an agent with the sum of its calls, is written as; `own_run` the run
-    that was made for a call outside any, perhaps not yet begun.
+    stands for this span, and ends with it; `outer` is the one around that. `position` is that of
+    the row in `spans`, 0 if there is none: a call, or a span that is a run; `told` is what this row
+    said at the start. `inner` has the positions of the calls inside the span, each once: a report
+    that was merged into another one has no row of its own. `failure` is that of the last agent
+    inside the span, if it failed. `asked` and `answered` are what the first call inside was asked,
+    and what the last one answered. `read` is the span as it was when `told`, and `about` of its
+    run, were read from it. `of_handler`: the row at `position` is that of a handler of the program,
+    which also ends it. `report` is what a call, or an agent with the sum of its calls, is written
+    as. `session` (and whether it was made up) and `own_run`, perhaps not yet begun, are those of a
+    call outside any run. All three are kept because a signal handler may strike, and the rest is
+    done again.
     """
 
     kind: str
     run: WaxellContext | None
     position: int = 0
     opened: bool = False
+    outer: WaxellContext | None = None
     told: SpanFacts | None = None
     inner: list[int] = field(default_factory=list)
     failure: SpanFacts | None = None
@@ -61,6 +64,7 @@ class Place:
     read: ReadSpan | None = None
     of_handler: bool = False
     report: Report | None = None
+    session: tuple[str, bool] | None = None
     own_run: WaxellContext | None = None
 
     def has_read_all(self, now: ReadSpan) -> bool:

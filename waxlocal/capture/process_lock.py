@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
-from waxlocal.recording.notices import silence
+from waxlocal.recording.notices import say_nothing_while
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.storage.around_forks import in_forked_child
 
 __all__ = ["ProcessLock"]
 
+T = TypeVar("T")
+
 
 class ProcessLock:
-    """A reentrant lock for the threads of one process: `with guard.lock`, `held` to record in it.
+    """A reentrant lock for the threads of one process: `with guard.lock`, `alone` to record in it.
 
     At a fork another thread may hold it, which the child does not have: it would be held there for
     good, by nobody. So the child has a new one. For the life of the process: a fork keeps a
@@ -24,16 +26,23 @@ class ProcessLock:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         in_forked_child(self._renew)
+        say_nothing_while(self._is_mine)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold it for the block, and say what the recorder has to say after it.
+    def alone(self, act: Callable[[], T]) -> T:
+        """Do something while it is held, and say after it what the recorder has to say.
 
-        A log handler of the program may record, and wait for this lock with its own one held.
+        A log handler of the program may record, and wait for this lock with its own one held. No
+        context manager of ours: what a signal handler raises between its entry and the block would
+        leave the lock held for as long as the traceback lives.
         """
-        with silence(), self.lock:
-            yield
+        with self.lock:
+            result = act()
         current_recorder().store.say_notices()
+        return result
+
+    def _is_mine(self) -> bool:
+        """Return whether this thread holds it."""
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]
 
     def _renew(self) -> None:
         # A thread that forks within a block leaves it by the old lock, in the child, too.

@@ -70,13 +70,13 @@ def call_facts(
     completion = completion or Completion()
     model, asked = vendors.model_names(given)
     is_embedding = span_kind(given, name=span.name, scope=span.scope) == SpanKind.EMBEDDING
-    ending = _ending(span)
     prompt, answer = content_of(span, completion, keep_blobs)
     if is_embedding:  # its answer is vectors
         answer = None
     texts, config = answer_texts(answer), settings_of(given)
     ttft = _ttft_ms(span)
     is_streaming = _is_streaming(span, ttft)
+    ending = _ending(span, may_be_left=is_streaming)
     finish = _finish(span, is_streaming)
     response = response_in(given.get("output.value"))
     return CallFacts(
@@ -210,7 +210,7 @@ def _ms(value: float) -> int | None:
 
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
-    if _was_dropped(span) or (is_streaming and _was_left(span, reasons)):
+    if _was_dropped(span, may_be_left=is_streaming) or (is_streaming and _was_left(span, reasons)):
         return ABANDONED
     return cut_text(",".join(dict.fromkeys(reasons))) or None
 
@@ -252,10 +252,14 @@ _GENAI_CLIENTS = frozenset(
 DROPPED = "abandoned stream"
 
 
-def _was_dropped(span: ReadSpan) -> bool:
-    """Return whether nobody wanted the rest, of a stream or of a generator around it."""
+def _was_dropped(span: ReadSpan, *, may_be_left: bool) -> bool:
+    """Return whether nobody wanted the rest: of a stream, or of a generator around it.
+
+    `may_be_left`: it may be over before its end. Of a call that is awaited the answer is lost.
+    """
     return span.status == SpanStatus.ERROR and (
-        span.status_message == DROPPED or _error(span)[0] == GeneratorExit.__name__
+        span.status_message == DROPPED
+        or (may_be_left and _error(span)[0] == GeneratorExit.__name__)
     )
 
 
@@ -268,9 +272,9 @@ class _Ending(NamedTuple):
     pause: dict[str, str | None] | None = None
 
 
-def _ending(span: ReadSpan) -> _Ending:
+def _ending(span: ReadSpan, *, may_be_left: bool = True) -> _Ending:
     """Return how a span ended; what is not said to have failed is ok, and so is a pause."""
-    if span.status != SpanStatus.ERROR or _was_dropped(span):
+    if span.status != SpanStatus.ERROR or _was_dropped(span, may_be_left=may_be_left):
         return _Ending()
     kind, text = _error(span)
     if kind is not None and is_pause(kind):

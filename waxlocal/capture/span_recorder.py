@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from opentelemetry.trace import StatusCode
 
-from waxlocal.capture.auto_runs import begin_agent_run, may_be_run
+from waxlocal.capture.auto_runs import begin, may_be_run, run_of_agent
 from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.ended_spans import end_call, end_span
 from waxlocal.capture.facts import SpanFacts, SpanKind
@@ -60,7 +60,8 @@ class SpanRecorder:
             else:
                 _give_place(span, kind)
         except Exception as error:  # a fault of ours must not become the program's
-            _survive(error, span)
+            if not _is_survived(error, span):
+                raise
 
     def tell(self, span: CapturedSpan, names: Iterable[str]) -> None:
         """Place a span that now says what it is."""
@@ -72,15 +73,16 @@ class SpanRecorder:
             if kind != SpanKind.OTHER:
                 _decide(span, kind)
         except Exception as error:
-            _survive(error, span)
+            if not _is_survived(error, span):
+                raise
 
     def end(self, span: CapturedSpan) -> None:
         """Write what a span says, and end the run that stands for it; go on where it was struck."""
         is_ours = self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return
-        if not is_ours and span.status.status_code is StatusCode.ERROR and is_call(span):
-            return  # a forked child has left its copy of a stream; the parent goes on reading
+        if not is_ours and span.status.status_code is StatusCode.ERROR:
+            return  # a forked child is thrown out of its copy; the parent goes on with it
         try:
             if span.undecided:
                 _decide(span, _kind(span))
@@ -89,7 +91,8 @@ class SpanRecorder:
             else:
                 end_span(span, span.place)
         except Exception as error:
-            _survive(error, span)
+            if not _is_survived(error, span):
+                raise
 
     def drop(self, span: CapturedSpan) -> None:
         """End a call that nobody refers to any more: a raw stream that was never read, say."""
@@ -98,10 +101,12 @@ class SpanRecorder:
             span.end()
 
 
-def _survive(error: Exception, span: CapturedSpan) -> None:
+def _is_survived(error: Exception, span: CapturedSpan) -> bool:
+    """Warn of a fault of ours; False for what a signal handler has raised: it is the program's."""
     if raised_by_handler(error):
-        raise error
+        return False
     warn(f"a span {span.name!r} of {span.scope} is not recorded: {error!r}")
+    return True
 
 
 def _kind(span: CapturedSpan) -> str:
@@ -129,12 +134,18 @@ _guard = ProcessLock()
 
 def _decide(span: CapturedSpan, kind: str) -> None:
     """Give a span its place, once; another thread that is doing so is waited for."""
-    with _guard.held():
-        if span.undecided:
-            try:
-                _give_place(span, kind)
-            finally:
-                span.undecided = False
+    _guard.alone(lambda: _decide_now(span, kind))
+
+
+def _decide_now(span: CapturedSpan, kind: str) -> None:
+    if not span.undecided:
+        return
+    try:
+        _give_place(span, kind)
+    except Exception as error:
+        span.undecided = raised_by_handler(error)  # then it is done at the end of the span
+        raise
+    span.undecided = False
 
 
 def _give_place(span: CapturedSpan, kind: str) -> None:
@@ -147,15 +158,20 @@ def _give_place(span: CapturedSpan, kind: str) -> None:
     said = place.read = span.read()
     if run is None or (kind == SpanKind.AGENT and captured_run(span) is run):
         place.about = run_facts(said)
-        run = place.run = begin_agent_run(span, run, place.about)
-        place.opened = True
+        own = run_of_agent(span, run, place.about)
+        place.outer, place.run, place.opened = run, own, True
+        run = own
+    if place.opened:
+        begin(run, span, place.outer)
     if not place.opened or kind in _SPANS_ALSO_ALONE:
         place.told = other_facts(said, kind, keep_blobs=keeps_blobs(run))
         _begin_row(span, place, run, place.told)
 
 
 def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanFacts) -> None:
-    place.position = run._add_span(
+    # Known before it is written: a signal handler may strike that, and then it is written again.
+    place.position = place.position or run._next()
+    run._add_span(
         said.name,
         place.kind,
         status=RecordStatus.RUNNING,
@@ -164,4 +180,5 @@ def _begin_row(span: CapturedSpan, place: Place, run: WaxellContext, said: SpanF
         inside=position_in(run, span),
         # What it is may have been said later, and it may be over already.
         started_ns=span.started_ns,
+        position=place.position,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -15,11 +16,9 @@ from timeit import default_timer
 from typing import Any
 from weakref import ref
 
-from opentelemetry.context import get_current
-
 from waxlocal.capture.attribute_map import READ_TO_END
 from waxlocal.capture.captured_span import CapturedSpan, captured
-from waxlocal.capture.own_calls import note_streamed, note_unread, put_back
+from waxlocal.capture.own_calls import KeptContext, note_streamed, note_unread
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -49,11 +48,13 @@ def _stream_class() -> type[Any] | None:
     return found if isinstance(found, type) else None
 
 
-def _managers() -> list[type[Any]]:
-    """Return the classes of what opens a stream in a `with` block."""
+def _kinds_of(*names: str) -> list[type[Any]]:
+    """Return these classes of the instrumentations' streams, and all that derive from them."""
     module = sys.modules.get("opentelemetry.util.genai.stream")
-    bases = (getattr(module, f"{kind}StreamManagerWrapper", None) for kind in ("Sync", "Async"))
-    return [kind for base in bases if base is not None for kind in base.__subclasses__()]
+    found = [kind for name in names if (kind := getattr(module, name, None)) is not None]
+    for kind in found:  # it grows meanwhile
+        found += kind.__subclasses__()
+    return found
 
 
 def open_streams() -> list[Any]:
@@ -92,12 +93,7 @@ def replace(owner: Any, name: str, by: Callable[[Callable[..., Any]], object]) -
 
 def steady_streams(package: str) -> None:
     """Have the streams of an instrumentation raise none of its faults into the program."""
-    kinds = [_stream_class()]
-    while kinds:
-        kind = kinds.pop()
-        if kind is None:
-            continue
-        kinds += kind.__subclasses__()
+    for kind in _kinds_of("_StreamTelemetry"):
         if kind.__module__.startswith(f"{package}."):
             for name in _HOOKS:
                 replace(kind, name, steady)
@@ -165,11 +161,11 @@ def follow_streams() -> None:
     and openai read past it, or close the response below it.
     """
     wrapper = _stream_class()
-    for kind in _managers():
+    for kind in _kinds_of("SyncStreamManagerWrapper", "AsyncStreamManagerWrapper"):
         replace(kind, "_enter_manager", _entering)
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
         replace(kind, "_bind_stream", _following)
-        replace(kind, "_advance", _within_its_context)
+        replace(kind, "_advance", _leaving_none_current)
         if not hasattr(kind, "response"):  # else as the instrumentation has it
             kind.response = property(_response)
 
@@ -184,41 +180,28 @@ def _entering(enter: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return call
 
 
-def _within_its_context(advance: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _leaving_none_current(advance: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return what reads on, and leaves no call current if a signal handler strikes it."""
     if iscoroutinefunction(advance):
 
         @wraps(advance)
         async def later(wrapper: Any, read: Any) -> Any:
-            with _KeptContext(wrapper):
+            with _kept_context(wrapper):
                 return await advance(wrapper, read)
 
         return later
 
     @wraps(advance)
     def call(wrapper: Any, read: Any) -> Any:
-        with _KeptContext(wrapper):
+        with _kept_context(wrapper):
             return advance(wrapper, read)
 
     return call
 
 
-class _KeptContext:
-    """A block in which a stream is read on; an exception out of it leaves no other call current."""
-
-    __slots__ = ("_around",)
-
-    def __init__(self, wrapper: Any) -> None:
-        # The program's own streams may be current while they are open, and are not at their end.
-        self._around = None if _is_of_program(wrapper) else get_current()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        # One that is let go of within is closed in the context of whoever does that.
-        if kind not in (None, GeneratorExit) and self._around is not None:
-            put_back(self._around)
+def _kept_context(wrapper: Any) -> AbstractContextManager[None]:
+    # The program's own streams may be current while they are open, and are not at their end.
+    return nullcontext() if _is_of_program(wrapper) else KeptContext()
 
 
 def _response(wrapper: Any) -> Any:

@@ -89,8 +89,12 @@ class PrivateTracer(CurrentSpans):
             attributes={**_conversation(context), **(attributes or {})},
             started_ns=began_ns or time.time_ns(),
         )
-        self._sink.begin(span)
-        claim(span)
+        try:
+            claim(span)
+            self._sink.begin(span)
+        except BaseException as error:
+            span.give_up(error)
+            raise
         return span
 
 

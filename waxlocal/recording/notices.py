@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 
 from waxlocal.signal_handlers import Suppress
 
-__all__ = ["Notices", "say", "silence", "text_of", "warn"]
+__all__ = ["Notices", "say", "say_nothing_while", "text_of", "warn"]
 
-# How many blocks of `silence` each thread is in.
-_silent: Counter[int] = Counter()
+# Whether this thread holds what a log handler of the program may wait for.
+_holding: list[Callable[[], bool]] = []
 
 
-@contextmanager
-def silence() -> Iterator[None]:
-    """Let this thread say no notice within the block, for it holds what a log handler may wait for.
+def say_nothing_while(is_held: Callable[[], bool]) -> None:
+    """Let a thread say no notice while this is true of it; for the life of the process.
 
-    Whoever is silent says afterwards what has come together: `Store.say_notices`.
+    It says afterwards what has come together: `Store.say_notices`.
     """
-    me = get_ident()
-    _silent[me] += 1
-    try:
-        yield
-    finally:
-        _silent[me] -= 1
-        if not _silent[me]:
-            del _silent[me]
+    _holding.append(is_held)
 
 
 class Notices(deque[str]):
@@ -52,7 +43,7 @@ class Notices(deque[str]):
         record may be what cannot be written, each time anew.
         """
         me = get_ident()
-        if me in self._saying or me in _silent:
+        if me in self._saying or any(is_held() for is_held in _holding):
             return
         self._saying.add(me)
         try:

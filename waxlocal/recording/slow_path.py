@@ -60,6 +60,12 @@ class SlowPath:
         # Until when others are taken to be writing, too.
         self.crowded_until = 0.0
         self._warn_at = 0.0
+        # The unit that was handed over, until it is written, kept, or counted as lost.
+        self.unsettled: Unit | None = None
+
+    def is_settled(self) -> bool:
+        """Return whether the unit that was handed over is written, kept, or counted as lost."""
+        return self.unsettled is None
 
     def not_written(self, unit: Unit, error: BaseException) -> None:
         """Act on what a statement of the hot path has raised; raises what belongs to the program.
@@ -88,10 +94,12 @@ class SlowPath:
                 raise
             failure = unexpected
         if failure is None:
+            self.unsettled = None
             self._file.let_through()
             return
         if not _may_be_kept(failure):
             self._backlog.lose(unit, failure)
+            self.unsettled = None
             self._notices.append(f"a record could not be written: {text_of(failure)}")
             return
         self._stuck = True
@@ -130,6 +138,7 @@ class SlowPath:
 
     def _keep(self, unit: Unit, failure: Exception) -> None:
         self._backlog.keep(unit, failure)
+        self.unsettled = None
         self._file.hold_back()
         self._on_kept()
 

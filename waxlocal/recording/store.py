@@ -148,16 +148,21 @@ class Store:
                         self._writing = True
                         self._file.hot(statement.sql, parameters)
                     except BaseException as error:
+                        self._slow.unsettled = ((statement, parameters),)
                         try:
                             self._slow.not_written(((statement, parameters),), error)
                         except RecursionError:  # no frame is left, and a call would need one
                             self._file.hot = cold
                             self._later += [((statement, parameters),)]
+                            self._slow.unsettled = None
                             self._writing = False
                             return
                     self._writing = False
                 except BaseException:
                     self._writing = False
+                    if self._slow.unsettled is not None:  # struck before it was kept
+                        self._later += [self._slow.unsettled]
+                        self._slow.unsettled = None
                     raise
                 if monotonic() > self._look_at:
                     self._use(self._look_at_log, ((statement, parameters),))
@@ -191,16 +196,21 @@ class Store:
                             hot(statement.sql, parameters)
                         hot("COMMIT")
                     except BaseException as error:
+                        self._slow.unsettled = unit
                         try:
                             self._slow.not_written(unit, error)
                         except RecursionError:  # as in `write`
                             self._file.hot = cold
                             self._later += [unit]
+                            self._slow.unsettled = None
                             self._writing = False
                             return
                     self._writing = False
                 except BaseException:
                     self._writing = False
+                    if self._slow.unsettled is not None:  # struck before it was kept
+                        self._later += [self._slow.unsettled]
+                        self._slow.unsettled = None
                     raise
                 if monotonic() > self._look_at:
                     self._use(self._look_at_log, unit)
@@ -346,16 +356,16 @@ class Store:
             self._use(self._write_all_later)
 
     def _write_all_later(self) -> None:  # loop apart
-        while self._later:
-            unit = self._later[0]
+        while self._later:  # a unit is counted as in memory until it is settled
+            self._slow.unsettled = unit = self._later[0]
             try:
                 self._slow.write(unit)
-            except RecursionError:  # no frame is left: it stays for the next record
-                unit = ()
-                raise
-            finally:  # until then it is counted as in memory
-                if unit:
+            except BaseException:  # no frame is left, or a signal handler has struck
+                if self._slow.is_settled():
                     del self._later[0]
+                self._slow.unsettled = None
+                raise
+            del self._later[0]
 
     def _leave_to_others(self, unit: Unit) -> None:
         """Keep a unit whose thread was struck while it waited for another one that has the store.

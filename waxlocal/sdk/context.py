@@ -147,8 +147,12 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         outer = current_run.get()
         if outer is not None:
             outer = still_open(outer)
-        self._open(outer)
-        current_run.set(self)
+        try:
+            self._open(outer)
+            current_run.set(self)
+        except BaseException as error:  # a signal handler has struck: there will be no `__exit__`
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def _start_over(self) -> None:
@@ -174,7 +178,11 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         # with async generators, and there the run is passed over because it has ended.
         if current_run.get() is self:
             current_run.set(self._outer)
-        self._close_with(kind, error, traceback)
+        try:
+            self._close_with(kind, error, traceback)
+        except BaseException:  # a signal handler has struck: nobody else ends the run
+            self._close_with(kind, error, traceback)
+            raise
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

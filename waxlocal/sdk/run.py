@@ -172,14 +172,20 @@ class Run(RunRecords):
             self._metadata_json,
             self._inputs_json if recorder.capture_content else None,
         )
-        try:
-            store.write(BEGIN_RUN, row)
-        finally:  # where a signal handler raises, the start is written all the same
-            self._run_id = run_id
-            self._generation = recorder.generation
-            recorder.open_runs[run_id] = self._steady_ns, row
+        # Before it is written: a signal handler may strike that, and somebody is to end the run.
+        self._run_id = run_id
+        self._generation = recorder.generation
+        recorder.open_runs[run_id] = self._steady_ns, row
+        store.write(BEGIN_RUN, row)
         if self._early:
             self._write_early()
+
+    def _begin_again(self) -> None:
+        """Write the start once more: a signal handler has struck the first time."""
+        known = self._recorder.open_runs.get(self._run_id)
+        if known is not None:
+            self._recorder.store.write(BEGIN_RUN, known[1])
+            entered[self._run_id] = self
 
     def _attach(self, run_id: str) -> None:
         """Go on with a run that another process began, or another part of this one."""
@@ -307,13 +313,14 @@ class Run(RunRecords):
         """Write the end, unless it has been written; return the duration in seconds.
 
         `at`: when it ended, by default now; in nanoseconds since 1970, and on the steady clock. The
-        first end stays: a `finally` that completes a run must not undo its `except`.
+        first end stays: a `finally` that completes a run must not undo its `except`. One that a
+        signal handler strikes may be written again.
         """
         if self._ended:
             return None
-        self._ended = True
         run_id = self._run_id
         if not run_id:
+            self._ended = True
             return None
         recorder = self._recorder
         clock = recorder.clock
@@ -340,6 +347,7 @@ class Run(RunRecords):
                 run_id,
             ),
         )
+        self._ended = True
         recorder.open_runs.pop(run_id, None)  # if a signal handler raised before: ended at exit
         return duration
 

@@ -181,11 +181,13 @@ class RunRecords(RunAttributes):
         output: object = None,
         inside: int | None = None,
         started_ns: int = 0,
+        position: int = 0,
     ) -> int:
         """Write a span that ends now (or is open, with status `running`); return its position.
 
         `inside`: the position of the span around it; by default that of the context. `started_ns`:
-        when it began, in nanoseconds since 1970; by default its duration ago.
+        when it began, in nanoseconds since 1970; by default its duration ago. A `position` is given
+        where the same span is written again, because a signal handler struck.
         """
         if not self._recorder.enabled:
             return NO_SPAN
@@ -195,7 +197,7 @@ class RunRecords(RunAttributes):
             kind, status, error = plain_text(kind), plain_text(status), plain_text(error)
         if error:
             error = self._words(error)
-        position = self._next()
+        position = position or self._next()
         if not started_ns:
             lasted_ms = min(max(duration_ms or 0, 0), MAX_SPAN_MS)
             started_ns = self._recorder.clock.time_ns() - int(lasted_ms * 1e6)

@@ -51,6 +51,7 @@ class SpanRecords(Run):
             "run_id": self._run_id,
             "position": position,
             "started_ns": self._steady(),
+            "generation": self._recorder.generation,
             "outer": open_span(),
             "ended": False,
         }
@@ -78,9 +79,11 @@ class SpanRecords(Run):
         if exc is not None:
             status = RecordStatus.ERROR
             error = error or f"{kind}: {printed(exc)}"
-        handle["ended"] = True
         if current_span.get() is handle:
             current_span.set(handle["outer"])
+        handle["ended"] = True
+        if exc is not None and handle.get("generation") != self._recorder.generation:
+            return  # a forked child is thrown out of it: the span goes on, and ends, in its parent
         duration_ms = (self._steady() - handle["started_ns"]) / 1e6
         shown = self._words(plain_text(error), kind)
         self._end_span(handle["position"], duration_ms, status, shown, output_data)
