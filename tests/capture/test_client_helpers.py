@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.capture.stored import stored
@@ -71,9 +73,18 @@ def _chat_response(client: Any) -> None:
         response.parse()
 
 
-def _chat_lines(client: Any) -> None:
-    with client.chat.completions.with_streaming_response.create(**CHAT) as response:
-        list(response.iter_lines())
+def _response_of_responses(client: Any) -> None:
+    given = {"model": "gpt-4o", "input": "what is it?"}
+    with client.responses.with_streaming_response.create(**given) as response:
+        response.parse()
+
+
+async def _async_response(url: str) -> None:
+    async with (
+        clients.async_openai_client(url) as client,
+        client.chat.completions.with_streaming_response.create(**CHAT) as response,
+    ):
+        await response.parse()
 
 
 def _responses_stream(client: Any) -> None:
@@ -99,7 +110,12 @@ WAYS = {
     "anthropic, response": (clients.anthropic_client, _claude_response, 1),
     "openai, stream helper": (clients.openai_client, _chat_stream, 1),
     "openai, response": (clients.openai_client, _chat_response, 1),
-    "openai, lines of a response": (clients.openai_client, _chat_lines, 1),
+    "openai, response of responses": (clients.openai_client, _response_of_responses, 1),
+    "openai, async response": (
+        clients.openai_client,
+        lambda it: asyncio.run(_async_response(str(it.base_url).removesuffix("/v1/"))),
+        1,
+    ),
     "openai, stream of responses": (clients.openai_client, _responses_stream, 1),
     "openai, raw responses": (clients.openai_client, _raw_responses, 1),
     "openai, other options": (
@@ -233,3 +249,43 @@ def test_a_stream_whose_lines_the_program_reads_has_no_counts(db_path: Path) -> 
         assert any("usage" in line for line in response.iter_lines())
     (call,) = stored(db_path).calls
     assert (call["usage_known"], call["status"]) == (0, "ok")
+
+
+class _Pieces(httpx.SyncByteStream):
+    """A body that breaks before its end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b'{"id": "chatcmpl-1", '
+        yield b'"model": "gpt-4o", '
+        raise httpx.ReadError("broke")
+
+
+def test_an_answer_that_the_program_reads_itself_comes_as_it_is_sent(db_path: Path) -> None:
+    """Piece by piece, and with the exception of its client; the call is a row without counts."""
+    pieces: list[bytes] = []
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=_Pieces()))
+
+    def read(client: Any) -> None:
+        with client.chat.completions.with_streaming_response.create(**CHAT) as response:
+            assert not response.http_response.is_stream_consumed
+            pieces.extend(response.iter_bytes())
+
+    with (
+        httpx.Client(transport=transport) as http,
+        clients.openai_client("http://vendor", http_client=http) as client,
+        pytest.raises(httpx.ReadError),
+    ):
+        read(client)
+    assert len(pieces) == 2
+    (call,) = stored(db_path).calls
+    assert (call["model"], call["usage_known"], call["response"]) == ("gpt-4o", 0, None)
+
+
+def test_an_answer_that_the_program_reads_itself_may_be_refused(db_path: Path) -> None:
+    """As any other call."""
+    with vendor_server() as server:
+        server.answer(Reply(fault=Fault(400)))
+        with clients.openai_client(server.url) as client, pytest.raises(Exception, match="400"):
+            _chat_response(client)
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["error_type"]) == ("error", "openai.BadRequestError")

@@ -203,3 +203,13 @@ def test_a_name_that_is_nearly_that_of_a_library_is_said(
     monkeypatch.setenv("WAXELL_EXCLUDE", f" {name},,gemini")
     init(instrument=["mcp"])
     assert [record.getMessage() for record in caplog.records] == said * 3
+
+
+@pytest.mark.usefixtures("recorder", "uncaptured")
+@pytest.mark.parametrize(
+    ("instrument", "exclude"), [("openai", None), ("openai, mcp", "mcp"), (["openai"], "")]
+)
+def test_one_name_need_not_be_a_list(instrument: Any, exclude: Any) -> None:
+    """Else a text would be a list of letters, and nothing would be captured."""
+    init(instrument=instrument, exclude=exclude)
+    assert set(states()) == {"openai"}

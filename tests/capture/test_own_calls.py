@@ -151,6 +151,12 @@ STREAMS = {
     "a tool without an index": delta(tool_calls=[{"id": "t", "function": {"name": "book"}}]),
     "a tool that is a text": delta(tool_calls="book"),
     "content that is a list": delta(content=["It"]),
+    "a choice of a number beyond sense": {
+        "choices": [{"index": 10**9, "delta": {"content": "It"}}]
+    },
+    "a tool of a number beyond sense": delta(
+        tool_calls=[{"index": 10**9, "id": "t", "function": {"name": "book"}}]
+    ),
     "arguments that are too deep": delta(
         tool_calls=[{"index": 0, "id": "t", "function": {"arguments": "[" * 9000 + "]" * 9000}}]
     ),

@@ -10,6 +10,7 @@ import sys
 import threading
 import venv
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -273,6 +274,29 @@ subprocess.run([sys.executable, "-c", inner], check=True, cwd=sys.path[0])
 
 def _runs_of_agents(path: Path) -> dict[str, dict[str, Any]]:
     return {row["agent_name"]: row for row in queried(path, "SELECT * FROM runs")}
+
+
+def test_what_a_program_calls_a_session_is_one_within_an_agent_too(
+    start: Start, db_path: Path
+) -> None:
+    """Its calls are in the session that the block names, as children of the agent's run."""
+    text = """
+    from asking import ask
+    from waxell_observe import session
+
+    ask("outside")
+    with session("mine", user_id="bo"):
+        ask("inside")
+    """
+    done = start(dedent(text), "--agent", "bot", "--session", "all")
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = _runs_of_agents(db_path)
+    bot, own = runs["bot"], runs["auto:gpt-4o"]
+    assert (own["session_id"], own["user_id"]) == ("mine", "bo")
+    assert own["parent_workflow_id"] == f"wf_{bot['run_id']}"
+    calls = queried(db_path, "SELECT run_id, prompt_preview FROM llm_calls")
+    where = {call["prompt_preview"]: call["run_id"] for call in calls}
+    assert where == {"outside": bot["run_id"], "inside": own["run_id"]}
 
 
 def test_an_agent_is_one_run_around_the_whole_process(start: Start, db_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.context import attach, get_current, get_value, set_value
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 from tests.capture.stored import stored
 from tests.tools.alarms import handling, raising, strike_in
@@ -257,3 +258,39 @@ def test_calls_after_a_strike_are_no_part_of_the_call_that_was_struck(
     assert [call["run_id"] for call in later] == [run.run_id] * 3
     assert [(call["status"], call["usage_known"]) for call in later] == [("ok", 1)] * 3
     assert struck["run_id"] != run.run_id
+
+
+@pytest.mark.parametrize("act", [Program.ask, _ask_claude, Program.read])
+def test_a_strike_that_nobody_hears_of_costs_no_later_call(
+    db_path: Path,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    act: Callable[[Program], Any],
+) -> None:
+    """OpenTelemetry logs what is raised as it puts a context back, and goes on."""
+    with handling(raising(TimeLimit)):
+        strike_in(monkeypatch, ContextVarsRuntimeContext, "detach")
+        act(program)
+    assert "Failed to detach context" in caplog.text
+    with WaxellContext("bot") as run:
+        program.ask()
+        program.read()
+    assert [call["run_id"] for call in stored(db_path).calls[1:]] == [run.run_id] * 2
+
+
+def test_one_struck_event_costs_later_streams_nothing(
+    db_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instrumentation of anthropic would add no event of any stream any more."""
+    wrappers = importlib.import_module(f"{GENAI}.anthropic.wrappers")
+
+    def read() -> None:
+        given: Any = {"model": "claude-opus-4-8", "messages": MESSAGES, "max_tokens": 9}
+        list(program.claude.messages.create(**given, stream=True))
+
+    monkeypatch.setattr(wrappers, "_accumulation_disabled", True)
+    read()
+    (call,) = stored(db_path).calls
+    assert (call["usage_known"], call["status"]) == (1, "ok")
+    assert call["response"]

@@ -66,6 +66,7 @@ def say_everything() -> None:
             full_messages=MESSAGES,
             full_response=SAID,
             prompt_variables={"who": SAID},
+            config={"temperature": 0.5, "stop": SAID},
             status="error",
             error_type="ValueError",
             error_message=f"cannot answer {SAID}",
@@ -81,6 +82,11 @@ def say_everything() -> None:
         context.record_code_execution(language="python", code=SAID, output=SAID, error=SAID)
         span = context.enter_span("span", kind="tool", input_data={"said": SAID})
         context.exit_span(span, output_data={"said": SAID}, exc=KeyError(SAID))
+        context.record_policy_check(policy_name="policy", action="warn", reason=SAID)
+        context.record_approval_request(action_type="pay", reason=SAID)
+        context.record_approval_response(action_type="pay", decision=f"no: {SAID}")
+        context.record_bias_flag(flag=SAID)
+        context.record_breach_signal(signal=SAID)
         context.request_stop(SAID)
         raise ValueError(SAID)
     asyncio.run(say_by_id())

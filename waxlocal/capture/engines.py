@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -184,7 +184,6 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     from opentelemetry.metrics import NoOpMeterProvider
 
     from waxlocal.capture.anthropic_answers import keep_answers
-    from waxlocal.capture.own_calls import guarding
     from waxlocal.capture.provider import completion_hook, provider
     from waxlocal.capture.streams import follow_streams, steady_streams
 
@@ -192,7 +191,7 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     # Its own check asks for exact packages; whether ours works with the installed version, the
     # tests say. Metrics and logs would go to the program's exporters.
     framework = is_of_framework(engine)
-    with _environment_kept(), _content_in_attributes() if framework else guarding(engine.module):
+    with _environment_kept(), _content_in_attributes() if framework else _guarded(engine):
         instrumentor.instrument(
             tracer_provider=provider(),
             meter_provider=NoOpMeterProvider(),
@@ -209,6 +208,16 @@ def _switch_on_otel(engine: Engine) -> Callable[[], object]:
     return _follow_requests(engine, _until_program_does(instrumentor, engine))
 
 
+def _guarded(engine: Engine) -> AbstractContextManager[None]:
+    from waxlocal.capture.own_calls import guarding
+    from waxlocal.capture.read_answers import after_reading
+
+    if engine.module == _OF_OPENAI:
+        return guarding(engine.module, after_reading)
+    return guarding(engine.module)
+
+
+_OF_OPENAI = "opentelemetry.instrumentation.genai.openai"
 _OF_GOOGLE = "opentelemetry.instrumentation.google_genai"
 _OF_GRAPHS = "opentelemetry.instrumentation.genai.langchain"
 _OF_LITELLM = "openinference.instrumentation.litellm"

@@ -80,6 +80,7 @@ def init(
     )
     global _open
     _open = False
+    instrument, exclude = _listed(instrument), _listed(exclude)
     names = chosen(instrument, exclude)
     _say_what_is_misspelled((*(instrument or ()), *_left_out(exclude)))
     uninstrument(name for name in _by_default if name not in names)
@@ -96,6 +97,7 @@ def begin_by_default() -> None:
     """
     with Suppress(Exception):  # no home directory, say: the program goes on without
         if _open and current_recorder().enabled:
+            _say_what_is_misspelled(_left_out(None))
             _by_default.extend(chosen(None, None))
             await_imports(_by_default)
             atexit.register(_say_if_nothing_recorded, os.getpid())
@@ -120,6 +122,14 @@ def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[
     """Return the libraries to capture: those wanted, None means all, without those left out."""
     left_out = _left_out(exclude)
     return [name for name in (LIBRARIES if wanted is None else wanted) if name not in left_out]
+
+
+def _listed(names: Iterable[str] | str | None) -> list[str] | None:
+    """Return names as a list; a program may give one alone, or several with commas."""
+    if names is None:
+        return None
+    given = names.split(",") if isinstance(names, str) else names
+    return [name.strip() if isinstance(name, str) else name for name in given]
 
 
 def _left_out(exclude: Iterable[str] | None) -> set[str]:

@@ -111,12 +111,10 @@ class _Outside(KeptContext):
 
     __slots__ = ()
 
-    def __enter__(self) -> None:
-        super().__enter__()
+    def __enter__(self) -> KeptContext:
+        kept = super().__enter__()
         attach(set_value(CLIENT_INFERENCE_CONTEXT_KEY, None))
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._leave(restores=True)
+        return kept
 
 
 async def _awaited_outside(coroutine: Coroutine[Any, Any, Any]) -> Any:

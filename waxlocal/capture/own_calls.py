@@ -37,6 +37,7 @@ __all__ = [
     "note_streamed",
     "note_unread",
     "put_back",
+    "with_lists",
 ]
 
 # As `wrapt` calls it: with the library's function, its `self`, and the arguments.
@@ -175,7 +176,7 @@ def guarded(wrapper: Wrapper) -> Wrapper:
 
     def call(function: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         own = OwnCall(function)
-        kwargs = {**kwargs, **{name: list(value) for name, value in _iterators(kwargs)}}
+        kwargs = with_lists(kwargs)
         if _is_async(function):
             # Nothing is begun yet: a program may close it as it is.
             later: Any = _awaited(own, wrapper, scope, instance, args, kwargs)
@@ -235,13 +236,12 @@ class _Within:
     ) -> bool:
         own = self._own
         is_fault = isinstance(error, Exception) and not own.has_raised(error)
-        if error is not None:
-            with Suppress(Exception):
-                # Else it was let go of before its end, and is closed in the context of others.
-                if _here.get() is own:
-                    put_back(self._around)
-                if not is_fault:
-                    own.end(error)
+        with Suppress(Exception):
+            # Else it was let go of before its end, and is closed in the context of others.
+            if _here.get() is own:
+                put_back(self._around)
+            if error is not None and not is_fault:
+                own.end(error)
         with suppress(ValueError):  # as above
             _here.reset(self._token)
         if isinstance(error, Exception) and is_fault:
@@ -252,28 +252,29 @@ class _Within:
 
 
 class KeptContext:
-    """A block out of which no exception leaves another context of OpenTelemetry the current one.
+    """A block after which the same context of OpenTelemetry is the current one as before.
 
-    Not where a coroutine is let go of within the block: it is closed in the context of whoever does
-    that, which is none of ours.
+    Also where a signal handler struck the instrumentation's own end of it, of which nobody may
+    hear: OpenTelemetry logs that, and goes on. Not where a coroutine is let go of within the block:
+    it is closed in the context of whoever does that, which is none of ours.
     """
 
     __slots__ = ("_around", "_token")
 
-    def __enter__(self) -> None:
-        self._around = context.get_current()
+    def __enter__(self) -> KeptContext:
+        self._around: context.Context | None = context.get_current()
         self._token = _mark.set(None)
+        return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._leave(restores=kind is not None)
-
-    def _leave(self, *, restores: bool) -> None:
-        try:
+        with suppress(ValueError):  # this is another context
             _mark.reset(self._token)
-        except ValueError:  # this is another context
-            return
-        if restores:
-            put_back(self._around)
+            if self._around is not None:
+                put_back(self._around)
+
+    def let_go(self) -> None:
+        """Leave the context as it is at the end of the block."""
+        self._around = None
 
 
 # Set at the beginning of a block; only in the same context can it be reset.
@@ -304,16 +305,21 @@ def _told(own: OwnCall) -> Any:
         own.forget()
 
 
-def _iterators(kwargs: dict[str, Any]) -> Iterator[tuple[str, Iterator[Any]]]:
-    for name in _READ_FIRST:
-        value: Any = kwargs.get(name)
-        if hasattr(type(value), "__next__"):
-            yield name, value
+def with_lists(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with lists in place of iterators that an instrumentation would use up."""
+    given: dict[str, Any] = {name: kwargs.get(name) for name in _READ_FIRST}
+    lists = {name: list(one) for name, one in given.items() if hasattr(type(one), "__next__")}
+    return {**kwargs, **lists}
 
 
 @contextmanager
-def guarding(package: str) -> Iterator[None]:
-    """Guard what the instrumentation in this package wraps within the block."""
+def guarding(
+    package: str, around: Callable[[Wrapper], Wrapper] = lambda wrapper: wrapper
+) -> Iterator[None]:
+    """Guard what the instrumentation in this package wraps within the block.
+
+    `around` may wrap what is guarded once more.
+    """
     modules = [
         module
         for name, module in list(sys.modules.items())
@@ -321,7 +327,7 @@ def guarding(package: str) -> Iterator[None]:
     ]
     wrap = [vars(module)[_WRAP] for module in modules]
     for module, function in zip(modules, wrap, strict=True):
-        setattr(module, _WRAP, _guards(function))
+        setattr(module, _WRAP, _guards(function, around))
     try:
         yield
     finally:
@@ -332,9 +338,11 @@ def guarding(package: str) -> Iterator[None]:
 _WRAP = "wrap_function_wrapper"
 
 
-def _guards(wrap: Callable[[Any, str, Wrapper], Any]) -> Callable[[Any, str, Wrapper], Any]:
+def _guards(
+    wrap: Callable[[Any, str, Wrapper], Any], around: Callable[[Wrapper], Wrapper]
+) -> Callable[[Any, str, Wrapper], Any]:
     def wrap_guarded(target: Any, name: str, wrapper: Wrapper) -> Any:
-        return wrap(target, name, guarded(wrapper))
+        return wrap(target, name, around(guarded(wrapper)))
 
     return wrap_guarded
 

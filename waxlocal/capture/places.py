@@ -15,7 +15,7 @@ from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.scope import outermost, run_here, still_open
+from waxlocal.sdk.scope import is_named_around, outermost, run_here, still_open
 
 __all__ = [
     "CALLS",
@@ -99,6 +99,10 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
     """
     here = run_here()
     outer = captured_run(span)
+    # The process's own run is around a block that names a session; what is in that block is not in
+    # the session of the process.
+    if here is outermost.run and is_named_around():
+        here = None
     if outer is None or here is None:
         return here or outer
     if here is outermost.run:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -34,6 +33,11 @@ __all__ = [
 _HOOKS = ("_process_chunk", "_on_stream_end", "_on_stream_error")
 # What adds an event of a stream of anthropic to the message so far.
 _ADDS = ("accumulate_event", "beta_accumulate_event")
+
+# What the instrumentation sets for good where adding an event has raised.
+_OFF = "_accumulation_disabled"
+# The instrumentation has a place for each choice up to the highest number.
+_MOST_CHOICES = 10_000
 
 # Where a wrapper has the events of its stream, sync or async.
 _EVENTS = ("_self_iterator", "_self_aiter")
@@ -107,6 +111,7 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
     Where it was to write what was read, that is written without what could not be read.
     """
     scope, name = hook.__module__, hook.__name__
+    module = sys.modules[scope]
 
     @wraps(hook)
     def call(stream: Any, *args: Any) -> None:
@@ -116,7 +121,10 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
         struck: list[BaseException] = []
         before = _struck.set(struck)
         try:
-            hook(stream, *args)
+            if getattr(module, _OFF, False):  # a strike between its block and `_adding`
+                setattr(module, _OFF, False)
+            if name != "_process_chunk" or not _is_beyond_sense(*args):
+                hook(stream, *args)
         except Exception as error:
             if raised_by_handler(error):
                 raise
@@ -139,12 +147,12 @@ def _adding(add: Callable[..., Any], scope: str) -> Callable[..., Any]:
 
     @wraps(add)
     def call(**given: Any) -> Any:
-        struck = _struck.get()
-        if struck is None:  # of a stream that the program traces
-            return add(**given)
         try:
             return add(**given)
         except BaseException as error:
+            struck = _struck.get()
+            if struck is None:  # of a stream that the program traces
+                raise
             if not isinstance(error, Exception) or raised_by_handler(error):
                 struck.append(error)
             else:
@@ -163,6 +171,8 @@ def follow_streams() -> None:
     wrapper = _stream_class()
     for kind in _kinds_of("SyncStreamManagerWrapper", "AsyncStreamManagerWrapper"):
         replace(kind, "_enter_manager", _entering)
+        for name in ("__enter__", "__aenter__"):
+            replace(kind, name, _leaving_none_current)
     for kind in wrapper.__subclasses__() if wrapper is not None else ():
         replace(kind, "_bind_stream", _following)
         replace(kind, "_advance", _leaving_none_current)
@@ -180,28 +190,36 @@ def _entering(enter: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return call
 
 
-def _leaving_none_current(advance: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return what reads on, and leaves no call current if a signal handler strikes it."""
-    if iscoroutinefunction(advance):
+def _leaving_none_current(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what opens a stream or reads on, and leaves no call current, whatever strikes it.
 
-        @wraps(advance)
-        async def later(wrapper: Any, read: Any) -> Any:
-            with _kept_context(wrapper):
-                return await advance(wrapper, read)
+    The program's own streams may be current while they are open, and are not at their end.
+    """
+    if iscoroutinefunction(function):
+
+        @wraps(function)
+        async def later(wrapper: Any, *given: Any) -> Any:
+            if _is_of_program(wrapper):
+                return await function(wrapper, *given)
+            with KeptContext() as kept:
+                result = await function(wrapper, *given)
+                if _is_of_program(wrapper):  # which is known once it was opened
+                    kept.let_go()
+            return result
 
         return later
 
-    @wraps(advance)
-    def call(wrapper: Any, read: Any) -> Any:
-        with _kept_context(wrapper):
-            return advance(wrapper, read)
+    @wraps(function)
+    def call(wrapper: Any, *given: Any) -> Any:
+        if _is_of_program(wrapper):
+            return function(wrapper, *given)
+        with KeptContext() as kept:
+            result = function(wrapper, *given)
+            if _is_of_program(wrapper):  # as above
+                kept.let_go()
+        return result
 
     return call
-
-
-def _kept_context(wrapper: Any) -> AbstractContextManager[None]:
-    # The program's own streams may be current while they are open, and are not at their end.
-    return nullcontext() if _is_of_program(wrapper) else KeptContext()
 
 
 def _response(wrapper: Any) -> Any:
@@ -296,6 +314,18 @@ class _Followed:
                 wrapper._finalize_success()
             else:
                 wrapper._finalize_failure(error)
+
+
+def _is_beyond_sense(chunk: Any, *_rest: Any) -> bool:
+    """Return whether a chunk has a choice, or a tool's call, of a number that no vendor gives."""
+    choices = getattr(chunk, "choices", None)
+    return isinstance(choices, list) and any(map(_is_far_off, choices))
+
+
+def _is_far_off(choice: Any) -> bool:
+    calls = getattr(getattr(choice, "delta", None), "tool_calls", None) or ()
+    numbers = (getattr(one, "index", 0) for one in (choice, *calls))
+    return any(isinstance(number, int) and number > _MOST_CHOICES for number in numbers)
 
 
 def _end(invocation: Any, hook: str, args: tuple[Any, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import trace
@@ -16,7 +17,7 @@ from waxlocal.capture.captured_span import CapturedSpan, SpanSink, captured_arou
 from waxlocal.capture.own_calls import claim
 from waxlocal.clock import given_ns
 
-__all__ = ["CurrentSpans", "PrivateProvider", "PrivateTracer"]
+__all__ = ["CurrentSpans", "PrivateProvider", "PrivateTracer", "began_at"]
 
 
 class PrivateProvider(trace.TracerProvider):
@@ -59,6 +60,10 @@ class CurrentSpans(trace.Tracer):
             yield span
 
 
+# When a call began that is reported when it is over, in nanoseconds since 1970; 0 for now.
+began_at: ContextVar[int] = ContextVar("waxlocal_began_at", default=0)
+
+
 class PrivateTracer(CurrentSpans):
     """Starts the spans of one instrumentation."""
 
@@ -79,7 +84,7 @@ class PrivateTracer(CurrentSpans):
     ) -> CapturedSpan:
         """Start a span inside the current one of this context, by default of the present one."""
         current = trace.get_current_span(context)
-        began_ns = given_ns(start_time)
+        began_ns = given_ns(start_time) or began_at.get()
         span = CapturedSpan(
             name,
             self._scope,

@@ -338,11 +338,12 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         chunk_count: Any,
         usage: Any,
     ) -> str | None:
+        keeps_text = self._recorder.capture_content
         details = {
             "framework": framework,
             "prompt_hash": prompt_hash,
-            "config": config,
-            "prompt_variables": prompt_variables if self._recorder.capture_content else None,
+            "config": config if keeps_text else _numbers_of(config),
+            "prompt_variables": prompt_variables if keeps_text else None,
             "chunk_count": chunk_count,
             "usage_note": None if usage is ... else usage.note,
             "token_details": None if usage is ... else usage.finer,
@@ -401,3 +402,10 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
+
+
+def _numbers_of(config: object) -> dict[str, Any] | None:
+    """Return the settings of a call that are numbers: a text among them may be anything."""
+    if not isinstance(config, dict):
+        return None
+    return {name: value for name, value in config.items() if isinstance(value, int | float)} or None

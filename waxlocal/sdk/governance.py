@@ -80,6 +80,7 @@ class GovernanceRecords(Run):
                 "phase": phase,
                 "priority": priority,
             },
+            content=("reason",),
         )
 
     def record_approval_request(
@@ -100,7 +101,7 @@ class GovernanceRecords(Run):
             "reason": reason,
             **(metadata or {}),
         }
-        self._add_event("approval_requested", data)
+        self._add_event("approval_requested", data, content=("reason",))
 
     def record_approval_response(
         self,
@@ -126,7 +127,8 @@ class GovernanceRecords(Run):
             "elapsed_seconds": elapsed_seconds,
             **(metadata or {}),
         }
-        self._add_event("approval_granted" if granted else "approval_denied", data)
+        event = "approval_granted" if granted else "approval_denied"
+        self._add_event(event, data, content=("decision",))
 
     # -- what the agent touched -----------------------------------------------------------------
 
@@ -204,12 +206,13 @@ class GovernanceRecords(Run):
     def record_bias_flag(self, *, flag: str) -> None:
         """Record a sign of bias in what the agent said or did."""
         need("flag", flag, str)
-        self._add_event("bias_flag", {"flag": flag})
+        self._add_event("bias_flag", {"flag": flag}, content=("flag",))
 
     def record_breach_signal(self, *, signal: str, event_at: str = "") -> None:
         """Record a sign of a data breach."""
         need("signal", signal, str)
-        self._add_event("breach_signal", {"signal": signal, "event_at": event_at})
+        data = {"signal": signal, "event_at": event_at}
+        self._add_event("breach_signal", data, content=("signal",))
 
     def record_erasure_request(self, *, subject_id: str, requested_at: str = "") -> None:
         """Record that a person wants their data erased."""
