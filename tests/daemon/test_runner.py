@@ -496,10 +496,10 @@ def test_figures_over_http_and_in_a_file(tmp_path: Path, server: FaultServer) ->
 
 def test_status_shows_who_uploads_and_how_far_it_is(db_path: Path, server: FaultServer) -> None:
     """With a daemon, without one, and before there is a file."""
-    before = answer("daemon", "status", db=db_path)
+    before = answer("daemon", "status", db=db_path, status=3)
     assert (before["running"], before["exists"], before["pending"]) == (False, False, 0)
     add_runs(db_path, 2, first=980)
-    assert answer("daemon", "status", db=db_path)["pending"] == 2
+    assert answer("daemon", "status", db=db_path, status=3)["pending"] == 2
     with running(db_path, server.url) as daemon:
         daemon.event("up_to_date")
         found = answer("daemon", "status", db=db_path)
@@ -510,7 +510,9 @@ def test_status_shows_who_uploads_and_how_far_it_is(db_path: Path, server: Fault
         said = spawn("daemon", "status", "--db", db_path).stdout
         assert f"process {daemon.process.pid}" in said
         daemon.end()
-    assert "not running" in spawn("daemon", "status", "--db", db_path).stdout
+    stopped = spawn("daemon", "status", "--db", db_path)
+    assert "not running" in stopped.stdout
+    assert stopped.returncode == 3
 
 
 def test_it_leaves_the_processor_to_others(db_path: Path) -> None:

@@ -447,7 +447,11 @@ SCORES = [
     (("n", float("nan")), ("numeric", None, "nan")),
     (("b", True, "boolean"), ("boolean", 1.0, "true")),
     (("b", False, "boolean"), ("boolean", 0.0, "false")),
-    (("b", "false", "boolean"), ("boolean", 1.0, "true")),
+    (("b", "false", "boolean"), ("boolean", 0.0, "false")),
+    (("b", " No", "boolean"), ("boolean", 0.0, "false")),
+    (("b", "0", "boolean"), ("boolean", 0.0, "false")),
+    (("b", "Yes", "boolean"), ("boolean", 1.0, "true")),
+    (("b", 2, "boolean"), ("boolean", 1.0, "true")),
     (("c", "good", "categorical"), ("categorical", None, "good")),
     (("w", 1.5, "weird"), ("weird", None, "1.5")),
 ]
@@ -464,6 +468,15 @@ def test_score_values_follow_their_type(
     row = only(db_path, "scores")
     assert (row["data_type"], row["numeric_value"], row["string_value"]) == expected
     assert (row["name"], row["comment"]) == (arguments[0], "why")
+
+
+@pytest.mark.usefixtures("recorder")
+@pytest.mark.parametrize("word", ["maybe", "", "2"])
+def test_boolean_score_that_is_neither_yes_nor_no_is_refused(db_path: Path, word: str) -> None:
+    """The caller gets a `TypeError`, and nothing is stored."""
+    with WaxellContext("agent") as ctx, pytest.raises(TypeError, match="neither true nor false"):
+        ctx.record_score("b", word, "boolean")
+    assert rows(db_path, "scores") == []
 
 
 @pytest.mark.usefixtures("recorder")

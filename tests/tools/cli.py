@@ -33,10 +33,10 @@ def invoke(*args: object, db: Path | None = None, **env: str) -> Result:
     return CliRunner().invoke(cli, [*before, *map(str, args)], env=settings)
 
 
-def answer(*args: object, db: Path) -> Any:
-    """Return what a successful command says with `--json`."""
+def answer(*args: object, db: Path, status: int = 0) -> Any:
+    """Return what a command says with `--json` that ends with this exit status."""
     result = invoke(*args, "--json", db=db)
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == status, result.stderr
     return json.loads(result.stdout)
 
 

@@ -176,8 +176,8 @@ class CapturedSpan(trace.Span):
     def _write_end(self, end_time: int | None, stopped_by: BaseException | None) -> None:
         if self.ended_ns:  # the first try had it
             pass
-        elif ended_ns := max(given_ns(end_time), 0):
-            ended_ns = max(ended_ns, self.started_ns)
+        elif given := given_ns(end_time):
+            ended_ns = max(given, self.started_ns)
             lasted_ns = ended_ns - self.started_ns
             self.ended_ns, self.ended_steady_ns = ended_ns, self.steady_ns + lasted_ns
         else:

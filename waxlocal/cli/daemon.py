@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from waxlocal.delivery.status import TargetStatus
     from waxlocal_daemon.lock import Holder
 
+# As `systemctl status` has it.
+NOT_RUNNING = 3
+
 __all__ = ["daemon"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -311,7 +314,8 @@ def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
 def status(ctx: click.Context, *, form: str) -> None:
     """Show which process uploads this file, since when, and how many runs are pending.
 
-    For a service with a name of its own, give the file that it uploads with --db.
+    For a service with a name of its own, give the file that it uploads with --db. The exit status
+    is 3 if none does, as that of `systemctl status`.
     """
     from waxlocal.delivery.status import count_unsynced, delivery_status
     from waxlocal.storage.connection import reader
@@ -332,6 +336,8 @@ def status(ctx: click.Context, *, form: str) -> None:
         print_json(_document(path, exists, who, targets, unsynced))
     else:
         _show(Screen(), path, exists, who, targets, unsynced)
+    if who is None:
+        ctx.exit(NOT_RUNNING)
 
 
 def _document(

@@ -30,6 +30,7 @@ __all__ = [
     "plain_text",
     "truth",
     "with_usage",
+    "yes_or_no",
 ]
 
 T = TypeVar("T")
@@ -273,6 +274,19 @@ def truth(name: str, value: Any) -> bool:
         if raised_by_handler(error):
             raise
         raise TypeError(f"Argument '{name}' is neither true nor false") from error
+
+
+_YES, _NO = frozenset(("true", "yes", "1")), frozenset(("false", "no", "0"))
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """Return a yes or no, which may be in words; a text that is neither raises `TypeError`."""
+    if not is_a(value, str):
+        return truth(name, value)
+    word = str.__str__(value).strip().lower()
+    if word not in _YES | _NO:
+        raise TypeError(f"Argument '{name}' is neither true nor false")
+    return word in _YES
 
 
 def plain_text(value: Any, default: str = "") -> str:

@@ -20,7 +20,7 @@ from waxlocal.sdk.arguments import (
     number_of,
     plain_llm_call,
     plain_text,
-    truth,
+    yes_or_no,
 )
 from waxlocal.sdk.context_attributes import ContextAttributes
 from waxlocal.sdk.governance import GovernanceRecords
@@ -370,8 +370,9 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
     ) -> None:
         """Record a score of the run: a number, a yes or no, or a word.
 
-        `numeric` takes a number, also as text, and raises `TypeError` for the rest; of a `boolean`
-        the truth of the value counts; any other type keeps the value's text.
+        `numeric` takes a number, also as text, and raises `TypeError` for the rest. So does
+        `boolean` for a text other than `true`, `yes`, `1`, `false`, `no` and `0`; of other values
+        the truth counts. Any other type keeps the value's text.
         """
         if not type(name) is type(data_type) is type(comment) is str:
             name, data_type, comment = need_plain_texts(
@@ -381,7 +382,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             number = value if type(value) is float else number_of("value", value)
             self._add_score(name, data_type, number, None, comment)
         elif data_type == "boolean":
-            yes = truth("value", value)
+            yes = yes_or_no("value", value)
             self._add_score(name, data_type, float(yes), "true" if yes else "false", comment)
         else:
             self._add_score(name, data_type, None, plain_text(value), comment)

@@ -193,6 +193,15 @@ def test_runs_without_a_session_are_shown_where_there_are_no_sessions(db_path: P
         assert titles(pages.page("/runs")) == ["alone"]
 
 
+def test_all_runs_without_a_session_are_counted(db_path: Path) -> None:
+    """Not only those that are shown."""
+    with recorded(db_path) as to:
+        for _ in range(53):
+            to.run(None)
+    with dashboard(db_path) as pages:
+        assert "No sessions yet, but 53 runs" in pages.page("/").text
+
+
 def test_bars_show_the_turns_of_a_session(pages: Dashboard) -> None:
     """One bar for each turn, as tall as its tokens."""
     row = pages.page("/").one("tr", data_live="session s-alice")

@@ -28,6 +28,7 @@ from waxlocal.queries.overview import (
     session_totals,
     turn_sizes,
 )
+from waxlocal.queries.run_list import count_runs
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES, RunStatus
@@ -102,8 +103,14 @@ async def sessions_page(request: Request) -> Response:
     )
     nothing_at_all = listing.value is not None and not (asked.given or listing.value.sessions)
     runs: list[RunSummary] = []
+    run_count = 0
     if nothing_at_all and not asked.offset:
         runs = (await ask(request, lambda conn: last_runs(conn, limit=FIRST_RUNS)))[::-1]
+        run_count = (
+            await ask(request, lambda conn: count_runs(conn))
+            if len(runs) == FIRST_RUNS
+            else len(runs)
+        )
     waiting = listing.pending or totals.pending
     return await show(
         request,
@@ -118,6 +125,7 @@ async def sessions_page(request: Request) -> Response:
         slow=slow,
         nothing_at_all=nothing_at_all,
         runs=runs,
+        run_count=run_count,
         columns=COLUMNS,
         statuses=RUN_STATUSES,
     )
