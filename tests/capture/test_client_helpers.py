@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,19 @@ def test_an_answer_that_the_program_reads_itself_may_be_refused(db_path: Path) -
             _chat_response(client)
     (call,) = stored(db_path).calls
     assert (call["status"], call["error_type"]) == ("error", "openai.BadRequestError")
+
+
+def test_an_answer_that_the_program_reads_itself_is_not_kept_alive() -> None:
+    """Once it is closed."""
+    with vendor_server() as server, clients.openai_client(server.url) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            with client.chat.completions.with_streaming_response.create(**CHAT) as response:
+                kept = weakref.ref(response)
+                response.parse()
+            response.close()
+            del response
+            assert kept() is None
+        finally:
+            gc.enable()

@@ -299,6 +299,25 @@ def test_what_a_program_calls_a_session_is_one_within_an_agent_too(
     assert where == {"outside": bot["run_id"], "inside": own["run_id"]}
 
 
+def test_an_agent_with_a_parent_in_another_process_has_its_calls(
+    start: Start, db_path: Path
+) -> None:
+    """A parent that the environment names is around the agent, not around each call."""
+    text = """
+    from asking import ask
+    from waxell_observe import init
+
+    init()
+    ask("once")
+    ask("twice")
+    """
+    named = {"WAXELL_PARENT_WORKFLOW_ID": "wf_elsewhere", "WAXELL_AGENT_NAME": "bot"}
+    done = start(dedent(text), **named)
+    assert (done.returncode, done.stderr) == (0, "")
+    (bot,) = _runs_of_agents(db_path).values()
+    assert (bot["agent_name"], bot["parent_workflow_id"]) == ("bot", "wf_elsewhere")
+
+
 def test_an_agent_is_one_run_around_the_whole_process(start: Start, db_path: Path) -> None:
     """Other runs are its children, in threads and other processes, too."""
     done = start(AROUND, "--agent", "bot", "--session", "all")

@@ -168,7 +168,7 @@ def test_a_strike_leaves_the_lock_of_the_reports_free() -> None:
     def act(steps: int) -> Callable[[], object]:
         if guard._is_mine():
             held.append(steps)
-        return lambda: guard.alone(lambda: "done")
+        return guard.alone(lambda: "done")
 
     assert each_step(act) > 5
     assert held == []

@@ -117,7 +117,7 @@ def test_a_forked_child_thrown_out_of_the_block_does_not_end_the_run(
 
 
 WITHIN = {
-    "a span": "SpanOfRun(run)",
+    "a span": "span_of(run)",
     "a captured tool": "captured('TOOL')",
     "a captured agent": "captured('AGENT')",
 }
@@ -140,7 +140,7 @@ def test_a_forked_child_thrown_out_of_a_span_does_not_end_it(db_path: Path, with
             return tracer.start_as_current_span("work", attributes=given)
 
         @contextmanager
-        def SpanOfRun(run):
+        def span_of(run):
             span = run.enter_span("work")
             try:
                 yield

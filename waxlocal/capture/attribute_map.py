@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.capture.bounds import bounded, cut_text, from_json
-from waxlocal.capture.facts import STREAM_ASKED, Attributes
+from waxlocal.capture.facts import Attributes
 from waxlocal.token_counts import count
 
 __all__ = [
@@ -149,6 +149,8 @@ TTFT_MS: Sources = ("ai.response.msToFirstChunk", "ttft_ms")
 TTFT_EVENTS = (
     "First Token Stream Event", "ai.stream.firstChunk", "gen_ai.content.completion.chunk",
 )  # fmt: skip
+# Ours, set by `own_calls`: the program asked for a stream.
+STREAM_ASKED = "waxlocal.stream.asked"
 STREAMED: Sources = (
     STREAM_ASKED, "gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming",
     ("llm.invocation_parameters", "stream"),

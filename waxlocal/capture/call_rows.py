@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from waxlocal.capture.call_content import words_of_message
-from waxlocal.capture.call_settings import without_content
 from waxlocal.capture.facts import CallFacts, Row, SpanStatus
 from waxlocal.encode import dumps
 from waxlocal.records import LLM_CALLS, RecordStatus
+from waxlocal.sdk.redaction import settings_without_content
 from waxlocal.storage.contents import KEYED
 
 __all__ = ["columns_of", "last_user_text", "merged", "row_of_call", "with_hand_made"]
@@ -174,7 +174,7 @@ def columns_of(row: Row, *, keep_content: bool) -> Row:
     details = row["details"]
     if not keep_content:
         named = [{"id": call["id"], "name": call["name"]} for call in details.get("tool_calls", ())]
-        config = without_content(details.get("config") or {})
+        config = settings_without_content(details.get("config") or {})
         # What nothing was read from may be any text.
         gone = dict.fromkeys(("attributes", "other_answers"))
         details = {**details, "tool_calls": named, "config": config, **gone}

@@ -14,7 +14,7 @@ from waxlocal.capture.attribute_map import first
 from waxlocal.capture.bounds import bounded, from_json
 from waxlocal.capture.facts import Attributes
 
-__all__ = ["PREFIXES", "settings_of", "without_content"]
+__all__ = ["PREFIXES", "settings_of"]
 
 # What is a fact of its own.
 _NOT_SETTINGS = frozenset((
@@ -31,10 +31,6 @@ PREFIXES = (_REQUEST, _AI_SETTINGS)
 # alone. A name like one of a key is no reason to leave out a number or a JSON schema.
 _SECRET = re.compile(r"key|secret|password|authorization|credential|(?:^|_)token$", re.IGNORECASE)
 _HOLD_SECRETS = frozenset(("headers", "extra_headers", "default_headers", "vertex_credentials"))
-# Settings that are words, of which the vendor names a few.
-_WORDS = frozenset((
-    "encoding_format", "reasoning_effort", "service_tier", "tool_choice", "truncation", "verbosity",
-))  # fmt: skip
 
 
 def settings_of(given: Attributes) -> dict[str, Any]:
@@ -70,13 +66,4 @@ def _without_secrets(value: Any) -> Any:
         name: _without_secrets(inner)
         for name, inner in value.items()
         if name not in _HOLD_SECRETS and not (isinstance(inner, str) and _SECRET.search(name))
-    }
-
-
-def without_content(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are numbers, or words of the vendor's: nobody said these."""
-    return {
-        name: value
-        for name, value in settings.items()
-        if isinstance(value, int | float) or (name in _WORDS and isinstance(value, str))
     }

@@ -39,6 +39,7 @@ class CapturedCalls:
                 found = run._captured = cls(run)
             return found
 
+    @_guard.alone
     def record(self, report: Report, inner: list[int]) -> int:
         """Write a call, or merge it into the row of another report of it; return the position.
 
@@ -46,9 +47,6 @@ class CapturedCalls:
         signal handler has struck it may be called again with the same report, which is written
         once.
         """
-        return _guard.alone(lambda: self._record(report, inner))
-
-    def _record(self, report: Report, inner: list[int]) -> int:
         if report.position and self._at(report.position) is not None:
             return report.position
         known = self._at(inner[0]) if inner else find_elsewhere(self._recent.copy(), report)
@@ -62,14 +60,12 @@ class CapturedCalls:
         self._recent.append(report)
         return report.position
 
+    @_guard.alone
     def merge_outside(self, report: Report) -> bool:
         """Merge a call into the row of another report of it, as `record`; False if there is none.
 
         For the calls of a run that stands for a call outside any.
         """
-        return _guard.alone(lambda: self._merge_outside(report))
-
-    def _merge_outside(self, report: Report) -> bool:
         if report.merged_outside:
             return True
         asked, recent = report.row["prompt_preview"], self._recent.copy()
@@ -80,14 +76,12 @@ class CapturedCalls:
             self._merge(known, report, is_inner, outside=True)
         return report.merged_outside
 
+    @_guard.alone
     def record_around(self, report: Report, inside: Sequence[Report]) -> None:
         """Write a call that callbacks report, or merge it into one that was captured inside it.
 
         Where several were captured inside and none of them is it, they are the calls.
         """
-        _guard.alone(lambda: self._record_around(report, inside))
-
-    def _record_around(self, report: Report, inside: Sequence[Report]) -> None:
         recent = self._recent.copy()
         mine = (one for one in inside if one in recent)
         below = [one for one in mine if report.scope not in one.scopes]
@@ -97,11 +91,9 @@ class CapturedCalls:
         elif (known := find_reported(below, report)) is not None:
             self._merge(known, report, known_is_inner=True)
 
+    @_guard.alone
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        return _guard.alone(lambda: self._claim(by_hand))
-
-    def _claim(self, by_hand: Row) -> bool:
         known = find_unclaimed(self._recent.copy(), by_hand)
         if known is None:
             return False

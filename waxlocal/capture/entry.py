@@ -125,16 +125,15 @@ def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[
 
 
 def _listed(names: Iterable[str] | str | None) -> list[str] | None:
-    """Return names as a list; a program may give one alone, or several with commas."""
-    if names is None:
-        return None
-    given = names.split(",") if isinstance(names, str) else names
-    return [name.strip() if isinstance(name, str) else name for name in given]
+    """Return names as a list; a text has one alone, or several with commas."""
+    if isinstance(names, str):
+        return [name.strip() for name in names.split(",")]
+    return None if names is None else list(names)
 
 
 def _left_out(exclude: Iterable[str] | None) -> set[str]:
-    found = {name.strip() for name in os.environ.get("WAXELL_EXCLUDE", "").split(",")}
-    return found.union(exclude or ()) - {""}
+    found = _listed(os.environ.get("WAXELL_EXCLUDE", "")) or []
+    return {*found, *(exclude or ())} - {""}
 
 
 def _say_what_is_misspelled(names: Iterable[str]) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from waxlocal.token_counts import UNKNOWN, TokenCounts
 
 __all__ = [
-    "STREAM_ASKED",
     "Attributes",
     "CallFacts",
     "Completion",
@@ -26,9 +25,6 @@ __all__ = [
 
 # What an emitter attached to a span: any names, any values.
 Attributes = Mapping[Any, Any]
-
-# An attribute of ours: the program asked for a stream.
-STREAM_ASKED = "waxlocal.stream.asked"
 
 # {"role", "content"} and, where there are such: "tool_calls" (a list of ToolCall), "tool_call_id",
 # "name", "reasoning". The content is text; a list of parts where not all of it is text; None where

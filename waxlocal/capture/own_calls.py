@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from opentelemetry import context
 from opentelemetry.trace import Span, StatusCode
 
-from waxlocal.capture.facts import STREAM_ASKED
+from waxlocal.capture.attribute_map import STREAM_ASKED
 from waxlocal.known_types import name_of_type
 from waxlocal.recording.notices import warn
 from waxlocal.sdk.exception_text import printed
@@ -36,7 +36,6 @@ __all__ = [
     "guarding",
     "note_streamed",
     "note_unread",
-    "put_back",
     "with_lists",
 ]
 
@@ -222,13 +221,13 @@ class _Within:
     calls later would be a part of this call.
     """
 
-    __slots__ = ("_around", "_own", "_scope", "_token")
+    __slots__ = ("_kept", "_own", "_scope", "_token")
 
     def __init__(self, own: OwnCall, scope: str) -> None:
         self._own, self._scope = own, scope
 
     def __enter__(self) -> None:
-        self._around = context.get_current()
+        self._kept = KeptContext().__enter__()
         self._token = _here.set(self._own)
 
     def __exit__(
@@ -237,12 +236,10 @@ class _Within:
         own = self._own
         is_fault = isinstance(error, Exception) and not own.has_raised(error)
         with Suppress(Exception):
-            # Else it was let go of before its end, and is closed in the context of others.
-            if _here.get() is own:
-                put_back(self._around)
+            self._kept.__exit__(kind, error, trace)
             if error is not None and not is_fault:
                 own.end(error)
-        with suppress(ValueError):  # as above
+        with suppress(ValueError):  # this is another context
             _here.reset(self._token)
         if isinstance(error, Exception) and is_fault:
             note_unread(error, self._scope)
@@ -269,8 +266,9 @@ class KeptContext:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         with suppress(ValueError):  # this is another context
             _mark.reset(self._token)
-            if self._around is not None:
-                put_back(self._around)
+            around = self._around
+            if around is not None and context.get_current() is not around:
+                context.attach(around)
 
     def let_go(self) -> None:
         """Leave the context as it is at the end of the block."""
@@ -279,12 +277,6 @@ class KeptContext:
 
 # Set at the beginning of a block; only in the same context can it be reset.
 _mark: ContextVar[None] = ContextVar("waxlocal_kept_context")
-
-
-def put_back(around: context.Context) -> None:
-    """Make a context the current one again, after what may have left another one."""
-    if context.get_current() is not around:
-        context.attach(around)
 
 
 def _handed_out(answer: Any, span: Span | None) -> Any:

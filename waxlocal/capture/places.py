@@ -15,7 +15,7 @@ from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.scope import is_named_around, outermost, run_here, still_open
+from waxlocal.sdk.scope import is_in_named_block, outermost, run_here, still_open
 
 __all__ = [
     "CALLS",
@@ -99,9 +99,8 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
     """
     here = run_here()
     outer = captured_run(span)
-    # The process's own run is around a block that names a session; what is in that block is not in
-    # the session of the process.
-    if here is outermost.run and is_named_around():
+    # What is in a block that names a session is not in that of the process's own run around it.
+    if here is outermost.run and is_in_named_block():
         here = None
     if outer is None or here is None:
         return here or outer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from waxlocal.recording.notices import say_nothing_while
 from waxlocal.recording.recorder import current_recorder
@@ -12,6 +13,7 @@ from waxlocal.storage.around_forks import in_forked_child
 
 __all__ = ["ProcessLock"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -28,17 +30,22 @@ class ProcessLock:
         in_forked_child(self._renew)
         say_nothing_while(self._is_mine)
 
-    def alone(self, act: Callable[[], T]) -> T:
-        """Do something while it is held, and say after it what the recorder has to say.
+    def alone(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Decorate what records while it is held; it says after it what the recorder has to say.
 
         A log handler of the program may record, and wait for this lock with its own one held. No
         context manager of ours: what a signal handler raises between its entry and the block would
         leave the lock held for as long as the traceback lives.
         """
-        with self.lock:
-            result = act()
-        current_recorder().store.say_notices()
-        return result
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.lock:
+                result = function(*args, **kwargs)
+            current_recorder().store.say_notices()
+            return result
+
+        return call
 
     def _is_mine(self) -> bool:
         """Return whether this thread holds it."""

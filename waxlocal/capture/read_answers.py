@@ -108,7 +108,7 @@ class _Report:
             return function(*args, **kwargs)
 
         coroutine = self._context.run(self._wrapper, later, *self._given)
-        with Suppress(Exception, StopIteration):
+        with Suppress(Exception):
             self._context.run(coroutine.send, None)  # it waits for nothing
 
 
@@ -117,6 +117,7 @@ def _on_close(answer: Any, report: _Report) -> None:
     close = answer.close
 
     def closed() -> Any:
+        vars(answer).pop("close", None)  # which keeps the answer alive
         closing = close()
         if iscoroutine(closing):
             return _closed_later(closing, answer, report)

@@ -132,12 +132,9 @@ _SPANS_ALSO_ALONE = (SpanKind.TOOL, SpanKind.RETRIEVER)
 _guard = ProcessLock()
 
 
+@_guard.alone
 def _decide(span: CapturedSpan, kind: str) -> None:
     """Give a span its place, once; another thread that is doing so is waited for."""
-    _guard.alone(lambda: _decide_now(span, kind))
-
-
-def _decide_now(span: CapturedSpan, kind: str) -> None:
     if not span.undecided:
         return
     try:

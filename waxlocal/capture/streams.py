@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import iscoroutinefunction
+from itertools import chain
 from timeit import default_timer
 from typing import Any
 from weakref import ref
@@ -46,16 +47,16 @@ _EVENTS = ("_self_iterator", "_self_aiter")
 _struck: ContextVar[list[BaseException] | None] = ContextVar("waxlocal_struck", default=None)
 
 
-def _stream_class() -> type[Any] | None:
-    """Return the class; None where no instrumentation has loaded it, or it is no more."""
-    found = getattr(sys.modules.get("opentelemetry.util.genai.stream"), "_StreamTelemetry", None)
+def _stream_class(name: str = "_StreamTelemetry") -> type[Any] | None:
+    """Return the class, or one beside it; None if no instrumentation has loaded it any more."""
+    found = getattr(sys.modules.get("opentelemetry.util.genai.stream"), name, None)
     return found if isinstance(found, type) else None
 
 
-def _kinds_of(*names: str) -> list[type[Any]]:
-    """Return these classes of the instrumentations' streams, and all that derive from them."""
-    module = sys.modules.get("opentelemetry.util.genai.stream")
-    found = [kind for name in names if (kind := getattr(module, name, None)) is not None]
+def _kinds_of(name: str) -> list[type[Any]]:
+    """Return such a class, and all that derive from it."""
+    base = _stream_class(name)
+    found = [] if base is None else [base]
     for kind in found:  # it grows meanwhile
         found += kind.__subclasses__()
     return found
@@ -169,7 +170,8 @@ def follow_streams() -> None:
     and openai read past it, or close the response below it.
     """
     wrapper = _stream_class()
-    for kind in _kinds_of("SyncStreamManagerWrapper", "AsyncStreamManagerWrapper"):
+    managers = map(_kinds_of, ("SyncStreamManagerWrapper", "AsyncStreamManagerWrapper"))
+    for kind in chain.from_iterable(managers):
         replace(kind, "_enter_manager", _entering)
         for name in ("__enter__", "__aenter__"):
             replace(kind, name, _leaving_none_current)

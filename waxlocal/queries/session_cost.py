@@ -41,12 +41,11 @@ WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
 class _Input(NamedTuple):
     """What of a call's input its agent had sent before.
 
-    `first`: the call is the first of its agent, so all of it is new. `context`: what the first call
-    of the agent had sent. `known`, or at least `estimated`; else nobody knows.
+    `resent` is None where nobody knows; it may be `estimated`. `first`: the call is the first of
+    its agent, so all of it is new. `context`: what the first call of the agent had sent.
     """
 
-    resent: int = 0
-    known: bool = True
+    resent: int | None = 0
     estimated: bool = False
     first: bool = False
     context: int = 0
@@ -91,9 +90,10 @@ class _Sum:
             self.priced_tokens += call["tokens_in"] + call["tokens_out"]
 
     def _add_input(self, tokens_in: int, given: _Input) -> None:
-        repeated = min(given.resent, given.context)
-        self.resent_sum += given.resent
-        self.unsplit_tokens += 0 if given.known or given.estimated else tokens_in
+        resent = given.resent or 0
+        repeated = min(resent, given.context)
+        self.resent_sum += resent
+        self.unsplit_tokens += tokens_in if given.resent is None else 0
         self.estimated_tokens += tokens_in if given.estimated else 0
         self.repeated_first += repeated
         if given.context >= LARGE_CONTEXT_TOKENS:
@@ -145,9 +145,8 @@ class _Contexts:
         if share_resent is not None:
             return _Input(round(tokens_in * share_resent), context=context)
         if tokens_in > before[0]:
-            resent = min(tokens_in, sum(before))
-            return _Input(resent, known=False, estimated=True, context=context)
-        return _Input(known=False, context=context)
+            return _Input(min(tokens_in, sum(before)), estimated=True, context=context)
+        return _Input(None, context=context)
 
 
 @in_snapshot

@@ -339,10 +339,14 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         usage: Any,
     ) -> str | None:
         keeps_text = self._recorder.capture_content
+        if not keeps_text and config is not None:
+            from waxlocal.sdk.redaction import settings_without_content  # few programs need it
+
+            config = settings_without_content(config) if isinstance(config, dict) else None
         details = {
             "framework": framework,
             "prompt_hash": prompt_hash,
-            "config": config if keeps_text else _numbers_of(config),
+            "config": config,
             "prompt_variables": prompt_variables if keeps_text else None,
             "chunk_count": chunk_count,
             "usage_note": None if usage is ... else usage.note,
@@ -403,10 +407,3 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
     def stop_reason(self) -> str:
         """Why the agent was asked to stop."""
         return self._stop_reason
-
-
-def _numbers_of(config: object) -> dict[str, Any] | None:
-    """Return the settings of a call that are numbers: a text among them may be anything."""
-    if not isinstance(config, dict):
-        return None
-    return {name: value for name, value in config.items() if isinstance(value, int | float)} or None

@@ -1,14 +1,15 @@
-"""Texts without the addresses, numbers and keys in them."""
+"""What is left of a value without addresses, numbers and keys, or without what anybody said."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from waxlocal.encode import MAX_DEPTH
 from waxlocal.known_types import is_a
 
-__all__ = ["redact"]
+__all__ = ["redact", "settings_without_content"]
 
 T = TypeVar("T")
 
@@ -51,3 +52,18 @@ def _clean(value: Any, above: frozenset[int]) -> Any:
     if type(value) is dict:
         return {key: _clean(item, inside) for key, item in value.items()}
     return type(value)(_clean(item, inside) for item in value)
+
+
+# Settings that are words, of which the vendor names a few.
+_WORDS = frozenset((
+    "encoding_format", "reasoning_effort", "service_tier", "tool_choice", "truncation", "verbosity",
+))  # fmt: skip
+
+
+def settings_without_content(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a call that nobody said: numbers, and words of the vendor's."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, int | float) or (name in _WORDS and isinstance(value, str))
+    }

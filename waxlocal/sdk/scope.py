@@ -31,6 +31,7 @@ __all__ = [
     "current_run",
     "current_scope",
     "current_span",
+    "is_in_named_block",
     "is_named_around",
     "open_run",
     "open_span",
@@ -118,12 +119,17 @@ def is_named_around() -> bool:
 
     Of the blocks around it that have not ended, or of another process.
     """
+    return remote_parent is not None or is_in_named_block()
+
+
+def is_in_named_block() -> bool:
+    """Return whether a block around this place that has not ended names a session or a parent."""
     scope = current_scope.get()
     while scope is not None:
         if not scope.ended and (scope.session_id or scope.remote_parent):
             return True
         scope = scope.outer
-    return remote_parent is not None
+    return False
 
 
 def run_for(caller: str) -> WaxellContext | None:

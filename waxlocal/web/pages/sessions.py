@@ -106,11 +106,7 @@ async def sessions_page(request: Request) -> Response:
     run_count = 0
     if nothing_at_all and not asked.offset:
         runs = (await ask(request, lambda conn: last_runs(conn, limit=FIRST_RUNS)))[::-1]
-        run_count = (
-            await ask(request, lambda conn: count_runs(conn))
-            if len(runs) == FIRST_RUNS
-            else len(runs)
-        )
+        run_count = await ask(request, lambda conn: count_runs(conn))
     waiting = listing.pending or totals.pending
     return await show(
         request,
