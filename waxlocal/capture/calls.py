@@ -10,7 +10,7 @@ from waxlocal.capture.callback_calls import open_here
 from waxlocal.capture.facts import Row
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
-from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.run import Run
 
 __all__ = ["CapturedCalls"]
 
@@ -25,13 +25,15 @@ _guard = ProcessLock()
 class CapturedCalls:
     """Writes the calls of a run, remembers the last ones; safe from any thread, and over `fork`."""
 
-    def __init__(self, run: WaxellContext) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
+        # Of a run with no other around it: those that were captured in the runs inside it.
+        self._below: deque[Report] = deque(maxlen=RECENT)
         # Read by copies: a signal handler or a finalizer may add to it in between.
         self._recent: deque[Report] = deque(maxlen=RECENT)
 
     @classmethod
-    def of(cls, run: WaxellContext) -> CapturedCalls:
+    def of(cls, run: Run) -> CapturedCalls:
         """Return those of a run: the same object in all threads."""
         with _guard.lock:
             found = run._captured
@@ -57,7 +59,7 @@ class CapturedCalls:
         for outer in open_here():
             if report not in outer.captured:
                 outer.captured.append(report)
-        self._recent.append(report)
+        self._keep(report)
         return report.position
 
     @_guard.alone
@@ -87,19 +89,54 @@ class CapturedCalls:
         below = [one for one in mine if report.scope not in one.scopes]
         if not below:
             self._add(report)
-            self._recent.append(report)
+            self._keep(report)
         elif (known := find_reported(below, report)) is not None:
             self._merge(known, report, known_is_inner=True)
 
     @_guard.alone
     def claim(self, by_hand: Row) -> bool:
         """Merge a call that the program records into the one captured; False if there is none."""
-        known = find_unclaimed(self._recent.copy(), by_hand)
-        if known is None:
+        known = find_unclaimed(self.reports, by_hand)
+        return known is not None and self.claim_this(known, by_hand)
+
+    @_guard.alone
+    def claim_this(self, known: Report, by_hand: Row) -> bool:
+        """Merge a call that the program records into this one; False if another took it before."""
+        if known.claimed:
             return False
         known.claimed = True
         self._change(known, with_hand_made(known.row, by_hand))
         return True
+
+    @_guard.alone
+    def take(self, known: Report, by_hand: Row, *, alone: bool) -> bool:
+        """Do the same with a call that was captured in another run; its row comes into this one.
+
+        `alone`: that run was made for the call, and goes with it.
+        """
+        if known.claimed:
+            return False
+        known.claimed = True
+        row, there = with_hand_made(known.row, by_hand), (known.run_id, known.position)
+        columns = self._columns(row)
+        here = self._run._take_llm_call(columns, known.recorded_ns, *there, alone=alone)
+        known.run, known.run_id, known.position, known.row = self._run, self._run._run_id, here, row
+        self._keep(known)
+        return True
+
+    @property
+    def reports(self) -> list[Report]:
+        """Those of this run, the last ones; a copy."""
+        return list(self._recent.copy())
+
+    @property
+    def within(self) -> list[Report]:
+        """Those of all runs from the outermost one around this one on, the last ones; a copy."""
+        return list(CapturedCalls.of(_root_of(self._run))._below.copy())
+
+    def _keep(self, report: Report) -> None:
+        self._recent.append(report)
+        CapturedCalls.of(_root_of(self._run))._below.append(report)
 
     def _merge(
         self, known: Report, report: Report, known_is_inner: bool, outside: bool = False
@@ -110,16 +147,19 @@ class CapturedCalls:
         known.scopes.append(report.scope)
 
     def _at(self, position: int) -> Report | None:
-        return next((one for one in self._recent.copy() if one.position == position), None)
+        mine = (one for one in self._recent.copy() if one.run is self._run)  # not one taken away
+        return next((one for one in mine if one.position == position), None)
 
     def _add(self, report: Report) -> None:
         """Write the row of a call; a second time if a signal handler has struck the first one."""
+        report.run, report.run_id = self._run, self._run._run_id
         report.position = report.position or self._run._next()
         columns = self._columns(report.row)
         self._run._add_llm_call(**columns, ended_ns=report.recorded_ns, position=report.position)
 
     def _change(self, report: Report, row: Row) -> None:
-        self._run._change_llm_call(report.position, self._columns(row))
+        run = report.run or self._run
+        run._change_llm_call(report.position, self._columns(row))
         report.row = row
 
     def _columns(self, row: Row) -> Row:
@@ -128,4 +168,12 @@ class CapturedCalls:
     def may_be(self, by_hand: Row) -> bool:
         """Return whether `claim` would find a call."""
         with _guard.lock:
-            return find_unclaimed(self._recent.copy(), by_hand) is not None
+            return find_unclaimed(self.reports, by_hand) is not None
+
+
+def _root_of(run: Run) -> Run:
+    """Return the outermost run around this one; it may be this one."""
+    around: Run | None = run
+    while around is not None:
+        run, around = around, around._outer
+    return run

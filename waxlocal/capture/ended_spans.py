@@ -10,6 +10,7 @@ from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
+from waxlocal.capture.hand_made import merge_hand_made
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.outside_calls import keep_outside, take_outside
 from waxlocal.capture.pairing import Report
@@ -21,6 +22,8 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost
 
 __all__ = ["end_call", "end_span"]
+
+merge_hand_made()
 
 
 def end_span(span: CapturedSpan, place: Place) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "ONE_CALL",
     "auto_agent",
     "keep_outside",
+    "reports_outside",
     "run_outside",
     "take_outside",
 ]
@@ -55,6 +56,11 @@ def take_outside(report: Report) -> bool:
         if run._recorder is recorder and calls.merge_outside(report):
             return True
     return False
+
+
+def reports_outside() -> list[Report]:
+    """Return the last calls that were captured outside any run, as they ended."""
+    return [report for _, _, calls in tuple(_outside) for report in calls.reports]
 
 
 def run_outside(by_hand: Row) -> WaxellContext | None:

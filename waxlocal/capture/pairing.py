@@ -18,11 +18,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from waxlocal.capture.facts import Row
 from waxlocal.records import RecordStatus
 
-__all__ = ["SLACK_NS", "Report", "find_elsewhere", "find_reported", "find_unclaimed", "same_model"]
+if TYPE_CHECKING:
+    from waxlocal.sdk.run import Run
+
+__all__ = [
+    "SLACK_NS",
+    "Report",
+    "find_counted",
+    "find_elsewhere",
+    "find_reported",
+    "find_unclaimed",
+    "same_model",
+]
 
 # How far apart two instrumentations may note the same moment.
 SLACK_NS = 5_000_000
@@ -33,14 +45,17 @@ class Report:
     """A call as an instrumentation reported it, and its row in the file with what was merged in.
 
     Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
-    1970, 0 for now. `claimed`: the program has handed it over by hand, too. `position` is that of
-    its row, also before it is written; `merged_outside`: that is the row of a call outside any run.
+    1970, 0 for now. `claimed`: the program has handed it over by hand, too. `run`, its id and
+    `position` are those of its row, also before it is written; `merged_outside`: that is the row of
+    a call outside any run.
     """
 
     scope: str
     started_ns: int
     ended_ns: int
     row: Row
+    run: Run | None = None
+    run_id: str = ""
     position: int = 0
     scopes: list[str] = field(default_factory=list)
     claimed: bool = False
@@ -87,16 +102,38 @@ def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
     the reasoning, and ours include; else one that ended well and that only the other side has
     counts of: a stream without usage, whose tokens the program counts itself.
     """
-    left = [
-        one for one in recent if not one.claimed and same_model(one.row["model"], by_hand["model"])
-    ]
-    wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
+    left = _left(recent, by_hand)
+    if (counted := find_counted(left, by_hand)) is not None:
+        return counted
     known = bool(by_hand.get("usage_known", True))
-    for alike in (_counts_the_same, _counts_beside):
-        for one in left:
-            if alike(one.row, wanted):
-                return one
     return next((one for one in left if _lacks_counts(one.row, known)), None)
+
+
+def find_counted(recent: Iterable[Report], by_hand: Row) -> Report | None:
+    """Return the first call with the counts of one that the program hands over by hand.
+
+    Of several with these counts, one that was asked the same, if the program says what.
+    """
+    left = _left(recent, by_hand)
+    wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
+    for counts in (_counts_the_same, _counts_beside):
+        alike = [one for one in left if counts(one.row, wanted)]
+        if alike:
+            return next((one for one in alike if _asked_the_same(one.row, by_hand)), alike[0])
+    return None
+
+
+def _left(recent: Iterable[Report], by_hand: Row) -> list[Report]:
+    model = by_hand["model"]
+    return [one for one in recent if not one.claimed and same_model(one.row["model"], model)]
+
+
+def _asked_the_same(row: Row, by_hand: Row) -> bool:
+    """Return whether one preview begins as the other: each may be cut somewhere."""
+    one, other = row["prompt_preview"], by_hand.get("prompt_preview")
+    if not one or not other:
+        return False
+    return bool(one.startswith(other) or other.startswith(one))
 
 
 def _counts_the_same(row: Row, wanted: tuple[int, int]) -> bool:

@@ -15,6 +15,7 @@ from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import is_in_named_block, outermost, run_here, still_open
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "around",
     "captured_run",
     "is_call",
+    "is_within",
     "keeps_blobs",
     "kept_attributes",
     "position_in",
@@ -106,7 +108,7 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
         return here or outer
     if here is outermost.run:
         return outer
-    return outer if _is_within(outer, here) else here
+    return outer if is_within(outer, here) else here
 
 
 def captured_run(span: CapturedSpan) -> WaxellContext | None:
@@ -128,7 +130,8 @@ def kept_attributes(run: WaxellContext, said: SpanFacts) -> dict[str, Any]:
     return found
 
 
-def _is_within(run: WaxellContext | None, outer: WaxellContext) -> bool:
+def is_within(run: Run | None, outer: Run) -> bool:
+    """Return whether a run is another one, or inside it."""
     while run is not None and run is not outer:
         run = run._outer
     return run is outer

@@ -13,6 +13,7 @@ from waxlocal.records import (
     LLM_CALLS,
     NOT_FINAL_STATUSES,
     PROCESSES,
+    RECORD_TABLES,
     RUNS,
     SCORES,
     SPANS,
@@ -46,7 +47,10 @@ __all__ = [
     "END_SPAN",
     "FINISH_RUN",
     "INTERRUPT_RUN",
+    "IS_UPLOADED",
     "NOTE_PROCESS",
+    "REMOVE_EMPTY_RUN",
+    "REMOVE_LLM_CALL",
     "RUN_SO_FAR",
     "SET_ATTRIBUTES",
     "SET_RUN_INPUTS",
@@ -119,6 +123,16 @@ CHANGED_BY_CAPTURE = tuple(
 CHANGE_LLM_CALL = Statement(f"""
 UPDATE llm_calls SET {_set(CHANGED_BY_CAPTURE)} WHERE run_id = ? AND position = ?
 """)  # noqa: S608
+# One that belongs to another run, where it is added in the same transaction.
+REMOVE_LLM_CALL = Statement("DELETE FROM llm_calls WHERE run_id = ? AND position = ?")
+# The run that was made for a captured call alone has nothing else once the call has left it.
+_HAS_NOTHING = " AND ".join(
+    f"NOT EXISTS (SELECT 1 FROM {table.name} WHERE run_id = :run_id)"  # noqa: S608
+    for table in RECORD_TABLES
+)
+REMOVE_EMPTY_RUN = Statement(f"DELETE FROM runs WHERE run_id = :run_id AND {_HAS_NOTHING}")  # noqa: S608
+# A server that has any of a run would keep what is removed here.
+IS_UPLOADED = "SELECT 1 FROM requests WHERE run_id = ? LIMIT 1"
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
 # Only what is open: where two processes record into a run, a span may have had to move from here.

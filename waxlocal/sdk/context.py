@@ -26,7 +26,7 @@ from waxlocal.sdk.context_attributes import ContextAttributes
 from waxlocal.sdk.governance import GovernanceRecords
 from waxlocal.sdk.memory import MemoryRecords
 from waxlocal.sdk.messages import ConversationRecords, HumanTurn
-from waxlocal.sdk.run import Run
+from waxlocal.sdk.run import Run, captured
 from waxlocal.sdk.scope import current_run, still_open
 from waxlocal.sdk.scope import session as session_scope
 
@@ -159,7 +159,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         """Forget the run before: the next one begins with what the constructor was given."""
         self._session_id, self._user_id, self._metadata_json = self._given
         self._metadata = self._tags = self._tags_json = self._result_json = None
-        self._conversation = None
+        self._conversation = self._captured = None
         self._attributes_dirty = self._ended = self._stopping = False
         self._stop_reason = ""
         self._positions = count(1)
@@ -313,8 +313,8 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             full_response = None
         elif full_messages is not None:
             messages = dumps(full_messages)
-        if self._captured is not None and self._captured.claim(
-            {**locals(), "response": full_response}
+        if captured.claim is not None and captured.claim(
+            self, {**locals(), "response": full_response}
         ):
             return
         # fmt: off

@@ -26,7 +26,7 @@ from waxlocal.sdk.arguments import (
     with_usage,
 )
 from waxlocal.sdk.memory import kind_of
-from waxlocal.sdk.run import Run
+from waxlocal.sdk.run import Run, captured
 from waxlocal.sdk.runs_by_id import RunsById, add_step, result_of
 
 __all__ = ["RecordsById"]
@@ -75,7 +75,7 @@ class RecordsById(RunsById):
         rows = [_llm_call(run, call) for call in _dicts("calls", calls)]
         if run._run_id:
             for row in rows:
-                if run._captured is None or not run._captured.claim(row):
+                if captured.claim is None or not captured.claim(run, row):
                     run._add_llm_call(**row)
         self._keep_conversation(run, conversation_state)
         return _recorded(run, rows)

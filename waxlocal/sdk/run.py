@@ -7,9 +7,10 @@ run is not being recorded (before its beginning, or with `WAXELL_OBSERVE=false`)
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from waxlocal.clock import stored_ns, utc_text
 from waxlocal.encode import dumps
@@ -32,14 +33,23 @@ from waxlocal.storage.record_sql import ELSEWHERE_METADATA
 if TYPE_CHECKING:
     from waxlocal.sdk.context import WaxellContext
 
-__all__ = ["Run", "entered"]
+__all__ = ["Run", "captured", "entered"]
 
 
-class CapturedReports(Protocol):
-    """The calls of a run that were captured, as `capture` keeps them."""
+class Captured:
+    """What `capture` does with a call that the program hands over by hand.
 
-    def claim(self, by_hand: dict[str, Any]) -> bool:
-        """Merge a call that the program records by hand into the one that was captured."""
+    `claim(run, call)` merges it into the same call as it was captured, and returns whether there is
+    one. None as long as nothing was captured in this process: then it costs nothing.
+    """
+
+    __slots__ = ("claim",)
+
+    def __init__(self) -> None:
+        self.claim: Callable[[Run, dict[str, Any]], bool] | None = None
+
+
+captured = Captured()
 
 
 class Run(RunRecords):
@@ -90,7 +100,7 @@ class Run(RunRecords):
         self._attributes_dirty = False
         self._ended = False
         # The calls that instrumentations have reported of this run.
-        self._captured: CapturedReports | None = None
+        self._captured: object = None
         # The run around the one that is open.
         self._outer: WaxellContext | None = None
         self._run_id = ""

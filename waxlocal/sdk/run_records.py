@@ -26,6 +26,8 @@ from waxlocal.recording.statements import (
     CHANGE_LLM_CALL,
     CHANGED_BY_CAPTURE,
     END_SPAN,
+    REMOVE_EMPTY_RUN,
+    REMOVE_LLM_CALL,
     SET_RUN_INPUTS,
     SET_SPAN_ATTRIBUTES,
     SET_SPAN_INPUT,
@@ -131,6 +133,33 @@ class RunRecords(RunAttributes):
 
     def _change_llm_call(self, position: int, columns: dict[str, Any]) -> None:
         """Write a call anew of which more is known now; a `cost` of 0 is left to the prices."""
+        row, contents = self._priced(columns)
+        values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), self._run_id, position)
+        self._write_together(*insert_contents(contents), (CHANGE_LLM_CALL, values))
+
+    def _take_llm_call(
+        self, columns: dict[str, Any], ended_ns: int, run_id: str, position: int, *, alone: bool
+    ) -> int:
+        """Write a call that was in another run, and remove it there; return its position here.
+
+        It is in one of the two at any time. `alone`: that run was made for it, and goes with it.
+        """
+        row, contents = self._priced(columns)
+        here = self._next()
+        row |= {
+            "run_id": self._run_id,
+            "position": here,
+            LLM_CALLS.moment: utc_text(ended_ns or self._recorder.clock.time_ns()),
+        }
+        removed: list[Bound] = [(REMOVE_LLM_CALL, (run_id, position))]
+        if alone:
+            removed.append((REMOVE_EMPTY_RUN, {"run_id": run_id}))
+        call = (ADD_WHOLE_CALL, tuple(row.get(name) for name in LLM_CALLS.recorded))
+        self._write_together(*insert_contents(contents), call, *removed)
+        return here
+
+    def _priced(self, columns: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the columns of a captured call as they are stored, and its messages and tools."""
         cost: float | None = columns["cost"]
         source: str | None = _GIVEN
         if not (cost and isfinite(cost)):
@@ -140,9 +169,7 @@ class RunRecords(RunAttributes):
             source = None if cost is None else _PRICED
         columns = self._recorder.masked_lists(columns)
         keyed, contents = split(columns)
-        row = {**columns, **keyed, "cost": cost, "cost_source": source}
-        values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), self._run_id, position)
-        self._write_together(*insert_contents(contents), (CHANGE_LLM_CALL, values))
+        return {**columns, **keyed, "cost": cost, "cost_source": source}, contents
 
     def _write_whole_call(self, row: Row, rest: dict[str, object]) -> None:
         """Write a call with the columns that few calls have; its messages and tools once each.
