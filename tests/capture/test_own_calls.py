@@ -37,7 +37,7 @@ class Imitation:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
-                streamed = imitation.body.startswith(b"data:")
+                streamed = imitation.body.startswith((b"data:", b"event:"))
                 self.send_response(200)
                 kind = "text/event-stream" if streamed else "application/json"
                 self.send_header("content-type", kind)
@@ -73,11 +73,11 @@ def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 MESSAGE = {"role": "assistant", "content": "It is."}
+CHOICE = {"index": 0, "finish_reason": "stop", "message": MESSAGE}
 
 
 def completion(**given: Any) -> dict[str, Any]:
-    choice = {"index": 0, "finish_reason": "stop", "message": MESSAGE}
-    return {"id": "c-1", "model": "gpt-4o", "choices": [choice], "usage": USAGE, **given}
+    return {"id": "c-1", "model": "gpt-4o", "choices": [CHOICE], "usage": USAGE, **given}
 
 
 def called(**function: Any) -> dict[str, Any]:
@@ -124,7 +124,9 @@ def test_an_answer_that_cannot_be_read_reaches_the_program(
     instrument(["openai"])
     assert ask(imitation) == ask(imitation) == plain
     counts = (3, 2, 1) if ANSWERS[name]["usage"] is USAGE else (0, 0, 0)
+    said = "It is." if ANSWERS[name]["choices"][0] == CHOICE else None
     for call in stored(db_path).calls:
+        assert said in (None, call["response"])
         assert (call["status"], call["error_type"]) == ("ok", None)
         assert (call["tokens_in"], call["tokens_out"], call["usage_known"]) == counts
         assert (call["model"], call["prompt_preview"]) == ("gpt-4o", "what is it?")
@@ -196,13 +198,60 @@ def test_a_message_of_anthropic_that_cannot_be_read_reaches_the_program(
     db_path: Path, imitation: Imitation
 ) -> None:
     answer = {"id": "m-1", "type": "message", "role": "assistant", "model": "claude-x"}
-    imitation.body = json.dumps({**answer, "content": [], "usage": "many"}).encode()
+    said = [{"type": "text", "text": "It is."}]
+    imitation.body = json.dumps({**answer, "content": said, "usage": "many"}).encode()
     instrument(["anthropic"])
     with anthropic_client(imitation.url) as client:
         told = client.messages.create(model="claude-x", max_tokens=9, messages=ASKED)
     assert isinstance(told, anthropic.types.Message)
     (call,) = stored(db_path).calls
     assert (call["status"], call["model"], call["usage_known"]) == ("ok", "claude-x", 0)
+    assert call["response"] == "It is."
+
+
+def test_a_stream_of_anthropic_that_ends_without_its_last_counts_has_none(
+    db_path: Path, imitation: Imitation
+) -> None:
+    """It begins with the count of the input and an output of 1; the end has the others."""
+    start = {"id": "m-1", "type": "message", "role": "assistant", "model": "claude-x"}
+    usage = {"input_tokens": 9, "output_tokens": 1}
+    event = {"type": "message_start", "message": {**start, "content": [], "usage": usage}}
+    imitation.body = f"event: message_start\ndata: {json.dumps(event)}\n\n".encode()
+    instrument(["anthropic"])
+    with anthropic_client(imitation.url) as client:
+        list(client.messages.create(model="claude-x", max_tokens=9, messages=ASKED, stream=True))
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["tokens_out"], call["usage_known"]) == ("ok", 0, 0)
+    details = json.loads(call["details"])
+    assert details["usage_note"].endswith("9 of input and 1 of output were told")
+
+
+@pytest.mark.parametrize(
+    ("usage", "known"),
+    [({"prompt_tokens": 9}, False), ({"completion_tokens": 9}, False), (USAGE, True)],
+)
+def test_half_of_the_counts_is_not_known(
+    db_path: Path, imitation: Imitation, usage: dict[str, int], known: bool
+) -> None:
+    """The other half is not 0: a call that was answered took tokens both ways."""
+    imitation.body = json.dumps(completion(usage=usage)).encode()
+    instrument(["openai"])
+    asks(imitation)
+    (call,) = stored(db_path).calls
+    assert (call["usage_known"], call["response"]) == (known, "It is.")
+
+
+def test_a_stream_that_was_read_to_its_end_without_a_reason_has_none(
+    db_path: Path, imitation: Imitation
+) -> None:
+    """Some servers leave it out; the call has not failed."""
+    event = {"id": "c-1", "model": "gpt-4o", **delta(content="It is."), "usage": USAGE}
+    imitation.body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode()
+    instrument(["openai"])
+    reads(imitation)
+    (call,) = stored(db_path).calls
+    assert (call["status"], call["usage_known"], call["response"]) == ("ok", 1, "It is.")
+    assert "finish_reason" not in json.loads(call["details"])
 
 
 def test_messages_that_can_be_read_once_reach_the_vendor(

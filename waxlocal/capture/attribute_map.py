@@ -156,6 +156,9 @@ STREAMED: Sources = (
     ("llm.invocation_parameters", "stream"),
 )  # fmt: skip
 
+# As OpenInference has it, a whole answer as JSON; and ours, of one that nobody else could read.
+WHOLE_ANSWER = "output.value"
+
 # Ours, set by `streams`: whether a stream was read to its end.
 READ_TO_END: Sources = ("waxlocal.stream.read_to_end",)
 FINISH: Sources = (

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from opentelemetry import context
 from opentelemetry.trace import Span, StatusCode
 
-from waxlocal.capture.attribute_map import STREAM_ASKED
+from waxlocal.capture.attribute_map import STREAM_ASKED, WHOLE_ANSWER
+from waxlocal.encode import dumps
 from waxlocal.known_types import name_of_type
 from waxlocal.recording.notices import warn
 from waxlocal.sdk.exception_text import printed
@@ -105,6 +106,10 @@ class OwnCall:
             if error is not None:
                 span.record_exception(error)
                 span.set_status(StatusCode.ERROR, printed(error))
+            elif self.returned:
+                known = getattr(span, "attributes", {})
+                told = Answer(self.result).attributes()
+                span.set_attributes({name: told[name] for name in told if name not in known})
             span.end()
 
     def outcome(self) -> Any:
@@ -140,12 +145,15 @@ class Answer(NamedTuple):
     value: Any
 
     def attributes(self) -> dict[str, Any]:
-        """Return what it says of itself as it should, under the names of OpenTelemetry."""
+        """Return what it says as it should: under the names of OpenTelemetry, and as a whole."""
         found: dict[str, Any] = {}
         with Suppress(Exception):
             found = {name: getattr(self.value, member, None) for member, name in _TOLD.items()}
             counts = read_usage(getattr(self.value, "usage", None))
             found |= {name: getattr(counts, member) for member, name in _COUNTED.items()}
+        with Suppress(Exception):
+            # Not by pydantic's own method: it warns of each value that is not as promised.
+            found[WHOLE_ANSWER] = dumps(self.value.to_dict(warnings=False))
         return {name: value for name, value in found.items() if type(value) in (str, int)}
 
 

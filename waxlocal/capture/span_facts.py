@@ -78,13 +78,17 @@ def call_facts(
     is_streaming = _is_streaming(span, ttft)
     ending = _ending(span, may_be_left=is_streaming)
     finish = _finish(span, is_streaming)
-    response = response_in(given.get("output.value"))
+    response = response_in(given.get(rows.WHOLE_ANSWER))
+    asks_for_tools = tool_calls_of(answer)
+    counts = token_counts(span, response)
+    if not is_embedding:
+        counts = _whole(counts, answered=bool(texts or asks_for_tools))
     return CallFacts(
         model=model,
         requested_model=asked,
         provider=vendors.provider(given, span.scope),
         task="embeddings" if is_embedding else _task(span, is_streaming),
-        tokens=_told_at_the_end(token_counts(span, response), finish, ending),
+        tokens=_told_at_the_end(counts, finish, ending, span),
         cost=_cost(given),
         ttft_ms=ttft,
         is_streaming=is_streaming,
@@ -96,7 +100,7 @@ def call_facts(
         response=next(iter(texts), None),
         said=answer_words(answer),
         other_answers=(texts[1:] or None) if _asks_for_several(config) else None,
-        tool_calls=tool_calls_of(answer),
+        tool_calls=asks_for_tools,
         status=ending.status,
         error_type=ending.error_type,
         error_message=ending.error_message,
@@ -132,13 +136,26 @@ def token_counts(span: ReadSpan, response: object = None) -> TokenCounts:
     return with_counts_of_response(response, told)
 
 
-def _told_at_the_end(told: TokenCounts, finish: str | None, ending: _Ending) -> TokenCounts:
+def _whole(counts: TokenCounts, *, answered: bool) -> TokenCounts:
+    """Return counts; unknown where one side of a call that was answered was not counted."""
+    if counts.tokens_in is None and counts.tokens_out is not None:
+        return TokenCounts(note=f"only the output was counted: {counts.tokens_out:,}")
+    if counts.tokens_out is None and counts.tokens_in is not None and answered:
+        return TokenCounts(note=f"only the input was counted: {counts.tokens_in:,}")
+    return counts
+
+
+def _told_at_the_end(
+    told: TokenCounts, finish: str | None, ending: _Ending, span: ReadSpan
+) -> TokenCounts:
     """Return the counts of a call; unknown where it was cut off before they were complete.
 
-    Anthropic's streams begin with the count of the input and an output of 1.
+    Anthropic's streams begin with the count of the input and an output of 1. Their last event but
+    one has the final counts, and why the answer ended: without that, they have not come.
     """
+    is_open = finish is None and _is_streaming(span, None) and span.scope == _ANTHROPIC
     failed = ending.status == SpanStatus.ERROR and finish in (None, "error")
-    if not told.is_known or not (failed or finish == ABANDONED):
+    if not told.is_known or not (failed or finish == ABANDONED or is_open):
         return told
     return TokenCounts(
         note=f"the answer was cut off before its end; until then {told.tokens_in or 0:,} of input "
@@ -210,6 +227,8 @@ def _ms(value: float) -> int | None:
 
 def _finish(span: ReadSpan, is_streaming: bool) -> str | None:
     reasons = finish_reasons(first(span.attributes, rows.FINISH))
+    if reasons == ["error"] and _was_read_to_end(span):
+        reasons = []  # what GenAI's instrumentations say where no reason came
     if _was_dropped(span, may_be_left=is_streaming) or (is_streaming and _was_left(span, reasons)):
         return ABANDONED
     return cut_text(",".join(dict.fromkeys(reasons))) or None
@@ -220,11 +239,15 @@ def _was_left(span: ReadSpan, reasons: list[str]) -> bool:
 
     An imitation of a vendor's API may leave out the reason of an answer that was read to its end.
     """
-    if span.status != SpanStatus.UNSET or first(span.attributes, rows.READ_TO_END) is True:
+    if span.status != SpanStatus.UNSET or _was_read_to_end(span):
         return False
     # GenAI's instrumentations end a stream that was closed early with "error", or with no reason.
     silent = not reasons and span.scope in _GENAI_CLIENTS
     return reasons == ["error"] or silent or span.scope in _OK_AT_END
+
+
+def _was_read_to_end(span: ReadSpan) -> bool:
+    return first(span.attributes, rows.READ_TO_END) is True
 
 
 # What sets OK at the end of a stream, and nothing where the program left it.
@@ -243,9 +266,8 @@ def _is_streaming(span: ReadSpan, ttft_ms: int | None) -> bool:
     return named or ttft_ms is not None
 
 
-_GENAI_CLIENTS = frozenset(
-    f"opentelemetry.instrumentation.genai.{name}" for name in ("anthropic", "openai")
-)
+_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
+_GENAI_CLIENTS = frozenset((_ANTHROPIC, "opentelemetry.instrumentation.genai.openai"))
 
 
 # What GenAI's instrumentations say of a stream that the program let go of unread.
