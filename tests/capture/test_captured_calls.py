@@ -186,9 +186,9 @@ def test_what_anthropic_counts_before_the_end_of_a_stream_is_not_its_usage(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("exits", [False, True], ids=["lets go of", "exits in"])
-def test_a_stream_that_a_forked_child_leaves_is_its_parents(
-    db_path: Path, vendors: VendorServer, exits: bool
+@pytest.mark.parametrize("child_does", ["lets go of it", "exits in it", "closes it", "reads it"])
+def test_a_stream_that_a_forked_child_has_is_its_parents(
+    db_path: Path, vendors: VendorServer, child_does: str
 ) -> None:
     """The child has a copy of it; the call was made once."""
     chunks = iter(_ask(vendors, stream=True))
@@ -196,8 +196,12 @@ def test_a_stream_that_a_forked_child_leaves_is_its_parents(
     child = os.fork()
     if not child:
         try:
-            if exits:
+            if child_does == "exits in it":
                 chunks.__exit__(SystemExit, SystemExit(0), None)
+            elif child_does == "closes it":
+                chunks.close()
+            elif child_does == "reads it":
+                list(chunks)
             del chunks
             gc.collect()
         finally:

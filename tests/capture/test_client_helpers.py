@@ -216,6 +216,47 @@ def test_a_stream_that_is_left_is_abandoned(
     assert (call["usage_known"], call["status"]) == (0, "ok")
 
 
+def _until_it_is(stream: Any) -> None:
+    for event in stream:
+        if event.type == "response.output_text.delta" and "said" in event.delta:
+            break
+
+
+def _read_some_responses(client: Any) -> None:
+    _until_it_is(client.responses.create(model="gpt-4o", input="what is it?", stream=True))
+
+
+def _read_some_of_helper(client: Any) -> None:
+    with client.responses.stream(model="gpt-4o", input="what is it?") as stream:
+        _until_it_is(stream)
+
+
+def _close_response_of_some(client: Any) -> None:
+    stream = client.responses.create(model="gpt-4o", input="what is it?", stream=True)
+    _until_it_is(stream)
+    stream.response.close()
+
+
+READ_SOME = {
+    "let go of": _read_some_responses,
+    "of a helper": _read_some_of_helper,
+    "its response closed": _close_response_of_some,
+}
+
+
+@pytest.mark.parametrize("read", READ_SOME.values(), ids=READ_SOME)
+def test_what_was_read_of_a_stream_of_responses_is_kept(
+    read: Callable[[Any], None], db_path: Path
+) -> None:
+    """The whole answer comes only with its last event."""
+    with vendor_server() as server, clients.openai_client(server.url) as client:
+        read(client)
+        gc.collect()
+    (call,) = stored(db_path).calls
+    assert call["response"] == "You said:"
+    assert json.loads(call["details"])["finish_reason"] == "abandoned"
+
+
 REFUSED = {
     "openai": (clients.openai_client, lambda it: it.chat.completions.create(**CHAT, stream=True)),
     "openai, helper": (clients.openai_client, _chat_stream),

@@ -156,6 +156,9 @@ STREAMED: Sources = (
     ("llm.invocation_parameters", "stream"),
 )  # fmt: skip
 
+# Ours, set by `streams`: what has come of an answer, of whose stream only the end has all of it.
+PIECES = "waxlocal.stream.pieces"
+
 # As OpenInference has it, a whole answer as JSON; and ours, of one that nobody else could read.
 WHOLE_ANSWER = "output.value"
 
@@ -199,7 +202,8 @@ READ_KEYS = frozenset(
     for row in (
         MODEL, REQUESTED_MODEL, PROVIDER, TOKENS_IN, TOKENS_OUT, TOKENS_TOTAL, CACHE_READ,
         CACHE_WRITE, REASONING, *TOKEN_DETAILS.values(), COST, TTFT_SECONDS, TTFT_MS, STREAMED,
-        FINISH, READ_TO_END, RESPONSE_ID, TOOL_NAME, TOOL_CALL_ID, TOOL_INPUT, TOOL_OUTPUT, QUERY,
+        FINISH, READ_TO_END, (PIECES,), RESPONSE_ID, TOOL_NAME, TOOL_CALL_ID, TOOL_INPUT,
+        TOOL_OUTPUT, QUERY,
         DOCUMENTS, RUN_INPUT, RUN_OUTPUT,
     )
     for source in row

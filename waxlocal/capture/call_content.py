@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from waxlocal.capture.attribute_map import first
+from waxlocal.capture.attribute_map import PIECES, first
 from waxlocal.capture.bounds import bounded, from_json
 from waxlocal.capture.facts import Attributes, Completion, Message, ReadSpan, ToolCall
 from waxlocal.capture.gen_ai_messages import (
@@ -57,8 +57,16 @@ def content_of(
     if answer is None or _lacks_ids(answer):
         whole = _answer_within(_whole(given, "output"), keep_blobs)
         with_call_ids(answer, whole)
-        answer = answer or whole
+        answer = answer or whole or _pieces(given)
     return prompt, answer
+
+
+def _pieces(given: Attributes) -> list[Message] | None:
+    """Return what had come of an answer when its stream was left."""
+    pieces = given.get(PIECES)
+    if not isinstance(pieces, list | tuple):
+        return None
+    return [{"role": "assistant", "content": "".join(map(str, pieces))}]
 
 
 def _lacks_ids(answer: list[Message]) -> bool:

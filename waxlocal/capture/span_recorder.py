@@ -81,8 +81,11 @@ class SpanRecorder:
         is_ours = self.open_calls.discard(span)
         if not isinstance(span.place, Place) or span.place.of_handler:
             return
-        if not is_ours and span.status.status_code is StatusCode.ERROR:
-            return  # a forked child is thrown out of its copy; the parent goes on with it
+        # A forked child has a copy of what its parent has begun. A call is the parent's, whoever
+        # reads its stream: both may have the rest of it. And where the child is thrown out of a
+        # block, the parent goes on in it.
+        if not is_ours and (is_call(span) or span.status.status_code is StatusCode.ERROR):
+            return
         try:
             if span.undecided:
                 _decide(span, _kind(span))

@@ -16,7 +16,7 @@ from timeit import default_timer
 from typing import Any
 from weakref import ref
 
-from waxlocal.capture.attribute_map import READ_TO_END
+from waxlocal.capture.attribute_map import PIECES, READ_TO_END
 from waxlocal.capture.captured_span import CapturedSpan, captured
 from waxlocal.capture.own_calls import KeptContext, note_streamed, note_unread
 from waxlocal.signal_handlers import Suppress, raised_by_handler
@@ -124,6 +124,8 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
         try:
             if getattr(module, _OFF, False):  # a strike between its block and `_adding`
                 setattr(module, _OFF, False)
+            if name == "_process_chunk":
+                _keep_piece(stream, *args)
             if name != "_process_chunk" or not _is_beyond_sense(*args):
                 hook(stream, *args)
         except Exception as error:
@@ -137,6 +139,16 @@ def steady(hook: Callable[..., None]) -> Callable[..., None]:
             raise struck[0]
 
     return call
+
+
+def _keep_piece(stream: Any, event: Any, *_rest: Any) -> None:
+    """Keep a piece of an answer of openai's responses: the stream may be left before its end."""
+    if getattr(event, "type", None) == "response.output_text.delta":
+        piece, span = getattr(event, "delta", None), span_of(stream)
+        if isinstance(piece, str) and span is not None:
+            if PIECES not in span.attributes:
+                span.set_attribute(PIECES, [])
+            span.attributes[PIECES].append(piece)
 
 
 def _adding(add: Callable[..., Any], scope: str) -> Callable[..., Any]:
