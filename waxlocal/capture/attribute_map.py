@@ -203,8 +203,7 @@ READ_KEYS = frozenset(
         MODEL, REQUESTED_MODEL, PROVIDER, TOKENS_IN, TOKENS_OUT, TOKENS_TOTAL, CACHE_READ,
         CACHE_WRITE, REASONING, *TOKEN_DETAILS.values(), COST, TTFT_SECONDS, TTFT_MS, STREAMED,
         FINISH, READ_TO_END, (PIECES,), RESPONSE_ID, TOOL_NAME, TOOL_CALL_ID, TOOL_INPUT,
-        TOOL_OUTPUT, QUERY,
-        DOCUMENTS, RUN_INPUT, RUN_OUTPUT,
+        TOOL_OUTPUT, QUERY, DOCUMENTS, RUN_INPUT, RUN_OUTPUT,
     )
     for source in row
 ) - {"ai.response.providerMetadata"}  # has more in it than what is read  # fmt: skip
