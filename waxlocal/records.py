@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 __all__ = [
+    "ABANDONED",
     "ENDED_STATUSES",
     "EVENTS",
     "INTERACTION_MODES",
@@ -88,6 +89,10 @@ class RecordStatus:
     RUNNING: Final = "running"  # a span that is open
     OK: Final = "ok"
     ERROR: Final = "error"
+
+
+# The finish reason, in `details`, of a stream that the program did not read to its end.
+ABANDONED: Final = "abandoned"
 
 
 class CostSource:

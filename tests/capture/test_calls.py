@@ -80,8 +80,9 @@ def test_a_call_by_hand_is_one_captured_outside_any_run_only_soon_after_it(
     by_hand = {"model": "m", "tokens_in": 5, "tokens_out": 7}
     with WaxellContext("auto:m") as run:
         report = Report("openai", 0, 1, row_of_call(captured, 3, "openai"))
-        CapturedCalls.of(run).record(report, [])
-        keep_outside(run)
+        calls = CapturedCalls.of(run)
+        calls.record(report, [])
+        keep_outside(run, calls)
         assert run_outside(by_hand) is run
         monkeypatch.setattr(outside_calls, "SOON_NS", -1)
         assert run_outside(by_hand) is None

@@ -20,12 +20,12 @@ from tests.vendors import clients
 from tests.vendors.replies import Reply, Usage
 from tests.vendors.server import VendorServer, vendor_server
 from waxlocal import WaxellContext, WaxellObserveClient, session
-from waxlocal.capture import hand_made, outside_calls
+from waxlocal.capture import hand_made
 from waxlocal.capture.call_rows import row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.engines import instrument, uninstrument
 from waxlocal.capture.facts import CallFacts
-from waxlocal.capture.outside_calls import take_outside
+from waxlocal.capture.outside_calls import keep_outside, take_outside
 from waxlocal.capture.pairing import Report
 from waxlocal.sdk.scope import outermost
 from waxlocal.storage.record_sql import Statement
@@ -257,9 +257,8 @@ def test_what_a_framework_tells_later_is_merged_where_the_call_has_come_to(db_pa
     now = time.monotonic_ns()
     with WaxellContext(f"auto:{MODEL}") as auto:
         report = Report("openai", now, now + 1, row_of_call(facts, 3, "openai"))
-        outside_calls.keep_outside(auto)
+        keep_outside(auto, CapturedCalls.of(auto))
         CapturedCalls.of(auto).record(report, [])
-    hand_made.merge_hand_made()
     with WaxellContext("own") as run:
         _hand_over(run)
     later = Report("langchain", now, now + 2, row_of_call(facts, 9, "langchain"))

@@ -68,6 +68,34 @@ def test_each_number_has_its_source(db_path: Path) -> None:
     assert "recorded by" not in plain
 
 
+STREAM = {"task": "chat.stream (openai)", "is_streaming": True, "tokens": TokenCounts()}
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown", "why"),
+    [
+        ("stop", "", 'of a stream they are told with stream_options={"include_usage": True}'),
+        ("abandoned", "left before its end", "the program left the stream before its end"),
+    ],
+)
+def test_a_stream_without_tokens_says_why(db_path: Path, reason: str, shown: str, why: str) -> None:
+    """What to ask openai for, unless the program did not wait for the end."""
+    with WaxellContext("bot") as run:
+        CapturedCalls.of(run).record(report(SCOPE, finish_reason=reason, **STREAM), [])
+    text = " ".join(invoke("show", run.run_id, "--explain", db=db_path).stdout.split())
+    assert f"tokens: unknown; {why}" in text
+    assert ("before its end" in text) is bool(shown)
+    assert shown in text
+
+
+def test_an_answer_that_was_cut_off_says_so(db_path: Path) -> None:
+    """The limit of tokens was too small, or a filter stopped it."""
+    with WaxellContext("bot") as run:
+        CapturedCalls.of(run).record(report(SCOPE, finish_reason="length"), [])
+        CapturedCalls.of(run).record(report(SCOPE, finish_reason="stop"), [])
+    assert invoke("show", run.run_id, db=db_path).stdout.count("ended with") == 1
+
+
 def test_as_json_each_call_is_explained(db_path: Path) -> None:
     """With the names that the file has."""
     first, second, *_ = answer("show", record(db_path), "--explain", db=db_path)["llm_calls"]

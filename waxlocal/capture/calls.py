@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from waxlocal.capture.call_rows import columns_of, merged, with_hand_made
 from waxlocal.capture.callback_calls import open_here
 from waxlocal.capture.facts import Row
+from waxlocal.capture.hand_made import find_made_elsewhere
 from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
 from waxlocal.capture.process_lock import ProcessLock
-from waxlocal.sdk.run import Run
+from waxlocal.recording.statements import IS_UPLOADED
+from waxlocal.sdk.run import Run, captured
+from waxlocal.sdk.scope import outermost
 
 __all__ = ["CapturedCalls"]
 
@@ -39,6 +42,7 @@ class CapturedCalls:
             found = run._captured
             if not isinstance(found, CapturedCalls):
                 found = run._captured = cls(run)
+                captured.claim = _claim
             return found
 
     @_guard.alone
@@ -169,6 +173,26 @@ class CapturedCalls:
         """Return whether `claim` would find a call."""
         with _guard.lock:
             return find_unclaimed(self.reports, by_hand) is not None
+
+
+def _claim(run: Run, by_hand: Row) -> bool:
+    """Merge a call that the program records into the one that was captured; False without any.
+
+    Its row is then in the inner one of the two runs, as `hand_made` says.
+    """
+    if not run._run_id:
+        return False
+    own = CapturedCalls.of(run)
+    if own.claim(by_hand):
+        return True
+    of_process = CapturedCalls.of(outermost.run).reports if outermost.run is not None else ()
+    found = find_made_elsewhere(run, own.within, of_process, by_hand)
+    if found is None or (there := found.report.run) is None:
+        return False
+    # A server that has the other run would keep there what is removed here.
+    if found.moves and not there._recorder.store.fetch(IS_UPLOADED, (found.report.run_id,)):
+        return own.take(found.report, by_hand, alone=found.is_alone)
+    return CapturedCalls.of(there).claim_this(found.report, by_hand)
 
 
 def _root_of(run: Run) -> Run:

@@ -10,7 +10,6 @@ from waxlocal.capture.call_rows import last_user_text, row_of_call
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.captured_span import CapturedSpan
 from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, SpanStatus
-from waxlocal.capture.hand_made import merge_hand_made
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.outside_calls import keep_outside, take_outside
 from waxlocal.capture.pairing import Report
@@ -22,8 +21,6 @@ from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost
 
 __all__ = ["end_call", "end_span"]
-
-merge_hand_made()
 
 
 def end_span(span: CapturedSpan, place: Place) -> None:
@@ -199,7 +196,7 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
     place.session = place.session or session_of_call(span, call)
     run = place.own_run = place.own_run or run_of_call(span, call, *place.session)
     begin(run, span, None)
-    keep_outside(run)
+    keep_outside(run, CapturedCalls.of(run))
     reports[-1].opened = True
     # The outermost first: a signal handler may strike, and this one's is looked at when it is over.
     for report in reversed(reports):

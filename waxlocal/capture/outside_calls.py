@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
-from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import Row
 from waxlocal.capture.pairing import SLACK_NS, Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
+
+if TYPE_CHECKING:
+    from waxlocal.capture.calls import CapturedCalls
 
 __all__ = [
     "AUTO_WORKFLOW",
@@ -38,9 +41,9 @@ def auto_agent(model: str) -> str:
     return f"auto:{model}"
 
 
-def keep_outside(run: WaxellContext) -> None:
+def keep_outside(run: WaxellContext, calls: CapturedCalls) -> None:
     """Remember the run that was made for a call outside any."""
-    _outside.append((time.monotonic_ns(), run, CapturedCalls.of(run)))
+    _outside.append((time.monotonic_ns(), run, calls))
 
 
 def take_outside(report: Report) -> bool:

@@ -35,12 +35,11 @@ from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import id_of_response, response_in, with_counts_of_response
+from waxlocal.records import ABANDONED
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
 __all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts", "token_counts"]
 
-# The finish reason of a stream that the program did not read to its end.
-ABANDONED = "abandoned"
 # Beside messages, as many attributes of a span are kept as OpenTelemetry's SDKs allow.
 MAX_ATTRIBUTES = 128
 

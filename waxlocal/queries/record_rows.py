@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from waxlocal.message_words import words_of_calls
+from waxlocal.records import ABANDONED
 
 __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]
 
@@ -67,12 +68,26 @@ class LlmCall:
         details = self.details if isinstance(self.details, dict) else {}
         return "\n".join(filter(None, (said, words_of_calls(details.get("tool_calls")))))
 
+    def finish_reason(self) -> str:
+        """Return why the answer ended, in the provider's word; empty if nobody said it."""
+        found = self.details.get("finish_reason") if isinstance(self.details, dict) else None
+        return found if isinstance(found, str) else ""
+
     def further_facts(self) -> tuple[str, ...]:
         """Return in words what has no place of its own in a list of calls, where it is known."""
         facts = ((name, getattr(self, name)) for name in _FURTHER)
-        return tuple(_fact(name, value) for name, value in facts if value)
+        shown = [_fact(name, value) for name, value in facts if value]
+        if (reason := self.finish_reason()).lower() not in _AS_USUAL:
+            shown.append(_LEFT if reason == ABANDONED else f"ended with {reason}")
+        return tuple(shown)
 
 
+_LEFT = "left before its end"
+# Answers that ended as they should, in the words of several providers.
+_AS_USUAL = frozenset((
+    "", "stop", "end_turn", "stop_sequence", "tool_calls", "tool_use", "tool_call",
+    "function_call", "completed", "complete", "eos", "endturn", "finish_reason_stop",
+))  # fmt: skip
 # How much of a value a list of calls shows as a further fact.
 FACT_CHARS = 200
 # The fields that the command and the page show each in its place. They show every other one, too:

@@ -12,7 +12,6 @@ from waxlocal.capture.call_rows import row_of_call
 from waxlocal.capture.callback_calls import CallbackCall
 from waxlocal.capture.calls import CapturedCalls
 from waxlocal.capture.facts import CallFacts, SpanStatus
-from waxlocal.capture.hand_made import merge_hand_made
 from waxlocal.capture.pairing import Report
 from waxlocal.errors import UnknownUsage
 from waxlocal.known_types import name_of_type
@@ -22,8 +21,6 @@ from waxlocal.token_counts import UNKNOWN, TokenCounts
 from waxlocal.token_usage import read_usage
 
 __all__ = ["Answer", "ModelCall", "member", "tokens_of"]
-
-merge_hand_made()
 
 
 @dataclass
