@@ -227,6 +227,21 @@ def test_a_conversation_that_differs_from_all_others_is_one_session(
     assert all(len(sessions) == 1 for sessions in of_person.values())
 
 
+def test_the_answer_of_a_tool_goes_on_with_the_call_that_asked_for_it() -> None:
+    """Also where the vendor keeps what was said before, and only the answer is sent."""
+    conversations = Conversations()
+    asked_for = {"id": "call_1", "name": "depth", "arguments": {}}
+    user = {"role": "user", "content": "how deep?"}
+    first = conversations.session_of(CallFacts(messages=[user], tool_calls=[asked_for]))
+    sessions = [
+        conversations.session_of(
+            CallFacts(messages=[{"role": "tool", "content": "410 m", "tool_call_id": number}])
+        )
+        for number in ("call_1", "call_2", None)
+    ]
+    assert [session == first for session in sessions] == [True, False, False]
+
+
 def test_the_answer_of_a_tool_goes_on_with_the_conversation() -> None:
     conversations = Conversations()
     said: list[dict[str, Any]] = [{"role": "user", "content": "how deep?"}]

@@ -2,7 +2,8 @@
 
 A model remembers nothing, so a program sends what was said before with every turn. A call goes on
 with a conversation if its prompt, up to the last answer in it, is the prompt and the answer of an
-earlier call.
+earlier call. Where the vendor keeps the history, one that begins with what a tool answered goes on
+with the call that asked for it.
 """
 
 from __future__ import annotations
@@ -46,12 +47,15 @@ class Conversations:
         """
         before, *after = _histories(call)
         with self._guard.lock:
-            session = self._sessions.get(before) or generate_session_id()
-            for history in after:
+            session = self._sessions.get(before or _asked_before(call))
+            session = session or generate_session_id()
+            for history in (*after, *map(_asked, call.tool_calls or ())):
                 self._keep(history, session)
             return session
 
     def _keep(self, history: bytes, session: str) -> None:
+        if not history:
+            return
         if self._sessions.get(history, session) != session:
             self._sessions[history] = None
         else:
@@ -87,6 +91,18 @@ def _histories(call: CallFacts) -> list[bytes]:
         whole.update(answer)
         found.append(whole.digest())
     return found
+
+
+def _asked_before(call: CallFacts) -> bytes:
+    """Return the digest of the tool's call that a prompt begins with the answer to; else empty."""
+    said = (message for message in call.messages or () if message["role"] not in _NOT_SAID)
+    number = next(said, {}).get("tool_call_id")
+    return _asked({"id": number}) if number else b""
+
+
+def _asked(call: ToolCall) -> bytes:
+    """Return the digest of a tool's call, by its id; empty without one, as Gemini's."""
+    return sha256(_framed("tool", str(call["id"]))).digest() if call["id"] else b""
 
 
 def _question(role: str, message: Message) -> bytes:
