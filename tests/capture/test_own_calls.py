@@ -91,7 +91,7 @@ ANSWERS = {
     "choices that are not there": completion(choices=[None, 5]),
     "a message that is a text": completion(choices=[{"index": 0, "message": "It is."}]),
     "arguments that are an object": called(name="book", arguments={"room": 3}),
-    "arguments that are too deep": called(name="book", arguments="[" * 9000 + "]" * 9000),
+    "arguments that are too deep": called(name="book", arguments="[" * 100_000 + "]" * 100_000),
     "arguments with a number too long": called(name="book", arguments="9" * 5000),
 }
 
@@ -160,7 +160,9 @@ STREAMS = {
         tool_calls=[{"index": 10**9, "id": "t", "function": {"name": "book"}}]
     ),
     "arguments that are too deep": delta(
-        tool_calls=[{"index": 0, "id": "t", "function": {"arguments": "[" * 9000 + "]" * 9000}}]
+        tool_calls=[
+            {"index": 0, "id": "t", "function": {"arguments": "[" * 100_000 + "]" * 100_000}}
+        ]
     ),
 }
 

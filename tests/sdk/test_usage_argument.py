@@ -99,12 +99,12 @@ def test_an_answer_without_usage_has_unknown_tokens(
 @WAYS
 def test_counts_that_are_given_win(db_path: Path, record: Record) -> None:
     """Also over an object that knows nothing, and a 0 of the input is a count."""
-    record(usage=OPENAI, tokens_in=7, reasoning_tokens=0)
-    record(usage=OPENAI, tokens_in=1000, tokens_out=0, cached_tokens=5, cache_write_tokens=6)
+    record(usage=OPENAI, tokens_in=901, reasoning_tokens=0)
+    record(usage=OPENAI, tokens_in=1000, tokens_out=10, cached_tokens=5, cache_write_tokens=6)
     record(usage=None, tokens_in=0)
     first, second, third = rows(db_path, "llm_calls")
-    assert tuple(first[name] for name in COUNTS) == (7, 40, 900, 0, 0)
-    assert tuple(second[name] for name in COUNTS) == (1000, 0, 5, 6, 10)
+    assert tuple(first[name] for name in COUNTS) == (901, 40, 900, 0, 0)
+    assert tuple(second[name] for name in COUNTS) == (1000, 10, 5, 6, 10)
     assert (third["usage_known"], third["tokens_in"]) == (1, 0)
 
 

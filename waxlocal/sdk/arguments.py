@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from waxlocal.encode import as_text
 from waxlocal.errors import ObserveError
 from waxlocal.known_types import is_a, name_of_type
+from waxlocal.sdk.sound_counts import COUNTED, sound_counts
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
@@ -149,6 +150,9 @@ class ReadUsage(NamedTuple):
     finer: dict[str, int] | None
 
 
+_NO_USAGE = ReadUsage(is_known=True, note="", finer=None)
+
+
 def plain_llm_call(**call: Any) -> dict[str, Any]:
     """Return the arguments of `record_llm_call` without methods of their own, or raise `TypeError`.
 
@@ -168,6 +172,12 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
             call[name] = 0
     for name in _COUNTS_OF_CALL:
         call[name] = need_count(name, call[name])
+    if call["reasoning_tokens"] is not None:
+        call["reasoning_tokens"] = need_count("reasoning_tokens", call["reasoning_tokens"])
+    counts, note = sound_counts({name: call[name] for name in COUNTED})
+    call.update(counts)
+    read = call["usage"] if type(call["usage"]) is ReadUsage else _NO_USAGE
+    call["usage"] = read._replace(note="; ".join(filter(None, (read.note, note))))
     call["is_streaming"] = truth("is_streaming", call["is_streaming"])
     need("full_response", call["full_response"], str, optional=True)
     if call["full_response"] is not None:

@@ -272,7 +272,9 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         or beside them; a count that is given (and not 0, of the cached ones) wins over it. None is
         what an answer without usage has: the tokens of such a call are unknown. An object without
         counts that are known raises `UnknownUsage`, which is a `TypeError`; so do missing counts
-        without `usage`. `duration_ms` is the time of the call, `ttft_ms` that to its first token.
+        without `usage`. A part that is greater than its whole (more `cached_tokens` than
+        `tokens_in`) was counted beside it, and is added to it. `duration_ms` is the time of the
+        call, `ttft_ms` that to its first token.
         """
         if not (
             type(model) is type(task) is type(provider) is type(status) is str
@@ -280,9 +282,18 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             and type(error_type) is type(error_message) is str
             and type(tokens_in) is type(tokens_out) is int
             and type(cached_tokens) is type(cache_write_tokens) is int
+            and (reasoning_tokens is None or type(reasoning_tokens) is int)
             and type(is_streaming) is bool
             and (full_response is None or type(full_response) is str)
-            and (usage is ... or type(usage) is ReadUsage)
+            # As `plain_llm_call` returns them; or the parts are in their whole.
+            and (
+                type(usage) is ReadUsage
+                or (
+                    usage is ...
+                    and (cached_tokens + cache_write_tokens <= tokens_in or tokens_in < 0)
+                    and (reasoning_tokens is None or reasoning_tokens <= tokens_out)
+                )
+            )
         ):
             WaxellContext.record_llm_call(**plain_llm_call(**locals()))  # `self` among them
             return
@@ -292,8 +303,6 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
             duration_ms = need_count("duration_ms", duration_ms)
         if ttft_ms is not None and type(ttft_ms) is not int:
             ttft_ms = need_count("ttft_ms", ttft_ms)
-        if reasoning_tokens is not None and type(reasoning_tokens) is not int:
-            reasoning_tokens = need_count("reasoning_tokens", reasoning_tokens)
         if not self._recorder.enabled:
             return
         details = messages = None

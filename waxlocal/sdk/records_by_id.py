@@ -28,6 +28,7 @@ from waxlocal.sdk.arguments import (
 from waxlocal.sdk.memory import kind_of
 from waxlocal.sdk.run import Run, captured
 from waxlocal.sdk.runs_by_id import RunsById, add_step, result_of
+from waxlocal.sdk.sound_counts import COUNTED, sound_counts
 
 __all__ = ["RecordsById"]
 
@@ -269,6 +270,10 @@ def _llm_call(run: Run, call: Json) -> Json:
         row[column.name] = (
             column.default if value is None or (column.content and not captured) else value
         )
+    counts, note = sound_counts({name: row[name] for name in COUNTED})
+    row |= counts
+    if note:
+        details["usage_note"] = "; ".join(filter(None, (details.get("usage_note"), note)))
     return row | {
         "cost": need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
         "is_streaming": truth("is_streaming", call.get("is_streaming")),

@@ -1,0 +1,28 @@
+"""Counts of tokens, as the program hands them over, of which a part is greater than its whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from waxlocal.token_counts import TokenCounts, settled
+
+__all__ = ["COUNTED", "sound_counts"]
+
+_PARTS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
+COUNTED = ("tokens_in", "tokens_out", *_PARTS)
+
+
+def sound_counts(given: Mapping[str, int | None]) -> tuple[dict[str, int | None], str]:
+    """Return the counts of a call by name (`COUNTED`), and a note if one had to be changed.
+
+    A part that is greater than its whole was counted beside it, as Anthropic counts its cache: then
+    the whole is their sum.
+    """
+    if any((number or 0) < 0 for number in given.values()):
+        return dict(given), ""  # kept as it is, as by the original
+    cached, written, reasoning = parts = [given.get(name) for name in _PARTS]
+    whole = settled(
+        TokenCounts(given.get("tokens_in"), given.get("tokens_out"), cached, written, reasoning)
+    )
+    counts = {"tokens_in": whole.tokens_in, "tokens_out": whole.tokens_out}
+    return counts | dict(zip(_PARTS, parts, strict=True)), whole.note
