@@ -504,6 +504,25 @@ def test_a_stream_that_a_module_still_holds_is_recorded_when_the_program_ends(
     assert (run["session_id"], run["status"]) == ("lake", "success")
 
 
+def test_an_answer_that_nobody_closes_is_recorded_when_the_program_ends(
+    start: Start, db_path: Path
+) -> None:
+    """Once: the child that the program forked has a copy of it."""
+    text = """
+import openai, os, sys
+made = openai.OpenAI().chat.completions.with_streaming_response.create(
+    model="gpt-4o", messages=[{"role": "user", "content": "how deep?"}]
+)
+answer = made.__enter__()
+if not (child := os.fork()):
+    sys.exit()
+os.waitpid(child, 0)
+"""
+    assert start(text).returncode == 0
+    (call,) = queried(db_path, "SELECT * FROM llm_calls")
+    assert (call["status"], call["usage_known"], call["prompt_preview"]) == ("ok", 0, "how deep?")
+
+
 def test_a_stream_that_a_forked_child_has_inherited_is_the_parents(
     start: Start, db_path: Path
 ) -> None:

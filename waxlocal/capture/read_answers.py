@@ -8,12 +8,15 @@ one go.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from inspect import iscoroutine
 from typing import Any
+from weakref import WeakSet
 
 from waxlocal.capture.own_calls import Wrapper, with_lists
 from waxlocal.capture.tracer import began_at
@@ -55,7 +58,10 @@ def _is_read_by_program(kwargs: dict[str, Any]) -> bool:
 
 
 class _Report:
-    """A call that is over, or will be; reported once, at the latest when nobody has it any more."""
+    """A call that is over, or will be; reported once.
+
+    At the latest when nobody has it any more, or when the process ends.
+    """
 
     def __init__(self, wrapper: Wrapper, *given: Any) -> None:
         self._wrapper, self._given = wrapper, given
@@ -63,6 +69,9 @@ class _Report:
         self._context.run(began_at.set, time.time_ns())
         self._is_async = False
         self._is_told = False
+        # A forked child has a copy; the call is its parent's.
+        self._process = os.getpid()
+        _open.add(self)
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
@@ -96,7 +105,7 @@ class _Report:
         self._tell(function)
 
     def _tell(self, function: Callable[..., object]) -> None:
-        if self._is_told:
+        if self._is_told or self._process != os.getpid():
             return
         self._is_told = True
         if not self._is_async:
@@ -110,6 +119,16 @@ class _Report:
         coroutine = self._context.run(self._wrapper, later, *self._given)
         with Suppress(Exception):
             self._context.run(coroutine.send, None)  # it waits for nothing
+
+
+# Those that nobody has closed: while the interpreter goes down, nothing can be recorded any more.
+_open: WeakSet[_Report] = WeakSet()
+
+
+@atexit.register
+def _end_open() -> None:
+    for report in list(_open):
+        report.returned(None)
 
 
 def _on_close(answer: Any, report: _Report) -> None:
