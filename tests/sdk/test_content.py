@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -160,14 +161,16 @@ def test_redact_is_a_mask(settings: Settings) -> None:
     assert ("llm_calls", "response") in where_is("##EMAIL##", settings.db)
 
 
-@pytest.mark.parametrize("answer", [None, 5, b"bytes", ValueError(SAID), RecursionError()])
+@pytest.mark.parametrize(
+    "answer", [None, 5, b"bytes", ValueError(SAID), RecursionError(), SystemExit(SAID)]
+)
 def test_a_text_that_the_mask_cannot_take_is_not_recorded(
     settings: Settings, caplog: pytest.LogCaptureFixture, answer: object
 ) -> None:
     """The program goes on; one warning tells, without the text."""
 
     def mask(_text: str) -> Any:
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -180,6 +183,27 @@ def test_a_text_that_the_mask_cannot_take_is_not_recorded(
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("waxlocal: the mask failed (")
     assert SAID not in message
+
+
+def test_a_time_limit_that_strikes_in_the_mask_reaches_the_program(settings: Settings) -> None:
+    """It is no fault of the mask, and means to end what the program does."""
+
+    def limit(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    def mask(text: str) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return text
+
+    before = signal.signal(signal.SIGUSR1, limit)
+    try:
+        waxlocal.init(mask=mask)
+        with WaxellContext("agent") as context, pytest.raises(TimeoutError):
+            context.record_step("step", {"said": SAID})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        waxlocal.shutdown()
+    assert where_is(FAILED, settings.db) == set()
 
 
 def test_a_mask_that_records_does_not_stop_the_program(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from waxlocal.recording.statements import INTERRUPT_RUN, UPDATES
 from waxlocal.recording.store import Store
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.records import TABLES, Kind
+from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.contents import KEYED
 from waxlocal.storage.record_sql import Statement
 
@@ -65,7 +66,10 @@ class Mask:
             if type(masked) is str:
                 return masked if masked.isascii() else storable(masked)
             reason = f"it returned {name_of_type(type(masked))}, not str"
-        except Exception as error:  # of the program; what it says may hold the text itself
+        except (Exception, SystemExit) as error:
+            if raised_by_handler(error):  # a time limit of the program, or its end
+                raise
+            # What it says may hold the text itself.
             reason = f"it raised {name_of_type(type(error))}"
         finally:
             _inside.reset(token)
