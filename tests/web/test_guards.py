@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,36 @@ def test_health_needs_no_key(keyed: httpx.Client) -> None:
     """Whoever watches the process need not be let in."""
     assert keyed.get("/healthz").json() == {"status": "ok"}
     assert keyed.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [("GET", "/static/none.css", 404), ("PUT", "/readyz", 405), ("PUT", "/login", 405)],
+)
+def test_an_error_on_an_open_path_says_nothing_of_the_file(
+    keyed: httpx.Client, path: Path, method: str, address: str, status: int
+) -> None:
+    """Neither where it is nor how its upload is; with the key it does."""
+    stranger = keyed.request(method, address)
+    friend = keyed.request(method, address, headers={"X-Wax-Key": KEY})
+    assert stranger.status_code == friend.status_code == status
+    assert str(path.parent) in friend.text
+    for word in (str(path.parent), path.name, "upload", "Sync"):
+        assert word not in stranger.text
+
+
+def test_a_stranger_is_not_told_why_the_server_is_not_ready(tmp_path: Path) -> None:
+    """That it is not is all that a load balancer needs."""
+    path = tmp_path / "kept" / "waxlocal.db"
+    path.parent.mkdir()
+    with serving(path, key=KEY) as client:
+        shutil.rmtree(path.parent)
+        path.parent.write_text("no folder any more")
+        stranger = client.get("/readyz")
+        friend = client.get("/readyz", headers={"X-Wax-Key": KEY})
+    assert stranger.status_code == friend.status_code == 503
+    assert "kept" in friend.text
+    assert "kept" not in stranger.text
 
 
 def test_a_person_logs_in(keyed: httpx.Client) -> None:

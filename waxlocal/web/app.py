@@ -109,6 +109,9 @@ def routes() -> list[BaseRoute]:
 async def _say(request: Request, error: Exception) -> Response:
     """Return the error response: a problem document for API paths, a page for others."""
     problem = problem_of(error)
+    port = (request.scope.get("server") or ("", ""))[1]
+    if not request.app.state.auth.admits(dict(request.headers.raw), port):
+        return pages.bare_page(problem)
     if request.url.path.startswith("/api/"):
         return problem_response(problem)
     return await pages.error_page(request, problem)

@@ -35,17 +35,24 @@ class Authentication:
 
     def refusal(self, path: str, headers: Headers, port: object = "") -> Problem | None:
         """Return why a request is refused, or None; for pages, a redirect to the login."""
-        if not self._key or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
+        if path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or self.admits(headers, port):
             return None
-        given = _given_key(headers)
-        if given is not None:
-            return None if self.is_key(given) else _refused("invalid API key")
-        if self._has_login(headers, port):
-            return None
+        if _given_key(headers) is not None:
+            return _refused("invalid API key")
         if path.startswith("/api/") or path == "/metrics":
             return _refused("this server requires an API key")
         location = f"/login?next={quote(path, safe='')}"
         return Problem(303, "log in first", headers={"Location": location})
+
+    def admits(self, headers: Headers, port: object = "") -> bool:
+        """Return whether a request comes from somebody who may see the file.
+
+        To others an open path says nothing about it, whatever goes wrong there.
+        """
+        given = _given_key(headers)
+        if given is not None:
+            return self.is_open or self.is_key(given)
+        return self.is_open or self._has_login(headers, port)
 
     def is_key(self, given: bytes) -> bool:
         """Return whether this is the key, compared in constant time."""

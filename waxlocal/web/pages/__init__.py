@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from waxlocal.web.pages.analytics import analytics_page
-from waxlocal.web.pages.errors import error_page, help_page
+from waxlocal.web.pages.errors import bare_page, error_page, help_page
 from waxlocal.web.pages.files import static_file
 from waxlocal.web.pages.models import models_page
 from waxlocal.web.pages.run import run_page
@@ -14,7 +14,7 @@ from waxlocal.web.pages.sessions import runs_page, sessions_page
 from waxlocal.web.pages.status import status_fragment
 from waxlocal.web.pages.sync import retry, sync_page
 
-__all__ = ["ROUTES", "error_page"]
+__all__ = ["ROUTES", "bare_page", "error_page"]
 
 ROUTES: list[BaseRoute] = [
     Route("/", sessions_page),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from waxlocal.web.api.problems import Problem
-from waxlocal.web.pages.rendering import show
+from waxlocal.web.pages.rendering import environment, show
 
-__all__ = ["error_page", "help_page"]
+__all__ = ["bare_page", "error_page", "help_page"]
 
 _HEADINGS = {
     400: "Bad request",
@@ -21,9 +21,20 @@ _HEADINGS = {
 }
 
 
+def bare_page(problem: Problem) -> Response:
+    """Return the page for a problem as a stranger without the key gets it: its status alone."""
+    page = environment.get_template("bare.html")
+    text = page.render(title=_heading(problem), problem=problem)
+    return HTMLResponse(text, problem.status, {**problem.headers, "Cache-Control": "no-store"})
+
+
+def _heading(problem: Problem) -> str:
+    return _HEADINGS.get(problem.status, problem.title)
+
+
 async def error_page(request: Request, problem: Problem) -> Response:
     """Return the page for a problem, with its status and headers."""
-    heading = _HEADINGS.get(problem.status, problem.title)
+    heading = _heading(problem)
     response = await show(
         request,
         "error.html",
