@@ -18,6 +18,7 @@ __all__ = [
     "counted",
     "duration",
     "elapsed",
+    "known_cost",
     "metered",
     "money",
     "percent",
@@ -113,11 +114,17 @@ def tokens_of(number: int, share: float | None) -> str:
     return f"{told} ({note})" if note else told
 
 
+def known_cost(dollars: float | None, share: float | None) -> float | None:
+    """Return a cost; None where it is the $0 of calls without tokens, and no token has a price."""
+    return None if share == 0 and not dollars else dollars
+
+
 def cost(dollars: float | None, share: float | None) -> str:
     """Return a cost with the share of its tokens that have a price: `$0.0042 (93% priced)`.
 
     `share` is None if there were no tokens: then an unknown cost means no cost.
     """
+    dollars = known_cost(dollars, share)
     if dollars is None and share is None:
         return NOTHING
     note = priced(share)

@@ -39,6 +39,8 @@ def test_money_has_four_decimals_below_a_dollar_and_two_digits_below_a_cent(
         (0.0042, 0.9999, "$0.0042 (99% priced)"),
         (0.0042, 0.0001, "$0.0042 (<1% priced)"),
         (None, 0.0, "unknown"),
+        (0.0, 0.0, "unknown"),
+        (0.0, 1.0, "$0"),
         (None, None, figures.NOTHING),
     ],
 )

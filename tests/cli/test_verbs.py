@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from tests.tools.builders import run_id
 from tests.tools.cli import answer, invoke, recorded
+from tests.tools.pages import dashboard
 from tests.tools.talks import add_call, thirty_turns
 from waxlocal.records import LLM_CALLS, Kind
 from waxlocal.storage.schema import VERSION, schema_text
@@ -423,6 +424,23 @@ def test_the_shell_completes_verbs_ids_and_orderings(
     }
     offered = invoke(**env).stdout.splitlines()
     assert {line.partition(",")[2] for line in offered if line} == expected
+
+
+def test_an_unknown_cost_beside_calls_without_tokens_is_not_0(tmp_path: Path) -> None:
+    """A failed call cost nothing; what the other one cost is not known."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as file:
+        run = file.run("sess_aa")
+        file.llm(run, 500, 50, model="nobody's")
+        file.llm(run, 0, 0, model="nobody's", cost=0.0, status="error")
+    for verb in (("sessions",), ("session", "sess_aa"), ("models",)):
+        text = invoke(*verb, db=path).stdout
+        assert "unknown" in text
+        assert not re.search(r"\$0(?![.\d])", text)
+    with dashboard(path) as pages:
+        for address in ("/", "/sessions/sess_aa"):
+            page = pages.page(address)
+            assert "$0 " not in page.text.replace("$0.", "")
 
 
 def test_a_call_whose_tokens_nobody_told_has_an_unknown_cost(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from waxlocal.queries.columns import usage_known
 from waxlocal.queries.histories import Histories
 from waxlocal.queries.rows import share
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.wording import counted, percent
+from waxlocal.wording import counted, known_cost, percent
 
 __all__ = ["money"]
 
@@ -73,7 +73,7 @@ class _Sum:
     large_repeated: int = 0
     priced_tokens: int = 0
     unmetered_calls: int = 0
-    cost: float | None = None
+    cost_sum: float | None = None
     models: dict[str, None] = field(default_factory=dict)
 
     def add(self, call: sqlite3.Row, given: _Input) -> None:
@@ -86,7 +86,7 @@ class _Sum:
         self.unmetered_calls += not call["usage_known"]
         self.models[call["model"]] = None
         if call["cost"] is not None:
-            self.cost = (self.cost or 0.0) + call["cost"]
+            self.cost_sum = (self.cost_sum or 0.0) + call["cost"]
             self.priced_tokens += call["tokens_in"] + call["tokens_out"]
 
     def _add_input(self, tokens_in: int, given: _Input) -> None:
@@ -100,6 +100,13 @@ class _Sum:
             self.large_calls += 1
             self.large_first += given.context if given.first else 0
             self.large_repeated += repeated
+
+    @property
+    def cost(self) -> float | None:
+        """The sum of the costs that are known; None if it is none of what was spent."""
+        return known_cost(
+            self.cost_sum, share(self.priced_tokens, self.tokens_in + self.tokens_out)
+        )
 
     @property
     def resent_tokens(self) -> int | None:

@@ -52,6 +52,7 @@ def _environment() -> Environment:
         metered=wording.metered,
         cost=lambda dollars, share: wording.cost(dollars, share),
         cost_share=wording.cost_share,
+        known_cost=wording.known_cost,
         percent=wording.percent,
         duration=wording.duration,
         elapsed=wording.elapsed,
