@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN", "TokenCounts", "count", "settled"]
+__all__ = ["MAX_COUNT", "UNKNOWN", "TokenCounts", "count", "settled"]
 
 # No call comes near; and the sum of a few still fits SQLite's integers and JavaScript's numbers.
 MAX_COUNT = 10**15

@@ -227,19 +227,25 @@ def test_a_conversation_that_differs_from_all_others_is_one_session(
     assert all(len(sessions) == 1 for sessions in of_person.values())
 
 
-def test_the_answer_of_a_tool_goes_on_with_the_call_that_asked_for_it() -> None:
+@pytest.mark.parametrize(
+    ("asked", "answered", "goes_on"),
+    [
+        ("call_4fJ2kQ9xWmZ1", "call_4fJ2kQ9xWmZ1", True),
+        ("call_4fJ2kQ9xWmZ1", "call_8hL5tR3vYnC7", False),
+        ("call_4fJ2kQ9xWmZ1", None, False),
+        ("call_0", "call_0", False),  # each answer of such a server begins so
+    ],
+)
+def test_the_answer_of_a_tool_goes_on_with_the_call_that_asked_for_it(
+    asked: str, answered: str | None, goes_on: bool
+) -> None:
     """Also where the vendor keeps what was said before, and only the answer is sent."""
     conversations = Conversations()
-    asked_for = {"id": "call_1", "name": "depth", "arguments": {}}
     user = {"role": "user", "content": "how deep?"}
-    first = conversations.session_of(CallFacts(messages=[user], tool_calls=[asked_for]))
-    sessions = [
-        conversations.session_of(
-            CallFacts(messages=[{"role": "tool", "content": "410 m", "tool_call_id": number}])
-        )
-        for number in ("call_1", "call_2", None)
-    ]
-    assert [session == first for session in sessions] == [True, False, False]
+    call = {"id": asked, "name": "depth", "arguments": {}}
+    first = conversations.session_of(CallFacts(messages=[user], tool_calls=[call]))
+    said = {"role": "tool", "content": "410 m", "tool_call_id": answered}
+    assert (conversations.session_of(CallFacts(messages=[said])) == first) is goes_on
 
 
 def test_the_answer_of_a_tool_goes_on_with_the_conversation() -> None:

@@ -112,6 +112,10 @@ def test_a_call_by_hand_takes_the_first_that_nobody_has_taken() -> None:
         ("GPT-4o", "gpt-4o", True),
         ("gpt-4o", "gpt-4", False),
         ("gpt-4", "gpt-4o", False),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("claude-opus-4", "claude-opus-4-8", False),
+        ("gemini-1.5-pro", "gemini-1.5-pro-002", True),
+        ("grok-3", "grok-3-latest", True),
         ("", "gpt-4o", False),
     ],
 )

@@ -90,10 +90,14 @@ def test_a_stream_without_tokens_says_why(db_path: Path, reason: str, shown: str
 
 def test_an_answer_that_was_cut_off_says_so(db_path: Path) -> None:
     """The limit of tokens was too small, or a filter stopped it."""
+    usual = ("stop", "STOP", "end_turn", "tool-calls", "ToolCalls", "stop,tool_calls", None)
     with WaxellContext("bot") as run:
-        CapturedCalls.of(run).record(report(SCOPE, finish_reason="length"), [])
-        CapturedCalls.of(run).record(report(SCOPE, finish_reason="stop"), [])
-    assert invoke("show", run.run_id, db=db_path).stdout.count("ended with") == 1
+        for reason in ("length", "stop,content_filter", *usual):
+            CapturedCalls.of(run).record(report(SCOPE, finish_reason=reason), [])
+    text = " ".join(invoke("show", run.run_id, db=db_path).stdout.split())
+    assert text.count("ended with") == 2
+    assert "ended with length" in text
+    assert "ended with stop,content_filter" in text
 
 
 def test_as_json_each_call_is_explained(db_path: Path) -> None:

@@ -26,9 +26,10 @@ def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
         "task": call.task or "",
         "tokens_in": call.tokens_in or 0,
         "tokens_out": call.tokens_out or 0,
-        "cached_tokens": call.cached or 0,
-        "cache_write_tokens": call.cache_write or 0,
-        "reasoning_tokens": call.reasoning,
+        # Parts of nothing that is known say nothing.
+        "cached_tokens": (call.cached or 0) if call.tokens_in is not None else 0,
+        "cache_write_tokens": (call.cache_write or 0) if call.tokens_in is not None else 0,
+        "reasoning_tokens": call.reasoning if call.tokens_out is not None else None,
         "usage_known": call.tokens.is_known,
         "cost": call.cost or 0.0,
         "duration_ms": lasted_ms,

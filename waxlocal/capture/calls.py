@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import columns_of, merged, with_hand_made
 from waxlocal.capture.callback_calls import open_here
 from waxlocal.capture.facts import Row
-from waxlocal.capture.hand_made import find_made_elsewhere
-from waxlocal.capture.pairing import Report, find_elsewhere, find_reported, find_unclaimed
+from waxlocal.capture.hand_made import Found, find_made_elsewhere, made_here_by
+from waxlocal.capture.outside_calls import SOON_NS, remove_left
+from waxlocal.capture.pairing import (
+    Report,
+    find_counted,
+    find_elsewhere,
+    find_lacking,
+    find_reported,
+    find_unclaimed,
+)
 from waxlocal.capture.process_lock import ProcessLock
-from waxlocal.recording.statements import IS_UPLOADED
+from waxlocal.recording.statements import MAY_LEAVE
 from waxlocal.sdk.run import Run, captured
 from waxlocal.sdk.scope import outermost
 
@@ -19,10 +28,16 @@ __all__ = ["CapturedCalls"]
 
 # How many calls of a run are kept in memory for reports of them that may follow.
 RECENT = 256
+# How many of the runs inside it are kept for the program to hand them over.
+RECENT_BELOW = 64
 
 # Guards the reports of all runs. One for all costs nothing: what is written under it waits for the
 # lock of the store anyway.
 _guard = ProcessLock()
+
+
+# The call that was captured last in this task or thread: what it hands over by hand is that.
+_made_here: ContextVar[Report | None] = ContextVar("waxlocal_made_here", default=None)
 
 
 class CapturedCalls:
@@ -31,40 +46,44 @@ class CapturedCalls:
     def __init__(self, run: Run) -> None:
         self._run = run
         # Of a run with no other around it: those that were captured in the runs inside it.
-        self._below: deque[Report] = deque(maxlen=RECENT)
+        self._below: deque[Report] = deque(maxlen=RECENT_BELOW)
         # Read by copies: a signal handler or a finalizer may add to it in between.
         self._recent: deque[Report] = deque(maxlen=RECENT)
 
     @classmethod
     def of(cls, run: Run) -> CapturedCalls:
         """Return those of a run: the same object in all threads."""
-        with _guard.lock:
-            found = run._captured
-            if not isinstance(found, CapturedCalls):
-                found = run._captured = cls(run)
-                captured.claim = _claim
-            return found
+        found = run._captured
+        return found if isinstance(found, CapturedCalls) else cls._made(run)
+
+    @staticmethod
+    @_guard.alone
+    def _made(run: Run) -> CapturedCalls:
+        found = run._captured
+        if not isinstance(found, CapturedCalls):
+            found = run._captured = CapturedCalls(run)
+            captured.claim = _claim
+        return found
 
     @_guard.alone
-    def record(self, report: Report, inner: list[int]) -> int:
-        """Write a call, or merge it into the row of another report of it; return the position.
+    def record(self, report: Report, inner: Sequence[Report]) -> Report:
+        """Write a call, or merge it into the row of another report of it; return whose row it is.
 
-        `inner`: the row of the call that was reported inside this one, if there is one. After a
-        signal handler has struck it may be called again with the same report, which is written
-        once.
+        `inner`: the call that was reported inside this one, if there is one. After a signal handler
+        has struck it may be called again with the same report, which is written once.
         """
-        if report.position and self._at(report.position) is not None:
-            return report.position
-        known = self._at(inner[0]) if inner else find_elsewhere(self._recent.copy(), report)
+        if report.merged_into is not None:
+            return report.merged_into
+        known = inner[0] if inner else find_elsewhere(self._recent.copy(), report)
         if known is not None:
             self._merge(known, report, bool(inner) or known.started_ns >= report.started_ns)
-            return known.position
+            return known
         self._add(report)
         for outer in open_here():
             if report not in outer.captured:
                 outer.captured.append(report)
         self._keep(report)
-        return report.position
+        return report
 
     @_guard.alone
     def merge_outside(self, report: Report) -> bool:
@@ -98,35 +117,20 @@ class CapturedCalls:
             self._merge(known, report, known_is_inner=True)
 
     @_guard.alone
-    def claim(self, by_hand: Row) -> bool:
-        """Merge a call that the program records into the one captured; False if there is none."""
-        known = find_unclaimed(self.reports, by_hand)
-        return known is not None and self.claim_this(known, by_hand)
-
-    @_guard.alone
-    def claim_this(self, known: Report, by_hand: Row) -> bool:
-        """Merge a call that the program records into this one; False if another took it before."""
-        if known.claimed:
-            return False
-        known.claimed = True
+    def claim(self, known: Report, by_hand: Row) -> None:
+        """Merge a call that the program records into this one, wherever its row is."""
         self._change(known, with_hand_made(known.row, by_hand))
-        return True
+        # Not before: a program that was struck in between hands it over again.
+        known.claimed = True
 
     @_guard.alone
-    def take(self, known: Report, by_hand: Row, *, alone: bool) -> bool:
-        """Do the same with a call that was captured in another run; its row comes into this one.
-
-        `alone`: that run was made for the call, and goes with it.
-        """
-        if known.claimed:
-            return False
-        known.claimed = True
+    def take(self, known: Report, by_hand: Row) -> None:
+        """Do the same with a call that was captured in another run; its row comes into this one."""
         row, there = with_hand_made(known.row, by_hand), (known.run_id, known.position)
-        columns = self._columns(row)
-        here = self._run._take_llm_call(columns, known.recorded_ns, *there, alone=alone)
-        known.run, known.run_id, known.position, known.row = self._run, self._run._run_id, here, row
+        here, columns = self._run._next(), self._columns(row)
+        self._run._take_llm_call(here, columns, known.recorded_ns, there)
+        known.run_id, known.position, known.row, known.claimed = self._run._run_id, here, row, True
         self._keep(known)
-        return True
 
     @property
     def reports(self) -> list[Report]:
@@ -140,41 +144,48 @@ class CapturedCalls:
 
     def _keep(self, report: Report) -> None:
         self._recent.append(report)
-        CapturedCalls.of(_root_of(self._run))._below.append(report)
+        report.merged_into = report
+        _made_here.set(report)
+        CapturedCalls.of(_root_of(self._run))._keep_below(report)
+
+    def _keep_below(self, report: Report) -> None:
+        # They have whole messages, of runs that are over.
+        since_ns = report.ended_ns - SOON_NS
+        while self._below and self._below[0].ended_ns < since_ns:
+            self._below.popleft()
+        self._below.append(report)
 
     def _merge(
         self, known: Report, report: Report, known_is_inner: bool, outside: bool = False
     ) -> None:
         first, second = (known, report) if known_is_inner else (report, known)
         self._change(known, merged(first.row, second.row, second.scope))
-        report.position, report.merged_outside = known.position, outside
+        report.merged_into, report.merged_outside = known, outside
+        _made_here.set(known)
         known.scopes.append(report.scope)
-
-    def _at(self, position: int) -> Report | None:
-        mine = (one for one in self._recent.copy() if one.run is self._run)  # not one taken away
-        return next((one for one in mine if one.position == position), None)
 
     def _add(self, report: Report) -> None:
         """Write the row of a call; a second time if a signal handler has struck the first one."""
-        report.run, report.run_id = self._run, self._run._run_id
-        report.position = report.position or self._run._next()
+        run = self._run
+        report.run_id, report.position = run._run_id, report.position or run._next()
+        report.made_by = made_here_by(run)
+        report.recorded_ns = report.recorded_ns or run._recorder.clock.time_ns()
         columns = self._columns(report.row)
-        self._run._add_llm_call(**columns, ended_ns=report.recorded_ns, position=report.position)
+        run._add_llm_call(**columns, ended_ns=report.recorded_ns, position=report.position)
 
     def _change(self, report: Report, row: Row) -> None:
-        run = report.run or self._run
-        run._change_llm_call(report.position, self._columns(row))
+        self._run._change_llm_call(report.run_id, report.position, self._columns(row))
         report.row = row
 
     def _columns(self, row: Row) -> Row:
         return columns_of(row, keep_content=self._run._recorder.capture_content)
 
     def may_be(self, by_hand: Row) -> bool:
-        """Return whether `claim` would find a call."""
-        with _guard.lock:
-            return find_unclaimed(self.reports, by_hand) is not None
+        """Return whether one of them may be a call that the program hands over."""
+        return find_unclaimed(self.reports, by_hand) is not None
 
 
+@_guard.alone
 def _claim(run: Run, by_hand: Row) -> bool:
     """Merge a call that the program records into the one that was captured; False without any.
 
@@ -183,16 +194,34 @@ def _claim(run: Run, by_hand: Row) -> bool:
     if not run._run_id:
         return False
     own = CapturedCalls.of(run)
-    if own.claim(by_hand):
+    here = _made_here.get()
+    # A forked child has copies of its parent's: those are not its own to change.
+    mine = [one for one in own.reports if one.made_by == made_here_by(run)]
+    if (known := find_counted(mine, by_hand, here)) is not None:
+        own.claim(known, by_hand)
         return True
     of_process = CapturedCalls.of(outermost.run).reports if outermost.run is not None else ()
-    found = find_made_elsewhere(run, own.within, of_process, by_hand)
-    if found is None or (there := found.report.run) is None:
-        return False
-    # A server that has the other run would keep there what is removed here.
-    if found.moves and not there._recorder.store.fetch(IS_UPLOADED, (found.report.run_id,)):
-        return own.take(found.report, by_hand, alone=found.is_alone)
-    return CapturedCalls.of(there).claim_this(found.report, by_hand)
+    found = find_made_elsewhere(run, by_hand, here, within=own.within, of_process=of_process)
+    if found is not None:
+        _settle(own, run, found, by_hand)
+        return True
+    if (known := find_lacking(mine, by_hand)) is not None:
+        own.claim(known, by_hand)
+    return known is not None
+
+
+def _settle(own: CapturedCalls, run: Run, found: Found, by_hand: Row) -> None:
+    """Merge a call that was captured in another run, where its row belongs and may be."""
+    known, store = found.report, run._recorder.store
+    run_id = known.run_id
+    there = {"run_id": run_id, "position": known.position}
+    # A file beside the file cannot say that what is in it is gone: it may have been copied.
+    if found.moves and store.file == store.path and store.fetch(MAY_LEAVE, there):
+        own.take(known, by_hand)
+        if found.is_alone:
+            remove_left(run, run_id)
+    else:
+        own.claim(known, by_hand)
 
 
 def _root_of(run: Run) -> Run:

@@ -22,6 +22,9 @@ __all__ = ["Conversations"]
 # How many calls are kept in memory for the turns that may follow.
 RECENT = 16_384
 
+# The ids of tools' calls are at random, and longer: `call_` or `toolu_` and 24 more.
+LEAST_ID = 16
+
 # Roles of messages that may change while the conversation stays the same: the date, what was
 # retrieved.
 _NOT_SAID = frozenset(("system", "developer"))
@@ -101,8 +104,12 @@ def _asked_before(call: CallFacts) -> bytes:
 
 
 def _asked(call: ToolCall) -> bytes:
-    """Return the digest of a tool's call, by its id; empty without one, as Gemini's."""
-    return sha256(_framed("tool", str(call["id"]))).digest() if call["id"] else b""
+    """Return the digest of a tool's call, by its id; empty without one, as Gemini's.
+
+    And for an id that is short: servers that imitate an API number the calls of each answer anew.
+    """
+    number = str(call["id"] or "")
+    return sha256(_framed("tool", number)).digest() if len(number) >= LEAST_ID else b""
 
 
 def _question(role: str, message: Message) -> bytes:

@@ -13,7 +13,7 @@ from waxlocal.capture.facts import CallFacts, ReadSpan, SpanFacts, SpanKind, Spa
 from waxlocal.capture.libraries import workflow_of
 from waxlocal.capture.outside_calls import keep_outside, take_outside
 from waxlocal.capture.pairing import Report
-from waxlocal.capture.places import CALLS, Place, around, keeps_blobs, kept_attributes
+from waxlocal.capture.places import CALLS, SEVERAL, Place, around, keeps_blobs, kept_attributes
 from waxlocal.capture.run_facts import run_facts
 from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts
 from waxlocal.records import RecordStatus, RunStatus
@@ -167,10 +167,11 @@ def _report(span: CapturedSpan, place: Place, call: CallFacts) -> Report:
 def _record_call(
     span: CapturedSpan, place: Place, run: WaxellContext, call: CallFacts, report: Report
 ) -> None:
-    position = CapturedCalls.of(run).record(report, place.inner)
+    known = CapturedCalls.of(run).record(report, place.inner)
     for outer in around(span):
-        if outer.run is run and position not in outer.inner:
-            outer.inner.append(position)
+        # That there are several is all that is asked of them.
+        if outer.run is run and known not in outer.inner and len(outer.inner) < SEVERAL:
+            outer.inner.append(known)
     _tell_around(span, call)
     if run is outermost.run:
         outermost.asked = outermost.asked or last_user_text(call)
@@ -196,7 +197,8 @@ def _run_of_call(span: CapturedSpan, place: Place, call: CallFacts) -> WaxellCon
     place.session = place.session or session_of_call(span, call)
     run = place.own_run = place.own_run or run_of_call(span, call, *place.session)
     begin(run, span, None)
-    keep_outside(run, CapturedCalls.of(run))
+    is_named = bool(run._session_id) and not place.session[1]
+    keep_outside(run, CapturedCalls.of(run), is_named=is_named)
     reports[-1].opened = True
     # The outermost first: a signal handler may strike, and this one's is looked at when it is over.
     for report in reversed(reports):

@@ -8,16 +8,16 @@ program names if that lies within the other, or if the other was made for the ca
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from waxlocal.capture.facts import Row
-from waxlocal.capture.outside_calls import SOON_NS, reports_outside
-from waxlocal.capture.pairing import Report, find_counted
-from waxlocal.capture.places import is_within
+from waxlocal.capture.outside_calls import SOON_NS, Outside, outside_since
+from waxlocal.capture.pairing import Report, find_counted, may_be
 from waxlocal.sdk.run import Run
+from waxlocal.sdk.scope import outermost
 
-__all__ = ["Found", "find_made_elsewhere"]
+__all__ = ["Found", "find_made_elsewhere", "made_here_by"]
 
 
 class Found(NamedTuple):
@@ -33,33 +33,72 @@ class Found(NamedTuple):
 
 
 def find_made_elsewhere(
-    run: Run, within: Iterable[Report], of_process: Iterable[Report], by_hand: Row
+    run: Run,
+    by_hand: Row,
+    here: Report | None,
+    *,
+    within: Iterable[Report],
+    of_process: Iterable[Report],
 ) -> Found | None:
-    """Return the call with these counts that was captured within the last minute; None without.
+    """Return the call that was captured in another run within the last minute; None without any.
 
-    In a run around this one or below the same one, whose calls are `within`; in the run of the
-    process, whose are `of_process`; or outside any run. Only of this process, in the same file.
+    The one that was made `here`, in the same task, wherever. Else one with the same counts: in a
+    run around this one or below the same one, whose calls are `within`; in the run of the process,
+    whose are `of_process`; or outside any run. Only of this process, in the same file.
     """
+    since_ns = time.monotonic_ns() - SOON_NS
+    if here is not None and any(_recent(run, [here], since_ns)) and may_be(here, by_hand):
+        return _found(here, run, since_ns)
     if not (by_hand["tokens_in"] or by_hand["tokens_out"]):
         return None
-    if (known := find_counted(_recent(run, within), by_hand)) is not None:
-        return Found(known, known.run is not None and is_within(run, known.run))
-    if (known := find_counted(_recent(run, of_process), by_hand)) is not None:
-        return Found(known, moves=True)
-    if (known := find_counted(_recent(run, reports_outside()), by_hand)) is not None:
-        return Found(known, moves=True, is_alone=True)
+    outside = (one for made in outside_since(since_ns) for one in made.calls.reports)
+    for reports in (within, of_process, outside):
+        recent = _recent(run, reports, since_ns)
+        if (known := find_counted(recent, by_hand, elsewhere=True)) is not None:
+            return _found(known, run, since_ns)
     return None
 
 
-def _recent(run: Run, reports: Iterable[Report]) -> list[Report]:
+def _found(known: Report, run: Run, since_ns: int) -> Found:
+    for made in outside_since(since_ns):
+        if known.run_id == made.run._run_id:
+            return Found(known, moves=_may_leave(made, run), is_alone=True)
+    return Found(known, moves=known.run_id in _ids_around(run))
+
+
+def _recent(run: Run, reports: Iterable[Report], since_ns: int) -> Iterator[Report]:
     """Return those of other runs; a context that is entered anew is another run."""
-    since_ns, recorder = time.monotonic_ns() - SOON_NS, run._recorder
-    return [
+    made_by, run_id = made_here_by(run), run._run_id
+    return (
         one
         for one in reports
-        if one.ended_ns >= since_ns
-        and (there := one.run) is not None
-        and there is not run
-        and there._run_id == one.run_id
-        and (there._recorder, there._generation) == (recorder, recorder.generation)
-    ]
+        if one.ended_ns >= since_ns and one.run_id != run_id and one.made_by == made_by
+    )
+
+
+def made_here_by(run: Run) -> tuple[object, int]:
+    """Return by what a report of this process is made, in the file of a run: see `Report`."""
+    return run._recorder, run._recorder.generation
+
+
+def _ids_around(run: Run) -> set[str]:
+    found: set[str] = set() if outermost.run is None else {outermost.run._run_id}
+    around: Run | None = run
+    while around is not None:
+        found.add(around._run_id)
+        around = around._outer
+    return found
+
+
+def _may_leave(made: Outside, run: Run) -> bool:
+    """Return whether a call may leave the run that was made for it.
+
+    Not before that has ended: a framework may report the call once more. And not a session or a
+    user that the program has named: it would not be in them any more.
+    """
+    alone = made.run
+    return (
+        alone._ended
+        and (not made.is_named or alone._session_id == run._session_id)
+        and alone._user_id in ("", run._user_id)
+    )

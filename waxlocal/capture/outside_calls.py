@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from waxlocal.capture.facts import Row
 from waxlocal.capture.pairing import SLACK_NS, Report
 from waxlocal.recording.recorder import current_recorder
+from waxlocal.recording.statements import REMOVE_EMPTY_RUN
 from waxlocal.sdk.context import WaxellContext
+from waxlocal.sdk.run import Run
 
 if TYPE_CHECKING:
     from waxlocal.capture.calls import CapturedCalls
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTO_WORKFLOW",
     "ONE_CALL",
+    "Outside",
     "auto_agent",
     "keep_outside",
-    "reports_outside",
+    "outside_since",
+    "remove_left",
     "run_outside",
     "take_outside",
 ]
@@ -30,8 +34,21 @@ ONE_CALL = {"auto_collected": True, "call_count": 1}
 
 # How many of them are kept in memory.
 RECENT = 128
-# The last runs that were made for calls outside any, each with the time of its call.
-_outside: deque[tuple[int, WaxellContext, CapturedCalls]] = deque(maxlen=RECENT)
+
+
+class Outside(NamedTuple):
+    """A run that was made for a call outside any, when, and its calls; `is_named`: its session."""
+
+    made_ns: int
+    run: WaxellContext
+    calls: CapturedCalls
+    is_named: bool
+
+
+# The last ones.
+_outside: deque[Outside] = deque(maxlen=RECENT)
+# The ids of those whose call has left them, and that may still be there.
+_left: list[str] = []
 # A program reports a call soon after it; later it is another one with the same counts.
 SOON_NS = 60_000_000_000
 
@@ -41,9 +58,24 @@ def auto_agent(model: str) -> str:
     return f"auto:{model}"
 
 
-def keep_outside(run: WaxellContext, calls: CapturedCalls) -> None:
-    """Remember the run that was made for a call outside any."""
-    _outside.append((time.monotonic_ns(), run, calls))
+def keep_outside(run: WaxellContext, calls: CapturedCalls, *, is_named: bool = False) -> None:
+    """Remember the run that was made for a call outside any; `is_named`: the program its session.
+
+    Those that their calls have left can go now: they are not the newest any more.
+    """
+    _outside.append(Outside(time.monotonic_ns(), run, calls, is_named))
+    while _left:
+        _remove(run, _left.pop())
+
+
+def remove_left(run: Run, left: str) -> None:
+    """Remove a run that its call has left for this one, or once another one has begun."""
+    _left.append(left)
+    _remove(run, left)
+
+
+def _remove(run: Run, left: str) -> None:
+    run._recorder.store.write(REMOVE_EMPTY_RUN, {"run_id": left})
 
 
 def take_outside(report: Report) -> bool:
@@ -53,7 +85,7 @@ def take_outside(report: Report) -> bool:
     call: its client has reported it by then, outside any run.
     """
     recorder = current_recorder()
-    for made_ns, run, calls in reversed(tuple(_outside)):
+    for made_ns, run, calls, _ in reversed(tuple(_outside)):
         if made_ns < report.started_ns - SLACK_NS:
             return False
         if run._recorder is recorder and calls.merge_outside(report):
@@ -61,16 +93,16 @@ def take_outside(report: Report) -> bool:
     return False
 
 
-def reports_outside() -> list[Report]:
-    """Return the last calls that were captured outside any run, as they ended."""
-    return [report for _, _, calls in tuple(_outside) for report in calls.reports]
+def outside_since(since_ns: int) -> list[Outside]:
+    """Return those that were made since then, by the steady clock, in order."""
+    return [one for one in tuple(_outside) if one.made_ns >= since_ns]
 
 
 def run_outside(by_hand: Row) -> WaxellContext | None:
     """Return the run that was made for a captured call which this may be a report of."""
     since_ns, recorder = time.monotonic_ns() - SOON_NS, current_recorder()
-    for made_ns, run, calls in tuple(_outside):
+    for _, run, calls, _ in outside_since(since_ns):
         # A program may record into another file since.
-        if made_ns >= since_ns and run._recorder is recorder and calls.may_be(by_hand):
+        if run._recorder is recorder and calls.may_be(by_hand):
             return run
     return None

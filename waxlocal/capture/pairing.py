@@ -16,23 +16,23 @@ Two reports of one instrumentation are never one call: the same question may be 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from waxlocal.capture.facts import Row
+from waxlocal.encode import dumps
 from waxlocal.records import RecordStatus
-
-if TYPE_CHECKING:
-    from waxlocal.sdk.run import Run
 
 __all__ = [
     "SLACK_NS",
     "Report",
     "find_counted",
     "find_elsewhere",
+    "find_lacking",
     "find_reported",
     "find_unclaimed",
+    "may_be",
     "same_model",
 ]
 
@@ -45,21 +45,23 @@ class Report:
     """A call as an instrumentation reported it, and its row in the file with what was merged in.
 
     Times are of the steady clock, but for `recorded_ns`: when the call ended, in nanoseconds since
-    1970, 0 for now. `claimed`: the program has handed it over by hand, too. `run`, its id and
-    `position` are those of its row, also before it is written; `merged_outside`: that is the row of
-    a call outside any run.
+    1970, 0 for now. `claimed`: the program has handed it over by hand, too. `run_id` and
+    `position` are those of its row, also before it is written; `made_by` are the recorder and the
+    fork of its process that wrote it. `merged_into` is the report whose row is this one's, perhaps
+    itself; `merged_outside`: that is the row of a call outside any run.
     """
 
     scope: str
     started_ns: int
     ended_ns: int
     row: Row
-    run: Run | None = None
     run_id: str = ""
     position: int = 0
+    made_by: tuple[object, int] = (None, 0)
     scopes: list[str] = field(default_factory=list)
     claimed: bool = False
     recorded_ns: int = 0
+    merged_into: Report | None = None
     merged_outside: bool = False
 
     def __post_init__(self) -> None:
@@ -96,44 +98,91 @@ def find_reported(below: Sequence[Report], report: Report) -> Report | None:
 
 
 def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
-    """Return the first call that the program may be handing over by hand.
+    """Return the first call of its run that the program may be handing over by hand.
 
     That is one with the same counts; else one with those that the vendor puts beside the cache or
-    the reasoning, and ours include; else one that ended well and that only the other side has
-    counts of: a stream without usage, whose tokens the program counts itself.
+    the reasoning, and ours include; else one of which only one side has counts.
     """
-    left = _left(recent, by_hand)
-    if (counted := find_counted(left, by_hand)) is not None:
-        return counted
-    known = bool(by_hand.get("usage_known", True))
-    return next((one for one in left if _lacks_counts(one.row, known)), None)
+    recent = list(recent)
+    return find_counted(recent, by_hand) or find_lacking(recent, by_hand)
 
 
-def find_counted(recent: Iterable[Report], by_hand: Row) -> Report | None:
+def find_counted(
+    recent: Iterable[Report],
+    by_hand: Row,
+    here: Report | None = None,
+    *,
+    elsewhere: bool = False,
+) -> Report | None:
     """Return the first call with the counts of one that the program hands over by hand.
 
-    Of several with these counts, one that was asked the same, if the program says what.
+    Of several, one that was asked the same, if the program says what, or else the one made `here`,
+    in the same task. `elsewhere`: in another run, where the counts alone prove little: none that
+    was asked, or has answered, something else.
     """
-    left = _left(recent, by_hand)
-    wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
-    for counts in (_counts_the_same, _counts_beside):
-        alike = [one for one in left if counts(one.row, wanted)]
+    wanted, model = (by_hand["tokens_in"], by_hand["tokens_out"]), by_hand["model"]
+    # By the counts first: there may be hundreds of calls, and few have them.
+    near = [one for one in recent if not one.claimed and _counts_beside(one.row, wanted)]
+    left = [one for one in near if same_model(one.row["model"], model)]
+    if elsewhere:
+        left = [one for one in left if _fits(one.row, by_hand)]
+    for alike in ([one for one in left if _counts_the_same(one.row, wanted)], left):
         if alike:
-            return next((one for one in alike if _asked_the_same(one.row, by_hand)), alike[0])
+            same = (one for one in alike if _said_the_same(one.row, by_hand))
+            return next(same, here if here in alike else alike[0])
     return None
 
 
-def _left(recent: Iterable[Report], by_hand: Row) -> list[Report]:
-    model = by_hand["model"]
-    return [one for one in recent if not one.claimed and same_model(one.row["model"], model)]
+def may_be(known: Report | None, by_hand: Row) -> bool:
+    """Return whether the call made last in this task may be what the program hands over.
 
-
-def _asked_the_same(row: Row, by_hand: Row) -> bool:
-    """Return whether one preview begins as the other: each may be cut somewhere."""
-    one, other = row["prompt_preview"], by_hand.get("prompt_preview")
-    if not one or not other:
+    That is also one of which only one side has counts, or that has failed, and is handed over so.
+    """
+    if known is None or known.claimed or not same_model(known.row["model"], by_hand["model"]):
         return False
-    return bool(one.startswith(other) or other.startswith(one))
+    if not _fits(known.row, by_hand):
+        return False
+    if known.row["status"] != RecordStatus.OK:
+        return bool(by_hand.get("status", RecordStatus.OK) == known.row["status"])
+    wanted = (by_hand["tokens_in"], by_hand["tokens_out"])
+    is_known = bool(by_hand.get("usage_known", True))
+    return _counts_beside(known.row, wanted) or _lacks_counts(known.row, is_known)
+
+
+def find_lacking(recent: Iterable[Report], by_hand: Row) -> Report | None:
+    """Return the first call that ended well, and that only the other side has counts of.
+
+    A stream without usage, whose tokens the program counts itself.
+    """
+    model, known = by_hand["model"], bool(by_hand.get("usage_known", True))
+    if by_hand.get("status", RecordStatus.OK) != RecordStatus.OK:
+        return None
+    lacking = (one for one in recent if not one.claimed and _lacks_counts(one.row, known))
+    alike = [one for one in lacking if same_model(one.row["model"], model)]
+    return next((one for one in alike if _said_the_same(one.row, by_hand) is not False), None)
+
+
+def _fits(row: Row, by_hand: Row) -> bool:
+    """Return whether nothing that the program says of a call is of another one."""
+    providers = {row.get("provider"), by_hand.get("provider")} - {None, ""}
+    return len(providers) < 2 and _said_the_same(row, by_hand) is not False
+
+
+def _said_the_same(row: Row, by_hand: Row) -> bool | None:
+    """Return whether question or answer are the same; None if the program says neither."""
+    asked, answered = row.get("prompt_preview"), row.get("response") or row.get("response_preview")
+    messages = by_hand.get("messages")
+    pairs = (
+        (asked, by_hand.get("prompt_preview")),
+        (dumps(asked)[1:-1] if asked and messages else None, messages),  # within JSON
+        (answered, by_hand.get("response_preview")),
+        (answered, by_hand.get("response")),
+    )
+    known = [(one, other) for one, other in pairs if one and other]
+    if not known:
+        return None
+    # Each may be cut somewhere, or stand in a longer text.
+    return any(one in other or other in one for one, other in known)
 
 
 def _counts_the_same(row: Row, wanted: tuple[int, int]) -> bool:
@@ -141,14 +190,21 @@ def _counts_the_same(row: Row, wanted: tuple[int, int]) -> bool:
 
 
 def _counts_beside(row: Row, wanted: tuple[int, int]) -> bool:
-    """Return whether these are the counts without the cache, without the reasoning, or both.
+    """Return whether these are the counts, or those without the cache, the reasoning, or both.
 
     Anthropic's `input_tokens` are those that the cache had nothing to do with, and Gemini's
-    `candidates_token_count` those that were not thought.
+    `candidates_token_count` those that were not thought. Where the program says how many were read
+    from the cache, they have been added (`sdk.sound_counts`).
     """
-    uncached = row["tokens_in"] - row["cached_tokens"] - row["cache_write_tokens"]
-    said = row["tokens_out"] - (row["reasoning_tokens"] or 0)
-    return wanted[0] in (row["tokens_in"], uncached) and wanted[1] in (row["tokens_out"], said)
+    tokens_out = row["tokens_out"]
+    if wanted[1] not in (tokens_out, tokens_out - (row["reasoning_tokens"] or 0)):
+        return False
+    tokens_in, cached, written = (row[name] for name in _INPUTS)
+    uncached = tokens_in - cached - written
+    return wanted[0] in (tokens_in, uncached, uncached + cached)
+
+
+_INPUTS = ("tokens_in", "cached_tokens", "cache_write_tokens")
 
 
 def _lacks_counts(row: Row, known_by_hand: bool) -> bool:
@@ -177,6 +233,15 @@ def _say_the_same(one: Row, other: Row) -> bool:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Return whether two names can be of one model: `gpt-4o` is answered by `gpt-4o-2024-08-06`."""
-    one, other = (name.rpartition("/")[2].lower() for name in (one, other))
-    return one == other or one.startswith(f"{other}-") or other.startswith(f"{one}-")
+    """Return whether two names can be of one model: `gpt-4o` is answered by `gpt-4o-2024-08-06`.
+
+    `gpt-4o-mini` is another one.
+    """
+    one, other = sorted((name.rpartition("/")[2].lower() for name in (one, other)), key=len)
+    if not one or not other.startswith(one):
+        return False
+    return one == other or _EDITION.fullmatch(other, len(one)) is not None
+
+
+# Of a date, a number of three digits or more (`-0613`, `-002`), or a word for the newest.
+_EDITION = re.compile(r"-(\d{3,}.*|latest|preview.*)")

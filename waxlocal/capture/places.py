@@ -15,16 +15,15 @@ from waxlocal.capture.facts import ReadSpan, RunFacts, SpanFacts, SpanKind
 from waxlocal.capture.pairing import Report
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.sdk.context import WaxellContext
-from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import is_in_named_block, outermost, run_here, still_open
 
 __all__ = [
     "CALLS",
+    "SEVERAL",
     "Place",
     "around",
     "captured_run",
     "is_call",
-    "is_within",
     "keeps_blobs",
     "kept_attributes",
     "position_in",
@@ -32,6 +31,8 @@ __all__ = [
 ]
 
 CALLS = (SpanKind.LLM, SpanKind.EMBEDDING)
+# So many calls inside a report of a call are retries or fallbacks.
+SEVERAL = 2
 
 
 @dataclass(slots=True)
@@ -41,8 +42,8 @@ class Place:
     `run` is None for a call outside any run, until something is written of it. `opened`: the run
     stands for this span, and ends with it; `outer` is the one around that. `position` is that of
     the row in `spans`, 0 if there is none: a call, or a span that is a run; `told` is what this row
-    said at the start. `inner` has the positions of the calls inside the span, each once: a report
-    that was merged into another one has no row of its own. `failure` is that of the last agent
+    said at the start. `inner` has the first two calls inside the span: a report that was merged
+    into another one has no row of its own. `failure` is that of the last agent
     inside the span, if it failed. `asked` and `answered` are what the first call inside was asked,
     and what the last one answered. `read` is the span as it was when `told`, and `about` of its
     run, were read from it. `of_handler`: the row at `position` is that of a handler of the program,
@@ -58,7 +59,7 @@ class Place:
     opened: bool = False
     outer: WaxellContext | None = None
     told: SpanFacts | None = None
-    inner: list[int] = field(default_factory=list)
+    inner: list[Report] = field(default_factory=list)
     failure: SpanFacts | None = None
     asked: str | None = None
     answered: str | None = None
@@ -108,7 +109,7 @@ def run_around(span: CapturedSpan) -> WaxellContext | None:
         return here or outer
     if here is outermost.run:
         return outer
-    return outer if is_within(outer, here) else here
+    return outer if _is_within(outer, here) else here
 
 
 def captured_run(span: CapturedSpan) -> WaxellContext | None:
@@ -130,8 +131,7 @@ def kept_attributes(run: WaxellContext, said: SpanFacts) -> dict[str, Any]:
     return found
 
 
-def is_within(run: Run | None, outer: Run) -> bool:
-    """Return whether a run is another one, or inside it."""
+def _is_within(run: WaxellContext | None, outer: WaxellContext) -> bool:
     while run is not None and run is not outer:
         run = run._outer
     return run is outer

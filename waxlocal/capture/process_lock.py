@@ -40,12 +40,28 @@ class ProcessLock:
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            store = current_recorder().store
+            if store.is_held_here and not self._is_mine():
+                return self._beside(function, *args, **kwargs)
             with self.lock:
                 result = function(*args, **kwargs)
-            current_recorder().store.say_notices()
+            store.say_notices()
             return result
 
         return call
+
+    def _beside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function for a signal handler, or a finalizer, within a record of this thread.
+
+        Another thread may have the lock and wait for this record to be over: then it is called
+        without. What it writes waits for the end of that record anyway.
+        """
+        if not self.lock.acquire(blocking=False):
+            return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.lock.release()
 
     def _is_mine(self) -> bool:
         """Return whether this thread holds it."""

@@ -151,6 +151,11 @@ class Prices:
             return FREE
         return rates
 
+    def may_be_listed(self, model: str, provider: str) -> bool:
+        """Return whether the table lacks a model that the price list may have."""
+        pair = (model, provider)
+        return pair not in self._rates and pair not in self._unknown
+
     def unseen(self, model: str, provider: str) -> bool:
         """Return whether to run `NOTE_MODEL` after a call recorded without cost.
 
@@ -158,7 +163,7 @@ class Prices:
         that the list does not have it.
         """
         pair = (model, provider)
-        if pair in self._rates or pair in self._unknown:
+        if not self.may_be_listed(model, provider):
             return False
         now = time.monotonic()
         if now - self._noted.get(pair, -math.inf) < NOTE_AGAIN_S:

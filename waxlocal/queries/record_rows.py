@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -77,16 +78,18 @@ class LlmCall:
         """Return in words what has no place of its own in a list of calls, where it is known."""
         facts = ((name, getattr(self, name)) for name in _FURTHER)
         shown = [_fact(name, value) for name, value in facts if value]
-        if (reason := self.finish_reason()).lower() not in _AS_USUAL:
+        reason = self.finish_reason()
+        words = re.split(r"\W+", re.sub(r"[-_]", "", reason.lower()))
+        if not _AS_USUAL.issuperset(words):
             shown.append(_LEFT if reason == ABANDONED else f"ended with {reason}")
         return tuple(shown)
 
 
 _LEFT = "left before its end"
-# Answers that ended as they should, in the words of several providers.
+# Answers that ended as they should, in the words of several providers, however they spell them.
 _AS_USUAL = frozenset((
-    "", "stop", "end_turn", "stop_sequence", "tool_calls", "tool_use", "tool_call",
-    "function_call", "completed", "complete", "eos", "endturn", "finish_reason_stop",
+    "", "stop", "endturn", "stopsequence", "toolcall", "toolcalls", "tooluse", "functioncall",
+    "complete", "completed", "eos", "eostoken", "finishreasonstop", "success",
 ))  # fmt: skip
 # How much of a value a list of calls shows as a further fact.
 FACT_CHARS = 200

@@ -36,6 +36,7 @@ from waxlocal.storage.record_sql import (
 __all__ = [
     "ADD_EVENT",
     "ADD_LLM_CALL",
+    "ADD_REMOVED_CALL",
     "ADD_SCORE",
     "ADD_SPAN",
     "ADD_STEP",
@@ -47,7 +48,7 @@ __all__ = [
     "END_SPAN",
     "FINISH_RUN",
     "INTERRUPT_RUN",
-    "IS_UPLOADED",
+    "MAY_LEAVE",
     "NOTE_PROCESS",
     "REMOVE_EMPTY_RUN",
     "REMOVE_LLM_CALL",
@@ -123,16 +124,30 @@ CHANGED_BY_CAPTURE = tuple(
 CHANGE_LLM_CALL = Statement(f"""
 UPDATE llm_calls SET {_set(CHANGED_BY_CAPTURE)} WHERE run_id = ? AND position = ?
 """)  # noqa: S608
-# One that belongs to another run, where it is added in the same transaction.
-REMOVE_LLM_CALL = Statement("DELETE FROM llm_calls WHERE run_id = ? AND position = ?")
-# The run that was made for a captured call alone has nothing else once the call has left it.
+# The run that was made for a captured call alone has nothing else once the call has left it. Not
+# the newest run: the next one would get its id, and those that follow the file by that would miss
+# it. And no run that somebody may be uploading.
 _HAS_NOTHING = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {table.name} WHERE run_id = :run_id)"  # noqa: S608
     for table in RECORD_TABLES
 )
-REMOVE_EMPTY_RUN = Statement(f"DELETE FROM runs WHERE run_id = :run_id AND {_HAS_NOTHING}")  # noqa: S608
-# A server that has any of a run would keep what is removed here.
-IS_UPLOADED = "SELECT 1 FROM requests WHERE run_id = ? LIMIT 1"
+_IS_FREE = """NOT EXISTS (SELECT 1 FROM requests WHERE run_id = :run_id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = :run_id AND state <> 'open')"""
+REMOVE_EMPTY_RUN = Statement(f"""
+DELETE FROM runs WHERE run_id = :run_id AND id < (SELECT max(id) FROM runs)
+  AND {_HAS_NOTHING} AND {_IS_FREE}
+""")  # noqa: S608
+# A call in a run that nobody uploads or has uploaded: a server would keep what is removed here.
+_FREE_CALL = f"FROM llm_calls WHERE run_id = :run_id AND position = :position AND {_IS_FREE}"
+MAY_LEAVE = f"SELECT 1 {_FREE_CALL}"
+# It belongs to another run. Added there in the same transaction, right after this one: where it
+# was not free any more, it is not.
+REMOVE_LLM_CALL = Statement(f"DELETE {_FREE_CALL}")
+ADD_REMOVED_CALL = Statement(
+    f"INSERT INTO llm_calls ({', '.join(LLM_CALLS.recorded)}) "
+    f"SELECT {', '.join('?' * len(LLM_CALLS.recorded))} WHERE changes() > 0",
+    LLM_CALLS,
+)
 ADD_STEP = Statement(positional_insert(STEPS), STEPS)
 ADD_SPAN = Statement(positional_insert(SPANS), SPANS)
 # Only what is open: where two processes record into a run, a span may have had to move from here.

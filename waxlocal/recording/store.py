@@ -120,6 +120,11 @@ class Store:
         self.process_id = self._file.process_id
 
     @property
+    def is_held_here(self) -> bool:
+        """Whether this thread is recording: then a signal handler or a finalizer asks."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
+    @property
     def file(self) -> Path:
         """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""
         return self._file.current

@@ -174,9 +174,9 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
         call[name] = need_count(name, call[name])
     if call["reasoning_tokens"] is not None:
         call["reasoning_tokens"] = need_count("reasoning_tokens", call["reasoning_tokens"])
-    counts, note = sound_counts({name: call[name] for name in COUNTED})
-    call.update(counts)
     read = call["usage"] if type(call["usage"]) is ReadUsage else _NO_USAGE
+    counts, note = sound_counts({name: call[name] for name in COUNTED}, is_known=read.is_known)
+    call.update(counts)
     call["usage"] = read._replace(note="; ".join(filter(None, (read.note, note))))
     call["is_streaming"] = truth("is_streaming", call["is_streaming"])
     need("full_response", call["full_response"], str, optional=True)

@@ -270,7 +270,8 @@ def _llm_call(run: Run, call: Json) -> Json:
         row[column.name] = (
             column.default if value is None or (column.content and not captured) else value
         )
-    counts, note = sound_counts({name: row[name] for name in COUNTED})
+    given = {name: row[name] for name in COUNTED}
+    counts, note = sound_counts(given, is_known=bool(row["usage_known"]))
     row |= counts
     if note:
         details["usage_note"] = "; ".join(filter(None, (details.get("usage_note"), note)))

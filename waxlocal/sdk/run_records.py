@@ -19,6 +19,7 @@ from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import (
     ADD_EVENT,
     ADD_LLM_CALL,
+    ADD_REMOVED_CALL,
     ADD_SCORE,
     ADD_SPAN,
     ADD_STEP,
@@ -26,7 +27,6 @@ from waxlocal.recording.statements import (
     CHANGE_LLM_CALL,
     CHANGED_BY_CAPTURE,
     END_SPAN,
-    REMOVE_EMPTY_RUN,
     REMOVE_LLM_CALL,
     SET_RUN_INPUTS,
     SET_SPAN_ATTRIBUTES,
@@ -131,32 +131,46 @@ class RunRecords(RunAttributes):
             write(_NOTE_MODEL, (model, provider, recorded_at))
         return position
 
-    def _change_llm_call(self, position: int, columns: dict[str, Any]) -> None:
-        """Write a call anew of which more is known now; a `cost` of 0 is left to the prices."""
-        row, contents = self._priced(columns)
-        values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), self._run_id, position)
-        self._write_together(*insert_contents(contents), (CHANGE_LLM_CALL, values))
+    def _change_llm_call(self, run_id: str, position: int, columns: dict[str, Any]) -> None:
+        """Write a call of any run anew, of which more is known now.
 
-    def _take_llm_call(
-        self, columns: dict[str, Any], ended_ns: int, run_id: str, position: int, *, alone: bool
-    ) -> int:
-        """Write a call that was in another run, and remove it there; return its position here.
-
-        It is in one of the two at any time. `alone`: that run was made for it, and goes with it.
+        A `cost` of 0 is left to the prices.
         """
         row, contents = self._priced(columns)
-        here = self._next()
-        row |= {
-            "run_id": self._run_id,
-            "position": here,
-            LLM_CALLS.moment: utc_text(ended_ns or self._recorder.clock.time_ns()),
-        }
-        removed: list[Bound] = [(REMOVE_LLM_CALL, (run_id, position))]
-        if alone:
-            removed.append((REMOVE_EMPTY_RUN, {"run_id": run_id}))
-        call = (ADD_WHOLE_CALL, tuple(row.get(name) for name in LLM_CALLS.recorded))
-        self._write_together(*insert_contents(contents), call, *removed)
-        return here
+        values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), run_id, position)
+        unit = [*insert_contents(contents), (CHANGE_LLM_CALL, values), *self._note_anew(row)]
+        self._write_together(*unit)
+
+    def _take_llm_call(
+        self, position: int, columns: dict[str, Any], ended_ns: int, there: tuple[str, int]
+    ) -> None:
+        """Write a call that is in another run, and remove it `there`: run and position.
+
+        It is in one of the two at any time. Where somebody has begun to upload it, it stays, and is
+        written anew there. `ended_ns`: in nanoseconds since 1970.
+        """
+        row, contents = self._priced(columns)
+        changed = (*(row.get(name) for name in CHANGED_BY_CAPTURE), *there)
+        row |= {"run_id": self._run_id, "position": position, LLM_CALLS.moment: utc_text(ended_ns)}
+        self._write_together(
+            *insert_contents(contents),
+            (REMOVE_LLM_CALL, dict(zip(("run_id", "position"), there, strict=True))),
+            (ADD_REMOVED_CALL, tuple(row.get(name) for name in LLM_CALLS.recorded)),
+            (CHANGE_LLM_CALL, changed),
+            *self._note_anew(row),
+        )
+
+    def _note_anew(self, row: dict[str, Any]) -> list[Bound]:
+        """Return what has a call priced that lost its cost: a reader may have given it one since.
+
+        The recorder reads the prices of the file again only after a while.
+        """
+        model, provider = row["model"], row["provider"]
+        prices = self._recorder.store.prices
+        is_unpriced = row["cost"] is None and row["usage_known"]
+        if not is_unpriced or not prices.may_be_listed(model, provider):
+            return []
+        return [(_NOTE_MODEL, (model, provider, utc_text(self._recorder.clock.time_ns())))]
 
     def _priced(self, columns: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the columns of a captured call as they are stored, and its messages and tools."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from waxlocal.token_counts import TokenCounts, settled
+from waxlocal.token_counts import MAX_COUNT, TokenCounts, settled
 
 __all__ = ["COUNTED", "sound_counts"]
 
@@ -12,14 +12,17 @@ _PARTS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
 COUNTED = ("tokens_in", "tokens_out", *_PARTS)
 
 
-def sound_counts(given: Mapping[str, int | None]) -> tuple[dict[str, int | None], str]:
+def sound_counts(
+    given: Mapping[str, int | None], *, is_known: bool = True
+) -> tuple[dict[str, int | None], str]:
     """Return the counts of a call by name (`COUNTED`), and a note if one had to be changed.
 
     A part that is greater than its whole was counted beside it, as Anthropic counts its cache: then
-    the whole is their sum.
+    the whole is their sum. Not so of a whole that is not known (`is_known`), nor of counts beyond
+    all sense.
     """
-    if any((number or 0) < 0 for number in given.values()):
-        return dict(given), ""  # kept as it is, as by the original
+    if not is_known or any(not 0 <= (number or 0) <= MAX_COUNT for number in given.values()):
+        return dict(given), ""  # kept as they are, as by the original
     cached, written, reasoning = parts = [given.get(name) for name in _PARTS]
     whole = settled(
         TokenCounts(given.get("tokens_in"), given.get("tokens_out"), cached, written, reasoning)
