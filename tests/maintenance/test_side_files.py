@@ -25,6 +25,10 @@ from tests.tools.file_versions import make_newer
 from tests.tools.patience import PATIENCE_S
 from tests.tools.time_limits import ERRORS
 from waxlocal import WaxellContext
+from waxlocal.capture.call_rows import row_of_call
+from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.facts import CallFacts
+from waxlocal.capture.pairing import Report
 from waxlocal.errors import FileLocked, NewerSchema, NotADatabase
 from waxlocal.maintenance import main_rows, side_files
 from waxlocal.prices.lookup import Prices
@@ -36,6 +40,7 @@ from waxlocal.settings.config import Settings
 from waxlocal.storage import schema, side_file
 from waxlocal.storage.connection import open_writer
 from waxlocal.storage.record_sql import Statement
+from waxlocal.token_counts import TokenCounts
 from waxlocal.web.db import Database
 
 VERSION = schema.VERSION
@@ -281,6 +286,25 @@ def test_a_run_under_way_when_the_file_is_upgraded(db_path: Path, recorder: Reco
     assert rows(db_path, "SELECT step_name FROM steps") == ["after"]
     assert_sound(db_path)
     assert not side.exists()
+
+
+def test_a_captured_call_that_is_changed_beside_the_file_keeps_its_messages(
+    db_path: Path, recorder: Recorder
+) -> None:
+    """Its contents are beside the file, too, and the keys of them mean nothing in the file."""
+    asked = [{"role": "user", "content": "how deep?"}]
+    facts = CallFacts(model="m", tokens=TokenCounts(5, 7), messages=asked)
+    with WaxellContext("agent") as run:
+        CapturedCalls.of(run).record(Report("openai", 0, 1, row_of_call(facts, 3, "openai")), [])
+        needs_later(db_path)
+        recorder.store.look_around(0)
+        run.record_llm_call(model="m", tokens_in=5, tokens_out=7, task="judge")
+    allows_this(db_path)
+    recorder.close()
+    assert side_files.take_in_all(db_path)
+    assert rows(db_path, "SELECT task FROM llm_calls") == ["judge"]
+    assert rows(db_path, "SELECT role, content FROM llm_call_messages") == [("user", "how deep?")]
+    assert_sound(db_path)
 
 
 def test_a_run_that_is_left_open_is_interrupted_in_the_file(db_path: Path) -> None:

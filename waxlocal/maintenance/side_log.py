@@ -14,7 +14,7 @@ from waxlocal import decode
 from waxlocal.errors import StorageError
 from waxlocal.records import LLM_CALLS, RUNS, TABLES, Table
 from waxlocal.storage.connection import reader
-from waxlocal.storage.contents import expand
+from waxlocal.storage.contents import KEYED, expand
 
 __all__ = ["Change", "Row", "Unusable", "changes_after", "identity_of", "read_changes"]
 
@@ -87,6 +87,8 @@ def _change(
     if table is None:
         raise Unusable(f"change {seq} is of a table {name!r}")
     values = _row(side, table, run_id, position) if changes is None else _news_of(seq, changes)
+    if table is LLM_CALLS:
+        expand(side, [values])
     # The names go into SQL.
     if not _KEPT[table.name].issuperset(values):
         raise Unusable(f"change {seq} is of a column that {name} does not have")
@@ -110,7 +112,5 @@ def _row(side: sqlite3.Connection, table: Table, run_id: str, position: int) -> 
     row = side.execute(f"SELECT * FROM {table.name} WHERE {where}", key).fetchone()  # noqa: S608
     if row is None:
         return {}
-    found = dict(row)
-    if table is LLM_CALLS:
-        expand(side, [found])
-    return {name: value for name, value in found.items() if name in _KEPT[table.name]}
+    kept = _KEPT[table.name] | (set(KEYED.values()) if table is LLM_CALLS else set())
+    return {name: row[name] for name in row.keys() if name in kept}  # noqa: SIM118 - of the row
