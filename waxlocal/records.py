@@ -21,6 +21,7 @@ __all__ = [
     "LLM_CALLS",
     "NEEDED",
     "NOT_FINAL_STATUSES",
+    "OPENAI_STREAM",
     "PROCESSES",
     "PROCESS_ID_COLUMNS",
     "RECORD_TABLES",
@@ -93,6 +94,8 @@ class RecordStatus:
 
 # The finish reason, in `details`, of a stream that the program did not read to its end.
 ABANDONED: Final = "abandoned"
+# The task of a captured stream of openai's chat, of which the program has to ask for the usage.
+OPENAI_STREAM: Final = "chat.stream (openai)"
 
 
 class CostSource:

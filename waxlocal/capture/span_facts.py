@@ -35,7 +35,7 @@ from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import id_of_response, response_in, with_counts_of_response
-from waxlocal.records import ABANDONED
+from waxlocal.records import ABANDONED, OPENAI_STREAM
 from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
 __all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts", "token_counts"]
@@ -193,7 +193,7 @@ def _task(span: ReadSpan, streamed: bool) -> str | None:
             return "responses.create"
         if operation == "text_completion":
             return "completions"
-        return "chat.stream (openai)" if streamed else "chat.completions"
+        return OPENAI_STREAM if streamed else "chat.completions"
     return operation
 
 

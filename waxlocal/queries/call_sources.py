@@ -15,7 +15,7 @@ from waxlocal.prices.lookup import Prices, PriceSource
 from waxlocal.prices.rates import PER_DOLLAR, Charge, charges
 from waxlocal.prices.table import PricesByModel, price_for, prices_by_model
 from waxlocal.queries.record_rows import LlmCall
-from waxlocal.records import ABANDONED, CostSource, RecordStatus
+from waxlocal.records import ABANDONED, OPENAI_STREAM, CostSource, RecordStatus
 from waxlocal.wording import rate
 
 __all__ = ["CallSources", "call_sources"]
@@ -25,8 +25,6 @@ BY_HAND = "record_llm_call"
 _HANDLER = "waxlocal."
 # What a field is called in a sentence. A preview is from where the whole text is.
 _NAMES = {"duration_ms": "duration", "prompt_preview": "", "response_preview": ""}
-# The task of a captured stream of openai's chat, of which the usage has to be asked for.
-_OPENAI_STREAM = "chat.stream (openai)"
 # What is charged, and what it is called in a sentence.
 _PARTS = {"input": "in", "output": "out", "cache_read": "cached", "cache_write": "cache write"}
 
@@ -126,7 +124,7 @@ def _tokens(call: LlmCall, note: str) -> Iterator[str]:
 def _why_unknown(call: LlmCall) -> str:
     if call.finish_reason() == ABANDONED:
         return "the program left the stream before its end"
-    if call.task == _OPENAI_STREAM and call.status == RecordStatus.OK:
+    if call.task == OPENAI_STREAM and call.status == RecordStatus.OK:
         return 'of a stream they are told with stream_options={"include_usage": True}'
     return "neither the provider nor the program told them"
 
