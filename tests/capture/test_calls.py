@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.capture.stored import stored
 from tests.crash.files import assert_sound, rows, run_program
+from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal import WaxellContext
 from waxlocal.capture import outside_calls
 from waxlocal.capture.call_rows import row_of_call
-from waxlocal.capture.calls import CapturedCalls
+from waxlocal.capture.calls import CapturedCalls, _guard
 from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.outside_calls import keep_outside, run_outside
 from waxlocal.capture.pairing import Report
@@ -185,3 +188,36 @@ def test_a_log_handler_that_records_calls_waits_for_nobody_who_waits_for_it(db_p
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
     assert rows(db_path, "SELECT model FROM llm_calls ORDER BY 1") == ["handler", "thread"]
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_signal_handler_that_records_waits_for_no_other_thread(db_path: Path) -> None:
+    """It runs within a record of its thread, for whose end a thread that is captured waits."""
+    facts = CallFacts(model="m", tokens=TokenCounts(5, 7))
+    done = threading.Event()
+    with WaxellContext("bot") as run:
+        calls = CapturedCalls.of(run)
+        store = run._recorder.store
+        report = Report("openai", 0, 1, row_of_call(facts, 3, "openai"))
+        captured = threading.Thread(target=calls.record, args=(report, []))
+
+        def within_a_record() -> None:
+            with store._lock:
+                captured.start()
+                wait_until(lambda: not _is_free(_guard.lock))
+                run.record_llm_call(model="other", tokens_in=1, tokens_out=1)
+                done.set()
+
+        thread = threading.Thread(target=within_a_record, daemon=True)
+        thread.start()
+        assert done.wait(PATIENCE_S)
+        thread.join(PATIENCE_S)
+        captured.join(PATIENCE_S)
+    assert sorted(call["model"] for call in stored(db_path).calls) == ["m", "other"]
+
+
+def _is_free(lock: Any) -> bool:
+    if lock.acquire(blocking=False):
+        lock.release()
+        return True
+    return False
