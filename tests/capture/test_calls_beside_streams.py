@@ -265,7 +265,8 @@ def test_what_strikes_while_a_stream_is_read_costs_no_other_one_its_counts(
     del stream
     for _ in range(2):
         list(program.stream())
-    assert [call["usage_known"] for call in stored(db_path).calls] == [0, 1, 1]
+    gc.collect()  # until then, Python 3.10 keeps the struck one in the traceback
+    assert sorted(call["usage_known"] for call in stored(db_path).calls) == [0, 1, 1]
 
 
 def test_an_async_helper_of_openai_that_is_left_early_is_recorded_as_its_block_ends(

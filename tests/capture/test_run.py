@@ -480,20 +480,23 @@ read = [next(stream) for _ in range(4)]
 
 
 @pytest.mark.parametrize(
-    ("end", "status"),
+    "end",
     [
-        pytest.param("", 0, id="by-itself"),
-        pytest.param("raise SystemExit(3)", 3, id="by-its-own-will"),
-        pytest.param("raise ValueError('mine')", 1, id="by-an-error"),
-        pytest.param("words = (word for word in stream)\nnext(words)", 0, id="inside-a-generator"),
+        pytest.param("", id="by-itself"),
+        pytest.param("raise SystemExit(3)", id="by-its-own-will"),
+        pytest.param("raise ValueError('mine')", id="by-an-error"),
+        pytest.param("words = (word for word in stream)\nnext(words)", id="inside-a-generator"),
     ],
 )
 def test_a_stream_that_a_module_still_holds_is_recorded_when_the_program_ends(
-    start: Start, db_path: Path, end: str, status: int
+    start: Start, db_path: Path, end: str
 ) -> None:
-    """With what was read of it, and without a word of waxlocal."""
+    """With what was read of it, without a word of waxlocal, and as the program ends without.
+
+    Python 3.13.0 alone crashes then, as it closes the client's generator.
+    """
     done = start(OPENED + end, "--session", "lake")
-    assert done.returncode == status
+    assert done.returncode == start(OPENED + end, "--no-instrument").returncode
     assert done.stderr == "" or done.stderr.endswith("ValueError: mine\n")
     (call,) = queried(db_path, "SELECT * FROM llm_calls")
     assert (call["status"], call["usage_known"]) == ("ok", 0)
