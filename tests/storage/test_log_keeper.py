@@ -41,12 +41,21 @@ def low_limit(monkeypatch: pytest.MonkeyPatch) -> int:
     return limit
 
 
+class Held(threading.Event):
+    """What copies wait for; `reached`: one of them does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     """Let every copy wait for this event before it begins."""
-    usual, go_on = checkpoint._checkpoint, threading.Event()
+    usual, go_on = checkpoint._checkpoint, Held()
 
     def copy(copier: sqlite3.Connection) -> tuple[int, int]:
+        go_on.reached.set()
         assert go_on.wait(PATIENCE_S)
         return usual(copier)
 
@@ -137,14 +146,17 @@ def test_a_full_disk_does_not_have_a_short_log_copied(
 
 
 def test_nobody_waits_while_the_log_is_copied(
-    recorder: Recorder, db_path: Path, low_limit: int, held: threading.Event
+    recorder: Recorder, db_path: Path, low_limit: int, held: Held
 ) -> None:
     """A record goes into the file at once, and the thread ends with the copy."""
     record(1)
     log = recorder.store._file.log
     assert log is not None
-    while not at_work(log):
+    while not held.reached.is_set():
         record(1)
+        # It may find that it cannot copy now. Nothing more is recorded meanwhile: beyond a certain
+        # length of the log that would wait for the copy.
+        wait_until(lambda: held.reached.is_set() or not at_work(log))
     before = count(db_path, "steps")
     record(3)
     assert count(db_path, "steps") == before + 3
@@ -158,7 +170,7 @@ def test_nobody_waits_while_the_log_is_copied(
 
 
 def test_nobody_adds_to_a_very_long_log_that_is_being_copied(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
     """Writers that find it so wait until it has been copied, for a bounded while."""
     monkeypatch.setattr(log_keeper, "STOP_BYTES", 600 * KIB)
@@ -237,7 +249,7 @@ def test_a_log_is_copied_where_no_thread_can_be_had(
         assert generation(db_path) != before
 
 
-def test_closing_waits_for_a_copy(db_path: Path, held: threading.Event) -> None:
+def test_closing_waits_for_a_copy(db_path: Path, held: Held) -> None:
     """Before a fork no thread of ours may have the file open, however long the disk takes."""
     with written(db_path), copier_of(db_path) as copier:
         copier.look(100 * KIB)
@@ -249,7 +261,7 @@ def test_closing_waits_for_a_copy(db_path: Path, held: threading.Event) -> None:
 
 
 def test_a_wait_for_a_copy_that_is_ended_leaves_the_rest_to_the_thread(
-    db_path: Path, held: threading.Event, monkeypatch: pytest.MonkeyPatch
+    db_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A time limit of the program passes through; nothing stays open."""
 
