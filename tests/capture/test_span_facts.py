@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.tools.read_spans import SPANS, START_NS, every_span, spans_of
 from waxlocal.capture import attribute_map as rows
+from waxlocal.capture.call_counts import token_counts
 from waxlocal.capture.facts import CallFacts, Completion, ReadSpan, SpanEvent, SpanKind
-from waxlocal.capture.span_facts import call_facts, other_facts, token_counts
+from waxlocal.capture.span_facts import call_facts, other_facts
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.token_counts import UNKNOWN, TokenCounts
 

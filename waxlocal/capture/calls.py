@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 
 from waxlocal.capture.call_rows import columns_of, merged, with_hand_made
@@ -34,7 +34,6 @@ RECENT_BELOW = 64
 # Guards the reports of all runs. One for all costs nothing: what is written under it waits for the
 # lock of the store anyway.
 _guard = ProcessLock()
-
 
 # The call that was captured last in this task or thread: what it hands over by hand is that.
 _made_here: ContextVar[Report | None] = ContextVar("waxlocal_made_here", default=None)
@@ -123,9 +122,23 @@ class CapturedCalls:
         # Not before: a program that was struck in between hands it over again.
         known.claimed = True
 
-    @_guard.alone
-    def take(self, known: Report, by_hand: Row) -> None:
-        """Do the same with a call that was captured in another run; its row comes into this one."""
+    def settle(self, found: Found, by_hand: Row) -> None:
+        """Do the same with one that was captured in another run, where its row belongs and may be.
+
+        For whoever holds the guard.
+        """
+        known, store, run_id = found.report, self._run._recorder.store, found.report.run_id
+        there = {"run_id": run_id, "position": known.position}
+        # A file beside the file cannot say that what is in it is gone: it may have been copied.
+        if not (found.moves and store.file == store.path and store.fetch(MAY_LEAVE, there)):
+            self.claim(known, by_hand)
+            return
+        self._take(known, by_hand)
+        if found.is_alone:
+            remove_left(self._run, run_id)
+
+    def _take(self, known: Report, by_hand: Row) -> None:
+        """Have the row of a call come into this run."""
         row, there = with_hand_made(known.row, by_hand), (known.run_id, known.position)
         here, columns = self._run._next(), self._columns(row)
         self._run._take_llm_call(here, columns, known.recorded_ns, there)
@@ -133,14 +146,14 @@ class CapturedCalls:
         self._keep(known)
 
     @property
-    def reports(self) -> list[Report]:
+    def reports(self) -> Iterable[Report]:
         """Those of this run, the last ones; a copy."""
-        return list(self._recent.copy())
+        return self._recent.copy()
 
     @property
-    def within(self) -> list[Report]:
+    def within(self) -> Iterable[Report]:
         """Those of all runs from the outermost one around this one on, the last ones; a copy."""
-        return list(CapturedCalls.of(_root_of(self._run))._below.copy())
+        return CapturedCalls.of(_root_of(self._run))._below.copy()
 
     def _keep(self, report: Report) -> None:
         self._recent.append(report)
@@ -203,25 +216,11 @@ def _claim(run: Run, by_hand: Row) -> bool:
     of_process = CapturedCalls.of(outermost.run).reports if outermost.run is not None else ()
     found = find_made_elsewhere(run, by_hand, here, within=own.within, of_process=of_process)
     if found is not None:
-        _settle(own, run, found, by_hand)
+        own.settle(found, by_hand)
         return True
     if (known := find_lacking(mine, by_hand)) is not None:
         own.claim(known, by_hand)
     return known is not None
-
-
-def _settle(own: CapturedCalls, run: Run, found: Found, by_hand: Row) -> None:
-    """Merge a call that was captured in another run, where its row belongs and may be."""
-    known, store = found.report, run._recorder.store
-    run_id = known.run_id
-    there = {"run_id": run_id, "position": known.position}
-    # A file beside the file cannot say that what is in it is gone: it may have been copied.
-    if found.moves and store.file == store.path and store.fetch(MAY_LEAVE, there):
-        own.take(known, by_hand)
-        if found.is_alone:
-            remove_left(run, run_id)
-    else:
-        own.claim(known, by_hand)
 
 
 def _root_of(run: Run) -> Run:

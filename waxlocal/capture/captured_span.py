@@ -207,7 +207,7 @@ class CapturedSpan(trace.Span):
         self._status, self._status_message = SpanStatus.UNSET, ""
         self._events = [event for event in self._events if event.name != "exception"]
         self.attributes.pop("error.type", None)
-        self.attributes = {**answered.attributes(), **self.attributes}
+        self.attributes = answered.beside(self.attributes)
 
     @property
     def lasted_ms(self) -> float:

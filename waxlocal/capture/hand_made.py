@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from waxlocal.capture.facts import Row
 from waxlocal.capture.outside_calls import SOON_NS, Outside, outside_since
-from waxlocal.capture.pairing import Report, find_counted, may_be
+from waxlocal.capture.pairing import Report, find_counted, is_handed_over
 from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import outermost
 
@@ -47,7 +47,7 @@ def find_made_elsewhere(
     whose are `of_process`; or outside any run. Only of this process, in the same file.
     """
     since_ns = time.monotonic_ns() - SOON_NS
-    if here is not None and any(_recent(run, [here], since_ns)) and may_be(here, by_hand):
+    if here is not None and any(_recent(run, [here], since_ns)) and is_handed_over(here, by_hand):
         return _found(here, run, since_ns)
     if not (by_hand["tokens_in"] or by_hand["tokens_out"]):
         return None

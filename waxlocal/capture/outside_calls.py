@@ -69,9 +69,14 @@ def keep_outside(run: WaxellContext, calls: CapturedCalls, *, is_named: bool = F
 
 
 def remove_left(run: Run, left: str) -> None:
-    """Remove a run that its call has left for this one, or once another one has begun."""
-    _left.append(left)
-    _remove(run, left)
+    """Remove a run that its call has left for this one; the newest once another one has begun.
+
+    Ids of runs are in the order in which they began.
+    """
+    if run._run_id > left:
+        _remove(run, left)
+    else:
+        _left.append(left)
 
 
 def _remove(run: Run, left: str) -> None:
@@ -85,10 +90,10 @@ def take_outside(report: Report) -> bool:
     call: its client has reported it by then, outside any run.
     """
     recorder = current_recorder()
-    for made_ns, run, calls, _ in reversed(tuple(_outside)):
-        if made_ns < report.started_ns - SLACK_NS:
+    for made in reversed(tuple(_outside)):
+        if made.made_ns < report.started_ns - SLACK_NS:
             return False
-        if run._recorder is recorder and calls.merge_outside(report):
+        if made.run._recorder is recorder and made.calls.merge_outside(report):
             return True
     return False
 
@@ -101,8 +106,8 @@ def outside_since(since_ns: int) -> list[Outside]:
 def run_outside(by_hand: Row) -> WaxellContext | None:
     """Return the run that was made for a captured call which this may be a report of."""
     since_ns, recorder = time.monotonic_ns() - SOON_NS, current_recorder()
-    for _, run, calls, _ in outside_since(since_ns):
+    for made in outside_since(since_ns):
         # A program may record into another file since.
-        if run._recorder is recorder and calls.may_be(by_hand):
-            return run
+        if made.run._recorder is recorder and made.calls.may_be(by_hand):
+            return made.run
     return None

@@ -10,7 +10,7 @@ once, and what it returned or raised reaches the program.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from inspect import iscoroutine, iscoroutinefunction, unwrap
@@ -107,9 +107,7 @@ class OwnCall:
                 span.record_exception(error)
                 span.set_status(StatusCode.ERROR, printed(error))
             elif self.returned:
-                known = getattr(span, "attributes", {})
-                told = Answer(self.result).attributes()
-                span.set_attributes({name: told[name] for name in told if name not in known})
+                span.set_attributes(Answer(self.result).beside(getattr(span, "attributes", {})))
             span.end()
 
     def outcome(self) -> Any:
@@ -144,8 +142,11 @@ class Answer(NamedTuple):
 
     value: Any
 
-    def attributes(self) -> dict[str, Any]:
-        """Return what it says as it should: under the names of OpenTelemetry, and as a whole."""
+    def beside(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of the call, and what the answer says as it should.
+
+        That is under the names of OpenTelemetry, and as a whole.
+        """
         found: dict[str, Any] = {}
         with Suppress(Exception):
             found = {name: getattr(self.value, member, None) for member, name in _TOLD.items()}
@@ -154,7 +155,8 @@ class Answer(NamedTuple):
         with Suppress(Exception):
             # Not by pydantic's own method: it warns of each value that is not as promised.
             found[WHOLE_ANSWER] = dumps(self.value.to_dict(warnings=False))
-        return {name: value for name, value in found.items() if type(value) in (str, int)}
+        told = {name: value for name, value in found.items() if type(value) in (str, int)}
+        return {**told, **known}
 
 
 _TOLD = {"id": "gen_ai.response.id", "model": "gen_ai.response.model"}

@@ -32,7 +32,7 @@ __all__ = [
     "find_lacking",
     "find_reported",
     "find_unclaimed",
-    "may_be",
+    "is_handed_over",
     "same_model",
 ]
 
@@ -133,7 +133,7 @@ def find_counted(
     return None
 
 
-def may_be(known: Report | None, by_hand: Row) -> bool:
+def is_handed_over(known: Report | None, by_hand: Row) -> bool:
     """Return whether the call made last in this task may be what the program hands over.
 
     That is also one of which only one side has counts, or that has failed, and is handed over so.

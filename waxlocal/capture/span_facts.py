@@ -20,6 +20,7 @@ from waxlocal.capture.call_content import (
     tool_calls_of,
     tools_of,
 )
+from waxlocal.capture.call_counts import cut_off, token_counts, whole
 from waxlocal.capture.call_settings import PREFIXES, settings_of
 from waxlocal.capture.facts import (
     Attributes,
@@ -34,11 +35,10 @@ from waxlocal.capture.gen_ai_messages import finish_reasons
 from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
-from waxlocal.capture.whole_values import id_of_response, response_in, with_counts_of_response
+from waxlocal.capture.whole_values import id_of_response, response_in
 from waxlocal.records import ABANDONED, OPENAI_STREAM
-from waxlocal.token_counts import UNKNOWN, TokenCounts, settled
 
-__all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts", "token_counts"]
+__all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts"]
 
 # Beside messages, as many attributes of a span are kept as OpenTelemetry's SDKs allow.
 MAX_ATTRIBUTES = 128
@@ -81,13 +81,13 @@ def call_facts(
     asks_for_tools = tool_calls_of(answer)
     counts = token_counts(span, response)
     if not is_embedding:
-        counts = _whole(counts, answered=bool(texts or asks_for_tools))
+        counts = whole(counts, answered=bool(texts or asks_for_tools))
     return CallFacts(
         model=model,
         requested_model=asked,
         provider=vendors.provider(given, span.scope),
         task="embeddings" if is_embedding else _task(span, is_streaming),
-        tokens=_told_at_the_end(counts, finish, ending, span),
+        tokens=cut_off(counts) if _is_cut_off(span, is_streaming, finish, ending) else counts,
         cost=_cost(given),
         ttft_ms=ttft,
         is_streaming=is_streaming,
@@ -113,59 +113,15 @@ def _asks_for_several(config: Mapping[str, Any]) -> bool:
     return isinstance(choices, int) and choices > 1
 
 
-def token_counts(span: ReadSpan, response: object = None) -> TokenCounts:
-    """Return the tokens of a call, as all input and all output; unknown where nobody counted.
-
-    `response` is the whole one, where the span has it.
-    """
-    given = span.attributes
-    details = {name: first_count(given, row) for name, row in rows.TOKEN_DETAILS.items()}
-    counts = TokenCounts(
-        first_count(given, rows.TOKENS_IN),
-        first_count(given, rows.TOKENS_OUT),
-        first_count(given, rows.CACHE_READ),
-        first_count(given, rows.CACHE_WRITE),
-        first_count(given, rows.REASONING),
-        {name: number for name, number in details.items() if number} or None,
-    )
-    if span.status == SpanStatus.ERROR and not (counts.tokens_in or counts.tokens_out):
-        return UNKNOWN  # the zeros of a failed call were not counted by anybody
-    total = first_count(given, rows.TOKENS_TOTAL)
-    told = settled(counts, total, cache_beside=_counts_cache_beside(span))
-    return with_counts_of_response(response, told)
-
-
-def _whole(counts: TokenCounts, *, answered: bool) -> TokenCounts:
-    """Return counts; unknown where one side of a call that was answered was not counted."""
-    if counts.tokens_in is None and counts.tokens_out is not None:
-        return TokenCounts(note=f"only the output was counted: {counts.tokens_out:,}")
-    if counts.tokens_out is None and counts.tokens_in is not None and answered:
-        return TokenCounts(note=f"only the input was counted: {counts.tokens_in:,}")
-    return counts
-
-
-def _told_at_the_end(
-    told: TokenCounts, finish: str | None, ending: _Ending, span: ReadSpan
-) -> TokenCounts:
-    """Return the counts of a call; unknown where it was cut off before they were complete.
+def _is_cut_off(span: ReadSpan, is_streaming: bool, finish: str | None, ending: _Ending) -> bool:
+    """Return whether an answer ended before its counts were complete.
 
     Anthropic's streams begin with the count of the input and an output of 1. Their last event but
     one has the final counts, and why the answer ended: without that, they have not come.
     """
-    is_open = finish is None and _is_streaming(span, None) and span.scope == _ANTHROPIC
+    is_open = finish is None and is_streaming and span.scope == _ANTHROPIC
     failed = ending.status == SpanStatus.ERROR and finish in (None, "error")
-    if not told.is_known or not (failed or finish == ABANDONED or is_open):
-        return told
-    return TokenCounts(
-        note=f"the answer was cut off before its end; until then {told.tokens_in or 0:,} of input "
-        f"and {told.tokens_out or 0:,} of output were told"
-    )
-
-
-def _counts_cache_beside(span: ReadSpan) -> bool:
-    return span.name.startswith("claude_code.") or span.scope.startswith(
-        "com.anthropic.claude_code"
-    )
+    return failed or finish == ABANDONED or is_open
 
 
 def _cost(given: Attributes) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from waxlocal.encode import as_text
 from waxlocal.errors import ObserveError
 from waxlocal.known_types import is_a, name_of_type
-from waxlocal.sdk.sound_counts import COUNTED, sound_counts
+from waxlocal.sdk.sound_counts import sound_counts
 from waxlocal.signal_handlers import raised_by_handler
 
 __all__ = [
@@ -175,7 +175,7 @@ def plain_llm_call(**call: Any) -> dict[str, Any]:
     if call["reasoning_tokens"] is not None:
         call["reasoning_tokens"] = need_count("reasoning_tokens", call["reasoning_tokens"])
     read = call["usage"] if type(call["usage"]) is ReadUsage else _NO_USAGE
-    counts, note = sound_counts({name: call[name] for name in COUNTED}, is_known=read.is_known)
+    counts, note = sound_counts(call, is_known=read.is_known)
     call.update(counts)
     call["usage"] = read._replace(note="; ".join(filter(None, (read.note, note))))
     call["is_streaming"] = truth("is_streaming", call["is_streaming"])

@@ -28,7 +28,7 @@ from waxlocal.sdk.arguments import (
 from waxlocal.sdk.memory import kind_of
 from waxlocal.sdk.run import Run, captured
 from waxlocal.sdk.runs_by_id import RunsById, add_step, result_of
-from waxlocal.sdk.sound_counts import COUNTED, sound_counts
+from waxlocal.sdk.sound_counts import sound_counts
 
 __all__ = ["RecordsById"]
 
@@ -270,8 +270,7 @@ def _llm_call(run: Run, call: Json) -> Json:
         row[column.name] = (
             column.default if value is None or (column.content and not captured) else value
         )
-    given = {name: row[name] for name in COUNTED}
-    counts, note = sound_counts(given, is_known=bool(row["usage_known"]))
+    counts, note = sound_counts(row, is_known=bool(row["usage_known"]))
     row |= counts
     if note:
         details["usage_note"] = "; ".join(filter(None, (details.get("usage_note"), note)))

@@ -25,7 +25,7 @@ from waxlocal.web.api import (
     query_routes,
 )
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
-from waxlocal.web.auth import Authentication
+from waxlocal.web.auth import Authentication, port_of
 from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
@@ -109,8 +109,7 @@ def routes() -> list[BaseRoute]:
 async def _say(request: Request, error: Exception) -> Response:
     """Return the error response: a problem document for API paths, a page for others."""
     problem = problem_of(error)
-    port = (request.scope.get("server") or ("", ""))[1]
-    if not request.app.state.auth.admits(dict(request.headers.raw), port):
+    if not request.app.state.auth.admits(dict(request.headers.raw), port_of(request.scope)):
         return pages.bare_page(problem)
     if request.url.path.startswith("/api/"):
         return problem_response(problem)

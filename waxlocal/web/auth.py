@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import quote
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.settings.secret import Secret
 from waxlocal.web.api.problems import Problem
 
-__all__ = ["Authentication", "cookie_name"]
+__all__ = ["Authentication", "cookie_name", "port_of"]
 
 # How long a login lasts.
 LOGIN_S = 7 * 24 * 3600
@@ -95,6 +96,11 @@ def _given_key(headers: Headers) -> bytes | None:
         return key
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     return credentials.strip() if scheme.lower() == b"bearer" else None
+
+
+def port_of(scope: Mapping[str, Any]) -> object:
+    """Return the port that a request came to; empty for a socket without one."""
+    return (scope.get("server") or ("", ""))[1]
 
 
 def cookie_name(port: object) -> str:

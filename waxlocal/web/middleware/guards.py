@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waxlocal.web.api.problems import Problem, problem_response
-from waxlocal.web.auth import Authentication
+from waxlocal.web.auth import Authentication, port_of
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.wire.paths import BULK, DOCUMENT
 
@@ -80,7 +80,7 @@ class Guards:
         method, path = scope["method"], scope["path"]
         if method not in _SAFE:
             _check_origin(scope, headers)
-        problem = self._auth.refusal(path, headers, (scope.get("server") or ("", ""))[1])
+        problem = self._auth.refusal(path, headers, port_of(scope))
         if problem is not None:
             raise _Refused(problem=problem)
         if method not in _SAFE and path.startswith(_API):
