@@ -252,6 +252,86 @@ def test_a_failed_call_that_is_handed_over_elsewhere_is_one_row(
     assert call["error_type"] == "openai.BadRequestError"
 
 
+@pytest.mark.parametrize("inside", [True, False], ids=["in the run", "outside any"])
+def test_equal_calls_are_handed_over_in_their_order(
+    db_path: Path, vendors: VendorServer, inside: bool
+) -> None:
+    """Whoever says nothing but the counts hands over what was made first."""
+    if not inside:
+        _ask(vendors, "first")
+        _ask(vendors, "second")
+    with WaxellContext("own") as run:
+        if inside:
+            _ask(vendors, "first")
+            _ask(vendors, "second")
+        for cost in (0.1, 0.9):
+            run.record_llm_call(model=MODEL, tokens_in=IN, tokens_out=OUT, cost=cost)
+    costs = {call["prompt_preview"]: call["cost"] for call in stored(db_path).calls}
+    assert costs == {"first": 0.1, "second": 0.9}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"response_preview": "It is."}], ids=["", "answered"]
+)
+def test_of_equal_calls_the_question_decides_also_where_the_answers_are_the_same(
+    db_path: Path, vendors: VendorServer, said: dict[str, str]
+) -> None:
+    _ask(vendors, "first")
+    _ask(vendors, "second")
+    with WaxellContext("own") as run:
+        _hand_over(run, prompt_preview="second", **said)
+    found = stored(db_path)
+    assert [call["prompt_preview"] for call in found.calls_of(found.run("own"))] == ["second"]
+
+
+def test_streams_without_usage_take_the_counts_of_each_in_their_order(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Made outside any run."""
+    with clients.openai_client(vendors.url) as client:
+        for asked in ("first", "second"):
+            messages: Any = [{"role": "user", "content": asked}]
+            list(client.chat.completions.create(model=MODEL, messages=messages, stream=True))
+    with WaxellContext("own") as run:
+        _hand_over(run, 100)
+        _hand_over(run, 200)
+    counted = {call["prompt_preview"]: call["tokens_in"] for call in stored(db_path).calls}
+    assert counted == {"first": 100, "second": 200}
+
+
+def test_a_stream_without_usage_of_another_thread_is_known_by_what_was_asked(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Without counts, and in another thread, nothing else says which one it is."""
+
+    def read() -> None:
+        messages: Any = [{"role": "user", "content": "what is it?"}]
+        with clients.openai_client(vendors.url) as client:
+            list(client.chat.completions.create(model=MODEL, messages=messages, stream=True))
+
+    with WaxellContext("own") as run:
+        _in_thread(read)
+        _hand_over(run, prompt_preview="what is it?")
+    assert _merged(db_path, "own")["usage_known"] == 1
+
+
+def test_a_failed_call_is_one_row_also_if_another_call_came_after_it(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """Nobody counts its tokens, whatever is handed over."""
+    vendors.answer(Reply(fault=Fault(400)), "refused")
+    with pytest.raises(openai.BadRequestError), clients.openai_client(vendors.url) as client:
+        client.chat.completions.create(model="refused", messages=[])
+    _ask(vendors)
+    with WaxellContext("own") as run:
+        run.record_llm_call(model="refused", tokens_in=0, tokens_out=0, status="error")
+        _hand_over(run)
+    found = stored(db_path)
+    own = [(call["model"], call["usage_known"]) for call in found.calls_of(found.run("own"))]
+    assert sorted(own) == [(MODEL, 1), ("refused", 0)]
+    assert len(found.calls) == 2
+
+
 def test_each_task_hands_over_its_own_call(db_path: Path, vendors: VendorServer) -> None:
     """All have the same counts, and nobody says more; threads and tasks, last come first."""
     vendors.always(MODEL, Reply(usage=Usage(IN, OUT)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stdout
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waxlocal import escaping
@@ -24,6 +24,7 @@ def tables(draw: st.DrawFn) -> tuple[list[Column], list[list[str]]]:
 
 
 @given(tables())
+@example(([Column("🏻", right=True, least=8)], []))
 def test_rows_in_a_pipe_stand_as_in_a_table(table: tuple[list[Column], list[list[str]]]) -> None:
     """Wide characters, too; but without Rich, which takes a minute for 300,000 rows."""
     columns, rows = table

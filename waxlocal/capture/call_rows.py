@@ -142,6 +142,8 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     new = {
         name: value if _is_given(value) else _of_hand(name, by_hand) for name, value in row.items()
     }
+    if not (new["tokens_in"] or new["tokens_out"]):
+        new["usage_known"] = row["usage_known"]  # nobody counts those of a call that has failed
     of_hand = [name for name in ("task", "cost") if _is_given(by_hand.get(name))]
     new.update({name: by_hand[name] for name in of_hand})
     if new["usage_known"] and not row["usage_known"]:

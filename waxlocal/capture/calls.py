@@ -35,8 +35,15 @@ RECENT_BELOW = 64
 # lock of the store anyway.
 _guard = ProcessLock()
 
-# The call that was captured last in this task or thread: what it hands over by hand is that.
-_made_here: ContextVar[Report | None] = ContextVar("waxlocal_made_here", default=None)
+# The last calls that were captured in this task or thread: what it hands over by hand is of them.
+_made_here: ContextVar[tuple[Report, ...]] = ContextVar("waxlocal_made_here", default=())
+# How many they are.
+RECENT_HERE = 16
+
+
+def _note_made_here(report: Report) -> None:
+    kept = [one for one in _made_here.get() if one is not report and not one.claimed]
+    _made_here.set((*kept, report)[-RECENT_HERE:])
 
 
 class CapturedCalls:
@@ -158,7 +165,7 @@ class CapturedCalls:
     def _keep(self, report: Report) -> None:
         self._recent.append(report)
         report.merged_into = report
-        _made_here.set(report)
+        _note_made_here(report)
         CapturedCalls.of(_root_of(self._run))._keep_below(report)
 
     def _keep_below(self, report: Report) -> None:
@@ -174,7 +181,7 @@ class CapturedCalls:
         first, second = (known, report) if known_is_inner else (report, known)
         self._change(known, merged(first.row, second.row, second.scope))
         report.merged_into, report.merged_outside = known, outside
-        _made_here.set(known)
+        _note_made_here(known)
         known.scopes.append(report.scope)
 
     def _add(self, report: Report) -> None:

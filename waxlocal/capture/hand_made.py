@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from waxlocal.capture.facts import Row
 from waxlocal.capture.outside_calls import SOON_NS, Outside, outside_since
-from waxlocal.capture.pairing import Report, find_counted, is_handed_over
+from waxlocal.capture.pairing import Report, best_of, find_counted, find_lacking, is_handed_over
 from waxlocal.sdk.run import Run
 from waxlocal.sdk.scope import outermost
 
@@ -35,26 +35,30 @@ class Found(NamedTuple):
 def find_made_elsewhere(
     run: Run,
     by_hand: Row,
-    here: Report | None,
+    here: Iterable[Report],
     *,
     within: Iterable[Report],
     of_process: Iterable[Report],
 ) -> Found | None:
     """Return the call that was captured in another run within the last minute; None without any.
 
-    The one that was made `here`, in the same task, wherever. Else one with the same counts: in a
-    run around this one or below the same one, whose calls are `within`; in the run of the process,
-    whose are `of_process`; or outside any run. Only of this process, in the same file.
+    One that was made `here`, in the same task, wherever. Else one with the same counts, or of which
+    only one side has counts: in a run around this one or below the same one, whose calls are
+    `within`; in the run of the process, whose are `of_process`; or outside any run. Only of this
+    process, in the same file.
     """
     since_ns = time.monotonic_ns() - SOON_NS
-    if here is not None and any(_recent(run, [here], since_ns)) and is_handed_over(here, by_hand):
-        return _found(here, run, since_ns)
+    mine = (one for one in _recent(run, here, since_ns) if is_handed_over(one, by_hand))
+    if (known := best_of(mine, by_hand)) is not None:
+        return _found(known, run, since_ns)
     if not (by_hand["tokens_in"] or by_hand["tokens_out"]):
         return None
     outside = (one for made in outside_since(since_ns) for one in made.calls.reports)
     for reports in (within, of_process, outside):
-        recent = _recent(run, reports, since_ns)
-        if (known := find_counted(recent, by_hand, elsewhere=True)) is not None:
+        recent = list(_recent(run, reports, since_ns))
+        known = find_counted(recent, by_hand, elsewhere=True)
+        known = known or find_lacking(recent, by_hand, elsewhere=True)
+        if known is not None:
             return _found(known, run, since_ns)
     return None
 

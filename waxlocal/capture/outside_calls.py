@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,8 +48,8 @@ class Outside(NamedTuple):
 
 # The last ones.
 _outside: deque[Outside] = deque(maxlen=RECENT)
-# The ids of those whose call has left them, and that may still be there.
-_left: list[str] = []
+# Those whose call has left them, by id, each with a run of the same file.
+_left: list[tuple[Run, str]] = []
 # A program reports a call soon after it; later it is another one with the same counts.
 SOON_NS = 60_000_000_000
 
@@ -64,8 +65,7 @@ def keep_outside(run: WaxellContext, calls: CapturedCalls, *, is_named: bool = F
     Those that their calls have left can go now: they are not the newest any more.
     """
     _outside.append(Outside(time.monotonic_ns(), run, calls, is_named))
-    while _left:
-        _remove(run, _left.pop())
+    _remove_all_left()
 
 
 def remove_left(run: Run, left: str) -> None:
@@ -76,7 +76,13 @@ def remove_left(run: Run, left: str) -> None:
     if run._run_id > left:
         _remove(run, left)
     else:
-        _left.append(left)
+        _left.append((run, left))
+
+
+@atexit.register
+def _remove_all_left() -> None:
+    while _left:
+        _remove(*_left.pop())
 
 
 def _remove(run: Run, left: str) -> None:

@@ -27,6 +27,7 @@ from waxlocal.records import RecordStatus
 __all__ = [
     "SLACK_NS",
     "Report",
+    "best_of",
     "find_counted",
     "find_elsewhere",
     "find_lacking",
@@ -110,15 +111,15 @@ def find_unclaimed(recent: Iterable[Report], by_hand: Row) -> Report | None:
 def find_counted(
     recent: Iterable[Report],
     by_hand: Row,
-    here: Report | None = None,
+    here: Sequence[Report] = (),
     *,
     elsewhere: bool = False,
 ) -> Report | None:
     """Return the first call with the counts of one that the program hands over by hand.
 
-    Of several, one that was asked the same, if the program says what, or else the one made `here`,
-    in the same task. `elsewhere`: in another run, where the counts alone prove little: none that
-    was asked, or has answered, something else.
+    Of several, the one that was asked and has answered most of what the program says; else one of
+    those made `here`, in the same task. `elsewhere`: in another run, where the counts alone prove
+    little: none of which nothing that the program says is so.
     """
     wanted, model = (by_hand["tokens_in"], by_hand["tokens_out"]), by_hand["model"]
     # By the counts first: there may be hundreds of calls, and few have them.
@@ -128,17 +129,16 @@ def find_counted(
         left = [one for one in left if _fits(one.row, by_hand)]
     for alike in ([one for one in left if _counts_the_same(one.row, wanted)], left):
         if alike:
-            same = (one for one in alike if _said_the_same(one.row, by_hand))
-            return next(same, here if here in alike else alike[0])
+            return max(alike, key=lambda one: (_said_the_same(one.row, by_hand), one in here))
     return None
 
 
-def is_handed_over(known: Report | None, by_hand: Row) -> bool:
-    """Return whether the call made last in this task may be what the program hands over.
+def is_handed_over(known: Report, by_hand: Row) -> bool:
+    """Return whether a call made in this task may be what the program hands over.
 
     That is also one of which only one side has counts, or that has failed, and is handed over so.
     """
-    if known is None or known.claimed or not same_model(known.row["model"], by_hand["model"]):
+    if known.claimed or not same_model(known.row["model"], by_hand["model"]):
         return False
     if not _fits(known.row, by_hand):
         return False
@@ -149,27 +149,45 @@ def is_handed_over(known: Report | None, by_hand: Row) -> bool:
     return _counts_beside(known.row, wanted) or _lacks_counts(known.row, is_known)
 
 
-def find_lacking(recent: Iterable[Report], by_hand: Row) -> Report | None:
+def best_of(alike: Iterable[Report], by_hand: Row) -> Report | None:
+    """Return the call that was asked and has answered most of what the program says."""
+    return max(alike, key=lambda one: _said_the_same(one.row, by_hand), default=None)
+
+
+def find_lacking(
+    recent: Iterable[Report], by_hand: Row, *, elsewhere: bool = False
+) -> Report | None:
     """Return the first call that ended well, and that only the other side has counts of.
 
-    A stream without usage, whose tokens the program counts itself.
+    A stream without usage, whose tokens the program counts itself. `elsewhere`: only one that was
+    asked, or has answered, what the program says.
     """
     model, known = by_hand["model"], bool(by_hand.get("usage_known", True))
     if by_hand.get("status", RecordStatus.OK) != RecordStatus.OK:
         return None
     lacking = (one for one in recent if not one.claimed and _lacks_counts(one.row, known))
-    alike = [one for one in lacking if same_model(one.row["model"], model)]
-    return next((one for one in alike if _said_the_same(one.row, by_hand) is not False), None)
+    least = 1 if elsewhere else 0
+    return best_of(
+        (
+            one
+            for one in lacking
+            if same_model(one.row["model"], model) and _said_the_same(one.row, by_hand) >= least
+        ),
+        by_hand,
+    )
 
 
 def _fits(row: Row, by_hand: Row) -> bool:
-    """Return whether nothing that the program says of a call is of another one."""
+    """Return whether the program says nothing of a call, or something that is so."""
     providers = {row.get("provider"), by_hand.get("provider")} - {None, ""}
-    return len(providers) < 2 and _said_the_same(row, by_hand) is not False
+    return len(providers) < 2 and _said_the_same(row, by_hand) >= 0
 
 
-def _said_the_same(row: Row, by_hand: Row) -> bool | None:
-    """Return whether question or answer are the same; None if the program says neither."""
+def _said_the_same(row: Row, by_hand: Row) -> int:
+    """Return how much of what the program says of question and answer is so.
+
+    0 if it says nothing, or nothing is known; -1 if none of it is so.
+    """
     asked, answered = row.get("prompt_preview"), row.get("response") or row.get("response_preview")
     messages = by_hand.get("messages")
     pairs = (
@@ -179,10 +197,9 @@ def _said_the_same(row: Row, by_hand: Row) -> bool | None:
         (answered, by_hand.get("response")),
     )
     known = [(one, other) for one, other in pairs if one and other]
-    if not known:
-        return None
     # Each may be cut somewhere, or stand in a longer text.
-    return any(one in other or other in one for one, other in known)
+    alike = sum(one in other or other in one for one, other in known)
+    return alike or (-1 if known else 0)
 
 
 def _counts_the_same(row: Row, wanted: tuple[int, int]) -> bool:

@@ -188,7 +188,9 @@ class Screen:
             self.write(self.table(columns, rows))
             return
         lines = ([column.title for column in columns], *rows)
-        widths = [max(_cell_width(line[place]) for line in lines) for place in range(len(columns))]
+        places = range(len(columns))
+        # Rich leaves a place to a column whose characters have none: a combining one alone.
+        widths = [max(1, *(_cell_width(line[place]) for line in lines)) for place in places]
         for line in lines:
             cells = map(_padded, line, widths, (column.right for column in columns))
             sys.stdout.write(f"{(' ' * _BETWEEN).join(cells).rstrip(' ')}\n")
