@@ -270,9 +270,7 @@ def test_equal_calls_are_handed_over_in_their_order(
     assert costs == {"first": 0.1, "second": 0.9}
 
 
-@pytest.mark.parametrize(
-    "said", [{}, {"response_preview": "It is."}], ids=["", "answered"]
-)
+@pytest.mark.parametrize("said", [{}, {"response_preview": "It is."}], ids=["", "answered"])
 def test_of_equal_calls_the_question_decides_also_where_the_answers_are_the_same(
     db_path: Path, vendors: VendorServer, said: dict[str, str]
 ) -> None:
