@@ -3,6 +3,10 @@
 -- Times are UTC text, `2026-01-31T09:30:00.123456Z`: people can read them, and sorting them as text
 -- sorts them by time. Columns that end in `_ms` are milliseconds, other durations are seconds. JSON
 -- is stored as text. Money is US dollars; a cost of NULL is unknown, which is not the same as 0.
+--
+-- No trigger says INSERT OR IGNORE or OR REPLACE: if the statement that fires it has a conflict clause
+-- of its own, as an upsert does, that one holds instead, and the row would be refused. See
+-- https://sqlite.org/lang_createtrigger.html.
 
 PRAGMA application_id = 1463900236; -- 'WAXL'
 PRAGMA user_version = 2; -- for waxlocal 0.1 and 0.2, see schema_version
@@ -157,12 +161,14 @@ CREATE TABLE changed_contents (
 CREATE TRIGGER contents_change AFTER UPDATE OF content ON contents
 WHEN NEW.content IS NOT OLD.content
 BEGIN
-  INSERT OR REPLACE INTO changed_contents (key) VALUES (NEW.key);
+  DELETE FROM changed_contents WHERE key = NEW.key;
+  INSERT INTO changed_contents (key) VALUES (NEW.key);
 END;
 
 CREATE TRIGGER contents_delete AFTER DELETE ON contents
 BEGIN
-  INSERT OR REPLACE INTO changed_contents (key) VALUES (OLD.key);
+  DELETE FROM changed_contents WHERE key = OLD.key;
+  INSERT INTO changed_contents (key) VALUES (OLD.key);
 END;
 
 CREATE TABLE steps (
@@ -219,11 +225,19 @@ CREATE TABLE events (
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 
+-- The runs whose parent is in their session or, like themselves, in none: runs of sub-agents. They
+-- belong to the turn that called them; all other runs of a session are its turns.
+CREATE VIEW nested_runs AS
+SELECT n.* FROM runs n WHERE n.parent_workflow_id IS NOT NULL AND EXISTS (
+  SELECT 1 FROM runs p WHERE p.run_id = substr(n.parent_workflow_id, 4)
+    AND p.workflow_id = n.parent_workflow_id AND p.session_id IS n.session_id
+    AND p.run_id <> n.run_id);
+
 -- Totals of each session. The triggers below update them in the statement that changes a run or a
 -- call: so they are right whoever writes, and a list of sessions need not sum up all runs.
 CREATE TABLE sessions (
   session_id       TEXT PRIMARY KEY,
-  user_id          TEXT,                     -- of the first run that names one
+  user_id          TEXT,                     -- of the first run that names one; all: session_users
   agents           TEXT NOT NULL,            -- JSON array of the agents' names, in order of arrival
   run_count        INTEGER NOT NULL,
   open_runs        INTEGER NOT NULL,         -- still `running`
@@ -239,10 +253,27 @@ CREATE TABLE sessions (
   first_run_at     TEXT NOT NULL,
   last_run_at      TEXT NOT NULL,
   last_activity_at TEXT NOT NULL,            -- last start or end of a run, to the second
-  unmetered_calls  INTEGER NOT NULL DEFAULT 0 -- of llm_calls, those whose tokens are unknown
+  unmetered_calls  INTEGER NOT NULL DEFAULT 0, -- of llm_calls, those whose tokens are unknown
+  nested_runs      INTEGER NOT NULL DEFAULT 0, -- of run_count; the others are the session's turns
+  nested_duration  REAL NOT NULL DEFAULT 0,  -- of total_duration, that of the nested runs
+  last_end_at      TEXT                      -- last end of a run, exact; NULL: none is known
 ) WITHOUT ROWID;
 CREATE INDEX sessions_by_activity ON sessions (last_activity_at);
-CREATE INDEX sessions_by_user ON sessions (user_id, last_activity_at);
+
+-- The users of each session: those that its runs name.
+CREATE TABLE session_users (
+  session_id TEXT NOT NULL,
+  user_id    TEXT NOT NULL,
+  PRIMARY KEY (session_id, user_id)
+) WITHOUT ROWID;
+CREATE INDEX session_users_by_user ON session_users (user_id);
+
+-- Until when sessions of an earlier version are counted: those with a greater id have no row in
+-- session_users yet, and their nested runs are not known. The daemon, `waxlocal sync` and
+-- `waxlocal serve` count them. Without a row, all sessions are counted.
+CREATE TABLE counted_sessions (
+  up_to TEXT NOT NULL
+);
 
 -- Dollars per million tokens. The source `pending`: to be looked up (until then, a price that is
 -- already here applies); `unknown`: looked up, but not found; `local`: the model runs on the user's
@@ -266,12 +297,16 @@ CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
 BEGIN
   INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
     priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
-    first_run_at, last_run_at, last_activity_at)
+    first_run_at, last_run_at, last_activity_at, last_end_at, nested_runs)
   VALUES (
     NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
     NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
     0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),
-    NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at)
+    NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at), NEW.completed_at,
+    NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id)
   )
   ON CONFLICT (session_id) DO UPDATE SET
     user_id = coalesce(user_id, excluded.user_id),
@@ -289,7 +324,23 @@ BEGIN
     total_duration = total_duration + excluded.total_duration,
     first_run_at = min(first_run_at, excluded.first_run_at),
     last_run_at = max(last_run_at, excluded.last_run_at),
-    last_activity_at = max(last_activity_at, excluded.last_activity_at);
+    last_activity_at = max(last_activity_at, excluded.last_activity_at),
+    last_end_at = iif(NEW.completed_at IS NULL, last_end_at,
+      max(coalesce(last_end_at, ''), NEW.completed_at)),
+    -- Runs of sub-agents may arrive before the run that called them: from another machine in any
+    -- order, from a program here when the disk was full as it began. To look for them at each begin
+    -- of a run would cost a microsecond.
+    nested_runs = nested_runs + excluded.nested_runs
+      + iif(NEW.process_id IS NOT NULL AND NEW.started_at > last_run_at, 0, (
+        SELECT count(*) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+          AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id)),
+    nested_duration = nested_duration + excluded.nested_runs * excluded.total_duration
+      + iif(NEW.process_id IS NOT NULL AND NEW.started_at > last_run_at, 0.0, (
+        SELECT total(c.duration) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+          AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id));
+  INSERT INTO session_users (session_id, user_id)
+  SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
 END;
 
 CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
@@ -299,12 +350,31 @@ BEGIN
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
     failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
                               - (OLD.status <> 'running' AND OLD.status <> 'success'),
-    total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0)
+    total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0),
+    nested_duration = nested_duration + iif(OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
+        AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
+        AND p.run_id <> OLD.run_id),
+      coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0), 0.0),
+    last_end_at = CASE
+      WHEN OLD.completed_at IS NOT NULL
+        THEN (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
+      WHEN NEW.completed_at IS NULL THEN last_end_at
+      ELSE max(coalesce(last_end_at, ''), NEW.completed_at) END
+  WHERE session_id = NEW.session_id;
+END;
+
+-- A server may learn only later which run a run belongs to.
+CREATE TRIGGER runs_new_parent AFTER UPDATE OF parent_workflow_id ON runs
+WHEN NEW.session_id = OLD.session_id
+BEGIN
+  UPDATE sessions SET (nested_runs, nested_duration) =
+    (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id)
   WHERE session_id = NEW.session_id;
 END;
 
 -- The start of the run has already set last_activity_at. An end in the same second leaves it as it
--- is: to be exact would cost two more index pages for each run.
+-- is, for it has an index: to be exact would cost each run one more page. last_end_at is exact.
 CREATE TRIGGER runs_update_activity AFTER UPDATE OF completed_at ON runs
 WHEN NEW.session_id IS NOT NULL AND substr(NEW.completed_at, 1, 19) > substr(NEW.started_at, 1, 19)
 BEGIN
@@ -352,8 +422,14 @@ BEGIN
          total_tokens + CAST(total(c.tokens_in + c.tokens_out) AS INTEGER),
          priced_tokens + CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER),
          coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
-       FROM llm_calls c WHERE c.run_id = NEW.run_id)
+       FROM llm_calls c WHERE c.run_id = NEW.run_id),
+    (nested_runs, nested_duration) =
+      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id),
+    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
   WHERE session_id = NEW.session_id;
+  INSERT INTO session_users (session_id, user_id)
+  SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
 END;
 
 -- Deleting a run deletes its records.
@@ -369,6 +445,13 @@ END;
 CREATE TRIGGER runs_delete AFTER DELETE ON runs WHEN OLD.session_id IS NOT NULL
 BEGIN
   DELETE FROM sessions WHERE session_id = OLD.session_id AND run_count = 1;
+  DELETE FROM session_users WHERE session_id = OLD.session_id AND user_id = OLD.user_id
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = OLD.session_id AND user_id = OLD.user_id);
+  UPDATE sessions SET user_id =
+    (SELECT user_id FROM runs WHERE session_id = OLD.session_id AND user_id IS NOT NULL
+     ORDER BY id LIMIT 1)
+  WHERE session_id = OLD.session_id AND user_id = OLD.user_id
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = OLD.session_id AND user_id = OLD.user_id);
   UPDATE sessions SET
     run_count = run_count - 1,
     open_runs = open_runs - (OLD.status = 'running'),
@@ -377,7 +460,10 @@ BEGIN
     first_run_at = (SELECT min(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_activity_at = (SELECT max(coalesce(completed_at, started_at)) FROM runs
-                        WHERE session_id = OLD.session_id)
+                        WHERE session_id = OLD.session_id),
+    (nested_runs, nested_duration) =
+      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = OLD.session_id),
+    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = OLD.session_id)
   WHERE session_id = OLD.session_id;
 END;
 
@@ -441,10 +527,14 @@ END;
 CREATE TRIGGER llm_calls_change_contents AFTER UPDATE OF message_keys, tool_keys ON llm_calls
 WHEN NEW.message_keys IS NOT OLD.message_keys OR NEW.tool_keys IS NOT OLD.tool_keys
 BEGIN
-  INSERT OR REPLACE INTO dropped_contents (key)
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]')));
+  INSERT INTO dropped_contents (key)
   SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
   WHERE type = 'text'
-  UNION ALL
+  UNION
   SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
   WHERE type = 'text';
   DELETE FROM dropped_contents WHERE key IN (
@@ -456,10 +546,14 @@ END;
 CREATE TRIGGER llm_calls_drop_contents AFTER DELETE ON llm_calls
 WHEN OLD.message_keys IS NOT NULL OR OLD.tool_keys IS NOT NULL
 BEGIN
-  INSERT OR REPLACE INTO dropped_contents (key)
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]')));
+  INSERT INTO dropped_contents (key)
   SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
   WHERE type = 'text'
-  UNION ALL
+  UNION
   SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
   WHERE type = 'text';
 END;

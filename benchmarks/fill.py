@@ -57,14 +57,20 @@ WITH calls AS (
 )
 INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
   priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
-  first_run_at, last_run_at, last_activity_at)
+  first_run_at, last_run_at, last_activity_at, last_end_at)
 SELECT r.session_id, min(r.user_id), json_group_array(DISTINCT r.agent_name), count(*),
   sum(r.status = 'running'), sum(r.status IN ('error', 'blocked', 'interrupted')),
   c.calls, c.priced, c.tokens_in, c.tokens_out, c.tokens_in + c.tokens_out, c.priced_tokens,
   c.cost, coalesce(sum(r.duration), 0.0), min(r.started_at), max(r.started_at),
-  max(coalesce(r.completed_at, r.started_at))
+  max(coalesce(r.completed_at, r.started_at)), max(r.completed_at)
 FROM runs r JOIN calls c ON c.session_id = r.session_id
 GROUP BY r.session_id
+"""
+
+_ADD_USERS = """
+INSERT INTO session_users (session_id, user_id)
+SELECT DISTINCT session_id, user_id FROM runs
+WHERE session_id IS NOT NULL AND user_id IS NOT NULL ORDER BY session_id, user_id
 """
 
 Row = tuple[object, ...]
@@ -103,7 +109,7 @@ def warm(path: Path) -> None:
             ("sqlite_autoindex_runs_1", "run_id", "runs"),
             ("runs_by_session", "session_id", "runs"),
             ("sessions_by_activity", "last_activity_at", "sessions"),
-            ("sessions_by_user", "user_id", "sessions"),
+            ("session_users_by_user", "user_id", "session_users"),
         ):
             connection.execute(
                 f"SELECT max(length({key})) FROM {table} INDEXED BY {index} WHERE {key} IS NOT NULL"
@@ -126,6 +132,7 @@ def _build(path: Path, runs: int) -> None:
         _add_runs(connection, runs)
         progress("adding up the sessions")
         connection.execute(_ADD_SESSIONS)
+        connection.execute(_ADD_USERS)
         for _name, sql in triggers:
             connection.execute(sql)
         connection.execute("COMMIT")

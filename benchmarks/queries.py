@@ -23,7 +23,8 @@ ASKED = 200
 
 _NEWEST = "SELECT * FROM sessions ORDER BY last_activity_at DESC LIMIT 20"
 _BY_USER = """
-SELECT * FROM sessions WHERE user_id = ? ORDER BY last_activity_at DESC LIMIT 20
+SELECT s.* FROM session_users u JOIN sessions s USING (session_id) WHERE u.user_id = ?
+ORDER BY s.last_activity_at DESC LIMIT 20
 """
 _SINCE = """
 SELECT * FROM sessions WHERE last_activity_at >= ? ORDER BY last_activity_at DESC LIMIT 20

@@ -125,7 +125,7 @@ def cost(dollars: float | None, share: float | None) -> str:
     `share` is None if there were no tokens: then an unknown cost means no cost.
     """
     dollars = known_cost(dollars, share)
-    if dollars is None and share is None:
+    if not dollars and share is None:
         return NOTHING
     note = priced(share)
     return f"{money(dollars)} ({note})" if note else money(dollars)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.tools.builders import Builder, recording
 from waxlocal.queries import SessionFilter, statistics
-from waxlocal.queries.overview import activity, session_costs, session_totals, turn_sizes
+from waxlocal.queries.overview import activity, session_totals, turn_sizes
+from waxlocal.queries.statistics import session_costs
 
 
 def hundred(to: Builder) -> None:

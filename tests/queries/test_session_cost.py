@@ -175,7 +175,7 @@ def test_the_calls_of_a_run_make_one_turn(tmp_path: Path) -> None:
     first, second = spent.turns
     assert (first.llm_calls, first.tokens_in, first.cached_tokens) == (3, 260, 30)
     assert (first.cost, first.priced_tokens, first.models) == (0.25, 120, ("big", "small"))
-    assert (second.llm_calls, second.cost, second.models) == (0, None, ())
+    assert (second.llm_calls, second.cost, second.models) == (0, 0.0, ())
     assert [(one.model, one.calls, one.cost) for one in spent.models] == [
         ("big", 2, 0.25),
         ("small", 1, None),
@@ -246,14 +246,14 @@ def test_many_small_turns_are_named(tmp_path: Path) -> None:
             make.llm(run, 100, 100, cost=0.0005)
         spent = money(conn, "s1")
     assert spent.reason == "many_turns"
-    assert spent.verdict.startswith("Many turns: 12 runs at $0.00050 and 200 tokens each;")
+    assert spent.verdict.startswith("Many turns: 12 turns at $0.00050 and 200 tokens each;")
 
 
 def test_a_small_session_has_no_reason(tmp_path: Path) -> None:
     """Nothing is blamed where nothing stands out."""
     spent = costs_of(tmp_path, (100, 50, 0.0004))
     assert spent.reason == "nothing"
-    assert spent.verdict == "Nothing stands out: 1 run with 1 LLM call; total $0.00040."
+    assert spent.verdict == "Nothing stands out: 1 turn with 1 LLM call; total $0.00040."
 
 
 def test_an_unknown_cost_is_said_to_be_unknown(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_the_verdict_words_figures_as_the_commands_do(tmp_path: Path) -> None:
         for number in range(12):
             make.llm(make.run(at=number, agent=f"agent {number}"), 100, 100)
         verdict = money(conn, "s1").verdict
-    assert verdict.startswith("Many turns: 12 runs at an unknown cost and 200 tokens each;")
+    assert verdict.startswith("Many turns: 12 turns at an unknown cost and 200 tokens each;")
 
 
 def test_a_session_without_llm_calls_says_so(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_session_without_llm_calls_says_so(tmp_path: Path) -> None:
         make.run()
         spent = money(conn, "s1")
     assert (spent.reason, spent.verdict) == ("no_calls", "No LLM calls were recorded.")
-    assert (spent.cost, spent.priced_share) == (None, None)
+    assert (spent.cost, spent.priced_share) == (0.0, None)
 
 
 def test_a_session_that_is_not_there_is_not_found(tmp_path: Path) -> None:

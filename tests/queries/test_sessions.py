@@ -56,7 +56,11 @@ def test_a_session_carries_its_totals(tmp_path: Path) -> None:
     assert as_dict(session) == {
         "session_id": "s1",
         "user_id": "alice",
+        "users": ["alice"],
+        "user_count": 1,
         "agents": ["chatbot", "helper"],
+        "turn_count": 2,
+        "failed_turns": 1,
         "run_count": 2,
         "open_runs": 0,
         "failed_runs": 1,
@@ -86,13 +90,13 @@ def test_an_empty_file_has_no_sessions(tmp_path: Path) -> None:
 
 
 def test_a_cost_that_is_unknown_is_none_and_one_that_is_nothing_is_zero(tmp_path: Path) -> None:
-    """NULL and 0 stay apart, and no tokens have no priced share."""
+    """NULL and 0 stay apart; no calls cost nothing, and no tokens have no priced share."""
     with recording(tmp_path) as (make, conn):
         make.llm(make.run("free"), cost=0.0)
         make.llm(make.run("unknown"))
         make.run("silent")
         shown = {one.session_id: (one.total_cost, one.priced_share) for one in list_sessions(conn)}
-    assert shown == {"free": (0.0, 1.0), "unknown": (None, 0.0), "silent": (None, None)}
+    assert shown == {"free": (0.0, 1.0), "unknown": (None, 0.0), "silent": (0.0, None)}
 
 
 @pytest.mark.parametrize("column", ORDERINGS)
@@ -301,7 +305,7 @@ def test_a_session_is_detailed_with_its_runs_in_order(tmp_path: Path) -> None:
     assert (one.llm_calls, one.total_tokens, one.priced_share, one.total_cost) == (2, 30, 0.5, 0.25)
     assert (one.message, one.answer, one.error) == ("Hi", "Hello " * 50, None)
     assert (two.status, two.error, two.error_type) == ("error", "no luck", "ValueError")
-    assert (two.total_cost, two.priced_share) == (None, None)
+    assert (two.total_cost, two.priced_share) == (0.0, None)
     assert (detail.session.title, detail.session.run_count) == ("Hi", 2)
 
 
@@ -334,15 +338,30 @@ def test_the_newest_sessions_come_from_the_index_on_activity(tmp_path: Path) -> 
 
 
 def test_a_users_sessions_come_from_the_index_on_users(tmp_path: Path) -> None:
-    """A user's newest sessions are read in order, with or without a time."""
+    """With or without a time, no other session is read."""
     with recording(tmp_path) as (_make, conn):
         of_user = SessionFilter(user_id="alice")
         steps = plan(conn, lambda: list_sessions(conn, filter=of_user))
         lately = SessionFilter(user_id="alice", since="24h")
         since = plan(conn, lambda: list_sessions(conn, filter=lately))
-    assert "INDEX sessions_by_user (user_id=?)" in steps
-    assert "INDEX sessions_by_user (user_id=? AND last_activity_at>?)" in since
-    assert "TEMP B-TREE" not in steps + since
+    for found in (steps, since):
+        assert "SEARCH u USING COVERING INDEX session_users_by_user" in found
+        assert "SCAN s" not in found
+
+
+def test_the_newest_sessions_of_somebody_with_thousands_are_read_in_order(tmp_path: Path) -> None:
+    """No sort of all of them, and the same sessions."""
+    with recording(tmp_path) as (make, conn):
+        for number in range(2_002):
+            make.run(f"s{number:04}", user="alice", at=number)
+        make.run("of bob", user="bob", at=5_000)
+        of_user = SessionFilter(user_id="alice")
+        steps = plan(conn, lambda: list_sessions(conn, filter=of_user))
+        newest = [one.session_id for one in list_sessions(conn, filter=of_user, limit=3)]
+        whole = count_sessions(conn, filter=of_user)
+    assert "SCAN s USING COVERING INDEX sessions_by_activity" in steps
+    assert "TEMP B-TREE" not in steps
+    assert (newest, whole) == (["s2001", "s2000", "s1999"], 2_002)
 
 
 def test_no_query_leaves_a_transaction_open(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_figures_agree_with_those_taken_from_the_list(tmp_path: Path) -> None:
 def test_sessions_of_unknown_cost_do_not_make_the_rest_cheaper(tmp_path: Path) -> None:
     """Cost figures are of the sessions with a known price, and say how many those are.
 
-    A session without calls has no cost; it is not unknown.
+    A session without calls cost nothing, and that is known.
     """
     with recording(tmp_path) as (make, conn):
         make.llm(make.run("a"), 50, 50, cost=2.0)
@@ -58,8 +58,8 @@ def test_sessions_of_unknown_cost_do_not_make_the_rest_cheaper(tmp_path: Path) -
         for session in ("c", "d", "e"):
             make.run(session)
         figures = statistics(conn)
-    assert (figures.sessions, figures.priced_sessions, figures.sessions_without_calls) == (5, 1, 3)
-    assert (figures.average_cost, figures.p50_cost, figures.priced_share) == (2.0, 2.0, 0.25)
+    assert (figures.sessions, figures.priced_sessions, figures.sessions_without_calls) == (5, 4, 3)
+    assert (figures.average_cost, figures.p50_cost, figures.priced_share) == (0.5, 0.0, 0.25)
 
 
 def test_one_turn_sessions_are_told_apart_by_how_they_ended(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tools.builders import Builder, moment
+from tests.tools.builders import Builder, moment, run_id
 from tests.tools.examples import examples
 from waxlocal.storage.connection import open_writer
 
@@ -28,14 +28,23 @@ SELECT session_id, count(*) AS run_count, sum(status = 'running') AS open_runs,
   coalesce(sum(total_tokens), 0) AS total_tokens,
   coalesce(sum(priced_tokens), 0) AS priced_tokens, sum(total_cost) AS total_cost,
   total(duration) AS total_duration, min(started_at) AS first_run_at,
-  max(started_at) AS last_run_at
-FROM runs LEFT JOIN calls USING (run_id) WHERE session_id IS NOT NULL
-GROUP BY session_id ORDER BY session_id
+  max(started_at) AS last_run_at, sum(parent IS NOT NULL) AS nested_runs,
+  total(iif(parent IS NULL, 0, duration)) AS nested_duration, max(completed_at) AS last_end_at,
+  (SELECT group_concat(user_id) FROM (
+    SELECT DISTINCT u.user_id FROM runs u WHERE u.session_id = runs.session_id
+    AND u.user_id IS NOT NULL ORDER BY u.user_id)) AS users
+FROM runs LEFT JOIN calls USING (run_id) LEFT JOIN (
+  SELECT c.run_id, p.run_id AS parent FROM runs p JOIN runs c
+  ON c.parent_workflow_id = 'wf_' || p.run_id AND c.session_id = p.session_id AND c.id <> p.id
+) USING (run_id)
+WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY session_id
 """
 KEPT = """
 SELECT session_id, run_count, open_runs, failed_runs, llm_calls, priced_calls, unmetered_calls,
   tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at,
-  last_run_at
+  last_run_at, nested_runs, nested_duration, last_end_at,
+  (SELECT group_concat(user_id) FROM (SELECT user_id FROM session_users u
+    WHERE u.session_id = sessions.session_id ORDER BY user_id)) AS users
 FROM sessions ORDER BY session_id
 """
 
@@ -46,9 +55,15 @@ costs = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.5]))
 tokens = st.integers(0, 5_000)
 which = st.integers(0, 100)
 seconds = st.integers(0, 1_000)
+# Of a run that is there, of none, or of one that may arrive later.
+parents = st.one_of(st.none(), st.integers(1, 12))
+users = st.sampled_from([None, "alice", "bob"])
 changes = st.lists(
     st.one_of(
-        st.tuples(st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds),
+        st.tuples(
+            st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds, parents, users
+        ),
+        st.tuples(st.just("belong"), which, st.integers(1, 12)),
         st.tuples(st.just("call"), which, tokens, tokens, costs, st.sampled_from((0, 1))),
         st.tuples(st.just("told"), which, st.sampled_from((0, 1))),
         st.tuples(st.just("join"), which),
@@ -66,8 +81,15 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
     """Make one change; a number chooses among the rows that there are."""
     kind, *values = change
     if kind == "run":
-        session, status, at = values
-        make.run(session, at=at, seconds=None if status == "running" else 0.5, status=status)
+        session, status, at, parent, user = values
+        make.run(
+            session,
+            at=at,
+            seconds=None if status == "running" else 0.5,
+            status=status,
+            user=user,
+            parent=parent and run_id(parent),
+        )
         return
     calls = kind in ("price", "recount", "told", "drop call")
     table = "llm_calls ORDER BY run_id, position" if calls else "runs ORDER BY id"
@@ -84,10 +106,13 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         "price": ("UPDATE llm_calls SET cost = ?", values[1:]),
         "recount": ("UPDATE llm_calls SET tokens_in = ?", values[1:]),
         "told": ("UPDATE llm_calls SET usage_known = ?", values[1:]),
+        "belong": ("UPDATE runs SET parent_workflow_id = ?", values[1:]),
         "join": ("UPDATE runs SET session_id = coalesce(session_id, 'c')", []),
         "drop call": ("DELETE FROM llm_calls", []),
         "drop run": ("DELETE FROM runs", []),
     }[kind]
+    if kind == "belong":
+        row = [f"wf_{run_id(values[1])}"]
     if kind == "end":
         row = [values[1], float(values[2]), moment(values[2])]
     place = " WHERE run_id = ?" + (" AND position = ?" if calls else "")

@@ -92,7 +92,8 @@ def test_the_use_in_sessions_is_that_of_their_calls(tmp_path: Path) -> None:
     """Of those that fit the filter, and of no run outside."""
     with recording(tmp_path) as (to, conn):
         many_calls(to)
-        sql = "SELECT sum(llm_calls), sum(total_cost) FROM sessions WHERE user_id = 'u1'"
+        sql = """SELECT sum(llm_calls), sum(total_cost) FROM sessions
+          WHERE session_id IN (SELECT session_id FROM session_users WHERE user_id = 'u1')"""
         calls, cost = conn.execute(sql).fetchone()
         usage = session_usage(conn, filter=SessionFilter(user_id="u1"))
     assert 0 < usage.calls == calls < 120

@@ -23,6 +23,7 @@ def test_a_user_has_sessions_and_runs_outside_of_them(tmp_path: Path) -> None:
     assert as_dict(alice) == {
         "user_id": "alice",
         "session_count": 3,
+        "turn_count": 4,
         "run_count": 4,
         "first_activity_at": moment(0),
         "last_activity_at": moment(101),
@@ -37,7 +38,7 @@ def test_a_user_has_sessions_and_runs_outside_of_them(tmp_path: Path) -> None:
         "agents": ["chatbot", "cron", "helper"],
     }
     assert (bob.user_id, bob.session_count, bob.run_count) == ("bob", 0, 1)
-    assert (bob.total_cost, bob.last_activity_at) == (None, moment(5))
+    assert (bob.total_cost, bob.last_activity_at) == (0.0, moment(5))
 
 
 @pytest.mark.parametrize("column", USER_ORDERINGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from waxlocal.queries import RunSummary
+from waxlocal.queries import RunSummary, Session, TurnMoney
 from waxlocal.queries.times import microseconds
 from waxlocal.wording import (
     NOTHING,
@@ -43,6 +43,7 @@ __all__ = [
     "tokens",
     "tokens_of",
     "told_tokens",
+    "who",
 ]
 
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -59,8 +60,14 @@ def cost_words(row: Costed) -> str:
     return {"unknown": "unknown cost", NOTHING: "no LLM calls"}.get(text, text)
 
 
-def spent(run: RunSummary) -> tuple[str, str]:
-    """Return the tokens and the cost of a run in words, each empty if the run has none to tell."""
+def who(one: Session, most: int = 1) -> str:
+    """Return the first users of a session, and how many more there are."""
+    more = one.user_count - len(one.users[:most])
+    return ", ".join(one.users[:most]) + (f" +{more:,}" if more > 0 else "")
+
+
+def spent(run: RunSummary | TurnMoney) -> tuple[str, str]:
+    """Return the tokens and the cost of a run or a turn in words, each empty if it has none."""
     told = run.total_tokens or run.unmetered_calls
     tokens_words = f"{tokens_of(run.total_tokens, run.metered_share)} tokens" if told else ""
     return tokens_words, cost_words(run) if run.llm_calls else ""

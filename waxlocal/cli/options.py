@@ -35,7 +35,7 @@ FRIENDLY_ORDERINGS = {
     "cost": "-total_cost",
     "duration": "-total_duration",
     "tokens": "-total_tokens",
-    "turns": "-run_count",
+    "turns": "-turn_count",
     "recent": "-last_activity_at",
 }
 

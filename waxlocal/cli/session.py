@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import click
 
@@ -17,16 +17,18 @@ from waxlocal.cli.options import LIMIT, OFFSET
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
-    HistoryChange,
+    Money,
     RunSummary,
     Session,
     SessionDetail,
+    TurnMoney,
     as_dict,
     get_session,
     money,
     resolve_session_id,
     timing,
 )
+from waxlocal.queries.turns import Place
 from waxlocal.records import RunStatus
 
 __all__ = ["session", "show_session"]
@@ -34,6 +36,7 @@ __all__ = ["session", "show_session"]
 # Lines of a message or answer that are shown; `waxlocal show` prints the rest.
 _MOST_LINES = 4
 _INDENT = 3
+_MOST_USERS = 5
 
 
 @click.command(cls=Subcommand)
@@ -59,14 +62,15 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
         detail = get_session(connection, found, limit=limit, offset=offset)
         spent, took = money(connection, found), timing(connection, found)
     if form == "json":
-        runs = [as_dict(run) for run in detail.runs]
+        pairs = zip(detail.runs, detail.places, strict=True)
+        runs = [as_dict(run) | place._asdict() for run, place in pairs]
         whole = {**as_dict(detail.session), "runs": runs}
         print_json({**whole, "money": as_dict(spent), "timing": as_dict(took)})
         return
     screen = Screen()
-    show_session(screen, detail, offset, spent.history)
+    show_session(screen, detail, offset, spent)
     if not detail.runs:
-        say_beyond("turns", detail.session.run_count)
+        say_beyond(_runs_of(detail.session), detail.session.run_count)
     show_money(screen, spent)
     show_timing(screen, took)
 
@@ -75,9 +79,9 @@ def show_session(
     screen: Screen,
     detail: SessionDetail,
     offset: int = 0,
-    history: Sequence[HistoryChange] = (),
+    spent: Money | None = None,
 ) -> None:
-    """Write a session's totals and its turns; `history`: how it forked and was compacted."""
+    """Write a session's totals and its turns, with the cost of each and how the history changed."""
     one = detail.session
     screen.write(
         screen.text(((one.title and escaping.line(one.title)) or "Untitled session", "bold"))
@@ -85,30 +89,38 @@ def show_session(
     _show_totals(screen, one)
     if not screen.plain:
         screen.hairline()
-    numbers = {run.workflow_id: number for number, run in enumerate(detail.runs, offset + 1)}
+    turns = {} if spent is None else {turn.number: turn for turn in spent.turns}
     marks: dict[str, list[str]] = {}
-    for change in history:
+    for change in () if spent is None else spent.history:
         marks.setdefault(change.run_id, []).append(change.mark)
-    for run in detail.runs:
-        _show_turn(screen, run, numbers, len(one.agents) > 1, marks.get(run.run_id, ()))
+    for run, place in zip(detail.runs, detail.places, strict=True):
+        turn = None if place.nested else turns.get(place.turn)
+        _show_run(screen, run, place, turn, len(one.agents) > 1, marks.get(run.run_id, ()))
     left = one.run_count - offset - len(detail.runs)
     if left > 0:
-        more = f"{format.counted(left, 'more turn')}: --offset {offset + len(detail.runs)}"
+        noun = f"more {_runs_of(one).removesuffix('s')}"
+        more = f"{format.counted(left, noun)}: --offset {offset + len(detail.runs)}"
         screen.gap()
         screen.write(screen.text((more, DIM)))
+
+
+def _runs_of(one: Session) -> str:
+    """Return what the runs of a session are called: if they are all turns, that."""
+    return "turns" if one.run_count == one.turn_count else "runs"
 
 
 def _show_totals(screen: Screen, one: Session) -> None:
     who = (
         one.session_id,
-        one.user_id or "",
+        format.who(one, most=_MOST_USERS),
         ", ".join(one.agents),
         screen.when(one.last_activity_at),
     )
     screen.write(screen.text((screen.facts(*map(escaping.line, who)), DIM)))
     succeeded = one.status == RunStatus.SUCCESS
     figures = screen.facts(
-        format.counted(one.run_count, "turn"),
+        format.counted(one.turn_count, "turn"),
+        f"{one.run_count:,} runs" if one.run_count != one.turn_count else "",
         f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
         format.cost_words(one),
         f"{format.duration(one.total_duration)} run time",
@@ -118,38 +130,37 @@ def _show_totals(screen: Screen, one: Session) -> None:
     screen.write(screen.text(figures, status))
 
 
-def _show_turn(
+def _show_run(
     screen: Screen,
     run: RunSummary,
-    numbers: dict[str, int],
+    place: Place,
+    turn: TurnMoney | None,
     several_agents: bool,
     marks: Iterable[str],
 ) -> None:
-    number = numbers[run.workflow_id]
+    """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too."""
+    whole = turn if turn is not None and turn.runs > 1 else None
+    number = "" if place.nested else f"{place.turn} "
     when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
     figures = screen.facts(
         when,
         escaping.line(run.agent_name) if several_agents else "",
-        _within(run, numbers),
+        f"within turn {place.turn}" if place.nested else "",
         format.duration(run.duration) if run.duration is not None else "",
-        *format.spent(run),
+        *format.spent(whole or run),
+        f"with {format.counted(whole.runs - 1, 'sub-agent run')}" if whole else "",
         *marks,
     )
     succeeded = run.status == RunStatus.SUCCESS
     status = ("", "") if succeeded else (f"  {run.status}", status_style(run.status))
     screen.gap()
-    screen.write(screen.text((f"{number} ".ljust(_INDENT), f"bold {ACCENT}"), figures, status))
+    screen.write(screen.text((number.ljust(_INDENT), f"bold {ACCENT}"), figures, status))
     _say(screen, ">", run.message, "bold")
     _say(screen, "<", run.answer, "")
     if run.error or run.error_type:
         said = ": ".join(part for part in (run.error_type, run.error) if part)
         _say(screen, "!", said, ERROR)
     screen.write(screen.text((" " * _INDENT + f"run {run.run_id}", DIM)))
-
-
-def _within(run: RunSummary, numbers: dict[str, int]) -> str:
-    parent = numbers.get(run.parent_workflow_id or "")
-    return f"within turn {parent}" if parent else ""
 
 
 def _say(screen: Screen, mark: str, text: str, style: str) -> None:

@@ -31,7 +31,10 @@ CSV_COLUMNS = (
     "session_id",
     "title",
     "user_id",
+    "users",
     "agents",
+    "turn_count",
+    "failed_turns",
     "run_count",
     "open_runs",
     "failed_runs",
@@ -49,6 +52,7 @@ CSV_COLUMNS = (
     "last_activity_at",
     "status",
 )
+_WHOLE_SESSIONS = "Figures are of whole sessions; those of the period alone: waxlocal stats"
 # From this width on, a session fits on one line.
 _ONE_LINE = 132
 
@@ -99,6 +103,8 @@ def sessions(
             screen.gap()
             shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} sessions"
             screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+        if not screen.plain and (filter.since or filter.until):
+            screen.write(screen.text((_WHOLE_SESSIONS, DIM)))
     elif offset and whole:
         say_beyond("sessions", whole)
     else:
@@ -140,9 +146,9 @@ def _show_wide(screen: Screen, found: Sequence[Session]) -> None:
     rows = [
         (
             screen.text((escaping.line(one.session_id), DIM)),
-            escaping.line(one.user_id),
+            escaping.line(figures.who(one)),
             escaping.line(", ".join(one.agents)),
-            figures.tokens(one.run_count),
+            figures.tokens(one.turn_count),
             figures.tokens_of(one.total_tokens, one.metered_share),
             figures.cost_of(one),
             figures.duration(one.total_duration),
@@ -169,7 +175,7 @@ def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
     rows = [
         (
             screen.text((escaping.line(one.session_id), DIM)),
-            figures.tokens(one.run_count),
+            figures.tokens(one.turn_count),
             figures.tokens_of(one.total_tokens, one.metered_share),
             spent,
             figures.duration(one.total_duration),
@@ -185,7 +191,7 @@ def _show_narrow(screen: Screen, found: Sequence[Session]) -> None:
 
 
 def _show_title(screen: Screen, one: Session) -> None:
-    who = escaping.line(screen.facts(one.user_id or "", ", ".join(one.agents)))
+    who = escaping.line(screen.facts(figures.who(one), ", ".join(one.agents)))
     who = who if len(who) <= screen.width // 3 else who[: screen.width // 3 - 1] + "…"
     status = "" if one.status == RunStatus.SUCCESS else f"  {one.status}"
     title = screen.text(escaping.line(one.title) or figures.NOTHING)

@@ -46,7 +46,7 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
         costliest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
         slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)
         outside = not figures.sessions and bool(last_runs(connection, limit=1))
-    costliest = [one for one in costliest if one.total_cost is not None]
+    costliest = [one for one in costliest if one.total_cost]
     if form == "json":
         lists = {"most_expensive": costliest, "slowest": slowest}
         extremes = {name: [as_dict(one) for one in found] for name, found in lists.items()}
@@ -76,7 +76,7 @@ def show_statistics(
 def _totals(screen: Screen, figures: Statistics) -> str:
     return screen.facts(
         format.counted(figures.sessions, "session"),
-        format.counted(figures.runs, "turn"),
+        format.counted(figures.turns, "turn"),
         f"{format.tokens_of(figures.total_tokens, figures.metered_share)} tokens",
         format.cost_words(figures),
     )
@@ -154,7 +154,7 @@ def _show_percentiles(screen: Screen, figures: Statistics) -> None:
 
 def _without_cost(figures: Statistics) -> str:
     without = figures.sessions_without_calls
-    unknown = figures.sessions - figures.priced_sessions - without
+    unknown = figures.sessions - figures.priced_sessions
     parts = (
         f"cost covers {format.counted(figures.priced_sessions, 'session')}",
         f"unknown for {unknown:,}" if unknown else "",
@@ -176,7 +176,7 @@ def _show_extremes(screen: Screen, found: Sequence[Session]) -> None:
         (
             spent,
             format.duration(one.total_duration),
-            format.tokens(one.run_count),
+            format.tokens(one.turn_count),
             screen.text((escaping.line(one.session_id), DIM)),
             escaping.line(one.title),
         )

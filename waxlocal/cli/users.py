@@ -20,6 +20,7 @@ __all__ = ["users"]
 _CSV_COLUMNS = (
     "user_id",
     "session_count",
+    "turn_count",
     "run_count",
     "llm_calls",
     "unmetered_calls",
@@ -36,7 +37,7 @@ _FRIENDLY = {
     "cost": "-total_cost",
     "duration": "-total_duration",
     "tokens": "-total_tokens",
-    "turns": "-run_count",
+    "turns": "-turn_count",
     "sessions": "-session_count",
     "recent": "-last_activity_at",
 }
@@ -86,7 +87,7 @@ def _show(screen: Screen, found: list[User]) -> None:
         [
             escaping.line(one.user_id),
             figures.tokens(one.session_count),
-            figures.tokens(one.run_count),
+            figures.tokens(one.turn_count),
             figures.tokens_of(one.total_tokens, one.metered_share),
             spent,
             figures.duration(one.total_duration),

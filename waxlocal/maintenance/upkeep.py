@@ -7,17 +7,19 @@ from pathlib import Path
 
 from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
+from waxlocal.maintenance.session_counts import count_turns
 from waxlocal.maintenance.side_files import take_in_all
 
 __all__ = ["keep_up"]
 
 
 def keep_up(path: Path, seconds: float = math.inf) -> None:
-    """Put a file in order: its side files, taken in for about so long, and its contents.
+    """Put a file in order: its side files, taken in for about so long, and the rest.
 
     Takes milliseconds where nothing has come since the last time. Does nothing if this version may
     not write to the file; raises nothing.
     """
     take_in_all(path, seconds)
+    count_turns(path)
     mark_calls(path)
     sweep(path)

@@ -89,15 +89,17 @@ class Statistics(MeteredCalls):
     A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
     figure is None if there are no values for it.
 
-    `distribution` counts sessions by number of turns. A session with one run is `abandoned`; of
+    `distribution` counts sessions by number of turns. A session with one turn is `abandoned`; of
     these, `abandoned_open` is still running, `abandoned_error` failed, `abandoned_slow` succeeded
-    but took longer than `slow_after` seconds (the p95 of the sessions' mean run durations), and
-    `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`: sessions with a priced
-    call. Of the others, `sessions_without_calls` have no cost, and those of the rest are unknown.
-    Durations are each session's `total_duration`.
+    but took longer than `slow_after` seconds (the p95 of the sessions' mean turn durations), and
+    `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`, whose cost is known:
+    they have a priced call, or none at all, as the `sessions_without_calls`. Durations are each
+    session's `total_duration`. With a period, all of it is of the turns that began in it, and of
+    the calls that ended in it; a session is `abandoned` if its one turn did.
     """
 
     sessions: int
+    turns: int
     runs: int
     average_turns: float | None
     median_turns: float | None
@@ -126,14 +128,15 @@ class Statistics(MeteredCalls):
 
     @property
     def abandonment_rate(self) -> float | None:
-        """The share of sessions with a single run."""
+        """The share of sessions with a single turn."""
         return share(self.abandoned, self.sessions)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnMoney:
-    """The tokens and cost of one run of a session.
+    """The tokens and cost of one turn of a session: of its run, and of those of its sub-agents.
 
+    `number` counts the turns from 1, `runs` the turn's runs; the rest is of the first of them.
     `tokens_in` = `new_tokens` + `resent_tokens` + `unsplit_tokens`. Resent is what the same agent
     had sent before: by content, where the calls were recorded with their messages. Of a call
     without them whose input has grown, it is what fits into the previous call and the answer to
@@ -142,9 +145,11 @@ class TurnMoney:
     `unmetered_calls` nobody told the tokens.
     """
 
+    number: int
     run_id: str
     agent_name: str
     started_at: str
+    runs: int
     llm_calls: int
     unmetered_calls: int
     tokens_in: int
@@ -157,6 +162,21 @@ class TurnMoney:
     priced_tokens: int
     cost: float | None
     models: tuple[str, ...]
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.tokens_in + self.tokens_out
+
+    @property
+    def total_cost(self) -> float | None:
+        """The cost, under the name that other rows have for it."""
+        return self.cost
+
+    @property
+    def priced_share(self) -> float | None:
+        """The share of tokens whose cost is known; None without tokens."""
+        return share(self.priced_tokens, self.total_tokens)
 
     @property
     def metered_share(self) -> float | None:
@@ -190,7 +210,7 @@ class HistoryChange:
 
     `kind` is `fork` (it went back, and on from there: `from_turn` is the last turn that it kept,
     None if that is unknown) or `compaction` (it began anew, or dropped most of it). `turn` is the
-    number of its run in the session, `position` that of the call in the run. It has
+    number of its turn in the session, `position` that of the call in the run. It has
     `messages_after` messages; the history had `messages_before`, of which the first `messages_kept`
     are the same.
     """

@@ -10,6 +10,7 @@ from waxlocal.encode import text
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.times import parse_time
+from waxlocal.queries.turns import is_counted
 
 __all__ = ["ModelDay", "count_users", "model_days"]
 
@@ -29,12 +30,8 @@ _OF_AGENT = (
     "(SELECT run_id FROM runs WHERE agent_name = :agent) r"
     " CROSS JOIN llm_calls c ON c.run_id = r.run_id"
 )
-_USERS = "SELECT count(DISTINCT user_id) FROM sessions WHERE user_id IS NOT NULL"
-_USERS_ANYWHERE = """
-SELECT count(*) FROM (
-  SELECT user_id FROM sessions WHERE user_id IS NOT NULL
-  UNION SELECT user_id FROM runs WHERE session_id IS NULL AND user_id IS NOT NULL)
-"""
+_USERS = "SELECT count(DISTINCT user_id) FROM session_users"
+_USERS_ANYWHERE = "SELECT count(DISTINCT user_id) FROM runs WHERE user_id IS NOT NULL"
 # No index covers runs outside sessions; this checks cheaply whether there are any.
 _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
@@ -86,4 +83,5 @@ def model_days(
 def count_users(conn: sqlite3.Connection) -> int:
     """Return the number of users that `list_users` pages through."""
     outside = conn.execute(_ANY_OUTSIDE).fetchone()[0]
-    return int(conn.execute(_USERS_ANYWHERE if outside else _USERS).fetchone()[0])
+    by_runs = outside or not is_counted(conn)
+    return int(conn.execute(_USERS_ANYWHERE if by_runs else _USERS).fetchone()[0])

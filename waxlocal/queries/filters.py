@@ -14,6 +14,7 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.times import parse_time
+from waxlocal.queries.turns import TURN, TurnColumns, is_counted, turn_columns
 from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_OFFSET",
     "ORDERINGS",
     "SessionFilter",
+    "check_ordering",
     "check_status",
     "checked_page",
     "order_by",
@@ -32,6 +34,7 @@ ORDERINGS = (
     "total_cost",
     "total_duration",
     "total_tokens",
+    "turn_count",
     "run_count",
     "first_run_at",
     "last_run_at",
@@ -53,11 +56,11 @@ def check_status(status: str | None) -> None:
 class SessionFilter:
     """A filter on sessions: a session matches if it meets every condition that is set.
 
-    `agent`, `tag`, `metadata`, `search` and the status `blocked` match if one of the session's runs
-    does. `tag` and `metadata` are `key` or `key=value`; numbers, `true`, `false` and `null` match
-    by their JSON text. `search` is text that occurs in a value of the inputs or the result,
-    ignoring case. `since` and `until` limit the last activity, both inclusive, in any form that
-    `parse_time` accepts. Raises `InvalidQuery`.
+    `user_id`, `agent`, `tag`, `metadata` and `search` match if one of the session's runs does, the
+    status `blocked` if one of its turns does. `tag` and `metadata` are `key` or `key=value`;
+    numbers, `true`, `false` and `null` match by their JSON text. `search` is text that occurs in a
+    value of the inputs or the result, ignoring case. `since` and `until` limit the last activity,
+    both inclusive, in any form that `parse_time` accepts. Raises `InvalidQuery`.
     """
 
     user_id: str | None = None
@@ -85,6 +88,9 @@ _ANY_RUN = "EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id AND {
 # `agents` is a JSON array; the first half of the test is cheap and drops most rows.
 _AGENT = """instr(s.agents, json_quote(:agent))
   AND EXISTS (SELECT 1 FROM json_each(s.agents) WHERE value = :agent)"""
+# The first half is for the index: the stored time may be up to a second before the exact one.
+_SINCE = "s.last_activity_at >= substr(:since, 1, 19) AND {} >= :since"
+_UNTIL = "s.last_activity_at <= :until AND {} <= :until"
 # As with agents: first a cheap test whether the key occurs in the text at all. The encoder stores
 # non-ASCII text unescaped, so the key must be quoted the same way here.
 _PAIR = """instr(r.{column}, :{column}_quoted)
@@ -95,22 +101,45 @@ _SEARCH = "(waxlocal_says(r.inputs, :search) OR waxlocal_says(r.result, :search)
 _OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id
   AND r.status = 'running'
   AND (r.process_id IS NULL OR r.process_id NOT IN (SELECT value FROM json_each(:gone))))"""
-_INTERRUPTED = "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'interrupted'")
+_ANY_TURN = _ANY_RUN.format(f"{{}} AND {TURN}")
+# Where no run is open, those that are stored so are of processes that have ended.
+_INTERRUPTED = "(s.open_runs > 0 OR s.failed_runs > 0) AND " + _ANY_TURN.format(
+    "(r.status = 'interrupted' OR r.status = 'running')"
+)
 _BY_STATUS = {
     RunStatus.RUNNING: _OPEN,
-    RunStatus.INTERRUPTED: f"(s.open_runs > 0 OR ({_INTERRUPTED})) AND NOT ({_OPEN})",
-    RunStatus.ERROR: f"s.open_runs = 0 AND s.failed_runs > 0 AND NOT ({_INTERRUPTED})",
-    RunStatus.SUCCESS: "s.open_runs = 0 AND s.failed_runs = 0",
-    RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_RUN.format("r.status = 'blocked'"),
+    RunStatus.INTERRUPTED: f"({_INTERRUPTED}) AND NOT ({_OPEN})",
+    RunStatus.ERROR: f"{{failed}} > 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN})",
+    RunStatus.SUCCESS: f"(s.open_runs = 0 AND s.failed_runs = 0)"
+    f" OR ({{failed}} = 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN}))",
+    RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_TURN.format("r.status = 'blocked'"),
 }
+# The sessions of most users are quickly found and sorted. Of somebody with thousands, the newest
+# are found sooner by going through all sessions in order.
+_OF_USER = "s.session_id IN (SELECT u.session_id FROM session_users u WHERE u.user_id = :user_id)"
+_OF_FREQUENT = """EXISTS (SELECT 1 FROM session_users u
+  WHERE u.session_id = s.session_id AND u.user_id = :user_id)"""
+_IS_FREQUENT = "SELECT 1 FROM session_users WHERE user_id = ? LIMIT 1 OFFSET 2000"
 
 
 def where(
-    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+    conn: sqlite3.Connection,
+    filter: SessionFilter,
+    gone: GoneProcesses,
+    *,
+    has_part: bool = False,
 ) -> tuple[str, dict[str, object]]:
-    """Return a WHERE clause over `sessions s` (empty for everything) and its values."""
+    """Return a WHERE clause over `sessions s` (empty for everything) and its values.
+
+    `has_part`: of the sessions that may have runs or calls between `since` and `until`, also those
+    that went on afterwards.
+    """
     values: dict[str, object] = {}
-    conditions = list(_plain_conditions(filter, values))
+    columns = turn_columns(conn)
+    conditions = list(_plain_conditions(filter, columns, values, has_part))
+    if filter.user_id:
+        values["user_id"] = filter.user_id
+        conditions.append(_user_condition(conn, filter.user_id))
     for column in ("tags", "metadata"):
         pair = filter.tag if column == "tags" else filter.metadata
         if pair:
@@ -122,19 +151,31 @@ def where(
         conditions.append(_ANY_RUN.format(_SEARCH))
     if filter.status:
         values["gone"] = json.dumps(gone.of_open_runs())
-        conditions.append(_BY_STATUS[filter.status])
+        conditions.append(_BY_STATUS[filter.status].format(failed=columns.failed))
     clause = " AND ".join(f"({condition})" for condition in conditions)
     return f"WHERE {clause}" if clause else "", {
         name: text(value) if isinstance(value, str) else value for name, value in values.items()
     }
 
 
-def _plain_conditions(filter: SessionFilter, values: dict[str, object]) -> Iterator[str]:
+def _user_condition(conn: sqlite3.Connection, user_id: str) -> str:
+    if not is_counted(conn):
+        return _ANY_RUN.format("r.user_id = :user_id")
+    frequent = conn.execute(_IS_FREQUENT, (text(user_id),)).fetchone()
+    return _OF_USER if frequent is None else _OF_FREQUENT
+
+
+def _plain_conditions(
+    filter: SessionFilter, columns: TurnColumns, values: dict[str, object], has_part: bool
+) -> Iterator[str]:
+    since, until = _SINCE.format(columns.last_activity), _UNTIL.format(columns.last_activity)
+    if has_part:
+        # An open run may have had calls long after it began.
+        since, until = f"({since}) OR s.open_runs > 0", "s.first_run_at <= :until"
     for name, condition in (
-        ("user_id", "s.user_id = :user_id"),
         ("agent", _AGENT),
-        ("since", "s.last_activity_at >= :since"),
-        ("until", "s.last_activity_at <= :until"),
+        ("since", since),
+        ("until", until),
     ):
         value = getattr(filter, name)
         if value:
@@ -178,12 +219,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield json.dumps(one)
 
 
-def order_by(ordering: str) -> str:
-    """Return the ORDER BY clause for an ordering such as `-total_cost`; `-` means largest first.
-
-    Sessions of unknown cost come last in both directions. The id breaks ties, so that pages do not
-    overlap. Raises `InvalidQuery`.
-    """
+def check_ordering(ordering: str) -> str:
+    """Return the column of an ordering such as `-total_cost`; raises `InvalidQuery`."""
     column = ordering.removeprefix("-")
     if column not in ORDERINGS:
         allowed = ", ".join(ORDERINGS)
@@ -191,9 +228,22 @@ def order_by(ordering: str) -> str:
             f"unknown ordering {ordering!r}",
             hint=f"use one of: {allowed}; put - in front for descending order",
         )
+    return column
+
+
+def order_by(conn: sqlite3.Connection, ordering: str) -> str:
+    """Return the ORDER BY clause for an ordering such as `-total_cost`; `-` means largest first.
+
+    Sessions of unknown cost come last in both directions. The id breaks ties, so that pages do not
+    overlap. By last activity it is to the second, as the index has it. Raises `InvalidQuery`.
+    """
+    column = check_ordering(ordering)
     direction = "DESC" if ordering.startswith("-") else "ASC"
-    unknown_last = "s.total_cost IS NULL, " if column == "total_cost" else ""
-    return f"ORDER BY {unknown_last}s.{column} {direction}, s.session_id {direction}"
+    turns = turn_columns(conn)
+    unknown_last = f"{turns.cost} IS NULL, " if column == "total_cost" else ""
+    by = {"turn_count": turns.count, "total_duration": turns.duration, "total_cost": turns.cost}
+    value = by.get(column, f"s.{column}")
+    return f"ORDER BY {unknown_last}{value} {direction}, s.session_id {direction}"
 
 
 def checked_page(limit: int, offset: int = 0) -> dict[str, object]:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from waxlocal.process import ProcessIdentity, is_gone
+from waxlocal.queries.turns import NESTED
 from waxlocal.records import RunStatus
 
 __all__ = ["GoneProcesses", "IsGone", "session_status"]
@@ -27,10 +28,11 @@ SELECT DISTINCT r.process_id
 FROM sessions s CROSS JOIN runs r ON r.session_id = s.session_id
 WHERE s.open_runs > 0 AND r.status = 'running' AND r.process_id IS NOT NULL
 """
-_TELLING_RUNS = """
-SELECT session_id, status, process_id FROM runs
-WHERE session_id IN (SELECT value FROM json_each(?)) AND status IN ('running', 'interrupted')
-"""
+_TELLING_RUNS = f"""
+SELECT r.session_id, r.status, r.process_id, {NESTED} AS nested FROM runs r
+WHERE r.session_id IN (SELECT value FROM json_each(?))
+  AND (r.status = 'running' OR r.status = 'interrupted')
+"""  # noqa: S608
 
 
 class GoneProcesses:
@@ -74,19 +76,23 @@ class GoneProcesses:
         return [one for one in ids if one in self]
 
     def session_statuses(self, session_ids: list[str]) -> dict[str, set[str]]:
-        """Return the displayed statuses of open and interrupted runs, by session."""
+        """Return the displayed statuses of open runs and of interrupted turns, by session.
+
+        A sub-agent that was interrupted is its turn's to say: it may have been asked again.
+        """
         rows = self._conn.execute(_TELLING_RUNS, (json.dumps(session_ids),)).fetchall()
         self.look_up(row["process_id"] for row in rows)
         statuses: dict[str, set[str]] = {}
         for row in rows:
             shown = self.shown_status(row["status"], row["process_id"])
-            statuses.setdefault(row["session_id"], set()).add(shown)
+            if shown == RunStatus.RUNNING or not row["nested"]:
+                statuses.setdefault(row["session_id"], set()).add(shown)
         return statuses
 
 
-def session_status(shown: set[str], failed_runs: int) -> str:
-    """Return a session's status from the displayed statuses of its open and interrupted runs."""
+def session_status(shown: set[str], failed_turns: int) -> str:
+    """Return a session's status from what `session_statuses` says of it."""
     for status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
         if status in shown:
             return status
-    return RunStatus.ERROR if failed_runs else RunStatus.SUCCESS
+    return RunStatus.ERROR if failed_turns else RunStatus.SUCCESS

@@ -11,43 +11,54 @@ from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import MeteredCalls, share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.time_buckets import Timeline, timeline_of
+from waxlocal.queries.turns import TURN, turn_columns
 
-__all__ = ["Activity", "SessionTotals", "activity", "session_costs", "session_totals", "turn_sizes"]
+__all__ = ["Activity", "SessionTotals", "activity", "session_totals", "turn_sizes"]
 
 _TOTALS = """
-SELECT count(*) AS sessions, total(s.run_count) AS runs, total(s.run_count = 1) AS one_turn,
+SELECT count(*) AS sessions, total({turns.count}) AS turns, total(s.run_count) AS runs,
+  total({turns.count} = 1) AS one_turn,
   total(s.llm_calls) AS llm_calls, total({unmetered}) AS unmetered_calls,
   total(s.total_tokens) AS total_tokens, total(s.priced_tokens) AS priced_tokens,
-  sum(s.total_cost) AS cost, count(s.total_cost) AS known
+  sum({turns.cost}) AS cost, count({turns.cost}) AS known
 FROM sessions s {condition}
 """
 _COST_AT = """
-SELECT s.total_cost FROM sessions s {condition} s.total_cost IS NOT NULL
-ORDER BY s.total_cost LIMIT 1 OFFSET :place
+SELECT {turns.cost} FROM sessions s {condition} {turns.cost} IS NOT NULL
+ORDER BY 1 LIMIT 1 OFFSET :place
 """
-_COSTS = "SELECT s.total_cost FROM sessions s {condition} s.total_cost IS NOT NULL"
 _HOURS = """
 SELECT substr(s.last_activity_at, 1, 13) AS hour, count(*) FROM sessions s {condition}
 GROUP BY hour ORDER BY hour
 """
-# The last turns of each session.
-_TURNS = """
-SELECT (SELECT iif(total({known}) = 0 AND count(*) > 0, NULL,
+# The last turns of each session, each with what its sub-agents were asked, however deep.
+_TURNS = f"""
+WITH RECURSIVE last AS MATERIALIZED (
+  SELECT r.run_id, r.workflow_id, r.started_at, r.id FROM runs r
+  WHERE r.session_id = :session_id AND {TURN}
+  ORDER BY r.started_at DESC, r.id DESC LIMIT :most),
+inside (turn, run_id, workflow_id) AS (
+  SELECT run_id, run_id, workflow_id FROM last
+  UNION
+  SELECT i.turn, r.run_id, r.workflow_id FROM inside i JOIN runs r
+    ON r.parent_workflow_id = i.workflow_id AND r.session_id = :session_id)
+SELECT (SELECT iif(total({{known}}) = 0 AND count(*) > 0, NULL,
     CAST(total(tokens_in + tokens_out) AS INTEGER))
-  FROM llm_calls c WHERE c.run_id = r.run_id) AS size
-FROM runs r WHERE r.session_id = ? ORDER BY r.started_at DESC, r.id DESC LIMIT ?
-"""
+  FROM inside i CROSS JOIN llm_calls c ON c.run_id = i.run_id WHERE i.turn = last.run_id) AS size
+FROM last ORDER BY started_at DESC, id DESC
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTotals(MeteredCalls):
     """Totals over sessions.
 
-    `one_turn` counts sessions with a single run; `p95_cost` covers sessions with a known cost.
+    `one_turn` counts sessions with a single turn; `p95_cost` covers sessions with a known cost.
     `total_cost` and `p95_cost` are None if no cost is known.
     """
 
     sessions: int
+    turns: int
     runs: int
     one_turn: int
     llm_calls: int
@@ -59,7 +70,7 @@ class SessionTotals(MeteredCalls):
 
     @property
     def one_turn_share(self) -> float | None:
-        """The share of the sessions with a single run; None without sessions."""
+        """The share of the sessions with a single turn; None without sessions."""
         return share(self.one_turn, self.sessions)
 
 
@@ -77,26 +88,21 @@ def session_totals(
 ) -> SessionTotals:
     """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
     condition, values = where(conn, filter, GoneProcesses(conn))
-    query = _TOTALS.format(condition=condition, unmetered=unmetered_calls(conn))
+    query = _TOTALS.format(
+        condition=condition, unmetered=unmetered_calls(conn), turns=turn_columns(conn)
+    )
     row = conn.execute(query, values).fetchone()
     known = row["known"]
     p95 = None
     if known:
-        sql = _COST_AT.format(condition=f"{condition} AND" if condition else "WHERE")
+        sql = _COST_AT.format(
+            condition=f"{condition} AND" if condition else "WHERE", turns=turn_columns(conn)
+        )
         place = min(known - 1, int(known * 0.95))
         p95 = conn.execute(sql, values | {"place": place}).fetchone()[0]
-    names = ("sessions", "runs", "one_turn", "llm_calls", "unmetered_calls")
+    names = ("sessions", "turns", "runs", "one_turn", "llm_calls", "unmetered_calls")
     sums = {name: int(row[name]) for name in (*names, "total_tokens", "priced_tokens")}
     return SessionTotals(**sums, total_cost=row["cost"], p95_cost=p95)
-
-
-def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:
-    """Return the known costs of the matching sessions in dollars, smallest first."""
-    condition, values = where(conn, filter, GoneProcesses(conn))
-    cursor = conn.cursor()
-    cursor.row_factory = None
-    cursor.execute(_COSTS.format(condition=f"{condition} AND" if condition else "WHERE"), values)
-    return sorted(cost for (cost,) in cursor.fetchall())
 
 
 def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Activity | None:
@@ -116,12 +122,13 @@ def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) ->
 def turn_sizes(
     conn: sqlite3.Connection, session_ids: list[str], *, most: int = 24
 ) -> dict[str, tuple[int | None, ...]]:
-    """Return the tokens per run, in order, of the last `most` runs of each session.
+    """Return the tokens per turn, in order, of the last `most` turns of each session.
 
     None: there were calls, and nobody told their tokens.
     """
     turns = _TURNS.format(known=usage_known(conn))
-    return {
-        one: tuple(row[0] for row in reversed(conn.execute(turns, (one, most)).fetchall()))
-        for one in session_ids
-    }
+    sizes = {}
+    for one in session_ids:
+        rows = conn.execute(turns, {"session_id": one, "most": most}).fetchall()
+        sizes[one] = tuple(row[0] for row in reversed(rows))
+    return sizes

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
+from waxlocal.queries.turns import Place
 
 __all__ = [
     "MeteredCalls",
@@ -71,14 +72,21 @@ class MeteredCalls(PricedTokens):
 class Session(MeteredCalls):
     """One session and its totals.
 
-    `total_duration` is the sum over its runs; `wall_duration` is the time from its first start to
-    its last activity. `status` is `running`, `interrupted`, `error` or `success`. `title` holds the
-    first words of the first run's inputs; empty without inputs.
+    A run of a sub-agent belongs to the turn that called it: of `run_count` runs `turn_count` are
+    turns, and of `failed_runs` `failed_turns`. `total_duration` is the sum over the turns;
+    `wall_duration` is the time from its first start to its last activity. `user_id` is the first of
+    `users`, those that its runs name: there are `user_count`, of which 100 are listed. `status` is
+    `running`, `interrupted`, `error` or `success`. `title` holds the first words of the first run's
+    inputs; empty without inputs.
     """
 
     session_id: str
     user_id: str | None
+    users: tuple[str, ...]
+    user_count: int
     agents: tuple[str, ...]
+    turn_count: int
+    failed_turns: int
     run_count: int
     open_runs: int
     failed_runs: int
@@ -134,10 +142,11 @@ class RunSummary(MeteredCalls):
 
 @dataclass(frozen=True, slots=True)
 class SessionDetail:
-    """A session with its runs, ordered by start."""
+    """A session with its runs, ordered by start, and the place of each among its turns."""
 
     session: Session
     runs: tuple[RunSummary, ...]
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,7 @@ class User(MeteredCalls):
 
     user_id: str
     session_count: int
+    turn_count: int
     run_count: int
     first_activity_at: str
     last_activity_at: str

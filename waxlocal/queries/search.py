@@ -27,7 +27,7 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
     """
     cheap = replace(filter, search=None, tag=None, metadata=None)
     condition, values = where(conn, cheap, GoneProcesses(conn))
-    sql = f"SELECT s.session_id FROM sessions s {condition} {order_by(ordering)}"  # noqa: S608
+    sql = f"SELECT s.session_id FROM sessions s {condition} {order_by(conn, ordering)}"  # noqa: S608
     return [row[0] for row in conn.execute(sql, values).fetchall()]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from waxlocal.queries.columns import usage_known
 from waxlocal.queries.histories import Histories
 from waxlocal.queries.rows import share
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.turns import Place, places
 from waxlocal.wording import counted, known_cost, percent
 
 __all__ = ["money"]
@@ -28,7 +30,8 @@ MANY_TURNS = 10
 TELLING_SHARE = 1 / 3
 
 _RUNS = """
-SELECT run_id, agent_name, started_at FROM runs WHERE session_id = ? ORDER BY started_at, id
+SELECT run_id, agent_name, started_at, parent_workflow_id FROM runs WHERE session_id = ?
+ORDER BY started_at, id
 """
 _CALLS = """
 SELECT c.run_id, c.position, r.agent_name, c.model, c.provider, c.tokens_in, c.tokens_out,
@@ -104,6 +107,8 @@ class _Sum:
     @property
     def cost(self) -> float | None:
         """The sum of the costs that are known; None if it is none of what was spent."""
+        if not self.calls:
+            return 0.0
         return known_cost(
             self.cost_sum, share(self.priced_tokens, self.tokens_in + self.tokens_out)
         )
@@ -162,18 +167,19 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
     runs = conn.execute(_RUNS, (session_id,)).fetchall()
     if not runs:
         raise NotFound(f"no session {session_id!r}")
-    by_run = {row["run_id"]: _Sum() for row in runs}
+    found = places((row["run_id"], row["parent_workflow_id"]) for row in runs)
+    by_turn = {place.turn: _Sum() for place in found.values()}
     by_model: dict[tuple[str, str], _Sum] = {}
-    numbers = {row["run_id"]: number for number, row in enumerate(runs, 1)}
     histories = Histories(conn, session_id)
     whole, contexts = _Sum(), _Contexts(histories)
     query = _CALLS.format(known=usage_known(conn))
     for call in conn.execute(query, (session_id,)).fetchall():
-        context = contexts.take(call, numbers[call["run_id"]])
+        turn = found[call["run_id"]].turn
+        context = contexts.take(call, turn)
         key = (call["model"], call["provider"])
-        for total in (by_run[call["run_id"]], by_model.setdefault(key, _Sum()), whole):
+        for total in (by_turn[turn], by_model.setdefault(key, _Sum()), whole):
             total.add(call, context)
-    turns = tuple(_turn(row, by_run[row["run_id"]]) for row in runs)
+    turns = _turns(runs, found, by_turn)
     models = _models(by_model)
     reason, verdict = _verdict(whole, turns, models)
     return Money(
@@ -197,11 +203,24 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
     )
 
 
-def _turn(row: sqlite3.Row, total: _Sum) -> TurnMoney:
+def _turns(
+    runs: Iterable[sqlite3.Row], found: Mapping[str, Place], by_turn: Mapping[int, _Sum]
+) -> tuple[TurnMoney, ...]:
+    counts = Counter(place.turn for place in found.values())
+    own = {found[row["run_id"]]: row for row in runs}
+    return tuple(
+        _turn(number, own[Place(number, nested=False)], counts[number], total)
+        for number, total in sorted(by_turn.items())
+    )
+
+
+def _turn(number: int, row: sqlite3.Row, runs: int, total: _Sum) -> TurnMoney:
     return TurnMoney(
+        number=number,
         run_id=row["run_id"],
         agent_name=row["agent_name"],
         started_at=row["started_at"],
+        runs=runs,
         llm_calls=total.calls,
         unmetered_calls=total.unmetered_calls,
         tokens_in=total.tokens_in,
@@ -301,14 +320,14 @@ def _many(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
     each = "an unknown cost" if whole.cost is None else wording.money(whole.cost / len(turns))
     tokens = whole.tokens_in + whole.tokens_out
     return (
-        f"Many turns: {counted(len(turns), 'run')} at {each} and "
+        f"Many turns: {counted(len(turns), 'turn')} at {each} and "
         f"{tokens // len(turns):,} tokens each"
     )
 
 
 def _nothing(whole: _Sum, turns: tuple[TurnMoney, ...], _models: Any) -> str:
     calls = counted(whole.calls, "LLM call")
-    return f"Nothing stands out: {counted(len(turns), 'run')} with {calls}"
+    return f"Nothing stands out: {counted(len(turns), 'turn')} with {calls}"
 
 
 _SAID = {

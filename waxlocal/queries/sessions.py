@@ -4,31 +4,55 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
 from waxlocal.queries.liveness import GoneProcesses, session_status
-from waxlocal.queries.rows import Session, SessionDetail
+from waxlocal.queries.rows import RunSummary, Session, SessionDetail
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import session_runs, unmetered_calls
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.times import microseconds
+from waxlocal.queries.turns import Place, is_counted, places, turn_columns
 
 __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 
 # Columns stored under the same name and type as in `Session`.
 _AS_STORED = (
     *("session_id", "user_id", "run_count", "open_runs", "failed_runs", "llm_calls", "tokens_in"),
-    *("tokens_out", "total_tokens", "priced_tokens", "total_cost", "total_duration"),
-    *("first_run_at", "last_run_at", "last_activity_at"),
+    *("tokens_out", "total_tokens", "priced_tokens", "first_run_at", "last_run_at"),
 )
 # All columns: a file of an earlier version has no `unmetered_calls`.
-_SOME = "SELECT * FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))"
+_SOME = """
+SELECT s.*, {turns.count} AS turn_count, {turns.failed} AS failed_turns,
+  {turns.duration} AS turn_duration, {turns.last_activity} AS exact_activity,
+  {turns.cost} AS known_cost
+FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(?))
+"""
+# At most so many users of a session are named.
+MOST_USERS = 100
+_USERS = f"""
+SELECT wanted.value, (SELECT json_group_array(user_id) FROM (
+  SELECT user_id FROM session_users u WHERE u.session_id = wanted.value LIMIT {MOST_USERS})),
+  (SELECT count(*) FROM session_users u WHERE u.session_id = wanted.value)
+FROM json_each(?) AS wanted
+"""  # noqa: S608
+_USERS_OF_RUNS = f"""
+SELECT wanted.value, (SELECT json_group_array(user_id) FROM (
+  SELECT DISTINCT r.user_id AS user_id FROM runs r
+  WHERE r.session_id = wanted.value AND r.user_id IS NOT NULL LIMIT {MOST_USERS})),
+  (SELECT count(DISTINCT r.user_id) FROM runs r WHERE r.session_id = wanted.value)
+FROM json_each(?) AS wanted
+"""  # noqa: S608
 # One lookup in runs_by_session per session; the rowid is the index's last column.
 _FIRST_INPUTS = """
 SELECT wanted.value, (SELECT r.inputs FROM runs r WHERE r.session_id = wanted.value
   ORDER BY r.started_at, r.id LIMIT 1) AS inputs
 FROM json_each(?) AS wanted
+"""
+_PARENTS = """
+SELECT run_id, parent_workflow_id FROM runs WHERE session_id = ? ORDER BY started_at, id
 """
 
 
@@ -48,7 +72,7 @@ def list_sessions(
     """
     gone = GoneProcesses(conn)
     page = checked_page(limit, offset)
-    order = order_by(ordering)
+    order = order_by(conn, ordering)
     condition, values = where(conn, filter, gone)
     # Select ids first: sorting whole rows would move all of their columns.
     found = conn.execute(
@@ -79,7 +103,18 @@ def get_session(
     sessions = _sessions(conn, [session_id], gone)
     if not sessions:
         raise NotFound(f"no session {session_id!r}")
-    return SessionDetail(sessions[0], session_runs(conn, session_id, page, gone))
+    runs = session_runs(conn, session_id, page, gone)
+    return SessionDetail(sessions[0], runs, _places(conn, sessions[0], runs, offset))
+
+
+def _places(
+    conn: sqlite3.Connection, session: Session, runs: Sequence[RunSummary], offset: int
+) -> tuple[Place, ...]:
+    if session.turn_count == session.run_count:
+        return tuple(Place(number, nested=False) for number, _ in enumerate(runs, offset + 1))
+    every = conn.execute(_PARENTS, (session.session_id,)).fetchall()
+    found = places(map(tuple, every))
+    return tuple(found[run.run_id] for run in runs)
 
 
 @in_snapshot
@@ -91,20 +126,44 @@ def sessions_by_id(conn: sqlite3.Connection, ids: list[str]) -> list[Session]:
 def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> list[Session]:
     """Return these sessions in this order, with titles and displayed statuses."""
     wanted = json.dumps(ids)
-    rows = {row["session_id"]: row for row in conn.execute(_SOME, (wanted,)).fetchall()}
+    some = _SOME.format(turns=turn_columns(conn))
+    rows = {row["session_id"]: row for row in conn.execute(some, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
     shown = gone.session_statuses(doubtful) if doubtful else {}
     inputs = dict(map(tuple, conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()))
-    return [_session(rows[one], shown.get(one, set()), inputs[one]) for one in ids if one in rows]
+    users = _users(conn, wanted)
+    return [
+        _session(rows[one], shown.get(one, set()), inputs[one], *users[one])
+        for one in ids
+        if one in rows
+    ]
 
 
-def _session(row: sqlite3.Row, shown: set[str], inputs: str | None) -> Session:
-    wall = microseconds(row["last_activity_at"]) - microseconds(row["first_run_at"])
+def _users(conn: sqlite3.Connection, wanted: str) -> dict[str, tuple[list[str], int]]:
+    """Return the users of each session, and how many there are."""
+    query = _USERS if is_counted(conn) else _USERS_OF_RUNS
+    rows = conn.execute(query, (wanted,)).fetchall()
+    return {one: (json.loads(names), count) for one, names, count in rows}
+
+
+def _session(
+    row: sqlite3.Row, shown: set[str], inputs: str | None, users: list[str], user_count: int
+) -> Session:
+    last = row["exact_activity"]
+    wall = microseconds(last) - microseconds(row["first_run_at"])
+    first = row["user_id"]
     return Session(
         **{name: row[name] for name in _AS_STORED},
+        users=() if first is None else (first, *(one for one in users if one != first)),
+        user_count=user_count,
+        turn_count=row["turn_count"],
+        failed_turns=row["failed_turns"],
+        total_duration=row["turn_duration"],
+        total_cost=row["known_cost"],
+        last_activity_at=last,
         unmetered_calls=unmetered_calls(row),
         agents=tuple(json.loads(row["agents"])),
         wall_duration=wall / 1e6,
-        status=session_status(shown, row["failed_runs"]),
+        status=session_status(shown, row["failed_turns"]),
         title=title(message_text(inputs)),
     )

@@ -8,40 +8,37 @@ from operator import truediv
 from typing import Any
 
 from waxlocal.queries.analysis_rows import Statistics
-from waxlocal.queries.columns import unmetered_calls
-from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
+from waxlocal.queries.filters import EVERYTHING, SessionFilter
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.percentiles import average, median, percentile
+from waxlocal.queries.session_figures import SessionFigures, session_figures
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.records import RunStatus
 
-__all__ = ["statistics"]
-
-_COLUMNS = """s.run_count, s.failed_runs, s.open_runs, s.total_duration, s.total_cost,
-  s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}"""
-_PIECE = 500
-_OPEN_AND_ALONE = "s.run_count = 1 AND s.open_runs = 1"
+__all__ = ["session_costs", "statistics"]
 
 
 @in_snapshot
 def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Statistics:
-    """Return statistics over all sessions that match the filter, in one pass."""
+    """Return statistics over all sessions that match the filter, in one pass.
+
+    With `since` or `until` they are of what happened between these times: of the turns that began
+    then, and of the calls that ended then.
+    """
     gone = GoneProcesses(conn)
-    condition, values = where(conn, filter, gone)
-    cursor = conn.cursor()
-    # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
-    cursor.row_factory = None
-    columns = _COLUMNS.format(unmetered=unmetered_calls(conn))
-    cursor.execute(f"SELECT {columns} FROM sessions s {condition}", values)  # noqa: S608
-    turns, failed, open_runs, durations, costs, *sums = _columns(cursor)
-    tokens, priced_tokens, calls, unmetered = map(sum, sums)
-    without_calls = sums[2].count(0)
+    found = session_figures(conn, filter, gone)
+    # A session may have calls in a period and no turn: they are of one that began before it.
+    pairs = zip(found.turns, found.durations, strict=True)
+    with_turns = [pair for pair in pairs if pair[0]]
+    turns = [count for count, _ in with_turns]
+    durations = [spent for _, spent in with_turns]
     slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
-    lost = _interrupted(conn, condition, values, gone) if 1 in open_runs else 0
-    ends = _ends(turns, failed, open_runs, durations, slow_after)
+    ends = _ends(found, slow_after)
+    lost = _interrupted(found, gone)
     return Statistics(
-        sessions=len(turns),
-        runs=sum(turns),
+        sessions=len(found.turns),
+        turns=sum(turns),
+        runs=sum(found.runs),
         **_turns(turns),
         abandoned=sum(ends.values()),
         abandoned_fine=ends["fine"],
@@ -49,27 +46,24 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
         abandoned_slow=ends["slow"],
         abandoned_open=ends["open"] - lost,
         slow_after=slow_after,
-        sessions_without_calls=without_calls,
-        **_costs(sorted(cost for cost in costs if cost is not None)),
+        sessions_without_calls=found.calls.count(0),
+        **_costs(_known(found)),
         **_durations(sorted(durations)),
-        llm_calls=calls,
-        unmetered_calls=unmetered,
-        total_tokens=tokens,
-        priced_tokens=priced_tokens,
+        llm_calls=sum(found.calls),
+        unmetered_calls=sum(found.unmetered),
+        total_tokens=sum(found.tokens),
+        priced_tokens=sum(found.priced_tokens),
     )
 
 
-def _columns(cursor: sqlite3.Cursor) -> list[list[Any]]:
-    """Return all rows of a result as columns.
+@in_snapshot
+def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:
+    """Return the known costs of the sessions in `statistics`, in dollars, smallest first."""
+    return _known(session_figures(conn, filter, GoneProcesses(conn)))
 
-    Reads in small batches: a hundred thousand live tuples trigger the garbage collector again and
-    again, which takes half of the total time.
-    """
-    columns: list[list[Any]] = [[] for _ in cursor.description]
-    while rows := cursor.fetchmany(_PIECE):
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(values)
-    return columns
+
+def _known(found: SessionFigures) -> list[float]:
+    return sorted(cost for cost in found.costs if cost is not None)
 
 
 def _turns(turns: list[int]) -> dict[str, Any]:
@@ -81,32 +75,23 @@ def _turns(turns: list[int]) -> dict[str, Any]:
     }
 
 
-def _ends(
-    turns: list[int],
-    failed: list[int],
-    open_runs: list[int],
-    durations: list[float],
-    slow_after: float | None,
-) -> Counter[str]:
-    """Count the one-run sessions by how their run ended."""
+def _ends(found: SessionFigures, slow_after: float | None) -> Counter[str]:
+    """Count the one-turn sessions by how their turn ended."""
     limit = float("inf") if slow_after is None else slow_after
     ends: Counter[str] = Counter()
-    for runs, bad, going, duration in zip(turns, failed, open_runs, durations, strict=True):
-        if runs == 1:
+    columns = (found.single, found.failed, found.open_runs, found.durations)
+    for single, bad, going, duration in zip(*columns, strict=True):
+        if single:
             ends[
                 "error" if bad else "open" if going else "slow" if duration > limit else "fine"
             ] += 1
     return ends
 
 
-def _interrupted(
-    conn: sqlite3.Connection, condition: str, values: dict[str, object], gone: GoneProcesses
-) -> int:
-    """Count the one-run sessions whose run is stored as open but whose process has ended."""
-    alone = f"{condition} AND {_OPEN_AND_ALONE}" if condition else f"WHERE {_OPEN_AND_ALONE}"
-    sql = f"SELECT s.session_id FROM sessions s {alone}"  # noqa: S608
-    ids = [row[0] for row in conn.execute(sql, values).fetchall()]
-    statuses = gone.session_statuses(ids)
+def _interrupted(found: SessionFigures, gone: GoneProcesses) -> int:
+    """Count the one-turn sessions whose turn is stored as open but whose process has ended."""
+    ids = [one for one in found.open_alone if one is not None]
+    statuses = gone.session_statuses(ids) if ids else {}
     return sum(shown == {RunStatus.INTERRUPTED} for shown in statuses.values())
 
 

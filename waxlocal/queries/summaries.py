@@ -24,7 +24,7 @@ __all__ = [
 
 _COLUMNS = """r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.workflow_name,
   r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type"""
-_TOTALS = ("llm_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens", "total_cost")
+_TOTALS = ("llm_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens")
 # Columns stored under the same name and type as in `RunSummary`.
 _AS_STORED = (*(name.strip().partition(".")[2] for name in _COLUMNS.split(",")), *_TOTALS)
 # All totals: a file of an earlier version has no `unmetered_calls`.
@@ -91,8 +91,10 @@ def _summaries(
 
 def summary_of(row: sqlite3.Row, gone: GoneProcesses) -> RunSummary:
     """Return the summary for a row of `SUMMARY`."""
+    cost = row["total_cost"]
     return RunSummary(
         **{name: row[name] for name in _AS_STORED},
+        total_cost=0.0 if row["llm_calls"] == 0 else cost,
         unmetered_calls=unmetered_calls(row),
         status=gone.shown_status(row["status"], row["process_id"]),
         message=message_text(row["inputs"]),

@@ -47,7 +47,9 @@ WHERE {_IN_PIECE} AND duration_ms IS NOT NULL GROUP BY 1, 2, 3
 """  # noqa: S608
 _OF_SESSIONS = f"""
 SELECT {_SUMS} FROM sessions s CROSS JOIN runs r ON r.session_id = s.session_id
-CROSS JOIN llm_calls c ON c.run_id = r.run_id {{condition}} GROUP BY 1, 2, 3
+CROSS JOIN llm_calls c ON c.run_id = r.run_id
+  AND c.recorded_at >= coalesce(:since, '') AND (:until IS NULL OR c.recorded_at <= :until)
+{{condition}} GROUP BY 1, 2, 3
 """  # noqa: S608
 
 
@@ -187,10 +189,14 @@ def add_usage(
 
 
 def session_usage(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Usage:
-    """Return model usage, without durations, in the sessions that match the filter."""
-    condition, values = where(conn, filter, GoneProcesses(conn))
+    """Return model usage, without durations, in the sessions that match the filter.
+
+    With `since` or `until`, of the calls that ended between these times.
+    """
+    condition, values = where(conn, filter, GoneProcesses(conn), has_part=True)
     usage = Usage()
     query = _OF_SESSIONS.format(condition=condition, known=usage_known(conn))
-    usage.add_hours(conn.execute(query, values).fetchall())
+    bounds: dict[str, object] = {"since": None, "until": None}
+    usage.add_hours(conn.execute(query, bounds | values).fetchall())
     usage.after = None
     return usage

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.turns import TURN, is_counted, turn_columns
 
 __all__ = ["USER_ORDERINGS", "list_users"]
 
 USER_ORDERINGS = (
     "user_id",
     "session_count",
+    "turn_count",
     "run_count",
     "first_activity_at",
     "last_activity_at",
@@ -24,28 +27,51 @@ USER_ORDERINGS = (
     "total_cost",
 )
 # Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
+# In a session of one user, all runs are theirs, also those that name nobody.
 _IN_SESSIONS = """
-SELECT user_id, count(*) AS session_count, sum(run_count) AS run_count,
-  min(first_run_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
-  sum(total_duration) AS total_duration, sum(llm_calls) AS llm_calls,
-  sum({unmetered}) AS unmetered_calls, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
-  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
--- In the order of the table: through the index on users each row would be looked up by itself.
-FROM sessions NOT INDEXED WHERE user_id IS NOT NULL GROUP BY user_id
+SELECT s.user_id, count(*) AS session_count, sum({turns.count}) AS turn_count,
+  sum(s.run_count) AS run_count, min(s.first_run_at) AS first_activity_at,
+  max({turns.last_activity}) AS last_activity_at, sum({turns.duration}) AS total_duration,
+  sum(s.llm_calls) AS llm_calls, sum({unmetered}) AS unmetered_calls,
+  CAST(total(s.total_tokens) AS INTEGER) AS total_tokens,
+  CAST(total(s.priced_tokens) AS INTEGER) AS priced_tokens, sum(s.total_cost) AS total_cost
+FROM sessions s WHERE s.user_id IS NOT NULL AND s.session_id NOT IN ({shared}) GROUP BY s.user_id
 """
+# In a session of several users, a run is theirs whom it names; one of a sub-agent that names nobody
+# is of the user of its chain's outermost run.
+_SHARED = """
+SELECT user_id, count(DISTINCT session_id), sum(turn), count(*), min(started_at), max(ended_at),
+  total(duration), sum(llm_calls), sum(unmetered_calls), CAST(total(total_tokens) AS INTEGER),
+  CAST(total(priced_tokens) AS INTEGER), sum(total_cost)
+FROM (
+  SELECT coalesce(r.user_id, (SELECT o.user_id FROM runs o
+      WHERE o.run_id = substr(r.root_workflow_id, 4) AND o.session_id = r.session_id)) AS user_id,
+    r.session_id, {turn} AS turn, r.started_at, coalesce(r.completed_at, r.started_at) AS ended_at,
+    iif({turn}, r.duration, 0.0) AS duration, t.llm_calls, {unmetered} AS unmetered_calls,
+    t.total_tokens, t.priced_tokens, t.total_cost
+  FROM ({shared}) several CROSS JOIN runs r ON r.session_id = several.session_id
+  JOIN run_totals t ON t.run_id = r.run_id)
+WHERE user_id IS NOT NULL GROUP BY user_id
+"""
+_SHARED_IDS = "SELECT session_id FROM session_users GROUP BY session_id HAVING count(*) > 1"
+_SHARED_IDS_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
+  AND user_id IS NOT NULL GROUP BY session_id HAVING count(DISTINCT user_id) > 1"""
 _OUTSIDE = """
-SELECT r.user_id, 0, count(*), min(r.started_at), max(coalesce(r.completed_at, r.started_at)),
-  total(r.duration), sum(t.llm_calls), sum({unmetered}), CAST(total(t.total_tokens) AS INTEGER),
+SELECT r.user_id, 0, sum({turn}), count(*), min(r.started_at),
+  max(coalesce(r.completed_at, r.started_at)), total(iif({turn}, r.duration, 0.0)),
+  sum(t.llm_calls), sum({unmetered}), CAST(total(t.total_tokens) AS INTEGER),
   CAST(total(t.priced_tokens) AS INTEGER), sum(t.total_cost)
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
 """
 _TOGETHER = """
-SELECT user_id, sum(session_count) AS session_count, sum(run_count) AS run_count,
-  min(first_activity_at) AS first_activity_at, max(last_activity_at) AS last_activity_at,
+SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
+  sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
+  max(last_activity_at) AS last_activity_at,
   sum(total_duration) AS total_duration, sum(llm_calls) AS llm_calls,
   sum(unmetered_calls) AS unmetered_calls, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
-  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost
+  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens,
+  iif(sum(llm_calls) = 0, 0.0, sum(total_cost)) AS total_cost
 FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
 # No index covers runs outside sessions; this checks cheaply whether there are any.
@@ -53,12 +79,16 @@ _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
 """
 _AGENTS = """
-SELECT DISTINCT user_id, agents FROM sessions
-WHERE user_id IN (SELECT value FROM json_each(?)) ORDER BY user_id, agents
+SELECT DISTINCT s.user_id, s.agents FROM sessions s
+WHERE s.user_id IN (SELECT value FROM json_each(:users)) AND s.session_id NOT IN ({shared})
+UNION ALL
+SELECT r.user_id, json_group_array(DISTINCT r.agent_name) FROM ({shared}) several
+CROSS JOIN runs r ON r.session_id = several.session_id
+WHERE r.user_id IN (SELECT value FROM json_each(:users)) GROUP BY r.user_id
 """
 _AGENTS_OUTSIDE = """
 SELECT user_id, json_group_array(DISTINCT agent_name) AS agents FROM runs
-WHERE session_id IS NULL AND user_id IN (SELECT value FROM json_each(?)) GROUP BY user_id
+WHERE session_id IS NULL AND user_id IN (SELECT value FROM json_each(:users)) GROUP BY user_id
 """
 
 
@@ -78,10 +108,16 @@ def list_users(
     page = checked_page(limit, offset)
     order = _order_by(ordering)
     outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
-    parts = f"{_IN_SESSIONS} UNION ALL {_OUTSIDE}" if outside else _IN_SESSIONS
-    parts = parts.format(unmetered=unmetered_calls(conn))
+    shared = _SHARED_IDS if is_counted(conn) else _SHARED_IDS_BY_RUNS
+    parts = " UNION ALL ".join((_IN_SESSIONS, _SHARED, *([_OUTSIDE] * outside))).format(
+        unmetered=unmetered_calls(conn),
+        turns=turn_columns(conn),
+        turn=TURN,
+        shared=shared,
+    )
     rows = conn.execute(_TOGETHER.format(parts=parts, order=order), page).fetchall()
-    agents = _agents(conn, [row["user_id"] for row in rows], outside)
+    queries = (_AGENTS.format(shared=shared), *([_AGENTS_OUTSIDE] * outside))
+    agents = _agents(conn, [row["user_id"] for row in rows], queries)
     return [User(**dict(row), agents=agents[row["user_id"]]) for row in rows]
 
 
@@ -98,11 +134,11 @@ def _order_by(ordering: str) -> str:
 
 
 def _agents(
-    conn: sqlite3.Connection, user_ids: list[str], outside: bool
+    conn: sqlite3.Connection, user_ids: list[str], queries: Iterable[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the agents of each user, sorted."""
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
-    for sql in (_AGENTS, _AGENTS_OUTSIDE) if outside else (_AGENTS,):
-        for row in conn.execute(sql, (json.dumps(user_ids),)).fetchall():
+    for sql in queries:
+        for row in conn.execute(sql, {"users": json.dumps(user_ids)}).fetchall():
             names[row["user_id"]].update(json.loads(row["agents"]))
     return {user_id: tuple(sorted(found)) for user_id, found in names.items()}

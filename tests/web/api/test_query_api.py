@@ -87,7 +87,7 @@ CURL_ANSWERS = (
     ["sess_empty", "sess_local", "sess_bob", "sess_alice"],
     ["sess_empty", "sess_alice"],
     ["sess_empty", "sess_local", "sess_bob", "sess_alice"],
-    ["sess_bob", "sess_alice", "sess_local", "sess_empty"],
+    ["sess_bob", "sess_alice", "sess_empty", "sess_local"],
     ["sess_alice", "sess_local", "sess_bob", "sess_empty"],
 )
 

@@ -66,7 +66,7 @@ def test_the_last_active_session_comes_first(pages: Dashboard) -> None:
 @pytest.mark.parametrize(
     ("column", "first"),
     [
-        ("run_count", "Question 0 about tides"),
+        ("turn_count", "Question 0 about tides"),
         ("total_tokens", "Question 0 about tides"),
         ("total_cost", "Why?"),
         ("total_duration", "Why?"),

@@ -71,21 +71,27 @@ CREATE TABLE changed_contents (
 CREATE TRIGGER contents_change AFTER UPDATE OF content ON contents
 WHEN NEW.content IS NOT OLD.content
 BEGIN
-  INSERT OR REPLACE INTO changed_contents (key) VALUES (NEW.key);
+  DELETE FROM changed_contents WHERE key = NEW.key;
+  INSERT INTO changed_contents (key) VALUES (NEW.key);
 END;
 
 CREATE TRIGGER contents_delete AFTER DELETE ON contents
 BEGIN
-  INSERT OR REPLACE INTO changed_contents (key) VALUES (OLD.key);
+  DELETE FROM changed_contents WHERE key = OLD.key;
+  INSERT INTO changed_contents (key) VALUES (OLD.key);
 END;
 
 CREATE TRIGGER llm_calls_change_contents AFTER UPDATE OF message_keys, tool_keys ON llm_calls
 WHEN NEW.message_keys IS NOT OLD.message_keys OR NEW.tool_keys IS NOT OLD.tool_keys
 BEGIN
-  INSERT OR REPLACE INTO dropped_contents (key)
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]')));
+  INSERT INTO dropped_contents (key)
   SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
   WHERE type = 'text'
-  UNION ALL
+  UNION
   SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
   WHERE type = 'text';
   DELETE FROM dropped_contents WHERE key IN (
@@ -97,10 +103,14 @@ END;
 CREATE TRIGGER llm_calls_drop_contents AFTER DELETE ON llm_calls
 WHEN OLD.message_keys IS NOT NULL OR OLD.tool_keys IS NOT NULL
 BEGIN
-  INSERT OR REPLACE INTO dropped_contents (key)
+  DELETE FROM dropped_contents WHERE key IN (
+    SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
+    UNION ALL
+    SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]')));
+  INSERT INTO dropped_contents (key)
   SELECT value FROM json_each(iif(json_valid(OLD.message_keys), OLD.message_keys, '[]'))
   WHERE type = 'text'
-  UNION ALL
+  UNION
   SELECT value FROM json_each(iif(json_valid(OLD.tool_keys), OLD.tool_keys, '[]'))
   WHERE type = 'text';
 END;
@@ -124,12 +134,16 @@ CREATE TRIGGER runs_insert AFTER INSERT ON runs WHEN NEW.session_id IS NOT NULL
 BEGIN
   INSERT INTO sessions (session_id, user_id, agents, run_count, open_runs, failed_runs, llm_calls,
     priced_calls, tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration,
-    first_run_at, last_run_at, last_activity_at)
+    first_run_at, last_run_at, last_activity_at, last_end_at, nested_runs)
   VALUES (
     NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
     NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
     0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),
-    NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at)
+    NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at), NEW.completed_at,
+    NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id)
   )
   ON CONFLICT (session_id) DO UPDATE SET
     user_id = coalesce(user_id, excluded.user_id),
@@ -147,7 +161,23 @@ BEGIN
     total_duration = total_duration + excluded.total_duration,
     first_run_at = min(first_run_at, excluded.first_run_at),
     last_run_at = max(last_run_at, excluded.last_run_at),
-    last_activity_at = max(last_activity_at, excluded.last_activity_at);
+    last_activity_at = max(last_activity_at, excluded.last_activity_at),
+    last_end_at = iif(NEW.completed_at IS NULL, last_end_at,
+      max(coalesce(last_end_at, ''), NEW.completed_at)),
+    -- Runs of sub-agents may arrive before the run that called them: from another machine in any
+    -- order, from a program here when the disk was full as it began. To look for them at each begin
+    -- of a run would cost a microsecond.
+    nested_runs = nested_runs + excluded.nested_runs
+      + iif(NEW.process_id IS NOT NULL AND NEW.started_at > last_run_at, 0, (
+        SELECT count(*) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+          AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id)),
+    nested_duration = nested_duration + excluded.nested_runs * excluded.total_duration
+      + iif(NEW.process_id IS NOT NULL AND NEW.started_at > last_run_at, 0.0, (
+        SELECT total(c.duration) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+          AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id));
+  INSERT INTO session_users (session_id, user_id)
+  SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
 END;
 
 -- Says which of two states of a row is newer.
@@ -164,6 +194,36 @@ ALTER TABLE requests ADD COLUMN states TEXT;
 
 -- Of llm_calls, those whose tokens are unknown.
 ALTER TABLE sessions ADD COLUMN unmetered_calls INTEGER NOT NULL DEFAULT 0;
+-- Of run_count and total_duration, what is of nested runs; the other runs are the session's turns.
+ALTER TABLE sessions ADD COLUMN nested_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN nested_duration REAL NOT NULL DEFAULT 0;
+-- Last end of a run, exact; NULL: none is known.
+ALTER TABLE sessions ADD COLUMN last_end_at TEXT;
+DROP INDEX sessions_by_user;
+
+-- The runs whose parent is in their session or, like themselves, in none: runs of sub-agents. They
+-- belong to the turn that called them; all other runs of a session are its turns.
+CREATE VIEW nested_runs AS
+SELECT n.* FROM runs n WHERE n.parent_workflow_id IS NOT NULL AND EXISTS (
+  SELECT 1 FROM runs p WHERE p.run_id = substr(n.parent_workflow_id, 4)
+    AND p.workflow_id = n.parent_workflow_id AND p.session_id IS n.session_id
+    AND p.run_id <> n.run_id);
+
+-- The users of each session: those that its runs name.
+CREATE TABLE session_users (
+  session_id TEXT NOT NULL,
+  user_id    TEXT NOT NULL,
+  PRIMARY KEY (session_id, user_id)
+) WITHOUT ROWID;
+CREATE INDEX session_users_by_user ON session_users (user_id);
+
+-- Until when sessions of an earlier version are counted: those with a greater id have no row in
+-- session_users yet, and their nested runs are not known. The daemon, `waxlocal sync` and
+-- `waxlocal serve` count them. Without a row, all sessions are counted.
+CREATE TABLE counted_sessions (
+  up_to TEXT NOT NULL
+);
+INSERT INTO counted_sessions (up_to) SELECT '' WHERE EXISTS (SELECT 1 FROM sessions);
 
 DROP TRIGGER llm_calls_insert;
 -- One trigger for everything that a new call changes in other tables. SQLite allocates and clears
@@ -241,7 +301,6 @@ SELECT
   (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
 FROM runs r;
 
--- The start of a run may arrive after its records, and only the start names the session.
 DROP TRIGGER runs_update;
 CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
 WHEN NEW.session_id = OLD.session_id
@@ -250,7 +309,26 @@ BEGIN
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
     failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
                               - (OLD.status <> 'running' AND OLD.status <> 'success'),
-    total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0)
+    total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0),
+    nested_duration = nested_duration + iif(OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
+        AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
+        AND p.run_id <> OLD.run_id),
+      coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0), 0.0),
+    last_end_at = CASE
+      WHEN OLD.completed_at IS NOT NULL
+        THEN (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
+      WHEN NEW.completed_at IS NULL THEN last_end_at
+      ELSE max(coalesce(last_end_at, ''), NEW.completed_at) END
+  WHERE session_id = NEW.session_id;
+END;
+
+-- A server may learn only later which run a run belongs to.
+CREATE TRIGGER runs_new_parent AFTER UPDATE OF parent_workflow_id ON runs
+WHEN NEW.session_id = OLD.session_id
+BEGIN
+  UPDATE sessions SET (nested_runs, nested_duration) =
+    (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id)
   WHERE session_id = NEW.session_id;
 END;
 
@@ -262,6 +340,7 @@ BEGIN
   SELECT raise(ABORT, 'a run keeps its id and its session');
 END;
 
+-- The start of a run may arrive after its records, and only the start names the session.
 CREATE TRIGGER runs_join_session AFTER UPDATE OF session_id ON runs
 WHEN OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
 BEGIN
@@ -294,8 +373,40 @@ BEGIN
          total_tokens + CAST(total(c.tokens_in + c.tokens_out) AS INTEGER),
          priced_tokens + CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER),
          coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
-       FROM llm_calls c WHERE c.run_id = NEW.run_id)
+       FROM llm_calls c WHERE c.run_id = NEW.run_id),
+    (nested_runs, nested_duration) =
+      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id),
+    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
   WHERE session_id = NEW.session_id;
+  INSERT INTO session_users (session_id, user_id)
+  SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
+END;
+
+DROP TRIGGER runs_delete;
+CREATE TRIGGER runs_delete AFTER DELETE ON runs WHEN OLD.session_id IS NOT NULL
+BEGIN
+  DELETE FROM sessions WHERE session_id = OLD.session_id AND run_count = 1;
+  DELETE FROM session_users WHERE session_id = OLD.session_id AND user_id = OLD.user_id
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = OLD.session_id AND user_id = OLD.user_id);
+  UPDATE sessions SET user_id =
+    (SELECT user_id FROM runs WHERE session_id = OLD.session_id AND user_id IS NOT NULL
+     ORDER BY id LIMIT 1)
+  WHERE session_id = OLD.session_id AND user_id = OLD.user_id
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = OLD.session_id AND user_id = OLD.user_id);
+  UPDATE sessions SET
+    run_count = run_count - 1,
+    open_runs = open_runs - (OLD.status = 'running'),
+    failed_runs = failed_runs - (OLD.status <> 'running' AND OLD.status <> 'success'),
+    total_duration = total_duration - coalesce(OLD.duration, 0.0),
+    first_run_at = (SELECT min(started_at) FROM runs WHERE session_id = OLD.session_id),
+    last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),
+    last_activity_at = (SELECT max(coalesce(completed_at, started_at)) FROM runs
+                        WHERE session_id = OLD.session_id),
+    (nested_runs, nested_duration) =
+      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = OLD.session_id),
+    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = OLD.session_id)
+  WHERE session_id = OLD.session_id;
 END;
 
 -- Each change of a row gives it a new revision, with three exceptions. A run or span that is

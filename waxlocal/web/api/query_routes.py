@@ -87,10 +87,8 @@ def _session_ordering(given: Parameters) -> str:
 
 
 def plain(row: Any) -> dict[str, Any]:
-    """Return a row for the API: without LLM calls, the cost is 0, not unknown."""
+    """Return a row for the API, with the names that the Waxell API has for two times."""
     shown: dict[str, Any] = as_dict(row)
-    if shown.get("llm_calls") == 0:
-        shown["total_cost"] = 0.0
     if "first_run_at" in shown:
         shown["first_run"] = shown["first_run_at"]
         shown["last_activity"] = shown["last_activity_at"]
@@ -116,7 +114,10 @@ async def _session(request: Request, session_id: str, given: Parameters) -> Resp
     def question(connection: sqlite3.Connection) -> Any:
         found = get_session(connection, session_id, **where)
         count = found.session.run_count
-        shown = plain(found.session) | {"runs": [plain(run) for run in found.runs]}
+        pairs = zip(found.runs, found.places, strict=True)
+        shown = plain(found.session) | {
+            "runs": [plain(run) | place._asdict() for run, place in pairs]
+        }
         if "money" in parts:
             shown["money"] = as_dict(money(connection, session_id))
         if "timing" in parts:

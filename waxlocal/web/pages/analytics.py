@@ -21,8 +21,8 @@ from waxlocal.queries import (
     statistics,
     timing,
 )
-from waxlocal.queries.overview import session_costs
 from waxlocal.queries.percentiles import percentile
+from waxlocal.queries.statistics import session_costs
 from waxlocal.queries.time_buckets import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
@@ -144,7 +144,7 @@ async def _extremes(request: Request, asked: ListRequest, ordering: str) -> Cach
     def question(conn: sqlite3.Connection) -> list[Extreme]:
         found = list_sessions(conn, filter=asked.filter, ordering=ordering, limit=TOP)
         if ordering == "-total_cost":
-            found = [one for one in found if one.total_cost is not None]
+            found = [one for one in found if one.total_cost]
         return [Extreme(one, why(conn, one.session_id).verdict) for one in found]
 
     async def work(_show: object) -> list[Extreme]:

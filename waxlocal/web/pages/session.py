@@ -12,7 +12,6 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waxlocal.ids import run_id_of
 from waxlocal.queries import (
     Money,
     RunSummary,
@@ -55,17 +54,31 @@ _OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "eve
 
 @dataclass(frozen=True)
 class Turn:
-    """A run as a numbered turn of the conversation; `within` is the turn that contains it."""
+    """A run of the conversation: a turn, or nested in the turn of that number.
+
+    `spent` has its tokens and cost: those of a turn include its sub-agents'.
+    """
 
     number: int
+    nested: bool
     run: RunSummary
+    spent: RunSummary | TurnMoney
     message: Fold | None
     answer: Fold | None
     records: tuple[Record, ...]
     said: str
-    within: int | None
     pause: float
     marks: Sequence[str]
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return f"Sub-agent run in turn {self.number}" if self.nested else f"Turn {self.number}"
+
+    @property
+    def sub_agent_runs(self) -> int:
+        """How many runs it has beside its own; 0 while that is being computed."""
+        return self.spent.runs - 1 if isinstance(self.spent, TurnMoney) else 0
 
     @property
     def failed(self) -> bool:
@@ -96,7 +109,7 @@ async def session_page(request: Request) -> Response:
         _kept(request, session_id, timing),
     )
     session = found.detail.session
-    turns = _turns(found, offset, took.value, spent.value)
+    turns = _turns(found, took.value, spent.value)
     waiting = spent.pending or took.pending
     return await show(
         request,
@@ -110,6 +123,7 @@ async def session_page(request: Request) -> Response:
         else "list",
         session=session,
         turns=turns,
+        shown_turns={turn.number for turn in turns if not turn.nested},
         offset=offset,
         limit=TURNS,
         spent=spent,
@@ -137,23 +151,24 @@ async def _kept(
     return await cache_of(request).take((query, session_id), work)
 
 
-def _turns(found: Whole, offset: int, took: Timing | None, spent: Money | None) -> list[Turn]:
-    numbers = {run.run_id: n for n, run in enumerate(found.detail.runs, offset + 1)}
+def _turns(found: Whole, took: Timing | None, spent: Money | None) -> list[Turn]:
+    costs = {} if spent is None else {one.run_id: one for one in spent.turns if one.runs > 1}
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
     history = () if spent is None else spent.history
     turns = []
-    for run in found.detail.runs:
+    for run, place in zip(found.detail.runs, found.detail.places, strict=True):
         time = times.get(run.run_id)
         records = tuple(found.records[run.run_id])
         turns.append(
             Turn(
-                number=numbers[run.run_id],
+                number=place.turn,
+                nested=place.nested,
                 run=run,
+                spent=costs.get(run.run_id, run),
                 message=fold(run.message, most=MOST_CHARS),
                 answer=fold(run.answer, most=MOST_CHARS),
                 records=records,
                 said=summary(records),
-                within=numbers.get(run_id_of(run.parent_workflow_id) or ""),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
                 marks=[one.mark for one in history if one.run_id == run.run_id],
             )
@@ -174,8 +189,8 @@ def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, Turn
     """Return the cost of the turns on this page, with their numbers."""
     if spent is None:
         return []
-    shown = {turn.run.run_id: turn.number for turn in turns}
-    return [(shown[one.run_id], one) for one in spent.turns if one.run_id in shown]
+    shown = {turn.number for turn in turns if not turn.nested}
+    return [(one.number, one) for one in spent.turns if one.number in shown]
 
 
 def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:

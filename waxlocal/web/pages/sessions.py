@@ -20,7 +20,7 @@ from waxlocal.queries import (
     resolve_run_id,
     resolve_session_id,
 )
-from waxlocal.queries.filters import order_by
+from waxlocal.queries.filters import check_ordering
 from waxlocal.queries.overview import (
     Activity,
     SessionTotals,
@@ -41,7 +41,7 @@ from waxlocal.web.pages.rendering import show
 __all__ = ["runs_page", "sessions_page"]
 
 COLUMNS = (
-    ("run_count", "Turns"),
+    ("turn_count", "Turns"),
     ("total_tokens", "Tokens"),
     ("total_cost", "Cost"),
     ("total_duration", "Duration"),
@@ -94,7 +94,7 @@ class Exact:
 async def sessions_page(request: Request) -> Response:
     """Show the sessions that match the filter, with their totals."""
     asked = ListRequest.of(request, "/")
-    order_by(asked.ordering)  # an unknown ordering fails the whole page
+    check_ordering(asked.ordering)  # an unknown ordering fails the whole page
     slow = is_slow(asked.filter)
     listing, totals, exact = await asyncio.gather(
         _searched(request, asked) if slow else _listed(request, asked),

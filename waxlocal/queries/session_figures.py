@@ -1,0 +1,108 @@
+"""The figures of each session that statistics are made of: of all of it, or of a period."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, NamedTuple
+
+from waxlocal.queries.columns import unmetered_calls, usage_known
+from waxlocal.queries.filters import SessionFilter, where
+from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.turns import TURN, turn_columns
+
+__all__ = ["SessionFigures", "session_figures"]
+
+_PIECE = 500
+# `alone` is the id of a session whose only turn is stored as running.
+_WHOLE = """
+SELECT {turns.count}, {turns.count} = 1, {turns.failed}, s.open_runs, {turns.duration},
+  {turns.cost}, s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}, s.run_count,
+  iif(s.open_runs > 0 AND {turns.count} = 1 AND {turns.failed} = 0, s.session_id, NULL)
+FROM sessions s {condition}
+"""
+# A run is in the period in which it began, a call in the one in which it ended: so a period has the
+# calls of a run that began before it.
+_IN_PERIOD = f"""
+WITH chosen AS MATERIALIZED (
+  SELECT s.session_id, {{turns.count}} AS turn_count FROM sessions s {{condition}}),
+of_runs AS (
+  SELECT r.session_id, count(*) AS runs, sum({TURN}) AS turns,
+    sum({TURN} AND r.status <> 'running' AND r.status <> 'success') AS failed,
+    sum(r.status = 'running') AS open_runs, total(iif({TURN}, r.duration, 0.0)) AS duration
+  FROM chosen CROSS JOIN runs r ON r.session_id = chosen.session_id
+  WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)
+  GROUP BY r.session_id),
+of_calls AS (
+  SELECT r.session_id, sum(c.cost) AS cost,
+    CAST(total(c.tokens_in + c.tokens_out) AS INTEGER) AS tokens,
+    CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER) AS priced_tokens,
+    count(*) AS calls, sum({{known}} = 0) AS unmetered
+  FROM chosen CROSS JOIN runs r ON r.session_id = chosen.session_id
+  CROSS JOIN llm_calls c ON c.run_id = r.run_id
+  WHERE c.recorded_at >= coalesce(:since, '') AND (:until IS NULL OR c.recorded_at <= :until)
+  GROUP BY r.session_id)
+SELECT coalesce(turns, 0), coalesce(turns, 0) = 1 AND turn_count = 1, coalesce(failed, 0),
+  coalesce(open_runs, 0), coalesce(duration, 0.0), iif(calls IS NULL, 0.0, cost),
+  coalesce(tokens, 0), coalesce(priced_tokens, 0), coalesce(calls, 0), coalesce(unmetered, 0),
+  coalesce(runs, 0),
+  iif(turns = 1 AND turn_count = 1 AND failed = 0 AND open_runs > 0, session_id, NULL)
+FROM chosen LEFT JOIN of_runs USING (session_id) LEFT JOIN of_calls USING (session_id)
+WHERE runs IS NOT NULL OR calls IS NOT NULL
+"""  # noqa: S608
+
+
+class SessionFigures(NamedTuple):
+    """Columns of equal length, one entry per session.
+
+    `single`: the session has this one turn, and none outside the period either. `open_alone` is
+    its id where that turn is stored as running: the process may have ended.
+    """
+
+    turns: list[int]
+    single: list[int]
+    failed: list[int]
+    open_runs: list[int]
+    durations: list[float]
+    costs: list[float | None]
+    tokens: list[int]
+    priced_tokens: list[int]
+    calls: list[int]
+    unmetered: list[int]
+    runs: list[int]
+    open_alone: list[str | None]
+
+
+def session_figures(
+    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+) -> SessionFigures:
+    """Return the figures of each session that matches the filter.
+
+    With `since` or `until` they are those of the runs and calls between these times, of each
+    session that has one there.
+    """
+    period = bool(filter.since or filter.until)
+    condition, values = where(conn, filter, gone, has_part=period)
+    query = (_IN_PERIOD if period else _WHOLE).format(
+        turns=turn_columns(conn),
+        unmetered=unmetered_calls(conn),
+        known=usage_known(conn),
+        condition=condition,
+    )
+    cursor = conn.cursor()
+    # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
+    cursor.row_factory = None
+    cursor.execute(query, {"since": None, "until": None} | values)
+    return SessionFigures(*_columns(cursor))
+
+
+def _columns(cursor: sqlite3.Cursor) -> list[list[Any]]:
+    """Return all rows of a result as columns.
+
+    Reads in small batches: a hundred thousand live tuples trigger the garbage collector again and
+    again, which takes half of the total time.
+    """
+    columns: list[list[Any]] = [[] for _ in cursor.description]
+    while rows := cursor.fetchmany(_PIECE):
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(values)
+    return columns
