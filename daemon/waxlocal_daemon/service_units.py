@@ -10,8 +10,8 @@ import plistlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from waxlocal.errors import ConfigurationError
@@ -42,7 +42,8 @@ class Service:
     """The service to install; `arguments` of `waxlocal daemon run`, besides the file and the key.
 
     `system`: for the whole machine, running as `user`, instead of for the installing user.
-    `writable`: directories that the service writes to, besides that of the file.
+    `writable`: directories that the service writes to, besides that of the file. `variables`: what
+    its environment has besides what the service manager gives it.
     """
 
     db: Path
@@ -52,6 +53,7 @@ class Service:
     key_file: Path | None = None
     arguments: tuple[str, ...] = ()
     writable: tuple[Path, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
 
     def __post_init__(self) -> None:
@@ -66,7 +68,8 @@ class Service:
                 f"{self.user!r} is not a valid name for a user",
                 hint="use a name such as waxlocal, or a number",
             )
-        for text in (str(self.db), self.python, self.user, str(self.key_file), *self.arguments):
+        texts = (str(self.db), self.python, self.user, str(self.key_file), *self.arguments)
+        for text in (*texts, *self.variables.values()):
             if not text.isprintable():
                 raise ConfigurationError(f"{text!r} has characters that a unit cannot contain")
 
@@ -184,6 +187,7 @@ def systemd_unit(service: Service) -> str:
         "RestartPreventExitStatus=2 3 4",
         f"WatchdogSec={WATCHDOG}",
         f"TimeoutStopSec={STOP_TIMEOUT_S}",
+        *(f"Environment={_quoted(f'{name}={text}')}" for name, text in service.variables.items()),
         *_system_lines(service),
         "",
         "[Install]",
@@ -268,6 +272,8 @@ def launchd_plist(service: Service, log: Path) -> bytes:
         "StandardErrorPath": str(log),
         "Umask": 0o077,
     }
+    if service.variables:
+        job["EnvironmentVariables"] = dict(service.variables)
     if service.system and service.user:
         job["UserName"] = service.user
     return plistlib.dumps(job)

@@ -11,20 +11,26 @@ from waxlocal.errors import ConfigurationError
 
 __all__ = ["tls_context"]
 
-_FILE = "SSL_CERT_FILE"
+# OpenSSL's name, then those of requests and curl, by which a machine is often set up.
+_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DIRECTORY = "SSL_CERT_DIR"
 
 
 def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     """Return a context that requires a valid certificate for the server's name, and TLS 1.2.
 
-    Trusts the authorities in `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (prepared by
-    `openssl rehash`); if neither is set, those of certifi. Raises `ConfigurationError` for a file
-    or a directory that cannot be used.
+    Trusts the authorities in `SSL_CERT_FILE` (PEM), else `REQUESTS_CA_BUNDLE`, else
+    `CURL_CA_BUNDLE`, and in `SSL_CERT_DIR` (prepared by `openssl rehash`); if none is set, those of
+    certifi and of the system. Of requests and curl a directory will do, too. Raises
+    `ConfigurationError` for a file or a directory that cannot be used.
     """
     environ = os.environ if environ is None else environ
-    file, directory = environ.get(_FILE) or None, environ.get(_DIRECTORY) or None
-    if file is None and directory is None:
+    name = next((one for one in _FILES if environ.get(one)), _FILES[0])
+    file, directory = environ.get(name) or None, environ.get(_DIRECTORY) or None
+    if file is not None and name != _FILES[0] and Path(file).is_dir():
+        file, directory = None, file
+    of_system = file is None and directory is None
+    if of_system:
         import certifi
 
         file = certifi.where()
@@ -38,9 +44,12 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(
-            f"{_FILE} is {file!r}, which holds no usable certificates: {said}",
-            hint=f"name a PEM file with certificate authorities, or unset {_FILE}",
+            f"{name} is {file!r}, which holds no usable certificates: {said}",
+            hint=f"name a PEM file with certificate authorities, or unset {name}",
         ) from error
+    if of_system:
+        # On Linux OpenSSL's own directory, on Windows the store of the system; on macOS, nothing.
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     # Python does not raise the minimum where OpenSSL was built with one of its own, as on Debian.
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     return context

@@ -31,6 +31,11 @@ def test_values_are_bound_by_name(file: Path) -> None:
     assert answer("sql", asked, "-p", "user", "' OR 1 --", db=file) == []
 
 
+def test_a_name_may_be_given_with_its_colon(file: Path) -> None:
+    """As it stands in the query."""
+    assert answer("sql", "SELECT :a AS a", "-p", ":a", "x", db=file) == [{"a": "x"}]
+
+
 def test_csv_has_a_header_line(file: Path) -> None:
     """--csv writes the names first."""
     result = invoke("sql", "SELECT session_id, run_count FROM sessions", "--csv", db=file)

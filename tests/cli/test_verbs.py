@@ -505,3 +505,41 @@ def test_a_session_says_where_its_history_was_compacted_and_forked(tmp_path: Pat
     quiet = invoke("session", "quiet", db=db).stdout
     assert "compact" not in quiet
     assert "fork" not in quiet
+
+
+def test_prices_without_a_verb_take_the_options_of_the_list(db: Path) -> None:
+    """`prices` alone is `prices list`; before another verb they are told where they belong."""
+    assert answer("prices", db=db) == answer("prices", "list", db=db)
+    assert invoke("prices", "--csv", db=db).stdout.startswith("model,provider,")
+    misplaced = invoke("prices", "--json", "list", db=db)
+    assert misplaced.exit_code == 2
+    assert "waxlocal prices list --json" in misplaced.stderr
+
+
+def test_the_id_of_a_session_is_no_run_and_leads_to_it(db: Path) -> None:
+    """The first characters, too."""
+    refused = invoke("show", "sess_a", db=db)
+    assert refused.exit_code == 5
+    assert "'sess_a' is a session, not a run" in refused.stderr
+    assert "waxlocal session sess_aa" in refused.stderr
+
+
+def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:
+    """With what they took in the turn's own line, and without a number of their own."""
+    path = tmp_path / "nested.db"
+    with recorded(path) as file:
+        turn = file.run("s", user="alice", agent="desk", seconds=2.0)
+        file.llm(turn, 100, 10, cost=0.5)
+        for at in (0.5, 1.0):
+            nested = file.run("s", agent="helper", at=at, seconds=0.5, parent=turn)
+            file.llm(nested, 200, 20, cost=0.25)
+        file.run("s", user="bob", agent="desk", at=60)
+    lines = invoke("session", "s", db=path).stdout.splitlines()
+    assert "alice, bob" in lines[1]
+    assert lines[2].startswith("2 turns · 4 runs · ")
+    assert " · 3.0 s run time · " in lines[2]
+    heads = [line for line in lines if "desk" in line[3:] or "helper" in line[3:]][1:]
+    assert [head[:3] for head in heads] == ["1  ", "   ", "   ", "2  "]
+    assert "$1.00" in heads[0]
+    assert "with 2 sub-agent runs" in heads[0]
+    assert all("within turn 1" in head and "$0.25" in head for head in heads[1:3])

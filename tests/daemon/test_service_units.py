@@ -200,15 +200,79 @@ def test_install_writes_the_unit_and_says_what_to_type(tmp_path: Path, place: Pa
 
 
 def test_install_says_that_a_service_sees_no_variables(tmp_path: Path) -> None:
-    """Address and key that only this shell knows would leave the service without any."""
+    """A key that only this shell knows would leave the service without any."""
     done = command(tmp_path, "install", WAXELL_API_KEY=KEY, WAXELL_API_URL="https://acme.example")
-    assert "a service does not see this shell's variables" in done.stderr
+    assert "a service does not see this shell's key" in done.stderr
     assert "~/.waxell/config" in done.stderr
     config = tmp_path / ".waxell" / "config"
     config.parent.mkdir()
     config.touch(mode=0o600)
     config.write_text(f"[default]\napi_url = https://acme.example\napi_key = {KEY}\n")
     assert command(tmp_path, "install").stderr == ""
+
+
+def test_what_a_shell_says_of_the_way_to_the_server_is_in_the_unit(
+    tmp_path: Path, place: Path
+) -> None:
+    """Proxies, certificates and how to upload; a password, like a key, is not, and that is told."""
+    done = command(
+        tmp_path,
+        "install",
+        HTTPS_PROXY="http://proxy.example:3128",
+        no_proxy="10.0.0.0/8",
+        ALL_PROXY="http://ada:secret@proxy.example:3128",
+        SSL_CERT_FILE="ca 1%.pem",
+        WAXLOCAL_SYNC_CONCURRENCY="4",
+        WAXELL_API_URL="https://acme.example",
+        WAXELL_API_KEY=KEY,
+        HOME_OF_ANOTHER="x",
+    )
+    assert done.exit_code == 0, done.stderr
+    unit = place.read_text()
+    given = [line for line in unit.splitlines() if line.startswith("Environment=")]
+    assert set(given) >= {  # this machine may have more of them
+        "Environment=HTTPS_PROXY=http://proxy.example:3128",
+        f'Environment="SSL_CERT_FILE={Path.cwd()}/ca 1%%.pem"',
+        "Environment=WAXELL_API_URL=https://acme.example",
+        "Environment=WAXLOCAL_SYNC_CONCURRENCY=4",
+        "Environment=no_proxy=10.0.0.0/8",
+    }
+    assert "ALL_PROXY is not in the unit" in done.stderr
+    assert "EnvironmentFile=" in done.stderr
+    assert "secret" not in unit + done.stdout + done.stderr
+    assert KEY not in unit + done.stdout + done.stderr
+
+
+def test_a_launchd_job_has_the_variables_too(tmp_path: Path) -> None:
+    """As a dictionary of its own."""
+    service = Service(tmp_path / "waxlocal.db", variables={"HTTPS_PROXY": "http://p:1"})
+    job = plistlib.loads(launchd_plist(service, tmp_path / "log"))
+    assert job["EnvironmentVariables"] == {"HTTPS_PROXY": "http://p:1"}
+
+
+def test_a_key_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """It may come later; also where the unit is only printed."""
+    done = command(tmp_path, "install", "--print", "--key-file", "no key")
+    assert done.exit_code == 0
+    assert f"Note: {Path.cwd()}/no key is not there yet" in done.stderr
+    assert "chmod 600" in done.stderr
+
+
+def test_a_user_who_cannot_run_this_python_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only root can find that out; to others it is left to the service manager."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    python = private / "python"
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    for_another = command(tmp_path, "install", "--print", "--system", "--user", "nobody")
+    assert for_another.exit_code == 0, for_another.stderr
+    if os.geteuid() == 0:
+        done = command(tmp_path, "install", "--system", "--user", "nobody")
+        assert (done.exit_code, "nobody cannot run this waxlocal" in done.stderr) == (2, True)
+        assert "/opt/waxlocal" in done.stderr
 
 
 def test_print_shows_the_unit_and_writes_nothing(tmp_path: Path, place: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
@@ -131,6 +132,31 @@ def test_a_named_file_replaces_the_usual_authorities(certificates: dict[str, Pat
     named = tls_context({"SSL_CERT_FILE": str(certificates["here"])})
     assert len(named.get_ca_certs()) == 1
     assert len(tls_context({}).get_ca_certs()) > 50
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_bundles_of_requests_and_curl_are_taken(
+    certificates: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """A file or a directory; `SSL_CERT_FILE` goes first."""
+    named = {name: str(certificates["here"])}
+    assert len(tls_context(named).get_ca_certs()) == 1
+    assert len(tls_context({**named, "SSL_CERT_FILE": certifi.where()}).get_ca_certs()) > 50
+    assert tls_context({name: str(tmp_path)}).get_ca_certs() == []
+    with pytest.raises(ConfigurationError, match=f"{name} is ") as refused:
+        tls_context({name: str(tmp_path / "none")})
+    assert f"unset {name}" in refused.value.hint
+
+
+def test_the_authorities_of_the_system_are_trusted_beside_those_of_certifi(
+    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's own is installed there. OpenSSL looks where this variable of the process says."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
+    mine = tls_context({"SSL_CERT_FILE": str(certificates["here"])}).get_ca_certs()
+    both = tls_context({}).get_ca_certs()
+    assert len(both) > 50
+    assert all(one in both for one in mine)
 
 
 @pytest.mark.parametrize("environ", [{}, {"SSL_CERT_FILE": ""}, {"PYTHONHTTPSVERIFY": "0"}])

@@ -28,6 +28,7 @@ from waxlocal.errors import ConfigurationError, FileMissing
 if TYPE_CHECKING:
     from waxlocal.delivery.status import TargetStatus
     from waxlocal_daemon.lock import Holder
+    from waxlocal_daemon.service_units import Service
 
 # As `systemctl status` has it.
 NOT_RUNNING = 3
@@ -176,6 +177,7 @@ def install(
     The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
     """
     from waxlocal_daemon.runner import Options, check_options, refuse_unusable
+    from waxlocal_daemon.service_environment import handed_on
     from waxlocal_daemon.service_units import Service, make_unit, write_unit
 
     if user and not system:
@@ -184,6 +186,7 @@ def install(
     check_options(Options(given["metrics"], given["metrics_file"]), path)
     if not system:  # the machine's service may read what this user may not
         refuse_unusable(path)
+    variables, secret = handed_on()
     service = Service(
         path,
         name,
@@ -192,8 +195,10 @@ def install(
         _absolute(given["key_file"]),
         tuple(_handed_on(given)),
         tuple(file.parent for file in (_absolute(given["metrics_file"]),) if file),
+        variables,
     )
-    _check_user(user)
+    _check_user(user, runs_here=not only_print)
+    _warn_of_unit(service, secret)
     unit = make_unit(service)
     if only_print:
         click.echo(unit.text, nl=False)
@@ -204,7 +209,7 @@ def install(
     write_unit(unit)
     click.echo(f"Wrote {escaping.line(str(unit.path))}")
     if not system:
-        _warn_of_settings(given)
+        _warn_of_settings(given, variables)
     _next("Start it with", unit.start, now)
     _next("Check its status with", unit.look, False)
 
@@ -231,19 +236,46 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
         _next("If it still runs, stop it with", unit.stop_removed, False)
 
 
-def _check_user(name: str) -> None:
-    """Raise `ConfigurationError` for a user that this machine does not know; a number may be."""
+def _check_user(name: str, *, runs_here: bool) -> None:
+    """Raise `ConfigurationError` for a user that this machine does not know; a number may be.
+
+    And, if the service `runs_here`, for one who cannot run it: as far as root asks.
+    """
     if not name or name.isdecimal() or sys.platform == "win32":
         return
     import pwd
 
     try:
-        pwd.getpwnam(name)
+        known = pwd.getpwnam(name)
     except KeyError:
         raise ConfigurationError(
             f"this machine has no user {name!r}",
             hint="create the user first, or leave --user out: then it is the owner of the file",
         ) from None
+    if runs_here and os.geteuid() == 0 and not _can_run(known.pw_uid, known.pw_gid):
+        raise ConfigurationError(
+            f"{name} cannot run this waxlocal: {sys.executable} and what it imports must be "
+            "readable by that user",
+            hint="install waxlocal where all users may read it: python3 -m venv /opt/waxlocal",
+        )
+
+
+def _can_run(user: int, group: int) -> bool:
+    """Return whether a user may run this Python and import waxlocal; for root to ask."""
+    command = (sys.executable, "-c", "import waxlocal_daemon.runner")
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python
+            command,
+            user=user,
+            group=group,
+            extra_groups=(),
+            cwd="/",
+            capture_output=True,
+            timeout=60,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def _owner(path: Path) -> str:
@@ -274,19 +306,32 @@ def _handed_on(given: dict[str, Any]) -> list[str]:
     return words
 
 
-def _warn_of_settings(given: dict[str, Any]) -> None:
-    """Print which settings are missing: a service does not see the variables of a shell."""
+def _warn_of_unit(service: Service, secret: list[str]) -> None:
+    """Print what of this shell the service goes without, and a key file that is not there."""
+    for name in secret:
+        click.echo(
+            f"Note: {name} is not in the unit, for it holds a password or odd characters", err=True
+        )
+        say_hint(f"give it to the service in a file that only its user may read: "
+                 f"systemctl edit {service.name}, EnvironmentFile=")  # fmt: skip
+    if service.key_file is not None and not service.key_file.is_file():
+        click.echo(f"Note: {escaping.line(str(service.key_file))} is not there yet", err=True)
+        say_hint("write the key into it before the service starts (chmod 600)")
+
+
+def _warn_of_settings(given: dict[str, Any], variables: dict[str, str]) -> None:
+    """Print which settings are missing: of a shell's variables, a service sees no key."""
     from waxlocal.settings.upload_settings import UploadSettings
 
     names = ("api_url", "profile", "allow_http")
     try:
         UploadSettings.load(
-            **{name: given[name] for name in names}, key_file=given["key_file"] or "", environ={}
+            **{name: given[name] for name in names},
+            key_file=given["key_file"] or "",
+            environ=variables,
         )
     except ConfigurationError as error:
-        click.echo(
-            f"Note: a service does not see this shell's variables; without them, {error}", err=True
-        )
+        click.echo(f"Note: a service does not see this shell's key; without it, {error}", err=True)
         say_hint("put them under [default] in ~/.waxell/config (chmod 600)")
 
 

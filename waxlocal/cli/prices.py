@@ -15,7 +15,6 @@ from waxlocal.cli.hints import as_typed, say_hint, say_nothing
 from waxlocal.cli.numbers import Number
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import (
-    db_option,
     existing,
     recordings,
     target_file_of,
@@ -48,22 +47,29 @@ _WITHOUT = (PriceSource.PENDING, PriceSource.UNKNOWN)
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True)
-@db_option
+@form_options(csv=True)
 @click.pass_context
-def prices(ctx: click.Context) -> None:
+def prices(ctx: click.Context, *, form: str) -> None:
     """List, set and unset model prices (dollars per million tokens), and recompute costs."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+        _list(ctx, form)
+    elif form != "screen":
+        verb = ctx.invoked_subcommand
+        raise click.UsageError(f"write --{form} after {verb}: waxlocal prices {verb} --{form}")
 
 
 @prices.command("list", short_help="List prices, missing ones first.")
 @form_options(csv=True)
 @click.pass_context
-def list_(ctx: click.Context, *, form: str = "screen") -> None:
+def list_(ctx: click.Context, *, form: str) -> None:
     """List the prices of the models called and those that were set, with the command to set one.
 
     Models without a price come first.
     """
+    _list(ctx, form)
+
+
+def _list(ctx: click.Context, form: str) -> None:
     with recordings(target_file_of(ctx)) as connection:
         found = sorted(list_prices(connection), key=lambda price: price.source not in _WITHOUT)
     rows = [dict(vars(price)) for price in found]

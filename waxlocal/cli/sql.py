@@ -63,10 +63,11 @@ def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], 
     is text write CAST(body AS TEXT).
     """
     with recordings(target_file_of(ctx)) as connection:
-        found = _rows(connection, query, dict(params))
+        values = {name.removeprefix(":"): value for name, value in params}
+        found = _rows(connection, query, values)
         names = list(found[0]) if found else []
         if form == "csv" and not found:  # sqlite-utils gives the names with the rows only
-            names = [column[0] for column in connection.execute(query, dict(params)).description]
+            names = [column[0] for column in connection.execute(query, values).description]
     if printed_rows(form, names, found):
         return
     if found:

@@ -51,11 +51,19 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     """
     try:
         return _only(_RUNS, conn, prefix, "run")
-    except NotFound:
+    except NotFound as error:
         run_prefix = run_id_of(prefix)
         if run_prefix is None:
-            raise
+            raise _of_a_session(conn, prefix) or error from None
         return _only(_RUNS, conn, run_prefix, "run")
+
+
+def _of_a_session(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
+    """Return the error for the id of a session where one of a run is needed; None if it is none."""
+    found = conn.execute(_SESSIONS, {"prefix": prefix, "last": _LAST}).fetchone()
+    if found is None:
+        return None
+    return NotFound(f"{prefix!r} is a session, not a run", hint=f"waxlocal session {found[0]}")
 
 
 def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from waxlocal.errors import ConfigurationError
@@ -96,9 +96,9 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> str | None:
     """Return the URL of the proxy for requests to this URL; None for a direct connection.
 
     Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` as `urllib.request` does, also in
-    lower case; without `environ`, the platform's proxy settings count too. Loopback never uses a
-    proxy: plain http to it is allowed only because it does not leave the machine. Raises
-    `ConfigurationError` for a proxy that is not an HTTP proxy.
+    lower case, and networks in `NO_PROXY`; without `environ`, the platform's proxy settings count
+    too. Loopback never uses a proxy: plain http to it is allowed only because it does not leave the
+    machine. Raises `ConfigurationError` for a proxy that is not an HTTP proxy.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -112,7 +112,22 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> str | None:
         proxies = _proxies(environ)
         bypassed = request.proxy_bypass_environment(parts.netloc, proxies)  # type: ignore[attr-defined]
     found = proxies.get(parts.scheme) or proxies.get("all")
+    bypassed = bypassed or _is_in_network(host, proxies.get("no", ""))
     return _proxy_url(found) if found and not bypassed else None
+
+
+def _is_in_network(host: str, excluded: str) -> bool:
+    """Return whether an address is in a network of `NO_PROXY`, such as 10.0.0.0/8.
+
+    Go, curl and requests read those; `urllib` knows names only.
+    """
+    with suppress(ValueError):
+        address = ip_address(host)
+        for one in excluded.split(","):
+            with suppress(ValueError):
+                if "/" in one and address in ip_network(one.strip(), strict=False):
+                    return True
+    return False
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""The variables of a shell that a service is to see as well: a unit is started without them.
+
+What the daemon reads and what the HTTP client reads: the server, how to upload, proxies and
+certificates. Never a key, and no address that has a password in it: everybody who may see a service
+can read its unit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+__all__ = ["Handed", "handed_on"]
+
+_SETTINGS = (
+    *("WAXELL_API_URL", "WAX_API_URL", "WAX_PROFILE", "WAXLOCAL_ALLOW_HTTP"),
+    "WAXLOCAL_LOG_LEVEL",
+)
+_ALL_OF = "WAXLOCAL_SYNC_"
+# As httpx reads them, https://www.python-httpx.org/environment_variables/: in either case.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_FILES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+class Handed(NamedTuple):
+    """The variables that go into the unit, and the names of those that may not."""
+
+    variables: dict[str, str]
+    secret: list[str]
+
+
+def handed_on(environ: Mapping[str, str] | None = None) -> Handed:
+    """Return which of these variables (by default the process's) a service is to see.
+
+    A path is made absolute: a service starts in another directory.
+    """
+    found = Handed({}, [])
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        if not value.strip() or not _is_meant(name):
+            continue
+        if _has_password(value) or not value.isprintable():
+            found.secret.append(name)
+        else:
+            found.variables[name] = str(Path(value).absolute()) if name in _FILES else value
+    return found
+
+
+def _is_meant(name: str) -> bool:
+    return name in (*_SETTINGS, *_FILES) or name.startswith(_ALL_OF) or name.upper() in _PROXIES
+
+
+def _has_password(value: str) -> bool:
+    try:
+        # A proxy may be given without a scheme.
+        return "@" in urlsplit(value if "//" in value else f"//{value}").netloc
+    except ValueError:
+        return "@" in value
