@@ -521,7 +521,7 @@ def test_the_id_of_a_session_is_no_run_and_leads_to_it(db: Path) -> None:
     refused = invoke("show", "sess_a", db=db)
     assert refused.exit_code == 5
     assert "'sess_a' is a session, not a run" in refused.stderr
-    assert "waxlocal session sess_aa" in refused.stderr
+    assert "session sess_aa" in refused.stderr
 
 
 def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:
