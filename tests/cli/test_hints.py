@@ -25,7 +25,7 @@ SERVER = {"WAXELL_API_URL": "http://127.0.0.1:9", "WAXELL_API_KEY": "wax_sk_cana
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
     """A file in a folder with a space in its name, with two sessions, one run parked."""
-    path = tmp_path / "my runs" / "site.db"
+    path = tmp_path / "my files" / "site.db"
     path.parent.mkdir()
     with recorded(path) as file:
         file.run("sess_aa")
@@ -53,7 +53,7 @@ def _files_of_proposed_commands(text: str) -> list[str]:
     ("args", "expected"),
     [
         ("session nothing", "waxlocal --db FILE sessions"),
-        ("show nothing", "waxlocal --db FILE sql"),
+        ("show nothing", "waxlocal --db FILE runs"),
         ("sessions --user nobody", "waxlocal --db FILE sessions"),
         ("stats --user nobody", "waxlocal --db FILE sessions"),
         ("models --since 2199-01-01", "waxlocal --db FILE models"),

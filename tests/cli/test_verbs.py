@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from tests.tools.builders import run_id
+from tests.tools.builders import moment, run_id
 from tests.tools.cli import answer, invoke, recorded
 from tests.tools.pages import dashboard
 from tests.tools.talks import add_call, thirty_turns
@@ -543,3 +543,59 @@ def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:
     assert "$1.00" in heads[0]
     assert "with 2 sub-agent runs" in heads[0]
     assert all("within turn 1" in head and "$0.25" in head for head in heads[1:3])
+
+
+def test_runs_are_listed_with_and_without_a_session(tmp_path: Path) -> None:
+    """By every filter, in every order, and as JSON and CSV with the whole message."""
+    path = tmp_path / "runs.db"
+    said = {"inputs": {"message": "Ünder the sea?"}}
+    with recorded(path) as file:
+        first = file.run("s", user="alice", seconds=5.0, tags={"channel": "web"})
+        inside = file.run("s", agent="helper", at=1, parent=first, status="error", seconds=2.0)
+        alone = file.run(None, user="bob", at=60, metadata={"job": 7}, **said)
+    chosen = {
+        (): [alone, inside, first],
+        ("--no-session",): [alone],
+        ("--session", "s"): [inside, first],
+        ("--user", "bob"): [alone],
+        ("--agent", "helper"): [inside],
+        ("--tag", "channel=web"): [first],
+        ("--metadata", "job=7"): [alone],
+        ("--search", "ünder"): [alone],
+        ("--status", "error"): [inside],
+        ("--since", moment(30)): [alone],
+        ("--until", moment(30)): [inside, first],
+        ("--by", "duration"): [first, inside, alone],
+        ("--limit", 1, "--offset", 1): [inside],
+    }
+    for options, expected in chosen.items():
+        assert [one["run_id"] for one in answer("runs", *options, db=path)] == expected, options
+    table = invoke("runs", db=path).stdout
+    assert alone in table
+    assert "Ünder the sea?" in table
+    rows = list(csv.DictReader(io.StringIO(invoke("runs", "--csv", db=path).stdout)))
+    assert rows[0]["message"] == "Ünder the sea?"
+    assert rows[0]["session_id"] == ""
+
+
+def test_no_runs_are_explained(db: Path) -> None:
+    """A filter that nothing fits, a page behind the last one, and two filters that exclude it."""
+    assert "No run matches." in invoke("runs", "--agent", "nobody", db=db).stderr
+    assert "No more runs: there are only" in invoke("runs", "--offset", 50, db=db).stderr
+    both = invoke("runs", "--no-session", "--session", "s", db=db)
+    assert both.exit_code == 2
+    assert "a run has a session or none" in both.stderr
+
+
+def test_the_last_session_and_the_last_run_have_a_name(db: Path, tmp_path: Path) -> None:
+    """Unless an id begins so."""
+    assert answer("session", "last", db=db)["session_id"] == "sess_ab"
+    (last,) = answer("runs", "--limit", 1, db=db)
+    assert answer("show", "last", db=db)["run_id"] == last["run_id"]
+    path = tmp_path / "named.db"
+    with recorded(path) as file:
+        file.run("last one", at=0)
+        file.run("newer", at=100)
+    assert answer("session", "last", db=path)["session_id"] == "last one"
+    none = invoke("session", "last", db=tmp_path / "none.db")
+    assert none.exit_code == 5

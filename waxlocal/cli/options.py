@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -14,6 +14,7 @@ from waxlocal.cli.numbers import Count
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
 from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
+from waxlocal.queries.run_list import RunFilter
 from waxlocal.records import RUN_STATUSES
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "filter_options",
     "ordering_of",
     "page_options",
+    "run_filter_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,51 +66,65 @@ def ordering_of(
     raise InvalidQuery(f"unknown ordering {text!r}", hint=hint)
 
 
-_FILTERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("--user", "user_id", "Only sessions of this user.", {"metavar": "USER_ID"}),
-    ("--agent", "agent", "Only sessions in which this agent ran.", {"metavar": "NAME"}),
-    ("--tag", "tag", "Only sessions with this tag on a run.", {"metavar": "KEY[=VALUE]"}),
-    (
-        "--metadata",
-        "metadata",
-        "Only sessions with this metadata on a run.",
-        {"metavar": "KEY[=VALUE]"},
+class _Option(NamedTuple):
+    """An option that filters: its name, field and value, and how it chooses sessions and runs."""
+
+    option: str
+    field: str
+    metavar: str
+    of_sessions: str
+    of_runs: str
+
+
+_STATUSES = f"with this status: {', '.join(RUN_STATUSES)}."
+_TIME = "30m, 24h, 7d, 2w, or an ISO time (UTC)."
+_FILTERS = (
+    _Option("--user", "user_id", "USER_ID", "in which this user took part.", "of this user."),
+    _Option("--agent", "agent", "NAME", "in which this agent ran.", "of this agent."),
+    _Option("--tag", "tag", "KEY[=VALUE]", "with this tag on a run.", "with this tag."),
+    _Option(
+        *("--metadata", "metadata", "KEY[=VALUE]"),
+        *("with this metadata on a run.", "with this metadata."),
     ),
-    (
-        "--status",
-        "status",
-        f"Only sessions with this status: {', '.join(RUN_STATUSES)}.",
-        {"metavar": "STATUS"},
-    ),
-    (
-        "--since",
-        "since",
-        "Only sessions active since: 30m, 24h, 7d, 2w, or an ISO time (UTC).",
-        {"metavar": "TIME"},
-    ),
-    ("--until", "until", "Only sessions last active until then.", {"metavar": "TIME"}),
-    (
-        "--search",
-        "search",
-        "Only sessions whose inputs or results contain this text.",
-        {"metavar": "TEXT"},
+    _Option("--status", "status", "STATUS", _STATUSES, _STATUSES),
+    _Option("--since", "since", "TIME", f"active since: {_TIME}", f"begun since: {_TIME}"),
+    _Option("--until", "until", "TIME", "last active until then.", "begun until then."),
+    _Option(
+        *("--search", "search", "TEXT"),
+        *("whose inputs or results contain this text.",) * 2,
     ),
 )
 
 
 def filter_options(command: Command) -> Command:
     """Add the options that filter sessions; the command gets them as `filter`."""
+    return _filtered(
+        command, SessionFilter, [(one, one.of_sessions) for one in _FILTERS], "sessions"
+    )
 
+
+def run_filter_options(command: Command) -> Command:
+    """Add the options that filter runs; the command gets them as `filter`."""
+    of_session = _Option("--session", "session_id", "ID", "", "of this session.")
+    options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
+    return _filtered(command, RunFilter, options, "runs")
+
+
+def _filtered(
+    command: Command, kind: Callable[..., Any], options: Sequence[tuple[_Option, str]], noun: str
+) -> Command:
     @functools.wraps(command)
     def called(*args: Any, **rest: Any) -> Any:
-        chosen = {name: rest.pop(name) for _, name, _, _ in _FILTERS}
-        return command(*args, filter=SessionFilter(**chosen), **rest)
+        names = {one.field for one, _ in options} | ({"no_session"} & rest.keys())
+        chosen = {name: rest.pop(name) for name in names}
+        return command(*args, filter=kind(**chosen), **rest)
 
     added: Any = called
-    for option, name, help_, more in reversed(_FILTERS):
+    for (option, name, metavar, *_), which in reversed(options):
+        more: dict[str, Any] = {"metavar": metavar, "help": f"Only {noun} {which}"}
         if name == "status":
-            more = {**more, "shell_complete": complete.statuses}
-        added = click.option(option, name, callback=filled, help=help_, **more)(added)
+            more["shell_complete"] = complete.statuses
+        added = click.option(option, name, callback=filled, **more)(added)
     return added  # type: ignore[no-any-return]
 
 

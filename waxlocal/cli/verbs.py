@@ -8,6 +8,7 @@ __all__ = ["VERBS"]
 # demand, so that `path` and `--help` start without the libraries that other subcommands need.
 VERBS = {
     "sessions": "List conversations.",
+    "runs": "List runs, with or without a session.",
     "session": "Show one conversation, turn by turn.",
     "show": "Show everything that one run recorded.",
     "stats": "Show statistics over sessions: turns, abandonment, cost, duration.",

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import InitVar, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.decode import loads
@@ -27,6 +27,7 @@ __all__ = [
     "check_status",
     "checked_page",
     "order_by",
+    "run_conditions",
     "where",
 ]
 
@@ -140,15 +141,7 @@ def where(
     if filter.user_id:
         values["user_id"] = filter.user_id
         conditions.append(_user_condition(conn, filter.user_id))
-    for column in ("tags", "metadata"):
-        pair = filter.tag if column == "tags" else filter.metadata
-        if pair:
-            conditions.append(_ANY_RUN.format(_pair_condition(column, pair, values)))
-    if filter.search:
-        # SQLite itself folds the case of ASCII letters only.
-        conn.create_function("waxlocal_says", 2, _says, deterministic=True)
-        values["search"] = filter.search.casefold()
-        conditions.append(_ANY_RUN.format(_SEARCH))
+    conditions += (_ANY_RUN.format(one) for one in run_conditions(conn, filter, values))
     if filter.status:
         values["gone"] = json.dumps(gone.of_open_runs())
         conditions.append(_BY_STATUS[filter.status].format(failed=columns.failed))
@@ -156,6 +149,32 @@ def where(
     return f"WHERE {clause}" if clause else "", {
         name: text(value) if isinstance(value, str) else value for name, value in values.items()
     }
+
+
+class _Texts(Protocol):
+    @property
+    def tag(self) -> str | None: ...
+    @property
+    def metadata(self) -> str | None: ...
+    @property
+    def search(self) -> str | None: ...
+
+
+def run_conditions(
+    conn: sqlite3.Connection, filter: _Texts, values: dict[str, object]
+) -> list[str]:
+    """Return the conditions on a run `r` that are about its texts; adds their values."""
+    conditions = [
+        _pair_condition(column, pair, values)
+        for column, pair in (("tags", filter.tag), ("metadata", filter.metadata))
+        if pair
+    ]
+    if filter.search:
+        # SQLite itself folds the case of ASCII letters only.
+        conn.create_function("waxlocal_says", 2, _says, deterministic=True)
+        values["search"] = filter.search.casefold()
+        conditions.append(_SEARCH)
+    return conditions
 
 
 def _user_condition(conn: sqlite3.Connection, user_id: str) -> str:

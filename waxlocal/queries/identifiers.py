@@ -12,8 +12,7 @@ __all__ = ["resolve_run_id", "resolve_session_id", "short_run_id"]
 
 _LISTED = {
     "session": "list the sessions with: waxlocal sessions",
-    "run": 'list the last runs with: waxlocal sql "'
-    'SELECT run_id, agent_name FROM runs ORDER BY id DESC LIMIT 20"',
+    "run": "list the last runs with: waxlocal runs",
 }
 # A range on the key instead of LIKE uses the index whatever characters the id holds. The last
 # character of Unicode sorts after every continuation of the prefix.
@@ -36,31 +35,50 @@ SELECT (SELECT max(run_id) FROM runs WHERE run_id < :run_id),
 _SHORT_CHARS = 18
 
 
+# What stands for the newest one, unless an id begins so.
+LAST = "last"
+_LAST_SESSION = "SELECT session_id FROM sessions ORDER BY last_activity_at DESC LIMIT 1"
+_LAST_RUN = "SELECT run_id FROM runs ORDER BY id DESC LIMIT 1"
+
+
 def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
     """Return the session id equal to `prefix`, or the only one that begins with it.
 
-    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty prefix.
+    `last` is the session that was active last, unless an id begins so. Raises `NotFound`,
+    `AmbiguousId`, and `InvalidQuery` for an empty prefix.
     """
-    return _only(_SESSIONS, conn, prefix, "session")
+    try:
+        return _only(_SESSIONS, conn, prefix, "session")
+    except NotFound as error:
+        return _last(conn, _LAST_SESSION, prefix, error)
 
 
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     """Return the run id equal to `prefix`, or the only one that begins with it; or by workflow id.
 
-    Raises `NotFound`, `AmbiguousId`, and `InvalidQuery` for an empty prefix.
+    `last` is the run that began last, unless an id begins so. Raises `NotFound`, `AmbiguousId`, and
+    `InvalidQuery` for an empty prefix.
     """
     try:
         return _only(_RUNS, conn, prefix, "run")
     except NotFound as error:
         run_prefix = run_id_of(prefix)
         if run_prefix is None:
-            raise _of_a_session(conn, prefix) or error from None
+            return _last(conn, _LAST_RUN, prefix, _of_a_session(conn, prefix) or error)
         return _only(_RUNS, conn, run_prefix, "run")
+
+
+def _last(conn: sqlite3.Connection, sql: str, word: str, error: NotFound) -> str:
+    """Return the id of the newest one if that is what a word asks for; else raise the error."""
+    row = conn.execute(sql).fetchone() if word == LAST else None
+    if row is None:
+        raise error from None
+    return str(row[0])
 
 
 def _of_a_session(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
     """Return the error for the id of a session where one of a run is needed; None if it is none."""
-    found = conn.execute(_SESSIONS, {"prefix": prefix, "last": _LAST}).fetchone()
+    found = conn.execute(_SESSIONS, {"prefix": text(prefix), "last": _LAST}).fetchone()
     if found is None:
         return None
     return NotFound(f"{prefix!r} is a session, not a run", hint=f"waxlocal session {found[0]}")

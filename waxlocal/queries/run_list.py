@@ -9,7 +9,7 @@ from dataclasses import InitVar, dataclass
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.filters import check_status, checked_page
+from waxlocal.queries.filters import check_status, checked_page, run_conditions
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
@@ -47,7 +47,8 @@ _BY_STATUS = {
 class RunFilter:
     """A filter on runs: a run matches if it meets every condition that is set.
 
-    `since` and `until` limit the start, both inclusive, in any form that `parse_time` accepts.
+    `tag`, `metadata` and `search` are as in `SessionFilter`; `no_session` leaves the runs without
+    one. `since` and `until` limit the start, both inclusive, in any form that `parse_time` accepts.
     Raises `InvalidQuery`.
     """
 
@@ -55,12 +56,18 @@ class RunFilter:
     user_id: str | None = None
     agent: str | None = None
     status: str | None = None
+    tag: str | None = None
+    metadata: str | None = None
+    search: str | None = None
     since: str | None = None
     until: str | None = None
+    no_session: bool = False
     clock: InitVar[Clock] = SYSTEM_CLOCK
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
+        if self.no_session and self.session_id:
+            raise InvalidQuery("a run has a session or none", hint="leave one of the two out")
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))
@@ -107,6 +114,9 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
         name: text(value) for name in _CONDITIONS if (value := getattr(filter, name))
     }
     conditions = [_CONDITIONS[name] for name in values]
+    conditions += run_conditions(conn, filter, values)
+    if filter.no_session:
+        conditions.append("r.session_id IS NULL")
     if filter.status:
         conditions.append(_BY_STATUS[filter.status])
         if filter.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):

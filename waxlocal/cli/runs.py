@@ -1,0 +1,107 @@
+"""`waxlocal runs`: list runs with filters, with or without a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from waxlocal import escaping
+from waxlocal.cli import figures
+from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.hints import say_beyond, say_nothing
+from waxlocal.cli.options import ordering_of, page_options, run_filter_options
+from waxlocal.cli.output import DIM, Column, Screen, status_style
+from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.queries import RunSummary, as_dict, short_run_id
+from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["runs"]
+
+_CSV_COLUMNS = (
+    *("run_id", "session_id", "user_id", "agent_name", "workflow_name", "parent_workflow_id"),
+    *("status", "started_at", "completed_at", "duration", "llm_calls", "unmetered_calls"),
+    *("tokens_in", "tokens_out", "total_tokens", "total_cost", "priced_share", "metered_share"),
+    *("message", "answer", "error_type", "error"),
+)
+_FRIENDLY = {"recent": "-id", "started": "-started_at", "duration": "-duration"}
+
+
+@click.command(cls=Subcommand)
+@run_filter_options
+@click.option("--no-session", is_flag=True, help="Only runs without a session.")
+@click.option(
+    "--order",
+    "--by",
+    "ordering",
+    default="recent",
+    show_default=True,
+    metavar="FIELD",
+    help=f"{', '.join(_FRIENDLY)}; or a field: {', '.join(RUN_ORDERINGS)}.",
+)
+@page_options
+@form_options(csv=True)
+@click.pass_context
+def runs(
+    ctx: click.Context, *, filter: RunFilter, ordering: str, limit: int, offset: int, form: str
+) -> None:
+    """List runs, the last recorded first: turns, runs of sub-agents, and runs without a session.
+
+    `waxlocal show RUN_ID` shows all of one; `waxlocal show last` the last.
+    """
+    ordering = ordering_of(ordering, _FRIENDLY, RUN_ORDERINGS)
+    with recordings(target_file_of(ctx)) as connection:
+        found = list_runs(connection, filter=filter, ordering=ordering, limit=limit, offset=offset)
+        whole = offset + len(found)
+        if len(found) == limit or (offset and not found):
+            whole = count_runs(connection, filter=filter)
+        ids = [short_run_id(connection, one.run_id) for one in found]
+    if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
+        return
+    if found:
+        screen = Screen()
+        _show(screen, found, ids)
+        if not screen.plain and whole > offset + len(found):
+            screen.gap()
+            shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} runs"
+            screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+    elif offset and whole:
+        say_beyond("runs", whole)
+    elif filter != ALL_RUNS:
+        say_nothing("No run matches.", "fewer filters, or: waxlocal runs")
+    else:
+        say_nothing("No runs.", "waxlocal run app.py, or: waxlocal demo")
+
+
+def _show(screen: Screen, found: Sequence[RunSummary], ids: Sequence[str]) -> None:
+    columns = [
+        Column("Run", least=18),
+        Column("Agent", least=8),
+        Column("Tokens", right=True),
+        Column("Cost", right=True),
+        Column("Duration", right=True),
+        Column("Started"),
+        Column("Status"),
+        Column("Session", least=8),
+        Column("Message", least=12),
+    ]
+    rows: list[Sequence[str | Text]] = [
+        [
+            screen.text((escaping.line(one.run_id if screen.plain else short), DIM)),
+            escaping.line(one.agent_name),
+            figures.tokens_of(one.total_tokens, one.metered_share),
+            figures.cost_of(one),
+            figures.NOTHING if one.duration is None else figures.duration(one.duration),
+            screen.when(one.started_at),
+            screen.text((one.status, status_style(one.status))),
+            figures.NOTHING if one.session_id is None else escaping.line(one.session_id),
+            escaping.line(one.message[:200]),
+        ]
+        for one, short in zip(found, ids, strict=True)
+    ]
+    screen.write(screen.table(columns, rows))
