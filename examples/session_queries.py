@@ -16,14 +16,14 @@ from waxlocal.wording import counted, money
 
 
 def turns(sessions: list[Session]) -> None:
-    counts = Counter(session.run_count for session in sessions)
+    counts = Counter(session.turn_count for session in sessions)
     print(f"Average turns per session: {sum(counts.elements()) / len(sessions):.1f}")
     for count, how_many in sorted(counts.items()):
         print(f"  {counted(count, 'turn')}: {counted(how_many, 'session')}")
 
 
 def abandonment(sessions: list[Session]) -> None:
-    alone = sum(session.run_count == 1 for session in sessions)
+    alone = sum(session.turn_count == 1 for session in sessions)
     print(f"Abandonment rate: {alone / len(sessions):.1%}")
 
 
@@ -46,7 +46,7 @@ def main() -> None:
             cost(sessions)
         # The same figures, for any number of sessions, in one pass:
         figures = statistics(connection)
-        print(f"All {figures.sessions} sessions: {figures.runs} runs")
+        print(f"All {figures.sessions} sessions: {figures.turns} turns")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ _SETTINGS = (
     "WAXLOCAL_LOG_LEVEL",
 )
 _ALL_OF = "WAXLOCAL_SYNC_"
-# As httpx reads them, https://www.python-httpx.org/environment_variables/: in either case.
+# As `urllib.request` reads them: in either case.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+# OpenSSL's directory may be several.
 _FILES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -41,20 +42,26 @@ def handed_on(environ: Mapping[str, str] | None = None) -> Handed:
     for name, value in sorted((os.environ if environ is None else environ).items()):
         if not value.strip() or not _is_meant(name):
             continue
-        if _has_password(value) or not value.isprintable():
+        if _may_be_secret(value) or not value.isprintable():
             found.secret.append(name)
         else:
-            found.variables[name] = str(Path(value).absolute()) if name in _FILES else value
+            found.variables[name] = _absolute(value) if name in _FILES else value
     return found
+
+
+def _absolute(paths: str) -> str:
+    return os.pathsep.join(str(Path(one).absolute()) for one in paths.split(os.pathsep))
 
 
 def _is_meant(name: str) -> bool:
     return name in (*_SETTINGS, *_FILES) or name.startswith(_ALL_OF) or name.upper() in _PROXIES
 
 
-def _has_password(value: str) -> bool:
+def _may_be_secret(value: str) -> bool:
+    """Return whether an address has a user, a password or parameters."""
     try:
         # A proxy may be given without a scheme.
-        return "@" in urlsplit(value if "//" in value else f"//{value}").netloc
+        parts = urlsplit(value if "//" in value else f"//{value}")
     except ValueError:
-        return "@" in value
+        return True
+    return "@" in parts.netloc or bool(parts.query or parts.fragment)

@@ -27,9 +27,9 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     environ = os.environ if environ is None else environ
     name = next((one for one in _FILES if environ.get(one)), _FILES[0])
     file, directory = environ.get(name) or None, environ.get(_DIRECTORY) or None
-    if file is not None and name != _FILES[0] and Path(file).is_dir():
-        file, directory = None, file
-    of_system = file is None and directory is None
+    more = file if file is not None and name != _FILES[0] and Path(file).is_dir() else None
+    file = None if more is not None else file
+    of_system = file is None and directory is None and more is None
     if of_system:
         import certifi
 
@@ -40,7 +40,9 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
             f"{_DIRECTORY} is {directory!r}, which is not a directory", hint=f"unset {_DIRECTORY}"
         )
     try:
-        context = ssl.create_default_context(cafile=file, capath=directory)
+        context = ssl.create_default_context(cafile=file, capath=directory or more)
+        if directory is not None and more is not None:
+            context.load_verify_locations(capath=more)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(

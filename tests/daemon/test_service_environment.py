@@ -29,7 +29,15 @@ def test_keys_and_what_is_of_the_shell_alone_are_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["http://u:p@host:1", "u:p@host:1", "//u@host", "http://[u:p@", "http://h\n"]
+    "value",
+    [
+        "http://u:p@host:1",
+        "u:p@host:1",
+        "//u@host",
+        "http://[u:p@",
+        "http://h\n",
+        "http://h/?token=x",
+    ],
 )
 def test_a_password_is_named_and_not_shown(value: str) -> None:
     """Everybody who may see a service can read its unit, where a line end would begin another."""
@@ -43,3 +51,5 @@ def test_a_path_is_made_absolute_and_nothing_is_left_out(
     monkeypatch.chdir(tmp_path)
     found = handed_on({"SSL_CERT_FILE": "ca.pem", "HTTPS_PROXY": "", "NO_PROXY": " "})
     assert found == ({"SSL_CERT_FILE": f"{tmp_path}/ca.pem"}, [])
+    several = handed_on({"SSL_CERT_DIR": "a:/b"})
+    assert several.variables == {"SSL_CERT_DIR": f"{tmp_path}/a:/b"}

@@ -48,8 +48,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def no_certificates_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what this machine's user trusts."""
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(params=["here"])
@@ -143,6 +143,8 @@ def test_the_bundles_of_requests_and_curl_are_taken(
     assert len(tls_context(named).get_ca_certs()) == 1
     assert len(tls_context({**named, "SSL_CERT_FILE": certifi.where()}).get_ca_certs()) > 50
     assert tls_context({name: str(tmp_path)}).get_ca_certs() == []
+    with pytest.raises(ConfigurationError, match="SSL_CERT_DIR is "):
+        tls_context({name: str(tmp_path), "SSL_CERT_DIR": str(tmp_path / "none")})
     with pytest.raises(ConfigurationError, match=f"{name} is ") as refused:
         tls_context({name: str(tmp_path / "none")})
     assert f"unset {name}" in refused.value.hint

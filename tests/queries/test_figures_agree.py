@@ -72,6 +72,13 @@ class Run:
     def is_turn(self) -> bool:
         return self.turn is self
 
+    caller: Run | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose it is: of whom it names, or of who called it."""
+        return self.user or (None if self.caller is None else self.caller.owner)
+
     @property
     def shown(self) -> str:
         """Its process has ended, where it is open."""
@@ -103,13 +110,14 @@ def files(draw: st.DrawFn) -> list[Run]:
             number=number,
         )
         above = None if run.parent is None else made[run.parent - 1]
-        run.turn = run if above is None or above.session != run.session else above.turn
+        run.caller = None if above is None or above.session != run.session else above
+        run.turn = run if run.caller is None else run.caller.turn
         made.append(run)
     return made
 
 
 def record(runs: Iterable[Run], path: Path) -> None:
-    """Write them to a file, as an outermost run its own turn."""
+    """Write them to a file."""
     with closing(open_writer(path)) as conn:
         conn.execute("PRAGMA synchronous = OFF")
         make = Builder(conn)
@@ -123,10 +131,6 @@ def record(runs: Iterable[Run], path: Path) -> None:
                 status=run.status,
                 process=gone,
                 parent=None if run.parent is None else run_id(run.parent),
-            )
-            conn.execute(
-                "UPDATE runs SET root_workflow_id = ?, revision = 1 WHERE run_id = ?",
-                (f"wf_{run_id(run.turn.number)}", new),
             )
             for call in run.calls:
                 make.llm(new, call.tokens, 0, cost=call.cost, at=run.ended(call))
@@ -201,7 +205,7 @@ def users_of(by_session: dict[str, list[Run]]) -> dict[str, dict[str, Any]]:
     for runs in by_session.values():
         named = {run.user for run in runs} - {None}
         for run in runs:
-            owner = run.user or run.turn.user
+            owner = run.owner
             if len(named) == 1:
                 (owner,) = named
             if owner is not None:

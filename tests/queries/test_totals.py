@@ -30,6 +30,8 @@ SELECT session_id, count(*) AS run_count, sum(status = 'running') AS open_runs,
   total(duration) AS total_duration, min(started_at) AS first_run_at,
   max(started_at) AS last_run_at, sum(parent IS NOT NULL) AS nested_runs,
   total(iif(parent IS NULL, 0, duration)) AS nested_duration, max(completed_at) AS last_end_at,
+  (SELECT u.user_id FROM runs u WHERE u.session_id = runs.session_id
+    AND u.user_id IS NOT NULL LIMIT 1) IS NOT NULL AS is_somebodys,
   (SELECT group_concat(user_id) FROM (
     SELECT DISTINCT u.user_id FROM runs u WHERE u.session_id = runs.session_id
     AND u.user_id IS NOT NULL ORDER BY u.user_id)) AS users
@@ -42,7 +44,9 @@ WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY session_id
 KEPT = """
 SELECT session_id, run_count, open_runs, failed_runs, llm_calls, priced_calls, unmetered_calls,
   tokens_in, tokens_out, total_tokens, priced_tokens, total_cost, total_duration, first_run_at,
-  last_run_at, nested_runs, nested_duration, last_end_at,
+  last_run_at, nested_runs, nested_duration, last_end_at, user_id IS NOT NULL AND EXISTS (
+    SELECT 1 FROM session_users u WHERE u.session_id = sessions.session_id
+    AND u.user_id = sessions.user_id) AS is_somebodys,
   (SELECT group_concat(user_id) FROM (SELECT user_id FROM session_users u
     WHERE u.session_id = sessions.session_id ORDER BY user_id)) AS users
 FROM sessions ORDER BY session_id
@@ -64,6 +68,8 @@ changes = st.lists(
             st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds, parents, users
         ),
         st.tuples(st.just("belong"), which, st.integers(1, 12)),
+        st.tuples(st.just("merge"), which, statuses, seconds, parents, users),
+        st.tuples(st.just("user"), which, users),
         st.tuples(st.just("call"), which, tokens, tokens, costs, st.sampled_from((0, 1))),
         st.tuples(st.just("told"), which, st.sampled_from((0, 1))),
         st.tuples(st.just("join"), which),
@@ -107,10 +113,21 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         "recount": ("UPDATE llm_calls SET tokens_in = ?", values[1:]),
         "told": ("UPDATE llm_calls SET usage_known = ?", values[1:]),
         "belong": ("UPDATE runs SET parent_workflow_id = ?", values[1:]),
+        "user": ("UPDATE runs SET user_id = ?", values[1:]),
+        # As a server takes over what is newer: all columns at once.
+        "merge": (
+            "UPDATE runs SET status = ?, duration = ?, completed_at = ?, parent_workflow_id = ?,"
+            " user_id = ?",
+            [],
+        ),
         "join": ("UPDATE runs SET session_id = coalesce(session_id, 'c')", []),
         "drop call": ("DELETE FROM llm_calls", []),
         "drop run": ("DELETE FROM runs", []),
     }[kind]
+    if kind == "merge":
+        status, at, parent, user = values[1:]
+        ended = None if status == "running" else moment(at)
+        row = [status, ended and at / 8, ended, parent and f"wf_{run_id(parent)}", user]
     if kind == "belong":
         row = [f"wf_{run_id(values[1])}"]
     if kind == "end":

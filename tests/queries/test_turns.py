@@ -106,6 +106,8 @@ def test_a_killed_sub_agent_is_its_turns_to_tell(tmp_path: Path) -> None:
             name: [one.session_id for one in list_sessions(conn, filter=SessionFilter(status=name))]
             for name in ("success", "interrupted")
         }
+        figures = statistics(conn)
+    assert (figures.abandoned_fine, figures.abandoned_error, figures.abandoned_open) == (1, 1, 0)
     assert listed == {"fine": "success", "killed": "interrupted"}
     assert filtered == {"success": ["fine"], "interrupted": ["killed"]}
 
@@ -257,7 +259,8 @@ def test_sessions_of_an_earlier_version_are_counted_without_a_wait(
     with closing(open_writer(db_path)) as conn:
         assert session_counts._count(conn) == 3
     found.append(figures_of(db_path))
-    assert count_turns(db_path) == 4
+    assert count_turns(db_path, 0.0) == 0
+    assert count_turns(db_path) == 3 + 3  # the last one of a piece is the first one of the next
     found.append(figures_of(db_path))
     assert count_turns(db_path) == 0
     sessions, *_ = found[0]
@@ -276,7 +279,47 @@ def test_a_session_that_goes_on_before_it_is_counted_is_counted_once(db_path: Pa
         make.run("new", at=352, user="dan")
     before = figures_of(db_path)
     assert count_turns(db_path) == 8
+    assert count_turns(db_path) == 0
     assert figures_of(db_path) == before
     with reader(db_path) as conn:
         (session,) = (one for one in list_sessions(conn) if one.session_id == "s3")
     assert (session.turn_count, session.users) == (3, ("alice", "bob", "carol"))
+
+
+ODD_IDS = [
+    "''",
+    "x'00ff'",
+    "'a' || char(0) || 'b'",
+    "'a' || char(0) || 'c'",
+    "CAST(x'ff61' AS TEXT)",
+]
+
+
+@pytest.mark.parametrize(("piece", "runs"), [(2, 5_000), (500, 1), (500, 5_000)])
+def test_a_session_with_an_odd_id_is_counted_like_any_other(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, runs: int
+) -> None:
+    """Empty, of bytes, with a NUL, not UTF-8: any program may have written it."""
+    monkeypatch.setattr(session_counts, "PIECE", piece)
+    monkeypatch.setattr(session_counts, "RUNS_IN_PIECE", runs)
+    of_before(db_path)
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as conn:
+        for number, odd in enumerate(ODD_IDS):
+            conn.execute(
+                f"""
+                INSERT INTO runs (run_id, agent_name, workflow_name, session_id, user_id, trace_id,
+                  parent_workflow_id, interaction_mode, status, started_at, duration)
+                SELECT {number} || '-' || run_id, agent_name, workflow_name, {odd}, user_id,
+                  trace_id, 'wf_{number}-' || substr(parent_workflow_id, 4), interaction_mode,
+                  status, started_at, duration
+                FROM runs WHERE session_id = 's1'
+                """
+            )
+    open_writer(db_path).close()
+    assert count_turns(db_path) >= 12
+    assert count_turns(db_path) == 0
+    with closing(sqlite3.connect(db_path)) as conn:
+        counted = conn.execute("SELECT nested_runs, nested_duration FROM sessions").fetchall()
+        users = conn.execute("SELECT count(*) FROM session_users").fetchone()[0]
+    assert counted == [(2, 1.25)] * 12
+    assert users == 24

@@ -68,7 +68,7 @@ def test_session_queries(db_path: Path) -> None:
         "Abandonment rate: 75.0%",
         "Average cost per session: $0.0112",
         "P95 cost per session: $0.0225",
-        "All 4 sessions: 6 runs",
+        "All 4 sessions: 6 turns",
     ]
 
 
@@ -77,4 +77,4 @@ def test_session_queries_of_an_empty_file(recorder: Recorder, db_path: Path) -> 
     with WaxellContext("alone"):
         pass
     recorder.close()
-    assert run_python(EXAMPLES / "session_queries.py", db=db_path) == "All 0 sessions: 0 runs\n"
+    assert run_python(EXAMPLES / "session_queries.py", db=db_path) == "All 0 sessions: 0 turns\n"

@@ -21,6 +21,7 @@ from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
+from waxlocal.cli.service_user import check_user
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.cli.usage_errors import OneOf, listed
 from waxlocal.errors import ConfigurationError, FileMissing
@@ -197,7 +198,7 @@ def install(
         tuple(file.parent for file in (_absolute(given["metrics_file"]),) if file),
         variables,
     )
-    _check_user(user, runs_here=not only_print)
+    check_user(user, runs_here=not only_print)
     _warn_of_unit(service, secret)
     unit = make_unit(service)
     if only_print:
@@ -236,48 +237,6 @@ def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, 
         _next("If it still runs, stop it with", unit.stop_removed, False)
 
 
-def _check_user(name: str, *, runs_here: bool) -> None:
-    """Raise `ConfigurationError` for a user that this machine does not know; a number may be.
-
-    And, if the service `runs_here`, for one who cannot run it: as far as root asks.
-    """
-    if not name or name.isdecimal() or sys.platform == "win32":
-        return
-    import pwd
-
-    try:
-        known = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigurationError(
-            f"this machine has no user {name!r}",
-            hint="create the user first, or leave --user out: then it is the owner of the file",
-        ) from None
-    if runs_here and os.geteuid() == 0 and not _can_run(known.pw_uid, known.pw_gid):
-        raise ConfigurationError(
-            f"{name} cannot run this waxlocal: {sys.executable} and what it imports must be "
-            "readable by that user",
-            hint="install waxlocal where all users may read it: python3 -m venv /opt/waxlocal",
-        )
-
-
-def _can_run(user: int, group: int) -> bool:
-    """Return whether a user may run this Python and import waxlocal; for root to ask."""
-    command = (sys.executable, "-c", "import waxlocal_daemon.runner")
-    try:
-        done = subprocess.run(  # noqa: S603 - this Python
-            command,
-            user=user,
-            group=group,
-            extra_groups=(),
-            cwd="/",
-            capture_output=True,
-            timeout=60,
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
-
-
 def _owner(path: Path) -> str:
     """Return the owner of the file: a WAL file that root creates would lock its recorders out."""
     place = path if path.exists() else path.parent
@@ -312,11 +271,18 @@ def _warn_of_unit(service: Service, secret: list[str]) -> None:
         click.echo(
             f"Note: {name} is not in the unit, for it holds a password or odd characters", err=True
         )
-        say_hint(f"give it to the service in a file that only its user may read: "
-                 f"systemctl edit {service.name}, EnvironmentFile=")  # fmt: skip
+        say_hint(_for_secrets(service))
     if service.key_file is not None and not service.key_file.is_file():
         click.echo(f"Note: {escaping.line(str(service.key_file))} is not there yet", err=True)
         say_hint("write the key into it before the service starts (chmod 600)")
+
+
+def _for_secrets(service: Service) -> str:
+    """Return how a service gets a variable that not everybody may read."""
+    if sys.platform == "darwin":
+        return "use an address without a password"
+    control = "systemctl" if service.system else "systemctl --user"
+    return f"put it into a file (chmod 600), and EnvironmentFile= by: {control} edit {service.name}"
 
 
 def _warn_of_settings(given: dict[str, Any], variables: dict[str, str]) -> None:

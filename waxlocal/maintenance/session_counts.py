@@ -6,23 +6,33 @@ seconds. Until it is done, queries look at the runs themselves.
 
 from __future__ import annotations
 
-import json
+import math
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, writer
 
 __all__ = ["count_turns"]
 
-# Sessions in one transaction, which takes some ten milliseconds.
+# Sessions in one transaction, and about how many runs they have: some ten milliseconds.
 PIECE = 500
+RUNS_IN_PIECE = 5_000
 
 _EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'counted_sessions')"
-_COUNTED = "SELECT up_to FROM counted_sessions"
-_NEXT = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
-_THESE = "session_id IN (SELECT value FROM json_each(?))"
+_IS_LEFT = "SELECT EXISTS (SELECT 1 FROM counted_sessions)"
+_FROM = "(SELECT up_to FROM counted_sessions)"
+# The last session of the next piece. The first one is that of the piece before, and is counted
+# again: so the last piece is known by its end, and an empty id is no special case. Ids stay within
+# SQLite, for any program may have written one that is not text.
+_TO = f"""(SELECT max(session_id) FROM (
+  SELECT session_id, sum(run_count) OVER (ORDER BY session_id) - run_count AS before FROM (
+    SELECT session_id, run_count FROM sessions WHERE session_id >= {_FROM}
+    ORDER BY session_id LIMIT {{piece}}))
+  WHERE before < {{runs}} + coalesce(
+    (SELECT run_count FROM sessions WHERE session_id = {_FROM}), 0))"""  # noqa: S608
 _COUNT = f"""
 UPDATE sessions SET
   (nested_runs, nested_duration) =
@@ -30,54 +40,51 @@ UPDATE sessions SET
      WHERE n.session_id = sessions.session_id),
   last_end_at =
     (SELECT max(r.completed_at) FROM runs r WHERE r.session_id = sessions.session_id)
-WHERE {_THESE}
+WHERE session_id >= {_FROM} AND session_id <= {_TO}
 """  # noqa: S608
 _NAME = f"""
 INSERT OR IGNORE INTO session_users (session_id, user_id)
-SELECT DISTINCT r.session_id, r.user_id FROM runs r WHERE r.user_id IS NOT NULL AND r.{_THESE}
+SELECT DISTINCT r.session_id, r.user_id FROM runs r
+WHERE r.session_id >= {_FROM} AND r.session_id <= {_TO} AND r.user_id IS NOT NULL
 """  # noqa: S608
-_SAY = "UPDATE counted_sessions SET up_to = ?"
+_IS_LAST = f"SELECT {_TO} IS NULL OR {_TO} = (SELECT max(session_id) FROM sessions)"  # noqa: S608
+_SAY = f"UPDATE counted_sessions SET up_to = {_TO}"  # noqa: S608
 _SAY_ALL = "DELETE FROM counted_sessions"
 
 
-def count_turns(path: Path) -> int:
-    """Count the turns and users of each session that has none beside it; return how many sessions.
+def count_turns(path: Path, seconds: float = math.inf, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Count the turns and users of sessions that have none beside them; return how many sessions.
 
-    Takes a millisecond where that is done. Some sessions at a time: recorders wait for tens of
-    milliseconds at most, but for a session of 100,000 runs as long as it takes to read them. Safe
-    while others record, and when it is killed: the next one goes on. Does nothing if this version
-    may not write to the file; raises nothing.
+    For about so many seconds; takes a millisecond where it is done. Some sessions at a time:
+    recorders wait for tens of milliseconds at most, but for a session of 100,000 runs as long as it
+    takes to read them. Safe while others record, and when it is killed: the next one goes on. Does
+    nothing if this version may not write to the file; raises nothing.
     """
-    count = 0
+    end_ns, count, is_left = clock.monotonic_ns() + seconds * 1e9, 0, False
     with suppress(StorageError):
         with reader(path) as connection:
-            waiting = _up_to(connection) is not None
-        while waiting:
+            is_left = _is_left(connection)
+        while is_left and clock.monotonic_ns() < end_ns:
             with writer(path) as connection:
-                found = _count(connection)
-            waiting = found > 0
-            count += found
+                # Another process may have been sooner.
+                is_left = _is_left(connection)
+                count += _count(connection) if is_left else 0
     return count
 
 
-def _up_to(connection: sqlite3.Connection) -> str | None:
-    """Return the id of the last session that was counted; None if all were."""
-    if not connection.execute(_EXISTS).fetchone()[0]:
-        return None
-    row = connection.execute(_COUNTED).fetchone()
-    return None if row is None else str(row[0])
+def _is_left(connection: sqlite3.Connection) -> bool:
+    """Return whether some sessions are still to count."""
+    exists = connection.execute(_EXISTS).fetchone()[0]
+    return bool(exists and connection.execute(_IS_LEFT).fetchone()[0])
 
 
 def _count(connection: sqlite3.Connection) -> int:
     """Count the next sessions."""
-    up_to = _up_to(connection)
-    if up_to is None:  # another process was sooner
-        return 0
-    ids = [row[0] for row in connection.execute(_NEXT, (up_to, PIECE)).fetchall()]
-    if not ids:
-        connection.execute(_SAY_ALL)
-        return 0
-    connection.execute(_COUNT, (json.dumps(ids),))
-    connection.execute(_NAME, (json.dumps(ids),))
-    connection.execute(_SAY, (ids[-1],))
-    return len(ids)
+    count_them, name_users, is_last, say = (
+        sql.format(piece=PIECE, runs=RUNS_IN_PIECE) for sql in (_COUNT, _NAME, _IS_LAST, _SAY)
+    )
+    count = connection.execute(count_them).rowcount
+    connection.execute(name_users)
+    done = connection.execute(is_last).fetchone()[0]
+    connection.execute(_SAY_ALL if done else say)
+    return count

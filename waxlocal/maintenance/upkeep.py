@@ -14,12 +14,12 @@ __all__ = ["keep_up"]
 
 
 def keep_up(path: Path, seconds: float = math.inf) -> None:
-    """Put a file in order: its side files, taken in for about so long, and the rest.
+    """Put a file in order: its side files and sessions, each for about so long, and its contents.
 
     Takes milliseconds where nothing has come since the last time. Does nothing if this version may
     not write to the file; raises nothing.
     """
     take_in_all(path, seconds)
-    count_turns(path)
+    count_turns(path, seconds)
     mark_calls(path)
     sweep(path)

@@ -15,23 +15,28 @@ __all__ = ["SessionFigures", "session_figures"]
 _PIECE = 500
 # `alone` is the id of a session whose only turn is stored as running.
 _WHOLE = """
-SELECT {turns.count}, {turns.count} = 1, {turns.failed}, s.open_runs, {turns.duration},
+SELECT {turns.count}, {turns.count} = 1, {turns.failed}, {turns.duration},
   {turns.cost}, s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}, s.run_count,
   iif(s.open_runs > 0 AND {turns.count} = 1 AND {turns.failed} = 0, s.session_id, NULL)
 FROM sessions s {condition}
 """
+# Of a session that lies within the period, that is what it has there.
+_WITHIN = """s.open_runs = 0 AND s.first_run_at >= coalesce(:since, '')
+  AND (:until IS NULL OR {turns.last_activity} <= :until)"""
 # A run is in the period in which it began, a call in the one in which it ended: so a period has the
 # calls of a run that began before it.
 _IN_PERIOD = f"""
 WITH chosen AS MATERIALIZED (
   SELECT s.session_id, {{turns.count}} AS turn_count FROM sessions s {{condition}}),
-of_runs AS (
-  SELECT r.session_id, count(*) AS runs, sum({TURN}) AS turns,
-    sum({TURN} AND r.status <> 'running' AND r.status <> 'success') AS failed,
-    sum(r.status = 'running') AS open_runs, total(iif({TURN}, r.duration, 0.0)) AS duration
+begun AS MATERIALIZED (  -- so that what is a turn is looked up once
+  SELECT r.session_id, {TURN} AS turn, r.status, r.duration
   FROM chosen CROSS JOIN runs r ON r.session_id = chosen.session_id
-  WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)
-  GROUP BY r.session_id),
+  WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)),
+of_runs AS (
+  SELECT session_id, count(*) AS runs, sum(turn) AS turns,
+    sum(turn AND status <> 'running' AND status <> 'success') AS failed,
+    sum(status = 'running') AS open_runs, total(iif(turn, duration, 0.0)) AS duration
+  FROM begun GROUP BY session_id),
 of_calls AS (
   SELECT r.session_id, sum(c.cost) AS cost,
     CAST(total(c.tokens_in + c.tokens_out) AS INTEGER) AS tokens,
@@ -42,7 +47,7 @@ of_calls AS (
   WHERE c.recorded_at >= coalesce(:since, '') AND (:until IS NULL OR c.recorded_at <= :until)
   GROUP BY r.session_id)
 SELECT coalesce(turns, 0), coalesce(turns, 0) = 1 AND turn_count = 1, coalesce(failed, 0),
-  coalesce(open_runs, 0), coalesce(duration, 0.0), iif(calls IS NULL, 0.0, cost),
+  coalesce(duration, 0.0), iif(calls IS NULL, 0.0, cost),
   coalesce(tokens, 0), coalesce(priced_tokens, 0), coalesce(calls, 0), coalesce(unmetered, 0),
   coalesce(runs, 0),
   iif(turns = 1 AND turn_count = 1 AND failed = 0 AND open_runs > 0, session_id, NULL)
@@ -55,13 +60,12 @@ class SessionFigures(NamedTuple):
     """Columns of equal length, one entry per session.
 
     `single`: the session has this one turn, and none outside the period either. `open_alone` is
-    its id where that turn is stored as running: the process may have ended.
+    its id where it has a run that is stored as running: the process may have ended.
     """
 
     turns: list[int]
     single: list[int]
     failed: list[int]
-    open_runs: list[int]
     durations: list[float]
     costs: list[float | None]
     tokens: list[int]
@@ -82,27 +86,36 @@ def session_figures(
     """
     period = bool(filter.since or filter.until)
     condition, values = where(conn, filter, gone, has_part=period)
-    query = (_IN_PERIOD if period else _WHOLE).format(
-        turns=turn_columns(conn),
-        unmetered=unmetered_calls(conn),
-        known=usage_known(conn),
-        condition=condition,
+    within = _WITHIN.format(turns=turn_columns(conn))
+    parts = (
+        ((_WHOLE, f"{condition} AND {within}"), (_IN_PERIOD, f"{condition} AND NOT ({within})"))
+        if period
+        else ((_WHOLE, condition),)
     )
-    cursor = conn.cursor()
-    # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
-    cursor.row_factory = None
-    cursor.execute(query, {"since": None, "until": None} | values)
-    return SessionFigures(*_columns(cursor))
+    columns: list[list[Any]] = [[] for _ in SessionFigures._fields]
+    for query, where_clause in parts:
+        sql = query.format(
+            turns=turn_columns(conn),
+            unmetered=unmetered_calls(conn),
+            known=usage_known(conn),
+            condition=where_clause,
+        )
+        _add_columns(conn, sql, {"since": None, "until": None} | values, columns)
+    return SessionFigures(*columns)
 
 
-def _columns(cursor: sqlite3.Cursor) -> list[list[Any]]:
-    """Return all rows of a result as columns.
+def _add_columns(
+    conn: sqlite3.Connection, sql: str, values: dict[str, object], columns: list[list[Any]]
+) -> None:
+    """Add all rows of a result to the columns.
 
     Reads in small batches: a hundred thousand live tuples trigger the garbage collector again and
     again, which takes half of the total time.
     """
-    columns: list[list[Any]] = [[] for _ in cursor.description]
+    cursor = conn.cursor()
+    # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
+    cursor.row_factory = None
+    cursor.execute(sql, values)
     while rows := cursor.fetchmany(_PIECE):
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(values)
-    return columns
+        for column, more in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(more)

@@ -33,8 +33,7 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
     turns = [count for count, _ in with_turns]
     durations = [spent for _, spent in with_turns]
     slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
-    ends = _ends(found, slow_after)
-    lost = _interrupted(found, gone)
+    ends = _ends(found, slow_after, gone)
     return Statistics(
         sessions=len(found.turns),
         turns=sum(turns),
@@ -42,9 +41,9 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
         **_turns(turns),
         abandoned=sum(ends.values()),
         abandoned_fine=ends["fine"],
-        abandoned_error=ends["error"] + lost,
+        abandoned_error=ends["error"],
         abandoned_slow=ends["slow"],
-        abandoned_open=ends["open"] - lost,
+        abandoned_open=ends["open"],
         slow_after=slow_after,
         sessions_without_calls=found.calls.count(0),
         **_costs(_known(found)),
@@ -75,24 +74,26 @@ def _turns(turns: list[int]) -> dict[str, Any]:
     }
 
 
-def _ends(found: SessionFigures, slow_after: float | None) -> Counter[str]:
-    """Count the one-turn sessions by how their turn ended."""
+def _ends(found: SessionFigures, slow_after: float | None, gone: GoneProcesses) -> Counter[str]:
+    """Count the one-turn sessions by how their turn ended; one whose process has ended failed."""
     limit = float("inf") if slow_after is None else slow_after
+    open_ids = [one for one in found.open_alone if one is not None]
+    statuses = gone.session_statuses(open_ids) if open_ids else {}
     ends: Counter[str] = Counter()
-    columns = (found.single, found.failed, found.open_runs, found.durations)
-    for single, bad, going, duration in zip(*columns, strict=True):
+    columns = (found.single, found.failed, found.durations, found.open_alone)
+    for single, bad, duration, open_id in zip(*columns, strict=True):
         if single:
-            ends[
-                "error" if bad else "open" if going else "slow" if duration > limit else "fine"
-            ] += 1
+            shown = set() if open_id is None else statuses.get(open_id, set())
+            ends[_end(shown, bool(bad), duration > limit)] += 1
     return ends
 
 
-def _interrupted(found: SessionFigures, gone: GoneProcesses) -> int:
-    """Count the one-turn sessions whose turn is stored as open but whose process has ended."""
-    ids = [one for one in found.open_alone if one is not None]
-    statuses = gone.session_statuses(ids) if ids else {}
-    return sum(shown == {RunStatus.INTERRUPTED} for shown in statuses.values())
+def _end(shown: set[str], bad: bool, slow: bool) -> str:
+    if RunStatus.RUNNING in shown:
+        return "open"
+    if bad or RunStatus.INTERRUPTED in shown:
+        return "error"
+    return "slow" if slow else "fine"
 
 
 def _costs(costs: list[float]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.columns import unmetered_calls
+from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
@@ -35,23 +35,37 @@ SELECT s.user_id, count(*) AS session_count, sum({turns.count}) AS turn_count,
   sum(s.llm_calls) AS llm_calls, sum({unmetered}) AS unmetered_calls,
   CAST(total(s.total_tokens) AS INTEGER) AS total_tokens,
   CAST(total(s.priced_tokens) AS INTEGER) AS priced_tokens, sum(s.total_cost) AS total_cost
-FROM sessions s WHERE s.user_id IS NOT NULL AND s.session_id NOT IN ({shared}) GROUP BY s.user_id
+FROM sessions s WHERE s.user_id IS NOT NULL AND s.session_id NOT IN several GROUP BY s.user_id
 """
 # In a session of several users, a run is theirs whom it names; one of a sub-agent that names nobody
-# is of the user of its chain's outermost run.
+# is of whoever called it, however deep. A hundred levels are enough, also for runs that call each
+# other in a circle.
+_OWNED = """
+WITH RECURSIVE several AS MATERIALIZED ({shared}),
+climbing (run_id, user_id, above, session_id, depth) AS (
+  SELECT r.run_id, r.user_id, r.parent_workflow_id, r.session_id, 0
+  FROM several CROSS JOIN runs r ON r.session_id = several.session_id
+  UNION ALL
+  SELECT c.run_id, p.user_id, p.parent_workflow_id, c.session_id, c.depth + 1
+  FROM climbing c JOIN runs p ON p.run_id = substr(c.above, 4) AND p.workflow_id = c.above
+    AND p.session_id = c.session_id
+  WHERE c.user_id IS NULL AND c.depth < 100),
+owned AS MATERIALIZED (SELECT run_id, user_id FROM climbing WHERE user_id IS NOT NULL),
+spent AS MATERIALIZED (
+  SELECT run_id, count(*) AS llm_calls, sum({known} = 0) AS unmetered_calls,
+    total(tokens_in + tokens_out) AS total_tokens,
+    total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
+  FROM owned CROSS JOIN llm_calls USING (run_id) GROUP BY run_id),
+of_runs AS MATERIALIZED (
+  SELECT o.user_id, r.session_id, r.run_id, {turn} AS turn, r.started_at, r.duration,
+    coalesce(r.completed_at, r.started_at) AS ended_at
+  FROM owned o CROSS JOIN runs r ON r.run_id = o.run_id)
+"""
 _SHARED = """
 SELECT user_id, count(DISTINCT session_id), sum(turn), count(*), min(started_at), max(ended_at),
-  total(duration), sum(llm_calls), sum(unmetered_calls), CAST(total(total_tokens) AS INTEGER),
-  CAST(total(priced_tokens) AS INTEGER), sum(total_cost)
-FROM (
-  SELECT coalesce(r.user_id, (SELECT o.user_id FROM runs o
-      WHERE o.run_id = substr(r.root_workflow_id, 4) AND o.session_id = r.session_id)) AS user_id,
-    r.session_id, {turn} AS turn, r.started_at, coalesce(r.completed_at, r.started_at) AS ended_at,
-    iif({turn}, r.duration, 0.0) AS duration, t.llm_calls, {unmetered} AS unmetered_calls,
-    t.total_tokens, t.priced_tokens, t.total_cost
-  FROM ({shared}) several CROSS JOIN runs r ON r.session_id = several.session_id
-  JOIN run_totals t ON t.run_id = r.run_id)
-WHERE user_id IS NOT NULL GROUP BY user_id
+  total(iif(turn, duration, 0.0)), coalesce(sum(llm_calls), 0), coalesce(sum(unmetered_calls), 0),
+  CAST(total(total_tokens) AS INTEGER), CAST(total(priced_tokens) AS INTEGER), sum(total_cost)
+FROM of_runs LEFT JOIN spent USING (run_id) GROUP BY user_id
 """
 _SHARED_IDS = "SELECT session_id FROM session_users GROUP BY session_id HAVING count(*) > 1"
 _SHARED_IDS_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
@@ -64,7 +78,7 @@ SELECT r.user_id, 0, sum({turn}), count(*), min(r.started_at),
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
 """
-_TOGETHER = """
+_TOGETHER = """{owned}
 SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
   sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
   max(last_activity_at) AS last_activity_at,
@@ -79,10 +93,11 @@ _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
 """
 _AGENTS = """
+WITH several AS MATERIALIZED ({shared})
 SELECT DISTINCT s.user_id, s.agents FROM sessions s
-WHERE s.user_id IN (SELECT value FROM json_each(:users)) AND s.session_id NOT IN ({shared})
+WHERE s.user_id IN (SELECT value FROM json_each(:users)) AND s.session_id NOT IN several
 UNION ALL
-SELECT r.user_id, json_group_array(DISTINCT r.agent_name) FROM ({shared}) several
+SELECT r.user_id, json_group_array(DISTINCT r.agent_name) FROM several
 CROSS JOIN runs r ON r.session_id = several.session_id
 WHERE r.user_id IN (SELECT value FROM json_each(:users)) GROUP BY r.user_id
 """
@@ -110,12 +125,10 @@ def list_users(
     outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
     shared = _SHARED_IDS if is_counted(conn) else _SHARED_IDS_BY_RUNS
     parts = " UNION ALL ".join((_IN_SESSIONS, _SHARED, *([_OUTSIDE] * outside))).format(
-        unmetered=unmetered_calls(conn),
-        turns=turn_columns(conn),
-        turn=TURN,
-        shared=shared,
+        unmetered=unmetered_calls(conn), turns=turn_columns(conn), turn=TURN
     )
-    rows = conn.execute(_TOGETHER.format(parts=parts, order=order), page).fetchall()
+    owned = _OWNED.format(shared=shared, turn=TURN, known=usage_known(conn))
+    rows = conn.execute(_TOGETHER.format(owned=owned, parts=parts, order=order), page).fetchall()
     queries = (_AGENTS.format(shared=shared), *([_AGENTS_OUTSIDE] * outside))
     agents = _agents(conn, [row["user_id"] for row in rows], queries)
     return [User(**dict(row), agents=agents[row["user_id"]]) for row in rows]

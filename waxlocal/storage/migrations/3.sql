@@ -221,7 +221,7 @@ CREATE INDEX session_users_by_user ON session_users (user_id);
 -- session_users yet, and their nested runs are not known. The daemon, `waxlocal sync` and
 -- `waxlocal serve` count them. Without a row, all sessions are counted.
 CREATE TABLE counted_sessions (
-  up_to TEXT NOT NULL
+  up_to NOT NULL                             -- an id, as it is in sessions
 );
 INSERT INTO counted_sessions (up_to) SELECT '' WHERE EXISTS (SELECT 1 FROM sessions);
 
@@ -302,7 +302,9 @@ SELECT
 FROM runs r;
 
 DROP TRIGGER runs_update;
-CREATE TRIGGER runs_update AFTER UPDATE OF status, duration ON runs
+-- All changes of a run that its session adds up are in one trigger: of two, each would take what the
+-- other has done for the state before.
+CREATE TRIGGER runs_update AFTER UPDATE OF status, duration, completed_at, parent_workflow_id ON runs
 WHEN NEW.session_id = OLD.session_id
 BEGIN
   UPDATE sessions SET
@@ -310,26 +312,48 @@ BEGIN
     failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
                               - (OLD.status <> 'running' AND OLD.status <> 'success'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0),
-    nested_duration = nested_duration + iif(OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+    nested_runs = nested_runs + iif(NEW.parent_workflow_id IS OLD.parent_workflow_id, 0,
+      (NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id))
+      - (OLD.parent_workflow_id IS NOT NULL AND EXISTS (
       SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
         AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
-        AND p.run_id <> OLD.run_id),
-      coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0), 0.0),
+        AND p.run_id <> OLD.run_id))),
+    nested_duration = nested_duration
+      + iif((NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id)),
+      coalesce(NEW.duration, 0.0), 0.0)
+      - iif((OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
+        AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
+        AND p.run_id <> OLD.run_id)),
+      coalesce(OLD.duration, 0.0), 0.0),
     last_end_at = CASE
-      WHEN OLD.completed_at IS NOT NULL
+      WHEN OLD.completed_at IS NOT NULL AND OLD.completed_at IS NOT NEW.completed_at
         THEN (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
       WHEN NEW.completed_at IS NULL THEN last_end_at
       ELSE max(coalesce(last_end_at, ''), NEW.completed_at) END
   WHERE session_id = NEW.session_id;
 END;
 
--- A server may learn only later which run a run belongs to.
-CREATE TRIGGER runs_new_parent AFTER UPDATE OF parent_workflow_id ON runs
-WHEN NEW.session_id = OLD.session_id
+-- The end of a run, or a correction, may name the user.
+CREATE TRIGGER runs_new_user AFTER UPDATE OF user_id ON runs
+WHEN NEW.user_id IS NOT OLD.user_id AND NEW.session_id = OLD.session_id
 BEGIN
-  UPDATE sessions SET (nested_runs, nested_duration) =
-    (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id)
-  WHERE session_id = NEW.session_id;
+  DELETE FROM session_users WHERE session_id = NEW.session_id AND user_id = OLD.user_id
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = NEW.session_id AND user_id = OLD.user_id);
+  INSERT INTO session_users (session_id, user_id)
+  SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
+  UPDATE sessions SET user_id =
+    (SELECT user_id FROM runs WHERE session_id = NEW.session_id AND user_id IS NOT NULL
+     ORDER BY id LIMIT 1)
+  WHERE session_id = NEW.session_id AND (user_id IS NULL OR user_id = OLD.user_id)
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE session_id = NEW.session_id AND user_id = OLD.user_id);
 END;
 
 DROP TRIGGER runs_keep_session;
@@ -374,9 +398,21 @@ BEGIN
          priced_tokens + CAST(total(iif(c.cost IS NULL, 0, c.tokens_in + c.tokens_out)) AS INTEGER),
          coalesce(total_cost + sum(c.cost), sum(c.cost), total_cost)
        FROM llm_calls c WHERE c.run_id = NEW.run_id),
-    (nested_runs, nested_duration) =
-      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = NEW.session_id),
-    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = NEW.session_id)
+    nested_runs = nested_runs + (NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id))
+      + (SELECT count(*) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+        AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id),
+    nested_duration = nested_duration + iif((NEW.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(NEW.parent_workflow_id, 4)
+        AND p.workflow_id = NEW.parent_workflow_id AND p.session_id = NEW.session_id
+        AND p.run_id <> NEW.run_id)),
+      coalesce(NEW.duration, 0.0), 0.0)
+      + (SELECT total(c.duration) FROM runs c WHERE c.parent_workflow_id = NEW.workflow_id
+        AND c.session_id = NEW.session_id AND c.run_id <> NEW.run_id),
+    last_end_at = iif(NEW.completed_at IS NULL, last_end_at,
+      max(coalesce(last_end_at, ''), NEW.completed_at))
   WHERE session_id = NEW.session_id;
   INSERT INTO session_users (session_id, user_id)
   SELECT NEW.session_id, NEW.user_id WHERE NEW.user_id IS NOT NULL
@@ -403,9 +439,21 @@ BEGIN
     last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_activity_at = (SELECT max(coalesce(completed_at, started_at)) FROM runs
                         WHERE session_id = OLD.session_id),
-    (nested_runs, nested_duration) =
-      (SELECT count(*), total(n.duration) FROM nested_runs n WHERE n.session_id = OLD.session_id),
-    last_end_at = (SELECT max(completed_at) FROM runs WHERE session_id = OLD.session_id)
+    nested_runs = nested_runs - (OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
+        AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
+        AND p.run_id <> OLD.run_id))
+      - (SELECT count(*) FROM runs c WHERE c.parent_workflow_id = OLD.workflow_id
+        AND c.session_id = OLD.session_id AND c.run_id <> OLD.run_id),
+    nested_duration = nested_duration - iif((OLD.parent_workflow_id IS NOT NULL AND EXISTS (
+      SELECT 1 FROM runs p WHERE p.run_id = substr(OLD.parent_workflow_id, 4)
+        AND p.workflow_id = OLD.parent_workflow_id AND p.session_id = OLD.session_id
+        AND p.run_id <> OLD.run_id)),
+      coalesce(OLD.duration, 0.0), 0.0)
+      - (SELECT total(c.duration) FROM runs c WHERE c.parent_workflow_id = OLD.workflow_id
+        AND c.session_id = OLD.session_id AND c.run_id <> OLD.run_id),
+    last_end_at = iif(OLD.completed_at IS last_end_at,
+      (SELECT max(completed_at) FROM runs WHERE session_id = OLD.session_id), last_end_at)
   WHERE session_id = OLD.session_id;
 END;
 

@@ -71,6 +71,11 @@ class Turn:
     marks: Sequence[str]
 
     @property
+    def anchor(self) -> str:
+        """The id of its place in the page."""
+        return f"run-{self.run.run_id}" if self.nested else f"turn-{self.number}"
+
+    @property
     def label(self) -> str:
         """What it is, in words."""
         return f"Sub-agent run in turn {self.number}" if self.nested else f"Turn {self.number}"
