@@ -542,6 +542,8 @@ def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:
     assert [head[:3] for head in heads] == ["1  ", "   ", "   ", "2  "]
     assert "$1.00" in heads[0]
     assert "with 2 sub-agent runs" in heads[0]
+    assert "alice" in heads[0]
+    assert "bob" in heads[3]
     assert all("within turn 1" in head and "$0.25" in head for head in heads[1:3])
 
 

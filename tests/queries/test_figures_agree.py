@@ -322,6 +322,7 @@ def test_the_statistics_of_a_period_are_of_what_happened_in_it(
         costs += [cost] if cost is not None and (begun or ended) else []
     assert (figures.sessions, figures.turns, figures.abandoned) == (touched, sum(counts), single)
     assert figures.distribution == dict(Counter(counts))
+    assert figures.abandonment_rate == (single / len(counts) if counts else None)
     assert figures.total_cost == (pytest.approx(sum(costs)) if costs else None)
     assert figures.priced_sessions == len(costs)
 

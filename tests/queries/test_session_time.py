@@ -303,3 +303,17 @@ def test_gaps_are_the_instants_between_intervals_that_none_covers(made: list[Int
     span = range(min((m.start for m in made), default=0), max((m.end for m in made), default=0))
     free = [at for at in span if not any(one.start <= at < one.end for one in made)]
     assert [at for gap in gaps(made) for at in range(gap.start, gap.end)] == free
+
+
+def test_a_turn_that_was_killed_lasted_as_long_as_what_it_called(tmp_path: Path) -> None:
+    """What a sub-agent did is no wait for the user, and the time before is the turn's own."""
+    with recording(tmp_path) as (make, conn):
+        gone = make.process(alive=False)
+        turn = make.run("s", at=0, seconds=None, process=gone)
+        make.llm(turn, at=1, duration_ms=1000)
+        nested = make.run("s", at=4, seconds=None, process=gone, parent=turn)
+        deeper = make.run("s", at=5, seconds=None, process=gone, parent=nested)
+        make.llm(deeper, at=6, duration_ms=1000)
+        took = timing(conn, "s")
+    assert (took.seconds.waiting, took.seconds.llm, took.seconds.own_code) == (0.0, 2.0, 4.0)
+    assert [one.nested_in for one in took.turns] == [None, turn, nested]

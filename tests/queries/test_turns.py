@@ -197,7 +197,7 @@ def test_a_session_belongs_to_all_who_took_part(tmp_path: Path) -> None:
     assert users["bob"].total_cost == pytest.approx(6.5 + 1.0)
     assert {name: (one.session_count, one.turn_count, one.run_count)
             for name, one in users.items()} == {"alice": (1, 1, 2), "bob": (2, 4, 6)}  # fmt: skip
-    assert users["alice"].agents == ("of alice",)
+    assert users["alice"].agents == ("chatbot", "of alice")
 
 
 def test_the_last_end_counts_to_the_microsecond(tmp_path: Path) -> None:

@@ -132,3 +132,16 @@ def test_models_can_be_bounded_in_time(tmp_path: Path) -> None:
         assert list_models(conn, since="90m", clock=clock)[0].calls == 2
         assert list_models(conn, since="90m", until=moment(3_600), clock=clock)[0].calls == 1
         assert list_models(conn, since="2027-01-01") == []
+
+
+def test_a_sub_agent_outside_sessions_is_of_whoever_called_it(tmp_path: Path) -> None:
+    """As in a session of several users."""
+    with recording(tmp_path) as (make, conn):
+        turn = make.run(None, user="cy", seconds=2.0)
+        make.llm(turn, cost=1.0)
+        nested = make.run(None, parent=turn, agent="helper")
+        make.llm(make.run(None, parent=nested), cost=0.25)
+        make.llm(make.run(None), cost=8.0)
+        (cy,) = list_users(conn)
+    assert (cy.total_cost, cy.turn_count, cy.run_count, cy.total_duration) == (1.25, 1, 3, 2.0)
+    assert cy.agents == ("chatbot", "helper")

@@ -44,9 +44,10 @@ def _show_history(screen: Screen, history: Sequence[HistoryChange]) -> None:
 
 
 def _show_turns(screen: Screen, turns: Sequence[TurnMoney]) -> None:
+    unknown = ", ? unknown" if any(turn.unsplit_tokens for turn in turns) else ""
     columns = (
         Column("Turn", right=True),
-        Column("Input (. resent)" if screen.ascii_only else "Input (░ resent)"),
+        Column(f"Input ({'.' if screen.ascii_only else '░'} resent{unknown})"),
         Column("New", right=True),
         Column("Resent", right=True),
         Column("Cached", right=True),

@@ -24,6 +24,7 @@ __all__ = [
     "filter_options",
     "ordering_of",
     "page_options",
+    "period_filter_options",
     "run_filter_options",
 ]
 
@@ -96,11 +97,23 @@ _FILTERS = (
 )
 
 
+_IN_PERIOD = {
+    "since": f"with turns or calls since: {_TIME} The figures are of these.",
+    "until": "with turns or calls until then.",
+}
+
+
 def filter_options(command: Command) -> Command:
     """Add the options that filter sessions; the command gets them as `filter`."""
     return _filtered(
         command, SessionFilter, [(one, one.of_sessions) for one in _FILTERS], "sessions"
     )
+
+
+def period_filter_options(command: Command) -> Command:
+    """Add the options of `filter_options` to a command that counts what happened in a period."""
+    options = [(one, _IN_PERIOD.get(one.field, one.of_sessions)) for one in _FILTERS]
+    return _filtered(command, SessionFilter, options, "sessions")
 
 
 def run_filter_options(command: Command) -> Command:

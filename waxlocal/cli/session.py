@@ -95,7 +95,8 @@ def show_session(
         marks.setdefault(change.run_id, []).append(change.mark)
     for run, place in zip(detail.runs, detail.places, strict=True):
         turn = None if place.nested else turns.get(place.turn)
-        _show_run(screen, run, place, turn, len(one.agents) > 1, marks.get(run.run_id, ()))
+        several = one.user_count > 1, len(one.agents) > 1
+        _show_run(screen, run, place, turn, several, marks.get(run.run_id, ()))
     left = one.run_count - offset - len(detail.runs)
     if left > 0:
         noun = f"more {_runs_of(one).removesuffix('s')}"
@@ -135,16 +136,20 @@ def _show_run(
     run: RunSummary,
     place: Place,
     turn: TurnMoney | None,
-    several_agents: bool,
+    several: tuple[bool, bool],
     marks: Iterable[str],
 ) -> None:
-    """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too."""
+    """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too.
+
+    `several`: whether the session has several users, and several agents.
+    """
     whole = turn if turn is not None and turn.runs > 1 else None
     number = "" if place.nested else f"{place.turn} "
     when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
     figures = screen.facts(
         when,
-        escaping.line(run.agent_name) if several_agents else "",
+        escaping.line(run.user_id) if several[0] and not place.nested else "",
+        escaping.line(run.agent_name) if several[1] else "",
         f"within turn {place.turn}" if place.nested else "",
         format.duration(run.duration) if run.duration is not None else "",
         *format.spent(whole or run),

@@ -10,7 +10,7 @@ from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
-from waxlocal.cli.options import filter_options
+from waxlocal.cli.options import period_filter_options
 from waxlocal.cli.output import ACCENT, DIM, Column, Screen, cost_column
 from waxlocal.cli.sessions import say_no_sessions
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -33,7 +33,7 @@ _TOP = 5
 
 
 @click.command(cls=Subcommand)
-@filter_options
+@period_filter_options
 @form_options()
 @click.pass_context
 def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
@@ -43,8 +43,10 @@ def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     """
     with recordings(target_file_of(ctx)) as connection:
         figures = statistics(connection, filter=filter)
-        costliest = list_sessions(connection, filter=filter, ordering="-total_cost", limit=_TOP)
-        slowest = list_sessions(connection, filter=filter, ordering="-total_duration", limit=_TOP)
+        costliest, slowest = (
+            list_sessions(connection, filter=filter, ordering=by, limit=_TOP, has_part=True)
+            for by in ("-total_cost", "-total_duration")
+        )
         outside = not figures.sessions and bool(last_runs(connection, limit=1))
     costliest = [one for one in costliest if one.total_cost]
     if form == "json":
@@ -94,7 +96,7 @@ def _show_turns(screen: Screen, figures: Statistics) -> None:
             turns,
             screen.text((screen.bar(count, most, _BAR), ACCENT)),
             format.tokens(count),
-            format.percent(count / figures.sessions),
+            format.percent(count / sum(figures.distribution.values())),
         )
         for turns, count in counts
     ]
@@ -127,9 +129,8 @@ def _show_abandonment(screen: Screen, figures: Statistics) -> None:
         (figures.abandoned_open, "not ended"),
     )
     split = ", ".join(f"{count:,} {words}" for count, words in how if count)
-    single = (
-        f"{figures.abandoned:,} of {format.counted(figures.sessions, 'session')} had a single turn"
-    )
+    whole = format.counted(sum(figures.distribution.values()), "session")
+    single = f"{figures.abandoned:,} of {whole} had a single turn"
     screen.write(screen.text((share, "bold"), f"  {single}", f" ({split})" if split else ""))
     if figures.abandoned_slow and figures.slow_after is not None:
         note = f"slow: longer than {format.duration(figures.slow_after)}, the p95 of the mean turn"
@@ -156,9 +157,9 @@ def _without_cost(figures: Statistics) -> str:
     without = figures.sessions_without_calls
     unknown = figures.sessions - figures.priced_sessions
     parts = (
-        f"cost covers {format.counted(figures.priced_sessions, 'session')}",
+        f"cost covers {format.counted(figures.priced_sessions, 'session')}"
+        + (f", {without:,} of them without LLM calls" if without else ""),
         f"unknown for {unknown:,}" if unknown else "",
-        f"no LLM calls in {without:,}" if without else "",
     )
     return "; ".join(filter(None, parts)) if unknown or without else ""
 

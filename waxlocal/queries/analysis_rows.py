@@ -128,8 +128,8 @@ class Statistics(MeteredCalls):
 
     @property
     def abandonment_rate(self) -> float | None:
-        """The share of sessions with a single turn."""
-        return share(self.abandoned, self.sessions)
+        """The share of sessions with a single turn, of those that have a turn in the period."""
+        return share(self.abandoned, sum(self.distribution.values()))
 
 
 @dataclass(frozen=True, slots=True)

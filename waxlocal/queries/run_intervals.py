@@ -75,7 +75,8 @@ class RunIntervals:
     """The time of one run; times and lengths are in microseconds.
 
     `intervals` have the kinds llm, tool, retrieval, retry, waiting and backoff (between a failed
-    attempt and the next one). `parent` is the index of the run that contains this one.
+    attempt and the next one). `parent` is the index of the run that contains this one. `is_open`:
+    its end is not known, and it went on at least until `end`.
     """
 
     run_id: str
@@ -83,6 +84,7 @@ class RunIntervals:
     started_at: str
     start: int
     end: int
+    is_open: bool = False
     parent: int | None = None
     intervals: list[Interval] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -110,11 +112,20 @@ def run_intervals(conn: sqlite3.Connection, session_id: str) -> list[RunInterval
     for row in conn.execute(_RUNS, (session_id,)).fetchall():
         run = _run(row, records.get(row["run_id"], []))
         parent = index.get(run_id_of(row["parent_workflow_id"]) or "")
+        if parent is not None and runs[parent].is_open:
+            _last_until(runs, parent, run.end)
         if parent is not None and runs[parent].start <= run.start <= runs[parent].end:
             run.parent = parent
         index[run.run_id] = len(runs)
         runs.append(run)
     return runs
+
+
+def _last_until(runs: Sequence[RunIntervals], number: int | None, end: int) -> None:
+    """Note that a run without an end went on for as long as one that it called; so did its own."""
+    while number is not None and runs[number].is_open:
+        runs[number].end = max(runs[number].end, end)
+        number = runs[number].parent
 
 
 def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunIntervals:
@@ -124,7 +135,8 @@ def _run(row: sqlite3.Row, records: Sequence[sqlite3.Row]) -> RunIntervals:
     else:
         last = row["completed_at"] or max((record["moment"] for record in records), default="")
         end = max(start, microseconds(last) if last else start)
-    run = RunIntervals(row["run_id"], row["agent_name"], row["started_at"], start, end)
+    is_open = row["duration"] is None and row["completed_at"] is None
+    run = RunIntervals(row["run_id"], row["agent_name"], row["started_at"], start, end, is_open)
     _place_records(run, records)
     _find_retries(run)
     return run

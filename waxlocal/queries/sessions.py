@@ -64,16 +64,18 @@ def list_sessions(
     ordering: str = "-last_activity_at",
     limit: int = 20,
     offset: int = 0,
+    has_part: bool = False,
 ) -> list[Session]:
     """Return one page of the sessions that match the filter.
 
+    `has_part`: those that `statistics` counts, also if they went on after `until`.
     `limit` is 1 to 1,000. Ordered by cost, sessions of unknown cost come last in both directions.
     Raises `InvalidQuery`.
     """
     gone = GoneProcesses(conn)
     page = checked_page(limit, offset)
     order = order_by(conn, ordering)
-    condition, values = where(conn, filter, gone)
+    condition, values = where(conn, filter, gone, has_part=has_part)
     # Select ids first: sorting whole rows would move all of their columns.
     found = conn.execute(
         f"SELECT s.session_id FROM sessions s {condition} {order} LIMIT :limit OFFSET :offset",  # noqa: S608

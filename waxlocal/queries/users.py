@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.columns import unmetered_calls, usage_known
@@ -37,18 +36,19 @@ SELECT s.user_id, count(*) AS session_count, sum({turns.count}) AS turn_count,
   CAST(total(s.priced_tokens) AS INTEGER) AS priced_tokens, sum(s.total_cost) AS total_cost
 FROM sessions s WHERE s.user_id IS NOT NULL AND s.session_id NOT IN several GROUP BY s.user_id
 """
-# In a session of several users, a run is theirs whom it names; one of a sub-agent that names nobody
-# is of whoever called it, however deep. A hundred levels are enough, also for runs that call each
-# other in a circle.
+# In a session of several users, and outside of sessions, a run is theirs whom it names; one of a
+# sub-agent that names nobody is of whoever called it, however deep. A hundred levels are enough,
+# also for runs that call each other in a circle.
 _OWNED = """
 WITH RECURSIVE several AS MATERIALIZED ({shared}),
 climbing (run_id, user_id, above, session_id, depth) AS (
   SELECT r.run_id, r.user_id, r.parent_workflow_id, r.session_id, 0
   FROM several CROSS JOIN runs r ON r.session_id = several.session_id
+  {outside}
   UNION ALL
   SELECT c.run_id, p.user_id, p.parent_workflow_id, c.session_id, c.depth + 1
   FROM climbing c JOIN runs p ON p.run_id = substr(c.above, 4) AND p.workflow_id = c.above
-    AND p.session_id = c.session_id
+    AND p.session_id IS c.session_id
   WHERE c.user_id IS NULL AND c.depth < 100),
 owned AS MATERIALIZED (SELECT run_id, user_id FROM climbing WHERE user_id IS NOT NULL),
 spent AS MATERIALIZED (
@@ -70,14 +70,9 @@ FROM of_runs LEFT JOIN spent USING (run_id) GROUP BY user_id
 _SHARED_IDS = "SELECT session_id FROM session_users GROUP BY session_id HAVING count(*) > 1"
 _SHARED_IDS_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
   AND user_id IS NOT NULL GROUP BY session_id HAVING count(DISTINCT user_id) > 1"""
-_OUTSIDE = """
-SELECT r.user_id, 0, sum({turn}), count(*), min(r.started_at),
-  max(coalesce(r.completed_at, r.started_at)), total(iif({turn}, r.duration, 0.0)),
-  sum(t.llm_calls), sum({unmetered}), CAST(total(t.total_tokens) AS INTEGER),
-  CAST(total(t.priced_tokens) AS INTEGER), sum(t.total_cost)
-FROM runs r JOIN run_totals t ON t.run_id = r.run_id
-WHERE r.session_id IS NULL AND r.user_id IS NOT NULL GROUP BY r.user_id
-"""
+# Runs outside sessions are looked at one by one, too. No index covers them.
+_OUTSIDE = """UNION ALL
+  SELECT run_id, user_id, parent_workflow_id, NULL, 0 FROM runs WHERE session_id IS NULL"""
 _TOGETHER = """{owned}
 SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
   sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
@@ -92,18 +87,13 @@ FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 _ANY_OUTSIDE = """
 SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
 """
-_AGENTS = """
-WITH several AS MATERIALIZED ({shared})
+_AGENTS = """{owned}
 SELECT DISTINCT s.user_id, s.agents FROM sessions s
 WHERE s.user_id IN (SELECT value FROM json_each(:users)) AND s.session_id NOT IN several
 UNION ALL
-SELECT r.user_id, json_group_array(DISTINCT r.agent_name) FROM several
-CROSS JOIN runs r ON r.session_id = several.session_id
-WHERE r.user_id IN (SELECT value FROM json_each(:users)) GROUP BY r.user_id
-"""
-_AGENTS_OUTSIDE = """
-SELECT user_id, json_group_array(DISTINCT agent_name) AS agents FROM runs
-WHERE session_id IS NULL AND user_id IN (SELECT value FROM json_each(:users)) GROUP BY user_id
+SELECT o.user_id, json_group_array(DISTINCT r.agent_name)
+FROM owned o CROSS JOIN runs r ON r.run_id = o.run_id
+WHERE o.user_id IN (SELECT value FROM json_each(:users)) GROUP BY o.user_id
 """
 
 
@@ -123,14 +113,17 @@ def list_users(
     page = checked_page(limit, offset)
     order = _order_by(ordering)
     outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
-    shared = _SHARED_IDS if is_counted(conn) else _SHARED_IDS_BY_RUNS
-    parts = " UNION ALL ".join((_IN_SESSIONS, _SHARED, *([_OUTSIDE] * outside))).format(
-        unmetered=unmetered_calls(conn), turns=turn_columns(conn), turn=TURN
+    parts = f"{_IN_SESSIONS} UNION ALL {_SHARED}".format(
+        unmetered=unmetered_calls(conn), turns=turn_columns(conn)
     )
-    owned = _OWNED.format(shared=shared, turn=TURN, known=usage_known(conn))
+    owned = _OWNED.format(
+        shared=_SHARED_IDS if is_counted(conn) else _SHARED_IDS_BY_RUNS,
+        outside=_OUTSIDE if outside else "",
+        turn=TURN,
+        known=usage_known(conn),
+    )
     rows = conn.execute(_TOGETHER.format(owned=owned, parts=parts, order=order), page).fetchall()
-    queries = (_AGENTS.format(shared=shared), *([_AGENTS_OUTSIDE] * outside))
-    agents = _agents(conn, [row["user_id"] for row in rows], queries)
+    agents = _agents(conn, [row["user_id"] for row in rows], _AGENTS.format(owned=owned))
     return [User(**dict(row), agents=agents[row["user_id"]]) for row in rows]
 
 
@@ -147,11 +140,10 @@ def _order_by(ordering: str) -> str:
 
 
 def _agents(
-    conn: sqlite3.Connection, user_ids: list[str], queries: Iterable[str]
+    conn: sqlite3.Connection, user_ids: list[str], query: str
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the agents of each user, sorted."""
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
-    for sql in queries:
-        for row in conn.execute(sql, {"users": json.dumps(user_ids)}).fetchall():
-            names[row["user_id"]].update(json.loads(row["agents"]))
+    for user_id, agents in conn.execute(query, {"users": json.dumps(user_ids)}).fetchall():
+        names[user_id].update(json.loads(agents))
     return {user_id: tuple(sorted(found)) for user_id, found in names.items()}

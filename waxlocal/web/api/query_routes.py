@@ -71,7 +71,7 @@ async def sessions(request: Request) -> Response:
     where = given.page()
 
     def question(connection: sqlite3.Connection) -> Any:
-        found = list_sessions(connection, filter=which, ordering=ordering, **where)
+        found = list_sessions(connection, filter=which, ordering=ordering, has_part=False, **where)
         count = count_sessions(connection, filter=which)
         return page(request, [plain(one) for one in found], count, **where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -84,6 +84,7 @@ async def analytics_page(request: Request) -> Response:
         costs=_costs_chart(costs.value) if costs.value else None,
         costs_taken=costs,
         spent=spent,
+        has_all_calls=_has_period_only(asked),
         cost_over_time=_time_chart(spent.value.cost) if spent.value and spent.value.cost else None,
         expensive=expensive,
         slow=slow,
@@ -106,14 +107,18 @@ async def _costs(request: Request, asked: ListRequest) -> Cached[list[float]]:
 
 async def _spent(request: Request, asked: ListRequest) -> Cached[ModelsInUse]:
     """Return model usage over all calls, or over calls in the matching sessions."""
-    if asked.filter == EVERYTHING:
-        return await take_usage(request, "", "")
+    if _has_period_only(asked):
+        return await take_usage(request, asked.value("since"), asked.value("until"))
 
     async def work(_show: object) -> ModelsInUse:
         usage = await ask(request, lambda conn: session_usage(conn, filter=asked.filter))
         return ModelsInUse((), usage.cost_over_time(), usage.calls)
 
     return await cache_of(request).take(("session usage", asked.key), work)
+
+
+def _has_period_only(asked: ListRequest) -> bool:
+    return replace(asked.filter, since=None, until=None) == EVERYTHING
 
 
 async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsInUse]:
@@ -142,7 +147,9 @@ async def _extremes(request: Request, asked: ListRequest, ordering: str) -> Cach
     why = money if ordering == "-total_cost" else timing
 
     def question(conn: sqlite3.Connection) -> list[Extreme]:
-        found = list_sessions(conn, filter=asked.filter, ordering=ordering, limit=TOP)
+        found = list_sessions(
+            conn, filter=asked.filter, ordering=ordering, limit=TOP, has_part=True
+        )
         if ordering == "-total_cost":
             found = [one for one in found if one.total_cost]
         return [Extreme(one, why(conn, one.session_id).verdict) for one in found]
