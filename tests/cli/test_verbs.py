@@ -16,7 +16,10 @@ from tests.tools.builders import moment, run_id
 from tests.tools.cli import answer, invoke, recorded
 from tests.tools.pages import dashboard
 from tests.tools.talks import add_call, thirty_turns
+from waxlocal.cli import options
+from waxlocal.queries import Session, list_sessions
 from waxlocal.records import LLM_CALLS, Kind
+from waxlocal.storage.connection import reader
 from waxlocal.storage.schema import VERSION, schema_text
 from waxlocal.wording import NOTHING
 
@@ -570,8 +573,8 @@ def test_runs_are_listed_with_and_without_a_session(tmp_path: Path) -> None:
         ("--by", "duration"): [first, inside, alone],
         ("--limit", 1, "--offset", 1): [inside],
     }
-    for options, expected in chosen.items():
-        assert [one["run_id"] for one in answer("runs", *options, db=path)] == expected, options
+    for words, expected in chosen.items():
+        assert [one["run_id"] for one in answer("runs", *words, db=path)] == expected, words
     table = invoke("runs", db=path).stdout
     assert alone in table
     assert "Ünder the sea?" in table
@@ -601,3 +604,52 @@ def test_the_last_session_and_the_last_run_have_a_name(db: Path, tmp_path: Path)
     assert answer("session", "last", db=path)["session_id"] == "last one"
     none = invoke("session", "last", db=tmp_path / "none.db")
     assert none.exit_code == 5
+
+
+@pytest.mark.parametrize("verb", ["sessions", "runs", "users"])
+def test_a_pipe_gets_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Page by page, in the same order as JSON, lines of JSON and CSV; a table has twenty."""
+    monkeypatch.setattr(options, "MAX_LIMIT", 7)
+    path = tmp_path / "many.db"
+    with recorded(path) as file:
+        for number in range(30):
+            file.run(f"s{number}", user=f"u{number}", at=number)
+    rows = answer(verb, db=path)
+    key = {"sessions": "session_id", "runs": "run_id", "users": "user_id"}[verb]
+    assert len({row[key] for row in rows}) == len(rows) == 30
+    lines = invoke(verb, "--jsonl", db=path).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    cells = list(csv.DictReader(io.StringIO(invoke(verb, "--csv", db=path).stdout)))
+    assert [row[key] for row in cells] == [row[key] for row in rows]
+    assert answer(verb, "--limit", 9, "--offset", 15, db=path) == rows[15:24]
+    assert answer(verb, "--offset", 28, db=path) == rows[28:]
+    assert answer(verb, "--offset", 99, db=path) == []
+    assert len(invoke(verb, db=path).stdout.splitlines()) == 21
+    assert len(invoke(verb, "--limit", 25, db=path).stdout.splitlines()) == 26
+
+
+def test_rows_that_come_meanwhile_are_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pages are of one state of the file; otherwise the newest would push others down."""
+    monkeypatch.setattr(options, "MAX_LIMIT", 2)
+    path = tmp_path / "busy.db"
+    with recorded(path) as file, reader(path) as connection:
+        for number in range(5):
+            file.run(f"s{number}", at=number)
+
+        def ask(size: int, offset: int) -> list[Session]:
+            file.run(f"later {offset}", at=1_000 + offset)
+            return list_sessions(connection, limit=size, offset=offset)
+
+        found = [one.session_id for one in options.every_page(connection, ask, None, 0)]
+    assert found[1:] == ["s4", "s3", "s2", "s1", "s0"]
+
+
+def test_two_formats_at_once_are_wrong_usage(db: Path) -> None:
+    """The error names the two."""
+    refused = invoke("sessions", "--jsonl", "--csv", db=db)
+    assert refused.exit_code == 2
+    assert "--jsonl and --csv cannot be combined" in refused.stderr

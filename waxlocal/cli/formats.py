@@ -1,11 +1,13 @@
-"""Output formats: `--json` and `--csv`, and how rows are printed in them."""
+"""Output formats: `--json`, `--jsonl` and `--csv`, and how rows are printed in them."""
 
 from __future__ import annotations
 
 import csv as csv_module
 import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from textwrap import indent as indented
 from typing import Any, TypeVar
 
 import click
@@ -18,21 +20,33 @@ __all__ = ["form_options", "print_json", "printed_rows"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+_FORMS = {
+    "json": "Write JSON.",
+    "jsonl": "Write JSON, a row in each line.",
+    "csv": "Write CSV.",
+}
+
+
 def form_options(*, csv: bool = False) -> Callable[[Command], Command]:
-    """Add `--db`, `--json` and (with `csv`) `--csv`; the command gets the format as `form`."""
+    """Add `--db`, `--json` and (with `csv`, for rows) `--jsonl` and `--csv`.
+
+    The command gets the format as `form`: `screen` without any.
+    """
+    forms = tuple(_FORMS) if csv else ("json",)
 
     def add(command: Command) -> Command:
         @functools.wraps(command)
-        def called(*args: Any, as_json: bool, as_csv: bool = False, **rest: Any) -> Any:
-            if as_json and as_csv:
-                raise click.UsageError("--json and --csv cannot be combined")
-            form = "json" if as_json else "csv" if as_csv else "screen"
-            return command(*args, form=form, **rest)
+        def called(*args: Any, **rest: Any) -> Any:
+            chosen = [form for form in forms if rest.pop(f"as_{form}")]
+            if len(chosen) > 1:
+                options = " and ".join(f"--{form}" for form in chosen)
+                raise click.UsageError(f"{options} cannot be combined")
+            return command(*args, form=chosen[0] if chosen else "screen", **rest)
 
         added: Any = db_option(called)
-        if csv:
-            added = click.option("--csv", "as_csv", is_flag=True, help="Write CSV.")(added)
-        return click.option("--json", "as_json", is_flag=True, help="Write JSON.")(added)  # type: ignore[no-any-return]
+        for form in reversed(forms):
+            added = click.option(f"--{form}", f"as_{form}", is_flag=True, help=_FORMS[form])(added)
+        return added  # type: ignore[no-any-return]
 
     return add
 
@@ -42,27 +56,50 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
     A figure that JSON has no number for is as in the API: `{"$float": "inf"}`.
     """
+    click.echo(_document(value, indent))
+
+
+def _document(value: Any, indent: int | None) -> str:
     try:
-        text = escaping.document(value, indent=indent)
+        return escaping.document(value, indent=indent)
     except ValueError:
-        text = escaping.document(encode.snapshot(value), indent=indent)
-    click.echo(text)
+        return escaping.document(encode.snapshot(value), indent=indent)
 
 
-def printed_rows(form: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> bool:
-    """Write rows if `form` is json or csv; return whether it is."""
-    if form == "json":
-        print_json(rows)
-    elif form == "csv":
-        _print_csv(columns, rows)
-    return form != "screen"
+def printed_rows(form: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bool:
+    """Write rows if `form` is json, jsonl or csv, one after the other; return whether it is.
+
+    What the first row raises is raised before anything is written.
+    """
+    if form == "screen":
+        return False
+    rest = iter(rows)
+    first = list(islice(rest, 1))
+    for line in _LINES[form](columns, chain(first, rest)):
+        click.echo(line)
+    return True
 
 
-def _print_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as CSV with a header line; None becomes an empty cell."""
-    out = io.StringIO()
-    writer = csv_module.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+def _json_lines(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Return the lines of a list; each row is written when it has been read."""
+    before = ""
     for row in rows:
-        writer.writerow([escaping.cell(row[name]) for name in columns])
-    click.echo(out.getvalue(), nl=False)
+        yield before or "["
+        before = indented(_document(row, 2), "  ") + ","
+    yield f"{before[:-1]}\n]" if before else "[]"
+
+
+def _rows_of_json(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return (_document(row, None) for row in rows)
+
+
+def _csv_lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Return rows as CSV with a header line; None becomes an empty cell."""
+    cells = ([escaping.cell(row[name]) for name in columns] for row in rows)
+    for values in chain([columns], cells):
+        out = io.StringIO()
+        csv_module.writer(out, lineterminator="").writerow(values)
+        yield out.getvalue()
+
+
+_LINES = {"json": _json_lines, "jsonl": _rows_of_json, "csv": _csv_lines}

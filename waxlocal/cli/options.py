@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -15,12 +16,14 @@ from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
 from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.queries.run_list import RunFilter
-from waxlocal.records import RUN_STATUSES
+from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES
 
 __all__ = [
     "FRIENDLY_ORDERINGS",
     "LIMIT",
     "OFFSET",
+    "ON_SCREEN",
+    "every_page",
     "filter_options",
     "ordering_of",
     "page_options",
@@ -29,9 +32,12 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Row = TypeVar("Row")
 
 # How many to list, and how many to skip first.
 LIMIT = Count(1, MAX_LIMIT)
+# How many rows a table has without --limit.
+ON_SCREEN = 20
 OFFSET = Count(0, MAX_OFFSET)
 # Short names for the API's orderings.
 FRIENDLY_ORDERINGS = {
@@ -141,15 +147,37 @@ def _filtered(
     return added  # type: ignore[no-any-return]
 
 
+def every_page(
+    connection: sqlite3.Connection,
+    ask: Callable[[int, int], Sequence[Row]],
+    limit: int | None,
+    offset: int,
+) -> Iterator[Row]:
+    """Return the rows from `offset` on, up to `limit`, by pages, all of one state of the file.
+
+    `ask` gets the size of a page and its offset. Memory for a page of them is enough.
+    """
+    left = LARGEST_INTEGER if limit is None else limit
+    connection.execute("BEGIN")  # whatever is recorded meanwhile, no row comes twice
+    try:
+        while left > 0:
+            size = min(left, MAX_LIMIT)
+            found = ask(size, offset)
+            yield from found
+            if len(found) < size:
+                break
+            left, offset = left - size, offset + size
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def page_options(command: Command) -> Command:
-    """Add `--limit` and `--offset`."""
+    """Add `--limit`, which is None without it, and `--offset`."""
     limit = click.option(
         "--limit",
-        type=LIMIT,
-        default=20,
-        show_default=True,
+        type=Count(1, LARGEST_INTEGER),
         metavar="N",
-        help="Show at most this many.",
+        help=f"Show at most this many: {ON_SCREEN} as a table, else all.",
     )
     offset = click.option(
         "--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first."

@@ -12,7 +12,13 @@ from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import ordering_of, page_options, run_filter_options
+from waxlocal.cli.options import (
+    ON_SCREEN,
+    every_page,
+    ordering_of,
+    page_options,
+    run_filter_options,
+)
 from waxlocal.cli.output import DIM, Column, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import RunSummary, as_dict, short_run_id
@@ -48,7 +54,13 @@ _FRIENDLY = {"recent": "-id", "started": "-started_at", "duration": "-duration"}
 @form_options(csv=True)
 @click.pass_context
 def runs(
-    ctx: click.Context, *, filter: RunFilter, ordering: str, limit: int, offset: int, form: str
+    ctx: click.Context,
+    *,
+    filter: RunFilter,
+    ordering: str,
+    limit: int | None,
+    offset: int,
+    form: str,
 ) -> None:
     """List runs, the last recorded first: turns, runs of sub-agents, and runs without a session.
 
@@ -56,13 +68,19 @@ def runs(
     """
     ordering = ordering_of(ordering, _FRIENDLY, RUN_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
-        found = list_runs(connection, filter=filter, ordering=ordering, limit=limit, offset=offset)
+
+        def ask(size: int, start: int) -> list[RunSummary]:
+            return list_runs(connection, filter=filter, ordering=ordering, limit=size, offset=start)
+
+        every = every_page(connection, ask, limit, offset)
+        if printed_rows(form, _CSV_COLUMNS, map(as_dict, every)):
+            return
+        limit = limit or ON_SCREEN
+        found = list(every_page(connection, ask, limit, offset))
         whole = offset + len(found)
         if len(found) == limit or (offset and not found):
             whole = count_runs(connection, filter=filter)
         ids = [short_run_id(connection, one.run_id) for one in found]
-    if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
-        return
     if found:
         screen = Screen()
         _show(screen, found, ids)

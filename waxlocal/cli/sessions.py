@@ -11,7 +11,7 @@ from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import filter_options, ordering_of, page_options
+from waxlocal.cli.options import ON_SCREEN, every_page, filter_options, ordering_of, page_options
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
@@ -77,7 +77,7 @@ def sessions(
     *,
     filter: SessionFilter,
     ordering: str,
-    limit: int,
+    limit: int | None,
     offset: int,
     form: str,
 ) -> None:
@@ -87,15 +87,21 @@ def sessions(
     """
     ordering = ordering_of(ordering)
     with recordings(target_file_of(ctx)) as connection:
-        found = list_sessions(
-            connection, filter=filter, ordering=ordering, limit=limit, offset=offset
-        )
+
+        def ask(size: int, start: int) -> list[Session]:
+            return list_sessions(
+                connection, filter=filter, ordering=ordering, limit=size, offset=start
+            )
+
+        every = every_page(connection, ask, limit, offset)
+        if printed_rows(form, CSV_COLUMNS, map(as_dict, every)):
+            return
+        limit = limit or ON_SCREEN
+        found = list(every_page(connection, ask, limit, offset))
         whole = offset + len(found)
         if len(found) == limit or (offset and not found):
             whole = count_sessions(connection, filter=filter)
         outside = not found and bool(last_runs(connection, limit=1))
-    if printed_rows(form, CSV_COLUMNS, [as_dict(one) for one in found]):
-        return
     if found:
         screen = Screen()
         show_sessions(screen, found)

@@ -9,7 +9,7 @@ from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import ordering_of, page_options
+from waxlocal.cli.options import ON_SCREEN, every_page, ordering_of, page_options
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
@@ -56,14 +56,19 @@ _FRIENDLY = {
 @page_options
 @form_options(csv=True)
 @click.pass_context
-def users(ctx: click.Context, *, ordering: str, limit: int, offset: int, form: str) -> None:
+def users(ctx: click.Context, *, ordering: str, limit: int | None, offset: int, form: str) -> None:
     """List users with sessions, tokens, cost and duration, most recently active first."""
     ordering = ordering_of(ordering, _FRIENDLY, USER_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
-        found = list_users(connection, ordering=ordering, limit=limit, offset=offset)
+
+        def ask(size: int, start: int) -> list[User]:
+            return list_users(connection, ordering=ordering, limit=size, offset=start)
+
+        every = every_page(connection, ask, limit, offset)
+        if printed_rows(form, _CSV_COLUMNS, map(as_dict, every)):
+            return
+        found = list(every_page(connection, ask, limit or ON_SCREEN, offset))
         whole = count_users(connection) if offset and not found else 0
-    if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):
-        return
     if found:
         _show(Screen(), found)
     elif whole:
