@@ -55,7 +55,7 @@ def test_every_page_leads_to_the_others(open_page: Open, demo: tuple[str, str]) 
     expect(page.get_by_role("heading", level=1)).to_have_text("Renew my loans, please.")
     page.locator("a.no", has_text="2").click()
     expect(page.get_by_text("CatalogueTimeout").first).to_be_visible()
-    page.get_by_role("link", name="Previous turn").click()
+    page.get_by_role("link", name="Previous run").click()
     expect(page.get_by_text("All four are yours")).to_be_visible()
     for name in ("Analytics", "Models", "Sync", "Sessions"):
         page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
