@@ -60,16 +60,25 @@ def count_turns(path: Path, seconds: float = math.inf, clock: Clock = SYSTEM_CLO
     takes to read them. Safe while others record, and when it is killed: the next one goes on. Does
     nothing if this version may not write to the file; raises nothing.
     """
-    end_ns, count, is_left = clock.monotonic_ns() + seconds * 1e9, 0, False
+    end_ns = clock.monotonic_ns() + seconds * 1e9
     with suppress(StorageError):
         with reader(path) as connection:
             is_left = _is_left(connection)
-        while is_left and clock.monotonic_ns() < end_ns:
-            with writer(path) as connection:
-                # Another process may have been sooner.
-                is_left = _is_left(connection)
-                count += _count(connection) if is_left else 0
+        return _count_until(end_ns, path, clock) if is_left else 0
+    return 0
+
+
+def _count_until(end_ns: float, path: Path, clock: Clock) -> int:  # loop apart
+    count = 0
+    while clock.monotonic_ns() < end_ns and (found := _count_piece(path)) is not None:
+        count += found
     return count
+
+
+def _count_piece(path: Path) -> int | None:
+    """Count the next sessions; None if another process has counted the last ones."""
+    with writer(path) as connection:
+        return _count(connection) if _is_left(connection) else None
 
 
 def _is_left(connection: sqlite3.Connection) -> bool:
