@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from waxlocal.errors import ConfigurationError
@@ -26,32 +26,43 @@ def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     """
     environ = os.environ if environ is None else environ
     name = next((one for one in _FILES if environ.get(one)), _FILES[0])
-    file, directory = environ.get(name) or None, environ.get(_DIRECTORY) or None
-    more = file if file is not None and name != _FILES[0] and Path(file).is_dir() else None
-    file = None if more is not None else file
-    of_system = file is None and directory is None and more is None
-    if of_system:
-        import certifi
-
-        file = certifi.where()
-    # OpenSSL silently accepts a directory that does not exist.
-    if directory is not None and not Path(directory).is_dir():
-        raise ConfigurationError(
-            f"{_DIRECTORY} is {directory!r}, which is not a directory", hint=f"unset {_DIRECTORY}"
-        )
+    file, directories = environ.get(name) or None, _directories(environ)
+    if file is not None and name != _FILES[0] and Path(file).is_dir():
+        directories.append(file)
+        file = None
     try:
-        context = ssl.create_default_context(cafile=file, capath=directory or more)
-        if directory is not None and more is not None:
-            context.load_verify_locations(capath=more)
+        context = _context(file, directories)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(
             f"{name} is {file!r}, which holds no usable certificates: {said}",
             hint=f"name a PEM file with certificate authorities, or unset {name}",
         ) from error
-    if of_system:
-        # On Linux OpenSSL's own directory, on Windows the store of the system; on macOS, nothing.
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     # Python does not raise the minimum where OpenSSL was built with one of its own, as on Debian.
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context
+
+
+def _directories(environ: Mapping[str, str]) -> list[str]:
+    directory = environ.get(_DIRECTORY)
+    # OpenSSL silently accepts a directory that does not exist.
+    if directory and not Path(directory).is_dir():
+        raise ConfigurationError(
+            f"{_DIRECTORY} is {directory!r}, which is not a directory", hint=f"unset {_DIRECTORY}"
+        )
+    return [directory] if directory else []
+
+
+def _context(file: str | None, directories: Sequence[str]) -> ssl.SSLContext:
+    """Return a context that trusts these; without any, certifi and the system."""
+    if file is None and not directories:
+        import certifi
+
+        context = ssl.create_default_context(cafile=certifi.where())
+        # On Linux OpenSSL's own directory, on Windows the store of the system; on macOS, nothing.
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        return context
+    context = ssl.create_default_context(cafile=file, capath=next(iter(directories), None))
+    for directory in directories[1:]:
+        context.load_verify_locations(capath=directory)
     return context

@@ -16,7 +16,7 @@ from tests.tools.builders import moment, run_id
 from tests.tools.cli import answer, invoke, recorded
 from tests.tools.pages import dashboard
 from tests.tools.talks import add_call, thirty_turns
-from waxlocal.cli import options
+from waxlocal.cli import row_pages
 from waxlocal.queries import Session, list_sessions
 from waxlocal.records import LLM_CALLS, Kind
 from waxlocal.storage.connection import reader
@@ -611,7 +611,7 @@ def test_a_pipe_gets_every_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """Page by page, in the same order as JSON, lines of JSON and CSV; a table has twenty."""
-    monkeypatch.setattr(options, "MAX_LIMIT", 7)
+    monkeypatch.setattr(row_pages, "MAX_LIMIT", 7)
     path = tmp_path / "many.db"
     with recorded(path) as file:
         for number in range(30):
@@ -634,7 +634,7 @@ def test_rows_that_come_meanwhile_are_not_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All pages are of one state of the file; otherwise the newest would push others down."""
-    monkeypatch.setattr(options, "MAX_LIMIT", 2)
+    monkeypatch.setattr(row_pages, "MAX_LIMIT", 2)
     path = tmp_path / "busy.db"
     with recorded(path) as file, reader(path) as connection:
         for number in range(5):
@@ -644,7 +644,9 @@ def test_rows_that_come_meanwhile_are_not_listed(
             file.run(f"later {offset}", at=1_000 + offset)
             return list_sessions(connection, limit=size, offset=offset)
 
-        found = [one.session_id for one in options.every_page(connection, ask, None, 0)]
+        shown = row_pages.rows_to_show(connection, ask, (None, 0), "screen", ())
+    assert shown is not None
+    found = [one.session_id for one in shown]
     assert found[1:] == ["s4", "s3", "s2", "s1", "s0"]
 
 

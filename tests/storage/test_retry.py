@@ -73,14 +73,14 @@ def test_a_locked_file_is_busy_however_it_is_said() -> None:
 def test_many_threads_take_turns(db_path: Path) -> None:
     """Each gets the lock, none for good."""
     with closing(open_writer(db_path, wait=0)) as conn:
-        conn.execute("CREATE TABLE taken (n)")
+        conn.execute("CREATE TABLE turns (n)")
 
     def work() -> None:
         # Opening may meet a lock, too.
         with closing(while_busy(lambda: open_writer(db_path, wait=0), NEVER)) as conn:
             for _ in range(20):
                 while_busy(lambda: conn.execute("BEGIN IMMEDIATE"), NEVER)
-                conn.execute("INSERT INTO taken VALUES (1)")
+                conn.execute("INSERT INTO turns VALUES (1)")
                 conn.execute("COMMIT")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -89,4 +89,4 @@ def test_many_threads_take_turns(db_path: Path) -> None:
     for thread in threads:
         thread.join()
     with closing(open_writer(db_path)) as conn:
-        assert conn.execute("SELECT count(*) FROM taken").fetchone() == (80,)
+        assert conn.execute("SELECT count(*) FROM turns").fetchone() == (80,)

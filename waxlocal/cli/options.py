@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from waxlocal.cli import complete
 from waxlocal.cli.filled import filled
-from waxlocal.cli.numbers import Count
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
-from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.queries.run_list import RunFilter
-from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES
+from waxlocal.records import RUN_STATUSES
 
 __all__ = [
     "FRIENDLY_ORDERINGS",
-    "LIMIT",
-    "OFFSET",
-    "ON_SCREEN",
-    "every_page",
     "filter_options",
     "ordering_of",
-    "page_options",
+    "ordering_option",
+    "orderings",
     "period_filter_options",
     "run_filter_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Row = TypeVar("Row")
 
-# How many to list, and how many to skip first.
-LIMIT = Count(1, MAX_LIMIT)
-# How many rows a table has without --limit.
-ON_SCREEN = 20
-OFFSET = Count(0, MAX_OFFSET)
 # Short names for the API's orderings.
 FRIENDLY_ORDERINGS = {
     "cost": "-total_cost",
@@ -71,6 +59,23 @@ def ordering_of(
             "put - in front of a field for descending order"
         )
     raise InvalidQuery(f"unknown ordering {text!r}", hint=hint)
+
+
+def ordering_option(help: str, **more: Any) -> Callable[[Command], Command]:
+    """Return the option `--order`, by another name `--by`; the command gets it as `ordering`."""
+    return click.option(
+        *("--order", "--by", "ordering"),
+        default="recent",
+        show_default=True,
+        metavar="FIELD",
+        help=help,
+        **more,
+    )
+
+
+def orderings(short: Mapping[str, str], fields: Sequence[str]) -> str:
+    """Return the help of `ordering_option` where few fields are to choose from."""
+    return f"{', '.join(short)}; or a field: {', '.join(fields)}."
 
 
 class _Option(NamedTuple):
@@ -126,15 +131,23 @@ def run_filter_options(command: Command) -> Command:
     """Add the options that filter runs; the command gets them as `filter`."""
     of_session = _Option("--session", "session_id", "ID", "", "of this session.")
     options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
-    return _filtered(command, RunFilter, options, "runs")
+    added = _filtered(command, RunFilter, options, "runs", flags=("no_session",))
+    flag = click.option("--no-session", is_flag=True, help="Only runs without a session.")
+    return flag(added)
 
 
 def _filtered(
-    command: Command, kind: Callable[..., Any], options: Sequence[tuple[_Option, str]], noun: str
+    command: Command,
+    kind: Callable[..., Any],
+    options: Sequence[tuple[_Option, str]],
+    noun: str,
+    flags: Sequence[str] = (),
 ) -> Command:
+    """Add options; the command gets `kind` of their values, and of those of the flags."""
+
     @functools.wraps(command)
     def called(*args: Any, **rest: Any) -> Any:
-        names = {one.field for one, _ in options} | ({"no_session"} & rest.keys())
+        names = (*(one.field for one, _ in options), *flags)
         chosen = {name: rest.pop(name) for name in names}
         return command(*args, filter=kind(**chosen), **rest)
 
@@ -145,41 +158,3 @@ def _filtered(
             more["shell_complete"] = complete.statuses
         added = click.option(option, name, callback=filled, **more)(added)
     return added  # type: ignore[no-any-return]
-
-
-def every_page(
-    connection: sqlite3.Connection,
-    ask: Callable[[int, int], Sequence[Row]],
-    limit: int | None,
-    offset: int,
-) -> Iterator[Row]:
-    """Return the rows from `offset` on, up to `limit`, by pages, all of one state of the file.
-
-    `ask` gets the size of a page and its offset. Memory for a page of them is enough.
-    """
-    left = LARGEST_INTEGER if limit is None else limit
-    connection.execute("BEGIN")  # whatever is recorded meanwhile, no row comes twice
-    try:
-        while left > 0:
-            size = min(left, MAX_LIMIT)
-            found = ask(size, offset)
-            yield from found
-            if len(found) < size:
-                break
-            left, offset = left - size, offset + size
-    finally:
-        connection.execute("ROLLBACK")
-
-
-def page_options(command: Command) -> Command:
-    """Add `--limit`, which is None without it, and `--offset`."""
-    limit = click.option(
-        "--limit",
-        type=Count(1, LARGEST_INTEGER),
-        metavar="N",
-        help=f"Show at most this many: {ON_SCREEN} as a table, else all.",
-    )
-    offset = click.option(
-        "--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first."
-    )
-    return limit(offset(command))

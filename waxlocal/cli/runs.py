@@ -10,18 +10,13 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.formats import form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import (
-    ON_SCREEN,
-    every_page,
-    ordering_of,
-    page_options,
-    run_filter_options,
-)
+from waxlocal.cli.options import ordering_of, ordering_option, orderings, run_filter_options
 from waxlocal.cli.output import DIM, Column, Screen, status_style
+from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
-from waxlocal.queries import RunSummary, as_dict, short_run_id
+from waxlocal.queries import RunSummary, short_run_id
 from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
 
 if TYPE_CHECKING:
@@ -40,16 +35,7 @@ _FRIENDLY = {"recent": "-id", "started": "-started_at", "duration": "-duration"}
 
 @click.command(cls=Subcommand)
 @run_filter_options
-@click.option("--no-session", is_flag=True, help="Only runs without a session.")
-@click.option(
-    "--order",
-    "--by",
-    "ordering",
-    default="recent",
-    show_default=True,
-    metavar="FIELD",
-    help=f"{', '.join(_FRIENDLY)}; or a field: {', '.join(RUN_ORDERINGS)}.",
-)
+@ordering_option(orderings(_FRIENDLY, RUN_ORDERINGS))
 @page_options
 @form_options(csv=True)
 @click.pass_context
@@ -72,22 +58,16 @@ def runs(
         def ask(size: int, start: int) -> list[RunSummary]:
             return list_runs(connection, filter=filter, ordering=ordering, limit=size, offset=start)
 
-        every = every_page(connection, ask, limit, offset)
-        if printed_rows(form, _CSV_COLUMNS, map(as_dict, every)):
+        page = limit, offset
+        found = rows_to_show(connection, ask, page, form, _CSV_COLUMNS)
+        if found is None:
             return
-        limit = limit or ON_SCREEN
-        found = list(every_page(connection, ask, limit, offset))
-        whole = offset + len(found)
-        if len(found) == limit or (offset and not found):
-            whole = count_runs(connection, filter=filter)
+        whole = count_all(len(found), page, lambda: count_runs(connection, filter=filter))
         ids = [short_run_id(connection, one.run_id) for one in found]
     if found:
         screen = Screen()
         _show(screen, found, ids)
-        if not screen.plain and whole > offset + len(found):
-            screen.gap()
-            shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} runs"
-            screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+        say_more(screen, "runs", offset, len(found), whole)
     elif offset and whole:
         say_beyond("runs", whole)
     elif filter != ALL_RUNS:

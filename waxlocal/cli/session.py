@@ -13,8 +13,8 @@ from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_beyond
-from waxlocal.cli.options import LIMIT, OFFSET
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
+from waxlocal.cli.row_pages import LIMIT, OFFSET
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
     Money,
@@ -70,7 +70,7 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
     screen = Screen()
     show_session(screen, detail, offset, spent)
     if not detail.runs:
-        say_beyond(_runs_of(detail.session), detail.session.run_count)
+        say_beyond(f"{_noun_of_runs(detail.session)}s", detail.session.run_count)
     show_money(screen, spent)
     show_timing(screen, took)
 
@@ -95,19 +95,18 @@ def show_session(
         marks.setdefault(change.run_id, []).append(change.mark)
     for run, place in zip(detail.runs, detail.places, strict=True):
         turn = None if place.nested else turns.get(place.turn)
-        several = one.user_count > 1, len(one.agents) > 1
-        _show_run(screen, run, place, turn, several, marks.get(run.run_id, ()))
+        _show_run(screen, one, run, place, turn, marks.get(run.run_id, ()))
     left = one.run_count - offset - len(detail.runs)
     if left > 0:
-        noun = f"more {_runs_of(one).removesuffix('s')}"
+        noun = f"more {_noun_of_runs(one)}"
         more = f"{format.counted(left, noun)}: --offset {offset + len(detail.runs)}"
         screen.gap()
         screen.write(screen.text((more, DIM)))
 
 
-def _runs_of(one: Session) -> str:
-    """Return what the runs of a session are called: if they are all turns, that."""
-    return "turns" if one.run_count == one.turn_count else "runs"
+def _noun_of_runs(one: Session) -> str:
+    """Return what a run of a session is called: if they are all turns, that."""
+    return "turn" if one.run_count == one.turn_count else "run"
 
 
 def _show_totals(screen: Screen, one: Session) -> None:
@@ -133,23 +132,20 @@ def _show_totals(screen: Screen, one: Session) -> None:
 
 def _show_run(
     screen: Screen,
+    one: Session,
     run: RunSummary,
     place: Place,
     turn: TurnMoney | None,
-    several: tuple[bool, bool],
     marks: Iterable[str],
 ) -> None:
-    """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too.
-
-    `several`: whether the session has several users, and several agents.
-    """
+    """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too."""
     whole = turn if turn is not None and turn.runs > 1 else None
     number = "" if place.nested else f"{place.turn} "
     when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
     figures = screen.facts(
         when,
-        escaping.line(run.user_id) if several[0] and not place.nested else "",
-        escaping.line(run.agent_name) if several[1] else "",
+        escaping.line(run.user_id) if one.user_count > 1 and not place.nested else "",
+        escaping.line(run.agent_name) if len(one.agents) > 1 else "",
         f"within turn {place.turn}" if place.nested else "",
         format.duration(run.duration) if run.duration is not None else "",
         *format.spent(whole or run),

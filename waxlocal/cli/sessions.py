@@ -9,16 +9,16 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.formats import form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import ON_SCREEN, every_page, filter_options, ordering_of, page_options
+from waxlocal.cli.options import filter_options, ordering_of, ordering_option
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
+from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
     EVERYTHING,
     Session,
     SessionFilter,
-    as_dict,
     count_sessions,
     last_runs,
     list_sessions,
@@ -59,15 +59,9 @@ _ONE_LINE = 132
 
 @click.command(cls=Subcommand)
 @filter_options
-@click.option(
-    "--order",
-    "--by",
-    "ordering",
-    default="recent",
-    show_default=True,
-    metavar="FIELD",
+@ordering_option(
+    "cost, duration, tokens, turns, recent; or a field such as total_cost, -total_cost.",
     shell_complete=complete.orderings,
-    help="cost, duration, tokens, turns, recent; or a field such as total_cost, -total_cost.",
 )
 @page_options
 @form_options(csv=True)
@@ -93,22 +87,16 @@ def sessions(
                 connection, filter=filter, ordering=ordering, limit=size, offset=start
             )
 
-        every = every_page(connection, ask, limit, offset)
-        if printed_rows(form, CSV_COLUMNS, map(as_dict, every)):
+        page = limit, offset
+        found = rows_to_show(connection, ask, page, form, CSV_COLUMNS)
+        if found is None:
             return
-        limit = limit or ON_SCREEN
-        found = list(every_page(connection, ask, limit, offset))
-        whole = offset + len(found)
-        if len(found) == limit or (offset and not found):
-            whole = count_sessions(connection, filter=filter)
+        whole = count_all(len(found), page, lambda: count_sessions(connection, filter=filter))
         outside = not found and bool(last_runs(connection, limit=1))
     if found:
         screen = Screen()
         show_sessions(screen, found)
-        if not screen.plain and whole > offset + len(found):
-            screen.gap()
-            shown = f"{offset + 1:,} to {offset + len(found):,} of {whole:,} sessions"
-            screen.write(screen.text((f"{shown}; more with --offset {offset + limit}", DIM)))
+        say_more(screen, "sessions", offset, len(found), whole)
         if not screen.plain and (filter.since or filter.until):
             screen.write(screen.text((_WHOLE_SESSIONS, DIM)))
     elif offset and whole:

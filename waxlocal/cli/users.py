@@ -7,12 +7,13 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.formats import form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
-from waxlocal.cli.options import ON_SCREEN, every_page, ordering_of, page_options
+from waxlocal.cli.options import ordering_of, ordering_option, orderings
 from waxlocal.cli.output import Column, Screen, cost_column
+from waxlocal.cli.row_pages import page_options, rows_to_show
 from waxlocal.cli.target_file import recordings, target_file_of
-from waxlocal.queries import USER_ORDERINGS, User, as_dict, list_users
+from waxlocal.queries import USER_ORDERINGS, User, list_users
 from waxlocal.queries.days import count_users
 
 __all__ = ["users"]
@@ -44,15 +45,7 @@ _FRIENDLY = {
 
 
 @click.command(cls=Subcommand)
-@click.option(
-    "--order",
-    "--by",
-    "ordering",
-    default="recent",
-    show_default=True,
-    metavar="FIELD",
-    help=f"{', '.join(_FRIENDLY)}; or a field: {', '.join(USER_ORDERINGS)}.",
-)
+@ordering_option(orderings(_FRIENDLY, USER_ORDERINGS))
 @page_options
 @form_options(csv=True)
 @click.pass_context
@@ -64,10 +57,9 @@ def users(ctx: click.Context, *, ordering: str, limit: int | None, offset: int, 
         def ask(size: int, start: int) -> list[User]:
             return list_users(connection, ordering=ordering, limit=size, offset=start)
 
-        every = every_page(connection, ask, limit, offset)
-        if printed_rows(form, _CSV_COLUMNS, map(as_dict, every)):
+        found = rows_to_show(connection, ask, (limit, offset), form, _CSV_COLUMNS)
+        if found is None:
             return
-        found = list(every_page(connection, ask, limit or ON_SCREEN, offset))
         whole = count_users(connection) if offset and not found else 0
     if found:
         _show(Screen(), found)

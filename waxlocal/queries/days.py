@@ -10,7 +10,7 @@ from waxlocal.encode import text
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.times import parse_time
-from waxlocal.queries.turns import is_counted
+from waxlocal.queries.turns import turn_columns
 
 __all__ = ["ModelDay", "count_users", "model_days"]
 
@@ -83,5 +83,5 @@ def model_days(
 def count_users(conn: sqlite3.Connection) -> int:
     """Return the number of users that `list_users` pages through."""
     outside = conn.execute(_ANY_OUTSIDE).fetchone()[0]
-    by_runs = outside or not is_counted(conn)
+    by_runs = outside or not turn_columns(conn).are_counted
     return int(conn.execute(_USERS_ANYWHERE if by_runs else _USERS).fetchone()[0])

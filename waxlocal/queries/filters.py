@@ -14,7 +14,7 @@ from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.times import parse_time
-from waxlocal.queries.turns import TURN, TurnColumns, is_counted, turn_columns
+from waxlocal.queries.turns import TURN, TurnColumns, turn_columns
 from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
 
 __all__ = [
@@ -115,12 +115,13 @@ _BY_STATUS = {
     f" OR ({{failed}} = 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN}))",
     RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_TURN.format("r.status = 'blocked'"),
 }
-# The sessions of most users are quickly found and sorted. Of somebody with thousands, the newest
-# are found sooner by going through all sessions in order.
+# The sessions of most users are quickly found and sorted. Of somebody with more than so many, the
+# newest are found sooner by going through all sessions in order.
+_FREQUENT = 2_000
 _OF_USER = "s.session_id IN (SELECT u.session_id FROM session_users u WHERE u.user_id = :user_id)"
 _OF_FREQUENT = """EXISTS (SELECT 1 FROM session_users u
   WHERE u.session_id = s.session_id AND u.user_id = :user_id)"""
-_IS_FREQUENT = "SELECT 1 FROM session_users WHERE user_id = ? LIMIT 1 OFFSET 2000"
+_IS_FREQUENT = "SELECT 1 FROM session_users WHERE user_id = ? LIMIT 1 OFFSET ?"
 
 
 def where(
@@ -136,15 +137,16 @@ def where(
     that went on afterwards.
     """
     values: dict[str, object] = {}
-    columns = turn_columns(conn)
-    conditions = list(_plain_conditions(filter, columns, values, has_part))
+    turns = turn_columns(conn)
+    conditions = list(_plain_conditions(filter, turns, values, has_part))
     if filter.user_id:
         values["user_id"] = filter.user_id
-        conditions.append(_user_condition(conn, filter.user_id))
+        by_runs = _ANY_RUN.format("r.user_id = :user_id")
+        conditions.append(_of_user(conn, filter.user_id) if turns.are_counted else by_runs)
     conditions += (_ANY_RUN.format(one) for one in run_conditions(conn, filter, values))
     if filter.status:
         values["gone"] = json.dumps(gone.of_open_runs())
-        conditions.append(_BY_STATUS[filter.status].format(failed=columns.failed))
+        conditions.append(_BY_STATUS[filter.status].format(failed=turns.failed))
     clause = " AND ".join(f"({condition})" for condition in conditions)
     return f"WHERE {clause}" if clause else "", {
         name: text(value) if isinstance(value, str) else value for name, value in values.items()
@@ -177,17 +179,15 @@ def run_conditions(
     return conditions
 
 
-def _user_condition(conn: sqlite3.Connection, user_id: str) -> str:
-    if not is_counted(conn):
-        return _ANY_RUN.format("r.user_id = :user_id")
-    frequent = conn.execute(_IS_FREQUENT, (text(user_id),)).fetchone()
+def _of_user(conn: sqlite3.Connection, user_id: str) -> str:
+    frequent = conn.execute(_IS_FREQUENT, (text(user_id), _FREQUENT)).fetchone()
     return _OF_USER if frequent is None else _OF_FREQUENT
 
 
 def _plain_conditions(
-    filter: SessionFilter, columns: TurnColumns, values: dict[str, object], has_part: bool
+    filter: SessionFilter, turns: TurnColumns, values: dict[str, object], has_part: bool
 ) -> Iterator[str]:
-    since, until = _SINCE.format(columns.last_activity), _UNTIL.format(columns.last_activity)
+    since, until = _SINCE.format(turns.last_activity), _UNTIL.format(turns.last_activity)
     if has_part:
         # An open run may have had calls long after it began.
         since, until = f"({since}) OR s.open_runs > 0", "s.first_run_at <= :until"

@@ -13,7 +13,6 @@ from waxlocal.queries.turns import TURN, turn_columns
 __all__ = ["SessionFigures", "session_figures"]
 
 _PIECE = 500
-# `alone` is the id of a session whose only turn is stored as running.
 _WHOLE = """
 SELECT {turns.count}, {turns.count} = 1, {turns.failed}, {turns.duration},
   {turns.cost}, s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}, s.run_count,
@@ -86,7 +85,8 @@ def session_figures(
     """
     period = bool(filter.since or filter.until)
     condition, values = where(conn, filter, gone, has_part=period)
-    within = _WITHIN.format(turns=turn_columns(conn))
+    turns = turn_columns(conn)
+    within = _WITHIN.format(turns=turns)
     parts = (
         ((_WHOLE, f"{condition} AND {within}"), (_IN_PERIOD, f"{condition} AND NOT ({within})"))
         if period
@@ -95,7 +95,7 @@ def session_figures(
     columns: list[list[Any]] = [[] for _ in SessionFigures._fields]
     for query, where_clause in parts:
         sql = query.format(
-            turns=turn_columns(conn),
+            turns=turns,
             unmetered=unmetered_calls(conn),
             known=usage_known(conn),
             condition=where_clause,

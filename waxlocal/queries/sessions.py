@@ -14,7 +14,7 @@ from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import session_runs, unmetered_calls
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.times import microseconds
-from waxlocal.queries.turns import Place, is_counted, places, turn_columns
+from waxlocal.queries.turns import Place, places, turn_columns
 
 __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 
@@ -128,24 +128,22 @@ def sessions_by_id(conn: sqlite3.Connection, ids: list[str]) -> list[Session]:
 def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> list[Session]:
     """Return these sessions in this order, with titles and displayed statuses."""
     wanted = json.dumps(ids)
-    some = _SOME.format(turns=turn_columns(conn))
+    turns = turn_columns(conn)
+    some = _SOME.format(turns=turns)
     rows = {row["session_id"]: row for row in conn.execute(some, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
     shown = gone.session_statuses(doubtful) if doubtful else {}
     inputs = dict(map(tuple, conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()))
-    users = _users(conn, wanted)
+    of_users = _USERS if turns.are_counted else _USERS_OF_RUNS
+    users = {
+        one: (json.loads(names), count)
+        for one, names, count in conn.execute(of_users, (wanted,)).fetchall()
+    }
     return [
         _session(rows[one], shown.get(one, set()), inputs[one], *users[one])
         for one in ids
         if one in rows
     ]
-
-
-def _users(conn: sqlite3.Connection, wanted: str) -> dict[str, tuple[list[str], int]]:
-    """Return the users of each session, and how many there are."""
-    query = _USERS if is_counted(conn) else _USERS_OF_RUNS
-    rows = conn.execute(query, (wanted,)).fetchall()
-    return {one: (json.loads(names), count) for one, names, count in rows}
 
 
 def _session(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from waxlocal.ids import run_id_of
 from waxlocal.queries.columns import has_column
 
-__all__ = ["NESTED", "TURN", "Place", "TurnColumns", "is_counted", "places", "turn_columns"]
+__all__ = ["NESTED", "TURN", "Place", "TurnColumns", "places", "turn_columns"]
 
 # Of a run `r`: whether its parent is in its session or, like itself, in none. As the view
 # nested_runs has it, which files of an earlier version lack.
@@ -36,8 +36,11 @@ class TurnColumns:
 
     `last_activity` is the last start or end of a run, exact, where `s.last_activity_at` is so to
     the second only. `cost` is NULL if no call has a known cost; that of no calls is known: 0.
+    `are_counted`: the file has the turns and users of each of its sessions beside them. A file of
+    an earlier version has not, until it was upgraded and its sessions were counted.
     """
 
+    are_counted: bool
     count: str
     failed: str
     duration: str
@@ -49,12 +52,14 @@ class TurnColumns:
 # session without a turn. It has one all the same: nobody must divide by 0. And a difference of sums
 # of floats may be a little less than nothing.
 _COUNTED = TurnColumns(
+    are_counted=True,
     count="max(1, s.run_count - s.nested_runs)",
     failed=f"iif(s.nested_runs = 0 OR s.failed_runs = 0, s.failed_runs, {_FAILED})",
     duration="max(0.0, s.total_duration - s.nested_duration)",
     last_activity="max(s.last_activity_at, coalesce(s.last_end_at, ''))",
 )
 _BY_RUNS = TurnColumns(
+    are_counted=False,
     count=f"max(1, (SELECT count(*) {_OF_TURNS}))",
     failed=f"iif(s.failed_runs = 0, 0, {_FAILED})",
     duration=f"(SELECT total(r.duration) {_OF_TURNS})",
@@ -62,19 +67,11 @@ _BY_RUNS = TurnColumns(
 )
 
 
-def is_counted(conn: sqlite3.Connection) -> bool:
-    """Return whether the file has the turns and users of each of its sessions beside them.
-
-    A file of an earlier version has not, until it was upgraded and its sessions were counted.
-    """
-    if not has_column(conn, "sessions", "nested_runs"):
-        return False
-    return conn.execute(_NOT_COUNTED).fetchone() is None
-
-
 def turn_columns(conn: sqlite3.Connection) -> TurnColumns:
     """Return the expressions for this file: where its sessions are not counted, they read runs."""
-    return _COUNTED if is_counted(conn) else _BY_RUNS
+    can_count = has_column(conn, "sessions", "nested_runs")
+    are_counted = can_count and conn.execute(_NOT_COUNTED).fetchone() is None
+    return _COUNTED if are_counted else _BY_RUNS
 
 
 class Place(NamedTuple):

@@ -10,7 +10,7 @@ from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.turns import TURN, is_counted, turn_columns
+from waxlocal.queries.turns import TURN, turn_columns
 
 __all__ = ["USER_ORDERINGS", "list_users"]
 
@@ -113,11 +113,12 @@ def list_users(
     page = checked_page(limit, offset)
     order = _order_by(ordering)
     outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
+    turns = turn_columns(conn)
     parts = f"{_IN_SESSIONS} UNION ALL {_SHARED}".format(
-        unmetered=unmetered_calls(conn), turns=turn_columns(conn)
+        unmetered=unmetered_calls(conn), turns=turns
     )
     owned = _OWNED.format(
-        shared=_SHARED_IDS if is_counted(conn) else _SHARED_IDS_BY_RUNS,
+        shared=_SHARED_IDS if turns.are_counted else _SHARED_IDS_BY_RUNS,
         outside=_OUTSIDE if outside else "",
         turn=TURN,
         known=usage_known(conn),
