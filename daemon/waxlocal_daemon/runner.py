@@ -35,6 +35,7 @@ from waxlocal_daemon.metrics import MetricsFile, Scrape
 from waxlocal_daemon.metrics_server import MetricsServer, address_of
 from waxlocal_daemon.notify import Notifier
 from waxlocal_daemon.price_updates import price_apart
+from waxlocal_daemon.sender import check_network
 from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch
@@ -83,6 +84,7 @@ def run_daemon(
     """
     check_options(options, path)
     settings = load()
+    check_network(settings)
     refuse_unusable(path)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
@@ -246,6 +248,8 @@ class Daemon:
             raise error
         if isinstance(error, StorageError):
             return self._failed("file_trouble", error, reason=error)
+        if isinstance(error, ConfigurationError):  # certificates that were there at the start
+            return self._failed("settings_trouble", error, reason=error, hint=error.hint)
         if isinstance(error, UploaderRunning):  # a file appeared later, under another name
             return self._failed("file_taken", error, reason=error)
         if os.environ.get("WAXLOCAL_DEBUG"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import Network
 
-__all__ = ["Request", "Sender"]
+__all__ = ["Request", "Sender", "check_network"]
 
 # Common servers close an idle connection after 5 s; close it first.
 KEEP_ALIVE_S = 4.0
@@ -174,6 +174,15 @@ class Sender:
             "write": settings.read_timeout,
             "pool": settings.connect_timeout,
         }
+
+
+def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
+    """Raise `ConfigurationError` for certificates or a proxy that a `Sender` could not use."""
+    proxy_for(settings.api_url, environ)
+    if settings.api_url.startswith("https:"):
+        from waxlocal_daemon.tls import tls_context
+
+        tls_context(environ)
 
 
 def _queues() -> tuple[_Todo, _Done]:

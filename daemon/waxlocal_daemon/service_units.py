@@ -71,7 +71,10 @@ class Service:
         texts = (str(self.db), self.python, self.user, str(self.key_file), *self.arguments)
         for text in (*texts, *self.variables.values()):
             if not text.isprintable():
-                raise ConfigurationError(f"{text!r} has characters that a unit cannot contain")
+                raise ConfigurationError(
+                    f"{text!r} has characters that a unit cannot contain",
+                    hint="use a path or a value of printable characters",
+                )
 
     def command(self, *, key_file: bool = True) -> list[str]:
         """Return the command line, with or without the key file as an argument."""

@@ -252,6 +252,25 @@ def test_a_pipe_that_is_closed_half_way_ends_the_command(db: Path, unbuffered: s
     assert done.returncode == 141
 
 
+@pytest.mark.parametrize("form", ["--jsonl", "--json", "--csv"])
+def test_rows_that_nobody_reads_on_end_the_command(tmp_path: Path, form: str) -> None:
+    """The pages that were not read yet, too, without a traceback."""
+    path = tmp_path / "many.db"
+    with recorded(path) as file:
+        for number in range(1500):  # more than a page, and than a pipe holds
+            file.run(None, at=number, inputs={"message": "m" * 200})
+    command = shlex.join([*PYTHON, "--db", str(path), "runs", form])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -c 100; exit ${{PIPESTATUS[0]}}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["a-file", "no-file"])
 def test_ctrl_c_ends_a_query(db: Path, tmp_path: Path, named: bool) -> None:
     """At once, and as a shell expects it; SQLite alone would go on until it has the answer."""

@@ -655,3 +655,50 @@ def test_two_formats_at_once_are_wrong_usage(db: Path) -> None:
     refused = invoke("sessions", "--jsonl", "--csv", db=db)
     assert refused.exit_code == 2
     assert "--jsonl and --csv cannot be combined" in refused.stderr
+
+
+def test_a_period_may_have_calls_of_turns_that_began_before_it(tmp_path: Path) -> None:
+    """The statistics then say what was spent, and nothing of turns."""
+    path = tmp_path / "late.db"
+    with recorded(path) as file:
+        file.llm(file.run("sess_a", seconds=500.0), 10, 5, at=300, cost=0.5)
+    period = ("--since", moment(200), "--until", moment(400))
+    said = invoke("stats", *period, db=path)
+    assert said.exit_code == 0, said.stderr
+    assert "$0.5000" in said.stdout
+    assert "abandon" not in said.stdout
+    assert answer("stats", *period, db=path)["distribution"] == {}
+
+
+def test_runs_in_a_pipe_have_their_whole_message(tmp_path: Path) -> None:
+    """As sessions have."""
+    path = tmp_path / "long.db"
+    with recorded(path) as file:
+        file.run("sess_a", inputs={"message": "long " * 100 + "end"})
+    assert invoke("runs", db=path).stdout.rstrip().endswith("end")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "--tag", "\udcff"),
+        ("runs", "--search", "\udcff"),
+        ("runs", "--session", "\udcff"),
+        ("sessions", "--user", "\udcff"),
+        ("prices", "set", "\udcff", "--input", "1", "--output", "2"),
+        ("prices", "set", "m", "--input", "1", "--output", "2", "--provider", "\udcff"),
+    ],
+    ids=" ".join,
+)
+def test_words_that_are_no_utf8_are_read_as_what_was_recorded(
+    db: Path, words: tuple[str, ...]
+) -> None:
+    """Bytes of a command line that are no text reach Python as halves of a character."""
+    said = invoke(*words, db=db)
+    assert said.exit_code == 0, said.stderr
+
+
+@pytest.mark.parametrize("words", [("unset",), ("reprice",)])
+def test_a_model_that_is_no_utf8_is_not_found(db: Path, words: tuple[str, ...]) -> None:
+    """And nothing worse."""
+    assert invoke("prices", *words, "\udcff", db=db).exit_code == 5

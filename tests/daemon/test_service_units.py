@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
 from click.testing import Result
 
@@ -215,13 +216,15 @@ def test_what_a_shell_says_of_the_way_to_the_server_is_in_the_unit(
     tmp_path: Path, place: Path
 ) -> None:
     """Proxies, certificates and how to upload; a password, like a key, is not, and that is told."""
+    authorities = tmp_path / "ca 1%.pem"
+    shutil.copy(certifi.where(), authorities)
     done = command(
         tmp_path,
         "install",
         HTTPS_PROXY="http://proxy.example:3128",
         no_proxy="10.0.0.0/8",
         ALL_PROXY="http://ada:secret@proxy.example:3128",
-        SSL_CERT_FILE="ca 1%.pem",
+        SSL_CERT_FILE=str(authorities),
         WAXLOCAL_SYNC_CONCURRENCY="4",
         WAXELL_API_URL="https://acme.example",
         WAXELL_API_KEY=KEY,
@@ -232,7 +235,7 @@ def test_what_a_shell_says_of_the_way_to_the_server_is_in_the_unit(
     given = [line for line in unit.splitlines() if line.startswith("Environment=")]
     assert set(given) >= {  # this machine may have more of them
         "Environment=HTTPS_PROXY=http://proxy.example:3128",
-        f'Environment="SSL_CERT_FILE={Path.cwd()}/ca 1%%.pem"',
+        f'Environment="SSL_CERT_FILE={tmp_path}/ca 1%%.pem"',
         "Environment=WAXELL_API_URL=https://acme.example",
         "Environment=WAXLOCAL_SYNC_CONCURRENCY=4",
         "Environment=no_proxy=10.0.0.0/8",
@@ -241,6 +244,26 @@ def test_what_a_shell_says_of_the_way_to_the_server_is_in_the_unit(
     assert "EnvironmentFile=" in done.stderr
     assert "secret" not in unit + done.stdout + done.stderr
     assert KEY not in unit + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("SSL_CERT_FILE", "/no/such/authorities.pem", "holds no usable certificates"),
+        ("HTTPS_PROXY", "socks5://proxy.example:1080", "socks5"),
+        ("WAXLOCAL_SYNC_POLL", "0", "WAXLOCAL_SYNC_POLL"),
+    ],
+)
+@pytest.mark.parametrize("server", ["", "https://acme.example"])
+def test_what_the_daemon_would_refuse_is_refused_at_once(
+    tmp_path: Path, place: Path, server: str, variable: str, value: str, problem: str
+) -> None:
+    """A service that fails at its start is looked at days later; also without a server so far."""
+    done = command(tmp_path, "install", WAXELL_API_URL=server, **{variable: value})
+    assert done.exit_code == 2
+    assert problem in done.stderr
+    assert "Try: " in done.stderr
+    assert not place.exists()
 
 
 def test_a_launchd_job_has_the_variables_too(tmp_path: Path) -> None:
@@ -256,6 +279,12 @@ def test_a_key_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert f"Note: {Path.cwd()}/no key is not there yet" in done.stderr
     assert "chmod 600" in done.stderr
+
+
+def test_a_directory_is_no_key_file(tmp_path: Path) -> None:
+    """As an option that names the place of the keys, and not the file."""
+    done = command(tmp_path, "install", "--print", "--key-file", str(tmp_path))
+    assert f"Note: {tmp_path} is not a file" in done.stderr
 
 
 def test_a_user_who_cannot_run_this_python_is_refused(

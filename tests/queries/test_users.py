@@ -67,6 +67,18 @@ def test_users_of_unknown_cost_come_last(tmp_path: Path) -> None:
             ]
 
 
+def test_users_without_calls_cost_nothing_in_the_order_too(tmp_path: Path) -> None:
+    """Before those who cost something, and after them where most comes first."""
+    with recording(tmp_path) as (make, conn):
+        make.llm(make.run("a", user="paid"), 10, cost=0.5)
+        make.run("b", user="free")
+        make.run(None, user="also free")
+        up = [user.user_id for user in list_users(conn, ordering="total_cost")]
+        down = [user.user_id for user in list_users(conn, ordering="-total_cost")]
+    assert up == ["also free", "free", "paid"]
+    assert down == up[::-1]
+
+
 def test_an_unknown_ordering_of_users_is_refused(tmp_path: Path) -> None:
     """The hint names the allowed ones."""
     with recording(tmp_path) as (_make, conn), pytest.raises(InvalidQuery) as caught:

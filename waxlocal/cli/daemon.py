@@ -21,7 +21,12 @@ from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
-from waxlocal.cli.service_user import check_user
+from waxlocal.cli.service_checks import (
+    check_user,
+    check_variables,
+    warn_of_settings,
+    warn_of_unit,
+)
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.cli.usage_errors import OneOf, listed
 from waxlocal.errors import ConfigurationError, FileMissing
@@ -29,7 +34,6 @@ from waxlocal.errors import ConfigurationError, FileMissing
 if TYPE_CHECKING:
     from waxlocal.delivery.status import TargetStatus
     from waxlocal_daemon.lock import Holder
-    from waxlocal_daemon.service_units import Service
 
 # As `systemctl status` has it.
 NOT_RUNNING = 3
@@ -188,6 +192,7 @@ def install(
     if not system:  # the machine's service may read what this user may not
         refuse_unusable(path)
     variables, secret = handed_on()
+    check_variables(given, variables)
     service = Service(
         path,
         name,
@@ -199,7 +204,7 @@ def install(
         variables,
     )
     check_user(user, runs_here=not only_print)
-    _warn_of_unit(service, secret)
+    warn_of_unit(service, secret)
     unit = make_unit(service)
     if only_print:
         click.echo(unit.text, nl=False)
@@ -210,7 +215,7 @@ def install(
     write_unit(unit)
     click.echo(f"Wrote {escaping.line(str(unit.path))}")
     if not system:
-        _warn_of_settings(given, variables)
+        warn_of_settings(given, variables)
     _next("Start it with", unit.start, now)
     _next("Check its status with", unit.look, False)
 
@@ -263,42 +268,6 @@ def _handed_on(given: dict[str, Any]) -> list[str]:
             value = _absolute(value)
         words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
     return words
-
-
-def _warn_of_unit(service: Service, secret: list[str]) -> None:
-    """Print what of this shell the service goes without, and a key file that is not there."""
-    for name in secret:
-        click.echo(
-            f"Note: {name} is not in the unit, for it holds a password or odd characters", err=True
-        )
-        say_hint(_for_secrets(service))
-    if service.key_file is not None and not service.key_file.is_file():
-        click.echo(f"Note: {escaping.line(str(service.key_file))} is not there yet", err=True)
-        say_hint("write the key into it before the service starts (chmod 600)")
-
-
-def _for_secrets(service: Service) -> str:
-    """Return how a service gets a variable that not everybody may read."""
-    if sys.platform == "darwin":
-        return "use an address without a password"
-    control = "systemctl" if service.system else "systemctl --user"
-    return f"put it into a file (chmod 600), and EnvironmentFile= by: {control} edit {service.name}"
-
-
-def _warn_of_settings(given: dict[str, Any], variables: dict[str, str]) -> None:
-    """Print which settings are missing: of a shell's variables, a service sees no key."""
-    from waxlocal.settings.upload_settings import UploadSettings
-
-    names = ("api_url", "profile", "allow_http")
-    try:
-        UploadSettings.load(
-            **{name: given[name] for name in names},
-            key_file=given["key_file"] or "",
-            environ=variables,
-        )
-    except ConfigurationError as error:
-        click.echo(f"Note: a service does not see this shell's key; without it, {error}", err=True)
-        say_hint("put them under [default] in ~/.waxell/config (chmod 600)")
 
 
 def _next(title: str, commands: tuple[str, ...], now: bool) -> None:

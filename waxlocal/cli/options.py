@@ -129,7 +129,7 @@ def period_filter_options(command: Command) -> Command:
 
 def run_filter_options(command: Command) -> Command:
     """Add the options that filter runs; the command gets them as `filter`."""
-    of_session = _Option("--session", "session_id", "ID", "", "of this session.")
+    of_session = _Option("--session", "session_id", "ID", "", "of the session with this id.")
     options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
     added = _filtered(command, RunFilter, options, "runs", flags=("no_session",))
     flag = click.option("--no-session", is_flag=True, help="Only runs without a session.")

@@ -54,8 +54,9 @@ def prices(ctx: click.Context, *, form: str) -> None:
     if ctx.invoked_subcommand is None:
         _list(ctx, form)
     elif form != "screen":
-        verb = ctx.invoked_subcommand
-        raise click.UsageError(f"write --{form} after {verb}: waxlocal prices {verb} --{form}")
+        raise click.UsageError(
+            f"--{form} goes after the verb, if that has it: waxlocal prices list --{form}"
+        )
 
 
 @prices.command("list", short_help="List prices, missing ones first.")

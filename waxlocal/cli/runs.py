@@ -98,7 +98,7 @@ def _show(screen: Screen, found: Sequence[RunSummary], ids: Sequence[str]) -> No
             screen.when(one.started_at),
             screen.text((one.status, status_style(one.status))),
             figures.NOTHING if one.session_id is None else escaping.line(one.session_id),
-            escaping.line(one.message[:200]),
+            escaping.line(one.message if screen.plain else one.message[:200]),
         ]
         for one, short in zip(found, ids, strict=True)
     ]

@@ -47,7 +47,7 @@ _MOST_USERS = 5
     default=1000,
     show_default=True,
     metavar="N",
-    help="Show at most this many turns.",
+    help="Show at most this many runs: turns and, if there are any, those of sub-agents.",
 )
 @click.option("--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first.")
 @form_options()
@@ -55,7 +55,8 @@ _MOST_USERS = 5
 def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, form: str) -> None:
     """Show one conversation turn by turn, and where its money and time went.
 
-    ID is a session id, or its first characters if only one session begins with them.
+    ID is a session id, or its first characters if only one session begins with them; `last` is the
+    session that was active last.
     """
     with recordings(target_file_of(ctx)) as connection:
         found = resolve_session_id(connection, session_id)

@@ -64,8 +64,9 @@ def show_statistics(
 ) -> None:
     """Write the statistics, then the most expensive and the slowest sessions."""
     screen.write(screen.text(("Statistics", "bold"), (f"  {_totals(screen, figures)}", "")))
-    _show_turns(screen, figures)
-    _show_abandonment(screen, figures)
+    if figures.distribution:  # a period may have calls only, of turns that began before it
+        _show_turns(screen, figures)
+        _show_abandonment(screen, figures)
     _show_percentiles(screen, figures)
     if costliest:
         screen.heading("Most expensive sessions")

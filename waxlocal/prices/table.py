@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery, NotFound, StorageError
 from waxlocal.prices.catalogue import Price, look_up
 from waxlocal.prices.lookup import LOCAL_PROVIDERS, PRICED_BY, Prices, PriceSource
@@ -212,7 +213,7 @@ def set_price(
     own. Model and provider are the recorded names. Raises `InvalidQuery` for a price that is
     negative, not a number or beyond `MAX_RATE`, and `StorageError`.
     """
-    _need_name(model)
+    model, provider = _name(model), text(provider)
     dollars = [
         None if value is None else _dollars(kind, value)
         for kind, value in zip(
@@ -229,9 +230,11 @@ def set_price(
     return _recompute_model(path, model, provider)
 
 
-def _need_name(model: str | None) -> None:
+def _name(model: str) -> str:
+    """Return the name as it is recorded: bytes of a command line may be no UTF-8."""
     if model == "":
         raise InvalidQuery("the name of the model is empty", hint=_SEE_NAMES)
+    return text(model)
 
 
 def _dollars(kind: str, value: float) -> float:
@@ -255,7 +258,7 @@ def unset_price(
     Raises `InvalidQuery` for an empty name, `NotFound` if no price was set for this model and
     provider, and `StorageError`.
     """
-    _need_name(model)
+    model, provider = _name(model), text(provider)
     with writer(path, create=False) as connection:
         if not connection.execute(_DELETE_OVERRIDE, (model, provider)).rowcount:
             of = f" of {provider}" if provider else ""
@@ -311,8 +314,8 @@ def reprice(path: Path, model: str | None = None, clock: Clock = SYSTEM_CLOCK) -
     the file, and `StorageError`; calls recomputed before that one stay recomputed, and a retry does
     the rest.
     """
-    _need_name(model)
     if model is not None:
+        model = _name(model)
         with reader(path) as connection:
             if not any(connection.execute(_KNOWN, {"model": model}).fetchone()):
                 raise NotFound(f"no call of the model {model!r} is recorded", hint=_SEE_NAMES)

@@ -111,7 +111,7 @@ def count_runs(conn: sqlite3.Connection, *, filter: RunFilter = ALL_RUNS) -> int
 
 def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {
-        name: text(value) for name in _CONDITIONS if (value := getattr(filter, name))
+        name: value for name in _CONDITIONS if (value := getattr(filter, name))
     }
     conditions = [_CONDITIONS[name] for name in values]
     conditions += run_conditions(conn, filter, values)
@@ -122,7 +122,9 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
         if filter.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
             values["gone"] = json.dumps(_gone(conn))
     clause = " AND ".join(f"({condition})" for condition in conditions)
-    return f"WHERE {clause}" if clause else "", values
+    return f"WHERE {clause}" if clause else "", {
+        name: text(value) if isinstance(value, str) else value for name, value in values.items()
+    }
 
 
 def _gone(conn: sqlite3.Connection) -> list[int]:

@@ -211,7 +211,7 @@ def _costs_chart(costs: list[float]) -> charts.Chart | None:
     ]  # fmt: skip
     return charts.histogram(
         "Cost per session",
-        f"Half of the {counted(len(costs), 'session')} with a known cost cost less than "
+        f"Half of the {counted(len(costs), 'session')} with a known cost cost at most "
         f"{dollars(p50)}; one in twenty costs {dollars(p95)} or more, one in a hundred "
         f"{dollars(p99)}.",
         found,
