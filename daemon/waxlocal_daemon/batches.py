@@ -13,6 +13,7 @@ from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Batch, LineStatus, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
+from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Action, Verdict
@@ -56,6 +57,7 @@ class Batches:
         self,
         outbox: Outbox,
         circuit: Circuit,
+        doubts: Doubts,
         settings: UploadSettings,
         offer: Offer,
         log: Log,
@@ -63,6 +65,7 @@ class Batches:
     ) -> None:
         self._outbox = outbox
         self._circuit = circuit
+        self._doubts = doubts
         self._settings = settings
         self._log = log
         self._at = at
@@ -163,6 +166,8 @@ class Batches:
             self._release(list(about.batch.sizes))
         else:
             self._failed(about, answer, verdict)
+            if verdict.action is Action.PARK:  # whose that is, `Doubts` knows only of single runs
+                return Verdict(Action.RETRY, verdict.reason)
         return verdict
 
     def _accepted(
@@ -178,6 +183,7 @@ class Batches:
                 rows.append((run_id, state, size, None))
             elif status == LineStatus.REFUSED:
                 rows.append((run_id, DeliveryState.PENDING, size, reason or "refused"))
+                self._doubts.refuse(run_id)
                 self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
@@ -220,6 +226,7 @@ class Batches:
         if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
             self._note(about, answer, [(runs[0], DeliveryState.PENDING, size, verdict.reason)])
+            self._doubts.refuse(runs[0])
             self._tell(runs[0], verdict.reason)
         elif verdict.action is Action.RETRY and alone:
             self._postpone(runs[0], verdict.reason)

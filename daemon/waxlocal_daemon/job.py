@@ -13,11 +13,15 @@ __all__ = ["Job", "SentPart"]
 
 
 class SentPart(NamedTuple):
-    """What a request is about: which part of which run, and when it left."""
+    """What a request is about: which part of which run, and when it left.
+
+    `accepted`: how many requests the server had accepted by then.
+    """
 
     run_id: str
     part: Part
     sent_at: str
+    accepted: int = 0
 
     @property
     def records(self) -> int:

@@ -17,6 +17,7 @@ from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.device import hardware_uuid
+from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.job import Job, SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outside_events import STAGE, planned_events
@@ -51,12 +52,14 @@ class SingleRequests:
         self,
         outbox: Outbox,
         circuit: Circuit,
+        doubts: Doubts,
         settings: UploadSettings,
         log: Log,
         at: Callable[[str], None],
     ) -> None:
         self._outbox = outbox
         self._circuit = circuit
+        self._doubts = doubts
         self._settings = settings
         self._log = log
         self._at = at
@@ -90,7 +93,8 @@ class SingleRequests:
             yield self._request(job, part)
 
     def _request(self, job: Job, part: Part) -> Request:
-        about = SentPart(job.due.run_id, part, utc_text(self._outbox.clock.time_ns()))
+        now = utc_text(self._outbox.clock.time_ns())
+        about = SentPart(job.due.run_id, part, now, self._doubts.accepted)
         headers = (
             ("Content-Type", "application/json"),
             (request_keys.HEADER, part.idempotency_key),
@@ -211,7 +215,11 @@ class SingleRequests:
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
-        verdict, instead = self._instead(job, part, answer, verdict)
+        told, (verdict, instead) = verdict, self._instead(job, part, answer, verdict)
+        if verdict.action is Action.PARK and not (
+            instead or self._is_own(job, about, answer.status, told)
+        ):
+            verdict = Verdict(Action.RETRY, verdict.reason)
         state = _STATES[verdict.action]
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, verdict.reason, about.sent_at
@@ -233,6 +241,15 @@ class SingleRequests:
             job.failure = verdict.reason
         self._drop_idle([job])
         return verdict
+
+    def _is_own(self, job: Job, about: SentPart, status: int | None, told: Verdict) -> bool:
+        """Return whether a refusal is the run's: see `Doubts`."""
+        # Of its size, of a key after a new one, of a run that was lost after it was begun anew.
+        lost = status == 404 and job.due.of_waxlocal and about.part.stage not in ("start", STAGE)
+        if status == 413 or told.action is Action.NEW_KEY or lost:
+            return True
+        begun = job.due.remote_run_id is not None
+        return self._doubts.settle(about.run_id, accepted=about.accepted, begun=begun)
 
     def _accepted(self, job: Job, part: Part, verdict: Verdict) -> None:
         run_id = job.due.run_id
@@ -322,7 +339,9 @@ class SingleRequests:
         if job.failure:
             slot = self._circuit.postponed(job.due.failures + 1)
             outbox.postpone(run_id, self._circuit.text(slot.at), job.failure)
-        elif run_id == OUTSIDE and not job.stopped:
+            return
+        self._doubts.forget(run_id)
+        if run_id == OUTSIDE and not job.stopped:
             # What is parked of them stays so by itself: it holds up none that come later.
             outbox.deliver(OUTSIDE)
             outbox.admit_events()

@@ -19,6 +19,7 @@ from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
 from waxlocal_daemon.circuit import USUAL_PACE, Circuit, Pace
+from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.sender import Request, Sender
@@ -89,13 +90,16 @@ class Uploader:
         self._doubts_key = False
         self._failures: Counter[str] = Counter()
         self._bytes_sent = 0
+        # Why a request failed last, in words.
+        self.last_failure = ""
         with ExitStack() as opened:  # closed again if what follows fails
             self._outbox = opened.enter_context(closing(Outbox(path, settings.api_url, clock)))
             self._outbox.look_again()
             self._sender = opened.enter_context(closing(Sender(settings)))
             self._circuit = Circuit(self._outbox, clock, random, pace)
+            self._doubts = Doubts()
             self._single_requests = SingleRequests(
-                self._outbox, self._circuit, settings, log, self._at
+                self._outbox, self._circuit, self._doubts, settings, log, self._at
             )
             self._delivered_before = self._outbox.delivered
             opened.pop_all()
@@ -221,8 +225,8 @@ class Uploader:
         self._asked_at = self._circuit.now()
         if not self._doubts_key:  # what another key was offered before stays
             self._take_offer(offer_of(verdict.body))
-        # The key may record and not read this, or the response cannot be read: the requests of one
-        # run will show which.
+        # The key may record and not read this, the response cannot be read, or nothing knows this
+        # path: the requests of one run will show which.
         return verdict if verdict.action is Action.DELIVERED else Verdict(Action.PARK, "")
 
     def _take_offer(self, offer: Offer | None) -> None:
@@ -232,7 +236,13 @@ class Uploader:
             self._batches = None
         elif self._batches is None:
             self._batches = Batches(
-                self._outbox, self._circuit, self._settings, offer, self._log, self._at
+                self._outbox,
+                self._circuit,
+                self._doubts,
+                self._settings,
+                offer,
+                self._log,
+                self._at,
             )
 
     def _note(self, request: Request, answer: Answer, verdict: Verdict) -> None:
@@ -240,6 +250,7 @@ class Uploader:
         circuit, was = self._circuit, self._circuit.troubled
         if verdict.action in (Action.RETRY, Action.PAUSE):
             self._failures[_kind_of(answer)] += 1
+            self.last_failure = verdict.reason
         if verdict.action is Action.RETRY:
             opened = circuit.failed(
                 verdict.reason,
@@ -260,9 +271,12 @@ class Uploader:
                 self._log.event("paused", level="error", reason=verdict.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
-        else:
-            uploads = request.about is not None  # only then is accepting it a success
-            circuit.answered(accepted=uploads and verdict.action is Action.DELIVERED)
+        elif request.about is not None or verdict.action is Action.DELIVERED:
+            # Accepting a question is no success.
+            accepted = request.about is not None and verdict.action is Action.DELIVERED
+            circuit.answered(accepted=accepted)
+            if accepted:
+                self._doubts.accept()
             if was:
                 self._log.event("resumed")
 

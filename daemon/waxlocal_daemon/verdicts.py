@@ -13,7 +13,6 @@ from waxlocal_daemon.backoff import retry_after
 __all__ = ["NOT_JSON", "Action", "Verdict", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
-_KEY_REFUSED = frozenset((401, 403))
 # The server rejects this body. If it has several records, one of them may be the cause.
 _DIVISIBLE = frozenset((400, 413, 422))
 _REASON_CHARS = 200
@@ -62,7 +61,7 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
     if 200 <= status < 300:
         return _accepted(answer, needed)
     reason = _reason(answer)
-    if status in _KEY_REFUSED:
+    if status == 401 or (status == 403 and _is_of_api(answer)):
         return Verdict(Action.PAUSE, reason, of_host=True)
     if status in _TRY_AGAIN or status >= 500:
         wait = retry_after(answer.headers.get("retry-after"), now)
@@ -123,6 +122,17 @@ def _reason(answer: Answer) -> str:
         if isinstance(body.get(name), str) and body[name]:
             return f"{answer.status}: {body[name][:_REASON_CHARS]}"
     return f"{answer.status}"
+
+
+def _is_of_api(answer: Answer) -> bool:
+    """Return whether a refusal may be an API's: a firewall before it answers with a page."""
+    if not answer.body.strip():
+        return True
+    try:
+        read_json(answer.body, answer.key)
+    except Unreadable as unreadable:
+        return unreadable.is_json
+    return True
 
 
 def _said(answer: Answer) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ def test_a_request_refused_before_the_upload_was_stopped(db_path: Path) -> None:
 
         with uploading(db_path, server.url, at=at, pace=pace) as uploader:
             uploader.run(stop)
-        assert ask(db_path, STATE) == [("pending", None)]
+        assert ask(db_path, "SELECT state FROM deliveries") == [("pending",)]
         assert upload(db_path, server.url).parked == 1
         _take_up(db_path, server)
 

@@ -138,6 +138,8 @@ def _state_of(screen: Screen, target: TargetStatus) -> str:
         return f"paused since {screen.when(target.paused_at)}: {escaping.line(target.reason or '')}"
     if target.failures:
         return f"waiting: {escaping.line(target.reason or '')}"
+    if target.pending_reason:
+        return f"tried again later: {escaping.line(target.pending_reason)}"
     return "" if target.pending else "up to date"
 
 

@@ -148,8 +148,8 @@ class Outbox(TargetConnection):
         """Return runs that may be sent now, the oldest first.
 
         `whole`: for a batch, which may have runs in any order, without those that single requests
-        have begun or that no batch can carry; `begun`: only those. `troubled`: only runs that have
-        not failed, or else those that have failed least, because one run may be why nothing goes.
+        have begun or that no batch can carry; `begun`: only those. `troubled`: the newest that have
+        not failed, or else those that have failed least, because some runs may be why nothing goes.
         A time after `horizon` was set by a clock that has been put back since, and counts as past.
         """
         named = {
@@ -161,7 +161,7 @@ class Outbox(TargetConnection):
             "fresh": troubled,
             "limit": limit,
         }
-        found = self._readable(sql.DUE, named)
+        found = self._readable(sql.DUE_NEWEST if troubled else sql.DUE, named)
         if troubled and not found:  # then there are few
             found = self._rows(sql.DUE_LEAST_FAILED, {**named, "fresh": False})
         return [Due(*row) for row in found]

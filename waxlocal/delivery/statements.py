@@ -171,6 +171,8 @@ WHERE d.target_id = :target AND {IS_PENDING}
       WHERE c.parent_workflow_id = r.workflow_id AND {_IS_TO_START}))))
 ORDER BY d.run_id LIMIT :limit
 """  # noqa: S608
+# Of many runs that a server refuses, the older ones were tried before.
+DUE_NEWEST = DUE.replace("ORDER BY d.run_id", "ORDER BY d.run_id DESC")
 DUE_LEAST_FAILED = DUE.replace("ORDER BY d.run_id", "ORDER BY d.failures, d.run_id")
 NEXT_DUE = f"""
 SELECT min(not_before) FROM deliveries d

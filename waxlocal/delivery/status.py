@@ -60,6 +60,10 @@ _MOMENTS_OF_EVENTS = """
     WHERE q.run_id = '' AND q.target_id = t.target_id AND q.state = 'waiting'"""
 
 
+# How many of the newest runs are looked at for requests, and of the oldest that wait for reasons.
+_LOOKED_AT = 1_000
+
+
 def _targets(moments: str) -> str:
     return f"""
 SELECT t.url, {sql.COUNT_PENDING} AS pending,
@@ -67,7 +71,10 @@ SELECT t.url, {sql.COUNT_PENDING} AS pending,
    WHERE d.target_id = t.target_id AND {IS_OPEN}) AS open,
   {sql.COUNT_PARKED} AS parked, t.delivered,
   (SELECT min(moment) FROM ({moments})) AS oldest_pending_at,
-  t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at
+  t.not_before, t.failures, t.paused_at, t.reason, t.last_attempt_at, t.last_success_at,
+  (SELECT reason FROM (
+    SELECT reason FROM deliveries d WHERE d.target_id = t.target_id AND {IS_PENDING}
+    ORDER BY d.run_id LIMIT {_LOOKED_AT}) WHERE reason IS NOT NULL LIMIT 1) AS pending_reason
 FROM targets t ORDER BY t.target_id
 """  # noqa: S608
 
@@ -113,8 +120,6 @@ ORDER BY {order}t.target_id, q.run_id, q.first_attempt_at, q.stage, q.part
 LIMIT :limit
 """
 _RECEIPTS_OF_RUN = _RECEIPTS.format(runs=":run_id", order="")
-# How many of the runs that came last are looked at for requests.
-_LOOKED_AT = 1_000
 # No index on times, which every upload would have to keep: the last of the ids that begin with a
 # time are the newest of those. Of ids that programs give the order is that of their arrival; where
 # so many runs wait that none of the last has a request, the last of all ids stand for them.
@@ -137,7 +142,8 @@ class TargetStatus:
     """The upload to one server; `pending` counts the runs not looked at yet, too.
 
     `open` are runs that still go on, `parked` runs that the server refused. Events outside any run
-    count together as one run. Times are UTC text.
+    count together as one run. `reason`: why nothing goes; `pending_reason`: why one of the oldest
+    pending runs has failed, while others may go. Times are UTC text.
     """
 
     url: str
@@ -152,6 +158,7 @@ class TargetStatus:
     reason: str | None
     last_attempt_at: str | None
     last_success_at: str | None
+    pending_reason: str | None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def target(**changes: object) -> TargetStatus:
         "url": "https://hub", "pending": 0, "open": 0, "parked": 0, "delivered": 5,
         "oldest_pending_at": None, "not_before": None, "failures": 0, "paused_at": None,
         "reason": None, "last_attempt_at": None, "last_success_at": moment(-120),
+        "pending_reason": None,
     }  # fmt: skip
     return TargetStatus(**{**known, **changes})  # type: ignore[arg-type]
 
