@@ -83,8 +83,7 @@ def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading
             last, since = now.delivered, time.monotonic()
         left = since + patience - time.monotonic()
         if left <= 0:
-            if why := uploader.reason or uploader.last_failure:
-                return why
-            return "the remaining runs wait for their next attempt"
+            why = uploader.reason or uploader.last_failure
+            return why or "the remaining runs wait for their next attempt"
         stop.wait(min(rest, left))
     return "stopped"

@@ -21,7 +21,7 @@ class SentPart(NamedTuple):
     run_id: str
     part: Part
     sent_at: str
-    accepted: int = 0
+    accepted: int
 
     @property
     def records(self) -> int:

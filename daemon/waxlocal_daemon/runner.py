@@ -83,8 +83,7 @@ def run_daemon(
     `ConfigurationError`, `UploaderRunning`, `FileUnusable`.
     """
     check_options(options, path)
-    settings = load()
-    check_network(settings)
+    settings = _usable(load)
     refuse_unusable(path)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(path, command=COMMAND))
@@ -96,6 +95,13 @@ def run_daemon(
         stack.enter_context(Signals(daemon.signalled))
         stack.callback(daemon.close)
         daemon.run()
+
+
+def _usable(load: Callable[[], UploadSettings]) -> UploadSettings:
+    """Read the settings; raises `ConfigurationError` also for certificates and proxies."""
+    settings = load()
+    check_network(settings)
+    return settings
 
 
 def check_options(options: Options, db: Path) -> None:
@@ -337,7 +343,7 @@ class Daemon:
     def _reread(self, *, asked: bool) -> None:
         self._read_at = self._now()
         try:
-            new = self._load()
+            new = _usable(self._load)
         except ConfigurationError as error:
             # Keep the present settings: a half-written file does not stop the daemon.
             self._log.once("reload_failed", "error", reason=error, hint=error.hint)

@@ -179,10 +179,7 @@ class Sender:
 def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
     """Raise `ConfigurationError` for certificates or a proxy that a `Sender` could not use."""
     proxy_for(settings.api_url, environ)
-    if settings.api_url.startswith("https:"):
-        from waxlocal_daemon.tls import tls_context
-
-        tls_context(environ)
+    _tls(urlsplit(settings.api_url).scheme, environ)
 
 
 def _queues() -> tuple[_Todo, _Done]:
@@ -219,9 +216,9 @@ def _proxy(url: str | None) -> httpcore.Proxy | None:
     return httpcore.Proxy(f"{parts.scheme}://{host}", auth=auth)
 
 
-def _tls(scheme: str) -> Any:
+def _tls(scheme: str, environ: Mapping[str, str] | None = None) -> Any:
     if scheme != "https":
         return None
     from waxlocal_daemon.tls import tls_context
 
-    return tls_context()
+    return tls_context(environ)

@@ -34,7 +34,7 @@ from waxlocal_daemon.replacements import (
     without_state,
 )
 from waxlocal_daemon.sender import Request
-from waxlocal_daemon.verdicts import Action, Verdict
+from waxlocal_daemon.verdicts import NOT_JSON, Action, Verdict
 
 __all__ = ["SingleRequests"]
 
@@ -215,11 +215,10 @@ class SingleRequests:
         job, part = self._hand[about.run_id], about.part
         key = (part.stage, part.part)
         job.in_flight.discard(key)
-        told, (verdict, instead) = verdict, self._instead(job, part, answer, verdict)
-        if verdict.action is Action.PARK and not (
-            instead or self._is_own(job, about, answer.status, told)
-        ):
-            verdict = Verdict(Action.RETRY, verdict.reason)
+        key_used = verdict.action is Action.NEW_KEY
+        verdict, instead = self._instead(job, part, answer, verdict)
+        if verdict.action is Action.PARK and not instead and not key_used:
+            verdict = self._in_doubt(job, about, answer, verdict)
         state = _STATES[verdict.action]
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, verdict.reason, about.sent_at
@@ -242,14 +241,16 @@ class SingleRequests:
         self._drop_idle([job])
         return verdict
 
-    def _is_own(self, job: Job, about: SentPart, status: int | None, told: Verdict) -> bool:
-        """Return whether a refusal is the run's: see `Doubts`."""
-        # Of its size, of a key after a new one, of a run that was lost after it was begun anew.
-        lost = status == 404 and job.due.of_waxlocal and about.part.stage not in ("start", STAGE)
-        if status == 413 or told.action is Action.NEW_KEY or lost:
-            return True
+    def _in_doubt(self, job: Job, about: SentPart, answer: Answer, verdict: Verdict) -> Verdict:
+        """Return a refusal as it is if it is the run's, else as a failure: see `Doubts`."""
+        # A hub that lost the run says so in JSON; in front of it a proxy knows no hub at all.
+        lost = answer.status == 404 and NOT_JSON not in verdict.reason
+        if answer.status == 413 or (lost and _is_of_known_run(job, about.part)):
+            return verdict
         begun = job.due.remote_run_id is not None
-        return self._doubts.settle(about.run_id, accepted=about.accepted, begun=begun)
+        if self._doubts.settle(about.run_id, accepted=about.accepted, begun=begun):
+            return verdict
+        return Verdict(Action.RETRY, verdict.reason)
 
     def _accepted(self, job: Job, part: Part, verdict: Verdict) -> None:
         run_id = job.due.run_id
@@ -309,9 +310,8 @@ class SingleRequests:
         To another waxlocal, where a run has the id that it has here: nothing is doubled. Any other
         server may have kept what it had accepted of the run.
         """
-        if part.stage in ("start", STAGE) or not job.due.of_waxlocal:
-            return False
-        return self._outbox.next_part(job.due.run_id, "start") < MOST_STARTS
+        known = _is_of_known_run(job, part)
+        return known and self._outbox.next_part(job.due.run_id, "start") < MOST_STARTS
 
     def _refused(self, job: Job, part: Part, verdict: Verdict, instead: list[Part]) -> None:
         """Set the run aside once all else of it has gone; `instead`: what goes of this request."""
@@ -340,14 +340,15 @@ class SingleRequests:
             slot = self._circuit.postponed(job.due.failures + 1)
             outbox.postpone(run_id, self._circuit.text(slot.at), job.failure)
             return
+        if job.stopped or (job.waits and run_id != OUTSIDE):
+            outbox.release(run_id)
+            self._set_back.add(run_id)
+            return
         self._doubts.forget(run_id)
-        if run_id == OUTSIDE and not job.stopped:
+        if run_id == OUTSIDE:
             # What is parked of them stays so by itself: it holds up none that come later.
             outbox.deliver(OUTSIDE)
             outbox.admit_events()
-        elif job.waits or job.stopped:
-            outbox.release(run_id)
-            self._set_back.add(run_id)
         elif job.parked and not (job.due.running and job.due.remote_run_id):
             outbox.set_aside(run_id, job.parked)
         elif job.due.running:  # its end is to follow, whatever else the server refuses of it
@@ -375,6 +376,11 @@ _STATES = {
     Action.NEW_KEY: RequestState.REPLACED,
     Action.PARK: RequestState.PARKED,
 }
+
+
+def _is_of_known_run(job: Job, part: Part) -> bool:
+    """Return whether a request is about a run of which another waxlocal accepted the start."""
+    return job.due.of_waxlocal and part.stage not in ("start", STAGE)
 
 
 def _within(found: list[Due]) -> list[Due]:

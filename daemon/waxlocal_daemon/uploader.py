@@ -271,9 +271,9 @@ class Uploader:
                 self._log.event("paused", level="error", reason=verdict.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
-        elif request.about is not None or verdict.action is Action.DELIVERED:
+        elif verdict.action is Action.DELIVERED or request.about is not None:
             # Accepting a question is no success.
-            accepted = request.about is not None and verdict.action is Action.DELIVERED
+            accepted = verdict.action is Action.DELIVERED and request.about is not None
             circuit.answered(accepted=accepted)
             if accepted:
                 self._doubts.accept()

@@ -60,8 +60,9 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
         return Verdict(Action.RETRY, answer.error, of_host=True)
     if 200 <= status < 300:
         return _accepted(answer, needed)
-    reason = _reason(answer)
-    if status == 401 or (status == 403 and _is_of_api(answer)):
+    said = _said(answer)
+    reason = _reason(answer, said)
+    if status == 401 or (status == 403 and not said.foreign):  # a firewall answers with a page
         return Verdict(Action.PAUSE, reason, of_host=True)
     if status in _TRY_AGAIN or status >= 500:
         wait = retry_after(answer.headers.get("retry-after"), now)
@@ -69,11 +70,10 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
     if status < 400:
         # A captive portal, or a server that has moved: the key is not sent to another address.
         return Verdict(Action.RETRY, f"{reason}: redirects are not followed", of_host=True)
-    said = _said(answer)
-    if asks_for_new_key(said):
+    if asks_for_new_key(said.body):
         return Verdict(Action.NEW_KEY, reason)
     # Under new keys a server that goes by them might store everything a second time.
-    if status in _DIVISIBLE and records > 1 and not _is_about_key(said):
+    if status in _DIVISIBLE and records > 1 and not _is_about_key(said.body):
         return Verdict(Action.SPLIT, reason)
     return Verdict(Action.PARK, reason)
 
@@ -106,42 +106,33 @@ def _not_json(answer: Answer) -> str:
     return f"{NOT_JSON} ({kind})"
 
 
-def _reason(answer: Answer) -> str:
-    """Return the status and the first words of the body's message.
+class _Said(NamedTuple):
+    """What an error response says: its JSON object, empty where it is none.
 
-    A refusal that is not JSON is told as such: it comes from something else than a Waxell API.
+    `foreign`: its body is not JSON, so it comes from something else than a Waxell API.
     """
+
+    body: Mapping[str, Any]
+    foreign: bool = False
+
+
+def _said(answer: Answer) -> _Said:
     try:
         body = read_json(answer.body, answer.key)
     except Unreadable as unreadable:
-        refused = 400 <= (answer.status or 0) < 500 and answer.status not in _TRY_AGAIN
-        foreign = refused and answer.body.strip() and not unreadable.is_json
-        return f"{answer.status}, {_not_json(answer)}" if foreign else f"{answer.status}"
-    body = body if isinstance(body, dict) else {}
+        return _Said({}, bool(answer.body.strip()) and not unreadable.is_json)
+    return _Said(body if isinstance(body, dict) else {})
+
+
+def _reason(answer: Answer, said: _Said) -> str:
+    """Return the status and the first words of the body's message, or what body a refusal has."""
+    refused = 400 <= (answer.status or 0) < 500 and answer.status not in _TRY_AGAIN
+    if said.foreign and refused:
+        return f"{answer.status}, {_not_json(answer)}"
     for name in _WORDS:
-        if isinstance(body.get(name), str) and body[name]:
-            return f"{answer.status}: {body[name][:_REASON_CHARS]}"
+        if isinstance(said.body.get(name), str) and said.body[name]:
+            return f"{answer.status}: {said.body[name][:_REASON_CHARS]}"
     return f"{answer.status}"
-
-
-def _is_of_api(answer: Answer) -> bool:
-    """Return whether a refusal may be an API's: a firewall before it answers with a page."""
-    if not answer.body.strip():
-        return True
-    try:
-        read_json(answer.body, answer.key)
-    except Unreadable as unreadable:
-        return unreadable.is_json
-    return True
-
-
-def _said(answer: Answer) -> Mapping[str, Any]:
-    """Return the JSON object of an error answer, empty where it is none."""
-    try:
-        body = read_json(answer.body, answer.key)
-    except Unreadable:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def _is_about_key(said: Mapping[str, Any]) -> bool:

@@ -27,27 +27,27 @@ BY_ANY_WAY = pytest.mark.parametrize("bulk", [False, True], ids=["single", "batc
 STATES = "SELECT state, count(*) FROM deliveries GROUP BY state"
 
 
-@pytest.mark.parametrize("status", OF_HOSTS)
-def test_what_a_host_refuses_everybody_parks_nobody(db_path: Path, status: int) -> None:
-    """For a while; afterwards all arrives by itself, once."""
-    record(6)
-    rollout = Rule("status", status=status, path="/runs/", store=False, times=9)
+@pytest.mark.parametrize(
+    ("count", "times", "page", "status"),
+    [
+        *((6, 9, "", status) for status in OF_HOSTS),
+        # Nothing else tells then whose the refusal is.
+        *((1, 3, "<html>", status) for status in (400, 403, 404, 421, 422)),
+    ],
+)
+def test_what_a_host_refuses_everybody_parks_nobody(
+    db_path: Path, count: int, times: int, page: str, status: int
+) -> None:
+    """For a while, all runs or the only one; afterwards each arrives by itself, once."""
+    record(count)
+    rollout = Rule(
+        "status", status=status, raw=page, path="" if page else "/runs/", store=False, times=times
+    )
     with fault_server((rollout,)) as server:
         done = upload(db_path, server.url)
-        assert (done.delivered, done.parked) == (6, 0)
+        assert (done.delivered, done.parked) == (count, 0)
         audit(server).assert_sound()
-    assert ask(db_path, STATES) == [("delivered", 6)]
-
-
-@pytest.mark.parametrize("status", [400, 403, 404, 421, 422])
-def test_the_only_run_that_a_host_refuses_for_a_while_arrives(db_path: Path, status: int) -> None:
-    """Nothing else tells whose the refusal is: it is tried again."""
-    record(1)
-    rollout = Rule("status", status=status, raw="<html>", store=False, times=3)
-    with fault_server((rollout,)) as server:
-        done = upload(db_path, server.url)
-        assert (done.delivered, done.parked) == (1, 0)
-        audit(server).assert_sound()
+    assert ask(db_path, STATES) == [("delivered", count)]
 
 
 @pytest.mark.parametrize("count", [2, 8])

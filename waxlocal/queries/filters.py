@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_OFFSET",
     "ORDERINGS",
     "SessionFilter",
+    "as_recorded",
     "check_ordering",
     "check_status",
     "checked_page",
@@ -148,9 +149,12 @@ def where(
         values["gone"] = json.dumps(gone.of_open_runs())
         conditions.append(_BY_STATUS[filter.status].format(failed=turns.failed))
     clause = " AND ".join(f"({condition})" for condition in conditions)
-    return f"WHERE {clause}" if clause else "", {
-        name: text(value) if isinstance(value, str) else value for name, value in values.items()
-    }
+    return f"WHERE {clause}" if clause else "", as_recorded(values)
+
+
+def as_recorded(values: Mapping[str, object]) -> dict[str, object]:
+    """Return values to bind, texts as they are stored: those of a command line may be no UTF-8."""
+    return {name: text(one) if isinstance(one, str) else one for name, one in values.items()}
 
 
 class _Texts(Protocol):

@@ -7,9 +7,8 @@ import sqlite3
 from dataclasses import InitVar, dataclass
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.filters import check_status, checked_page, run_conditions
+from waxlocal.queries.filters import as_recorded, check_status, checked_page, run_conditions
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
@@ -122,9 +121,7 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
         if filter.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
             values["gone"] = json.dumps(_gone(conn))
     clause = " AND ".join(f"({condition})" for condition in conditions)
-    return f"WHERE {clause}" if clause else "", {
-        name: text(value) if isinstance(value, str) else value for name, value in values.items()
-    }
+    return f"WHERE {clause}" if clause else "", as_recorded(values)
 
 
 def _gone(conn: sqlite3.Connection) -> list[int]:

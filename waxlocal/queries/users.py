@@ -73,16 +73,15 @@ _SHARED_IDS_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NUL
 # Runs outside sessions are looked at one by one, too. No index covers them.
 _OUTSIDE = """UNION ALL
   SELECT run_id, user_id, parent_workflow_id, NULL, 0 FROM runs WHERE session_id IS NULL"""
-# Sorted outside, where a cost that is known to be 0 has taken the place of NULL.
 _TOGETHER = """{owned}
-SELECT * FROM (SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
+SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
   sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
   max(last_activity_at) AS last_activity_at,
   sum(total_duration) AS total_duration, sum(llm_calls) AS llm_calls,
   sum(unmetered_calls) AS unmetered_calls, CAST(total(total_tokens) AS INTEGER) AS total_tokens,
   CAST(total(priced_tokens) AS INTEGER) AS priced_tokens,
   iif(sum(llm_calls) = 0, 0.0, sum(total_cost)) AS total_cost
-FROM ({parts}) GROUP BY user_id) {order} LIMIT :limit OFFSET :offset
+FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
 # No index covers runs outside sessions; this checks cheaply whether there are any.
 _ANY_OUTSIDE = """
@@ -137,8 +136,9 @@ def _order_by(ordering: str) -> str:
             hint=f"use one of: {', '.join(USER_ORDERINGS)}; put - in front for descending order",
         )
     direction = "DESC" if ordering.startswith("-") else "ASC"
-    unknown_last = "total_cost IS NULL, " if column == "total_cost" else ""
-    return f"ORDER BY {unknown_last}{column} {direction}, user_id {direction}"
+    # A name by itself is the column of the result, where a known cost of 0 has taken the place of
+    # NULL; in an expression it would be that of the parts.
+    return f"ORDER BY {column} {direction} NULLS LAST, user_id {direction}"
 
 
 def _agents(
