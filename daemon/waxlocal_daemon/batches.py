@@ -166,7 +166,8 @@ class Batches:
             self._release(list(about.batch.sizes))
         else:
             self._failed(about, answer, verdict)
-            if verdict.action is Action.PARK:  # whose that is, `Doubts` knows only of single runs
+            if verdict.action is Action.PARK and len(about.batch.sizes) == 1:
+                # Of several the next ones are half as large, at once; but this may go on.
                 return Verdict(Action.RETRY, verdict.reason)
         return verdict
 
@@ -183,10 +184,12 @@ class Batches:
                 rows.append((run_id, state, size, None))
             elif status == LineStatus.REFUSED:
                 rows.append((run_id, DeliveryState.PENDING, size, reason or "refused"))
-                self._doubts.refuse(run_id)
+                self._doubts.refuse_line(run_id)
                 self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
+        if any(state != DeliveryState.PENDING for _, state, *_ in rows):
+            self._doubts.accept_batch()
         self._note(about, answer, rows)
         # The other one in flight says nothing of what was refused since it was made.
         if about.refusals == self._refusals:
@@ -226,7 +229,7 @@ class Batches:
         if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
             self._note(about, answer, [(runs[0], DeliveryState.PENDING, size, verdict.reason)])
-            self._doubts.refuse(runs[0])
+            self._doubts.refuse_line(runs[0])
             self._tell(runs[0], verdict.reason)
         elif verdict.action is Action.RETRY and alone:
             self._postpone(runs[0], verdict.reason)

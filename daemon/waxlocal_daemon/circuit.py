@@ -81,9 +81,15 @@ class Circuit:
         """Return the seconds until a request may be sent; 0 for now."""
         return max(self._not_before - self.now(), 0.0)
 
-    def answered(self, *, accepted: bool) -> None:
-        """Note that the server answered a request; `accepted`: it took what it was sent."""
-        self._in_a_row = 0
+    def answered(self, *, accepted: bool, refused: bool) -> None:
+        """Note that the server answered a request; `accepted`: it took what it was sent.
+
+        A `refused` one does not show that a server has healed.
+        """
+        if refused and self.failures and not self.paused:
+            return
+        if not refused:
+            self._in_a_row = 0
         now = self.now()
         noted = self._accepted_at if accepted else self._answered_at
         if not self.troubled and now - noted < NOTE_S:

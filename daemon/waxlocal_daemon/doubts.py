@@ -2,63 +2,138 @@
 
 An API refuses a run that it does not like, a firewall one whose prompt looks like an attack. But
 while a server is being replaced, or a proxy in front of it knows nothing better to say, it refuses
-every run, with the same statuses; and a run that is set aside for that would stay so.
+every run, or each second one, with the same statuses; and a run that is set aside for that would
+stay so.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
 
-__all__ = ["MOST_OF_BEGUN", "MOST_REFUSALS", "Doubts"]
+from waxlocal.delivery.requests import Part
 
-# A run is set aside after so many refusals in a row though nothing else was accepted meanwhile: it
-# may be the only one. With growing waits that takes a quarter of an hour, or half a minute for one
-# that the server has begun: so it knows the API.
-MOST_REFUSALS = 12
-MOST_OF_BEGUN = 5
+__all__ = ["ENOUGH", "MOST_REFUSALS", "OF_CONTENT", "OF_FICKLE", "STEADY", "Doubts", "Whose"]
+
+# A request is the run's to blame after so many refusals, if others like it were accepted meanwhile:
+# a few seconds.
+ENOUGH = 3
+# And after so many if it is the only run that is refused, or anything at all was accepted. With
+# growing waits that takes five to nine minutes.
+MOST_REFUSALS = 10
+# Half a minute at most, if it was read and its content is said to be wrong.
+OF_CONTENT = 5
+# Where the server was seen to refuse what it accepted a little later: after so many refusals, or
+# after `ENOUGH` while so many others like it were accepted.
+OF_FICKLE = 20
+# Until it has accepted so many requests without that.
+STEADY = 200
 # How many runs are remembered; more are refused at once only by a host.
 _MOST_RUNS = 10_000
+# A batch has requests of each stage.
+_BATCH = "bulk"
+
+
+class Whose(Enum):
+    """Whose a refusal is, as far as is known."""
+
+    RUN = "run"
+    UNKNOWN = "unknown"
+    # It was refused before, and says nothing new of the server.
+    UNKNOWN_STILL = "unknown still"
+
+
+@dataclass
+class _Doubt:
+    """A request that was refused and not accepted since.
+
+    `before`: how many like it had been accepted when it was refused first, or first since a
+    recovery; `seen`: how many recoveries there had been. `before_all`: how many of all kinds.
+    """
+
+    before: int
+    before_all: int
+    seen: int
+    times: int = 0
+    in_a_row: int = 0
 
 
 class Doubts:
-    """The runs that were refused, and what the server has accepted since; for one thread.
+    """What was refused, and what the server has accepted since; for one thread.
 
-    Once it has accepted something else, a second refusal of a run is the run's own. It is the
-    host's as long as several runs are refused and nothing is accepted.
+    A server that accepts what it has refused before refuses without reading: the count of what it
+    refuses begins anew then, and more is to be seen before one is the run's.
     """
 
     def __init__(self) -> None:
-        # How many requests the server has accepted.
-        self.accepted = 0
-        # The same when a run was first refused.
-        self._before: dict[str, int] = {}
-        # Refusals since the server last accepted something.
-        self._in_a_row: Counter[str] = Counter()
+        # By run and key.
+        self._doubts: dict[str, dict[str, _Doubt]] = {}
+        self._accepted: Counter[str] = Counter()
+        self._all = 0
+        # How often the server accepted what it had refused, and until when it is fickle.
+        self._recoveries = self._fickle_until = 0
 
-    def accept(self) -> None:
+    def accept(self, run_id: str, part: Part) -> None:
         """Note that the server has accepted a request."""
-        self.accepted += 1
-        self._in_a_row.clear()
+        self._accepted[part.stage] += 1
+        self._all += 1
+        of_run = self._doubts.get(run_id, {})
+        if of_run.pop(part.idempotency_key, None) is not None:
+            self._recoveries += 1
+            self._fickle_until = self._all + STEADY
+            if not of_run:
+                self.forget(run_id)
 
-    def refuse(self, run_id: str) -> None:
-        """Note that a run was refused in a batch, or for the first time."""
-        if len(self._before) >= _MOST_RUNS:
-            self._before.clear()
-        self._before.setdefault(run_id, self.accepted)
-        self._in_a_row[run_id] += 1
+    def accept_batch(self) -> None:
+        """Note that the server has accepted runs in a batch."""
+        self._accepted[_BATCH] += 1
+        self._all += 1
 
-    def settle(self, run_id: str, *, accepted: int, begun: bool) -> bool:
-        """Return whether a refusal of a run is its own; if not, it is to be tried again.
+    def refuse_line(self, run_id: str) -> None:
+        """Note that a run was refused in a batch, after which it goes by itself."""
+        line = self._doubt(run_id, _BATCH, "")
+        line.times += 1
+        line.in_a_row += 1
 
-        `accepted`: how many requests the server had accepted when this one left; `begun`: it has
-        accepted the start of the run.
+    def settle(self, run_id: str, part: Part, *, read: bool = False) -> Whose:
+        """Note a refusal; return whose it is. If it is not the run's, it is to be tried again.
+
+        `read`: it says that the content is wrong.
         """
-        if self._before.get(run_id, accepted) < accepted:
-            return True
-        self.refuse(run_id)
-        most = MOST_OF_BEGUN if begun else MOST_REFUSALS
-        return len(self._in_a_row) == 1 and self._in_a_row[run_id] >= most
+        doubt = self._doubt(run_id, part.stage, part.idempotency_key)
+        if doubt.seen != self._recoveries:
+            doubt.seen, doubt.in_a_row = self._recoveries, 0
+            doubt.before = self._like(part.stage)
+        doubt.times += 1
+        doubt.in_a_row += 1
+        others, most = 1, OF_CONTENT if read else MOST_REFUSALS
+        if self._all < self._fickle_until:
+            others = most = OF_FICKLE
+        if doubt.in_a_row >= ENOUGH and self._like(part.stage) >= doubt.before + others:
+            return Whose.RUN
+        alone = len(self._doubts) == 1
+        if doubt.times >= most and (alone or self._all > doubt.before_all):
+            return Whose.RUN
+        return Whose.UNKNOWN if doubt.times == 1 else Whose.UNKNOWN_STILL
 
     def forget(self, run_id: str) -> None:
         """Forget what was refused of a run: it has gone, or was set aside."""
-        self._before.pop(run_id, None)
+        self._doubts.pop(run_id, None)
+
+    def _doubt(self, run_id: str, stage: str, key: str) -> _Doubt:
+        if run_id not in self._doubts and len(self._doubts) >= _MOST_RUNS:
+            self._doubts.clear()
+        of_run = self._doubts.setdefault(run_id, {})
+        if key in of_run:
+            return of_run[key]
+        found = of_run.pop("", None)
+        if found is None:
+            found = _Doubt(self._like(stage), self._all, self._recoveries)
+        else:  # the refusal of its line was the first one: of batches alone it knew
+            found.before += self._accepted[stage]
+        of_run[key] = found
+        return found
+
+    def _like(self, stage: str) -> int:
+        return self._accepted[stage] + (self._accepted[_BATCH] if stage != _BATCH else 0)

@@ -79,8 +79,8 @@ def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading
             return ""
         if uploader.refused:
             return uploader.reason
-        if now.delivered > last:
-            last, since = now.delivered, time.monotonic()
+        if now.delivered + now.parked > last:
+            last, since = now.delivered + now.parked, time.monotonic()
         left = since + patience - time.monotonic()
         if left <= 0:
             why = uploader.reason or uploader.last_failure

@@ -13,15 +13,11 @@ __all__ = ["Job", "SentPart"]
 
 
 class SentPart(NamedTuple):
-    """What a request is about: which part of which run, and when it left.
-
-    `accepted`: how many requests the server had accepted by then.
-    """
+    """What a request is about: which part of which run, and when it left."""
 
     run_id: str
     part: Part
     sent_at: str
-    accepted: int
 
     @property
     def records(self) -> int:

@@ -17,7 +17,7 @@ from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.device import hardware_uuid
-from waxlocal_daemon.doubts import Doubts
+from waxlocal_daemon.doubts import Doubts, Whose
 from waxlocal_daemon.job import Job, SentPart
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outside_events import STAGE, planned_events
@@ -34,7 +34,7 @@ from waxlocal_daemon.replacements import (
     without_state,
 )
 from waxlocal_daemon.sender import Request
-from waxlocal_daemon.verdicts import NOT_JSON, Action, Verdict
+from waxlocal_daemon.verdicts import Action, Verdict, is_of_content
 
 __all__ = ["SingleRequests"]
 
@@ -43,6 +43,8 @@ RUNS_AT_ONCE = 16
 BYTES_AT_ONCE = 2 * 1024 * 1024
 # How often a run is started at a server that forgets it each time.
 MOST_STARTS = 3
+# A body of no more bytes that is too large for a server is so for reasons of its own.
+ANY_SERVER_TAKES = 64 * 1024
 
 
 class SingleRequests:
@@ -93,8 +95,7 @@ class SingleRequests:
             yield self._request(job, part)
 
     def _request(self, job: Job, part: Part) -> Request:
-        now = utc_text(self._outbox.clock.time_ns())
-        about = SentPart(job.due.run_id, part, now, self._doubts.accepted)
+        about = SentPart(job.due.run_id, part, utc_text(self._outbox.clock.time_ns()))
         headers = (
             ("Content-Type", "application/json"),
             (request_keys.HEADER, part.idempotency_key),
@@ -218,7 +219,7 @@ class SingleRequests:
         key_used = verdict.action is Action.NEW_KEY
         verdict, instead = self._instead(job, part, answer, verdict)
         if verdict.action is Action.PARK and not instead and not key_used:
-            verdict = self._in_doubt(job, about, answer, verdict)
+            verdict = self._in_doubt(job, part, answer, verdict)
         state = _STATES[verdict.action]
         self._outbox.note_attempt(
             about.run_id, part, state, answer.status, verdict.reason, about.sent_at
@@ -241,19 +242,21 @@ class SingleRequests:
         self._drop_idle([job])
         return verdict
 
-    def _in_doubt(self, job: Job, about: SentPart, answer: Answer, verdict: Verdict) -> Verdict:
+    def _in_doubt(self, job: Job, part: Part, answer: Answer, verdict: Verdict) -> Verdict:
         """Return a refusal as it is if it is the run's, else as a failure: see `Doubts`."""
-        # A hub that lost the run says so in JSON; in front of it a proxy knows no hub at all.
-        lost = answer.status == 404 and NOT_JSON not in verdict.reason
-        if answer.status == 413 or (lost and _is_of_known_run(job, about.part)):
+        too_large = answer.status == 413 and len(part.body or b"") > ANY_SERVER_TAKES
+        # A hub says in JSON that it does not know a run; a proxy in front of it knows none.
+        lost = answer.status == 404 and not verdict.foreign and _is_of_known_run(job, part)
+        if too_large or lost:
             return verdict
-        begun = job.due.remote_run_id is not None
-        if self._doubts.settle(about.run_id, accepted=about.accepted, begun=begun):
+        whose = self._doubts.settle(job.due.run_id, part, read=is_of_content(answer, verdict))
+        if whose is Whose.RUN:
             return verdict
-        return Verdict(Action.RETRY, verdict.reason)
+        return Verdict(Action.RETRY, verdict.reason, of_nobody=whose is Whose.UNKNOWN_STILL)
 
     def _accepted(self, job: Job, part: Part, verdict: Verdict) -> None:
         run_id = job.due.run_id
+        self._doubts.accept(run_id, part)
         if part.stage == "start":
             remote, workflow = verdict.body["run_id"], verdict.body.get("workflow_id")
             workflow = workflow if isinstance(workflow, str) and workflow else None
@@ -275,9 +278,9 @@ class SingleRequests:
             reason = f"{verdict.reason}; all else was sent, with a part of: {', '.join(names)}"
             verdict = Verdict(Action.PARK, reason)
         elif not instead:
-            verdict = Verdict(Action.PARK, verdict.reason)
+            verdict = verdict._replace(action=Action.PARK)
         elif verdict.action is Action.PARK:
-            verdict = Verdict(Action.SPLIT, verdict.reason)
+            verdict = verdict._replace(action=Action.SPLIT)
         return verdict, instead
 
     def _replacement(

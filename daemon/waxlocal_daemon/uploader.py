@@ -86,6 +86,8 @@ class Uploader:
         self._pace = pace
         self._batches: Batches | None = None
         self._asked_at: float | None = None
+        # What the server offers was not to be had, which may have been of its trouble.
+        self._ask_when_resumed = False
         self._said_nothing = 0
         self._doubts_key = False
         self._failures: Counter[str] = Counter()
@@ -210,6 +212,7 @@ class Uploader:
                 self._log.event("bulk_gone", level="warning", reason=verdict.reason)
                 self._batches.release()
                 self._batches = None
+                self._ask_when_resumed = True
         self._note(request, answer, verdict)
 
     def _settle_config(self, answer: Answer, verdict: Verdict) -> Verdict:
@@ -223,6 +226,7 @@ class Uploader:
             return verdict
         self._said_nothing = 0
         self._asked_at = self._circuit.now()
+        self._ask_when_resumed = verdict.action is not Action.DELIVERED
         if not self._doubts_key:  # what another key was offered before stays
             self._take_offer(offer_of(verdict.body))
         # The key may record and not read this, the response cannot be read, or nothing knows this
@@ -251,6 +255,8 @@ class Uploader:
         if verdict.action in (Action.RETRY, Action.PAUSE):
             self._failures[_kind_of(answer)] += 1
             self.last_failure = verdict.reason
+        if verdict.of_nobody:
+            return
         if verdict.action is Action.RETRY:
             opened = circuit.failed(
                 verdict.reason,
@@ -271,14 +277,16 @@ class Uploader:
                 self._log.event("paused", level="error", reason=verdict.reason)
             # Another key may be offered batches. Runs that were begun by single requests go on so.
             self._asked_at = None
-        elif verdict.action is Action.DELIVERED or request.about is not None:
-            # Accepting a question is no success.
-            accepted = verdict.action is Action.DELIVERED and request.about is not None
-            circuit.answered(accepted=accepted)
-            if accepted:
-                self._doubts.accept()
-            if was:
-                self._log.event("resumed")
+        else:
+            uploads = request.about is not None  # only then is accepting it a success
+            taken = verdict.action is Action.DELIVERED
+            # Of a run that is parked it is known that the server takes others.
+            parked = verdict.action is Action.PARK and isinstance(request.about, SentPart)
+            circuit.answered(accepted=uploads and taken, refused=not (taken or parked))
+        if was and not circuit.troubled:
+            self._log.event("resumed")
+            if self._ask_when_resumed:
+                self._asked_at = None
 
     def _finish(self) -> None:
         """Wait a little for the requests in flight, then release all runs."""

@@ -10,11 +10,14 @@ from waxlocal.wire.request_keys import asks_for_new_key
 from waxlocal_daemon.answers import Answer, Unreadable, read_json
 from waxlocal_daemon.backoff import retry_after
 
-__all__ = ["NOT_JSON", "Action", "Verdict", "judge"]
+__all__ = ["NOT_JSON", "Action", "Verdict", "is_of_content", "judge"]
 
 _TRY_AGAIN = frozenset((408, 425, 429))
 # The server rejects this body. If it has several records, one of them may be the cause.
 _DIVISIBLE = frozenset((400, 413, 422))
+# What an API answers that has read a request and does not like it, and a firewall's page.
+_OF_CONTENT = frozenset((400, 409, 422))
+_OF_FIREWALL = frozenset((403,))
 _REASON_CHARS = 200
 # Where an error has its message.
 _WORDS = ("detail", "error", "message", "title")
@@ -38,8 +41,9 @@ class Action(Enum):
 class Verdict(NamedTuple):
     """What to do with a request, the reason in words, and what else the response says.
 
-    `of_host`: it concerns the server or the network, not only this request. `retry_after` is in
-    seconds. `body` is the JSON object of the response, empty without one.
+    `of_host`: it concerns the server or the network, not only this request; `of_nobody`: it says
+    nothing new of either. `foreign`: it is not of the API, but of something in front of it.
+    `retry_after` is in seconds. `body` is the JSON object of the response, empty without one.
     """
 
     action: Action
@@ -47,6 +51,8 @@ class Verdict(NamedTuple):
     of_host: bool = False
     retry_after: float | None = None
     body: Mapping[str, Any] = {}
+    of_nobody: bool = False
+    foreign: bool = False
 
 
 def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) -> Verdict:
@@ -74,8 +80,13 @@ def judge(answer: Answer, *, records: int, needed: tuple[str, ...], now: float) 
         return Verdict(Action.NEW_KEY, reason)
     # Under new keys a server that goes by them might store everything a second time.
     if status in _DIVISIBLE and records > 1 and not _is_about_key(said.body):
-        return Verdict(Action.SPLIT, reason)
-    return Verdict(Action.PARK, reason)
+        return Verdict(Action.SPLIT, reason, foreign=said.foreign)
+    return Verdict(Action.PARK, reason, foreign=said.foreign)
+
+
+def is_of_content(answer: Answer, verdict: Verdict) -> bool:
+    """Return whether a refusal says that the content is wrong: of an API, or of a firewall."""
+    return answer.status in (_OF_FIREWALL if verdict.foreign else _OF_CONTENT)
 
 
 def _accepted(answer: Answer, needed: tuple[str, ...]) -> Verdict:

@@ -251,6 +251,8 @@ def test_what_a_shell_says_of_the_way_to_the_server_is_in_the_unit(
     [
         ("SSL_CERT_FILE", "/no/such/authorities.pem", "holds no usable certificates"),
         ("HTTPS_PROXY", "socks5://proxy.example:1080", "socks5"),
+        ("HTTPS_PROXY", "http://proxy.example:99999", "not a valid URL"),
+        ("HTTPS_PROXY", "::::", "not a valid URL"),
         ("WAXLOCAL_SYNC_POLL", "0", "WAXLOCAL_SYNC_POLL"),
     ],
 )

@@ -115,6 +115,19 @@ def test_a_server_without_the_api_is_told_as_what_it_is(db_path: Path, status: i
         assert sync(db_path, server.url).exit_code == 0
 
 
+def test_the_url_is_right_where_something_was_accepted(db_path: Path) -> None:
+    """A firewall's page for one run is no reason to look at the URL, whether it is parked yet."""
+    record(3)
+    record(1, text="DROP TABLE")
+    firewall = Rule("status", status=403, contains="DROP TABLE", raw="<h1>", store=False)
+    with fault_server((firewall,)) as server:
+        done = [sync(db_path, server.url, "--patience", seconds) for seconds in (0, 60)]
+    assert [one.exit_code for one in done] == [7, 7]
+    assert "could not be delivered: 403, not JSON" in done[0].stderr
+    assert "the server refused 1 run: 403, not JSON" in done[1].stderr
+    assert not any("server URL" in one.stderr for one in done)
+
+
 def test_a_page_in_place_of_the_api_is_told_as_what_it_is(db_path: Path) -> None:
     """As a login page answers: with success, but with no answer of a Waxell API."""
     record(2)
@@ -160,9 +173,9 @@ def test_refused_runs(db_path: Path) -> None:
     assert "0 pending, 1 parked." in again.stdout
 
 
-def test_a_hundred_refused_runs_are_one_line(db_path: Path) -> None:
+def test_ten_refused_runs_are_one_line(db_path: Path) -> None:
     """Their count, the last reason, and where to see them all."""
-    for _ in range(100):
+    for _ in range(10):
         record(1, text="too much")
         record(1)
     rule = Rule("poison", status=422, contains="too much")
@@ -170,7 +183,7 @@ def test_a_hundred_refused_runs_are_one_line(db_path: Path) -> None:
         done = sync(db_path, server.url)
     assert done.exit_code == 7
     *_, error, hint = done.stderr.splitlines()
-    assert error.startswith("Error: the server refused 100 runs: 422: ")
+    assert error.startswith("Error: the server refused 10 runs: 422: ")
     assert hint == f"Try: see why with: waxlocal --db {db_path} sync parked"
 
 

@@ -19,7 +19,7 @@ from waxlocal.delivery.status import list_parked
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
 from waxlocal.web.middleware import guards
-from waxlocal_daemon.doubts import MOST_OF_BEGUN
+from waxlocal_daemon.doubts import OF_CONTENT
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -179,4 +179,4 @@ def test_an_end_that_is_refused_itself_is_not_divided_for_ever(db_path: Path) ->
     _record()
     with fault_server((Rule("status", status=400, path="/complete/$"),)) as server:
         assert upload(db_path, server.url).parked == 1
-        assert audit(server).faults["status 400"] == 1 + MOST_OF_BEGUN
+        assert audit(server).faults["status 400"] == 1 + OF_CONTENT

@@ -13,14 +13,28 @@ from typing import Any
 
 from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
+from waxlocal.records import RECORD_TABLES
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.circuit import Pace
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.uploader import Progress, Uploader
 
-__all__ = ["PATIENT", "QUICK", "ask", "change", "record", "settings_for", "upload", "uploading"]
+__all__ = [
+    "PATIENT",
+    "QUICK",
+    "ask",
+    "change",
+    "contents_of",
+    "record",
+    "settings_for",
+    "upload",
+    "uploading",
+]
 
+_TABLES = ("runs", *(table.name for table in RECORD_TABLES))
+# What says where a row lies in its file, not what it is.
+_OF_THE_FILE = ("id",)
 # A hundredth of the usual waits.
 QUICK = Pace(unit=0.01, paused=0.05)
 # For a server in this process, which answers late where the machine is busy.
@@ -93,3 +107,20 @@ def change(path: Path, sql: str, *values: object) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(sql, values)
         connection.commit()
+
+
+def contents_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of a file but for where they lie in it, and the totals of its sessions."""
+    found = {}
+    for table in _TABLES:
+        names = ", ".join(
+            name
+            for (name,) in ask(path, f"SELECT name FROM pragma_table_xinfo('{table}')")
+            if name not in _OF_THE_FILE
+        )
+        found[table] = ask(path, f"SELECT {names} FROM {table} ORDER BY 1, 2")
+    found["sessions"] = ask(
+        path,
+        "SELECT run_count, open_runs, failed_runs, llm_calls, round(total_cost, 9) FROM sessions",
+    )
+    return found

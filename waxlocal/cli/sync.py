@@ -21,7 +21,7 @@ from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.sync_status import parked, retry, status
 from waxlocal.cli.sync_verify import verify
 from waxlocal.cli.target_file import need_own, target_file_of
-from waxlocal.delivery.status import last_refusal
+from waxlocal.delivery.status import delivery_status, last_refusal
 from waxlocal.errors import DeliveryError
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.connection import reader
@@ -155,18 +155,18 @@ def _summarise(done: Drained, path: Path, settings: UploadSettings, form: str) -
             say_hint(refused.hint)
         raise DeliveryError(
             f"{wording.counted(now.pending, 'run')} could not be delivered: {done.reason}",
-            hint=_hint_for_pending(done, settings),
+            hint=_hint_for_pending(done, path, settings),
         )
     if refused is not None:
         raise refused
 
 
-def _hint_for_pending(done: Drained, settings: UploadSettings) -> str:
+def _hint_for_pending(done: Drained, path: Path, settings: UploadSettings) -> str:
     from waxlocal_daemon.verdicts import NOT_JSON
 
     if done.key_refused:
         return settings.key_hint
-    if NOT_JSON in done.reason:
+    if NOT_JSON in done.reason and _never_accepted(path, settings):
         return f"{settings.url_hint}; no Waxell API answers there"
     return "nothing is lost; run waxlocal sync again later, or waxlocal daemon run"
 
@@ -179,9 +179,16 @@ def _refused(count: int, path: Path, settings: UploadSettings) -> DeliveryError:
         last = last_refusal(connection, settings.api_url)
     why = "" if last is None else f": {last.reason}"
     hint = "see why with: waxlocal sync parked"
-    if last is not None and (last.status in _NO_SUCH_PATH or NOT_JSON in last.reason):
+    foreign = last is not None and (last.status in _NO_SUCH_PATH or NOT_JSON in last.reason)
+    if foreign and _never_accepted(path, settings):
         hint = f"{settings.url_hint}; once it is right: waxlocal sync retry"
     return DeliveryError(f"the server refused {wording.counted(count, 'run')}{why}", hint=hint)
+
+
+def _never_accepted(path: Path, settings: UploadSettings) -> bool:
+    with reader(path) as connection:
+        targets = delivery_status(connection)
+    return not any(one.url == settings.api_url and one.last_success_at for one in targets)
 
 
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:

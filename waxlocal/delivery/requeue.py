@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.progress import IS_PARKED
 from waxlocal.delivery.records import leniently
-from waxlocal.delivery.requests import OUTSIDE, new_key
+from waxlocal.delivery.requests import new_key
 
 __all__ = ["requeue"]
 
@@ -49,9 +49,9 @@ WHERE run_id = ? AND target_id = ?
 def requeue(connection: sqlite3.Connection, run_ids: Sequence[str] | None = None) -> int:
     """Make parked runs pending again, all of them without ids; return how many.
 
-    What the server had accepted of them stays accepted; only where it no longer knew the run (404)
-    does the run begin anew. A run whose id has a NUL character or is not UTF-8 stays parked: the
-    upload could not read it. Within a transaction of the caller's.
+    What the server had accepted of them stays accepted; only where another waxlocal no longer knew
+    the run (404) does the run begin anew. A run whose id has a NUL character or is not UTF-8 stays
+    parked: the upload could not read it. Within a transaction of the caller's.
     """
     # SQLite's JSON functions end a text at NUL: such an id would stand for another run.
     wanted = None if run_ids is None else json.dumps([one for one in run_ids if "\0" not in one])
@@ -73,7 +73,8 @@ def _again(
 ) -> None:
     refused = connection.execute(_REFUSED, (run_id, target_id)).fetchall()
     unknown = (status == 404 and stage not in ("start", "bulk") for stage, _, status in refused)
-    if run_id != OUTSIDE and any(unknown):
+    # Any other server may have what it had accepted of the run before it said so.
+    if run_id == remote_run_id and any(unknown):
         for statement in (sql.REPLACE_ALL, sql.BEGIN_ANEW):
             connection.execute(statement, {"run_id": run_id, "target": target_id})
         return

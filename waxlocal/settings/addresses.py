@@ -153,4 +153,17 @@ def _proxy_url(text: str) -> str:
             f"the proxy in the environment uses {scheme}, which is not supported",
             hint="set HTTPS_PROXY to an HTTP proxy, or exclude the server with NO_PROXY",
         )
+    if not _has_host_and_port(url):
+        raise ConfigurationError(
+            "the proxy in the environment is not a valid URL",
+            hint="set HTTPS_PROXY to an HTTP proxy: http://proxy.example:3128",
+        )
     return url
+
+
+def _has_host_and_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
