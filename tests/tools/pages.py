@@ -142,7 +142,7 @@ class Dashboard:
 
 
 @contextmanager
-def dashboard(path: Path) -> Iterator[Dashboard]:
-    """Start the application for a file, in this process."""
-    with TestClient(create_app(path), base_url="http://127.0.0.1:8321") as client:
+def dashboard(path: Path, **options: Any) -> Iterator[Dashboard]:
+    """Start the application for a file, in this process; `options` are those of `create_app`."""
+    with TestClient(create_app(path, **options), base_url="http://127.0.0.1:8321") as client:
         yield Dashboard(client)

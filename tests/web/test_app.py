@@ -28,6 +28,7 @@ from waxlocal.errors import AmbiguousId, ConfigurationError, DiskFull, FileLocke
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
 from waxlocal.web.app import create_app
 from waxlocal.web.auth import Authentication
+from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.guards import Guards
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.web.middleware.request_log import Counts, RequestLog
@@ -126,7 +127,13 @@ def _small(*routes: Route) -> Starlette:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(RequestLog, counts=Counts()),
-            Middleware(Guards, hosts=Hosts(), auth=Authentication(), request_s=0.05),
+            Middleware(
+                Guards,
+                hosts=Hosts(),
+                forwarded=Forwarded(hosts=Hosts()),
+                auth=Authentication(),
+                request_s=0.05,
+            ),
         ],
     )
 

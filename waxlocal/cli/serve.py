@@ -27,6 +27,9 @@ from waxlocal.web.supervisor import Supervisor
 
 __all__ = ["serve"]
 
+# Loopback alone needs no key. A proxy is how others reach it; but it may ask for a password itself.
+_NO_KEY = "Note: no key is set: whoever reaches the proxy can read and change the file (--key-file)"
+
 
 @click.command(cls=Subcommand)
 @click.option(
@@ -59,6 +62,20 @@ __all__ = ["serve"]
     metavar="NAME[:PORT]",
     help="Accept this Host header too, for example behind a proxy. Repeatable.",
 )
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe the X-Forwarded- headers of this IP address or network. Repeatable.",
+)
+@click.option(
+    "--root-path",
+    default="",
+    callback=filled,
+    metavar="/PATH",
+    help="The path below which a proxy has this server.",
+)
 @click.option("--daemon", is_flag=True, help="Also run the upload daemon.")
 @click.option("--access-log", is_flag=True, help="Log each request to stderr.")
 @db_option
@@ -70,6 +87,8 @@ def serve(
     port: int,
     key_file: Path | None,
     allowed_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    root_path: str,
     daemon: bool,
     access_log: bool,
 ) -> None:
@@ -87,17 +106,22 @@ def serve(
     from waxlocal.web.middleware.request_log import log_to
 
     path = writable(target_file_of(ctx))
+    app = create_app(
+        path,
+        key=key,
+        allowed_hosts=(*_named(host), *allowed_hosts),
+        trusted_proxies=trusted_proxies,
+        root_path=root_path,
+        durability=Settings.from_environment().durability,
+        log=log_to() if access_log else None,
+    )
     with closing(server.listen(host, port)) as listener:  # first: without it, no file is made
         _make(path)
-        app = create_app(
-            path,
-            key=key,
-            allowed_hosts=(*_named(host), *allowed_hosts),
-            durability=Settings.from_environment().durability,
-            log=log_to() if access_log else None,
-        )
+        if trusted_proxies and not key:
+            click.echo(_NO_KEY, err=True)
+        address = server.address_of(listener, root_path)
         with _supervised(daemon, path):
-            server.serve(app, listener, started=lambda: click.echo(server.address_of(listener)))
+            server.serve(app, listener, started=lambda: click.echo(address))
 
 
 def _make(path: Path) -> None:

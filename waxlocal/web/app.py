@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from waxlocal.errors import ObserveError
 from waxlocal.settings.secret import Secret
@@ -29,11 +29,13 @@ from waxlocal.web.auth import Authentication, port_of
 from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
+from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.web.middleware.request_log import Counts, RequestLog
 from waxlocal.web.middleware.security_headers import SecurityHeaders
 from waxlocal.web.pages import login
+from waxlocal.web.root_path import path_of
 
 __all__ = ["create_app", "routes"]
 
@@ -43,6 +45,8 @@ def create_app(
     *,
     key: Secret | str | None = None,
     allowed_hosts: Sequence[str] = (),
+    trusted_proxies: Sequence[str] = (),
+    root_path: str = "",
     durability: str = "normal",
     log: Callable[[str], None] | None = None,
     request_s: float = REQUEST_S,
@@ -51,11 +55,16 @@ def create_app(
     """Return the application for a file; with a `key`, every request must send it.
 
     `allowed_hosts` are Host names, with or without a port, accepted in addition to this machine's
-    own. `log` gets a line per request. A request may take `request_s` seconds; after a rejection, a
-    client may go on sending its body for `linger_s` seconds. The file is opened when the
-    application starts and closed when it stops. Raises `ConfigurationError` for an invalid name.
+    own. `trusted_proxies` are the addresses and networks whose `X-Forwarded-` headers count;
+    `root_path` is the path below which a proxy has the server. `log` gets a line per request. A
+    request may take `request_s` seconds; after a rejection, a client may go on sending its body for
+    `linger_s` seconds. The file is opened when the application starts and closed when it stops.
+    Raises `ConfigurationError` for an invalid name, address or path.
     """
-    auth, counts = Authentication(key), Counts()
+    auth, counts, hosts = Authentication(key), Counts(), Hosts(allowed_hosts)
+    forwarded = Forwarded(
+        hosts=hosts, proxies=trusted_proxies, root_path=root_path, own=_first_parts()
+    )
     app = Starlette(
         routes=routes(),
         middleware=[
@@ -63,7 +72,8 @@ def create_app(
             Middleware(RequestLog, counts=counts, log=log),
             Middleware(
                 Guards,
-                hosts=Hosts(allowed_hosts),
+                hosts=hosts,
+                forwarded=forwarded,
                 auth=auth,
                 request_s=request_s,
                 linger_s=linger_s,
@@ -106,11 +116,15 @@ def routes() -> list[BaseRoute]:
     ]
 
 
+def _first_parts() -> set[str]:
+    return {one.path.split("/")[1] for one in routes() if isinstance(one, Route)} - {""}
+
+
 async def _say(request: Request, error: Exception) -> Response:
     """Return the error response: a problem document for API paths, a page for others."""
     problem = problem_of(error)
     if not request.app.state.auth.admits(dict(request.headers.raw), port_of(request.scope)):
-        return pages.bare_page(problem)
-    if request.url.path.startswith("/api/"):
+        return pages.bare_page(request, problem)
+    if path_of(request.scope).startswith("/api/"):
         return problem_response(problem)
     return await pages.error_page(request, problem)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote
 
@@ -34,15 +33,20 @@ class Authentication:
         self._key = given.strip().encode()
         self._clock = clock
 
-    def refusal(self, path: str, headers: Headers, port: object = "") -> Problem | None:
-        """Return why a request is refused, or None; for pages, a redirect to the login."""
+    def refusal(
+        self, path: str, headers: Headers, port: object = "", *, root: str = ""
+    ) -> Problem | None:
+        """Return why a request is refused, or None; for pages, a redirect to the login.
+
+        `path` is below the root path `root`.
+        """
         if path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or self.admits(headers, port):
             return None
         if _given_key(headers) is not None:
             return _refused("invalid API key")
         if path.startswith("/api/") or path == "/metrics":
             return _refused("this server requires an API key")
-        location = f"/login?next={quote(path, safe='')}"
+        location = f"{root}/login?next={quote(path, safe='')}"
         return Problem(303, "log in first", headers={"Location": location})
 
     def admits(self, headers: Headers, port: object = "") -> bool:
@@ -81,13 +85,16 @@ class Authentication:
         return hmac.new(self._key, b"waxlocal login " + said.encode(), sha256).hexdigest()
 
     def _has_login(self, headers: Headers, port: object) -> bool:
-        cookies: SimpleCookie = SimpleCookie()
-        try:
-            cookies.load(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return False
-        found = cookies.get(cookie_name(port))
-        return found is not None and self.is_login(found.value)
+        # All that have the name: another server of the same host may have set one for all paths.
+        found = _cookies(headers.get(b"cookie", b"").decode("latin-1"), cookie_name(port))
+        return any(map(self.is_login, found))
+
+
+def _cookies(header: str, name: str) -> Iterator[str]:
+    for pair in header.split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            yield value
 
 
 def _given_key(headers: Headers) -> bytes | None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waxlocal.errors import ObserveError
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
+from waxlocal.web.root_path import path_of
 
 __all__ = ["FastPath"]
 
@@ -56,7 +57,7 @@ class FastPath:
     def _found(self, scope: Scope) -> tuple[Route, dict[str, Any]] | None:
         if scope["type"] != "http" or scope["method"] != "POST":
             return None
-        path = scope["path"]
+        path = path_of(scope)
         route = self._routes.get(path)
         if route is not None:
             return route, {}

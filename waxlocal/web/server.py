@@ -131,10 +131,10 @@ def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError
     return ConfigurationError(f"cannot listen on {where}: {said}", hint=_HOSTS)
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, root_path: str = "") -> str:
     """Return the URL to open in a browser on this machine."""
     host, port = listener.getsockname()[:2]
-    return f"http://{_authority(_reachable(host), port)}/"
+    return f"http://{_authority(_reachable(host), port)}{root_path.removesuffix('/')}/"
 
 
 def _reachable(host: str) -> str:

@@ -27,6 +27,7 @@ from waxlocal.web.api.bulk_routes import OFFER
 from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
+from waxlocal.web.root_path import path_of
 from waxlocal.wire import paths
 from waxlocal.wire.request_keys import ASK_FOR_NEW_KEY
 
@@ -100,8 +101,7 @@ async def _without_run(request: Request) -> Response:
 
 
 def _last_part(request: Request) -> str:
-    path: str = request.scope["path"]
-    return path.rstrip("/").rpartition("/")[2]
+    return path_of(request.scope).rstrip("/").rpartition("/")[2]
 
 
 async def _changed(request: Request, work: Work, status: int = 200) -> Response:
@@ -113,7 +113,7 @@ async def _changed(request: Request, work: Work, status: int = 200) -> Response:
     else:
         body = await asyncio.to_thread(_parsed, raw)
     await _prices(body)
-    mark = fingerprint(request.scope["path"], raw) if key else ""
+    mark = fingerprint(path_of(request.scope), raw) if key else ""
     now_ns = SYSTEM_CLOCK.time_ns()
 
     def changed(connection: sqlite3.Connection) -> str:

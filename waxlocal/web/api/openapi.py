@@ -12,6 +12,7 @@ from waxlocal.web.api.openapi_parts import PROBLEM, gives, operation
 from waxlocal.web.api.openapi_query import query_paths, query_schemas
 from waxlocal.web.api.openapi_rows import Json, object_of
 from waxlocal.web.api.responses import json_answer
+from waxlocal.web.root_path import root_of
 from waxlocal.wire.paths import DOCUMENT
 
 __all__ = ["ROUTES", "openapi_document"]
@@ -31,8 +32,11 @@ _TAGS = {
 }
 
 
-def openapi_document(*, with_key: bool) -> Json:
-    """Return the document; `with_key` if requests need the API key."""
+def openapi_document(*, with_key: bool, root: str = "") -> Json:
+    """Return the document; `with_key` if requests need the API key.
+
+    `root` is the path below which the server is reached.
+    """
     schemas = {**query_schemas(), **ingest_schemas(), "Problem": PROBLEM}
     return {
         "openapi": "3.1.0",
@@ -41,6 +45,8 @@ def openapi_document(*, with_key: bool) -> Json:
             "version": __version__,
             "description": "Sessions, runs and their cost, from one SQLite file.",
         },
+        # Relative to where the document was read: scheme and host are those that the client used.
+        "servers": [{"url": root or "/"}],
         "tags": [{"name": name, "description": said} for name, said in _TAGS.items()],
         "security": [{name: []} for name in _SCHEMES] if with_key else [],
         "paths": {**query_paths(), **ingest_paths(), **_server_paths()},
@@ -85,7 +91,8 @@ def _server_paths() -> Json:
 
 async def document(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return json_answer(openapi_document(with_key=not request.app.state.auth.is_open))
+    with_key = not request.app.state.auth.is_open
+    return json_answer(openapi_document(with_key=with_key, root=root_of(request.scope)))
 
 
 ROUTES = [Route(DOCUMENT, document)]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.encode import dumps
+from waxlocal.web.root_path import raw_path_of
 
 __all__ = ["json_answer", "neighbours", "page", "raw_tail"]
 
@@ -69,5 +70,5 @@ def raw_tail(request: Request, prefix: str) -> str:
 
     Reads the raw path: in the decoded path, an escaped slash of an id looks like a separator.
     """
-    raw: str = request.scope["raw_path"].decode("latin-1")
+    raw = raw_path_of(request.scope).decode("latin-1")
     return unquote(raw[len(prefix) :].removesuffix("/"))

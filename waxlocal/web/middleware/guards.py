@@ -1,4 +1,4 @@
-"""Request guards: Host, origin, API key, content type, size limits and timeout.
+"""Request guards: proxy, Host, origin, API key, content type, size limits and timeout.
 
 One pure ASGI layer, for speed: the original SDK waits for each of its requests.
 """
@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waxlocal.web.api.problems import Problem, problem_response
 from waxlocal.web.auth import Authentication, port_of
+from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.hosts import Hosts
+from waxlocal.web.root_path import path_of, root_of
 from waxlocal.wire.paths import BULK, DOCUMENT
 
 __all__ = ["Guards"]
@@ -36,6 +38,12 @@ SMALL_BODY = 64 * 1024
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _TYPES = frozenset((b"application/json", b"application/x-ndjson"))
 _API = "/api/"
+_OWN_PAGES = "make changes from this server's own pages, or from a program"
+# The browser says that the page is ours, and the address that it has for it is another.
+_BEHIND_PROXY = (
+    "behind a proxy, name it with --trusted-proxy, and let it send X-Forwarded-Proto and "
+    "X-Forwarded-Host"
+)
 
 
 class Guards:
@@ -46,12 +54,14 @@ class Guards:
         app: ASGIApp,
         *,
         hosts: Hosts,
+        forwarded: Forwarded,
         auth: Authentication,
         request_s: float = REQUEST_S,
         linger_s: float = LINGER_S,
     ) -> None:
         self._app = app
         self._hosts = hosts
+        self._forwarded = forwarded
         self._auth = auth
         self._request_s = request_s
         self._linger_s = linger_s
@@ -61,9 +71,11 @@ class Guards:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        problem = self._forwarded.refusal(scope)  # first: everything else reads what it writes
         headers = dict(scope["headers"])
         body = _Body(scope, headers, receive)
         try:
+            _admit(problem)
             self._check(scope, headers)
             body.check_length()
             _end_with_slash(scope)
@@ -74,31 +86,15 @@ class Guards:
             await _linger(problem_response(refused.problem), scope, body, send, patience)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        self._check_host(scope, headers)
+        _admit(self._hosts.refusal(scope))
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL:
             raise _Refused(414, f"the URL has more than {MAX_URL:,} bytes")
-        method, path = scope["method"], scope["path"]
+        method, path = scope["method"], path_of(scope)
         if method not in _SAFE:
             _check_origin(scope, headers)
-        problem = self._auth.refusal(path, headers, port_of(scope))
-        if problem is not None:
-            raise _Refused(problem=problem)
+        _admit(self._auth.refusal(path, headers, port_of(scope), root=root_of(scope)))
         if method not in _SAFE and path.startswith(_API):
             _check_type(path, headers)
-
-    def _check_host(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        if sum(name == b"host" for name, _ in scope["headers"]) != 1:
-            raise _Refused(400, "the request must have exactly one Host header")
-        server = tuple(scope.get("server") or ("", None))
-        verdict = self._hosts.verdict(headers[b"host"], server, scope.get("scheme", "http"))
-        if verdict is None:
-            raise _Refused(400, "the Host header is not a valid host")
-        if not verdict:
-            raise _Refused(
-                421,
-                "this server does not accept that Host header",
-                hint="use the URL that the server printed, or start it with --allow-host NAME",
-            )
 
     async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
         """Handle the request within the timeout; cancel it after that."""
@@ -142,12 +138,17 @@ class _Refused(Exception):
         self.problem = problem or Problem(status, detail, hint=hint, **more)
 
 
+def _admit(problem: Problem | None) -> None:
+    if problem is not None:
+        raise _Refused(problem=problem)
+
+
 class _Body:
     """The body of a request; counts its bytes while it is read."""
 
     def __init__(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
         self._receive = receive
-        self._limit = MAX_BULK_BODY if scope["path"].startswith(BULK[:-1]) else MAX_BODY
+        self._limit = MAX_BULK_BODY if path_of(scope).startswith(BULK[:-1]) else MAX_BODY
         length = headers.get(b"content-length", b"0")
         self._length = int(length) if length.isdigit() else 0
         self._read = 0
@@ -223,7 +224,7 @@ def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:
             403,
             "pages of other sites may not make changes here",
             kind="cross-site",
-            hint="make changes from this server's own pages, or from a program",
+            hint=_BEHIND_PROXY if site == b"same-origin" else _OWN_PAGES,
         )
 
 
@@ -263,9 +264,9 @@ def _stopping() -> _Refused:
 
 def _end_with_slash(scope: Scope) -> None:
     """Make API paths work with and without a trailing slash."""
-    path = scope["path"]
+    path = path_of(scope)
     if path.startswith(_API) and not path.endswith("/") and path != DOCUMENT:
-        scope["path"] = path + "/"
+        scope["path"] += "/"
 
 
 async def _linger(

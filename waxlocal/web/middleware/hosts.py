@@ -10,8 +10,11 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from starlette.types import Scope
+
 from waxlocal.errors import ConfigurationError
 from waxlocal.settings.addresses import is_loopback
+from waxlocal.web.api.problems import Problem
 
 __all__ = ["Hosts", "parse_authority"]
 
@@ -60,6 +63,23 @@ class Hosts:
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self._allowed = {_allowed(name) for name in allowed}
         self._verdicts: dict[tuple[object, ...], bool | None] = {}
+
+    def refusal(self, scope: Scope) -> Problem | None:
+        """Return why the Host header of a request is refused, or None."""
+        found = [value for name, value in scope["headers"] if name == b"host"]
+        if len(found) != 1:
+            return Problem(400, "the request must have exactly one Host header")
+        server = tuple(scope.get("server") or ("", None))
+        verdict = self.verdict(found[0], server, scope.get("scheme", "http"))
+        if verdict is None:
+            return Problem(400, "the Host header is not a valid host")
+        if verdict:
+            return None
+        return Problem(
+            421,
+            "this server does not accept that Host header",
+            hint="use the URL that the server printed, or start it with --allow-host NAME",
+        )
 
     def verdict(self, host: bytes, server: tuple[str, int | None], scheme: str) -> bool | None:
         """Return whether a Host header names this server; None if it is invalid."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from waxlocal.web.root_path import path_of
 from waxlocal.wire.paths import OBSERVE
 
 __all__ = ["SecurityHeaders"]
@@ -56,7 +57,7 @@ class SecurityHeaders:
 
 
 def _completed(scope: Scope, headers: Headers) -> list[tuple[bytes, bytes]]:
-    path = scope["path"]
+    path = path_of(scope)
     if path.startswith(f"{OBSERVE}/") and scope["method"] == "POST":
         # RFC 9111, 3: a cache does not store such a response without explicit headers.
         return [*headers, *_OF_INGEST]

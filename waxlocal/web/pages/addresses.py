@@ -1,14 +1,22 @@
-"""URLs of the pages, for ids with any characters, in a form that no browser rewrites."""
+"""URLs of the pages, for ids with any characters, in a form that no browser rewrites.
+
+Pages and templates get them from `Links`, which alone knows below which path the server is reached.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from starlette.requests import Request
+
+from waxlocal.web.pages.files import file_url
+from waxlocal.web.root_path import root_of
 from waxlocal.wire.paths import of_run, of_session
 
-__all__ = ["address", "json_of_run", "json_of_session", "run_url", "session_url"]
+__all__ = ["Links", "address", "run_url", "session_url"]
 
 # Browsers resolve segments of dots as directories, and some proxies decode an escaped slash: ids
 # like these go into the query string.
@@ -22,23 +30,49 @@ def address(path: str, values: Mapping[str, object]) -> str:
 
 
 def session_url(session_id: str) -> str:
-    """Return the URL of a session's page."""
+    """Return the path of a session's page."""
     return _page("/sessions", "/session", session_id)
 
 
 def run_url(run_id: str) -> str:
-    """Return the URL of a run's page."""
+    """Return the path of a run's page."""
     return _page("/runs", "/run", run_id)
 
 
-def json_of_session(session_id: str) -> str:
-    """Return the API's URL of a session."""
-    return of_session(session_id)
+@dataclass(frozen=True)
+class Links:
+    """The URLs that a client can follow: those of the pages, below the root path of its request."""
 
+    root: str
 
-def json_of_run(run_id: str) -> str:
-    """Return the API's URL of a run."""
-    return of_run(run_id)
+    @classmethod
+    def of(cls, request: Request) -> Links:
+        """Return the links for the answer to a request."""
+        return cls(root_of(request.scope))
+
+    def to(self, path: str, values: Mapping[str, object] | None = None) -> str:
+        """Return the URL of a path of this server, with the non-empty values as query string."""
+        return self.root + address(path, values or {})
+
+    def session(self, session_id: str) -> str:
+        """Return the URL of a session's page."""
+        return self.root + session_url(session_id)
+
+    def run(self, run_id: str) -> str:
+        """Return the URL of a run's page."""
+        return self.root + run_url(run_id)
+
+    def json_of_session(self, session_id: str) -> str:
+        """Return the API's URL of a session."""
+        return self.root + of_session(session_id)
+
+    def json_of_run(self, run_id: str) -> str:
+        """Return the API's URL of a run."""
+        return self.root + of_run(run_id)
+
+    def file(self, name: str) -> str:
+        """Return the URL of a static file."""
+        return self.root + file_url(name)
 
 
 def _page(path: str, by_value: str, one: str) -> str:

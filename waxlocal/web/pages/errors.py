@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from waxlocal.web.api.problems import Problem
+from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.rendering import environment, show
 
 __all__ = ["bare_page", "error_page", "help_page"]
@@ -21,10 +22,10 @@ _HEADINGS = {
 }
 
 
-def bare_page(problem: Problem) -> Response:
+def bare_page(request: Request, problem: Problem) -> Response:
     """Return the page for a problem as a stranger without the key gets it: its status alone."""
     page = environment.get_template("bare.html")
-    text = page.render(title=_heading(problem), problem=problem)
+    text = page.render(title=_heading(problem), problem=problem, links=Links.of(request))
     return HTMLResponse(text, problem.status, {**problem.headers, "Cache-Control": "no-store"})
 
 

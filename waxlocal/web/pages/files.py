@@ -23,7 +23,7 @@ _MARKS = {name: sha256(content).hexdigest()[:12] for name, content in _FILES.ite
 
 
 def file_url(name: str) -> str:
-    """Return the URL of a file, with a hash of its content."""
+    """Return the path of a file, with a hash of its content."""
     return f"/static/{name}?v={_MARKS[name]}"
 
 

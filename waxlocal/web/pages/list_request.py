@@ -10,7 +10,7 @@ from starlette.requests import Request
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter
 from waxlocal.records import RunStatus
-from waxlocal.web.pages.addresses import address
+from waxlocal.web.pages.addresses import Links
 
 __all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "ListRequest", "Removable", "whole"]
 
@@ -44,6 +44,7 @@ class ListRequest:
     """The filter as typed and as parsed, the ordering, and the page of the list."""
 
     path: str
+    links: Links
     given: dict[str, str]
     filter: SessionFilter
     ordering: str
@@ -57,6 +58,7 @@ class ListRequest:
         given = {name: values[name].strip() for name in FILTERS if values.get(name, "").strip()}
         return cls(
             path=path,
+            links=Links.of(request),
             given=given,
             filter=_filter(given),
             ordering=values.get("ordering") or DEFAULT_ORDERING,
@@ -81,11 +83,16 @@ class ListRequest:
             del page["ordering"]
         if page["limit"] == DEFAULT_LIMIT:
             del page["limit"]
-        return address(self.path, page)
+        return self.links.to(self.path, page)
 
     def at(self, path: str) -> str:
         """Return the URL of another page with the same filter."""
-        return address(path, self.given)
+        return self.links.to(path, self.given)
+
+    @property
+    def keeps_ordering(self) -> bool:
+        """Whether the filter form has to send the ordering: that of the list, if one was chosen."""
+        return self.path == "/" and self.ordering != DEFAULT_ORDERING
 
     def sorted_url(self, column: str) -> str:
         """Return the URL that sorts by a column: descending first, then ascending."""

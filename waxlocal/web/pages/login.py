@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, quote
+from typing import Literal, TypedDict
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from waxlocal.web.auth import LOGIN_S, Authentication, cookie_name, port_of
+from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.rendering import environment
+from waxlocal.web.root_path import root_of
 
 __all__ = ["ROUTES"]
 
@@ -19,11 +22,12 @@ MAX_FORM = 64 * 1024
 
 async def login(request: Request) -> Response:
     """Show the login form, or check the submitted key."""
-    return await log_in(request) if request.method == "POST" else _form(_next(request))
+    return await log_in(request) if request.method == "POST" else _form(request)
 
 
-def _form(next_: str, *, wrong: bool = False, status: int = 200) -> Response:
-    values = {"title": "Log in", "next": quote(next_, safe=""), "wrong": wrong}
+def _form(request: Request, *, wrong: bool = False, status: int = 200) -> Response:
+    action = Links.of(request).to("/login", {"next": _next(request)})
+    values = {"title": "Log in", "links": Links.of(request), "action": action, "wrong": wrong}
     return HTMLResponse(environment.get_template("login.html").render(values), status)
 
 
@@ -32,25 +36,40 @@ async def log_in(request: Request) -> Response:
     form = parse_qs((await request.body())[:MAX_FORM].decode("utf-8", "replace"))
     auth: Authentication = request.app.state.auth
     if not auth.is_open and not auth.is_key(form.get("key", [""])[0].strip().encode()):
-        return _form(_next(request), wrong=True, status=401)
-    answer = RedirectResponse(_next(request), 303)
+        return _form(request, wrong=True, status=401)
+    answer = RedirectResponse(Links.of(request).to(_next(request)), 303)
     if not auth.is_open:
         answer.set_cookie(
             _cookie(request),
             auth.new_login(),
             max_age=LOGIN_S,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
+            **_where(request),
         )
     return answer
 
 
 async def log_out(request: Request) -> Response:
     """Delete the session cookie."""
-    answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(_cookie(request), httponly=True, samesite="strict")
+    answer = RedirectResponse(Links.of(request).to("/login"), 303)
+    answer.delete_cookie(_cookie(request), **_where(request))
     return answer
+
+
+class _Where(TypedDict):
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["strict"]
+
+
+def _where(request: Request) -> _Where:
+    """Return where a browser may send the cookie; it deletes one that was set for the same only."""
+    return {
+        "path": root_of(request.scope) or "/",
+        "secure": request.url.scheme == "https",
+        "httponly": True,
+        "samesite": "strict",
+    }
 
 
 def _cookie(request: Request) -> str:
@@ -58,7 +77,7 @@ def _cookie(request: Request) -> str:
 
 
 def _next(request: Request) -> str:
-    """Return the path to redirect to after login; always a path of this server."""
+    """Return the path to go to after login, below the root path; always one of this server."""
     wanted = request.query_params.get("next", "/")
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     return wanted if inside and wanted.isprintable() and "\\" not in wanted else "/"

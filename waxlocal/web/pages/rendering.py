@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse
 from waxlocal import wording
 from waxlocal._version import __version__
 from waxlocal.web.db import database_of
-from waxlocal.web.pages import addresses, charts
+from waxlocal.web.pages import charts
 from waxlocal.web.pages import figures as web_wording
-from waxlocal.web.pages.files import file_url
+from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.upload_state import upload_line
 
 __all__ = ["TEMPLATES", "environment", "show"]
@@ -36,11 +36,6 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.globals.update(
-        session_url=addresses.session_url,
-        run_url=addresses.run_url,
-        json_of_session=addresses.json_of_session,
-        json_of_run=addresses.json_of_run,
-        file_url=file_url,
         share=charts.share,
         sparkline=charts.sparkline,
         NOTHING=wording.NOTHING,
@@ -90,15 +85,16 @@ async def show(
     """Return a page, or with `live=1` in the query string only its live parts.
 
     `section` is its entry in the navigation; `refresh` is a key of `REFRESH_S`; `live_from` is the
-    URL from which an open page refreshes, by default its own.
+    path from which an open page refreshes, by default its own.
     """
-    now = time.time_ns()
+    now, links = time.time_ns(), Links.of(request)
     frame = {
         "layout": "live.html" if request.query_params.get("live") == "1" else "page.html",
         "title": title,
         "section": section,
         "refresh": REFRESH_S[refresh],
-        "live_from": live_from,
+        "live_from": links.to(live_from) if live_from else "",
+        "links": links,
         "waiting": refresh == "waiting",
         "file": database_of(request).path,
         "upload": await upload_line(request, now),

@@ -21,6 +21,7 @@ from waxlocal.delivery.status import (
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.cache import PATIENCE_S, Cached, cache_of
 from waxlocal.web.db import ask, change
+from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.pages.upload_state import host_of, take_status, target_state
 
@@ -80,7 +81,8 @@ async def retry(request: Request) -> Response:
     """Make the parked runs in the form, or all of them, pending again."""
     run_ids = await _chosen(request)
     done = await change(request, lambda connection: requeue(connection, run_ids))
-    return RedirectResponse(f"/sync?requeued={done}", 303)
+    # Also for 0, which `to` would leave out.
+    return RedirectResponse(Links.of(request).to("/sync", {"requeued": str(done)}), 303)
 
 
 async def _chosen(request: Request) -> list[str] | None:

@@ -147,7 +147,7 @@
     if (event.key === "/") {
       event.preventDefault();
       const search = document.getElementById("search");
-      if (search) { search.focus(); search.select(); } else location.assign("/#search");
+      if (search) { search.focus(); search.select(); } else location.assign(`${document.querySelector("a.brand").href}#search`);
     } else if (event.key === "j" || event.key === "k") {
       event.preventDefault();
       step(event.key === "j" ? 1 : -1);
