@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.tools.builders import Builder
+from tests.tools.certificates import make_certificate
 from tests.tools.patience import PATIENCE_S
 from tests.tools.session_server import SessionServer, listing, session_server
 from waxlocal.errors import ConfigurationError, ServerUnreachable
@@ -21,18 +22,6 @@ from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import open_writer
 from waxlocal_daemon.tls import tls_context
 from waxlocal_daemon.verify import make_client, verify
-
-
-def make_certificate(directory: Path, names: str) -> Path:
-    """Make a certificate that signs itself; return the PEM file with it and its key."""
-    directory.mkdir()
-    made = directory / "made.pem"
-    key = directory / "key"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    command += f" -subj /CN=test -addext subjectAltName={names} -keyout {key} -out {made}"
-    subprocess.run(command.split(), check=True, capture_output=True, timeout=PATIENCE_S)
-    made.write_text(made.read_text() + key.read_text())
-    return made
 
 
 @pytest.fixture(scope="module")
