@@ -52,5 +52,6 @@ async def error_page(request: Request, problem: Problem) -> Response:
 
 
 async def help_page(request: Request) -> Response:
-    """Show the help page: keys, and what the figures mean."""
-    return await show(request, "help.html", title="Help", live_from="/live/status")
+    """Show the help page: keys, what the figures mean, and the way out if a key is needed."""
+    has_key = not request.app.state.auth.is_open
+    return await show(request, "help.html", title="Help", live_from="/live/status", has_key=has_key)
