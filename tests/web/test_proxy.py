@@ -29,10 +29,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with three sessions; one has a slash in its id."""
+    """Return a file with three sessions; one has slashes in its id."""
     path = tmp_path_factory.mktemp("proxy") / "waxlocal.db"
     with recorded(path) as to:
-        for session in ("s1", "s2", "a/b"):
+        for session in ("s1", "s2", "a//b"):
             to.run(session, user="ada")
     return path
 
@@ -118,7 +118,7 @@ def test_a_list_is_read_to_its_end_through_a_proxy(
             assert page["next"].startswith(f"{client.base_url}".rstrip("/") + f"{root}{SESSIONS}?")
             page = client.get(page["next"]).json()
             ids += [one["session_id"] for one in page["results"]]
-        assert sorted(ids) == ["a/b", "s1", "s2"]
+        assert sorted(ids) == ["a//b", "s1", "s2"]
         (server,) = get(client, f"{root}{DOCUMENT}")["servers"]
         assert server == {"url": root or "/"}
 
@@ -157,11 +157,15 @@ def test_an_upload_goes_through_a_proxy(
         assert get(client, f"{root}{SESSIONS}")["count"] == 3
 
 
-def test_an_escaped_slash_reaches_the_server(behind: Behind) -> None:
-    """As documented, nginx passes the path on as the client wrote it."""
-    with behind(documented(below_path=True), *NAMED) as client:
-        found = get(client, f"/waxlocal{SESSIONS}a%2Fb/")
-        assert found["session_id"] == "a/b"
+@pytest.mark.parametrize(
+    ("configuration", "options", "status"), [(*BELOW_A_PATH[:2], 200), (*TAKEN_OFF[:2], 404)]
+)
+def test_escaped_slashes_reach_the_server_as_documented(
+    behind: Behind, configuration: str, options: tuple[str, ...], status: int
+) -> None:
+    """nginx passes the path on as the client wrote it, unless it takes the prefix off."""
+    with behind(configuration, *options) as client:
+        assert client.get(f"/waxlocal{SESSIONS}a%2F%2Fb/").status_code == status
 
 
 @each_way

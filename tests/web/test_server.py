@@ -195,6 +195,20 @@ def test_a_key_file_that_all_can_read_is_an_error(db_path: Path, tmp_path: Path)
     assert not db_path.exists()
 
 
+@pytest.mark.parametrize(("key", "noted"), [("", True), (CANARY, False)])
+def test_a_proxy_in_front_of_a_server_without_a_key_is_noted(
+    db_path: Path, key: str, noted: bool
+) -> None:
+    """Loopback is open to others then; but the proxy may ask for a password itself."""
+    options = ("--trusted-proxy", "127.0.0.1", "--root-path", "/wax")
+    with spawned(*options, db=db_path, WAXLOCAL_SERVE_KEY=key) as (process, address):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/wax/", address)
+        assert httpx.get(f"{address}healthz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert ("no key is set: whoever reaches the proxy" in stderr) == noted
+
+
 def test_a_port_that_is_taken_is_said(db_path: Path) -> None:
     """With the next port to try; nothing answers twice."""
     with closing(listen("127.0.0.1", 0)) as listener:
