@@ -224,7 +224,6 @@ async def _exact(request: Request, asked: ListRequest) -> Exact | None:
     text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
         return None
-
     links = Links.of(request)
 
     def question(conn: sqlite3.Connection) -> Exact | None:
