@@ -103,7 +103,6 @@ class Uploader:
             self._single_requests = SingleRequests(
                 self._outbox, self._circuit, self._doubts, settings, log, self._at
             )
-            self._delivered_before = self._outbox.delivered
             opened.pop_all()
 
     def close(self) -> None:
@@ -124,8 +123,8 @@ class Uploader:
     def progress(self) -> Progress:
         """Return how far the upload is; `delivered` counts the runs of this uploader."""
         pending, parked = self._outbox.counts()
-        delivered = self._outbox.delivered - self._delivered_before
-        return Progress(delivered, pending, parked, dict(self._failures), self._bytes_sent)
+        failures = dict(self._failures)
+        return Progress(self._outbox.delivered, pending, parked, failures, self._bytes_sent)
 
     def run(self, stop: threading.Event) -> float:
         """Upload until nothing is due or `stop` is set; return the seconds until more may be due.

@@ -153,7 +153,7 @@ class Ledger:
         record = self.keys.get(head.key)
         try:
             if record is not None and len(record.bodies) + len(record.paths) > 2:
-                raise BadRequest(422, "the key has come with another request")
+                raise BadRequest(422, "the Idempotency-Key has come with another request")
             if record is not None and record.answer is not None:
                 return record.answer
             answer = self._do(head, body, refuse)

@@ -18,7 +18,8 @@ from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Seconds
 from waxlocal.cli.server_options import load_settings, server_options
-from waxlocal.cli.sync_status import parked, retry, status
+from waxlocal.cli.sync_retry import retry
+from waxlocal.cli.sync_status import parked, status
 from waxlocal.cli.sync_verify import verify
 from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.delivery.status import delivery_status, last_refusal

@@ -1,8 +1,7 @@
-"""`waxlocal sync status`, `parked` and `retry`: what is not uploaded yet, and why."""
+"""`waxlocal sync status` and `parked`: what is not uploaded yet, and why."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,7 @@ from waxlocal.cli.formats import form_options, print_json, printed_rows
 from waxlocal.cli.hints import as_typed, say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
-from waxlocal.cli.target_file import db_option, need_own, target_file_of
-from waxlocal.delivery.requeue import requeue
+from waxlocal.cli.target_file import need_own, target_file_of
 from waxlocal.delivery.status import (
     ParkedRun,
     TargetStatus,
@@ -23,17 +21,14 @@ from waxlocal.delivery.status import (
     delivery_status,
     list_parked,
 )
-from waxlocal.errors import ConfigurationError, NotFound
-from waxlocal.queries import resolve_run_id
+from waxlocal.errors import ConfigurationError
 from waxlocal.queries.filters import MAX_OFFSET
-from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.connection import reader
 
 if TYPE_CHECKING:
     from waxlocal.settings.upload_settings import UploadSettings
 
-__all__ = ["parked", "retry", "status"]
-
-_LIST_PARKED = "list the parked runs with: waxlocal sync parked"
+__all__ = ["parked", "status"]
 
 
 @click.command("status", cls=Subcommand, short_help="Show how far the upload is.")
@@ -209,26 +204,3 @@ def _show_parked(screen: Screen, found: list[ParkedRun]) -> None:
         for one in found
     ]
     screen.write(screen.table(columns, rows))
-
-
-@click.command("retry", cls=Subcommand, short_help="Make parked runs pending again.")
-@click.argument("run_ids", nargs=-1, metavar="[ID]...")
-@db_option
-@click.pass_context
-def retry(ctx: click.Context, run_ids: tuple[str, ...]) -> None:
-    """Make parked runs pending again: the ones given by id or its beginning, otherwise all."""
-    path = target_file_of(ctx).path
-    need_own(path)
-    with reader(path) as connection:
-        try:
-            chosen = [resolve_run_id(connection, one) for one in run_ids]
-        except NotFound as error:
-            raise NotFound(str(error), hint=_LIST_PARKED) from error
-    with writer(path) as connection:
-        count = requeue(connection, chosen or None)
-    if chosen and not count:
-        raise NotFound(
-            f"none of these runs is parked: {' '.join(map(shlex.quote, run_ids))}",
-            hint=_LIST_PARKED,
-        )
-    click.echo(f"{wording.counted(count, 'run')} pending again.")

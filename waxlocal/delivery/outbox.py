@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from waxlocal.delivery import statements as sql
@@ -63,6 +64,23 @@ class Outbox(TargetConnection):
     outside of such a block. All of them and `note_batch` commit every few runs, and let others
     write in between.
     """
+
+    # How many runs were delivered on this connection, each time that something of one was; and
+    # those of the open transaction.
+    delivered = 0
+    _delivered_now = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what happens in the block at once, or none of it: see `DeliveryConnection`."""
+        self._delivered_now = 0
+        with super().together():
+            yield
+
+    def _committed(self) -> None:
+        self.delivered += self._delivered_now
+        self._delivered_now = 0
+        super()._committed()
 
     # -- what is due ----------------------------------------------------------------------------
 
@@ -301,11 +319,14 @@ class Outbox(TargetConnection):
 
     def deliver(self, run_id: str) -> bool:
         """Call a run delivered; False if something was recorded meanwhile, which is to go, too."""
-        if not self._execute(sql.DELIVER, (self._now(), run_id, self._id)).rowcount:
-            return False
+        return bool(self._deliver(run_id, self._now()))
+
+    def _deliver(self, run_id: str, now: str) -> int:
         if run_id != OUTSIDE:
-            self._execute(sql.COUNT, (1, self._id))
-        return True
+            self._execute(sql.COUNT, {"run_id": run_id, "target": self._id})
+        done = self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
+        self._delivered_now += done if run_id != OUTSIDE else 0
+        return done
 
     def release(self, run_id: str) -> None:
         """Let go of a run that is not finished."""
@@ -356,18 +377,15 @@ class Outbox(TargetConnection):
         is committed and begun anew every few runs; a run that was not noted then is sent once more,
         and the server knows it.
         """
-        now, delivered, counted = self._now(), 0, 0
+        now, delivered = self._now(), 0
         for number, (run_id, state, size, reason) in enumerate(runs):
             if number and number % AT_A_TIME == 0:
-                self._execute(sql.COUNT, (delivered - counted, self._id))
-                counted = delivered
                 self._let_others_write()
             self._note_line(run_id, state, size, reason, key=key, status=status, sent_at=sent_at)
             if state == DeliveryState.OPEN:
                 self.leave_open(run_id, open_until)
             elif state == DeliveryState.DELIVERED:
-                delivered += self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
-        self._execute(sql.COUNT, (delivered - counted, self._id))
+                delivered += self._deliver(run_id, now)
         return delivered
 
     def _note_line(

@@ -122,7 +122,13 @@ UPDATE deliveries SET not_before = NULL, state = iif(
   (SELECT status FROM runs r WHERE r.run_id = deliveries.run_id) = 'running', 'open', 'pending')
 WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND (state = 'parked' OR state = 'delivered')
 """
-LOOKED_AGAIN = "UPDATE targets SET looked_again = 1 WHERE target_id = :target"
+# 0.2 counted a run each time that something of it was delivered.
+LOOKED_AGAIN = """
+UPDATE targets SET looked_again = 1, delivered = (
+  SELECT count(*) FROM deliveries
+  WHERE target_id = :target AND run_id <> '' AND delivered_at IS NOT NULL)
+WHERE target_id = :target
+"""
 HAS_LOOKED_AGAIN = "SELECT looked_again FROM targets WHERE target_id = :target"
 RELEASE = f"""
 UPDATE deliveries AS d SET state = 'pending' WHERE target_id = ? AND {IS_SENDING}
@@ -263,7 +269,12 @@ REPLACE_LINE = """
 UPDATE requests SET state = 'replaced'
 WHERE run_id = ? AND target_id = ? AND stage = 'bulk' AND state = 'parked'
 """
-COUNT = "UPDATE targets SET delivered = delivered + ? WHERE target_id = ?"
+# Of a run in hand that was not delivered before: a late score does not make two of it.
+COUNT = """
+UPDATE targets SET delivered = delivered + 1 WHERE target_id = :target AND EXISTS (
+  SELECT 1 FROM deliveries WHERE run_id = :run_id AND target_id = :target AND state = 'sending'
+    AND delivered_at IS NULL)
+"""
 HOST_FAILED = """
 UPDATE targets SET failures = ?, not_before = ?, backoff_until = ?, reason = ?,
   last_attempt_at = ? WHERE target_id = ?
@@ -277,7 +288,6 @@ UPDATE targets SET failures = 0, not_before = NULL, backoff_until = NULL, paused
   reason = NULL, last_attempt_at = :now,
   last_success_at = iif(:accepted, :now, last_success_at) WHERE target_id = :target
 """
-DELIVERED = "SELECT delivered FROM targets WHERE target_id = ?"
 FAILURES = "SELECT failures FROM deliveries WHERE run_id = ? AND target_id = ?"
 # Of one server `t`. Runs in hand are still pending to people. Events outside any run are never
 # parked as a whole; refused ones count as one run.

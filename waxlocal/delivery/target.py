@@ -53,11 +53,6 @@ class TargetConnection(DeliveryConnection):
             self._execute(sql.RELEASE, (self._id,))
             opened.pop_all()
 
-    @property
-    def delivered(self) -> int:
-        """How many runs were ever delivered to this server."""
-        return int(self._rows(sql.DELIVERED, (self._id,))[0][0])
-
     def counts(self) -> tuple[int, int]:
         """Return how many runs are pending and how many parked."""
         pending, parked = self._rows(sql.COUNTS, {"target": self._id})[0]
