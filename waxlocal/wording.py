@@ -213,10 +213,11 @@ def elapsed(seconds: float) -> str:
     return "<1 s" if 0 <= seconds < 0.95 else duration(seconds)
 
 
-def ago(stored: str | None, now_ns: int) -> str:
+def ago(stored: str | None, now_ns: int, dated: Callable[[str], str] = str) -> str:
     """Return how long ago a stored time was: `42 s ago`, `3 h ago`; after a month, the date.
 
-    A time in the future (from a wrong clock) is shown as a date and time.
+    A time in the future (from a wrong clock) is shown as a date and time. `dated` writes the stored
+    time as date and time where those are shown, by default in UTC.
     """
     if not stored:
         return NOTHING
@@ -224,7 +225,7 @@ def ago(stored: str | None, now_ns: int) -> str:
         return str(stored)[:10]
     seconds = (now_ns - moment) / 1e9
     if seconds < -_MINUTE:
-        return stored[:16].replace("T", " ")
+        return dated(stored)[:16].replace("T", " ")
     if seconds < 10:
         return "just now"
     if seconds < _MINUTE:
@@ -235,4 +236,4 @@ def ago(stored: str | None, now_ns: int) -> str:
         return f"{int(seconds / _HOUR)} h ago"
     if seconds < _DATE_AFTER:
         return f"{int(seconds / _DAY)} d ago"
-    return stored[:10]
+    return dated(stored)[:10]

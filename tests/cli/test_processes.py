@@ -27,6 +27,7 @@ from tests.tools.cli import (
     spawn,
 )
 from tests.tools.patience import PATIENCE_S, wait_until
+from tests.tools.zones import TOKYO
 
 ESCAPE = "\x1b["
 
@@ -199,6 +200,17 @@ def test_tail_shows_on_a_terminal_as_much_of_an_id_as_show_needs(db: Path) -> No
     assert found
     shown = spawn("--db", db, "show", found[1], "--json")
     assert json.loads(shown.stdout)["run_id"] == run_id(1)
+
+
+def test_tail_shows_a_date_where_the_day_changes(tmp_path: Path) -> None:
+    """The first run of each day has its local date; the runs of today need none."""
+    path, screen = tmp_path / "days.db", {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80"}
+    with recorded(path) as file:
+        for seconds in (0, 3600, 86_400):  # from 2026-01-31 at 18:30 in Tokyo
+            file.run("sess_aa", at=seconds)
+    with _tail("-n", 3, db=path, TZ=TOKYO, **screen) as process:
+        shown = [_line(process).partition("  ")[0] for _ in range(6)][::2]
+    assert shown == ["2026-01-31 18:30:01+09:00", "19:30:01", "2026-02-01 18:30:01+09:00"]
 
 
 def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
+from waxlocal import wording
+from waxlocal.cli.local_times import local_time
 from waxlocal.queries import RunSummary, Session, TurnMoney
-from waxlocal.queries.times import microseconds
 from waxlocal.wording import (
     NOTHING,
     Costed,
-    ago,
     cost,
     cost_share,
     counted,
@@ -28,7 +26,6 @@ __all__ = [
     "NOTHING",
     "ago",
     "bar",
-    "clock_time",
     "cost",
     "cost_of",
     "cost_words",
@@ -73,13 +70,9 @@ def spent(run: RunSummary | TurnMoney) -> tuple[str, str]:
     return tokens_words, cost_words(run) if run.llm_calls else ""
 
 
-def clock_time(stored: str) -> str:
-    """Return a stored time in the local time zone, to the second."""
-    try:
-        moment = datetime.fromtimestamp(microseconds(stored) // 1_000_000, timezone.utc)
-        return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, OSError, ValueError):  # the platform supports fewer years than the file
-        return stored
+def ago(stored: str | None, now_ns: int) -> str:
+    """Return a time as `wording.ago` does; where that is a date, it is the local one."""
+    return wording.ago(stored, now_ns, local_time)
 
 
 def bar(value: float, whole: float, width: int, *, ascii_only: bool = False) -> str:

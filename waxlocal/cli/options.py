@@ -10,6 +10,7 @@ import click
 
 from waxlocal.cli import complete
 from waxlocal.cli.filled import filled
+from waxlocal.cli.local_times import TIME_FORMS, since_time, until_time
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
 from waxlocal.queries.run_list import RunFilter
@@ -89,7 +90,6 @@ class _Option(NamedTuple):
 
 
 _STATUSES = f"with this status: {', '.join(RUN_STATUSES)}."
-_TIME = "30m, 24h, 7d, 2w, or an ISO time (UTC)."
 _FILTERS = (
     _Option("--user", "user_id", "USER_ID", "in which this user took part.", "of this user."),
     _Option("--agent", "agent", "NAME", "in which this agent ran.", "of this agent."),
@@ -99,7 +99,9 @@ _FILTERS = (
         *("with this metadata on a run.", "with this metadata."),
     ),
     _Option("--status", "status", "STATUS", _STATUSES, _STATUSES),
-    _Option("--since", "since", "TIME", f"active since: {_TIME}", f"begun since: {_TIME}"),
+    _Option(
+        "--since", "since", "TIME", f"active since: {TIME_FORMS}", f"begun since: {TIME_FORMS}"
+    ),
     _Option("--until", "until", "TIME", "last active until then.", "begun until then."),
     _Option(
         *("--search", "search", "TEXT"),
@@ -109,9 +111,12 @@ _FILTERS = (
 
 
 _IN_PERIOD = {
-    "since": f"with turns or calls since: {_TIME} The figures are of these.",
+    "since": f"with turns or calls since: {TIME_FORMS} The figures are of these.",
     "until": "with turns or calls until then.",
 }
+
+
+_CALLBACKS = {"since": since_time, "until": until_time}
 
 
 def filter_options(command: Command) -> Command:
@@ -156,5 +161,6 @@ def _filtered(
         more: dict[str, Any] = {"metavar": metavar, "help": f"Only {noun} {which}"}
         if name == "status":
             more["shell_complete"] = complete.statuses
-        added = click.option(option, name, callback=filled, **more)(added)
+        callback = _CALLBACKS.get(name, filled)
+        added = click.option(option, name, callback=callback, **more)(added)
     return added  # type: ignore[no-any-return]

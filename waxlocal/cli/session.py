@@ -13,6 +13,7 @@ from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.cost_and_time import show_money, show_timing
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_beyond
+from waxlocal.cli.local_times import time_of_day
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.row_pages import LIMIT, OFFSET
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -94,9 +95,12 @@ def show_session(
     marks: dict[str, list[str]] = {}
     for change in () if spent is None else spent.history:
         marks.setdefault(change.run_id, []).append(change.mark)
+    before = ""
     for run, place in zip(detail.runs, detail.places, strict=True):
+        when = run.started_at if screen.plain else time_of_day(run.started_at, before)
+        before = run.started_at
         turn = None if place.nested else turns.get(place.turn)
-        _show_run(screen, one, run, place, turn, marks.get(run.run_id, ()))
+        _show_run(screen, one, run, place, when, turn, marks.get(run.run_id, ()))
     left = one.run_count - offset - len(detail.runs)
     if left > 0:
         noun = f"more {_noun_of_runs(one)}"
@@ -136,13 +140,13 @@ def _show_run(
     one: Session,
     run: RunSummary,
     place: Place,
+    when: str,
     turn: TurnMoney | None,
     marks: Iterable[str],
 ) -> None:
     """Write a run; as a turn, it has the tokens and the cost of its sub-agents, too."""
     whole = turn if turn is not None and turn.runs > 1 else None
     number = "" if place.nested else f"{place.turn} "
-    when = run.started_at if screen.plain else format.clock_time(run.started_at)[11:]
     figures = screen.facts(
         when,
         escaping.line(run.user_id) if one.user_count > 1 and not place.nested else "",

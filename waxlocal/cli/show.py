@@ -12,6 +12,7 @@ from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.local_times import local_time
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import (
@@ -95,7 +96,7 @@ def _show_head(screen: Screen, detail: RunDetail) -> None:
     facts = [f"{name} {escaping.line(one)}" for name, one in zip(names, who, strict=True) if one]
     if facts:
         screen.write(screen.text((screen.facts(*facts), DIM)))
-    when = run.started_at if screen.plain else figures.clock_time(run.started_at)
+    when = run.started_at if screen.plain else local_time(run.started_at)
     screen.write(screen.text(screen.facts(
         when,
         figures.duration(run.duration) if run.duration is not None else "not ended",

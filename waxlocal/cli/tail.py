@@ -14,9 +14,11 @@ from waxlocal import escaping
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.local_times import time_of_day
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import need_own, target_file_of
+from waxlocal.clock import SYSTEM_CLOCK, utc_text
 from waxlocal.errors import FileMissing
 from waxlocal.prices.table import price_pending
 from waxlocal.queries import (
@@ -142,9 +144,13 @@ def _print_json(_connection: sqlite3.Connection, run: RunSummary) -> None:
 
 
 def _printer(screen: Screen) -> Print:
+    before = utc_text(SYSTEM_CLOCK.time_ns())  # the times of today need no date
+
     def show(connection: sqlite3.Connection, run: RunSummary) -> None:
+        nonlocal before
         ended = run.completed_at or run.started_at
-        when = ended if screen.plain else format.clock_time(ended)[11:]
+        when = ended if screen.plain else time_of_day(ended, before)
+        before = ended
         figures = screen.facts(
             format.duration(run.duration),
             *format.spent(run),
