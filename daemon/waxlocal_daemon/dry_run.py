@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.outbox import Due
-from waxlocal.delivery.preview import known_parts, remote_ids, waiting_events, waiting_runs
-from waxlocal.delivery.progress import RequestState
+from waxlocal.delivery.preview import (
+    known_parts,
+    remote_ids,
+    states,
+    waiting_events,
+    waiting_runs,
+)
+from waxlocal.delivery.progress import DeliveryState, RequestState
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.ids import run_id_of
+from waxlocal.records import RunStatus
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
 from waxlocal.wire import request_keys
 from waxlocal.wire.paths import of_stage
+from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.outside_events import planned_events
 from waxlocal_daemon.plan import planned, start_part, turn_of
 
-__all__ = ["Preview", "previews"]
+__all__ = ["PLACEHOLDERS", "Preview", "previews"]
 
-# Stands for an id that the server has not assigned yet.
+# Stand for ids that the server has not assigned yet: in the path of a run its own, and in a body
+# with the id that the run has here. That id itself would look like what is sent.
 UNKNOWN_RUN = "RUN_ID"
+_RUN_OF = "RUN_ID({})"
+_WORKFLOW_OF = "WORKFLOW_ID({})"
+PLACEHOLDERS = ("RUN_ID", "WORKFLOW_ID")
+# The server has what it takes of such a run.
+_SETTLED = (DeliveryState.DELIVERED, DeliveryState.PARKED)
 
 
 class Preview(NamedTuple):
@@ -36,12 +50,19 @@ class Preview(NamedTuple):
     headers: dict[str, str]
     body: bytes
 
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether something stands for an id; also where recorded text looks like it."""
+        in_body = any(f"{name}(".encode() in self.body for name in PLACEHOLDERS)
+        return in_body or UNKNOWN_RUN in self.url
+
 
 def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
     """Yield the requests of all ended runs that the server does not have, in the order of sending.
 
-    One run at a time, even if the server accepts batches: it is not asked. `RUN_ID` stands for an
-    id that it has not assigned yet. Raises `StorageError`.
+    One run at a time, even if the server accepts batches: it is not asked. `RUN_ID` in a path, and
+    `RUN_ID(id)` and `WORKFLOW_ID(id)` in a body, stand for what it has not assigned yet to the run
+    of that id here. Raises `StorageError`.
     """
     uuid = hardware_uuid() if settings.send_hardware_uuid else ""
     with reader(path) as connection:
@@ -68,24 +89,68 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
 def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> list[Part]:
     (run,) = load_runs(connection, [run_id])
     made = known_parts(connection, run_id, url)
-    parent = run_id_of(run.run["parent_workflow_id"]) or ""
-    root = run_id_of(run.run["root_workflow_id"]) or ""
-    due = Due(
-        run_id,
-        None,
-        None,
-        0,
-        False,
-        False,
-        remote_ids(connection, parent, url)[1],
-        remote_ids(connection, root, url)[1],
-        0,
-    )
-    start = start_part(run, due, made)
+    start = start_part(run, _due(connection, run, url), made)
     children = load_children(connection, run.run["workflow_id"])
-    known = {child.run_id: remote_ids(connection, child.run_id, url)[0] for child in children}
-    remote = {child: one for child, one in known.items() if one}
+    remote = _ids_there(connection, run, children, url)
     of_waxlocal = remote_ids(connection, run_id, url)[0] == run_id
     new = planned(run, children, remote, made, of_waxlocal=of_waxlocal, hardware_uuid=uuid)
     waiting = [part for part in made if part.state == RequestState.WAITING]
     return [*waiting, *([start] if start else []), *new]
+
+
+def _due(connection: sqlite3.Connection, run: RecordedRun, url: str) -> Due:
+    """Return a run as the outbox will give it once the starts before it have been answered."""
+    run_id = run.run["run_id"]
+    parent = run_id_of(run.run["parent_workflow_id"]) or ""
+    root = run_id_of(run.run["root_workflow_id"]) or ""
+    return Due(
+        run_id=run_id,
+        remote_run_id=None,
+        remote_workflow_id=None,
+        failures=0,
+        running=False,
+        parent_known=states(connection, parent, url) != (None, None),
+        parent_workflow_id=_workflow_there(connection, parent, url, before=run_id),
+        root_workflow_id=_workflow_there(connection, root, url, before=run_id),
+        size=0,
+    )
+
+
+def _workflow_there(
+    connection: sqlite3.Connection, run_id: str, url: str, *, before: str
+) -> str | None:
+    """Return the workflow id of a parent or a root at the server, or what stands for it.
+
+    None where it will have none: the server is not told of that run, or after the run `before`.
+    """
+    remote_run_id, workflow_id = remote_ids(connection, run_id, url)
+    status, delivery = states(connection, run_id, url)
+    if remote_run_id or status is None or delivery in _SETTLED or run_id >= before:
+        return workflow_id
+    return _WORKFLOW_OF.format(run_id)
+
+
+def _ids_there(
+    connection: sqlite3.Connection, run: RecordedRun, children: Sequence[ChildRun], url: str
+) -> dict[str, str]:
+    """Return the ids of a run's children, and its own workflow id, as `planned` takes them."""
+    run_id = run.run["run_id"]
+    found = {child.run_id: _run_there(connection, child.run_id, url) for child in children}
+    remote_run_id, workflow_id = remote_ids(connection, run_id, url)
+    if remote_run_id is None:
+        workflow_id = _WORKFLOW_OF.format(run_id)
+    if workflow_id:
+        found[run.run["workflow_id"]] = workflow_id
+    return found
+
+
+def _run_there(connection: sqlite3.Connection, run_id: str, url: str) -> str:
+    """Return the id of a child at the server, or what stands for it.
+
+    A parent does not wait for a child that goes on, or that the server refuses: it names it by the
+    id that it has here.
+    """
+    status, delivery = states(connection, run_id, url)
+    unawaited = status in (None, RunStatus.RUNNING) or delivery in _SETTLED
+    given = remote_ids(connection, run_id, url)[0]
+    return given or (run_id if unawaited else _RUN_OF.format(run_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
@@ -279,7 +280,7 @@ def test_dry_run_is_what_leaves(db_path: Path) -> None:
         bodies = {key["key"]: (key["paths"], key["bodies"]) for key in server.state()["keys"]}
     assert dry.exit_code == 0
     shown = printed(dry.stdout)
-    assert dry.stderr == f"{len(shown)} requests; none was sent.\n"
+    assert dry.stderr.startswith(f"{len(shown)} requests; none was sent.\n")
     found = {}
     for one in shown:
         assert (one.method, one.headers["X-Wax-Key"]) == ("POST", "(the key)")
@@ -291,30 +292,58 @@ def test_dry_run_is_what_leaves(db_path: Path) -> None:
 
 
 def test_dry_run_of_runs_inside_runs(db_path: Path) -> None:
-    """The same, but for the ids that the server has still to give; with costs looked up now."""
+    """What leaves once the server has given its ids; with costs looked up now."""
     with WaxellContext("outer", session_id="s") as outer:
         outer.record_step("before")
         with WaxellContext("inner") as inner:
             inner.record_llm_call(model="gpt-4o", tokens_in=1_000, tokens_out=1_000)
+            inner.record_policy_check(policy_name="budget", action="allow")
+            with WaxellContext("innermost"):
+                pass
     with fault_server() as server:
-        shown = printed(sync(db_path, server.url, "--dry-run").stdout)
+        dry = sync(db_path, server.url, "--dry-run")
         assert sync(db_path, server.url).exit_code == 0
-        remote = {run["local_id"]: run["run_id"] for run in server.runs()}
+        runs = server.runs()
         sent = {
             request["headers"]["idempotency-key"]: request["body"] for request in server.requests()
         }
-    assert {one.headers["Idempotency-Key"] for one in shown} == set(sent)
+    shown = {one.headers["Idempotency-Key"]: one.body for one in printed(dry.stdout)}
+    start = json.loads(shown[f"{inner.run_id}:start:0"])
+    assert start["parent_workflow_id"] == f"WORKFLOW_ID({outer.run_id})"
     assert sent[f"{inner.run_id}:llm-calls:0"]["calls"][0]["cost"] > 0
-    for one in shown:
-        body = _without_ids(json.loads(one.body), remote)
-        assert body == _without_ids(sent[one.headers["Idempotency-Key"]], remote)
+    assert {key: json.loads(_with_ids(body, runs)) for key, body in shown.items()} == sent
+    assert dry.stderr.splitlines()[1:] == [
+        "RUN_ID and WORKFLOW_ID stand for what the server will assign to a run."
+    ]
 
 
-def _without_ids(body: Any, remote: dict[str, str]) -> Any:
-    text = json.dumps(body, sort_keys=True)
-    for local, given in remote.items():
-        text = text.replace(given, local)
-    return json.loads(text)
+def _with_ids(body: str, runs: Iterable[dict[str, Any]]) -> str:
+    """Return the body of a preview with the ids that the server has given since."""
+    for run in runs:
+        body = body.replace(f"WORKFLOW_ID({run['local_id']})", run["workflow_id"])
+        body = body.replace(f"RUN_ID({run['local_id']})", run["run_id"])
+    return body
+
+
+def test_dry_run_beside_a_parent_that_the_server_refuses(db_path: Path) -> None:
+    """Nothing stands for an id that will never come: the request goes without a parent."""
+    (parent,) = record(1)
+    with fault_server() as server:
+        assert sync(db_path, server.url).exit_code == 0
+        parked = "state = 'parked', remote_run_id = NULL, remote_workflow_id = NULL"
+        change(db_path, f"UPDATE deliveries SET {parked} WHERE run_id = ?", parent)
+        (child,) = record(1)
+        child_of = "UPDATE runs SET parent_workflow_id = ?, root_workflow_id = ? WHERE run_id = ?"
+        change(db_path, child_of, f"wf_{parent}", f"wf_{parent}", child)
+        shown = {
+            one.headers["Idempotency-Key"]: json.loads(one.body)
+            for one in printed(sync(db_path, server.url, "--dry-run").stdout)
+        }
+        assert sync(db_path, server.url).exit_code == 0
+        sent = {one["headers"]["idempotency-key"]: one["body"] for one in server.requests()}
+    start = f"{child}:start:0"
+    assert "parent_workflow_id" not in shown[start]
+    assert shown[start] == sent[start]
 
 
 def _sha256(text: str) -> str:

@@ -193,12 +193,13 @@ def _never_accepted(path: Path, settings: UploadSettings) -> bool:
 
 
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
-    from waxlocal_daemon.dry_run import previews
+    from waxlocal_daemon.dry_run import PLACEHOLDERS, previews
 
     price_pending(path, wait=None)  # the requests contain costs
-    total = 0
+    total, placeholders = 0, False
     for one in previews(path, settings):
         total += 1
+        placeholders |= one.has_placeholders
         headers = {"X-Wax-Key": "(the key)", **one.headers}
         body = escaping.json_text(one.body.decode())
         if form == "json":
@@ -210,6 +211,11 @@ def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:
             click.echo(f"{name}: {escaping.line(value)}")
         click.echo(f"\n{body}\n")
     click.echo(f"{wording.counted(total, 'request')}; none was sent.", err=True)
+    if placeholders:
+        click.echo(
+            f"{' and '.join(PLACEHOLDERS)} stand for what the server will assign to a run.",
+            err=True,
+        )
 
 
 for _command in (status, parked, retry, verify):

@@ -11,7 +11,7 @@ from waxlocal.delivery.records import leniently, text_or_none
 from waxlocal.delivery.requests import Part, read_part
 from waxlocal.delivery.status import knows_delivery
 
-__all__ = ["known_parts", "remote_ids", "waiting_events", "waiting_runs"]
+__all__ = ["known_parts", "remote_ids", "states", "waiting_events", "waiting_runs"]
 
 _WAITING = """
 SELECT id, CAST(run_id AS BLOB) FROM runs
@@ -34,6 +34,10 @@ ORDER BY q.stage, q.part
 _REMOTE = """
 SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t USING (target_id)
 WHERE d.run_id = ? AND t.url = ?
+"""
+_STATUS = "SELECT status FROM runs WHERE run_id = ?"
+_STATE = """
+SELECT d.state FROM deliveries d JOIN targets t USING (target_id) WHERE d.run_id = ? AND t.url = ?
 """
 _EVENTS = f"""{sql.OUTSIDE_EVENTS}
 WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
@@ -81,3 +85,11 @@ def remote_ids(
         return None, None
     row = connection.execute(_REMOTE, (run_id, url)).fetchone()
     return (row[0], row[1]) if row else (None, None)
+
+
+def states(connection: sqlite3.Connection, run_id: str, url: str) -> tuple[str | None, str | None]:
+    """Return the status of a run in the file, and the state of its delivery; None without one."""
+    run = connection.execute(_STATUS, (run_id,)).fetchone()
+    known = knows_delivery(connection)
+    delivery = connection.execute(_STATE, (run_id, url)).fetchone() if known else None
+    return run and run[0], delivery and delivery[0]
