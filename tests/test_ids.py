@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from tests.crash.files import rows, run_program
 from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
-from waxlocal.ids import RunIds, generate_session_id, trace_id_of, workflow_id_of
+from waxlocal.ids import (
+    RunIds,
+    first_run_id,
+    generate_session_id,
+    trace_id_of,
+    workflow_id_of,
+)
 from waxlocal.recording.recorder import Recorder
 
 NOW = 1_769_851_800_123_456_789
@@ -79,3 +85,10 @@ def test_the_file_computes_the_same_workflow_id(recorder: Recorder, db_path: Pat
     expected = [(workflow_id_of(run_id), trace_id_of(run_id))]
     assert rows(db_path, "SELECT workflow_id, trace_id FROM runs") == expected
     assert len(trace_id_of(run_id)) == 32
+
+
+def test_the_ids_of_a_time_have_a_beginning() -> None:
+    """All ids from a millisecond on come after its first one, those before it do not."""
+    ids, ns = RunIds(), NOW // 1_000_000 * 1_000_000
+    before, at = ids.next(ns - 1_000), ids.next(ns)
+    assert before < first_run_id(ns) < at

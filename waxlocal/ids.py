@@ -14,6 +14,7 @@ __all__ = [
     "WORKFLOW_PREFIX",
     "RunIds",
     "daily_run_id",
+    "first_run_id",
     "foreign_trace_id",
     "generate_session_id",
     "process_id_of",
@@ -105,6 +106,12 @@ def daily_run_id(host: str, agent_type: str, agent_slug: str, day: str) -> str:
     """
     digest = _sha256("\0".join((host, agent_type, agent_slug, day)).encode()).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-a{digest[15:18]}-{digest[18:30]}"
+
+
+def first_run_id(ns: int) -> str:
+    """Return what sorts before the id of each run that `RunIds` names from this moment on."""
+    milliseconds = f"{ns // 1_000_000:012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}"
 
 
 def workflow_id_of(run_id: str) -> str:

@@ -278,7 +278,7 @@ def test_executable_files_and_python_files(
         first = "#!/nonexistent/python\nprint('ran')\n"
     program.write_text(first)
     program.chmod(0o755)
-    done = run_waxlocal(program, db=db_path)
+    done = run_waxlocal("--quiet", program, db=db_path)
     assert (done.stdout, done.stderr) == ("ran\n", "")
 
 
@@ -303,5 +303,5 @@ def test_only_waxell_observe_is_put_in_front(db_path: Path, tmp_path: Path) -> N
     program = tmp_path / "program.py"
     lines = [f"import {name}; print({name}.mine)" for name in names]
     program.write_text("\n".join(["import waxell_observe", *lines]))
-    done = run_python("-m", "waxlocal", "run", program, db=db_path, path=(tmp_path,))
+    done = run_python("-m", "waxlocal", "run", "-q", program, db=db_path, path=(tmp_path,))
     assert done.split() == list(names)

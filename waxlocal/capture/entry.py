@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waxlocal.capture.engines import await_imports, missing, uninstrument
+from waxlocal.capture.engines import await_imports, uninstrument
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.recording.notices import say, warn
 from waxlocal.recording.recorder import current_recorder
@@ -107,15 +107,14 @@ def _say_if_nothing_recorded(process_id: int) -> None:
     """Say at the exit if there is nothing to show, because what captures the calls is missing.
 
     Not at the import: the program may record its calls itself. A forked child leaves it to its
-    parent.
+    parent, and the process that `waxlocal run` has become to its summary.
     """
-    if os.getpid() == process_id and not current_recorder().ids.begun and (found := missing()):
-        names = ", ".join(library.distribution for library in found)
-        package = found[0].engines[0].package
-        say(
-            f"waxlocal: nothing was recorded: calls of {names} are not captured ({package} is not "
-            "installed). Try: waxlocal doctor"
-        )
+    if os.getpid() != process_id or current_recorder().ids.begun:
+        return
+    from waxlocal.capture.summary import has_summary, said_of_missing  # takes milliseconds
+
+    if not has_summary() and (said := said_of_missing()):
+        say(f"waxlocal: nothing was recorded: {said}. Try: waxlocal doctor")
 
 
 def chosen(wanted: Iterable[str] | None, exclude: Iterable[str] | None) -> list[str]:

@@ -17,7 +17,9 @@ import waxlocal
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
+from waxlocal.cli.hints import as_typed
 from waxlocal.cli.target_file import target_file_of
+from waxlocal.clock import SYSTEM_CLOCK
 from waxlocal.errors import NotFound
 from waxlocal.process import FIRST_VARIABLE
 
@@ -74,6 +76,11 @@ def _name(option: str, help_: str) -> Callable[[Command], Command]:
 @_name("--user", "User of all runs that name none.")
 @_name("--agent", "Record all in one run of an agent of this name.")
 @click.option("--no-instrument", is_flag=True, help="Capture no calls of model libraries.")
+@click.option(
+    *("-q", "--quiet"),
+    is_flag=True,
+    help="Do not say at the end how much was recorded, or why nothing was.",
+)
 @click.argument(
     "program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]..."
 )
@@ -86,6 +93,7 @@ def run(
     user: str | None,
     agent: str | None,
     no_instrument: bool,
+    quiet: bool,
 ) -> None:
     """Run an unchanged program, recording it and its model calls into the local file.
 
@@ -106,6 +114,7 @@ def run(
     if target.named:
         environment["WAXLOCAL_DB"] = str(target.path)
     command = _command(program)
+    environment["WAXLOCAL_SUMMARY"] = "off" if quiet else _summary()
     sys.stdout.flush()
     try:
         _become(command, environment)
@@ -113,6 +122,15 @@ def run(
         raise NotFound(
             f"{program[0]} cannot be run: {error.strerror}", hint="waxlocal run --help"
         ) from error
+
+
+def _summary() -> str:
+    """Return what the process that this one becomes is to say at its end: see `capture.summary`.
+
+    Its number tells it from what it starts: an `exec` keeps it.
+    """
+    typed = as_typed("waxlocal sessions").removesuffix(" sessions")
+    return f"{os.getpid()} {SYSTEM_CLOCK.time_ns()} {typed}"
 
 
 def _become(command: list[str], environment: dict[str, str]) -> NoReturn:

@@ -7,6 +7,7 @@ imports no model library pays for one more finder and loads nothing of waxlocal.
 As in `waxell_observe` beside it: this Python may have no waxlocal, and may be an old one.
 """
 
+import atexit
 import os
 import sys
 from importlib.machinery import PathFinder
@@ -53,6 +54,28 @@ def _begin_run() -> None:
         begin_process_run()
 
 
+def _summarize_at_exit() -> None:
+    """Let the process that `waxlocal run` has become say at its end what was recorded.
+
+    Not where it fails: what it says then comes last. What it starts has another number.
+    """
+    pid, _, asked = os.environ.get("WAXLOCAL_SUMMARY", "").partition(" ")
+    if pid == str(os.getpid()):
+        began_ns, _, command = asked.partition(" ")
+        atexit.register(_summarize, pid, began_ns, command)
+
+
+def _summarize(pid, began_ns, command):  # type: ignore[no-untyped-def]
+    if pid != str(os.getpid()) or getattr(sys, "last_value", None) is not None:
+        return
+    try:
+        from waxlocal.capture.summary import summarize
+
+        summarize(int(began_ns), command)
+    except Exception:  # the program has ended: nothing that is ours may look like its error
+        return
+
+
 def _run_own() -> None:
     """Run the `sitecustomize` that this one hides. It cannot find this one, to run it again."""
     hidden = [place for place in sys.path if os.path.abspath(place) == _HERE]  # noqa: PTH100
@@ -72,6 +95,7 @@ def _run_own() -> None:
 try:
     _run_own()
 finally:
+    _summarize_at_exit()
     _names = os.environ.get("WAXLOCAL_CAPTURE", "")
     if _names:
         # `FIRST_VARIABLE` of `waxlocal.process`: what this one starts and forks keeps its value.
