@@ -105,7 +105,7 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     Raises `StorageError`.
     """
     from waxlocal.maintenance.side_files import take_in_all
-    from waxlocal.prices.table import price_pending
+    from waxlocal.prices.priced_copy import priced
 
     try:
         need_own(target.path)
@@ -122,9 +122,10 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
         return
     finally:
         _tell_of_side_files(target.path)
-    price_pending(target.path)
-    with reader(target.path) as connection, _stoppable(connection):
-        yield connection
+    with priced(target.path) as found:
+        _tell_of_prices(target.path, found.unpriced)
+        with reader(found.path) as connection, _stoppable(connection):
+            yield connection
 
 
 @contextmanager
@@ -155,6 +156,15 @@ def _tell_of_side_files(path: Path) -> None:
             err=True,
         )
         say_hint("pip install --upgrade waxlocal")
+
+
+def _tell_of_prices(path: Path, why: str) -> None:
+    """Say why calls have no cost though the price list has their models."""
+    if why:
+        click.echo(
+            f"Note: {path} may not be written, so that some calls have no cost here: {why}",
+            err=True,
+        )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from waxlocal.storage.paths import may_write
 __all__ = [
     "PricesByModel",
     "Repriced",
+    "can_price",
     "list_prices",
     "price_for",
     "price_pending",
@@ -49,6 +50,7 @@ _DUE = """
 SELECT model, provider, source IN ('pending', 'unknown') AS unpriced FROM model_prices
 WHERE source = 'pending' OR (source <> 'override' AND updated_at < ?)
 """
+_UNPRICED = "SELECT model, provider FROM model_prices WHERE source IN ('pending', 'unknown')"
 _STORE = """
 INSERT INTO model_prices (model, provider, input_per_mtok, output_per_mtok, cache_read_per_mtok,
   cache_write_per_mtok, tiers, source, matched, updated_at)
@@ -93,6 +95,15 @@ def prices_wait(path: Path, clock: Clock = SYSTEM_CLOCK) -> bool:
         return bool(_due(path, clock))
     except StorageError:
         return False
+
+
+def can_price(connection: sqlite3.Connection, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Return whether the price list has a model whose calls wait for a price."""
+    unpriced = connection.execute(_UNPRICED).fetchall()
+    return any(
+        _listed(model, provider, clock).source != PriceSource.UNKNOWN
+        for model, provider in unpriced
+    )
 
 
 def _due(path: Path, clock: Clock) -> list[tuple[str, str, int]]:
