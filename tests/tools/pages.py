@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -124,11 +124,11 @@ class Dashboard:
     def __init__(self, client: TestClient) -> None:
         self.client = client
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Return the answer once all that it counts in the background has been counted."""
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
-            answer = self.client.get(path)
+            answer = self.client.get(path, headers=headers)
             if not any(mark in answer.text for mark in _STILL_COUNTING):
                 return answer
         raise AssertionError(f"{path} goes on counting")

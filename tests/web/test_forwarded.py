@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from tests.tools.cli import recorded, spawn
+from tests.tools.pages import Dashboard
 from tests.tools.web import OBSERVE
 from waxlocal.errors import ConfigurationError
 from waxlocal.web.api.problems import Problem
@@ -309,8 +310,8 @@ def test_the_cookie_of_another_server_does_not_hide_ours(serve: Serve) -> None:
 
 def test_an_answer_is_of_the_proxy_that_asked(serve: Serve) -> None:
     """What is kept for a while has no links: the next proxy may have another path."""
-    client = serve()
+    pages = Dashboard(serve())
     for prefix in ("/one", "/two", ""):
-        page = client.get("/", headers={PREFIX: prefix}).text
+        page = pages.get("/", headers={PREFIX: prefix}).text
         assert f'href="{prefix}/sessions/s1"' in page
         assert set(re.findall(r'href="(/one|/two|)/', page)) == {prefix}

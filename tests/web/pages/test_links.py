@@ -84,7 +84,7 @@ def test_every_link_that_can_be_followed_stays_below_the_path(pages: Dashboard) 
     ]
     while to_come:
         path = to_come.pop()
-        answer = pages.client.get(path)
+        answer = pages.get(path)
         assert answer.status_code == (404 if path.endswith("nowhere") else 200), path
         if not answer.headers["content-type"].startswith("text/html"):
             continue
