@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.preview import (
+    KnownRun,
     known_parts,
-    remote_ids,
-    states,
+    known_run,
     waiting_events,
     waiting_runs,
 )
@@ -33,10 +33,7 @@ __all__ = ["PLACEHOLDERS", "Preview", "previews"]
 
 # Stand for ids that the server has not assigned yet: in the path of a run its own, and in a body
 # with the id that the run has here. That id itself would look like what is sent.
-UNKNOWN_RUN = "RUN_ID"
-_RUN_OF = "RUN_ID({})"
-_WORKFLOW_OF = "WORKFLOW_ID({})"
-PLACEHOLDERS = ("RUN_ID", "WORKFLOW_ID")
+PLACEHOLDERS = _RUN, _WORKFLOW = ("RUN_ID", "WORKFLOW_ID")
 # The server has what it takes of such a run.
 _SETTLED = (DeliveryState.DELIVERED, DeliveryState.PARKED)
 
@@ -54,7 +51,7 @@ class Preview(NamedTuple):
     def has_placeholders(self) -> bool:
         """Whether something stands for an id; also where recorded text looks like it."""
         in_body = any(f"{name}(".encode() in self.body for name in PLACEHOLDERS)
-        return in_body or UNKNOWN_RUN in self.url
+        return in_body or _RUN in self.url
 
 
 def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
@@ -67,9 +64,10 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
     uuid = hardware_uuid() if settings.send_hardware_uuid else ""
     with reader(path) as connection:
         for run_id in waiting_runs(connection, settings.api_url):
-            parts = sorted(_parts(connection, run_id, settings.api_url, uuid), key=turn_of)
-            remote = remote_ids(connection, run_id, settings.api_url)[0] or UNKNOWN_RUN
-            for part in parts:
+            known = known_run(connection, run_id, settings.api_url)
+            parts = _parts(connection, run_id, known, settings.api_url, uuid)
+            remote = known.remote_run_id or _RUN
+            for part in sorted(parts, key=turn_of):
                 headers = {
                     "Content-Type": "application/json",
                     request_keys.HEADER: part.idempotency_key,
@@ -86,14 +84,21 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
             )
 
 
-def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> list[Part]:
+def _parts(
+    connection: sqlite3.Connection, run_id: str, known: KnownRun, url: str, uuid: str
+) -> list[Part]:
     (run,) = load_runs(connection, [run_id])
     made = known_parts(connection, run_id, url)
     start = start_part(run, _due(connection, run, url), made)
     children = load_children(connection, run.run["workflow_id"])
-    remote = _ids_there(connection, run, children, url)
-    of_waxlocal = remote_ids(connection, run_id, url)[0] == run_id
-    new = planned(run, children, remote, made, of_waxlocal=of_waxlocal, hardware_uuid=uuid)
+    new = planned(
+        run,
+        children,
+        _ids_there(connection, run, known, children, url),
+        made,
+        of_waxlocal=known.remote_run_id == run_id,
+        hardware_uuid=uuid,
+    )
     waiting = [part for part in made if part.state == RequestState.WAITING]
     return [*waiting, *([start] if start else []), *new]
 
@@ -101,56 +106,55 @@ def _parts(connection: sqlite3.Connection, run_id: str, url: str, uuid: str) -> 
 def _due(connection: sqlite3.Connection, run: RecordedRun, url: str) -> Due:
     """Return a run as the outbox will give it once the starts before it have been answered."""
     run_id = run.run["run_id"]
-    parent = run_id_of(run.run["parent_workflow_id"]) or ""
-    root = run_id_of(run.run["root_workflow_id"]) or ""
+    parent_id, root_id = (
+        run_id_of(run.run[name]) or "" for name in ("parent_workflow_id", "root_workflow_id")
+    )
+    parent, root = (known_run(connection, one, url) for one in (parent_id, root_id))
     return Due(
         run_id=run_id,
         remote_run_id=None,
         remote_workflow_id=None,
         failures=0,
         running=False,
-        parent_known=states(connection, parent, url) != (None, None),
-        parent_workflow_id=_workflow_there(connection, parent, url, before=run_id),
-        root_workflow_id=_workflow_there(connection, root, url, before=run_id),
+        parent_known=bool(parent.status or parent.delivery),
+        parent_workflow_id=_workflow_there(parent, parent_id, before=run_id),
+        root_workflow_id=_workflow_there(root, root_id, before=run_id),
         size=0,
     )
 
 
-def _workflow_there(
-    connection: sqlite3.Connection, run_id: str, url: str, *, before: str
-) -> str | None:
+def _workflow_there(known: KnownRun, run_id: str, *, before: str) -> str | None:
     """Return the workflow id of a parent or a root at the server, or what stands for it.
 
     None where it will have none: the server is not told of that run, or after the run `before`.
     """
-    remote_run_id, workflow_id = remote_ids(connection, run_id, url)
-    status, delivery = states(connection, run_id, url)
-    if remote_run_id or status is None or delivery in _SETTLED or run_id >= before:
-        return workflow_id
-    return _WORKFLOW_OF.format(run_id)
+    never_told = known.delivery in _SETTLED or run_id >= before
+    if known.remote_run_id or known.status is None or never_told:
+        return known.remote_workflow_id
+    return f"{_WORKFLOW}({run_id})"
 
 
 def _ids_there(
-    connection: sqlite3.Connection, run: RecordedRun, children: Sequence[ChildRun], url: str
+    connection: sqlite3.Connection,
+    run: RecordedRun,
+    known: KnownRun,
+    children: Sequence[ChildRun],
+    url: str,
 ) -> dict[str, str]:
     """Return the ids of a run's children, and its own workflow id, as `planned` takes them."""
-    run_id = run.run["run_id"]
-    found = {child.run_id: _run_there(connection, child.run_id, url) for child in children}
-    remote_run_id, workflow_id = remote_ids(connection, run_id, url)
-    if remote_run_id is None:
-        workflow_id = _WORKFLOW_OF.format(run_id)
-    if workflow_id:
-        found[run.run["workflow_id"]] = workflow_id
+    ids = [child.run_id for child in children]
+    found = {one: _run_there(known_run(connection, one, url), one) for one in ids}
+    own = known.remote_workflow_id if known.remote_run_id else f"{_WORKFLOW}({run.run['run_id']})"
+    if own:
+        found[run.run["workflow_id"]] = own
     return found
 
 
-def _run_there(connection: sqlite3.Connection, run_id: str, url: str) -> str:
+def _run_there(known: KnownRun, run_id: str) -> str:
     """Return the id of a child at the server, or what stands for it.
 
     A parent does not wait for a child that goes on, or that the server refuses: it names it by the
     id that it has here.
     """
-    status, delivery = states(connection, run_id, url)
-    unawaited = status in (None, RunStatus.RUNNING) or delivery in _SETTLED
-    given = remote_ids(connection, run_id, url)[0]
-    return given or (run_id if unawaited else _RUN_OF.format(run_id))
+    unawaited = known.status in (None, RunStatus.RUNNING) or known.delivery in _SETTLED
+    return known.remote_run_id or (run_id if unawaited else f"{_RUN}({run_id})")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.capture.programs import Start
-from tests.tools.cli import environment, invoke
-from tests.tools.patience import PATIENCE_S
+from tests.tools.cli import invoke
+from tests.tools.terminal import on_terminal
 
 RECORDS = "from waxlocal import WaxellContext\nwith WaxellContext('a', session_id='s'): pass\n"
 NO_LIBRARY = (
@@ -22,35 +18,18 @@ NO_LIBRARY = (
 )
 
 
-def on_terminal(place: Path, db_path: Path, text: str, *before: str) -> tuple[int, str]:
-    """Run a program whose stderr is a terminal; return its exit status and what that shows."""
+def run_on_terminal(place: Path, db_path: Path, text: str, *before: object) -> tuple[int, str]:
+    """Run a program under `waxlocal run`; return its exit status and what the terminal shows."""
     program = place / "app.py"
     program.write_text(text)
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "waxlocal", *before, "run", str(program)]
-    with subprocess.Popen(
-        command, env=environment(WAXLOCAL_DB=str(db_path)), stderr=follower
-    ) as process:
-        os.close(follower)
-        said = b""
-        while True:
-            try:
-                part = os.read(leader, 4096)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not part:
-                break
-            said += part
-        status = process.wait(PATIENCE_S)
-    os.close(leader)
-    return status, said.decode().replace("\r\n", "\n")
+    return on_terminal(*before, "run", program, WAXLOCAL_DB=str(db_path))
 
 
 def test_a_terminal_is_told_how_much_was_recorded(tmp_path: Path, db_path: Path) -> None:
     """The runs since the start, those of child processes too, the file, and what to type."""
     child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {RECORDS!r}])"
-    assert on_terminal(tmp_path, db_path, RECORDS)[0] == 0
-    status, said = on_terminal(tmp_path, db_path, RECORDS * 2 + child)
+    assert run_on_terminal(tmp_path, db_path, RECORDS)[0] == 0
+    status, said = run_on_terminal(tmp_path, db_path, RECORDS * 2 + child)
     assert status == 0
     assert said == f"waxlocal: 3 runs into {db_path}; see: waxlocal sessions\n"
 
@@ -59,7 +38,7 @@ def test_runs_without_a_session_are_in_another_list(tmp_path: Path, db_path: Pat
     """What is to be typed shows what was recorded, in the file that was named."""
     other = tmp_path / "other.db"
     text = "from waxlocal import WaxellContext\nwith WaxellContext('a'): pass"
-    status, said = on_terminal(tmp_path, db_path, text, "--db", str(other))
+    status, said = run_on_terminal(tmp_path, db_path, text, "--db", other)
     assert status == 0
     assert said == f"waxlocal: 1 run into {other}; see: waxlocal --db {other} runs\n"
 

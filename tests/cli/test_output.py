@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from waxlocal import escaping
 from waxlocal.cli.output import Column, Screen
@@ -17,7 +18,8 @@ CELLS = st.text(max_size=12).map(escaping.line)
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[list[Column], list[list[str]]]:
     """Columns with a heading each, and rows of any words."""
-    heads = st.builds(Column, CELLS.filter(bool), right=st.booleans(), least=st.just(8))
+    # Rich leaves out a heading whose characters take no place, which ours are not.
+    heads = st.builds(Column, CELLS.filter(cell_len), right=st.booleans(), least=st.just(8))
     columns = draw(st.lists(heads, min_size=1, max_size=4))
     row = st.lists(CELLS, min_size=len(columns), max_size=len(columns))
     return columns, draw(st.lists(row, max_size=5))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import shlex
 import signal
 import subprocess
@@ -27,6 +25,7 @@ from tests.tools.cli import (
     spawn,
 )
 from tests.tools.patience import PATIENCE_S, wait_until
+from tests.tools.terminal import on_terminal
 from tests.tools.zones import TOKYO
 
 ESCAPE = "\x1b["
@@ -59,25 +58,12 @@ def test_colour_can_be_forced_and_forbidden(db: Path) -> None:
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_colour_unless_forbidden(db: Path, no_color: str, coloured: bool) -> None:
     """On a terminal tables have colour; NO_COLOR takes every escape away."""
-    env = environment(TERM="xterm-256color", COLUMNS="80", NO_COLOR=no_color)
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [*PYTHON, "--db", str(db), "sessions"], env=env, stdout=follower, stderr=follower
-    ) as process:
-        os.close(follower)
-        said = b""
-        while select.select([leader], [], [], PATIENCE_S)[0]:
-            try:
-                part = os.read(leader, 4096)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not part:
-                break
-            said += part
-    os.close(leader)
-    assert process.returncode == 0
-    assert b"sess_aa" in said
-    assert (b"\x1b[" in said) == coloured
+    status, said = on_terminal(
+        "--db", db, "sessions", TERM="xterm-256color", COLUMNS="80", NO_COLOR=no_color
+    )
+    assert status == 0
+    assert "sess_aa" in said
+    assert (ESCAPE in said) == coloured
 
 
 def test_a_closed_pipe_ends_the_command_silently(db: Path) -> None:

@@ -12,6 +12,7 @@ from tests.faults.server import fault_server
 from tests.tools.cli import invoke
 from tests.tools.sync import PATIENT, ask, change, contents_of, record, settings_for, upload
 from tests.tools.web import serving, url_of
+from tests.tools.zones import TOKYO, in_zone
 from waxlocal import WaxellContext
 from waxlocal.delivery.status import delivery_status
 from waxlocal.storage.connection import reader
@@ -126,7 +127,7 @@ def test_another_server_that_has_lost_everything_gets_it_under_the_same_keys(
 
 
 def test_runs_can_be_chosen_by_session_and_by_time(db_path: Path) -> None:
-    """The time is that of the delivery: of what a restored backup lacks, more is not known."""
+    """The time is that of the delivery, as people here write it: a restored backup has no more."""
     record(3, session="sess_a")
     record(2, session="sess_b")
     with fault_server() as server:
@@ -139,8 +140,9 @@ def test_runs_can_be_chosen_by_session_and_by_time(db_path: Path) -> None:
             f"UPDATE deliveries SET delivered_at = '2026-01-01T00:00:00.000000Z'"
             f" WHERE run_id = ({first})",
         )
-        assert retry(db_path, server.url, "--since", "2026-01-02").stdout[:6] == "2 runs"
-        assert retry(db_path, server.url, "--since", "2026-01-01").stdout[:5] == "1 run"
+        with in_zone(TOKYO):
+            assert retry(db_path, server.url, "--since", "2026-01-01 09:01").stdout[:6] == "2 runs"
+            assert retry(db_path, server.url, "--since", "2026-01-01 09:00").stdout[:5] == "1 run"
         assert upload(db_path, server.url).delivered == 5
 
 

@@ -95,50 +95,46 @@ def test_the_file_stays_as_it_is(db: Path, tmp_path: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def _not_writable(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a file lies that this process takes for one that it may not write."""
     monkeypatch.setattr(priced_copy, "may_write", lambda path: False)
+    return tmp_path / "waxlocal.db"
 
 
-def test_a_file_without_calls_to_price_is_not_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_without_calls_to_price_is_not_copied(unwritable: Path) -> None:
     """A model that the price list does not have is no reason to copy."""
-    path = tmp_path / "waxlocal.db"
-    fill(path, "nobody-knows-this")
-    _not_writable(monkeypatch)
-    with priced(path) as found:
-        assert found == (path, "")
+    fill(unwritable, "nobody-knows-this")
+    with priced(unwritable) as found:
+        assert found == (unwritable, "")
 
 
-def test_a_large_file_is_read_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command copies gigabytes; what is missing is said."""
-    path = tmp_path / "waxlocal.db"
-    fill(path)
-    _not_writable(monkeypatch)
-    monkeypatch.setattr(priced_copy, "MOST_BYTES", 1000)
-    with priced(path) as found:
-        assert found.path == path
-        assert "too large" in found.unpriced
-
-
-def test_without_a_place_for_a_copy_the_file_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("owner", "setting", "value", "why"),
+    [
+        pytest.param(priced_copy, "MOST_BYTES", 1000, "too large", id="large"),
+        pytest.param(tempfile, "tempdir", "/nonexistent", "nonexistent", id="no place"),
+    ],
+)
+def test_a_file_that_is_not_copied_is_read_as_it_is(
+    unwritable: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    setting: str,
+    value: object,
+    why: str,
 ) -> None:
-    """As in some containers: costs are missing, and why is said."""
-    path = tmp_path / "waxlocal.db"
-    fill(path)
-    _not_writable(monkeypatch)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with priced(path) as found:
-        assert found.path == path
-        assert "none" in found.unpriced
+    """No command copies gigabytes, and some containers have no place: what is missing is said."""
+    fill(unwritable)
+    monkeypatch.setattr(owner, setting, value)
+    with priced(unwritable) as found:
+        assert found.path == unwritable
+        assert why in found.unpriced
 
 
-def test_a_file_of_an_older_version_is_priced_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_an_older_version_is_priced_too(unwritable: Path) -> None:
     """The copy is upgraded, the file is not."""
-    path = tmp_path / "waxlocal.db"
+    path = unwritable
     old_file(path, 2)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -146,7 +142,6 @@ def test_a_file_of_an_older_version_is_priced_too(
             " VALUES ('gpt-4o-mini', 'openai', 'pending', '2026')"
         )
     before = path.read_bytes()
-    _not_writable(monkeypatch)
     with priced(path) as found, reader(found.path) as connection:
         (source,) = connection.execute(
             "SELECT source FROM model_prices WHERE (model, provider) = ('gpt-4o-mini', 'openai')"
@@ -155,15 +150,11 @@ def test_a_file_of_an_older_version_is_priced_too(
     assert path.read_bytes() == before
 
 
-def test_the_copy_is_private_and_ends_with_the_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_copy_is_private_and_ends_with_the_block(unwritable: Path) -> None:
     """Recordings are read by whoever may read the file, and by nobody else."""
-    path = tmp_path / "waxlocal.db"
-    fill(path)
-    _not_writable(monkeypatch)
-    with priced(path) as found:
-        assert found.path != path
+    fill(unwritable)
+    with priced(unwritable) as found:
+        assert found.path != unwritable
         assert found.path.parent.stat().st_mode & 0o077 == 0
         with reader(found.path) as connection:
             assert connection.execute("SELECT cost FROM llm_calls").fetchone()[0] == COST

@@ -17,7 +17,6 @@ from waxlocal.errors import FileMissing
 from waxlocal.queries.run_list import Begun, begun_between
 from waxlocal.recording.notices import say
 from waxlocal.recording.recorder import current_recorder
-from waxlocal.signal_handlers import Suppress
 from waxlocal.storage.connection import reader
 from waxlocal.storage.log_file import log_changed_ns
 from waxlocal.wording import counted
@@ -32,22 +31,22 @@ def has_summary() -> bool:
 
 
 def summarize(began_ns: int, command: str) -> None:
-    """Write one line to stderr; raises nothing.
+    """Write one line to stderr.
 
     `began_ns`: when the program began, in nanoseconds since 1970. `command`: how `waxlocal` is
     typed for this file. What was recorded is said on a terminal only: a log need not have it.
+    Raises `ObserveError` and `OSError` where there is no home directory or the file cannot be read.
     """
-    with Suppress(Exception):  # no home directory, a file that cannot be read
-        recorder, on_terminal = current_recorder(), sys.stderr.isatty()
-        if not recorder.enabled or (recorder.ids.begun and not on_terminal):
-            return
-        path = recorder.settings.db
-        found = _begun(path, began_ns)
-        if not found.runs and not recorder.ids.begun and not _was_changed(path, began_ns):
-            say(f"waxlocal: nothing was recorded: {_why(command)}")
-        elif found.runs and on_terminal:
-            lists = "sessions" if found.in_sessions else "runs"
-            say(f"waxlocal: {counted(found.runs, 'run')} into {path}; see: {command} {lists}")
+    recorder, on_terminal = current_recorder(), sys.stderr.isatty()
+    if not recorder.enabled or (recorder.ids.begun and not on_terminal):
+        return
+    path = recorder.settings.db
+    found = _begun(path, began_ns)
+    if not found.runs and not recorder.ids.begun and not _was_changed(path, began_ns):
+        say(f"waxlocal: nothing was recorded: {_why(command)}")
+    elif found.runs and on_terminal:
+        lists = "sessions" if found.in_sessions else "runs"
+        say(f"waxlocal: {counted(found.runs, 'run')} into {path}; see: {command} {lists}")
 
 
 def _begun(path: Path, began_ns: int) -> Begun:

@@ -13,13 +13,13 @@ from waxlocal import wording
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.hints import say_hint
+from waxlocal.cli.local_times import TIME_FORMS, since_time
 from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.delivery.requeue import requeue
 from waxlocal.delivery.resend import Resend
 from waxlocal.errors import NotFound
 from waxlocal.queries import resolve_run_id, resolve_session_id
-from waxlocal.queries.times import parse_time
 from waxlocal.storage.connection import reader, writer
 
 if TYPE_CHECKING:
@@ -42,17 +42,15 @@ _SERVER = ("api_url", "profile", "key_file", "allow_http")
 @click.option(
     "--session",
     "session_id",
-    default="",
     callback=filled,
     metavar="ID",
     help="Send the delivered runs of this session again.",
 )
 @click.option(
     "--since",
-    default="",
-    callback=filled,
+    callback=since_time,
     metavar="TIME",
-    help="Send again what was delivered since: an ISO date or time (UTC), or 30m, 24h, 7d.",
+    help=f"Send again what was delivered since: {TIME_FORMS}",
 )
 @click.option("--all", "everything", is_flag=True, help="Send all delivered runs again.")
 @server_options
@@ -75,7 +73,8 @@ def retry(ctx: click.Context, /, *, run_ids: tuple[str, ...], **chosen: Any) -> 
     elif chosen["missing"]:
         count = _missing(path, server)
     else:
-        count = _lost(path, server["api_url"] or None, **chosen)
+        url = server["api_url"] or None
+        count = _lost(path, url, session_id=chosen["session_id"], since=chosen["since"])
     click.echo(f"{wording.counted(count, 'run')} pending again.")
 
 
@@ -95,15 +94,12 @@ def _parked(path: Path, run_ids: Sequence[str]) -> int:
     return count
 
 
-def _lost(
-    path: Path, url: str | None, *, missing: bool, session_id: str, since: str, everything: bool
-) -> int:
+def _lost(path: Path, url: str | None, *, session_id: str | None, since: str | None) -> int:
+    """Make the runs of a session pending, or those delivered since a time, or all."""
     with Resend(path, url) as resend:
-        if everything:
-            return resend.all()
-        if since:
-            return resend.since(parse_time(since))
-        return resend.sessions([resolve_session_id(resend.connection, session_id)])
+        if session_id:
+            return resend.sessions([resolve_session_id(resend.connection, session_id)])
+        return resend.since(since) if since else resend.all()
 
 
 def _missing(path: Path, server: dict[str, Any]) -> int:

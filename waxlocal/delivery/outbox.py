@@ -319,14 +319,11 @@ class Outbox(TargetConnection):
 
     def deliver(self, run_id: str) -> bool:
         """Call a run delivered; False if something was recorded meanwhile, which is to go, too."""
-        return bool(self._deliver(run_id, self._now()))
-
-    def _deliver(self, run_id: str, now: str) -> int:
         if run_id != OUTSIDE:
             self._execute(sql.COUNT, {"run_id": run_id, "target": self._id})
-        done = self._execute(sql.DELIVER, (now, run_id, self._id)).rowcount
+        done = self._execute(sql.DELIVER, (self._now(), run_id, self._id)).rowcount
         self._delivered_now += done if run_id != OUTSIDE else 0
-        return done
+        return bool(done)
 
     def release(self, run_id: str) -> None:
         """Let go of a run that is not finished."""
@@ -377,7 +374,7 @@ class Outbox(TargetConnection):
         is committed and begun anew every few runs; a run that was not noted then is sent once more,
         and the server knows it.
         """
-        now, delivered = self._now(), 0
+        delivered = 0
         for number, (run_id, state, size, reason) in enumerate(runs):
             if number and number % AT_A_TIME == 0:
                 self._let_others_write()
@@ -385,7 +382,7 @@ class Outbox(TargetConnection):
             if state == DeliveryState.OPEN:
                 self.leave_open(run_id, open_until)
             elif state == DeliveryState.DELIVERED:
-                delivered += self._deliver(run_id, now)
+                delivered += self.deliver(run_id)
         return delivered
 
     def _note_line(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.records import leniently, text_or_none
 from waxlocal.delivery.requests import Part, read_part
 from waxlocal.delivery.status import knows_delivery
 
-__all__ = ["known_parts", "remote_ids", "states", "waiting_events", "waiting_runs"]
+__all__ = ["KnownRun", "known_parts", "known_run", "waiting_events", "waiting_runs"]
 
 _WAITING = """
 SELECT id, CAST(run_id AS BLOB) FROM runs
@@ -31,17 +31,26 @@ SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.b
 FROM requests q JOIN targets t USING (target_id) WHERE q.run_id = ? AND t.url = ?
 ORDER BY q.stage, q.part
 """
-_REMOTE = """
-SELECT d.remote_run_id, d.remote_workflow_id FROM deliveries d JOIN targets t USING (target_id)
-WHERE d.run_id = ? AND t.url = ?
+# A delivery may be known of a run that the file no longer has, and the other way round.
+_KNOWN = """
+SELECT r.status, d.state, d.remote_run_id, d.remote_workflow_id
+FROM (SELECT :run_id AS run_id) one LEFT JOIN runs r USING (run_id)
+LEFT JOIN targets t ON t.url = :url
+LEFT JOIN deliveries d ON d.run_id = one.run_id AND d.target_id = t.target_id
 """
-_STATUS = "SELECT status FROM runs WHERE run_id = ?"
-_STATE = """
-SELECT d.state FROM deliveries d JOIN targets t USING (target_id) WHERE d.run_id = ? AND t.url = ?
-"""
+_KNOWN_HERE = "SELECT max(status), NULL, NULL, NULL FROM runs WHERE run_id = :run_id"
 _EVENTS = f"""{sql.OUTSIDE_EVENTS}
 WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
 """  # noqa: S608
+
+
+class KnownRun(NamedTuple):
+    """The status of a run here, and how far its delivery is; None what the file does not have."""
+
+    status: str | None
+    delivery: str | None
+    remote_run_id: str | None
+    remote_workflow_id: str | None
 
 
 def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, Any]]:
@@ -77,19 +86,7 @@ def known_parts(connection: sqlite3.Connection, run_id: str, url: str) -> list[P
     return [read_part(*row) for row in connection.execute(query, (run_id, url)).fetchall()]
 
 
-def remote_ids(
-    connection: sqlite3.Connection, run_id: str, url: str
-) -> tuple[str | None, str | None]:
-    """Return the run id and the workflow id that the server gave a run, None where it has not."""
-    if not knows_delivery(connection):
-        return None, None
-    row = connection.execute(_REMOTE, (run_id, url)).fetchone()
-    return (row[0], row[1]) if row else (None, None)
-
-
-def states(connection: sqlite3.Connection, run_id: str, url: str) -> tuple[str | None, str | None]:
-    """Return the status of a run in the file, and the state of its delivery; None without one."""
-    run = connection.execute(_STATUS, (run_id,)).fetchone()
-    known = knows_delivery(connection)
-    delivery = connection.execute(_STATE, (run_id, url)).fetchone() if known else None
-    return run and run[0], delivery and delivery[0]
+def known_run(connection: sqlite3.Connection, run_id: str, url: str) -> KnownRun:
+    """Return what the file knows of a run and of its delivery to a server."""
+    query = _KNOWN if knows_delivery(connection) else _KNOWN_HERE
+    return KnownRun(*connection.execute(query, {"run_id": run_id, "url": url}).fetchone())

@@ -53,16 +53,12 @@ def _priced_copy(path: Path, left: ExitStack, clock: Clock) -> Readable:
                 return Readable(path)
             if file_size(path) + log_size(path) > MOST_BYTES:
                 return Readable(path, "it is too large to be copied for that")
-            copy = left.enter_context(_private_directory()) / path.name
+            # Only this user can read the directory.
+            place = tempfile.TemporaryDirectory(prefix="waxlocal-", ignore_cleanup_errors=True)
+            copy = Path(left.enter_context(place)) / path.name
             with closing(open_writer(copy)) as target:
                 connection.backup(target)
     except (OSError, StorageError, sqlite3.Error) as error:
         return Readable(path, str(error))
     price_pending(copy, clock)
     return Readable(copy)
-
-
-@contextmanager
-def _private_directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="waxlocal-", ignore_cleanup_errors=True) as directory:
-        yield Path(directory)

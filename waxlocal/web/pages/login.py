@@ -26,8 +26,9 @@ async def login(request: Request) -> Response:
 
 
 def _form(request: Request, *, wrong: bool = False, status: int = 200) -> Response:
-    action = Links.of(request).to("/login", {"next": _next(request)})
-    values = {"title": "Log in", "links": Links.of(request), "action": action, "wrong": wrong}
+    links = Links.of(request)
+    action = links.to("/login", {"next": _next(request)})
+    values = {"title": "Log in", "links": links, "action": action, "wrong": wrong}
     return HTMLResponse(environment.get_template("login.html").render(values), status)
 
 

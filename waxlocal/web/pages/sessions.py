@@ -34,7 +34,6 @@ from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
-from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
@@ -224,12 +223,11 @@ async def _exact(request: Request, asked: ListRequest) -> Exact | None:
     text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
         return None
-    links = Links.of(request)
 
     def question(conn: sqlite3.Connection) -> Exact | None:
         for noun, resolve, url in (
-            ("session", resolve_session_id, links.session),
-            ("run", resolve_run_id, links.run),
+            ("session", resolve_session_id, asked.links.session),
+            ("run", resolve_run_id, asked.links.run),
         ):
             try:
                 one = resolve(conn, text)
