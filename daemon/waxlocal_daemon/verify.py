@@ -67,6 +67,16 @@ class Verification:
         """Whether every delivered session is there once, with the same totals."""
         return not (self.missing or self.doubled or self.different)
 
+    @property
+    def lacking(self) -> list[str]:
+        """The listed sessions of which the server has no run, or fewer than the file."""
+        fewer = [
+            one.session_id
+            for one in self.different
+            if one.field == "run_count" and (one.there or 0) < (one.here or 0)
+        ]
+        return [*(one.session_id for one in self.missing), *fewer]
+
 
 def make_client(settings: UploadSettings) -> httpx.Client:
     """Return a client that sends the key only to this server and follows no redirect."""

@@ -23,7 +23,7 @@ from waxlocal.queries import resolve_run_id, resolve_session_id
 from waxlocal.storage.connection import reader, writer
 
 if TYPE_CHECKING:
-    from waxlocal_daemon.verify import Verification
+    pass
 
 __all__ = ["retry"]
 
@@ -108,18 +108,8 @@ def _missing(path: Path, server: dict[str, Any]) -> int:
     settings = load_settings(**server)
     found = verify(path, settings)
     with Resend(path, settings.api_url) as resend:
-        count = resend.sessions(_lacking(found))
+        count = resend.sessions(found.lacking)
     if found.unlisted:
         click.echo("Note: the server lacks more than is sent at once", err=True)
         say_hint("once these are delivered: waxlocal sync retry --missing")
     return count
-
-
-def _lacking(found: Verification) -> list[str]:
-    """Return the sessions of which the server has no run, or fewer than the file."""
-    fewer = [
-        one.session_id
-        for one in found.different
-        if one.field == "run_count" and (one.there or 0) < (one.here or 0)
-    ]
-    return [*(one.session_id for one in found.missing), *fewer]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _DELIVER = "deliver first, with: waxlocal sync; see what is pending with: waxlocal sync status"
+_SEND_AGAIN = "send what the server lacks again: waxlocal sync retry --missing; then: waxlocal sync"
+_LOOK = "see what was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\""
 
 
 @click.command("verify", cls=Subcommand, short_help="Compare with what the server has.")
@@ -44,7 +46,7 @@ def verify(ctx: click.Context, /, *, form: str, **server: Any) -> None:
         more = " or more" if result.unlisted else ""
         raise DeliveryError(
             f"{wording.counted(len(wrong), 'session')}{more} missing, doubled or different there",
-            hint="see what was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\"",
+            hint=_SEND_AGAIN if result.lacking else _LOOK,
         )
     if not result.asked:
         raise DeliveryError(
