@@ -36,21 +36,22 @@ def test_a_repetition_is_answered_and_not_done(db_path: Path) -> None:
     assert done == [b"a"]
 
 
-def test_an_answer_that_is_not_final_is_not_kept(db_path: Path) -> None:
-    """The work is done again until its answer is final, also where 0.2 had kept another one."""
-    ask(db_path, "k", b"a", [])  # kept, and found not to be final afterwards
-    done: list[bytes] = [b""]
+def test_work_that_is_repeatable_is_done_again(db_path: Path) -> None:
+    """Its key is only held against other requests."""
+    done: list[bytes] = []
 
-    def again() -> str:
+    def again(body: bytes) -> str:
         def work() -> dict[str, int]:
-            done.append(b"a")
+            done.append(body)
             return {"n": len(done)}
 
         with writer(db_path) as connection:
-            print_ = fingerprint("/x/", b"a")
-            return once(connection, "k", print_, NOW, work, is_final=lambda told: told["n"] > 2)
+            return once(connection, "k", fingerprint("/x/", body), NOW, work, repeatable=True)
 
-    assert [again() for _ in range(4)] == ['{"n":2}', '{"n":3}', '{"n":3}', '{"n":3}']
+    assert [again(b"a") for _ in range(3)] == ['{"n":1}', '{"n":2}', '{"n":3}']
+    with pytest.raises(KeyReused):
+        again(b"b")
+    assert done == [b"a"] * 3
 
 
 def test_a_key_used_for_something_else_is_refused(db_path: Path) -> None:

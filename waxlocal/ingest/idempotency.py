@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
@@ -45,12 +44,12 @@ def once(
     now_ns: int,
     work: Callable[[], Any],
     *,
-    is_final: Callable[[Any], bool] = lambda answer: True,
+    repeatable: bool = False,
 ) -> str:
     """Do the work, unless a request with this key was done before; return the response as JSON.
 
-    Without a key the work is always done. A response that is not final is returned but not kept:
-    the same request may get another one later. Raises `KeyReused` if the key belongs to another
+    Without a key the work is always done, and so is work that is repeatable: its second time
+    changes only what was lost since the first. Raises `KeyReused` if the key belongs to another
     request.
     """
     if not key:
@@ -61,12 +60,9 @@ def once(
                 f"this {HEADER} was used for another request before",
                 hint="use a new key for each request, and the same one only to repeat it",
             )
-        if is_final(json.loads(answer)):  # 0.2 kept every response
+        if not repeatable:
             return str(answer)
-    done = work()
-    answer = dumps(done)
-    if not is_final(done):
-        return answer
+    answer = dumps(work())
     if print_.endswith(_NOW_AND_THEN):
         forget(connection, now_ns)
     connection.execute(_KEEP, (key, print_, answer, utc_text(now_ns)))

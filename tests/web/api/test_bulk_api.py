@@ -56,14 +56,21 @@ def test_each_line_is_answered_in_order(client: httpx.Client, hub: Hub, packed: 
     assert hub.select("SELECT count(*) FROM runs") == [(2,)]
 
 
-def test_a_batch_that_comes_twice_is_answered_the_same(client: httpx.Client, hub: Hub) -> None:
-    """With its key a repetition gets the first answer; without one, that it was merged."""
+def test_a_batch_that_comes_twice_is_merged(client: httpx.Client, hub: Hub) -> None:
+    """Nothing is there twice, with its key or without; what was lost meanwhile is stored again."""
     body = batch(line(1))
     headers = {**NDJSON, "Idempotency-Key": hashlib.sha256(body).hexdigest()}
-    first, again = (client.post(BULK, content=body, headers=headers).json() for _ in range(2))
-    assert first == again == {"results": [{"run_id": run_id(1), "status": "stored"}]}
-    merged = client.post(BULK, content=body, headers=NDJSON).json()
-    assert merged == {"results": [{"run_id": run_id(1), "status": "merged"}]}
+
+    def send(headers: dict[str, str]) -> str:
+        (told,) = client.post(BULK, content=body, headers=headers).json()["results"]
+        assert told["run_id"] == run_id(1)
+        return str(told["status"])
+
+    assert [send(headers), send(headers), send(NDJSON)] == ["stored", "merged", "merged"]
+    assert len(hub.rows("llm_calls", run_id(1))) == 1
+    with writer(hub.path) as connection:
+        connection.execute("DELETE FROM runs")
+    assert send(headers) == "stored"
     assert len(hub.rows("llm_calls", run_id(1))) == 1
 
 

@@ -19,7 +19,7 @@ from waxlocal.ingest.merge import merge
 from waxlocal.web.api.keys import key_of, problem_of_reuse
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import change
-from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS, Line, LineStatus, read_lines
+from waxlocal.wire.bulk import MAX_BYTES, MAX_RUNS, Line, read_lines
 from waxlocal.wire.paths import BULK
 
 __all__ = ["OFFER", "ROUTES"]
@@ -47,7 +47,9 @@ async def _bulk(request: Request) -> Response:
 
     def changed(connection: sqlite3.Connection) -> str:
         work = partial(_merged, connection, lines, now_ns)
-        return once(connection, key, mark, now_ns, work, is_final=_took_all)
+        # To merge lines again changes nothing that is here. And a batch whose runs were lost has
+        # the same key when it comes again, as has one with a line that was refused.
+        return once(connection, key, mark, now_ns, work, repeatable=True)
 
     try:
         answer = await change(request, changed)
@@ -60,15 +62,6 @@ def _merged(
     connection: sqlite3.Connection, lines: Sequence[Line | tuple[str, str]], now_ns: int
 ) -> dict[str, Any]:
     return {"results": [result.document() for result in merge(connection, lines, now_ns)]}
-
-
-def _took_all(answer: dict[str, Any]) -> bool:
-    """Return whether no line was refused.
-
-    A later version, or a repaired file, may take a line that is refused now, and the same batch
-    always has the same key. Merging the stored lines again changes nothing.
-    """
-    return all(result["status"] != LineStatus.REFUSED for result in answer["results"])
 
 
 def _check_type(request: Request) -> None:
