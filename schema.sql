@@ -529,6 +529,10 @@ BEGIN
     priced_tokens = priced_tokens + iif(NEW.cost IS NULL, 0, NEW.tokens_in + NEW.tokens_out),
     total_cost = coalesce(total_cost + NEW.cost, NEW.cost, total_cost)
   WHERE session_id = (SELECT session_id FROM runs WHERE run_id = NEW.run_id);
+  -- A call of a run whose calls are added up already. A recorder's run has a later id than these, and
+  -- is not looked up. With the key of the row, SQLite builds no temporary table to update it.
+  UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);
   -- What steps_deliver and the like do for the other records.
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
@@ -703,6 +707,173 @@ SELECT c.run_id, c.position, m.key + 1,
   iif(m.type = 'object', json_extract(m.value, '$.content'), m.value)
 FROM llm_calls c
 JOIN json_each(iif(json_valid(c.messages), iif(json_type(c.messages) = 'array', c.messages, '[]'), '[]')) m;
+
+-- Totals of what was recorded long ago: to add up a million calls takes seconds. The daemon,
+-- `waxlocal sync` and `waxlocal serve` add them up now and then; whoever asks looks at what came later
+-- itself. A program that records a new run writes nothing here.
+
+-- One row: how far they have come.
+CREATE TABLE summary (
+  id            INTEGER PRIMARY KEY CHECK (id = 1),
+  up_to         INTEGER NOT NULL,      -- runs with a greater id are in no total
+  newest        TEXT NOT NULL,         -- no run up to there has a greater run_id
+  -- The last change of a call of a run that is added up, for the trigger summary_call.
+  call_run      TEXT,
+  call_position INTEGER,
+  sign          INTEGER                -- 1: it has come; -1: it goes, or is there no longer as it was
+);
+INSERT INTO summary (id, up_to, newest) VALUES (1, 0, '');
+
+-- All calls of the runs up to `up_to`, by model.
+CREATE TABLE model_sums (
+  model           TEXT NOT NULL,
+  provider        TEXT NOT NULL,
+  calls           INTEGER NOT NULL,    -- may be 0, where all were deleted
+  errors          INTEGER NOT NULL,
+  unmetered_calls INTEGER NOT NULL,
+  priced_calls    INTEGER NOT NULL,
+  tokens_in       INTEGER NOT NULL,
+  tokens_out      INTEGER NOT NULL,
+  cached_tokens   INTEGER NOT NULL,
+  priced_tokens   INTEGER NOT NULL,
+  total_cost      REAL NOT NULL,       -- of the priced_calls
+  PRIMARY KEY (model, provider)
+) WITHOUT ROWID;
+
+-- The same calls by their duration: of these counts, percentiles are made.
+CREATE TABLE model_durations (
+  model       TEXT NOT NULL,
+  provider    TEXT NOT NULL,
+  duration_ms INTEGER NOT NULL,
+  calls       INTEGER NOT NULL,        -- may be 0
+  PRIMARY KEY (model, provider, duration_ms)
+) WITHOUT ROWID;
+
+-- What statistics are made of. Not WITHOUT ROWID: each index would hold the ids, too.
+CREATE TABLE session_sums (
+  session_id      TEXT NOT NULL PRIMARY KEY,
+  turns           INTEGER NOT NULL,
+  failed          INTEGER NOT NULL,    -- of the turns
+  duration        REAL NOT NULL,       -- of the turns, seconds
+  cost            REAL,                -- NULL: unknown; 0 without calls
+  tokens          INTEGER NOT NULL,
+  priced_tokens   INTEGER NOT NULL,
+  calls           INTEGER NOT NULL,
+  unmetered_calls INTEGER NOT NULL,
+  runs            INTEGER NOT NULL
+);
+CREATE INDEX session_sums_by_turns ON session_sums (turns, failed, duration);
+CREATE INDEX session_sums_by_duration ON session_sums (duration);
+CREATE INDEX session_sums_by_mean ON session_sums (duration / turns);
+CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
+
+-- What each user has in each session.
+CREATE TABLE user_sums (
+  user_id           TEXT NOT NULL,
+  session_id        TEXT NOT NULL,
+  turn_count        INTEGER NOT NULL,
+  run_count         INTEGER NOT NULL,
+  first_activity_at TEXT NOT NULL,
+  last_activity_at  TEXT NOT NULL,
+  total_duration    REAL NOT NULL,
+  llm_calls         INTEGER NOT NULL,
+  unmetered_calls   INTEGER NOT NULL,
+  total_tokens      INTEGER NOT NULL,
+  priced_tokens     INTEGER NOT NULL,
+  total_cost        REAL,
+  agents            TEXT NOT NULL,     -- JSON array
+  PRIMARY KEY (user_id, session_id)
+) WITHOUT ROWID;
+CREATE INDEX user_sums_by_session ON user_sums (session_id);
+
+-- Runs up to `up_to` that were outside of sessions when they were added up: no other index has them.
+CREATE TABLE outside_runs (
+  id INTEGER PRIMARY KEY               -- of runs
+);
+
+-- Sessions of runs up to `up_to` whose totals are still to be made, or again. A session with an open
+-- run is always among them: so the end of a run has nothing to note here.
+CREATE TABLE changed_sessions (
+  session_id TEXT NOT NULL PRIMARY KEY
+) WITHOUT ROWID;
+
+-- The sessions that have to be looked at themselves.
+CREATE VIEW apart_sessions AS
+SELECT session_id FROM changed_sessions
+UNION
+SELECT session_id FROM runs
+WHERE id > (SELECT up_to FROM summary) AND session_id IS NOT NULL;
+
+-- A call of a run that is added up comes, or goes. It is in llm_calls at this moment.
+CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
+BEGIN
+  INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
+    tokens_out, cached_tokens, priced_tokens, total_cost)
+  SELECT model, provider, NEW.sign, NEW.sign * (status = 'error'), NEW.sign * (usage_known = 0),
+    NEW.sign * (cost IS NOT NULL), NEW.sign * tokens_in, NEW.sign * tokens_out,
+    NEW.sign * cached_tokens, NEW.sign * iif(cost IS NULL, 0, tokens_in + tokens_out),
+    NEW.sign * coalesce(cost, 0.0)
+  FROM llm_calls WHERE run_id = NEW.call_run AND position = NEW.call_position
+  ON CONFLICT (model, provider) DO UPDATE SET
+    calls = calls + excluded.calls,
+    errors = errors + excluded.errors,
+    unmetered_calls = unmetered_calls + excluded.unmetered_calls,
+    priced_calls = priced_calls + excluded.priced_calls,
+    tokens_in = tokens_in + excluded.tokens_in,
+    tokens_out = tokens_out + excluded.tokens_out,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    priced_tokens = priced_tokens + excluded.priced_tokens,
+    -- no rest of a rounding, and none of an absurd cost that was corrected
+    total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
+      total_cost + excluded.total_cost);
+  INSERT INTO model_durations (model, provider, duration_ms, calls)
+  SELECT model, provider, duration_ms, NEW.sign FROM llm_calls
+  WHERE run_id = NEW.call_run AND position = NEW.call_position AND duration_ms IS NOT NULL
+  ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls;
+  INSERT INTO changed_sessions (session_id)
+  SELECT session_id FROM runs WHERE run_id = NEW.call_run AND session_id IS NOT NULL
+  ON CONFLICT DO NOTHING;
+END;
+
+CREATE TRIGGER llm_calls_leave_sums BEFORE UPDATE OF model, provider, status,
+  tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
+BEGIN
+  UPDATE summary SET call_run = OLD.run_id, call_position = OLD.position, sign = -1
+  WHERE up_to >= (SELECT id FROM runs WHERE run_id = OLD.run_id);
+END;
+
+CREATE TRIGGER llm_calls_join_sums AFTER UPDATE OF model, provider, status,
+  tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
+BEGIN
+  UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
+  WHERE up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);
+END;
+
+CREATE TRIGGER llm_calls_delete_from_sums BEFORE DELETE ON llm_calls
+BEGIN
+  UPDATE summary SET call_run = OLD.run_id, call_position = OLD.position, sign = -1
+  WHERE up_to >= (SELECT id FROM runs WHERE run_id = OLD.run_id);
+END;
+
+CREATE TRIGGER runs_change_sums AFTER UPDATE OF session_id, user_id, parent_workflow_id, status,
+  started_at, completed_at, duration ON runs
+WHEN (OLD.status <> 'running' OR OLD.session_id IS NULL) AND NEW.session_id IS NOT NULL
+BEGIN
+  INSERT INTO changed_sessions (session_id)
+  SELECT NEW.session_id WHERE NEW.id <= (SELECT up_to FROM summary)
+  ON CONFLICT DO NOTHING;
+END;
+
+-- SQLite gives the id of the newest run to the next run, once the newest is deleted: that next run is
+-- not added up.
+CREATE TRIGGER runs_delete_from_sums AFTER DELETE ON runs
+BEGIN
+  INSERT INTO changed_sessions (session_id)
+  SELECT OLD.session_id WHERE OLD.session_id IS NOT NULL AND OLD.id <= (SELECT up_to FROM summary)
+  ON CONFLICT DO NOTHING;
+  UPDATE summary SET up_to = (SELECT coalesce(max(id), 0) FROM runs)
+  WHERE up_to > (SELECT coalesce(max(id), 0) FROM runs);
+END;
 
 -- Delivery: where runs are uploaded to, how far each has come, and what was received from others.
 -- It has tables of its own. A program that records a new run writes nothing here: the triggers at

@@ -14,7 +14,16 @@ from typing import NamedTuple
 from benchmarks.fill import RUNS, filled, warm
 from benchmarks.measure import timed
 from benchmarks.report import arguments, directory, figure, note, progress, table, title
-from waxlocal.queries import EVERYTHING, SessionFilter, get_session, list_sessions, statistics
+from waxlocal.maintenance.sums import add_up
+from waxlocal.queries import (
+    EVERYTHING,
+    SessionFilter,
+    get_session,
+    list_models,
+    list_sessions,
+    list_users,
+    statistics,
+)
 from waxlocal.storage.connection import reader
 
 ROUNDS = 30
@@ -34,6 +43,14 @@ _RUNS = "SELECT * FROM runs WHERE session_id = ? ORDER BY started_at"
 _ALL = """
 SELECT run_count, failed_runs, open_runs, total_duration, total_cost, total_tokens, priced_tokens
 FROM sessions
+"""
+_MODELS = """
+SELECT model, provider, count(*), sum(tokens_in), sum(tokens_out), sum(cost) FROM llm_calls
+GROUP BY model, provider
+"""
+_USERS = """
+SELECT user_id, count(*), sum(run_count), sum(total_tokens), sum(total_cost) FROM sessions
+GROUP BY user_id
 """
 _SAMPLE = "SELECT session_id FROM sessions WHERE run_count BETWEEN 5 AND 20 LIMIT ? OFFSET 1000"
 _BUSIEST = "SELECT user_id FROM sessions GROUP BY user_id ORDER BY count(*) DESC LIMIT ?"
@@ -83,7 +100,9 @@ def _questions(connection: sqlite3.Connection) -> Iterator[Question]:
     yield Question(
         "one session", lambda: get_session(connection, next(session)), each(_RUNS, sessions), 3
     )
-    yield Question("statistics", lambda: statistics(connection), bare(_ALL), 250)
+    yield Question("statistics", lambda: statistics(connection), bare(_ALL), 100)
+    yield Question("models", lambda: list_models(connection), bare(_MODELS), 100)
+    yield Question("users", lambda: list_users(connection), bare(_USERS), 100)
 
 
 def _ordered(connection: sqlite3.Connection, column: str) -> Callable[[], object]:
@@ -143,6 +162,8 @@ def main() -> None:
     rounds = ROUNDS // (3 if options.quick else 1)
     with directory(options.dir) as place:
         path = filled(options.dir or place, RUNS // (10 if options.quick else 1))
+        progress("adding up what the daemon or the server would have added up")
+        add_up(path)
         progress("reading the file once")
         warm(path)
         title(f"Questions to a file of {_contents(path)}; limit 20, {rounds} rounds")

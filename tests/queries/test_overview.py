@@ -9,7 +9,7 @@ import pytest
 from tests.tools.builders import Builder, recording
 from waxlocal.queries import SessionFilter, statistics
 from waxlocal.queries.overview import activity, session_totals, turn_sizes
-from waxlocal.queries.statistics import session_costs
+from waxlocal.queries.statistics import analysis
 
 
 def hundred(to: Builder) -> None:
@@ -43,7 +43,7 @@ def test_nothing_has_no_totals(tmp_path: Path) -> None:
         assert (totals.sessions, totals.total_cost, totals.p95_cost) == (0, None, None)
         assert (totals.priced_share, totals.one_turn_share) == (None, None)
         assert activity(conn) is None
-        assert session_costs(conn) == []
+        assert analysis(conn).costs == ()
 
 
 def test_activity_counts_every_session_once(tmp_path: Path) -> None:
@@ -60,13 +60,13 @@ def test_activity_counts_every_session_once(tmp_path: Path) -> None:
     assert sum(some.counts) < 100
 
 
-def test_costs_are_the_known_ones_in_order(tmp_path: Path) -> None:
-    """Of the sessions that fit."""
+def test_costs_are_counted_in_bins(tmp_path: Path) -> None:
+    """Those of the sessions that fit and whose cost is known: each in one bin."""
     with recording(tmp_path) as (to, conn):
         hundred(to)
-        costs = session_costs(conn, filter=SessionFilter(user_id="u1"))
-    assert len(costs) == 50
-    assert costs == sorted(costs)
+        found = analysis(conn, filter=SessionFilter(user_id="u1"))
+        assert found.statistics == statistics(conn, filter=SessionFilter(user_id="u1"))
+    assert sum(one.count for one in found.costs) == found.statistics.priced_sessions == 50
 
 
 def test_sizes_are_the_tokens_of_the_last_turns(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from tests.tools.builders import recording
 from waxlocal.queries import SessionFilter, list_sessions, statistics
 from waxlocal.queries.percentiles import (
-    average,
     median,
     percentile,
     percentile_of_counts,
@@ -113,8 +112,8 @@ def test_a_percentile_of_counts_weighs_each_value() -> None:
 
 
 def test_figures_of_nothing_are_none() -> None:
-    """No values have no average, median or percentile."""
-    assert (average([]), median({}), percentile([], 0.5)) == (None, None, None)
+    """No values have no median and no percentile."""
+    assert (median({}), percentile([], 0.5)) == (None, None)
     assert percentile_of_counts({}, 0.5) is None
 
 

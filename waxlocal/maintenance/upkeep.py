@@ -9,12 +9,16 @@ from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.session_counts import count_turns
 from waxlocal.maintenance.side_files import take_in_all
+from waxlocal.maintenance.sums import add_up
 
 __all__ = ["keep_up"]
 
+# To add up a million runs takes half a minute, and nobody waits for it.
+ADD_UP_S = 1.0
+
 
 def keep_up(path: Path, seconds: float = math.inf) -> None:
-    """Put a file in order: its side files and sessions, each for about so long, and its contents.
+    """Put a file in order: side files, sessions, totals, each for about so long, and contents.
 
     Takes milliseconds where nothing has come since the last time. Does nothing if this version may
     not write to the file; raises nothing.
@@ -23,3 +27,4 @@ def keep_up(path: Path, seconds: float = math.inf) -> None:
     count_turns(path, seconds)
     mark_calls(path)
     sweep(path)
+    add_up(path, min(seconds, ADD_UP_S))

@@ -1,4 +1,4 @@
-"""Model usage per day, and the number of users."""
+"""Model usage per day."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.queries.columns import usage_known
-from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.times import parse_time
-from waxlocal.queries.turns import turn_columns
 
-__all__ = ["ModelDay", "count_users", "model_days"]
+__all__ = ["ModelDay", "model_days"]
 
 # Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _SUMS = """
@@ -30,12 +28,6 @@ _OF_AGENT = (
     "(SELECT run_id FROM runs WHERE agent_name = :agent) r"
     " CROSS JOIN llm_calls c ON c.run_id = r.run_id"
 )
-_USERS = "SELECT count(DISTINCT user_id) FROM session_users"
-_USERS_ANYWHERE = "SELECT count(DISTINCT user_id) FROM runs WHERE user_id IS NOT NULL"
-# No index covers runs outside sessions; this checks cheaply whether there are any.
-_ANY_OUTSIDE = """
-SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +69,3 @@ def model_days(
     query = _SUMS.format(calls=_OF_AGENT if agent else _ALL, known=usage_known(conn))
     rows = conn.execute(query, values).fetchall()
     return [ModelDay(**dict(row)) for row in rows]
-
-
-@in_snapshot
-def count_users(conn: sqlite3.Connection) -> int:
-    """Return the number of users that `list_users` pages through."""
-    outside = conn.execute(_ANY_OUTSIDE).fetchone()[0]
-    by_runs = outside or not turn_columns(conn).are_counted
-    return int(conn.execute(_USERS_ANYWHERE if by_runs else _USERS).fetchone()[0])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
-from waxlocal.prices.table import prices_by_model, source_for
+from waxlocal.prices.table import PricesByModel, prices_by_model, source_for
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
+from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.sums import NEWER, are_usable
 from waxlocal.queries.times import parse_time
 
 __all__ = ["list_models"]
@@ -36,8 +36,21 @@ GROUP BY model, provider, duration_ms
 _OF_AGENT = (
     "(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
 )
+_OF_NEWER = f"(SELECT run_id FROM runs r WHERE {NEWER}) CROSS JOIN llm_calls USING (run_id)"  # noqa: S608
+_SUMS = """
+SELECT model, provider, NULL AS duration_ms, calls, errors, unmetered_calls,
+  CAST(tokens_in AS INTEGER) AS tokens_in, CAST(tokens_out AS INTEGER) AS tokens_out,
+  CAST(cached_tokens AS INTEGER) AS cached_tokens, CAST(priced_tokens AS INTEGER) AS priced_tokens,
+  iif(priced_calls = 0, NULL, total_cost) AS total_cost
+FROM model_sums WHERE calls > 0
+"""
+_DURATIONS = "SELECT model, provider, duration_ms, calls FROM model_durations WHERE calls > 0"
+
+# By model and provider: how many calls had which duration.
+_Durations = defaultdict[tuple[str, str], Counter[int]]
 
 
+@in_snapshot
 def list_models(
     conn: sqlite3.Connection,
     *,
@@ -51,35 +64,53 @@ def list_models(
     `since` and `until` limit when calls ended, in any form that `parse_time` accepts; `agent`
     limits them to that agent's runs. Raises `InvalidQuery`.
     """
-    bounds = {
+    values = {
         "since": parse_time(since, clock=clock) if since else None,
         "until": parse_time(until, end=True, clock=clock) if until else None,
+        "agent": text(agent) if agent else None,
     }
-    prices = prices_by_model(conn)
-    if agent:
-        bounds["agent"] = text(agent)
-    query = _CALLS.format(calls=_OF_AGENT if agent else "llm_calls", known=usage_known(conn))
-    rows = conn.execute(query, bounds).fetchall()
+    summed = not any(values.values()) and are_usable(conn)
+    calls = _OF_AGENT if agent else _OF_NEWER if summed else "llm_calls"
+    rows = conn.execute(_CALLS.format(calls=calls, known=usage_known(conn)), values).fetchall()
+    timed = list(rows)
+    if summed:
+        rows += conn.execute(_SUMS).fetchall()
+        timed += conn.execute(_DURATIONS).fetchall()
+    return _models(rows, _durations(timed), prices_by_model(conn))
+
+
+def _durations(rows: Iterable[sqlite3.Row]) -> _Durations:
+    durations: _Durations = defaultdict(Counter)
+    for row in rows:
+        if row["duration_ms"] is not None:
+            durations[row["model"], row["provider"]][row["duration_ms"]] += row["calls"]
+    return durations
+
+
+def _models(
+    rows: Iterable[sqlite3.Row], durations: _Durations, prices: PricesByModel
+) -> list[ModelUse]:
+    of_model: dict[tuple[str, str], list[sqlite3.Row]] = {}
+    for row in rows:
+        of_model.setdefault((row["model"], row["provider"]), []).append(row)
     models = [
-        _model(list(group), source_for(prices, *key))
-        for key, group in groupby(rows, itemgetter("model", "provider"))
+        _model(key, some, durations[key], source_for(prices, *key))
+        for key, some in of_model.items()
     ]
     return sorted(models, key=place_in_list)
 
 
-def _model(rows: Sequence[sqlite3.Row], source: str | None) -> ModelUse:
-    durations: Counter[int] = Counter()
-    for row in rows:
-        if row["duration_ms"] is not None:
-            durations[row["duration_ms"]] += row["calls"]
+def _model(
+    key: tuple[str, str], rows: Sequence[sqlite3.Row], durations: Counter[int], source: str | None
+) -> ModelUse:
     costs = [row["total_cost"] for row in rows if row["total_cost"] is not None]
     names = (
         *("calls", "unmetered_calls", "errors"),
         *("tokens_in", "tokens_out", "cached_tokens", "priced_tokens"),
     )
     return ModelUse(
-        model=rows[0]["model"],
-        provider=rows[0]["provider"],
+        model=key[0],
+        provider=key[1],
         **{name: sum(row[name] for row in rows) for name in names},
         total_cost=sum(costs) if costs else None,
         p50_ms=percentile_of_counts(durations, 0.50),

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.many_sessions import ManySessions, many_sessions
+from waxlocal.queries.percentiles import place_of
 from waxlocal.queries.rows import MeteredCalls, share
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.sums import are_usable
 from waxlocal.queries.time_buckets import Timeline, timeline_of
 from waxlocal.queries.turns import TURN, turn_columns
 
@@ -87,6 +90,8 @@ def session_totals(
     conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING
 ) -> SessionTotals:
     """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
+    if filter == EVERYTHING and are_usable(conn):
+        return _summed(many_sessions(conn))
     condition, values = where(conn, filter, GoneProcesses(conn))
     query = _TOTALS.format(
         condition=condition, unmetered=unmetered_calls(conn), turns=turn_columns(conn)
@@ -98,11 +103,27 @@ def session_totals(
         sql = _COST_AT.format(
             condition=f"{condition} AND" if condition else "WHERE", turns=turn_columns(conn)
         )
-        place = min(known - 1, int(known * 0.95))
+        place = place_of(known, 0.95)
         p95 = conn.execute(sql, values | {"place": place}).fetchone()[0]
     names = ("sessions", "turns", "runs", "one_turn", "llm_calls", "unmetered_calls")
     sums = {name: int(row[name]) for name in (*names, "total_tokens", "priced_tokens")}
     return SessionTotals(**sums, total_cost=row["cost"], p95_cost=p95)
+
+
+def _summed(found: ManySessions) -> SessionTotals:
+    counts = found.counts
+    return SessionTotals(
+        sessions=counts.sessions,
+        turns=counts.turns,
+        runs=counts.runs,
+        one_turn=counts.distribution[1],
+        llm_calls=counts.calls,
+        unmetered_calls=counts.unmetered,
+        total_tokens=counts.tokens,
+        priced_tokens=counts.priced_tokens,
+        total_cost=counts.cost if found.costs.count else None,
+        p95_cost=found.costs.percentile(0.95),
+    )
 
 
 def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Activity | None:

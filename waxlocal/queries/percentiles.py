@@ -1,15 +1,20 @@
-"""Mean, median and percentiles; every query uses these."""
+"""Median and percentiles; every query uses these."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["average", "median", "percentile", "percentile_of_counts"]
+__all__ = ["median", "percentile", "percentile_of_counts", "place_of"]
+
+
+def place_of(count: int, q: float) -> int:
+    """Return the index of a percentile among so many sorted values."""
+    return min(count - 1, int(count * q))
 
 
 def percentile(ordered: Sequence[float], q: float) -> float | None:
     """Return the value at index `int(n * q)` (at most n - 1) of n sorted values; None if n is 0."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else None
+    return ordered[place_of(len(ordered), q)] if ordered else None
 
 
 def percentile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
@@ -37,8 +42,3 @@ def median(counts: Mapping[int, int]) -> float | None:
         if seen > total // 2:
             return (middle[0] + value) / 2
     return None
-
-
-def average(values: Sequence[float]) -> float | None:
-    """Return the mean; None if there are no values."""
-    return sum(values) / len(values) if values else None

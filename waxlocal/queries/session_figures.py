@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.turns import TURN, turn_columns
 
-__all__ = ["SessionFigures", "session_figures"]
+__all__ = ["Figures", "figures_of", "session_figures"]
 
+# Few at a time: they are never all in memory, and a hundred thousand live tuples would trigger the
+# garbage collector again and again, which takes half of the total time.
 _PIECE = 500
 _WHOLE = """
 SELECT {turns.count}, {turns.count} = 1, {turns.failed}, {turns.duration},
@@ -55,67 +58,63 @@ WHERE runs IS NOT NULL OR calls IS NOT NULL
 """  # noqa: S608
 
 
-class SessionFigures(NamedTuple):
-    """Columns of equal length, one entry per session.
+class Figures(NamedTuple):
+    """Some sessions: columns of equal length, one entry per session.
 
     `single`: the session has this one turn, and none outside the period either. `open_alone` is
     its id where it has a run that is stored as running: the process may have ended.
     """
 
-    turns: list[int]
-    single: list[int]
-    failed: list[int]
-    durations: list[float]
-    costs: list[float | None]
-    tokens: list[int]
-    priced_tokens: list[int]
-    calls: list[int]
-    unmetered: list[int]
-    runs: list[int]
-    open_alone: list[str | None]
+    turns: tuple[int, ...]
+    single: tuple[int, ...]
+    failed: tuple[int, ...]
+    durations: tuple[float, ...]
+    costs: tuple[float | None, ...]
+    tokens: tuple[int, ...]
+    priced_tokens: tuple[int, ...]
+    calls: tuple[int, ...]
+    unmetered: tuple[int, ...]
+    runs: tuple[int, ...]
+    open_alone: tuple[str | None, ...]
 
 
 def session_figures(
     conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
-) -> SessionFigures:
-    """Return the figures of each session that matches the filter.
+) -> Iterator[Figures]:
+    """Give the figures of the sessions that match the filter, some at a time.
 
     With `since` or `until` they are those of the runs and calls between these times, of each
     session that has one there.
     """
     period = bool(filter.since or filter.until)
     condition, values = where(conn, filter, gone, has_part=period)
-    turns = turn_columns(conn)
-    within = _WITHIN.format(turns=turns)
+    within = _WITHIN.format(turns=turn_columns(conn))
     parts = (
         ((_WHOLE, f"{condition} AND {within}"), (_IN_PERIOD, f"{condition} AND NOT ({within})"))
         if period
         else ((_WHOLE, condition),)
     )
-    columns: list[list[Any]] = [[] for _ in SessionFigures._fields]
-    for query, where_clause in parts:
-        sql = query.format(
-            turns=turns,
-            unmetered=unmetered_calls(conn),
-            known=usage_known(conn),
-            condition=where_clause,
-        )
-        _add_columns(conn, sql, {"since": None, "until": None} | values, columns)
-    return SessionFigures(*columns)
+    return _figures(conn, parts, {"since": None, "until": None} | values)
 
 
-def _add_columns(
-    conn: sqlite3.Connection, sql: str, values: dict[str, object], columns: list[list[Any]]
-) -> None:
-    """Add all rows of a result to the columns.
+def figures_of(conn: sqlite3.Connection, ids: str) -> Iterator[Figures]:
+    """Give the figures of all of each of these sessions; `ids` is a set of ids, as SQL."""
+    return _figures(conn, [(_WHOLE, f"WHERE s.session_id IN {ids}")], {})
 
-    Reads in small batches: a hundred thousand live tuples trigger the garbage collector again and
-    again, which takes half of the total time.
-    """
+
+def _figures(
+    conn: sqlite3.Connection, parts: Iterable[tuple[str, str]], values: dict[str, object]
+) -> Iterator[Figures]:
     cursor = conn.cursor()
     # Plain tuples: a hundred thousand `sqlite3.Row` objects would take longer than the query.
     cursor.row_factory = None
-    cursor.execute(sql, values)
-    while rows := cursor.fetchmany(_PIECE):
-        for column, more in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(more)
+    for query, condition in parts:
+        sql = query.format(
+            turns=turn_columns(conn),
+            unmetered=unmetered_calls(conn),
+            known=usage_known(conn),
+            condition=condition,
+        )
+        cursor.execute(sql, values)
+        while rows := cursor.fetchmany(_PIECE):
+            yield Figures(*zip(*rows, strict=True))

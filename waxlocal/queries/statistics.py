@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from operator import truediv
+from dataclasses import dataclass
 from typing import Any
 
 from waxlocal.queries.analysis_rows import Statistics
 from waxlocal.queries.filters import EVERYTHING, SessionFilter
-from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.percentiles import average, median, percentile
-from waxlocal.queries.session_figures import SessionFigures, session_figures
+from waxlocal.queries.histogram import Bin, bins
+from waxlocal.queries.many_sessions import Counts, ManySessions, many_sessions
+from waxlocal.queries.ordered_values import Values
+from waxlocal.queries.percentiles import median
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.records import RunStatus
 
-__all__ = ["session_costs", "statistics"]
+__all__ = ["Analysis", "analysis", "statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Statistics, and how many sessions of known cost have how much of it, up to the dearest."""
+
+    statistics: Statistics
+    costs: tuple[Bin, ...]
 
 
 @in_snapshot
@@ -25,92 +32,58 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
     With `since` or `until` they are of what happened between these times: of the turns that began
     then, and of the calls that ended then.
     """
-    gone = GoneProcesses(conn)
-    found = session_figures(conn, filter, gone)
-    # A session may have calls in a period and no turn: they are of one that began before it.
-    pairs = zip(found.turns, found.durations, strict=True)
-    with_turns = [pair for pair in pairs if pair[0]]
-    turns = [count for count, _ in with_turns]
-    durations = [spent for _, spent in with_turns]
-    slow_after = percentile(sorted(map(truediv, durations, turns)), 0.95)
-    ends = _ends(found, slow_after, gone)
+    return _statistics(many_sessions(conn, filter))
+
+
+@in_snapshot
+def analysis(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Analysis:
+    """Return `statistics` and the distribution of the costs, in the same pass."""
+    found = many_sessions(conn, filter)
+    figures = _statistics(found)
+    # A few of the dearest would leave all others in the first bin.
+    return Analysis(figures, tuple(bins(found.costs, (figures.p99_cost or 0.0) * 1.05)))
+
+
+def _statistics(found: ManySessions) -> Statistics:
+    counts = found.counts
+    slow_after = found.means.percentile(0.95)
+    ends = found.ends(slow_after)
     return Statistics(
-        sessions=len(found.turns),
-        turns=sum(turns),
-        runs=sum(found.runs),
-        **_turns(turns),
+        sessions=counts.sessions,
+        runs=counts.runs,
+        **_turns(counts),
         abandoned=sum(ends.values()),
         abandoned_fine=ends["fine"],
         abandoned_error=ends["error"],
         abandoned_slow=ends["slow"],
         abandoned_open=ends["open"],
         slow_after=slow_after,
-        sessions_without_calls=found.calls.count(0),
-        **_costs(_known(found)),
-        **_durations(sorted(durations)),
-        llm_calls=sum(found.calls),
-        unmetered_calls=sum(found.unmetered),
-        total_tokens=sum(found.tokens),
-        priced_tokens=sum(found.priced_tokens),
+        sessions_without_calls=counts.without_calls,
+        priced_sessions=found.costs.count,
+        total_cost=counts.cost if found.costs.count else None,
+        **_spread("cost", counts.cost, found.costs),
+        **_spread("duration", counts.duration, found.durations),
+        llm_calls=counts.calls,
+        unmetered_calls=counts.unmetered,
+        total_tokens=counts.tokens,
+        priced_tokens=counts.priced_tokens,
     )
 
 
-@in_snapshot
-def session_costs(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[float]:
-    """Return the known costs of the sessions in `statistics`, in dollars, smallest first."""
-    return _known(session_figures(conn, filter, GoneProcesses(conn)))
-
-
-def _known(found: SessionFigures) -> list[float]:
-    return sorted(cost for cost in found.costs if cost is not None)
-
-
-def _turns(turns: list[int]) -> dict[str, Any]:
-    distribution = dict(sorted(Counter(turns).items()))
+def _turns(counts: Counts) -> dict[str, Any]:
+    sessions = counts.distribution.total()
     return {
-        "average_turns": average(turns),
-        "median_turns": median(distribution),
-        "distribution": distribution,
+        "turns": counts.turns,
+        "average_turns": counts.turns / sessions if sessions else None,
+        "median_turns": median(counts.distribution),
+        "distribution": dict(sorted(counts.distribution.items())),
     }
 
 
-def _ends(found: SessionFigures, slow_after: float | None, gone: GoneProcesses) -> Counter[str]:
-    """Count the one-turn sessions by how their turn ended; one whose process has ended failed."""
-    limit = float("inf") if slow_after is None else slow_after
-    open_ids = [one for one in found.open_alone if one is not None]
-    statuses = gone.session_statuses(open_ids) if open_ids else {}
-    ends: Counter[str] = Counter()
-    columns = (found.single, found.failed, found.durations, found.open_alone)
-    for single, bad, duration, open_id in zip(*columns, strict=True):
-        if single:
-            shown = set() if open_id is None else statuses.get(open_id, set())
-            ends[_end(shown, bool(bad), duration > limit)] += 1
-    return ends
-
-
-def _end(shown: set[str], bad: bool, slow: bool) -> str:
-    if RunStatus.RUNNING in shown:
-        return "open"
-    if bad or RunStatus.INTERRUPTED in shown:
-        return "error"
-    return "slow" if slow else "fine"
-
-
-def _costs(costs: list[float]) -> dict[str, Any]:
+def _spread(name: str, total: float, values: Values) -> dict[str, Any]:
     return {
-        "priced_sessions": len(costs),
-        "total_cost": sum(costs) if costs else None,
-        "average_cost": average(costs),
-        "p50_cost": percentile(costs, 0.50),
-        "p95_cost": percentile(costs, 0.95),
-        "p99_cost": percentile(costs, 0.99),
-    }
-
-
-def _durations(durations: list[float]) -> dict[str, Any]:
-    return {
-        "average_duration": average(durations),
-        "p50_duration": percentile(durations, 0.50),
-        "p95_duration": percentile(durations, 0.95),
-        "p99_duration": percentile(durations, 0.99),
+        f"average_{name}": total / values.count if values.count else None,
+        f"p50_{name}": values.percentile(0.50),
+        f"p95_{name}": values.percentile(0.95),
+        f"p99_{name}": values.percentile(0.99),
     }

@@ -1,4 +1,4 @@
-"""Usage and cost per user."""
+"""Usage and cost per user, and the number of users."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import sqlite3
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.turns import TURN, turn_columns
+from waxlocal.queries.sums import APART, are_usable
+from waxlocal.queries.turns import turn_columns
+from waxlocal.queries.user_parts import outside_runs, user_parts
 
-__all__ = ["USER_ORDERINGS", "list_users"]
+__all__ = ["USER_ORDERINGS", "count_users", "list_users"]
 
 USER_ORDERINGS = (
     "user_id",
@@ -25,54 +26,6 @@ USER_ORDERINGS = (
     "total_tokens",
     "total_cost",
 )
-# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
-# In a session of one user, all runs are theirs, also those that name nobody.
-_IN_SESSIONS = """
-SELECT s.user_id, count(*) AS session_count, sum({turns.count}) AS turn_count,
-  sum(s.run_count) AS run_count, min(s.first_run_at) AS first_activity_at,
-  max({turns.last_activity}) AS last_activity_at, sum({turns.duration}) AS total_duration,
-  sum(s.llm_calls) AS llm_calls, sum({unmetered}) AS unmetered_calls,
-  CAST(total(s.total_tokens) AS INTEGER) AS total_tokens,
-  CAST(total(s.priced_tokens) AS INTEGER) AS priced_tokens, sum(s.total_cost) AS total_cost
-FROM sessions s WHERE s.user_id IS NOT NULL AND s.session_id NOT IN several GROUP BY s.user_id
-"""
-# In a session of several users, and outside of sessions, a run is theirs whom it names; one of a
-# sub-agent that names nobody is of whoever called it, however deep. A hundred levels are enough,
-# also for runs that call each other in a circle.
-_OWNED = """
-WITH RECURSIVE several AS MATERIALIZED ({shared}),
-climbing (run_id, user_id, above, session_id, depth) AS (
-  SELECT r.run_id, r.user_id, r.parent_workflow_id, r.session_id, 0
-  FROM several CROSS JOIN runs r ON r.session_id = several.session_id
-  {outside}
-  UNION ALL
-  SELECT c.run_id, p.user_id, p.parent_workflow_id, c.session_id, c.depth + 1
-  FROM climbing c JOIN runs p ON p.run_id = substr(c.above, 4) AND p.workflow_id = c.above
-    AND p.session_id IS c.session_id
-  WHERE c.user_id IS NULL AND c.depth < 100),
-owned AS MATERIALIZED (SELECT run_id, user_id FROM climbing WHERE user_id IS NOT NULL),
-spent AS MATERIALIZED (
-  SELECT run_id, count(*) AS llm_calls, sum({known} = 0) AS unmetered_calls,
-    total(tokens_in + tokens_out) AS total_tokens,
-    total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS priced_tokens, sum(cost) AS total_cost
-  FROM owned CROSS JOIN llm_calls USING (run_id) GROUP BY run_id),
-of_runs AS MATERIALIZED (
-  SELECT o.user_id, r.session_id, r.run_id, {turn} AS turn, r.started_at, r.duration,
-    coalesce(r.completed_at, r.started_at) AS ended_at
-  FROM owned o CROSS JOIN runs r ON r.run_id = o.run_id)
-"""
-_SHARED = """
-SELECT user_id, count(DISTINCT session_id), sum(turn), count(*), min(started_at), max(ended_at),
-  total(iif(turn, duration, 0.0)), coalesce(sum(llm_calls), 0), coalesce(sum(unmetered_calls), 0),
-  CAST(total(total_tokens) AS INTEGER), CAST(total(priced_tokens) AS INTEGER), sum(total_cost)
-FROM of_runs LEFT JOIN spent USING (run_id) GROUP BY user_id
-"""
-_SHARED_IDS = "SELECT session_id FROM session_users GROUP BY session_id HAVING count(*) > 1"
-_SHARED_IDS_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
-  AND user_id IS NOT NULL GROUP BY session_id HAVING count(DISTINCT user_id) > 1"""
-# Runs outside sessions are looked at one by one, too. No index covers them.
-_OUTSIDE = """UNION ALL
-  SELECT run_id, user_id, parent_workflow_id, NULL, 0 FROM runs WHERE session_id IS NULL"""
 _TOGETHER = """{owned}
 SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_count,
   sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
@@ -83,18 +36,26 @@ SELECT user_id, sum(session_count) AS session_count, sum(turn_count) AS turn_cou
   iif(sum(llm_calls) = 0, 0.0, sum(total_cost)) AS total_cost
 FROM ({parts}) GROUP BY user_id {order} LIMIT :limit OFFSET :offset
 """
-# No index covers runs outside sessions; this checks cheaply whether there are any.
-_ANY_OUTSIDE = """
-SELECT (SELECT count(*) FROM runs) > (SELECT coalesce(sum(run_count), 0) FROM sessions)
-"""
-_AGENTS = """{owned}
-SELECT DISTINCT s.user_id, s.agents FROM sessions s
-WHERE s.user_id IN (SELECT value FROM json_each(:users)) AND s.session_id NOT IN several
-UNION ALL
-SELECT o.user_id, json_group_array(DISTINCT r.agent_name)
-FROM owned o CROSS JOIN runs r ON r.run_id = o.run_id
-WHERE o.user_id IN (SELECT value FROM json_each(:users)) GROUP BY o.user_id
-"""
+# In the order of the key, so that no row is moved.
+_SUMS = f"""
+SELECT user_id, NULL AS session_id, count(*) AS session_count, sum(turn_count) AS turn_count,
+  sum(run_count) AS run_count, min(first_activity_at) AS first_activity_at,
+  max(last_activity_at) AS last_activity_at, total(total_duration) AS total_duration,
+  sum(llm_calls) AS llm_calls, sum(unmetered_calls) AS unmetered_calls,
+  CAST(total(total_tokens) AS INTEGER) AS total_tokens,
+  CAST(total(priced_tokens) AS INTEGER) AS priced_tokens, sum(total_cost) AS total_cost,
+  NULL AS agents
+FROM user_sums WHERE session_id NOT IN {APART} GROUP BY user_id
+"""  # noqa: S608
+_ON_PAGE = "user_id IN (SELECT value FROM json_each(:users))"
+_AGENTS = f"{{owned}} SELECT DISTINCT user_id, agents FROM ({{parts}}) WHERE {_ON_PAGE}"  # noqa: S608
+_SUMMED_AGENTS = f"""
+SELECT user_id, agents FROM user_sums WHERE {_ON_PAGE} AND session_id NOT IN {APART}
+"""  # noqa: S608
+_SESSIONS_ON_PAGE = f"(SELECT session_id FROM session_users WHERE {_ON_PAGE})"  # noqa: S608
+_COUNT = "SELECT count(*) FROM (SELECT DISTINCT user_id FROM session_users{more})"
+_OUTSIDE_TOO = " UNION SELECT user_id FROM ({outside}) WHERE user_id IS NOT NULL"
+_COUNT_BY_RUNS = "SELECT count(DISTINCT user_id) FROM runs WHERE user_id IS NOT NULL"
 
 
 @in_snapshot
@@ -112,20 +73,22 @@ def list_users(
     """
     page = checked_page(limit, offset)
     order = _order_by(ordering)
-    outside = bool(conn.execute(_ANY_OUTSIDE).fetchone()[0])
-    turns = turn_columns(conn)
-    parts = f"{_IN_SESSIONS} UNION ALL {_SHARED}".format(
-        unmetered=unmetered_calls(conn), turns=turns
-    )
-    owned = _OWNED.format(
-        shared=_SHARED_IDS if turns.are_counted else _SHARED_IDS_BY_RUNS,
-        outside=_OUTSIDE if outside else "",
-        turn=TURN,
-        known=usage_known(conn),
-    )
-    rows = conn.execute(_TOGETHER.format(owned=owned, parts=parts, order=order), page).fetchall()
-    agents = _agents(conn, [row["user_id"] for row in rows], _AGENTS.format(owned=owned))
-    return [User(**dict(row), agents=agents[row["user_id"]]) for row in rows]
+    summed, outside = are_usable(conn), outside_runs(conn)
+    parts = user_parts(conn, among=APART if summed else None, outside=outside)
+    rows = f"{_SUMS} UNION ALL {parts.rows}" if summed else parts.rows
+    query = _TOGETHER.format(owned=parts.owned, parts=rows, order=order)
+    found = conn.execute(query, page).fetchall()
+    agents = _agents(conn, [row["user_id"] for row in found], summed, outside)
+    return [User(**dict(row), agents=agents[row["user_id"]]) for row in found]
+
+
+@in_snapshot
+def count_users(conn: sqlite3.Connection) -> int:
+    """Return the number of users that `list_users` pages through."""
+    outside = outside_runs(conn)
+    more = _OUTSIDE_TOO.format(outside=outside) if outside else ""
+    query = _COUNT.format(more=more) if turn_columns(conn).are_counted else _COUNT_BY_RUNS
+    return int(conn.execute(query).fetchone()[0])
 
 
 def _order_by(ordering: str) -> str:
@@ -142,9 +105,16 @@ def _order_by(ordering: str) -> str:
 
 
 def _agents(
-    conn: sqlite3.Connection, user_ids: list[str], query: str
+    conn: sqlite3.Connection, user_ids: list[str], summed: bool, outside: str | None
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the agents of each user, sorted."""
+    of_page = _SESSIONS_ON_PAGE if turn_columns(conn).are_counted else None
+    among = APART if summed else of_page
+    owned, rows = user_parts(conn, among=among, outside=outside, by_session=True)
+    parts = f"SELECT user_id, agents FROM ({rows})"  # noqa: S608
+    if summed:
+        parts = f"{_SUMMED_AGENTS} UNION ALL {parts}"
+    query = _AGENTS.format(owned=owned, parts=parts)
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
     for user_id, agents in conn.execute(query, {"users": json.dumps(user_ids)}).fetchall():
         names[user_id].update(json.loads(agents))

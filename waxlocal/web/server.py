@@ -22,6 +22,7 @@ from waxlocal.errors import ConfigurationError
 from waxlocal.settings.addresses import is_loopback
 from waxlocal.settings.secret import Secret, read_key_file
 from waxlocal.web.engine import MAX_HEADERS, Engine, best_engine, make_protocol
+from waxlocal.web.heap import return_memory
 
 __all__ = [
     "DEFAULT_HOST",
@@ -159,6 +160,7 @@ def serve(
     # Imported modules stay forever: exempt them from garbage collection.
     gc.collect()
     gc.freeze()
+    return_memory()
     make_server(app, started=started, drain_s=drain_s).run(sockets=[listener])
 
 

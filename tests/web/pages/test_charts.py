@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waxlocal.queries.histogram import bins
+from waxlocal.queries.ordered_values import ListedValues
 from waxlocal.web.pages.charts import (
     Part,
-    bins,
     columns,
     histogram,
     lines,
@@ -72,7 +73,7 @@ def test_a_stack_is_as_tall_as_its_sum() -> None:
 def test_every_value_is_in_one_bin(costs: list[float]) -> None:
     """Between its bounds; steps are equal and round."""
     upper = costs[int(len(costs) * 0.99)] * 1.05
-    found = bins(costs, upper)
+    found = bins(ListedValues(costs), upper)
     assert sum(one.count for one in found) == len(costs)
     for one in found:
         inside = sum(one.low - 1e-6 <= cost < one.high + 1e-6 for cost in costs)
@@ -85,7 +86,7 @@ def test_every_value_is_in_one_bin(costs: list[float]) -> None:
 @given(COSTS)
 def test_a_histogram_stays_inside_and_marks_where_values_lie(costs: list[float]) -> None:
     """Marks stand between the first and the last bin."""
-    found = bins(costs, costs[-1])
+    found = bins(ListedValues(costs), costs[-1])
     labels = [f"{one.low:g}" for one in found]
     chart = histogram(
         "t", "s", found, labels, head=("cost", "n"),

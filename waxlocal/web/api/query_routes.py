@@ -25,10 +25,11 @@ from waxlocal.queries import (
     statistics,
     timing,
 )
-from waxlocal.queries.days import count_users, model_days
+from waxlocal.queries.days import model_days
 from waxlocal.queries.rows import share
 from waxlocal.queries.run_list import RunFilter, count_runs, list_runs
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.users import count_users
 from waxlocal.web.api.parameters import (
     FILTERS,
     PAGE,

@@ -18,11 +18,9 @@ from waxlocal.queries import (
     Statistics,
     list_sessions,
     money,
-    statistics,
     timing,
 )
-from waxlocal.queries.percentiles import percentile
-from waxlocal.queries.statistics import session_costs
+from waxlocal.queries.statistics import Analysis, analysis
 from waxlocal.queries.time_buckets import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
@@ -62,14 +60,14 @@ class ModelsInUse:
 async def analytics_page(request: Request) -> Response:
     """Show statistics over the sessions that match the filter."""
     asked = ListRequest.of(request, "/analytics")
-    figures, costs, spent, expensive, slow = await asyncio.gather(
-        _figures(request, asked),
-        _costs(request, asked),
+    found, spent, expensive, slow = await asyncio.gather(
+        _analysis(request, asked),
         _spent(request, asked),
         _extremes(request, asked, "-total_cost"),
         _extremes(request, asked, "-total_duration"),
     )
-    parts = (figures, costs, spent, expensive, slow)
+    parts = (found, spent, expensive, slow)
+    figures = found.value.statistics if found.value else None
     return await show(
         request,
         "analytics.html",
@@ -78,11 +76,11 @@ async def analytics_page(request: Request) -> Response:
         refresh="waiting" if any(part.pending for part in parts) else "still",
         asked=asked,
         statuses=RUN_STATUSES,
+        found=found,
         figures=figures,
-        turns=_turns_chart(figures.value) if figures.value else None,
-        ends=_ends(figures.value) if figures.value else (),
-        costs=_costs_chart(costs.value) if costs.value else None,
-        costs_taken=costs,
+        turns=_turns_chart(figures) if figures else None,
+        ends=_ends(figures) if figures else (),
+        costs=_costs_chart(found.value) if found.value and found.value.costs else None,
         spent=spent,
         has_all_calls=_has_period_only(asked),
         cost_over_time=_time_chart(spent.value.cost) if spent.value and spent.value.cost else None,
@@ -91,18 +89,11 @@ async def analytics_page(request: Request) -> Response:
     )
 
 
-async def _figures(request: Request, asked: ListRequest) -> Cached[Statistics]:
-    async def work(_show: object) -> Statistics:
-        return await ask(request, lambda conn: statistics(conn, filter=asked.filter))
+async def _analysis(request: Request, asked: ListRequest) -> Cached[Analysis]:
+    async def work(_show: object) -> Analysis:
+        return await ask(request, lambda conn: analysis(conn, filter=asked.filter))
 
-    return await cache_of(request).take(("statistics", asked.key), work)
-
-
-async def _costs(request: Request, asked: ListRequest) -> Cached[list[float]]:
-    async def work(_show: object) -> list[float]:
-        return await ask(request, lambda conn: session_costs(conn, filter=asked.filter))
-
-    return await cache_of(request).take(("costs", asked.key), work)
+    return await cache_of(request).take(("analysis", asked.key), work)
 
 
 async def _spent(request: Request, asked: ListRequest) -> Cached[ModelsInUse]:
@@ -197,11 +188,9 @@ def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
     )
 
 
-def _costs_chart(costs: list[float]) -> charts.Chart | None:
-    p50, p95, p99 = (percentile(costs, q) or 0.0 for q in (0.50, 0.95, 0.99))
-    found = charts.bins(costs, p99 * 1.05)
-    if not found:
-        return None
+def _costs_chart(analysis: Analysis) -> charts.Chart:
+    figures, found = analysis.statistics, analysis.costs
+    p50, p95, p99 = (one or 0.0 for one in (figures.p50_cost, figures.p95_cost, figures.p99_cost))
     last = found[-1]
     labels = [axis_money(one.low) for one in found]
     rows = [
@@ -211,7 +200,7 @@ def _costs_chart(costs: list[float]) -> charts.Chart | None:
     ]  # fmt: skip
     return charts.histogram(
         "Cost per session",
-        f"Half of the {counted(len(costs), 'session')} with a known cost cost at most "
+        f"Half of the {counted(figures.priced_sessions, 'session')} with a known cost cost at most "
         f"{dollars(p50)}; one in twenty costs {dollars(p95)} or more, one in a hundred "
         f"{dollars(p99)}.",
         found,

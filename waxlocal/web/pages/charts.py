@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from waxlocal.queries.histogram import Bin, drawn
+
 __all__ = [
     "Bar",
     "Chart",
@@ -19,7 +21,6 @@ __all__ = [
     "Mark",
     "Part",
     "Text",
-    "bins",
     "columns",
     "histogram",
     "lines",
@@ -42,8 +43,6 @@ _SHORT, _EDGE = 4, 8
 # A chart with up to this many columns shows a number above each.
 _COUNTED = 20
 _LEAST_COLUMNS = 8
-# No value is drawn larger.
-_MOST = 1e15
 
 
 class Bar(NamedTuple):
@@ -138,16 +137,8 @@ def sparkline(values: Sequence[float], height: float) -> tuple[tuple[float, floa
     return tuple((number, round(height - one, 2), round(one, 2)) for number, one in enumerate(tall))
 
 
-def _drawn(value: float) -> float:
-    """Return what is drawn of a value: any program may have written an infinite or a negative one.
-
-    What is not a number is drawn as 0.
-    """
-    return min(value, _MOST) if value > 0 else 0.0
-
-
 def _tall(value: float, most: float, height: float) -> float:
-    value, most = _drawn(value), _drawn(most)
+    value, most = drawn(value), drawn(most)
     return max(value / most * height, _LEAST_PX) if value > 0 and most > 0 else 0.0
 
 
@@ -247,35 +238,6 @@ def _long_label(text: str, middle: float, y: float) -> Text:
     return Text(_two(middle), y, text, "middle")
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """The count of values from `low` up to `high`; the last bin has no upper limit."""
-
-    low: float
-    high: float
-    count: int
-
-
-def bins(ordered: Sequence[float], upper: float, most: int = 24) -> list[Bin]:
-    """Return counts of sorted values in equal bins up to `upper`, and one bin for the rest."""
-    if not ordered:
-        return []
-    ordered, upper = list(map(_drawn, ordered)), _drawn(upper)
-    step = _round_step(max(upper, ordered[0], 1e-9) / most)
-    count = max(1, math.ceil(upper / step - 1e-9))
-    counts = [0] * (count + 1)
-    for value in ordered:
-        counts[min(int(value / step + 1e-9), count)] += 1
-    found = [Bin(number * step, (number + 1) * step, n) for number, n in enumerate(counts[:-1])]
-    return [*found, Bin(count * step, math.inf, counts[-1])] if counts[-1] else found
-
-
-def _round_step(least: float) -> float:
-    """Return the smallest round number (1, 2, 2.5 or 5 times a power of 10) not below this one."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * 0.999)
-
-
 def histogram(
     title: str,
     summary: str,
@@ -299,10 +261,10 @@ def histogram(
             kind = "p1" if math.isfinite(one.high) else "p3"
             said = _said(head, rows[number])
             bars.append(Bar(x, _two(floor - tall), width, _two(tall), kind, said))
-    drawn = []
+    placed = []
     for row, (value, label) in enumerate(marks):
         x = _two(_across(value, found) * place)
-        drawn.append(Mark(x, label, row * _HEAD + 11, "end" if x > 60 else "start"))
+        placed.append(Mark(x, label, row * _HEAD + 11, "end" if x > 60 else "start"))
     return Chart(
         title,
         summary,
@@ -310,7 +272,7 @@ def histogram(
         tuple(head),
         tuple(map(tuple, rows)),
         bars=tuple(bars),
-        marks=tuple(drawn),
+        marks=tuple(placed),
         texts=_below(labels, height),
     )
 
@@ -336,18 +298,18 @@ def lines(
     height: int = 176,
 ) -> Chart:
     """Return a line chart, one line per named series; `top_label` labels the largest value."""
-    most = max((_drawn(value) for _, values in series for value in values), default=0)
+    most = max((drawn(value) for _, values in series for value in values), default=0)
     room = height - _FOOT - _HEAD
-    drawn, parts = [], []
+    found, parts = [], []
     for number, (name, values) in enumerate(series):
         count = max(len(values) - 1, 1)
         points = [
             (_two(place / count * 100), _two(_HEAD + room - (value / most * room if most else 0)))
-            for place, value in enumerate(map(_drawn, values))
+            for place, value in enumerate(map(drawn, values))
         ]
         if len(points) == 1:
             points.append((100.0, points[0][1]))
-        drawn.append(Line(tuple(points), f"l{number % 6}", name))
+        found.append(Line(tuple(points), f"l{number % 6}", name))
         parts.append(Part(f"l{number % 6}", name))
     return Chart(
         title,
@@ -355,7 +317,7 @@ def lines(
         height,
         tuple(head),
         tuple(map(tuple, rows)),
-        lines=tuple(drawn),
+        lines=tuple(found),
         texts=(*_below(labels, height), Text(0.0, 11, top_label, "start")),
         parts=tuple(parts),
     )

@@ -1,0 +1,245 @@
+"""The totals that are added up now and then: every answer is the same with them and without."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tools.builders import Builder
+from tests.tools.examples import examples
+from tests.tools.row_changes import CHANGE, apply
+from waxlocal.maintenance.sums import add_up
+from waxlocal.maintenance.upkeep import keep_up
+from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users, statistics
+from waxlocal.queries.overview import session_totals
+from waxlocal.queries.statistics import analysis
+from waxlocal.queries.sums import are_usable
+from waxlocal.queries.users import count_users
+from waxlocal.storage.connection import open_writer, reader
+
+ORDERINGS = [f"{sign}{name}" for name in USER_ORDERINGS for sign in ("", "-")]
+
+
+class Ticks:
+    """A clock that goes on by a millisecond whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self._ns = 0
+
+    def time_ns(self) -> int:
+        """Return nanoseconds."""
+        self._ns += 1_000_000
+        return self._ns
+
+    monotonic_ns = time_ns
+
+
+def answers(path: Path) -> dict[str, Any]:
+    """Return all that totals are used for."""
+    with reader(path) as conn:
+        return {
+            "statistics": as_dict(statistics(conn)),
+            "costs": [astuple(one) for one in analysis(conn).costs],
+            "totals": asdict(session_totals(conn)),
+            "models": [as_dict(one) for one in list_models(conn)],
+            "count": count_users(conn),
+            "users": {
+                one: [as_dict(u) for u in list_users(conn, ordering=one)] for one in ORDERINGS
+            },
+        }
+
+
+def plain_answers(path: Path) -> dict[str, Any]:
+    """Return the same without totals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("waxlocal.queries.sums.MOST_APART", 0)
+        with reader(path) as conn:
+            assert not are_usable(conn)
+        return answers(path)
+
+
+def rounded(value: Any) -> Any:
+    """Return an answer whose floats may be compared: another order of adding changes their ends."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(one) for one in value]
+    return round(value, 9) + 0.0 if isinstance(value, float) else value
+
+
+def select(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with closing(sqlite3.connect(path)) as conn:
+        return conn.execute(sql).fetchall()
+
+
+def change_all(path: Path, changes: Iterable[tuple[Any, ...]]) -> None:
+    """Make the changes; some of them are to add up, for so many milliseconds."""
+    with closing(open_writer(path)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        make = Builder(conn)
+        for _run in range(2):
+            make.llm(make.run("a", user="alice"), cost=0.5, duration_ms=7)
+        for change in changes:
+            if change[0] == "add up":
+                add_up(path, change[1] / 1_000, Ticks(), enough=1)
+            else:
+                apply(make, change)
+
+
+@given(
+    st.lists(
+        st.one_of(CHANGE, CHANGE, st.tuples(st.just("add up"), st.sampled_from([2, 5, 100]))),
+        max_size=40,
+    )
+)
+@settings(max_examples=examples(60), deadline=None)
+def test_every_answer_is_the_same_with_totals_and_without(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[Any, ...]]
+) -> None:
+    """Whatever came, changed or went before and after the totals were added up, wholly or half."""
+    path = tmp_path_factory.mktemp("sums") / "waxlocal.db"
+    change_all(path, [*made[:20], ("add up", 100), *made[20:]])
+    assert rounded(answers(path)) == rounded(plain_answers(path))
+    add_up(path, enough=1)
+    assert rounded(answers(path)) == rounded(plain_answers(path))
+    with reader(path) as conn:
+        assert are_usable(conn) == bool(select(path, "SELECT 1 FROM runs"))
+
+
+def test_the_id_of_a_deleted_run_is_no_old_run(db_path: Path) -> None:
+    """SQLite gives it to the next run, whose calls are not added up yet."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        make.llm(make.run("a", user="alice"), 10)
+        newest = make.run(None, user="bob")
+        make.llm(newest, 20)
+        add_up(db_path, enough=1)
+        conn.execute("DELETE FROM runs WHERE run_id = ?", (newest,))
+        make.llm(make.run(None, user="carol"), 40)
+    assert select(db_path, "SELECT max(runs.id), up_to FROM runs, summary") == [(2, 1)]
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+    assert answers(db_path)["count"] == 2
+
+
+def test_nothing_is_left_of_what_was_deleted(db_path: Path) -> None:
+    """Neither sums nor costs, however absurd; a model without calls is not shown."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        make.llm(make.run("a", user="alice"), 10, cost=0.1, duration_ms=5)
+        absurd = make.run("b", user="bob")
+        make.llm(absurd, 2**50, cost=1e300, duration_ms=5)
+        make.llm(absurd, 1, model="own")
+        add_up(db_path, enough=1)
+        conn.execute("DELETE FROM runs WHERE session_id = 'b'")
+        conn.execute("UPDATE llm_calls SET cost = NULL")
+        conn.execute("UPDATE llm_calls SET cost = 0.3")
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+    add_up(db_path, enough=1)
+    assert select(db_path, "SELECT session_id, cost FROM session_sums") == [("a", 0.3)]
+    assert select(db_path, "SELECT user_id FROM user_sums") == [("alice",)]
+    with reader(db_path) as conn:
+        (model,) = list_models(conn)
+    assert (model.model, model.tokens_in, model.total_cost) == ("gpt-4o", 10, 0.3)
+
+
+def test_an_open_run_that_joins_a_session_and_one_that_goes_change_it(db_path: Path) -> None:
+    """Neither has a call, nor is there a later run of the session."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        late = make.run(None, seconds=None, user="alice")
+        gone = make.run("a", user="alice")
+        make.run("a", user="bob")
+        add_up(db_path, enough=1)
+        conn.execute("UPDATE runs SET session_id = 'b' WHERE run_id = ?", (late,))
+        conn.execute("DELETE FROM runs WHERE run_id = ?", (gone,))
+    assert answers(db_path)["statistics"]["distribution"] == {1: 2}
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+
+
+def test_ids_may_be_anything(db_path: Path) -> None:
+    """Other programs may write ids that are no text, or end at a NUL for SQLite's JSON."""
+    ids: list[object] = ["", "a\0b", "a", b"\xff\xfe", 7, "\U0010ffff"]
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for number, one in enumerate(ids):
+            run = make.run(None, user=f"u{number}", seconds=float(number))
+            conn.execute("UPDATE runs SET session_id = ? WHERE run_id = ?", (one, run))
+            make.llm(run, number, cost=0.5)
+    plain = plain_answers(db_path)
+    add_up(db_path, enough=1)
+    assert select(db_path, "SELECT count(*) FROM session_sums") == [(len(ids),)]
+    assert rounded(answers(db_path)) == rounded(plain)
+
+
+def test_a_little_is_not_added_up(db_path: Path) -> None:
+    """Questions look at it themselves; so a file is not written to for each run."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for _run in range(4):
+            make.run("a")
+        assert add_up(db_path, enough=5) == 0
+        make.run("b")
+        assert add_up(db_path, enough=5) == 7  # five runs, two sessions
+        assert add_up(db_path, enough=1) == 0
+
+
+def test_what_is_half_done_is_gone_on_with(db_path: Path) -> None:
+    """A process that is killed leaves whole pieces; meanwhile all answers are right."""
+    with closing(open_writer(db_path)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        make = Builder(conn)
+        for number in range(60):
+            make.llm(make.run(f"s{number % 25}", user=f"u{number % 3}"), number, cost=number / 8)
+    plain = rounded(plain_answers(db_path))
+    rounds = 0
+    while add_up(db_path, 0.006, Ticks(), enough=1):
+        rounds += 1
+        assert rounded(answers(db_path)) == plain
+    assert rounds > 3
+    assert select(db_path, "SELECT count(*) FROM changed_sessions") == [(0,)]
+
+
+def test_two_may_add_up_at_once(db_path: Path) -> None:
+    """The daemon and the server do: each run counts once."""
+    with closing(open_writer(db_path)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        make = Builder(conn)
+        for number in range(400):
+            make.llm(make.run(f"s{number % 40}", user=f"u{number % 7}"), number)
+    plain = rounded(plain_answers(db_path))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: add_up(db_path, enough=1), range(4)))
+    assert rounded(answers(db_path)) == plain
+
+
+def test_a_file_whose_sessions_are_not_counted_yet_waits(db_path: Path) -> None:
+    """What a turn is, of a session of an earlier version, is not known yet."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        make.llm(make.run("a", user="alice"))
+        conn.execute("INSERT INTO counted_sessions (up_to) VALUES ('')")
+    assert add_up(db_path, enough=1) == 0
+    keep_up(db_path)
+    assert add_up(db_path, enough=1) == 2
+
+
+def test_recorders_write_nothing_to_the_totals(db_path: Path) -> None:
+    """A run of a program with its calls leaves all of them as they were."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        run = make.run("a", seconds=None)
+        make.llm(run, cost=0.5, duration_ms=5)
+        conn.execute("UPDATE runs SET status = 'success', completed_at = started_at")
+    for name in ("model_sums", "model_durations", "session_sums", "user_sums", "changed_sessions"):
+        assert select(db_path, f"SELECT count(*) FROM {name}") == [(0,)]
+    assert select(db_path, "SELECT * FROM summary") == [(1, 0, "", None, None, None)]

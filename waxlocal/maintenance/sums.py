@@ -1,0 +1,194 @@
+"""Adds up the totals of what was recorded long ago: of models, sessions and users.
+
+What they are and what keeps them true afterwards says `schema.sql`.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.errors import StorageError
+from waxlocal.queries.columns import unmetered_calls
+from waxlocal.queries.turns import turn_columns
+from waxlocal.queries.user_parts import COLUMNS, user_parts
+from waxlocal.storage.checkpoint import Checkpointer
+from waxlocal.storage.connection import autocommit, checkpointer, reader
+from waxlocal.storage.transaction import begin, commit, roll_back
+
+__all__ = ["add_up"]
+
+# Less than this is looked at by the questions themselves, in a few milliseconds.
+ENOUGH = 1_000
+# How long a piece may take, about: recorders wait for it.
+PIECE_NS = 5_000_000
+# Runs, or sessions, in a piece.
+FIRST_IN_PIECE = 10
+MOST_IN_PIECE = 1_000
+
+_EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'summary')"
+_NOT_COUNTED = "SELECT EXISTS (SELECT 1 FROM counted_sessions)"
+_ARE_ENOUGH = """
+SELECT (SELECT coalesce(max(id), 0) FROM runs) - up_to >= :enough
+  OR (SELECT count(*) FROM (
+    SELECT 1 FROM changed_sessions c LEFT JOIN sessions s USING (session_id)
+    WHERE coalesce(s.open_runs, 0) = 0 LIMIT :enough)) >= :enough
+FROM summary
+"""
+
+# -- the runs of a piece, and their calls
+
+_UP_TO = "(SELECT up_to FROM summary)"
+# Ids may have gaps.
+_TO = f"(SELECT max(id) FROM (SELECT id FROM runs WHERE id > {_UP_TO} ORDER BY id LIMIT :most))"  # noqa: S608
+_RUNS = f"runs r WHERE r.id > {_UP_TO} AND r.id <= {_TO}"
+_CALLS = f"(SELECT run_id FROM {_RUNS}) CROSS JOIN llm_calls c USING (run_id)"  # noqa: S608
+_ADD_CALLS = f"""
+INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
+  tokens_out, cached_tokens, priced_tokens, total_cost)
+SELECT model, provider, count(*), sum(status = 'error'), sum(usage_known = 0), count(cost),
+  CAST(total(tokens_in) AS INTEGER), CAST(total(tokens_out) AS INTEGER),
+  CAST(total(cached_tokens) AS INTEGER),
+  CAST(total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS INTEGER), total(cost)
+FROM {_CALLS} WHERE true GROUP BY model, provider
+ON CONFLICT (model, provider) DO UPDATE SET
+  calls = calls + excluded.calls,
+  errors = errors + excluded.errors,
+  unmetered_calls = unmetered_calls + excluded.unmetered_calls,
+  priced_calls = priced_calls + excluded.priced_calls,
+  tokens_in = tokens_in + excluded.tokens_in,
+  tokens_out = tokens_out + excluded.tokens_out,
+  cached_tokens = cached_tokens + excluded.cached_tokens,
+  priced_tokens = priced_tokens + excluded.priced_tokens,
+  total_cost = total_cost + excluded.total_cost
+"""  # noqa: S608
+_ADD_DURATIONS = f"""
+INSERT INTO model_durations (model, provider, duration_ms, calls)
+SELECT model, provider, duration_ms, count(*) FROM {_CALLS}
+WHERE duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
+ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls
+"""  # noqa: S608
+_NOTE_OUTSIDE = f"""
+INSERT INTO outside_runs (id) SELECT id FROM {_RUNS} AND session_id IS NULL ON CONFLICT DO NOTHING
+"""  # noqa: S608
+_NOTE_SESSIONS = f"""
+INSERT INTO changed_sessions (session_id)
+SELECT DISTINCT session_id FROM {_RUNS} AND session_id IS NOT NULL ON CONFLICT DO NOTHING
+"""  # noqa: S608
+_COME_TO = f"""
+UPDATE summary SET newest = max(newest, (SELECT max(run_id) FROM {_RUNS})), up_to = {_TO}
+WHERE {_TO} IS NOT NULL
+"""  # noqa: S608
+_ADD_RUNS = (_ADD_CALLS, _ADD_DURATIONS, _NOTE_OUTSIDE, _NOTE_SESSIONS, _COME_TO)
+
+# -- the sessions of a piece
+
+# Those that are gone, too: their totals go.
+_SESSIONS = """(SELECT c.session_id FROM changed_sessions c LEFT JOIN sessions s USING (session_id)
+  WHERE coalesce(s.open_runs, 0) = 0 ORDER BY c.session_id LIMIT :most)"""
+_FORGET_SUMS = f"DELETE FROM session_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
+_FORGET_USERS = f"DELETE FROM user_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
+_ADD_SUMS = f"""
+INSERT INTO session_sums (session_id, turns, failed, duration, cost, tokens, priced_tokens, calls,
+  unmetered_calls, runs)
+SELECT s.session_id, {{turns.count}}, {{turns.failed}}, {{turns.duration}}, {{turns.cost}},
+  s.total_tokens, s.priced_tokens, s.llm_calls, {{unmetered}}, s.run_count
+FROM sessions s WHERE s.session_id IN {_SESSIONS}
+"""  # noqa: S608
+_NAMES = ", ".join(COLUMNS)
+_ADD_USERS = f"""
+INSERT INTO user_sums (user_id, session_id, {_NAMES})
+{{parts.owned}} SELECT user_id, session_id, {_NAMES} FROM ({{parts.rows}})
+"""  # noqa: S608
+_DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608
+
+
+def add_up(
+    path: Path, seconds: float = math.inf, clock: Clock = SYSTEM_CLOCK, *, enough: int = ENOUGH
+) -> int:
+    """Bring the totals up to date once `enough` runs or sessions have come; return how many had.
+
+    For about so many seconds, in pieces of some milliseconds, for which recorders wait. Safe while
+    others record, and when it is killed: the next one goes on. Does nothing if this version may not
+    write to the file, or while `count_turns` has work to do; raises nothing.
+    """
+    end_ns = clock.monotonic_ns() + seconds * 1e9
+    with suppress(StorageError):
+        with reader(path) as connection:
+            begins = _may_begin(connection, enough)
+        if begins:
+            with autocommit(path) as connection, closing(checkpointer(path)) as log:
+                pieces = _Pieces(connection, log, end_ns, clock)
+                return pieces.add(_add_runs) + pieces.add(_add_sessions)
+    return 0
+
+
+def _may_begin(connection: sqlite3.Connection, enough: int) -> bool:
+    if not connection.execute(_EXISTS).fetchone()[0]:
+        return False
+    if connection.execute(_NOT_COUNTED).fetchone()[0]:
+        return False
+    row = connection.execute(_ARE_ENOUGH, {"enough": enough}).fetchone()
+    return bool(row and row[0])
+
+
+class _Pieces:
+    """Adds pieces, until a moment."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, log: Checkpointer, end_ns: float, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._log = log
+        self._end_ns = end_ns
+        self._clock = clock
+
+    def add(self, some: Callable[[sqlite3.Connection, int], int]) -> int:
+        """Add pieces, each as large as fits by the time that the one before has taken."""
+        count, most = 0, FIRST_IN_PIECE
+        while self._clock.monotonic_ns() < self._end_ns:
+            found, took_ns = self._piece(some, most)
+            if not found:
+                break
+            count += found
+            most = max(1, min(most * PIECE_NS // max(took_ns, 1), 2 * most, MOST_IN_PIECE))
+        return count
+
+    def _piece(self, some: Callable[[sqlite3.Connection, int], int], most: int) -> tuple[int, int]:
+        try:
+            begin(self._connection)
+            begun_ns = self._clock.monotonic_ns()
+            found = some(self._connection, most)
+            commit(self._connection)
+            took_ns = self._clock.monotonic_ns() - begun_ns
+        finally:
+            roll_back(self._connection)
+        self._log.look()
+        return found, took_ns
+
+
+def _add_runs(connection: sqlite3.Connection, most: int) -> int:
+    """Add the calls of the next runs, and note their sessions; return how many ids further."""
+    before = connection.execute(f"SELECT {_UP_TO}").fetchone()[0]
+    for statement in _ADD_RUNS:
+        connection.execute(statement, {"most": most})
+    return int(connection.execute(f"SELECT {_UP_TO}").fetchone()[0]) - int(before)
+
+
+def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
+    """Make the totals of the next sessions; return how many."""
+    figures = {"turns": turn_columns(connection), "unmetered": unmetered_calls(connection)}
+    parts = user_parts(connection, among=_SESSIONS, by_session=True)
+    statements = (
+        _FORGET_SUMS,
+        _FORGET_USERS,
+        _ADD_SUMS.format(**figures),
+        _ADD_USERS.format(parts=parts),
+    )
+    for statement in statements:
+        connection.execute(statement, {"most": most})
+    return connection.execute(_DONE, {"most": most}).rowcount

@@ -1,0 +1,129 @@
+"""Numbers of which percentiles are asked: in a list, or in an index of `session_sums`."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+
+from waxlocal.queries.percentiles import percentile, place_of
+
+__all__ = ["ListedValues", "SummedValues", "Values", "value_at"]
+
+# So many are sorted at once; of more, only those around the place that is asked for.
+FEW = 20_000
+SAMPLE, SPREAD = 2_000, 60
+
+
+class ListedValues:
+    """Numbers of a list, in any order.
+
+    They stay doubles: a million of them take 8 MB, and 32 as objects of Python.
+    """
+
+    def __init__(self, values: Iterable[float]) -> None:
+        self._values = values if isinstance(values, array) else array("d", values)
+        self.count = len(self._values)
+
+    @cached_property
+    def ordered(self) -> list[float]:
+        """The numbers in order, for few."""
+        return sorted(self._values)
+
+    def percentile(self, q: float) -> float | None:
+        """Return the value at index `int(count * q)` in order; None if there are none."""
+        if self.count <= FEW:
+            return percentile(self.ordered, q)
+        return value_at(self._values, place_of(self.count, q))
+
+    def counts_below(self, limits: Sequence[float]) -> list[int]:
+        """Return for each of these, which are sorted, how many values are less."""
+        found = Counter(bisect_right(limits, value) for value in self._values)
+        return list(accumulate(found[place] for place in range(len(limits))))
+
+
+@dataclass(frozen=True, slots=True)
+class SummedValues:
+    """A column of `session_sums`, without the values `gone` of some of its rows, and with others.
+
+    `column` is an expression that has an index; its NULLs are no values. `left` of them are not
+    `gone`; `gone` is sorted. For the snapshot in which it was made.
+    """
+
+    conn: sqlite3.Connection
+    column: str
+    left: int
+    gone: Sequence[float]
+    more: ListedValues
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.left + self.more.count
+
+    def percentile(self, q: float) -> float | None:
+        """Return the value at index `int(count * q)`; None if there are none."""
+        return self._at(place_of(self.count, q)) if self.count else None
+
+    def counts_below(self, limits: Sequence[float]) -> list[int]:
+        """Return for each of these, which are sorted, how many values are less."""
+        sql = f"""SELECT count(*) FROM session_sums
+          WHERE {self.column} >= ? AND {self.column} < ?"""  # noqa: S608
+        between = pairwise([-math.inf, *limits])
+        found = accumulate(self.conn.execute(sql, two).fetchone()[0] for two in between)
+        more = self.more.counts_below(limits)
+        return [
+            count + others - bisect_left(self.gone, limit)
+            for count, others, limit in zip(found, more, limits, strict=True)
+        ]
+
+    def _at(self, place: int) -> float:
+        """Return the value at an index.
+
+        In the column alone it is at most `len(more)` places before, and `len(gone)` behind.
+        """
+        first = max(place - self.more.count, 0)
+        length = place + len(self.gone) - first + 1
+        found = self._window(first, length)
+        # What is behind the window cannot be counted, and is too large.
+        largest = found[-1] if len(found) == length else math.inf
+        values = sorted([*found, *(one for one in self.more.ordered if one <= largest)])
+
+        def how_many(value: float) -> int:
+            """Count the values up to this one."""
+            among = first + bisect_right(found, value) + bisect_right(self.more.ordered, value)
+            return among - bisect_right(self.gone, value)
+
+        return values[bisect_left(values, place + 1, key=how_many)]
+
+    def _window(self, first: int, length: int) -> list[float]:
+        sql = f"""SELECT {self.column} FROM session_sums WHERE {self.column} IS NOT NULL
+          ORDER BY {self.column} LIMIT ? OFFSET ?"""  # noqa: S608
+        return [row[0] for row in self.conn.execute(sql, (length, first)).fetchall()]
+
+
+Values = ListedValues | SummedValues
+
+
+def value_at(values: Sequence[float], place: int) -> float:
+    """Return the value that would be at an index if all were in order; sorts only a few of them.
+
+    Where it is about, a sample tells.
+    """
+    sample = sorted(values[:: max(len(values) // SAMPLE, 1)])
+    about = place * len(sample) // len(values)
+    low = sample[about - SPREAD] if about >= SPREAD else -math.inf
+    high = sample[about + SPREAD] if about + SPREAD < len(sample) else math.inf
+    below = sum(map(low.__gt__, values))
+    if low == high and place - below in range(sum(map(low.__eq__, values))):
+        return low  # very many are equal
+    near = sorted(value for value in values if low <= value <= high)
+    if 0 <= place - below < len(near):
+        return near[place - below]
+    return sorted(values)[place]  # in an order of which the sample was a bad one
