@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waxlocal import encode
-from waxlocal.decode import MAX_LEVELS, SQLITE_LEVELS, TooDeep, loads
+from waxlocal.decode import MAX_LEVELS, MAX_VALUES, SQLITE_LEVELS, TooDeep, TooMany, loads
 from waxlocal.wire import bulk
 
 plain = st.recursive(
@@ -81,3 +81,16 @@ def test_a_line_of_a_batch_with_deep_values_and_half_a_character_is_refused_alon
         ("", "the line is not valid JSON"),
         ("", "run: not a JSON object"),
     ]
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", "1", '"a"', '{"a":1}'])
+def test_very_many_values_are_not_read(item: str) -> None:
+    """Whatever they are: they would fill the memory."""
+    with pytest.raises(TooMany, match="more than 1,000,000 values"):
+        loads("[" + ",".join([item] * MAX_VALUES) + ",1]")
+
+
+def test_a_long_text_is_one_value() -> None:
+    """Whatever it is made of, with quotes and backslashes in it."""
+    text = '[{"a", 1:,\\' * MAX_VALUES
+    assert loads(json.dumps({"message": text}))["message"] == text

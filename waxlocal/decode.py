@@ -2,24 +2,34 @@
 
 Deep JSON is the risk. Python reads some 1,000 levels (more in later versions), but then fails where
 a value is walked, compared or written again a few calls further down. So the depth is bounded here,
-once, and each caller only says by how much.
+once, and each caller only says by how much. And `[],` takes 3 bytes of text, but 64 as a value: so
+the number of values is bounded, too.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-__all__ = ["MAX_LEVELS", "SQLITE_LEVELS", "TooDeep", "loads"]
+__all__ = ["MAX_LEVELS", "MAX_VALUES", "SQLITE_LEVELS", "TooDeep", "TooMany", "loads"]
 
 # Twice what the recorder writes (`encode.MAX_DEPTH`): room for what stands around a value.
 MAX_LEVELS = 200
 # SQLite's JSON functions read no more (2,000 before 3.45).
 SQLITE_LEVELS = 1_000
+# Some 100 MB of Python values at most.
+MAX_VALUES = 1_000_000
+
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 class TooDeep(ValueError):
     """JSON of more nested lists and objects than the caller takes."""
+
+
+class TooMany(ValueError):
+    """JSON of more than `MAX_VALUES` values."""
 
 
 _DECODER = json.JSONDecoder()
@@ -30,11 +40,14 @@ def loads(
 ) -> Any:
     """Return the value of JSON text of at most so many levels of lists and objects.
 
-    `decoder` reads it, and can treat NaN as the caller wants. Raises `TooDeep`, and `ValueError`
-    for text that is not valid JSON; the message gives the position and quotes nothing.
+    `decoder` reads it, and can treat NaN as the caller wants. Raises `TooDeep`, `TooMany`, and
+    `ValueError` for text that is not valid JSON; the message gives the position and quotes nothing.
     """
     if not isinstance(text, str):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
+    # Commas of its strings count only where all together are too many: to tell them apart is slow.
+    if len(text) > MAX_VALUES and _marks(text) > MAX_VALUES < _marks(_STRING.sub("", text)):
+        raise TooMany(f"of more than {MAX_VALUES:,} values")
     try:
         value = _value(text, decoder)
     except RecursionError:
@@ -66,6 +79,11 @@ def _too_deep(most_levels: int) -> TooDeep:
 
 def _brackets(text: str) -> int:
     return text.count("[") + text.count("{")
+
+
+def _marks(text: str) -> int:
+    """Return how many values there are at most: each follows a bracket, a comma or a colon."""
+    return _brackets(text) + text.count(",") + text.count(":")
 
 
 def _exceeds(value: Any, most: int) -> bool:

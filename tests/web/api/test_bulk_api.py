@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,34 @@ def test_a_small_body_may_not_become_a_large_one(client: httpx.Client, hub: Hub)
     answer = client.post(BULK, content=bomb, headers=PACKED)
     assert (answer.status_code, answer.json()["max_bytes"]) == (413, 8 * 1024 * 1024)
     assert hub.select("SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_a_batch_may_be_packed_in_parts(client: httpx.Client, hub: Hub) -> None:
+    """As programs do that compress in parallel; zeros at the end are no part."""
+    parts = b"".join(gzip.compress(batch(line(number))) for number in range(1, 21))
+    answer = client.post(BULK, content=parts + b"\0" * 600, headers=PACKED)
+    assert [one["status"] for one in answer.json()["results"]] == ["stored"] * 20
+    assert hub.select("SELECT count(*) FROM runs") == [(20,)]
+
+
+def test_a_body_of_empty_parts_is_given_up(client: httpx.Client, hub: Hub) -> None:
+    """To take 700,000 of them apart would take minutes."""
+    answer = client.post(BULK, content=gzip.compress(b"") * 700_000, headers=PACKED)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "the gzip body has more than 1,000 members",
+    )
+    cut = client.post(BULK, content=gzip.compress(batch(line(1)))[:-9], headers=PACKED)
+    assert (cut.status_code, cut.json()["detail"]) == (400, "the gzip body is truncated")
+
+
+def test_a_line_of_very_many_values_is_refused(client: httpx.Client, hub: Hub) -> None:
+    """Each takes three bytes, and twenty times as many in memory; the other lines are stored."""
+    many = json.dumps(line(2)).encode()[:-1] + b', "more": [' + b"[]," * 2_000_000 + b"[]]}"
+    answer = client.post(BULK, content=batch(line(1), many), headers=NDJSON)
+    first, second = answer.json()["results"]
+    assert (first["status"], second["status"]) == ("stored", "refused")
+    assert second["reason"] == "the line is JSON of more than 1,000,000 values"
 
 
 def test_a_large_body_is_too_large(client: httpx.Client) -> None:

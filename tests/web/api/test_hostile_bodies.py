@@ -147,3 +147,12 @@ def test_a_child_with_half_a_character_costs_nothing(client: httpx.Client) -> No
     span = {"name": "a", "kind": "agent", "attributes": {"child_run_id": "\ud83d"}}
     answer = post(client, stage_path("spans", run_id), {"spans": [span]})
     assert (answer.status_code, answer.json()) == (200, {"recorded": 1})
+
+
+def test_a_body_of_very_many_values_is_too_large(tmp_path: Path) -> None:
+    """Fifteen megabytes of `[],` would be a gigabyte in memory."""
+    with serving(tmp_path / "hub.db") as client:
+        body = b'{"agent_name": "a", "inputs": {"a": [' + b"[]," * 5_000_000 + b"[]]}}"
+        answer = client.post(START, content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:waxlocal:problem:too-large")
+    assert answer.json()["detail"] == "the body is JSON of more than 1,000,000 values"

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from waxlocal.decode import TooDeep, loads
+from waxlocal.decode import TooDeep, TooMany, loads
 from waxlocal.encode import MAX_DEPTH
 from waxlocal.web.api.problems import Problem
 
@@ -46,7 +46,7 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def parse_json(body: bytes | str, most_levels: int = MAX_DEPTH) -> Any:
-    """Return the value of a body of at most so many levels; raises `Problem` (400).
+    """Return the value of a body of at most so many levels; raises `Problem` (400, 413).
 
     Accepts `NaN` and `Infinity`, which Python's own encoder writes. By default it takes as many
     levels as the recorder writes.
@@ -56,6 +56,9 @@ def parse_json(body: bytes | str, most_levels: int = MAX_DEPTH) -> Any:
     except TooDeep as error:
         hint = "store the deepest levels as text"
         raise Problem(400, f"the body is {error}", kind="too-deep", hint=hint) from None
+    except TooMany as error:
+        hint = "send less per request"
+        raise Problem(413, f"the body is JSON {error}", kind="too-large", hint=hint) from None
     except ValueError as error:
         # The decoder's message has a position, but no content of the body.
         raise Problem(400, f"the body is not valid JSON: {error}", kind="invalid-body") from None

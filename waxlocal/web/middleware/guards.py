@@ -92,6 +92,8 @@ class Guards:
         method, path = scope["method"], path_of(scope)
         if method not in _SAFE:
             _check_origin(scope, headers)
+        elif _is_fetched_by_another_site(headers):
+            raise _Refused(403, "pages of other sites may not read here", kind="cross-site")
         _admit(self._auth.refusal(path, headers, port_of(scope), root=root_of(scope)))
         if method not in _SAFE and path.startswith(_API):
             _check_type(path, headers)
@@ -226,6 +228,18 @@ def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:
             kind="cross-site",
             hint=_BEHIND_PROXY if site == b"same-origin" else _OWN_PAGES,
         )
+
+
+def _is_fetched_by_another_site(headers: dict[bytes, bytes]) -> bool:
+    """Return whether a page of another site makes the browser ask, and nobody has followed a link.
+
+    It could not read the answer, but forty questions at a time would keep everybody else waiting.
+    See https://www.w3.org/TR/fetch-metadata/.
+    """
+    if headers.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none"):
+        return False
+    followed = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest"))
+    return followed != (b"navigate", b"document")
 
 
 def _check_type(path: str, headers: dict[bytes, bytes]) -> None:
