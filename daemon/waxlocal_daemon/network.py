@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,11 @@ __all__ = ["Network"]
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
+# A request that gets on by as much has its whole time again: over 20 KB/s one may take minutes.
+PROGRESS_BYTES = 16 * 1024
+# What the system takes before the network does (twice as much, on Linux): by default it may be
+# megabytes, and how the last of them get on cannot be seen.
+UNSENT_BYTES = 128 * 1024
 # The connection is not used again after a longer head.
 _LONGEST_HEAD = 64 * 1024
 
@@ -20,22 +26,27 @@ _LONGEST_HEAD = 64 * 1024
 class Network(httpcore.NetworkBackend):
     """The usual network, for one connection at a time.
 
-    One deadline covers everything between two calls of `begin`: httpcore's timeouts start again
-    with each byte, so a slow server could hold a thread for hours. The bytes of the response are
-    counted: if a server sent it twice, the second copy would be taken for the response to the next
-    request.
+    One deadline covers everything from `begin`, or from the last part of the request that was sent:
+    httpcore's timeouts start again with each byte, so a slow server could hold a thread for hours.
+    The bytes of the response are counted: if a server sent it twice, the second copy would be taken
+    for the response to the next request.
     """
 
     def __init__(self) -> None:
         self._usual = httpcore.SyncBackend()
-        self._deadline = 0.0
+        self._seconds = self._deadline = 0.0
         self._head = bytearray()
         self._received = 0
 
     def begin(self, seconds: float) -> None:
-        """Begin a request that may take this many seconds."""
-        self._deadline = time.monotonic() + seconds
+        """Begin a request that may take this many seconds, once it is sent or gets on no more."""
+        self._seconds = seconds
+        self.go_on()
         self.forget()
+
+    def go_on(self) -> None:
+        """Give the request its time again: another part of it was sent."""
+        self._deadline = time.monotonic() + self._seconds
 
     def forget(self) -> None:
         """Count from zero: the bytes so far were not the response."""
@@ -76,9 +87,8 @@ class Network(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect as usual, before the deadline."""
-        stream = self._usual.connect_tcp(
-            host, port, self.left(timeout), local_address, socket_options
-        )
+        options = [*(socket_options or ()), (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)]
+        stream = self._usual.connect_tcp(host, port, self.left(timeout), local_address, options)
         return _Stream(stream, self)
 
 
@@ -91,7 +101,10 @@ class _Stream(httpcore.NetworkStream):
         return self._network.count(self._stream.read(max_bytes, self._network.left(timeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._network.left(timeout))
+        for start in range(0, len(buffer), PROGRESS_BYTES):
+            part = buffer[start : start + PROGRESS_BYTES]
+            self._stream.write(part, self._network.left(timeout))
+            self._network.go_on()
 
     def close(self) -> None:
         self._stream.close()

@@ -52,8 +52,8 @@ class Sender:
     """Hands requests to threads and collects the responses, in the order of arrival.
 
     For use by one thread. Follows no redirects and retries nothing. A request takes at most
-    `settings.request_timeout` seconds from its first byte to the last byte of the response, however
-    slow the server is.
+    `settings.request_timeout` seconds without progress: for each part of it that the network takes,
+    and then to the last byte of the response, however slow the server is.
     """
 
     def __init__(self, settings: UploadSettings) -> None:

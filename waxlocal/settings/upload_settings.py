@@ -49,7 +49,7 @@ class UploadSettings(NamedTuple):
 
     `open_after`: how long a run may stay open before its records so far are uploaded.
     `concurrency`: concurrent requests. `bulk`: use the bulk endpoint if the server has one.
-    `request_timeout`: from the first byte of a request to the last byte of its response. `poll`:
+    `request_timeout`: for each 16 KB of a request, and to the last byte of its response. `poll`:
     seconds between checks of the file if no change is announced. `source` maps each setting that is
     not a default to its origin; `notes` are warnings for the user.
     """

@@ -57,9 +57,10 @@ def create_app(
     `allowed_hosts` are Host names, with or without a port, accepted in addition to this machine's
     own. `trusted_proxies` are the addresses and networks whose `X-Forwarded-` headers count;
     `root_path` is the path below which a proxy has the server. `log` gets a line per request. A
-    request may take `request_s` seconds; after a rejection, a client may go on sending its body for
-    `linger_s` seconds. The file is opened when the application starts and closed when it stops.
-    Raises `ConfigurationError` for an invalid name, address or path.
+    request may take `request_s` seconds, and as many more for each 16 KB of its body; after a
+    rejection, a client may go on sending its body for `linger_s` seconds. The file is opened when
+    the application starts and closed when it stops. Raises `ConfigurationError` for an invalid
+    name, address or path.
     """
     auth, counts, hosts = Authentication(key), Counts(), Hosts(allowed_hosts)
     forwarded = Forwarded(

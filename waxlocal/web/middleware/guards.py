@@ -27,8 +27,10 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_BULK_BODY = 64 * 1024 * 1024
 # Path and query; a session id may have 5,000 characters, each up to nine bytes when encoded.
 MAX_URL = 48 * 1024
-# Seconds from the first byte of the headers to the last byte of the response.
+# Seconds from the first byte of the headers to the last byte of the response. They begin anew with
+# each part of a body of this size: over 20 KB/s a run with a long document takes minutes.
 REQUEST_S = 30.0
+PROGRESS_BYTES = 16 * 1024
 # How long a client may keep sending a rejected body. Closing the connection at once could also
 # discard the response before the client reads it.
 LINGER_S = 2.0
@@ -100,28 +102,45 @@ class Guards:
 
     async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
         """Handle the request within the timeout; cancel it after that."""
-        task = asyncio.current_task()
-        expired = False
-
-        def expire() -> None:
-            nonlocal expired
-            expired = True
-            if task is not None:
-                task.cancel()
-
-        timer = asyncio.get_running_loop().call_later(self._request_s, expire)
+        timer = body.timer = _Timer(self._request_s)
         sender = _Sender(send, body, timer)
         try:
             await self._app(scope, body.receive, sender.send)
         except asyncio.CancelledError:
             # Otherwise only the server cancels requests, when it stops.
-            if task is not None and sys.version_info >= (3, 11):
-                task.uncancel()
+            if timer.task is not None and sys.version_info >= (3, 11):
+                timer.task.uncancel()
             if not sender.started:
                 late = _too_slow(body.complete, self._request_s)
-                raise (late if expired else _stopping()) from None
+                raise (late if timer.expired else _stopping()) from None
         finally:
             timer.cancel()
+
+
+class _Timer:
+    """Cancels the task that made it after some seconds without progress."""
+
+    def __init__(self, seconds: float) -> None:
+        self.task = asyncio.current_task()
+        self.expired = False
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + seconds
+        self._handle = self._loop.call_at(self._deadline, self._look)
+
+    def begin_anew(self) -> None:
+        self._deadline = self._loop.time() + self._seconds
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        if self._loop.time() < self._deadline:
+            self._handle = self._loop.call_at(self._deadline, self._look)
+            return
+        self.expired = True
+        if self.task is not None:
+            self.task.cancel()
 
 
 class _Refused(Exception):
@@ -153,7 +172,8 @@ class _Body:
         self._limit = MAX_BULK_BODY if path_of(scope).startswith(BULK[:-1]) else MAX_BODY
         length = headers.get(b"content-length", b"0")
         self._length = int(length) if length.isdigit() else 0
-        self._read = 0
+        self._read = self._noted = 0
+        self.timer: _Timer | None = None
         self.complete = not self._length and b"transfer-encoding" not in headers
 
     def check_length(self) -> None:
@@ -169,6 +189,9 @@ class _Body:
             self.complete = not message.get("more_body", False)
             if self._read > self._limit:
                 raise _too_large(self._limit)
+            if self.timer is not None and self._read - self._noted >= PROGRESS_BYTES:
+                self._noted = self._read
+                self.timer.begin_anew()
         return message
 
     async def drop(self, most: float = float("inf")) -> None:
@@ -190,7 +213,7 @@ class _Body:
 class _Sender:
     """Passes the response on, and remembers whether it has started."""
 
-    def __init__(self, send: Send, body: _Body, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, send: Send, body: _Body, timer: _Timer) -> None:
         self._send = send
         self._body = body
         self._timer = timer
@@ -269,7 +292,7 @@ def _too_slow(complete: bool, seconds: float) -> _Refused:
     if complete:
         detail = f"the server could not respond within {seconds:g} s"
         return _Refused(503, detail, kind="too-slow", headers={"Retry-After": "5"})
-    return _Refused(408, f"the request did not arrive within {seconds:g} s")
+    return _Refused(408, f"nothing more of the request arrived within {seconds:g} s")
 
 
 def _stopping() -> _Refused:
