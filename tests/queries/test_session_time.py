@@ -70,6 +70,34 @@ def test_an_instant_of_several_kinds_goes_to_the_first_of_them(tmp_path: Path) -
     assert kinds(spent) == {"llm": 1.0, "retrieval": 1.0, "tool": 1.0, "retry": 1.0, "waiting": 2.0}
 
 
+@pytest.mark.parametrize("outer", ["tool", "retriever"])
+def test_what_happens_in_a_tool_or_a_search_is_told_apart(tmp_path: Path, outer: str) -> None:
+    """A model asked in it is the model's time, a search in a tool the search's."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run(seconds=10.0)
+        make.span(run, outer, at=1.0, seconds=8.0)
+        make.llm(run, at=3.0, duration_ms=750)
+        make.span(run, "tool", at=4.0, seconds=2.0)
+        make.span(run, "retriever", at=4.5, seconds=0.5)
+        spent = timing(conn, "s1").seconds
+    whole = {"tool": 0.0, "retrieval": 0.0, "llm": 0.75, "own_code": 2.0}
+    whole["tool" if outer == "tool" else "retrieval"] += 8.0 - 0.75 - 2.0
+    whole["tool"] += 1.5
+    whole["retrieval"] += 0.5
+    assert kinds(spent) == whole
+
+
+def test_a_nested_run_in_a_tool_has_its_own_kinds(tmp_path: Path) -> None:
+    """A tool that calls an agent is not all tool."""
+    with recording(tmp_path) as (make, conn):
+        run = make.run(seconds=10.0)
+        make.span(run, "tool", at=1.0, seconds=8.0)
+        nested = make.run(at=2.0, seconds=6.0, parent=run)
+        make.llm(nested, at=7.0, duration_ms=4_000)
+        spent = timing(conn, "s1").seconds
+    assert kinds(spent) == {"tool": 4.0, "llm": 4.0, "own_code": 2.0}
+
+
 def test_a_record_outside_its_run_is_cut(tmp_path: Path) -> None:
     """A duration that was given too long, or a clock that jumped, cannot exceed the run."""
     with recording(tmp_path) as (make, conn):
@@ -286,14 +314,16 @@ intervals = st.lists(
 
 
 @given(intervals)
-def test_each_instant_belongs_to_the_first_kind_that_covers_it(made: list[Interval]) -> None:
+def test_each_instant_belongs_to_the_innermost_of_the_first_kinds(made: list[Interval]) -> None:
     """Dividing by a sweep gives what looking at every single instant gives."""
     expected = dict.fromkeys("abc", 0)
     for instant in range(30):
-        covering = [one.kind for one in made if one.start <= instant < one.end]
-        if covering:
-            expected[min(covering)] += 1
-    assert divided(made, "abc") == expected
+        covering = [one for one in made if one.start <= instant < one.end]
+        first = [one for one in covering if one.kind == "a"] or covering
+        if first:
+            innermost = min(first, key=lambda one: (-one.start, one.end, one.kind))
+            expected[innermost.kind] += 1
+    assert divided(made, ("a", "bc")) == expected
 
 
 @given(intervals)

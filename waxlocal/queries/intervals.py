@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Interval", "clipped", "divided", "gaps"]
@@ -27,26 +29,36 @@ def clipped(intervals: Iterable[Interval], start: int, end: int) -> list[Interva
     return [one for one in cut if one.start < one.end]
 
 
-def divided(intervals: Iterable[Interval], order: Sequence[str]) -> dict[str, int]:
-    """Return the time of each kind in `order`, each instant counted once.
+def divided(intervals: Iterable[Interval], order: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return the time of each kind, each instant counted once.
 
-    Where several kinds overlap, the instant belongs to the one that comes first in `order`.
+    `order` has groups of kinds. Where several intervals overlap, the instant belongs to the first
+    group, and there to the interval that began last: it is the innermost one. Of those that began
+    together, that is the one that ends first.
     """
-    rank = {kind: number for number, kind in enumerate(order)}
-    edges: list[tuple[int, int, int]] = []
-    for start, end, kind in intervals:
-        if start < end:
-            edges += ((start, rank[kind], 1), (end, rank[kind], -1))
-    times = [0] * len(order)
-    open_now = [0] * len(order)
-    before = 0
-    for moment, number, change in sorted(edges):
-        first = next((at for at, count in enumerate(open_now) if count), None)
-        if first is not None:
-            times[first] += moment - before
-        open_now[number] += change
-        before = moment
-    return dict(zip(order, times, strict=True))
+    group_of = {kind: number for number, kinds in enumerate(order) for kind in kinds}
+    waiting = sorted((one for one in intervals if one.start < one.end), reverse=True)
+    # In each group the innermost interval is on top; those that have ended go when they come up.
+    open_now: list[list[tuple[int, int, str]]] = [[] for _ in order]
+    times = dict.fromkeys(group_of, 0)
+    moments = sorted({at for one in waiting for at in (one.start, one.end)})
+    for moment, following in pairwise(moments):
+        while waiting and waiting[-1].start == moment:
+            start, end, kind = waiting.pop()
+            heappush(open_now[group_of[kind]], (-start, end, kind))
+        kind = _innermost(open_now, moment)
+        if kind:
+            times[kind] += following - moment
+    return times
+
+
+def _innermost(open_now: Sequence[list[tuple[int, int, str]]], moment: int) -> str:
+    for group in open_now:
+        while group and group[0][1] <= moment:
+            heappop(group)
+        if group:
+            return group[0][2]
+    return ""
 
 
 def gaps(intervals: Iterable[Interval]) -> list[Interval]:

@@ -16,9 +16,11 @@ from waxlocal.wording import counted, duration, percent
 
 __all__ = ["timing"]
 
-# Which kind overlapping time belongs to, first one first. A tool that waits for a person counts as
-# waiting; the time between two attempts counts as lost only if nothing else was done in it.
-_ORDER = ("waiting", "retry", "tool", "retrieval", "llm", "backoff")
+# Which kinds overlapping time belongs to, first ones first. A tool that waits for a person counts
+# as waiting, and all of an attempt that failed as lost. While a tool asks a model, the time is the
+# model's, and that of a search in a tool the search's. The time between two attempts counts as lost
+# only if nothing else was done in it.
+_ORDER = (("waiting",), ("retry",), ("tool", "retrieval", "llm"), ("backoff",))
 _NAMES = {
     "llm": "LLM calls",
     "tool": "tools",
