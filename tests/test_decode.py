@@ -94,3 +94,10 @@ def test_a_long_text_is_one_value() -> None:
     """Whatever it is made of, with quotes and backslashes in it."""
     text = '[{"a", 1:,\\' * MAX_VALUES
     assert loads(json.dumps({"message": text}))["message"] == text
+
+
+@pytest.mark.parametrize("end", ["", "\\", '"'])
+def test_a_text_without_an_end_is_read_once(end: str) -> None:
+    """A search that began anew at each escaped quote would take minutes."""
+    with pytest.raises(ValueError, match=r"delimiter|Unterminated"):
+        loads('["' + '\\"' * 200_000 + "," * 1_000_000 + end)

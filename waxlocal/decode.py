@@ -21,7 +21,9 @@ SQLITE_LEVELS = 1_000
 # Some 100 MB of Python values at most.
 MAX_VALUES = 1_000_000
 
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Also one without an end, up to the end of the text: otherwise the search would begin anew at each
+# escaped quote in it, and take minutes.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 
 class TooDeep(ValueError):

@@ -27,9 +27,9 @@ class Network(httpcore.NetworkBackend):
     """The usual network, for one connection at a time.
 
     One deadline covers everything from `begin`, or from the last part of the request that was sent:
-    httpcore's timeouts start again with each byte, so a slow server could hold a thread for hours.
-    The bytes of the response are counted: if a server sent it twice, the second copy would be taken
-    for the response to the next request.
+    httpcore's timeouts start again with each byte, so a server that answers slowly could hold a
+    thread for hours. The bytes of the response are counted: if a server sent it twice, the second
+    copy would be taken for the response to the next request.
     """
 
     def __init__(self) -> None:

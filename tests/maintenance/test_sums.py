@@ -242,4 +242,97 @@ def test_recorders_write_nothing_to_the_totals(db_path: Path) -> None:
         conn.execute("UPDATE runs SET status = 'success', completed_at = started_at")
     for name in ("model_sums", "model_durations", "session_sums", "user_sums", "changed_sessions"):
         assert select(db_path, f"SELECT count(*) FROM {name}") == [(0,)]
-    assert select(db_path, "SELECT * FROM summary") == [(1, 0, "", None, None, None)]
+    assert select(db_path, "SELECT call_run, look_from FROM summary") == [(None, "")]
+
+
+ABSURD = ["cost = 9e999", "cost = 1e300", "cost = -1e300", "tokens_in = 4611686018427387904"]
+ABSURD += ["tokens_out = 2.5", "cached_tokens = -7", "tokens_in = 'many'", "cost = 'much'"]
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+@pytest.mark.parametrize("undone", ["set right", "deleted"])
+def test_an_absurd_figure_leaves_nothing_behind(db_path: Path, absurd: str, undone: str) -> None:
+    """It can be set right, or deleted with its run, and all sums are exact again."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        odd = ["a", "b", "c"]
+        for session in (*odd, "d", "e"):
+            make.llm(make.run(session, user="u"), 10, cost=0.1, duration_ms=5)
+        wrong = f"UPDATE llm_calls SET {absurd} WHERE run_id IN ({', '.join('?' * 3)})"
+        ids = [row[0] for row in conn.execute("SELECT run_id FROM runs LIMIT 3")]
+        conn.execute(wrong, ids[:1] * 3)
+        add_up(db_path, enough=1)
+        conn.execute(wrong, ids)
+        if absurd.startswith("cost = -"):  # others are cut, or rounded, at another place
+            assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+        add_up(db_path, enough=1)
+        if undone == "deleted":
+            conn.execute("DELETE FROM runs WHERE session_id IN ('a', 'b', 'c')")
+        else:
+            right = "cost = 0.1, tokens_in = 10, tokens_out = 50, cached_tokens = 0"
+            conn.execute(f"UPDATE llm_calls SET {right}")
+    left = 2 if undone == "deleted" else 5
+    (model,) = answers(db_path)["models"]
+    assert (model["calls"], model["tokens_in"], model["cached_tokens"]) == (left, 10 * left, 0)
+    assert model["total_cost"] == pytest.approx(0.1 * left)
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+
+
+def test_runs_that_come_back_under_their_old_ids_count(db_path: Path) -> None:
+    """As from a backup: the calls first, or the runs, or under ids below all others."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for number in range(6):
+            make.llm(make.run("a" if number % 2 else None, user=f"u{number}"), 10, cost=0.5)
+        add_up(db_path, enough=1)
+        names = ", ".join(
+            row[1] for row in conn.execute("PRAGMA table_info(runs)") if row[1] != "workflow_id"
+        )
+        conn.execute(f"CREATE TEMP TABLE kept AS SELECT {names} FROM runs WHERE id IN (2, 3)")
+        conn.execute(
+            "CREATE TEMP TABLE calls AS SELECT c.* FROM llm_calls c JOIN kept USING (run_id)"
+        )
+        conn.execute("DELETE FROM runs WHERE id IN (2, 3)")
+        add_up(db_path, enough=1)
+        conn.execute("INSERT INTO llm_calls SELECT * FROM calls")
+        conn.execute(f"INSERT INTO runs ({names}) SELECT {names} FROM kept")
+        assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+        add_up(db_path, enough=1)
+        assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+        conn.execute("UPDATE runs SET id = -id WHERE id < 4")
+        add_up(db_path, enough=1)
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+    assert answers(db_path)["count"] == 6
+
+
+def test_open_sessions_are_passed_by(db_path: Path) -> None:
+    """Killed programs leave them; the others are added up, and nothing is tried again and again."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for number in range(40):
+            make.run(f"s{number:02}", seconds=None if number < 30 else 1.0)
+        assert add_up(db_path, enough=1) == 40 + 10
+        assert select(db_path, "SELECT count(*), left_over FROM changed_sessions, summary") == [
+            (30, 30)
+        ]
+        assert add_up(db_path, enough=1) == 0
+        conn.execute("UPDATE runs SET status = 'success' WHERE session_id = 's07'")
+        make.run("t")
+        assert add_up(db_path, enough=1) == 1 + 2
+    assert rounded(answers(db_path)) == rounded(plain_answers(db_path))
+
+
+def test_an_infinite_duration_stops_nothing(db_path: Path) -> None:
+    """The difference of two of them is none."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        turn = make.run("a", user="u")
+        nested = make.run("a", parent=turn)
+        make.run("b", user=None)
+        conn.execute("UPDATE runs SET duration = 9e999 WHERE run_id = ?", (nested,))
+        conn.execute(
+            "UPDATE runs SET user_id = x'ff', agent_name = 'renamed' WHERE session_id = 'b'"
+        )
+        assert add_up(db_path, enough=1) == 3 + 2
+        conn.execute("UPDATE runs SET agent_name = 'again' WHERE session_id = 'a'")
+    assert answers(db_path)["statistics"]["sessions"] == 2

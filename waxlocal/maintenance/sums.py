@@ -33,10 +33,8 @@ MOST_IN_PIECE = 1_000
 _EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'summary')"
 _NOT_COUNTED = "SELECT EXISTS (SELECT 1 FROM counted_sessions)"
 _ARE_ENOUGH = """
-SELECT (SELECT coalesce(max(id), 0) FROM runs) - up_to >= :enough
-  OR (SELECT count(*) FROM (
-    SELECT 1 FROM changed_sessions c LEFT JOIN sessions s USING (session_id)
-    WHERE coalesce(s.open_runs, 0) = 0 LIMIT :enough)) >= :enough
+SELECT (SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > up_to LIMIT :enough)) >= :enough
+  OR (SELECT count(*) FROM changed_sessions) - left_over >= :enough
 FROM summary
 """
 
@@ -45,8 +43,15 @@ FROM summary
 _UP_TO = "(SELECT up_to FROM summary)"
 # Ids may have gaps.
 _TO = f"(SELECT max(id) FROM (SELECT id FROM runs WHERE id > {_UP_TO} ORDER BY id LIMIT :most))"  # noqa: S608
+_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > {_UP_TO} LIMIT :most)"  # noqa: S608
 _RUNS = f"runs r WHERE r.id > {_UP_TO} AND r.id <= {_TO}"
-_CALLS = f"(SELECT run_id FROM {_RUNS}) CROSS JOIN llm_calls c USING (run_id)"  # noqa: S608
+_CALLS = f"""(SELECT run_id FROM {_RUNS}) CROSS JOIN llm_calls c USING (run_id)
+  LEFT JOIN odd_calls o ON o.call_run = c.run_id AND o.call_position = c.position"""  # noqa: S608
+_NOTE_ODD = f"""
+INSERT INTO odd_calls (call_run, call_position)
+SELECT call_run, call_position FROM (SELECT run_id FROM {_RUNS})
+CROSS JOIN odd_figures ON call_run = run_id WHERE true ON CONFLICT DO NOTHING
+"""  # noqa: S608
 _ADD_CALLS = f"""
 INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
   tokens_out, cached_tokens, priced_tokens, total_cost)
@@ -54,7 +59,7 @@ SELECT model, provider, count(*), sum(status = 'error'), sum(usage_known = 0), c
   CAST(total(tokens_in) AS INTEGER), CAST(total(tokens_out) AS INTEGER),
   CAST(total(cached_tokens) AS INTEGER),
   CAST(total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS INTEGER), total(cost)
-FROM {_CALLS} WHERE true GROUP BY model, provider
+FROM {_CALLS} WHERE o.call_run IS NULL GROUP BY model, provider
 ON CONFLICT (model, provider) DO UPDATE SET
   calls = calls + excluded.calls,
   errors = errors + excluded.errors,
@@ -69,7 +74,7 @@ ON CONFLICT (model, provider) DO UPDATE SET
 _ADD_DURATIONS = f"""
 INSERT INTO model_durations (model, provider, duration_ms, calls)
 SELECT model, provider, duration_ms, count(*) FROM {_CALLS}
-WHERE duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
+WHERE o.call_run IS NULL AND duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
 ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls
 """  # noqa: S608
 _NOTE_OUTSIDE = f"""
@@ -83,13 +88,19 @@ _COME_TO = f"""
 UPDATE summary SET newest = max(newest, (SELECT max(run_id) FROM {_RUNS})), up_to = {_TO}
 WHERE {_TO} IS NOT NULL
 """  # noqa: S608
-_ADD_RUNS = (_ADD_CALLS, _ADD_DURATIONS, _NOTE_OUTSIDE, _NOTE_SESSIONS, _COME_TO)
+_ADD_RUNS = (_NOTE_ODD, _ADD_CALLS, _ADD_DURATIONS, _NOTE_OUTSIDE, _NOTE_SESSIONS, _COME_TO)
 
 # -- the sessions of a piece
 
-# Those that are gone, too: their totals go.
-_SESSIONS = """(SELECT c.session_id FROM changed_sessions c LEFT JOIN sessions s USING (session_id)
-  WHERE coalesce(s.open_runs, 0) = 0 ORDER BY c.session_id LIMIT :most)"""
+# Those that are gone, too: their totals go. Programs that were killed leave sessions that stay
+# open: each look goes on behind the last one, or it would walk all of them for each piece.
+_CLOSED = """changed_sessions c LEFT JOIN sessions s USING (session_id)
+  WHERE c.session_id >= (SELECT look_from FROM summary) AND coalesce(s.open_runs, 0) = 0
+  ORDER BY c.session_id"""
+_SESSIONS = f"(SELECT c.session_id FROM {_CLOSED} LIMIT :most)"  # noqa: S608
+_GO_ON = f"""
+UPDATE summary SET look_from = coalesce((SELECT c.session_id FROM {_CLOSED} LIMIT 1), '')
+"""  # noqa: S608
 _FORGET_SUMS = f"DELETE FROM session_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _FORGET_USERS = f"DELETE FROM user_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _ADD_SUMS = f"""
@@ -105,6 +116,7 @@ INSERT INTO user_sums (user_id, session_id, {_NAMES})
 {{parts.owned}} SELECT user_id, session_id, {_NAMES} FROM ({{parts.rows}})
 """  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608
+_LEAVE = "UPDATE summary SET left_over = (SELECT count(*) FROM changed_sessions)"
 
 
 def add_up(
@@ -172,11 +184,11 @@ class _Pieces:
 
 
 def _add_runs(connection: sqlite3.Connection, most: int) -> int:
-    """Add the calls of the next runs, and note their sessions; return how many ids further."""
-    before = connection.execute(f"SELECT {_UP_TO}").fetchone()[0]
+    """Add the calls of the next runs, and note their sessions; return how many runs."""
+    count = connection.execute(_COUNT, {"most": most}).fetchone()[0]
     for statement in _ADD_RUNS:
         connection.execute(statement, {"most": most})
-    return int(connection.execute(f"SELECT {_UP_TO}").fetchone()[0]) - int(before)
+    return int(count)
 
 
 def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
@@ -189,6 +201,10 @@ def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
         _ADD_SUMS.format(**figures),
         _ADD_USERS.format(parts=parts),
     )
+    connection.execute(_GO_ON)
     for statement in statements:
         connection.execute(statement, {"most": most})
-    return connection.execute(_DONE, {"most": most}).rowcount
+    count = connection.execute(_DONE, {"most": most}).rowcount
+    if not count:
+        connection.execute(_LEAVE)
+    return count

@@ -79,7 +79,8 @@ def needs_price(model: ModelUse) -> bool:
 
 def place_in_list(model: ModelUse) -> tuple[bool, float, str, str]:
     """Return the sort key of a list of models: those that need a price, then by cost."""
-    return not needs_price(model), -(model.total_cost or 0.0), model.model, model.provider
+    # Sums of the same costs in another order differ in their last digits.
+    return not needs_price(model), -round(model.total_cost or 0.0, 9), model.model, model.provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,15 @@ GROUP BY model, provider, duration_ms
 _OF_AGENT = (
     "(SELECT run_id FROM runs WHERE agent_name = :agent) CROSS JOIN llm_calls USING (run_id)"
 )
-_OF_NEWER = f"(SELECT run_id FROM runs r WHERE {NEWER}) CROSS JOIN llm_calls USING (run_id)"  # noqa: S608
+_SAID = """c.model, c.provider, c.duration_ms, c.status, c.usage_known, c.tokens_in, c.tokens_out,
+  c.cached_tokens, c.cost, c.recorded_at"""
+# What is in no total.
+_APART = f"""(
+  SELECT {_SAID} FROM (SELECT run_id FROM runs r WHERE {NEWER})
+  CROSS JOIN llm_calls c USING (run_id)
+  UNION ALL
+  SELECT {_SAID} FROM odd_calls CROSS JOIN llm_calls c
+    ON c.run_id = call_run AND c.position = call_position)"""  # noqa: S608
 _SUMS = """
 SELECT model, provider, NULL AS duration_ms, calls, errors, unmetered_calls,
   CAST(tokens_in AS INTEGER) AS tokens_in, CAST(tokens_out AS INTEGER) AS tokens_out,
@@ -70,7 +78,7 @@ def list_models(
         "agent": text(agent) if agent else None,
     }
     summed = not any(values.values()) and are_usable(conn)
-    calls = _OF_AGENT if agent else _OF_NEWER if summed else "llm_calls"
+    calls = _OF_AGENT if agent else _APART if summed else "llm_calls"
     rows = conn.execute(_CALLS.format(calls=calls, known=usage_known(conn)), values).fetchall()
     timed = list(rows)
     if summed:

@@ -22,7 +22,7 @@ APART = "(SELECT session_id FROM apart_sessions)"
 
 _EXIST = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'summary')"
 _ARE_NEAR = f"""
-SELECT up_to > 0
+SELECT EXISTS (SELECT 1 FROM runs r WHERE r.id <= up_to)
   AND (SELECT count(*) FROM (SELECT 1 FROM runs r WHERE {NEWER} LIMIT :most)) < :most
   AND (SELECT count(*) FROM (SELECT 1 FROM changed_sessions LIMIT :most)) < :most
 FROM summary

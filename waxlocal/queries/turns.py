@@ -50,12 +50,12 @@ class TurnColumns:
 
 # Two runs that name each other as their parent, as only a hostile client sends them, leave a
 # session without a turn. It has one all the same: nobody must divide by 0. And a difference of sums
-# of floats may be a little less than nothing.
+# of floats may be a little less than nothing, or none at all where both are infinite.
 _COUNTED = TurnColumns(
     are_counted=True,
     count="max(1, s.run_count - s.nested_runs)",
     failed=f"iif(s.nested_runs = 0 OR s.failed_runs = 0, s.failed_runs, {_FAILED})",
-    duration="max(0.0, s.total_duration - s.nested_duration)",
+    duration="coalesce(max(0.0, s.total_duration - s.nested_duration), 0.0)",
     last_activity="max(s.last_activity_at, coalesce(s.last_end_at, ''))",
 )
 _BY_RUNS = TurnColumns(

@@ -116,6 +116,8 @@ def _agents(
         parts = f"{_SUMMED_AGENTS} UNION ALL {parts}"
     query = _AGENTS.format(owned=owned, parts=parts)
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
-    for user_id, agents in conn.execute(query, {"users": json.dumps(user_ids)}).fetchall():
+    # Another program may have written an id that is no text.
+    page = json.dumps([one for one in user_ids if isinstance(one, str)])
+    for user_id, agents in conn.execute(query, {"users": page}).fetchall():
         names[user_id].update(json.loads(agents))
     return {user_id: tuple(sorted(found)) for user_id, found in names.items()}

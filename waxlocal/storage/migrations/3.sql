@@ -636,11 +636,14 @@ CREATE TABLE summary (
   -- The last change of a call of a run that is added up, for the trigger summary_call.
   call_run      TEXT,
   call_position INTEGER,
-  sign          INTEGER                -- 1: it has come; -1: it goes, or is there no longer as it was
+  sign          INTEGER,               -- 1: it has come; -1: it goes, or is there no longer as it was
+  -- Of changed_sessions: where the next look at them begins, and how many the last one has left.
+  look_from     NOT NULL,              -- an id, as it is in sessions
+  left_over     INTEGER NOT NULL
 );
-INSERT INTO summary (id, up_to, newest) VALUES (1, 0, '');
+INSERT INTO summary (id, up_to, newest, look_from, left_over) VALUES (1, -9223372036854775807, '', '', 0);
 
--- All calls of the runs up to `up_to`, by model.
+-- All calls of the runs up to `up_to`, by model, but those in odd_calls.
 CREATE TABLE model_sums (
   model           TEXT NOT NULL,
   provider        TEXT NOT NULL,
@@ -664,6 +667,22 @@ CREATE TABLE model_durations (
   calls       INTEGER NOT NULL,        -- may be 0
   PRIMARY KEY (model, provider, duration_ms)
 ) WITHOUT ROWID;
+
+-- Calls of the runs up to `up_to` whose figures are absurd, as another program may have written them:
+-- what is added to a sum with them cannot be taken away exactly.
+CREATE TABLE odd_calls (
+  call_run      TEXT NOT NULL,
+  call_position INTEGER NOT NULL,
+  PRIMARY KEY (call_run, call_position)
+) WITHOUT ROWID;
+
+-- Whether they are. A number that is not whole is rounded elsewhere in a sum.
+CREATE VIEW odd_figures AS
+SELECT run_id AS call_run, position AS call_position FROM llm_calls
+WHERE NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
+  AND cached_tokens BETWEEN 0 AND 1000000000000
+  AND typeof(tokens_in) = 'integer' AND typeof(tokens_out) = 'integer'
+  AND typeof(cached_tokens) = 'integer' AND (cost IS NULL OR cost BETWEEN 0 AND 1000000000));
 
 -- What statistics are made of. Not WITHOUT ROWID: each index would hold the ids, too.
 CREATE TABLE session_sums (
@@ -729,7 +748,9 @@ BEGIN
     NEW.sign * (cost IS NOT NULL), NEW.sign * tokens_in, NEW.sign * tokens_out,
     NEW.sign * cached_tokens, NEW.sign * iif(cost IS NULL, 0, tokens_in + tokens_out),
     NEW.sign * coalesce(cost, 0.0)
-  FROM llm_calls WHERE run_id = NEW.call_run AND position = NEW.call_position
+  FROM llm_calls WHERE run_id = NEW.call_run AND position = NEW.call_position AND NOT EXISTS (
+    SELECT 1 FROM odd_figures
+    WHERE call_run = NEW.call_run AND call_position = NEW.call_position)
   ON CONFLICT (model, provider) DO UPDATE SET
     calls = calls + excluded.calls,
     errors = errors + excluded.errors,
@@ -739,13 +760,20 @@ BEGIN
     tokens_out = tokens_out + excluded.tokens_out,
     cached_tokens = cached_tokens + excluded.cached_tokens,
     priced_tokens = priced_tokens + excluded.priced_tokens,
-    -- no rest of a rounding, and none of an absurd cost that was corrected
+    -- no rest of a rounding
     total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
       total_cost + excluded.total_cost);
   INSERT INTO model_durations (model, provider, duration_ms, calls)
   SELECT model, provider, duration_ms, NEW.sign FROM llm_calls
   WHERE run_id = NEW.call_run AND position = NEW.call_position AND duration_ms IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM odd_figures
+      WHERE call_run = NEW.call_run AND call_position = NEW.call_position)
   ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls;
+  DELETE FROM odd_calls
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position;
+  INSERT INTO odd_calls (call_run, call_position)
+  SELECT call_run, call_position FROM odd_figures
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NEW.sign = 1;
   INSERT INTO changed_sessions (session_id)
   SELECT session_id FROM runs WHERE run_id = NEW.call_run AND session_id IS NOT NULL
   ON CONFLICT DO NOTHING;
@@ -771,13 +799,14 @@ BEGIN
   WHERE up_to >= (SELECT id FROM runs WHERE run_id = OLD.run_id);
 END;
 
-CREATE TRIGGER runs_change_sums AFTER UPDATE OF session_id, user_id, parent_workflow_id, status,
-  started_at, completed_at, duration ON runs
+CREATE TRIGGER runs_change_sums AFTER UPDATE OF session_id, user_id, agent_name, parent_workflow_id,
+  status, started_at, completed_at, duration ON runs
 WHEN (OLD.status <> 'running' OR OLD.session_id IS NULL) AND NEW.session_id IS NOT NULL
 BEGIN
   INSERT INTO changed_sessions (session_id)
   SELECT NEW.session_id WHERE NEW.id <= (SELECT up_to FROM summary)
   ON CONFLICT DO NOTHING;
+  DELETE FROM outside_runs WHERE OLD.session_id IS NULL AND id = NEW.id;
 END;
 
 -- SQLite gives the id of the newest run to the next run, once the newest is deleted: that next run is
@@ -787,6 +816,34 @@ BEGIN
   INSERT INTO changed_sessions (session_id)
   SELECT OLD.session_id WHERE OLD.session_id IS NOT NULL AND OLD.id <= (SELECT up_to FROM summary)
   ON CONFLICT DO NOTHING;
-  UPDATE summary SET up_to = (SELECT coalesce(max(id), 0) FROM runs)
-  WHERE up_to > (SELECT coalesce(max(id), 0) FROM runs);
+  DELETE FROM outside_runs WHERE id = OLD.id;
+  UPDATE summary SET up_to = (SELECT coalesce(max(id), -9223372036854775807) FROM runs)
+  WHERE up_to > (SELECT coalesce(max(id), -9223372036854775807) FROM runs);
+END;
+
+-- A run with an id of its own among those that are added up, as a backup that is copied back has it, or
+-- one that gets another id: all totals are made anew.
+CREATE TRIGGER runs_insert_among_sums AFTER INSERT ON runs
+WHEN NEW.id <= (SELECT up_to FROM summary)
+BEGIN
+  UPDATE summary SET up_to = -9223372036854775807;
+END;
+
+CREATE TRIGGER runs_move_among_sums AFTER UPDATE OF id ON runs
+WHEN NEW.id <> OLD.id
+BEGIN
+  UPDATE summary SET up_to = -9223372036854775807;
+END;
+
+CREATE TRIGGER summary_begin_anew AFTER UPDATE OF up_to ON summary
+WHEN NEW.up_to = -9223372036854775807 AND OLD.up_to <> -9223372036854775807
+BEGIN
+  DELETE FROM model_sums;
+  DELETE FROM model_durations;
+  DELETE FROM odd_calls;
+  DELETE FROM session_sums;
+  DELETE FROM user_sums;
+  DELETE FROM outside_runs;
+  DELETE FROM changed_sessions;
+  UPDATE summary SET newest = '', look_from = '', left_over = 0;
 END;

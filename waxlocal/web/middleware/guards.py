@@ -292,7 +292,7 @@ def _too_slow(complete: bool, seconds: float) -> _Refused:
     if complete:
         detail = f"the server could not respond within {seconds:g} s"
         return _Refused(503, detail, kind="too-slow", headers={"Retry-After": "5"})
-    return _Refused(408, f"nothing more of the request arrived within {seconds:g} s")
+    return _Refused(408, f"too little of the request arrived within {seconds:g} s")
 
 
 def _stopping() -> _Refused:
