@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,9 +21,6 @@ from waxlocal.delivery.resend import Resend
 from waxlocal.errors import NotFound
 from waxlocal.queries import resolve_run_id, resolve_session_id
 from waxlocal.storage.connection import reader, writer
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["retry"]
 

@@ -1,6 +1,6 @@
 """Adds up the totals of what was recorded long ago: of models, sessions and users.
 
-What they are and what keeps them true afterwards says `schema.sql`.
+`schema.sql` says what they are, and its triggers keep them true afterwards.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.queries.columns import unmetered_calls
+from waxlocal.queries.sums import can_have_sums
 from waxlocal.queries.turns import turn_columns
 from waxlocal.queries.user_parts import COLUMNS, user_parts
 from waxlocal.storage.checkpoint import Checkpointer
@@ -22,7 +23,7 @@ from waxlocal.storage.transaction import begin, commit, roll_back
 
 __all__ = ["add_up"]
 
-# Less than this is looked at by the questions themselves, in a few milliseconds.
+# Below this number, questions read the new runs themselves, in a few milliseconds.
 ENOUGH = 1_000
 # How long a piece may take, about: recorders wait for it.
 PIECE_NS = 5_000_000
@@ -30,8 +31,6 @@ PIECE_NS = 5_000_000
 FIRST_IN_PIECE = 10
 MOST_IN_PIECE = 1_000
 
-_EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'summary')"
-_NOT_COUNTED = "SELECT EXISTS (SELECT 1 FROM counted_sessions)"
 _ARE_ENOUGH = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > up_to LIMIT :enough)) >= :enough
   OR (SELECT count(*) FROM changed_sessions) - left_over >= :enough
@@ -45,21 +44,17 @@ _UP_TO = "(SELECT up_to FROM summary)"
 _TO = f"(SELECT max(id) FROM (SELECT id FROM runs WHERE id > {_UP_TO} ORDER BY id LIMIT :most))"  # noqa: S608
 _COUNT = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > {_UP_TO} LIMIT :most)"  # noqa: S608
 _RUNS = f"runs r WHERE r.id > {_UP_TO} AND r.id <= {_TO}"
-_CALLS = f"""(SELECT run_id FROM {_RUNS}) CROSS JOIN llm_calls c USING (run_id)
-  LEFT JOIN odd_calls o ON o.call_run = c.run_id AND o.call_position = c.position"""  # noqa: S608
+_CALLS = f"(SELECT run_id FROM {_RUNS}) CROSS JOIN call_figures ON call_run = run_id"  # noqa: S608
 _NOTE_ODD = f"""
 INSERT INTO odd_calls (call_run, call_position)
-SELECT call_run, call_position FROM (SELECT run_id FROM {_RUNS})
-CROSS JOIN odd_figures ON call_run = run_id WHERE true ON CONFLICT DO NOTHING
+SELECT call_run, call_position FROM {_CALLS} WHERE is_odd ON CONFLICT DO NOTHING
 """  # noqa: S608
 _ADD_CALLS = f"""
 INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
   tokens_out, cached_tokens, priced_tokens, total_cost)
-SELECT model, provider, count(*), sum(status = 'error'), sum(usage_known = 0), count(cost),
-  CAST(total(tokens_in) AS INTEGER), CAST(total(tokens_out) AS INTEGER),
-  CAST(total(cached_tokens) AS INTEGER),
-  CAST(total(iif(cost IS NULL, 0, tokens_in + tokens_out)) AS INTEGER), total(cost)
-FROM {_CALLS} WHERE o.call_run IS NULL GROUP BY model, provider
+SELECT model, provider, count(*), sum(errors), sum(unmetered_calls), sum(priced_calls),
+  sum(tokens_in), sum(tokens_out), sum(cached_tokens), sum(priced_tokens), sum(total_cost)
+FROM {_CALLS} WHERE NOT is_odd GROUP BY model, provider
 ON CONFLICT (model, provider) DO UPDATE SET
   calls = calls + excluded.calls,
   errors = errors + excluded.errors,
@@ -74,7 +69,7 @@ ON CONFLICT (model, provider) DO UPDATE SET
 _ADD_DURATIONS = f"""
 INSERT INTO model_durations (model, provider, duration_ms, calls)
 SELECT model, provider, duration_ms, count(*) FROM {_CALLS}
-WHERE o.call_run IS NULL AND duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
+WHERE NOT is_odd AND duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
 ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls
 """  # noqa: S608
 _NOTE_OUTSIDE = f"""
@@ -92,15 +87,17 @@ _ADD_RUNS = (_NOTE_ODD, _ADD_CALLS, _ADD_DURATIONS, _NOTE_OUTSIDE, _NOTE_SESSION
 
 # -- the sessions of a piece
 
-# Those that are gone, too: their totals go. Programs that were killed leave sessions that stay
-# open: each look goes on behind the last one, or it would walk all of them for each piece.
+# Deleted sessions are included: their totals are removed. Killed programs leave sessions that stay
+# open. Each piece begins where the last one ended, so that it does not walk all of these again.
 _CLOSED = """changed_sessions c LEFT JOIN sessions s USING (session_id)
   WHERE c.session_id >= (SELECT look_from FROM summary) AND coalesce(s.open_runs, 0) = 0
   ORDER BY c.session_id"""
 _SESSIONS = f"(SELECT c.session_id FROM {_CLOSED} LIMIT :most)"  # noqa: S608
+# After the last session it begins at the first one again.
 _GO_ON = f"""
 UPDATE summary SET look_from = coalesce((SELECT c.session_id FROM {_CLOSED} LIMIT 1), '')
 """  # noqa: S608
+_ANY = f"SELECT EXISTS (SELECT 1 FROM {_CLOSED})"  # noqa: S608
 _FORGET_SUMS = f"DELETE FROM session_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _FORGET_USERS = f"DELETE FROM user_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _ADD_SUMS = f"""
@@ -140,9 +137,7 @@ def add_up(
 
 
 def _may_begin(connection: sqlite3.Connection, enough: int) -> bool:
-    if not connection.execute(_EXISTS).fetchone()[0]:
-        return False
-    if connection.execute(_NOT_COUNTED).fetchone()[0]:
+    if not can_have_sums(connection):
         return False
     row = connection.execute(_ARE_ENOUGH, {"enough": enough}).fetchone()
     return bool(row and row[0])
@@ -193,6 +188,10 @@ def _add_runs(connection: sqlite3.Connection, most: int) -> int:
 
 def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
     """Make the totals of the next sessions; return how many."""
+    connection.execute(_GO_ON)
+    if not connection.execute(_ANY).fetchone()[0]:
+        connection.execute(_LEAVE)
+        return 0
     figures = {"turns": turn_columns(connection), "unmetered": unmetered_calls(connection)}
     parts = user_parts(connection, among=_SESSIONS, by_session=True)
     statements = (
@@ -201,10 +200,6 @@ def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
         _ADD_SUMS.format(**figures),
         _ADD_USERS.format(parts=parts),
     )
-    connection.execute(_GO_ON)
     for statement in statements:
         connection.execute(statement, {"most": most})
-    count = connection.execute(_DONE, {"most": most}).rowcount
-    if not count:
-        connection.execute(_LEAVE)
-    return count
+    return connection.execute(_DONE, {"most": most}).rowcount

@@ -16,7 +16,14 @@ from waxlocal.queries.session_figures import Figures, figures_of, session_figure
 from waxlocal.queries.sums import APART, are_usable
 from waxlocal.records import RunStatus
 
-__all__ = ["Counts", "ListedSessions", "ManySessions", "SummedSessions", "many_sessions"]
+__all__ = [
+    "Counts",
+    "ListedSessions",
+    "ManySessions",
+    "SummedSessions",
+    "many_sessions",
+    "summed_sessions",
+]
 
 # Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _SUMS = f"""
@@ -33,9 +40,9 @@ SELECT count(*), coalesce(sum(failed > 0), 0),
   (SELECT count(*) FROM session_sums WHERE turns = 1 AND failed = 0 AND duration > ?)
 FROM session_sums WHERE turns = 1
 """
-_SUMMED = (*("sessions", "runs", "calls", "unmetered", "tokens", "priced_tokens", "without_calls"),)
+_ADDED = ("runs", "calls", "unmetered", "tokens", "priced_tokens")
 _NONE: frozenset[str] = frozenset()
-# The rows that no longer hold.
+# The rows that are out of date.
 _GONE = f"SELECT turns, failed, duration FROM session_sums WHERE session_id IN {APART}"  # noqa: S608
 _GONE_VALUES = f"""
 SELECT {{column}} FROM session_sums
@@ -68,7 +75,7 @@ class Counts:
 
 
 class ListedSessions:
-    """Sessions whose figures are given. For the snapshot in which they are.
+    """Sessions whose figures were read one by one. For the snapshot in which they were read.
 
     `costs` are the known ones, `durations` and `means` (the mean duration of a turn) those of
     sessions with a turn, in seconds.
@@ -106,7 +113,7 @@ class _Gathered:
         self.durations.extend(duration for _, duration in pairs)
         self.means.extend(duration / turns for turns, duration in pairs)
         self.costs.extend(cost for cost in some.costs if cost is not None)
-        for name in ("runs", "calls", "unmetered", "tokens", "priced_tokens"):
+        for name in _ADDED:
             self._sums[name] += sum(getattr(some, name))
         self._sums["sessions"] += len(some.turns)
         self._sums["without_calls"] += some.calls.count(0)
@@ -116,7 +123,9 @@ class _Gathered:
             distribution=self._distribution,
             cost=float(sum(self.costs)),
             duration=float(sum(self.durations)),
-            **{name: self._sums[name] for name in _SUMMED},
+            sessions=self._sums["sessions"],
+            without_calls=self._sums["without_calls"],
+            **{name: self._sums[name] for name in _ADDED},
         )
 
 
@@ -203,12 +212,18 @@ class SummedSessions:
 ManySessions = ListedSessions | SummedSessions
 
 
-def many_sessions(conn: sqlite3.Connection, filter: SessionFilter = EVERYTHING) -> ManySessions:
+def many_sessions(conn: sqlite3.Connection, filter: SessionFilter) -> ManySessions:
     """Return the figures of all sessions that match the filter; raises `InvalidQuery`."""
     gone = GoneProcesses(conn)
-    if filter == EVERYTHING and are_usable(conn):
-        return SummedSessions(conn, gone)
-    return ListedSessions(session_figures(conn, filter, gone), gone)
+    summed = summed_sessions(conn, filter, gone)
+    return summed or ListedSessions(session_figures(conn, filter, gone), gone)
+
+
+def summed_sessions(
+    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+) -> SummedSessions | None:
+    """Return the figures of all sessions from the totals; None where these do not hold them."""
+    return SummedSessions(conn, gone) if filter == EVERYTHING and are_usable(conn) else None
 
 
 def _limit(slow_after: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Numbers of which percentiles are asked: in a list, or in an index of `session_sums`."""
+"""Numbers to take percentiles of: in a list, or in an index of `session_sums`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from waxlocal.queries.percentiles import percentile, place_of
 
 __all__ = ["ListedValues", "SummedValues", "Values", "value_at"]
 
-# So many are sorted at once; of more, only those around the place that is asked for.
+# Up to this many values are sorted. Of more, only those near the wanted place are.
 FEW = 20_000
+# How many values the sample has that tells where the wanted place is, and how far it may be off.
 SAMPLE, SPREAD = 2_000, 60
 
 
@@ -86,12 +87,12 @@ class SummedValues:
     def _at(self, place: int) -> float:
         """Return the value at an index.
 
-        In the column alone it is at most `len(more)` places before, and `len(gone)` behind.
+        In the column alone, the value is at most `len(more)` places earlier or `len(gone)` later.
         """
         first = max(place - self.more.count, 0)
         length = place + len(self.gone) - first + 1
         found = self._window(first, length)
-        # What is behind the window cannot be counted, and is too large.
+        # Values after the window are too large, and it cannot tell their places.
         largest = found[-1] if len(found) == length else math.inf
         values = sorted([*found, *(one for one in self.more.ordered if one <= largest)])
 
@@ -112,9 +113,9 @@ Values = ListedValues | SummedValues
 
 
 def value_at(values: Sequence[float], place: int) -> float:
-    """Return the value that would be at an index if all were in order; sorts only a few of them.
+    """Return the value at an index of the sorted values; sorts only a few of them.
 
-    Where it is about, a sample tells.
+    A sample tells about how large that value is.
     """
     sample = sorted(values[:: max(len(values) // SAMPLE, 1)])
     about = place * len(sample) // len(values)
@@ -122,8 +123,8 @@ def value_at(values: Sequence[float], place: int) -> float:
     high = sample[about + SPREAD] if about + SPREAD < len(sample) else math.inf
     below = sum(map(low.__gt__, values))
     if low == high and place - below in range(sum(map(low.__eq__, values))):
-        return low  # very many are equal
+        return low  # very many values are equal
     near = sorted(value for value in values if low <= value <= high)
     if 0 <= place - below < len(near):
         return near[place - below]
-    return sorted(values)[place]  # in an order of which the sample was a bad one
+    return sorted(values)[place]  # the order of the values misled the sample

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.many_sessions import ManySessions, many_sessions
+from waxlocal.queries.many_sessions import SummedSessions, summed_sessions
 from waxlocal.queries.percentiles import place_of
 from waxlocal.queries.rows import MeteredCalls, share
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.sums import are_usable
 from waxlocal.queries.time_buckets import Timeline, timeline_of
 from waxlocal.queries.turns import TURN, turn_columns
 
@@ -90,9 +89,10 @@ def session_totals(
     conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING
 ) -> SessionTotals:
     """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
-    if filter == EVERYTHING and are_usable(conn):
-        return _summed(many_sessions(conn))
-    condition, values = where(conn, filter, GoneProcesses(conn))
+    gone = GoneProcesses(conn)
+    if (summed := summed_sessions(conn, filter, gone)) is not None:
+        return _summed(summed)
+    condition, values = where(conn, filter, gone)
     query = _TOTALS.format(
         condition=condition, unmetered=unmetered_calls(conn), turns=turn_columns(conn)
     )
@@ -110,7 +110,7 @@ def session_totals(
     return SessionTotals(**sums, total_cost=row["cost"], p95_cost=p95)
 
 
-def _summed(found: ManySessions) -> SessionTotals:
+def _summed(found: SummedSessions) -> SessionTotals:
     counts = found.counts
     return SessionTotals(
         sessions=counts.sessions,

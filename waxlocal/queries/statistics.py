@@ -19,7 +19,7 @@ __all__ = ["Analysis", "analysis", "statistics"]
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Statistics, and how many sessions of known cost have how much of it, up to the dearest."""
+    """Statistics, and a histogram of the known costs: each bin counts sessions."""
 
     statistics: Statistics
     costs: tuple[Bin, ...]
@@ -37,10 +37,11 @@ def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) 
 
 @in_snapshot
 def analysis(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Analysis:
-    """Return `statistics` and the distribution of the costs, in the same pass."""
+    """Return `statistics` and a histogram of the known costs, in the same pass."""
     found = many_sessions(conn, filter)
     figures = _statistics(found)
-    # A few of the dearest would leave all others in the first bin.
+    # Not up to the highest cost: one very expensive session would push all others into the first
+    # bin.
     return Analysis(figures, tuple(bins(found.costs, (figures.p99_cost or 0.0) * 1.05)))
 
 

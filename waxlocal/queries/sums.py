@@ -1,7 +1,7 @@
 """The totals that are added up now and then: whether a question may use them.
 
-What they hold, and of what, says `schema.sql`. A question looks at what they do not hold itself: at
-the runs after the last one that was added up, and at the `apart_sessions`.
+`schema.sql` says what they hold. The rest a question reads itself: the runs after the last one that
+was added up, and the `apart_sessions`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sqlite3
 
 from waxlocal.queries.turns import turn_columns
 
-__all__ = ["APART", "NEWER", "are_usable"]
+__all__ = ["APART", "NEWER", "are_usable", "can_have_sums"]
 
-# With more sessions or runs than these to look at itself, a question had better read all as ever.
+# If more sessions or runs than these are in no total, reading everything is as fast.
 MOST_APART = 20_000
 
 # Of a run `r`: it is in no total.
@@ -29,9 +29,14 @@ FROM summary
 """  # noqa: S608
 
 
+def can_have_sums(conn: sqlite3.Connection) -> bool:
+    """Return whether the file has tables for totals, and its sessions' turns are known."""
+    return bool(conn.execute(_EXIST).fetchone()[0] and turn_columns(conn).are_counted)
+
+
 def are_usable(conn: sqlite3.Connection) -> bool:
-    """Return whether the file has totals, and so little beside them that they save time."""
-    if not conn.execute(_EXIST).fetchone()[0] or not turn_columns(conn).are_counted:
+    """Return whether the file has totals, and they hold enough of it to save time."""
+    if not can_have_sums(conn):
         return False
     row = conn.execute(_ARE_NEAR, {"most": MOST_APART}).fetchone()
     return bool(row and row[0])

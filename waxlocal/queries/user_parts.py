@@ -1,4 +1,4 @@
-"""What is whose: the runs, turns, time and money of users, as SQL over some sessions or all."""
+"""The runs, turns, time and money of each user, as SQL over some sessions or all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from waxlocal.queries.columns import unmetered_calls, usage_known
-from waxlocal.queries.sums import NEWER, are_usable
+from waxlocal.queries.sums import NEWER
 from waxlocal.queries.turns import TURN, turn_columns
 
 __all__ = ["COLUMNS", "UserParts", "outside_runs", "user_parts"]
@@ -74,10 +74,8 @@ _SHARED = "SELECT session_id FROM session_users {among} GROUP BY session_id HAVI
 _SHARED_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
   AND user_id IS NOT NULL GROUP BY session_id HAVING count(DISTINCT user_id) > 1"""
 _OUTSIDE = "SELECT * FROM runs WHERE session_id IS NULL"
-# A run that has joined a session since, or was deleted, is still listed in outside_runs.
 _OUTSIDE_LISTED = f"""
 SELECT r.* FROM outside_runs o CROSS JOIN runs r ON r.id = o.id
-WHERE r.session_id IS NULL AND NOT ({NEWER})
 UNION ALL SELECT r.* FROM runs r WHERE {NEWER} AND r.session_id IS NULL
 """  # noqa: S608
 # No index covers runs outside sessions; this checks cheaply whether there are any.
@@ -96,9 +94,12 @@ class UserParts(NamedTuple):
     rows: str
 
 
-def outside_runs(conn: sqlite3.Connection) -> str | None:
-    """Return a SELECT of all runs outside sessions; None if there are none. They are looked at."""
-    if are_usable(conn):
+def outside_runs(conn: sqlite3.Connection, summed: bool) -> str | None:
+    """Return a SELECT of all runs outside sessions; None if there are none.
+
+    `summed`: the totals of the file are used, which list most of these runs.
+    """
+    if summed:
         return _OUTSIDE_LISTED
     return _OUTSIDE if conn.execute(_ANY_OUTSIDE).fetchone()[0] else None
 

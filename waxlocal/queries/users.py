@@ -73,7 +73,8 @@ def list_users(
     """
     page = checked_page(limit, offset)
     order = _order_by(ordering)
-    summed, outside = are_usable(conn), outside_runs(conn)
+    summed = are_usable(conn)
+    outside = outside_runs(conn, summed)
     parts = user_parts(conn, among=APART if summed else None, outside=outside)
     rows = f"{_SUMS} UNION ALL {parts.rows}" if summed else parts.rows
     query = _TOGETHER.format(owned=parts.owned, parts=rows, order=order)
@@ -85,7 +86,7 @@ def list_users(
 @in_snapshot
 def count_users(conn: sqlite3.Connection) -> int:
     """Return the number of users that `list_users` pages through."""
-    outside = outside_runs(conn)
+    outside = outside_runs(conn, are_usable(conn))
     more = _OUTSIDE_TOO.format(outside=outside) if outside else ""
     query = _COUNT.format(more=more) if turn_columns(conn).are_counted else _COUNT_BY_RUNS
     return int(conn.execute(query).fetchone()[0])
@@ -116,7 +117,7 @@ def _agents(
         parts = f"{_SUMMED_AGENTS} UNION ALL {parts}"
     query = _AGENTS.format(owned=owned, parts=parts)
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
-    # Another program may have written an id that is no text.
+    # Another program may have written a user id of another type, which JSON cannot carry.
     page = json.dumps([one for one in user_ids if isinstance(one, str)])
     for user_id, agents in conn.execute(query, {"users": page}).fetchall():
         names[user_id].update(json.loads(agents))

@@ -668,21 +668,27 @@ CREATE TABLE model_durations (
   PRIMARY KEY (model, provider, duration_ms)
 ) WITHOUT ROWID;
 
--- Calls of the runs up to `up_to` whose figures are absurd, as another program may have written them:
--- what is added to a sum with them cannot be taken away exactly.
+-- Calls of the runs up to `up_to` with absurd figures, as another program may have written them. No
+-- total has them: floats that were added to such a number cannot be subtracted again.
 CREATE TABLE odd_calls (
   call_run      TEXT NOT NULL,
   call_position INTEGER NOT NULL,
   PRIMARY KEY (call_run, call_position)
 ) WITHOUT ROWID;
 
--- Whether they are. A number that is not whole is rounded elsewhere in a sum.
-CREATE VIEW odd_figures AS
-SELECT run_id AS call_run, position AS call_position FROM llm_calls
-WHERE NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
-  AND cached_tokens BETWEEN 0 AND 1000000000000
-  AND typeof(tokens_in) = 'integer' AND typeof(tokens_out) = 'integer'
-  AND typeof(cached_tokens) = 'integer' AND (cost IS NULL OR cost BETWEEN 0 AND 1000000000));
+-- What each call adds to the sums of its model, and whether it is odd. A number that is not whole
+-- would be rounded at another place than the sum.
+CREATE VIEW call_figures AS
+SELECT run_id AS call_run, position AS call_position, model, provider, duration_ms,
+  status = 'error' AS errors, usage_known = 0 AS unmetered_calls, cost IS NOT NULL AS priced_calls,
+  tokens_in, tokens_out, cached_tokens,
+  iif(cost IS NULL, 0, tokens_in + tokens_out) AS priced_tokens, coalesce(cost, 0.0) AS total_cost,
+  NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
+    AND cached_tokens BETWEEN 0 AND 1000000000000
+    AND typeof(tokens_in) = 'integer' AND typeof(tokens_out) = 'integer'
+    AND typeof(cached_tokens) = 'integer'
+    AND (cost IS NULL OR cost BETWEEN 0 AND 1000000000)) AS is_odd
+FROM llm_calls;
 
 -- What statistics are made of. Not WITHOUT ROWID: each index would hold the ids, too.
 CREATE TABLE session_sums (
@@ -744,13 +750,11 @@ CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
 BEGIN
   INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
     tokens_out, cached_tokens, priced_tokens, total_cost)
-  SELECT model, provider, NEW.sign, NEW.sign * (status = 'error'), NEW.sign * (usage_known = 0),
-    NEW.sign * (cost IS NOT NULL), NEW.sign * tokens_in, NEW.sign * tokens_out,
-    NEW.sign * cached_tokens, NEW.sign * iif(cost IS NULL, 0, tokens_in + tokens_out),
-    NEW.sign * coalesce(cost, 0.0)
-  FROM llm_calls WHERE run_id = NEW.call_run AND position = NEW.call_position AND NOT EXISTS (
-    SELECT 1 FROM odd_figures
-    WHERE call_run = NEW.call_run AND call_position = NEW.call_position)
+  SELECT model, provider, NEW.sign, NEW.sign * errors, NEW.sign * unmetered_calls,
+    NEW.sign * priced_calls, NEW.sign * tokens_in, NEW.sign * tokens_out, NEW.sign * cached_tokens,
+    NEW.sign * priced_tokens, NEW.sign * total_cost
+  FROM call_figures
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
   ON CONFLICT (model, provider) DO UPDATE SET
     calls = calls + excluded.calls,
     errors = errors + excluded.errors,
@@ -764,16 +768,16 @@ BEGIN
     total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
       total_cost + excluded.total_cost);
   INSERT INTO model_durations (model, provider, duration_ms, calls)
-  SELECT model, provider, duration_ms, NEW.sign FROM llm_calls
-  WHERE run_id = NEW.call_run AND position = NEW.call_position AND duration_ms IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM odd_figures
-      WHERE call_run = NEW.call_run AND call_position = NEW.call_position)
+  SELECT model, provider, duration_ms, NEW.sign FROM call_figures
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
+    AND duration_ms IS NOT NULL
   ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls;
   DELETE FROM odd_calls
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position;
   INSERT INTO odd_calls (call_run, call_position)
-  SELECT call_run, call_position FROM odd_figures
-  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NEW.sign = 1;
+  SELECT call_run, call_position FROM call_figures
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND is_odd
+    AND NEW.sign = 1;
   INSERT INTO changed_sessions (session_id)
   SELECT session_id FROM runs WHERE run_id = NEW.call_run AND session_id IS NOT NULL
   ON CONFLICT DO NOTHING;
