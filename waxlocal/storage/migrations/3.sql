@@ -669,7 +669,7 @@ CREATE TABLE model_durations (
 ) WITHOUT ROWID;
 
 -- Calls of the runs up to `up_to` with absurd figures, as another program may have written them. No
--- total has them: floats that were added to such a number cannot be subtracted again.
+-- sum of a model has them: floats that were added to such a number cannot be subtracted again.
 CREATE TABLE odd_calls (
   call_run      TEXT NOT NULL,
   call_position INTEGER NOT NULL,
