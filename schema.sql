@@ -940,7 +940,8 @@ END;
 -- It has tables of its own. A program that records a new run writes nothing here: the triggers at
 -- the end look up whether the run was uploaded before, and find nothing.
 
--- The servers that runs are delivered to.
+-- The servers that runs are delivered to. Of several accounts at one address the first has the
+-- address as its url, the others the address, '#' and their id.
 CREATE TABLE targets (
   target_id       INTEGER PRIMARY KEY,
   url             TEXT NOT NULL UNIQUE,   -- without a slash at the end; never contains a key
@@ -954,7 +955,8 @@ CREATE TABLE targets (
   last_attempt_at TEXT,
   last_success_at TEXT,
   events_cursor   INTEGER NOT NULL DEFAULT 0,  -- as cursor, but of outside_events
-  looked_again    INTEGER NOT NULL DEFAULT 0   -- 1: runs that 0.2 sent too early were looked for
+  looked_again    INTEGER NOT NULL DEFAULT 0,  -- 1: runs that 0.2 sent too early were looked for
+  account         TEXT                    -- as the server names it; NULL: it does not, or not yet
 );
 
 -- Events outside any run, in order of arrival: no later commit gets a smaller id, so the id is a
@@ -977,13 +979,16 @@ CREATE TABLE deliveries (
   backoff_until      TEXT,                -- written by 0.2 only, read by nobody
   reason             TEXT,                -- why it is parked, or why the last attempt failed
   delivered_at       TEXT,
+  receipts           TEXT,                -- JSON: its requests, once they are no longer in requests
   PRIMARY KEY (run_id, target_id)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_waiting ON deliveries (target_id, state, run_id)
   WHERE state <> 'delivered';
 
 -- The requests that upload a run. Each is stored before it is first sent, and neither its key nor
--- its body changes afterwards. Once the server has answered, the row is the receipt.
+-- its body changes afterwards. Once the server has answered, the row is the receipt. Of the runs
+-- that were delivered last, and of all that failed, it stays; of the others `deliveries.receipts`
+-- keeps what a later upload must know, in a tenth of the space.
 CREATE TABLE requests (
   run_id           TEXT NOT NULL,
   target_id        INTEGER NOT NULL REFERENCES targets,
@@ -1003,6 +1008,20 @@ CREATE TABLE requests (
   PRIMARY KEY (run_id, target_id, stage, part)
 ) WITHOUT ROWID;
 CREATE INDEX requests_parked ON requests (target_id, run_id) WHERE state = 'parked';
+
+-- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,
+-- states], the last only where there are any; one that was replaced ends with its part.
+CREATE VIEW known_requests AS
+SELECT run_id, target_id, stage, part, idempotency_key, state, positions, body, bytes, attempts,
+  status, reason, first_attempt_at, last_attempt_at, states
+FROM requests
+UNION ALL
+SELECT d.run_id, d.target_id, json_extract(entry.value, '$[0]'), json_extract(entry.value, '$[1]'),
+  d.run_id || ':' || json_extract(entry.value, '$[0]') || ':' || json_extract(entry.value, '$[1]'),
+  iif(json_array_length(entry.value) = 2, 'replaced', 'delivered'),
+  coalesce(json_extract(entry.value, '$[2]'), '[]'), NULL, NULL, NULL,
+  NULL, NULL, NULL, d.delivered_at, json_extract(entry.value, '$[3]')
+FROM deliveries d, json_each(d.receipts) entry;
 
 -- Requests that were accepted here. If one arrives a second time, it gets the same response.
 CREATE TABLE received (

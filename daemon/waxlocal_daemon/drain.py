@@ -59,9 +59,9 @@ def drain(
             target.forget_waits()  # whoever types it does not want to wait for what failed before
         uploader = Uploader(path, settings, log=log, pace=pace, on_progress=on_progress)
         try:
-            before = uploader.progress().parked
             reason = _until_done(path, uploader, patience, stop)
             seconds = time.monotonic() - began
+            before = uploader.parked_before
             return Drained(uploader.progress(), before, seconds, reason, uploader.refused)
         finally:
             uploader.close()

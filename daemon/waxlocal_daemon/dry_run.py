@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from waxlocal.delivery.accounts import current_target
 from waxlocal.delivery.outbox import Due
 from waxlocal.delivery.preview import (
     KnownRun,
@@ -63,9 +64,10 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
     """
     uuid = hardware_uuid() if settings.send_hardware_uuid else ""
     with reader(path) as connection:
-        for run_id in waiting_runs(connection, settings.api_url):
-            known = known_run(connection, run_id, settings.api_url)
-            parts = _parts(connection, run_id, known, settings.api_url, uuid)
+        target = current_target(connection, settings.api_url)
+        for run_id in waiting_runs(connection, target):
+            known = known_run(connection, run_id, target)
+            parts = _parts(connection, run_id, known, target, uuid)
             remote = known.remote_run_id or _RUN
             for part in sorted(parts, key=turn_of):
                 headers = {
@@ -74,7 +76,7 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
                 }
                 url = settings.api_url + of_stage(part.stage, remote)
                 yield Preview(run_id, "POST", url, headers, part.body or b"")
-        for part in planned_events(waiting_events(connection, settings.api_url), 0):
+        for part in planned_events(waiting_events(connection, target), 0):
             yield Preview(
                 OUTSIDE,
                 "POST",
@@ -85,16 +87,16 @@ def previews(path: Path, settings: UploadSettings) -> Iterator[Preview]:
 
 
 def _parts(
-    connection: sqlite3.Connection, run_id: str, known: KnownRun, url: str, uuid: str
+    connection: sqlite3.Connection, run_id: str, known: KnownRun, target: int | None, uuid: str
 ) -> list[Part]:
     (run,) = load_runs(connection, [run_id])
-    made = known_parts(connection, run_id, url)
-    start = start_part(run, _due(connection, run, url), made)
+    made = known_parts(connection, run_id, target)
+    start = start_part(run, _due(connection, run, target), made)
     children = load_children(connection, run.run["workflow_id"])
     new = planned(
         run,
         children,
-        _ids_there(connection, run, known, children, url),
+        _ids_there(connection, run, known, children, target),
         made,
         of_waxlocal=known.remote_run_id == run_id,
         hardware_uuid=uuid,
@@ -103,13 +105,13 @@ def _parts(
     return [*waiting, *([start] if start else []), *new]
 
 
-def _due(connection: sqlite3.Connection, run: RecordedRun, url: str) -> Due:
+def _due(connection: sqlite3.Connection, run: RecordedRun, target: int | None) -> Due:
     """Return a run as the outbox will give it once the starts before it have been answered."""
     run_id = run.run["run_id"]
     parent_id, root_id = (
         run_id_of(run.run[name]) or "" for name in ("parent_workflow_id", "root_workflow_id")
     )
-    parent, root = (known_run(connection, one, url) for one in (parent_id, root_id))
+    parent, root = (known_run(connection, one, target) for one in (parent_id, root_id))
     return Due(
         run_id=run_id,
         remote_run_id=None,
@@ -139,11 +141,11 @@ def _ids_there(
     run: RecordedRun,
     known: KnownRun,
     children: Sequence[ChildRun],
-    url: str,
+    target: int | None,
 ) -> dict[str, str]:
     """Return the ids of a run's children, and its own workflow id, as `planned` takes them."""
     ids = [child.run_id for child in children]
-    found = {one: _run_there(known_run(connection, one, url), one) for one in ids}
+    found = {one: _run_there(known_run(connection, one, target), one) for one in ids}
     own = known.remote_workflow_id if known.remote_run_id else f"{_WORKFLOW}({run.run['run_id']})"
     if own:
         found[run.run["workflow_id"]] = own

@@ -16,6 +16,7 @@ from typing import Any
 
 from waxlocal._version import __version__
 from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns
+from waxlocal.delivery.accounts import current_status
 from waxlocal.delivery.status import TargetStatus, count_unsynced, delivery_status
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
@@ -63,12 +64,12 @@ def read_figures(path: Path, url: str, failures: Mapping[str, int]) -> Figures:
     }
     try:
         with reader(path) as connection:
-            found = [one for one in delivery_status(connection) if one.url == url]
-            if not found:
+            found = current_status(delivery_status(connection), url)
+            if found is None:
                 return Figures(pending=count_unsynced(connection), uploaded=0, parked=0, **sizes)
     except StorageError:
         return Figures(**sizes)
-    return _of_target(found[0], sizes)
+    return _of_target(found, sizes)
 
 
 def _of_target(target: TargetStatus, sizes: dict[str, Any]) -> Figures:

@@ -12,6 +12,7 @@ from random import SystemRandom
 from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_text
+from waxlocal.delivery.accounts import account_of
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Offer, offer_of
@@ -81,6 +82,7 @@ class Uploader:
         self._settings = settings
         self._log = log
         self._clock = clock
+        self._random = random
         self._on_progress = on_progress
         self._at = at or _nowhere
         self._pace = pace
@@ -96,14 +98,20 @@ class Uploader:
         self.last_failure = ""
         with ExitStack() as opened:  # closed again if what follows fails
             self._outbox = opened.enter_context(closing(Outbox(path, settings.api_url, clock)))
-            self._outbox.look_again()
             self._sender = opened.enter_context(closing(Sender(settings)))
-            self._circuit = Circuit(self._outbox, clock, random, pace)
-            self._doubts = Doubts()
-            self._single_requests = SingleRequests(
-                self._outbox, self._circuit, self._doubts, settings, log, self._at
-            )
+            self._take_up()
             opened.pop_all()
+
+    def _take_up(self) -> None:
+        """Begin with the account that the outbox is for."""
+        self._circuit = Circuit(self._outbox, self._clock, self._random, self._pace)
+        self._doubts = Doubts()
+        self._single_requests = SingleRequests(
+            self._outbox, self._circuit, self._doubts, self._settings, self._log, self._at
+        )
+        _, self.parked_before = self._outbox.counts()
+        # Whether new runs were looked for since.
+        self._has_looked = False
 
     def close(self) -> None:
         """Close the connections to the server and the file."""
@@ -135,6 +143,8 @@ class Uploader:
         self._take_in(stop)
         told = time.monotonic()
         while not stop.is_set():
+            if not self._has_looked:
+                self._take_in(stop)
             self._fill()
             if not self._sender.in_flight:
                 break
@@ -144,15 +154,19 @@ class Uploader:
                 self._take_in(stop)
                 self._tell()
         self._finish()
+        self._outbox.shorten(stop)
         self._tell()
         return self._rest()
 
     def _take_in(self, stop: threading.Event) -> None:
+        self._has_looked = True
+        self._outbox.look_again()
         while not stop.is_set() and self._outbox.admit():
             self._at("admitted")
         self._outbox.admit_events()
         long_ago = self._clock.time_ns() - int(self._settings.open_after * 1e9)
         self._outbox.reopen(utc_text(long_ago), stop)
+        self._outbox.shorten(stop)
 
     def _fill(self) -> None:
         """Send as many requests as may be sent now."""
@@ -178,8 +192,6 @@ class Uploader:
         self._sender.send(request._replace(openings=self._circuit.openings))
 
     def _must_ask(self) -> bool:
-        if not self._settings.bulk:
-            return False
         return self._asked_at is None or self._circuit.now() - self._asked_at > ASK_AGAIN_S
 
     def _settle_all(self, answers: list[tuple[Request, Answer]]) -> None:
@@ -227,10 +239,30 @@ class Uploader:
         self._asked_at = self._circuit.now()
         self._ask_when_resumed = verdict.action is not Action.DELIVERED
         if not self._doubts_key:  # what another key was offered before stays
-            self._take_offer(offer_of(verdict.body))
+            self._take_account(account_of(verdict.body))
+            self._take_offer(offer_of(verdict.body) if self._settings.bulk else None)
         # The key may record and not read this, the response cannot be read, or nothing knows this
         # path: the requests of one run will show which.
         return verdict if verdict.action is Action.DELIVERED else Verdict(Action.PARK, "")
+
+    def _take_account(self, account: str | None) -> None:
+        """Go on with the account that the key is for: it has not got what another one has."""
+        if account is None:
+            return
+        target_id = self._outbox.target_of(account)
+        if target_id == self._outbox.target.target_id:
+            return
+        self._release()
+        self._batches = None
+        self._outbox.change_target(target_id)
+        self._take_up()
+        self._log.event("account", account=account)
+
+    def _release(self) -> None:
+        """Let go of the runs in hand."""
+        self._single_requests.release()
+        if self._batches is not None:
+            self._batches.release()
 
     def _take_offer(self, offer: Offer | None) -> None:
         if offer is None:
@@ -279,9 +311,11 @@ class Uploader:
         else:
             uploads = request.about is not None  # only then is accepting it a success
             taken = verdict.action is Action.DELIVERED
+            # A server that tells what it offers may still fail to take a run.
+            healed = taken and (uploads or not self._outbox.counts()[0])
             # Of a run that is parked it is known that the server takes others.
             parked = verdict.action is Action.PARK and isinstance(request.about, SentPart)
-            circuit.answered(accepted=uploads and taken, refused=not (taken or parked))
+            circuit.answered(accepted=uploads and taken, refused=not (healed or parked))
         if was and not circuit.troubled:
             self._log.event("resumed")
             if self._ask_when_resumed:
@@ -295,9 +329,7 @@ class Uploader:
         if self._sender.in_flight:
             self._sender.forget()
         with self._outbox.together():
-            self._single_requests.release()
-            if self._batches is not None:
-                self._batches.release()
+            self._release()
 
     def _tell(self) -> None:
         if self._on_progress is not None:

@@ -10,16 +10,17 @@ from pathlib import Path
 import httpx
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.delivery.accounts import are_named, target_of
 from waxlocal.delivery.comparison import (
     LocalSession,
     count_sessions,
     delivered_sessions,
     session_ids,
-    target_of,
 )
 from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal.storage.connection import reader
 from waxlocal_daemon.id_set import IdSet
+from waxlocal_daemon.remote_account import remote_account
 from waxlocal_daemon.remote_sessions import RemoteSession, session_pages
 from waxlocal_daemon.tls import tls_context
 
@@ -51,7 +52,8 @@ class Verification:
     server does not have. `doubled`: sessions with more runs there than in the file. `different`:
     sessions with fewer runs there, other statuses or other totals. `waiting`: ids of sessions with
     pending or parked runs. `unlisted` counts the findings beyond the first 1,000 of each kind.
-    `asked`: False if nothing was ever sent to the server, which then is not asked.
+    `asked`: False if nothing was ever sent to the server, which then is not asked for its sessions.
+    `account`: whose they are, if the server says it.
     """
 
     checked: int
@@ -61,6 +63,7 @@ class Verification:
     waiting: list[str]
     unlisted: int = 0
     asked: bool = True
+    account: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -107,11 +110,13 @@ def verify(
     """
     began = utc_text(clock.time_ns())
     with reader(path) as connection:
-        target = target_of(connection, settings.api_url)
-        if target is None:
-            return _nothing_delivered(connection)
-        comparison = _Comparison(connection, target, began, clock)
         with client(settings) as http:
+            named = are_named(connection, settings.api_url)
+            account = remote_account(http, settings) if named else None
+            target = target_of(connection, settings.api_url, account)
+            if target is None:
+                return _nothing_delivered(connection)
+            comparison = _Comparison(connection, target, began, clock, account)
             for page in session_pages(http, settings, clock):
                 comparison.compare(page)
         comparison.look_for_missing()
@@ -142,6 +147,7 @@ class _Findings:
     waiting: list[str] = field(default_factory=list)
     unlisted: int = 0
     asked: bool = True
+    account: str | None = None
 
     def add(self, kind: list[Difference] | list[str], found: Difference | str) -> None:
         """List a finding, or count it."""
@@ -158,9 +164,14 @@ class _Comparison:
     """Compares both sides, page by page."""
 
     def __init__(
-        self, connection: sqlite3.Connection, target: int, began: str, clock: Clock
+        self,
+        connection: sqlite3.Connection,
+        target: int,
+        began: str,
+        clock: Clock,
+        account: str | None,
     ) -> None:
-        self.found = _Findings()
+        self.found = _Findings(account=account)
         self._connection = connection
         self._target = target
         self._began = began

@@ -40,14 +40,15 @@ def closed() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 48])
-def test_all_that_was_on_its_way_is_one_failure(
-    db_path: Path, closed: str, concurrency: int
-) -> None:
-    """However many connections are refused at once, and in how many steps that is noted."""
+def test_all_that_was_on_its_way_is_one_failure(db_path: Path, concurrency: int) -> None:
+    """However many requests fail at once, and in how many steps that is noted."""
     record(RUNS)
-    with uploading(
-        db_path, closed, pace=ENDLESS, random=lambda: 0.5, concurrency=concurrency
-    ) as uploader:
+    with (
+        fault_server((Rule("close", method="POST"),)) as server,
+        uploading(
+            db_path, server.url, pace=ENDLESS, random=lambda: 0.5, concurrency=concurrency
+        ) as uploader,
+    ):
         uploader.run(threading.Event())
     assert ask(db_path, "SELECT failures FROM targets") == [(1,)]
     ((sent,),) = ask(db_path, "SELECT count(*) FROM requests WHERE attempts > 0")
@@ -85,7 +86,7 @@ def fail_for_long(path: Path, url: str) -> None:
 def test_whoever_types_sync_does_not_wait(db_path: Path, count: int) -> None:
     """The server is well again: all goes at once, whatever waits an upload has left before."""
     record(count)
-    with fault_server((Rule("status", status=503, retry_after="1800"),)) as server:
+    with fault_server((Rule("status", method="POST", status=503, retry_after="1800"),)) as server:
         fail_for_long(db_path, server.url)
         server.use_script(())
         done = sync(db_path, server.url, PATIENCE_S)
@@ -97,7 +98,7 @@ def test_whoever_types_sync_does_not_wait(db_path: Path, count: int) -> None:
 def test_the_attempt_at_once_is_one_request(db_path: Path) -> None:
     """A server that still fails gets one, however many runs wait; the next span is 2 seconds."""
     record(RUNS)
-    with fault_server((Rule("status", status=503),)) as server:
+    with fault_server((Rule("status", method="POST", status=503),)) as server:
         fail_for_long(db_path, server.url)
         before = audit(server).requests
         assert sync(db_path, server.url, 0).exit_code == 7
@@ -108,7 +109,7 @@ def test_the_attempt_at_once_is_one_request(db_path: Path) -> None:
 def test_a_reload_does_not_wait(db_path: Path) -> None:
     """SIGHUP has the daemon try the server at once."""
     record(3)
-    with fault_server((Rule("status", status=503, retry_after="1800"),)) as server:
+    with fault_server((Rule("status", method="POST", status=503, retry_after="1800"),)) as server:
         with running(db_path, server.url) as daemon:
             daemon.event("waiting")
             server.use_script(())

@@ -60,7 +60,7 @@ def test_a_jump_between_two_uploads(db_path: Path, jump: float, status: int) -> 
     """One request, at once where the wait in the file makes no sense; none waits for ever."""
     record(5)
     clock = MovableClock(NOW_NS)
-    with fault_server((Rule("status", status=status),)) as server:
+    with fault_server((Rule("status", method="POST", status=status),)) as server:
         with uploading(db_path, server.url, clock=clock, pace=USUAL_PACE) as uploader:
             for _ in range(12):
                 clock.sleep(uploader.run(threading.Event()))
@@ -86,7 +86,7 @@ def _requests_with_a_jump(path: Path, jump: float) -> int:
     """Return how many requests a server got that fails at first, with a jump half-way."""
     clock = MovableClock(NOW_NS)
     with (
-        fault_server((Rule("status", status=503),)) as server,
+        fault_server((Rule("status", method="POST", status=503),)) as server,
         uploading(path, server.url, clock=clock, pace=USUAL_PACE, random=lambda: 0.5) as uploader,
     ):
         end = clock.monotonic_ns() + 7_200 * 10**9
@@ -107,7 +107,7 @@ def test_a_restart_does_not_shorten_the_wait(db_path: Path) -> None:
     """What is left of it holds for the next process, too."""
     record(3)
     clock = MovableClock(NOW_NS)
-    with fault_server((Rule("status", status=503, retry_after="1800"),)) as server:
+    with fault_server((Rule("status", method="POST", status=503, retry_after="1800"),)) as server:
         for _ in range(3):
             with uploading(
                 db_path, server.url, clock=clock, pace=USUAL_PACE, concurrency=1
@@ -144,7 +144,7 @@ def test_two_at_once(db_path: Path) -> None:
     """The second names the first and leaves everything to it."""
     record(5)
     with (
-        fault_server((Rule("hang", times=1),)) as server,
+        fault_server((Rule("hang", method="POST", times=1),)) as server,
         _syncing(db_path, server.url) as first,
     ):
         server.wait_for(hanging=1)

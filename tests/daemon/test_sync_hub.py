@@ -63,7 +63,7 @@ def test_what_comes_twice_is_there_once(
             change(db_path, "DELETE FROM requests")
             change(
                 db_path,
-                "UPDATE deliveries SET state = 'pending', remote_run_id = NULL,"
+                "UPDATE deliveries SET state = 'pending', receipts = NULL, remote_run_id = NULL,"
                 " remote_workflow_id = NULL",
             )
 
@@ -246,7 +246,8 @@ def _forget(path: Path) -> None:
     change(path, "DELETE FROM requests")
     change(
         path,
-        "UPDATE deliveries SET state = 'pending', remote_run_id = NULL, remote_workflow_id = NULL",
+        "UPDATE deliveries SET state = 'pending', receipts = NULL, remote_run_id = NULL,"
+        " remote_workflow_id = NULL",
     )
 
 

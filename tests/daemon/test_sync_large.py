@@ -287,7 +287,7 @@ def test_a_server_of_another_kind_gets_the_records_of_a_long_conversation(db_pat
 def test_a_start_without_large_values_is_parked_as_it_is(db_path: Path) -> None:
     """There is nothing to cut, and so little should fit: it may be the server that is wrong."""
     record(1)
-    with fault_server((Rule("status", status=413),)) as server:
+    with fault_server((Rule("status", method="POST", status=413),)) as server:
         assert upload(db_path, server.url).parked == 1
         assert audit(server).faults["status 413"] == MOST_REFUSALS
 

@@ -91,7 +91,7 @@ def test_an_absurd_retry_after_is_an_hour(db_path: Path, fault: str) -> None:
     record(3)
     log = StringIO()
     with (
-        fault_server((replace(ABSURD[fault], times=1),)) as server,
+        fault_server((replace(ABSURD[fault], method="POST", times=1),)) as server,
         uploading(db_path, server.url, log=log, concurrency=1) as uploader,
     ):
         rest = uploader.run(threading.Event())
@@ -105,7 +105,7 @@ def test_an_absurd_retry_after_is_an_hour(db_path: Path, fault: str) -> None:
 def test_retry_after_holds_for_the_whole_server(db_path: Path) -> None:
     """No other run is sent meanwhile, and a new process keeps to it, too."""
     record(10)
-    rule = Rule("status", status=429, retry_after="2000", times=1)
+    rule = Rule("status", method="POST", status=429, retry_after="2000", times=1)
     with fault_server((rule,)) as server:
         for _ in range(2):
             with uploading(db_path, server.url, concurrency=1) as uploader:

@@ -22,6 +22,7 @@ from waxlocal.cli.sync_retry import retry
 from waxlocal.cli.sync_status import parked, status
 from waxlocal.cli.sync_verify import verify
 from waxlocal.cli.target_file import need_own, target_file_of
+from waxlocal.delivery.accounts import current_status
 from waxlocal.delivery.status import delivery_status, last_refusal
 from waxlocal.errors import DeliveryError
 from waxlocal.prices.table import price_pending
@@ -189,7 +190,8 @@ def _refused(count: int, path: Path, settings: UploadSettings) -> DeliveryError:
 def _never_accepted(path: Path, settings: UploadSettings) -> bool:
     with reader(path) as connection:
         targets = delivery_status(connection)
-    return not any(one.url == settings.api_url and one.last_success_at for one in targets)
+    found = current_status(targets, settings.api_url)
+    return found is None or not found.last_success_at
 
 
 def _print_requests(path: Any, settings: UploadSettings, form: str) -> None:

@@ -104,7 +104,7 @@ def _missing(path: Path, server: dict[str, Any]) -> int:
 
     settings = load_settings(**server)
     found = verify(path, settings)
-    with Resend(path, settings.api_url) as resend:
+    with Resend(path, settings.api_url, found.account) as resend:
         count = resend.sessions(found.lacking)
     if found.unlisted:
         click.echo("Note: the server lacks more than is sent at once", err=True)

@@ -14,6 +14,7 @@ from waxlocal.cli.hints import as_typed, say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import need_own, target_file_of
+from waxlocal.delivery.accounts import current_status
 from waxlocal.delivery.status import (
     ParkedRun,
     TargetStatus,
@@ -99,8 +100,8 @@ def _next(settings: UploadSettings | ConfigurationError, targets: tuple[TargetSt
         return settings.hint
     if not targets:
         return "waxlocal sync --dry-run"
-    paused = any(one.paused_at and one.url == settings.api_url for one in targets)
-    return settings.key_hint if paused else ""
+    found = current_status(targets, settings.api_url)
+    return settings.key_hint if found is not None and found.paused_at else ""
 
 
 def _show_targets(screen: Screen, targets: tuple[TargetStatus, ...]) -> None:

@@ -22,7 +22,7 @@ __all__ = ["verify"]
 
 _DELIVER = "deliver first, with: waxlocal sync; see what is pending with: waxlocal sync status"
 _SEND_AGAIN = "send what the server lacks again: waxlocal sync retry --missing; then: waxlocal sync"
-_LOOK = "see what was sent: waxlocal sql \"SELECT * FROM requests WHERE run_id = '...'\""
+_LOOK = "see what was sent: waxlocal sql \"SELECT * FROM known_requests WHERE run_id = '...'\""
 
 
 @click.command("verify", cls=Subcommand, short_help="Compare with what the server has.")

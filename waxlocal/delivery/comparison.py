@@ -7,11 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from waxlocal.delivery.status import knows_delivery
+__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "session_ids"]
 
-__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "session_ids", "target_of"]
-
-_TARGET = "SELECT target_id FROM targets WHERE url = ?"
 _COUNT = "SELECT count(*) FROM sessions"
 _IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
 _FIRST_IDS = "SELECT session_id FROM sessions ORDER BY session_id LIMIT ?"
@@ -39,14 +36,6 @@ class LocalSession(NamedTuple):
     total_tokens: int
     total_cost: float | None
     delivered: int
-
-
-def target_of(connection: sqlite3.Connection, url: str) -> int | None:
-    """Return the number of a server in the file; None when nothing was ever sent to it."""
-    if not knows_delivery(connection):
-        return None
-    row = connection.execute(_TARGET, (url,)).fetchone()
-    return None if row is None else int(row[0])
 
 
 def count_sessions(connection: sqlite3.Connection) -> int:

@@ -7,7 +7,6 @@ too late for what is being sent.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.connection import AT_A_TIME
 from waxlocal.delivery.progress import DeliveryState, RequestState
+from waxlocal.delivery.receipts import ReceiptConnection
 from waxlocal.delivery.records import (
     is_not_utf_8,
     leniently,
@@ -24,8 +24,7 @@ from waxlocal.delivery.records import (
     load_runs,
     text_or_none,
 )
-from waxlocal.delivery.requests import OUTSIDE, Part, new_key, read_part
-from waxlocal.delivery.target import TargetConnection
+from waxlocal.delivery.requests import OUTSIDE, Part, encoded, new_key, read_part
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Due", "Outbox"]
@@ -55,7 +54,7 @@ class Due(NamedTuple):
         return self.remote_run_id == self.run_id
 
 
-class Outbox(TargetConnection):
+class Outbox(ReceiptConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
     For one thread; raises `StorageError`. Each statement commits by itself, except in a block of
@@ -247,6 +246,7 @@ class Outbox(TargetConnection):
 
         def take(some: Sequence[str]) -> int:
             with self.together():
+                self._unpack(some)
                 return self._many(sql.SENDING, ((self._id, run_id) for run_id in some))
 
         self._in_pieces(run_ids, take)
@@ -286,8 +286,8 @@ class Outbox(TargetConnection):
                     part.stage,
                     part.part,
                     part.idempotency_key,
-                    json.dumps(part.positions),
-                    json.dumps(part.states, separators=(",", ":")) if part.states else None,
+                    encoded(part.positions),
+                    encoded(part.states) if part.states else None,
                     part.body,
                     len(part.body or b""),
                 )
@@ -322,7 +322,9 @@ class Outbox(TargetConnection):
         if run_id != OUTSIDE:
             self._execute(sql.COUNT, {"run_id": run_id, "target": self._id})
         done = self._execute(sql.DELIVER, (self._now(), run_id, self._id)).rowcount
-        self._delivered_now += done if run_id != OUTSIDE else 0
+        if done and run_id != OUTSIDE:
+            self._delivered_now += 1
+            self._note_delivered(run_id)
         return bool(done)
 
     def release(self, run_id: str) -> None:

@@ -1,4 +1,7 @@
-"""What would go next, read without a change to the file."""
+"""What would go next to a server, read without a change to the file.
+
+`target` is its number in the file, None where nothing was ever sent to it.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +19,33 @@ __all__ = ["KnownRun", "known_parts", "known_run", "waiting_events", "waiting_ru
 _WAITING = """
 SELECT id, CAST(run_id AS BLOB) FROM runs
 WHERE id > :last AND status <> 'running' AND NOT EXISTS (
-  SELECT 1 FROM deliveries d JOIN targets t USING (target_id)
-  WHERE d.run_id = runs.run_id AND t.url = :url AND (d.state = 'delivered' OR d.state = 'parked'))
+  SELECT 1 FROM deliveries d
+  WHERE d.run_id = runs.run_id AND d.target_id = :target
+    AND (d.state = 'delivered' OR d.state = 'parked'))
 ORDER BY id LIMIT 100
 """
 _ALL = """
 SELECT id, CAST(run_id AS BLOB) FROM runs
-WHERE id > :last AND status <> 'running' AND :url <> '' ORDER BY id LIMIT 100
+WHERE id > :last AND status <> 'running' AND :target IS NULL ORDER BY id LIMIT 100
 """
-# In a file of an earlier version a request has no states.
-_HAS_STATES = "SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'states'"
 _PARTS = """
-SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, q.attempts, q.body, {states}
-FROM requests q JOIN targets t USING (target_id) WHERE q.run_id = ? AND t.url = ?
+SELECT q.stage, q.part, q.idempotency_key, q.state, q.positions, coalesce(q.attempts, 1), q.body,
+  {states}
+FROM {requests} q WHERE q.run_id = ? AND q.target_id = ?
 ORDER BY q.stage, q.part
 """
+_PARTS_OF_RUN = _PARTS.format(requests="known_requests", states="q.states")
+# In a file of an earlier version a request has no states, and is always a row.
+_PARTS_IN_OLD_FILE = _PARTS.format(requests="requests", states="NULL")
 # A delivery may be known of a run that the file no longer has, and the other way round.
 _KNOWN = """
 SELECT r.status, d.state, d.remote_run_id, d.remote_workflow_id
 FROM (SELECT :run_id AS run_id) one LEFT JOIN runs r USING (run_id)
-LEFT JOIN targets t ON t.url = :url
-LEFT JOIN deliveries d ON d.run_id = one.run_id AND d.target_id = t.target_id
+LEFT JOIN deliveries d ON d.run_id = one.run_id AND d.target_id = :target
 """
 _KNOWN_HERE = "SELECT max(status), NULL, NULL, NULL FROM runs WHERE run_id = :run_id"
 _EVENTS = f"""{sql.OUTSIDE_EVENTS}
-WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE url = ?), 0) ORDER BY o.id
+WHERE o.id > coalesce((SELECT events_cursor FROM targets WHERE target_id = ?), 0) ORDER BY o.id
 """  # noqa: S608
 
 
@@ -53,40 +58,40 @@ class KnownRun(NamedTuple):
     remote_workflow_id: str | None
 
 
-def waiting_events(connection: sqlite3.Connection, url: str) -> list[dict[str, Any]]:
+def waiting_events(connection: sqlite3.Connection, target: int | None) -> list[dict[str, Any]]:
     """Return the events outside any run that no request to a server carries yet.
 
     Text that is not UTF-8 is read with replacement characters.
     """
     if not knows_delivery(connection, "outside_events"):
         return []
-    rows = leniently(connection, lambda: connection.execute(_EVENTS, (url,)).fetchall())
+    rows = leniently(connection, lambda: connection.execute(_EVENTS, (target,)).fetchall())
     return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
 
 
-def waiting_runs(connection: sqlite3.Connection, url: str) -> Iterator[str]:
+def waiting_runs(connection: sqlite3.Connection, target: int | None) -> Iterator[str]:
     """Give the ids of the ended runs that a server has not got, in the order they came.
 
     Without ids that are not UTF-8 or have a NUL character: the upload parks those runs.
     """
     wanted = _WAITING if knows_delivery(connection) else _ALL
     last = 0
-    while page := connection.execute(wanted, {"last": last, "url": url}).fetchall():
+    while page := connection.execute(wanted, {"last": last, "target": target}).fetchall():
         ids = (text_or_none(raw) for _, raw in page)
         yield from (one for one in ids if one is not None and "\0" not in one)
         last = page[-1][0]
 
 
-def known_parts(connection: sqlite3.Connection, run_id: str, url: str) -> list[Part]:
+def known_parts(connection: sqlite3.Connection, run_id: str, target: int | None) -> list[Part]:
     """Return the requests that were made for a run already."""
     if not knows_delivery(connection):
         return []
-    has_states = connection.execute(_HAS_STATES).fetchone()[0]
-    query = _PARTS.format(states="q.states" if has_states else "NULL")
-    return [read_part(*row) for row in connection.execute(query, (run_id, url)).fetchall()]
+    is_old = not knows_delivery(connection, "known_requests")
+    query = _PARTS_IN_OLD_FILE if is_old else _PARTS_OF_RUN
+    return [read_part(*row) for row in connection.execute(query, (run_id, target)).fetchall()]
 
 
-def known_run(connection: sqlite3.Connection, run_id: str, url: str) -> KnownRun:
+def known_run(connection: sqlite3.Connection, run_id: str, target: int | None) -> KnownRun:
     """Return what the file knows of a run and of its delivery to a server."""
     query = _KNOWN if knows_delivery(connection) else _KNOWN_HERE
-    return KnownRun(*connection.execute(query, {"run_id": run_id, "url": url}).fetchone())
+    return KnownRun(*connection.execute(query, {"run_id": run_id, "target": target}).fetchone())

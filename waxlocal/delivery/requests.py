@@ -11,7 +11,16 @@ from uuid import uuid4
 
 from waxlocal.delivery.progress import RequestState
 
-__all__ = ["OUTSIDE", "Part", "new_key", "new_part", "next_part", "read_part", "request_key"]
+__all__ = [
+    "OUTSIDE",
+    "Part",
+    "encoded",
+    "new_key",
+    "new_part",
+    "next_part",
+    "read_part",
+    "request_key",
+]
 
 # Stage, part and what makes a key new are added to the id, and all must fit into a key: see
 # `MAX_CHARS` in `wire.request_keys`.
@@ -64,6 +73,11 @@ def read_part(
     known = json.loads(states) if states else {}
     carried = json.loads(positions)
     return Part(stage, part, idempotency_key, state, carried, attempts, body, known)
+
+
+def encoded(value: object) -> str:
+    """Return positions or states as the JSON of their column."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def next_part(parts: Iterable[Part], stage: str) -> int:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.accounts import target_of
 from waxlocal.delivery.connection import DeliveryConnection
+from waxlocal.delivery.receipts import unpack
 from waxlocal.delivery.requests import OUTSIDE
 
 __all__ = ["Resend"]
 
 # Runs that are read without the write lock.
 _READ_AT_ONCE = 1_000
-_TARGETS = "SELECT target_id FROM targets WHERE ? IS NULL OR url = ?"
+_ALL_TARGETS = "SELECT target_id FROM targets"
 _DELIVERED = """
 SELECT run_id, remote_run_id FROM deliveries
 WHERE target_id = :target AND run_id > :after AND state = 'delivered' AND delivered_at >= :since
@@ -43,16 +45,26 @@ _EVENTS_AGAIN = "UPDATE targets SET events_cursor = 0 WHERE target_id = :target"
 class Resend(DeliveryConnection):
     """A connection that makes delivered runs pending again, a few in each transaction.
 
-    For the server with this URL, or without one for all that the file knows. What is being sent at
+    For the server with this URL, or without one for all that the file knows. At one address it is
+    the account of that name, without a name the one that was sent to last. What is being sent at
     this moment is left alone, so an upload may go on meanwhile. For one thread; raises
     `StorageError`.
     """
 
     def __init__(
-        self, path: Path, url: str | None = None, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        path: Path,
+        url: str | None = None,
+        account: str | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(path, sleep)
-        self._targets = [row[0] for row in self._rows(_TARGETS, (url, url))]
+        if url is None:
+            self._targets = [row[0] for row in self._rows(_ALL_TARGETS)]
+        else:
+            found = target_of(self.connection, url, account)
+            self._targets = [] if found is None else [found]
 
     def sessions(self, session_ids: Sequence[str]) -> int:
         """Make the delivered runs of these sessions pending; return how many."""
@@ -92,6 +104,7 @@ class Resend(DeliveryConnection):
         named = {"run_id": run_id, "target": target}
         made = self._execute(_MAKE_PENDING, named).rowcount
         if made:
+            unpack(self._execute, run_id, target)
             self._execute(sql.REPLACE_ALL if remote_run_id == run_id else _SAME_KEYS, named)
             self._execute(sql.BEGIN_ANEW, named)
         return made

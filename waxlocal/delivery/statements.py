@@ -34,10 +34,19 @@ _SIZE_OF_RECORDS = "\n  + ".join(
     for table in RECORD_TABLES
 )
 
-TARGET = "INSERT OR IGNORE INTO targets (url) VALUES (?)"
+ADD_TARGET = "INSERT OR IGNORE INTO targets (url) VALUES (?)"
 READ_TARGET = """
 SELECT target_id, cursor, failures, not_before, backoff_until, paused_at, reason
-FROM targets WHERE url = ?
+FROM targets WHERE target_id = ?
+"""
+# The first account at an address takes over what was sent before the server named any. A new one
+# has nothing that 0.2 sent.
+NAME_ACCOUNT = """
+UPDATE targets SET account = ? WHERE url = ? AND account IS NULL
+RETURNING target_id
+"""
+ADD_ACCOUNT = """
+INSERT INTO targets (url, account, looked_again) VALUES (?, ?, 1) RETURNING target_id
 """
 # SQLite's JSON functions end a text at NUL, so that a run with such an id is not found by them.
 ADMIT = """
@@ -145,9 +154,11 @@ UPDATE deliveries SET state = 'pending', not_before = NULL
 WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state = 'open'
 """
 # A run goes by single requests once it has one, or a line in a batch that was refused.
-_GOES_BY_REQUESTS = """EXISTS (SELECT 1 FROM requests q
+_GOES_BY_REQUESTS = """(EXISTS (SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id
-      AND (q.stage <> 'bulk' OR q.state = 'parked'))"""
+      AND (q.stage <> 'bulk' OR q.state = 'parked'))
+  OR EXISTS (SELECT 1 FROM json_each(d.receipts) entry
+    WHERE json_extract(entry.value, '$[0]') <> 'bulk'))"""
 # A parent waits for the start of a child until it has failed so often.
 _TRIES_OF_A_CHILD = 3
 _IS_TO_START = f"""cd.remote_run_id IS NULL AND cd.failures < {_TRIES_OF_A_CHILD}

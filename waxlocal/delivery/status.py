@@ -108,18 +108,20 @@ ORDER BY parked.target_id, parked.run_id, parked.stage, parked.part LIMIT ? OFFS
 """  # noqa: S608
 _LAST_REFUSAL = """
 SELECT q.status, coalesce(q.reason, '') FROM requests q JOIN targets t USING (target_id)
-WHERE t.url = ? AND q.state = 'parked' ORDER BY q.last_attempt_at DESC LIMIT 1
+WHERE (t.url = :url OR substr(t.url, 1, length(:url) + 1) = :url || '#') AND q.state = 'parked'
+ORDER BY q.last_attempt_at DESC LIMIT 1
 """
 _RECEIPTS = """
 SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
   json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
   q.first_attempt_at, q.last_attempt_at
-FROM requests q JOIN targets t USING (target_id)
+FROM {requests} q JOIN targets t USING (target_id)
 WHERE q.run_id IN ({runs})
 ORDER BY {order}t.target_id, q.run_id, q.first_attempt_at, q.stage, q.part
 LIMIT :limit
 """
-_RECEIPTS_OF_RUN = _RECEIPTS.format(runs=":run_id", order="")
+_RECEIPTS_OF_RUN = _RECEIPTS.format(requests="known_requests", runs=":run_id", order="")
+_RECEIPTS_IN_OLD_FILE = _RECEIPTS.format(requests="requests", runs=":run_id", order="")
 # No index on times, which every upload would have to keep: the last of the ids that begin with a
 # time are the newest of those. Of ids that programs give the order is that of their arrival; where
 # so many runs wait that none of the last has a request, the last of all ids stand for them.
@@ -134,7 +136,9 @@ _NEWEST = f"""
     WHERE EXISTS (SELECT 1 FROM requests sent WHERE sent.run_id = newest.run_id)
     ORDER BY id DESC LIMIT :limit)
   UNION ALL SELECT ''"""  # noqa: S608
-_RECENT = _RECEIPTS.format(runs=_NEWEST, order="coalesce(q.last_attempt_at, '') DESC, ")
+_RECENT = _RECEIPTS.format(
+    requests="requests", runs=_NEWEST, order="coalesce(q.last_attempt_at, '') DESC, "
+)
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,11 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Receipt:
-    """A request and what became of it; `state` is waiting, delivered, parked or replaced."""
+    """A request and what became of it; `state` is waiting, delivered, parked or replaced.
+
+    Of a run that was delivered some time ago it is not known how large its requests were, how often
+    they were sent and what was answered; `last_attempt_at` is when the run was delivered.
+    """
 
     run_id: str
     url: str
@@ -202,8 +210,8 @@ class Receipt:
     idempotency_key: str
     state: str
     records: int
-    bytes: int
-    attempts: int
+    bytes: int | None
+    attempts: int | None
     status: int | None
     reason: str | None
     first_attempt_at: str | None
@@ -242,7 +250,8 @@ def list_parked(
 
 def last_refusal(connection: sqlite3.Connection, url: str) -> Refusal | None:
     """Return the answer to the request that this server refused last; None if there is none."""
-    row = leniently(connection, lambda: connection.execute(_LAST_REFUSAL, (url,)).fetchone())
+    named = {"url": url}
+    row = leniently(connection, lambda: connection.execute(_LAST_REFUSAL, named).fetchone())
     return None if row is None else Refusal(*row)
 
 
@@ -250,7 +259,9 @@ def list_receipts(connection: sqlite3.Connection, run_id: str) -> list[Receipt]:
     """Return every request of a run, in the order they were first sent."""
     if not knows_delivery(connection):
         return []
-    return _receipts(connection, _RECEIPTS_OF_RUN, {"run_id": run_id, "limit": -1})
+    is_old = not knows_delivery(connection, "known_requests")
+    asked = _RECEIPTS_IN_OLD_FILE if is_old else _RECEIPTS_OF_RUN
+    return _receipts(connection, asked, {"run_id": run_id, "limit": -1})
 
 
 def recent_receipts(connection: sqlite3.Connection, limit: int = 20) -> list[Receipt]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
+from waxlocal.delivery import accounts
 from waxlocal.delivery import statements as sql
+from waxlocal.delivery.accounts import url_of_account
 from waxlocal.delivery.connection import DeliveryConnection
 
 __all__ = ["Target", "TargetConnection"]
@@ -28,7 +30,7 @@ class Target(NamedTuple):
 
 
 class TargetConnection(DeliveryConnection):
-    """A writing connection to the file, for the upload to one server.
+    """A writing connection to the file, for the upload to one account at one server.
 
     `sleep` is called with the seconds for which others may write between two transactions. For one
     thread; raises `StorageError`.
@@ -44,14 +46,40 @@ class TargetConnection(DeliveryConnection):
     ) -> None:
         super().__init__(path, sleep, lambda: clock.monotonic_ns() / 1e9)
         self.clock = clock
+        self._url = url
         with ExitStack() as opened:
             opened.callback(self.close)  # if what follows fails
-            self._execute(sql.TARGET, (url,))
-            self.target = Target(*self._rows(sql.READ_TARGET, (url,))[0])
-            self._id = self.target.target_id
-            # Whoever was sending before has ended, or we would not have the lock.
-            self._execute(sql.RELEASE, (self._id,))
+            self._take_up(self._current())
             opened.pop_all()
+
+    def _current(self) -> int:
+        """Return the account that was sent to last, until the server says whose the key is."""
+        named = {"url": self._url}
+        if not (found := self._rows(accounts.CURRENT, named)):
+            self._execute(sql.ADD_TARGET, (self._url,))
+            found = self._rows(accounts.CURRENT, named)
+        return int(found[0][0])
+
+    def target_of(self, account: str) -> int:
+        """Return the number of an account, which is new if the file does not know it."""
+        named = {"url": self._url, "account": account}
+        return int(
+            (
+                self._rows(accounts.OF_ACCOUNT, named)
+                or self._rows(sql.NAME_ACCOUNT, (account, self._url))
+                or self._rows(sql.ADD_ACCOUNT, (url_of_account(self._url, account), account))
+            )[0][0]
+        )
+
+    def change_target(self, target_id: int) -> None:
+        """Go on with another account at the same address."""
+        self._take_up(target_id)
+
+    def _take_up(self, target_id: int) -> None:
+        self.target = Target(*self._rows(sql.READ_TARGET, (target_id,))[0])
+        self._id = target_id
+        # Whoever was sending before has ended, or we would not have the lock.
+        self._execute(sql.RELEASE, (target_id,))
 
     def counts(self) -> tuple[int, int]:
         """Return how many runs are pending and how many parked."""

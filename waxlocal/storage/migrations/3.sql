@@ -189,8 +189,12 @@ ALTER TABLE scores ADD COLUMN revision INTEGER;
 ALTER TABLE events ADD COLUMN revision INTEGER;
 ALTER TABLE targets ADD COLUMN events_cursor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE targets ADD COLUMN looked_again INTEGER NOT NULL DEFAULT 0;
+-- The account at the server, as that names it.
+ALTER TABLE targets ADD COLUMN account TEXT;
 -- The states in which a request has its records.
 ALTER TABLE requests ADD COLUMN states TEXT;
+-- Of runs that were delivered long ago, their requests; see known_requests.
+ALTER TABLE deliveries ADD COLUMN receipts TEXT;
 
 -- Of llm_calls, those whose tokens are unknown.
 ALTER TABLE sessions ADD COLUMN unmetered_calls INTEGER NOT NULL DEFAULT 0;
@@ -851,3 +855,17 @@ BEGIN
   DELETE FROM changed_sessions;
   UPDATE summary SET newest = '', look_from = '', left_over = 0;
 END;
+
+-- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,
+-- states], the last only where there are any; one that was replaced ends with its part.
+CREATE VIEW known_requests AS
+SELECT run_id, target_id, stage, part, idempotency_key, state, positions, body, bytes, attempts,
+  status, reason, first_attempt_at, last_attempt_at, states
+FROM requests
+UNION ALL
+SELECT d.run_id, d.target_id, json_extract(entry.value, '$[0]'), json_extract(entry.value, '$[1]'),
+  d.run_id || ':' || json_extract(entry.value, '$[0]') || ':' || json_extract(entry.value, '$[1]'),
+  iif(json_array_length(entry.value) = 2, 'replaced', 'delivered'),
+  coalesce(json_extract(entry.value, '$[2]'), '[]'), NULL, NULL, NULL,
+  NULL, NULL, NULL, d.delivered_at, json_extract(entry.value, '$[3]')
+FROM deliveries d, json_each(d.receipts) entry;

@@ -91,10 +91,11 @@ def _since(stored: str, now_ns: int) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host and port of a target, without the path and any user before an `@`."""
+    """Return host, port and account of a target, without the path and any user before an `@`."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
-        return f"{parts.hostname or '?'}{port}"
+        account = f"#{parts.fragment}" if parts.fragment else ""
+        return f"{parts.hostname or '?'}{port}{account}"
     except ValueError:
         return "?"

@@ -1,0 +1,130 @@
+"""The requests of delivered runs in short form: what a later upload must know of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from waxlocal.clock import SYSTEM_CLOCK, Clock
+from waxlocal.delivery.requests import OUTSIDE
+from waxlocal.delivery.target import TargetConnection
+
+__all__ = ["ReceiptConnection", "unpack"]
+
+# Delivered runs whose requests stay as they are, for people who look at the last attempts.
+KEPT = 50
+# Runs that are looked at together without the write lock.
+LOOKED_AT_ONCE = 500
+
+# Requests without an answer, and those that were refused, stay: they are sent or read again. So do
+# rows that somebody else wrote, and that no JSON function reads.
+_PACK = """
+UPDATE deliveries SET receipts = (
+  SELECT json_group_array(json(CASE
+    WHEN state = 'replaced' THEN json_array(stage, part)
+    WHEN states IS NULL THEN json_array(stage, part, json(positions))
+    ELSE json_array(stage, part, json(positions), json(states)) END))
+  FROM requests q WHERE q.run_id = deliveries.run_id AND q.target_id = deliveries.target_id)
+WHERE target_id = :target AND run_id = :run_id AND state = 'delivered' AND receipts IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM requests q
+    WHERE q.run_id = deliveries.run_id AND q.target_id = deliveries.target_id
+      AND (q.state NOT IN ('delivered', 'replaced') OR NOT json_valid(q.positions)
+        OR NOT json_valid(coalesce(q.states, '{}'))))
+"""
+_REMOVE = "DELETE FROM requests WHERE run_id = :run_id AND target_id = :target"
+_PACKED = """
+SELECT run_id FROM deliveries
+WHERE target_id = ? AND run_id IN (SELECT value FROM json_each(?)) AND receipts IS NOT NULL
+"""
+_UNPACK = """
+INSERT OR IGNORE INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions,
+  states, bytes, attempts, last_attempt_at)
+SELECT run_id, target_id, stage, part, idempotency_key, state, positions, states, 0, 1,
+  last_attempt_at
+FROM known_requests WHERE run_id = :run_id AND target_id = :target AND bytes IS NULL
+"""
+_FORGET_PACKED = """
+UPDATE deliveries SET receipts = NULL
+WHERE run_id = :run_id AND target_id = :target AND receipts IS NOT NULL
+"""
+_NEXT_WITH_REQUESTS = """
+SELECT DISTINCT run_id FROM requests WHERE run_id > ? ORDER BY run_id LIMIT ?
+"""
+
+
+class ReceiptConnection(TargetConnection):
+    """A connection that keeps the requests of most delivered runs in short form.
+
+    In full a run's receipts take more room than a small run itself. What a later upload needs of
+    them are the numbers, because a number that was used is never given again, and which records
+    were sent in which state. For one thread; raises `StorageError`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(path, url, clock, sleep=sleep)
+        # Runs whose requests may be shortened, the oldest first.
+        self._in_full: deque[str] = deque()
+        # Of those from before, the last one read; None: all were.
+        self._read_to: str | None = OUTSIDE
+
+    def change_target(self, target_id: int) -> None:
+        """Go on with another account at the same address."""
+        super().change_target(target_id)
+        self._in_full.clear()
+        self._read_to = OUTSIDE
+
+    def shorten(self, stop: threading.Event) -> None:
+        """Shorten what was delivered some time ago, and a page from before, until `stop` is set."""
+        self._read_from_before()
+        surplus = len(self._in_full) - KEPT
+        runs = [self._in_full.popleft() for _ in range(surplus)]
+        self._in_pieces(runs, self._pack, stop)
+
+    def _note_delivered(self, run_id: str) -> None:
+        self._in_full.append(run_id)
+
+    def _read_from_before(self) -> None:
+        """Read which runs have requests: what was not shortened when the last upload ended."""
+        if self._read_to is None:
+            return
+        found = self._rows(_NEXT_WITH_REQUESTS, (self._read_to, LOOKED_AT_ONCE))
+        self._read_to = found[-1][0] if len(found) == LOOKED_AT_ONCE else None
+        self._in_full.extendleft(run_id for (run_id,) in reversed(found))
+
+    def _pack(self, run_ids: Sequence[str]) -> int:
+        with self.together():
+            return sum(self._pack_one(run_id) for run_id in run_ids)
+
+    def _pack_one(self, run_id: str) -> int:
+        named = {"run_id": run_id, "target": self._id}
+        packed = self._execute(_PACK, named).rowcount
+        if packed:
+            self._execute(_REMOVE, named)
+        return packed
+
+    def _unpack(self, run_ids: Sequence[str]) -> None:
+        """Put the requests of runs that go on back in their rows; within a transaction."""
+        for (run_id,) in self._rows(_PACKED, (self._id, json.dumps(run_ids))):
+            unpack(self._execute, run_id, self._id)
+
+
+def unpack(execute: Callable[[str, dict[str, object]], object], run_id: str, target: int) -> None:
+    """Put the requests of a run back in their rows, by a connection's way to execute a statement.
+
+    Within a transaction; does nothing where they are in their rows already.
+    """
+    named: dict[str, object] = {"run_id": run_id, "target": target}
+    execute(_UNPACK, named)
+    execute(_FORGET_PACKED, named)
