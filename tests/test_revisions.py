@@ -37,8 +37,11 @@ def conn() -> Iterator[sqlite3.Connection]:
         for table in (RUNS, *RECORD_TABLES):
             add(conn, table, **({"cost": 0.5} if table is LLM_CALLS else {}))
         conn.execute("INSERT INTO targets (target_id, url) VALUES (1, 'https://x')")
-        conn.execute("INSERT INTO deliveries VALUES (?, 1, 'delivered', 'r', 'w', 0, 0, 0, 0, ?, NULL)",
-                     (RUN_ID, TIME))  # fmt: skip
+        conn.execute(
+            "INSERT INTO deliveries (run_id, target_id, state, remote_run_id, delivered_at)"
+            " VALUES (?, 1, 'delivered', 'r', ?)",
+            (RUN_ID, TIME),
+        )
         yield conn
 
 
