@@ -681,7 +681,7 @@ END;
 -- Each run with the totals of its calls. By `total`, a float: `sum` fails where counts overflow.
 CREATE VIEW run_totals AS
 SELECT
-  run_id,
+  run_id, agent_name, session_id, user_id, status, started_at, duration,
   (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id) AS llm_calls,
   (SELECT count(*) FROM llm_calls c
     WHERE c.run_id = r.run_id AND c.usage_known = 0) AS unmetered_calls,
@@ -693,6 +693,13 @@ SELECT
     WHERE c.run_id = r.run_id AND c.cost IS NOT NULL) AS priced_tokens,
   (SELECT sum(cost) FROM llm_calls c WHERE c.run_id = r.run_id) AS total_cost
 FROM runs r;
+
+-- Each call with the run, the session, the agent and the user that it belongs to.
+CREATE VIEW run_llm_calls AS
+SELECT c.run_id, c.position, r.session_id, r.agent_name, r.user_id, r.status AS run_status,
+  c.recorded_at, c.model, c.provider, c.task, c.tokens_in, c.tokens_out, c.cost, c.duration_ms,
+  c.status, c.error_type
+FROM llm_calls c JOIN runs r ON r.run_id = c.run_id;
 
 -- Each message of each call, numbered from 1, whether the call has the messages or their keys.
 CREATE VIEW llm_call_messages AS

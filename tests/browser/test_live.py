@@ -68,6 +68,38 @@ def test_a_turn_is_added_while_one_reads(open_page: Open, to: Builder, served: s
     expect(page.locator("[data-live=totals]")).to_contain_text("13")
 
 
+def test_a_conversation_goes_on_past_the_turns_of_one_page(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """On its last part, at the end of which later turns are named once they are too many."""
+    for turn in range(49):
+        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    page = opened(open_page, f"{served}/sessions/talk")
+    for turn in range(49, 53):
+        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    refreshed(page, page.locator("#turn-53"), "question 52")
+    expect(page.locator("article.turn")).to_have_count(53)
+    expect(page.get_by_role("link", name="Later ones")).to_have_count(0)
+    for turn in range(53, 202):
+        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    refreshed(page, page.locator("#turn-200"), "question 199")
+    refreshed(page, page.locator("nav.pager"), "of 202")
+    page.get_by_role("link", name="Later ones").click()
+    expect(page.locator("#turn-201")).to_contain_text("question 200")
+
+
+def test_an_earlier_part_of_a_conversation_stays_as_it_is(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Its later turns are on the next page."""
+    for turn in range(51):
+        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    page = opened(open_page, f"{served}/sessions/talk")
+    to.run("talk", at=60, inputs={"message": "the newest"})
+    refreshed(page, page.locator("[data-live=totals]"), "52")
+    expect(page.locator("article.turn")).to_have_count(50)
+
+
 def test_a_running_turn_gets_its_answer(open_page: Open, to: Builder, served: str) -> None:
     """In its place."""
     process = to.process(alive=True)
@@ -118,13 +150,28 @@ def test_a_list_that_is_being_read_waits_to_be_asked(
     to.run("new", at=60, inputs={"message": "the new one"})
     to.llm(run_id(6), 70_000, 7, cost=3.0)
     news = page.locator(".news button")
-    refreshed(page, news, "Show")
+    refreshed(page, news, "Show 1 change")
     refreshed(page, row, "$3.00")
     expect(page.get_by_text("the new one")).to_have_count(0)
     assert row.bounding_box() == pytest.approx(before, abs=1)  # pixels
     news.click()
     expect(page.locator("tbody .open").first).to_have_text("the new one")
     expect(news).to_have_count(0)
+
+
+def test_only_what_is_new_or_has_moved_is_counted(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Not the rows below, which all have another place, nor those that have left the page."""
+    for number in range(60):
+        to.run(f"s{number:02}", at=number, inputs={"message": f"talk {number}"})
+    page = opened(open_page, served)
+    page.locator("tr[data-live='session s40']").evaluate("e => e.scrollIntoView()")
+    for number in range(3):
+        to.run(f"new-{number}", at=100 + number)
+    refreshed(page, page.locator(".news button"), "Show 3 changes")
+    to.run("s30", at=200)
+    refreshed(page, page.locator(".news button"), "Show 4 changes")
 
 
 def test_the_first_session_appears_by_itself(open_page: Open, to: Builder, served: str) -> None:

@@ -296,7 +296,7 @@ END;
 DROP VIEW run_totals;
 CREATE VIEW run_totals AS
 SELECT
-  run_id,
+  run_id, agent_name, session_id, user_id, status, started_at, duration,
   (SELECT count(*) FROM llm_calls c WHERE c.run_id = r.run_id) AS llm_calls,
   (SELECT count(*) FROM llm_calls c
     WHERE c.run_id = r.run_id AND c.usage_known = 0) AS unmetered_calls,
@@ -869,3 +869,10 @@ SELECT d.run_id, d.target_id, json_extract(entry.value, '$[0]'), json_extract(en
   coalesce(json_extract(entry.value, '$[2]'), '[]'), NULL, NULL, NULL,
   NULL, NULL, NULL, d.delivered_at, json_extract(entry.value, '$[3]')
 FROM deliveries d, json_each(d.receipts) entry;
+
+-- Each call with the run, the session, the agent and the user that it belongs to.
+CREATE VIEW run_llm_calls AS
+SELECT c.run_id, c.position, r.session_id, r.agent_name, r.user_id, r.status AS run_status,
+  c.recorded_at, c.model, c.provider, c.task, c.tokens_in, c.tokens_out, c.cost, c.duration_ms,
+  c.status, c.error_type
+FROM llm_calls c JOIN runs r ON r.run_id = c.run_id;

@@ -40,6 +40,8 @@ __all__ = ["session_page"]
 Answer = TypeVar("Answer")
 
 TURNS = 50
+# So many that an open page has grown to while the conversation went on.
+GROWN_TURNS = 200
 # Maximum characters of a message or answer on this page; the page of the run has more.
 MOST_CHARS = 20_000
 # Up to this many turns are shown as a table with bars; more as a column chart.
@@ -103,9 +105,10 @@ async def session_page(request: Request) -> Response:
     """Show a session; raises `NotFound`."""
     session_id = request.path_params.get("session_id") or request.query_params.get("id", "")
     offset = whole(request.query_params.get("offset"), 0, 0, MOST_OFFSET)
+    limit = GROWN_TURNS if request.query_params.get("grows") == "1" else TURNS
 
     def question(conn: sqlite3.Connection) -> Whole:
-        detail = get_session(conn, session_id, limit=TURNS, offset=offset)
+        detail = get_session(conn, session_id, limit=limit, offset=offset)
         return Whole(detail, list_records(conn, [run.run_id for run in detail.runs]))
 
     found, spent, took = await asyncio.gather(
@@ -130,7 +133,7 @@ async def session_page(request: Request) -> Response:
         turns=turns,
         shown_turns={turn.number for turn in turns if not turn.nested},
         offset=offset,
-        limit=TURNS,
+        limit=limit,
         spent=spent,
         took=took,
         kinds=TIME_KINDS,

@@ -209,6 +209,21 @@
     button.onclick = () => { news.remove(); apply(); };
   };
 
+  // The rows that are new, and those that another place among the others makes so: all but the most
+  // that have kept their order. What has left the list is no news.
+  const newsIn = (mine, theirs) => {
+    const place = new Map(mine.map((key, number) => [key, number]));
+    // The last place of the shortest possible run of so many rows in their old order.
+    const ends = [];
+    for (const key of theirs) {
+      const at = place.get(key);
+      if (at === undefined) continue;
+      const length = ends.findIndex((end) => end >= at);
+      ends[length < 0 ? ends.length : length] = at;
+    }
+    return theirs.length - ends.length;
+  };
+
   const updateRows = (page) => {
     const table = document.querySelector("[data-rows] > tbody");
     const fresh = page.querySelector("[data-rows] > tbody");
@@ -224,9 +239,10 @@
     };
     const reading = scrollY > 80 || table.contains(document.activeElement)
       || table.matches(":hover") || isBusy(table);
-    if (reading) {
-      showNews(theirs.filter((key, place) => key !== mine[place]).length, apply);
-    } else {
+    const news = newsIn(mine, theirs);
+    if (reading && news) {
+      showNews(news, apply);
+    } else if (!reading) {
       document.querySelector(".news")?.remove();
       apply();
     }
@@ -270,12 +286,15 @@
   };
 
   let failures = 0;
+  // The last part of a conversation goes on, past what one page has at first.
+  let grows = false;
 
   const refresh = async () => {
     const main = document.getElementById("main");
     const address = new URL(main.dataset.liveFrom || location.href, location.href);
     address.hash = "";
     address.searchParams.set("live", "1");
+    if (grows) address.searchParams.set("grows", "1");
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
@@ -305,6 +324,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     remember(document);
+    grows = Boolean(document.querySelector("[data-grows]") && !document.querySelector(".pager"));
     showTheme();
     wake(document);
     document.getElementById("theme").addEventListener("click", nextTheme);
