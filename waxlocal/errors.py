@@ -13,7 +13,8 @@
     + FileReadOnly              the file or its directory may not be written
     + DiskFull                  no space left for the next row
     + FileUnusable              nothing can be done with this file as it is
-      - NotADatabase            not SQLite at all, or damaged
+      - NotADatabase            not SQLite at all, or without its beginning
+        FileDamaged             parts of it cannot be read; a NotADatabase
       - ForeignDatabase         SQLite, but another program's
       - NewerSchema             written by a later version of waxlocal
   x QueryError                  a question that has no answer
@@ -41,6 +42,7 @@ __all__ = [
     "ConfigurationError",
     "DeliveryError",
     "DiskFull",
+    "FileDamaged",
     "FileLocked",
     "FileMissing",
     "FileReadOnly",
@@ -195,7 +197,13 @@ class FileUnusable(StorageError):
 
 
 class NotADatabase(FileUnusable):
-    """The file is not a SQLite database, or is damaged."""
+    """The file is not a SQLite database, or its beginning is damaged."""
+
+
+class FileDamaged(NotADatabase):
+    """The file is waxlocal's, and parts of it cannot be read. What is recorded goes beside it."""
+
+    default_hint = "save what can be read: waxlocal recover"
 
 
 class ForeignDatabase(FileUnusable):

@@ -17,8 +17,10 @@ from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.delivery.target import TargetConnection
 from waxlocal.errors import (
     ConfigurationError,
+    FileDamaged,
     FileMissing,
     FileUnusable,
+    NotADatabase,
     StorageError,
     UploaderRunning,
 )
@@ -26,7 +28,7 @@ from waxlocal.maintenance.side_files import take_in_all
 from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
-from waxlocal.storage.paths import beside, real_path
+from waxlocal.storage.paths import beside, mounted_alone, real_path
 from waxlocal_daemon.error_location import location_of
 from waxlocal_daemon.file_uploader import Delivery, FileUploader, Make, make_uploader
 from waxlocal_daemon.lock import UploaderLock, exclusive, lock_path
@@ -117,6 +119,8 @@ def refuse_unusable(path: Path) -> None:
     try:
         with reader(path):
             pass
+    except FileDamaged:
+        return  # the loop says it, and goes on once the file was recovered
     except FileUnusable:
         raise
     except StorageError:
@@ -250,10 +254,10 @@ class Daemon:
             self._log.once("waiting_for_file", "info", key=self._path, path=self._path)
             self._notifier.status(f"waiting for {self._path}")
             return self._options.look_again
-        if isinstance(error, FileUnusable):
+        if isinstance(error, FileUnusable) and not isinstance(error, NotADatabase):
             raise error
         if isinstance(error, StorageError):
-            return self._failed("file_trouble", error, reason=error)
+            return self._failed("file_trouble", error, reason=error, hint=error.hint)
         if isinstance(error, ConfigurationError):  # certificates that were there at the start
             return self._failed("settings_trouble", error, reason=error, hint=error.hint)
         if isinstance(error, UploaderRunning):  # a file appeared later, under another name
@@ -370,7 +374,7 @@ class Daemon:
             sqlite=sqlite3.sqlite_version,
             metrics_port=listening.port if listening else None,
         )
-        for note in self._settings.notes:
+        for note in filter(None, (mounted_alone(self._path), *self._settings.notes)):
             self._log.event("note", level="warning", text=note)
 
     def _say_state(self, uploader: Delivery) -> None:

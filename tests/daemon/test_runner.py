@@ -23,6 +23,7 @@ from tests.faults.server import FaultServer, fault_server
 from tests.tools.cli import (
     answer,
     environment,
+    invoke,
     recorded,
     spawn,
 )
@@ -607,6 +608,27 @@ def test_a_file_that_is_held_is_told_of_and_tried_again(db_path: Path, server: F
             daemon.event("up_to_date")
             assert daemon.end() == 0
     assert arrived(server, 1020, 1) == [1]
+
+
+def test_a_damaged_file_is_told_of_and_does_not_end_the_daemon(
+    db_path: Path, server: FaultServer
+) -> None:
+    """It says what to type, whenever the damage comes; after that all goes."""
+    add_runs(db_path, 1, first=1040)
+    index = "SELECT max(pageno) FROM dbstat WHERE name = 'sqlite_autoindex_runs_1'"
+    (page,) = column(db_path, index)
+    with db_path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with running(db_path, server.url) as daemon:
+        assert daemon.event("file_trouble")["hint"].endswith("waxlocal recover")
+        assert "stop the programs that have it open" in invoke("recover", db=db_path).stderr
+        assert daemon.end() == 0
+    assert invoke("recover", db=db_path).exit_code == 0
+    with running(db_path, server.url) as daemon:
+        daemon.event("up_to_date")
+        assert daemon.end() == 0
+    assert arrived(server, 1040, 1) == [1]
 
 
 # -- uploaders that fail --------------------------------------------------------------------------

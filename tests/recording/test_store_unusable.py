@@ -73,10 +73,8 @@ def _check(done: subprocess.CompletedProcess[str], *words: str) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (_text, "not a database"),
         (_foreign, "of another program"),
         (_foreign_in_wal_mode, "of another program"),
-        (_damaged, "not a database"),
     ],
 )
 def test_a_file_of_another_kind_is_left_alone(
@@ -89,6 +87,24 @@ def test_a_file_of_another_kind_is_left_alone(
     _check(done, said)
     assert done.stderr.splitlines()[-1].count(str(db_path)) <= 2
     assert hashlib.sha256(db_path.read_bytes()).digest() == before
+    assert not os.path.exists(f"{db_path}-journal")
+
+
+@pytest.mark.parametrize("make", [_text, _damaged])
+def test_what_cannot_be_read_is_left_alone_and_records_go_beside_it(
+    db_path: Path, make: Callable[[Path], None]
+) -> None:
+    """One warning says where, no record is lost, and no byte of the file changed."""
+    make(db_path)
+    before = hashlib.sha256(db_path.read_bytes()).digest()
+    done = run_program(db_path, PROGRAM)
+    assert (done.returncode, done.stdout) == (0, "the program's own work is done\n")
+    (line,) = done.stderr.splitlines()
+    assert "not a database" in line
+    beside = db_path.with_name("waxlocal.db.side-3")
+    assert str(beside) in line
+    assert hashlib.sha256(db_path.read_bytes()).digest() == before
+    assert [count(beside, table) for table in ("runs", "llm_calls", "steps")] == [3, 3, 3]
     assert not os.path.exists(f"{db_path}-journal")
 
 

@@ -21,7 +21,7 @@ from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import TargetFile, target_file_of, writable
 from waxlocal.errors import ConfigurationError, FileReadOnly, StorageError
 from waxlocal.settings.config import is_on
-from waxlocal.storage.paths import may_write
+from waxlocal.storage.paths import may_write, mounted_alone
 
 __all__ = ["doctor"]
 
@@ -47,6 +47,7 @@ def doctor(ctx: click.Context, *, form: str) -> None:
         "waxlocal_version": __version__,
         "file": str(target.path),
         "file_error": unusable and str(unusable),
+        "file_warning": mounted_alone(target.path) or None,
         "recording": is_on("WAXELL_OBSERVE"),
         "other_python": _other_python(),
         "libraries": [_as_dict(library) for library in found],
@@ -97,6 +98,8 @@ def _show(screen: Screen, said: dict[str, Any], found: list[InstalledLibrary]) -
     python = escaping.line(said["python"])
     click.echo(f"Python    {python} ({said['python_version']})")
     click.echo(f"waxlocal  {__version__}, records into {escaping.line(said['file'])}")
+    if said["file_warning"]:
+        click.echo(escaping.line(said["file_warning"]))
     if not said["recording"]:
         click.echo("Recording is switched off by WAXELL_OBSERVE.")
     if said["other_python"]:

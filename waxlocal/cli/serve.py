@@ -21,7 +21,7 @@ from waxlocal.cli.target_file import (
     writable,
 )
 from waxlocal.settings.config import Settings
-from waxlocal.storage.paths import file_id
+from waxlocal.storage.paths import file_id, mounted_alone
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
 from waxlocal.web.supervisor import Supervisor
 
@@ -133,6 +133,8 @@ def _make(path: Path) -> None:
         pass
     if new:  # it may be the path that is wrong, and not the file that is missing
         click.echo(f"Note: {escaping.line(str(path))} did not exist; it is a new file", err=True)
+    if alone := mounted_alone(path):
+        click.echo(f"Note: {escaping.line(alone)}", err=True)
     need_own(path)
 
 

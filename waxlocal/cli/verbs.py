@@ -23,6 +23,7 @@ VERBS = {
     "run": "Run an unchanged program and record it and its model calls.",
     "doctor": "Say whether model calls are captured, and what to install.",
     "demo": "Record sample conversations and show what waxlocal does with them.",
+    "recover": "Save what can be read of a damaged file.",
     "path": "Print the path of the file.",
     "schema": "Print the schema of the file as SQL.",
     "completion": "Print the completion script for a shell.",

@@ -1,7 +1,8 @@
 """The file that a process records into: its one writing connection, from opening to closing.
 
 It is opened with the first record, closed before a fork, and opened anew when another file has
-taken its place. Where the file needs a later waxlocal, the one beside it is opened instead.
+taken its place. Where the file is damaged or needs a later waxlocal, the one beside it is opened
+instead.
 """
 
 from __future__ import annotations
@@ -16,15 +17,23 @@ from typing import Any
 from waxlocal import encode
 from waxlocal._version import __version__
 from waxlocal.clock import Clock, monotonic, utc_text
-from waxlocal.errors import DiskFull, FileLocked, FileReadOnly, NewerSchema, StorageError
+from waxlocal.errors import (
+    DiskFull,
+    FileDamaged,
+    FileLocked,
+    FileReadOnly,
+    NewerSchema,
+    NotADatabase,
+    StorageError,
+)
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
 from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import Suppress, raised_by_handler
-from waxlocal.storage import connection, schema, side_file
+from waxlocal.storage import connection, paths, schema, side_file
 from waxlocal.storage.log_keeper import LogCopier
-from waxlocal.storage.paths import FileId, beside, file_id, file_to_open
+from waxlocal.storage.paths import FileId, beside, file_id, file_size, file_to_open
 from waxlocal.storage.record_sql import Statement
 from waxlocal.storage.use_locks import UseLocks
 
@@ -32,6 +41,8 @@ __all__ = ["OpenFile", "cold", "may_pass"]
 
 # A file that cannot be opened is tried again after 0.1 s, then twice as long each time.
 REOPEN_S = (0.1, 5.0)
+# A file of SQLite's has at least a page, and pages have at least so many bytes.
+_LEAST_BYTES = 512
 # How often prices are read again: one may have been looked up, or set by hand.
 PRICES_NS = 30_000_000_000
 # How long the first record, and afterwards one record a second, may take in what an older waxlocal
@@ -77,7 +88,8 @@ class OpenFile:
         self._on_copying = on_copying
         self._notice = notice
         self._sleep = sleep
-        self._told = False  # that the file needs a later waxlocal
+        self._told = False  # that records go beside the file
+        self._told_mount = False
         # Never to be closed: a stopped thread has it.
         self._left: tuple[object, ...] = ()
         self.begin_process()
@@ -93,8 +105,10 @@ class OpenFile:
         self.log: LogCopier | None = None
         self._files: list[FileId | None] = []
         self._logs: list[FileId | None] = []
-        # The side file, while the file itself needs a later waxlocal.
+        # The side file, while the file itself is damaged or needs a later waxlocal.
         self._beside: Path | None = None
+        # The file in which SQLite has found damage, or that was cut off: not to be opened again.
+        self._damaged: FileId | None = None
         self._all_in = True
         self._priced_ns = 0
         self._reopen_at = 0.0
@@ -116,7 +130,7 @@ class OpenFile:
 
     @property
     def current(self) -> Path:
-        """Where records go now: `path`, or the file beside it if that needs a later waxlocal."""
+        """Where records go now: `path`, or the file beside it: see the module."""
         return self._beside or self.path
 
     @property
@@ -173,6 +187,8 @@ class OpenFile:
         if not may_pass(error):
             return error
         failure = connection.storage_error(error, self.path)
+        if self._connection is not None:
+            self._note_damage(failure)
         if not isinstance(failure, DiskFull):
             self.close()
         if isinstance(failure, FileReadOnly):  # it may well be opened again, and refuse again
@@ -191,6 +207,10 @@ class OpenFile:
             return False
         if self._files != self._file_ids():
             self._notice(f"{self.path} was moved or deleted while recording; starting anew")
+            self.close()
+            return True
+        if self._beside is None and file_size(self.path) < _LEAST_BYTES:
+            self._damaged = self._files[0]
             self.close()
             return True
         if self._logs != self._log_ids():
@@ -257,13 +277,23 @@ class OpenFile:
         self.log = connection.log_copier(
             self.current, self._files[-1], on_copying=self._on_copying, sleep=self._sleep
         )
+        if not self._told_mount and (alone := paths.mounted_alone(self.path)):
+            self._told_mount = True
+            self._notice(alone)
         try:
             self._use.take(self.current)
             self._introduce(opened)
-        except BaseException:  # also a signal handler's: half introduced, it would never be hot
+        except BaseException as error:  # also a signal handler's: half introduced, it is never hot
+            if isinstance(error, sqlite3.DatabaseError) and not raised_by_handler(error):
+                self._note_damage(connection.storage_error(error, self.path))
             self.close()
             raise
         return opened
+
+    def _note_damage(self, failure: StorageError) -> None:
+        """Open the file no more where SQLite has found damage in it, but the one beside it."""
+        if isinstance(failure, NotADatabase) and self._beside is None:
+            self._damaged = self._files[0]
 
     def _put_off(self, error: StorageError) -> None:
         """Open the file again a little later only; until then a record is refused as now."""
@@ -274,23 +304,29 @@ class OpenFile:
         self._reopen_after = min(self._reopen_after * 2, REOPEN_S[1])
 
     def _open(self) -> tuple[sqlite3.Connection, Path | None]:
-        """Open the file, or, where it needs a later waxlocal, the one beside it."""
+        """Open the file, or, where it cannot be written, the one beside it."""
         try:
+            if self._damaged is not None and file_id(self.path) == self._damaged:
+                raise FileDamaged(f"{self.path} is damaged")
             return connection.open_writer(self.path, durability=self._durability), None
-        except NewerSchema as newer:
+        except (NewerSchema, NotADatabase) as refused:
+            if not os.path.isfile(self.path):  # noqa: PTH113
+                raise
             try:
                 side = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
             except OSError as error:
-                raise connection.storage_error(error, self.path) from newer
-            self._tell_of(side[1], newer)
+                raise connection.storage_error(error, self.path) from refused
+            self._tell_of(side[1], refused)
             return side
 
-    def _tell_of(self, side: Path, newer: NewerSchema) -> None:
+    def _tell_of(self, side: Path, refused: StorageError) -> None:
         if not self._told:
             self._told = True
+            later = " of a later waxlocal" if isinstance(refused, NewerSchema) else ""
             self._notice(
-                f"{newer}; what this program records goes into {side} instead, and from there into "
-                f"{self.path} with the first command of a later waxlocal. Try: {newer.hint}"
+                f"{refused}; what this program records goes into {side} instead, and from there "
+                f"into {self.path} with the first command{later} once that can be written. "
+                f"Try: {refused.hint}"
             )
 
     def _introduce(self, opened: sqlite3.Connection) -> None:

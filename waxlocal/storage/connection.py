@@ -16,6 +16,7 @@ from pathlib import Path
 from waxlocal.clock import monotonic
 from waxlocal.errors import (
     DiskFull,
+    FileDamaged,
     FileLocked,
     FileMissing,
     FileReadOnly,
@@ -27,7 +28,7 @@ from waxlocal.errors import (
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.log_file import log_path, log_size
+from waxlocal.storage.log_file import log_path
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import (
     FileId,
@@ -54,6 +55,7 @@ __all__ = [
     "open_writer",
     "reader",
     "storage_error",
+    "without_log",
     "writer",
 ]
 
@@ -271,6 +273,13 @@ def _open_exclusive(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
+def without_log(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file that nobody changes, as it is without its log; whatever may be damaged in it."""
+    with registered(lambda: _connect(path, "ro&immutable=1", 0.0)) as connection:
+        yield connection
+
+
+@contextmanager
 def reader(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file for reading only; rows are `sqlite3.Row`.
 
@@ -373,8 +382,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
         return DiskFull(f"{path}: the disk is full")
     if "unable to open" in said and (reason := too_long(path)):
         return reason
-    if kind is NotADatabase and "malformed" in said and log_size(path):
-        return NotADatabase(f"{path}: {said}", hint=_OLD_LOG.format(log=log_path(path)))
+    if kind is NotADatabase and "malformed" in said:
+        return FileDamaged(f"{path}: {said}")
     if kind is not None:
         return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
@@ -383,11 +392,6 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
 
 
 _CLOSE_FILES = "close files, or raise the limit (ulimit -n); recording resumes by itself"
-# SQLite takes the log beside a file for its own, also where another file was moved there.
-_OLD_LOG = (
-    "if a copy was put in its place: stop the programs that use it, and move {log} away; "
-    "else choose another file with --db FILE or WAXLOCAL_DB"
-)
 
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),

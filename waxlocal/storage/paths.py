@@ -22,6 +22,7 @@ __all__ = [
     "is_out_of_descriptors",
     "make_private",
     "may_write",
+    "mounted_alone",
     "real_path",
     "state_directory",
     "too_long",
@@ -193,6 +194,23 @@ def too_long(path: Path) -> FileUnusable | None:
     if len(os.fsencode(real_path(path))) <= _LONGEST_PATH:
         return None
     return FileUnusable(f"{path}: the path is too long for SQLite", hint=_SHORTER)
+
+
+def mounted_alone(path: Path) -> str:
+    """Return a warning where a file is mounted without its directory; empty where it is not.
+
+    As a container has it that was given `waxlocal.db` alone: SQLite's log lies in the directory,
+    which goes with the container, and what was recorded last goes with the log. It is known by the
+    file systems; a file that is mounted from the same one is not noticed.
+    """
+    real = real_path(path)
+    with Suppress(OSError):
+        if os.stat(real).st_dev != os.stat(real.parent).st_dev:  # noqa: PTH116
+            return (
+                f"{path} is mounted without its directory, and its log beside it may be lost with "
+                f"the container. Try: mount the directory, {real.parent}"
+            )
+    return ""
 
 
 def may_write(path: Path) -> bool:

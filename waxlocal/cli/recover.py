@@ -1,0 +1,72 @@
+"""`waxlocal recover`: put a file that can be read in the place of a damaged one."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+import click
+
+from waxlocal import escaping, wording
+from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.formats import form_options, print_json
+from waxlocal.cli.hints import say_hint
+from waxlocal.cli.output import Screen
+from waxlocal.cli.target_file import target_file_of
+from waxlocal.errors import FileMissing
+from waxlocal.storage.paths import file_id
+
+__all__ = ["recover"]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    table: str
+    noun: str
+
+
+_KINDS = (
+    _Kind("runs", "run"),
+    _Kind("llm_calls", "LLM call"),
+    _Kind("steps", "step"),
+    _Kind("spans", "span"),
+    _Kind("scores", "score"),
+    _Kind("events", "event"),
+)
+
+
+@click.command(cls=Subcommand)
+@form_options()
+@click.pass_context
+def recover(ctx: click.Context, *, form: str) -> None:
+    """Save what can be read of a damaged file, and go on with that.
+
+    Checks the whole file first; a sound one stays as it is. The damaged file is kept beside the new
+    one. Stop the server and the daemon before; programs that record may go on.
+    """
+    from waxlocal.maintenance.recovery import recover as make
+    from waxlocal.maintenance.side_files import take_in_all
+
+    path = target_file_of(ctx).path
+    if file_id(path) is None:
+        raise FileMissing(f"{path} does not exist")
+    done = make(path)
+    take_in_all(path)
+    if form == "json":
+        print_json({**done._asdict(), "kept": done.kept and str(done.kept)})
+        return
+    screen = Screen()
+    if done.kept is None:
+        screen.write(screen.text(f"{escaping.line(str(path))} is sound; nothing was changed"))
+        return
+    if done.log:
+        screen.write(screen.text("the file is sound; what its log had was another file's, or lost"))
+    else:
+        said = (wording.counted(done.rows.get(one.table, 0), one.noun) for one in _KINDS)
+        screen.write(screen.text(f"recovered {', '.join(said)}"))
+        screen.write(screen.text(f"{wording.counted(done.unread, 'place')} could not be read"))
+    screen.write(screen.text(f"the damaged file is kept: {escaping.line(str(done.kept))}"))
+    if not done.log and not done.rows.get("runs"):
+        say_hint(f"the sqlite3 shell may read more: sqlite3 {shlex.quote(str(done.kept))} .recover")
+    else:
+        say_hint("once all is well, remove it; its log, if it has one, ends in -wal")
