@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from waxlocal.storage.paths import FileId, file_id, state_directory
+from waxlocal.storage.paths import FileId, file_id, make_private_directory, state_directory
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 
 __all__ = ["IdentityLock", "is_locked", "named_is_locked", "take_named"]
@@ -27,7 +27,7 @@ Take = Callable[[Path, FileId], Release | None]
 def take_named(db: Path, identity: FileId) -> Release | None:
     """Lock the file that stands for a database; otherwise like `take_byte`."""
     path = _name(identity)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
     if not try_lock(descriptor):
         os.close(descriptor)

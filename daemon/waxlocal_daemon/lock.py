@@ -21,7 +21,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import FileUnusable, UploaderRunning
 from waxlocal.process import current_process
 from waxlocal.storage.connection import storage_error
-from waxlocal.storage.paths import beside
+from waxlocal.storage.paths import beside, make_private_directory
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 
@@ -139,7 +139,7 @@ def _holder_beside(db: Path) -> Holder | None:
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:

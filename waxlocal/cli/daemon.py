@@ -30,6 +30,7 @@ from waxlocal.cli.service_checks import (
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.cli.usage_errors import OneOf, listed
 from waxlocal.errors import ConfigurationError, FileMissing
+from waxlocal.storage.paths import make_private_directory
 
 if TYPE_CHECKING:
     from waxlocal.delivery.status import TargetStatus
@@ -211,7 +212,7 @@ def install(
         click.echo(f"Would be written to {escaping.line(str(unit.path))}", err=True)
         return
     if not system:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
     write_unit(unit)
     click.echo(f"Wrote {escaping.line(str(unit.path))}")
     if not system:

@@ -21,6 +21,7 @@ __all__ = [
     "is_full",
     "is_out_of_descriptors",
     "make_private",
+    "make_private_directory",
     "may_write",
     "mounted_alone",
     "real_path",
@@ -127,7 +128,7 @@ def make_private(path: Path) -> None:
     if path.exists():
         return
     path = real_path(path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     try:
         # Before any connection of this process: closing a descriptor of a database drops the
         # locks that SQLite holds on it (https://sqlite.org/howtocorrupt.html section 2.2).
@@ -137,6 +138,17 @@ def make_private(path: Path) -> None:
             raise
         return
     os.close(descriptor)
+
+
+def make_private_directory(directory: Path) -> None:
+    """Create a directory and those above it that do not exist, each for this user alone (0700).
+
+    `Path.mkdir` gives its mode to the last one only, and leaves the others to the umask. Raises
+    `OSError`.
+    """
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def is_out_of_descriptors(error: BaseException) -> bool:
