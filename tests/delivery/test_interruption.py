@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.crash.files import run_program
+from tests.tools.cli import invoke
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import ask, change
+from tests.tools.web import serving
 from waxlocal import WaxellContext
 from waxlocal.delivery.connection import AT_A_TIME
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.delivery.outbox import Outbox
+from waxlocal.maintenance.sums import add_up
+from waxlocal.wire.paths import SESSIONS
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -117,3 +124,44 @@ def test_an_end_to_the_upload_ends_it_between_two_runs(db_path: Path) -> None:
     assert interrupt_gone(db_path, stop) == 0
     stop.clear()
     assert interrupt_gone(db_path, stop) == 1
+
+
+# A program that is killed in a run without a session, and in one of a session inside it.
+KILLED = """
+import os, signal
+from waxlocal import WaxellContext
+WaxellContext("outside").__enter__()
+WaxellContext("in-session", session_id="s").__enter__()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+STATUSES = "SELECT status, count(*) FROM runs GROUP BY 1 ORDER BY 1"
+
+
+def test_runs_that_no_upload_has_looked_at_are_ended_where_all_are_asked_for(
+    db_path: Path,
+) -> None:
+    """Whether their totals were added up or not; those of programs that live stay open."""
+    with WaxellContext("alive", session_id="s"):
+        run_program(db_path, KILLED)
+        add_up(db_path)
+        run_program(db_path, KILLED)
+        assert interrupt_gone(db_path) == 0
+        assert ask(db_path, STATUSES) == [("running", 5)]
+        assert interrupt_gone(db_path, all_runs=True) == 4
+        assert ask(db_path, STATUSES) == [("interrupted", 4), ("running", 1)]
+    assert ask(db_path, "SELECT open_runs, failed_runs FROM sessions") == [(0, 2)]
+
+
+def test_doctor_and_the_server_write_down_what_was_interrupted(db_path: Path) -> None:
+    """Nobody has to upload for it."""
+    run_program(db_path, KILLED)
+    said = invoke("doctor", db=db_path).stdout
+    assert "2 runs whose programs had ended were still open: interrupted" in said
+    assert ask(db_path, STATUSES) == [("interrupted", 2)]
+    run_program(db_path, KILLED)
+    with serving(db_path) as client:
+        client.get(SESSIONS)
+        deadline = time.monotonic() + PATIENCE_S
+        while ask(db_path, STATUSES) != [("interrupted", 4)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -25,8 +25,8 @@ LOOKS = {
     "sync status, version 2": status._TARGETS_OF_RUNS,
     "sync parked": status._PARKED_REQUESTS,
     "sync retry": requeue._PARKED_RUNS,
-    "processes with open runs": interruption._WITH_OPEN_RUNS,
-    "open runs": interruption._OPEN_RUNS,
+    "processes with open runs": interruption._WITH_OPEN_RUNS.format(which=interruption._OF_UPLOAD),
+    "open runs": interruption._OPEN_RUNS.format(which=interruption._OF_UPLOAD),
 }
 
 

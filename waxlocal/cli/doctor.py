@@ -6,12 +6,13 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from waxlocal import escaping
+from waxlocal import escaping, wording
 from waxlocal._version import __version__
 from waxlocal.capture.entry import chosen
 from waxlocal.capture.installed import InstalledLibrary, install_line, installed_libraries
@@ -19,6 +20,7 @@ from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import TargetFile, target_file_of, writable
+from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.errors import ConfigurationError, FileReadOnly, StorageError
 from waxlocal.settings.config import is_on
 from waxlocal.storage.paths import may_write, mounted_alone
@@ -38,6 +40,7 @@ def doctor(ctx: click.Context, *, form: str) -> None:
     """
     target = target_file_of(ctx)
     unusable = _unusable(target)
+    interrupted = 0 if unusable else _interrupted(target.path)
     found = installed_libraries()
     missing = [one for one in found if not one.captured and not _is_left_out(one)]
     line = install_line(library.package for library in missing) if missing else ""
@@ -47,6 +50,7 @@ def doctor(ctx: click.Context, *, form: str) -> None:
         "waxlocal_version": __version__,
         "file": str(target.path),
         "file_error": unusable and str(unusable),
+        "interrupted": interrupted,
         "file_warning": mounted_alone(target.path) or None,
         "recording": is_on("WAXELL_OBSERVE"),
         "other_python": _other_python(),
@@ -62,6 +66,13 @@ def doctor(ctx: click.Context, *, form: str) -> None:
     if missing:
         names = ", ".join(library.distribution for library in missing)
         raise ConfigurationError(f"calls of {names} are not captured", hint=line)
+
+
+def _interrupted(path: Path) -> int:
+    """Write down which runs were interrupted, as their programs could not; return how many."""
+    with suppress(StorageError):  # there is no file yet
+        return interrupt_gone(path, all_runs=True)
+    return 0
 
 
 def _unusable(target: TargetFile) -> StorageError | None:
@@ -98,6 +109,9 @@ def _show(screen: Screen, said: dict[str, Any], found: list[InstalledLibrary]) -
     python = escaping.line(said["python"])
     click.echo(f"Python    {python} ({said['python_version']})")
     click.echo(f"waxlocal  {__version__}, records into {escaping.line(said['file'])}")
+    if said["interrupted"]:
+        runs = wording.counted(said["interrupted"], "run")
+        click.echo(f"{runs} whose programs had ended were still open: interrupted")
     if said["file_warning"]:
         click.echo(escaping.line(said["file_warning"]))
     if not said["recording"]:

@@ -21,20 +21,27 @@ from waxlocal.storage.record_sql import INTERRUPT_RUN
 
 __all__ = ["interrupt_gone"]
 
-# Open runs are found by their rows in `deliveries`: `runs` has no index on the status.
-_WITH_OPEN_RUNS = f"""
+# `runs` has no index on the status: open runs are found by their rows in `deliveries`; or, whether
+# or not there is an upload, by their sessions, and those without one by the totals, which list them
+# as far as they have come.
+_OF_UPLOAD = f"""
+  SELECT d.run_id FROM targets t
+  JOIN deliveries d ON d.target_id = t.target_id AND {IS_OPEN}"""  # noqa: S608
+_OF_FILE = """
+  SELECT o.run_id FROM sessions s JOIN runs o ON o.session_id = s.session_id
+  WHERE s.open_runs > 0 AND o.status = 'running'
+  UNION ALL SELECT o.run_id FROM outside_runs JOIN runs o USING (id)
+  UNION ALL
+  SELECT run_id FROM runs WHERE id > (SELECT up_to FROM summary) AND status = 'running'"""
+_WITH_OPEN_RUNS = """
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (
-  SELECT r.process_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND {IS_OPEN}
-  JOIN runs r ON r.run_id = d.run_id WHERE r.status = 'running')
-"""  # noqa: S608
-_OPEN_RUNS = f"""
+  SELECT r.process_id FROM runs r WHERE r.status = 'running' AND r.run_id IN ({which}))
+"""
+_OPEN_RUNS = """
 SELECT r.run_id, r.started_at, r.process_id FROM runs r
-WHERE r.status = 'running' AND r.run_id IN (
-  SELECT d.run_id FROM targets t
-  JOIN deliveries d ON d.target_id = t.target_id AND {IS_OPEN})
-"""  # noqa: S608
+WHERE r.status = 'running' AND r.run_id IN ({which})
+"""
 _MOMENTS = " UNION ALL ".join(
     f"SELECT {table.moment} AS moment FROM {table.name} WHERE run_id = :run_id"  # noqa: S608
     for table in RECORD_TABLES
@@ -52,29 +59,31 @@ def interrupt_gone(
     path: Path,
     stop: threading.Event | None = None,
     *,
+    all_runs: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Mark the open runs of processes that have ended as interrupted; return how many.
 
     Their end is the time of their last record, or their start where no record has a valid time. A
     process that was killed cannot write this; until somebody does, readers only show it so. Of the
-    runs that an upload has looked at. In several transactions, until `stop` is set; others may
-    write in between. Raises `StorageError`.
+    runs that an upload has looked at, or of `all_runs`, which takes a look at each session. In
+    several transactions, until `stop` is set; others may write in between. Raises `StorageError`.
     """
+    which = _OF_FILE if all_runs else _OF_UPLOAD
     with reader(path) as connection:
-        left_open = leniently(connection, lambda: _left_open(connection))
+        left_open = leniently(connection, lambda: _left_open(connection, which))
     if not left_open:
         return 0
     with _Interruption(path, sleep) as interruption:
         return interruption.of(left_open, stop)
 
 
-def _left_open(connection: sqlite3.Connection) -> list[_OpenRun]:
-    owners = connection.execute(_WITH_OPEN_RUNS).fetchall()
+def _left_open(connection: sqlite3.Connection, which: str) -> list[_OpenRun]:
+    owners = connection.execute(_WITH_OPEN_RUNS.format(which=which)).fetchall()
     gone = {row[0] for row in owners if is_gone(ProcessIdentity(*row[1:]))}
     if not gone:
         return []
-    found = connection.execute(_OPEN_RUNS).fetchall()
+    found = connection.execute(_OPEN_RUNS.format(which=which)).fetchall()
     return [_OpenRun(*row) for *row, process_id in found if process_id in gone]
 
 
