@@ -1024,11 +1024,11 @@ SELECT run_id, target_id, stage, part, idempotency_key, state, positions, body, 
 FROM requests
 UNION ALL
 SELECT d.run_id, d.target_id, json_extract(entry.value, '$[0]'), json_extract(entry.value, '$[1]'),
-  d.run_id || ':' || json_extract(entry.value, '$[0]') || ':' || json_extract(entry.value, '$[1]'),
+  NULL,
   iif(json_array_length(entry.value) = 2, 'replaced', 'delivered'),
   coalesce(json_extract(entry.value, '$[2]'), '[]'), NULL, NULL, NULL,
   NULL, NULL, NULL, d.delivered_at, json_extract(entry.value, '$[3]')
-FROM deliveries d, json_each(d.receipts) entry;
+FROM deliveries d, json_each(iif(json_valid(d.receipts), d.receipts, '[]')) entry;
 
 -- Requests that were accepted here. If one arrives a second time, it gets the same response.
 CREATE TABLE received (

@@ -20,6 +20,6 @@ def remote_account(client: httpx.Client, settings: UploadSettings) -> str | None
     try:
         answer = client.get(settings.api_url + CONFIG)
         config = read_json(answer.content, settings.api_key) if answer.status_code == 200 else {}
-    except (httpx.HTTPError, Unreadable):
+    except (httpx.HTTPError, httpx.InvalidURL, Unreadable):
         return None
     return account_of(config) if isinstance(config, dict) else None

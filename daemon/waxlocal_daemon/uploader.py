@@ -38,6 +38,7 @@ TELL_S = 1.0
 ASK_AGAIN_S = 3600.0
 # After this many empty responses to the question, the server offers nothing.
 ASK_AT_MOST = 3
+_WHOSE = "the server does not say whose the key is, and several accounts were sent to"
 _RANDOM = SystemRandom()
 _ASK = Request("GET", CONFIG, b"")
 
@@ -236,10 +237,13 @@ class Uploader:
         elif verdict.action is Action.RETRY:
             return verdict
         self._said_nothing = 0
+        account = account_of(verdict.body)
+        if account is None and self._outbox.accounts() > 1:
+            return Verdict(Action.RETRY, _WHOSE, of_host=True)
         self._asked_at = self._circuit.now()
         self._ask_when_resumed = verdict.action is not Action.DELIVERED
         if not self._doubts_key:  # what another key was offered before stays
-            self._take_account(account_of(verdict.body))
+            self._take_account(account)
             self._take_offer(offer_of(verdict.body) if self._settings.bulk else None)
         # The key may record and not read this, the response cannot be read, or nothing knows this
         # path: the requests of one run will show which.
@@ -249,7 +253,7 @@ class Uploader:
         """Go on with the account that the key is for: it has not got what another one has."""
         if account is None:
             return
-        target_id = self._outbox.target_of(account)
+        target_id = self._outbox.take_account(account)
         if target_id == self._outbox.target.target_id:
             return
         self._release()

@@ -71,7 +71,59 @@ def test_what_was_sent_before_the_server_named_the_account_is_its(db_path: Path)
     assert ask(db_path, PROGRESS) == [(server.url, "acme", 3)]
 
 
-@pytest.mark.parametrize("account", [17, "", None, ["acme"], {"id": "acme"}, True])
+def test_a_number_names_an_account_too(db_path: Path) -> None:
+    """As databases have ids."""
+    record(1)
+    with fault_server() as server:
+        for account in (5, 6, "5"):
+            _belongs_to(server, account, bulk=False)
+            upload(db_path, server.url)
+    assert ask(db_path, STATES) == [("5", "delivered", 1), ("6", "delivered", 1)]
+
+
+def test_where_the_server_does_not_say_which_of_several_accounts_nothing_goes(
+    db_path: Path,
+) -> None:
+    """Nobody gets the runs of another; once it says it, they go by themselves."""
+    record(1)
+    with fault_server() as server:
+        for account in ("acme", "umbrella"):
+            _belongs_to(server, account, bulk=False)
+            upload(db_path, server.url)
+        record(1)
+        before = audit(server).requests
+        server.use_script(())
+        with uploading(db_path, server.url) as uploader:
+            uploader.run(threading.Event())
+            assert "does not say whose the key is" in uploader.reason
+            assert audit(server).requests == before
+        _belongs_to(server, "acme", bulk=False)
+        upload(db_path, server.url)
+    assert ask(db_path, STATES) == [
+        ("acme", "delivered", 2), ("umbrella", "delivered", 1), ("umbrella", "pending", 1)
+    ]  # fmt: skip
+
+
+def test_whoever_types_sync_waits_for_no_account(db_path: Path) -> None:
+    """Whatever wait an earlier failure has left for the one that the key is for."""
+    record(1)
+    given = {"WAXELL_API_KEY": "k", "WAXLOCAL_SYNC_BULK": "0", "HOME": str(db_path.parent)}
+    with fault_server() as server:
+        for account in ("umbrella", "acme"):
+            _belongs_to(server, account, bulk=False)
+            upload(db_path, server.url)
+        record(1)
+        change(
+            db_path,
+            "UPDATE targets SET failures = 9, not_before = strftime('%Y-%m-%dT%H:%M:%fZ', 'now',"
+            " '+10 minutes') WHERE account = 'umbrella'",
+        )
+        _belongs_to(server, "umbrella", bulk=False)
+        done = invoke("sync", "--patience", 5, db=db_path, WAXELL_API_URL=server.url, **given)
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize("account", ["", None, ["acme"], {"id": "acme"}, True, 1.5])
 def test_what_is_no_name_of_an_account_is_not_taken_for_one(db_path: Path, account: Any) -> None:
     """The upload goes on as to a server that names none."""
     record(1)

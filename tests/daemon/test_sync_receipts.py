@@ -57,6 +57,45 @@ def test_the_last_runs_keep_their_requests_in_full(db_path: Path, bulk: bool) ->
         assert ask(db_path, NEEDED)[: len(in_full)] == in_full
 
 
+def test_the_runs_that_came_last_are_those_in_full(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also over several uploads, with more runs from before than are read at once."""
+    monkeypatch.setattr(receipts, "LOOKED_AT_ONCE", 3)
+    with fault_server() as server:
+        record(7)
+        upload(db_path, server.url)
+        last = record(2)
+        monkeypatch.setattr(receipts, "KEPT", 4)
+        for _ in range(3):
+            upload(db_path, server.url)
+        assert ask(db_path, IN_ROWS) == [(4,)]
+        in_full = [run_id for (run_id,) in ask(db_path, "SELECT DISTINCT run_id FROM requests")]
+    assert set(last) <= set(in_full)
+
+
+@BY_ANY_WAY
+def test_receipts_that_are_no_json_stop_nothing(db_path: Path, bulk: bool) -> None:
+    """The run begins anew, under the same keys; the others go."""
+    bad, *_ = record(3)
+    with serving(db_path.with_name("hub.db")) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(receipts, "KEPT", 0)
+            upload(db_path, url_of(client), bulk=bulk)
+        change(
+            db_path,
+            "UPDATE deliveries SET receipts = '[1', state = 'pending', remote_run_id = NULL"
+            " WHERE run_id = ?",
+            bad,
+        )
+        record(1)
+        upload(db_path, url_of(client), bulk=bulk)
+    assert ask(db_path, "SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    assert contents_of(db_path.with_name("hub.db")) == contents_of(db_path)
+    with reader(db_path) as connection:
+        assert list_receipts(connection, bad)
+
+
 def test_what_the_last_upload_left_in_full_is_shortened_by_the_next(
     db_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,3 +214,4 @@ def test_receipts_take_a_small_part_of_the_data(db_path: Path) -> None:
     told = sizes.pop("deliveries") + sizes.pop("requests") * (1 - receipts.KEPT / 300)
     of_data = sum(size for name, size in sizes.items() if name in ("runs", "llm_calls", "sessions"))
     assert told < 0.15 * of_data
+    assert ask(db_path, "SELECT max(length(receipts)) < 140 FROM deliveries") == [(1,)]

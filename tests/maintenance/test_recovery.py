@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.crash.files import assert_sound, count, rows, start_program
-from tests.tools.cli import answer, invoke
-from tests.tools.sync import ask, upload
+from tests.crash.files import assert_sound, count, rows, start_program, wrong_totals
+from tests.tools.cli import invoke
+from tests.tools.movable_clock import MovableClock
+from tests.tools.patience import PATIENCE_S
+from tests.tools.sync import ask, change, upload
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
 from waxlocal.errors import FileDamaged, FileLocked, NotADatabase
 from waxlocal.maintenance.recovery import recover
+from waxlocal.recording.damage import OPEN_AGAIN_S, Damage
 from waxlocal.recording.recorder import configure, current_recorder
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import reader, writer
@@ -26,6 +37,7 @@ from waxlocal.storage.connection import reader, writer
 RUNS = 400
 PAGE = 4096
 RECORDED = ("runs", *(table.name for table in RECORD_TABLES))
+UNSHARED = ["unshare", "--mount", "--map-root-user"]
 # A damaged page holds so many rows at most, of rows as large as these.
 ROWS_OF_PAGE = 40
 # Records until it is killed, and says which runs are written.
@@ -99,23 +111,164 @@ def _read_all(connection: sqlite3.Connection) -> None:
 def test_what_is_on_other_pages_is_saved(whole: Path, damaged: Path, seed: int) -> None:
     """Each row as it was; the totals of sessions fit what is left of them."""
     random = Random(seed)
-    spoiled = random.sample(_pages(damaged, *RECORDED, "contents", "deliveries"), 4)
+    tables = (*RECORDED, "contents", "deliveries")
+    pages = {table: _pages(damaged, table) for table in tables}
+    spoiled = random.sample(sorted(chain.from_iterable(pages.values())), 4)
     _spoil(damaged, spoiled, random)
     with pytest.raises(FileDamaged), reader(damaged) as connection:
         _read_all(connection)
     done = recover(damaged)
-    assert done.unread
     assert done.kept is not None
+    assert 0 < done.unread <= len(spoiled)
+    assert done.refused == 0
     for table in RECORDED:
         before = set(ask(whole, f"SELECT * FROM {table}"))
         after = set(ask(damaged, f"SELECT * FROM {table}"))
-        elsewhere = {row for row in after - before if "(started elsewhere)" in row}
-        assert after - before == elsewhere
-        assert len(before - after) <= ROWS_OF_PAGE * len(spoiled)
-        assert done.rows[table] == len(after) - len(elsewhere)
+        added = {row for row in after - before if "(started elsewhere)" in row}
+        assert after - before == added
+        assert len(before - after) <= ROWS_OF_PAGE * len(set(pages[table]) & set(spoiled))
+        assert done.rows[table] == len(after) - len(added)
+    for table in ("contents", "deliveries"):
+        lost = count(whole, table) - done.rows[table]
+        assert lost <= ROWS_OF_PAGE * len(set(pages[table]) & set(spoiled))
     assert rows(damaged, "PRAGMA integrity_check") == ["ok"]
-    if not any(page in spoiled for page in _pages(whole, "contents")):
-        assert_sound(damaged)
+    assert wrong_totals(damaged) == []
+
+
+@pytest.mark.parametrize("which", [(0, -1), (0, 0), (-1, -1), (0, 5)], ids=str)
+def test_damage_at_the_ends_of_a_table_costs_no_more(damaged: Path, which: tuple[int, int]) -> None:
+    """What lies between is read, though nothing says where it begins and ends."""
+    pages = _pages(damaged, "runs")
+    _spoil(damaged, [pages[number] for number in {*which}], Random(9))
+    done = recover(damaged)
+    assert done.rows["runs"] >= RUNS - ROWS_OF_PAGE * len({*which})
+    assert done.unread == len({*which})
+
+
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(damaged: Path) -> None:
+    """SQLite itself opens no file that is shorter than it says."""
+    os.truncate(damaged, damaged.stat().st_size // PAGE * 99 // 100 * PAGE)
+    assert recover(damaged).rows["runs"] > RUNS // 2
+    assert rows(damaged, "PRAGMA integrity_check") == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["run_id = CAST(x'ff' AS TEXT) WHERE run_id = :run", "step_name = CAST(x'ff' AS TEXT)"],
+    ids=["key", "text"],
+)
+def test_text_that_is_not_utf_8_holds_up_nothing(damaged: Path, change: str) -> None:
+    """It is saved with replacement characters, or passed over where it is a key."""
+    ((run_id,),) = ask(damaged, "SELECT max(run_id) FROM runs")
+    with closing(sqlite3.connect(damaged)) as connection:
+        connection.execute(f"UPDATE steps SET {change}", {"run": run_id})
+        connection.commit()
+    _spoil(damaged, _pages(damaged, "steps")[1:2], Random(10))
+    assert recover(damaged).rows["steps"] >= RUNS - ROWS_OF_PAGE - 2
+
+
+def test_rows_that_no_file_can_have_are_counted(damaged: Path) -> None:
+    """Damage may make any value; the others are saved."""
+    _write_schema(damaged, "steps", "step_name   TEXT NOT NULL", "step_name   TEXT")
+    change(damaged, "UPDATE steps SET step_name = NULL")
+    _spoil(damaged, _pages(damaged, "scores")[:1], Random(11))
+    done = recover(damaged)
+    assert (done.rows["steps"], done.refused) == (0, RUNS)
+    assert done.rows["runs"] == RUNS
+
+
+def test_an_index_that_lacks_a_row_is_damage(damaged: Path) -> None:
+    """Readers do not see it; whoever changes that row does."""
+    _write_schema(damaged, "runs_by_session", "IS NOT NULL", "> 's50'")
+    change(damaged, "REINDEX runs_by_session")
+    _write_schema(damaged, "runs_by_session", "> 's50'", "IS NOT NULL")
+    done = recover(damaged)
+    assert (done.kept is not None, done.rows["runs"]) == (True, RUNS)
+    assert_sound(damaged)
+
+
+def _write_schema(path: Path, name: str, old: str, new: str) -> None:
+    """Let the file say something else of a table or an index than it has."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        written = (
+            "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = ? AND instr(sql, ?)"
+        )
+        assert connection.execute(written, (old, new, name, old)).rowcount == 1
+        connection.commit()
+
+
+def test_a_run_that_has_lost_its_delivery_is_sent_again(damaged: Path) -> None:
+    """And one that gets the id of a lost one is sent, too; the hub has each once."""
+    _spoil(damaged, [*_pages(damaged, "deliveries"), _pages(damaged, "runs")[-1]], Random(12))
+    recover(damaged)
+    configure(db=damaged)
+    for number in range(30):
+        _record(number)
+    current_recorder().close()
+    configure()
+    hub = damaged.with_name("hub.db")
+    with serving(hub) as client:
+        change(damaged, "UPDATE targets SET url = ?", url_of(client))
+        upload(damaged, url_of(client))
+    assert count(hub, "runs") == count(damaged, "runs")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_the_new_file_has_the_mode_of_the_damaged_one(damaged: Path, mode: int) -> None:
+    """Its copy has it, too."""
+    damaged.chmod(mode)
+    _spoil(damaged, _pages(damaged, "steps")[:1], Random(13))
+    before = os.umask(0)
+    try:
+        kept = recover(damaged).kept
+    finally:
+        os.umask(before)
+    assert kept is not None
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (damaged, kept)] == [mode, mode]
+
+
+def test_what_a_killed_recovery_has_left_is_not_taken_for_ours(whole: Path, damaged: Path) -> None:
+    """The second time everything is read again; and no earlier copy is written over."""
+    _spoil(damaged, _pages(damaged, "steps")[:1], Random(14))
+    beside = Path(f"{damaged}.recovering")
+    shutil.copy(whole, beside)
+    change(beside, "UPDATE runs SET agent_name = 'ghost'")
+    clock = MovableClock(1_769_851_800_000_000_000)
+    first = recover(damaged, clock=clock).kept
+    assert rows(damaged, "SELECT count(*) FROM runs WHERE agent_name = 'ghost'") == [0]
+    _spoil(damaged, _pages(damaged, "steps")[:1], Random(15))
+    second = recover(damaged, clock=clock).kept
+    assert first is not None
+    assert second == Path(f"{first}.2")
+    assert not beside.exists()
+
+
+FULL = """
+mount -t tmpfs -o size={size} none {there} && cp {file} {there}/waxlocal.db
+{python} -m waxlocal --db {there}/waxlocal.db recover; echo "status $?"; ls {there}
+"""
+
+
+@pytest.mark.parametrize("copies", [1.5, 2.3], ids=["no copy", "no new file"])
+def test_a_disk_without_room_leaves_all_as_it_was(
+    damaged: Path, tmp_path: Path, copies: float
+) -> None:
+    """What to do is said, and nothing else lies there."""
+    if not shutil.which("unshare") or subprocess.run([*UNSHARED, "true"], check=False).returncode:
+        pytest.skip("this user may not mount")
+    _spoil(damaged, _pages(damaged, "steps")[:1], Random(16))
+    there = tmp_path / "disk"
+    there.mkdir()
+    size = int(damaged.stat().st_size * copies)
+    script = FULL.format(size=size, there=there, file=damaged, python=sys.executable)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*UNSHARED, "sh", "-c", script], env=environ, capture_output=True, text=True, check=False
+    )
+    assert "free as much as the file takes twice" in done.stderr
+    assert done.stdout.startswith("status 6\nwaxlocal.db\n")
+    assert not {"damaged", "recovering"} & set(re.split(r"[.\-\n]", done.stdout))
 
 
 def test_a_damaged_index_costs_nothing(whole: Path, damaged: Path) -> None:
@@ -123,7 +276,7 @@ def test_a_damaged_index_costs_nothing(whole: Path, damaged: Path) -> None:
     indexes = ask(damaged, "SELECT name FROM sqlite_schema WHERE type = 'index'")
     _spoil(damaged, _pages(damaged, *(name for (name,) in indexes)), Random(1))
     recover(damaged)
-    for table in (*RECORDED, "session_users", "deliveries", "requests", "contents", "targets"):
+    for table in (*RECORDED, "session_users", "deliveries", "requests", "contents"):
         named = f"SELECT * FROM {table} ORDER BY 1, 2"
         assert ask(damaged, named) == ask(whole, named)
     assert_sound(damaged)
@@ -184,13 +337,27 @@ def test_a_file_without_its_beginning_is_left_alone(damaged: Path) -> None:
     assert damaged.read_bytes() == before
 
 
+HOLDS = """
+import os, sqlite3, sys
+held = sqlite3.connect(os.environ["WAXLOCAL_DB"], isolation_level=None)
+held.execute("SELECT count(*) FROM scores").fetchall()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_damaged_file_that_somebody_uses_is_left_alone(damaged: Path) -> None:
-    """The other would go on with a file that is no longer there."""
+    """The other would go on with a file that is no longer there; no copy of it stays."""
     _spoil(damaged, _pages(damaged, "steps")[:1], Random(5))
-    with closing(sqlite3.connect(damaged, isolation_level=None)) as held:
-        held.execute("SELECT count(*) FROM runs").fetchall()
-        with pytest.raises(FileLocked):
-            recover(damaged)
+    with start_program(damaged, HOLDS) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for _ in range(2):
+            with pytest.raises(FileLocked, match="locked") as caught:
+                recover(damaged)
+        assert "stop the programs" in caught.value.hint
+        assert not list(damaged.parent.glob("*.damaged-*"))
+        other.communicate("")
     assert recover(damaged).kept is not None
 
 
@@ -198,8 +365,9 @@ def test_where_the_tables_are_lost_a_new_file_begins(damaged: Path) -> None:
     """Nothing could be read: the damaged file is kept, and another tool is named."""
     _spoil(damaged, [page for page in _all_pages(damaged) if page > 1], Random(6))
     done = invoke("recover", db=damaged)
-    assert done.exit_code == 0
+    assert done.exit_code == 4
     assert "recovered 0 runs" in done.stdout
+    assert "no run could be read" in done.stderr
     assert ".recover" in done.stderr
     assert count(damaged, "runs") == 0
 
@@ -211,51 +379,108 @@ def _all_pages(path: Path) -> list[int]:
 # -- recording goes on -----------------------------------------------------------------------------
 
 
+class _Lines:
+    """What a program that records has written, line by line."""
+
+    def __init__(self, program: subprocess.Popen[str]) -> None:
+        self.program = program
+        self.written: list[str] = []
+
+    def next(self) -> str:
+        """Return the id of the next run; the program is killed if none comes."""
+        assert self.program.stdout is not None
+        giving_up = threading.Timer(PATIENCE_S, self.program.kill)
+        giving_up.start()
+        line = self.program.stdout.readline().strip()
+        giving_up.cancel()
+        assert line, "the program records no more"
+        self.written.append(line)
+        return line
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Read on until something is so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < deadline
+            self.next()
+
+    def end(self) -> str:
+        """Interrupt the program; return what it said on stderr."""
+        self.program.send_signal(signal.SIGINT)
+        more, said = self.program.communicate()
+        self.written += more.split()
+        return said
+
+
+def _spoil_index(path: Path) -> None:
+    """Spoil what each new run meets, and nothing else."""
+    _spoil(path, _pages(path, "runs_by_session", "sqlite_autoindex_runs_1"), Random(7))
+
+
 @pytest.mark.parametrize("how", ["runs", "cut off"])
 def test_what_is_recorded_meanwhile_goes_beside_and_then_into_the_file(
     damaged: Path, how: str
 ) -> None:
     """Nothing that a call returned for is lost, once the damage was met."""
-    if how == "runs":  # each new run meets it
-        _spoil(damaged, _pages(damaged, "runs_by_session", "sqlite_autoindex_runs_1"), Random(7))
-    program = start_program(damaged, RECORDS)
-    assert program.stdout is not None
-    written = [program.stdout.readline().strip()]
+    if how == "runs":
+        _spoil_index(damaged)
+    lines = _Lines(start_program(damaged, RECORDS))
+    lines.next()
     if how == "cut off":
         os.truncate(damaged, 0)
-    while not (beside := damaged.with_name("waxlocal.db.side-3")).exists():
-        written.append(program.stdout.readline().strip())
-    noticed = len(written)
-    while not rows(beside, "SELECT 1 FROM sqlite_schema WHERE name = 'runs'"):
-        written.append(program.stdout.readline().strip())
-    written += [program.stdout.readline().strip() for _ in range(50)]
-    program.send_signal(signal.SIGINT)
-    more, said = program.communicate()
-    written += more.split()
-    assert "waxlocal recover" in said
+    beside = damaged.with_name("waxlocal.db.side-3")
+    lines.until(beside.exists)
+    noticed = len(lines.written)
+    for _ in range(50):
+        lines.next()
+    said = lines.end()
+    assert f"waxlocal --db {damaged} recover" in said
     assert "lost" not in said
-    answer("recover", db=damaged)
+    invoke("recover", db=damaged)
     assert not beside.exists()
     there = set(rows(damaged, "SELECT run_id FROM runs"))
-    assert not set(written[noticed:]) - there
-    if how == "runs":
-        assert not set(written) - there
+    assert not set(lines.written[noticed if how == "cut off" else 0 :]) - there
     assert_sound(damaged)
 
 
-def test_a_program_that_goes_on_takes_to_the_recovered_file(damaged: Path) -> None:
+@pytest.mark.parametrize("how", ["recovered", "restored"])
+def test_a_program_that_goes_on_takes_to_the_sound_file(
+    damaged: Path, whole: Path, how: str
+) -> None:
     """Within a second, without a restart."""
-    _spoil(damaged, _pages(damaged, "runs_by_session", "sqlite_autoindex_runs_1"), Random(8))
-    program = start_program(damaged, RECORDS)
-    assert program.stdout is not None
+    _spoil_index(damaged)
+    lines = _Lines(start_program(damaged, RECORDS))
     for _ in range(20):
-        program.stdout.readline()
-    invoke("recover", db=damaged)
-    newest = "SELECT count(*) FROM runs WHERE run_id = ?"
-    while rows(damaged, newest, (program.stdout.readline().strip(),)) == [0]:
-        pass
-    program.send_signal(signal.SIGINT)
-    more, _ = program.communicate()
+        lines.next()
+    if how == "recovered":
+        invoke("recover", db=damaged)
+    else:
+        shutil.copy(whole, damaged.with_name("copy.db"))
+        damaged.with_name("copy.db").replace(damaged)
+    newest = "SELECT 1 FROM runs WHERE run_id = ?"
+    lines.until(lambda: bool(rows(damaged, newest, (lines.written[-1],))))
+    lines.end()
     invoke("sessions", db=damaged)
-    assert not set(more.split()) - set(rows(damaged, "SELECT run_id FROM runs"))
+    assert not set(lines.written) - set(rows(damaged, "SELECT run_id FROM runs"))
     assert_sound(damaged)
+
+
+def test_a_file_that_changes_stays_closed_for_a_while(
+    damaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may still write to it; then it is tried again. Another file is opened at once."""
+    now = [100.0]
+    monkeypatch.setattr("waxlocal.recording.damage.monotonic", lambda: now[0])
+    damage = Damage(damaged)
+    assert not damage.is_noted
+    assert not damage.stays
+    damage.note()
+    assert damage.stays
+    os.utime(damaged, (1, 1))
+    assert damage.stays
+    now[0] += OPEN_AGAIN_S + 1
+    assert not damage.stays
+    damage.note()
+    shutil.copy(damaged, damaged.with_name("copy.db"))
+    damaged.with_name("copy.db").replace(damaged)
+    assert not damage.stays

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +15,11 @@ from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_hint
 from waxlocal.cli.output import Screen
 from waxlocal.cli.target_file import target_file_of
-from waxlocal.errors import FileMissing
+from waxlocal.errors import FileDamaged, FileMissing
 from waxlocal.storage.paths import file_id
+
+if TYPE_CHECKING:
+    from waxlocal.maintenance.recovery import Recovered
 
 __all__ = ["recover"]
 
@@ -55,9 +60,12 @@ def recover(ctx: click.Context, *, form: str) -> None:
     if form == "json":
         print_json({**done._asdict(), "kept": done.kept and str(done.kept)})
         return
-    screen = Screen()
+    _show(Screen(), path, done)
+
+
+def _show(screen: Screen, path: Path, done: Recovered) -> None:
     if done.kept is None:
-        screen.write(screen.text(f"{escaping.line(str(path))} is sound; nothing was changed"))
+        screen.write(screen.text(f"{escaping.line(str(path))} is sound, and stays as it is"))
         return
     if done.log:
         screen.write(screen.text("the file is sound; what its log had was another file's, or lost"))
@@ -65,8 +73,14 @@ def recover(ctx: click.Context, *, form: str) -> None:
         said = (wording.counted(done.rows.get(one.table, 0), one.noun) for one in _KINDS)
         screen.write(screen.text(f"recovered {', '.join(said)}"))
         screen.write(screen.text(f"{wording.counted(done.unread, 'place')} could not be read"))
-    screen.write(screen.text(f"the damaged file is kept: {escaping.line(str(done.kept))}"))
+    if done.refused:
+        rows = wording.counted(done.refused, "row")
+        screen.write(screen.text(f"{rows} had values that no file can have"))
+    kept = escaping.line(str(done.kept))
+    screen.write(screen.text(f"the damaged file is kept: {kept}"))
     if not done.log and not done.rows.get("runs"):
-        say_hint(f"the sqlite3 shell may read more: sqlite3 {shlex.quote(str(done.kept))} .recover")
-    else:
-        say_hint("once all is well, remove it; its log, if it has one, ends in -wal")
+        by_hand = f"the sqlite3 shell may read more: sqlite3 {shlex.quote(str(done.kept))} .recover"
+        only_log = "recording goes on in a new file; that one is SQLite's log of the lost one"
+        is_log = done.kept.suffix == ".log"
+        raise FileDamaged("no run could be read", hint=only_log if is_log else by_hand)
+    say_hint("once all is well, remove it; its log, if it has one, ends in -wal")

@@ -13,10 +13,13 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from waxlocal.delivery.statements import IS_AT
 from waxlocal.delivery.status import TargetStatus, knows_delivery
 
 __all__ = [
+    "ALL",
     "CURRENT",
+    "NAMED",
     "OF_ACCOUNT",
     "account_of",
     "are_named",
@@ -28,30 +31,37 @@ __all__ = [
 
 # Longer ids are named by their hash.
 _LONGEST_ID = 100
-_IS_AT = "(url = :url OR substr(url, 1, length(:url) + 1) = :url || '#')"
 # For the writing connection, too.
 CURRENT = f"""
-SELECT target_id FROM targets WHERE {_IS_AT}
+SELECT target_id FROM targets WHERE {IS_AT}
 ORDER BY coalesce(last_attempt_at, '') DESC, target_id LIMIT 1
 """  # noqa: S608
 # In a file of an earlier version no account has a name.
 _HAS_NAMES = "SELECT count(*) FROM pragma_table_info('targets') WHERE name = 'account'"
-_ARE_NAMED = f"SELECT 1 FROM targets WHERE account IS NOT NULL AND {_IS_AT}"  # noqa: S608
-OF_ACCOUNT = f"SELECT target_id FROM targets WHERE account = :account AND {_IS_AT}"  # noqa: S608
+_ARE_NAMED = f"SELECT 1 FROM targets WHERE account IS NOT NULL AND {IS_AT}"  # noqa: S608
+NAMED = f"SELECT count(*) FROM targets WHERE account IS NOT NULL AND {IS_AT}"  # noqa: S608
+ALL = f"SELECT target_id FROM targets WHERE {IS_AT}"  # noqa: S608
+OF_ACCOUNT = f"SELECT target_id FROM targets WHERE account = :account AND {IS_AT}"  # noqa: S608
 
 
 def account_of(config: Mapping[str, Any]) -> str | None:
     """Return the account that the server's configuration names; None if it names none."""
     named = config.get("tenant_id")
-    return named if isinstance(named, str) and named else None
+    if isinstance(named, int) and not isinstance(named, bool):
+        named = str(named)
+    if not isinstance(named, str) or not named:
+        return None
+    return named if len(named) <= _LONGEST_ID else _hash_of(named)
 
 
 def url_of_account(url: str, account: str) -> str:
     """Return what the row of a further account at an address is called."""
     named = quote(account, safe="")
-    if len(named) > _LONGEST_ID:
-        named = sha256(account.encode("utf-8", "replace")).hexdigest()
-    return f"{url}#{named}"
+    return f"{url}#{named if len(named) <= _LONGEST_ID else _hash_of(account)}"
+
+
+def _hash_of(account: str) -> str:
+    return sha256(account.encode("utf-8", "replace")).hexdigest()
 
 
 def are_named(connection: sqlite3.Connection, url: str) -> bool:

@@ -20,15 +20,19 @@ KEPT = 50
 # Runs that are looked at together without the write lock.
 LOOKED_AT_ONCE = 500
 
+# Of those that were replaced the last of each stage says which numbers were used.
 # Requests without an answer, and those that were refused, stay: they are sent or read again. So do
-# rows that somebody else wrote, and that no JSON function reads.
+# rows whose JSON is invalid.
 _PACK = """
 UPDATE deliveries SET receipts = (
   SELECT json_group_array(json(CASE
     WHEN state = 'replaced' THEN json_array(stage, part)
     WHEN states IS NULL THEN json_array(stage, part, json(positions))
     ELSE json_array(stage, part, json(positions), json(states)) END))
-  FROM requests q WHERE q.run_id = deliveries.run_id AND q.target_id = deliveries.target_id)
+  FROM requests q WHERE q.run_id = deliveries.run_id AND q.target_id = deliveries.target_id
+    AND (q.state <> 'replaced' OR q.part = (
+      SELECT max(part) FROM requests last WHERE last.run_id = q.run_id
+        AND last.target_id = q.target_id AND last.stage = q.stage)))
 WHERE target_id = :target AND run_id = :run_id AND state = 'delivered' AND receipts IS NULL
   AND NOT EXISTS (
     SELECT 1 FROM requests q
@@ -44,16 +48,17 @@ WHERE target_id = ? AND run_id IN (SELECT value FROM json_each(?)) AND receipts 
 _UNPACK = """
 INSERT OR IGNORE INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions,
   states, bytes, attempts, last_attempt_at)
-SELECT run_id, target_id, stage, part, idempotency_key, state, positions, states, 0, 1,
-  last_attempt_at
+SELECT run_id, target_id, stage, part, run_id || ':' || stage || ':' || part, state, positions,
+  states, 0, 1, last_attempt_at
 FROM known_requests WHERE run_id = :run_id AND target_id = :target AND bytes IS NULL
 """
 _FORGET_PACKED = """
 UPDATE deliveries SET receipts = NULL
 WHERE run_id = :run_id AND target_id = :target AND receipts IS NOT NULL
 """
-_NEXT_WITH_REQUESTS = """
-SELECT DISTINCT run_id FROM requests WHERE run_id > ? ORDER BY run_id LIMIT ?
+_NEXT_IN_FULL = """
+SELECT DISTINCT q.run_id FROM requests q JOIN deliveries d USING (run_id, target_id)
+WHERE q.run_id > ? AND q.target_id = ? AND d.state = 'delivered' ORDER BY q.run_id LIMIT ?
 """
 
 
@@ -74,34 +79,43 @@ class ReceiptConnection(TargetConnection):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(path, url, clock, sleep=sleep)
-        # Runs whose requests may be shortened, the oldest first.
-        self._in_full: deque[str] = deque()
-        # Of those from before, the last one read; None: all were.
-        self._read_to: str | None = OUTSIDE
+        # Runs whose requests may be shortened, the oldest first: those that earlier uploads have
+        # left, as far as they were read, and those of this one.
+        self._from_before: deque[str] = deque()
+        self._read_to: str | None = OUTSIDE  # None: all were
+        self._in_full: dict[str, None] = {}
 
     def change_target(self, target_id: int) -> None:
         """Go on with another account at the same address."""
         super().change_target(target_id)
-        self._in_full.clear()
+        self._from_before.clear()
         self._read_to = OUTSIDE
+        self._in_full.clear()
 
     def shorten(self, stop: threading.Event) -> None:
         """Shorten what was delivered some time ago, and a page from before, until `stop` is set."""
         self._read_from_before()
-        surplus = len(self._in_full) - KEPT
-        runs = [self._in_full.popleft() for _ in range(surplus)]
-        self._in_pieces(runs, self._pack, stop)
+        surplus = len(self._from_before) + len(self._in_full) - KEPT
+        self._in_pieces([self._oldest() for _ in range(surplus)], self._pack, stop)
+
+    def _oldest(self) -> str:
+        if self._from_before:
+            return self._from_before.popleft()
+        run_id = next(iter(self._in_full))
+        del self._in_full[run_id]
+        return run_id
 
     def _note_delivered(self, run_id: str) -> None:
-        self._in_full.append(run_id)
+        self._in_full.pop(run_id, None)  # of a run that is delivered again the last time counts
+        self._in_full[run_id] = None
 
     def _read_from_before(self) -> None:
         """Read which runs have requests: what was not shortened when the last upload ended."""
         if self._read_to is None:
             return
-        found = self._rows(_NEXT_WITH_REQUESTS, (self._read_to, LOOKED_AT_ONCE))
+        found = self._rows(_NEXT_IN_FULL, (self._read_to, self._id, LOOKED_AT_ONCE))
         self._read_to = found[-1][0] if len(found) == LOOKED_AT_ONCE else None
-        self._in_full.extendleft(run_id for (run_id,) in reversed(found))
+        self._from_before.extend(run_id for (run_id,) in found if run_id not in self._in_full)
 
     def _pack(self, run_ids: Sequence[str]) -> int:
         with self.together():

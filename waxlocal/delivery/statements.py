@@ -34,6 +34,8 @@ _SIZE_OF_RECORDS = "\n  + ".join(
     for table in RECORD_TABLES
 )
 
+# A row of `targets` is of an account at this address: see `accounts`.
+IS_AT = "(url = :url OR substr(url, 1, length(:url) + 1) = :url || '#')"
 ADD_TARGET = "INSERT OR IGNORE INTO targets (url) VALUES (?)"
 READ_TARGET = """
 SELECT target_id, cursor, failures, not_before, backoff_until, paused_at, reason
@@ -157,7 +159,7 @@ WHERE target_id = ? AND run_id = CAST(? AS TEXT) AND state = 'open'
 _GOES_BY_REQUESTS = """(EXISTS (SELECT 1 FROM requests q
     WHERE q.run_id = d.run_id AND q.target_id = d.target_id
       AND (q.stage <> 'bulk' OR q.state = 'parked'))
-  OR EXISTS (SELECT 1 FROM json_each(d.receipts) entry
+  OR EXISTS (SELECT 1 FROM json_each(iif(json_valid(d.receipts), d.receipts, '[]')) entry
     WHERE json_extract(entry.value, '$[0]') <> 'bulk'))"""
 # A parent waits for the start of a child until it has failed so often.
 _TRIES_OF_A_CHILD = 3

@@ -106,11 +106,10 @@ FROM (
 ) parked JOIN targets t USING (target_id) LEFT JOIN runs r USING (run_id)
 ORDER BY parked.target_id, parked.run_id, parked.stage, parked.part LIMIT ? OFFSET ?
 """  # noqa: S608
-_LAST_REFUSAL = """
+_LAST_REFUSAL = f"""
 SELECT q.status, coalesce(q.reason, '') FROM requests q JOIN targets t USING (target_id)
-WHERE (t.url = :url OR substr(t.url, 1, length(:url) + 1) = :url || '#') AND q.state = 'parked'
-ORDER BY q.last_attempt_at DESC LIMIT 1
-"""
+WHERE {sql.IS_AT} AND q.state = 'parked' ORDER BY q.last_attempt_at DESC LIMIT 1
+"""  # noqa: S608
 _RECEIPTS = """
 SELECT q.run_id, t.url, q.stage, q.part, q.idempotency_key, q.state,
   json_array_length(q.positions) AS records, q.bytes, q.attempts, q.status, q.reason,
@@ -199,15 +198,16 @@ class Refusal(NamedTuple):
 class Receipt:
     """A request and what became of it; `state` is waiting, delivered, parked or replaced.
 
-    Of a run that was delivered some time ago it is not known how large its requests were, how often
-    they were sent and what was answered; `last_attempt_at` is when the run was delivered.
+    Of a run that was delivered some time ago it is not known under which keys its requests went,
+    how large they were, how often they were sent, and what was answered; `last_attempt_at` is when
+    the run was delivered.
     """
 
     run_id: str
     url: str
     stage: str
     part: int
-    idempotency_key: str
+    idempotency_key: str | None
     state: str
     records: int
     bytes: int | None

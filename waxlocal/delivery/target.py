@@ -60,16 +60,19 @@ class TargetConnection(DeliveryConnection):
             found = self._rows(accounts.CURRENT, named)
         return int(found[0][0])
 
-    def target_of(self, account: str) -> int:
+    def take_account(self, account: str) -> int:
         """Return the number of an account, which is new if the file does not know it."""
         named = {"url": self._url, "account": account}
-        return int(
-            (
-                self._rows(accounts.OF_ACCOUNT, named)
-                or self._rows(sql.NAME_ACCOUNT, (account, self._url))
-                or self._rows(sql.ADD_ACCOUNT, (url_of_account(self._url, account), account))
-            )[0][0]
-        )
+        found = self._rows(accounts.OF_ACCOUNT, named)
+        found = found or self._rows(sql.NAME_ACCOUNT, (account, self._url))
+        if not found:
+            further = url_of_account(self._url, account)
+            found = self._rows(sql.ADD_ACCOUNT, (further, account))
+        return int(found[0][0])
+
+    def accounts(self) -> int:
+        """Return how many accounts the server at this address has named."""
+        return int(self._rows(accounts.NAMED, {"url": self._url})[0][0])
 
     def change_target(self, target_id: int) -> None:
         """Go on with another account at the same address."""
@@ -100,14 +103,18 @@ class TargetConnection(DeliveryConnection):
         self._execute(sql.HOST_ANSWERED, values)
 
     def forget_waits(self) -> None:
-        """Let the next upload try at once, as somebody asks for, and begin with short waits."""
+        """Let the next upload try at once, as somebody asks for, and begin with short waits.
 
-        def forget(some: Sequence[tuple[bytes]]) -> int:
-            with self.together():
-                return self._many(sql.FORGET_WAIT, ((self._id, run_id) for (run_id,) in some))
+        Of all accounts at the address: whose the key is, the server has still to say.
+        """
+        for (target_id,) in self._rows(accounts.ALL, {"url": self._url}):
+            self._execute(sql.FORGET_WAIT_OF_HOST, (target_id,))
+            postponed = self._rows(sql.POSTPONED, (target_id,))
+            self._in_pieces([(target_id, *one) for one in postponed], self._forget_waits)
 
-        self._execute(sql.FORGET_WAIT_OF_HOST, (self._id,))
-        self._in_pieces(self._rows(sql.POSTPONED, (self._id,)), forget)
+    def _forget_waits(self, runs: Sequence[tuple[int, bytes]]) -> int:
+        with self.together():
+            return self._many(sql.FORGET_WAIT, runs)
 
     def _now(self) -> str:
         return utc_text(self.clock.time_ns())

@@ -8,6 +8,7 @@ instead.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from waxlocal.errors import (
 )
 from waxlocal.prices.lookup import Prices
 from waxlocal.process import current_process
+from waxlocal.recording.damage import Damage
 from waxlocal.recording.statements import NOTE_PROCESS, UPDATES
 from waxlocal.recording.transactions import Bound, Parameters, Unit
 from waxlocal.signal_handlers import Suppress, raised_by_handler
@@ -107,8 +109,7 @@ class OpenFile:
         self._logs: list[FileId | None] = []
         # The side file, while the file itself is damaged or needs a later waxlocal.
         self._beside: Path | None = None
-        # The file in which SQLite has found damage, or that was cut off: not to be opened again.
-        self._damaged: FileId | None = None
+        self._damage = Damage(self.path)
         self._all_in = True
         self._priced_ns = 0
         self._reopen_at = 0.0
@@ -210,7 +211,11 @@ class OpenFile:
             self.close()
             return True
         if self._beside is None and file_size(self.path) < _LEAST_BYTES:
-            self._damaged = self._files[0]
+            self._note_damage(FileDamaged(f"{self.path} was cut off"))
+            self.close()
+            return True
+        if self._damage.is_noted and not self._damage.stays:
+            self._damage = Damage(self.path)
             self.close()
             return True
         if self._logs != self._log_ids():
@@ -293,7 +298,7 @@ class OpenFile:
     def _note_damage(self, failure: StorageError) -> None:
         """Open the file no more where SQLite has found damage in it, but the one beside it."""
         if isinstance(failure, NotADatabase) and self._beside is None:
-            self._damaged = self._files[0]
+            self._damage.note()
 
     def _put_off(self, error: StorageError) -> None:
         """Open the file again a little later only; until then a record is refused as now."""
@@ -306,7 +311,7 @@ class OpenFile:
     def _open(self) -> tuple[sqlite3.Connection, Path | None]:
         """Open the file, or, where it cannot be written, the one beside it."""
         try:
-            if self._damaged is not None and file_id(self.path) == self._damaged:
+            if self._damage.stays:
                 raise FileDamaged(f"{self.path} is damaged")
             return connection.open_writer(self.path, durability=self._durability), None
         except (NewerSchema, NotADatabase) as refused:
@@ -323,10 +328,11 @@ class OpenFile:
         if not self._told:
             self._told = True
             later = " of a later waxlocal" if isinstance(refused, NewerSchema) else ""
+            named = f"waxlocal --db {shlex.quote(str(self.path))} "
             self._notice(
                 f"{refused}; what this program records goes into {side} instead, and from there "
                 f"into {self.path} with the first command{later} once that can be written. "
-                f"Try: {refused.hint}"
+                f"Try: {refused.hint.replace('waxlocal ', named)}"
             )
 
     def _introduce(self, opened: sqlite3.Connection) -> None:

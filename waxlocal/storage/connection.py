@@ -374,7 +374,7 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
     if is_busy(error):
         return FileLocked(f"{path} is locked by another process")
     kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
-    if kind not in (DiskFull, NotADatabase) and (reason := unusable(path)):
+    if kind not in (DiskFull, FileDamaged, NotADatabase) and (reason := unusable(path)):
         return reason
     if kind is not DiskFull and is_out_of_descriptors(error):
         return StorageError(f"{path}: too many open files", hint=_CLOSE_FILES)
@@ -382,8 +382,6 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
         return DiskFull(f"{path}: the disk is full")
     if "unable to open" in said and (reason := too_long(path)):
         return reason
-    if kind is NotADatabase and "malformed" in said:
-        return FileDamaged(f"{path}: {said}")
     if kind is not None:
         return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
@@ -396,5 +394,6 @@ _CLOSE_FILES = "close files, or raise the limit (ulimit -n); recording resumes b
 _SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
     (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
     (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
-    (NotADatabase, ("not a database", "malformed")),
+    (FileDamaged, ("image is malformed", "malformed database schema")),
+    (NotADatabase, ("not a database",)),
 )

@@ -17,6 +17,7 @@ __all__ = [
     "database_path",
     "file_id",
     "file_size",
+    "file_state",
     "file_to_open",
     "is_full",
     "is_out_of_descriptors",
@@ -77,6 +78,14 @@ def file_id(path: Path) -> FileId | None:
         status = os.stat(path)  # noqa: PTH116 (each write asks; no frame of pathlib between)
         return status.st_dev, status.st_ino
     return None
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return which file is at the path, its size, and when it changed last; () without one."""
+    with Suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return ()
 
 
 def file_to_open(path: Path) -> FileId | None:

@@ -242,9 +242,9 @@
     const news = newsIn(mine, theirs);
     if (reading && news) {
       showNews(news, apply);
-    } else if (!reading) {
+    } else {
       document.querySelector(".news")?.remove();
-      apply();
+      if (!reading) apply();
     }
     return false;
   };
