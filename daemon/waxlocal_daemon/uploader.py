@@ -300,13 +300,7 @@ class Uploader:
                 retry_after=verdict.retry_after,
             )
             if opened and (not was or circuit.failures in (3, 10)):
-                self._log.event(
-                    "waiting",
-                    level="warning",
-                    reason=verdict.reason,
-                    failures=circuit.failures,
-                    seconds=round(circuit.wait(), 1),
-                )
+                self._say_waiting(verdict.reason)
         elif verdict.action is Action.PAUSE:
             if circuit.refused(verdict.reason, openings=request.openings):
                 self._log.event("paused", level="error", reason=verdict.reason)
@@ -324,6 +318,12 @@ class Uploader:
             self._log.event("resumed")
             if self._ask_when_resumed:
                 self._asked_at = None
+
+    def _say_waiting(self, reason: str) -> None:
+        failures, seconds = self._circuit.failures, round(self._circuit.wait(), 1)
+        self._log.event(
+            "waiting", level="warning", reason=reason, failures=failures, seconds=seconds
+        )
 
     def _finish(self) -> None:
         """Wait a little for the requests in flight, then release all runs."""

@@ -20,6 +20,7 @@ from waxlocal.cli.target_file import (
     target_file_of,
     writable,
 )
+from waxlocal.errors import DiskFull
 from waxlocal.settings.config import Settings
 from waxlocal.storage.paths import file_id, mounted_alone
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
@@ -129,8 +130,11 @@ def _make(path: Path) -> None:
     from waxlocal.storage.connection import writer
 
     new = file_id(path) is None
-    with writer(path):
-        pass
+    try:
+        with writer(path):
+            pass
+    except DiskFull as error:
+        click.echo(f"Note: {escaping.line(str(error))}; it is read, and takes nothing in", err=True)
     if new:  # it may be the path that is wrong, and not the file that is missing
         click.echo(f"Note: {escaping.line(str(path))} did not exist; it is a new file", err=True)
     if alone := mounted_alone(path):

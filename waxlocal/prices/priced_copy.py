@@ -14,7 +14,7 @@ from waxlocal.errors import StorageError
 from waxlocal.prices.table import can_price, price_pending
 from waxlocal.storage.connection import open_writer, reader
 from waxlocal.storage.log_file import log_size
-from waxlocal.storage.paths import file_size, may_write
+from waxlocal.storage.paths import file_size, is_full, may_write
 
 __all__ = ["MOST_BYTES", "Readable", "priced"]
 
@@ -33,11 +33,11 @@ class Readable(NamedTuple):
 def priced(path: Path, clock: Clock = SYSTEM_CLOCK) -> Iterator[Readable]:
     """Price the calls of a file that wait for it, and yield the file to read them from.
 
-    Of a file that may not be written that is a copy, which only this user can read, and only in the
-    block: the totals of runs and sessions are part of the file, and follow its calls. A file
-    without such calls is not copied. Raises nothing of its own.
+    Of a file that may not be written, or lies on a full disk, that is a copy, which only this user
+    can read, and only in the block: the totals of runs and sessions are part of the file, and
+    follow its calls. A file without such calls is not copied. Raises nothing of its own.
     """
-    if may_write(path):
+    if may_write(path) and not is_full(path):
         price_pending(path, clock)
         yield Readable(path)
         return

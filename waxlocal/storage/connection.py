@@ -296,9 +296,25 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
+    """Open a file for reading.
+
+    `immutable` where SQLite cannot create the `-shm` file, in a directory that may not be written
+    or on a full disk. It ignores the log: the file is complete only if that is missing or empty.
+    """
+    has_log = file_size(log_path(path)) > 0
+    try:
+        may_create = os.access(log_path(path).parent, os.W_OK)
+        return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1")
+    except DiskFull:
+        if has_log:
+            raise
+        return _open_as(path, "ro&immutable=1")
+
+
+def _open_as(path: Path, mode: str) -> sqlite3.Connection:
     connection = None
     try:
-        connection = _connect(path, f"ro{_immutable(path)}", COMMAND_WAIT_S)
+        connection = _connect(path, mode, COMMAND_WAIT_S)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
         limit_cache(connection, READER_CACHE_KIB)
@@ -311,16 +327,6 @@ def _open_reader(path: Path) -> sqlite3.Connection:
             raise storage_error(error, path) from error
         raise
     return connection
-
-
-def _immutable(path: Path) -> str:
-    """Allow reading a file in a directory that cannot be written.
-
-    SQLite cannot create the `-shm` file there. `immutable` does not need it, but ignores the WAL
-    too: the file is complete only if that is missing or empty.
-    """
-    log = log_path(path)
-    return "" if os.access(log.parent, os.W_OK) or file_size(log) else "&immutable=1"
 
 
 def is_recovering(error: BaseException, path: Path) -> bool:

@@ -14,10 +14,10 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from waxlocal.delivery.interruption import interrupt_gone
-from waxlocal.errors import StorageError
+from waxlocal.errors import DiskFull, StorageError
 from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.prices.table import price_pending
-from waxlocal.storage.connection import log_keeper
+from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.log_keeper import LogKeeper
 from waxlocal.web.read_pool import QUESTION_S, ReadPool
 from waxlocal.web.write_queue import WriteQueue
@@ -68,8 +68,15 @@ class Database:
             interrupt_gone(self.path, self._closing, all_runs=True)
 
     def open(self) -> None:
-        """Create or upgrade the file; raises `StorageError` if it cannot be used."""
-        self.write_queue.change_now(lambda connection: None)
+        """Create or upgrade the file; raises `StorageError` if it cannot be used.
+
+        On a full disk what is there is served, and writes are refused until there is space.
+        """
+        try:
+            self.write_queue.change_now(lambda connection: None)
+        except DiskFull:
+            with reader(self.path):
+                pass
         self._keeper = self._keeper or log_keeper(self.path)
         self._closing.clear()
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, storage_error
-from waxlocal.storage.paths import FileId, file_id
+from waxlocal.storage.log_file import log_size
+from waxlocal.storage.paths import FileId, file_id, is_full
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
@@ -49,6 +50,8 @@ class _Open:
     closer: AbstractContextManager[sqlite3.Connection]
     file: FileId | None
     admission: Admission
+    # It does not see what is written later: on a full disk it was opened without the log.
+    is_fixed: bool
     deadline: float = field(default=0.0)
 
     def is_late(self) -> bool:
@@ -122,13 +125,17 @@ class ReadPool:
         file = file_id(self._path)
         closer = reader(self._path)
         connection = closer.__enter__()
-        opened = _Open(connection, closer, file, Admission(connection, writing=False))
+        is_fixed = not log_size(self._path) and is_full(self._path)
+        opened = _Open(connection, closer, file, Admission(connection, writing=False), is_fixed)
         limit_cache(connection, CACHE_KIB)
         connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
         connection.set_authorizer(_authorize)
         return opened
 
     def _give_back(self, opened: _Open) -> None:
+        if opened.is_fixed:
+            opened.close()
+            return
         roll_back(opened.connection)
         with self._lock:
             self._free.append(opened)
