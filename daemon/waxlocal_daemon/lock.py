@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.errors import FileUnusable, UploaderRunning
+from waxlocal.errors import FileReadOnly, FileUnusable, UploaderRunning
 from waxlocal.process import current_process
 from waxlocal.storage.connection import storage_error
-from waxlocal.storage.paths import beside, make_private_directory
+from waxlocal.storage.paths import beside, give_to_owner_of, make_private_directory
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 
@@ -93,7 +94,7 @@ def exclusive(
     `command` is shown to other processes. The database need not exist yet. Raises `UploaderRunning`
     if another process holds the lock, and `StorageError` if the lock file cannot be created.
     """
-    descriptor = _open(lock_path(db))
+    descriptor = _open(lock_path(db), db)
     lock = UploaderLock(db, lambda: _write(descriptor, command, clock))
     try:
         if not _taken(descriptor, sleep):
@@ -137,13 +138,19 @@ def _holder_beside(db: Path) -> Holder | None:
     return None
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, db: Path) -> int:
     try:
         make_private_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
+        give_to_owner_of(path, db)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _no_lock_file(path) from error
+        if isinstance(error, PermissionError) and path.exists():
+            hint = f"give it back to its owner: sudo chown --reference={quote(str(db))} "
+            raise FileReadOnly(
+                f"{path} belongs to another user", hint=hint + quote(str(path))
+            ) from error
         raise storage_error(error, path) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -17,6 +17,7 @@ import pytest
 
 from tests.tools.builders import FixedClock
 from tests.tools.cli import environment
+from tests.tools.rights import as_anybody
 from waxlocal.errors import FileUnusable, UploaderRunning
 from waxlocal_daemon.lock import exclusive, holder, lock_path
 
@@ -114,6 +115,36 @@ def test_the_lock_file_is_private_and_the_database_is_not_made(tmp_path: Path) -
             assert [one.name for one in path.parent.iterdir()] == [path.name]
     finally:
         os.umask(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="for root alone")
+def test_what_root_makes_belongs_to_the_owner_of_the_file(db_path: Path) -> None:
+    """So `sudo waxlocal sync` locks nobody out."""
+    db_path.touch()
+    os.chown(db_path, 54321, 54322)
+    with exclusive(db_path) as lock:
+        made = lock.path.stat()
+    assert (made.st_uid, made.st_gid) == (54321, 54322)
+
+
+def test_a_lock_file_of_somebody_else_is_named(db_path: Path) -> None:
+    """With what gives it back, and not as if the file itself could not be written."""
+    db_path.touch()
+    lock = lock_path(db_path)
+    lock.touch()
+    lock.chmod(0)
+    code = (
+        "import sys; from pathlib import Path; from waxlocal_daemon.lock import exclusive;"
+        f"exclusive(Path({str(db_path)!r}), command='x').__enter__()"
+    )
+    done = subprocess.run(
+        [*as_anybody(), sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"{lock} belongs to another user" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])

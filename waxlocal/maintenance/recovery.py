@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
@@ -17,7 +16,13 @@ from waxlocal.errors import DiskFull, FileLocked, FileMissing, NotADatabase, Sto
 from waxlocal.maintenance.saved_rows import save_rows
 from waxlocal.storage.connection import exclusive, reader, storage_error, without_log
 from waxlocal.storage.log_file import log_path, log_size
-from waxlocal.storage.paths import beside, file_size, make_private, real_path
+from waxlocal.storage.paths import (
+    beside,
+    file_size,
+    give_to_owner_of,
+    make_private,
+    real_path,
+)
 
 __all__ = ["Recovered", "recover"]
 
@@ -182,6 +187,7 @@ def _copy(source: Path, target: Path) -> None:
     make_private(target)
     shutil.copyfile(source, target)
     shutil.copystat(source, target)
+    give_to_owner_of(target, source)
     with target.open("rb+") as copied:
         os.fsync(copied.fileno())
 
@@ -217,10 +223,7 @@ def _replace(new: Path, path: Path) -> None:
     """Put a file in the place of a damaged one, with its owner and mode, and its log away."""
     there = real_path(path)
     with _errors(path):
-        before = there.stat()
-        if sys.platform != "win32":
-            with suppress(PermissionError):  # only root may give files away
-                os.chown(new, before.st_uid, before.st_gid)
+        give_to_owner_of(new, there)
         shutil.copymode(there, new)
         for ending in _ENDINGS[1:]:
             beside(path, ending).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ __all__ = [
     "file_size",
     "file_state",
     "file_to_open",
+    "give_to_owner_of",
     "is_full",
     "is_out_of_descriptors",
     "make_private",
@@ -158,6 +159,17 @@ def make_private_directory(directory: Path) -> None:
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
+
+
+def give_to_owner_of(path: Path, file: Path) -> None:
+    """Give what root has made beside a file to the owner of that, as SQLite does with its own.
+
+    After one `sudo waxlocal sync` the user's own daemon could not lock the file any more.
+    """
+    if sys.platform != "win32" and os.geteuid() == 0:
+        with Suppress(OSError):
+            owner = os.stat(file)  # noqa: PTH116
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def is_out_of_descriptors(error: BaseException) -> bool:

@@ -27,7 +27,13 @@ from waxlocal.errors import (
 )
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.connection import exclusive, open_writer, storage_error
-from waxlocal.storage.paths import beside, file_id, make_private, real_path
+from waxlocal.storage.paths import (
+    beside,
+    file_id,
+    give_to_owner_of,
+    make_private,
+    real_path,
+)
 from waxlocal.storage.record_sql import Update
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.schema import VERSION, file_version
@@ -124,13 +130,14 @@ def open_side_file(
     refused: StorageError | None = None
     for side in _side_paths(path):
         try:
-            return _open(side, factory, durability, open_), side
+            return _open(path, side, factory, durability, open_), side
         except (FileUnusable, FileReadOnly) as error:  # noqa: PERF203
             refused = refused or error
     raise refused or FileLocked(f"{path} has no side file")
 
 
 def _open(
+    path: Path,
     side: Path,
     factory: type[sqlite3.Connection],
     durability: str,
@@ -138,6 +145,7 @@ def _open(
 ) -> sqlite3.Connection:
     for _ in range(TRIES):
         make_private(side)
+        give_to_owner_of(side, path)
         before = file_id(side)
         try:
             opened = open_(side, durability=durability, factory=factory, more_schema=_schema_text())
