@@ -97,6 +97,18 @@ def test_a_run_that_has_ended_keeps_what_it_has(hub: Hub) -> None:
     assert [row["name"] for row in hub.rows("scores", run_id(1))] == ["q", "next day"]
 
 
+def test_an_end_takes_the_place_of_an_interruption(hub: Hub) -> None:
+    """Whatever the revisions: who wrote that could not know. A later guess changes no end."""
+    guess = line(status="interrupted", error="process ended", error_type="Interrupted", revision=9)
+    results(hub, guess)
+    results(hub, line(result='{"r":1}'))
+    run = hub.run(run_id(1))
+    assert (run["status"], run["error"], run["result"]) == ("success", None, {"r": 1})
+    results(hub, line(status="interrupted", error="process ended"))
+    assert hub.run(run_id(1))["status"] == "success"
+    assert hub.select("SELECT open_runs, failed_runs FROM sessions") == [(0, 0)]
+
+
 def test_what_is_new_in_a_delivered_run_goes_on_from_here(hub: Hub) -> None:
     """A hub delivers what comes later to a run, too; a repetition is nothing new."""
     results(hub, line(1), line(2, status="running"))

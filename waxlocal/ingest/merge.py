@@ -224,7 +224,9 @@ def _go_on(connection: sqlite3.Connection, run: Line, here: _Here) -> bool:
     if here.agent_name == ELSEWHERE_AGENT:
         connection.execute(_TAKE_OVER, (*run.run, run.process and run.process[0]))
     if here.status != RunStatus.RUNNING:
-        took = ended and there.revision > here.revision
+        # An interruption was a guess of somebody who could not know.
+        guessed = here.status == RunStatus.INTERRUPTED != there.status
+        took = ended and (guessed or there.revision > here.revision)
         if took:
             values = [run.run[place] for place in _REPLACED_PLACES]
             connection.execute(_REPLACE, (*values, run.run[_SESSION], run.run_id))
