@@ -160,8 +160,9 @@ class Uploader:
         return self._rest()
 
     def _take_in(self, stop: threading.Event) -> None:
-        self._has_looked = True
-        self._outbox.look_again()
+        if not self._has_looked:
+            self._outbox.look_again()
+            self._has_looked = True
         while not stop.is_set() and self._outbox.admit():
             self._at("admitted")
         self._outbox.admit_events()
@@ -258,7 +259,7 @@ class Uploader:
             return
         self._release()
         self._batches = None
-        self._outbox.change_target(target_id)
+        self._outbox.take_up(target_id)
         self._take_up()
         self._log.event("account", account=account)
 

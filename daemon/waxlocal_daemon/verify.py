@@ -116,7 +116,8 @@ def verify(
             target = target_of(connection, settings.api_url, account)
             if target is None:
                 return _nothing_delivered(connection)
-            comparison = _Comparison(connection, target, began, clock, account)
+            comparison = _Comparison(connection, target, began, clock)
+            comparison.found.account = account
             for page in session_pages(http, settings, clock):
                 comparison.compare(page)
         comparison.look_for_missing()
@@ -164,14 +165,9 @@ class _Comparison:
     """Compares both sides, page by page."""
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        target: int,
-        began: str,
-        clock: Clock,
-        account: str | None,
+        self, connection: sqlite3.Connection, target: int, began: str, clock: Clock
     ) -> None:
-        self.found = _Findings(account=account)
+        self.found = _Findings()
         self._connection = connection
         self._target = target
         self._began = began

@@ -68,20 +68,22 @@ def test_a_turn_is_added_while_one_reads(open_page: Open, to: Builder, served: s
     expect(page.locator("[data-live=totals]")).to_contain_text("13")
 
 
+def _talk(to: Builder, turns: range) -> None:
+    for turn in turns:
+        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+
+
 def test_a_conversation_goes_on_past_the_turns_of_one_page(
     open_page: Open, to: Builder, served: str
 ) -> None:
     """On its last part, at the end of which later turns are named once they are too many."""
-    for turn in range(49):
-        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    _talk(to, range(49))
     page = opened(open_page, f"{served}/sessions/talk")
-    for turn in range(49, 53):
-        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    _talk(to, range(49, 53))
     refreshed(page, page.locator("#turn-53"), "question 52")
     expect(page.locator("article.turn")).to_have_count(53)
     expect(page.get_by_role("link", name="Later ones")).to_have_count(0)
-    for turn in range(53, 202):
-        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    _talk(to, range(53, 202))
     refreshed(page, page.locator("#turn-200"), "question 199")
     refreshed(page, page.locator("nav.pager"), "of 202")
     page.get_by_role("link", name="Later ones").click()
@@ -92,8 +94,7 @@ def test_an_earlier_part_of_a_conversation_stays_as_it_is(
     open_page: Open, to: Builder, served: str
 ) -> None:
     """Its later turns are on the next page."""
-    for turn in range(51):
-        to.run("talk", at=turn, inputs={"message": f"question {turn}"})
+    _talk(to, range(51))
     page = opened(open_page, f"{served}/sessions/talk")
     to.run("talk", at=60, inputs={"message": "the newest"})
     refreshed(page, page.locator("[data-live=totals]"), "52")

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.tools.cli import (
     recorded,
     spawn,
 )
-from tests.tools.patience import PATIENCE_S, wait_until
+from tests.tools.patience import PATIENCE_S, killed_if_late, wait_until
 from tests.tools.terminal import on_terminal
 from tests.tools.zones import TOKYO
 
@@ -143,13 +142,8 @@ def _tail(*args: object, db: Path, **env: str) -> Iterator[subprocess.Popen[str]
 def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     # Not select(): a line that came together with the one before is in Python's buffer already.
-    giving_up = threading.Timer(PATIENCE_S, process.kill)
-    giving_up.start()
-    try:
+    with killed_if_late(process):
         line = process.stdout.readline()
-    finally:
-        giving_up.cancel()
-        giving_up.join()
     assert line, "tail said nothing"
     return line
 

@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +22,7 @@ import pytest
 from tests.crash.files import assert_sound, count, rows, start_program, wrong_totals
 from tests.tools.cli import invoke
 from tests.tools.movable_clock import MovableClock
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import PATIENCE_S, killed_if_late
 from tests.tools.sync import ask, change, upload
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
@@ -389,10 +388,8 @@ class _Lines:
     def next(self) -> str:
         """Return the id of the next run; the program is killed if none comes."""
         assert self.program.stdout is not None
-        giving_up = threading.Timer(PATIENCE_S, self.program.kill)
-        giving_up.start()
-        line = self.program.stdout.readline().strip()
-        giving_up.cancel()
+        with killed_if_late(self.program):
+            line = self.program.stdout.readline().strip()
         assert line, "the program records no more"
         self.written.append(line)
         return line

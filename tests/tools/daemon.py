@@ -7,14 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.tools.cli import PYTHON, environment, recorded
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import PATIENCE_S, killed_if_late
 
 __all__ = ["KEY", "Running", "add_runs", "manager", "received", "running"]
 
@@ -32,13 +31,8 @@ class Running:
     def line(self) -> str:
         """Return the next line; the process is killed if none comes."""
         assert self.process.stderr is not None
-        giving_up = threading.Timer(PATIENCE_S, self.process.kill)
-        giving_up.start()
-        try:
+        with killed_if_late(self.process):
             line = self.process.stderr.readline()
-        finally:
-            giving_up.cancel()
-            giving_up.join()
         self.said.append(line)
         assert line, f"the daemon says no more: {self.said}"
         return line

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.tools.patience import PATIENCE_S
+from tests.tools.patience import killed_if_late
 from tests.tools.sdk_programs import program_environment
 
 __all__ = ["Programs", "loaded_with"]
@@ -49,15 +48,10 @@ class Programs:
         assert self._process.stdout is not None
         streams = [db.with_name("stdout"), db.with_name("stderr")]
         request = {"code": code, "db": str(db), "streams": [str(one) for one in streams]}
-        giving_up = threading.Timer(PATIENCE_S, self._process.kill)
-        giving_up.start()
-        try:
+        with killed_if_late(self._process):
             self._process.stdin.write(f"{json.dumps(request)}\n")
             self._process.stdin.flush()
             status = self._process.stdout.readline()
-        finally:
-            giving_up.cancel()
-            giving_up.join()
         said, complained = (one.read_text() for one in streams)
         assert (status, complained) == ("0\n", "")
         return said

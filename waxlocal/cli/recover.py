@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,20 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["recover"]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    table: str
-    noun: str
-
-
-_KINDS = (
-    _Kind("runs", "run"),
-    _Kind("llm_calls", "LLM call"),
-    _Kind("steps", "step"),
-    _Kind("spans", "span"),
-    _Kind("scores", "score"),
-    _Kind("events", "event"),
-)
+# What is said of a new file: its tables, and what a row of each is called.
+_NOUNS = {
+    "runs": "run",
+    "llm_calls": "LLM call",
+    "steps": "step",
+    "spans": "span",
+    "scores": "score",
+    "events": "event",
+}
 
 
 @click.command(cls=Subcommand)
@@ -70,7 +64,7 @@ def _show(screen: Screen, path: Path, done: Recovered) -> None:
     if done.log:
         screen.write(screen.text("the file is sound; what its log had was another file's, or lost"))
     else:
-        said = (wording.counted(done.rows.get(one.table, 0), one.noun) for one in _KINDS)
+        said = (wording.counted(done.rows.get(name, 0), noun) for name, noun in _NOUNS.items())
         screen.write(screen.text(f"recovered {', '.join(said)}"))
         screen.write(screen.text(f"{wording.counted(done.unread, 'place')} could not be read"))
     if done.refused:

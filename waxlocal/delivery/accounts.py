@@ -38,7 +38,6 @@ ORDER BY coalesce(last_attempt_at, '') DESC, target_id LIMIT 1
 """  # noqa: S608
 # In a file of an earlier version no account has a name.
 _HAS_NAMES = "SELECT count(*) FROM pragma_table_info('targets') WHERE name = 'account'"
-_ARE_NAMED = f"SELECT 1 FROM targets WHERE account IS NOT NULL AND {IS_AT}"  # noqa: S608
 NAMED = f"SELECT count(*) FROM targets WHERE account IS NOT NULL AND {IS_AT}"  # noqa: S608
 ALL = f"SELECT target_id FROM targets WHERE {IS_AT}"  # noqa: S608
 OF_ACCOUNT = f"SELECT target_id FROM targets WHERE account = :account AND {IS_AT}"  # noqa: S608
@@ -68,7 +67,7 @@ def are_named(connection: sqlite3.Connection, url: str) -> bool:
     """Return whether the server at this address has named an account."""
     if not connection.execute(_HAS_NAMES).fetchone()[0]:
         return False
-    return connection.execute(_ARE_NAMED, {"url": url}).fetchone() is not None
+    return bool(connection.execute(NAMED, {"url": url}).fetchone()[0])
 
 
 def current_target(connection: sqlite3.Connection, url: str) -> int | None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.delivery.requests import OUTSIDE
 from waxlocal.delivery.target import TargetConnection
 
@@ -70,27 +67,14 @@ class ReceiptConnection(TargetConnection):
     were sent in which state. For one thread; raises `StorageError`.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        url: str,
-        clock: Clock = SYSTEM_CLOCK,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(path, url, clock, sleep=sleep)
+    def take_up(self, target_id: int) -> None:
+        """Begin with an account at the address, or go on with another one."""
+        super().take_up(target_id)
         # Runs whose requests may be shortened, the oldest first: those that earlier uploads have
         # left, as far as they were read, and those of this one.
         self._from_before: deque[str] = deque()
         self._read_to: str | None = OUTSIDE  # None: all were
         self._in_full: dict[str, None] = {}
-
-    def change_target(self, target_id: int) -> None:
-        """Go on with another account at the same address."""
-        super().change_target(target_id)
-        self._from_before.clear()
-        self._read_to = OUTSIDE
-        self._in_full.clear()
 
     def shorten(self, stop: threading.Event) -> None:
         """Shorten what was delivered some time ago, and a page from before, until `stop` is set."""

@@ -49,7 +49,7 @@ class TargetConnection(DeliveryConnection):
         self._url = url
         with ExitStack() as opened:
             opened.callback(self.close)  # if what follows fails
-            self._take_up(self._current())
+            self.take_up(self._current())
             opened.pop_all()
 
     def _current(self) -> int:
@@ -74,11 +74,8 @@ class TargetConnection(DeliveryConnection):
         """Return how many accounts the server at this address has named."""
         return int(self._rows(accounts.NAMED, {"url": self._url})[0][0])
 
-    def change_target(self, target_id: int) -> None:
-        """Go on with another account at the same address."""
-        self._take_up(target_id)
-
-    def _take_up(self, target_id: int) -> None:
+    def take_up(self, target_id: int) -> None:
+        """Begin with an account at the address, or go on with another one."""
         self.target = Target(*self._rows(sql.READ_TARGET, (target_id,))[0])
         self._id = target_id
         # Whoever was sending before has ended, or we would not have the lock.

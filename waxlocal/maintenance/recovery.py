@@ -61,14 +61,13 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
     if _is_sound(path):
         return Recovered({}, 0, 0, None)
     _need_beginning(path)
-    kept = _keep(path, clock)
+    kept = _free_name(path, clock)
     try:
+        _keep(path, kept)
         return _put_in_place(path, kept)
     except StorageError as error:  # the damaged file is still in its place
-        for ending in _ENDINGS:
-            Path(f"{kept}{ending}").unlink(missing_ok=True)
-        if type(error) in _HINTS:
-            raise type(error)(str(error), hint=_HINTS[type(error)]) from error
+        _remove(kept)
+        error.hint = _HINTS.get(type(error), error.hint)
         raise
 
 
@@ -147,22 +146,18 @@ def _errors(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
-def _keep(path: Path, clock: Clock) -> Path:
-    """Copy a file and its log as they are; return where the copy is."""
-    kept = _free_name(path, clock)
-    made = [kept]
-    try:
+def _keep(path: Path, kept: Path) -> None:
+    """Copy a file and its log as they are."""
+    with _errors(path):
         _copy(real_path(path), kept)
         if log_size(path):
-            made.append(log_path(kept))
             _copy(log_path(path), log_path(kept))
-    except OSError as error:
-        for one in made:
-            one.unlink(missing_ok=True)
-        found = storage_error(error, path)
-        hint = _HINTS.get(type(found), found.hint)
-        raise type(found)(str(found), hint=hint) from error
-    return kept
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of ours, and what SQLite has beside it."""
+    for ending in _ENDINGS:
+        Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def _keep_log(path: Path, clock: Clock) -> Path:
@@ -197,12 +192,10 @@ def _new_beside(path: Path) -> Iterator[Path]:
     """Give a name for the new file, without anything that a killed recovery has left there."""
     new = beside(path, ".recovering")
     try:
-        for ending in _ENDINGS:
-            Path(f"{new}{ending}").unlink(missing_ok=True)
+        _remove(new)
         yield new
     finally:
-        for ending in _ENDINGS:
-            Path(f"{new}{ending}").unlink(missing_ok=True)
+        _remove(new)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ instead.
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -327,6 +326,8 @@ class OpenFile:
     def _tell_of(self, side: Path, refused: StorageError) -> None:
         if not self._told:
             self._told = True
+            import shlex  # hardly any process needs it
+
             later = " of a later waxlocal" if isinstance(refused, NewerSchema) else ""
             named = f"waxlocal --db {shlex.quote(str(self.path))} "
             self._notice(

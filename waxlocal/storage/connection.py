@@ -28,12 +28,11 @@ from waxlocal.errors import (
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.log_file import log_path
+from waxlocal.storage.log_file import log_path, log_size
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import (
     FileId,
     file_id,
-    file_size,
     is_full,
     is_out_of_descriptors,
     make_private,
@@ -301,7 +300,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     `immutable` where SQLite cannot create the `-shm` file, in a directory that may not be written
     or on a full disk. It ignores the log: the file is complete only if that is missing or empty.
     """
-    has_log = file_size(log_path(path)) > 0
+    has_log = log_size(path) > 0
     try:
         may_create = os.access(log_path(path).parent, os.W_OK)
         return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1")
