@@ -141,8 +141,7 @@ def _holder_beside(db: Path) -> Holder | None:
 def _open(path: Path, db: Path) -> int:
     try:
         make_private_directory(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
-        give_to_owner_of(path, db)
+        descriptor = _opened_or_made(path, db)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _no_lock_file(path) from error
@@ -155,6 +154,15 @@ def _open(path: Path, db: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _no_lock_file(path)
+    return descriptor
+
+
+def _opened_or_made(path: Path, db: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | PLAIN, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | PLAIN)
+    give_to_owner_of(descriptor, db)
     return descriptor
 
 

@@ -15,7 +15,7 @@ __all__ = ["remote_account"]
 def remote_account(client: httpx.Client, settings: UploadSettings) -> str | None:
     """Return the account that the server's configuration names; None if it names none.
 
-    Raises nothing: whatever is wrong with the server, its other answers say it better.
+    Raises nothing: None where it does not answer, either.
     """
     try:
         answer = client.get(settings.api_url + CONFIG)

@@ -239,7 +239,8 @@ class Uploader:
             return verdict
         self._said_nothing = 0
         account = account_of(verdict.body)
-        if account is None and self._outbox.accounts() > 1:
+        unnamed = account is None and self._outbox.accounts() > 1
+        if unnamed and verdict.action is not Action.PAUSE:  # a refused key is told as such
             return Verdict(Action.RETRY, _WHOSE, of_host=True)
         self._asked_at = self._circuit.now()
         self._ask_when_resumed = verdict.action is not Action.DELIVERED

@@ -10,13 +10,14 @@ from pathlib import Path
 import httpx
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.delivery.accounts import are_named, target_of
+from waxlocal.delivery.accounts import count_named, target_of
 from waxlocal.delivery.comparison import (
     LocalSession,
     count_sessions,
     delivered_sessions,
     session_ids,
 )
+from waxlocal.errors import ServerUnreachable
 from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal.storage.connection import reader
 from waxlocal_daemon.id_set import IdSet
@@ -111,8 +112,10 @@ def verify(
     began = utc_text(clock.time_ns())
     with reader(path) as connection:
         with client(settings) as http:
-            named = are_named(connection, settings.api_url)
+            named = count_named(connection, settings.api_url)
             account = remote_account(http, settings) if named else None
+            if account is None and named > 1:
+                raise ServerUnreachable(f"{settings.api_url} does not say whose the key is")
             target = target_of(connection, settings.api_url, account)
             if target is None:
                 return _nothing_delivered(connection)

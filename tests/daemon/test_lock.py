@@ -9,8 +9,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,33 @@ def test_what_root_makes_belongs_to_the_owner_of_the_file(db_path: Path) -> None
     with exclusive(db_path) as lock:
         made = lock.path.stat()
     assert (made.st_uid, made.st_gid) == (54321, 54322)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="for root alone")
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_root_gives_away_no_file_that_it_has_not_made(
+    db_path: Path, tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    """The owner of a directory may have put a link to anything there."""
+    of_root = tmp_path / "secret"
+    of_root.touch()
+    db_path.write_text("no database")
+    os.chown(db_path, 54321, 54322)
+    for name in (lock_path(db_path), Path(f"{db_path}.side-3")):
+        link(of_root, name)
+    with suppress(FileUnusable), exclusive(db_path):
+        pass
+    program = "from waxlocal import WaxellContext as C\nwith C('a'): pass"
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env={
+            **os.environ,
+            "WAXLOCAL_DB": str(db_path),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        check=True,
+    )
+    assert of_root.stat().st_uid == 0
 
 
 def test_a_lock_file_of_somebody_else_is_named(db_path: Path) -> None:

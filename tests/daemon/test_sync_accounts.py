@@ -18,6 +18,7 @@ from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import PATIENT, ask, change, record, settings_for, upload, uploading
 from tests.tools.web import serving, url_of
 from waxlocal.delivery.accounts import url_of_account
+from waxlocal.errors import ServerUnreachable
 from waxlocal_daemon.verify import verify
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -102,6 +103,32 @@ def test_where_the_server_does_not_say_which_of_several_accounts_nothing_goes(
     assert ask(db_path, STATES) == [
         ("acme", "delivered", 2), ("umbrella", "delivered", 1), ("umbrella", "pending", 1)
     ]  # fmt: skip
+
+
+def test_a_refused_key_is_told_as_such_whatever_accounts_there_are(db_path: Path) -> None:
+    """The server says 401 to the question already, and so does the upload."""
+    record(1)
+    with fault_server() as server:
+        for account in ("acme", "umbrella"):
+            _belongs_to(server, account, bulk=False)
+            upload(db_path, server.url)
+        server.use_script((Rule("status", status=401),))
+        record(1)
+        with uploading(db_path, server.url) as uploader:
+            uploader.run(threading.Event())
+            assert uploader.refused
+
+
+def test_nothing_is_compared_with_the_runs_of_another_account(db_path: Path) -> None:
+    """Where the server does not say whose the key is, that is the answer."""
+    record(1)
+    with fault_server() as server:
+        for account in ("acme", "umbrella"):
+            _belongs_to(server, account, bulk=False)
+            upload(db_path, server.url)
+        server.use_script(())
+        with pytest.raises(ServerUnreachable, match="does not say whose the key is"):
+            verify(db_path, settings_for(server.url))
 
 
 def test_whoever_types_sync_waits_for_no_account(db_path: Path) -> None:

@@ -462,6 +462,25 @@ def test_a_program_that_goes_on_takes_to_the_sound_file(
     assert_sound(damaged)
 
 
+AT_ONCE = "import waxlocal.recording.damage as it; it.OPEN_AGAIN_S = 0.0\n"
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again_once_it_has_changed(
+    damaged: Path, whole: Path
+) -> None:
+    """Also where the same file has other contents; what went beside it is taken in."""
+    damaged.write_text("no database")
+    lines = _Lines(start_program(damaged, AT_ONCE + RECORDS))
+    for _ in range(20):
+        lines.next()
+    damaged.write_bytes(whole.read_bytes())
+    newest = "SELECT 1 FROM runs WHERE run_id = ?"
+    lines.until(lambda: bool(rows(damaged, newest, (lines.written[-1],))))
+    lines.end()
+    invoke("sessions", db=damaged)
+    assert not set(lines.written) - set(rows(damaged, "SELECT run_id FROM runs"))
+
+
 def test_a_file_that_changes_stays_closed_for_a_while(
     damaged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,14 @@ from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import TargetFile, target_file_of, writable
 from waxlocal.delivery.interruption import interrupt_gone
-from waxlocal.errors import ConfigurationError, FileReadOnly, StorageError
+from waxlocal.errors import (
+    ConfigurationError,
+    DiskFull,
+    FileLocked,
+    FileMissing,
+    FileReadOnly,
+    StorageError,
+)
 from waxlocal.settings.config import is_on
 from waxlocal.storage.paths import may_write, mounted_alone
 
@@ -36,11 +42,14 @@ def doctor(ctx: click.Context, *, form: str) -> None:
 
     Looks at the Python that waxlocal is installed in, which is also the one that `waxlocal run
     app.py` uses. Imports no model library. The exit status is 2 if an installed one is not
-    captured, and that of the file's error if the file to record into cannot be used.
+    captured, and that of the file's error if the file to record into cannot be used. Runs that a
+    killed program has left open are marked as interrupted.
     """
     target = target_file_of(ctx)
     unusable = _unusable(target)
-    interrupted = 0 if unusable else _interrupted(target.path)
+    interrupted = 0
+    if not unusable:
+        interrupted, unusable = _interrupted(target.path)
     found = installed_libraries()
     missing = [one for one in found if not one.captured and not _is_left_out(one)]
     line = install_line(library.package for library in missing) if missing else ""
@@ -68,11 +77,17 @@ def doctor(ctx: click.Context, *, form: str) -> None:
         raise ConfigurationError(f"calls of {names} are not captured", hint=line)
 
 
-def _interrupted(path: Path) -> int:
-    """Write down which runs were interrupted, as their programs could not; return how many."""
-    with suppress(StorageError):  # there is no file yet
-        return interrupt_gone(path, all_runs=True)
-    return 0
+def _interrupted(path: Path) -> tuple[int, StorageError | None]:
+    """Write down which runs were interrupted, as their programs could not.
+
+    Return how many, and what is wrong with the file if that is found out now.
+    """
+    try:
+        return interrupt_gone(path, all_runs=True), None
+    except (FileMissing, FileReadOnly, FileLocked, DiskFull):  # none yet, or not now
+        return 0, None
+    except StorageError as error:
+        return 0, error
 
 
 def _unusable(target: TargetFile) -> StorageError | None:

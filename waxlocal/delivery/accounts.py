@@ -22,7 +22,7 @@ __all__ = [
     "NAMED",
     "OF_ACCOUNT",
     "account_of",
-    "are_named",
+    "count_named",
     "current_status",
     "current_target",
     "target_of",
@@ -63,11 +63,11 @@ def _hash_of(account: str) -> str:
     return sha256(account.encode("utf-8", "replace")).hexdigest()
 
 
-def are_named(connection: sqlite3.Connection, url: str) -> bool:
-    """Return whether the server at this address has named an account."""
+def count_named(connection: sqlite3.Connection, url: str) -> int:
+    """Return how many accounts the server at this address has named."""
     if not connection.execute(_HAS_NAMES).fetchone()[0]:
-        return False
-    return bool(connection.execute(NAMED, {"url": url}).fetchone()[0])
+        return 0
+    return int(connection.execute(NAMED, {"url": url}).fetchone()[0])
 
 
 def current_target(connection: sqlite3.Connection, url: str) -> int | None:

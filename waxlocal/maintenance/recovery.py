@@ -19,7 +19,6 @@ from waxlocal.storage.log_file import log_path, log_size
 from waxlocal.storage.paths import (
     beside,
     file_size,
-    give_to_owner_of,
     make_private,
     real_path,
 )
@@ -52,8 +51,9 @@ class Recovered(NamedTuple):
 def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
     """Put a file that can be read in the place of a damaged one, which stays beside it.
 
-    Needs room for two copies of the file. Nobody may have the file open. After a kill at any point
-    the file is the damaged one or the new one. Raises `FileLocked` if somebody has it open,
+    Needs room for two copies of the file. Nobody may have the file open; where somebody has, it
+    stays as it is, but for the length that a file which was cut off gets again. After a kill at any
+    point the file is the damaged one or the new one. Raises `FileLocked` if somebody has it open,
     `NotADatabase` where its beginning is lost, and `StorageError`.
     """
     if not file_size(path) and log_size(path):  # SQLite deletes the log of an empty file
@@ -81,6 +81,7 @@ def _put_in_place(path: Path, kept: Path) -> Recovered:
                 _copy(kept, new)
             _replace(new, path)
             return Recovered({}, 0, 0, kept, log=True)
+        make_private(new, like=path)
         saved = save_rows(damaged, new)
         _replace(new, path)
         return Recovered(*saved, kept)
@@ -162,27 +163,25 @@ def _remove(path: Path) -> None:
 
 def _keep_log(path: Path, clock: Clock) -> Path:
     """Copy the log alone, to a name by which SQLite does not look for it; it would delete it."""
-    kept = Path(f"{_free_name(path, clock)}.log")
+    kept = _free_name(path, clock, ".log")
     with _errors(path):
         _copy(log_path(path), kept)
     return kept
 
 
-def _free_name(path: Path, clock: Clock) -> Path:
+def _free_name(path: Path, clock: Clock, ending: str = "") -> Path:
     moment = datetime.fromtimestamp(clock.time_ns() / 1e9, timezone.utc)
     named = beside(path, f".damaged-{moment:%Y%m%dT%H%M%SZ}")
-    number = 1
-    while (found := named if number == 1 else Path(f"{named}.{number}")).exists():
-        number += 1
-    return found
+    names = (f"{named}{ending}", *(f"{named}.{number}{ending}" for number in range(2, 1_000)))
+    # `lexists`: nothing is made where a link leads.
+    return Path(next(one for one in names if not os.path.lexists(one)))
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file, which nobody else may read meanwhile, and bring it to the disk."""
-    make_private(target)
+    make_private(target, like=source)
     shutil.copyfile(source, target)
     shutil.copystat(source, target)
-    give_to_owner_of(target, source)
     with target.open("rb+") as copied:
         os.fsync(copied.fileno())
 
@@ -213,10 +212,9 @@ def _nobody_else(path: Path, kept: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Put a file in the place of a damaged one, with its owner and mode, and its log away."""
+    """Put a file in the place of a damaged one, with its mode, and its log away."""
     there = real_path(path)
     with _errors(path):
-        give_to_owner_of(new, there)
         shutil.copymode(there, new)
         for ending in _ENDINGS[1:]:
             beside(path, ending).unlink(missing_ok=True)

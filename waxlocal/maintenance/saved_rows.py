@@ -55,7 +55,7 @@ class SavedRows(NamedTuple):
     """How many rows of each table were saved, and how many were not.
 
     `unread`: at how many places something could not be read; `refused`: rows that were read, and
-    that no file of ours can have.
+    that the new file does not take: a value that no file of ours can have, or a key a second time.
     """
 
     rows: dict[str, int]

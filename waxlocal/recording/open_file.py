@@ -90,7 +90,7 @@ class OpenFile:
         self._notice = notice
         self._sleep = sleep
         self._told = False  # that records go beside the file
-        self._told_mount = False
+        self._looked_at_mount = False
         # Never to be closed: a stopped thread has it.
         self._left: tuple[object, ...] = ()
         self.begin_process()
@@ -200,8 +200,9 @@ class OpenFile:
     def look_around(self, now_ns: int) -> bool:
         """Notice a file that was replaced or upgraded, side files, and new prices.
 
-        Return whether records may have gone where nobody finds them: the file was deleted, moved or
-        replaced, or its log was. It is closed then; the next record opens what is there now.
+        Return whether records may have gone where nobody finds them: the file was deleted, moved,
+        replaced or cut off, or its log was, or a damaged one has changed. It is closed then; the
+        next record opens what is there now.
         """
         if self._connection is None:
             return False
@@ -281,9 +282,10 @@ class OpenFile:
         self.log = connection.log_copier(
             self.current, self._files[-1], on_copying=self._on_copying, sleep=self._sleep
         )
-        if not self._told_mount and (alone := paths.mounted_alone(self.path)):
-            self._told_mount = True
-            self._notice(alone)
+        if not self._looked_at_mount:
+            self._looked_at_mount = True
+            if alone := paths.mounted_alone(self.path):
+                self._notice(alone)
         try:
             self._use.take(self.current)
             self._introduce(opened)
@@ -316,6 +318,8 @@ class OpenFile:
         except (NewerSchema, NotADatabase) as refused:
             if not os.path.isfile(self.path):  # noqa: PTH113
                 raise
+            if not self._damage.stays:
+                self._note_damage(refused)
             try:
                 side = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
             except OSError as error:
@@ -326,14 +330,16 @@ class OpenFile:
     def _tell_of(self, side: Path, refused: StorageError) -> None:
         if not self._told:
             self._told = True
-            import shlex  # hardly any process needs it
-
             later = " of a later waxlocal" if isinstance(refused, NewerSchema) else ""
-            named = f"waxlocal --db {shlex.quote(str(self.path))} "
+            hint = refused.hint
+            if isinstance(refused, FileDamaged):
+                from shlex import quote  # hardly any process needs it
+
+                hint = f"save what can be read: waxlocal --db {quote(str(self.path))} recover"
             self._notice(
                 f"{refused}; what this program records goes into {side} instead, and from there "
                 f"into {self.path} with the first command{later} once that can be written. "
-                f"Try: {refused.hint.replace('waxlocal ', named)}"
+                f"Try: {hint}"
             )
 
     def _introduce(self, opened: sqlite3.Connection) -> None:

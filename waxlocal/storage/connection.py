@@ -28,7 +28,7 @@ from waxlocal.errors import (
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage import schema
 from waxlocal.storage.checkpoint import Checkpointer
-from waxlocal.storage.log_file import log_path, log_size
+from waxlocal.storage.log_file import log_size
 from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import (
     FileId,
@@ -275,7 +275,10 @@ def _open_exclusive(path: Path) -> sqlite3.Connection:
 def without_log(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file that nobody changes, as it is without its log; whatever may be damaged in it."""
     with registered(lambda: _connect(path, "ro&immutable=1", 0.0)) as connection:
-        yield connection
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
 
 
 @contextmanager
@@ -302,7 +305,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     """
     has_log = log_size(path) > 0
     try:
-        may_create = os.access(log_path(path).parent, os.W_OK)
+        may_create = os.access(real_path(path).parent, os.W_OK)
         return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1")
     except DiskFull:
         if has_log:

@@ -24,6 +24,7 @@ __all__ = [
     "is_out_of_descriptors",
     "make_private",
     "make_private_directory",
+    "may_make_index",
     "may_write",
     "mounted_alone",
     "real_path",
@@ -128,12 +129,13 @@ def file_size(path: str | Path) -> int:
     return 0
 
 
-def make_private(path: Path) -> None:
+def make_private(path: Path, like: Path | None = None) -> None:
     """Create the directory (0700) and an empty file (0600) if they do not exist.
 
     The file has its final mode before SQLite opens it, so that its `-wal` and `-shm` inherit that
     mode, and other users can read it at no time. Existing files and directories keep their modes.
-    A link to a file that does not exist gets that file. Raises `OSError`.
+    A link to a file that does not exist gets that file. `like`: a new file gets the owner of that
+    one, where root makes it. Raises `OSError`.
     """
     if path.exists():
         return
@@ -147,6 +149,8 @@ def make_private(path: Path) -> None:
         if raised_by_handler(error):
             raise
         return
+    if like is not None:
+        give_to_owner_of(descriptor, like)
     os.close(descriptor)
 
 
@@ -156,20 +160,21 @@ def make_private_directory(directory: Path) -> None:
     `Path.mkdir` gives its mode to the last one only, and leaves the others to the umask. Raises
     `OSError`.
     """
-    missing = [one for one in (directory, *directory.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
+    if not directory.exists():
+        make_private_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def give_to_owner_of(path: Path, file: Path) -> None:
-    """Give what root has made beside a file to the owner of that, as SQLite does with its own.
+def give_to_owner_of(descriptor: int, file: Path) -> None:
+    """Give what root has just made beside a file to the owner of that, as SQLite does with its own.
 
-    After one `sudo waxlocal sync` the user's own daemon could not lock the file any more.
+    After one `sudo waxlocal sync` the user's own daemon could not lock the file any more. By its
+    descriptor: at its path the owner of the directory may have put a link to a file of root's.
     """
     if sys.platform != "win32" and os.geteuid() == 0:
         with Suppress(OSError):
             owner = os.stat(file)  # noqa: PTH116
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def is_out_of_descriptors(error: BaseException) -> bool:
@@ -205,7 +210,7 @@ def is_full(path: Path) -> bool:
 
     SQLite has its own error for a full disk, but not where it makes or enlarges that file.
     """
-    from shutil import disk_usage  # hardly any process needs it
+    from shutil import disk_usage  # no program needs it to record
 
     try:
         return disk_usage(real_path(path).parent).free < _SHM_PART_BYTES
@@ -244,6 +249,11 @@ def mounted_alone(path: Path) -> str:
                 f"the container. Try: mount the directory, {real.parent}"
             )
     return ""
+
+
+def may_make_index(path: Path) -> bool:
+    """Return whether SQLite can make the `-shm` beside a file, without which it reads no log."""
+    return os.access(real_path(path).parent, os.W_OK) and not is_full(path)
 
 
 def may_write(path: Path) -> bool:

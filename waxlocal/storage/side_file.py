@@ -1,4 +1,4 @@
-"""The side file: takes the records while the main file needs a later waxlocal.
+"""The side file: takes the records while the main file is damaged or needs a later waxlocal.
 
 A later version may upgrade the main file to a schema that this one must not write. Then this
 version records into a file beside it, `waxlocal.db.side-3`. It has this version's schema, so it can
@@ -27,13 +27,7 @@ from waxlocal.errors import (
 )
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 from waxlocal.storage.connection import exclusive, open_writer, storage_error
-from waxlocal.storage.paths import (
-    beside,
-    file_id,
-    give_to_owner_of,
-    make_private,
-    real_path,
-)
+from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.schema import VERSION, file_version
@@ -144,8 +138,7 @@ def _open(
     open_: Callable[..., sqlite3.Connection],
 ) -> sqlite3.Connection:
     for _ in range(TRIES):
-        make_private(side)
-        give_to_owner_of(side, path)
+        make_private(side, like=path)
         before = file_id(side)
         try:
             opened = open_(side, durability=durability, factory=factory, more_schema=_schema_text())

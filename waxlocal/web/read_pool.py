@@ -16,7 +16,7 @@ from typing import TypeVar
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, storage_error
 from waxlocal.storage.log_file import log_size
-from waxlocal.storage.paths import FileId, file_id, is_full
+from waxlocal.storage.paths import FileId, file_id, may_make_index
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
@@ -50,7 +50,7 @@ class _Open:
     closer: AbstractContextManager[sqlite3.Connection]
     file: FileId | None
     admission: Admission
-    # It does not see what is written later: on a full disk it was opened without the log.
+    # It does not see what is written later: it was opened without the log, as on a full disk.
     is_fixed: bool
     deadline: float = field(default=0.0)
 
@@ -123,9 +123,10 @@ class ReadPool:
     def _open(self) -> _Open:
         # Before opening: the next query then notices a file that is replaced in between.
         file = file_id(self._path)
+        # So is this: whoever writes meanwhile makes a log, and then `reader` reads it.
+        is_fixed = not log_size(self._path) and not may_make_index(self._path)
         closer = reader(self._path)
         connection = closer.__enter__()
-        is_fixed = not log_size(self._path) and is_full(self._path)
         opened = _Open(connection, closer, file, Admission(connection, writing=False), is_fixed)
         limit_cache(connection, CACHE_KIB)
         connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
