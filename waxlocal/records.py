@@ -17,6 +17,7 @@ __all__ = [
     "ENDED_STATUSES",
     "EVENTS",
     "INTERACTION_MODES",
+    "KILLED",
     "LARGEST_INTEGER",
     "LLM_CALLS",
     "NEEDED",
@@ -64,6 +65,8 @@ RUN_STATUSES = (
     RunStatus.INTERRUPTED,
 )
 ENDED_STATUSES = RUN_STATUSES[1:]
+# The error and its type of a run whose process was killed.
+KILLED = ("process ended before run completion", "Interrupted")
 # An end replaces these, and no others: the first end stays, whichever process writes it, but an
 # interruption was only a guess.
 NOT_FINAL_STATUSES = (RunStatus.RUNNING, RunStatus.INTERRUPTED)

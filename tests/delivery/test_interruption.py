@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 
 from tests.crash.files import run_program
 from tests.tools.cli import invoke
+from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import ask, change
+from tests.tools.web import serving
 from waxlocal import WaxellContext
 from waxlocal.delivery.connection import AT_A_TIME
 from waxlocal.delivery.interruption import interrupt_gone
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.maintenance.sums import add_up
+from waxlocal.wire.paths import SESSIONS
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -148,9 +152,16 @@ def test_runs_that_no_upload_has_looked_at_are_ended_where_all_are_asked_for(
     assert ask(db_path, "SELECT open_runs, failed_runs FROM sessions") == [(0, 2)]
 
 
-def test_doctor_writes_down_what_was_interrupted(db_path: Path) -> None:
+def test_doctor_and_the_server_write_down_what_was_interrupted(db_path: Path) -> None:
     """Nobody has to upload for it."""
     run_program(db_path, KILLED)
     said = invoke("doctor", db=db_path).stdout
     assert "2 runs whose programs had ended were still open: interrupted" in said
     assert ask(db_path, STATUSES) == [("interrupted", 2)]
+    run_program(db_path, KILLED)
+    with serving(db_path) as client:
+        client.get(SESSIONS)
+        deadline = time.monotonic() + PATIENCE_S
+        while ask(db_path, STATUSES) != [("interrupted", 4)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

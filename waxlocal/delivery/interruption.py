@@ -15,7 +15,7 @@ from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.progress import IS_OPEN
 from waxlocal.delivery.records import leniently
 from waxlocal.process import ProcessIdentity, is_gone
-from waxlocal.records import RECORD_TABLES
+from waxlocal.records import KILLED, RECORD_TABLES
 from waxlocal.storage.connection import reader
 from waxlocal.storage.record_sql import INTERRUPT_RUN
 
@@ -47,7 +47,7 @@ _MOMENTS = " UNION ALL ".join(
     for table in RECORD_TABLES
 )
 _LAST_FIRST = f"SELECT moment FROM ({_MOMENTS}) ORDER BY moment DESC"  # noqa: S608
-_ERROR = "process ended before run completion"
+_ERROR, _ = KILLED
 
 
 class _OpenRun(NamedTuple):

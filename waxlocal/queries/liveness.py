@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.queries.turns import NESTED
 from waxlocal.records import RunStatus
 
-__all__ = ["GoneProcesses", "IsGone", "session_status"]
+__all__ = ["GoneProcesses", "IsGone", "ShownRuns"]
 
 IsGone = Callable[[ProcessIdentity], bool]
 
@@ -33,6 +34,36 @@ SELECT r.session_id, r.status, r.process_id, {NESTED} AS nested FROM runs r
 WHERE r.session_id IN (SELECT value FROM json_each(?))
   AND (r.status = 'running' OR r.status = 'interrupted')
 """  # noqa: S608
+
+
+@dataclass(slots=True)
+class ShownRuns:
+    """What is displayed of a session's open and interrupted runs.
+
+    `statuses` are those of open runs and of interrupted turns: a sub-agent that was interrupted is
+    its turn's to say, for it may have been asked again. Of the runs stored as open, the processes
+    of `left_open` have ended, and of these `left_turns` are turns. They count as what they are
+    shown as, so that no count changes when somebody writes the interruption down.
+    """
+
+    statuses: set[str] = field(default_factory=set)
+    left_open: int = 0
+    left_turns: int = 0
+
+    def add(self, stored: str, shown: str, nested: bool) -> None:
+        """Count an open or interrupted run of the session."""
+        if shown != stored:
+            self.left_open += 1
+            self.left_turns += not nested
+        if shown == RunStatus.RUNNING or not nested:
+            self.statuses.add(shown)
+
+    def of_session(self, failed_turns: int) -> str:
+        """Return the status of the session, given its failed turns."""
+        for status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
+            if status in self.statuses:
+                return status
+        return RunStatus.ERROR if failed_turns else RunStatus.SUCCESS
 
 
 class GoneProcesses:
@@ -75,24 +106,13 @@ class GoneProcesses:
         self.look_up(ids)
         return [one for one in ids if one in self]
 
-    def session_statuses(self, session_ids: list[str]) -> dict[str, set[str]]:
-        """Return the displayed statuses of open runs and of interrupted turns, by session.
-
-        A sub-agent that was interrupted is its turn's to say: it may have been asked again.
-        """
+    def shown_runs(self, session_ids: list[str]) -> dict[str, ShownRuns]:
+        """Return what is displayed of open and interrupted runs, by session that has any."""
         rows = self._conn.execute(_TELLING_RUNS, (json.dumps(session_ids),)).fetchall()
         self.look_up(row["process_id"] for row in rows)
-        statuses: dict[str, set[str]] = {}
+        found: dict[str, ShownRuns] = {}
         for row in rows:
             shown = self.shown_status(row["status"], row["process_id"])
-            if shown == RunStatus.RUNNING or not row["nested"]:
-                statuses.setdefault(row["session_id"], set()).add(shown)
-        return statuses
-
-
-def session_status(shown: set[str], failed_turns: int) -> str:
-    """Return a session's status from what `session_statuses` says of it."""
-    for status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
-        if status in shown:
-            return status
-    return RunStatus.ERROR if failed_turns else RunStatus.SUCCESS
+            of_session = found.setdefault(row["session_id"], ShownRuns())
+            of_session.add(row["status"], shown, row["nested"])
+        return found

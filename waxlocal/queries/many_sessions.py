@@ -147,8 +147,8 @@ class _AloneTurns:
                 self._durations.append(duration)
 
     def ends(self, limit: float, gone: GoneProcesses) -> Counter[str]:
-        statuses = gone.session_statuses(list(self._open.values())) if self._open else {}
-        shown = {place: statuses.get(one, set()) for place, one in self._open.items()}
+        runs = gone.shown_runs(list(self._open.values())) if self._open else {}
+        shown = {place: runs[one].statuses for place, one in self._open.items() if one in runs}
         turns = enumerate(zip(self._failed, self._durations, strict=True))
         return Counter(
             _end(shown.get(place, _NONE), bool(failed), duration > limit)

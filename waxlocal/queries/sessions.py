@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
-from waxlocal.queries.liveness import GoneProcesses, session_status
+from waxlocal.queries.liveness import GoneProcesses, ShownRuns
 from waxlocal.queries.rows import RunSummary, Session, SessionDetail
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import session_runs, unmetered_calls
@@ -20,8 +20,8 @@ __all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
 
 # Columns stored under the same name and type as in `Session`.
 _AS_STORED = (
-    *("session_id", "user_id", "run_count", "open_runs", "failed_runs", "llm_calls", "tokens_in"),
-    *("tokens_out", "total_tokens", "priced_tokens", "first_run_at", "last_run_at"),
+    *("session_id", "user_id", "run_count", "llm_calls", "tokens_in", "tokens_out"),
+    *("total_tokens", "priced_tokens", "first_run_at", "last_run_at"),
 )
 # All columns: a file of an earlier version has no `unmetered_calls`.
 _SOME = """
@@ -132,7 +132,7 @@ def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> 
     some = _SOME.format(turns=turns)
     rows = {row["session_id"]: row for row in conn.execute(some, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
-    shown = gone.session_statuses(doubtful) if doubtful else {}
+    shown = gone.shown_runs(doubtful) if doubtful else {}
     inputs = dict(map(tuple, conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()))
     of_users = _USERS if turns.are_counted else _USERS_OF_RUNS
     users = {
@@ -140,30 +140,33 @@ def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> 
         for one, names, count in conn.execute(of_users, (wanted,)).fetchall()
     }
     return [
-        _session(rows[one], shown.get(one, set()), inputs[one], *users[one])
+        _session(rows[one], shown.get(one) or ShownRuns(), inputs[one], *users[one])
         for one in ids
         if one in rows
     ]
 
 
 def _session(
-    row: sqlite3.Row, shown: set[str], inputs: str | None, users: list[str], user_count: int
+    row: sqlite3.Row, shown: ShownRuns, inputs: str | None, users: list[str], user_count: int
 ) -> Session:
     last = row["exact_activity"]
     wall = microseconds(last) - microseconds(row["first_run_at"])
     first = row["user_id"]
+    failed_turns = row["failed_turns"] + shown.left_turns
     return Session(
         **{name: row[name] for name in _AS_STORED},
         users=() if first is None else (first, *(one for one in users if one != first)),
         user_count=user_count,
         turn_count=row["turn_count"],
-        failed_turns=row["failed_turns"],
+        failed_turns=failed_turns,
+        open_runs=row["open_runs"] - shown.left_open,
+        failed_runs=row["failed_runs"] + shown.left_open,
         total_duration=row["turn_duration"],
         total_cost=row["known_cost"],
         last_activity_at=last,
         unmetered_calls=unmetered_calls(row),
         agents=tuple(json.loads(row["agents"])),
         wall_duration=wall / 1e6,
-        status=session_status(shown, row["failed_turns"]),
+        status=shown.of_session(failed_turns),
         title=title(message_text(inputs)),
     )

@@ -10,7 +10,7 @@ from waxlocal.queries.filters import checked_page
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.texts import answer_text, message_text
-from waxlocal.records import RunStatus
+from waxlocal.records import KILLED, RunStatus
 
 __all__ = [
     "SUMMARY",
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 _COLUMNS = """r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.workflow_name,
-  r.session_id, r.user_id, r.started_at, r.completed_at, r.duration, r.error, r.error_type"""
+  r.session_id, r.user_id, r.started_at, r.completed_at, r.duration"""
 _TOTALS = ("llm_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens")
 # Columns stored under the same name and type as in `RunSummary`.
 _AS_STORED = (*(name.strip().partition(".")[2] for name in _COLUMNS.split(",")), *_TOTALS)
 # All totals: a file of an earlier version has no `unmetered_calls`.
 SUMMARY = f"""
-SELECT {_COLUMNS}, r.status, r.process_id, r.inputs, r.result, t.*
+SELECT {_COLUMNS}, r.status, r.error, r.error_type, r.process_id, r.inputs, r.result, t.*
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 """  # noqa: S608
 _OF_SESSION = (
@@ -92,11 +92,17 @@ def _summaries(
 def summary_of(row: sqlite3.Row, gone: GoneProcesses) -> RunSummary:
     """Return the summary for a row of `SUMMARY`."""
     cost = row["total_cost"]
+    status = gone.shown_status(row["status"], row["process_id"])
+    error, error_type = row["error"], row["error_type"]
+    if status != row["status"]:
+        error, error_type = KILLED
     return RunSummary(
         **{name: row[name] for name in _AS_STORED},
+        error=error,
+        error_type=error_type,
         total_cost=0.0 if row["llm_calls"] == 0 else cost,
         unmetered_calls=unmetered_calls(row),
-        status=gone.shown_status(row["status"], row["process_id"]),
+        status=status,
         message=message_text(row["inputs"]),
         answer=answer_text(row["result"]),
     )

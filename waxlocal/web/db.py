@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from starlette.requests import Request
 
-from waxlocal.errors import DiskFull
+from waxlocal.delivery.interruption import interrupt_gone
+from waxlocal.errors import DiskFull, StorageError
 from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.connection import log_keeper, reader
@@ -27,6 +30,8 @@ Answer = TypeVar("Answer")
 # recorded into a side file. A query waits at most `TAKE_IN_S` for the merge.
 UPKEEP_S = 1.0
 TAKE_IN_S = 0.1
+# Seconds between two looks for runs that were interrupted.
+INTERRUPT_S = 600.0
 
 
 class Database:
@@ -37,7 +42,8 @@ class Database:
         self.read_pool = ReadPool(path)
         self.write_queue = WriteQueue(path, durability=durability)
         self._keeper: LogKeeper | None = None
-        self._upkeep_at = 0.0
+        self._upkeep_at = self._interrupt_at = 0.0
+        self._closing = threading.Event()
 
     async def ask(
         self, question: Callable[[sqlite3.Connection], Answer], seconds: float = QUESTION_S
@@ -47,11 +53,19 @@ class Database:
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_S
             await asyncio.to_thread(self._keep_up)
+        if now >= self._interrupt_at:
+            self._interrupt_at = now + INTERRUPT_S
+            asyncio.get_running_loop().run_in_executor(None, self._note_interrupted)
         return await self.read_pool.ask(question, seconds)
 
     def _keep_up(self) -> None:
         keep_up(self.path, TAKE_IN_S)
         price_pending(self.path)
+
+    def _note_interrupted(self) -> None:
+        """Write down which runs were interrupted, which may take seconds; nobody waits for it."""
+        with suppress(StorageError):  # a file that may not be written: readers show it so, too
+            interrupt_gone(self.path, self._closing, all_runs=True)
 
     def open(self) -> None:
         """Create or upgrade the file; raises `StorageError` if it cannot be used.
@@ -64,9 +78,11 @@ class Database:
             with reader(self.path):
                 pass
         self._keeper = self._keeper or log_keeper(self.path)
+        self._closing.clear()
 
     def close(self) -> None:
         """Finish pending work and close the file; the next request opens it again."""
+        self._closing.set()
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None

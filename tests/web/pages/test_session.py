@@ -187,7 +187,7 @@ def test_a_running_session_refreshes_itself_more_often(db_path: Path) -> None:
         assert pages.page("/sessions/going").one("main")["data-refresh"] == "2"
         gone = pages.page("/sessions/gone")
     assert gone.one("main")["data-refresh"] == "5"
-    assert "The process exited before the run ended." in gone.text
+    assert "Interrupted: process ended before run completion" in gone.text
 
 
 def test_only_what_changes_comes_with_live(db_path: Path) -> None:
