@@ -14,7 +14,14 @@ from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.answers import Unreadable, plain_text, read_json
 
-__all__ = ["PAGE", "RemoteSession", "session_pages"]
+__all__ = [
+    "MAX_VALUES",
+    "PAGE",
+    "RemoteSession",
+    "number_of",
+    "read_body",
+    "session_pages",
+]
 
 PAGE = 200
 # A page of 200 sessions takes some 100 KB.
@@ -60,7 +67,8 @@ def session_pages(
     offset = 0
     last_ids: list[str] = []
     while True:
-        body, kind = _body(client, settings, clock, offset)
+        query = f"?limit={PAGE}&offset={offset}"
+        body, kind = read_body(client, settings, clock, SESSIONS + query)
         page = _page(body, kind, offset, settings)
         ids = [session.session_id for session in page.sessions]
         if ids and ids == last_ids:
@@ -75,16 +83,18 @@ def session_pages(
             return
 
 
-def _body(
-    client: httpx.Client, settings: UploadSettings, clock: Clock, offset: int
+def read_body(
+    client: httpx.Client, settings: UploadSettings, clock: Clock, path: str
 ) -> tuple[bytes, str]:
-    """Return the body of one page, and its content type."""
+    """Return the body of one page, and its content type; `path` is that of the API, with a query.
+
+    Raises `ServerRefused` and `ServerUnreachable`.
+    """
     deadline = clock.monotonic_ns() + round(settings.request_timeout * 1e9)
     body = bytearray()
     fault = kind = ""
     try:
-        query = f"?limit={PAGE}&offset={offset}"
-        with client.stream("GET", settings.api_url + SESSIONS + query) as response:
+        with client.stream("GET", settings.api_url + path) as response:
             _check_status(response.status_code, settings)
             kind = response.headers.get("content-type", "").partition(";")[0]
             for chunk in response.iter_bytes():
@@ -130,7 +140,7 @@ def _page(body: bytes, kind: str, offset: int, settings: UploadSettings) -> _Pag
     sessions = [_session(row) for row in results]
     if "next" in answer:
         return _Page(sessions, not answer["next"])
-    count = _number(answer.get("count"))
+    count = number_of(answer.get("count"))
     return _Page(sessions, None if count is None else offset + len(sessions) >= count)
 
 
@@ -139,16 +149,16 @@ def _session(row: Any) -> RemoteSession:
         raise _no_list("a session has no session_id")
     return RemoteSession(
         row["session_id"],
-        run_count=_number(row.get("run_count")),
-        open_runs=_number(row.get("open_runs")),
-        failed_runs=_number(row.get("failed_runs")),
-        total_tokens=_number(row.get("total_tokens")),
-        total_cost=_number(row.get("total_cost")),
+        run_count=number_of(row.get("run_count")),
+        open_runs=number_of(row.get("open_runs")),
+        failed_runs=number_of(row.get("failed_runs")),
+        total_tokens=number_of(row.get("total_tokens")),
+        total_cost=number_of(row.get("total_cost")),
         has_cost="total_cost" in row,
     )
 
 
-def _number(value: Any) -> int | float | None:
+def number_of(value: Any) -> int | float | None:
     """Return a number, also from text, as decimals are often written."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from waxlocal.delivery.comparison import (
     LocalSession,
     count_sessions,
     delivered_sessions,
+    remote_ids,
     session_ids,
 )
 from waxlocal.errors import ServerUnreachable
@@ -22,6 +24,7 @@ from waxlocal.settings.upload_settings import UploadSettings, proxy_for
 from waxlocal.storage.connection import reader
 from waxlocal_daemon.id_set import IdSet
 from waxlocal_daemon.remote_account import remote_account
+from waxlocal_daemon.remote_runs import OwnRuns, own_runs
 from waxlocal_daemon.remote_sessions import RemoteSession, session_pages
 from waxlocal_daemon.tls import tls_context
 
@@ -50,9 +53,10 @@ class Verification:
     """The result of a comparison.
 
     `checked`: the number of sessions whose runs are all delivered. `missing`: sessions that the
-    server does not have. `doubled`: sessions with more runs there than in the file. `different`:
-    sessions with fewer runs there, other statuses or other totals. `waiting`: ids of sessions with
-    pending or parked runs. `unlisted` counts the findings beyond the first 1,000 of each kind.
+    server does not have. `doubled`: sessions with runs of the file that are there twice; also those
+    with more runs there, if the server does not say which. `different`: sessions of whose runs
+    there are fewer there, or with other statuses or totals. `waiting`: ids of sessions with pending
+    or parked runs. `unlisted` counts the findings beyond the first 1,000 of each kind.
     `asked`: False if nothing was ever sent to the server, which then is not asked for its sessions.
     `account`: whose they are, if the server says it.
     """
@@ -104,8 +108,9 @@ def verify(
 ) -> Verification:
     """Compare the delivered sessions with the server's list of sessions.
 
-    Sessions that only the server has belong to other devices and are ignored. Runs delivered during
-    the comparison count as waiting. Uses memory for one page of each side, plus 16 to 32 bytes per
+    Sessions that only the server has belong to other devices and are ignored; so are, where it
+    lists the runs of a session, those of other devices in the same one. Runs delivered during the
+    comparison count as waiting. Uses memory for one page of each side, plus 16 to 32 bytes per
     session in the file. Raises `ServerRefused`, `ServerUnreachable`, `ConfigurationError`
     and `StorageError`.
     """
@@ -119,7 +124,8 @@ def verify(
             target = target_of(connection, settings.api_url, account)
             if target is None:
                 return _nothing_delivered(connection)
-            comparison = _Comparison(connection, target, began, clock)
+            of_session = partial(own_runs, http, settings, clock)
+            comparison = _Comparison(connection, target, began, clock, of_session)
             comparison.found.account = account
             for page in session_pages(http, settings, clock):
                 comparison.compare(page)
@@ -168,13 +174,19 @@ class _Comparison:
     """Compares both sides, page by page."""
 
     def __init__(
-        self, connection: sqlite3.Connection, target: int, began: str, clock: Clock
+        self,
+        connection: sqlite3.Connection,
+        target: int,
+        began: str,
+        clock: Clock,
+        own_runs: Callable[[str, Collection[str]], OwnRuns | None],
     ) -> None:
         self.found = _Findings()
         self._connection = connection
         self._target = target
         self._began = began
         self._clock = clock
+        self._own_runs = own_runs
         self._seen = IdSet(count_sessions(connection))
 
     def compare(self, page: Sequence[RemoteSession]) -> None:
@@ -209,11 +221,19 @@ class _Comparison:
 
     def _compare(self, here: LocalSession, there: RemoteSession) -> None:
         delivered = self._is_delivered(here)
-        if there.run_count is not None and there.run_count > here.run_count:
-            more = Difference(here.session_id, "run_count", here.run_count, there.run_count)
-            self.found.add(self.found.doubled, more)
-        elif delivered:
-            for difference in _differences(here, there):
+        differences = list(_differences(here, there))
+        # Others may share the session: which of its runs are ours, the list of its runs says.
+        if there.run_count is not None and there.run_count >= here.run_count and differences:
+            ids = remote_ids(self._connection, self._target, here.session_id)
+            own = self._own_runs(here.session_id, ids)
+            if own is not None:
+                differences = list(_differences(here, own.session(here.session_id)))
+            if there.run_count > here.run_count and (own is None or own.doubled):
+                more = Difference(here.session_id, "run_count", here.run_count, there.run_count)
+                self.found.add(self.found.doubled, more)
+                return
+        if delivered:
+            for difference in differences:
                 self.found.add(self.found.different, difference)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,21 @@ from hypothesis import strategies as st
 from tests.tools.builders import Builder, FixedClock, moment
 from tests.tools.sdk_rows import everything
 from tests.tools.session_server import (
+    Asked,
     Reply,
     SessionServer,
     listing,
     session_server,
 )
+from tests.tools.sync import ask, change, record, settings_for, upload
+from tests.tools.web import serving, url_of
 from waxlocal.errors import DeliveryError, FileMissing, ServerRefused, ServerUnreachable
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import open_writer
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.id_set import IdSet
+from waxlocal_daemon.remote_runs import PAGE
 from waxlocal_daemon.verify import LISTED, Difference, Verification, make_client, verify
 
 KEY = "wax_sk_canary_7d1f"
@@ -488,3 +492,75 @@ def test_id_sets_take_little_memory() -> None:
         ids.add(f"sess_{number}")
     assert ids._slots.itemsize * len(ids._slots) <= 3_200_000
     assert len(ids) == 100_000
+
+
+def shared(session: str, *rows: dict[str, Any]) -> Callable[[Asked], Reply]:
+    """Return what a server answers that has these runs in a session."""
+
+    def answer(asked: Asked) -> Reply:
+        if "/detail/" not in asked.path:
+            return listing([theirs(session, len(rows))])(asked)
+        page = rows[asked.offset :][:PAGE]
+        more = "yes" if asked.offset + PAGE < len(rows) else None
+        return Reply(body=json.dumps({"runs": page, "next": more}).encode())
+
+    return answer
+
+
+def run_there(run_id: str, **figures: Any) -> dict[str, Any]:
+    """Return a run of 150 tokens and $0.1 as a server lists it."""
+    given = {"status": "success", "total_tokens": 150, "total_cost": 0.1}
+    return {"run_id": run_id, **given, **figures}
+
+
+def test_runs_of_others_in_a_session_do_not_count(sent: Sent, server: SessionServer) -> None:
+    """Two devices may share one: compared is what this one sent, however many the others have."""
+    mine = [sent.run("s"), sent.run("s")]
+    others = [run_there(f"other-{number}", status="error") for number in range(2 * PAGE)]
+    server.answer = shared("s", run_there(mine[0]), *others, run_there(mine[1]))
+    assert sent.verify() == Verification(
+        checked=1, missing=[], doubled=[], different=[], waiting=[]
+    )
+
+
+def test_what_is_wrong_with_our_runs_in_a_shared_session_is_found(
+    sent: Sent, server: SessionServer
+) -> None:
+    """One that is there twice, that is not there, that failed there only, that costs more there."""
+    mine, second = sent.run("s"), sent.run("s")
+    others = [run_there("other"), run_there("another")]
+    server.answer = shared("s", *others, run_there(mine), run_there(mine), run_there(second))
+    assert sent.verify().doubled == [Difference("s", "run_count", 2, 5)]
+    server.answer = shared("s", *others, run_there(mine))
+    assert [(one.field, one.here, one.there) for one in sent.verify().different] == [
+        ("run_count", 2, 1), ("total_tokens", 300, 150), ("total_cost", 0.2, 0.1)
+    ]  # fmt: skip
+    wrong = run_there(second, status="blocked", total_cost=0.3)
+    server.answer = shared("s", *others, run_there(mine), wrong)
+    assert [(one.field, one.here, one.there) for one in sent.verify().different] == [
+        ("failed_runs", 0, 1), ("total_cost", 0.2, 0.4)
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("recorder")
+@pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
+def test_two_devices_that_share_a_session_both_agree_with_their_hub(
+    db_path: Path, bulk: bool
+) -> None:
+    """Each finds its own runs, and notices when the hub has lost one."""
+    record(3, session="shared")
+    other = db_path.with_name("other.db")
+    with closing(open_writer(other)) as conn:
+        Builder(conn).run("shared", at=5.0)
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        for path in (db_path, other):
+            upload(path, url_of(client), bulk=bulk)
+        settings = settings_for(url_of(client))
+        for path in (db_path, other):
+            found = verify(path, settings)
+            assert (found.checked, found.agrees) == (1, True)
+        (lost,) = ask(other, "SELECT run_id FROM runs")[0]
+        change(hub, f"DELETE FROM runs WHERE run_id = '{lost}'")
+        assert verify(db_path, settings).agrees
+        assert verify(other, settings).lacking == ["shared"]

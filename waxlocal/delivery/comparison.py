@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "session_ids"]
+__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "remote_ids", "session_ids"]
 
 _COUNT = "SELECT count(*) FROM sessions"
 _IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
@@ -19,6 +19,11 @@ SELECT s.session_id, s.run_count, s.open_runs, s.failed_runs, s.total_tokens, s.
    WHERE r.session_id = s.session_id AND d.state = 'delivered'
      AND coalesce(d.delivered_at, '') NOT BETWEEN :began AND :now) AS delivered
 FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(:ids))
+"""
+_REMOTE_IDS = """
+SELECT coalesce(d.remote_run_id, r.run_id) FROM runs r
+JOIN deliveries d ON d.run_id = r.run_id AND d.target_id = ?
+WHERE r.session_id = ?
 """
 
 
@@ -52,6 +57,11 @@ def session_ids(
     else:
         rows = connection.execute(_IDS, (after, limit)).fetchall()
     return [str(row[0]) for row in rows]
+
+
+def remote_ids(connection: sqlite3.Connection, target_id: int, session_id: str) -> set[str]:
+    """Return the ids by which a server knows the runs of a session."""
+    return {str(row[0]) for row in connection.execute(_REMOTE_IDS, (target_id, session_id))}
 
 
 def delivered_sessions(
