@@ -55,6 +55,7 @@ class RunStatus:
     ERROR: Final = "error"
     BLOCKED: Final = "blocked"  # by a policy
     INTERRUPTED: Final = "interrupted"  # its process ended first: a guess, if another one wrote it
+    CANCELLED: Final = "cancelled"  # somebody wanted no more of it: neither a success nor a failure
 
 
 RUN_STATUSES = (
@@ -63,6 +64,7 @@ RUN_STATUSES = (
     RunStatus.ERROR,
     RunStatus.BLOCKED,
     RunStatus.INTERRUPTED,
+    RunStatus.CANCELLED,
 )
 ENDED_STATUSES = RUN_STATUSES[1:]
 # The error and its type of a run whose process was killed.

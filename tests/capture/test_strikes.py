@@ -93,9 +93,10 @@ def test_a_call_that_is_stopped_has_failed(db_path: Path, stop: type[BaseExcepti
     """OpenTelemetry's own blocks note no exception but an `Exception`."""
     with pytest.raises(stop), _span():
         raise stop
-    (call,) = stored(db_path).calls
+    (call,), (run,) = stored(db_path).calls, stored(db_path).runs
     assert call["status"] == "error"
     assert call["error_type"].endswith(stop.__name__)
+    assert run["status"] == ("error" if stop is SystemExit else "cancelled")
 
 
 def test_a_call_while_a_cancellation_is_handled_has_not_failed(db_path: Path) -> None:

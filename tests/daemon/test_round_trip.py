@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.tools.web import spawned
 from waxlocal import WaxellContext
 from waxlocal.recording.recorder import Recorder
 
-RUNS = 12
+RUNS = 16
 # What is the same wherever a run has got to.
 SAME = (
     "run_id",
@@ -42,8 +43,8 @@ SAME = (
 
 
 def converse() -> None:
-    """Record two sessions: nested runs, tags, metadata, each kind of record, a failure."""
-    for number in range(RUNS // 3):
+    """Record two sessions: nested runs, tags, metadata, each kind of record, each end."""
+    for number in range(RUNS // 4):
         with WaxellContext(
             "desk", session_id=f"s{number % 2}", user_id="ada", inputs={"message": "Grüße 👋"}
         ) as outer:
@@ -58,6 +59,8 @@ def converse() -> None:
         with suppress(TimeoutError), WaxellContext("desk", session_id="s1") as failing:
             failing.record_step("plan", {"n": number})
             raise TimeoutError("no tide table")
+        with suppress(CancelledError), WaxellContext("desk", session_id="s1"):
+            raise CancelledError
 
 
 def wait_for_runs(path: Path) -> None:

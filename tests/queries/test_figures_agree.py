@@ -99,7 +99,7 @@ def files(draw: st.DrawFn) -> list[Run]:
     """Draw runs in order of arrival: some nested, of several users, open, with clocks set back."""
     made: list[Run] = []
     for number in range(1, draw(st.integers(1, 14)) + 1):
-        status = draw(st.sampled_from(["success"] * 3 + ["running", *FAILED]))
+        status = draw(st.sampled_from(["success"] * 3 + ["running", "cancelled", *FAILED]))
         run = Run(
             session=draw(st.sampled_from("abcd")),
             user=draw(st.sampled_from([None, "alice", "bob"])),
@@ -273,10 +273,10 @@ def test_every_query_agrees_with_a_plain_program(
 def expected_with(
     status: str, by_session: dict[str, list[Run]], expected: dict[str, dict[str, Any]]
 ) -> int:
-    """Return how many sessions have a status; one is blocked if any of its turns was."""
-    if status == "blocked":
+    """Return how many sessions have a status; that of any of its turns counts for these two."""
+    if status in ("blocked", "cancelled"):
         return sum(
-            any(run.is_turn and run.status == "blocked" for run in runs)
+            any(run.is_turn and run.status == status for run in runs)
             for runs in by_session.values()
         )
     return sum(one["status"] == status for one in expected.values())

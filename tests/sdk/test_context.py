@@ -86,8 +86,13 @@ def test_end_user_is_kept_as_the_sdk_does(db_path: Path) -> None:
     ("error", "status"),
     [
         (ValueError("v"), "error"),
-        (KeyboardInterrupt(), "error"),
-        (asyncio.CancelledError(), "error"),
+        (KeyboardInterrupt(), "cancelled"),
+        (asyncio.CancelledError(), "cancelled"),
+        (GeneratorExit(), "cancelled"),
+        (SystemExit(), "cancelled"),
+        (SystemExit(0), "cancelled"),
+        (SystemExit(3), "error"),
+        (SystemExit("bad arguments"), "error"),
         (waxlocal.PolicyViolationError("no"), "blocked"),
     ],
 )

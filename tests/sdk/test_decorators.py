@@ -239,8 +239,13 @@ def test_context_is_injected_where_it_is_declared(db_path: Path) -> None:
     assert [s["run_id"] for s in rows(db_path, "steps")] == [run["run_id"] for run in runs]
 
 
-@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3)])
-def test_exception_goes_on_and_is_recorded(db_path: Path, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError("bad"), "error"), (KeyboardInterrupt(), "cancelled"), (SystemExit(3), "error")],
+)
+def test_exception_goes_on_and_is_recorded(
+    db_path: Path, error: BaseException, status: str
+) -> None:
     """Whatever leaves the function reaches the caller itself, and stands in the run."""
 
     @waxlocal.observe(agent_name="fails")
@@ -251,7 +256,7 @@ def test_exception_goes_on_and_is_recorded(db_path: Path, error: BaseException) 
         go()
     assert caught.value is error
     run = run_named(db_path, "fails")
-    assert (run["status"], run["error_type"]) == ("error", type(error).__name__)
+    assert (run["status"], run["error_type"]) == (status, type(error).__name__)
     assert run["error"] == (str(error) or None)
     assert "in go" in run["traceback"]
     assert run["result"] is None
@@ -387,7 +392,8 @@ def test_generator_closed_early_ends_its_run(recorder: Recorder, db_path: Path) 
     assert next(steps) == "a"
     steps.close()  # type: ignore[attr-defined]
     run = run_named(db_path, "early")
-    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+    assert (run["status"], run["error_type"]) == ("cancelled", None)
+    assert run["result"] == {"output": "a"}
     assert cleaned == [True]
     assert not recorder.open_runs
 
@@ -407,7 +413,7 @@ def test_async_generator_closed_early_ends_its_run(db_path: Path) -> None:
 
     asyncio.run(consume())
     run = run_named(db_path, "early")
-    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+    assert (run["status"], run["result"]) == ("cancelled", {"output": "a"})
 
 
 def talk() -> Generator[str, str, str]:
@@ -508,7 +514,7 @@ def test_what_a_generator_yielded_before_its_task_was_cancelled_is_kept(db_path:
     got: Any = None
     asyncio.run(consume())
     run = run_named(db_path, "cancelled")
-    assert (run["status"], run["error_type"]) == ("error", "CancelledError")
+    assert (run["status"], run["error_type"]) == ("cancelled", "CancelledError")
     assert run["result"] == {"output": "a"}
 
 
@@ -751,7 +757,8 @@ def test_an_async_function_in_a_plain_wrapper_is_recorded_until_it_has_ended(
     run = run_named(db_path, "inner")
     assert only(db_path, "steps")["run_id"] == run["run_id"]
     expected = {"raises": "ValueError", "cancelled": "CancelledError"}.get(how)
-    assert (run["status"], run["error_type"]) == ("error" if expected else "success", expected)
+    status = {"raises": "error", "cancelled": "cancelled"}.get(how, "success")
+    assert (run["status"], run["error_type"]) == (status, expected)
     assert run["result"] == (None if expected else {"output": 4})
     assert run["parent_workflow_id"] == f"wf_{run_named(db_path, 'outer')['run_id']}"
 
@@ -817,7 +824,8 @@ def test_a_generator_in_a_plain_wrapper_is_recorded_until_it_is_consumed_or_clos
     expected = ["a", "b"][:items]
     assert consumed(stream, items) == expected
     run = run_named(db_path, "source")
-    assert (run["status"], run["result"]) == ("success", {"output": "".join(expected)})
+    assert run["status"] == ("success" if items is None else "cancelled")
+    assert run["result"] == {"output": "".join(expected)}
     assert [step["step_name"] for step in rows(db_path, "steps", run_id=run["run_id"])] == [
         "before",
         "between",
@@ -904,8 +912,9 @@ def test_a_generator_that_a_function_gives_at_each_call_goes_on(
             assert [next(source(), None) for _ in range(4)] == [*"abc", None]
     assert not recorder.open_runs
     assert {span["status"] for span in rows(db_path, "spans")} <= {"ok"}
-    for run in rows(db_path, "runs"):
-        assert run["status"] == "success"
+    outer, *calls = rows(db_path, "runs")
+    assert outer["status"] == "success"
+    assert [run["status"] for run in calls] == ["cancelled", *["success"] * 3][: len(calls)]
 
 
 def test_what_a_function_gives_at_each_call_is_the_same_object_each_time() -> None:
@@ -976,7 +985,7 @@ def test_a_dropped_generator_that_nobody_else_holds_is_closed_inside_its_run(
     else:
         assert next(source()) == "a"
     run = run_named(db_path, "source")
-    assert (run["status"], run["result"]) == ("success", {"output": "a"})
+    assert (run["status"], run["result"]) == ("cancelled", {"output": "a"})
     assert only(db_path, "steps")["run_id"] == run["run_id"]
     assert not recorder.open_runs
 

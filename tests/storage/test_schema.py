@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -227,6 +228,25 @@ def test_a_step_that_fails_leaves_the_version_before(
     assert rows(db_path, "PRAGMA user_version") == [left]
     open_writer(db_path).close()
     assert rows(db_path, STATED) == [(schema.VERSION, 2, 2)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no Connection.setconfig")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_sqlite_that_guards_its_schema_copies_the_runs(
+    tmp_path: Path, db_path: Path, version: int
+) -> None:
+    """As that of macOS does; the file becomes the same as elsewhere."""
+    old_file(db_path, version)
+    elsewhere = tmp_path / "elsewhere.db"
+    old_file(elsewhere, version)
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as conn:
+        conn.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)  # type: ignore[attr-defined]
+        schema.prepare(conn)
+    open_writer(elsewhere).close()
+    assert parsed_schema(db_path) == parsed_schema(elsewhere)
+    tables = [name for kind, name in parsed_schema(db_path) if kind == "table"]
+    assert all_rows(db_path, tables) == all_rows(elsewhere, tables)
+    assert_sound(db_path)
 
 
 def test_a_step_may_be_python(db_path: Path) -> None:

@@ -196,6 +196,19 @@ def test_which_runs_send_a_span_of_their_own(
     assert [item.body["name"] for item in items_of(conn, run_id)["spans"]] == names
 
 
+@pytest.mark.parametrize(("error_type", "status"), [("CancelledError", "error"), (None, "success")])
+def test_a_cancelled_run_is_sent_as_the_sdk_sends_it(
+    error_type: str | None, status: str, file: File
+) -> None:
+    """What was raised is an error; a generator of which nobody wanted the rest is a success."""
+    build, conn = file
+    run_id = build.run(status="cancelled", error_type=error_type)
+    body = complete_body(loaded(conn, run_id))
+    assert (body["status"], body["waxlocal"]["run"]["status"]) == (status, "cancelled")
+    (span,) = items_of(conn, run_id)["spans"]
+    assert span.body["status"] == {"error": "error", "success": "ok"}[status]
+
+
 def test_a_late_record_changes_nothing_that_was_made_before(file: File) -> None:
     """What comes later comes behind, with the next number: bodies can be made piece by piece."""
     build, conn = file

@@ -23,6 +23,10 @@ from waxlocal.sdk.scope import outermost
 __all__ = ["end_call", "end_span"]
 
 
+# What says, by its name, that nobody wanted the rest; as `Run` tells by the exception itself.
+_NOT_WANTED = frozenset(("CancelledError", "GeneratorExit", "KeyboardInterrupt"))
+
+
 def end_span(span: CapturedSpan, place: Place) -> None:
     """Write what a span of no call says at its end, and end the run that stands for it."""
     run = place.run
@@ -211,6 +215,9 @@ def _end_run(run: WaxellContext, said: CallFacts | SpanFacts, span: CapturedSpan
     # A report that is told later may end, by its own words, before the call inside it began.
     at = span.ended_ns, max(span.ended_steady_ns, run._steady_ns)
     if said.status == SpanStatus.ERROR:
-        run._close(RunStatus.ERROR, said.error_message or "", said.error_type or "", at=at)
+        # The type is the whole name or, from some instrumentations, the last part alone.
+        kind = (said.error_type or "").rpartition(".")[2]
+        status = RunStatus.CANCELLED if kind in _NOT_WANTED else RunStatus.ERROR
+        run._close(status, said.error_message or "", said.error_type or "", at=at)
     else:
         run._close(RunStatus.SUCCESS, at=at)

@@ -115,6 +115,7 @@ _BY_STATUS = {
     RunStatus.SUCCESS: f"(s.open_runs = 0 AND s.failed_runs = 0)"
     f" OR ({{failed}} = 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN}))",
     RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_TURN.format("r.status = 'blocked'"),
+    RunStatus.CANCELLED: _ANY_TURN.format("r.status = 'cancelled'"),
 }
 # The sessions of most users are quickly found and sorted. Of somebody with more than so many, the
 # newest are found sooner by going through all sessions in order.

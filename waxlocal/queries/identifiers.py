@@ -56,8 +56,8 @@ def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     """Return the run id equal to `prefix`, or the only one that begins with it; or by workflow id.
 
-    `last` is the run that began last, unless an id begins so. Raises `NotFound`, `AmbiguousId`, and
-    `InvalidQuery` for an empty prefix.
+    `last` is the run that arrived last, unless an id begins so. Raises `NotFound`, `AmbiguousId`,
+    and `InvalidQuery` for an empty prefix.
     """
     try:
         return _only(_RUNS, conn, prefix, "run")

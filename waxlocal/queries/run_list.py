@@ -49,6 +49,7 @@ _BY_STATUS = {
     RunStatus.SUCCESS: "r.status = 'success'",
     RunStatus.ERROR: "r.status = 'error'",
     RunStatus.BLOCKED: "r.status = 'blocked'",
+    RunStatus.CANCELLED: "r.status = 'cancelled'",
 }
 
 

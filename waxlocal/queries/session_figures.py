@@ -9,7 +9,7 @@ from typing import NamedTuple
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.turns import TURN, turn_columns
+from waxlocal.queries.turns import HAS_FAILED, TURN, turn_columns
 
 __all__ = ["Figures", "figures_of", "session_figures"]
 
@@ -36,9 +36,9 @@ begun AS MATERIALIZED (  -- so that what is a turn is looked up once
   WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)),
 of_runs AS (
   SELECT session_id, count(*) AS runs, sum(turn) AS turns,
-    sum(turn AND status <> 'running' AND status <> 'success') AS failed,
+    sum(turn AND {HAS_FAILED}) AS failed,
     sum(status = 'running') AS open_runs, total(iif(turn, duration, 0.0)) AS duration
-  FROM begun GROUP BY session_id),
+  FROM begun r GROUP BY session_id),
 of_calls AS (
   SELECT r.session_id, sum(c.cost) AS cost,
     CAST(total(c.tokens_in + c.tokens_out) AS INTEGER) AS tokens,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from waxlocal.ids import run_id_of
 from waxlocal.queries.columns import has_column
 
-__all__ = ["NESTED", "TURN", "Place", "TurnColumns", "places", "turn_columns"]
+__all__ = ["HAS_FAILED", "NESTED", "TURN", "Place", "TurnColumns", "places", "turn_columns"]
 
 # Of a run `r`: whether its parent is in its session or, like itself, in none. As the view
 # nested_runs has it, which files of an earlier version lack.
@@ -25,7 +25,9 @@ NESTED = """(r.parent_workflow_id IS NOT NULL AND EXISTS (
 TURN = f"NOT {NESTED}"
 
 _OF_TURNS = f"FROM runs r WHERE r.session_id = s.session_id AND {TURN}"
-_FAILED = f"""(SELECT count(*) {_OF_TURNS} AND r.status <> 'running' AND r.status <> 'success')"""
+# Of a run `r`. As the triggers of `sessions` count.
+HAS_FAILED = "r.status <> 'running' AND r.status <> 'success' AND r.status <> 'cancelled'"
+_FAILED = f"(SELECT count(*) {_OF_TURNS} AND {HAS_FAILED})"
 _LAST_END = "(SELECT max(r.completed_at) FROM runs r WHERE r.session_id = s.session_id)"
 _NOT_COUNTED = "SELECT 1 FROM counted_sessions"
 

@@ -154,6 +154,8 @@ class _SpanWatch:
             self._span.__enter__()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None:  # also where nobody wanted the rest: what was wanted is there
+            kind = None
         if self._span is not None:
             self._span.__exit__(kind, error, trace)
 

@@ -299,17 +299,20 @@ class Run(RunRecords):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Write the end of a run that was opened: that of the exception that left it, if any."""
+        """Write the end of a run that was opened: that of the exception that left it, if any.
+
+        `kind` alone: nothing was raised, and nobody wanted the rest.
+        """
         if kind is None or error is None:
-            self._close(RunStatus.SUCCESS)
+            self._close(RunStatus.SUCCESS if kind is None else RunStatus.CANCELLED)
             return
         if self._run_id not in self._recorder.open_runs:
             # A forked child is thrown out of the block: the run goes on, and ends, in its parent.
             entered.pop(self._run_id, None)
             self._ended = True
             return
-        status = RunStatus.BLOCKED if issubclass(kind, PolicyViolationError) else RunStatus.ERROR
-        self._close(status, printed(error), name_of_type(kind), formatted(kind, error, traceback))
+        words = printed(error), name_of_type(kind), formatted(kind, error, traceback)
+        self._close(_status_after(kind, error), *words)
 
     def _finish(
         self,
@@ -365,6 +368,20 @@ class Run(RunRecords):
 # The runs of this process that were opened, by id. Whoever records by id, in whatever thread, goes
 # on with the same object: a second one would count positions, keep tags and end the run beside it.
 entered: dict[str, Run] = {}
+
+
+def _status_after(kind: type[BaseException], error: BaseException) -> str:
+    """Return the status of a run that an exception left.
+
+    What is no `Exception` says that the work is wanted no more: a task was cancelled, a generator
+    closed, Ctrl-C pressed, the program ended with `sys.exit()`. An exit code other than 0 is a
+    failure.
+    """
+    if issubclass(kind, PolicyViolationError):
+        return RunStatus.BLOCKED
+    if issubclass(kind, Exception) or (isinstance(error, SystemExit) and error.code):
+        return RunStatus.ERROR
+    return RunStatus.CANCELLED
 
 
 def _object(json: str | None) -> dict[str, Any] | None:

@@ -99,7 +99,7 @@ class RunsById:
         root_span_id: str = "",
         conversation_state: Json | None = None,
     ) -> RunCompleteResult:
-        """End a run: `success`, `error`, `blocked` or `interrupted`; any other status is `error`.
+        """End a run: with one of `ENDED_STATUSES`; any other status is `error`.
 
         A run that has ended keeps its end; `steps` and `result` are recorded all the same.
         """

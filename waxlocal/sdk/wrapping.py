@@ -36,10 +36,11 @@ class Watch(Protocol):
 
     def __enter__(self) -> object: ...
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> object: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> object:
+        """Leave it; `kind` alone: nobody wanted the rest of what a generator gives."""
 
     def returned(self, value: Any) -> None:
-        """Take the value that the call returned; not called when it raised."""
+        """Take the value that the call returned, or had yielded until nobody wanted the rest."""
 
     def broken_off(self, value: Any) -> None:
         """Take what a generator had yielded before it raised."""
@@ -172,7 +173,8 @@ def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[.
         watch = inside.run(start, args, kwargs)
         inside.run(watch.__enter__)
         given: list[Any] = []
-        returned = None
+        returned: Any = None
+        left = None
         try:
             generator = function(*args, **kwargs)
             step: Callable[[], Any] = functools.partial(next, generator)
@@ -186,6 +188,7 @@ def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[.
                 try:
                     step = functools.partial(generator.send, (yield item))
                 except GeneratorExit:
+                    left = GeneratorExit
                     inside.run(generator.close)
                     break
                 except BaseException as error:
@@ -196,7 +199,7 @@ def _watched_generator(function: Callable[..., Any], start: Start) -> Callable[.
             inside.run(watch.__exit__, type(error), error, error.__traceback__)
             raise
         inside.run(watch.returned, _joined(given, returned))
-        inside.run(watch.__exit__, None, None, None)
+        inside.run(watch.__exit__, left, None, None)
         return returned
 
     return call
@@ -209,6 +212,7 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
             watch = start(args, kwargs)
             watch.__enter__()
         given: list[Any] = []
+        left = None
         try:
             generator = function(*args, **kwargs)
             step: Callable[[], Any] = functools.partial(generator.asend, None)
@@ -222,6 +226,7 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
                 try:
                     step = functools.partial(generator.asend, (yield item))
                 except GeneratorExit:
+                    left = GeneratorExit
                     with inside:
                         await generator.aclose()
                     break
@@ -235,7 +240,7 @@ def _watched_async_generator(function: Callable[..., Any], start: Start) -> Call
             raise
         with inside:
             watch.returned(_joined(given, None))
-            watch.__exit__(None, None, None)
+            watch.__exit__(left, None, None)
 
     return call
 

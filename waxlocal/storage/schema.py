@@ -26,8 +26,9 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma_application_id
-# `schema.sql` always holds the newest schema whole; `migrations/N.sql` or `migrations/mN.py` takes
-# a file of the version before to version N. How to add one: docs/architecture.md.
+# `schema.sql` always holds the newest schema whole; `migrations/mN.py`, if there is one, and then
+# `migrations/N.sql` take a file of the version before to version N. How to add one:
+# docs/architecture.md.
 VERSION = 3
 
 # What a trigger of a later version says to a program that has the file open, and does not know yet
@@ -67,13 +68,16 @@ def schema_text() -> str:
 
 def migration(version: int) -> Step:
     """Return the step that takes a file of the previous version to this one."""
-    script = Path(__file__).with_name("migrations") / f"{version}.sql"
-    if script.is_file():
-        text = script.read_text(encoding="utf-8")
-        return lambda connection: _run_script(connection, text)
-    from importlib import import_module
+    place = Path(__file__).with_name("migrations")
+    text = (place / f"{version}.sql").read_text(encoding="utf-8")
 
-    upgrade: Step = import_module(f"{__package__}.migrations.m{version}").upgrade
+    def upgrade(connection: sqlite3.Connection) -> None:
+        if (place / f"m{version}.py").is_file():
+            from importlib import import_module
+
+            import_module(f"{__package__}.migrations.m{version}").upgrade(connection)
+        _run_script(connection, text)
+
     return upgrade
 
 

@@ -20,7 +20,7 @@ from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal.wire.runs import exact_of_start, own_of_start, told_by_end
 from waxlocal.wire.spans import read_span, told_by_span, wire_span
-from waxlocal.wire.values import Json, Start, fields_of, text_of
+from waxlocal.wire.values import Json, Start, api_status, fields_of, text_of
 
 __all__ = [
     "Recorded",
@@ -87,7 +87,7 @@ def complete_body(
     row = run.run
     body: Json = {
         "result": fields_of(row["result"]),
-        "status": text_of(row["status"]),
+        "status": api_status(row["status"], row["error_type"]),
         "error": text_of(row["error"]),
         "steps": [],
     }

@@ -79,7 +79,7 @@ START_FIELDS = {
 }
 END_FIELDS = {
     "result": "object",
-    "status": "text: success, error, blocked or interrupted",
+    "status": "text: success, error, blocked, interrupted or cancelled",
     "error": "text",
     "error_type": "text",
     "traceback": "text",

@@ -15,12 +15,13 @@ from waxlocal.clock import utc_ns, utc_text
 from waxlocal.decode import loads
 from waxlocal.encode import dumps
 from waxlocal.encode import text as storable
-from waxlocal.records import LARGEST_INTEGER
+from waxlocal.records import LARGEST_INTEGER, RunStatus
 
 __all__ = [
     "RAW",
     "Json",
     "Start",
+    "api_status",
     "as_content",
     "as_count",
     "as_id",
@@ -172,6 +173,17 @@ def text_of(cell: object) -> str:
     if cell is None:
         return ""
     return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+
+
+def api_status(status: object, error_type: object) -> str:
+    """Return the status of a run as the API has it.
+
+    It has none for a run that was cancelled: the original SDK sends whatever was raised as an
+    error, and a generator that was read in part as a success.
+    """
+    if status == RunStatus.CANCELLED:
+        return RunStatus.ERROR if error_type else RunStatus.SUCCESS
+    return text_of(status)
 
 
 def number_of(cell: object) -> float | int | None:

@@ -137,7 +137,8 @@ BEGIN
     first_run_at, last_run_at, last_activity_at, last_end_at, nested_runs)
   VALUES (
     NEW.session_id, NEW.user_id, json_array(NEW.agent_name), 1,
-    NEW.status = 'running', NEW.status <> 'running' AND NEW.status <> 'success',
+    NEW.status = 'running',
+    NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled',
     0, 0, 0, 0, 0, 0, NULL, coalesce(NEW.duration, 0.0),
     NEW.started_at, NEW.started_at, coalesce(NEW.completed_at, NEW.started_at), NEW.completed_at,
     NEW.parent_workflow_id IS NOT NULL AND EXISTS (
@@ -317,8 +318,8 @@ WHEN NEW.session_id = OLD.session_id
 BEGIN
   UPDATE sessions SET
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
-    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success')
-                              - (OLD.status <> 'running' AND OLD.status <> 'success'),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled')
+                              - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0),
     nested_runs = nested_runs + iif(NEW.parent_workflow_id IS OLD.parent_workflow_id, 0,
       (NEW.parent_workflow_id IS NOT NULL AND EXISTS (
@@ -391,7 +392,7 @@ BEGIN
       ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
     run_count = run_count + 1,
     open_runs = open_runs + (NEW.status = 'running'),
-    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success'),
+    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0),
     first_run_at = min(first_run_at, NEW.started_at),
     last_run_at = max(last_run_at, NEW.started_at),
@@ -441,7 +442,7 @@ BEGIN
   UPDATE sessions SET
     run_count = run_count - 1,
     open_runs = open_runs - (OLD.status = 'running'),
-    failed_runs = failed_runs - (OLD.status <> 'running' AND OLD.status <> 'success'),
+    failed_runs = failed_runs - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
     total_duration = total_duration - coalesce(OLD.duration, 0.0),
     first_run_at = (SELECT min(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),

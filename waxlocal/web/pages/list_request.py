@@ -150,6 +150,7 @@ _STATUS = {
     RunStatus.ERROR: "with errors",
     RunStatus.BLOCKED: "that were blocked",
     RunStatus.INTERRUPTED: "that were interrupted",
+    RunStatus.CANCELLED: "with cancelled turns",
 }
 
 
