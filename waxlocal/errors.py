@@ -144,6 +144,21 @@ class StorageError(ObserveError):
 
     path = ""
     default_hint = "look at the path with: waxlocal path"
+    # Whether FILE in the default hint stands for the file itself.
+    hint_names_file = False
+
+    def name_file(self, path: str) -> None:
+        """Set the path, also in what the hint proposes to type."""
+        self.path = path
+        if self.hint_names_file and self.hint == self.default_hint:
+            import shlex  # a millisecond that a program pays only where there is an error
+
+            self.hint = self.default_hint.replace("FILE", shlex.quote(path))
+
+    @property
+    def hint_without_path(self) -> str:
+        """The hint for somebody who may not know where the file lies."""
+        return self.default_hint if self.hint_names_file and self.path in self.hint else self.hint
 
     @property
     def without_path(self) -> str:
@@ -166,6 +181,7 @@ class FileLocked(StorageError):
 
     exit_code = 3
     default_hint = "try again; if it stays locked, see which process has it open: fuser FILE"
+    hint_names_file = True
 
 
 class FileReadOnly(StorageError):
@@ -203,7 +219,8 @@ class NotADatabase(FileUnusable):
 class FileDamaged(NotADatabase):
     """The file is waxlocal's, and parts of it cannot be read. What is recorded goes beside it."""
 
-    default_hint = "save what can be read: waxlocal recover"
+    default_hint = "save what can be read: waxlocal --db FILE recover"
+    hint_names_file = True
 
 
 class ForeignDatabase(FileUnusable):

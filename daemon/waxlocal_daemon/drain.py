@@ -53,7 +53,7 @@ def drain(
     began = time.monotonic()
     with exclusive(path, command="waxlocal sync"):
         keep_up(path)
-        interrupt_gone(path, stop)
+        interrupt_gone(path, stop, all_runs=True)
         price_pending(path)
         with TargetConnection(path, settings.api_url) as target:
             target.forget_waits()  # whoever types it does not want to wait for what failed before
@@ -68,7 +68,7 @@ def drain(
 
 
 def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading.Event) -> str:
-    """Return why it ended while runs were pending; empty if none is."""
+    """Return why it ended before all was delivered; empty if all is."""
     last, since = -1, time.monotonic()
     while not stop.is_set():
         rest = uploader.run(stop)
@@ -76,8 +76,8 @@ def _until_done(path: Path, uploader: Uploader, patience: float, stop: threading
         if not now.pending:
             if interrupt_gone(path, stop):  # runs that this upload has just taken in
                 continue
-            return ""
-        if uploader.refused:
+            return uploader.why_unknown
+        if uploader.refused and uploader.reason:
             return uploader.reason
         if now.delivered + now.parked > last:
             last, since = now.delivered + now.parked, time.monotonic()

@@ -93,6 +93,10 @@ class Uploader:
         self._ask_when_resumed = False
         self._said_nothing = 0
         self._doubts_key = False
+        # What the server says of the key where it was only asked what it offers (401), and whether
+        # it does not say whose the key is, and several accounts were sent to.
+        self._said_of_key = ""
+        self._account_is_unknown = False
         self._failures: Counter[str] = Counter()
         self._bytes_sent = 0
         # Why a request failed last, in words.
@@ -126,8 +130,18 @@ class Uploader:
 
     @property
     def refused(self) -> bool:
-        """Whether the server refuses the key."""
-        return self._circuit.paused
+        """Whether the server refuses the key, as far as it was tried."""
+        return self._circuit.paused or bool(self._said_of_key)
+
+    @property
+    def why_unknown(self) -> str:
+        """Why nothing is known of what is pending, in words: the key, or whose it is.
+
+        Empty if it is known. `progress` may then have counted the runs of another account.
+        """
+        if self._said_of_key or self._account_is_unknown or self._circuit.paused:
+            return self._said_of_key or self.reason
+        return ""
 
     def progress(self) -> Progress:
         """Return how far the upload is; `delivered` counts the runs of this uploader."""
@@ -215,6 +229,7 @@ class Uploader:
     def _settle(self, request: Request, answer: Answer, verdict: Verdict) -> None:
         about: SentPart | SentBatch | None = request.about
         self._doubts_key = about is None and verdict.action is Action.PAUSE
+        self._said_of_key = verdict.reason if self._doubts_key and answer.status == 401 else ""
         if about is None:
             verdict = self._settle_config(answer, verdict)
         elif isinstance(about, SentPart):
@@ -240,7 +255,9 @@ class Uploader:
         self._said_nothing = 0
         account = account_of(verdict.body)
         unnamed = account is None and self._outbox.accounts() > 1
-        if unnamed and verdict.action is not Action.PAUSE:  # a refused key is told as such
+        # A refused key is told as such.
+        self._account_is_unknown = unnamed and verdict.action is not Action.PAUSE
+        if self._account_is_unknown:
             return Verdict(Action.RETRY, _WHOSE, of_host=True)
         self._asked_at = self._circuit.now()
         self._ask_when_resumed = verdict.action is not Action.DELIVERED

@@ -24,6 +24,13 @@ def test_a_query_answers_with_its_own_column_names(file: Path) -> None:
     assert answer("sql", asked, db=file) == [{"who": "ada", "run_count": 1}]
 
 
+def test_a_query_may_begin_with_a_comment(file: Path) -> None:
+    """As those in the documentation do; an option that is typed wrong is none."""
+    asked = "-- who?\nSELECT user_id AS who FROM sessions"
+    assert answer("sql", asked, db=file) == [{"who": "ada"}]
+    assert "did you mean --param?" in invoke("sql", "--parm", "SELECT 1", db=file).stderr
+
+
 def test_values_are_bound_by_name(file: Path) -> None:
     """What the person gives is a value of the query and never a part of it."""
     asked = "SELECT session_id FROM runs WHERE user_id = :user"

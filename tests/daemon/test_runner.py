@@ -621,7 +621,7 @@ def test_a_damaged_file_is_told_of_and_does_not_end_the_daemon(
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 4096)
     with running(db_path, server.url) as daemon:
-        assert daemon.event("file_trouble")["hint"].endswith("waxlocal recover")
+        assert daemon.event("file_trouble")["hint"].endswith(f"waxlocal --db {db_path} recover")
         assert "stop the programs that have it open" in invoke("recover", db=db_path).stderr
         assert daemon.end() == 0
     assert invoke("recover", db=db_path).exit_code == 0

@@ -98,6 +98,10 @@ def test_where_the_server_does_not_say_which_of_several_accounts_nothing_goes(
             uploader.run(threading.Event())
             assert "does not say whose the key is" in uploader.reason
             assert audit(server).requests == before
+        given = {"WAXELL_API_URL": server.url, "WAXELL_API_KEY": "k", "HOME": str(db_path.parent)}
+        by_hand = invoke("sync", "--patience", 0, db=db_path, **given)
+        assert (by_hand.exit_code, audit(server).requests) == (7, before)
+        assert "does not say whose the key is" in by_hand.stderr
         _belongs_to(server, "acme", bulk=False)
         upload(db_path, server.url)
     assert ask(db_path, STATES) == [

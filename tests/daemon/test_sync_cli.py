@@ -97,6 +97,17 @@ def test_a_refused_key_ends_it_at_once(db_path: Path) -> None:
     assert ask(db_path, "SELECT last_success_at FROM targets") == [(None,)]
 
 
+def test_a_refused_key_is_told_also_where_nothing_is_pending(db_path: Path) -> None:
+    """So a key can be tried: the question for the account is answered first."""
+    record(1)
+    with fault_server() as server:
+        assert sync(db_path, server.url).exit_code == 0
+        server.demand_key("another")
+        done = sync(db_path, server.url)
+    assert done.exit_code == 7
+    assert "what is pending could not be delivered: 401: Invalid API key" in done.stderr
+
+
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_server_without_the_api_is_told_as_what_it_is(db_path: Path, status: int) -> None:
     """What it answered, where the wrong URL comes from, and that nothing was ever accepted.

@@ -330,9 +330,9 @@ def test_a_file_without_its_beginning_is_left_alone(damaged: Path) -> None:
     """Nothing can be read of it; what to do is said."""
     _spoil(damaged, [1], Random(4))
     before = damaged.read_bytes()
-    with pytest.raises(NotADatabase, match="lost its beginning") as caught:
+    with pytest.raises(NotADatabase, match="does not begin as a database") as caught:
         recover(damaged)
-    assert "mv " in caught.value.hint
+    assert caught.value.hint.endswith(f": mv {damaged} {damaged}.damaged")
     assert damaged.read_bytes() == before
 
 
@@ -500,3 +500,20 @@ def test_a_file_that_changes_stays_closed_for_a_while(
     shutil.copy(damaged, damaged.with_name("copy.db"))
     damaged.with_name("copy.db").replace(damaged)
     assert not damage.stays
+
+
+def test_a_file_that_is_gone_is_made_anew_from_what_was_recorded_beside_it(damaged: Path) -> None:
+    """As it is where its beginning was lost, and the person has put it away."""
+    _spoil_index(damaged)
+    lines = _Lines(start_program(damaged, RECORDS))
+    lines.until(damaged.with_name("waxlocal.db.side-3").exists)
+    lines.end()
+    damaged.unlink()
+    for ending in ("-wal", "-shm"):
+        damaged.with_name(f"{damaged.name}{ending}").unlink(missing_ok=True)
+    asked = invoke("sessions", db=damaged)
+    assert asked.exit_code == 5
+    assert f"Try: waxlocal --db {damaged} recover" in asked.stderr
+    assert "what was recorded beside the file is in it now" in invoke("recover", db=damaged).stdout
+    assert set(lines.written) <= set(rows(damaged, "SELECT run_id FROM runs"))
+    assert_sound(damaged)

@@ -201,7 +201,7 @@ def test_an_old_log_beside_a_copy_is_named(recorder: Recorder, db_path: Path) ->
     os.replace(log, f"{db_path}-wal")
     with pytest.raises(NotADatabase, match="malformed") as caught, reader(db_path) as connection:
         connection.execute("SELECT * FROM more").fetchall()
-    assert "waxlocal recover" in caught.value.hint
+    assert f"waxlocal --db {db_path} recover" in caught.value.hint
 
 
 def test_real_lock_is_busy(db_path: Path) -> None:

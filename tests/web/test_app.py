@@ -85,10 +85,12 @@ def test_programs_get_problems_and_people_pages(client: httpx.Client) -> None:
     """The same error is JSON below /api/, and a page elsewhere, with the same status."""
     data = client.get("/api/v1/nowhere/")
     assert (data.status_code, data.headers["content-type"]) == (404, "application/problem+json")
+    assert "openapi.json" in data.json()["hint"]
     page = client.get("/nowhere")
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
-    assert client.post(DOCUMENT, json={}).status_code == 405
+    wrong = client.post(DOCUMENT, json={})
+    assert (wrong.status_code, wrong.json()["hint"]) == (405, "use GET, HEAD")
     assert client.head("/healthz").status_code == 200
 
 

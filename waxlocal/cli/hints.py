@@ -38,7 +38,8 @@ WITHOUT_FILE = ("schema", "completion")
 SERVER_KEY = "waxlocal.server"
 # `waxlocal` in front of a command that uploads, of another one, or of an option; without its path.
 _PROPOSED = re.compile(
-    r"(?<![\w/])waxlocal (?:(?P<uploads>sync(?! (?:parked|retry|status))(?: verify)?|daemon run)\b"
+    r"(?<![\w/])waxlocal (?:"
+    r"(?P<uploads>sync(?: verify| retry --missing)?(?! (?:parked|retry|status))|daemon run)\b"
     rf"|(?=(?P<next>{'|'.join(VERBS)}|--db|--help)\b))"
 )
 

@@ -15,6 +15,7 @@ from waxlocal.cli.hints import say_hint
 from waxlocal.cli.output import Screen
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import FileDamaged, FileMissing
+from waxlocal.storage.connection import writer
 from waxlocal.storage.paths import file_id
 
 if TYPE_CHECKING:
@@ -44,20 +45,25 @@ def recover(ctx: click.Context, *, form: str) -> None:
     one. Stop the server and the daemon before; programs that record may go on.
     """
     from waxlocal.maintenance.recovery import recover as make
-    from waxlocal.maintenance.side_files import take_in_all
+    from waxlocal.maintenance.side_files import take_in_all, waiting
 
     path = target_file_of(ctx).path
     if file_id(path) is None:
-        raise FileMissing(f"{path} does not exist")
+        if not waiting(path):
+            raise FileMissing(f"{path} does not exist")
+        with writer(path):  # what was recorded beside it is all that there is
+            pass
     done = make(path)
-    take_in_all(path)
+    took_in = take_in_all(path)
     if form == "json":
         print_json({**done._asdict(), "kept": done.kept and str(done.kept)})
         return
-    _show(Screen(), path, done)
+    _show(Screen(), path, done, took_in)
 
 
-def _show(screen: Screen, path: Path, done: Recovered) -> None:
+def _show(screen: Screen, path: Path, done: Recovered, took_in: bool) -> None:
+    if took_in:
+        screen.write(screen.text("what was recorded beside the file is in it now"))
     if done.kept is None:
         screen.write(screen.text(f"{escaping.line(str(path))} is sound, and stays as it is"))
         return

@@ -46,7 +46,7 @@ def show(ctx: click.Context, *, run_id: str, explain: bool, form: str) -> None:
     """Show everything that one run recorded: inputs, result, LLM calls, spans, scores, error.
 
     RUN_ID is a run id or workflow id, or its first characters if only one run begins with them;
-    `last` is the run that began last.
+    `last` is the run that was recorded last, the first of `waxlocal runs`.
     """
     with recordings(target_file_of(ctx)) as connection:
         detail = get_run(connection, resolve_run_id(connection, run_id))

@@ -43,7 +43,22 @@ _ACTING_PRAGMAS = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint")
 _REFUSED = ("not authorized", "readonly database")
 
 
-@click.command(cls=Subcommand)
+class _SqlCommand(Subcommand):
+    """A command whose argument may begin with a comment, which click would take for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as usual; what begins with two dashes and a space is SQL."""
+        comment = next((place for place, one in enumerate(args) if _is_comment(one)), None)
+        if comment is not None and "--" not in args:
+            args = [*args[:comment], *args[comment + 1 :], "--", args[comment]]
+        return super().parse_args(ctx, args)
+
+
+def _is_comment(argument: str) -> bool:
+    return argument.startswith("--") and not re.fullmatch(r"--[\w-]*(=.*)?", argument, re.DOTALL)
+
+
+@click.command(cls=_SqlCommand)
 @click.argument("query")
 @click.option(
     "-p",

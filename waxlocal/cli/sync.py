@@ -155,8 +155,9 @@ def _summarise(done: Drained, path: Path, settings: UploadSettings, form: str) -
         if refused is not None:
             click.echo(f"Note: {escaping.line(str(refused))}", err=True)
             say_hint(refused.hint)
+        left = wording.counted(now.pending, "run") if now.pending else "what is pending"
         raise DeliveryError(
-            f"{wording.counted(now.pending, 'run')} could not be delivered: {done.reason}",
+            f"{left} could not be delivered: {done.reason}",
             hint=_hint_for_pending(done, path, settings),
         )
     if refused is not None:

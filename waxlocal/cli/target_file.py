@@ -15,9 +15,10 @@ import click
 
 from waxlocal.cli.filled import filled
 from waxlocal.cli.hints import DB_KEY, say_hint, say_no_file
-from waxlocal.errors import FileMissing, NotFound
+from waxlocal.errors import FileMissing, NewerSchema, NotFound, StorageError
 from waxlocal.storage.connection import reader, writer
 from waxlocal.storage.paths import database_path
+from waxlocal.storage.schema import check
 
 __all__ = [
     "TargetFile",
@@ -104,13 +105,15 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
     afterwards; `FileMissing` takes the place of `NotFound`. A file that the user named must exist.
     Raises `StorageError`.
     """
-    from waxlocal.maintenance.side_files import take_in_all
+    from waxlocal.maintenance.side_files import take_in_all, waiting
     from waxlocal.prices.priced_copy import priced
 
     try:
         need_own(target.path)
         take_in_all(target.path)
     except FileMissing as missing:
+        if waiting(target.path):
+            missing.hint = "waxlocal recover"
         if target.named:
             raise
         with _nothing() as connection, _stoppable(connection):
@@ -150,12 +153,27 @@ def _tell_of_side_files(path: Path) -> None:
 
     for side in waiting(path):
         changes = "" if side.changes is None else f" ({side.changes:,} changes)"
+        why, hint = _why_beside(path)
         click.echo(
-            f"Note: {side.path} holds records that are not shown here{changes}: an older waxlocal "
-            f"wrote them, as it may not write to {path}. A waxlocal that may adds them to it.",
-            err=True,
+            f"Note: {side.path} holds records that are not shown here{changes}: {why}", err=True
         )
-        say_hint("pip install --upgrade waxlocal")
+        if hint:
+            say_hint(hint)
+
+
+def _why_beside(path: Path) -> tuple[str, str]:
+    """Return why what was recorded beside a file stays there, and what to do: empty if nothing."""
+    try:
+        with reader(path) as connection:
+            check(connection, writing=True)
+    except NewerSchema:
+        why = f"an older waxlocal wrote them, as it may not write to {path}; a newer one adds them"
+        return why, "pip install --upgrade waxlocal"
+    except FileMissing:
+        return f"{path}, which they belong to, is gone", ""
+    except StorageError:  # the command says why, and what to do
+        pass
+    return f"they are added to {path} as soon as it can be written", ""
 
 
 def _tell_of_prices(path: Path, why: str) -> None:

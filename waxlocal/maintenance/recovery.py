@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from waxlocal.storage.paths import (
 __all__ = ["Recovered", "recover"]
 
 _HINTS: dict[type[StorageError], str] = {
-    FileLocked: "stop the programs that have it open, also server and daemon: fuser FILE",
+    FileLocked: "stop the programs that have it open, also server and daemon: fuser {file}",
     DiskFull: "free as much as the file takes twice, and run waxlocal recover again",
 }
 _MAGIC = b"SQLite format 3\0"
@@ -67,7 +68,7 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
         return _put_in_place(path, kept)
     except StorageError as error:  # the damaged file is still in its place
         _remove(kept)
-        error.hint = _HINTS.get(type(error), error.hint)
+        error.hint = _HINTS.get(type(error), error.hint).format(file=shlex.quote(str(path)))
         raise
 
 
@@ -118,8 +119,11 @@ def _need_beginning(path: Path) -> None:
     with _errors(path), path.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             return
-    hint = "keep it elsewhere, and recording begins anew: mv FILE FILE.damaged"
-    raise NotADatabase(f"{path} has lost its beginning; nothing can be read of it", hint=hint)
+    there, away = shlex.quote(str(path)), shlex.quote(f"{path}.damaged")
+    raise NotADatabase(
+        f"{path} does not begin as a database does: it is something else, or nothing can be read",
+        hint=f"if it held recordings, keep it elsewhere, and record anew: mv {there} {away}",
+    )
 
 
 def _lengthen(path: Path) -> None:

@@ -367,7 +367,7 @@ def storage_error(error: BaseException, path: Path) -> StorageError:
     if raised_by_handler(error):
         raise error
     found = _storage_error(error, path)
-    found.path = str(path)
+    found.name_file(str(path))
     return found
 
 

@@ -100,7 +100,7 @@ def read_parameters(request: Request, allowed: Sequence[str]) -> Parameters:
         if name not in allowed:
             raise _unknown(name, allowed)
         if name in values:
-            raise Problem(400, f"parameter {name} is repeated", parameter=name)
+            raise Problem(400, f"parameter {name} is repeated", hint="give it once", parameter=name)
         values[name] = value
     return Parameters(values)
 

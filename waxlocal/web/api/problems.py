@@ -100,13 +100,25 @@ def problem_of(error: Exception) -> Problem:
         hint = _LISTS if error.hint == NotFound.default_hint else error.hint
         return Problem(status, str(error), kind=kind, hint=hint)
     if isinstance(error, HTTPException):
-        detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
-        return Problem(error.status_code, detail, headers=error.headers)
+        return _problem_of_framework(error)
     return Problem(
         500, "internal server error", kind="fault", hint="see the server's log on stderr"
     )
 
 
+def _problem_of_framework(error: HTTPException) -> Problem:
+    """Return the problem of a request that no route takes, or of another error of the framework."""
+    if error.status_code == 404:
+        return Problem(404, "there is nothing at this path", hint=_PATHS)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail, hint = "this path does not take that method", f"use {allowed}" if allowed else ""
+        return Problem(405, detail, hint=hint, headers=error.headers)
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+    return Problem(error.status_code, detail, headers=error.headers)
+
+
+_PATHS = "the API is described by GET /api/v1/openapi.json"
 # Hints for the CLI name commands; API clients get URLs instead.
 _LISTS = f"list them with GET {SESSIONS} or .../runs/"
 _OF_ERRORS: tuple[tuple[type[ObserveError], tuple[str, int]], ...] = (
@@ -124,6 +136,6 @@ def _storage_problem(error: StorageError) -> Problem:
         error.without_path,  # whoever may ask the server need not know its directories
         kind="storage",
         title="The file is not available now",
-        hint=error.hint,
+        hint=error.hint_without_path,
         headers={"Retry-After": str(wait)},
     )
