@@ -128,7 +128,8 @@ def test_each_process_introduces_itself(db_path: Path) -> None:
     ("end", "status", "error_type"),
     [
         ("sys.exit(3)", "error", "SystemExit"),
-        ("raise KeyboardInterrupt", "error", "KeyboardInterrupt"),
+        ("raise KeyboardInterrupt", "cancelled", "KeyboardInterrupt"),
+        ("sys.exit(0)", "cancelled", "SystemExit"),
         ("raise ValueError('x')", "error", "ValueError"),
         ("globals().update(kept=run); entered.pop_all()", None, None),
     ],
@@ -136,7 +137,7 @@ def test_each_process_introduces_itself(db_path: Path) -> None:
 def test_a_program_that_ends_inside_a_run(
     db_path: Path, end: str, status: str | None, error_type: str | None
 ) -> None:
-    """What leaves the block as an exception is an error; a run left open is interrupted."""
+    """What leaves the block as an exception ends the run; a run left open is interrupted."""
     run_program(
         db_path,
         f"""
@@ -156,7 +157,8 @@ def test_a_program_that_ends_inside_a_run(
     assert tuple(found[:2]) == expected
     assert found[2] is not None
     assert found[3] >= 0
-    assert rows(db_path, "SELECT open_runs, failed_runs FROM sessions") == [(0, 1)]
+    failed = int(expected[0] != "cancelled")
+    assert rows(db_path, "SELECT open_runs, failed_runs FROM sessions") == [(0, failed)]
     with reader(db_path) as conn:
         assert get_run(conn, run_id).run.status == expected[0]
 

@@ -151,14 +151,13 @@ class StorageError(ObserveError):
         """Set the path, also in what the hint proposes to type."""
         self.path = path
         if self.hint_names_file and self.hint == self.default_hint:
-            import shlex  # a millisecond that a program pays only where there is an error
-
-            self.hint = self.default_hint.replace("FILE", shlex.quote(path))
+            self.hint = self.default_hint.replace("FILE", _quoted(path))
 
     @property
     def hint_without_path(self) -> str:
         """The hint for somebody who may not know where the file lies."""
-        return self.default_hint if self.hint_names_file and self.path in self.hint else self.hint
+        named = self.default_hint.replace("FILE", _quoted(self.path))
+        return self.default_hint if self.hint_names_file and self.hint == named else self.hint
 
     @property
     def without_path(self) -> str:
@@ -167,6 +166,17 @@ class StorageError(ObserveError):
         if not self.path:
             return said
         return said.removeprefix(f"{self.path}: ").replace(self.path, "the file")
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a shell takes it.
+
+    As `shlex.quote` does, which cannot be imported where the error is that no more files can be
+    opened.
+    """
+    if path.isascii() and all(one.isalnum() or one in "/._-+:@%" for one in path):
+        return path
+    return "'" + path.replace("'", "'\"'\"'") + "'"
 
 
 class FileMissing(StorageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -316,6 +317,18 @@ def test_a_locked_file_exits_3(db: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with closing(sqlite3.connect(db, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         assert "is locked by another process" in _fails(*WRITING[0], db=db, status=3)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/b-1.db", "/with space/a.db", "/it's/a.db", "/ünï.db", "/$HOME/`x`;&.db", "~a.db"]
+)
+def test_the_file_in_a_hint_can_be_pasted(path: str) -> None:
+    """As a shell takes it; the text for others does not name it."""
+    error = errors.FileDamaged("malformed")
+    error.name_file(path)
+    assert shlex.split(error.hint)[-3:] == ["--db", path, "recover"]
+    assert error.hint.endswith(f" --db {shlex.quote(path)} recover")
+    assert error.hint_without_path.endswith("waxlocal --db FILE recover")
 
 
 def test_a_fault_of_ours_is_one_line_too(db: Path) -> None:
