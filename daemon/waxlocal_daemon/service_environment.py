@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["Handed", "handed_on"]
+__all__ = ["Handed", "handed_on", "of_server"]
 
 _SETTINGS = (
     *("WAXELL_API_URL", "WAX_API_URL", "WAX_PROFILE", "WAXLOCAL_ALLOW_HTTP"),
     "WAXLOCAL_LOG_LEVEL",
 )
 _ALL_OF = "WAXLOCAL_SYNC_"
+# What the server reads itself.
+_OF_SERVER = ("WAXLOCAL_DURABILITY",)
 # As `urllib.request` reads them: in either case.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # OpenSSL's directory may be several.
@@ -46,6 +48,14 @@ def handed_on(environ: Mapping[str, str] | None = None) -> Handed:
             found.secret.append(name)
         else:
             found.variables[name] = _absolute(value) if name in _FILES else value
+    return found
+
+
+def of_server(*, uploads: bool, environ: Mapping[str, str] | None = None) -> Handed:
+    """Return the same for a server, which needs those of the daemon where it runs one."""
+    given = os.environ if environ is None else environ
+    found = handed_on(given) if uploads else Handed({}, [])
+    found.variables.update({name: given[name] for name in _OF_SERVER if given.get(name)})
     return found
 
 

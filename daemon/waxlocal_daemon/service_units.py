@@ -1,4 +1,4 @@
-"""The daemon as a system service: units for systemd, property lists for launchd.
+"""The daemon or the server as a system service: units for systemd, property lists for launchd.
 
 A unit never contains the key: everybody who may see the service can read its unit.
 """
@@ -18,8 +18,11 @@ from waxlocal.errors import ConfigurationError
 from waxlocal_daemon.metrics import write_file
 
 __all__ = [
+    "SERVE",
+    "UPLOAD",
     "Service",
     "Unit",
+    "Work",
     "launchd_plist",
     "make_unit",
     "remove_unit",
@@ -31,6 +34,7 @@ WATCHDOG = "2min"
 # The daemon exits within 10 s; SIGKILL follows, which loses nothing either.
 STOP_TIMEOUT_S = 15
 CREDENTIAL = "api-key"
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # As systemd reads User=; a number is a user without a name. Active Directory names have a backslash
 # or @ or +, and a $ ends the name of a machine.
@@ -38,8 +42,25 @@ _USER = re.compile(r"[0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.@+\\-]{0,255}\$?")
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a service does: the command that it runs, in words, and where it looks for its key.
+
+    `notifies`: it tells systemd when it is ready and that it is alive, and reloads on SIGHUP.
+    """
+
+    command: tuple[str, ...]
+    said: str
+    key_variable: str
+    notifies: bool = False
+
+
+UPLOAD = Work(("daemon", "run"), "uploads the runs of", "WAXLOCAL_API_KEY_FILE", notifies=True)
+SERVE = Work(("serve",), "serves", "WAXLOCAL_SERVE_KEY_FILE")
+
+
+@dataclass(frozen=True)
 class Service:
-    """The service to install; `arguments` of `waxlocal daemon run`, besides the file and the key.
+    """The service to install; `arguments` of its command, besides the file and the key.
 
     `system`: for the whole machine, running as `user`, instead of for the installing user.
     `writable`: directories that the service writes to, besides that of the file. `variables`: what
@@ -54,6 +75,7 @@ class Service:
     arguments: tuple[str, ...] = ()
     writable: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    work: Work = UPLOAD
     python: str = sys.executable
 
     def __post_init__(self) -> None:
@@ -78,7 +100,7 @@ class Service:
 
     def command(self, *, key_file: bool = True) -> list[str]:
         """Return the command line, with or without the key file as an argument."""
-        command = [self.python, "-m", "waxlocal", "daemon", "run", "--db", str(self.db)]
+        command = [self.python, "-m", "waxlocal", *self.work.command, "--db", str(self.db)]
         if key_file and self.key_file is not None:
             command += ["--key-file", str(self.key_file)]
         return [*command, *self.arguments]
@@ -174,21 +196,21 @@ def systemd_unit(service: Service) -> str:
     """Return the text of a systemd unit."""
     lines = [
         "[Unit]",
-        f"Description=waxlocal: uploads the runs of {_specifiers(service.db.name)}",
+        f"Description=waxlocal: {service.work.said} {_specifiers(service.db.name)}",
         *(_NETWORK if service.system else ()),
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
-        "Type=notify",
+        f"Type={'notify' if service.work.notifies else 'exec'}",
         # Python looks for modules in the directory that it starts in.
         "WorkingDirectory=/",
         f"ExecStart={_command(service.command(key_file=not service.system))}",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        *(("ExecReload=/bin/kill -HUP $MAINPID",) if service.work.notifies else ()),
         "Restart=on-failure",
         "RestartSec=5",
         "# A restart does not help: wrong settings, another uploader, a file of another program.",
         "RestartPreventExitStatus=2 3 4",
-        f"WatchdogSec={WATCHDOG}",
+        *((f"WatchdogSec={WATCHDOG}",) if service.work.notifies else ()),
         f"TimeoutStopSec={STOP_TIMEOUT_S}",
         *(f"Environment={_quoted(f'{name}={text}')}" for name, text in service.variables.items()),
         *_system_lines(service),
@@ -207,7 +229,7 @@ def _system_lines(service: Service) -> list[str]:
         # The service manager reads it as root; only the service can see it.
         lines += [
             f"LoadCredential={CREDENTIAL}:{_specifiers(str(service.key_file))}",
-            f"Environment=WAXLOCAL_API_KEY_FILE=%d/{CREDENTIAL}",
+            f"Environment={service.work.key_variable}=%d/{CREDENTIAL}",
         ]
     directories = dict.fromkeys((service.db.parent, *service.writable))
     paths = " ".join(_quoted(str(one)) for one in directories)

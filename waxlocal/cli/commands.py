@@ -9,7 +9,7 @@ import click
 
 from waxlocal.cli.usage_errors import guess
 
-__all__ = ["CommandGroup", "Subcommand"]
+__all__ = ["CommandGroup", "Subcommand", "refuse_options"]
 
 
 class Subcommand(click.Command):
@@ -57,3 +57,13 @@ def _within(ctx: click.Context) -> Iterator[None]:
         if error.ctx is None:
             error.ctx = ctx
         raise
+
+
+def refuse_options(ctx: click.Context) -> None:
+    """Refuse options in front of a subcommand, which would not see them."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for option in ctx.command.params:
+        if option.name and ctx.get_parameter_source(option.name) is given and option.name != "db":
+            raise click.UsageError(
+                f"{option.opts[0]} has no effect in front of '{ctx.invoked_subcommand}'", ctx
+            )

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,21 +18,26 @@ from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
-from waxlocal.cli.service_checks import (
-    check_user,
-    check_variables,
-    warn_of_settings,
-    warn_of_unit,
+from waxlocal.cli.service_checks import check_variables, warn_of_settings
+from waxlocal.cli.services import (
+    absolute,
+    install_unit,
+    uninstall_unit,
+    unit_options,
+    user_of,
+    user_option,
+    words_of,
 )
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.cli.usage_errors import OneOf, listed
-from waxlocal.errors import ConfigurationError, FileMissing
-from waxlocal.storage.paths import make_private_directory
+from waxlocal.errors import FileMissing
 
 if TYPE_CHECKING:
     from waxlocal.delivery.status import TargetStatus
     from waxlocal_daemon.lock import Holder
 
+# Of the service.
+NAME = "waxlocald"
 # As `systemctl status` has it.
 NOT_RUNNING = 3
 
@@ -79,27 +81,6 @@ _RUN_OPTIONS = (
 
 def _run_options(command: Command) -> Command:
     for option in reversed(_RUN_OPTIONS):
-        command = option(command)
-    return command
-
-
-def _unit_options(command: Command) -> Command:
-    for option in (
-        click.option("--now", is_flag=True, help="Run the commands instead of printing them."),
-        click.option(
-            "--print", "only_print", is_flag=True, help="Print what would be done, and do nothing."
-        ),
-        click.option(
-            "--name",
-            default="waxlocald",
-            show_default=True,
-            metavar="NAME",
-            help="The name of the service; each file needs its own.",
-        ),
-        click.option(
-            "--system", is_flag=True, help="The service of the whole machine; needs root."
-        ),
-    ):
         command = option(command)
     return command
 
@@ -156,14 +137,8 @@ def run(
 
 
 @daemon.command("install", short_help="Install a systemd or launchd service.")
-@_unit_options
-@click.option(
-    "--user",
-    default="",
-    callback=filled,
-    metavar="USER",
-    help="With --system: the user that the service runs as.",
-)
+@unit_options(NAME)
+@user_option
 @_run_options
 @db_option
 @click.pass_context
@@ -184,11 +159,10 @@ def install(
     """
     from waxlocal_daemon.runner import Options, check_options, refuse_unusable
     from waxlocal_daemon.service_environment import handed_on
-    from waxlocal_daemon.service_units import Service, make_unit, write_unit
+    from waxlocal_daemon.service_units import Service
 
-    if user and not system:
-        raise click.UsageError("--user needs --system")
     path = target_file_of(ctx).path
+    runs_as = user_of(path, user, system=system)
     check_options(Options(given["metrics"], given["metrics_file"]), path)
     if not system:  # the machine's service may read what this user may not
         refuse_unusable(path)
@@ -198,92 +172,27 @@ def install(
         path,
         name,
         system,
-        user or (_owner(path) if system else ""),
-        _absolute(given["key_file"]),
-        tuple(_handed_on(given)),
-        tuple(file.parent for file in (_absolute(given["metrics_file"]),) if file),
+        runs_as,
+        absolute(given["key_file"]),
+        words_of(run.params, given),
+        tuple(file.parent for file in (absolute(given["metrics_file"]),) if file),
         variables,
     )
-    check_user(user, runs_here=not only_print)
-    warn_of_unit(service, secret)
-    unit = make_unit(service)
-    if only_print:
-        click.echo(unit.text, nl=False)
-        click.echo(f"Would be written to {escaping.line(str(unit.path))}", err=True)
-        return
-    if not system:
-        make_private_directory(path.parent)
-    write_unit(unit)
-    click.echo(f"Wrote {escaping.line(str(unit.path))}")
-    if not system:
+    if not system and not only_print:
         warn_of_settings(given, variables)
-    _next("Start it with", unit.start, now)
-    _next("Check its status with", unit.look, False)
+    install_unit(service, secret, user=user, only_print=only_print, now=now)
 
 
 @daemon.command("uninstall", short_help="Remove the service.")
-@_unit_options
+@unit_options(NAME)
 @db_option
 @click.pass_context
 def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
     """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
-    from waxlocal_daemon.service_units import Service, make_unit, remove_unit
+    from waxlocal_daemon.service_units import Service
 
-    unit = make_unit(Service(target_file_of(ctx).path, name, system))
-    if only_print:
-        click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
-        return
-    if now:
-        _next("", unit.stop, True)
-    if remove_unit(unit):
-        click.echo(f"Removed {escaping.line(str(unit.path))}")
-    else:
-        click.echo(f"{escaping.line(str(unit.path))} does not exist")
-    if not now:
-        _next("If it still runs, stop it with", unit.stop_removed, False)
-
-
-def _owner(path: Path) -> str:
-    """Return the owner of the file: a WAL file that root creates would lock its recorders out."""
-    place = path if path.exists() else path.parent
-    if sys.platform == "win32" or not place.exists():
-        return os.environ.get("SUDO_USER", "")
-    try:
-        return place.owner()
-    except KeyError:  # an id without a name here, as in a container
-        return str(place.stat().st_uid)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path and Path.cwd() / path.expanduser()
-
-
-def _handed_on(given: dict[str, Any]) -> list[str]:
-    """Return the options of `daemon run` that differ from their defaults, without the key."""
-    words: list[str] = []
-    for option in run.params:
-        value = given.get(option.name or "")
-        if option.name == "key_file" or value in (None, "", False, option.default):
-            continue
-        if option.name == "metrics_file":
-            value = _absolute(value)
-        words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
-    return words
-
-
-def _next(title: str, commands: tuple[str, ...], now: bool) -> None:
-    if not now:
-        click.echo(f"{title}:\n" + "\n".join(f"  {command}" for command in commands))
-        return
-    for command in commands:
-        click.echo(f"+ {command}")
-        # Runs in a shell because of `$(id -u)`. The only inputs are a validated name and a quoted
-        # path.
-        done = subprocess.run(command, shell=True, check=False)  # noqa: S602
-        if done.returncode:
-            raise ConfigurationError(
-                f"{command}: exit status {done.returncode}", hint="see its output above"
-            )
+    service = Service(target_file_of(ctx).path, name, system)
+    uninstall_unit(service, only_print=only_print, now=now)
 
 
 # -- how it is ------------------------------------------------------------------------------------

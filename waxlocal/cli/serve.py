@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from waxlocal import escaping
-from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.commands import CommandGroup, refuse_options
 from waxlocal.cli.filled import filled, filled_path
 from waxlocal.cli.numbers import Count
+from waxlocal.cli.service_checks import check_variables
+from waxlocal.cli.services import (
+    absolute,
+    install_unit,
+    uninstall_unit,
+    unit_options,
+    user_of,
+    user_option,
+    words_of,
+)
 from waxlocal.cli.target_file import (
     db_option,
     need_own,
@@ -28,57 +39,74 @@ from waxlocal.web.supervisor import Supervisor
 
 __all__ = ["serve"]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+# Of the service.
+NAME = "waxlocal-serve"
+_KEY_VARIABLE = "WAXLOCAL_SERVE_KEY"
+
 # Loopback alone needs no key. A proxy is how others reach it; but it may ask for a password itself.
 _NO_KEY = "Note: no key is set: whoever reaches the proxy can read and change the file (--key-file)"
 
 
-@click.command(cls=Subcommand)
-@click.option(
-    "--host",
-    default=DEFAULT_HOST,
-    callback=filled,
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address to listen on. Any address but loopback needs a key.",
+# In the order of the help text; `serve install` passes each on.
+_OPTIONS = (
+    click.option(
+        "--host",
+        default=DEFAULT_HOST,
+        callback=filled,
+        show_default=True,
+        metavar="ADDRESS",
+        help="The address to listen on. Any address but loopback needs a key.",
+    ),
+    click.option(
+        "--port",
+        type=Count(0, 65_535),
+        default=DEFAULT_PORT,
+        show_default=True,
+        metavar="N",
+        help="The port to listen on; 0 picks a free one.",
+    ),
+    click.option(
+        "--key-file",
+        type=click.Path(readable=False),
+        callback=filled_path,
+        metavar="FILE",
+        help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
+    ),
+    click.option(
+        "--allow-host",
+        "allowed_hosts",
+        multiple=True,
+        metavar="NAME[:PORT]",
+        help="Accept this Host header too, for example behind a proxy. Repeatable.",
+    ),
+    click.option(
+        "--trusted-proxy",
+        "trusted_proxies",
+        multiple=True,
+        metavar="ADDRESS",
+        help="Believe the X-Forwarded- headers of this IP address or network. Repeatable.",
+    ),
+    click.option(
+        "--root-path",
+        default="",
+        callback=filled,
+        metavar="/PATH",
+        help="The path below which a proxy has this server.",
+    ),
+    click.option("--daemon", is_flag=True, help="Also run the upload daemon."),
+    click.option("--access-log", is_flag=True, help="Log each request to stderr."),
 )
-@click.option(
-    "--port",
-    type=Count(0, 65_535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    metavar="N",
-    help="The port to listen on; 0 picks a free one.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(readable=False),
-    callback=filled_path,
-    metavar="FILE",
-    help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
-)
-@click.option(
-    "--allow-host",
-    "allowed_hosts",
-    multiple=True,
-    metavar="NAME[:PORT]",
-    help="Accept this Host header too, for example behind a proxy. Repeatable.",
-)
-@click.option(
-    "--trusted-proxy",
-    "trusted_proxies",
-    multiple=True,
-    metavar="ADDRESS",
-    help="Believe the X-Forwarded- headers of this IP address or network. Repeatable.",
-)
-@click.option(
-    "--root-path",
-    default="",
-    callback=filled,
-    metavar="/PATH",
-    help="The path below which a proxy has this server.",
-)
-@click.option("--daemon", is_flag=True, help="Also run the upload daemon.")
-@click.option("--access-log", is_flag=True, help="Log each request to stderr.")
+
+
+def _options(command: Command) -> Command:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(cls=CommandGroup, invoke_without_command=True)
+@_options
 @db_option
 @click.pass_context
 def serve(
@@ -97,6 +125,9 @@ def serve(
 
     Prints its URL and runs until SIGTERM or Ctrl-C.
     """
+    if ctx.invoked_subcommand is not None:
+        refuse_options(ctx)
+        return
     from waxlocal.web import server
 
     server.check_host(host)
@@ -164,3 +195,81 @@ def _supervised(wanted: bool, path: Path) -> Iterator[None]:
         yield
     finally:
         supervisor.stop()
+
+
+# -- as a service ---------------------------------------------------------------------------------
+
+
+@serve.command("install", short_help="Install a systemd or launchd service.")
+@unit_options(NAME)
+@user_option
+@_options
+@db_option
+@click.pass_context
+def install(
+    ctx: click.Context,
+    /,
+    *,
+    system: bool,
+    user: str,
+    name: str,
+    only_print: bool,
+    now: bool,
+    **given: Any,
+) -> None:
+    """Write a systemd unit (on macOS a launchd job) that serves the file with these options.
+
+    The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
+    """
+    from waxlocal_daemon.runner import refuse_unusable
+    from waxlocal_daemon.service_environment import of_server
+    from waxlocal_daemon.service_units import SERVE, Service
+
+    path = target_file_of(ctx).path
+    runs_as = user_of(path, user, system=system)
+    key_file = absolute(given["key_file"])
+    _check(path, given, key_file if key_file and key_file.exists() and not system else None)
+    if not system:  # the machine's service may read what this user may not
+        refuse_unusable(path)
+    variables, secret = of_server(uploads=given["daemon"])
+    if given["daemon"]:
+        check_variables({"api_url": "", "allow_http": False}, variables)
+    if key_file is None and os.environ.get(_KEY_VARIABLE):
+        secret.append(_KEY_VARIABLE)
+    words = words_of(_option_parameters(), given)
+    service = Service(path, name, system, runs_as, key_file, words, variables=variables, work=SERVE)
+    install_unit(service, secret, user=user, only_print=only_print, now=now)
+
+
+def _option_parameters() -> list[click.Parameter]:
+    return [one for one in serve.params if one.name != "db"]
+
+
+def _check(path: Path, given: dict[str, Any], key_file: Path | None) -> None:
+    """Raise `ConfigurationError` for what `serve` would refuse; the key may come later."""
+    from waxlocal.web import server
+    from waxlocal.web.app import create_app
+
+    if not given["port"]:
+        raise click.UsageError("a service needs a port that others know: --port N")
+    server.check_host(given["host"])
+    if key_file is not None or given["key_file"] is None:
+        server.check_key(given["host"], server.key_from(key_file, {}))
+    create_app(
+        path,
+        allowed_hosts=(*_named(given["host"]), *given["allowed_hosts"]),
+        trusted_proxies=given["trusted_proxies"],
+        root_path=given["root_path"],
+    )
+
+
+@serve.command("uninstall", short_help="Remove the service.")
+@unit_options(NAME)
+@db_option
+@click.pass_context
+def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
+    """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
+    from waxlocal_daemon.service_units import SERVE, Service
+
+    service = Service(target_file_of(ctx).path, name, system, work=SERVE)
+    uninstall_unit(service, only_print=only_print, now=now)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waxlocal import escaping, wording
-from waxlocal.cli.commands import CommandGroup
+from waxlocal.cli.commands import CommandGroup, refuse_options
 from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Seconds
@@ -64,7 +64,7 @@ def sync(
     arrives once.
     """
     if ctx.invoked_subcommand is not None:
-        _refuse_options(ctx)
+        refuse_options(ctx)
         return
     path = target_file_of(ctx).path
     need_own(path)
@@ -85,16 +85,6 @@ def sync(
             on_progress=tell,
         )
     _summarise(done, path, settings, form)
-
-
-def _refuse_options(ctx: click.Context) -> None:
-    """Refuse options in front of a subcommand, which would not see them."""
-    given = click.core.ParameterSource.COMMANDLINE
-    for option in ctx.command.params:
-        if option.name and ctx.get_parameter_source(option.name) is given and option.name != "db":
-            raise click.UsageError(
-                f"{option.opts[0]} has no effect in front of '{ctx.invoked_subcommand}'", ctx
-            )
 
 
 @contextmanager

@@ -250,8 +250,11 @@ class _Server(uvicorn.Server):
 def key_from(path: Path | None, environ: Any) -> Secret:
     """Return the key from a file, else from `WAXLOCAL_SERVE_KEY`; empty without either.
 
-    Raises `ConfigurationError`.
+    `path`: that of the file; without it, `WAXLOCAL_SERVE_KEY_FILE` names one. Raises
+    `ConfigurationError`.
     """
+    if path is None and (named := environ.get("WAXLOCAL_SERVE_KEY_FILE")):
+        path = Path(named)
     if path is None:
         return Secret.unchecked(environ.get("WAXLOCAL_SERVE_KEY", "")).checked("WAXLOCAL_SERVE_KEY")
     return read_key_file(path, how_to_make_it=_how_to_make_a_key(shlex.quote(str(path))))
