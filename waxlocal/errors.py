@@ -10,6 +10,7 @@
   x StorageError                the file cannot be read or written now
     + FileMissing               there is no file yet
     + FileLocked                another process holds it
+      - LocksMissing            its file system has no locks
     + FileReadOnly              the file or its directory may not be written
     + DiskFull                  no space left for the next row
     + FileUnusable              nothing can be done with this file as it is
@@ -49,6 +50,7 @@ __all__ = [
     "FileUnusable",
     "ForeignDatabase",
     "InvalidQuery",
+    "LocksMissing",
     "NewerSchema",
     "NotADatabase",
     "NotFound",
@@ -192,6 +194,17 @@ class FileLocked(StorageError):
     exit_code = 3
     default_hint = "try again; if it stays locked, see which process has it open: fuser FILE"
     hint_names_file = True
+
+
+class LocksMissing(FileLocked):
+    """The file system has no locks, or its lock service does not run: nobody may write safely."""
+
+    exit_code = 6
+    default_hint = (
+        "use a local disk: WAXLOCAL_DB=/some/where/waxlocal.db; or have it mounted with locks "
+        "(NFS: without rpc.statd there are none)"
+    )
+    hint_names_file = False
 
 
 class FileReadOnly(StorageError):

@@ -21,8 +21,8 @@ from shlex import quote
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.errors import FileReadOnly, FileUnusable, UploaderRunning
 from waxlocal.process import current_process
-from waxlocal.storage.connection import storage_error
 from waxlocal.storage.paths import beside, give_to_owner_of, make_private_directory
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal_daemon.file_lock import PLAIN, try_lock, unlock
 from waxlocal_daemon.identity_lock import IdentityLock, is_locked
 
@@ -97,7 +97,7 @@ def exclusive(
     descriptor = _open(lock_path(db), db)
     lock = UploaderLock(db, lambda: _write(descriptor, command, clock))
     try:
-        if not _taken(descriptor, sleep):
+        if not _taken(descriptor, lock.path, sleep):
             raise _running(db, _read(descriptor))
         try:
             lock.follow()
@@ -172,12 +172,15 @@ def _no_lock_file(path: Path) -> FileUnusable:
     )
 
 
-def _taken(descriptor: int, sleep: Callable[[float], None]) -> bool:
-    for _ in range(TRIES - 1):
-        if try_lock(descriptor):
-            return True
-        sleep(BETWEEN_TRIES_S)
-    return try_lock(descriptor)
+def _taken(descriptor: int, path: Path, sleep: Callable[[float], None]) -> bool:
+    try:
+        for _ in range(TRIES - 1):
+            if try_lock(descriptor):
+                return True
+            sleep(BETWEEN_TRIES_S)
+        return try_lock(descriptor)
+    except OSError as error:  # a file system without locks
+        raise storage_error(error, path) from error
 
 
 def _write(descriptor: int, command: str, clock: Clock) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from waxlocal.clock import Clock
-from waxlocal.errors import ServerRefused
-from waxlocal.records import RunStatus
+from waxlocal.errors import ServerRefused, ServerUnreachable
+from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.answers import Unreadable, read_json
@@ -20,27 +20,38 @@ from waxlocal_daemon.remote_sessions import MAX_VALUES, RemoteSession, number_of
 __all__ = ["PAGE", "OwnRuns", "own_runs"]
 
 PAGE = 100
-_NOT_FAILED = (RunStatus.RUNNING, RunStatus.SUCCESS, RunStatus.CANCELLED)
+_FAILED = (RunStatus.ERROR, RunStatus.BLOCKED, RunStatus.INTERRUPTED)
 
 
 class OwnRuns:
-    """What a server has of some runs: each of them counted, and their figures added up."""
+    """What a server has of some runs: each of them counted, and their figures added up.
 
-    def __init__(self, ids: Collection[str]) -> None:
-        self._ids = ids
+    `cancelled`: by id, whether it was cancelled. A server that knows no such status has it as an
+    error. A figure that the server does not give for each of them is unknown.
+    """
+
+    def __init__(self, cancelled: Mapping[str, bool]) -> None:
+        self._cancelled = cancelled
         self._found: Counter[str] = Counter()
-        self._sums: Counter[str] = Counter()
-        self._cost = 0.0
+        self._sums: dict[str, float | None] = dict.fromkeys(("open", "failed", "tokens", "cost"), 0)
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a run of the server's if it is one of these."""
-        if row["run_id"] not in self._ids:
+        run_id, status = row["run_id"], row.get("status")
+        if run_id not in self._cancelled:
             return
-        self._found[row["run_id"]] += 1
-        self._sums["open"] += row.get("status") == RunStatus.RUNNING
-        self._sums["failed"] += row.get("status") not in _NOT_FAILED
-        self._sums["tokens"] += int(number_of(row.get("total_tokens")) or 0)
-        self._cost += number_of(row.get("total_cost")) or 0.0
+        self._found[run_id] += 1
+        known = status in RUN_STATUSES
+        failed = status in _FAILED and not self._cancelled[run_id]
+        self._add("open", status == RunStatus.RUNNING if known else None)
+        self._add("failed", failed if known else None)
+        self._add("tokens", number_of(row.get("total_tokens")))
+        # That of calls without a price is null.
+        self._add("cost", (number_of(row["total_cost"]) or 0.0) if "total_cost" in row else None)
+
+    def _add(self, name: str, figure: float | None) -> None:
+        before = self._sums[name]
+        self._sums[name] = None if before is None or figure is None else before + figure
 
     @property
     def doubled(self) -> bool:
@@ -55,8 +66,8 @@ class OwnRuns:
             open_runs=self._sums["open"],
             failed_runs=self._sums["failed"],
             total_tokens=self._sums["tokens"],
-            total_cost=self._cost,
-            has_cost=True,
+            total_cost=self._sums["cost"],
+            has_cost=self._sums["cost"] is not None,
         )
 
 
@@ -65,26 +76,29 @@ def own_runs(
     settings: UploadSettings,
     clock: Clock,
     session_id: str,
-    ids: Collection[str],
+    cancelled: Mapping[str, bool],
+    most: float,
 ) -> OwnRuns | None:
     """Return what the server has of the runs with these ids; None if it does not list runs.
 
-    Uses memory for one page. Raises `ServerUnreachable`.
+    `most`: so many runs the server says it has in the session; no more than a page beyond them is
+    read. Uses memory for one page. Raises nothing: the list of sessions has been read, and a server
+    that does not list runs may answer anything to the question.
     """
-    found = OwnRuns(ids)
+    found = OwnRuns(cancelled)
     try:
-        for rows in _pages(client, settings, clock, session_id):
+        for rows in _pages(client, settings, clock, session_id, most):
             for row in rows:
                 found.add(row)
-    except (ServerRefused, Unreadable):
+    except (ServerRefused, ServerUnreachable, Unreadable):
         return None
     return found
 
 
 def _pages(
-    client: httpx.Client, settings: UploadSettings, clock: Clock, session_id: str
+    client: httpx.Client, settings: UploadSettings, clock: Clock, session_id: str, most: float
 ) -> Iterator[list[dict[str, Any]]]:
-    offset = 0
+    offset, last = 0, ""
     while True:
         query = f"?session_id={quote(session_id, safe='')}&limit={PAGE}&offset={offset}"
         body, _ = read_body(client, settings, clock, f"{SESSIONS}detail/{query}")
@@ -92,10 +106,15 @@ def _pages(
         rows = answer.get("runs") if isinstance(answer, dict) else None
         if not isinstance(rows, list) or not all(map(_is_run, rows)):
             raise Unreadable("no list of runs", is_json=True)
+        if rows and rows[0]["run_id"] == last:
+            raise Unreadable("a page that is repeated", is_json=True)
         yield rows
-        offset += PAGE
-        if not rows or not answer.get("next"):
+        offset += len(rows)
+        if not rows or not answer.get("next", offset < most):
             return
+        if offset > most + PAGE:
+            raise Unreadable("more runs than the server has", is_json=True)
+        last = rows[0]["run_id"]
 
 
 def _is_run(row: Any) -> bool:

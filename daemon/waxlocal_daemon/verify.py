@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from waxlocal.delivery.comparison import (
     LocalSession,
     count_sessions,
     delivered_sessions,
-    remote_ids,
+    remote_runs,
     session_ids,
 )
 from waxlocal.errors import ServerUnreachable
@@ -179,7 +179,7 @@ class _Comparison:
         target: int,
         began: str,
         clock: Clock,
-        own_runs: Callable[[str, Collection[str]], OwnRuns | None],
+        own_runs: Callable[[str, dict[str, bool], float], OwnRuns | None],
     ) -> None:
         self.found = _Findings()
         self._connection = connection
@@ -224,8 +224,8 @@ class _Comparison:
         differences = list(_differences(here, there))
         # Others may share the session: which of its runs are ours, the list of its runs says.
         if there.run_count is not None and there.run_count >= here.run_count and differences:
-            ids = remote_ids(self._connection, self._target, here.session_id)
-            own = self._own_runs(here.session_id, ids)
+            ours = remote_runs(self._connection, self._target, here.session_id)
+            own = self._own_runs(here.session_id, ours, there.run_count)
             if own is not None:
                 differences = list(_differences(here, own.session(here.session_id)))
             if there.run_count > here.run_count and (own is None or own.doubled):

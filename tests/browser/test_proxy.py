@@ -66,9 +66,11 @@ def press(page: Page, key: str) -> None:
     while True:
         page.keyboard.press(key)
         try:
-            if page.url != here or page.evaluate("window.arrived === true"):
-                return
+            arrived = page.evaluate("window.arrived === true")
         except Error:  # the key has led to another page, and ended this one meanwhile
+            return
+        # Asked for afterwards: it may have been the other page that knows of no key.
+        if arrived or page.url != here:
             return
 
 

@@ -90,9 +90,13 @@ def test_alerts_and_dashboard_ask_for_figures_that_there_are(db_path: Path) -> N
     exposed = set(re.findall(r"# TYPE (\w+)", exposition(Figures()))) | NOT_OURS
     for name, kind in of_server:
         exposed |= {f"{name}_sum", f"{name}_count"} if kind == "summary" else {name}
+    kinds = dict([*re.findall(r"# TYPE (\w+) (\w+)", exposition(Figures())), *of_server])
     asked = [rule["expr"] for rule in _rules()]
     asked += [target["expr"] for panel in _panels() for target in panel["targets"]]
     assert {name for expression in asked for name in WORDS.findall(expression)} <= exposed
+    # Of a gauge, `rate` and `increase` take each fall for a restart.
+    counted = {name for text in asked for name in re.findall(r"(?:rate|increase)\((\w+)", text)}
+    assert {kinds.get(name, "summary") for name in counted} <= {"counter", "summary"}
 
 
 def test_an_alert_says_what_to_do_with_commands_that_there_are() -> None:

@@ -542,6 +542,69 @@ def test_what_is_wrong_with_our_runs_in_a_shared_session_is_found(
     ]  # fmt: skip
 
 
+def test_a_cancelled_run_may_be_an_error_there(sent: Sent, server: SessionServer) -> None:
+    """The API knows no such status, and the SDK sends an error."""
+    mine = sent.run("s")
+    sent.conn.execute("UPDATE runs SET status = 'cancelled', error_type = 'CancelledError'")
+    server.answer = shared("s", run_there("other"), run_there(mine, status="error"))
+    assert sent.verify().agrees
+
+
+@pytest.mark.parametrize("name", ["status", "total_tokens", "total_cost"])
+def test_a_figure_that_is_not_given_of_a_run_is_not_compared(
+    sent: Sent, server: SessionServer, name: str
+) -> None:
+    """Nor a status that is none of ours."""
+    mine = run_there(sent.run("s"), status="completed")
+    del mine[name]
+    server.answer = shared("s", run_there("other"), mine)
+    assert sent.verify().agrees
+
+
+def odd_pages(kind: str, rows: list[dict[str, Any]]) -> Callable[[Asked], Reply]:
+    """Return what a server answers that pages in its own way."""
+
+    def answer(asked: Asked) -> Reply:
+        if "/detail/" not in asked.path:
+            return listing([theirs("s", len(rows))])(asked)
+        size = 40 if kind == "smaller pages" else PAGE
+        page = rows[asked.offset :][:size]
+        body: dict[str, Any] = {"runs": page}
+        if kind == "smaller pages":
+            body["next"] = "yes" if asked.offset + size < len(rows) else None
+        elif kind in ("always the same", "without end"):
+            body["next"] = "yes"
+        if kind == "always the same":
+            body["runs"] = rows[:PAGE]
+        elif kind == "without end":
+            body["runs"] = [run_there(f"{asked.offset}-{number}") for number in range(PAGE)]
+        return Reply(500) if kind == "broken" else Reply(body=json.dumps(body).encode())
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "agrees"),
+    [
+        ("smaller pages", True),
+        ("no next", True),
+        ("always the same", False),
+        ("without end", False),
+        ("broken", False),
+    ],
+)
+def test_any_way_to_page_comes_to_an_end(
+    sent: Sent, server: SessionServer, kind: str, agrees: bool
+) -> None:
+    """What cannot be read to its end is told as more runs than there should be."""
+    mine = [run_there(sent.run("s")) for _ in range(3)]
+    others = [run_there(f"other-{number}") for number in range(2 * PAGE)]
+    server.answer = odd_pages(kind, [mine[0], *others[:50], mine[1], *others[50:], mine[2]])
+    found = sent.verify()
+    assert found.agrees is agrees
+    assert len(found.doubled) == (not agrees)
+
+
 @pytest.mark.usefixtures("recorder")
 @pytest.mark.parametrize("bulk", [True, False], ids=["batches", "single"])
 def test_two_devices_that_share_a_session_both_agree_with_their_hub(

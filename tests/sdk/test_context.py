@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import concurrent.futures
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,14 @@ def test_end_user_is_kept_as_the_sdk_does(db_path: Path) -> None:
     assert run["interaction_mode"] == "autonomous"
 
 
+class LibraryStop(BaseException):
+    """As `pytest.fail` raises one: it is no `Exception`, and says that something failed."""
+
+
+# As trio has it: known by its name.
+TrioStop = type("Cancelled", (BaseException,), {})
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -93,6 +103,10 @@ def test_end_user_is_kept_as_the_sdk_does(db_path: Path) -> None:
         (SystemExit(0), "cancelled"),
         (SystemExit(3), "error"),
         (SystemExit("bad arguments"), "error"),
+        (SystemExit([0]), "error"),
+        (concurrent.futures.CancelledError(), "cancelled"),
+        (LibraryStop(), "error"),
+        (TrioStop(), "cancelled"),
         (waxlocal.PolicyViolationError("no"), "blocked"),
     ],
 )
@@ -104,6 +118,27 @@ def test_exception_decides_the_status(db_path: Path, error: BaseException, statu
     run = run_named(db_path, "agent")
     assert (run["status"], run["error_type"]) == (status, type(error).__name__)
     assert "raise error" in run["traceback"]
+
+
+class _Group(BaseException):
+    """As the one of Python 3.11 and the package `exceptiongroup` before have it."""
+
+    def __init__(self, message: str, exceptions: Sequence[BaseException]) -> None:
+        super().__init__(message)
+        self.exceptions = exceptions
+
+
+_Group.__name__ = "BaseExceptionGroup"
+
+
+def test_a_group_is_a_stop_if_all_in_it_are(db_path: Path) -> None:
+    """A task group that was cancelled while one of its tasks failed has failed."""
+    stop, failure = asyncio.CancelledError(), ValueError("db down")
+    group: Any = getattr(builtins, "BaseExceptionGroup", _Group)
+    for inside in ([stop], [stop, failure], [stop, group("more", [stop])]):
+        with pytest.raises(group), WaxellContext("agent"):
+            raise group("several", inside)
+    assert [run["status"] for run in rows(db_path, "runs")] == ["cancelled", "error", "cancelled"]
 
 
 def test_exception_that_cannot_be_printed_is_recorded(db_path: Path) -> None:

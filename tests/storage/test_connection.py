@@ -37,10 +37,10 @@ from waxlocal.storage import readers
 from waxlocal.storage.connection import (
     open_writer,
     reader,
-    storage_error,
     writer,
 )
 from waxlocal.storage.retry import is_busy
+from waxlocal.storage.storage_errors import storage_error
 
 PACKAGE = Path(waxlocal.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -264,6 +264,7 @@ ALLOWED = {
     "maintenance/recovery.py": {"open", "os.open", "shutil.copyfile"},
     "sdk/propagation.py": {"copy"},  # a context
     "storage/kept_files.py": {"os.open"},  # and never closed
+    "storage/lock_support.py": {"os.open"},  # a file of its own
     "storage/paths.py": {"os.open"},
     "process.py": {"read_text"},  # /proc
     "settings/profiles.py": {"open"},  # ~/.waxell/config

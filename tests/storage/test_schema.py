@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -230,7 +229,18 @@ def test_a_step_that_fails_leaves_the_version_before(
     assert rows(db_path, STATED) == [(schema.VERSION, 2, 2)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="no Connection.setconfig")
+class Guarded(sqlite3.Connection):
+    """One whose SQLite lets nobody write to the schema; Python can ask for it from 3.12 on."""
+
+    def execute(self, sql: str, *more: object) -> sqlite3.Cursor:  # type: ignore[override]
+        """Refuse what SQLite would refuse, where it cannot be asked to."""
+        if hasattr(self, "setconfig"):
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        elif "UPDATE sqlite_schema" in sql:
+            raise sqlite3.OperationalError("table sqlite_master may not be modified")
+        return super().execute(sql, *more)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_sqlite_that_guards_its_schema_copies_the_runs(
     tmp_path: Path, db_path: Path, version: int
@@ -239,8 +249,7 @@ def test_a_sqlite_that_guards_its_schema_copies_the_runs(
     old_file(db_path, version)
     elsewhere = tmp_path / "elsewhere.db"
     old_file(elsewhere, version)
-    with closing(sqlite3.connect(db_path, isolation_level=None)) as conn:
-        conn.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(db_path, factory=Guarded, isolation_level=None)) as conn:
         schema.prepare(conn)
     open_writer(elsewhere).close()
     assert parsed_schema(db_path) == parsed_schema(elsewhere)

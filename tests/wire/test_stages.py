@@ -196,13 +196,20 @@ def test_which_runs_send_a_span_of_their_own(
     assert [item.body["name"] for item in items_of(conn, run_id)["spans"]] == names
 
 
-@pytest.mark.parametrize(("error_type", "status"), [("CancelledError", "error"), (None, "success")])
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"error_type": "CancelledError"}, "error"),
+        ({"error": "the user pressed stop"}, "error"),
+        ({}, "success"),
+    ],
+)
 def test_a_cancelled_run_is_sent_as_the_sdk_sends_it(
-    error_type: str | None, status: str, file: File
+    said: dict[str, str], status: str, file: File
 ) -> None:
     """What was raised is an error; a generator of which nobody wanted the rest is a success."""
     build, conn = file
-    run_id = build.run(status="cancelled", error_type=error_type)
+    run_id = build.run(status="cancelled", **said)
     body = complete_body(loaded(conn, run_id))
     assert (body["status"], body["waxlocal"]["run"]["status"]) == (status, "cancelled")
     (span,) = items_of(conn, run_id)["spans"]

@@ -19,12 +19,9 @@ from waxlocal.capture.span_facts import call_facts, ending_facts, other_facts
 from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.sdk.context import WaxellContext
 from waxlocal.sdk.scope import outermost
+from waxlocal.sdk.stops import STOPS
 
 __all__ = ["end_call", "end_span"]
-
-
-# What says, by its name, that nobody wanted the rest; as `Run` tells by the exception itself.
-_NOT_WANTED = frozenset(("CancelledError", "GeneratorExit", "KeyboardInterrupt"))
 
 
 def end_span(span: CapturedSpan, place: Place) -> None:
@@ -217,7 +214,7 @@ def _end_run(run: WaxellContext, said: CallFacts | SpanFacts, span: CapturedSpan
     if said.status == SpanStatus.ERROR:
         # The type is the whole name or, from some instrumentations, the last part alone.
         kind = (said.error_type or "").rpartition(".")[2]
-        status = RunStatus.CANCELLED if kind in _NOT_WANTED else RunStatus.ERROR
+        status = RunStatus.CANCELLED if kind in STOPS else RunStatus.ERROR
         run._close(status, said.error_message or "", said.error_type or "", at=at)
     else:
         run._close(RunStatus.SUCCESS, at=at)

@@ -28,6 +28,7 @@ from waxlocal.sdk.scope import session as session_scope
 from waxlocal.settings.config import Settings
 from waxlocal.storage import connection
 from waxlocal.storage.paths import beside
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["make_room", "record_demo"]
 
@@ -82,7 +83,7 @@ def make_room(path: Path) -> None:
         for suffix in ("-wal", "-shm", ""):
             beside(path, suffix).unlink(missing_ok=True)
     except OSError as error:
-        raise connection.storage_error(error, path) from error
+        raise storage_error(error, path) from error
 
 
 class _ScriptedClock:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "remote_ids", "session_ids"]
+__all__ = ["LocalSession", "count_sessions", "delivered_sessions", "remote_runs", "session_ids"]
 
 _COUNT = "SELECT count(*) FROM sessions"
 _IDS = "SELECT session_id FROM sessions WHERE session_id > ? ORDER BY session_id LIMIT ?"
@@ -20,8 +20,8 @@ SELECT s.session_id, s.run_count, s.open_runs, s.failed_runs, s.total_tokens, s.
      AND coalesce(d.delivered_at, '') NOT BETWEEN :began AND :now) AS delivered
 FROM sessions s WHERE s.session_id IN (SELECT value FROM json_each(:ids))
 """
-_REMOTE_IDS = """
-SELECT coalesce(d.remote_run_id, r.run_id) FROM runs r
+_REMOTE_RUNS = """
+SELECT coalesce(d.remote_run_id, r.run_id), r.status = 'cancelled' FROM runs r
 JOIN deliveries d ON d.run_id = r.run_id AND d.target_id = ?
 WHERE r.session_id = ?
 """
@@ -59,9 +59,10 @@ def session_ids(
     return [str(row[0]) for row in rows]
 
 
-def remote_ids(connection: sqlite3.Connection, target_id: int, session_id: str) -> set[str]:
-    """Return the ids by which a server knows the runs of a session."""
-    return {str(row[0]) for row in connection.execute(_REMOTE_IDS, (target_id, session_id))}
+def remote_runs(connection: sqlite3.Connection, target_id: int, session_id: str) -> dict[str, bool]:
+    """Return by which ids a server knows the runs of a session, and whether each was cancelled."""
+    rows = connection.execute(_REMOTE_RUNS, (target_id, session_id))
+    return {str(remote_id): bool(cancelled) for remote_id, cancelled in rows}
 
 
 def delivered_sessions(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from waxlocal.errors import StorageError
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
-from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.connection import checkpointer, open_writer
 from waxlocal.storage.schema import Admission
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.transaction import (
     begin,
     commit,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import DiskFull, FileLocked, FileMissing, NotADatabase, StorageError
 from waxlocal.maintenance.saved_rows import save_rows
-from waxlocal.storage.connection import exclusive, reader, storage_error, without_log
+from waxlocal.storage.connection import exclusive, reader, without_log
 from waxlocal.storage.log_file import log_path, log_size
 from waxlocal.storage.paths import (
     beside,
@@ -23,11 +23,12 @@ from waxlocal.storage.paths import (
     make_private,
     real_path,
 )
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["Recovered", "recover"]
 
 _HINTS: dict[type[StorageError], str] = {
-    FileLocked: "stop the programs that have it open, also server and daemon: fuser {file}",
+    FileLocked: "stop the programs that have it open, also server and daemon: fuser FILE",
     DiskFull: "free as much as the file takes twice, and run waxlocal recover again",
 }
 _MAGIC = b"SQLite format 3\0"
@@ -68,7 +69,8 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
         return _put_in_place(path, kept)
     except StorageError as error:  # the damaged file is still in its place
         _remove(kept)
-        error.hint = _HINTS.get(type(error), error.hint).format(file=shlex.quote(str(path)))
+        if hint := _HINTS.get(type(error)):
+            error.hint = hint.replace("FILE", shlex.quote(str(path)))
         raise
 
 

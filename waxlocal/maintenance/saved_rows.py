@@ -11,8 +11,9 @@ from typing import NamedTuple
 from waxlocal.ids import trace_id_of
 from waxlocal.maintenance.salvage import Place, RowReader
 from waxlocal.records import RECORD_TABLES
-from waxlocal.storage.connection import open_writer, storage_error
+from waxlocal.storage.connection import open_writer
 from waxlocal.storage.record_sql import ELSEWHERE_AGENT, ELSEWHERE_METADATA
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["SavedRows", "save_rows"]
 

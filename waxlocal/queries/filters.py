@@ -59,10 +59,10 @@ class SessionFilter:
     """A filter on sessions: a session matches if it meets every condition that is set.
 
     `user_id`, `agent`, `tag`, `metadata` and `search` match if one of the session's runs does, the
-    status `blocked` if one of its turns does. `tag` and `metadata` are `key` or `key=value`;
-    numbers, `true`, `false` and `null` match by their JSON text. `search` is text that occurs in a
-    value of the inputs or the result, ignoring case. `since` and `until` limit the last activity,
-    both inclusive, in any form that `parse_time` accepts. Raises `InvalidQuery`.
+    status `blocked` or `cancelled` if one of its turns does. `tag` and `metadata` are `key` or
+    `key=value`; numbers, `true`, `false` and `null` match by their JSON text. `search` is text that
+    occurs in a value of the inputs or the result, ignoring case. `since` and `until` limit the last
+    activity, both inclusive, in any form that `parse_time` accepts. Raises `InvalidQuery`.
     """
 
     user_id: str | None = None

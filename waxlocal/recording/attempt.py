@@ -26,6 +26,7 @@ from waxlocal.storage import connection, schema
 from waxlocal.storage.log_file import is_being_copied, log_changed_ns
 from waxlocal.storage.record_sql import LAST_POSITION, look_up
 from waxlocal.storage.retry import is_busy, rest
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["attempt", "free_position"]
 
@@ -76,7 +77,7 @@ def attempt(
             (late := monotonic() - deadline) < 0
             or (late < patient and _gets_on(file, failure, STUCK_WAITS * wait))
         ):
-            return connection.storage_error(failure, file.path)
+            return storage_error(failure, file.path)
         elif (tries := tries + 1) <= YIELDS:
             sleep(0)
         else:

@@ -36,6 +36,7 @@ from waxlocal.storage import connection, paths, schema, side_file
 from waxlocal.storage.log_keeper import LogCopier
 from waxlocal.storage.paths import FileId, beside, file_id, file_size, file_to_open
 from waxlocal.storage.record_sql import Statement
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.use_locks import UseLocks
 
 __all__ = ["OpenFile", "cold", "may_pass"]
@@ -186,7 +187,7 @@ class OpenFile:
         """
         if not may_pass(error):
             return error
-        failure = connection.storage_error(error, self.path)
+        failure = storage_error(error, self.path)
         if self._connection is not None:
             self._note_damage(failure)
         if not isinstance(failure, DiskFull):
@@ -291,7 +292,7 @@ class OpenFile:
             self._introduce(opened)
         except BaseException as error:  # also a signal handler's: half introduced, it is never hot
             if isinstance(error, sqlite3.DatabaseError) and not raised_by_handler(error):
-                self._note_damage(connection.storage_error(error, self.path))
+                self._note_damage(storage_error(error, self.path))
             self.close()
             raise
         return opened
@@ -323,7 +324,7 @@ class OpenFile:
             try:
                 side = side_file.open_side_file(self.path, UPDATES, durability=self._durability)
             except OSError as error:
-                raise connection.storage_error(error, self.path) from refused
+                raise storage_error(error, self.path) from refused
             self._tell_of(side[1], refused)
             return side
 

@@ -19,8 +19,8 @@ from waxlocal.recording.open_file import OpenFile, may_pass
 from waxlocal.recording.transactions import Storable, Unit
 from waxlocal.signal_handlers import raised_by_handler
 from waxlocal.storage.checkpoint import LONG_BYTES
-from waxlocal.storage.connection import storage_error
 from waxlocal.storage.retry import is_busy
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["SlowPath"]
 

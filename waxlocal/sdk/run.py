@@ -28,6 +28,7 @@ from waxlocal.records import NOT_FINAL_STATUSES, RunStatus, mode_of
 from waxlocal.sdk.exception_text import formatted, printed
 from waxlocal.sdk.run_records import FORK_POSITIONS, RunRecords
 from waxlocal.sdk.scope import current_scope, outermost, remote_parent, still_open
+from waxlocal.sdk.stops import is_stop
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA
 
 if TYPE_CHECKING:
@@ -371,17 +372,10 @@ entered: dict[str, Run] = {}
 
 
 def _status_after(kind: type[BaseException], error: BaseException) -> str:
-    """Return the status of a run that an exception left.
-
-    What is no `Exception` says that the work is wanted no more: a task was cancelled, a generator
-    closed, Ctrl-C pressed, the program ended with `sys.exit()`. An exit code other than 0 is a
-    failure.
-    """
+    """Return the status of a run that an exception left."""
     if issubclass(kind, PolicyViolationError):
         return RunStatus.BLOCKED
-    if issubclass(kind, Exception) or (isinstance(error, SystemExit) and error.code):
-        return RunStatus.ERROR
-    return RunStatus.CANCELLED
+    return RunStatus.CANCELLED if is_stop(error) else RunStatus.ERROR
 
 
 def _object(json: str | None) -> dict[str, Any] | None:

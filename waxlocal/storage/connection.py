@@ -1,4 +1,4 @@
-"""The only module that opens SQLite: pragmas, error classes.
+"""The only module that opens SQLite, with its pragmas.
 
 Why each pragma is what it is: docs/sqlite.md.
 """
@@ -16,12 +16,8 @@ from pathlib import Path
 from waxlocal.clock import monotonic
 from waxlocal.errors import (
     DiskFull,
-    FileDamaged,
     FileLocked,
     FileMissing,
-    FileReadOnly,
-    ForeignDatabase,
-    NewerSchema,
     NotADatabase,
     StorageError,
 )
@@ -33,15 +29,13 @@ from waxlocal.storage.log_keeper import LogCopier, LogKeeper
 from waxlocal.storage.paths import (
     FileId,
     file_id,
-    is_full,
-    is_out_of_descriptors,
     make_private,
     real_path,
-    too_long,
     unusable,
 )
 from waxlocal.storage.readers import registered
 from waxlocal.storage.retry import is_busy, while_busy
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.transaction import begin, commit, limit_cache, roll_back
 
 __all__ = [
@@ -53,7 +47,6 @@ __all__ = [
     "log_keeper",
     "open_writer",
     "reader",
-    "storage_error",
     "without_log",
     "writer",
 ]
@@ -357,51 +350,3 @@ def _can_be_read(path: Path) -> bool:
 
 # Of https://sqlite.org/rescode.html; the module `sqlite3` names it from Python 3.11 on.
 SQLITE_BUSY_RECOVERY = 261
-
-
-def storage_error(error: BaseException, path: Path) -> StorageError:
-    """Return the error of `waxlocal.errors` for an error of SQLite or of the system.
-
-    Raises the error itself if it is that of a signal handler: it belongs to the program.
-    """
-    if raised_by_handler(error):
-        raise error
-    found = _storage_error(error, path)
-    found.name_file(str(path))
-    return found
-
-
-def _storage_error(error: BaseException, path: Path) -> StorageError:
-    said = str(error)
-    if isinstance(error, sqlite3.Error) and schema.is_fence(error):
-        return NewerSchema(f"{path}: {said}")
-    if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
-        return type(error)(f"{path}: {said}")
-    if isinstance(error, StorageError):
-        return error
-    if is_busy(error):
-        return FileLocked(f"{path} is locked by another process")
-    kind = next((kind for kind, words in _SAID if any(word in said for word in words)), None)
-    if kind not in (DiskFull, FileDamaged, NotADatabase) and (reason := unusable(path)):
-        return reason
-    if kind is not DiskFull and is_out_of_descriptors(error):
-        return StorageError(f"{path}: too many open files", hint=_CLOSE_FILES)
-    if kind is None and said == "disk I/O error" and is_full(path):
-        return DiskFull(f"{path}: the disk is full")
-    if "unable to open" in said and (reason := too_long(path)):
-        return reason
-    if kind is not None:
-        return kind(f"{path}: {said}")
-    if isinstance(error, PermissionError):
-        return FileReadOnly(f"{path}: {error.strerror}")
-    return StorageError(f"{path}: {said}")
-
-
-_CLOSE_FILES = "close files, or raise the limit (ulimit -n); recording resumes by itself"
-
-_SAID: tuple[tuple[type[StorageError], tuple[str, ...]], ...] = (
-    (DiskFull, ("disk is full", "No space left", "Disk quota exceeded")),
-    (FileReadOnly, ("readonly database", "unable to open database", "Read-only file system")),
-    (FileDamaged, ("image is malformed", "malformed database schema")),
-    (NotADatabase, ("not a database",)),
-)

@@ -26,11 +26,12 @@ from waxlocal.errors import (
     StorageError,
 )
 from waxlocal.signal_handlers import Suppress, raised_by_handler
-from waxlocal.storage.connection import exclusive, open_writer, storage_error
+from waxlocal.storage.connection import exclusive, open_writer
 from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.schema import VERSION, file_version
+from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["SEALED", "all_side_files", "open_side_file", "remove", "side_files", "side_path"]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from waxlocal.errors import StorageError
-from waxlocal.storage.connection import reader, storage_error
+from waxlocal.storage.connection import reader
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import FileId, file_id, may_make_index
 from waxlocal.storage.schema import Admission
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.transaction import limit_cache, roll_back
 from waxlocal.web.api.problems import Problem
 

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 from waxlocal.clock import monotonic
 from waxlocal.errors import InvalidQuery, StorageError
 from waxlocal.storage.checkpoint import LOOK_S, Checkpointer
-from waxlocal.storage.connection import checkpointer, open_writer, storage_error
+from waxlocal.storage.connection import checkpointer, open_writer
 from waxlocal.storage.log_keeper import STOP_BYTES
 from waxlocal.storage.paths import FileId, file_id, file_to_open
 from waxlocal.storage.retry import is_busy, while_busy
 from waxlocal.storage.schema import Admission
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.transaction import Undone, begin, commit, part, roll_back
 from waxlocal.storage.value_errors import is_of_value
 

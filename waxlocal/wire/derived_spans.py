@@ -51,7 +51,7 @@ def _status(failed: bool) -> str:
 def agent_span(run: RecordedRun) -> Json:
     """Return the span of the run itself."""
     row = run.run
-    failed = api_status(row["status"], row["error_type"]) == RunStatus.ERROR
+    failed = api_status(row["status"], row["error"], row["error_type"]) == RunStatus.ERROR
     name = f"{text_of(row['agent_name'])}.{text_of(row['workflow_name'])}"
     attributes = _agent_attributes(row["agent_name"], row["workflow_name"], row["session_id"])
     said = (text_of(row["error_type"]), text_of(row["error"]))
@@ -92,7 +92,7 @@ def child_span(child: ChildRun, run_id: str, position: int, start: Start) -> Jso
         position,
         start.offset(child.started_at),
         attributes,
-        status=_status(api_status(child.status, child.error_type) == RunStatus.ERROR),
+        status=_status(api_status(child.status, child.error, child.error_type) == RunStatus.ERROR),
         duration_ms=milliseconds_of(_thousandfold(child.duration)),
         given=object_of(child.inputs) or None,
         answer=object_of(child.result) or None,

@@ -87,7 +87,7 @@ def complete_body(
     row = run.run
     body: Json = {
         "result": fields_of(row["result"]),
-        "status": api_status(row["status"], row["error_type"]),
+        "status": api_status(row["status"], row["error"], row["error_type"]),
         "error": text_of(row["error"]),
         "steps": [],
     }

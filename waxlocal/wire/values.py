@@ -175,14 +175,14 @@ def text_of(cell: object) -> str:
     return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
 
 
-def api_status(status: object, error_type: object) -> str:
+def api_status(status: object, error: object, error_type: object) -> str:
     """Return the status of a run as the API has it.
 
     It has none for a run that was cancelled: the original SDK sends whatever was raised as an
     error, and a generator that was read in part as a success.
     """
     if status == RunStatus.CANCELLED:
-        return RunStatus.ERROR if error_type else RunStatus.SUCCESS
+        return RunStatus.ERROR if error or error_type else RunStatus.SUCCESS
     return text_of(status)
 
 

@@ -1,0 +1,32 @@
+"""Which exceptions say that nobody wants the rest of the work, and not that it failed."""
+
+from __future__ import annotations
+
+__all__ = ["STOPS", "is_stop"]
+
+# By their names, also those of a base: asyncio's class is another one than that of
+# `concurrent.futures`, trio has its own, and none of these need be loaded.
+STOPS = frozenset(("Cancelled", "CancelledError", "GeneratorExit", "KeyboardInterrupt"))
+_GROUPS = frozenset(("BaseExceptionGroup", "ExceptionGroup"))
+
+
+def is_stop(error: BaseException) -> bool:
+    """Return whether a task was cancelled, a generator closed, Ctrl-C pressed, or the program left.
+
+    The program left with `sys.exit()`, as long as its code says that all is well. A group is a stop
+    if all in it are.
+    """
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        names = {base.__name__ for base in type(one).__mro__}
+        if names & _GROUPS:
+            waiting += getattr(one, "exceptions", ())
+        elif not (names & STOPS or (isinstance(one, SystemExit) and _says_nothing(one.code))):
+            return False
+    return True
+
+
+def _says_nothing(code: object) -> bool:
+    """Return whether an exit code is 0 or none; it may be any object, which is not asked."""
+    return code is None or (type(code) in (int, bool, str) and not code)
