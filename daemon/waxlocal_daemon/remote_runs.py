@@ -111,10 +111,12 @@ def _pages(
         yield rows
         offset += len(rows)
         if not rows or not answer.get("next", offset < most):
-            return
+            break
         if offset > most + PAGE:
             raise Unreadable("more runs than the server has", is_json=True)
         last = rows[0]["run_id"]
+    if offset < most:
+        raise Unreadable("fewer runs than the server has", is_json=True)
 
 
 def _is_run(row: Any) -> bool:

@@ -576,6 +576,8 @@ def odd_pages(kind: str, rows: list[dict[str, Any]]) -> Callable[[Asked], Reply]
             body["next"] = "yes"
         if kind == "always the same":
             body["runs"] = rows[:PAGE]
+        elif kind == "empty":
+            body = {"runs": [], "next": "yes"}
         elif kind == "without end":
             body["runs"] = [run_there(f"{asked.offset}-{number}") for number in range(PAGE)]
         return Reply(500) if kind == "broken" else Reply(body=json.dumps(body).encode())
@@ -590,6 +592,7 @@ def odd_pages(kind: str, rows: list[dict[str, Any]]) -> Callable[[Asked], Reply]
         ("no next", True),
         ("always the same", False),
         ("without end", False),
+        ("empty", False),
         ("broken", False),
     ],
 )

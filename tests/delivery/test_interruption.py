@@ -165,3 +165,39 @@ def test_doctor_and_the_server_write_down_what_was_interrupted(db_path: Path) ->
         while ask(db_path, STATUSES) != [("interrupted", 4)]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+# One that is killed in a run inside another one, which had waited for it. Both have a record.
+WAITING = """
+import os, signal
+from waxlocal import WaxellContext
+with WaxellContext("finished-inside", session_id="t"):
+    pass
+outer = WaxellContext("outer", session_id="s")
+outer.__enter__()
+outer.record_step("first")
+inner = WaxellContext("inner", session_id="s")
+inner.__enter__()
+innermost = WaxellContext("innermost", session_id="s")
+innermost.__enter__()
+innermost.record_step("last")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_ends_no_earlier_than_what_is_known_of_the_runs_inside_it(db_path: Path) -> None:
+    """It waited for them: else its sub-agents would have begun after its end."""
+    run_program(db_path, WAITING)
+    (last,) = ask(db_path, "SELECT max(recorded_at) FROM steps")[0]
+    assert interrupt_gone(db_path, all_runs=True) == 3
+    ends = "SELECT agent_name, completed_at FROM runs WHERE session_id = 's' ORDER BY id"
+    assert ask(db_path, ends) == [("outer", last), ("inner", last), ("innermost", last)]
+
+
+def test_a_run_whose_sub_agent_had_ended_ends_with_it(db_path: Path) -> None:
+    """The time of a sub-agent that ended by itself is that of its caller, too."""
+    program = WAITING.replace("os.kill", "innermost.__exit__(None, None, None)\nos.kill")
+    run_program(db_path, program)
+    interrupt_gone(db_path, all_runs=True)
+    found = dict(ask(db_path, "SELECT agent_name, completed_at FROM runs WHERE session_id = 's'"))
+    assert found["outer"] == found["inner"] == found["innermost"]

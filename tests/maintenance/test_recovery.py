@@ -517,3 +517,27 @@ def test_a_file_that_is_gone_is_made_anew_from_what_was_recorded_beside_it(damag
     assert "what was recorded beside the file is in it now" in invoke("recover", db=damaged).stdout
     assert set(lines.written) <= set(rows(damaged, "SELECT run_id FROM runs"))
     assert_sound(damaged)
+
+
+def test_what_was_recorded_beside_a_file_that_is_gone_may_be_damaged_itself(
+    damaged: Path,
+) -> None:
+    """Then no empty file is made, and what to do is said."""
+    beside = damaged.with_name("waxlocal.db.side-3")
+    _spoil_index(damaged)
+    lines = _Lines(start_program(damaged, RECORDS))
+    lines.until(beside.exists)
+    lines.end()
+    for ending in ("", "-wal", "-shm"):
+        damaged.with_name(f"{damaged.name}{ending}").unlink(missing_ok=True)
+    with closing(sqlite3.connect(beside)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    _spoil_index(beside)
+    refused = invoke("recover", db=damaged)
+    assert refused.exit_code == 4
+    assert f"waxlocal --db {beside} recover && mv {beside} {damaged}" in refused.stderr
+    assert not damaged.exists()
+    assert invoke("recover", db=beside).exit_code == 0
+    beside.rename(damaged)
+    assert set(lines.written) <= set(rows(damaged, "SELECT run_id FROM runs"))

@@ -88,6 +88,24 @@ class LibraryStop(BaseException):
     """As `pytest.fail` raises one: it is no `Exception`, and says that something failed."""
 
 
+class OddCode:
+    """An exit code that must not be asked."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("odd")
+
+    __eq__ = __bool__  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+class OddExit(SystemExit):
+    """One whose code must not be asked for."""
+
+    @property
+    def code(self) -> int:  # type: ignore[override]
+        raise RuntimeError("odd")
+
+
 # As trio has it: known by its name.
 TrioStop = type("Cancelled", (BaseException,), {})
 
@@ -103,7 +121,11 @@ TrioStop = type("Cancelled", (BaseException,), {})
         (SystemExit(0), "cancelled"),
         (SystemExit(3), "error"),
         (SystemExit("bad arguments"), "error"),
-        (SystemExit([0]), "error"),
+        (SystemExit(False), "cancelled"),
+        (SystemExit(""), "error"),
+        (SystemExit([]), "error"),
+        (SystemExit(OddCode()), "error"),
+        (OddExit(), "cancelled"),
         (concurrent.futures.CancelledError(), "cancelled"),
         (LibraryStop(), "error"),
         (TrioStop(), "cancelled"),

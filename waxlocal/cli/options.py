@@ -89,7 +89,7 @@ class _Option(NamedTuple):
     of_runs: str
 
 
-_STATUSES = f"with this status: {', '.join(RUN_STATUSES)}."
+_STATUSES = f"with this status: {', '.join(RUN_STATUSES)}"
 _FILTERS = (
     _Option("--user", "user_id", "USER_ID", "in which this user took part.", "of this user."),
     _Option("--agent", "agent", "NAME", "in which this agent ran.", "of this agent."),
@@ -98,7 +98,10 @@ _FILTERS = (
         *("--metadata", "metadata", "KEY[=VALUE]"),
         *("with this metadata on a run.", "with this metadata."),
     ),
-    _Option("--status", "status", "STATUS", _STATUSES, _STATUSES),
+    _Option(
+        *("--status", "status", "STATUS"),
+        *(f"{_STATUSES}; of blocked and cancelled, with such a turn.", f"{_STATUSES}."),
+    ),
     _Option(
         "--since", "since", "TIME", f"active since: {TIME_FORMS}", f"begun since: {TIME_FORMS}"
     ),

@@ -16,7 +16,7 @@ from waxlocal.cli.output import Screen
 from waxlocal.cli.target_file import target_file_of
 from waxlocal.errors import FileDamaged, FileMissing
 from waxlocal.storage.connection import writer
-from waxlocal.storage.paths import file_id
+from waxlocal.storage.paths import file_id, file_size
 
 if TYPE_CHECKING:
     from waxlocal.maintenance.recovery import Recovered
@@ -49,8 +49,7 @@ def recover(ctx: click.Context, *, form: str) -> None:
 
     path = target_file_of(ctx).path
     if file_id(path) is None:
-        if not waiting(path):
-            raise FileMissing(f"{path} does not exist")
+        _need_readable(path, [side.path for side in waiting(path) if file_size(side.path)])
         with writer(path):  # what was recorded beside it is all that there is
             pass
     done = make(path)
@@ -59,6 +58,22 @@ def recover(ctx: click.Context, *, form: str) -> None:
         print_json({**done._asdict(), "kept": done.kept and str(done.kept)})
         return
     _show(Screen(), path, done, took_in)
+
+
+def _need_readable(path: Path, beside: list[Path]) -> None:
+    """Raise `StorageError` unless something was recorded beside a file, and can be read."""
+    from waxlocal.maintenance.recovery import is_sound
+
+    if not beside:
+        raise FileMissing(f"{path} does not exist")
+    for side in beside:
+        if not is_sound(side):
+            file = shlex.quote(str(side))
+            raise FileDamaged(
+                f"{path} does not exist, and {side}, recorded beside it, is damaged",
+                hint="save what can be read of that, and put it in the place of the file: "
+                f"waxlocal --db {file} recover && mv {file} {shlex.quote(str(path))}",
+            )
 
 
 def _show(screen: Screen, path: Path, done: Recovered, took_in: bool) -> None:

@@ -14,6 +14,7 @@ from waxlocal.clock import stored_ns, utc_text
 from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.progress import IS_OPEN
 from waxlocal.delivery.records import leniently
+from waxlocal.ids import workflow_id_of
 from waxlocal.process import ProcessIdentity, is_gone
 from waxlocal.records import KILLED, RECORD_TABLES
 from waxlocal.storage.connection import reader
@@ -39,13 +40,17 @@ WHERE process_id IN (
   SELECT r.process_id FROM runs r WHERE r.status = 'running' AND r.run_id IN ({which}))
 """
 _OPEN_RUNS = """
-SELECT r.run_id, r.started_at, r.process_id FROM runs r
-WHERE r.status = 'running' AND r.run_id IN ({which})
+SELECT r.run_id, r.started_at, r.parent_workflow_id, r.process_id FROM runs r
+WHERE r.status = 'running' AND r.run_id IN ({which}) ORDER BY r.started_at DESC, r.id DESC
 """
 _MOMENTS = " UNION ALL ".join(
     f"SELECT {table.moment} AS moment FROM {table.name} WHERE run_id = :run_id"  # noqa: S608
     for table in RECORD_TABLES
 )
+# And when the runs inside it began and ended.
+_MOMENTS += """
+UNION ALL SELECT started_at FROM runs WHERE parent_workflow_id = :workflow_id
+UNION ALL SELECT completed_at FROM runs WHERE parent_workflow_id = :workflow_id"""
 _LAST_FIRST = f"SELECT moment FROM ({_MOMENTS}) ORDER BY moment DESC"  # noqa: S608
 _ERROR, _ = KILLED
 
@@ -53,6 +58,7 @@ _ERROR, _ = KILLED
 class _OpenRun(NamedTuple):
     run_id: str
     started_at: str
+    parent_workflow_id: str | None
 
 
 def interrupt_gone(
@@ -64,10 +70,11 @@ def interrupt_gone(
 ) -> int:
     """Mark the open runs of processes that have ended as interrupted; return how many.
 
-    Their end is the time of their last record, or their start where no record has a valid time. A
-    process that was killed cannot write this; until somebody does, readers only show it so. Of the
-    runs that an upload has looked at, or of `all_runs`, which takes a look at each session. In
-    several transactions, until `stop` is set; others may write in between. Raises `StorageError`.
+    Their end is the time of their last record, or of what is known last of the runs inside them; or
+    their start where none has a valid time. A process that was killed cannot write this; until
+    somebody does, readers only show it so. Of the runs that an upload has looked at, or of
+    `all_runs`, which takes a look at each session. In several transactions, until `stop` is set;
+    others may write in between. Raises `StorageError`.
     """
     which = _OF_FILE if all_runs else _OF_UPLOAD
     with reader(path) as connection:
@@ -88,7 +95,12 @@ def _left_open(connection: sqlite3.Connection, which: str) -> list[_OpenRun]:
 
 
 class _Interruption(DeliveryConnection):
-    """Writes the end of runs."""
+    """Writes the end of runs; those inside others come before them."""
+
+    def __init__(self, path: Path, sleep: Callable[[float], None]) -> None:
+        super().__init__(path, sleep)
+        # Of the runs that were ended here, the last end inside each other one, by workflow id.
+        self._inside: dict[str | None, int] = {}
 
     def of(self, runs: Sequence[_OpenRun], stop: threading.Event | None) -> int:
         return self._in_pieces(runs, self._interrupt, stop)
@@ -105,6 +117,10 @@ class _Interruption(DeliveryConnection):
         The run and its records may be rows that somebody else wrote, with anything for a time.
         """
         started, last = stored_ns(run.started_at), self._last_moment(run.run_id)
+        inside = self._inside.get(workflow_id_of(run.run_id))
+        if inside is not None:
+            last = max(last or 0, inside)
+        self._note(run.parent_workflow_id, last if last is not None else started)
         if last is None:
             return (run.started_at, 0.0, _ERROR, run.run_id)
         if started is None:
@@ -112,11 +128,16 @@ class _Interruption(DeliveryConnection):
         ended = max(started, last)  # the wall clock may have been put back
         return (utc_text(ended), (ended - started) / 1e9, _ERROR, run.run_id)
 
+    def _note(self, outer: str | None, moment: int | None) -> None:
+        if moment is not None:
+            self._inside[outer] = max(self._inside.get(outer, 0), moment)
+
     def _last_moment(self, run_id: str) -> int | None:
         """Return the last valid time of a run's records."""
 
         def read() -> int | None:
-            with closing(self._connection.execute(_LAST_FIRST, {"run_id": run_id})) as cells:
+            values = {"run_id": run_id, "workflow_id": workflow_id_of(run_id)}
+            with closing(self._connection.execute(_LAST_FIRST, values)) as cells:
                 found = (stored_ns(cell) for (cell,) in cells)
                 return next((moment for moment in found if moment is not None), None)
 

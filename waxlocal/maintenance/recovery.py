@@ -25,7 +25,7 @@ from waxlocal.storage.paths import (
 )
 from waxlocal.storage.storage_errors import storage_error
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["Recovered", "is_sound", "recover"]
 
 _HINTS: dict[type[StorageError], str] = {
     FileLocked: "stop the programs that have it open, also server and daemon: fuser FILE",
@@ -60,7 +60,7 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
     """
     if not file_size(path) and log_size(path):  # SQLite deletes the log of an empty file
         return Recovered({}, 1, 0, _keep_log(path, clock))
-    if _is_sound(path):
+    if is_sound(path):
         return Recovered({}, 0, 0, None)
     _need_beginning(path)
     kept = _free_name(path, clock)
@@ -90,7 +90,8 @@ def _put_in_place(path: Path, kept: Path) -> Recovered:
         return Recovered(*saved, kept)
 
 
-def _is_sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
+    """Return whether nothing is damaged in a file, which is read whole; raises `StorageError`."""
     try:
         with reader(path) as connection:
             return _passes(connection)

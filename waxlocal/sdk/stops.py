@@ -22,11 +22,15 @@ def is_stop(error: BaseException) -> bool:
         names = {base.__name__ for base in type(one).__mro__}
         if names & _GROUPS:
             waiting += getattr(one, "exceptions", ())
-        elif not (names & STOPS or (isinstance(one, SystemExit) and _says_nothing(one.code))):
+        elif not (names & STOPS or (isinstance(one, SystemExit) and _says_all_is_well(one))):
             return False
     return True
 
 
-def _says_nothing(code: object) -> bool:
-    """Return whether an exit code is 0 or none; it may be any object, which is not asked."""
-    return code is None or (type(code) in (int, bool, str) and not code)
+def _says_all_is_well(left: SystemExit) -> bool:
+    """Return whether the exit code is none or 0; anything else ends the program with another one.
+
+    The code may be any object, and a subclass may compute it: neither is asked.
+    """
+    code: object = SystemExit.__dict__["code"].__get__(left)
+    return code is None or (type(code) in (int, bool) and not code)
