@@ -15,6 +15,7 @@ import click
 import pytest
 
 from tests.tools.cli import environment
+from tests.tools.file_versions import old_file
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 240
@@ -92,6 +93,24 @@ def test_recording_needs_the_standard_library_alone(bare: Path, db_path: Path) -
         runs = file.execute("SELECT agent_name, status FROM runs ORDER BY 1").fetchall()
     assert counts == [2, 1, 1, 1]
     assert runs == [("async", "success"), ("plain", "success")]
+
+
+@pytest.mark.parametrize("before", [None, 1, 2])
+def test_a_program_records_with_the_package_in_a_zip(
+    bare: Path, db_path: Path, before: int | None
+) -> None:
+    """As some services are deployed; a wheel is one. It upgrades files of older versions, too."""
+    (wheel,) = bare.parents[1].glob("*.whl")
+    if before is not None:
+        old_file(db_path, before)
+    program = f"{RECORD}\nassert '.whl' in waxlocal.__file__"
+    done = _run(
+        sys.executable, "-c", program, cwd=bare, PYTHONPATH=str(wheel), WAXLOCAL_DB=str(db_path)
+    )
+    assert done.stderr == ""
+    with closing(sqlite3.connect(db_path)) as conn:
+        found = conn.execute("SELECT count(*) FROM runs WHERE session_id = 'sess_bare'").fetchone()
+    assert found == (2,)
 
 
 def test_without_a_path_it_finds_its_place_on_every_system(bare: Path, tmp_path: Path) -> None:

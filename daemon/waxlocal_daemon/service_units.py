@@ -122,11 +122,26 @@ class Unit:
 
 
 def make_unit(service: Service, *, platform: str = sys.platform, home: Path | None = None) -> Unit:
-    """Return the unit for this platform: launchd on macOS, otherwise systemd."""
-    home = home or Path.home()
+    """Return the unit for this platform: launchd on macOS, otherwise systemd.
+
+    Raises `ConfigurationError` where the user's own units have no place.
+    """
+    home = home or _home(service)
     if platform == "darwin":
         return _launchd(service, home)
     return _systemd(service, home)
+
+
+def _home(service: Service) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user whom the machine does not know, as in a container
+        if service.system:
+            return Path("/")  # nothing of the machine's unit is below it
+        raise ConfigurationError(
+            "this user has no home directory, where a service of the user would lie",
+            hint="set HOME, or install a service of the machine: --system",
+        ) from None
 
 
 def write_unit(unit: Unit) -> None:

@@ -147,6 +147,23 @@ def test_a_property_list_for_the_machine(tmp_path: Path) -> None:
     assert unit.path == Path("/Library/LaunchDaemons/waxlocald.plist")
 
 
+def test_without_a_home_only_the_machine_has_a_place_for_a_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a number that is no user of the machine, without HOME."""
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(ConfigurationError, match="no home directory") as caught:
+        make_unit(Service(tmp_path / "waxlocal.db"))
+    assert "--system" in caught.value.hint
+    for platform in ("linux", "darwin"):
+        unit = make_unit(Service(tmp_path / "waxlocal.db", system=True), platform=platform)
+        assert "waxlocald" in unit.path.name
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "-x", "a\nb", "x" * 65])
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     """A service's name is a file's name, and stands in commands."""

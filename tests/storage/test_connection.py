@@ -270,7 +270,6 @@ ALLOWED = {
     "settings/profiles.py": {"open"},  # ~/.waxell/config
     "storage/schema.py": {"read_text"},  # schema.sql, migrations
     "settings/secret.py": {"open"},  # a key file
-    "storage/side_file.py": {"read_text"},  # side_file.sql
     "web/app.py": {"open"},  # a method of ours
     "web/pages/files.py": {"read_bytes"},  # what the pages are made of
 }

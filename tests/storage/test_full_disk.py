@@ -1,4 +1,4 @@
-"""A disk without a free byte: what is in the file is read, priced and served."""
+"""A disk without a free byte, or mounted `ro`: what is in the file is read, priced and served."""
 
 from __future__ import annotations
 
@@ -47,6 +47,24 @@ server.terminate()
 print(server.communicate()[1])
 """
 
+# One whose file may only be read: a question, and what a program wants to record.
+READ_ONLY = """
+import subprocess, sys, json, urllib.error, urllib.request
+server = subprocess.Popen([sys.executable, "-m", "waxlocal", "serve", "--port", "0"],
+    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+address = server.stdout.readline().strip()
+with urllib.request.urlopen(address + "api/v1/observability/sessions/") as answer:
+    print(json.loads(answer.read())["count"])
+start = urllib.request.Request(address + "api/v1/observe/runs/start/", b'{"agent_name": "a"}',
+    {"Content-Type": "application/json"})
+try:
+    urllib.request.urlopen(start)
+except urllib.error.HTTPError as refused:
+    print(refused.code)
+server.terminate()
+print(server.communicate()[1])
+"""
+
 
 def _on_a_full_disk(tmp_path: Path, command: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("unshare") or subprocess.run([*UNSHARED, "true"], check=False).returncode:
@@ -90,3 +108,24 @@ def test_the_server_serves_what_is_there_and_then_what_comes(tmp_path: Path) -> 
     done = _on_a_full_disk(tmp_path, f"{sys.executable} -c '{SERVED}'")
     assert done.stdout.splitlines()[:2] == ["3", "7"]
     assert "the disk is full; it is read, and takes nothing in" in done.stdout
+
+
+def test_a_volume_that_may_only_be_read_is_served(tmp_path: Path) -> None:
+    """As a container has it with `:ro`; what would be recorded gets 503."""
+    program = tmp_path / "served.py"
+    program.write_text(READ_ONLY)
+    command = f"mount -o remount,ro {tmp_path}/disk; {sys.executable} {program}"
+    done = _on_a_full_disk(tmp_path, command)
+    assert done.stdout.startswith("3\n503\n"), done.stderr
+    assert "it is read, and takes nothing in" in done.stdout
+
+
+def test_a_file_that_cannot_be_made_is_not_served(tmp_path: Path) -> None:
+    """Where the volume has none."""
+    command = (
+        f"mount -o remount,ro {tmp_path}/disk; "
+        f"{sys.executable} -m waxlocal --db {tmp_path}/disk/none.db serve --port 0"
+    )
+    done = _on_a_full_disk(tmp_path, command)
+    assert done.returncode == 5
+    assert "none.db does not exist" in done.stderr

@@ -31,7 +31,7 @@ from waxlocal.cli.target_file import (
     target_file_of,
     writable,
 )
-from waxlocal.errors import DiskFull
+from waxlocal.errors import DiskFull, FileReadOnly
 from waxlocal.settings.config import Settings
 from waxlocal.storage.paths import file_id, mounted_alone
 from waxlocal.web.server import DEFAULT_HOST, DEFAULT_PORT
@@ -164,7 +164,8 @@ def _make(path: Path) -> None:
     try:
         with writer(path):
             pass
-    except DiskFull as error:
+    except (DiskFull, FileReadOnly) as error:
+        need_own(path)  # one that is not there yet cannot be made
         click.echo(f"Note: {escaping.line(str(error))}; it is read, and takes nothing in", err=True)
     if new:  # it may be the path that is wrong, and not the file that is missing
         click.echo(f"Note: {escaping.line(str(path))} did not exist; it is a new file", err=True)

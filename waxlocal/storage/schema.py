@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.errors import ForeignDatabase, NewerSchema
+from waxlocal.storage.shipped import shipped_text
 from waxlocal.storage.transaction import commits_of_others
 
 __all__ = [
@@ -60,22 +61,28 @@ class FileVersion(NamedTuple):
 
 def schema_text() -> str:
     """Return the DDL: the file in the package or, in a checkout, that of the repository."""
-    shipped = Path(__file__).parents[1] / "schema.sql"
-    if not shipped.is_file():
-        shipped = Path(__file__).parents[2] / "schema.sql"
-    return shipped.read_text(encoding="utf-8")
+    try:
+        return shipped_text("schema.sql")
+    except FileNotFoundError:
+        return Path(__file__).parents[2].joinpath("schema.sql").read_text(encoding="utf-8")
 
 
 def migration(version: int) -> Step:
     """Return the step that takes a file of the previous version to this one."""
-    place = Path(__file__).with_name("migrations")
-    text = (place / f"{version}.sql").read_text(encoding="utf-8")
+    from importlib import import_module
+
+    text = shipped_text(f"storage/migrations/{version}.sql")
+    module = f"{__package__}.migrations.m{version}"
+    before: Step | None = None
+    try:
+        before = import_module(module).upgrade
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
 
     def upgrade(connection: sqlite3.Connection) -> None:
-        if (place / f"m{version}.py").is_file():
-            from importlib import import_module
-
-            import_module(f"{__package__}.migrations.m{version}").upgrade(connection)
+        if before is not None:
+            before(connection)
         _run_script(connection, text)
 
     return upgrade

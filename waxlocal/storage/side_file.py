@@ -31,6 +31,7 @@ from waxlocal.storage.paths import beside, file_id, make_private, real_path
 from waxlocal.storage.record_sql import Update
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.schema import VERSION, file_version
+from waxlocal.storage.shipped import shipped_text
 from waxlocal.storage.storage_errors import storage_error
 
 __all__ = ["SEALED", "all_side_files", "open_side_file", "remove", "side_files", "side_path"]
@@ -172,7 +173,7 @@ def _with_log(opened: sqlite3.Connection, side: Path) -> sqlite3.Connection:
 
 
 def _schema_text() -> str:
-    return Path(__file__).with_name("side_file.sql").read_text(encoding="utf-8")
+    return shipped_text("storage/side_file.sql")
 
 
 def remove(side: Path, taken: int | None = None) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from waxlocal.delivery.interruption import interrupt_gone
-from waxlocal.errors import DiskFull, StorageError
+from waxlocal.errors import DiskFull, FileReadOnly, StorageError
 from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.prices.table import price_pending
 from waxlocal.storage.connection import log_keeper, reader
@@ -70,11 +70,12 @@ class Database:
     def open(self) -> None:
         """Create or upgrade the file; raises `StorageError` if it cannot be used.
 
-        On a full disk what is there is served, and writes are refused until there is space.
+        On a full disk, or where the file may only be read, what is there is served, and writes are
+        refused until they are possible.
         """
         try:
             self.write_queue.change_now(lambda connection: None)
-        except DiskFull:
+        except (DiskFull, FileReadOnly):
             with reader(self.path):
                 pass
         self._keeper = self._keeper or log_keeper(self.path)
