@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpcore
 
-from waxlocal.settings.upload_settings import UploadSettings, proxy_for
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import Network
 
@@ -67,8 +67,8 @@ class Sender:
             (b"Accept", b"application/json"),
         ]
         self._settings = settings
-        self._tls = _tls(parts.scheme)
-        self._proxy = _proxy(proxy_for(settings.api_url))
+        self._tls = _tls(settings)
+        self._proxy = _proxy(settings.proxy_url())
         self._todo, self._done = _queues()
         self._threads = 0
         self.in_flight = 0
@@ -178,8 +178,8 @@ class Sender:
 
 def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
     """Raise `ConfigurationError` for certificates or a proxy that a `Sender` could not use."""
-    proxy_for(settings.api_url, environ)
-    _tls(urlsplit(settings.api_url).scheme, environ)
+    settings.proxy_url(environ)
+    _tls(settings, environ)
 
 
 def _queues() -> tuple[_Todo, _Done]:
@@ -216,9 +216,9 @@ def _proxy(url: str | None) -> httpcore.Proxy | None:
     return httpcore.Proxy(f"{parts.scheme}://{host}", auth=auth)
 
 
-def _tls(scheme: str, environ: Mapping[str, str] | None = None) -> Any:
-    if scheme != "https":
+def _tls(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> Any:
+    if urlsplit(settings.api_url).scheme != "https":
         return None
     from waxlocal_daemon.tls import tls_context
 
-    return tls_context(environ)
+    return tls_context(environ, settings.ca_file)

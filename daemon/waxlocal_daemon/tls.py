@@ -16,20 +16,28 @@ _FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DIRECTORY = "SSL_CERT_DIR"
 
 
-def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
+def tls_context(environ: Mapping[str, str] | None = None, ca_file: str = "") -> ssl.SSLContext:
     """Return a context that requires a valid certificate for the server's name, and TLS 1.2.
 
     Trusts the authorities in `SSL_CERT_FILE` (PEM), else `REQUESTS_CA_BUNDLE`, else
     `CURL_CA_BUNDLE`, and in `SSL_CERT_DIR` (prepared by `openssl rehash`); if none is set, those of
-    certifi and of the system. Of requests and curl a directory will do, too. Raises
-    `ConfigurationError` for a file or a directory that cannot be used.
+    certifi and of the system. Of requests and curl a directory will do, too. `ca_file`, that of the
+    profile, takes the place of all of them. Raises `ConfigurationError` for a file or a directory
+    that cannot be used.
     """
+    if ca_file:
+        return _checked_context(ca_file, [], "ca_file")
     environ = os.environ if environ is None else environ
     name = next((one for one in _FILES if environ.get(one)), _FILES[0])
     file, directories = environ.get(name) or None, _directories(environ)
     if file is not None and name != _FILES[0] and Path(file).is_dir():
         directories.append(file)
         file = None
+    return _checked_context(file, directories, name)
+
+
+def _checked_context(file: str | None, directories: Sequence[str], name: str) -> ssl.SSLContext:
+    """Return a context that trusts these; `name` is that of the setting with the file."""
     try:
         context = _context(file, directories)
     except (OSError, ValueError) as error:  # an SSLError is an OSError

@@ -20,7 +20,7 @@ from waxlocal.delivery.comparison import (
     session_ids,
 )
 from waxlocal.errors import ServerUnreachable
-from waxlocal.settings.upload_settings import UploadSettings, proxy_for
+from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
 from waxlocal_daemon.id_set import IdSet
 from waxlocal_daemon.remote_account import remote_account
@@ -92,10 +92,10 @@ def make_client(settings: UploadSettings) -> httpx.Client:
         headers=[(b"X-Wax-Key", settings.api_key.header()), (b"Accept", b"application/json")],
         timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
         follow_redirects=False,
-        verify=tls_context(),
+        verify=tls_context(ca_file=settings.ca_file),
         # The environment is read by our own rules, which the upload follows, too.
         trust_env=False,
-        proxy=proxy_for(settings.api_url),
+        proxy=settings.proxy_url(),
     )
 
 

@@ -20,6 +20,7 @@ from waxlocal.errors import ConfigurationError, ServerUnreachable
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import open_writer
+from waxlocal_daemon.sender import Request, Sender, check_network
 from waxlocal_daemon.tls import tls_context
 from waxlocal_daemon.verify import make_client, verify
 
@@ -84,6 +85,27 @@ def test_a_trusted_file_is_accepted(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
     assert verify(db_path, settings).checked == 1
     assert verify(db_path, settings).agrees
+
+
+def test_the_file_of_the_profile_comes_before_the_environment(
+    settings: UploadSettings,
+    db_path: Path,
+    certificates: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the list of sessions and by the upload's own connections alike."""
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    trusting = settings._replace(ca_file=str(certificates["here"]))
+    assert verify(db_path, trusting).agrees
+    with closing(Sender(trusting)) as sender:
+        sender.send(Request("GET", "/", b""))
+        ((_, answer),) = sender.collect(PATIENCE_S)
+        assert answer.status is not None
+    missing = settings._replace(ca_file=str(db_path.with_name("none.pem")))
+    with pytest.raises(ConfigurationError, match=r"ca_file is .*none\.pem"):
+        verify(db_path, missing)
+    with pytest.raises(ConfigurationError, match=r"ca_file is .*none\.pem"):
+        check_network(missing)
 
 
 def test_a_trusted_directory_is_accepted(

@@ -18,13 +18,12 @@ from tests.tools.sdk_rows import everything
 from waxlocal import ObserveConfig, WaxellContext
 from waxlocal.errors import ConfigurationError
 from waxlocal.recording.recorder import Recorder
-from waxlocal.settings.addresses import is_loopback, server_url
+from waxlocal.settings.addresses import is_loopback, proxy_for, server_url
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import (
     _NUMBERS,
     _SWITCHES,
     UploadSettings,
-    proxy_for,
 )
 
 KEY = "wax_sk_canary_7d1f"
@@ -415,6 +414,46 @@ def test_a_proxy_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="uses socks5") as refused:
         proxy_for(URL, {"ALL_PROXY": f"socks5://u:{KEY}@p:1"})
     assert KEY not in str(refused.value) + refused.value.hint
+
+
+HUB = f"""
+[default]
+api_url = {URL}
+api_key = k
+proxy = http://u:{KEY}@proxy.example:3128
+ca_file = authorities.pem
+"""
+
+
+def test_a_profile_names_the_way_to_its_server(tmp_path: Path) -> None:
+    """Before the environment; a relative path begins beside the file. The password is hidden."""
+    write_config(tmp_path, HUB)
+    settings = load(tmp_path)
+    environ = {"HTTPS_PROXY": "http://other:1"}
+    assert settings.proxy_url(environ) == f"http://u:{KEY}@proxy.example:3128"
+    assert settings.ca_file == str(tmp_path / ".waxell" / "authorities.pem")
+    assert KEY not in repr(settings)
+
+
+def test_the_way_of_a_profile_is_for_its_own_server_only(tmp_path: Path) -> None:
+    """Another server may not be reached by it, and this machine needs none."""
+    write_config(tmp_path, HUB)
+    other = load(tmp_path, api_url="https://other.example")
+    assert (other.ca_file, other.proxy_url({"HTTPS_PROXY": "http://other:1"})) == (
+        "",
+        "http://other:1",
+    )
+    write_config(tmp_path, HUB.replace(URL, "http://127.0.0.1:8000"))
+    assert load(tmp_path).proxy_url({}) is None
+
+
+@pytest.mark.parametrize("proxy", ["socks5://p:1", "http://", "http://p:none"])
+def test_a_proxy_of_a_profile_that_cannot_be_used_is_told(tmp_path: Path, proxy: str) -> None:
+    """With where it stands, and what to write."""
+    write_config(tmp_path, HUB.replace(f"http://u:{KEY}@proxy.example:3128", proxy))
+    with pytest.raises(ConfigurationError, match=r"~/.waxell/config \[default\]") as refused:
+        load(tmp_path).proxy_url({})
+    assert "http://proxy.example:3128" in refused.value.hint
 
 
 def test_the_key_is_nowhere(

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from waxlocal.errors import ConfigurationError
 
-__all__ = ["is_loopback", "proxy_for", "server_url"]
+__all__ = ["is_loopback", "proxy_for", "proxy_from", "server_url"]
 
 _PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "write it as https://acme.waxell.dev"
@@ -116,6 +116,16 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> str | None:
     return _proxy_url(found) if found and not bypassed else None
 
 
+def proxy_from(text: str, url: str, *, origin: str) -> str | None:
+    """Return the URL of a proxy that a setting names, for requests to this URL; None to loopback.
+
+    `origin` is where it comes from. Raises `ConfigurationError`.
+    """
+    if is_loopback(urlsplit(url).hostname or ""):
+        return None
+    return _proxy_url(text, origin)
+
+
 def _is_in_network(host: str, excluded: str) -> bool:
     """Return whether an address is in a network of `NO_PROXY`, such as 10.0.0.0/8.
 
@@ -144,21 +154,24 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _proxy_url(text: str) -> str:
+def _proxy_url(text: str, origin: str = "") -> str:
     url = text if "://" in text else f"http://{text}"
     scheme = url.partition("://")[0].lower()
     if scheme not in _PORTS:
         # Do not show the URL: it may contain a password.
         raise ConfigurationError(
-            f"the proxy in the environment uses {scheme}, which is not supported",
-            hint="set HTTPS_PROXY to an HTTP proxy, or exclude the server with NO_PROXY",
+            f"the proxy in {origin or 'the environment'} uses {scheme}, which is not supported",
+            hint=_HTTP_PROXY if origin else f"set HTTPS_PROXY: {_HTTP_PROXY}; or NO_PROXY",
         )
     if not _has_host_and_port(url):
         raise ConfigurationError(
-            "the proxy in the environment is not a valid URL",
-            hint="set HTTPS_PROXY to an HTTP proxy: http://proxy.example:3128",
+            f"the proxy in {origin or 'the environment'} is not a valid URL",
+            hint=_HTTP_PROXY if origin else f"set HTTPS_PROXY: {_HTTP_PROXY}",
         )
     return url
+
+
+_HTTP_PROXY = "name an HTTP proxy: http://proxy.example:3128"
 
 
 def _has_host_and_port(url: str) -> bool:

@@ -33,7 +33,9 @@ _WORDS |= {"0": False, "false": False, "no": False, "off": False}
 class Profile(NamedTuple):
     """One section of the file; empty if there is no file.
 
-    `origin` names file and section, for errors; `notes` are warnings for the user.
+    `origin` names file and section, for errors; `notes` are warnings for the user. `proxy` is a URL
+    that may hold a password, `ca_file` the path of the authorities that are trusted; both are for
+    the server of this section only.
     """
 
     origin: str = ""
@@ -41,6 +43,8 @@ class Profile(NamedTuple):
     api_key: Secret = Secret()
     allow_http: bool = False
     notes: tuple[str, ...] = ()
+    proxy: Secret = Secret()
+    ca_file: str = ""
 
 
 def config_path(home: Path | None = None) -> Path | None:
@@ -182,5 +186,8 @@ def _profile(file: _File, section: str) -> Profile:
     if allowed is None:
         place = file.place(section, "allow_http")
         raise ConfigurationError(f"{place}: allow_http is {said!r}", hint="write true or false")
-    url = file.value(section, "api_url")
-    return Profile(f"{SHOWN_PATH} [{section}]", url, key, allowed, file.notes)
+    origin, url = f"{SHOWN_PATH} [{section}]", file.value(section, "api_url")
+    proxy, authorities = file.value(section, "proxy"), file.value(section, "ca_file")
+    if authorities:
+        authorities = str(file.path.parent / Path(authorities).expanduser())
+    return Profile(origin, url, key, allowed, file.notes, Secret.unchecked(proxy), authorities)

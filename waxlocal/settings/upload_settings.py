@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from waxlocal.errors import ConfigurationError
-from waxlocal.settings.addresses import proxy_for, server_url
+from waxlocal.settings.addresses import proxy_for, proxy_from, server_url
 from waxlocal.settings.config import ObserveConfig
 from waxlocal.settings.profiles import (
     SHOWN_PATH,
@@ -19,7 +19,7 @@ from waxlocal.settings.profiles import (
 )
 from waxlocal.settings.secret import Secret, read_key_file
 
-__all__ = ["UploadSettings", "proxy_for"]
+__all__ = ["UploadSettings"]
 
 T = TypeVar("T")
 # Candidates in order of precedence, each with its origin.
@@ -50,7 +50,8 @@ class UploadSettings(NamedTuple):
     `open_after`: how long a run may stay open before its records so far are uploaded.
     `concurrency`: concurrent requests. `bulk`: use the bulk endpoint if the server has one.
     `request_timeout`: for each 16 KB of a request, and to the last byte of its response. `poll`:
-    seconds between checks of the file if no change is announced. `source` maps each setting that is
+    seconds between checks of the file if no change is announced. `proxy`, `ca_file`: those of the
+    profile; without them the environment says it. `source` maps each setting that is
     not a default to its origin; `notes` are warnings for the user.
     """
 
@@ -67,6 +68,18 @@ class UploadSettings(NamedTuple):
     poll: float = 5.0
     source: Mapping[str, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
+    proxy: Secret = Secret()
+    ca_file: str = ""
+
+    def proxy_url(self, environ: Mapping[str, str] | None = None) -> str | None:
+        """Return the URL of the proxy on the way to the server; None for a direct connection.
+
+        That of the profile, else as `proxy_for` reads the environment. Raises `ConfigurationError`.
+        """
+        if not self.proxy:
+            return proxy_for(self.api_url, environ)
+        origin = f"{self._origin('api_url', SHOWN_PATH)}, proxy"
+        return proxy_from(self.proxy.reveal(), self.api_url, origin=origin)
 
     @property
     def url_hint(self) -> str:
@@ -116,11 +129,15 @@ class UploadSettings(NamedTuple):
         source = {"api_url": chosen.url_from, "api_key": chosen.key_from}
         allow = allow_http or _allows_http(chosen, variables)
         origin = "--api-url" if chosen.url_from == "argument" else chosen.url_from
+        # Of a profile, for its own server only.
+        way = chosen.profile if chosen.url_from == chosen.profile.origin else Profile()
         return cls(
             server_url(chosen.url, allow_http=allow, origin=origin),
             chosen.key.checked(chosen.key_from),
             allow_http=allow,
             notes=chosen.profile.notes,
+            proxy=way.proxy,
+            ca_file=way.ca_file,
             **_numbers_and_switches(variables, source),
             source=source,
         )
