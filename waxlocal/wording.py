@@ -60,6 +60,7 @@ def money(dollars: float | None) -> str:
         return "unknown"
     if dollars == 0:
         return "$0"
+    dollars = min(dollars, _MOST)  # a sum that overflowed is infinite
     if 0 < dollars < _LEAST:
         return f"<${_LEAST:.9f}"
     if 0 < dollars < 0.00995:

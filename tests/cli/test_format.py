@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.tools.builders import START_NS, moment
@@ -23,6 +25,7 @@ from waxlocal.cli import figures
         (0.5, "$0.5000"),
         (12.345, "$12.35"),
         (1234.5, "$1,234.50"),
+        (math.inf, "$1,000,000,000,000,000,000.00"),
     ],
 )
 def test_money_has_four_decimals_below_a_dollar_and_two_digits_below_a_cent(

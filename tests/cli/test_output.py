@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.tools.cli import invoke, recorded
 from waxlocal import escaping
 from waxlocal.cli.output import Column, Screen
 
@@ -36,3 +38,16 @@ def test_rows_in_a_pipe_stand_as_in_a_table(table: tuple[list[Column], list[list
     assert screen.plain
     expected = screen.lines(screen.table(columns, rows))
     assert out.getvalue().rstrip("\n").split("\n") == expected
+
+
+def test_a_name_of_a_megabyte_is_written(tmp_path: Path) -> None:
+    """Its column is as wide in a pipe, and the spaces of the rows below are many."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as to:
+        run = to.run("s")
+        for model in ("m" * 1_000_000, "short"):
+            to.llm(run, model=model, cost=1.7e308)
+    for command in (("models",), ("session", "s"), ("show", "last")):
+        done = invoke(*command, db=path)
+        assert done.exit_code == 0
+        assert "m" * 10_000 in done.stdout

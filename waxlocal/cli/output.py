@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ _MAX_WIDTH = 160
 _ROOMY = 110
 # Spaces between two columns.
 _BETWEEN = 2
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 def status_style(status: str) -> str:
@@ -108,7 +106,9 @@ class Screen:
         with self._console.capture() as captured:
             self._console.print(renderable)
         text = captured.get()
-        return (_TRAILING.sub("", text) if self.plain else text).rstrip("\n").split("\n")
+        if self.plain:  # no pattern: within a long line it would look at each run of spaces anew
+            text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
+        return text.rstrip("\n").split("\n")
 
     def put(self, lines: Iterable[str]) -> None:
         """Write rendered lines."""
@@ -197,8 +197,9 @@ class Screen:
 
     def _widths(self, columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[int]:
         """Return widths that fit the screen; the columns with most to spare shrink first."""
+        most = self._console.width
         widths = [
-            max([_cell_width(column.title), *(_text_width(row[place]) for row in rows)])
+            min(most, max([_cell_width(column.title), *(_text_width(row[place]) for row in rows)]))
             for place, column in enumerate(columns)
         ]
         over = sum(widths) + _BETWEEN * (len(widths) - 1) - self._console.width
