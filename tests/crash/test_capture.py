@@ -62,7 +62,9 @@ def test_a_call_that_has_returned_survives_a_kill(db_path: Path) -> None:
 
 
 _AT_ONCE = """
-import asyncio, os, sys, threading, warnings
+# The last one before any fork: it registers a release of its lock for after a fork, and would do so
+# between the two halves of one, where a loop asks for an executor meanwhile.
+import asyncio, os, sys, threading, warnings, concurrent.futures.thread
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # the fork is meant
 import waxlocal
 waxlocal.init()
@@ -87,9 +89,14 @@ def make_calls(who):
             client.chat.completions.create(
                 model="gpt-4o", messages=[{"role": "user", "content": f"{who}/{number}"}])
 
+async def first():
+    async with async_openai_client(url) as client:
+        await one_run(client, "first")
+
 # What a thread is importing at a fork, the child can never import.
-with waxlocal.WaxellContext("first"):
-    make_calls("first")
+asyncio.run(first())
+with waxlocal.WaxellContext("second"):
+    make_calls("second")
 working = [threading.Thread(target=lambda n=n: asyncio.run(many_runs(n))) for n in range(threads)]
 for thread in working:
     thread.start()
@@ -114,7 +121,7 @@ def test_a_thousand_calls_at_once_are_each_once_in_their_run(db_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     made = rows(db_path, f"SELECT agent_name, {_SAID} FROM llm_calls JOIN runs USING (run_id)")
     # A forked child goes on with the run that was open.
-    names = ["first", "parent"]
+    names = ["first", "second", "parent"]
     names += [f"t{thread}-{run}" for thread in range(threads) for run in range(runs)]
     said_by = [("parent", "child"), *zip(names, names, strict=True)]
     expected = [(run, f"{who}/{number}") for run, who in said_by for number in range(calls)]
