@@ -111,7 +111,8 @@ def _problem_of_framework(error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem(404, "there is nothing at this path", hint=_PATHS)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        # Starlette joins a set: another order in each process.
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         detail, hint = "this path does not take that method", f"use {allowed}" if allowed else ""
         return Problem(405, detail, hint=hint, headers=error.headers)
     detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
