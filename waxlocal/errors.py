@@ -150,16 +150,21 @@ class StorageError(ObserveError):
     hint_names_file = False
 
     def name_file(self, path: str) -> None:
-        """Set the path, also in what the hint proposes to type."""
-        self.path = path
-        if self.hint_names_file and self.hint == self.default_hint:
-            self.hint = self.default_hint.replace("FILE", _quoted(path))
+        """Say which file it is, the first time; also in what the hint proposes to type."""
+        if not self.path:
+            self.path = path
+            if self.hint_names_file:
+                self.propose(self.hint)
+
+    def propose(self, hint: str) -> None:
+        """Set the hint; FILE in it stands for the file."""
+        self.hint = hint.replace("FILE", _quoted(self.path))
 
     @property
     def hint_without_path(self) -> str:
         """The hint for somebody who may not know where the file lies."""
-        named = self.default_hint.replace("FILE", _quoted(self.path))
-        return self.default_hint if self.hint_names_file and self.hint == named else self.hint
+        named = self.hint_names_file and self.path
+        return self.hint.replace(_quoted(self.path), "FILE") if named else self.hint
 
     @property
     def without_path(self) -> str:

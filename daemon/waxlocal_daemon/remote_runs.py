@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +15,15 @@ from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.answers import Unreadable, read_json
-from waxlocal_daemon.remote_sessions import MAX_VALUES, RemoteSession, number_of, read_body
+from waxlocal_daemon.remote_sessions import (
+    MAX_VALUES,
+    Page,
+    RemoteSession,
+    is_last,
+    number_of,
+    pages,
+    read_body,
+)
 
 __all__ = ["PAGE", "OwnRuns", "own_runs"]
 
@@ -86,37 +94,31 @@ def own_runs(
     that does not list runs may answer anything to the question.
     """
     found = OwnRuns(cancelled)
+    count = 0
+
+    def read(offset: int) -> Page[dict[str, Any]]:
+        if offset > most + PAGE:
+            raise Unreadable("more runs than the server has", is_json=True)
+        query = f"?session_id={quote(session_id, safe='')}&limit={PAGE}&offset={offset}"
+        body, _ = read_body(client, settings, clock, f"{SESSIONS}detail/{query}")
+        return _page(body, offset, settings)
+
     try:
-        for rows in _pages(client, settings, clock, session_id, most):
+        for rows in pages(read, PAGE):
+            count += len(rows)
             for row in rows:
                 found.add(row)
     except (ServerRefused, ServerUnreachable, Unreadable):
         return None
-    return found
+    return found if count >= most else None
 
 
-def _pages(
-    client: httpx.Client, settings: UploadSettings, clock: Clock, session_id: str, most: float
-) -> Iterator[list[dict[str, Any]]]:
-    offset, last = 0, ""
-    while True:
-        query = f"?session_id={quote(session_id, safe='')}&limit={PAGE}&offset={offset}"
-        body, _ = read_body(client, settings, clock, f"{SESSIONS}detail/{query}")
-        answer = read_json(body, settings.api_key, most_values=MAX_VALUES)
-        rows = answer.get("runs") if isinstance(answer, dict) else None
-        if not isinstance(rows, list) or not all(map(_is_run, rows)):
-            raise Unreadable("no list of runs", is_json=True)
-        if rows and rows[0]["run_id"] == last:
-            raise Unreadable("a page that is repeated", is_json=True)
-        yield rows
-        offset += len(rows)
-        if not rows or not answer.get("next", offset < most):
-            break
-        if offset > most + PAGE:
-            raise Unreadable("more runs than the server has", is_json=True)
-        last = rows[0]["run_id"]
-    if offset < most:
-        raise Unreadable("fewer runs than the server has", is_json=True)
+def _page(body: bytes, offset: int, settings: UploadSettings) -> Page[dict[str, Any]]:
+    answer = read_json(body, settings.api_key, most_values=MAX_VALUES)
+    rows = answer.get("runs") if isinstance(answer, dict) else None
+    if not isinstance(rows, list) or not all(map(_is_run, rows)):
+        raise Unreadable("no list of runs", is_json=True)
+    return Page(rows, [row["run_id"] for row in rows], is_last(answer, offset + len(rows)))
 
 
 def _is_run(row: Any) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx
 
@@ -17,11 +18,16 @@ from waxlocal_daemon.answers import Unreadable, plain_text, read_json
 __all__ = [
     "MAX_VALUES",
     "PAGE",
+    "Page",
     "RemoteSession",
+    "is_last",
     "number_of",
+    "pages",
     "read_body",
     "session_pages",
 ]
+
+Row = TypeVar("Row")
 
 PAGE = 200
 # A page of 200 sessions takes some 100 KB.
@@ -51,9 +57,15 @@ class RemoteSession(NamedTuple):
     has_cost: bool
 
 
-class _Page(NamedTuple):
-    sessions: list[RemoteSession]
-    # False: there is another page; None: the server does not say.
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """What a server lists from some offset on.
+
+    `is_last`: False if there is another page, None if the server does not say.
+    """
+
+    rows: list[Row]
+    ids: list[str]
     is_last: bool | None
 
 
@@ -64,21 +76,32 @@ def session_pages(
 
     Raises `ServerRefused` if it refuses to list them, and `ServerUnreachable` if no list arrives.
     """
+
+    def read(offset: int) -> Page[RemoteSession]:
+        query = f"?limit={PAGE}&offset={offset}"
+        body, kind = read_body(client, settings, clock, SESSIONS + query)
+        return _page(body, kind, offset, settings)
+
+    return pages(read, PAGE)
+
+
+def pages(read: Callable[[int], Page[Row]], most: int) -> Iterator[list[Row]]:
+    """Yield the rows of all pages; `read` gets the offset, and asks for at most so many rows.
+
+    Raises `ServerUnreachable` for a server that repeats a page for ever.
+    """
     offset = 0
     last_ids: list[str] = []
     while True:
-        query = f"?limit={PAGE}&offset={offset}"
-        body, kind = read_body(client, settings, clock, SESSIONS + query)
-        page = _page(body, kind, offset, settings)
-        ids = [session.session_id for session in page.sessions]
-        if ids and ids == last_ids:
-            if len(ids) < PAGE:  # it ignores the offset, and these are all
+        page = read(offset)
+        if page.ids and page.ids == last_ids:
+            if len(page.ids) < most:  # it ignores the offset, and these are all
                 return
             raise _no_list("it ignores the offset and repeats a page")
-        if not ids:
+        if not page.ids:
             return
-        yield page.sessions
-        offset, last_ids = offset + len(ids), ids
+        yield page.rows
+        offset, last_ids = offset + len(page.ids), page.ids
         if page.is_last:
             return
 
@@ -129,7 +152,7 @@ def _check_status(status: int, settings: UploadSettings) -> None:
         raise ServerUnreachable(f"the server answered {status} when asked for its sessions")
 
 
-def _page(body: bytes, kind: str, offset: int, settings: UploadSettings) -> _Page:
+def _page(body: bytes, kind: str, offset: int, settings: UploadSettings) -> Page[RemoteSession]:
     try:
         answer = read_json(body, settings.api_key, most_values=MAX_VALUES)
     except Unreadable:
@@ -138,10 +161,19 @@ def _page(body: bytes, kind: str, offset: int, settings: UploadSettings) -> _Pag
     if not isinstance(answer, dict) or not isinstance(results, list):
         raise _no_list(f"the response is not the expected JSON ({kind})")
     sessions = [_session(row) for row in results]
+    return Page(
+        sessions,
+        [session.session_id for session in sessions],
+        is_last(answer, offset + len(sessions)),
+    )
+
+
+def is_last(answer: dict[str, Any], read: int) -> bool | None:
+    """Return whether an answer is the last page, after so many rows; None if it does not say."""
     if "next" in answer:
-        return _Page(sessions, not answer["next"])
+        return not answer["next"]
     count = number_of(answer.get("count"))
-    return _Page(sessions, None if count is None else offset + len(sessions) >= count)
+    return None if count is None else read >= count
 
 
 def _session(row: Any) -> RemoteSession:

@@ -39,6 +39,13 @@ def _belongs_to(server: FaultServer, account: Any, *, bulk: bool) -> None:
     server.use_script((Rule("status", method="GET", path="/config/$", status=200, body=config),))
 
 
+def _send_to_two_accounts(server: FaultServer, path: Path) -> None:
+    """Upload what is recorded with a key of each."""
+    for account in ("acme", "umbrella"):
+        _belongs_to(server, account, bulk=False)
+        upload(path, server.url)
+
+
 @BY_ANY_WAY
 def test_each_account_gets_all_runs_once(db_path: Path, bulk: bool) -> None:
     """Whichever key is used first; the second time nothing goes."""
@@ -88,9 +95,7 @@ def test_where_the_server_does_not_say_which_of_several_accounts_nothing_goes(
     """Nobody gets the runs of another; once it says it, they go by themselves."""
     record(1)
     with fault_server() as server:
-        for account in ("acme", "umbrella"):
-            _belongs_to(server, account, bulk=False)
-            upload(db_path, server.url)
+        _send_to_two_accounts(server, db_path)
         record(1)
         before = audit(server).requests
         server.use_script(())
@@ -113,9 +118,7 @@ def test_a_refused_key_is_told_as_such_whatever_accounts_there_are(db_path: Path
     """The server says 401 to the question already, and so does the upload."""
     record(1)
     with fault_server() as server:
-        for account in ("acme", "umbrella"):
-            _belongs_to(server, account, bulk=False)
-            upload(db_path, server.url)
+        _send_to_two_accounts(server, db_path)
         server.use_script((Rule("status", status=401),))
         record(1)
         with uploading(db_path, server.url) as uploader:
@@ -127,9 +130,7 @@ def test_nothing_is_compared_with_the_runs_of_another_account(db_path: Path) -> 
     """Where the server does not say whose the key is, that is the answer."""
     record(1)
     with fault_server() as server:
-        for account in ("acme", "umbrella"):
-            _belongs_to(server, account, bulk=False)
-            upload(db_path, server.url)
+        _send_to_two_accounts(server, db_path)
         server.use_script(())
         with pytest.raises(ServerUnreachable, match="does not say whose the key is"):
             verify(db_path, settings_for(server.url))
@@ -188,9 +189,7 @@ def test_a_late_record_goes_to_each_account(db_path: Path) -> None:
     """When its key is used."""
     (run_id,) = record(1)
     with fault_server() as server:
-        for account in ("acme", "umbrella"):
-            _belongs_to(server, account, bulk=False)
-            upload(db_path, server.url)
+        _send_to_two_accounts(server, db_path)
         change(
             db_path,
             "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"

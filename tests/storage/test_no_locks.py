@@ -12,6 +12,7 @@ import pytest
 
 from tests.crash.files import run_program
 from tests.tools.cli import recorded, spawn
+from waxlocal.storage.lock_support import has_no_locks
 
 # What takes the place of the system's functions: each lock is refused with ENOLCK.
 SOURCE = r"""
@@ -98,3 +99,17 @@ def test_a_program_that_records_says_it_and_goes_on(
     assert done.stdout == "went on\n"
     assert f"{db_path}: its file system has no locks; runs are kept in memory" in done.stderr
     assert "records were lost" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="all of its file systems have locks")
+def test_where_a_lock_was_had_nobody_looks_again(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a lock that lasts, each record that is refused asks why."""
+    assert not has_no_locks(db_path)
+
+    def opened(*_args: object) -> int:
+        raise AssertionError("it looked again")
+
+    monkeypatch.setattr(os, "open", opened)
+    assert not has_no_locks(db_path)

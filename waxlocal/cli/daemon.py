@@ -20,12 +20,11 @@ from waxlocal.cli.output import DIM, Screen
 from waxlocal.cli.server_options import SERVER_OPTIONS
 from waxlocal.cli.service_checks import check_variables, warn_of_settings
 from waxlocal.cli.services import (
+    UnitRequest,
     absolute,
+    add_uninstall,
     install_unit,
-    uninstall_unit,
     unit_options,
-    user_of,
-    user_option,
     words_of,
 )
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
@@ -137,22 +136,11 @@ def run(
 
 
 @daemon.command("install", short_help="Install a systemd or launchd service.")
-@unit_options(NAME)
-@user_option
+@unit_options(NAME, installs=True)
 @_run_options
 @db_option
 @click.pass_context
-def install(
-    ctx: click.Context,
-    /,
-    *,
-    system: bool,
-    user: str,
-    name: str,
-    only_print: bool,
-    now: bool,
-    **given: Any,
-) -> None:
+def install(ctx: click.Context, /, *, asked: UnitRequest, **given: Any) -> None:
     """Write a systemd unit (on macOS a launchd job) that runs the daemon with these options.
 
     The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
@@ -162,37 +150,27 @@ def install(
     from waxlocal_daemon.service_units import Service
 
     path = target_file_of(ctx).path
-    runs_as = user_of(path, user, system=system)
     check_options(Options(given["metrics"], given["metrics_file"]), path)
-    if not system:  # the machine's service may read what this user may not
+    if not asked.system:  # the machine's service may read what this user may not
         refuse_unusable(path)
     variables, secret = handed_on()
     check_variables(given, variables)
     service = Service(
         path,
-        name,
-        system,
-        runs_as,
+        asked.name,
+        asked.system,
+        asked.runs_as(path),
         absolute(given["key_file"]),
         words_of(run.params, given),
         tuple(file.parent for file in (absolute(given["metrics_file"]),) if file),
         variables,
     )
-    if not system and not only_print:
+    if not asked.system and not asked.only_print:
         warn_of_settings(given, variables)
-    install_unit(service, secret, user=user, only_print=only_print, now=now)
+    install_unit(service, secret, asked)
 
 
-@daemon.command("uninstall", short_help="Remove the service.")
-@unit_options(NAME)
-@db_option
-@click.pass_context
-def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
-    """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
-    from waxlocal_daemon.service_units import Service
-
-    service = Service(target_file_of(ctx).path, name, system)
-    uninstall_unit(service, only_print=only_print, now=now)
+add_uninstall(daemon, NAME)
 
 
 # -- how it is ------------------------------------------------------------------------------------

@@ -17,12 +17,11 @@ from waxlocal.cli.filled import filled, filled_path
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.service_checks import check_variables
 from waxlocal.cli.services import (
+    UnitRequest,
     absolute,
+    add_uninstall,
     install_unit,
-    uninstall_unit,
     unit_options,
-    user_of,
-    user_option,
     words_of,
 )
 from waxlocal.cli.target_file import (
@@ -202,22 +201,11 @@ def _supervised(wanted: bool, path: Path) -> Iterator[None]:
 
 
 @serve.command("install", short_help="Install a systemd or launchd service.")
-@unit_options(NAME)
-@user_option
+@unit_options(NAME, installs=True)
 @_options
 @db_option
 @click.pass_context
-def install(
-    ctx: click.Context,
-    /,
-    *,
-    system: bool,
-    user: str,
-    name: str,
-    only_print: bool,
-    now: bool,
-    **given: Any,
-) -> None:
+def install(ctx: click.Context, /, *, asked: UnitRequest, **given: Any) -> None:
     """Write a systemd unit (on macOS a launchd job) that serves the file with these options.
 
     The unit belongs to this user, or with --system to the machine. Prints the commands to run next.
@@ -227,23 +215,26 @@ def install(
     from waxlocal_daemon.service_units import SERVE, Service
 
     path = target_file_of(ctx).path
-    runs_as = user_of(path, user, system=system)
     key_file = absolute(given["key_file"])
-    _check(path, given, key_file if key_file and key_file.exists() and not system else None)
-    if not system:  # the machine's service may read what this user may not
+    _check(path, given, key_file if key_file and key_file.exists() and not asked.system else None)
+    if not asked.system:  # the machine's service may read what this user may not
         refuse_unusable(path)
     variables, secret = of_server(uploads=given["daemon"])
     if given["daemon"]:
         check_variables({"api_url": "", "allow_http": False}, variables)
     if key_file is None and os.environ.get(_KEY_VARIABLE):
         secret.append(_KEY_VARIABLE)
-    words = words_of(_option_parameters(), given)
-    service = Service(path, name, system, runs_as, key_file, words, variables=variables, work=SERVE)
-    install_unit(service, secret, user=user, only_print=only_print, now=now)
-
-
-def _option_parameters() -> list[click.Parameter]:
-    return [one for one in serve.params if one.name != "db"]
+    service = Service(
+        path,
+        asked.name,
+        asked.system,
+        asked.runs_as(path),
+        key_file,
+        words_of(serve.params, given),
+        variables=variables,
+        work=SERVE,
+    )
+    install_unit(service, secret, asked)
 
 
 def _check(path: Path, given: dict[str, Any], key_file: Path | None) -> None:
@@ -264,13 +255,4 @@ def _check(path: Path, given: dict[str, Any], key_file: Path | None) -> None:
     )
 
 
-@serve.command("uninstall", short_help="Remove the service.")
-@unit_options(NAME)
-@db_option
-@click.pass_context
-def uninstall(ctx: click.Context, *, system: bool, name: str, only_print: bool, now: bool) -> None:
-    """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
-    from waxlocal_daemon.service_units import SERVE, Service
-
-    service = Service(target_file_of(ctx).path, name, system, work=SERVE)
-    uninstall_unit(service, only_print=only_print, now=now)
+add_uninstall(serve, NAME)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +16,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli.filled import filled
 from waxlocal.cli.service_checks import check_user, warn_of_unit
+from waxlocal.cli.target_file import db_option, target_file_of
 from waxlocal.errors import ConfigurationError
 from waxlocal.storage.paths import make_private_directory
 
@@ -21,66 +24,112 @@ if TYPE_CHECKING:
     from waxlocal_daemon.service_units import Service
 
 __all__ = [
+    "UnitRequest",
     "absolute",
+    "add_uninstall",
     "install_unit",
-    "uninstall_unit",
     "unit_options",
-    "user_of",
-    "user_option",
     "words_of",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def unit_options(name: str) -> Callable[[Command], Command]:
-    """Return a decorator that adds the options of a unit, which is called `name` by default."""
+@dataclass(frozen=True)
+class UnitRequest:
+    """What was typed of a unit; `user` is the one that a service of the machine is to run as."""
 
-    def decorate(command: Command) -> Command:
-        for option in (
-            click.option("--now", is_flag=True, help="Run the commands instead of printing them."),
-            click.option(
-                "--print",
-                "only_print",
-                is_flag=True,
-                help="Print what would be done, and do nothing.",
-            ),
-            click.option(
-                "--name",
-                default=name,
-                show_default=True,
-                metavar="NAME",
-                help="The name of the service; each file needs its own.",
-            ),
-            click.option(
-                "--system", is_flag=True, help="The service of the whole machine; needs root."
-            ),
-        ):
-            command = option(command)
-        return command
+    system: bool
+    name: str
+    only_print: bool
+    now: bool
+    user: str = ""
 
-    return decorate
+    def runs_as(self, path: Path) -> str:
+        """Return the user that the service runs as: by default the owner of the file.
+
+        A log that root creates beside it would lock its recorders out.
+        """
+        return self.user or (_owner(path) if self.system else "")
 
 
-def user_option(command: Command) -> Command:
-    """Add the option that says whom a service of the machine runs as."""
-    return click.option(
-        "--user",
-        default="",
-        callback=filled,
-        metavar="USER",
-        help="With --system: the user that the service runs as.",
-    )(command)
+_OPTIONS = (
+    click.option("--system", is_flag=True, help="The service of the whole machine; needs root."),
+    click.option(
+        "--print", "only_print", is_flag=True, help="Print what would be done, and do nothing."
+    ),
+    click.option("--now", is_flag=True, help="Run the commands instead of printing them."),
+)
+_USER = click.option(
+    "--user",
+    default="",
+    callback=filled,
+    metavar="USER",
+    help="With --system: the user that the service runs as.",
+)
 
 
-def user_of(path: Path, user: str, *, system: bool) -> str:
-    """Return the user that a service runs as: by default the owner of the file, as SQLite has it.
+def unit_options(name: str, *, installs: bool = False) -> Callable[[Command], Command]:
+    """Return a decorator that adds the options of a unit, which is called `name` by default.
 
-    A log that root creates beside it would lock its recorders out. Raises `click.UsageError`.
+    The command gets them as `asked`.
     """
-    if user and not system:
-        raise click.UsageError("--user needs --system")
-    return user or (_owner(path) if system else "")
+    named = click.option(
+        "--name",
+        default=name,
+        show_default=True,
+        metavar="NAME",
+        help="The name of the service; each file needs its own.",
+    )
+    system, *others = _OPTIONS
+    options = (system, named, *others, *((_USER,) if installs else ()))
+
+    def add(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(
+            *args: Any,
+            system: bool,
+            name: str,
+            only_print: bool,
+            now: bool,
+            user: str = "",
+            **rest: Any,
+        ) -> Any:
+            if user and not system:
+                raise click.UsageError("--user needs --system")
+            return command(*args, asked=UnitRequest(system, name, only_print, now, user), **rest)
+
+        added: Any = called
+        for option in reversed(options):
+            added = option(added)
+        return added  # type: ignore[no-any-return]
+
+    return add
+
+
+def add_uninstall(group: click.Group, name: str) -> None:
+    """Add the command that removes what `install` wrote; `name` as in `unit_options`."""
+
+    @group.command("uninstall", short_help="Remove the service.")
+    @unit_options(name)
+    @db_option
+    @click.pass_context
+    def uninstall(ctx: click.Context, *, asked: UnitRequest) -> None:
+        """Remove the unit that `install` wrote, by its name. Recordings and the key file stay."""
+        from waxlocal_daemon.service_units import Service, make_unit, remove_unit
+
+        unit = make_unit(Service(target_file_of(ctx).path, asked.name, asked.system))
+        if asked.only_print:
+            click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
+            return
+        if asked.now:
+            _next("", unit.stop, True)
+        if remove_unit(unit):
+            click.echo(f"Removed {escaping.line(str(unit.path))}")
+        else:
+            click.echo(f"{escaping.line(str(unit.path))} does not exist")
+        if not asked.now:
+            _next("If it still runs, stop it with", unit.stop_removed, False)
 
 
 def _owner(path: Path) -> str:
@@ -111,20 +160,17 @@ def words_of(options: Sequence[click.Parameter], given: Mapping[str, Any]) -> tu
     return tuple(words)
 
 
-def install_unit(
-    service: Service, secret: list[str], *, user: str, only_print: bool, now: bool
-) -> None:
-    """Write a unit and say what to run next, or only print it.
+def install_unit(service: Service, secret: list[str], asked: UnitRequest) -> None:
+    """Write a unit and say what to run next, or only print it; raises `ConfigurationError`.
 
-    `secret` names what of the shell is left out of it; `user` is the one that was asked for. Raises
-    `ConfigurationError`.
+    `secret` names what of the shell is left out of it.
     """
     from waxlocal_daemon.service_units import make_unit, write_unit
 
-    check_user(user, runs_here=not only_print)
+    check_user(asked.user, runs_here=not asked.only_print)
     warn_of_unit(service, secret)
     unit = make_unit(service)
-    if only_print:
+    if asked.only_print:
         click.echo(unit.text, nl=False)
         click.echo(f"Would be written to {escaping.line(str(unit.path))}", err=True)
         return
@@ -132,26 +178,8 @@ def install_unit(
         make_private_directory(service.db.parent)
     write_unit(unit)
     click.echo(f"Wrote {escaping.line(str(unit.path))}")
-    _next("Start it with", unit.start, now)
+    _next("Start it with", unit.start, asked.now)
     _next("Check its status with", unit.look, False)
-
-
-def uninstall_unit(service: Service, *, only_print: bool, now: bool) -> None:
-    """Remove the unit of a service, by its name; raises `ConfigurationError`."""
-    from waxlocal_daemon.service_units import make_unit, remove_unit
-
-    unit = make_unit(service)
-    if only_print:
-        click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
-        return
-    if now:
-        _next("", unit.stop, True)
-    if remove_unit(unit):
-        click.echo(f"Removed {escaping.line(str(unit.path))}")
-    else:
-        click.echo(f"{escaping.line(str(unit.path))} does not exist")
-    if not now:
-        _next("If it still runs, stop it with", unit.stop_removed, False)
 
 
 def _next(title: str, commands: tuple[str, ...], now: bool) -> None:

@@ -69,8 +69,8 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
         return _put_in_place(path, kept)
     except StorageError as error:  # the damaged file is still in its place
         _remove(kept)
-        if hint := _HINTS.get(type(error)):
-            error.hint = hint.replace("FILE", shlex.quote(str(path)))
+        error.name_file(str(path))
+        error.propose(_HINTS.get(type(error), error.hint))
         raise
 
 

@@ -332,11 +332,7 @@ class OpenFile:
         if not self._told:
             self._told = True
             later = " of a later waxlocal" if isinstance(refused, NewerSchema) else ""
-            hint = refused.hint
-            if isinstance(refused, FileDamaged):
-                from shlex import quote  # hardly any process needs it
-
-                hint = f"save what can be read: waxlocal --db {quote(str(self.path))} recover"
+            hint = storage_error(refused, self.path).hint
             self._notice(
                 f"{refused}; what this program records goes into {side} instead, and from there "
                 f"into {self.path} with the first command{later} once that can be written. "

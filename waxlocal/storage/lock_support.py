@@ -25,12 +25,17 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+    # The paths beside which a lock was had: behind one that lasts, each record asks anew.
+    _WITH_LOCKS: set[Path] = set()
+
     def has_no_locks(path: Path) -> bool:
         """Return whether no file beside this one can be locked, as SQLite locks; False if unknown.
 
         SQLite takes ENOLCK for a lock of another process. Tried with a file of its own: to close
         any descriptor of the database would release the locks that this process has on it.
         """
+        if path in _WITH_LOCKS:
+            return False
         tried = beside(path, f".locks-{os.getpid()}")
         try:
             descriptor = os.open(tried, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -44,4 +49,5 @@ else:
             os.close(descriptor)
             with suppress(OSError):
                 os.unlink(tried)  # noqa: PTH108 (no frame of pathlib between)
+        _WITH_LOCKS.add(path)
         return False

@@ -318,8 +318,9 @@ WHEN NEW.session_id = OLD.session_id
 BEGIN
   UPDATE sessions SET
     open_runs = open_runs + (NEW.status = 'running') - (OLD.status = 'running'),
-    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled')
-                              - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
+    failed_runs = failed_runs
+      + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled')
+      - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0) - coalesce(OLD.duration, 0.0),
     nested_runs = nested_runs + iif(NEW.parent_workflow_id IS OLD.parent_workflow_id, 0,
       (NEW.parent_workflow_id IS NOT NULL AND EXISTS (
@@ -392,7 +393,8 @@ BEGIN
       ELSE substr(agents, 1, length(agents) - 1) || ',' || json_quote(NEW.agent_name) || ']' END,
     run_count = run_count + 1,
     open_runs = open_runs + (NEW.status = 'running'),
-    failed_runs = failed_runs + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled'),
+    failed_runs = failed_runs
+      + (NEW.status <> 'running' AND NEW.status <> 'success' AND NEW.status <> 'cancelled'),
     total_duration = total_duration + coalesce(NEW.duration, 0.0),
     first_run_at = min(first_run_at, NEW.started_at),
     last_run_at = max(last_run_at, NEW.started_at),
@@ -442,7 +444,8 @@ BEGIN
   UPDATE sessions SET
     run_count = run_count - 1,
     open_runs = open_runs - (OLD.status = 'running'),
-    failed_runs = failed_runs - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
+    failed_runs = failed_runs
+      - (OLD.status <> 'running' AND OLD.status <> 'success' AND OLD.status <> 'cancelled'),
     total_duration = total_duration - coalesce(OLD.duration, 0.0),
     first_run_at = (SELECT min(started_at) FROM runs WHERE session_id = OLD.session_id),
     last_run_at = (SELECT max(started_at) FROM runs WHERE session_id = OLD.session_id),
