@@ -14,6 +14,7 @@ from waxlocal.errors import ServerRefused, ServerUnreachable
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.paths import SESSIONS
 from waxlocal_daemon.answers import Unreadable, plain_text, read_json
+from waxlocal_daemon.tls import hint_for
 
 __all__ = [
     "MAX_VALUES",
@@ -131,7 +132,7 @@ def read_body(
     # Outside the handler: the caught error holds the request, which holds the key.
     if fault:
         told = plain_text(fault, settings.api_key)  # it may contain text from the server
-        raise ServerUnreachable(f"{settings.api_url} does not respond: {told}")
+        raise ServerUnreachable(f"{settings.api_url} does not respond: {told}", hint=hint_for(told))
     return bytes(body), plain_text(kind, settings.api_key) or "no content type"
 
 

@@ -9,11 +9,18 @@ from pathlib import Path
 
 from waxlocal.errors import ConfigurationError
 
-__all__ = ["tls_context"]
+__all__ = ["hint_for", "tls_context"]
 
 # OpenSSL's name, then those of requests and curl, by which a machine is often set up.
 _FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DIRECTORY = "SSL_CERT_DIR"
+
+
+def hint_for(reason: str) -> str:
+    """Return what to do about a server that is not trusted; empty for any other reason."""
+    if "CERTIFICATE_VERIFY_FAILED" not in reason:
+        return ""
+    return "name who signed the certificate: ca_file in the profile, or SSL_CERT_FILE"
 
 
 def tls_context(environ: Mapping[str, str] | None = None, ca_file: str = "") -> ssl.SSLContext:

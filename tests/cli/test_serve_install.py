@@ -109,7 +109,7 @@ def test_the_key_is_never_in_the_unit(tmp_path: Path) -> None:
     """One that only the shell knows is told of; the file is named."""
     done = install(tmp_path, WAXLOCAL_SERVE_KEY=KEY)
     assert "WAXLOCAL_SERVE_KEY is not in the unit" in done.stderr
-    assert "systemctl --user edit waxlocal-serve" in done.stderr
+    assert "give --key-file FILE" in done.stderr
     key_file = tmp_path / "key"
     key_file.touch(mode=0o600)
     key_file.write_text(KEY)
@@ -118,6 +118,16 @@ def test_the_key_is_never_in_the_unit(tmp_path: Path) -> None:
     text = unit_of(tmp_path).read_text()
     assert KEY not in text
     assert command_of(text)[-4:] == ["--key-file", str(key_file), "--host", "0.0.0.0"]
+
+
+def test_a_file_that_a_variable_names_is_that_of_the_unit(tmp_path: Path) -> None:
+    """As it is that of `serve` in the same shell."""
+    key_file = tmp_path / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(KEY)
+    done = install(tmp_path, "--host", "0.0.0.0", WAXLOCAL_SERVE_KEY_FILE=str(key_file))
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "--key-file" in command_of(unit_of(tmp_path).read_text())
 
 
 def test_a_file_that_a_variable_names_has_the_key(tmp_path: Path) -> None:

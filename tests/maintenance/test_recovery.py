@@ -275,7 +275,7 @@ def test_a_damaged_index_costs_nothing(whole: Path, damaged: Path) -> None:
     indexes = ask(damaged, "SELECT name FROM sqlite_schema WHERE type = 'index'")
     _spoil(damaged, _pages(damaged, *(name for (name,) in indexes)), Random(1))
     recover(damaged)
-    for table in (*RECORDED, "session_users", "deliveries", "requests", "contents"):
+    for table in (*RECORDED, "session_users", "deliveries", "requests", "contents", "targets"):
         named = f"SELECT * FROM {table} ORDER BY 1, 2"
         assert ask(damaged, named) == ask(whole, named)
     assert_sound(damaged)

@@ -14,6 +14,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli.commands import CommandGroup, refuse_options
 from waxlocal.cli.filled import filled, filled_path
+from waxlocal.cli.hints import say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.service_checks import check_variables
 from waxlocal.cli.services import (
@@ -70,7 +71,7 @@ _OPTIONS = (
         type=click.Path(readable=False),
         callback=filled_path,
         metavar="FILE",
-        help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY).",
+        help="The file with the key that clients must send (default: WAXLOCAL_SERVE_KEY_FILE).",
     ),
     click.option(
         "--allow-host",
@@ -215,15 +216,17 @@ def install(ctx: click.Context, /, *, asked: UnitRequest, **given: Any) -> None:
     from waxlocal_daemon.service_units import SERVE, Service
 
     path = target_file_of(ctx).path
-    key_file = absolute(given["key_file"])
+    named = os.environ.get(f"{_KEY_VARIABLE}_FILE")
+    given["key_file"] = key_file = absolute(given["key_file"] or (Path(named) if named else None))
+    if key_file is None and os.environ.get(_KEY_VARIABLE):
+        click.echo(f"Note: {_KEY_VARIABLE} is not in the unit, which everybody may read", err=True)
+        say_hint("write the key into a file (chmod 600), and give --key-file FILE")
     _check(path, given, key_file if key_file and key_file.exists() and not asked.system else None)
     if not asked.system:  # the machine's service may read what this user may not
         refuse_unusable(path)
     variables, secret = of_server(uploads=given["daemon"])
     if given["daemon"]:
         check_variables({"api_url": "", "allow_http": False}, variables)
-    if key_file is None and os.environ.get(_KEY_VARIABLE):
-        secret.append(_KEY_VARIABLE)
     service = Service(
         path,
         asked.name,
@@ -245,7 +248,7 @@ def _check(path: Path, given: dict[str, Any], key_file: Path | None) -> None:
     if not given["port"]:
         raise click.UsageError("a service needs a port that others know: --port N")
     server.check_host(given["host"])
-    if key_file is not None or given["key_file"] is None:
+    if key_file is not None or given["key_file"] is None:  # else it may be read later
         server.check_key(given["host"], server.key_from(key_file, {}))
     create_app(
         path,

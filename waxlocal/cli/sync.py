@@ -155,13 +155,15 @@ def _summarise(done: Drained, path: Path, settings: UploadSettings, form: str) -
 
 
 def _hint_for_pending(done: Drained, path: Path, settings: UploadSettings) -> str:
+    from waxlocal_daemon.tls import hint_for
     from waxlocal_daemon.verdicts import NOT_JSON
 
     if done.key_refused:
         return settings.key_hint
     if NOT_JSON in done.reason and _never_accepted(path, settings):
         return f"{settings.url_hint}; no Waxell API answers there"
-    return "nothing is lost; run waxlocal sync again later, or waxlocal daemon run"
+    later = "nothing is lost; run waxlocal sync again later, or waxlocal daemon run"
+    return hint_for(done.reason) or later
 
 
 def _refused(count: int, path: Path, settings: UploadSettings) -> DeliveryError:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from waxlocal.delivery.statements import ADMIT, MOVE_CURSOR
 from waxlocal.ids import trace_id_of
 from waxlocal.maintenance.salvage import Place, RowReader
 from waxlocal.records import RECORD_TABLES
@@ -38,15 +39,14 @@ _BEGIN = """
 INSERT INTO runs (run_id, agent_name, workflow_name, trace_id, interaction_mode, status, started_at,
   metadata) VALUES (?, ?, 'default', ?, 'autonomous', 'interrupted', ?, ?)
 """
-# Runs that have lost their delivery are pending again, and begin anew; and runs that get the ids of
-# lost ones must not be taken for those that were looked at.
+# Runs that have lost their delivery are pending again, and begin anew.
 _LOOK_AGAIN = (
     """DELETE FROM requests WHERE run_id <> '' AND (run_id, target_id) NOT IN (
       SELECT run_id, target_id FROM deliveries)""",
-    "UPDATE targets SET cursor = 0",
     """UPDATE targets
     SET events_cursor = min(events_cursor, (SELECT coalesce(max(id), 0) FROM outside_events))""",
 )
+_LOOKED_AT = "SELECT target_id, min(cursor, ?) FROM targets"
 # What a value raises that damage has made, never a full disk.
 _OF_VALUES = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, ValueError,
               OverflowError)  # fmt: skip
@@ -99,7 +99,21 @@ class _Saving:
         self._begin_lost()
         for statement in _LOOK_AGAIN:
             self._target.execute(statement)
+        self._admit_all()
         return SavedRows(rows, self._read.unread, self._refused)
+
+    def _admit_all(self) -> None:
+        """Have the runs that an upload had looked at waiting again where their delivery is lost.
+
+        Runs that get the ids of lost ones later must not be taken for those.
+        """
+        (last,) = self._target.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()
+        targets = self._target.execute(_LOOKED_AT, (last,)).fetchall()
+        self._target.execute("BEGIN IMMEDIATE")
+        for target_id, looked_at in targets:
+            self._target.execute(ADMIT, {"target": target_id, "cursor": 0, "last": looked_at})
+            self._target.execute(MOVE_CURSOR, (looked_at, target_id))
+        self._target.execute("COMMIT")
 
     def _place(self, table: str) -> Place | None:
         """Return where a table is read: the columns that both files have, and its key."""

@@ -163,7 +163,7 @@ def _choose(
     url = _first([*urls, (found.origin, found.api_url), *variables.urls()])
     key = _first([*keys, (found.origin, found.api_key), *variables.keys()])
     if url is None or key is None:
-        raise _missing(url is None, key is None)
+        raise _missing(url is None, key is None, found)
     return _Choice(*url, *key, found)
 
 
@@ -255,13 +255,14 @@ def _keys_from_files(argument: str | os.PathLike[str], variables: _Variables) ->
     return []
 
 
-def _missing(url: bool, key: bool) -> ConfigurationError:
+def _missing(url: bool, key: bool, profile: Profile) -> ConfigurationError:
     what = "server and no API key are" if url and key else "server is" if url else "API key is"
     names = [("WAXELL_API_URL", "https://acme.waxell.dev", "api_url")] if url else []
     names += [("WAXELL_API_KEY", "wax_sk_...", "api_key")] if key else []
     exports = " ".join(f"{name}={example}" for name, example, _ in names)
     options = " and ".join(option for _, _, option in names)
+    section = profile.origin.partition(" ")[2] or "[default]"
     return ConfigurationError(
         f"no {what} configured",
-        hint=f"export {exports}, or put {options} under [default] in {SHOWN_PATH}",
+        hint=f"export {exports}, or put {options} under {section} in {SHOWN_PATH}",
     )
