@@ -41,7 +41,8 @@ WHERE process_id IN (
 """
 _OPEN_RUNS = """
 SELECT r.run_id, r.started_at, r.parent_workflow_id, r.process_id FROM runs r
-WHERE r.status = 'running' AND r.run_id IN ({which}) ORDER BY r.started_at DESC, r.id DESC
+WHERE r.status = 'running' AND r.run_id IN ({which})
+ORDER BY r.id DESC  -- a run comes after the one that called it, also where a clock was set back
 """
 _MOMENTS = " UNION ALL ".join(
     f"SELECT {table.moment} AS moment FROM {table.name} WHERE run_id = :run_id"  # noqa: S608
