@@ -48,6 +48,8 @@ monotonic = partial(time.monotonic)
 # strftime costs ten times as much as the rest of a time's text, and a second lasts long: keep the
 # text of the last one. One tuple, replaced whole, so that threads never see a mixed pair.
 _second = (1, "1970-01-01T00:00:01.")
+# The last second that was read, for the same reason: the times of a run lie near each other.
+_read_second = ("1970-01-01T00:00:00", 0)
 
 
 def utc_text(ns: int) -> str:
@@ -77,13 +79,19 @@ def utc_ns(text: str, zone: tzinfo | None = None) -> int:
     What lies behind the microsecond is cut. Without an offset it is a time of `zone`, which is UTC
     unless given. Raises `ValueError`, also for a time outside the years 1 to 9999.
     """
+    global _read_second
+    fraction, stored = text[20:26], text[10:11] == "T" and text[19:20] == "." and text[26:] == "Z"
+    stored = stored and len(fraction) == 6 and fraction.isdecimal() and fraction.isascii()
+    known, seconds = _read_second
+    if stored and text[:19] == known:
+        return seconds * 1_000_000_000 + int(fraction) * 1000
     from datetime import datetime, timedelta, timezone  # 3 ms to import, and rarely needed
 
     utc = timezone.utc
-    fraction, stored = text[20:26], text[10:11] == "T" and text[19:20] == "." and text[26:] == "Z"
-    if stored and len(fraction) == 6 and fraction.isdecimal() and fraction.isascii():
-        second = datetime.fromisoformat(text[:19]).replace(tzinfo=utc)
-        return int(second.timestamp()) * 1_000_000_000 + int(fraction) * 1000
+    if stored:
+        seconds = int(datetime.fromisoformat(text[:19]).replace(tzinfo=utc).timestamp())
+        _read_second = (text[:19], seconds)
+        return seconds * 1_000_000_000 + int(fraction) * 1000
     try:
         moment = datetime.fromisoformat(_plain_iso(text))
         # In UTC: a difference of two zones would not say that it lies outside these years there.

@@ -79,6 +79,6 @@ def plain_text(text: str, key: Secret) -> str:
     return key.hidden_in(text if text.isascii() else storable(text))
 
 
-def header_text(raw: bytes, key: Secret) -> str:
+def header_text(value: str, key: Secret) -> str:
     """Return the value of a header, cut to 500 characters, and without the key."""
-    return plain_text(raw.decode("latin-1"), key)[:MAX_WORDS]
+    return plain_text(value, key)[:MAX_WORDS]

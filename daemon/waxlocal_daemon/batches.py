@@ -13,9 +13,9 @@ from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire.bulk import Batch, LineStatus, Offer, answers, batch_of
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
+from waxlocal_daemon.connection import Request
 from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Action, Verdict
 
 __all__ = ["Batches", "SentBatch"]

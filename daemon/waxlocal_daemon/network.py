@@ -1,120 +1,163 @@
-"""The network layer of one connection: a deadline, and a count of the bytes received."""
+"""The way to the server: direct or through a proxy, with or without TLS, within a deadline."""
 
 from __future__ import annotations
 
-import re
+import base64
+import io
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore
 
-__all__ = ["Network"]
+from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal_daemon.response import read_head
 
-_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
-_END_OF_HEAD = b"\r\n\r\n"
+__all__ = ["Deadline", "Incoming", "Route"]
+
 # A request that gets on by as much has its whole time again: over 20 KB/s one may take minutes.
 PROGRESS_BYTES = 16 * 1024
 # What the system takes before the network does (twice as much, on Linux): by default it may be
 # megabytes, and how the last of them get on cannot be seen.
 UNSENT_BYTES = 128 * 1024
-# The connection is not used again after a longer head.
-_LONGEST_HEAD = 64 * 1024
+_PORTS = {"http": 80, "https": 443}
 
 
-class Network(httpcore.NetworkBackend):
-    """The usual network, for one connection at a time.
+class Deadline:
+    """How long a request may take without getting on.
 
-    One deadline covers everything from `begin`, or from the last part of the request that was sent:
-    httpcore's timeouts start again with each byte, so a server that answers slowly could hold a
-    thread for hours. The bytes of the response are counted: if a server sent it twice, the second
-    copy would be taken for the response to the next request.
+    A timeout of the socket starts again with each byte, so a server that answers slowly could hold
+    a thread for hours.
     """
 
-    def __init__(self) -> None:
-        self._usual = httpcore.SyncBackend()
-        self._seconds = self._deadline = 0.0
-        self._head = bytearray()
-        self._received = 0
-
-    def begin(self, seconds: float) -> None:
-        """Begin a request that may take this many seconds, once it is sent or gets on no more."""
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.go_on()
-        self.forget()
 
     def go_on(self) -> None:
-        """Give the request its time again: another part of it was sent."""
-        self._deadline = time.monotonic() + self._seconds
+        """Give the request its time again: another part of it was sent, or answered."""
+        self._end = time.monotonic() + self._seconds
 
-    def forget(self) -> None:
-        """Count from zero: the bytes so far were not the response."""
-        self._head.clear()
-        self._received = 0
-
-    def left(self, timeout: float | None) -> float:
+    def left(self, timeout: float) -> float:
         """Return how long an operation may take. Raises `httpcore.ReadTimeout`."""
-        left = self._deadline - time.monotonic()
+        left = self._end - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("no complete answer in time")
-        return left if timeout is None else min(timeout, left)
+        return min(timeout, left)
 
-    def count(self, data: bytes) -> bytes:
-        """Count received bytes, and return them."""
-        self._received += len(data)
-        if len(self._head) < _LONGEST_HEAD:
-            self._head += data
-        return data
 
-    def answered_once(self) -> bool:
-        """Return whether exactly one response was received; only then is the connection reused.
+class Route:
+    """How the server is reached. Raises `ConfigurationError` for a proxy or certificates."""
 
-        Without a Content-Length, one response cannot be told from two.
-        """
-        end = self._head.find(_END_OF_HEAD)
-        length = _CONTENT_LENGTH.search(self._head, 0, end + 2) if end >= 0 else None
-        if length is None:
-            return False
-        return self._received == end + len(_END_OF_HEAD) + int(length[1])
+    def __init__(self, settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
+        server, proxy = urlsplit(settings.api_url), settings.proxy_url(environ)
+        self._proxy = urlsplit(proxy) if proxy else None
+        self._connect_timeout = settings.connect_timeout
+        self._secure = server.scheme == "https"
+        self._host = (server.hostname or "").encode("idna").decode("ascii")
+        self._port = server.port or _PORTS[server.scheme]
+        self.authority = server.netloc.encode("idna")
+        forwarded = self._proxy is not None and not self._secure
+        # A proxy that forwards is asked for the whole URL.
+        self.prefix = (b"http://" + self.authority if forwarded else b"") + server.path.rstrip(
+            "/"
+        ).encode("ascii")
+        self.headers = _authorization(self._proxy) if forwarded else b""
+        self._tls: Any = None
+        if self._secure or (self._proxy is not None and self._proxy.scheme == "https"):
+            from waxlocal_daemon.tls import tls_context
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+            self._tls = tls_context(environ, settings.ca_file)
+            self._tls.set_alpn_protocols(["http/1.1"])
+
+    def connect(self, deadline: Deadline) -> httpcore.NetworkStream:
+        """Return a connection to the server, or to the proxy that forwards to it."""
+        proxy = self._proxy
+        if proxy is None:
+            stream = self._connect(self._host, self._port, deadline)
+        else:
+            host = proxy.hostname or ""
+            stream = self._connect(host, proxy.port or _PORTS[proxy.scheme], deadline)
+        try:
+            if proxy is not None and proxy.scheme == "https":
+                stream = self._with_tls(stream, proxy.hostname or "", deadline)
+            if self._secure:
+                if proxy is not None:
+                    self._tunnel(stream, proxy, deadline)
+                stream = self._with_tls(stream, self._host, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _connect(self, host: str, port: int, deadline: Deadline) -> httpcore.NetworkStream:
+        options = [
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES),
+        ]
+        seconds = deadline.left(self._connect_timeout)
+        return httpcore.SyncBackend().connect_tcp(host, port, seconds, None, options)
+
+    def _with_tls(
+        self, stream: httpcore.NetworkStream, name: str, deadline: Deadline
     ) -> httpcore.NetworkStream:
-        """Connect as usual, before the deadline."""
-        options = [*(socket_options or ()), (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)]
-        stream = self._usual.connect_tcp(host, port, self.left(timeout), local_address, options)
-        return _Stream(stream, self)
+        return stream.start_tls(self._tls, name, deadline.left(self._connect_timeout))
+
+    def _tunnel(
+        self, stream: httpcore.NetworkStream, proxy: SplitResult, deadline: Deadline
+    ) -> None:
+        """Have the proxy connect to the server. Raises `httpcore.ProxyError` if it does not."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        server = f"{host}:{self._port}".encode()
+        lines = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n"
+        asked = lines % (server, server, _authorization(proxy))
+        stream.write(asked, deadline.left(self._connect_timeout))
+        answer = read_head(Incoming(stream, deadline, self._connect_timeout))
+        if not 200 <= answer.status < 300:
+            raise httpcore.ProxyError(f"{answer.status} {answer.reason}")
 
 
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, network: Network) -> None:
+class Incoming(io.BufferedReader):
+    """What comes in over a connection."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline, timeout: float) -> None:
+        self._bytes = _Bytes(stream, deadline, timeout)
+        super().__init__(self._bytes)
+
+    def is_empty(self) -> bool:
+        """Return whether all that was received has been read."""
+        self._bytes.paused = True
+        try:
+            return not self.peek(1)
+        finally:
+            self._bytes.paused = False
+
+
+class _Bytes(io.RawIOBase):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline, timeout: float) -> None:
+        super().__init__()
         self._stream = stream
-        self._network = network
+        self._deadline = deadline
+        self._timeout = timeout
+        # Whether nothing more is to be received just now.
+        self.paused = False
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._network.count(self._stream.read(max_bytes, self._network.left(timeout)))
+    def readable(self) -> bool:
+        return True
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), PROGRESS_BYTES):
-            part = buffer[start : start + PROGRESS_BYTES]
-            self._stream.write(part, self._network.left(timeout))
-            self._network.go_on()
+    def readinto(self, buffer: Any) -> int | None:
+        if self.paused:
+            return None
+        data = self._stream.read(len(buffer), self._deadline.left(self._timeout))
+        buffer[: len(data)] = data
+        return len(data)
 
-    def close(self) -> None:
-        self._stream.close()
 
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        self._network.forget()  # a proxy's answer to CONNECT
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._network.left(timeout))
-        return _Stream(stream, self._network)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+def _authorization(proxy: SplitResult | None) -> bytes:
+    """Return the header that tells a proxy who asks, with its end of line; empty without a user."""
+    if proxy is None or not proxy.username:
+        return b""
+    who = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+    return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(who)

@@ -9,40 +9,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import unquote, urlsplit
-
-import httpcore
+from typing import TypeAlias
 
 from waxlocal.settings.upload_settings import UploadSettings
-from waxlocal_daemon.answers import Answer, header_text, plain_text
-from waxlocal_daemon.network import Network
+from waxlocal_daemon.answers import Answer
+from waxlocal_daemon.connection import Connection, Request
+from waxlocal_daemon.network import Route
 
-__all__ = ["Request", "Sender", "check_network"]
+__all__ = ["Sender", "check_network"]
 
-# Common servers close an idle connection after 5 s; close it first.
-KEEP_ALIVE_S = 4.0
-# With this many requests in flight, wait a little longer for more responses: the server is busy
-# with the others meanwhile.
+# With this many requests in flight, wait a little longer for more responses, for so many seconds
+# each: the server is busy with the others meanwhile, and those threads with what has come.
 MANY = 8
-GATHER_S = 0.002
-# More than any response of the API; a page of another server need not be read to its end.
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-
-
-class Request(NamedTuple):
-    """One request: `path` is relative to the server's URL, `headers` come after the usual ones."""
-
-    method: str
-    path: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    # Returned with the response, for the caller; so is how often the circuit had opened before.
-    about: Any = None
-    openings: int = 0
-
+GATHER_EACH_S = 80e-6
+GATHER_MOST_S = 0.005
+# How many requests leave over one connection before the first response has come, at most; together
+# no more bytes are on their way then.
+MOST_TOGETHER = 16
+BYTES_TOGETHER = 1024 * 1024
+# So many responses in a row over connections that stay open show that a server keeps them apart.
+TRUSTED_AFTER = 64
 
 _Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
 _Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
@@ -51,31 +39,30 @@ _Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
 class Sender:
     """Hands requests to threads and collects the responses, in the order of arrival.
 
-    For use by one thread. Follows no redirects and retries nothing. A request takes at most
-    `settings.request_timeout` seconds without progress: for each part of it that the network takes,
-    and then to the last byte of the response, however slow the server is.
+    For use by one thread. Follows no redirects, and sends again only what was behind a request
+    whose connection ended. A request takes at most `settings.request_timeout` seconds without
+    progress: for each part of it that the network takes, and then to the last byte of the response,
+    however slow the server is.
     """
 
     def __init__(self, settings: UploadSettings) -> None:
-        parts = urlsplit(settings.api_url)
-        self._prefix = parts.path.rstrip("/")
-        self._url = (parts.scheme.encode(), (parts.hostname or "").encode("idna"), parts.port)
-        self._headers = [
-            (b"Host", parts.netloc.encode("idna")),
-            (b"X-Wax-Key", settings.api_key.header()),
-            (b"User-Agent", _user_agent()),
-            (b"Accept", b"application/json"),
-        ]
+        self._route = Route(settings)
         self._settings = settings
-        self._tls = _tls(settings)
-        self._proxy = _proxy(settings.proxy_url())
+        self._pipelining = Pipelining()
         self._todo, self._done = _queues()
         self._threads = 0
         self.in_flight = 0
+        self._bytes = 0
+
+    def room(self) -> int:
+        """Return how many more requests may be sent now."""
+        together = self._pipelining.most if self._bytes < BYTES_TOGETHER else 1
+        return self._settings.concurrency * together - self.in_flight
 
     def send(self, request: Request) -> None:
         """Send a request as soon as a thread is free."""
         self.in_flight += 1
+        self._bytes += len(request.body)
         if self.in_flight > self._threads < self._settings.concurrency:
             self._threads += 1
             # A daemon thread: one that hangs in the network does not keep the process alive.
@@ -91,18 +78,19 @@ class Sender:
             answers.append(self._done.get(timeout > 0, timeout))
             if self.in_flight >= MANY:
                 # More are about to arrive; stored together they need one commit instead of ten.
-                time.sleep(GATHER_S)
+                time.sleep(min(self.in_flight * GATHER_EACH_S, GATHER_MOST_S))
             while True:
                 answers.append(self._done.get(False))
         except queue.Empty:
             self.in_flight -= len(answers)
+            self._bytes -= sum(len(request.body) for request, _answer in answers)
             return answers
 
     def forget(self) -> None:
         """Give up the requests in flight: their responses are not collected."""
         self.close()
         self._todo, self._done = _queues()
-        self.in_flight = 0
+        self.in_flight = self._bytes = 0
 
     def close(self) -> None:
         """Let the threads end; one that waits for a response ends when it has it."""
@@ -114,111 +102,73 @@ class Sender:
         self._threads = 0
 
     def _work(self, todo: _Todo, done: _Done) -> None:
-        network = Network()
-        pool = self._pool(network)
+        connection = Connection(self._route, self._settings)
+        held: list[Request | None] = []
         try:
-            while (request := todo.get()) is not None:
-                network.begin(self._settings.request_timeout)
-                answer = self._answer(pool, request)
-                if not network.answered_once():
-                    pool.close()  # it opens another connection when it needs one
-                done.put((request, answer))
+            while requests := self._next(todo, held):
+                answers = connection.exchange(requests)
+                self._pipelining.note(len(requests), len(answers), kept=connection.is_open)
+                for request, answer in zip(requests, answers, strict=False):
+                    done.put((request, answer))
+                for request in requests[len(answers) :]:
+                    todo.put(request)
         finally:
-            pool.close()
+            connection.close()
 
-    def _pool(self, network: Network) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=self._tls,
-            proxy=self._proxy,
-            max_connections=1,
-            keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=network,
-        )
+    def _next(self, todo: _Todo, held: list[Request | None]) -> list[Request]:
+        """Take the next requests, those that wait for no other thread; empty at the end.
 
-    def _answer(self, pool: httpcore.ConnectionPool, request: Request) -> Answer:
-        key = self._settings.api_key
-        try:
-            with pool.stream(
-                request.method,
-                self._target(request.path),
-                headers=self._headers_of(request),
-                content=request.body,
-                extensions={"timeout": self._timeouts()},
-            ) as response:
-                body = _limited(response.iter_stream())
-                headers = {
-                    name.decode("latin-1").lower(): header_text(value, key)
-                    for name, value in response.headers
-                }
-                return Answer(response.status, headers, body, "", key)
-        except Exception as error:  # of the network, TLS, or a server without HTTP
-            return Answer(None, {}, b"", plain_text(_told(error), key))
+        `held`: what was taken before, and did not join the others.
+        """
+        first = held.pop() if held else todo.get()
+        if first is None:
+            return []
+        requests = [first]
+        share = -(-self.in_flight // max(self._threads, 1))
+        most = min(share, self._pipelining.most) if first.joins else 1
+        with suppress(queue.Empty):
+            while len(requests) < most:
+                more = todo.get(False)
+                if more is None or not more.joins:
+                    held.append(more)
+                    break
+                requests.append(more)
+        return requests
 
-    def _target(self, path: str) -> httpcore.URL:
-        scheme, host, port = self._url
-        return httpcore.URL(
-            scheme=scheme, host=host, port=port, target=(self._prefix + path).encode("ascii")
-        )
 
-    def _headers_of(self, request: Request) -> Sequence[tuple[bytes, bytes]]:
-        own = [(name.encode(), value.encode()) for name, value in request.headers]
-        if request.method == "GET":
-            return [*self._headers, *own]
-        return [*self._headers, (b"Content-Length", str(len(request.body)).encode()), *own]
+class Pipelining:
+    """How many requests may leave over one connection before the first is answered; for threads.
 
-    def _timeouts(self) -> dict[str, float]:
-        settings = self._settings
-        return {
-            "connect": settings.connect_timeout,
-            "read": settings.read_timeout,
-            "write": settings.read_timeout,
-            "pool": settings.connect_timeout,
-        }
+    Over a link with 50 ms of latency a connection that waits for each response carries 20 requests
+    a second. RFC 9112, section 9.3.2, allows more at a time to a client that finds out what was
+    lost when the connection ended: each of ours has its key. A server must first show that its
+    responses can be told apart; where a connection ends with requests unanswered, it must show it
+    again, for twice as long.
+    """
+
+    def __init__(self) -> None:
+        self._needed = TRUSTED_AFTER
+        self._answered = 0
+
+    @property
+    def most(self) -> int:
+        """How many requests may leave together."""
+        return MOST_TOGETHER if self._answered >= self._needed else 1
+
+    def note(self, sent: int, answered: int, *, kept: bool) -> None:
+        """Note how many requests left together and how many were answered."""
+        if kept:
+            self._answered += answered
+            return
+        self._answered = 0
+        if sent > answered:
+            self._needed *= 2
 
 
 def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
     """Raise `ConfigurationError` for certificates or a proxy that a `Sender` could not use."""
-    settings.proxy_url(environ)
-    _tls(settings, environ)
+    Route(settings, environ)
 
 
 def _queues() -> tuple[_Todo, _Done]:
     return queue.SimpleQueue(), queue.SimpleQueue()
-
-
-def _limited(chunks: Iterable[bytes]) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise httpcore.RemoteProtocolError("the response is larger than 8 MB")
-    return bytes(body)
-
-
-def _told(error: Exception) -> str:
-    words = str(error).strip() or type(error).__name__
-    return words if isinstance(error, httpcore.ConnectError) else f"{type(error).__name__}: {words}"
-
-
-def _user_agent() -> bytes:
-    from waxlocal._version import __version__
-
-    return f"waxlocal/{__version__}".encode()
-
-
-def _proxy(url: str | None) -> httpcore.Proxy | None:
-    """Return the proxy; httpcore takes user and password beside the address only."""
-    if not url:
-        return None
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    return httpcore.Proxy(f"{parts.scheme}://{host}", auth=auth)
-
-
-def _tls(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> Any:
-    if urlsplit(settings.api_url).scheme != "https":
-        return None
-    from waxlocal_daemon.tls import tls_context
-
-    return tls_context(environ, settings.ca_file)

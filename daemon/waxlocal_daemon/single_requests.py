@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 from waxlocal.clock import utc_text
 from waxlocal.delivery.outbox import Due, Outbox
@@ -16,6 +15,7 @@ from waxlocal.wire.paths import of_stage
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Circuit
+from waxlocal_daemon.connection import Request
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.doubts import Doubts, Whose
 from waxlocal_daemon.job import Job, SentPart
@@ -33,7 +33,6 @@ from waxlocal_daemon.replacements import (
     with_new_key,
     without_state,
 )
-from waxlocal_daemon.sender import Request
 from waxlocal_daemon.verdicts import Action, Verdict, is_of_content
 
 __all__ = ["SingleRequests"]
@@ -41,6 +40,8 @@ __all__ = ["SingleRequests"]
 # Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
 RUNS_AT_ONCE = 16
 BYTES_AT_ONCE = 2 * 1024 * 1024
+# A larger request has a connection to itself.
+JOINING_BYTES = 16 * 1024
 # How often a run is started at a server that forgets it each time.
 MOST_STARTS = 3
 # A body of no more bytes that is too large for a server is so for reasons of its own.
@@ -100,8 +101,10 @@ class SingleRequests:
             ("Content-Type", "application/json"),
             (request_keys.HEADER, part.idempotency_key),
         )
-        path = of_stage(part.stage, job.due.remote_run_id or "")
-        return Request("POST", path, part.body or b"", headers, about)
+        path, body = of_stage(part.stage, job.due.remote_run_id or ""), part.body or b""
+        # The response to a start says what the other requests of its run are about.
+        joins = part.stage != "start" and len(body) <= JOINING_BYTES
+        return Request("POST", path, body, headers, about, joins=joins)
 
     # -- taking runs in hand --------------------------------------------------------------------
 
@@ -109,13 +112,13 @@ class SingleRequests:
         """Take the next runs in hand, with all their requests written down; None if none is due."""
         most = RUNS_AT_ONCE if room > 1 else 1
         found = self._outbox.due(
-            most + len(self._hand) + len(self._set_back),
+            most,
             horizon=self._circuit.horizon(),
+            but=self._hand.keys() | self._set_back,
             begun=begun,
             troubled=self._circuit.troubled,
         )
-        free = (due for due in found if due.run_id not in self._hand.keys() | self._set_back)
-        chosen = _within(list(islice(free, most)))
+        chosen = _within(found)
         if not chosen:
             return None
         run_ids = [due.run_id for due in chosen]

@@ -20,10 +20,11 @@ from waxlocal.wire.paths import CONFIG
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.batches import Batches, SentBatch
 from waxlocal_daemon.circuit import USUAL_PACE, Circuit, Pace
+from waxlocal_daemon.connection import Request
 from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.sender import Request, Sender
+from waxlocal_daemon.sender import Sender
 from waxlocal_daemon.single_requests import SingleRequests
 from waxlocal_daemon.verdicts import Action, Verdict, judge
 
@@ -189,18 +190,24 @@ class Uploader:
         if self._circuit.wait():
             return
         cautious = self._circuit.troubled or self._doubts_key
-        room = (1 if cautious else self._settings.concurrency) - self._sender.in_flight
         if self._must_ask():
             if not self._sender.in_flight:
                 self._send(_ASK)
             return
+        room = self._room(cautious=cautious)
         if self._batches is not None and room > 0:
             for request in self._batches.requests(room):
                 self._send(request)
-                room -= 1
+        room = self._room(cautious=cautious)
         if room > 0:
             for request in self._single_requests.requests(room, begun=self._batches is not None):
                 self._send(request)
+                if self._room(cautious=cautious) <= 0:  # the more bytes, the fewer at a time
+                    break
+
+    def _room(self, *, cautious: bool) -> int:
+        """Return how many more requests may leave now."""
+        return 1 - self._sender.in_flight if cautious else self._sender.room()
 
     def _send(self, request: Request) -> None:
         self._bytes_sent += len(request.body)

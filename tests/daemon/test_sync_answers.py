@@ -67,9 +67,9 @@ def test_the_key_does_not_come_back_in_any_spelling() -> None:
     spelled = "".join(f"\\u{ord(character):04x}" for character in KEY.reveal())
     body = f'{{"{spelled}": "{spelled} is wrong", "detail": "{KEY.reveal()}"}}'.encode()
     assert KEY.reveal() not in json.dumps(read_json(body, KEY))
-    assert KEY.reveal() not in header_text(b"text/" + KEY.header() + b"; x", KEY)
+    assert KEY.reveal() not in header_text(f"text/{KEY.reveal()}; x", KEY)
     assert plain_text(f"bad: {KEY.reveal()}", KEY) == "bad: (the key)"
-    assert len(header_text(b"x" * 100_000, KEY)) <= 500
+    assert len(header_text("x" * 100_000, KEY)) <= 500
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_the_defaults(tmp_path: Path) -> None:
     defaults = UploadSettings(URL, Secret(KEY))
     assert settings._replace(source=defaults.source) == defaults
     assert settings.source == {"api_url": "argument", "api_key": "argument"}
-    assert (settings.open_after, settings.concurrency, settings.bulk) == (3600.0, 48, True)
+    assert (settings.open_after, settings.concurrency, settings.bulk) == (3600.0, 32, True)
     assert (settings.poll, settings.send_hardware_uuid) == (5.0, False)
 
 

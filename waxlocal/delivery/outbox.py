@@ -7,6 +7,7 @@ too late for what is being sent.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -158,11 +159,12 @@ class Outbox(ReceiptConnection):
         limit: int,
         *,
         horizon: str,
+        but: Iterable[str] = (),
         whole: bool = False,
         begun: bool = False,
         troubled: bool = False,
     ) -> list[Due]:
-        """Return runs that may be sent now, the oldest first.
+        """Return runs that may be sent now, the oldest first; not those of `but`.
 
         `whole`: for a batch, which may have runs in any order, without those that single requests
         have begun or that no batch can carry; `begun`: only those. `troubled`: the newest that have
@@ -176,6 +178,7 @@ class Outbox(ReceiptConnection):
             "whole": whole,
             "begun": begun,
             "fresh": troubled,
+            "but": json.dumps(list(but)),
             "limit": limit,
         }
         found = self._readable(sql.DUE_NEWEST if troubled else sql.DUE, named)

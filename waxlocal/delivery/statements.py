@@ -181,6 +181,7 @@ WHERE d.target_id = :target AND {IS_PENDING}
   AND (:fresh = 0 OR d.failures = 0)
   AND (:whole = 0 OR NOT {_GOES_BY_REQUESTS})
   AND (:begun = 0 OR {_GOES_BY_REQUESTS})
+  AND d.run_id NOT IN (SELECT value FROM json_each(:but))
   AND (:whole OR (
     (p.run_id IS NULL OR p.remote_run_id IS NOT NULL OR p.state = 'parked'
       OR p.state = 'delivered' OR p.run_id >= d.run_id)

@@ -58,7 +58,7 @@ class UploadSettings(NamedTuple):
     api_url: str
     api_key: Secret
     open_after: float = 3600.0
-    concurrency: int = 48
+    concurrency: int = 32
     bulk: bool = True
     send_hardware_uuid: bool = False
     allow_http: bool = False
