@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.files import rows, run_program, start_program
 from waxlocal import process
-from waxlocal.process import ProcessIdentity, current_process, is_gone
+from waxlocal.process import Life, ProcessIdentity, current_process, is_gone, life_of
 from waxlocal.queries import get_run
 from waxlocal.storage.connection import reader
 
@@ -100,6 +100,16 @@ def test_another_boot_ended_everything() -> None:
 def test_what_cannot_be_known_is_not_gone(elsewhere: dict[str, object]) -> None:
     """Of other machines and other containers nothing is claimed."""
     assert not is_gone(current_process()._replace(**elsewhere))  # type: ignore[arg-type]
+
+
+def test_a_process_that_proc_hides_may_be_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `hidepid`, those of other users are not listed; their numbers are not free."""
+    hidden = current_process()._replace(pid=1)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    monkeypatch.setattr("waxlocal.process._started", lambda _pid: "")
+    assert life_of(hidden) is Life.UNKNOWN
+    assert life_of(hidden._replace(pid=ended.pid)) is Life.GONE
 
 
 def test_without_a_start_mark_the_number_decides() -> None:

@@ -16,11 +16,13 @@ from waxlocal.signal_handlers import Suppress, raised_by_handler
 __all__ = [
     "FIRST_VARIABLE",
     "OUT_OF_DESCRIPTORS",
+    "Life",
     "ProcessIdentity",
     "current_process",
     "is_first",
     "is_gone",
     "is_server",
+    "life_of",
 ]
 
 # There the first Python under `waxlocal run` leaves its id (`shim/path/sitecustomize.py`).
@@ -29,8 +31,17 @@ FIRST_VARIABLE = "WAXLOCAL_PROCESS"
 
 # The numbers of the errors for want of file descriptors: of the process, of the system.
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-# What the system does not say.
+# What the system does not say; and the start mark of what has ended and is only still listed.
 _UNKNOWN = ""
+_ENDED = "ended"
+
+
+class Life:
+    """What can be said of a process. Not an `Enum`, whose module takes a millisecond to import."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNKNOWN = "unknown"
 
 
 class ProcessIdentity(NamedTuple):
@@ -106,27 +117,36 @@ def _any_listens(sockets: list[int]) -> bool:
 def current_process() -> ProcessIdentity:
     """Return the identity of the calling process; reads `/proc` where there is one."""
     pid = os.getpid()
-    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid) or _UNKNOWN)
+    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid))
 
 
 def is_gone(process: ProcessIdentity) -> bool:
-    """Return whether that process has certainly ended.
+    """Return whether that process has certainly ended."""
+    return life_of(process) is Life.GONE
 
-    False also when it cannot be known: another host, another container's process numbers, a number
-    that no process can have (any program may have written the row).
+
+def life_of(process: ProcessIdentity) -> str:
+    """Return whether that process still runs.
+
+    Unknown on another host, among another container's process numbers, where `/proc` hides the
+    processes of other users (the mount option `hidepid`) and something has the number, and for a
+    number that no process can have (any program may have written the row).
     """
     if not (isinstance(process.pid, int) and 0 < process.pid < 2**31):
-        return False
+        return Life.UNKNOWN
     if process.host != _host():
-        return False
+        return Life.UNKNOWN
     here = _boot_id()
     if process.boot_id and here and process.boot_id != here:
-        return True
+        return Life.GONE
     if process.pid_namespace != _pid_namespace():
-        return False
-    if not process.started or (started := _started(process.pid)) == _UNKNOWN:
-        return not _exists(process.pid)
-    return started != process.started
+        return Life.UNKNOWN
+    if not process.started:
+        return Life.ALIVE if _exists(process.pid) else Life.GONE
+    if started := _started(process.pid):
+        # Otherwise another process has got the number since, or it is a zombie.
+        return Life.ALIVE if started == process.started else Life.GONE
+    return Life.UNKNOWN if _exists(process.pid) else Life.GONE
 
 
 def _exists(pid: int) -> bool:
@@ -159,18 +179,19 @@ def _pid_namespace() -> str:
     return ""
 
 
-def _started(pid: int) -> str | None:
-    """Return the system's start mark of a process, None when there is none (or it is a zombie).
+def _started(pid: int) -> str:
+    """Return the system's start mark of a process, `_ENDED` of a zombie.
 
-    Empty where it cannot be read, for want of a file descriptor.
+    Empty where it cannot be read: there is no such process, `/proc` hides it, or there is no file
+    descriptor left.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         if raised_by_handler(error):
             raise
-        return _UNKNOWN if error.errno in OUT_OF_DESCRIPTORS else None
+        return _UNKNOWN
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc(5); the name in
     # parentheses may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+    return _ENDED if fields[0] in "ZX" else fields[19]

@@ -207,11 +207,11 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """Return the time from the first start to the last activity, `<1 s` if it is shorter than that.
+    """Return the time from the first start to the last end; `<1 s` if nothing is known of it.
 
-    The last activity is kept to the second: a finer figure could be less than a run's duration.
+    Version 0.2 kept a session's last activity to the second, so that a run within one has none.
     """
-    return "<1 s" if 0 <= seconds < 0.95 else duration(seconds)
+    return "<1 s" if seconds == 0 else duration(seconds)
 
 
 def ago(stored: str | None, now_ns: int, dated: Callable[[str], str] = str) -> str:

@@ -18,10 +18,11 @@ __all__ = ["Handed", "handed_on", "of_server"]
 _SETTINGS = (
     *("WAXELL_API_URL", "WAX_API_URL", "WAX_PROFILE", "WAXLOCAL_ALLOW_HTTP"),
     "WAXLOCAL_LOG_LEVEL",
+    "WAXLOCAL_UNSEEN_AFTER",
 )
 _ALL_OF = "WAXLOCAL_SYNC_"
 # What the server reads itself.
-_OF_SERVER = ("WAXLOCAL_DURABILITY",)
+_OF_SERVER = ("WAXLOCAL_DURABILITY", "WAXLOCAL_UNSEEN_AFTER")
 # As `urllib.request` reads them: in either case.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # OpenSSL's directory may be several.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import httpx
@@ -95,6 +96,58 @@ def test_the_end_of_a_run_whose_process_was_killed_follows(db_path: Path, bulk: 
         assert ask(hub, "SELECT status FROM runs") == [("interrupted",)]
         assert ask(hub, SHOWN) == ask(db_path, SHOWN)
         assert verify(db_path, settings_for(url_of(client), **PATIENT)).agrees
+
+
+UNSEEN_S = 3_600.0
+
+
+def _interrupt_unseen(path: Path, seconds_later: float) -> int:
+    """Do as a daemon that cannot see the process, so many seconds from now."""
+    change(path, "UPDATE processes SET host = 'another container'")
+    later = time.time_ns() + int(seconds_later * 1e9)
+    return interrupt_gone(path, all_runs=True, unseen_s=UNSEEN_S, now_ns=lambda: later)
+
+
+@ways
+def test_the_end_of_a_run_that_was_given_up_takes_the_place_of_its_interruption(
+    db_path: Path, bulk: bool
+) -> None:
+    """A process that cannot be seen was silent for long, and goes on all the same."""
+    hub = db_path.with_name("hub.db")
+    with serving(hub) as client:
+        with WaxellContext("chatbot", session_id="sess_1") as run:
+            run.record_llm_call(model="gpt-4o", tokens_in=100, tokens_out=50, cost=0.1)
+            assert _interrupt_unseen(db_path, UNSEEN_S - 60) == 0
+            assert _interrupt_unseen(db_path, UNSEEN_S + 60) == 1
+            _send(db_path, client, bulk=bulk)
+            assert ask(hub, "SELECT status FROM runs") == [("interrupted",)]
+            run.record_llm_call(model="gpt-4o", tokens_in=200, tokens_out=70, cost=0.2)
+            run.set_result({"answer": 42})
+        assert ask(db_path, "SELECT status, error_type FROM runs") == [("success", None)]
+        _send(db_path, client, bulk=bulk)
+        assert ask(db_path, STATES) == [("delivered",)]
+        assert ask(hub, SHOWN) == ask(db_path, SHOWN)
+        assert verify(db_path, settings_for(url_of(client), **PATIENT)).agrees
+    totals = "SELECT run_count, failed_runs, open_runs, llm_calls, total_tokens FROM sessions"
+    assert ask(hub, totals) == ask(db_path, totals) == [(1, 0, 0, 2, 420)]
+
+
+def test_a_process_of_which_one_run_goes_on_is_not_given_up(db_path: Path) -> None:
+    """The others of its open runs may wait for as long as they like."""
+    with WaxellContext("waits", session_id="s"):
+        change(db_path, "UPDATE runs SET started_at = '2026-01-31T09:30:00.000000Z'")
+        with WaxellContext("goes on", session_id="s"):
+            assert _interrupt_unseen(db_path, 0) == 0
+            assert _interrupt_unseen(db_path, UNSEEN_S + 60) == 2
+    assert ask(db_path, "SELECT DISTINCT status FROM runs") == [("success",)]
+
+
+def test_nobody_is_given_up_where_it_is_switched_off(db_path: Path) -> None:
+    """With 0 an unseen process is believed for ever."""
+    with WaxellContext("waits", session_id="s"):
+        change(db_path, "UPDATE processes SET host = 'another container'")
+        later = time.time_ns() + 10**18
+        assert interrupt_gone(db_path, all_runs=True, unseen_s=0, now_ns=lambda: later) == 0
 
 
 @ways

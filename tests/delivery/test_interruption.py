@@ -91,7 +91,7 @@ def test_a_run_that_cannot_be_found_again_is_passed_over(db_path: Path) -> None:
 def test_a_process_with_an_impossible_number_is_believed_to_run(db_path: Path, pid: object) -> None:
     """Of a number that no process can have nothing is known."""
     _left_open(db_path, ("r1", BEGAN), pid=pid)
-    assert interrupt_gone(db_path) == 0
+    assert interrupt_gone(db_path, unseen_s=0) == 0
 
 
 def test_others_write_while_many_runs_are_ended(db_path: Path) -> None:

@@ -37,6 +37,8 @@ _UNBOUNDED = 1_000_000
 _MAX_WIDTH = 160
 # From this width on, tables show their optional columns.
 _ROOMY = 110
+# A longer name is shown by its beginning, or each row would be as long; JSON has it whole.
+_LONGEST_CELL = 1_000
 # Spaces between two columns.
 _BETWEEN = 2
 
@@ -155,6 +157,7 @@ class Screen:
         from rich.text import Text
 
         cells = [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
+        cells = [[_shown_text(one) for one in row] for row in cells]
         for cell in (cell for row in cells for cell in row):
             cell.overflow = None  # the column's setting applies
         table = Table(
@@ -187,7 +190,7 @@ class Screen:
         if not self.plain:
             self.write(self.table(columns, rows))
             return
-        lines = ([column.title for column in columns], *rows)
+        lines = ([column.title for column in columns], *(list(map(_shown, row)) for row in rows))
         places = range(len(columns))
         # Rich leaves a place to a column whose characters have none: a combining one alone.
         widths = [max(1, *(_cell_width(line[place]) for line in lines)) for place in places]
@@ -222,6 +225,14 @@ def cost_column(screen: Screen, rows: Sequence[Costed]) -> tuple[Column, list[st
         return Column("Cost", right=True), cells
     short = [cell.replace(" priced", "") for cell in cells]
     return Column("Cost" if short == cells else "Cost (priced)", right=True), short
+
+
+def _shown(cell: str) -> str:
+    return cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}…"
+
+
+def _shown_text(cell: Text) -> Text:
+    return cell if len(cell) <= _LONGEST_CELL else cell[:_LONGEST_CELL].append("…")
 
 
 def _padded(cell: str, width: int, right: bool) -> str:

@@ -10,13 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from waxlocal.clock import stored_ns, utc_text
+from waxlocal.clock import SYSTEM_CLOCK, stored_ns, utc_text
 from waxlocal.delivery.connection import DeliveryConnection
 from waxlocal.delivery.progress import IS_OPEN
 from waxlocal.delivery.records import leniently
 from waxlocal.ids import workflow_id_of
-from waxlocal.process import ProcessIdentity, is_gone
+from waxlocal.process import Life, ProcessIdentity, life_of
 from waxlocal.records import KILLED, RECORD_TABLES
+from waxlocal.settings.config import unseen_after
 from waxlocal.storage.connection import reader
 from waxlocal.storage.record_sql import INTERRUPT_RUN
 
@@ -67,9 +68,16 @@ def interrupt_gone(
     stop: threading.Event | None = None,
     *,
     all_runs: bool = False,
+    unseen_s: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    now_ns: Callable[[], int] = SYSTEM_CLOCK.time_ns,
 ) -> int:
     """Mark the open runs of processes that have ended as interrupted; return how many.
+
+    A process that cannot be seen from here, in another container for example, counts as ended after
+    `unseen_s` seconds without a record in its open runs (None: as `settings.unseen_after` says; 0:
+    never). If it should live after all, what it records, and the end of the run, take the place of
+    this one.
 
     Their end is the time of their last record, or of what is known last of the runs inside them; or
     their start where none has a valid time. A process that was killed cannot write this; until
@@ -79,20 +87,43 @@ def interrupt_gone(
     """
     which = _OF_FILE if all_runs else _OF_UPLOAD
     with reader(path) as connection:
-        left_open = leniently(connection, lambda: _left_open(connection, which))
+        seconds = unseen_after() if unseen_s is None else unseen_s
+        silent_since = now_ns() - int(seconds * 1e9) if seconds else None
+        left_open = leniently(connection, lambda: _left_open(connection, which, silent_since))
     if not left_open:
         return 0
     with _Interruption(path, sleep) as interruption:
         return interruption.of(left_open, stop)
 
 
-def _left_open(connection: sqlite3.Connection, which: str) -> list[_OpenRun]:
+def _left_open(
+    connection: sqlite3.Connection, which: str, silent_since: int | None
+) -> list[_OpenRun]:
     owners = connection.execute(_WITH_OPEN_RUNS.format(which=which)).fetchall()
-    gone = {row[0] for row in owners if is_gone(ProcessIdentity(*row[1:]))}
-    if not gone:
+    lives = {row[0]: life_of(ProcessIdentity(*row[1:])) for row in owners}
+    unseen = {one for one, life in lives.items() if life == Life.UNKNOWN and silent_since}
+    gone = {one for one, life in lives.items() if life == Life.GONE}
+    if not gone | unseen:
         return []
     found = connection.execute(_OPEN_RUNS.format(which=which)).fetchall()
-    return [_OpenRun(*row) for *row, process_id in found if process_id in gone]
+    for *row, process_id in found:
+        if process_id in unseen and not _is_silent(connection, _OpenRun(*row), silent_since or 0):
+            unseen.discard(process_id)  # one run that goes on shows that the process does
+    return [_OpenRun(*row) for *row, process_id in found if process_id in gone | unseen]
+
+
+def _is_silent(connection: sqlite3.Connection, run: _OpenRun, since: int) -> bool:
+    """Return whether a run began, and has its last record, before that time."""
+    last = stored_ns(run.started_at) or 0
+    return last < since and (_last_moment(connection, run.run_id) or last) < since
+
+
+def _last_moment(connection: sqlite3.Connection, run_id: str) -> int | None:
+    """Return the last valid time of a run's records."""
+    values = {"run_id": run_id, "workflow_id": workflow_id_of(run_id)}
+    with closing(connection.execute(_LAST_FIRST, values)) as cells:
+        found = (stored_ns(cell) for (cell,) in cells)
+        return next((moment for moment in found if moment is not None), None)
 
 
 class _Interruption(DeliveryConnection):
@@ -117,7 +148,10 @@ class _Interruption(DeliveryConnection):
 
         The run and its records may be rows that somebody else wrote, with anything for a time.
         """
-        started, last = stored_ns(run.started_at), self._last_moment(run.run_id)
+        with self._errors():
+            connection = self._connection
+            last = leniently(connection, lambda: _last_moment(connection, run.run_id))
+        started = stored_ns(run.started_at)
         inside = self._inside.get(workflow_id_of(run.run_id))
         if inside is not None:
             last = max(last or 0, inside)
@@ -132,15 +166,3 @@ class _Interruption(DeliveryConnection):
     def _note(self, outer: str | None, moment: int | None) -> None:
         if moment is not None:
             self._inside[outer] = max(self._inside.get(outer, 0), moment)
-
-    def _last_moment(self, run_id: str) -> int | None:
-        """Return the last valid time of a run's records."""
-
-        def read() -> int | None:
-            values = {"run_id": run_id, "workflow_id": workflow_id_of(run_id)}
-            with closing(self._connection.execute(_LAST_FIRST, values)) as cells:
-                found = (stored_ns(cell) for (cell,) in cells)
-                return next((moment for moment in found if moment is not None), None)
-
-        with self._errors():
-            return leniently(self._connection, read)

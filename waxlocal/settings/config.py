@@ -12,7 +12,7 @@ from waxlocal.records import INTERACTION_MODES
 from waxlocal.settings.secret import Secret
 from waxlocal.storage.paths import database_path
 
-__all__ = ["ObserveConfig", "Settings", "is_on"]
+__all__ = ["ObserveConfig", "Settings", "is_on", "unseen_after"]
 
 DURABILITIES = ("normal", "full")
 
@@ -79,13 +79,18 @@ def is_on(name: str, default: bool = True) -> bool:
     return value not in ("0", "false", "no", "off") if value else default
 
 
-def _seconds(name: str, default: float) -> float:
+def unseen_after() -> float:
+    """Return for how many seconds a process that cannot be seen may record nothing in its runs."""
+    return _seconds("WAXLOCAL_UNSEEN_AFTER", 86_400.0, most=366 * 86_400.0)
+
+
+def _seconds(name: str, default: float, most: float = 60.0) -> float:
     try:
         seconds = float(os.environ.get(name, default))
     except ValueError:
         return default
     # The comparison is also false for NaN.
-    return min(seconds, 60.0) if seconds >= 0 else default
+    return min(seconds, most) if seconds >= 0 else default
 
 
 def _interaction_mode(value: str) -> str:
