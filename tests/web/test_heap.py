@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.web import heap
 
 # An arena of a thread reserves 64 MB of addresses, of which the unused part cannot be read.
@@ -47,7 +48,40 @@ def test_the_threads_of_a_server_share_a_heap() -> None:
     assert arenas("small") == 0
 
 
+# What is freed between blocks that stay is not at the end of the heap.
+FREE_BETWEEN = """
+import asyncio, os, sys
+from waxlocal.web.heap import keep_trimmed, return_memory
+
+def in_use():
+    with open("/proc/self/statm") as figures:
+        return int(figures.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+async def once():
+    trimming = asyncio.create_task(keep_trimmed(0.0))
+    before = in_use()
+    while in_use() > before - 20_000_000:
+        await asyncio.sleep(0.01)
+    trimming.cancel()
+
+return_memory()
+kept = [bytes(2_000) for _ in range(20_000)]
+kept = kept[::100]
+asyncio.run(once())
+print("given back")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heap of glibc")
+def test_what_is_unused_between_blocks_that_stay_goes_back() -> None:
+    """By itself the heap keeps it: 36 of the 40 MB."""
+    program = [sys.executable, "-c", FREE_BETWEEN]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert (done.stdout, done.stderr) == ("given back\n", "")
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no such setting."""
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap.return_memory()
+    heap._trim()

@@ -34,6 +34,9 @@ __all__ = ["place"]
 # The distance between the positions that one record may get. No run has so many records, and
 # positions that are times in nanoseconds are far above.
 STRIDE = 2**40
+# Of a record that another file has moved, its own position can be told from the one that it has
+# there: by one or two strides more, for hardly ever do more records come together.
+_MOST_MOVED = 64 * STRIDE
 
 # No change of a record changes these columns. If they differ, it is another record.
 _NAMES = {
@@ -84,7 +87,8 @@ def place(connection: sqlite3.Connection, table: Table, run_id: str, rows: Itera
     free: list[Json] = []
     again: list[Json] = []
     for row in named:
-        (again if row["position"] in taken else free).append(row)
+        is_free = row["position"] not in taken and not STRIDE <= row["position"] < _MOST_MOVED
+        (free if is_free else again).append(row)
         taken.add(row["position"])
     if free:
         connection.executemany(_ADD[table], put(connection, table, free))
@@ -101,10 +105,17 @@ def _taken(
 
 
 def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
-    """Store a record whose position is taken: by itself, or by another record."""
-    for position in range(row["position"], LARGEST_INTEGER, STRIDE):
+    """Store a record whose position is taken, by itself or by another record, or was moved.
+
+    One that was moved elsewhere may be here in its first place, if it has come by another way, too.
+    """
+    own = row["position"]
+    first = own % STRIDE if own < _MOST_MOVED else own
+    for position in range(first, LARGEST_INTEGER, STRIDE):
         values = {"run_id": row["run_id"], "position": position}
         here = connection.execute(_AT[table], values).fetchone()
+        if here is None and position < own:
+            continue
         if here is None:
             _add(connection, table, row | {"position": position})
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from waxlocal.web.auth import Authentication, port_of
 from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
+from waxlocal.web.heap import keep_trimmed
 from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
@@ -96,9 +98,11 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.database.open()
+    trimming = asyncio.create_task(keep_trimmed())
     try:
         yield
     finally:
+        trimming.cancel()
         await app.state.cache.close()
         app.state.database.close()
 
