@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -179,13 +180,16 @@ def test_no_home(tmp_path: Path) -> None:
 
 
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
-    """A relative path in a directory that was deleted harms nothing."""
+    """A relative path is one of that directory still, and of no other, the root least of all."""
     gone = tmp_path / "gone"
     gone.mkdir()
     code = f"import os\nos.chdir({str(gone)!r})\nos.rmdir({str(gone)!r})\n"
-    code += "os.environ['WAXLOCAL_DB'] = 'proc/none/w.db'\n"
+    code += "os.environ['WAXLOCAL_DB'] = 'w.db'\n"
     done = run_program(tmp_path / "unused.db", code + PROGRAM)
-    _check(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path("/w.db").exists()
+    if sys.platform == "linux":
+        assert count(gone / "w.db", "runs") == 3
 
 
 def test_an_empty_file_is_a_new_one(db_path: Path) -> None:

@@ -49,9 +49,13 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
     named = os.fspath(given) if given else os.environ.get("WAXLOCAL_DB", "")
     # Not Path.expanduser: where there is no home it raises, and this must not.
     path = os.path.expanduser(named) if named else state_directory() / FILE_NAME  # noqa: PTH111
-    with Suppress(OSError):  # a relative path in a directory that was deleted
+    with Suppress(OSError):
         return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
-    return Path("/", path)
+    # A relative path in a directory that was deleted: where that was, as far as the system says so.
+    with Suppress(OSError):
+        gone = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")  # noqa: PTH115
+        return Path(os.path.normpath(os.path.join(gone, path)))  # noqa: PTH118
+    return Path(state_directory(), path)
 
 
 def state_directory(platform: str = sys.platform) -> Path:
