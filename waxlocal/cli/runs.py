@@ -16,6 +16,7 @@ from waxlocal.cli.options import ordering_of, ordering_option, orderings, run_fi
 from waxlocal.cli.output import DIM, Column, Screen, status_style
 from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.errors import InvalidQuery
 from waxlocal.queries import RunSummary, short_run_id
 from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
 
@@ -52,6 +53,8 @@ def runs(
 
     `waxlocal show RUN_ID` shows all of one; `waxlocal show last` the last.
     """
+    if filter.no_session and filter.session_id:
+        raise InvalidQuery("a run has a session or none", hint="leave one of the two out")
     ordering = ordering_of(ordering, _FRIENDLY, RUN_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
 

@@ -76,8 +76,6 @@ class RunFilter:
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
-        if self.no_session and self.session_id:
-            raise InvalidQuery("a run has a session or none", hint="leave one of the two out")
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         if self.since:
             object.__setattr__(self, "since", parse_time(self.since, clock=clock))

@@ -294,6 +294,27 @@ def test_the_hint_says_which_numbers_are_taken(client: httpx.Client, query: str,
     assert client.get(f"{OBSERVABILITY}/sessions/?{query}").json()["hint"] == hint
 
 
+def test_runs_take_the_filters_of_sessions(client: httpx.Client) -> None:
+    """And those without a session are asked for by name."""
+    assert [run["user_id"] for run in get(client, "runs/", no_session="true")["results"]] == [
+        "carol"
+    ]
+    assert get(client, "runs/", no_session="false")["count"] == 7
+    found = get(client, "runs/", search="öffnung")
+    assert [run["session_id"] for run in found["results"]] == ["sess_local"]
+    assert get(client, "runs/", agent="planner", status="error")["count"] == 1
+    assert get(client, "runs/", tag="none")["count"] == 0
+    page = get(client, "runs/", no_session="false", user_id="user_alice", limit=1)
+    assert "no_session=false" in page["next"]
+
+
+@pytest.mark.parametrize("query", ["no_session=", "no_session=1", "no_sesion=true"])
+def test_what_runs_cannot_be_asked_is_said(client: httpx.Client, query: str) -> None:
+    """A flag is true or false."""
+    problem = client.get(f"{OBSERVABILITY}/runs/?{query}").json()
+    assert (problem["status"], bool(problem["hint"])) == (400, True)
+
+
 def test_a_slip_in_a_name_is_pointed_out(client: httpx.Client) -> None:
     """An unknown parameter is an error that names the nearest known one."""
     problem = client.get(f"{OBSERVABILITY}/sessions/?usr_id=alice").json()

@@ -54,9 +54,13 @@ _FILTERS = (
 )
 _RUN_FILTERS = (
     in_query("session_id", text(""), "Only those of this session."),
+    in_query("no_session", {"type": "boolean"}, "Only those without a session."),
     in_query("user_id", text(""), "Only those of this user."),
     in_query("agent", text(""), "Only those of this agent."),
+    in_query("search", text(""), "Only those whose inputs or results contain this text."),
     _STATUS,
+    in_query("tag", text(""), "Only those with this tag: `key` or `key=value`."),
+    in_query("metadata", text(""), "Only those with this metadata: `key` or `key=value`."),
     time("since", "Started since"),
     time("until", "Started until"),
 )

@@ -14,7 +14,7 @@ from waxlocal.queries import SessionFilter
 from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.web.api.problems import Problem
 
-__all__ = ["FILTERS", "PAGE", "Parameters", "read_parameters", "session_filter"]
+__all__ = ["FILTERS", "PAGE", "Parameters", "filters_in", "read_parameters", "session_filter"]
 
 PAGE = ("limit", "offset")
 FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
@@ -51,6 +51,18 @@ class Parameters:
         if given == "":
             raise Problem(400, f"{name} is empty", hint="set a value, or remove the parameter")
         return given
+
+    def flag(self, name: str) -> bool:
+        """Return whether a parameter is true, false if it is not given; raises `Problem`."""
+        given = self._values.get(name, "false")
+        if given not in ("true", "false"):
+            raise Problem(
+                400,
+                f"invalid {name} {given[:40]!r}",
+                hint="use true or false",
+                parameter=name,
+            )
+        return given == "true"
 
     def choice(self, name: str, default: str) -> str:
         """Return a choice or its default; the query validates it."""
@@ -119,8 +131,12 @@ def _unknown(name: str, allowed: Sequence[str]) -> Problem:
     )
 
 
+def filters_in(given: Parameters) -> dict[str, Any]:
+    """Return the filters that sessions and runs have in common, by name."""
+    read = {"since": given.time, "until": given.time, "status": given.one_of}
+    return {name: read.get(name, given.text)(name) for name in FILTERS}
+
+
 def session_filter(given: Parameters) -> SessionFilter:
     """Return the session filter; raises `InvalidQuery`."""
-    read = {"since": given.time, "until": given.time, "status": given.one_of}
-    values: dict[str, Any] = {name: read.get(name, given.text)(name) for name in FILTERS}
-    return SessionFilter(**values)
+    return SessionFilter(**filters_in(given))

@@ -34,6 +34,7 @@ from waxlocal.web.api.parameters import (
     FILTERS,
     PAGE,
     Parameters,
+    filters_in,
     read_parameters,
     session_filter,
 )
@@ -49,7 +50,7 @@ from waxlocal.wire import paths
 
 __all__ = ["ROUTES", "plain"]
 
-RUN_FILTERS = ("session_id", "user_id", "agent", "status", "since", "until")
+RUN_FILTERS = ("session_id", "no_session", *FILTERS)
 PARTS = ("money", "timing")
 # Reading every call of a large file takes seconds; other requests do not wait for it.
 ANALYTICS_S = 20.0
@@ -154,11 +155,8 @@ async def runs(request: Request) -> Response:
     given = read_parameters(request, (*RUN_FILTERS, "ordering", *PAGE))
     which = RunFilter(
         session_id=given.text("session_id"),
-        user_id=given.text("user_id"),
-        agent=given.text("agent"),
-        status=given.one_of("status"),
-        since=given.time("since"),
-        until=given.time("until"),
+        no_session=given.flag("no_session"),
+        **filters_in(given),
     )
     ordering = given.choice("ordering", "-id")
     where = given.page()
