@@ -107,9 +107,25 @@ def test_a_process_that_proc_hides_may_be_another_one(monkeypatch: pytest.Monkey
     hidden = current_process()._replace(pid=1)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    monkeypatch.setattr("waxlocal.process._started", lambda _pid: "")
-    assert life_of(hidden) is Life.UNKNOWN
-    assert life_of(hidden._replace(pid=ended.pid)) is Life.GONE
+    monkeypatch.setattr("waxlocal.process._started", lambda _pid: None)
+    assert life_of(hidden) == Life.UNKNOWN
+    assert life_of(hidden._replace(pid=ended.pid)) == Life.GONE
+
+
+def test_a_process_lives_for_one_that_has_no_file_descriptor_left() -> None:
+    """It cannot read the start mark, and has to go by the number."""
+    program = """
+import os, resource
+from waxlocal.process import current_process, life_of
+this = current_process()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(life_of(this), life_of(this._replace(pid=2**22)))
+"""
+    if sys.platform == "linux":
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "alive gone\n"
 
 
 def test_without_a_start_mark_the_number_decides() -> None:

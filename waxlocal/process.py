@@ -117,7 +117,7 @@ def _any_listens(sockets: list[int]) -> bool:
 def current_process() -> ProcessIdentity:
     """Return the identity of the calling process; reads `/proc` where there is one."""
     pid = os.getpid()
-    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid))
+    return ProcessIdentity(_host(), _boot_id(), _pid_namespace(), pid, _started(pid) or _UNKNOWN)
 
 
 def is_gone(process: ProcessIdentity) -> bool:
@@ -146,7 +146,9 @@ def life_of(process: ProcessIdentity) -> str:
     if started := _started(process.pid):
         # Otherwise another process has got the number since, or it is a zombie.
         return Life.ALIVE if started == process.started else Life.GONE
-    return Life.UNKNOWN if _exists(process.pid) else Life.GONE
+    if not _exists(process.pid):
+        return Life.GONE
+    return Life.UNKNOWN if started is None else Life.ALIVE
 
 
 def _exists(pid: int) -> bool:
@@ -179,18 +181,18 @@ def _pid_namespace() -> str:
     return ""
 
 
-def _started(pid: int) -> str:
+def _started(pid: int) -> str | None:
     """Return the system's start mark of a process, `_ENDED` of a zombie.
 
-    Empty where it cannot be read: there is no such process, `/proc` hides it, or there is no file
-    descriptor left.
+    None where `/proc` does not list it: there is none, or it is hidden. Empty where it cannot be
+    read, for want of a file descriptor.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         if raised_by_handler(error):
             raise
-        return _UNKNOWN
+        return _UNKNOWN if error.errno in OUT_OF_DESCRIPTORS else None
     # Fields 3 (state) and 22 (start time in ticks since boot) of proc(5); the name in
     # parentheses may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()

@@ -14,7 +14,7 @@ from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import PROGRESS_BYTES, Deadline, Incoming, Route
 from waxlocal_daemon.response import read_response
 
-__all__ = ["Connection", "Request"]
+__all__ = ["Connection", "Exchange", "Request"]
 
 # Common servers close an idle connection after 5 s; close it first.
 KEEP_ALIVE_S = 4.0
@@ -34,6 +34,17 @@ class Request(NamedTuple):
     openings: int = 0
     # Whether others may leave behind it before its response has come.
     joins: bool = False
+
+
+class Exchange(NamedTuple):
+    """The responses to requests that left together, in order; fewer if the connection has ended.
+
+    `was_lost`: without a word of the server; then the last answer is the failure. Requests without
+    an answer may have reached the server, or not have left.
+    """
+
+    answers: list[Answer]
+    was_lost: bool = False
 
 
 class Connection:
@@ -60,13 +71,10 @@ class Connection:
         """Whether the next request goes over the same connection."""
         return self._stream is not None
 
-    def exchange(self, requests: Sequence[Request]) -> list[Answer]:
-        """Send requests at once and return their responses, in order.
-
-        Fewer come back if the connection ends before. The last of them then says why, unless the
-        server had announced it; those after it may have reached the server.
-        """
+    def exchange(self, requests: Sequence[Request]) -> Exchange:
+        """Send requests at once and return their responses."""
         answers: list[Answer] = []
+        was_lost = False
         self._deadline.go_on()
         try:
             stream, incoming = self._opened()
@@ -79,14 +87,16 @@ class Connection:
                     break
                 self._deadline.go_on()
             # A second copy of a response would be taken for the response to the next request.
-            if last or not incoming.is_empty():
+            if last or not incoming.is_empty() or _undecrypted(stream):
                 self.close()
         except Exception as error:  # of the network, TLS, or a server without HTTP
+            # Where no connection was to be had, nothing was lost.
+            was_lost = self.is_open
             self.close()
             key = self._settings.api_key
-            answers.append(Answer(None, {}, b"", plain_text(_told(error), key)))
+            answers.append(Answer(None, {}, b"", plain_text(_in_words(error), key)))
         self._used_at = time.monotonic()
-        return answers
+        return Exchange(answers, was_lost)
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -137,7 +147,13 @@ class Connection:
         return Answer(response.status, headers, response.body, "", key), response.closes
 
 
-def _told(error: Exception) -> str:
+def _undecrypted(stream: httpcore.NetworkStream) -> int:
+    """Return how many bytes TLS has received and not given out: no socket shows those."""
+    tls = stream.get_extra_info("ssl_object")
+    return 0 if tls is None else int(tls.pending())
+
+
+def _in_words(error: Exception) -> str:
     words = str(error).strip() or type(error).__name__
     return words if isinstance(error, httpcore.ConnectError) else f"{type(error).__name__}: {words}"
 

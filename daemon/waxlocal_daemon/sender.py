@@ -17,20 +17,23 @@ from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.connection import Connection, Request
 from waxlocal_daemon.network import Route
+from waxlocal_daemon.pipelining import Pipelining
 
-__all__ = ["Sender", "check_network"]
+__all__ = ["UNANSWERED", "Sender", "check_network"]
+
+# What comes back with a request that left behind others, and whose connection ended before its
+# turn. It is no failure: the server may have it or not.
+UNANSWERED = Answer(None, {}, b"", "the connection ended before its turn")
 
 # With this many requests in flight, wait a little longer for more responses, for so many seconds
 # each: the server is busy with the others meanwhile, and those threads with what has come.
 MANY = 8
 GATHER_EACH_S = 80e-6
 GATHER_MOST_S = 0.005
-# How many requests leave over one connection before the first response has come, at most; together
-# no more bytes are on their way then.
+# How many requests leave over one connection before the first response has come, at most. With more
+# bytes in flight it is one.
 MOST_TOGETHER = 16
 BYTES_TOGETHER = 1024 * 1024
-# So many responses in a row over connections that stay open show that a server keeps them apart.
-TRUSTED_AFTER = 64
 
 _Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
 _Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
@@ -39,16 +42,17 @@ _Done: TypeAlias = "queue.SimpleQueue[tuple[Request, Answer]]"
 class Sender:
     """Hands requests to threads and collects the responses, in the order of arrival.
 
-    For use by one thread. Follows no redirects, and sends again only what was behind a request
-    whose connection ended. A request takes at most `settings.request_timeout` seconds without
-    progress: for each part of it that the network takes, and then to the last byte of the response,
-    however slow the server is.
+    For use by one thread. Follows no redirects and retries nothing. A request takes at most
+    `settings.request_timeout` seconds without progress: for each part of it that the network takes,
+    and then to the last byte of the response, however slow the server is.
+
+    Of requests that left together, those behind a lost connection come back with `UNANSWERED`.
     """
 
     def __init__(self, settings: UploadSettings) -> None:
         self._route = Route(settings)
         self._settings = settings
-        self._pipelining = Pipelining()
+        self._pipelining = Pipelining(MOST_TOGETHER)
         self._todo, self._done = _queues()
         self._threads = 0
         self.in_flight = 0
@@ -103,66 +107,43 @@ class Sender:
 
     def _work(self, todo: _Todo, done: _Done) -> None:
         connection = Connection(self._route, self._settings)
-        held: list[Request | None] = []
         try:
-            while requests := self._next(todo, held):
-                answers = connection.exchange(requests)
-                self._pipelining.note(len(requests), len(answers), kept=connection.is_open)
+            while requests := self._next(todo):
+                answers, was_lost = connection.exchange(requests)
+                behind = requests[len(answers) :]
+                if connection.is_open:
+                    self._pipelining.answered(len(answers))
+                else:
+                    self._pipelining.ended(together=len(requests) > 1, was_lost=was_lost)
                 for request, answer in zip(requests, answers, strict=False):
                     done.put((request, answer))
-                for request in requests[len(answers) :]:
-                    todo.put(request)
+                for request in behind:
+                    done.put((request, UNANSWERED))
         finally:
             connection.close()
 
-    def _next(self, todo: _Todo, held: list[Request | None]) -> list[Request]:
-        """Take the next requests, those that wait for no other thread; empty at the end.
+    def _next(self, todo: _Todo) -> list[Request]:
+        """Take the next request, and those that may leave behind it; empty at the end.
 
-        `held`: what was taken before, and did not join the others.
+        A thread takes its share of what is in flight, so that the others have something to do.
         """
-        first = held.pop() if held else todo.get()
+        first = todo.get()
         if first is None:
             return []
-        requests = [first]
+        requests: list[Request] = [first]
+        others: list[Request | None] = []
         share = -(-self.in_flight // max(self._threads, 1))
         most = min(share, self._pipelining.most) if first.joins else 1
         with suppress(queue.Empty):
-            while len(requests) < most:
+            while len(requests) < most > len(others):
                 more = todo.get(False)
-                if more is None or not more.joins:
-                    held.append(more)
-                    break
-                requests.append(more)
+                if more is not None and more.joins:
+                    requests.append(more)
+                else:
+                    others.append(more)
+        for one in others:
+            todo.put(one)
         return requests
-
-
-class Pipelining:
-    """How many requests may leave over one connection before the first is answered; for threads.
-
-    Over a link with 50 ms of latency a connection that waits for each response carries 20 requests
-    a second. RFC 9112, section 9.3.2, allows more at a time to a client that finds out what was
-    lost when the connection ended: each of ours has its key. A server must first show that its
-    responses can be told apart; where a connection ends with requests unanswered, it must show it
-    again, for twice as long.
-    """
-
-    def __init__(self) -> None:
-        self._needed = TRUSTED_AFTER
-        self._answered = 0
-
-    @property
-    def most(self) -> int:
-        """How many requests may leave together."""
-        return MOST_TOGETHER if self._answered >= self._needed else 1
-
-    def note(self, sent: int, answered: int, *, kept: bool) -> None:
-        """Note how many requests left together and how many were answered."""
-        if kept:
-            self._answered += answered
-            return
-        self._answered = 0
-        if sent > answered:
-            self._needed *= 2
 
 
 def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:

@@ -180,6 +180,8 @@ class SingleRequests:
         """Find the requests that wait from before, and make those that are missing."""
         due, outbox = job.due, self._outbox
         parts = outbox.parts(due.run_id)
+        if any(not request_keys.fits(part.idempotency_key) for part in parts):
+            raise ValueError("a key that no header can carry")
         if any(part.state == RequestState.PARKED for part in parts) and (
             refused := outbox.refused(due.run_id)
         ):
@@ -213,6 +215,12 @@ class SingleRequests:
         job.parts = {(part.stage, part.part): part for part in waiting + job.new}
 
     # -- settling -------------------------------------------------------------------------------
+
+    def take_back(self, about: SentPart) -> None:
+        """Have a request that got no answer sent again when it may leave; in a transaction."""
+        if job := self._hand.get(about.run_id):
+            job.in_flight.discard((about.part.stage, about.part.part))
+            self._drop_idle([job])
 
     def settle(self, about: SentPart, answer: Answer, verdict: Verdict) -> Verdict:
         """Write down what an answer means for its run; within a transaction."""

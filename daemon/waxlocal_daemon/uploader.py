@@ -24,7 +24,7 @@ from waxlocal_daemon.connection import Request
 from waxlocal_daemon.doubts import Doubts
 from waxlocal_daemon.job import SentPart
 from waxlocal_daemon.log import Log
-from waxlocal_daemon.sender import Sender
+from waxlocal_daemon.sender import UNANSWERED, Sender
 from waxlocal_daemon.single_requests import SingleRequests
 from waxlocal_daemon.verdicts import Action, Verdict, judge
 
@@ -221,10 +221,17 @@ class Uploader:
         if not answers:
             return
         self._at("answered")
-        judged = [(request, answer, self._judged(request, answer)) for request, answer in answers]
+        judged = [
+            (request, answer, self._judged(request, answer))
+            for request, answer in answers
+            if answer is not UNANSWERED
+        ]
         with self._outbox.together():
             for request, answer, verdict in judged:
                 self._settle(request, answer, verdict)
+            for request, answer in answers:
+                if answer is UNANSWERED:
+                    self._single_requests.take_back(request.about)
         self._at("settled")
 
     def _judged(self, request: Request, answer: Answer) -> Verdict:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +21,18 @@ from tests.faults.server import fault_server
 from tests.tools.answering import Asked, answering, ok, passing_on
 from tests.tools.certificates import make_certificate
 from tests.tools.patience import PATIENCE_S
-from tests.tools.sync import record, upload
+from tests.tools.sync import ask, change, record, upload, uploading
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
+from waxlocal_daemon import pipelining
 from waxlocal_daemon import sender as sender_module
 from waxlocal_daemon.answers import Answer
-from waxlocal_daemon.connection import Connection, Request
+from waxlocal_daemon.circuit import Pace
+from waxlocal_daemon.connection import Connection, Exchange, Request
 from waxlocal_daemon.network import Route
+from waxlocal_daemon.pipelining import TRUSTED_AFTER
 from waxlocal_daemon.response import MAX_BODY_BYTES
-from waxlocal_daemon.sender import MOST_TOGETHER, TRUSTED_AFTER, Sender
+from waxlocal_daemon.sender import MOST_TOGETHER, UNANSWERED, Sender
 
 COUNT = 400
 ANYWHERE = "https://server.example"
@@ -54,7 +60,17 @@ def send_all(settings: UploadSettings, some: Sequence[Request]) -> list[tuple[Re
             for _ in range(min(sender.room(), len(left))):
                 sender.send(left.pop())
             answers += sender.collect(0.1)
-        assert (sender.in_flight, sender.room()) == (0, sender.room())
+        assert sender.in_flight == 0
+        assert sender.room() in (settings.concurrency, settings.concurrency * MOST_TOGETHER)
+    return answers
+
+
+def resend_all(settings: UploadSettings, some: Sequence[Request]) -> list[tuple[Request, Answer]]:
+    """Do as `send_all`, with what got no answer sent again, as the upload does."""
+    answers = send_all(settings, some)
+    while again := [request for request, answer in answers if answer is UNANSWERED]:
+        answers = [one for one in answers if one[1] is not UNANSWERED]
+        answers += send_all(settings, again)
     return answers
 
 
@@ -62,7 +78,7 @@ def exchange(port: int, *some: Request, **more: object) -> list[Answer]:
     """Send requests together over one connection."""
     settings = settings_for(f"http://127.0.0.1:{port}", **more)
     with closing(Connection(Route(settings), settings)) as connection:
-        return connection.exchange(some or requests(1))
+        return connection.exchange(some or requests(1)).answers
 
 
 def echo(asked: Asked) -> bytes:
@@ -88,33 +104,45 @@ def test_each_answer_belongs_to_its_request() -> None:
 
 
 def test_a_trusted_server_gets_several_requests_before_it_answers() -> None:
-    """One that answers only when more have come would wait for ever otherwise."""
+    """One that answers only when two have come would wait for ever otherwise."""
 
     def hold(held: int) -> bool:
-        trusted = TRUSTED_AFTER + 8 < len(server.asked) < COUNT - 2 * MOST_TOGETHER
-        return trusted and held < MOST_TOGETHER // 2
+        return len(server.asked) > TRUSTED_AFTER and held < 2
 
     with answering(echo, hold=hold) as server:
-        url = f"http://127.0.0.1:{server.port}"
-        answers = send_all(settings_for(url, concurrency=1), requests(COUNT))
-    assert len(answers) == COUNT
+        settings = settings_for(f"http://127.0.0.1:{server.port}", concurrency=1)
+        with closing(Sender(settings)) as sender:
+            for request in requests(TRUSTED_AFTER):
+                sender.send(request)
+                ((_, answer),) = sender.collect(PATIENCE_S)
+                assert answer.status == 200
+            assert sender.room() == MOST_TOGETHER
+            for request in requests(MOST_TOGETHER)[::2]:
+                sender.send(request)
+                sender.send(request)
+            answers: list[tuple[Request, Answer]] = []
+            while len(answers) < MOST_TOGETHER:
+                answers += sender.collect(PATIENCE_S)
+    assert [answer.status for _, answer in answers] == [200] * MOST_TOGETHER
     assert_own(answers)
 
 
 def test_a_request_whose_answer_is_needed_goes_alone() -> None:
-    """So does each until the server has shown that its responses can be told apart."""
-    most = 0
+    """Its answer says what other requests are about; so it leaves behind no other one."""
+    together: list[int] = []
 
-    def hold(held: int) -> bool:
-        nonlocal most
-        most = max(most, held)
-        return False
+    class Noting(Connection):
+        def exchange(self, some: Sequence[Request]) -> Exchange:
+            together.append(len(some))
+            return super().exchange(some)
 
-    alone = requests(COUNT, joins=False)
-    with answering(echo, hold=hold) as server:
-        url = f"http://127.0.0.1:{server.port}"
-        answers = send_all(settings_for(url, concurrency=2), alone)
-    assert (len(answers), most) == (COUNT, 1)
+    with answering(echo) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender_module, "Connection", Noting)
+        settings = settings_for(f"http://127.0.0.1:{server.port}", concurrency=1)
+        send_all(settings, requests(COUNT, joins=False))
+        assert set(together) == {1}
+        send_all(settings, requests(COUNT))
+    assert max(together) > 1
 
 
 @pytest.mark.parametrize("every", [3, 10, 50, 101])
@@ -130,7 +158,7 @@ def test_what_was_behind_a_lost_connection_goes_again(every: int) -> None:
 
     with answering(answer) as server:
         url = f"http://127.0.0.1:{server.port}"
-        answers = send_all(settings_for(url, concurrency=1), requests(COUNT))
+        answers = resend_all(settings_for(url, concurrency=1), requests(COUNT))
     assert sorted(one.path for one, _ in answers) == sorted(one.path for one in requests(COUNT))
     assert_own(answers)
     assert [one.path for one, answer in answers if answer.status is None] == lost
@@ -148,7 +176,7 @@ def test_an_end_that_was_announced_is_no_failure(every: int) -> None:
 
     with answering(answer, closes=closes) as server:
         url = f"http://127.0.0.1:{server.port}"
-        answers = send_all(settings_for(url, concurrency=2), requests(COUNT))
+        answers = resend_all(settings_for(url, concurrency=2), requests(COUNT))
     assert [answer.status for _, answer in answers] == [200] * COUNT
     assert_own(answers)
 
@@ -178,9 +206,9 @@ def test_the_bytes_of_a_response(raw: bytes, body: bytes, is_open: bool) -> None
     with answering(lambda _asked: raw) as server:
         settings = settings_for(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
-            (answer,) = connection.exchange(requests(1))
+            ((answer,), _) = connection.exchange(requests(1))
             assert (answer.body, connection.is_open) == (body, is_open)
-            (again,) = connection.exchange(requests(1))
+            ((again,), _) = connection.exchange(requests(1))
             assert again.body == body
         assert [one.connection for one in server.asked] == ([0, 0] if is_open else [0, 1])
 
@@ -211,16 +239,89 @@ def test_what_is_no_response_is_a_failure(raw: bytes, why: str) -> None:
     with answering(lambda _asked: raw, closes=lambda _asked: True) as server:
         settings = settings_for(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
-            answers = connection.exchange(requests(1))
-            assert not connection.is_open
+            answers, was_lost = connection.exchange(requests(1))
+            assert (connection.is_open, was_lost) == (False, True)
     assert [answer.status for answer in answers] == [None]
     assert why in answers[0].error
+
+
+def test_a_response_that_comes_twice_within_one_record_of_tls(certificate: Path) -> None:
+    """What TLS has received and not given out is no answer to the next request."""
+    size = io.DEFAULT_BUFFER_SIZE - len(ok(b"", "x: y")) - 3
+    raw = ok(b"a" * size, "x: y")
+    with answering(lambda _asked: raw * 2, tls=server_context(certificate)) as server:
+        settings = settings_for(f"https://127.0.0.1:{server.port}", ca_file=str(certificate))
+        with closing(Connection(Route(settings), settings)) as connection:
+            connection.exchange(requests(1))
+            assert not connection.is_open
+
+
+def test_what_was_taken_together_leaves_no_more_once_the_upload_ends() -> None:
+    """A request that waits for its turn does not leave behind the one that is on its way."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(asked: Asked) -> bytes:
+        arrived.set()
+        assert go_on.wait(PATIENCE_S)
+        return echo(asked)
+
+    with answering(answer) as server:
+        sender = Sender(settings_for(f"http://127.0.0.1:{server.port}", concurrency=1))
+        for request in requests(3, joins=False):
+            sender.send(request)
+        assert arrived.wait(PATIENCE_S)
+        sender.forget()
+        go_on.set()
+        while any(thread.name == "waxlocal-send" for thread in threading.enumerate()):
+            time.sleep(0.01)
+        assert [one.target for one in server.asked] == ["/0"]
+
+
+@pytest.mark.usefixtures("recorder")
+def test_requests_behind_a_lost_connection_wait_as_the_others_do(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that asks for an hour is sent nothing more than was on its way."""
+    monkeypatch.setattr(pipelining, "TRUSTED_AFTER", 1)
+    record(60)
+    fails = Rule("status", status=503, retry_after="3600", path="/llm-calls/$", nth=(30,))
+    headers = replace(fails, headers={"connection": "close"})
+    with fault_server((headers, Rule("close", path="/scores/$", nth=(20,)))) as server:
+        with uploading(db_path, server.url, pace=Pace(unit=3_600.0), concurrency=2) as uploader:
+            uploader.run(threading.Event())
+            sent = audit(server).requests
+            uploader.run(threading.Event())
+        assert audit(server).requests == sent
+    assert ask(db_path, "SELECT count(*) FROM deliveries WHERE state = 'sending'") == [(0,)]
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_key_with_the_end_of_a_line_leaves_in_no_header(db_path: Path) -> None:
+    """Whoever wrote that row: its run is set aside, and the others go."""
+    record(2)
+    fails = Rule("status", method="POST", status=503, path="/scores/$")
+    with fault_server((fails,)) as server:
+        upload(db_path, server.url, until=lambda: bool(_waiting(db_path)), concurrency=1)
+        change(
+            db_path,
+            "UPDATE requests SET idempotency_key = 'a' || char(13, 10) || 'X-Evil: 1' "
+            "WHERE run_id = ? AND state = 'waiting' AND stage = 'scores'",
+            _waiting(db_path)[0][0],
+        )
+        server.use_script(())
+        done = upload(db_path, server.url)
+        assert (done.parked, done.pending) == (1, 0)
+        assert "X-Evil" not in str(server.log())
+
+
+def _waiting(path: Path) -> list[tuple[str]]:
+    return ask(path, "SELECT run_id FROM requests WHERE state = 'waiting' AND stage = 'scores'")
 
 
 @pytest.mark.usefixtures("recorder")
 def test_half_of_all_answers_lost(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each arrives once, with few requests more than the lost answers need."""
-    monkeypatch.setattr(sender_module, "TRUSTED_AFTER", 1)
+    monkeypatch.setattr(pipelining, "TRUSTED_AFTER", 1)
     record(100)
     lossy = Rule("close", method="POST", probability=0.5, store=True)
     with fault_server((lossy,), seed=3) as server:
@@ -242,7 +343,7 @@ def test_each_arrives_once_whatever_happens_to_those_beside_it(
     db_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Lost, late, cut, refused and wrong answers among requests that leave together."""
-    monkeypatch.setattr(sender_module, "TRUSTED_AFTER", 1)
+    monkeypatch.setattr(pipelining, "TRUSTED_AFTER", 1)
     record(100)
     with fault_server(everything(0.05, TOLD_APART), seed=seed) as server:
         assert upload(db_path, server.url, concurrency=4).delivered == 100

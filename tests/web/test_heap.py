@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
@@ -84,4 +85,4 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     """It has no such setting."""
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap.return_memory()
-    heap._trim()
+    asyncio.run(heap.keep_trimmed())

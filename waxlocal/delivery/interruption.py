@@ -53,6 +53,12 @@ _MOMENTS = " UNION ALL ".join(
 _MOMENTS += """
 UNION ALL SELECT started_at FROM runs WHERE parent_workflow_id = :workflow_id
 UNION ALL SELECT completed_at FROM runs WHERE parent_workflow_id = :workflow_id"""
+# Of the runs that came last: a process that begins runs lives, whatever its open ones wait for.
+_BEGUN_SINCE = """
+SELECT DISTINCT process_id FROM (
+  SELECT process_id, started_at FROM runs ORDER BY id DESC LIMIT 1000)
+WHERE started_at >= ?
+"""
 _LAST_FIRST = f"SELECT moment FROM ({_MOMENTS}) ORDER BY moment DESC"  # noqa: S608
 _ERROR, _ = KILLED
 
@@ -101,7 +107,12 @@ def _left_open(
 ) -> list[_OpenRun]:
     owners = connection.execute(_WITH_OPEN_RUNS.format(which=which)).fetchall()
     lives = {row[0]: life_of(ProcessIdentity(*row[1:])) for row in owners}
-    unseen = {one for one, life in lives.items() if life == Life.UNKNOWN and silent_since}
+    unseen = {one for one, life in lives.items() if life == Life.UNKNOWN}
+    if silent_since is None:
+        unseen.clear()
+    elif unseen:
+        begun = connection.execute(_BEGUN_SINCE, (utc_text(silent_since),)).fetchall()
+        unseen.difference_update(process_id for (process_id,) in begun)
     gone = {one for one, life in lives.items() if life == Life.GONE}
     if not gone | unseen:
         return []

@@ -34,8 +34,8 @@ __all__ = ["place"]
 # The distance between the positions that one record may get. No run has so many records, and
 # positions that are times in nanoseconds are far above.
 STRIDE = 2**40
-# Of a record that another file has moved, its own position can be told from the one that it has
-# there: by one or two strides more, for hardly ever do more records come together.
+# From one stride to as many, a position is that of a record that another file has moved. Positions
+# that are times are above: a moved one of those is not known as such.
 _MOST_MOVED = 64 * STRIDE
 
 # No change of a record changes these columns. If they differ, it is another record.
@@ -122,7 +122,9 @@ def _place_one(connection: sqlite3.Connection, table: Table, row: Json) -> None:
         there = dict(zip(table.names, tuple(here), strict=True))
         if table is LLM_CALLS:
             expand(connection, [there])
-        if not _same(there, row, _NAMES[table]):
+        # In front of its own place only the same content is the record itself: two calls may have
+        # one name and time.
+        if not _same(there, row, _IDENTITY[table] if position < own else _NAMES[table]):
             continue
         newer = (row["revision"] or 0) - (there["revision"] or 0)
         if newer > 0:

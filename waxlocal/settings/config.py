@@ -80,7 +80,10 @@ def is_on(name: str, default: bool = True) -> bool:
 
 
 def unseen_after() -> float:
-    """Return for how many seconds a process that cannot be seen may record nothing in its runs."""
+    """Return after how many silent seconds a process that cannot be seen counts as ended.
+
+    0: never. At most a year.
+    """
     return _seconds("WAXLOCAL_UNSEEN_AFTER", 86_400.0, most=366 * 86_400.0)
 
 

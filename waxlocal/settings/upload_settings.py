@@ -48,7 +48,7 @@ class UploadSettings(NamedTuple):
     """How runs are delivered; times in seconds.
 
     `open_after`: how long a run may stay open before its records so far are uploaded.
-    `concurrency`: concurrent requests. `bulk`: use the bulk endpoint if the server has one.
+    `concurrency`: connections at once. `bulk`: use the bulk endpoint if the server has one.
     `request_timeout`: for each 16 KB of a request, and to the last byte of its response. `poll`:
     seconds between checks of the file if no change is announced. `proxy`, `ca_file`: those of the
     profile; without them the environment says it. `source` maps each setting that is

@@ -51,10 +51,12 @@ def database_path(given: str | os.PathLike[str] | None = None) -> Path:
     path = os.path.expanduser(named) if named else state_directory() / FILE_NAME  # noqa: PTH111
     with Suppress(OSError):
         return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow symbolic links)
-    # A relative path in a directory that was deleted: where that was, as far as the system says so.
+    # A relative path in a directory that was deleted: where that was, if the system says so, as
+    # Linux does; of one that was unmounted it says something else.
     with Suppress(OSError):
-        gone = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")  # noqa: PTH115
-        return Path(os.path.normpath(os.path.join(gone, path)))  # noqa: PTH118
+        gone, deleted, _ = os.readlink("/proc/self/cwd").partition(" (deleted)")  # noqa: PTH115
+        if deleted:
+            return Path(os.path.normpath(os.path.join(gone, path)))  # noqa: PTH118
     return Path(state_directory(), path)
 
 

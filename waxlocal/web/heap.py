@@ -15,7 +15,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 LARGE_BYTES = 256 * 1024
 # What may stay unused at the end of the heap.
 UNUSED_BYTES = 1024 * 1024
-# Seconds between two returns of what is unused in the middle of the heap; each takes milliseconds.
+# Seconds between two returns of what is unused in the middle of the heap. Each takes milliseconds,
+# in which nobody else gets memory.
 TRIM_S = 60.0
 
 
@@ -38,11 +39,8 @@ async def keep_trimmed(seconds: float = TRIM_S) -> None:
     By itself the heap shrinks only at its end, which one small block that stays prevents: after an
     hour of changing questions it was 20 MB larger than what was in use.
     """
-    while True:
-        await asyncio.sleep(seconds)
-        await asyncio.to_thread(_trim)
-
-
-def _trim() -> None:
     with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be had
-        ctypes.CDLL(None).malloc_trim(0)
+        trim = ctypes.CDLL(None).malloc_trim
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(trim, 0)

@@ -35,7 +35,7 @@ QUESTION_S = 2.0
 # SQLite instructions between checks of the timeout: some tenths of a millisecond.
 INSTRUCTIONS = 10_000
 # The page cache per connection: small, since several stay open and the OS also caches the file.
-CACHE_KIB = 4_096
+CACHE_KIB = 1_024
 
 _REFUSED = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
 
