@@ -81,11 +81,14 @@ class Circuit:
         """Return the seconds until a request may be sent; 0 for now."""
         return max(self._not_before - self.now(), 0.0)
 
-    def answered(self, *, accepted: bool, refused: bool) -> None:
+    def answered(self, *, openings: int, accepted: bool, refused: bool) -> None:
         """Note that the server answered a request; `accepted`: it took what it was sent.
 
-        A `refused` one does not show that a server has healed.
+        A `refused` one does not show that a server has healed, nor does one that left before the
+        circuit opened last (`openings`: how often it had then).
         """
+        if openings != self.openings:
+            return
         if refused and self.failures and not self.paused:
             return
         if not refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ from waxlocal_daemon.answers import Answer, header_text, plain_text
 from waxlocal_daemon.network import PROGRESS_BYTES, Deadline, Incoming, Route
 from waxlocal_daemon.response import read_response
 
-__all__ = ["Connection", "Exchange", "Request"]
+__all__ = ["Connection", "Request"]
 
-# Common servers close an idle connection after 5 s; close it first.
+# Common servers close an idle connection after 5 s: one that was idle for longer is not used again.
 KEEP_ALIVE_S = 4.0
 # The headers that a verdict reads.
 _HEADERS = ("content-type", "retry-after")
@@ -36,17 +36,6 @@ class Request(NamedTuple):
     joins: bool = False
 
 
-class Exchange(NamedTuple):
-    """The responses to requests that left together, in order; fewer if the connection has ended.
-
-    `was_lost`: without a word of the server; then the last answer is the failure. Requests without
-    an answer may have reached the server, or not have left.
-    """
-
-    answers: list[Answer]
-    was_lost: bool = False
-
-
 class Connection:
     """A connection to the server, opened for the first request; for one thread.
 
@@ -59,22 +48,28 @@ class Connection:
         self._settings = settings
         self._head = (
             b" HTTP/1.1\r\nHost: %b\r\nX-Wax-Key: %b\r\nUser-Agent: %b\r\n"
-            b"Accept: application/json\r\n%b"
+            b"Accept: application/json\r\nAccept-Encoding: identity\r\n%b"
         ) % (route.authority, settings.api_key.header(), _user_agent(), route.headers)
         self._deadline = Deadline(settings.request_timeout)
         self._stream: httpcore.NetworkStream | None = None
         self._incoming: Incoming | None = None
         self._used_at = 0.0
+        # Whether the connection of the last exchange ended without a word of the server.
+        self.was_lost = False
 
     @property
     def is_open(self) -> bool:
         """Whether the next request goes over the same connection."""
         return self._stream is not None
 
-    def exchange(self, requests: Sequence[Request]) -> Exchange:
-        """Send requests at once and return their responses."""
-        answers: list[Answer] = []
-        was_lost = False
+    def exchange(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Send requests at once, and give each response as it comes.
+
+        Gives fewer if the connection ends before. If it ended without a word of the server
+        (`was_lost`), the last answer is the failure. Requests without an answer may have reached
+        the server, or not have left.
+        """
+        self.was_lost = False
         self._deadline.go_on()
         try:
             stream, incoming = self._opened()
@@ -82,7 +77,7 @@ class Connection:
                 self._send(stream, requests)
             for _ in requests:
                 answer, last = self._answer(incoming)
-                answers.append(answer)
+                yield answer
                 if last:
                     break
                 self._deadline.go_on()
@@ -91,12 +86,11 @@ class Connection:
                 self.close()
         except Exception as error:  # of the network, TLS, or a server without HTTP
             # Where no connection was to be had, nothing was lost.
-            was_lost = self.is_open
+            self.was_lost = self.is_open
             self.close()
             key = self._settings.api_key
-            answers.append(Answer(None, {}, b"", plain_text(_in_words(error), key)))
+            yield Answer(None, {}, b"", plain_text(_in_words(error), key))
         self._used_at = time.monotonic()
-        return Exchange(answers, was_lost)
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""

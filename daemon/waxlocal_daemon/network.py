@@ -56,9 +56,9 @@ class Route:
         self._proxy = urlsplit(proxy) if proxy else None
         self._connect_timeout = settings.connect_timeout
         self._secure = server.scheme == "https"
-        self._host = (server.hostname or "").encode("idna").decode("ascii")
+        self._host = server.hostname or ""
         self._port = server.port or _PORTS[server.scheme]
-        self.authority = server.netloc.encode("idna")
+        self.authority = server.netloc.encode("ascii")
         forwarded = self._proxy is not None and not self._secure
         # A proxy that forwards is asked for the whole URL.
         self.prefix = (b"http://" + self.authority if forwarded else b"") + server.path.rstrip(

@@ -20,7 +20,9 @@ class Pipelining:
 
     Over a link with 50 ms of latency a connection that waits for each response carries 20 requests
     a second. RFC 9112, section 9.3.2, allows more at a time to a client that finds out what was
-    lost when the connection ended: each of ours has its key.
+    lost when the connection ended: each of ours has its key. That responses come in the order of
+    the requests, as the RFC has it, nothing but their order can show: so no request leaves behind
+    others whose response says what the next ones are about.
     """
 
     def __init__(self, most: int) -> None:

@@ -109,15 +109,16 @@ class Sender:
         connection = Connection(self._route, self._settings)
         try:
             while requests := self._next(todo):
-                answers, was_lost = connection.exchange(requests)
-                behind = requests[len(answers) :]
+                answered = 0
+                for answer in connection.exchange(requests):
+                    done.put((requests[answered], answer))
+                    answered += 1
                 if connection.is_open:
-                    self._pipelining.answered(len(answers))
+                    self._pipelining.answered(answered)
                 else:
-                    self._pipelining.ended(together=len(requests) > 1, was_lost=was_lost)
-                for request, answer in zip(requests, answers, strict=False):
-                    done.put((request, answer))
-                for request in behind:
+                    together = len(requests) > 1
+                    self._pipelining.ended(together=together, was_lost=connection.was_lost)
+                for request in requests[answered:]:
                     done.put((request, UNANSWERED))
         finally:
             connection.close()

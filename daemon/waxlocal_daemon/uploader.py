@@ -346,7 +346,11 @@ class Uploader:
             healed = taken and (uploads or not self._outbox.counts()[0])
             # Of a run that is parked it is known that the server takes others.
             parked = verdict.action is Action.PARK and isinstance(request.about, SentPart)
-            circuit.answered(accepted=uploads and taken, refused=not (healed or parked))
+            circuit.answered(
+                openings=request.openings,
+                accepted=uploads and taken,
+                refused=not (healed or parked),
+            )
         if was and not circuit.troubled:
             self._log.event("resumed")
             if self._ask_when_resumed:

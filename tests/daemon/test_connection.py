@@ -7,7 +7,7 @@ import io
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from waxlocal_daemon import pipelining
 from waxlocal_daemon import sender as sender_module
 from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Pace
-from waxlocal_daemon.connection import Connection, Exchange, Request
+from waxlocal_daemon.connection import Connection, Request
 from waxlocal_daemon.network import Route
 from waxlocal_daemon.pipelining import TRUSTED_AFTER
 from waxlocal_daemon.response import MAX_BODY_BYTES
@@ -78,7 +78,7 @@ def exchange(port: int, *some: Request, **more: object) -> list[Answer]:
     """Send requests together over one connection."""
     settings = settings_for(f"http://127.0.0.1:{port}", **more)
     with closing(Connection(Route(settings), settings)) as connection:
-        return connection.exchange(some or requests(1)).answers
+        return list(connection.exchange(some or requests(1)))
 
 
 def echo(asked: Asked) -> bytes:
@@ -132,7 +132,7 @@ def test_a_request_whose_answer_is_needed_goes_alone() -> None:
     together: list[int] = []
 
     class Noting(Connection):
-        def exchange(self, some: Sequence[Request]) -> Exchange:
+        def exchange(self, some: Sequence[Request]) -> Iterator[Answer]:
             together.append(len(some))
             return super().exchange(some)
 
@@ -206,9 +206,9 @@ def test_the_bytes_of_a_response(raw: bytes, body: bytes, is_open: bool) -> None
     with answering(lambda _asked: raw) as server:
         settings = settings_for(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
-            ((answer,), _) = connection.exchange(requests(1))
+            (answer,) = connection.exchange(requests(1))
             assert (answer.body, connection.is_open) == (body, is_open)
-            ((again,), _) = connection.exchange(requests(1))
+            (again,) = connection.exchange(requests(1))
             assert again.body == body
         assert [one.connection for one in server.asked] == ([0, 0] if is_open else [0, 1])
 
@@ -239,8 +239,8 @@ def test_what_is_no_response_is_a_failure(raw: bytes, why: str) -> None:
     with answering(lambda _asked: raw, closes=lambda _asked: True) as server:
         settings = settings_for(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
-            answers, was_lost = connection.exchange(requests(1))
-            assert (connection.is_open, was_lost) == (False, True)
+            answers = list(connection.exchange(requests(1)))
+            assert (connection.is_open, connection.was_lost) == (False, True)
     assert [answer.status for answer in answers] == [None]
     assert why in answers[0].error
 
@@ -252,7 +252,7 @@ def test_a_response_that_comes_twice_within_one_record_of_tls(certificate: Path)
     with answering(lambda _asked: raw * 2, tls=server_context(certificate)) as server:
         settings = settings_for(f"https://127.0.0.1:{server.port}", ca_file=str(certificate))
         with closing(Connection(Route(settings), settings)) as connection:
-            connection.exchange(requests(1))
+            assert len(list(connection.exchange(requests(1)))) == 1
             assert not connection.is_open
 
 

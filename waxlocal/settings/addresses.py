@@ -66,7 +66,7 @@ def _host(parts: SplitResult, where: str) -> str:
         # The zone of a link-local address is valid on this machine only.
         with suppress(AddressValueError):
             return str(IPv6Address(host.replace("%", "/")))
-    elif _HOST.fullmatch(host) and ".." not in host:
+    elif _HOST.fullmatch(host) and all(0 < len(part) < 64 for part in host.rstrip(".").split(".")):
         return host
     raise ConfigurationError(f"{where} has no valid host", hint=_EXAMPLE)
 
