@@ -404,9 +404,12 @@ class _Lines:
     def end(self) -> str:
         """Interrupt the program; return what it said on stderr."""
         self.program.send_signal(signal.SIGINT)
-        more, said = self.program.communicate()
-        self.written += more.split()
-        return said
+        assert self.program.stdout is not None
+        assert self.program.stderr is not None
+        with self.program:
+            # Not `communicate`, which knows nothing of the part of a line that was read already.
+            self.written += self.program.stdout.read().split()
+            return self.program.stderr.read()
 
 
 def _spoil_index(path: Path) -> None:
