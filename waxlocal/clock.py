@@ -79,19 +79,12 @@ def utc_ns(text: str, zone: tzinfo | None = None) -> int:
     What lies behind the microsecond is cut. Without an offset it is a time of `zone`, which is UTC
     unless given. Raises `ValueError`, also for a time outside the years 1 to 9999.
     """
-    global _read_second
     fraction, stored = text[20:26], text[10:11] == "T" and text[19:20] == "." and text[26:] == "Z"
-    stored = stored and len(fraction) == 6 and fraction.isdecimal() and fraction.isascii()
-    known, seconds = _read_second
-    if stored and text[:19] == known:
-        return seconds * 1_000_000_000 + int(fraction) * 1000
+    if stored and len(fraction) == 6 and fraction.isdecimal() and fraction.isascii():
+        return _seconds_of(text[:19]) * 1_000_000_000 + int(fraction) * 1000
     from datetime import datetime, timedelta, timezone  # 3 ms to import, and rarely needed
 
     utc = timezone.utc
-    if stored:
-        seconds = int(datetime.fromisoformat(text[:19]).replace(tzinfo=utc).timestamp())
-        _read_second = (text[:19], seconds)
-        return seconds * 1_000_000_000 + int(fraction) * 1000
     try:
         moment = datetime.fromisoformat(_plain_iso(text))
         # In UTC: a difference of two zones would not say that it lies outside these years there.
@@ -99,6 +92,18 @@ def utc_ns(text: str, zone: tzinfo | None = None) -> int:
     except OverflowError as error:
         raise ValueError(str(error)) from error
     return (moment - datetime(1970, 1, 1, tzinfo=utc)) // timedelta(microseconds=1) * 1000
+
+
+def _seconds_of(text: str) -> int:
+    """Return seconds since 1970 for `2026-01-31T09:30:00`; those of the last text are known."""
+    global _read_second
+    known, seconds = _read_second
+    if text != known:
+        from datetime import datetime, timezone
+
+        seconds = int(datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp())
+        _read_second = (text, seconds)
+    return seconds
 
 
 def stored_ns(cell: object) -> int | None:

@@ -71,12 +71,14 @@ class Connection:
         """
         self.was_lost = False
         self._deadline.go_on()
+        unanswered = len(requests)
         try:
             stream, incoming = self._opened()
             with suppress(httpcore.WriteError):  # it may have answered before it closed
                 self._send(stream, requests)
             for _ in requests:
                 answer, last = self._answer(incoming)
+                unanswered -= 1
                 yield answer
                 if last:
                     break
@@ -88,8 +90,9 @@ class Connection:
             # Where no connection was to be had, nothing was lost.
             self.was_lost = self.is_open
             self.close()
-            key = self._settings.api_key
-            yield Answer(None, {}, b"", plain_text(_in_words(error), key))
+            if unanswered:
+                key = self._settings.api_key
+                yield Answer(None, {}, b"", plain_text(_in_words(error), key))
         self._used_at = time.monotonic()
 
     def close(self) -> None:

@@ -9,7 +9,10 @@ from waxlocal.delivery.requests import Part
 from waxlocal_daemon.plan import needed_in_answer, turn_of
 from waxlocal_daemon.replacements import divisible_into
 
-__all__ = ["Job", "SentPart"]
+__all__ = ["Job", "SentPart", "within"]
+
+# Of runs that are taken in hand together.
+BYTES_AT_ONCE = 2 * 1024 * 1024
 
 
 class SentPart(NamedTuple):
@@ -72,3 +75,13 @@ class Job:
             for key, part in self.parts.items()
             if turn_of(part) == first and key not in self.in_flight
         ]
+
+
+def within(found: list[Due]) -> list[Due]:
+    """Return as many of the first runs as the memory may hold at once, at least one."""
+    total = 0
+    for number, due in enumerate(found):
+        total += due.size
+        if number and total > BYTES_AT_ONCE:
+            return found[:number]
+    return found

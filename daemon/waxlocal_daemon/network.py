@@ -15,7 +15,7 @@ import httpcore
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon.response import read_head
 
-__all__ = ["Deadline", "Incoming", "Route"]
+__all__ = ["Deadline", "Incoming", "Route", "check_network"]
 
 # A request that gets on by as much has its whole time again: over 20 KB/s one may take minutes.
 PROGRESS_BYTES = 16 * 1024
@@ -56,15 +56,14 @@ class Route:
         self._proxy = urlsplit(proxy) if proxy else None
         self._connect_timeout = settings.connect_timeout
         self._secure = server.scheme == "https"
-        self._host = server.hostname or ""
-        self._port = server.port or _PORTS[server.scheme]
+        self._server = _place(server)
         self.authority = server.netloc.encode("ascii")
-        forwarded = self._proxy is not None and not self._secure
-        # A proxy that forwards is asked for the whole URL.
-        self.prefix = (b"http://" + self.authority if forwarded else b"") + server.path.rstrip(
-            "/"
-        ).encode("ascii")
-        self.headers = _authorization(self._proxy) if forwarded else b""
+        self.prefix = server.path.rstrip("/").encode("ascii")
+        self.headers = b""
+        if self._proxy is not None and not self._secure:
+            # A proxy that forwards is asked for the whole URL, and told each time who asks.
+            self.prefix = b"http://" + self.authority + self.prefix
+            self.headers = _authorization(self._proxy)
         self._tls: Any = None
         if self._secure or (self._proxy is not None and self._proxy.scheme == "https"):
             from waxlocal_daemon.tls import tls_context
@@ -75,30 +74,24 @@ class Route:
     def connect(self, deadline: Deadline) -> httpcore.NetworkStream:
         """Return a connection to the server, or to the proxy that forwards to it."""
         proxy = self._proxy
-        if proxy is None:
-            stream = self._connect(self._host, self._port, deadline)
-        else:
-            host = proxy.hostname or ""
-            stream = self._connect(host, proxy.port or _PORTS[proxy.scheme], deadline)
-        try:
-            if proxy is not None and proxy.scheme == "https":
-                stream = self._with_tls(stream, proxy.hostname or "", deadline)
-            if self._secure:
-                if proxy is not None:
-                    self._tunnel(stream, proxy, deadline)
-                stream = self._with_tls(stream, self._host, deadline)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
-
-    def _connect(self, host: str, port: int, deadline: Deadline) -> httpcore.NetworkStream:
+        host, port = self._server if proxy is None else _place(proxy)
         options = [
             (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
             (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES),
         ]
         seconds = deadline.left(self._connect_timeout)
-        return httpcore.SyncBackend().connect_tcp(host, port, seconds, None, options)
+        stream = httpcore.SyncBackend().connect_tcp(host, port, seconds, None, options)
+        try:
+            if proxy is not None and proxy.scheme == "https":
+                stream = self._with_tls(stream, host, deadline)
+            if self._secure:
+                if proxy is not None:
+                    self._tunnel(stream, proxy, deadline)
+                stream = self._with_tls(stream, self._server[0], deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _with_tls(
         self, stream: httpcore.NetworkStream, name: str, deadline: Deadline
@@ -109,14 +102,23 @@ class Route:
         self, stream: httpcore.NetworkStream, proxy: SplitResult, deadline: Deadline
     ) -> None:
         """Have the proxy connect to the server. Raises `httpcore.ProxyError` if it does not."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        server = f"{host}:{self._port}".encode()
+        host, port = self._server
+        server = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
         lines = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n"
         asked = lines % (server, server, _authorization(proxy))
         stream.write(asked, deadline.left(self._connect_timeout))
         answer = read_head(Incoming(stream, deadline, self._connect_timeout))
         if not 200 <= answer.status < 300:
             raise httpcore.ProxyError(f"{answer.status} {answer.reason}")
+
+
+def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
+    """Raise `ConfigurationError` for certificates or a proxy that the upload could not use."""
+    Route(settings, environ)
+
+
+def _place(url: SplitResult) -> tuple[str, int]:
+    return url.hostname or "", url.port or _PORTS[url.scheme]
 
 
 class Incoming(io.BufferedReader):

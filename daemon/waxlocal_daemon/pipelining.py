@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["Pipelining"]
+__all__ = ["MOST_TOGETHER", "Pipelining"]
 
+MOST_TOGETHER = 16
 # So many responses over connections that stay open show that a server keeps them apart; after a
 # connection was lost with several requests in it, twice as many each time, up to a limit.
 TRUSTED_AFTER = 64
@@ -25,8 +26,7 @@ class Pipelining:
     others whose response says what the next ones are about.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._needed = TRUSTED_AFTER
         self._answered = 0
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Pipelining:
     @property
     def most(self) -> int:
         """How many requests may leave together."""
-        return self._most if self._answered >= self._needed else 1
+        return MOST_TOGETHER if self._answered >= self._needed else 1
 
     def answered(self, count: int) -> None:
         """Note responses over a connection that stays open."""

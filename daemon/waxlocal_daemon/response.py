@@ -117,9 +117,8 @@ def _headers(incoming: BinaryIO) -> dict[str, str]:
 
 def _stays_open(headers: dict[str, str], is_1_1: bool) -> bool:
     options = {one.strip().lower() for one in headers.get("connection", "").split(",")}
-    if "close" in options:
-        return False
-    return is_1_1  # a server of HTTP/1.0 may mean to go on, but gains little by it
+    # A server of HTTP/1.0 may mean to go on, but gains little by it.
+    return is_1_1 and "close" not in options
 
 
 def _length(text: str) -> int:

@@ -35,9 +35,9 @@ from waxlocal_daemon.lock import UploaderLock, exclusive, lock_path
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.metrics import MetricsFile, Scrape
 from waxlocal_daemon.metrics_server import MetricsServer, address_of
+from waxlocal_daemon.network import check_network
 from waxlocal_daemon.notify import Notifier
 from waxlocal_daemon.price_updates import price_apart
-from waxlocal_daemon.sender import check_network
 from waxlocal_daemon.signals import RELOAD, Signals
 from waxlocal_daemon.uploader import Progress
 from waxlocal_daemon.watch import Watch

@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ from waxlocal_daemon.connection import Connection, Request
 from waxlocal_daemon.network import Route
 from waxlocal_daemon.pipelining import Pipelining
 
-__all__ = ["UNANSWERED", "Sender", "check_network"]
+__all__ = ["UNANSWERED", "Sender"]
 
 # What comes back with a request that left behind others, and whose connection ended before its
 # turn. It is no failure: the server may have it or not.
@@ -30,9 +29,7 @@ UNANSWERED = Answer(None, {}, b"", "the connection ended before its turn")
 MANY = 8
 GATHER_EACH_S = 80e-6
 GATHER_MOST_S = 0.005
-# How many requests leave over one connection before the first response has come, at most. With more
-# bytes in flight it is one.
-MOST_TOGETHER = 16
+# With more bytes in flight, each connection carries one request at a time.
 BYTES_TOGETHER = 1024 * 1024
 
 _Todo: TypeAlias = "queue.SimpleQueue[Request | None]"
@@ -52,7 +49,7 @@ class Sender:
     def __init__(self, settings: UploadSettings) -> None:
         self._route = Route(settings)
         self._settings = settings
-        self._pipelining = Pipelining(MOST_TOGETHER)
+        self._pipelining = Pipelining()
         self._todo, self._done = _queues()
         self._threads = 0
         self.in_flight = 0
@@ -145,11 +142,6 @@ class Sender:
         for one in others:
             todo.put(one)
         return requests
-
-
-def check_network(settings: UploadSettings, environ: Mapping[str, str] | None = None) -> None:
-    """Raise `ConfigurationError` for certificates or a proxy that a `Sender` could not use."""
-    Route(settings, environ)
 
 
 def _queues() -> tuple[_Todo, _Done]:

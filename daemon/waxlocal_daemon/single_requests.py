@@ -18,7 +18,7 @@ from waxlocal_daemon.circuit import Circuit
 from waxlocal_daemon.connection import Request
 from waxlocal_daemon.device import hardware_uuid
 from waxlocal_daemon.doubts import Doubts, Whose
-from waxlocal_daemon.job import Job, SentPart
+from waxlocal_daemon.job import Job, SentPart, within
 from waxlocal_daemon.log import Log
 from waxlocal_daemon.outside_events import STAGE, planned_events
 from waxlocal_daemon.plan import (
@@ -37,9 +37,8 @@ from waxlocal_daemon.verdicts import Action, Verdict, is_of_content
 
 __all__ = ["SingleRequests"]
 
-# Runs taken in hand together, by number and by bytes: what the memory holds is bounded by it.
+# Runs taken in hand together; see `within`, too.
 RUNS_AT_ONCE = 16
-BYTES_AT_ONCE = 2 * 1024 * 1024
 # A larger request has a connection to itself.
 JOINING_BYTES = 16 * 1024
 # How often a run is started at a server that forgets it each time.
@@ -118,7 +117,7 @@ class SingleRequests:
             begun=begun,
             troubled=self._circuit.troubled,
         )
-        chosen = _within(found)
+        chosen = within(found)
         if not chosen:
             return None
         run_ids = [due.run_id for due in chosen]
@@ -395,13 +394,3 @@ _STATES = {
 def _is_of_known_run(job: Job, part: Part) -> bool:
     """Return whether a request is about a run of which another waxlocal accepted the start."""
     return job.due.of_waxlocal and part.stage not in ("start", STAGE)
-
-
-def _within(found: list[Due]) -> list[Due]:
-    """Return as many of the first runs as the memory may hold at once, at least one."""
-    total = 0
-    for number, due in enumerate(found):
-        total += due.size
-        if number and total > BYTES_AT_ONCE:
-            return found[:number]
-    return found

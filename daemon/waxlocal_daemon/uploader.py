@@ -221,17 +221,13 @@ class Uploader:
         if not answers:
             return
         self._at("answered")
-        judged = [
-            (request, answer, self._judged(request, answer))
-            for request, answer in answers
-            if answer is not UNANSWERED
-        ]
+        judged = [(request, answer, self._judged(request, answer)) for request, answer in answers]
         with self._outbox.together():
             for request, answer, verdict in judged:
-                self._settle(request, answer, verdict)
-            for request, answer in answers:
                 if answer is UNANSWERED:
                     self._single_requests.take_back(request.about)
+                else:
+                    self._settle(request, answer, verdict)
         self._at("settled")
 
     def _judged(self, request: Request, answer: Answer) -> Verdict:

@@ -21,7 +21,15 @@ from tests.faults.server import fault_server
 from tests.tools.answering import Asked, answering, ok, passing_on
 from tests.tools.certificates import make_certificate
 from tests.tools.patience import PATIENCE_S
-from tests.tools.sync import ask, change, record, upload, uploading
+from tests.tools.sync import (
+    PATIENT,
+    ask,
+    change,
+    record,
+    settings_for,
+    upload,
+    uploading,
+)
 from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal_daemon import pipelining
@@ -30,19 +38,17 @@ from waxlocal_daemon.answers import Answer
 from waxlocal_daemon.circuit import Pace
 from waxlocal_daemon.connection import Connection, Request
 from waxlocal_daemon.network import Route
-from waxlocal_daemon.pipelining import TRUSTED_AFTER
+from waxlocal_daemon.pipelining import MOST_TOGETHER, TRUSTED_AFTER
 from waxlocal_daemon.response import MAX_BODY_BYTES
-from waxlocal_daemon.sender import MOST_TOGETHER, UNANSWERED, Sender
+from waxlocal_daemon.sender import UNANSWERED, Sender
 
 COUNT = 400
 ANYWHERE = "https://server.example"
 
 
-def settings_for(url: str, **more: object) -> UploadSettings:
-    """Return settings with much patience."""
-    settings = UploadSettings(url, Secret("wax_sk_test"))
-    patient = {"read_timeout": PATIENCE_S, "request_timeout": PATIENCE_S}
-    return settings._replace(**{**patient, **more})  # type: ignore[arg-type]
+def patient(url: str, **more: object) -> UploadSettings:
+    """Return settings for a server that answers late where the machine is busy."""
+    return settings_for(url, **{**PATIENT, "connect_timeout": PATIENCE_S, **more})
 
 
 def requests(count: int, **more: object) -> list[Request]:
@@ -76,7 +82,7 @@ def resend_all(settings: UploadSettings, some: Sequence[Request]) -> list[tuple[
 
 def exchange(port: int, *some: Request, **more: object) -> list[Answer]:
     """Send requests together over one connection."""
-    settings = settings_for(f"http://127.0.0.1:{port}", **more)
+    settings = patient(f"http://127.0.0.1:{port}", **more)
     with closing(Connection(Route(settings), settings)) as connection:
         return list(connection.exchange(some or requests(1)))
 
@@ -96,7 +102,7 @@ def test_each_answer_belongs_to_its_request() -> None:
     """Whether requests leave alone or behind others; all of them over as many connections."""
     with answering(echo) as server:
         url = f"http://127.0.0.1:{server.port}"
-        answers = send_all(settings_for(url, concurrency=4), requests(COUNT))
+        answers = send_all(patient(url, concurrency=4), requests(COUNT))
         assert {one.connection for one in server.asked} <= {0, 1, 2, 3}
     assert len(answers) == COUNT
     assert all(answer.status == 200 for _, answer in answers)
@@ -105,25 +111,32 @@ def test_each_answer_belongs_to_its_request() -> None:
 
 def test_a_trusted_server_gets_several_requests_before_it_answers() -> None:
     """One that answers only when two have come would wait for ever otherwise."""
+    all_wait = threading.Event()
+
+    def answer(asked: Asked) -> bytes:
+        if asked.number == TRUSTED_AFTER:
+            assert all_wait.wait(PATIENCE_S)
+        return echo(asked)
 
     def hold(held: int) -> bool:
-        return len(server.asked) > TRUSTED_AFTER and held < 2
+        # Not the last ones, which may leave alone.
+        return TRUSTED_AFTER + 1 < len(server.asked) < TRUSTED_AFTER + MOST_TOGETHER and held < 2
 
-    with answering(echo, hold=hold) as server:
-        settings = settings_for(f"http://127.0.0.1:{server.port}", concurrency=1)
+    with answering(answer, hold=hold) as server:
+        settings = patient(f"http://127.0.0.1:{server.port}", concurrency=1)
         with closing(Sender(settings)) as sender:
             for request in requests(TRUSTED_AFTER):
                 sender.send(request)
-                ((_, answer),) = sender.collect(PATIENCE_S)
-                assert answer.status == 200
+                ((_, one),) = sender.collect(PATIENCE_S)
+                assert one.status == 200
             assert sender.room() == MOST_TOGETHER
-            for request in requests(MOST_TOGETHER)[::2]:
+            for request in requests(MOST_TOGETHER + 1):  # the thread is busy with the first
                 sender.send(request)
-                sender.send(request)
+            all_wait.set()
             answers: list[tuple[Request, Answer]] = []
-            while len(answers) < MOST_TOGETHER:
+            while len(answers) <= MOST_TOGETHER:
                 answers += sender.collect(PATIENCE_S)
-    assert [answer.status for _, answer in answers] == [200] * MOST_TOGETHER
+    assert [one.status for _, one in answers] == [200] * (MOST_TOGETHER + 1)
     assert_own(answers)
 
 
@@ -138,7 +151,7 @@ def test_a_request_whose_answer_is_needed_goes_alone() -> None:
 
     with answering(echo) as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender_module, "Connection", Noting)
-        settings = settings_for(f"http://127.0.0.1:{server.port}", concurrency=1)
+        settings = patient(f"http://127.0.0.1:{server.port}", concurrency=1)
         send_all(settings, requests(COUNT, joins=False))
         assert set(together) == {1}
         send_all(settings, requests(COUNT))
@@ -158,7 +171,7 @@ def test_what_was_behind_a_lost_connection_goes_again(every: int) -> None:
 
     with answering(answer) as server:
         url = f"http://127.0.0.1:{server.port}"
-        answers = resend_all(settings_for(url, concurrency=1), requests(COUNT))
+        answers = resend_all(patient(url, concurrency=1), requests(COUNT))
     assert sorted(one.path for one, _ in answers) == sorted(one.path for one in requests(COUNT))
     assert_own(answers)
     assert [one.path for one, answer in answers if answer.status is None] == lost
@@ -176,7 +189,7 @@ def test_an_end_that_was_announced_is_no_failure(every: int) -> None:
 
     with answering(answer, closes=closes) as server:
         url = f"http://127.0.0.1:{server.port}"
-        answers = resend_all(settings_for(url, concurrency=2), requests(COUNT))
+        answers = resend_all(patient(url, concurrency=2), requests(COUNT))
     assert [answer.status for _, answer in answers] == [200] * COUNT
     assert_own(answers)
 
@@ -204,7 +217,7 @@ CHUNKED = (
 def test_the_bytes_of_a_response(raw: bytes, body: bytes, is_open: bool) -> None:
     """Where one ends, and whether the connection can be used again."""
     with answering(lambda _asked: raw) as server:
-        settings = settings_for(f"http://127.0.0.1:{server.port}")
+        settings = patient(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
             (answer,) = connection.exchange(requests(1))
             assert (answer.body, connection.is_open) == (body, is_open)
@@ -237,7 +250,7 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
 def test_what_is_no_response_is_a_failure(raw: bytes, why: str) -> None:
     """It is told in words, and the connection is not used again."""
     with answering(lambda _asked: raw, closes=lambda _asked: True) as server:
-        settings = settings_for(f"http://127.0.0.1:{server.port}")
+        settings = patient(f"http://127.0.0.1:{server.port}")
         with closing(Connection(Route(settings), settings)) as connection:
             answers = list(connection.exchange(requests(1)))
             assert (connection.is_open, connection.was_lost) == (False, True)
@@ -250,7 +263,7 @@ def test_a_response_that_comes_twice_within_one_record_of_tls(certificate: Path)
     size = io.DEFAULT_BUFFER_SIZE - len(ok(b"", "x: y")) - 3
     raw = ok(b"a" * size, "x: y")
     with answering(lambda _asked: raw * 2, tls=server_context(certificate)) as server:
-        settings = settings_for(f"https://127.0.0.1:{server.port}", ca_file=str(certificate))
+        settings = patient(f"https://127.0.0.1:{server.port}", ca_file=str(certificate))
         with closing(Connection(Route(settings), settings)) as connection:
             assert len(list(connection.exchange(requests(1)))) == 1
             assert not connection.is_open
@@ -266,7 +279,7 @@ def test_what_was_taken_together_leaves_no_more_once_the_upload_ends() -> None:
         return echo(asked)
 
     with answering(answer) as server:
-        sender = Sender(settings_for(f"http://127.0.0.1:{server.port}", concurrency=1))
+        sender = Sender(patient(f"http://127.0.0.1:{server.port}", concurrency=1))
         for request in requests(3, joins=False):
             sender.send(request)
         assert arrived.wait(PATIENCE_S)
@@ -376,7 +389,7 @@ def test_a_proxy_connects_to_a_server_with_tls(certificate: Path, scheme: str) -
         passing_on(server.port, tls=of_proxy) as (port, asked),
     ):
         proxy = Secret(f"{scheme}://us%20er:p%40ss@127.0.0.1:{port}")
-        settings = settings_for(ANYWHERE, proxy=proxy, ca_file=str(certificate))
+        settings = patient(ANYWHERE, proxy=proxy, ca_file=str(certificate))
         answers = send_all(settings._replace(concurrency=1), requests(3))
     assert [answer.body for _, answer in answers] == [b"/0", b"/1", b"/2"]
     who = base64.b64encode(b"us er:p@ss")
@@ -394,7 +407,7 @@ def test_a_proxy_that_refuses_is_told(certificate: Path) -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"
     with passing_on(1, refusal) as (port, asked):
         proxy = Secret(f"http://127.0.0.1:{port}")
-        settings = settings_for(ANYWHERE, proxy=proxy, ca_file=str(certificate))
+        settings = patient(ANYWHERE, proxy=proxy, ca_file=str(certificate))
         ((_, answer),) = send_all(settings, requests(1))
     assert answer.status is None
     assert answer.error == "ProxyError: 407 Proxy Authentication Required"
@@ -405,7 +418,7 @@ def test_a_proxy_forwards_to_a_server_without_tls() -> None:
     """It is asked for the whole URL, and told who asks with each request."""
     with answering(echo) as server:
         proxy = Secret(f"http://user:pw@127.0.0.1:{server.port}")
-        settings = settings_for("http://server.example:8080/api", proxy=proxy)
+        settings = patient("http://server.example:8080/api", proxy=proxy)
         answers = send_all(settings._replace(concurrency=1), requests(2))
     assert [answer.body for _, answer in answers] == [
         b"http://server.example:8080/api/0",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from math import inf, nan
 from pathlib import Path
 from random import Random
@@ -16,6 +14,7 @@ from tests.faults.server import fault_server
 from tests.tools.sync import (
     ask,
     change,
+    copy_whole,
     record,
     upload,
 )
@@ -160,12 +159,12 @@ def test_a_device_whose_file_was_restored_from_a_backup_goes_on(
     hub, backup = db_path.with_name("hub.db"), db_path.with_name("backup.db")
     with serving(hub) as client:
         upload(db_path, url_of(client), bulk=False)
-        _copy(db_path, backup)
+        copy_whole(db_path, backup)
         for position, run_id in enumerate(run_ids, 900):
             _add_late(db_path, Random(1), run_id, position)
             upload(db_path, url_of(client), bulk=bulk)
         recorder.close()
-        _copy(backup, db_path)
+        copy_whole(backup, db_path)
         late = "INSERT INTO scores (run_id, position, recorded_at, name, data_type, comment)"
         at = "2026-01-31T09:30:00.000000Z"
         for run_id in run_ids:
@@ -231,14 +230,6 @@ def test_a_server_that_goes_by_keys_is_sent_nothing_twice(
         assert (done.parked, done.delivered) == (1, 0)
         sent = [one["key"] for one in server.log() if one["path"].endswith("/steps/")]
     assert set(sent) == {f"{run_id}:steps:0"}
-
-
-def _copy(path: Path, to: Path) -> None:
-    for end in ("-wal", "-shm"):
-        Path(f"{to}{end}").unlink(missing_ok=True)
-    with closing(sqlite3.connect(path)) as source:
-        to.unlink(missing_ok=True)
-        source.execute("VACUUM INTO ?", (str(to),))
 
 
 def _forget(path: Path) -> None:

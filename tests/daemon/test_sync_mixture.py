@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import shutil
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.tools.answering import Asked, answering
 from tests.tools.examples import examples
-from tests.tools.sync import PATIENT, ask, change, settings_for, upload
+from tests.tools.sync import PATIENT, ask, change, copy_whole, settings_for, upload
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext, WaxellObserveClient
 from waxlocal.recording.recorder import Recorder, use_recorder
@@ -143,12 +142,12 @@ class World:
     def back_up(self) -> None:
         """Keep the device's file as it is."""
         if self.device.exists():
-            _copy(self.device, self._backup)
+            copy_whole(self.device, self._backup)
 
     def restore(self) -> None:
         """Put the kept file in the place of the device's."""
         if self._backup.exists():
-            _copy(self._backup, self.device)
+            copy_whole(self._backup, self.device)
             self.restored = True
             known = {run_id for (run_id,) in ask(self.device, "SELECT run_id FROM runs")}
             self._runs = [run_id for run_id in self._runs if run_id in known]
@@ -174,13 +173,6 @@ def _passed_on(url: str, asked: Asked) -> bytes:
     kind = response.getheader("content-type", "")
     head = f"HTTP/1.1 {response.status} .\r\ncontent-type: {kind}\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-
-
-def _copy(path: Path, to: Path) -> None:
-    for end in ("", "-wal", "-shm"):
-        Path(f"{to}{end}").unlink(missing_ok=True)
-    with closing(sqlite3.connect(path)) as source:
-        source.execute("VACUUM INTO ?", (str(to),))
 
 
 def _marks(path: Path) -> Counter[str]:

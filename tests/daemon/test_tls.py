@@ -21,7 +21,8 @@ from waxlocal.settings.secret import Secret
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import open_writer
 from waxlocal_daemon.connection import Request
-from waxlocal_daemon.sender import Sender, check_network
+from waxlocal_daemon.network import check_network
+from waxlocal_daemon.sender import Sender
 from waxlocal_daemon.tls import tls_context
 from waxlocal_daemon.verify import make_client, verify
 

@@ -26,6 +26,7 @@ __all__ = [
     "ask",
     "change",
     "contents_of",
+    "copy_whole",
     "record",
     "settings_for",
     "upload",
@@ -107,6 +108,14 @@ def change(path: Path, sql: str, *values: object) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(sql, values)
         connection.commit()
+
+
+def copy_whole(path: Path, to: Path) -> None:
+    """Put a copy of a file in a place, as a backup or as its restoration, without any log."""
+    for end in ("", "-wal", "-shm"):
+        Path(f"{to}{end}").unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as source:
+        source.execute("VACUUM INTO ?", (str(to),))
 
 
 def contents_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

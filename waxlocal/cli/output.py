@@ -157,8 +157,8 @@ class Screen:
         from rich.text import Text
 
         cells = [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
-        cells = [[_shown_text(one) for one in row] for row in cells]
         for cell in (cell for row in cells for cell in row):
+            cell.truncate(_LONGEST_CELL, overflow="ellipsis")
             cell.overflow = None  # the column's setting applies
         table = Table(
             box=None if self.plain else box.SIMPLE_HEAD,
@@ -228,11 +228,7 @@ def cost_column(screen: Screen, rows: Sequence[Costed]) -> tuple[Column, list[st
 
 
 def _shown(cell: str) -> str:
-    return cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}…"
-
-
-def _shown_text(cell: Text) -> Text:
-    return cell if len(cell) <= _LONGEST_CELL else cell[:_LONGEST_CELL].append("…")
+    return cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 1]}…"
 
 
 def _padded(cell: str, width: int, right: bool) -> str:

@@ -71,7 +71,7 @@ def _can_run(name: str, user: int, group: int) -> bool:
 def check_variables(given: dict[str, Any], variables: dict[str, str]) -> None:
     """Raise `ConfigurationError` for what of this shell `daemon run` would refuse, too."""
     from waxlocal.settings.upload_settings import UploadSettings
-    from waxlocal_daemon.sender import check_network
+    from waxlocal_daemon.network import check_network
 
     urls = (variables.get(name, "") for name in ("WAXELL_API_URL", "WAX_API_URL"))
     # Without a server, and without the key, all else can be checked.

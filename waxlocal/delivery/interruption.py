@@ -81,9 +81,9 @@ def interrupt_gone(
     """Mark the open runs of processes that have ended as interrupted; return how many.
 
     A process that cannot be seen from here, in another container for example, counts as ended after
-    `unseen_s` seconds without a record in its open runs (None: as `settings.unseen_after` says; 0:
-    never). If it should live after all, what it records, and the end of the run, take the place of
-    this one.
+    `unseen_s` seconds without a new run and without a record in its open ones (None: as
+    `settings.unseen_after` says; 0: never). If it should live after all, what it records, and the
+    end of the run, take the place of this one.
 
     Their end is the time of their last record, or of what is known last of the runs inside them; or
     their start where none has a valid time. A process that was killed cannot write this; until
@@ -94,7 +94,8 @@ def interrupt_gone(
     which = _OF_FILE if all_runs else _OF_UPLOAD
     with reader(path) as connection:
         seconds = unseen_after() if unseen_s is None else unseen_s
-        silent_since = now_ns() - int(seconds * 1e9) if seconds else None
+        # Nobody was last heard of before 1970.
+        silent_since = max(now_ns() - int(seconds * 1e9), 0) if seconds else 0
         left_open = leniently(connection, lambda: _left_open(connection, which, silent_since))
     if not left_open:
         return 0
@@ -102,15 +103,11 @@ def interrupt_gone(
         return interruption.of(left_open, stop)
 
 
-def _left_open(
-    connection: sqlite3.Connection, which: str, silent_since: int | None
-) -> list[_OpenRun]:
+def _left_open(connection: sqlite3.Connection, which: str, silent_since: int) -> list[_OpenRun]:
     owners = connection.execute(_WITH_OPEN_RUNS.format(which=which)).fetchall()
     lives = {row[0]: life_of(ProcessIdentity(*row[1:])) for row in owners}
     unseen = {one for one, life in lives.items() if life == Life.UNKNOWN}
-    if silent_since is None:
-        unseen.clear()
-    elif unseen:
+    if unseen:
         begun = connection.execute(_BEGUN_SINCE, (utc_text(silent_since),)).fetchall()
         unseen.difference_update(process_id for (process_id,) in begun)
     gone = {one for one, life in lives.items() if life == Life.GONE}
@@ -118,7 +115,7 @@ def _left_open(
         return []
     found = connection.execute(_OPEN_RUNS.format(which=which)).fetchall()
     for *row, process_id in found:
-        if process_id in unseen and not _is_silent(connection, _OpenRun(*row), silent_since or 0):
+        if process_id in unseen and not _is_silent(connection, _OpenRun(*row), silent_since):
             unseen.discard(process_id)  # one run that goes on shows that the process does
     return [_OpenRun(*row) for *row, process_id in found if process_id in gone | unseen]
 

@@ -15,8 +15,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 LARGE_BYTES = 256 * 1024
 # What may stay unused at the end of the heap.
 UNUSED_BYTES = 1024 * 1024
-# Seconds between two returns of what is unused in the middle of the heap. Each takes milliseconds,
-# in which nobody else gets memory.
+# Seconds between two returns of what is unused in the middle of the heap. Each takes a
+# millisecond, in which nobody else gets memory.
 TRIM_S = 60.0
 
 
@@ -36,8 +36,8 @@ def return_memory() -> None:
 async def keep_trimmed(seconds: float = TRIM_S) -> None:
     """Give back, again and again, what is unused in the middle of the heap; ends when cancelled.
 
-    By itself the heap shrinks only at its end, which one small block that stays prevents: after an
-    hour of changing questions it was 20 MB larger than what was in use.
+    By itself the heap shrinks only at its end, which one small block that stays prevents: in ten
+    minutes of changing questions 5 MB of 92 had gathered.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be had
         trim = ctypes.CDLL(None).malloc_trim
