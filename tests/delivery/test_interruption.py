@@ -156,7 +156,7 @@ def test_doctor_and_the_server_write_down_what_was_interrupted(db_path: Path) ->
     """Nobody has to upload for it."""
     run_program(db_path, KILLED)
     said = invoke("doctor", db=db_path).stdout
-    assert "2 runs whose programs had ended were still open: interrupted" in said
+    assert "2 runs left open by a program that has ended or is silent: interrupted" in said
     assert ask(db_path, STATUSES) == [("interrupted", 2)]
     run_program(db_path, KILLED)
     with serving(db_path) as client:

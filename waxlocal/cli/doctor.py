@@ -43,7 +43,8 @@ def doctor(ctx: click.Context, *, form: str) -> None:
     Looks at the Python that waxlocal is installed in, which is also the one that `waxlocal run
     app.py` uses. Imports no model library. The exit status is 2 if an installed one is not
     captured, and that of the file's error if the file to record into cannot be used. Runs that a
-    killed program has left open are marked as interrupted.
+    killed program has left open, or one that cannot be seen and is silent, are marked as
+    interrupted.
     """
     target = target_file_of(ctx)
     unusable = _unusable(target)
@@ -126,7 +127,7 @@ def _show(screen: Screen, said: dict[str, Any], found: list[InstalledLibrary]) -
     click.echo(f"waxlocal  {__version__}, records into {escaping.line(said['file'])}")
     if said["interrupted"]:
         runs = wording.counted(said["interrupted"], "run")
-        click.echo(f"{runs} whose programs had ended were still open: interrupted")
+        click.echo(f"{runs} left open by a program that has ended or is silent: interrupted")
     if said["file_warning"]:
         click.echo(escaping.line(said["file_warning"]))
     if not said["recording"]:
