@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from waxlocal.clock import utc_text
-from waxlocal.delivery.outbox import Outbox
+from waxlocal.delivery.outbox import Line, Outbox
 from waxlocal.delivery.progress import DeliveryState
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
@@ -175,32 +175,30 @@ class Batches:
         self, about: SentBatch, answer: Answer, verdict: Verdict, told: dict[str, tuple[str, str]]
     ) -> Verdict:
         batch = about.batch
-        rows: list[tuple[str, str, int, str | None]] = []
+        lines: list[Line] = []
         for run_id, size in batch.sizes.items():
             status, reason = told.get(run_id, ("", ""))
             if status in (LineStatus.STORED, LineStatus.MERGED):
                 goes_on = run_id in batch.running
                 state = DeliveryState.OPEN if goes_on else DeliveryState.DELIVERED
-                rows.append((run_id, state, size, None))
+                lines.append(Line(run_id, state, size))
             elif status == LineStatus.REFUSED:
-                rows.append((run_id, DeliveryState.PENDING, size, reason or "refused"))
+                lines.append(Line(run_id, DeliveryState.PENDING, size, reason or "refused"))
                 self._doubts.refuse_line(run_id)
                 self._tell(run_id, reason)
             else:  # not named, or with an unknown status: tried again later
                 self._postpone(run_id, f"the answer says {status[:40]!r} of it")
-        if any(state != DeliveryState.PENDING for _, state, *_ in rows):
+        if any(line.state != DeliveryState.PENDING for line in lines):
             self._doubts.accept_batch()
-        self._note(about, answer, rows)
+        self._note(about, answer, lines)
         # The other one in flight says nothing of what was refused since it was made.
         if about.refusals == self._refusals:
             self._grow(len(batch.sizes))
         return verdict
 
-    def _note(
-        self, about: SentBatch, answer: Answer, rows: list[tuple[str, str, int, str | None]]
-    ) -> None:
+    def _note(self, about: SentBatch, answer: Answer, lines: list[Line]) -> None:
         self._outbox.note_batch(
-            rows,
+            lines,
             key=about.batch.key,
             status=answer.status or 0,
             sent_at=about.sent_at,
@@ -228,7 +226,8 @@ class Batches:
             self._refusals += 1
         if verdict.action is Action.PARK and alone:
             size = about.batch.sizes[runs[0]]
-            self._note(about, answer, [(runs[0], DeliveryState.PENDING, size, verdict.reason)])
+            line = Line(runs[0], DeliveryState.PENDING, size, verdict.reason)
+            self._note(about, answer, [line])
             self._doubts.refuse_line(runs[0])
             self._tell(runs[0], verdict.reason)
         elif verdict.action is Action.RETRY and alone:

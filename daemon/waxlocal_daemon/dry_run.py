@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.delivery.accounts import current_target
-from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.due import Due
 from waxlocal.delivery.preview import (
     KnownRun,
     known_parts,

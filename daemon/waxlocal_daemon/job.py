@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.due import Due
 from waxlocal.delivery.requests import Part
 from waxlocal_daemon.plan import needed_in_answer, turn_of
 from waxlocal_daemon.replacements import divisible_into

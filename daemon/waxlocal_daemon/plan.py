@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.due import Due
 from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import Part, new_part, next_part
 from waxlocal.records import RecordStatus, RunStatus

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from waxlocal.clock import utc_text
-from waxlocal.delivery.outbox import Due, Outbox
+from waxlocal.delivery.due import Due
+from waxlocal.delivery.outbox import Outbox
 from waxlocal.delivery.progress import RequestState
 from waxlocal.delivery.requests import OUTSIDE, Part
 from waxlocal.errors import StorageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,15 +13,14 @@ import pytest
 from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import ask, change, record
 from waxlocal import WaxellContext
-from waxlocal.delivery.connection import AT_A_TIME, QUIET_S
-from waxlocal.delivery.outbox import ADMITTED_AT_ONCE, Outbox
+from waxlocal.delivery.connection import ALONE_AT_A_TIME, AT_A_TIME, QUIET_S
+from waxlocal.delivery.due import ADMITTED_AT_ONCE
+from waxlocal.delivery.outbox import Line, Outbox
 from waxlocal.delivery.requests import new_part
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.checkpoint import COMMITS_PER_LOOK, Checkpointer
 
 pytestmark = pytest.mark.usefixtures("recorder")
-
-Line = tuple[str, str, int, str | None]
 
 URL = "http://x"
 MANY = 2 * AT_A_TIME + 1
@@ -39,13 +38,9 @@ def _writing(path: Path, rests: list[float]) -> Callable[[float], None]:
     return sleep
 
 
-def _note(outbox: Outbox, lines: Iterable[Line]) -> None:
+def _note(outbox: Outbox, run_ids: Sequence[str]) -> None:
+    lines = [Line(run_id, "delivered", 7) for run_id in run_ids]
     outbox.note_batch(lines, key="k", status=200, sent_at="2026", open_until="2027")
-
-
-def _broken_off(lines: Iterable[Line]) -> Iterator[Line]:
-    yield from lines
-    raise KeyboardInterrupt
 
 
 def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path) -> None:
@@ -59,9 +54,8 @@ def test_others_write_while_many_runs_are_taken_in_hand_and_noted(db_path: Path)
         outbox.mark_sending(due)
         assert len(rests) == 2
         assert ask(db_path, STATES) == [(MANY, MANY)]
-        lines: list[Line] = [(run_id, "delivered", 7, None) for run_id in due]
         with outbox.together():
-            _note(outbox, lines)
+            _note(outbox, due)
         assert len(rests) == 4
         assert outbox.delivered == MANY
     assert all(0 < seconds <= 0.001 for seconds in rests)
@@ -118,13 +112,20 @@ def test_nobody_is_waited_for_who_does_not_write(db_path: Path) -> None:
 def test_what_precedes_a_rest_stays_when_the_rest_of_the_block_is_undone(db_path: Path) -> None:
     """Runs that were not noted are in hand still, and go once more."""
     record(MANY)
-    with Outbox(db_path, URL) as outbox:
+    rests = []
+
+    def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 4:
+            raise KeyboardInterrupt
+
+    with Outbox(db_path, URL, sleep=sleep) as outbox:
         outbox.admit()
+        record(1)
         due = [one.run_id for one in outbox.due(MANY, horizon="9")]
         outbox.mark_sending(due)
-        lines: list[Line] = [(run_id, "delivered", 7, None) for run_id in due]
         with pytest.raises(KeyboardInterrupt), outbox.together():
-            _note(outbox, _broken_off(lines))
+            _note(outbox, due)
         noted = 2 * AT_A_TIME
         assert outbox.delivered == noted
         assert ask(db_path, STATES) == [(MANY - noted, MANY)]
@@ -148,9 +149,8 @@ def test_the_log_is_never_looked_at_while_the_file_is_locked(
         with outbox.together():
             for _ in range(5 * COMMITS_PER_LOOK):
                 outbox.note_attempt(run_id, part, "waiting", 503, "503", "2026")
-        lines: list[Line] = [(run_id, "delivered", 7, None)] * (AT_A_TIME * 2 * COMMITS_PER_LOOK)
         with outbox.together():
-            _note(outbox, lines)
+            _note(outbox, [run_id] * (ALONE_AT_A_TIME * 2 * COMMITS_PER_LOOK))
     assert looks == [False, False]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.builders import FixedClock, moment, run_id
 from tests.wire.test_round_trip import File, differences, files
-from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.due import Due
 from waxlocal.delivery.records import load_runs
 from waxlocal.delivery.requests import Part
 from waxlocal.errors import InvalidQuery

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.tools.builders import FixedClock
 from tests.tools.examples import examples
 from tests.tools.wire_strategies import Stored, changes_of, new_record, stored_runs
-from waxlocal.delivery.outbox import Due
+from waxlocal.delivery.due import Due
 from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import Part
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN

@@ -27,7 +27,7 @@ from waxlocal.storage.transaction import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AT_A_TIME", "DeliveryConnection"]
+__all__ = ["ALONE_AT_A_TIME", "AT_A_TIME", "DeliveryConnection"]
 
 Parameters = Sequence[object] | Mapping[str, object]
 T = TypeVar("T")
@@ -35,13 +35,16 @@ T = TypeVar("T")
 # Of so many runs rows are changed in one transaction, 0.3 ms of the write lock: a program that
 # records must not notice the upload of its file.
 AT_A_TIME = 4
+# The same where nobody else writes: beginning and committing takes as long as noting two runs.
+ALONE_AT_A_TIME = 32
 
 # A command or a recorder never holds the file for longer.
 WAIT_S = 10.0
 CACHE_KIB = 4_096
 # After so many seconds without a commit of anybody else, the upload stops resting between its
-# transactions: the rests take nearly all of the time of marking a batch. A program that begins to
-# record then waits once, at most until the runs of a batch are marked: some 10 ms.
+# transactions, and makes them larger: the rests take nearly all of the time of marking a batch. A
+# program that begins to record then waits once, at most until the runs of a batch are marked: some
+# 10 ms.
 QUIET_S = 10.0
 # How long it rests: longer than whoever has just begun to wait for the lock does between two tries,
 # so that it gets its turn.
@@ -145,14 +148,23 @@ class DeliveryConnection:
 
         `write` makes one transaction of them. In between others may write.
         """
-        written = 0
-        for at in range(0, len(items), AT_A_TIME):
-            if stop is not None and stop.is_set():
-                break
+        written = at = 0
+        while at < len(items) and not (stop is not None and stop.is_set()):
             if at:
                 self._rest()
-            written += write(items[at : at + AT_A_TIME])
+            else:
+                self._look()
+            some = items[at : at + self._at_a_time()]
+            written += write(some)
+            at += len(some)
         return written
+
+    def _at_a_time(self) -> int:
+        return AT_A_TIME if self._is_shared() else ALONE_AT_A_TIME
+
+    def _is_shared(self) -> bool:
+        """Return whether anybody else has written lately, as far as was seen."""
+        return self._seconds() - self._others_wrote_at < QUIET_S
 
     def _let_others_write(self) -> None:
         """Commit what the transaction has so far, and go on in another one."""
@@ -164,16 +176,19 @@ class DeliveryConnection:
             begin(self._connection)
         self._check_schema()
 
-    def _rest(self) -> None:
-        """Leave the file to others for a moment if anybody else writes; not in a transaction."""
+    def _look(self) -> None:
+        """See whether anybody else has written; not in a transaction."""
         with self._errors():
             commits = commits_of_others(self._connection)
-        now = self._seconds()
         # A checkpoint of this process commits, too, on another connection.
         if commits != self._commits_of_others and Checkpointer.commits == self._own_commits:
-            self._others_wrote_at = now
+            self._others_wrote_at = self._seconds()
         self._commits_of_others, self._own_commits = commits, Checkpointer.commits
-        if now - self._others_wrote_at < QUIET_S:
+
+    def _rest(self) -> None:
+        """Leave the file to others for a moment if anybody else writes; not in a transaction."""
+        self._look()
+        if self._is_shared():
             self._sleep(TURN_S)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The write side of the upload: which runs are due, which requests carry them, what was answered.
+"""The write side of the upload: which requests carry the runs, and what was answered.
 
 One process at a time works on it (a lock file sees to that), so nothing is claimed for others: what
 is in hand is marked `sending` only so that the triggers of the file can tell when a record comes
@@ -7,55 +7,34 @@ too late for what is being sent.
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from waxlocal.delivery import statements as sql
-from waxlocal.delivery.connection import AT_A_TIME
+from waxlocal.delivery.due import DueConnection
 from waxlocal.delivery.progress import DeliveryState, RequestState
-from waxlocal.delivery.receipts import ReceiptConnection
-from waxlocal.delivery.records import (
-    is_not_utf_8,
-    leniently,
-    load_children,
-    load_runs,
-    text_or_none,
-)
+from waxlocal.delivery.records import load_children, load_runs
 from waxlocal.delivery.requests import OUTSIDE, Part, encoded, new_key, read_part
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
-__all__ = ["Due", "Outbox"]
-
-# Runs that get a row in `deliveries` in one transaction: 0.3 ms of the write lock.
-ADMITTED_AT_ONCE = 50
-# Runs that are looked at together without the write lock.
-LOOKED_AT_ONCE = 1_000
+__all__ = ["Line", "Outbox"]
 
 
-class Due(NamedTuple):
-    """A run that may be sent now; `size` is about how many bytes it takes."""
+class Line(NamedTuple):
+    """What became of a run's line of a batch, which took `size` bytes.
+
+    A state is `delivered`, `pending`: left to single requests, or `open`: taken as far as the run
+    was, and the rest is to follow.
+    """
 
     run_id: str
-    remote_run_id: str | None
-    remote_workflow_id: str | None
-    failures: int
-    running: bool
-    parent_known: bool
-    parent_workflow_id: str | None
-    root_workflow_id: str | None
+    state: str
     size: int
-
-    @property
-    def of_waxlocal(self) -> bool:
-        """Whether the server is another waxlocal, where a run has the id that it has here."""
-        return self.remote_run_id == self.run_id
+    reason: str | None = None
 
 
-class Outbox(ReceiptConnection):
+class Outbox(DueConnection):
     """What is to be delivered to one server, on a writing connection of its own.
 
     For one thread; raises `StorageError`. Each statement commits by itself, except in a block of
@@ -82,132 +61,7 @@ class Outbox(ReceiptConnection):
         self._delivered_now = 0
         super()._committed()
 
-    # -- what is due ----------------------------------------------------------------------------
-
-    def admit(self) -> int:
-        """Take in the next new runs, a few at most; return how many ids were looked at."""
-        self._check_schema()
-        cursor = self._rows(sql.CURSOR, (self._id,))[0][0]
-        last = self._rows(sql.LAST_OF_NEXT, (cursor, ADMITTED_AT_ONCE))[0][0]
-        if last is None:
-            return 0
-        self._rest()  # whoever calls this again and again must not keep others from writing
-        with self.together():
-            self._execute(sql.ADMIT, {"target": self._id, "cursor": cursor, "last": last})
-            self._execute(sql.MOVE_CURSOR, (last, self._id))
-        return int(last - cursor)
-
-    def admit_events(self) -> None:
-        """Make the events outside any run due if there are new ones."""
-        self._execute(sql.ADMIT_EVENTS, {"target": self._id})
-
-    def due_events(self, horizon: str) -> Due | None:
-        """Return the events outside any run as if they were one, if they may be sent now."""
-        named = {"target": self._id, "now": self._now(), "horizon": horizon}
-        for (failures,) in self._rows(sql.DUE_EVENTS, named):
-            return Due(OUTSIDE, None, None, failures, False, False, None, None, 0)
-        return None
-
-    def take_events(self, limit: int) -> list[dict[str, Any]]:
-        """Return the next events outside any run, and move past them; within a transaction.
-
-        The caller freezes the requests that carry them in the same transaction. Text that is not
-        UTF-8 is read with replacement characters.
-        """
-        named = {"target": self._id, "limit": limit}
-        ((last,),) = self._rows(sql.LAST_OF_EVENTS, named)
-        if last is None:
-            return []
-        named["last"] = last
-        with self._errors():
-            rows = leniently(self._connection, lambda: self._fetched(sql.NEXT_EVENTS, named))
-        self._execute(sql.MOVE_EVENTS_CURSOR, {"target": self._id, "last": last})
-        return [dict(zip(sql.NAMES_OF_EVENTS, row, strict=True)) for row in rows]
-
-    def look_again(self) -> None:
-        """Make runs pending that 0.2 called delivered or parked too early; once for each server."""
-        named = {"target": self._id, "after": b"", "limit": LOOKED_AT_ONCE}
-        if self._rows(sql.HAS_LOOKED_AGAIN, named)[0][0]:
-            return
-        while last := self._rows(sql.LAST_TO_LOOK_AT, named)[0][0]:
-            found = self._rows(sql.TOO_EARLY, named | {"last": last})
-            self._change(sql.LOOK_AGAIN, found)
-            named["after"] = last
-        self._execute(sql.LOOKED_AGAIN, named)
-
-    def reopen(self, long_ago: str, stop: threading.Event | None = None) -> int:
-        """Make runs due that have ended, or that began before `long_ago` and are still open.
-
-        Until `stop` is set; returns how many.
-        """
-        named = {"target": self._id, "long_ago": long_ago, "now": self._now()}
-        return self._change(sql.REOPEN, self._rows(sql.ENDED, named), stop)
-
-    def _change(
-        self, statement: str, ids: Sequence[tuple[bytes]], stop: threading.Event | None = None
-    ) -> int:
-        """Change the state of runs, by the bytes of their ids; return how many have changed."""
-
-        def change(some: Sequence[tuple[bytes]]) -> int:
-            with self.together():
-                return self._many(statement, ((self._id, run_id) for (run_id,) in some))
-
-        return self._in_pieces(ids, change, stop)
-
-    def due(
-        self,
-        limit: int,
-        *,
-        horizon: str,
-        but: Iterable[str] = (),
-        whole: bool = False,
-        begun: bool = False,
-        troubled: bool = False,
-    ) -> list[Due]:
-        """Return runs that may be sent now, the oldest first; not those of `but`.
-
-        `whole`: for a batch, which may have runs in any order, without those that single requests
-        have begun or that no batch can carry; `begun`: only those. `troubled`: the newest that have
-        not failed, or else those that have failed least, because some runs may be why nothing goes.
-        A time after `horizon` was set by a clock that has been put back since, and counts as past.
-        """
-        named = {
-            "target": self._id,
-            "now": self._now(),
-            "horizon": horizon,
-            "whole": whole,
-            "begun": begun,
-            "fresh": troubled,
-            "but": json.dumps(list(but)),
-            "limit": limit,
-        }
-        found = self._readable(sql.DUE_NEWEST if troubled else sql.DUE, named)
-        if troubled and not found:  # then there are few
-            found = self._rows(sql.DUE_LEAST_FAILED, {**named, "fresh": False})
-        return [Due(*row) for row in found]
-
-    def _readable(self, query: str, named: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """Return the rows of a query without runs whose ids are not UTF-8, which are parked."""
-        with self._errors():
-            try:
-                return self._fetched(query, named)
-            except sqlite3.OperationalError as error:
-                if not is_not_utf_8(error) or not self._park_unreadable():
-                    raise
-            return self._fetched(query, named)
-
-    def _park_unreadable(self) -> int:
-        """Set runs aside that no statement finds by the id that was read; return how many."""
-        raw = (row[0] for row in self._rows(sql.NOT_DELIVERED, (self._id,)))
-        unreadable = [one for one in raw if text_or_none(one) is None]
-        return sum(
-            self._execute(sql.PARK_UNREADABLE, (self._id, one)).rowcount for one in unreadable
-        )
-
-    def next_due(self) -> str | None:
-        """Return the time at which the next postponed run is due."""
-        found: str | None = self._rows(sql.NEXT_DUE, (self._id, self._now()))[0][0]
-        return found
+    # -- what is sent ---------------------------------------------------------------------------
 
     def load(self, run_ids: Sequence[str]) -> list[RecordedRun]:
         """Return runs in hand with all that they recorded, as `load_runs` does.
@@ -359,54 +213,53 @@ class Outbox(ReceiptConnection):
     def keep_from_batches(self, run_id: str, reason: str) -> None:
         """Have a run in hand go by single requests: no line of a batch can be made of it."""
         with self.together():
-            self._note_line(
-                run_id, DeliveryState.PENDING, 0, reason, key=new_key(run_id, "bulk", 0)
-            )
+            line = Line(run_id, DeliveryState.PENDING, 0, reason)
+            self._note_line(line, key=new_key(run_id, "bulk", 0))
 
     def note_batch(
-        self,
-        runs: Iterable[tuple[str, str, int, str | None]],
-        *,
-        key: str,
-        status: int,
-        sent_at: str,
-        open_until: str,
-    ) -> int:
-        """Note the answers to a batch: (run id, state, bytes, reason); return those delivered.
+        self, lines: Sequence[Line], *, key: str, status: int, sent_at: str, open_until: str
+    ) -> None:
+        """Note the answers to a batch.
 
-        A state is `delivered`, `pending`: left to single requests, or `open`: taken as far as it
-        was, and the rest follows when it ends, or after `open_until`. Within a transaction, which
-        is committed and begun anew every few runs; a run that was not noted then is sent once more,
-        and the server knows it.
+        Within a transaction, which is committed and begun anew every few runs; a run that was not
+        noted then is sent once more, and the server knows it. A run left `open` follows when it
+        ends, or after `open_until`.
         """
-        delivered = 0
-        for number, (run_id, state, size, reason) in enumerate(runs):
-            if number and number % AT_A_TIME == 0:
+        at = 0
+        while at < len(lines):
+            if at:
                 self._let_others_write()
-            self._note_line(run_id, state, size, reason, key=key, status=status, sent_at=sent_at)
-            if state == DeliveryState.OPEN:
-                self.leave_open(run_id, open_until)
-            elif state == DeliveryState.DELIVERED:
-                delivered += self.deliver(run_id)
-        return delivered
+            end = at + self._at_a_time()
+            in_short = max(at, min(end, self._short_of(len(lines))))
+            for line in (*self._note_in_short(lines[at:in_short]), *lines[in_short:end]):
+                self._note_line(line, key=key, status=status, sent_at=sent_at)
+                if line.state == DeliveryState.OPEN:
+                    self.leave_open(line.run_id, open_until)
+                elif line.state == DeliveryState.DELIVERED:
+                    self.deliver(line.run_id)
+            at = end
+
+    def _note_in_short(self, lines: Sequence[Line]) -> list[Line]:
+        """Note those that are delivered and have no other request; return the others."""
+        left = [
+            line
+            for line in lines
+            if line.state != DeliveryState.DELIVERED or not self._deliver_in_short(line.run_id)
+        ]
+        delivered = len(lines) - len(left)
+        self._execute(sql.COUNT_SEVERAL, (delivered, self._id))
+        self._delivered_now += delivered
+        return left
 
     def _note_line(
-        self,
-        run_id: str,
-        state: str,
-        size: int,
-        reason: str | None,
-        *,
-        key: str,
-        status: int | None = None,
-        sent_at: str | None = None,
+        self, line: Line, *, key: str, status: int | None = None, sent_at: str | None = None
     ) -> None:
         """Note what became of a run's line of a batch; one that is refused leaves batches."""
-        refused = state == DeliveryState.PENDING
-        receipt = {"run_id": run_id, "target": self._id, "stage": "bulk", "key": key, "bytes": size,
+        refused = line.state == DeliveryState.PENDING
+        receipt = {"run_id": line.run_id, "target": self._id, "stage": "bulk", "key": key,
+                   "bytes": line.size, "status": status, "reason": line.reason,
                    "state": RequestState.PARKED if refused else RequestState.DELIVERED,
-                   "status": status, "reason": reason, "sent_at": sent_at,
-                   "now": self._now()}  # fmt: skip
+                   "sent_at": sent_at, "now": self._now()}  # fmt: skip
         self._execute(sql.RECEIPT, receipt)
         if refused:
-            self.release(run_id)
+            self.release(line.run_id)

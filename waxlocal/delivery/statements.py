@@ -289,6 +289,7 @@ UPDATE targets SET delivered = delivered + 1 WHERE target_id = :target AND EXIST
   SELECT 1 FROM deliveries WHERE run_id = :run_id AND target_id = :target AND state = 'sending'
     AND delivered_at IS NULL)
 """
+COUNT_SEVERAL = "UPDATE targets SET delivered = delivered + ? WHERE target_id = ?"
 HOST_FAILED = """
 UPDATE targets SET failures = ?, not_before = ?, backoff_until = ?, reason = ?,
   last_attempt_at = ? WHERE target_id = ?
