@@ -69,11 +69,12 @@ class Job:
         """Return what may be sent now: the start, then all records, then the end."""
         if self.failure or self.stopped or self.unknown:
             return []
-        first = min(map(turn_of, self.parts.values()), default=(0, 0))
+        turns = {key: turn_of(part) for key, part in self.parts.items()}
+        first = min(turns.values(), default=(0, 0))
         return [
-            part
-            for key, part in self.parts.items()
-            if turn_of(part) == first and key not in self.in_flight
+            self.parts[key]
+            for key, turn in turns.items()
+            if turn == first and key not in self.in_flight
         ]
 
 

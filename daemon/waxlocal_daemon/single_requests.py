@@ -8,7 +8,7 @@ from waxlocal.clock import utc_text
 from waxlocal.delivery.due import Due
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.delivery.progress import RequestState
-from waxlocal.delivery.requests import OUTSIDE, Part
+from waxlocal.delivery.requests import OUTSIDE, Part, StoredPart, read_part
 from waxlocal.errors import StorageError
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.wire import request_keys
@@ -126,11 +126,15 @@ class SingleRequests:
         self._at("marked")
         # All the thinking first: who records must not wait for it.
         loaded = self._loaded(run_ids)
-        made = [self._job(due, loaded[due.run_id]) for due in chosen if due.run_id in loaded]
+        stored = self._outbox.stored(run_ids)
+        made = [
+            self._job(due, loaded[due.run_id], stored[due.run_id])
+            for due in chosen
+            if due.run_id in loaded
+        ]
         jobs = [job for job in made if job is not None]
         with self._outbox.together():
-            for job in jobs:
-                self._outbox.freeze(job.due.run_id, job.new)
+            self._outbox.freeze({job.due.run_id: job.new for job in jobs})
             self._hand.update((job.due.run_id, job) for job in jobs)
             self._drop_idle(jobs)
         self._at("frozen")
@@ -147,7 +151,7 @@ class SingleRequests:
             waiting = outbox.waiting_parts(OUTSIDE)
             rows = [] if waiting else outbox.take_events(MAX_ITEMS)
             job.new = planned_events(rows, outbox.next_part(OUTSIDE, STAGE))
-            outbox.freeze(OUTSIDE, job.new)
+            outbox.freeze({OUTSIDE: job.new})
             job.parts = {(part.stage, part.part): part for part in waiting + job.new}
             self._hand[OUTSIDE] = job
             self._drop_idle([job])
@@ -164,11 +168,11 @@ class SingleRequests:
             self._park(run_ids[0], f"cannot be read: {error}")
             return {}
 
-    def _job(self, due: Due, run: RecordedRun) -> Job | None:
+    def _job(self, due: Due, run: RecordedRun, stored: list[StoredPart]) -> Job | None:
         """Return a run with its requests; None if none can be made of it, and it is set aside."""
         job = Job(due)
         try:
-            self._plan(job, run)
+            self._plan(job, run, [read_part(*columns) for columns in stored])
         except StorageError:
             raise
         except Exception as error:  # a row that somebody else wrote: the other runs go on
@@ -176,10 +180,9 @@ class SingleRequests:
             return None
         return job
 
-    def _plan(self, job: Job, run: RecordedRun) -> None:
+    def _plan(self, job: Job, run: RecordedRun, parts: list[Part]) -> None:
         """Find the requests that wait from before, and make those that are missing."""
         due, outbox = job.due, self._outbox
-        parts = outbox.parts(due.run_id)
         if any(not request_keys.fits(part.idempotency_key) for part in parts):
             raise ValueError("a key that no header can carry")
         if any(part.state == RequestState.PARKED for part in parts) and (
@@ -315,7 +318,7 @@ class SingleRequests:
 
     def _make(self, job: Job, parts: list[Part]) -> None:
         """Write requests down, and have them sent with the others of the run."""
-        self._outbox.freeze(job.due.run_id, parts)
+        self._outbox.freeze({job.due.run_id: parts})
         job.parts.update(((part.stage, part.part), part) for part in parts)
 
     def _may_begin_anew(self, job: Job, part: Part) -> bool:

@@ -19,6 +19,7 @@ _DIVISIBLE = frozenset((400, 413, 422))
 _OF_CONTENT = frozenset((400, 409, 422))
 _OF_FIREWALL = frozenset((403,))
 _REASON_CHARS = 200
+_MISDIRECTED = 421
 # Where an error has its message.
 _WORDS = ("detail", "error", "message", "title")
 # What the reason says of an answer that no Waxell API gives.
@@ -142,8 +143,15 @@ def _reason(answer: Answer, said: _Said) -> str:
         return f"{answer.status}, {_not_json(answer)}"
     for name in _WORDS:
         if isinstance(said.body.get(name), str) and said.body[name]:
-            return f"{answer.status}: {said.body[name][:_REASON_CHARS]}"
+            return f"{answer.status}: {said.body[name][:_REASON_CHARS]}{_advice(answer, said)}"
     return f"{answer.status}"
+
+
+def _advice(answer: Answer, said: _Said) -> str:
+    """Return what another waxlocal advises that does not go by the name which it is called by."""
+    hint = said.body.get("hint")
+    told = answer.status == _MISDIRECTED and isinstance(hint, str)
+    return f"; {hint[:_REASON_CHARS]}" if told and hint else ""
 
 
 def _is_about_key(said: Mapping[str, Any]) -> bool:

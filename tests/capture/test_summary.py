@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,25 @@ def test_a_library_that_was_not_called_is_named(start: Start) -> None:
     """The program imports it, so that it was captured: no call was made."""
     said = start("import openai").stderr
     assert said == "waxlocal: nothing was recorded: no call of openai was made\n"
+
+
+@pytest.mark.parametrize("program", [("-m", "no_such_module"), (".",)])
+def test_of_a_program_that_python_does_not_find_nothing_is_said(
+    tmp_path: Path, db_path: Path, program: tuple[str, ...]
+) -> None:
+    """Python has said what is wrong; no library has to do with it."""
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "waxlocal", "--db", db_path, "run", *program],
+        cwd=tmp_path / "empty",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "waxlocal:" not in done.stderr
+    assert "No module named" in done.stderr or "can't find '__main__'" in done.stderr
 
 
 def test_without_instruments_the_option_is_the_reason(start: Start) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from waxlocal_daemon.answers import Answer
@@ -62,6 +64,16 @@ def test_429_and_retry_after_hold_for_the_whole_server() -> None:
 def test_a_refused_key_pauses_the_upload(status: int) -> None:
     """Nothing of the request is wrong."""
     assert judged(status).action is Action.PAUSE
+
+
+def test_a_server_called_by_another_name_says_what_to_do() -> None:
+    """Of another waxlocal the reason has the option that would accept the name."""
+    body: dict[str, object] = {"detail": "not this host", "hint": "start it with --allow-host NAME"}
+    verdict = judged(421, json.dumps(body).encode())
+    assert verdict.reason == "421: not this host; start it with --allow-host NAME"
+    assert judged(400, json.dumps(body).encode()).reason == "400: not this host"
+    body["hint"] = ["x"]
+    assert judged(421, json.dumps(body).encode()).reason == "421: not this host"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

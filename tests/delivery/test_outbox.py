@@ -145,7 +145,7 @@ def test_the_log_is_never_looked_at_while_the_file_is_locked(
         monkeypatch.setattr(Checkpointer, "look", look)
         outbox.admit()
         part = new_part(run_id, "start", 0, [0], b"{}")
-        outbox.freeze(run_id, [part])
+        outbox.freeze({run_id: [part]})
         with outbox.together():
             for _ in range(5 * COMMITS_PER_LOOK):
                 outbox.note_attempt(run_id, part, "waiting", 503, "503", "2026")

@@ -56,7 +56,7 @@ def _send(path: Path, *, at: str) -> list[str]:
         outbox.mark_sending(due)
         for run_id in due:
             part = new_part(run_id, "start", 0, [], b"{}")
-            outbox.freeze(run_id, [part])
+            outbox.freeze({run_id: [part]})
             outbox.note_attempt(run_id, part, "delivered", 200, "", at)
             outbox.deliver(run_id)
     change(path, "UPDATE requests SET last_attempt_at = ? WHERE first_attempt_at = ?", at, at)
@@ -108,7 +108,7 @@ def test_events_outside_any_run_wait_beside_runs(db_path: Path) -> None:
     with Outbox(db_path, URL) as outbox, outbox.together():
         assert len(outbox.take_events(1)) == 1
         part = new_part(OUTSIDE, "events", 0, [1], b"{}")
-        outbox.freeze(OUTSIDE, [part])
+        outbox.freeze({OUTSIDE: [part]})
     assert _oldest(db_path) == "2001"
     with Outbox(db_path, URL) as outbox:
         outbox.note_attempt(OUTSIDE, part, "delivered", 200, "", "2003")
@@ -155,7 +155,7 @@ def test_requests_of_events_outside_any_run_are_among_the_recent(db_path: Path) 
     _admit(db_path)
     part = new_part(OUTSIDE, "events", 0, [1], b"{}")
     with Outbox(db_path, URL) as outbox:
-        outbox.freeze(OUTSIDE, [part])
+        outbox.freeze({OUTSIDE: [part]})
         outbox.note_attempt(OUTSIDE, part, "delivered", 200, "", "2999")
     change(db_path, "UPDATE requests SET last_attempt_at = '2999' WHERE run_id = ''")
     assert [one.run_id for one in _recent(db_path, 1)] == [""]

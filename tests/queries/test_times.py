@@ -7,7 +7,8 @@ import pytest
 from tests.tools.builders import FixedClock, moment
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter, parse_time
-from waxlocal.queries.times import microseconds
+from waxlocal.queries.run_list import RunFilter
+from waxlocal.queries.times import microseconds, parse_period
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,18 @@ def test_a_filter_settles_its_times_when_it_is_made() -> None:
     """`since` and `until` of a filter are stored text, taken from its clock once."""
     chosen = SessionFilter(since="24h", until="2026-02-01", clock=FixedClock())
     assert (chosen.since, chosen.until) == (moment(-86_400), "2026-02-01T23:59:59.999999Z")
+
+
+def test_a_period_that_ends_before_it_begins_is_refused() -> None:
+    """It would look like a file without recordings. Both ends at one moment are a period."""
+    clock = FixedClock()
+    for kind in (SessionFilter, RunFilter):
+        with pytest.raises(InvalidQuery, match="ends before it begins") as caught:
+            kind(since="1d", until="5d", clock=clock)
+        assert "the earlier time as since" in caught.value.hint
+        kind(since="1d", until="1d", clock=clock)
+    assert parse_period("5d", None, clock=clock) == (moment(-5 * 86_400), None)
+    assert parse_period("", "2026-02-01", clock=clock) == (None, "2026-02-01T23:59:59.999999Z")
 
 
 def test_a_stored_time_has_microseconds() -> None:

@@ -267,7 +267,14 @@ def test_numbers_come_from_variables(tmp_path: Path, field: str, name: str) -> N
     for nonsense in ("seven", "-1", "nan", "inf", "1e12"):
         error = refusal(tmp_path, {name: nonsense}, **given)
         assert str(error) == f"{name} is {nonsense!r}"
-        assert "write a number from " in error.hint
+        assert "number from " in error.hint
+
+
+def test_connections_are_counted_in_whole_numbers(tmp_path: Path) -> None:
+    """A half is refused, and not silently left out."""
+    name = "WAXLOCAL_SYNC_CONCURRENCY"
+    error = refusal(tmp_path, {name: "1.5"}, api_url=URL, api_key=KEY)
+    assert (str(error), error.hint) == (f"{name} is '1.5'", "write a whole number from 1 to 256")
 
 
 @pytest.mark.parametrize(

@@ -388,3 +388,15 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         pass
     with pytest.raises(NotADatabase, match="not a plain file"):
         open_writer(tmp_path / "pipe", create=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its devices have no such names")
+def test_a_device_is_refused_and_gets_no_journal(tmp_path: Path) -> None:
+    """SQLite takes the null device for an empty file, and writes a journal beside it."""
+    with pytest.raises(NotADatabase, match="not a plain file"), reader(Path(os.devnull)):
+        pass
+    (tmp_path / "link").symlink_to(os.devnull)
+    for path in (Path(os.devnull), tmp_path / "link"):
+        with pytest.raises(NotADatabase, match="not a plain file"):
+            open_writer(path)
+    assert not Path(f"{os.devnull}-journal").exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.machinery import BuiltinImporter
 from pathlib import Path
 
 from waxlocal.capture.engines import missing, states
@@ -38,7 +39,7 @@ def summarize(began_ns: int, command: str) -> None:
     Raises `ObserveError` and `OSError` where there is no home directory or the file cannot be read.
     """
     recorder, on_terminal = current_recorder(), sys.stderr.isatty()
-    if not recorder.enabled or (recorder.ids.begun and not on_terminal):
+    if not recorder.enabled or (recorder.ids.begun and not on_terminal) or not _has_started():
         return
     path = recorder.settings.db
     found = _begun(path, began_ns)
@@ -47,6 +48,16 @@ def summarize(began_ns: int, command: str) -> None:
     elif found.runs and on_terminal:
         lists = "sessions" if found.in_sessions else "runs"
         say(f"waxlocal: {counted(found.runs, 'run')} into {path}; see: {command} {lists}")
+
+
+def _has_started() -> bool:
+    """Return whether Python found the program: if not, it has said so itself.
+
+    Until its code runs, `__main__` is the module that Python begins with; text that is no file, of
+    `-c` or from stdin, runs in that one.
+    """
+    began_with = getattr(sys.modules.get("__main__"), "__loader__", None) is BuiltinImporter
+    return not began_with or sys.argv[:1] in (["-c"], ["-"], [""])
 
 
 def _begun(path: Path, began_ns: int) -> Begun:

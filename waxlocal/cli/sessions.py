@@ -110,7 +110,7 @@ def say_no_sessions(filter: SessionFilter, *, outside: bool) -> None:
     if filter != EVERYTHING:
         say_nothing("No session matches.", "fewer filters, or: waxlocal sessions")
     elif outside:
-        hint = "waxlocal tail, or name a session: waxlocal run --session NAME app.py"
+        hint = "waxlocal runs, or name a session: waxlocal run --session NAME app.py"
         say_nothing("No sessions: no recorded run has a session.", hint)
     else:
         say_nothing("No sessions.", "record runs with a session_id, or: waxlocal demo")

@@ -7,7 +7,8 @@ too late for what is being sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from waxlocal.delivery import statements as sql
 from waxlocal.delivery.due import DueConnection
 from waxlocal.delivery.progress import DeliveryState, RequestState
 from waxlocal.delivery.records import load_children, load_runs
-from waxlocal.delivery.requests import OUTSIDE, Part, encoded, new_key, read_part
+from waxlocal.delivery.requests import OUTSIDE, Part, StoredPart, encoded, new_key, read_part
 from waxlocal.wire.recorded_run import ChildRun, RecordedRun
 
 __all__ = ["Line", "Outbox"]
@@ -108,9 +109,13 @@ class Outbox(DueConnection):
 
         self._in_pieces(run_ids, take)
 
-    def parts(self, run_id: str) -> list[Part]:
-        """Return all requests that were ever made for a run."""
-        return self._parts(sql.KNOWN, run_id)
+    def stored(self, run_ids: Sequence[str]) -> dict[str, list[StoredPart]]:
+        """Return all requests that were ever made for runs in hand, for `read_part`."""
+        found: dict[str, list[StoredPart]] = {run_id: [] for run_id in run_ids}
+        named = {"run_ids": json.dumps(list(run_ids)), "target": self._id}
+        for run_id, *columns in self._rows(sql.KNOWN, named):
+            found[run_id].append(tuple(columns))
+        return found
 
     def refused(self, run_id: str) -> tuple[str, str] | None:
         """Return stage and reason of a request that the server refused, the start before others."""
@@ -120,10 +125,7 @@ class Outbox(DueConnection):
 
     def waiting_parts(self, run_id: str) -> list[Part]:
         """Return the requests of a run that were made and not answered."""
-        return self._parts(sql.WAITING, run_id)
-
-    def _parts(self, query: str, run_id: str) -> list[Part]:
-        rows = self._rows(query, {"run_id": run_id, "target": self._id})
+        rows = self._rows(sql.WAITING, {"run_id": run_id, "target": self._id})
         return [read_part(*row) for row in rows]
 
     def next_part(self, run_id: str, stage: str) -> int:
@@ -131,9 +133,13 @@ class Outbox(DueConnection):
         named = {"run_id": run_id, "target": self._id, "stage": stage}
         return int(self._rows(sql.NEXT_PART, named)[0][0])
 
-    def freeze(self, run_id: str, parts: Sequence[Part]) -> None:
-        """Write requests down before their first attempt, in place of a refused line of a batch."""
-        self._execute(sql.REPLACE_LINE, (run_id, self._id))
+    def freeze(self, parts: Mapping[str, Sequence[Part]]) -> None:
+        """Write requests of runs down before their first attempt.
+
+        In place of a line of a batch that was refused.
+        """
+        self._many(sql.REPLACE_LINE, ((run_id, self._id) for run_id in parts))
+        rows = ((run_id, part) for run_id, some in parts.items() for part in some)
         self._many(
             sql.FREEZE,
             (
@@ -148,7 +154,7 @@ class Outbox(DueConnection):
                     part.body,
                     len(part.body or b""),
                 )
-                for part in parts
+                for run_id, part in rows
             ),
         )
 

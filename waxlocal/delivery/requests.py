@@ -14,6 +14,7 @@ from waxlocal.delivery.progress import RequestState
 __all__ = [
     "OUTSIDE",
     "Part",
+    "StoredPart",
     "encoded",
     "new_key",
     "new_part",
@@ -25,6 +26,7 @@ __all__ = [
 # Stage, part and what makes a key new are added to the id, and all must fit into a key: see
 # `MAX_CHARS` in `wire.request_keys`.
 _FIT_FOR_A_KEY = re.compile(r"[0-9A-Za-z_.-]{1,100}").fullmatch
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 # Stands for the id of a run where events outside any run are meant.
 OUTSIDE = ""
 
@@ -44,6 +46,10 @@ class Part(NamedTuple):
     attempts: int
     body: bytes | None
     states: Mapping[str, Any] = {}
+
+
+# The columns of a request's row, as `read_part` takes them.
+StoredPart = tuple[Any, ...]
 
 
 def new_part(
@@ -77,7 +83,7 @@ def read_part(
 
 def encoded(value: object) -> str:
     """Return positions or states as the JSON of their column."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def next_part(parts: Iterable[Part], stage: str) -> int:

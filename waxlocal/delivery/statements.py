@@ -217,9 +217,10 @@ UPDATE deliveries SET state = 'sending'
 WHERE target_id = ? AND run_id = ? AND state = 'pending'
 """
 KNOWN = """
-SELECT stage, part, idempotency_key, state, positions, attempts,
+SELECT run_id, stage, part, idempotency_key, state, positions, attempts,
   iif(state = 'waiting', body, NULL) AS body, states
-FROM requests WHERE run_id = :run_id AND target_id = :target ORDER BY stage, part
+FROM requests WHERE run_id IN (SELECT value FROM json_each(:run_ids)) AND target_id = :target
+ORDER BY run_id, stage, part
 """
 FREEZE = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, states,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.encode import text
 from waxlocal.queries.columns import usage_known
-from waxlocal.queries.times import parse_time
+from waxlocal.queries.times import parse_period
 
 __all__ = ["ModelDay", "model_days"]
 
@@ -60,9 +60,10 @@ def model_days(
     `since` and `until` limit when calls ended, in any form that `parse_time` accepts. Raises
     `InvalidQuery`.
     """
+    first, last = parse_period(since, until, clock=clock)
     values = {
-        "since": parse_time(since, clock=clock) if since else None,
-        "until": parse_time(until, end=True, clock=clock) if until else None,
+        "since": first,
+        "until": last,
     }
     if agent:
         values["agent"] = text(agent)

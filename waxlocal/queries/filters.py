@@ -13,7 +13,7 @@ from waxlocal.decode import loads
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.times import parse_time
+from waxlocal.queries.times import parse_period
 from waxlocal.queries.turns import TURN, TurnColumns, turn_columns
 from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
 
@@ -78,10 +78,9 @@ class SessionFilter:
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
-        if self.since:
-            object.__setattr__(self, "since", parse_time(self.since, clock=clock))
-        if self.until:
-            object.__setattr__(self, "until", parse_time(self.until, end=True, clock=clock))
+        since, until = parse_period(self.since, self.until, clock=clock)
+        object.__setattr__(self, "since", since)
+        object.__setattr__(self, "until", until)
 
 
 EVERYTHING = SessionFilter()

@@ -14,7 +14,7 @@ from waxlocal.queries.columns import usage_known
 from waxlocal.queries.percentiles import percentile_of_counts
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.sums import NEWER, are_usable
-from waxlocal.queries.times import parse_time
+from waxlocal.queries.times import parse_period
 
 __all__ = ["list_models"]
 
@@ -72,9 +72,10 @@ def list_models(
     `since` and `until` limit when calls ended, in any form that `parse_time` accepts; `agent`
     limits them to that agent's runs. Raises `InvalidQuery`.
     """
+    first, last = parse_period(since, until, clock=clock)
     values = {
-        "since": parse_time(since, clock=clock) if since else None,
-        "until": parse_time(until, end=True, clock=clock) if until else None,
+        "since": first,
+        "until": last,
         "agent": text(agent) if agent else None,
     }
     summed = not any(values.values()) and are_usable(conn)

@@ -15,7 +15,7 @@ from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import reread_runs
-from waxlocal.queries.times import parse_time
+from waxlocal.queries.times import parse_period
 from waxlocal.records import RunStatus
 
 __all__ = [
@@ -77,10 +77,9 @@ class RunFilter:
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
-        if self.since:
-            object.__setattr__(self, "since", parse_time(self.since, clock=clock))
-        if self.until:
-            object.__setattr__(self, "until", parse_time(self.until, end=True, clock=clock))
+        since, until = parse_period(self.since, self.until, clock=clock)
+        object.__setattr__(self, "since", since)
+        object.__setattr__(self, "until", until)
 
 
 ALL_RUNS = RunFilter()

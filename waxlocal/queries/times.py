@@ -8,7 +8,7 @@ from datetime import date, timedelta, timezone, tzinfo
 from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_ns, utc_text
 from waxlocal.errors import InvalidQuery
 
-__all__ = ["length_us", "microseconds", "parse_time"]
+__all__ = ["length_us", "microseconds", "parse_period", "parse_time"]
 
 # Seconds; more is no length of anything, but any program may have written the row.
 _LONGEST_S = 1e12
@@ -43,6 +43,23 @@ def parse_time(
             f"{text!r} is not a valid time",
             hint="use 30m, 24h, 7d, 2w, a date like 2026-01-31, or 2026-01-31T09:30:00Z",
         ) from None
+
+
+def parse_period(
+    since: str | None, until: str | None, *, clock: Clock = SYSTEM_CLOCK
+) -> tuple[str | None, str | None]:
+    """Return both ends of a period as `parse_time` does; None, or empty, is without an end.
+
+    Raises `InvalidQuery`, also where it ends before it begins: nothing could be in it.
+    """
+    first = parse_time(since, clock=clock) if since else None
+    last = parse_time(until, end=True, clock=clock) if until else None
+    if first and last and last < first:
+        raise InvalidQuery(
+            f"the period ends before it begins: until {last}, but since {first}",
+            hint="give the earlier time as since, and the later one as until",
+        )
+    return first, last
 
 
 def length_us(seconds: float) -> int:

@@ -203,7 +203,7 @@ class _Variables:
             raise ConfigurationError(f"{name} is {said!r}", hint="write true or false")
         return value
 
-    def number(self, name: str, least: float, most: float) -> float | None:
+    def number(self, name: str, least: float, most: float, *, whole: bool = False) -> float | None:
         """Return a numeric variable; None if it is not set."""
         said = self.text(name)
         if not said:
@@ -212,9 +212,10 @@ class _Variables:
             value = float(said)
         except ValueError:
             value = float("nan")
-        if not least <= value <= most:  # also false for NaN
+        if not least <= value <= most or (whole and value % 1):  # the first is false for NaN
+            kind = "a whole number" if whole else "a number"
             raise ConfigurationError(
-                f"{name} is {said!r}", hint=f"write a number from {least:g} to {most:g}"
+                f"{name} is {said!r}", hint=f"write {kind} from {least:g} to {most:g}"
             )
         return value
 
@@ -234,7 +235,7 @@ def _numbers_and_switches(variables: _Variables, source: dict[str, str]) -> dict
     """Return the other settings that are set, and note their origins in `source`."""
     values: dict[str, Any] = {}
     for field, name, least, most in _NUMBERS:
-        values[field] = variables.number(name, least, most)
+        values[field] = variables.number(name, least, most, whole=field == "concurrency")
         source[field] = name
     for field, name in _SWITCHES:
         values[field] = variables.switch(name)

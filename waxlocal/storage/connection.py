@@ -161,8 +161,10 @@ def _connect(
     path: Path, mode: str, wait: float, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
     with Suppress(OSError):  # SQLite has an error for it
-        if stat.S_ISFIFO(os.stat(path).st_mode):  # noqa: PTH116 (no frame of pathlib between)
-            raise NotADatabase(f"{path} is not a plain file")  # SQLite would wait for a writer
+        kind = os.stat(path).st_mode  # noqa: PTH116 (no frame of pathlib between)
+        # SQLite would wait for somebody who writes into a pipe, and make a journal beside a device.
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise NotADatabase(f"{path} is not a plain file")
     return sqlite3.connect(
         # On Windows SQLite does not follow links, and would name its files after the link.
         f"{_uri(real_path(path))}?mode={mode}",

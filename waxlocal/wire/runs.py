@@ -148,10 +148,11 @@ def told_by_end(
     """
     row, given = run.run, columns_of_end(body)
     said = told(RUNS, row, given, only=OF_RUN) if whole else None
-    found: Json = {"run": said, "whole": True, **_told_of_process(run.process, {})}
     if said is None:  # or somebody wrote what cannot be stored again
-        found = {"run": told(RUNS, row, given, only=OF_END) or {}}
-    records = _untold(untold, body)
+        found: Json = {"run": told(RUNS, row, given, only=OF_END) or {}}
+    else:
+        found = {"run": said, "whole": True, **_told_of_process(run.process, {})}
+    records = _untold(untold, body) if untold else {}
     return found | ({"records": records} if records else {})
 
 

@@ -45,7 +45,7 @@ _SAID = {
     "422": "The Idempotency-Key was used with a different body.",
     "503": "The file is not available now, or the query took too long; retry.",
 }
-_AGO = {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhdw]$"}
+AGO = {"type": "string", "pattern": "^[0-9]{1,9}[smhdw]$"}
 
 
 def ref(name: str) -> Json:
@@ -95,7 +95,7 @@ def in_path(name: str, description: str, **schema: Any) -> Json:
 
 def time(name: str, description: str) -> Json:
     """Return a query parameter object for a time."""
-    forms = [_AGO, {"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
+    forms = [AGO, {"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
     said = f"{description}: 30m, 24h, 7d, 2w, an ISO date, or an ISO time (UTC without an offset)."
     return in_query(name, {"anyOf": forms}, said)
 

@@ -19,6 +19,7 @@ from waxlocal.queries.run_list import RUN_ORDERINGS
 from waxlocal.records import RUN_STATUSES
 from waxlocal.web.api import cost_routes
 from waxlocal.web.api.openapi_parts import (
+    AGO,
     LIMIT,
     OFFSET,
     body,
@@ -180,14 +181,13 @@ def _users() -> Json:
 
 
 def _models() -> Json:
-    period = {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhdw]$"}
     return operation(
         "modelAnalytics",
         "Models",
         "Get usage and cost per model: totals and per day.",
         {"200": gives(ref("ModelAnalytics"), "Totals, models and days (UTC).")},
         parameters=(
-            in_query("period", period, "The same as `since`: 24h, 7d; `since` takes precedence."),
+            in_query("period", AGO, "The same as `since`: 24h, 7d; `since` takes precedence."),
             time("since", "Ended since"),
             time("until", "Ended until"),
             in_query("agent", text(""), "Only calls of this agent's runs."),
