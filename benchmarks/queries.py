@@ -24,7 +24,7 @@ from waxlocal.queries import (
     list_users,
     statistics,
 )
-from waxlocal.storage.connection import reader
+from waxlocal.storage.connection import COMMAND_CACHE_KIB, reader
 
 ROUNDS = 30
 # Sessions and users asked for in turn: the same one again would find its pages warmest.
@@ -114,7 +114,7 @@ def _column(connection: sqlite3.Connection, sql: str, *values: object) -> list[s
 
 
 def _measure(path: Path, rounds: int) -> None:
-    with reader(path) as connection:
+    with reader(path, cache_kib=COMMAND_CACHE_KIB) as connection:
         asked = list(_questions(connection))
         calls = [(one.name, one.ask) for one in asked]
         calls += [(f"floor: {one.name}", one.floor) for one in asked]
@@ -134,11 +134,11 @@ def _measure_cold_connection(path: Path, rounds: int) -> None:
     """As a command does it: each question on a connection of its own."""
 
     def ask() -> None:
-        with reader(path) as connection:
+        with reader(path, cache_kib=COMMAND_CACHE_KIB) as connection:
             list_sessions(connection)
 
     def open_and_close() -> None:
-        with reader(path):
+        with reader(path, cache_kib=COMMAND_CACHE_KIB):
             return
 
     taken = timed([("open, newest", ask), ("open alone", open_and_close)], rounds)

@@ -16,7 +16,7 @@ import click
 from waxlocal.cli.filled import filled
 from waxlocal.cli.hints import DB_KEY, say_hint, say_no_file
 from waxlocal.errors import FileMissing, NewerSchema, NotFound, StorageError
-from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.connection import COMMAND_CACHE_KIB, reader, writer
 from waxlocal.storage.paths import database_path
 from waxlocal.storage.schema import check
 
@@ -127,7 +127,8 @@ def recordings(target: TargetFile) -> Iterator[sqlite3.Connection]:
         _tell_of_side_files(target.path)
     with priced(target.path) as found:
         _tell_of_prices(target.path, found.unpriced)
-        with reader(found.path) as connection, _stoppable(connection):
+        opened = reader(found.path, cache_kib=COMMAND_CACHE_KIB)
+        with opened as connection, _stoppable(connection):
             yield connection
 
 

@@ -59,8 +59,11 @@ AUTOCHECKPOINT_PAGES = 0
 JOURNAL_SIZE_LIMIT = 48 * 1024 * 1024
 # How long a command (not the recorder, which has its own bound) waits for the file.
 COMMAND_WAIT_S = 5.0
-# Pages kept by a reader: enough for the inner pages of a million runs.
-READER_CACHE_KIB = 65_536
+# Pages kept by a reader. A daemon or a server reads something now and then, and must not grow with
+# its file: SQLite would keep all that it has read, and the heap stays large when it is freed.
+READER_CACHE_KIB = 2_048
+# Those of a command, which ends soon: enough for the inner pages of a million runs.
+COMMAND_CACHE_KIB = 65_536
 
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
@@ -277,22 +280,22 @@ def without_log(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for reading only; rows are `sqlite3.Row`.
+def reader(path: Path, *, cache_kib: int = READER_CACHE_KIB) -> Iterator[sqlite3.Connection]:
+    """Open the file for reading only, with a cache of so many KiB; rows are `sqlite3.Row`.
 
     Fetch all rows of a query before the next one: an open cursor keeps the WAL from being reset.
     Raises `StorageError`, also for an error of SQLite inside the block.
     """
     if file_id(path) is None:
         raise storage_error(unusable(path) or FileMissing(f"{path} does not exist"), path)
-    with registered(lambda: _open_reader(path)) as connection:
+    with registered(lambda: _open_reader(path, cache_kib)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
             raise storage_error(error, path) from error
 
 
-def _open_reader(path: Path) -> sqlite3.Connection:
+def _open_reader(path: Path, cache_kib: int) -> sqlite3.Connection:
     """Open a file for reading.
 
     `immutable` where SQLite cannot create the `-shm` file, in a directory that may not be written
@@ -301,20 +304,20 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     has_log = log_size(path) > 0
     try:
         may_create = os.access(real_path(path).parent, os.W_OK)
-        return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1")
+        return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1", cache_kib)
     except DiskFull:
         if has_log:
             raise
-        return _open_as(path, "ro&immutable=1")
+        return _open_as(path, "ro&immutable=1", cache_kib)
 
 
-def _open_as(path: Path, mode: str) -> sqlite3.Connection:
+def _open_as(path: Path, mode: str, cache_kib: int) -> sqlite3.Connection:
     connection = None
     try:
         connection = _connect(path, mode, COMMAND_WAIT_S)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
-        limit_cache(connection, READER_CACHE_KIB)
+        limit_cache(connection, cache_kib)
         if schema.check(connection, writing=False) == 0:
             raise FileMissing(f"{path} holds no recordings yet")
     except BaseException as error:

@@ -19,7 +19,7 @@ from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import FileId, file_id, may_make_index
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.storage_errors import storage_error
-from waxlocal.storage.transaction import limit_cache, roll_back
+from waxlocal.storage.transaction import roll_back
 from waxlocal.web.api.problems import Problem
 
 __all__ = ["ReadPool"]
@@ -126,10 +126,9 @@ class ReadPool:
         file = file_id(self._path)
         # So is this: whoever writes meanwhile makes a log, and then `reader` reads it.
         is_fixed = not log_size(self._path) and not may_make_index(self._path)
-        closer = reader(self._path)
+        closer = reader(self._path, cache_kib=CACHE_KIB)
         connection = closer.__enter__()
         opened = _Open(connection, closer, file, Admission(connection, writing=False), is_fixed)
-        limit_cache(connection, CACHE_KIB)
         connection.set_progress_handler(opened.is_late, INSTRUCTIONS)
         connection.set_authorizer(_authorize)
         return opened
