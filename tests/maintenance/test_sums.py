@@ -14,18 +14,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tools.builders import Builder
+from tests.tools.builders import Builder, moment
 from tests.tools.examples import examples
 from tests.tools.row_changes import CHANGE, apply
 from waxlocal.maintenance.sums import add_up
 from waxlocal.maintenance.upkeep import keep_up
 from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users, statistics
+from waxlocal.queries.models import model_usage
 from waxlocal.queries.overview import session_totals
 from waxlocal.queries.statistics import analysis
 from waxlocal.queries.sums import are_usable
 from waxlocal.queries.users import count_users
 from waxlocal.storage.connection import open_writer, reader
 
+# Since and until: of runs whose calls are of three days, all, some or none.
+PERIODS = [
+    (since, until)
+    for since in (None, moment(50_000), "2026-02-01")
+    for until in (None, "2026-02-01", moment(200_000))
+    if since or until
+]
 ORDERINGS = [f"{sign}{name}" for name in USER_ORDERINGS for sign in ("", "-")]
 
 
@@ -51,6 +59,11 @@ def answers(path: Path) -> dict[str, Any]:
             "costs": [astuple(one) for one in analysis(conn).costs],
             "totals": asdict(session_totals(conn)),
             "models": [as_dict(one) for one in list_models(conn)],
+            "days": [as_dict(one) for one in model_usage(conn).days],
+            "periods": [
+                [as_dict(one) for kind in model_usage(conn, since=a, until=b) for one in kind]
+                for a, b in PERIODS
+            ],
             "count": count_users(conn),
             "users": {
                 one: [as_dict(u) for u in list_users(conn, ordering=one)] for one in ORDERINGS
@@ -87,8 +100,10 @@ def change_all(path: Path, changes: Iterable[tuple[Any, ...]]) -> None:
     with closing(open_writer(path)) as conn:
         conn.execute("PRAGMA synchronous = OFF")
         make = Builder(conn)
-        for _run in range(2):
-            make.llm(make.run("a", user="alice"), cost=0.5, duration_ms=7)
+        for day in range(2):
+            make.llm(make.run("a", user="alice"), at=day * 86_400, cost=0.5, duration_ms=7)
+        # The next run begins another block.
+        conn.execute("UPDATE runs SET id = 4093 + id")
         for change in changes:
             if change[0] == "add up":
                 add_up(path, change[1] / 1_000, Ticks(), enough=1)
@@ -114,6 +129,42 @@ def test_every_answer_is_the_same_with_totals_and_without(
     assert rounded(answers(path)) == rounded(plain_answers(path))
     with reader(path) as conn:
         assert are_usable(conn) == bool(select(path, "SELECT 1 FROM runs"))
+
+
+def test_a_period_has_the_calls_of_all_blocks_that_it_reaches(db_path: Path) -> None:
+    """Of some whole, of some in part, of some not at all; whatever was moved or deleted since."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for day in range(8):
+            for hour in range(0, 24, 8):
+                at = day * 86_400 + hour * 3_600
+                run = make.run(f"s{day}", at=at, user="u")
+                make.llm(run, 10 + hour, at=at, cost=0.5, duration_ms=day)
+                make.llm(run, 2**50, at=at, cost=1e300, duration_ms=day)
+                conn.execute("UPDATE runs SET id = ? WHERE run_id = ?", (day * 4096 + hour, run))
+        add_up(db_path, enough=1)
+        assert select(db_path, "SELECT count(*), count(DISTINCT first) FROM call_blocks") == [
+            (8, 8)
+        ]
+        days = [moment(day * 86_400 + 30_000) for day in range(-1, 9)]
+        periods = [(a, b) for a in (None, *days) for b in (None, *days) if not a or not b or a < b]
+        _assert_same(db_path, periods)
+        conn.execute("UPDATE llm_calls SET recorded_at = ? WHERE duration_ms = 3", (days[7],))
+        conn.execute("DELETE FROM runs WHERE id / 4096 = 5")
+        _assert_same(db_path, periods)
+
+
+def _assert_same(path: Path, periods: list[tuple[str | None, str | None]]) -> None:
+    """Assert that the usage in each period is the same with the totals and without."""
+    for since, until in periods:
+        with reader(path) as conn:
+            found = model_usage(conn, since=since, until=until)
+        with pytest.MonkeyPatch.context() as patch, reader(path) as conn:
+            patch.setattr("waxlocal.queries.sums.MOST_APART", 0)
+            plain = model_usage(conn, since=since, until=until)
+        assert rounded([as_dict(one) for kind in found for one in kind]) == rounded(
+            [as_dict(one) for kind in plain for one in kind]
+        )
 
 
 def test_the_id_of_a_deleted_run_is_no_old_run(db_path: Path) -> None:

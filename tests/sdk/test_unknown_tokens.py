@@ -19,8 +19,7 @@ from tests.tools.web import serving
 from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
-from waxlocal.queries.days import model_days
-from waxlocal.queries.models import list_models
+from waxlocal.queries.models import model_usage
 from waxlocal.queries.overview import session_totals
 from waxlocal.queries.runs import get_run
 from waxlocal.queries.session_cost import money
@@ -133,7 +132,8 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
         sessions = list_sessions(connection)
         runs = last_runs(connection)
         money(connection, sessions[0].session_id)
-        models = [*list_models(connection), *model_days(connection)]
+        usage = model_usage(connection)
+        models = [*usage.models, *usage.days]
         usage = session_usage(connection).models({})
         sums = (statistics(connection), session_totals(connection), *list_users(connection))
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]

@@ -21,12 +21,15 @@ users = st.sampled_from([None, "alice", "bob"])
 told = st.sampled_from((0, 1))
 models = st.sampled_from(["gpt-4o", "claude", "own"])
 durations = st.sampled_from([None, 0, 5, 70])
+# Seconds, over three days.
+times = st.integers(0, 250_000)
 CHANGE = st.one_of(
     st.tuples(st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds, parents, users),
     st.tuples(st.just("belong"), which, st.integers(1, 12)),
     st.tuples(st.just("merge"), which, statuses, seconds, parents, users),
     st.tuples(st.just("user"), which, users),
-    st.tuples(st.just("call"), which, tokens, tokens, costs, told, models, durations),
+    st.tuples(st.just("call"), which, tokens, tokens, costs, told, models, durations, times),
+    st.tuples(st.just("time"), which, times),
     st.tuples(st.just("correct"), which, models, durations),
     st.tuples(st.just("told"), which, told),
     st.tuples(st.just("join"), which),
@@ -52,7 +55,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
             parent=parent and run_id(parent),
         )
         return
-    calls = kind in ("price", "recount", "told", "correct", "drop call")
+    calls = kind in ("price", "recount", "told", "correct", "time", "drop call")
     table = "llm_calls ORDER BY run_id, position" if calls else "runs ORDER BY id"
     keys = "run_id, position" if calls else "run_id, 0"
     rows = make.conn.execute(f"SELECT {keys} FROM {table}").fetchall()
@@ -60,10 +63,11 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         return
     run, position = rows[values[0] % len(rows)]
     if kind == "call":
-        cost, known, model, duration = values[3:]
+        cost, known, model, duration, at = values[3:]
         make.llm(
             run,
             *values[1:3],
+            at=at,
             cost=cost,
             usage_known=known,
             model=model,
@@ -76,6 +80,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         "price": ("UPDATE llm_calls SET cost = ?", values[1:]),
         "recount": ("UPDATE llm_calls SET tokens_in = ?", values[1:]),
         "told": ("UPDATE llm_calls SET usage_known = ?", values[1:]),
+        "time": ("UPDATE llm_calls SET recorded_at = ?", []),
         "correct": ("UPDATE llm_calls SET model = ?, duration_ms = ?", values[1:]),
         "belong": ("UPDATE runs SET parent_workflow_id = ?", values[1:]),
         "user": ("UPDATE runs SET user_id = ?", values[1:]),
@@ -93,6 +98,8 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         status, at, parent, user = values[1:]
         ended = None if status == "running" else moment(at)
         row = [status, ended and at / 8, ended, parent and f"wf_{run_id(parent)}", user]
+    if kind == "time":
+        row = [moment(values[1])]
     if kind == "belong":
         row = [f"wf_{run_id(values[1])}"]
     if kind == "end":

@@ -44,18 +44,26 @@ _UP_TO = "(SELECT up_to FROM summary)"
 _TO = f"(SELECT max(id) FROM (SELECT id FROM runs WHERE id > {_UP_TO} ORDER BY id LIMIT :most))"  # noqa: S608
 _COUNT = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > {_UP_TO} LIMIT :most)"  # noqa: S608
 _RUNS = f"runs r WHERE r.id > {_UP_TO} AND r.id <= {_TO}"
-_CALLS = f"(SELECT run_id FROM {_RUNS}) CROSS JOIN call_figures ON call_run = run_id"  # noqa: S608
+_CALLS = f"""(SELECT run_id, id >> 12 AS block FROM {_RUNS})
+  CROSS JOIN call_figures ON call_run = run_id"""  # noqa: S608
 _NOTE_ODD = f"""
 INSERT INTO odd_calls (call_run, call_position)
 SELECT call_run, call_position FROM {_CALLS} WHERE is_odd ON CONFLICT DO NOTHING
 """  # noqa: S608
+_WIDEN = f"""
+INSERT INTO call_blocks (block, first, last)
+SELECT block, min(called_at), max(called_at) FROM {_CALLS} WHERE true GROUP BY block
+ON CONFLICT (block) DO UPDATE SET
+  first = min(first, excluded.first),
+  last = max(last, excluded.last)
+"""  # noqa: S608
 _ADD_CALLS = f"""
-INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
-  tokens_out, cached_tokens, priced_tokens, total_cost)
-SELECT model, provider, count(*), sum(errors), sum(unmetered_calls), sum(priced_calls),
+INSERT INTO model_sums (block, date, model, provider, calls, errors, unmetered_calls, priced_calls,
+  tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+SELECT block, date, model, provider, count(*), sum(errors), sum(unmetered_calls), sum(priced_calls),
   sum(tokens_in), sum(tokens_out), sum(cached_tokens), sum(priced_tokens), sum(total_cost)
-FROM {_CALLS} WHERE NOT is_odd GROUP BY model, provider
-ON CONFLICT (model, provider) DO UPDATE SET
+FROM {_CALLS} WHERE NOT is_odd GROUP BY block, date, model, provider
+ON CONFLICT (block, date, model, provider) DO UPDATE SET
   calls = calls + excluded.calls,
   errors = errors + excluded.errors,
   unmetered_calls = unmetered_calls + excluded.unmetered_calls,
@@ -83,7 +91,15 @@ _COME_TO = f"""
 UPDATE summary SET newest = max(newest, (SELECT max(run_id) FROM {_RUNS})), up_to = {_TO}
 WHERE {_TO} IS NOT NULL
 """  # noqa: S608
-_ADD_RUNS = (_NOTE_ODD, _ADD_CALLS, _ADD_DURATIONS, _NOTE_OUTSIDE, _NOTE_SESSIONS, _COME_TO)
+_ADD_RUNS = (
+    _NOTE_ODD,
+    _WIDEN,
+    _ADD_CALLS,
+    _ADD_DURATIONS,
+    _NOTE_OUTSIDE,
+    _NOTE_SESSIONS,
+    _COME_TO,
+)
 
 # -- the sessions of a piece
 

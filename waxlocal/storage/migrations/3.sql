@@ -651,8 +651,19 @@ CREATE TABLE summary (
 );
 INSERT INTO summary (id, up_to, newest, look_from, left_over) VALUES (1, -9223372036854775807, '', '', 0);
 
--- All calls of the runs up to `up_to`, by model, but those in odd_calls.
+-- The runs up to `up_to`, in blocks of 4,096 by their ids, and when calls of theirs were recorded. A
+-- period takes the sums of the blocks that lie in it whole, and the calls of those at its ends. Where
+-- calls were deleted, a block may seem longer than it is.
+CREATE TABLE call_blocks (
+  block INTEGER PRIMARY KEY,           -- the ids of its runs, shifted to the right by 12 bits
+  first TEXT NOT NULL,
+  last  TEXT NOT NULL
+);
+
+-- The calls of each block by day and model, but those in odd_calls.
 CREATE TABLE model_sums (
+  block           INTEGER NOT NULL,
+  date            TEXT NOT NULL,       -- in UTC
   model           TEXT NOT NULL,
   provider        TEXT NOT NULL,
   calls           INTEGER NOT NULL,    -- may be 0, where all were deleted
@@ -664,10 +675,10 @@ CREATE TABLE model_sums (
   cached_tokens   INTEGER NOT NULL,
   priced_tokens   INTEGER NOT NULL,
   total_cost      REAL NOT NULL,       -- of the priced_calls
-  PRIMARY KEY (model, provider)
+  PRIMARY KEY (block, date, model, provider)
 ) WITHOUT ROWID;
 
--- The same calls by their duration: of these counts, percentiles are made.
+-- The same calls, of all blocks, by their duration: of these counts, percentiles are made.
 CREATE TABLE model_durations (
   model       TEXT NOT NULL,
   provider    TEXT NOT NULL,
@@ -687,8 +698,8 @@ CREATE TABLE odd_calls (
 -- What each call adds to the sums of its model, and whether it is odd. A number that is not whole
 -- would be rounded at another place than the sum.
 CREATE VIEW call_figures AS
-SELECT run_id AS call_run, position AS call_position, model, provider, duration_ms,
-  status = 'error' AS errors, usage_known = 0 AS unmetered_calls, cost IS NOT NULL AS priced_calls,
+SELECT run_id AS call_run, position AS call_position, recorded_at AS called_at,
+  substr(recorded_at, 1, 10) AS date, model, provider, duration_ms, status = 'error' AS errors, usage_known = 0 AS unmetered_calls, cost IS NOT NULL AS priced_calls,
   tokens_in, tokens_out, cached_tokens,
   iif(cost IS NULL, 0, tokens_in + tokens_out) AS priced_tokens, coalesce(cost, 0.0) AS total_cost,
   NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
@@ -756,14 +767,20 @@ WHERE id > (SELECT up_to FROM summary) AND session_id IS NOT NULL;
 -- A call of a run that is added up comes, or goes. It is in llm_calls at this moment.
 CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
 BEGIN
-  INSERT INTO model_sums (model, provider, calls, errors, unmetered_calls, priced_calls, tokens_in,
-    tokens_out, cached_tokens, priced_tokens, total_cost)
-  SELECT model, provider, NEW.sign, NEW.sign * errors, NEW.sign * unmetered_calls,
+  INSERT INTO call_blocks (block, first, last)
+  SELECT r.id >> 12, called_at, called_at FROM call_figures JOIN runs r ON r.run_id = call_run
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NEW.sign = 1
+  ON CONFLICT (block) DO UPDATE SET
+    first = min(first, excluded.first),
+    last = max(last, excluded.last);
+  INSERT INTO model_sums (block, date, model, provider, calls, errors, unmetered_calls, priced_calls,
+    tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+  SELECT r.id >> 12, date, model, provider, NEW.sign, NEW.sign * errors, NEW.sign * unmetered_calls,
     NEW.sign * priced_calls, NEW.sign * tokens_in, NEW.sign * tokens_out, NEW.sign * cached_tokens,
     NEW.sign * priced_tokens, NEW.sign * total_cost
-  FROM call_figures
+  FROM call_figures JOIN runs r ON r.run_id = call_run
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
-  ON CONFLICT (model, provider) DO UPDATE SET
+  ON CONFLICT (block, date, model, provider) DO UPDATE SET
     calls = calls + excluded.calls,
     errors = errors + excluded.errors,
     unmetered_calls = unmetered_calls + excluded.unmetered_calls,
@@ -791,14 +808,14 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END;
 
-CREATE TRIGGER llm_calls_leave_sums BEFORE UPDATE OF model, provider, status,
+CREATE TRIGGER llm_calls_leave_sums BEFORE UPDATE OF recorded_at, model, provider, status,
   tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
 BEGIN
   UPDATE summary SET call_run = OLD.run_id, call_position = OLD.position, sign = -1
   WHERE up_to >= (SELECT id FROM runs WHERE run_id = OLD.run_id);
 END;
 
-CREATE TRIGGER llm_calls_join_sums AFTER UPDATE OF model, provider, status,
+CREATE TRIGGER llm_calls_join_sums AFTER UPDATE OF recorded_at, model, provider, status,
   tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
 BEGIN
   UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
@@ -850,6 +867,7 @@ END;
 CREATE TRIGGER summary_begin_anew AFTER UPDATE OF up_to ON summary
 WHEN NEW.up_to = -9223372036854775807 AND OLD.up_to <> -9223372036854775807
 BEGIN
+  DELETE FROM call_blocks;
   DELETE FROM model_sums;
   DELETE FROM model_durations;
   DELETE FROM odd_calls;

@@ -18,14 +18,13 @@ from waxlocal.queries import (
     count_sessions,
     get_run,
     get_session,
-    list_models,
     list_sessions,
     list_users,
     money,
     statistics,
     timing,
 )
-from waxlocal.queries.days import model_days
+from waxlocal.queries.models import model_usage
 from waxlocal.queries.rows import share
 from waxlocal.queries.run_list import RunFilter, count_runs, list_runs
 from waxlocal.queries.snapshot import in_snapshot
@@ -218,10 +217,10 @@ async def models(request: Request) -> Response:
     )
 
     def question(connection: sqlite3.Connection) -> Any:
-        totals = list_models(connection, since=since, until=until, agent=agent)
-        days = model_days(connection, since=since, until=until, agent=agent)
-        sums = _summed([as_dict(one) for one in totals])
-        return {"period": given.text("period"), **sums, "time_series": [as_dict(d) for d in days]}
+        usage = model_usage(connection, since=since, until=until, agent=agent)
+        sums = _summed([as_dict(one) for one in usage.models])
+        days = [as_dict(day) for day in usage.days]
+        return {"period": given.text("period"), **sums, "time_series": days}
 
     return await _answered(request, question, ANALYTICS_S)
 
