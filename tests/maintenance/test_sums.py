@@ -149,7 +149,8 @@ def test_a_period_has_the_calls_of_all_blocks_that_it_reaches(db_path: Path) -> 
         days = [moment(day * 86_400 + 30_000) for day in range(-1, 9)]
         periods = [(a, b) for a in (None, *days) for b in (None, *days) if not a or not b or a < b]
         _assert_same(db_path, periods)
-        conn.execute("UPDATE llm_calls SET recorded_at = ? WHERE duration_ms = 3", (days[7],))
+        for moved, to in ((3, days[7]), (6, days[1])):
+            conn.execute(f"UPDATE llm_calls SET recorded_at = ? WHERE duration_ms = {moved}", (to,))
         conn.execute("DELETE FROM runs WHERE id / 4096 = 5")
         _assert_same(db_path, periods)
 
