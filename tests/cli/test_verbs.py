@@ -465,7 +465,7 @@ def test_runs_without_a_session_are_told_where_no_session_is_listed(tmp_path: Pa
     result = invoke("sessions", db=path)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "no recorded run has a session" in result.stderr
-    assert f"Try: waxlocal --db {path} tail" in result.stderr
+    assert f"Try: waxlocal --db {path} runs" in result.stderr
     assert f"waxlocal --db {path} run --session NAME" in result.stderr
 
 
@@ -592,6 +592,19 @@ def test_no_runs_are_explained(db: Path) -> None:
     assert "a run has a session or none" in both.stderr
 
 
+def test_runs_of_a_session_are_found_as_the_session_is(db: Path, tmp_path: Path) -> None:
+    """By `last`, or the beginning of its id if no other has it; an unknown one is an error."""
+    assert [one["session_id"] for one in answer("runs", "--session", "last", db=db)] == ["sess_ab"]
+    assert invoke("runs", "--session", "sess_", db=db).exit_code == 2
+    missing = invoke("runs", "--session", "nobody", db=db)
+    assert (missing.exit_code, missing.stdout) == (5, "")
+    path = tmp_path / "named.db"
+    with recorded(path) as file:
+        tea = file.run("tea_1")
+        file.run("coffee_1")
+    assert [one["run_id"] for one in answer("runs", "--session", "te", db=path)] == [tea]
+
+
 def test_the_last_session_and_the_last_run_have_a_name(db: Path, tmp_path: Path) -> None:
     """Unless an id begins so."""
     assert answer("session", "last", db=db)["session_id"] == "sess_ab"
@@ -683,7 +696,7 @@ def test_runs_in_a_pipe_have_their_whole_message(tmp_path: Path) -> None:
     [
         ("runs", "--tag", "\udcff"),
         ("runs", "--search", "\udcff"),
-        ("runs", "--session", "\udcff"),
+        ("runs", "--user", "\udcff"),
         ("sessions", "--user", "\udcff"),
         ("prices", "set", "\udcff", "--input", "1", "--output", "2"),
         ("prices", "set", "m", "--input", "1", "--output", "2", "--provider", "\udcff"),

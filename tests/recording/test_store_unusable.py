@@ -169,7 +169,7 @@ def test_a_file_that_opens_and_refuses_the_first_write_is_not_opened_for_each_re
     path.chmod(0o444)
     done = run_program(path, REFUSING, before=as_anybody())
     assert done.stdout == "True True\n"
-    assert "readonly database" in done.stderr
+    assert "or its directory, may not be written" in done.stderr
 
 
 def test_no_home(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def period_filter_options(command: Command) -> Command:
 
 def run_filter_options(command: Command) -> Command:
     """Add the options that filter runs; the command gets them as `filter`."""
-    of_session = _Option("--session", "session_id", "ID", "", "of the session with this id.")
+    whole_or_begun = "of the session with this id, or the only one that begins so; or: last."
+    of_session = _Option("--session", "session_id", "ID", "", whole_or_begun)
     options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
     added = _filtered(command, RunFilter, options, "runs", flags=("no_session",))
     flag = click.option("--no-session", is_flag=True, help="Only runs without a session.")

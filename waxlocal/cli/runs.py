@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,7 @@ from waxlocal.cli.output import DIM, Column, Screen, status_style
 from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries import RunSummary, short_run_id
+from waxlocal.queries import RunSummary, resolve_session_id, short_run_id
 from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def runs(
         raise InvalidQuery("a run has a session or none", hint="leave one of the two out")
     ordering = ordering_of(ordering, _FRIENDLY, RUN_ORDERINGS)
     with recordings(target_file_of(ctx)) as connection:
+        if filter.session_id:
+            whole_id = resolve_session_id(connection, filter.session_id)
+            filter = replace(filter, session_id=whole_id)
 
         def ask(size: int, start: int) -> list[RunSummary]:
             return list_runs(connection, filter=filter, ordering=ordering, limit=size, offset=start)

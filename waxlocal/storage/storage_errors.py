@@ -38,7 +38,8 @@ def storage_error(error: BaseException, path: Path) -> StorageError:
 
 
 def _storage_error(error: BaseException, path: Path) -> StorageError:
-    said = str(error)
+    # Of an error of the system the words alone: its text has the path once more.
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
     if isinstance(error, sqlite3.Error) and schema.is_fence(error):
         return NewerSchema(f"{path}: {said}")
     if isinstance(error, NewerSchema | ForeignDatabase) and not said.startswith(f"{path}: "):
@@ -56,6 +57,8 @@ def _storage_error(error: BaseException, path: Path) -> StorageError:
         return DiskFull(f"{path}: the disk is full")
     if "unable to open" in said and (reason := too_long(path)):
         return reason
+    if kind is FileReadOnly and isinstance(error, sqlite3.Error):  # it says less than is known
+        return FileReadOnly(f"{path}, or its directory, may not be written")
     if kind is not None:
         return kind(f"{path}: {said}")
     if isinstance(error, PermissionError):
