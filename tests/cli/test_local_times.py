@@ -53,6 +53,19 @@ def test_an_offset_says_another_zone(db: Path, text: str) -> None:
     assert [one["run_id"] for one in found] == [run_id(1)]
 
 
+@pytest.mark.parametrize("command", ["sessions", "runs", "models", "stats"])
+def test_a_period_that_ends_before_it_begins_is_refused(db: Path, command: str) -> None:
+    """It would look like a file without recordings. One moment, or one day, is a period."""
+    late, early = ("--since", "2026-02-02"), ("--until", "2026-02-01 10:00")
+    with in_zone(TOKYO):
+        for period in ((*late, *early), (*early, *late)):
+            said = invoke(command, *period, db=db)
+            assert said.exit_code == 2
+            assert "--since is 2026-02-02 00:00:00+09:00" in said.stderr
+            assert "--until is 2026-02-01 10:00:00+09:00" in said.stderr
+        assert invoke(command, *late, "--until", "2026-02-02", db=db).exit_code == 0
+
+
 def test_a_typed_date_is_a_local_day() -> None:
     """A day begins and ends at the midnights of its zone."""
     with in_zone(TOKYO):

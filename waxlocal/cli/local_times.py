@@ -11,6 +11,7 @@ from datetime import datetime, time, timedelta, timezone, tzinfo
 import click
 
 from waxlocal.cli.filled import filled
+from waxlocal.errors import InvalidQuery
 from waxlocal.queries.times import microseconds, parse_time
 
 __all__ = ["TIME_FORMS", "LocalZone", "local_time", "since_time", "time_of_day", "until_time"]
@@ -67,13 +68,27 @@ def _local(utc: datetime) -> datetime:
 def since_time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return the time of an option as UTC text, as its callback. Raises `InvalidQuery`."""
     given = filled(ctx, param, value)
-    return None if given is None else parse_time(given, zone=LocalZone(later=False))
+    since = None if given is None else parse_time(given, zone=LocalZone(later=False))
+    _check_order(since, ctx.params.get("until"))
+    return since
 
 
 def until_time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return the time of an option as `since_time` does; of a date alone, its end."""
     given = filled(ctx, param, value)
-    return None if given is None else parse_time(given, end=True, zone=LocalZone(later=True))
+    until = None if given is None else parse_time(given, end=True, zone=LocalZone(later=True))
+    _check_order(ctx.params.get("since"), until)
+    return until
+
+
+def _check_order(since: str | None, until: str | None) -> None:
+    """Refuse a period that ends before it begins; the option that is read last sees both."""
+    if since and until and until < since:
+        raise InvalidQuery(
+            f"the period ends before it begins: --since is {local_time(since)},"
+            f" --until is {local_time(until)}",
+            hint="exchange the two",
+        )
 
 
 def local_time(stored: str) -> str:
