@@ -750,7 +750,7 @@ CREATE TABLE call_blocks (
 -- The calls of each block by day and model, but those in odd_calls.
 CREATE TABLE model_sums (
   block           INTEGER NOT NULL,
-  date            TEXT NOT NULL,       -- in UTC
+  date            TEXT NOT NULL,       -- in UTC; empty where a call has no valid one
   model           TEXT NOT NULL,
   provider        TEXT NOT NULL,
   calls           INTEGER NOT NULL,    -- may be 0, where all were deleted
@@ -786,8 +786,10 @@ CREATE TABLE odd_calls (
 -- would be rounded at another place than the sum.
 CREATE VIEW call_figures AS
 SELECT run_id AS call_run, position AS call_position, recorded_at AS called_at,
-  substr(recorded_at, 1, 10) AS date, model, provider, duration_ms, status = 'error' AS errors, usage_known = 0 AS unmetered_calls, cost IS NOT NULL AS priced_calls,
-  tokens_in, tokens_out, cached_tokens,
+  CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
+    substr(recorded_at, 1, 10), '') AS TEXT) AS date,
+  model, provider, duration_ms, status = 'error' AS errors, usage_known = 0 AS unmetered_calls,
+  cost IS NOT NULL AS priced_calls, tokens_in, tokens_out, cached_tokens,
   iif(cost IS NULL, 0, tokens_in + tokens_out) AS priced_tokens, coalesce(cost, 0.0) AS total_cost,
   NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
     AND cached_tokens BETWEEN 0 AND 1000000000000
@@ -895,15 +897,15 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END;
 
-CREATE TRIGGER llm_calls_leave_sums BEFORE UPDATE OF recorded_at, model, provider, status,
-  tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
+CREATE TRIGGER llm_calls_leave_sums BEFORE UPDATE OF run_id, position, recorded_at, model, provider,
+  status, tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
 BEGIN
   UPDATE summary SET call_run = OLD.run_id, call_position = OLD.position, sign = -1
   WHERE up_to >= (SELECT id FROM runs WHERE run_id = OLD.run_id);
 END;
 
-CREATE TRIGGER llm_calls_join_sums AFTER UPDATE OF recorded_at, model, provider, status,
-  tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
+CREATE TRIGGER llm_calls_join_sums AFTER UPDATE OF run_id, position, recorded_at, model, provider,
+  status, tokens_in, tokens_out, cached_tokens, cost, duration_ms, usage_known ON llm_calls
 BEGIN
   UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
   WHERE up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);

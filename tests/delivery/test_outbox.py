@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -13,6 +14,7 @@ import pytest
 from tests.tools.movable_clock import MovableClock
 from tests.tools.sync import ask, change, record
 from waxlocal import WaxellContext
+from waxlocal.delivery import receipts
 from waxlocal.delivery.connection import ALONE_AT_A_TIME, AT_A_TIME, QUIET_S
 from waxlocal.delivery.due import ADMITTED_AT_ONCE
 from waxlocal.delivery.outbox import Line, Outbox
@@ -87,6 +89,55 @@ def test_a_look_that_finds_nothing_does_not_lock_the_file(db_path: Path) -> None
             other.execute("BEGIN IMMEDIATE")
             assert outbox.reopen("2026") == 0
             assert outbox.admit() == 0
+
+
+def test_a_run_of_a_batch_is_noted_in_short_as_it_would_be_later(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is used and its records are known, as after `shorten`; the last are in full."""
+    record(8)
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+        due = [one.run_id for one in outbox.due(8, horizon="9")]
+        outbox.mark_sending(due)
+        monkeypatch.setattr(receipts, "KEPT", 3)
+        with outbox.together():
+            _note(outbox, due)
+        in_full = "SELECT count(*), min(run_id) FROM requests"
+        assert ask(db_path, in_full) == [(3, due[5])]
+        monkeypatch.setattr(receipts, "KEPT", 0)
+        outbox.shorten(threading.Event())
+        assert outbox.delivered == 8
+    assert ask(db_path, "SELECT DISTINCT state, receipts FROM deliveries") == [
+        ("delivered", '[["bulk",0,[]]]')
+    ]
+    assert ask(db_path, "SELECT delivered FROM targets") == [(8,)]
+
+
+def test_what_comes_while_a_batch_is_on_its_way_keeps_its_run_pending(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run is not delivered, nor counted, and goes again under the next number."""
+    monkeypatch.setattr(receipts, "KEPT", 0)
+    record(3)
+    with Outbox(db_path, URL) as outbox:
+        outbox.admit()
+        due = [one.run_id for one in outbox.due(3, horizon="9")]
+        outbox.mark_sending(due)
+        change(db_path, "UPDATE scores SET comment = 'x' WHERE run_id = ?", due[1])
+        with outbox.together():
+            _note(outbox, due)
+        states = "SELECT run_id, state FROM deliveries ORDER BY run_id"
+        assert dict(ask(db_path, states)) == dict(
+            zip(due, ["delivered", "pending", "delivered"], strict=True)
+        )
+        assert outbox.delivered == 2
+        outbox.mark_sending(due[1:2])
+        with outbox.together():
+            _note(outbox, due[1:2])
+        assert outbox.delivered == 3
+    parts = "SELECT run_id, part FROM known_requests ORDER BY run_id, part"
+    assert ask(db_path, parts) == [(due[0], 0), (due[1], 0), (due[1], 1), (due[2], 0)]
 
 
 def test_nobody_is_waited_for_who_does_not_write(db_path: Path) -> None:

@@ -155,6 +155,51 @@ def test_a_period_has_the_calls_of_all_blocks_that_it_reaches(db_path: Path) -> 
         _assert_same(db_path, periods)
 
 
+def test_a_period_is_right_where_calls_change_their_run_or_have_no_time(db_path: Path) -> None:
+    """As another program may have written them."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for block in range(5):
+            at = block * 86_400
+            run = make.run("s", at=at)
+            make.llm(run, 10, at=at, cost=0.5, duration_ms=block)
+            conn.execute("UPDATE runs SET id = ? WHERE run_id = ?", (block * 4096 + 1, run))
+        add_up(db_path, enough=1)
+        to = "(SELECT run_id FROM runs ORDER BY id DESC LIMIT 1)"
+        conn.execute(f"UPDATE llm_calls SET run_id = {to}, position = 99 WHERE duration_ms = 0")
+        conn.execute("UPDATE llm_calls SET recorded_at = x'ff' WHERE duration_ms = 1")
+        days = [moment(day * 86_400 + 30_000) for day in range(-1, 6)]
+        _assert_same(db_path, [(a, b) for a in (None, *days) for b in (None, *days)])
+        with reader(db_path) as opened:
+            assert model_usage(opened).days[0].date == ""
+
+
+def test_costs_without_a_sum_are_unknown(db_path: Path) -> None:
+    """Of two infinities, one below nothing, on two days."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        for day in range(2):
+            make.llm(make.run("a"), at=day * 86_400, cost=1.0)
+        conn.execute(
+            "UPDATE llm_calls SET cost = iif(recorded_at > ?, 9e999, -9e999)", (moment(9),)
+        )
+    with reader(db_path) as conn:
+        (model,) = list_models(conn)
+    assert model.total_cost is None
+
+
+def test_a_file_without_blocks_is_read_call_by_call(db_path: Path) -> None:
+    """Its totals, of a version that did not keep them, are not used, and none are added."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        make.llm(make.run("a", user="alice"), 10, cost=0.5)
+        plain = plain_answers(db_path)
+        for name in ("TABLE call_blocks", "TRIGGER summary_call", "TRIGGER summary_begin_anew"):
+            conn.execute(f"DROP {name}")
+    assert add_up(db_path, enough=1) == 0
+    assert answers(db_path) == plain
+
+
 def _assert_same(path: Path, periods: list[tuple[str | None, str | None]]) -> None:
     """Assert that the usage in each period is the same with the totals and without."""
     for since, until in periods:

@@ -145,12 +145,12 @@ class Builder:
             "is_streaming": 0,
             "task": "",
             "cost_source": None if cost is None else "call",
+            "recorded_at": moment(at),
         }
         self.insert(
             "llm_calls",
             run_id=run,
             position=position,
-            recorded_at=moment(at),
             model=model,
             provider=provider,
             tokens_in=tokens_in,

@@ -21,8 +21,8 @@ users = st.sampled_from([None, "alice", "bob"])
 told = st.sampled_from((0, 1))
 models = st.sampled_from(["gpt-4o", "claude", "own"])
 durations = st.sampled_from([None, 0, 5, 70])
-# Seconds, over three days.
-times = st.integers(0, 250_000)
+# Seconds, over three days; or what another program may have written.
+times = st.one_of(st.integers(0, 250_000), st.sampled_from(["", "soon", b"2026-01-31T10", b"\xff"]))
 CHANGE = st.one_of(
     st.tuples(st.just("run"), st.sampled_from([None, "a", "b"]), statuses, seconds, parents, users),
     st.tuples(st.just("belong"), which, st.integers(1, 12)),
@@ -67,7 +67,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         make.llm(
             run,
             *values[1:3],
-            at=at,
+            **({"at": at} if isinstance(at, int) else {"recorded_at": at}),
             cost=cost,
             usage_known=known,
             model=model,
@@ -99,7 +99,7 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         ended = None if status == "running" else moment(at)
         row = [status, ended and at / 8, ended, parent and f"wf_{run_id(parent)}", user]
     if kind == "time":
-        row = [moment(values[1])]
+        row = [moment(values[1]) if isinstance(values[1], int) else values[1]]
     if kind == "belong":
         row = [f"wf_{run_id(values[1])}"]
     if kind == "end":

@@ -57,7 +57,8 @@ def _has_started() -> bool:
     `-c` or from stdin, runs in that one.
     """
     began_with = getattr(sys.modules.get("__main__"), "__loader__", None) is BuiltinImporter
-    return not began_with or sys.argv[:1] in (["-c"], ["-"], [""])
+    # Not `argv`, which is the program's own.
+    return not began_with or "-c" in sys.orig_argv or sys.orig_argv[1:] in ([], ["-"])
 
 
 def _begun(path: Path, began_ns: int) -> Begun:

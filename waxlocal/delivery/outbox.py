@@ -236,7 +236,7 @@ class Outbox(DueConnection):
             if at:
                 self._let_others_write()
             end = at + self._at_a_time()
-            in_short = max(at, min(end, self._short_of(len(lines))))
+            in_short = max(at, min(end, self._short_of(lines)))
             for line in (*self._note_in_short(lines[at:in_short]), *lines[in_short:end]):
                 self._note_line(line, key=key, status=status, sent_at=sent_at)
                 if line.state == DeliveryState.OPEN:
@@ -252,9 +252,9 @@ class Outbox(DueConnection):
             for line in lines
             if line.state != DeliveryState.DELIVERED or not self._deliver_in_short(line.run_id)
         ]
-        delivered = len(lines) - len(left)
-        self._execute(sql.COUNT_SEVERAL, (delivered, self._id))
-        self._delivered_now += delivered
+        if delivered := len(lines) - len(left):
+            self._execute(sql.COUNT_SEVERAL, (delivered, self._id))
+            self._delivered_now += delivered
         return left
 
     def _note_line(

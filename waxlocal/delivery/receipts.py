@@ -99,9 +99,9 @@ class ReceiptConnection(TargetConnection):
         del self._in_full[run_id]
         return run_id
 
-    def _short_of(self, delivered: int) -> int:
-        """Return of how many runs, delivered together, no request need be kept in full."""
-        return max(delivered - KEPT, 0)
+    def _short_of(self, lines: Sequence[object]) -> int:
+        """Return of how many lines of a batch, the first ones, no request need be kept in full."""
+        return max(len(lines) - KEPT, 0)
 
     def _deliver_in_short(self, run_id: str) -> bool:
         """Call a run in hand delivered by a batch, without ever writing its request in full.

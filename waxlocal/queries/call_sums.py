@@ -7,9 +7,10 @@ whole, and reads the calls of the blocks at its ends, and those that are in no t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import isnan
 from typing import NamedTuple, TypeVar
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
@@ -61,8 +62,14 @@ class CallSums:
             self.tokens_out + other.tokens_out,
             self.cached_tokens + other.cached_tokens,
             self.priced_tokens + other.priced_tokens,
-            sum(costs) if costs else None,
+            _sum(costs),
         )
+
+
+def _sum(costs: Sequence[float]) -> float | None:
+    """Return the sum; None of none, and where it is no number, as SQL's `sum`."""
+    total = sum(costs)
+    return total if costs and not isnan(total) else None
 
 
 # -- which calls
@@ -82,7 +89,7 @@ _NEWER_RUNS = f"SELECT r.run_id FROM runs r WHERE {NEWER}"  # noqa: S608
 _SAID = """c.recorded_at, c.model, c.provider, c.duration_ms, c.status, c.usage_known, c.tokens_in,
   c.tokens_out, c.cached_tokens, c.cost"""
 # What no sum of a block in the period has.
-_APART = f"""(
+_NOT_SUMMED = f"""(
   SELECT {_SAID} FROM ({_NEWER_RUNS} UNION ALL
     {_RUNS_OF_BLOCKS.format(which=f"{_REACHES_IN} AND NOT {_IS_INSIDE}")})
   CROSS JOIN llm_calls c USING (run_id)
@@ -93,14 +100,20 @@ _APART = f"""(
   WHERE {_IS_INSIDE})"""  # noqa: S608
 _NEAR = f"""({_NEWER_RUNS} UNION ALL {_RUNS_OF_BLOCKS.format(which=_REACHES_IN)})
   CROSS JOIN llm_calls USING (run_id)"""
-# To go through nearly all runs by their ids takes longer than to read all calls.
-_ARE_FEW = f"SELECT 2 * total({_REACHES_IN}) < count(*) FROM call_blocks"  # noqa: S608
+# To go through many runs by their ids takes longer than to read all calls, in whatever order: where
+# a call of long ago lies in most blocks, say. How many of these blocks are to be gone through?
+_FEW_REACH_IN = f"SELECT 2 * total({_REACHES_IN}) < count(*) FROM call_blocks"  # noqa: S608
+_FEW_ARE_CUT = f"""
+SELECT 3 * total({_REACHES_IN} AND NOT {_IS_INSIDE}) <= count(*) FROM call_blocks
+"""  # noqa: S608
 
 # -- what of them
 
 # Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _ADDED_UP = f"""
-SELECT substr(recorded_at, 1, 10) AS date, model, provider, count(*) AS calls,
+SELECT CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
+    substr(recorded_at, 1, 10), '') AS TEXT) AS date,
+  model, provider, count(*) AS calls,
   sum(status = 'error') AS errors, sum({{known}} = 0) AS unmetered_calls,
   CAST(total(tokens_in) AS INTEGER) AS tokens_in,
   CAST(total(tokens_out) AS INTEGER) AS tokens_out,
@@ -141,9 +154,13 @@ def call_sums(conn: sqlite3.Connection, asked: Asked) -> list[CallSums]:
 
     In a snapshot with what else is asked of the same calls.
     """
-    summed = asked.agent is None and are_usable(conn)
-    calls = _OF_AGENT if asked.agent else _APART if summed else "llm_calls"
     values = asked._asdict()
+    summed = (
+        asked.agent is None
+        and are_usable(conn)
+        and bool(conn.execute(_FEW_ARE_CUT, values).fetchone()[0])
+    )
+    calls = _OF_AGENT if asked.agent else _NOT_SUMMED if summed else "llm_calls"
     rows = conn.execute(_ADDED_UP.format(calls=calls, known=usage_known(conn)), values).fetchall()
     if summed:
         rows += conn.execute(_OF_BLOCKS, values).fetchall()
@@ -158,9 +175,9 @@ def call_durations(conn: sqlite3.Connection, asked: Asked) -> list[tuple[str, st
     if asked.agent:
         calls = _OF_AGENT
     elif summed and whole:
-        calls = _APART
+        calls = _NOT_SUMMED
     else:
-        few = summed and conn.execute(_ARE_FEW, values).fetchone()[0]
+        few = summed and conn.execute(_FEW_REACH_IN, values).fetchone()[0]
         calls = _NEAR if few else "llm_calls"
     rows = conn.execute(_BY_DURATION.format(calls=calls), values).fetchall()
     if summed and whole:

@@ -27,11 +27,15 @@ def parse_time(
     date, or date and time. Without an offset, the time is in `zone`. A date alone means its start,
     or with `end` its end. Raises `InvalidQuery`.
     """
+    return _time(text, clock.time_ns(), end=end, zone=zone)
+
+
+def _time(text: str, now_ns: int, *, end: bool = False, zone: tzinfo = timezone.utc) -> str:
     given = text.strip()
     ago = _AGO.fullmatch(given)
     if ago:
         seconds = int(ago[1]) * _UNIT_S[ago[2].lower()]
-        return utc_text(clock.time_ns() - seconds * 1_000_000_000)
+        return utc_text(now_ns - seconds * 1_000_000_000)
     try:
         if end and _DATE.fullmatch(given):
             # Not 24 hours later: a day is longer or shorter when the clocks change.
@@ -48,13 +52,15 @@ def parse_time(
 def parse_period(
     since: str | None, until: str | None, *, clock: Clock = SYSTEM_CLOCK
 ) -> tuple[str | None, str | None]:
-    """Return both ends of a period as `parse_time` does; None, or empty, is without an end.
+    """Return both ends of a period as `parse_time` does, counted from the same moment.
 
-    Nothing is in a period that ends before it begins. Raises `InvalidQuery`.
+    None, or empty, is without an end. Nothing is in a period that ends before it begins. Raises
+    `InvalidQuery`.
     """
+    now_ns = clock.time_ns()
     return (
-        parse_time(since, clock=clock) if since else None,
-        parse_time(until, end=True, clock=clock) if until else None,
+        _time(since, now_ns) if since else None,
+        _time(until, now_ns, end=True) if until else None,
     )
 
 
