@@ -7,7 +7,9 @@ whole, and reads the calls of the blocks at its ends, and those that are in no t
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
 from math import isnan
@@ -22,6 +24,8 @@ from waxlocal.queries.times import parse_period
 __all__ = ["Asked", "CallSums", "added", "asked_for", "call_durations", "call_sums"]
 
 Key = TypeVar("Key")
+# By model and provider: how many calls had which duration.
+Durations = defaultdict[tuple[str, str], Counter[int]]
 
 
 class Asked(NamedTuple):
@@ -167,8 +171,11 @@ def call_sums(conn: sqlite3.Connection, asked: Asked) -> list[CallSums]:
     return [CallSums(*row) for row in rows]
 
 
-def call_durations(conn: sqlite3.Connection, asked: Asked) -> list[tuple[str, str, int, int]]:
-    """Return (model, provider, milliseconds, count) of these calls, where the time is known."""
+def call_durations(conn: sqlite3.Connection, asked: Asked) -> Durations:
+    """Return how many of these calls, of a model and provider, took how many milliseconds.
+
+    Without those of unknown duration. Read row by row: there may be as many as calls.
+    """
     values = asked._asdict()
     whole = asked.since is None and asked.until is None
     summed = asked.agent is None and are_usable(conn)
@@ -179,10 +186,12 @@ def call_durations(conn: sqlite3.Connection, asked: Asked) -> list[tuple[str, st
     else:
         few = summed and conn.execute(_FEW_REACH_IN, values).fetchone()[0]
         calls = _NEAR if few else "llm_calls"
-    rows = conn.execute(_BY_DURATION.format(calls=calls), values).fetchall()
-    if summed and whole:
-        rows += conn.execute(_DURATIONS).fetchall()
-    return [tuple(row) for row in rows]
+    found: Durations = defaultdict(Counter)
+    for query in (_BY_DURATION.format(calls=calls), *([_DURATIONS] if summed and whole else [])):
+        with closing(conn.execute(query, values)) as rows:
+            for model, provider, milliseconds, count in rows:
+                found[model, provider][milliseconds] += count
+    return found
 
 
 def added(sums: Iterable[CallSums], key: Callable[[CallSums], Key]) -> dict[Key, CallSums]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
@@ -53,23 +52,13 @@ def model_usage(
     """
     asked = asked_for(since, until, agent, clock)
     sums = call_sums(conn, asked)
-    durations = _durations(call_durations(conn, asked))
+    durations = call_durations(conn, asked)
     prices = prices_by_model(conn)
     models = [
         _model(one, durations[key], source_for(prices, *key))
         for key, one in added(sums, lambda one: (one.model, one.provider)).items()
     ]
     return ModelUsage(sorted(models, key=place_in_list), model_days(sums))
-
-
-def _durations(
-    rows: Iterable[tuple[str, str, int, int]],
-) -> defaultdict[tuple[str, str], Counter[int]]:
-    """Return by model and provider how many calls had which duration."""
-    durations: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
-    for model, provider, milliseconds, calls in rows:
-        durations[model, provider][milliseconds] += calls
-    return durations
 
 
 def _model(sums: CallSums, durations: Counter[int], source: str | None) -> ModelUse:
