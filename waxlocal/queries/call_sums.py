@@ -104,8 +104,8 @@ _NOT_SUMMED = f"""(
   WHERE {_IS_INSIDE})"""  # noqa: S608
 _NEAR = f"""({_NEWER_RUNS} UNION ALL {_RUNS_OF_BLOCKS.format(which=_REACHES_IN)})
   CROSS JOIN llm_calls USING (run_id)"""
-# To go through many runs by their ids takes longer than to read all calls, in whatever order: where
-# a call of long ago lies in most blocks, say. How many of these blocks are to be gone through?
+# Whether it is few blocks whose runs are gone through by their ids: of many, as where most blocks
+# have a call of long ago, to read all calls takes less time.
 _FEW_REACH_IN = f"SELECT 2 * total({_REACHES_IN}) < count(*) FROM call_blocks"  # noqa: S608
 _FEW_ARE_CUT = f"""
 SELECT 3 * total({_REACHES_IN} AND NOT {_IS_INSIDE}) <= count(*) FROM call_blocks
