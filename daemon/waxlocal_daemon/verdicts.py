@@ -148,7 +148,7 @@ def _reason(answer: Answer, said: _Said) -> str:
 
 
 def _advice(answer: Answer, said: _Said) -> str:
-    """Return what another waxlocal advises that does not go by the name which it is called by."""
+    """Return what another waxlocal advises if it was called by a name that it does not accept."""
     hint = said.body.get("hint")
     told = answer.status == _MISDIRECTED and isinstance(hint, str)
     return f"; {hint[:_REASON_CHARS]}" if told and hint else ""

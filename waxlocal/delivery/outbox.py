@@ -246,7 +246,7 @@ class Outbox(DueConnection):
             at = end
 
     def _note_in_short(self, lines: Sequence[Line]) -> list[Line]:
-        """Note those that are delivered and have no other request; return the others."""
+        """Note delivered runs that have no other request; return the lines of all others."""
         left = [
             line
             for line in lines

@@ -100,13 +100,13 @@ class ReceiptConnection(TargetConnection):
         return run_id
 
     def _short_of(self, lines: Sequence[object]) -> int:
-        """Return of how many lines of a batch, the first ones, no request need be kept in full."""
+        """Return how many lines of a batch, from the first on, are noted in short form only."""
         return max(len(lines) - KEPT, 0)
 
     def _deliver_in_short(self, run_id: str) -> bool:
-        """Call a run in hand delivered by a batch, without ever writing its request in full.
+        """Note that a batch has delivered a run in hand, with the request in short form.
 
-        False, and nothing is done, if it was delivered before or has other requests.
+        Returns False, and does nothing, if the run was delivered before or has other requests.
         """
         named = {"run_id": run_id, "target": self._id, "now": self._now()}
         return bool(self._execute(_DELIVER_IN_SHORT, named).rowcount)

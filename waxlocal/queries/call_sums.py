@@ -71,7 +71,10 @@ class CallSums:
 
 
 def _sum(costs: Sequence[float]) -> float | None:
-    """Return the sum; None of none, and where it is no number, as SQL's `sum`."""
+    """Return the sum of costs, None where there is none: as SQL's `sum` does.
+
+    Nothing has no sum, nor have two infinities of which one is below zero.
+    """
     total = sum(costs)
     return total if costs and not isnan(total) else None
 
@@ -113,7 +116,8 @@ SELECT 3 * total({_REACHES_IN} AND NOT {_IS_INSIDE}) <= count(*) FROM call_block
 
 # -- what of them
 
-# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all. The
+# date as in the view `call_figures`, which a file of an earlier version lacks.
 _ADDED_UP = f"""
 SELECT CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
     substr(recorded_at, 1, 10), '') AS TEXT) AS date,
@@ -149,14 +153,18 @@ _DURATIONS = "SELECT model, provider, duration_ms, calls FROM model_durations WH
 def asked_for(
     since: str | None, until: str | None, agent: str | None, clock: Clock = SYSTEM_CLOCK
 ) -> Asked:
-    """Return which calls are asked for; times as `parse_period` takes them. Raises as it does."""
+    """Return which calls are asked for, with times as `parse_period` takes them.
+
+    Raises `InvalidQuery`.
+    """
     return Asked(*parse_period(since, until, clock=clock), text(agent) if agent else None)
 
 
 def call_sums(conn: sqlite3.Connection, asked: Asked) -> list[CallSums]:
-    """Return the sums of these calls; several may be of one day, model and provider: see `added`.
+    """Return the sums of these calls.
 
-    In a snapshot with what else is asked of the same calls.
+    Two may be of one day, model and provider: `added` adds them up. Call it in the same `snapshot`
+    as other questions about these calls.
     """
     values = asked._asdict()
     summed = (
@@ -172,9 +180,9 @@ def call_sums(conn: sqlite3.Connection, asked: Asked) -> list[CallSums]:
 
 
 def call_durations(conn: sqlite3.Connection, asked: Asked) -> Durations:
-    """Return how many of these calls, of a model and provider, took how many milliseconds.
+    """Count the calls by duration in milliseconds, for each model and provider.
 
-    Without those of unknown duration. Read row by row: there may be as many as calls.
+    Calls of unknown duration are left out.
     """
     values = asked._asdict()
     whole = asked.since is None and asked.until is None
@@ -188,6 +196,7 @@ def call_durations(conn: sqlite3.Connection, asked: Asked) -> Durations:
         calls = _NEAR if few else "llm_calls"
     found: Durations = defaultdict(Counter)
     for query in (_BY_DURATION.format(calls=calls), *([_DURATIONS] if summed and whole else [])):
+        # Row by row, as there may be as many as calls: a list of them would take tens of MB.
         with closing(conn.execute(query, values)) as rows:
             for model, provider, milliseconds, count in rows:
                 found[model, provider][milliseconds] += count
@@ -195,7 +204,7 @@ def call_durations(conn: sqlite3.Connection, asked: Asked) -> Durations:
 
 
 def added(sums: Iterable[CallSums], key: Callable[[CallSums], Key]) -> dict[Key, CallSums]:
-    """Return sums that are of the same key added to each other."""
+    """Add up the sums that have the same key, and return them by key."""
     found: dict[Key, list[CallSums]] = {}
     for one in sums:
         found.setdefault(key(one), []).append(one)
