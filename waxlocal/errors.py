@@ -190,7 +190,7 @@ class FileMissing(StorageError):
     """There is no file at that path yet."""
 
     exit_code = 5
-    default_hint = "record a run first, or: waxlocal demo"
+    default_hint = "record a run first: waxlocal run app.py; or see samples: waxlocal demo"
 
 
 class FileLocked(StorageError):

@@ -143,11 +143,23 @@ def test_a_closed_stderr_changes_nothing(start: Start) -> None:
     assert done.returncode == 0
 
 
-def test_a_file_that_cannot_be_read_changes_nothing(start: Start, db_path: Path) -> None:
-    """The line is not worth a traceback."""
-    db_path.write_text("no database")
+def test_a_file_that_cannot_be_used_is_the_reason(start: Start, db_path: Path) -> None:
+    """Nothing would have been recorded; the program and its exit status stay as they are."""
+    db_path.write_text("no database, but the notes of somebody " * 20)
     done = start("print('hi')")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert done.stderr == (
+        f"waxlocal: nothing was recorded: {db_path}: file is not a database. "
+        "Try: choose another file with --db FILE or WAXLOCAL_DB\n"
+    )
+
+
+def test_what_was_recorded_in_vain_is_told_once(tmp_path: Path) -> None:
+    """A terminal gets the report of what was lost, and no second line."""
+    status, said = run_on_terminal(tmp_path, Path(os.devnull), RECORDS)
+    assert status == 0
+    assert said.count("waxlocal:") == 1
+    assert "records were lost" in said
 
 
 def test_the_help_names_the_option() -> None:

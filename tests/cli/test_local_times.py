@@ -64,6 +64,8 @@ def test_a_period_that_ends_before_it_begins_is_refused(db: Path, command: str) 
             assert "--since is 2026-02-02 00:00:00+09:00" in said.stderr
             assert "--until is 2026-02-01 10:00:00+09:00" in said.stderr
         assert invoke(command, *late, "--until", "2026-02-02", db=db).exit_code == 0
+    next_moment = ("--since", "2026-02-03T00:00", "--until", "2026-02-02")  # a microsecond before
+    assert invoke(command, *next_moment, db=db).exit_code == 2
     for same in (("--since", "24h", "--until", "1d"), ("--until", "1d", "--since", "24h")):
         assert invoke(command, *same, db=db).exit_code == 0
 

@@ -520,11 +520,28 @@ def test_prices_without_a_verb_take_the_options_of_the_list(db: Path) -> None:
 
 
 def test_the_id_of_a_session_is_no_run_and_leads_to_it(db: Path) -> None:
-    """The first characters, too."""
-    refused = invoke("show", "sess_a", db=db)
+    """The beginning of several leads to their list."""
+    refused = invoke("show", "sess_aa", db=db)
     assert refused.exit_code == 5
-    assert "'sess_a' is a session, not a run" in refused.stderr
+    assert "'sess_aa' is a session, not a run" in refused.stderr
     assert "session sess_aa" in refused.stderr
+    several = invoke("show", "sess_", db=db)
+    assert several.exit_code == 5
+    assert "no run 'sess_', but several sessions" in several.stderr
+
+
+@pytest.mark.parametrize("question", [("session",), ("runs", "--session")])
+def test_the_id_of_a_run_is_no_session_and_leads_to_it(db: Path, question: tuple[str]) -> None:
+    """By its run id or its workflow id; of several, to the list."""
+    whole = answer("runs", db=db)[0]["run_id"]
+    for given in (whole, f"wf_{whole}"):
+        refused = invoke(*question, given, db=db)
+        assert refused.exit_code == 5
+        assert f"{given!r} is a run, not a session" in refused.stderr
+        assert f"show {whole}" in refused.stderr
+    several = invoke(*question, whole[:4], db=db)
+    assert several.exit_code == 5
+    assert f"no session {whole[:4]!r}, but several runs" in several.stderr
 
 
 def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:

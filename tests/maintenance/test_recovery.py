@@ -26,7 +26,7 @@ from tests.tools.patience import PATIENCE_S, killed_if_late
 from tests.tools.sync import ask, change, upload
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
-from waxlocal.errors import FileDamaged, FileLocked, NotADatabase
+from waxlocal.errors import FileDamaged, FileLocked, FileMissing, NotADatabase
 from waxlocal.maintenance.recovery import recover
 from waxlocal.recording.damage import OPEN_AGAIN_S, Damage
 from waxlocal.recording.recorder import configure, current_recorder
@@ -334,6 +334,22 @@ def test_a_file_without_its_beginning_is_left_alone(damaged: Path) -> None:
         recover(damaged)
     assert caught.value.hint.endswith(f": mv {damaged} {damaged}.damaged")
     assert damaged.read_bytes() == before
+
+
+def test_what_is_no_file_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    """A directory or a device holds no recordings, and others need it."""
+    for path in (tmp_path, Path(os.devnull)):
+        refused = invoke("recover", db=path)
+        assert refused.exit_code == NotADatabase.exit_code
+        assert "is a directory" in refused.stderr or "not a plain file" in refused.stderr
+        assert "mv " not in refused.stderr
+
+
+def test_a_file_that_is_not_there_is_to_be_named(tmp_path: Path) -> None:
+    """Who has a damaged file has named another one: a new recording is no help."""
+    refused = invoke("recover", db=tmp_path / "typed-wrong.db")
+    assert refused.exit_code == FileMissing.exit_code
+    assert "recover" in refused.stderr.splitlines()[-1]
 
 
 HOLDS = """

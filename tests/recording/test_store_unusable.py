@@ -112,7 +112,9 @@ def test_what_cannot_be_read_is_left_alone_and_records_go_beside_it(
 def test_a_directory_as_the_file(db_path: Path) -> None:
     """A directory in the file's place stays empty."""
     db_path.mkdir()
-    _check(run_program(db_path, PROGRAM))
+    done = run_program(db_path, PROGRAM)
+    _check(done)
+    assert done.stderr.splitlines()[-1].count(str(db_path)) == 1  # once is enough
     assert list(db_path.iterdir()) == []
 
 

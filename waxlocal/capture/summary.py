@@ -14,12 +14,13 @@ from pathlib import Path
 from waxlocal.capture.engines import missing, states
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.clock import SYSTEM_CLOCK
-from waxlocal.errors import FileMissing
+from waxlocal.errors import FileMissing, StorageError
 from waxlocal.queries.run_list import Begun, begun_between
 from waxlocal.recording.notices import say
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.storage.connection import reader
 from waxlocal.storage.log_file import log_changed_ns
+from waxlocal.storage.storage_errors import storage_error
 from waxlocal.wording import counted
 
 __all__ = ["has_summary", "said_of_missing", "summarize"]
@@ -36,13 +37,19 @@ def summarize(began_ns: int, command: str) -> None:
 
     `began_ns`: when the program began, in nanoseconds since 1970. `command`: how `waxlocal` is
     typed for this file. What was recorded is said on a terminal only: a log need not have it.
-    Raises `ObserveError` and `OSError` where there is no home directory or the file cannot be read.
+    Raises `ObserveError` and `OSError` where there is no home directory.
     """
     recorder, on_terminal = current_recorder(), sys.stderr.isatty()
     if not recorder.enabled or (recorder.ids.begun and not on_terminal) or not _has_started():
         return
     path = recorder.settings.db
-    found = _begun(path, began_ns)
+    try:
+        found = _begun(path, began_ns)
+    except StorageError as error:  # what was recorded in vain has been told
+        if not recorder.ids.begun:
+            said = storage_error(error, path)
+            say(f"waxlocal: nothing was recorded: {said}. Try: {said.hint}")
+        return
     if not found.runs and not recorder.ids.begun and not _was_changed(path, began_ns):
         say(f"waxlocal: nothing was recorded: {_why(command)}")
     elif found.runs and on_terminal:

@@ -65,7 +65,9 @@ def _need_readable(path: Path, beside: list[Path]) -> None:
     from waxlocal.maintenance.recovery import is_sound
 
     if not beside:
-        raise FileMissing(f"{path} does not exist")
+        raise FileMissing(
+            f"{path} does not exist", hint="name the damaged file: waxlocal --db FILE recover"
+        )
     for side in beside:
         if not is_sound(side):
             file = shlex.quote(str(side))

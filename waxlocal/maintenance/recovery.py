@@ -22,6 +22,7 @@ from waxlocal.storage.paths import (
     file_size,
     make_private,
     real_path,
+    unusable,
 )
 from waxlocal.storage.storage_errors import storage_error
 
@@ -56,8 +57,10 @@ def recover(path: Path, *, clock: Clock = SYSTEM_CLOCK) -> Recovered:
     Needs room for two copies of the file. Nobody may have the file open; where somebody has, it
     stays as it is, but for the length that a file which was cut off gets again. After a kill at any
     point the file is the damaged one or the new one. Raises `FileLocked` if somebody has it open,
-    `NotADatabase` where its beginning is lost, and `StorageError`.
+    `NotADatabase` where its beginning is lost or it is no file, and `StorageError`.
     """
+    if (reason := unusable(path)) is not None:  # a directory, a device: nothing to move away
+        raise reason
     if not file_size(path) and log_size(path):  # SQLite deletes the log of an empty file
         return Recovered({}, 1, 0, _keep_log(path, clock))
     if is_sound(path):

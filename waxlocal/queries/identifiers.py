@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 
 from waxlocal.encode import text
@@ -50,7 +51,7 @@ def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
     try:
         return _only(_SESSIONS, conn, prefix, "session")
     except NotFound as error:
-        return _last(conn, _LAST_SESSION, prefix, error)
+        return _last(conn, _LAST_SESSION, prefix, _of_a_run(conn, prefix) or error)
 
 
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
@@ -78,10 +79,28 @@ def _last(conn: sqlite3.Connection, sql: str, word: str, error: NotFound) -> str
 
 def _of_a_session(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
     """Return the error for the id of a session where one of a run is needed; None if it is none."""
-    found = conn.execute(_SESSIONS, {"prefix": text(prefix), "last": _LAST}).fetchone()
-    if found is None:
+    try:
+        whole = _only(_SESSIONS, conn, prefix, "session")
+    except NotFound:
         return None
-    return NotFound(f"{prefix!r} is a session, not a run", hint=f"waxlocal session {found[0]}")
+    except AmbiguousId:
+        return NotFound(f"no run {prefix!r}, but several sessions", hint="waxlocal sessions")
+    return NotFound(
+        f"{prefix!r} is a session, not a run", hint=f"waxlocal session {shlex.quote(whole)}"
+    )
+
+
+def _of_a_run(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
+    """Return the error for the id of a run where one of a session is needed; None if it is none."""
+    try:
+        whole = _only(_RUNS, conn, run_id_of(prefix) or prefix, "run")
+    except NotFound:
+        return None
+    except AmbiguousId:
+        return NotFound(f"no session {prefix!r}, but several runs", hint="waxlocal runs")
+    return NotFound(
+        f"{prefix!r} is a run, not a session", hint=f"waxlocal show {shlex.quote(whole)}"
+    )
 
 
 def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:

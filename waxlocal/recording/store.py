@@ -310,7 +310,7 @@ class Store:
             report = self.backlog.report()
             self._drainer.start()  # for what another thread has recorded since
         if report:
-            say(f"waxlocal: {report} ({self.path}).")
+            say(f"waxlocal: {report}{'' if str(self.path) in report else f' ({self.path})'}.")
 
     def _close(self) -> None:
         self._file.retry_now()
