@@ -12,7 +12,15 @@ import json
 import re
 from typing import Any
 
-__all__ = ["MAX_LEVELS", "MAX_VALUES", "SQLITE_LEVELS", "TooDeep", "TooMany", "loads"]
+__all__ = [
+    "MAX_LEVELS",
+    "MAX_VALUES",
+    "SQLITE_LEVELS",
+    "TooDeep",
+    "TooMany",
+    "from_json",
+    "loads",
+]
 
 # Twice what the recorder writes (`encode.MAX_DEPTH`): room for what stands around a value.
 MAX_LEVELS = 200
@@ -20,6 +28,10 @@ MAX_LEVELS = 200
 SQLITE_LEVELS = 1_000
 # Some 100 MB of Python values at most.
 MAX_VALUES = 1_000_000
+
+# Where a text may be JSON or not, one beyond this is not parsed: reading it takes longer than the
+# call that it is about.
+MAX_JSON = 64 * 1024 * 1024
 
 # Also one without an end, up to the end of the text: otherwise the search would begin anew at each
 # escaped quote in it, and take minutes.
@@ -58,6 +70,19 @@ def loads(
     if len(text) > most_levels and _brackets(text) > most_levels and _exceeds(value, most_levels):
         raise _too_deep(most_levels)
     return value
+
+
+def from_json(value: object) -> object:
+    """Return what JSON text says; any other text, and any other value, as it is.
+
+    Only text that begins as an object, a list or a string is taken for JSON: a prompt may be "42".
+    """
+    if not isinstance(value, str) or len(value) > MAX_JSON or value.lstrip()[:1] not in '{["':
+        return value
+    try:
+        return loads(value)
+    except ValueError:
+        return value
 
 
 def _value(text: str, decoder: json.JSONDecoder) -> Any:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waxlocal.capture.bounds import MAX_DEPTH, MAX_PARTS, MAX_TEXT, bounded, cut_text, from_json
+from waxlocal.capture.bounds import MAX_DEPTH, MAX_PARTS, MAX_TEXT, bounded, cut_text
+from waxlocal.decode import from_json
 
 PIXELS = bytes(range(256)) * 4
 BASE64 = base64.b64encode(PIXELS).decode()

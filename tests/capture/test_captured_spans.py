@@ -569,7 +569,7 @@ def test_what_an_agent_says_at_its_end_is_parsed_once(
         parsed.append(text)
         return json.loads(text)
 
-    monkeypatch.setattr("waxlocal.capture.bounds.loads", noting)
+    monkeypatch.setattr("waxlocal.decode.loads", noting)
     with WaxellContext("mine") if inside else nullcontext():
         agent = TRACER.start_span(
             "guide", attributes={KIND: "AGENT"} if says_kind == "first" else {}

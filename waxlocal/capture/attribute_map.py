@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from waxlocal.capture.bounds import bounded, cut_text, from_json
+from waxlocal.capture.bounds import bounded, cut_text
 from waxlocal.capture.facts import Attributes
+from waxlocal.decode import from_json
 from waxlocal.token_counts import count
 
 __all__ = [

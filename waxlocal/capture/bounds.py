@@ -11,20 +11,17 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from waxlocal.decode import loads
 from waxlocal.encode import as_text, text
 from waxlocal.known_types import Reader, is_opaque, reader_of
 from waxlocal.signal_handlers import Suppress
 
-__all__ = ["MAX_DEPTH", "MAX_TEXT", "blob", "bounded", "cut_text", "from_json"]
+__all__ = ["MAX_DEPTH", "MAX_TEXT", "blob", "bounded", "cut_text"]
 
 # The bytes of one text, in UTF-8.
 MAX_TEXT = 1024 * 1024
 MAX_DEPTH = 32
 # Of one value together: a list that holds itself ten times has 10^32 parts within the depth.
 MAX_PARTS = 100_000
-# JSON text beyond this is not parsed: reading it takes longer than the call that it is about.
-MAX_JSON = 64 * 1024 * 1024
 # Shorter base64 is not an image; a short word looks like base64, too.
 MIN_BLOB = 64
 
@@ -47,19 +44,6 @@ def cut_text(value: str) -> str:
             start = encoded[:MAX_TEXT].decode("utf-8", "ignore")
             return f"{start}… [cut: {len(encoded):,} bytes]"
     return value if value.isascii() else text(value)
-
-
-def from_json(value: object) -> object:
-    """Return what JSON text says; any other text, and any other value, as it is.
-
-    Only text that begins as an object, a list or a string is taken for JSON: a prompt may be "42".
-    """
-    if not isinstance(value, str) or len(value) > MAX_JSON or value.lstrip()[:1] not in '{["':
-        return value
-    try:
-        return loads(value)
-    except ValueError:
-        return value
 
 
 def blob(mime: str, data: bytes | str) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waxlocal.capture.attribute_map import PIECES, first
-from waxlocal.capture.bounds import bounded, from_json
-from waxlocal.capture.facts import Attributes, Completion, Message, ReadSpan, ToolCall
+from waxlocal.capture.bounds import bounded
+from waxlocal.capture.facts import Attributes, Completion, ReadSpan
 from waxlocal.capture.gen_ai_messages import (
     event_messages,
     read_messages,
     read_system,
     read_tools,
 )
-from waxlocal.capture.message_parts import text_of
 from waxlocal.capture.open_inference import (
     embedded_texts,
     flat_messages,
@@ -27,7 +26,11 @@ from waxlocal.capture.open_inference import (
     legacy_tools,
 )
 from waxlocal.capture.whole_values import is_repr, offered_tools, response_in, with_call_ids
-from waxlocal.message_words import words_of
+from waxlocal.decode import from_json
+from waxlocal.messages.answers import choices_of
+from waxlocal.messages.forms import Message, ToolCall
+from waxlocal.messages.parts import text_of
+from waxlocal.messages.words import words_of
 
 __all__ = [
     "answer_in",
@@ -144,28 +147,10 @@ def _answer_within(value: object, keep_blobs: bool) -> list[Message] | None:
     found = response_in(value)
     if is_repr(found):
         return None
-    if isinstance(found, Mapping):
-        for name in ("choices", "candidates", "output", "generations", "data"):
-            items = found.get(name)
-            if name == "data" and items is not None:
-                return None  # the vectors of an embedding
-            if isinstance(items, list) and items:
-                return read_messages(
-                    [_of_choice(item) for item in items], "assistant", keep_blobs=keep_blobs
-                )
-    return read_messages(found, "assistant", keep_blobs=keep_blobs)
-
-
-def _of_choice(item: object) -> object:
-    if isinstance(item, list) and item:  # LangChain: a list of generations for each prompt
-        item = item[0]
-    if isinstance(item, Mapping):
-        return next((item[name] for name in ("message", "content") if _inner(item, name)), item)
-    return item
-
-
-def _inner(item: Mapping[str, Any], name: str) -> bool:
-    return isinstance(item.get(name), Mapping)
+    choices = choices_of(found)
+    if choices is None and isinstance(found, Mapping) and found.get("data") is not None:
+        return None  # the vectors of an embedding
+    return read_messages(found if choices is None else choices, "assistant", keep_blobs=keep_blobs)
 
 
 def tools_of(given: Attributes, completion: Completion) -> list[Any] | None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from waxlocal.capture.attribute_map import first
-from waxlocal.capture.bounds import bounded, from_json
+from waxlocal.capture.bounds import bounded
 from waxlocal.capture.facts import Attributes
+from waxlocal.decode import from_json
 
 __all__ = ["PREFIXES", "settings_of"]
 

@@ -12,10 +12,11 @@ from collections import OrderedDict
 from hashlib import sha256
 
 from waxlocal.capture.call_content import words_of_message
-from waxlocal.capture.facts import CallFacts, Message, ToolCall
+from waxlocal.capture.facts import CallFacts
 from waxlocal.capture.process_lock import ProcessLock
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
+from waxlocal.messages.forms import Message, ToolCall
 
 __all__ = ["Conversations"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waxlocal.messages.forms import Message, ToolCall
 from waxlocal.token_counts import UNKNOWN, TokenCounts
 
 __all__ = [
     "Attributes",
     "CallFacts",
     "Completion",
-    "Message",
     "ReadSpan",
     "Row",
     "RunFacts",
@@ -20,18 +20,11 @@ __all__ = [
     "SpanFacts",
     "SpanKind",
     "SpanStatus",
-    "ToolCall",
 ]
 
 # What an emitter attached to a span: any names, any values.
 Attributes = Mapping[Any, Any]
 
-# {"role", "content"} and, where there are such: "tool_calls" (a list of ToolCall), "tool_call_id",
-# "name", "reasoning". The content is text; a list of parts where not all of it is text; None where
-# a message only calls tools.
-Message = dict[str, Any]
-# {"id", "name", "arguments"}: the arguments are a value; the text itself if it is not valid JSON.
-ToolCall = dict[str, Any]
 # The columns of a call by name, without its key; what the price list gives is not in it.
 Row = dict[str, Any]
 

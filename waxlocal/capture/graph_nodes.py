@@ -13,9 +13,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from waxlocal.capture.callbacks import is_message, namespace_of, node_of
-from waxlocal.capture.facts import Message
 from waxlocal.capture.gen_ai_messages import read_messages
 from waxlocal.capture.pauses import pause_of
+from waxlocal.messages.forms import Message
 from waxlocal.recording.notices import warn
 from waxlocal.signal_handlers import raised_by_handler
 

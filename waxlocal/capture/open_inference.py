@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from waxlocal.capture.bounds import bounded, from_json
-from waxlocal.capture.facts import Attributes, Message
+from waxlocal.capture.bounds import bounded
+from waxlocal.capture.facts import Attributes
 from waxlocal.capture.flattened import items_of, listed
-from waxlocal.capture.gen_ai_messages import messages_of
+from waxlocal.decode import from_json
+from waxlocal.messages.forms import Message
+from waxlocal.messages.reader import messages_of
 
 __all__ = [
     "documents",

@@ -10,10 +10,11 @@ from typing import Any
 
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture.attribute_map import first
-from waxlocal.capture.bounds import bounded, from_json
+from waxlocal.capture.bounds import bounded
 from waxlocal.capture.call_content import answer_in, prompt_in, words_of_message
 from waxlocal.capture.facts import Attributes, ReadSpan, RunFacts
-from waxlocal.capture.gen_ai_messages import has_messages, messages_of
+from waxlocal.decode import from_json
+from waxlocal.messages.reader import has_messages, messages_of
 
 __all__ = ["run_facts"]
 

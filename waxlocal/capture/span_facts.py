@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from waxlocal.capture import attribute_map as rows
 from waxlocal.capture import vendors
 from waxlocal.capture.attribute_map import first, first_count, first_number, first_text
-from waxlocal.capture.bounds import bounded, cut_text, from_json
+from waxlocal.capture.bounds import bounded, cut_text
 from waxlocal.capture.call_content import (
     answer_texts,
     answer_words,
@@ -36,6 +36,7 @@ from waxlocal.capture.open_inference import documents
 from waxlocal.capture.pauses import is_pause
 from waxlocal.capture.span_kinds import span_kind
 from waxlocal.capture.whole_values import id_of_response, response_in
+from waxlocal.decode import from_json
 from waxlocal.records import ABANDONED, OPENAI_STREAM
 
 __all__ = ["DROPPED", "call_facts", "ending_facts", "other_facts"]

@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 from waxlocal.capture.attribute_map import first_text
-from waxlocal.capture.bounds import from_json
-from waxlocal.capture.facts import Attributes, Message, ToolCall
+from waxlocal.capture.facts import Attributes
+from waxlocal.decode import from_json
 from waxlocal.errors import UnknownUsage
+from waxlocal.messages.forms import Message, ToolCall
 from waxlocal.token_counts import TokenCounts
 from waxlocal.token_usage import read_usage
 

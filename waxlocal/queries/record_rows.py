@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
-from waxlocal.message_words import words_of_calls
+from waxlocal.messages.words import words_of_calls
 from waxlocal.records import ABANDONED
 
 __all__ = ["Event", "LlmCall", "Score", "Span", "Step"]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from waxlocal.decode import loads
-from waxlocal.message_words import words_of, words_of_calls
+from waxlocal.messages.words import words_of, words_of_calls
 
 __all__ = ["answer_text", "asked_last", "decoded", "message_text", "title"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from waxlocal.capture.bounds import bounded
 from waxlocal.capture.callbacks import is_message
 from waxlocal.capture.places import keeps_blobs
-from waxlocal.capture.roles import role_of
 from waxlocal.encode import dumps
+from waxlocal.messages.roles import role_of
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of
 from waxlocal.token_counts import TokenCounts
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from waxlocal.capture.roles import role_of
+from waxlocal.messages.roles import role_of
 from waxlocal.shim.framework_handlers import FrameworkHandler, handler_function
 from waxlocal.shim.libraries import import_library
 from waxlocal.shim.model_calls import Answer, ModelCall, member, tokens_of

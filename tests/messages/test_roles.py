@@ -12,7 +12,7 @@ import pytest
 
 from waxlocal.capture.gen_ai_messages import read_messages
 from waxlocal.capture.open_inference import flat_messages
-from waxlocal.capture.roles import is_role, role_of
+from waxlocal.messages.roles import is_role, role_of
 from waxlocal.shim import llamaindex
 from waxlocal.shim.langchain_facts import messages_of
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from waxlocal.capture.bounds import from_json
-from waxlocal.capture.facts import ToolCall
+from waxlocal.decode import from_json
 from waxlocal.encode import dumps
+from waxlocal.messages.forms import ToolCall
 
 __all__ = ["Sorted", "sorted_parts", "text_of", "tool_call"]
 

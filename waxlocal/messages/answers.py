@@ -1,0 +1,33 @@
+"""Where the answer stands in the response of a vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["choices_of"]
+
+# OpenAI's chat, Gemini's, OpenAI's responses, LangChain's.
+_HOLDERS = ("choices", "candidates", "output", "generations")
+
+
+def choices_of(response: object) -> list[object] | None:
+    """Return the answers in a response, as messages or what is like them; None if it has none."""
+    if isinstance(response, Mapping):
+        for name in _HOLDERS:
+            items = response.get(name)
+            if isinstance(items, list) and items:
+                return [_of_choice(item) for item in items]
+    return None
+
+
+def _of_choice(item: object) -> object:
+    if isinstance(item, list) and item:  # LangChain: a list of generations for each prompt
+        item = item[0]
+    if isinstance(item, Mapping):
+        return next((item[name] for name in ("message", "content") if _inner(item, name)), item)
+    return item
+
+
+def _inner(item: Mapping[str, Any], name: str) -> bool:
+    return isinstance(item.get(name), Mapping)
