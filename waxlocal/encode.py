@@ -22,7 +22,7 @@ from gc import get_referents
 from itertools import compress
 from typing import Any, ClassVar
 
-from waxlocal.known_types import is_opaque, mro, name_of_type, reader_of
+from waxlocal.known_types import is_message, is_opaque, mro, name_of_type, reader_of
 from waxlocal.signal_handlers import Suppress, raised_by_handler
 
 __all__ = [
@@ -159,10 +159,10 @@ def _is_plain(level: Any) -> bool:
 
 
 def shown(value: Any) -> Any:
-    """Return plain values and containers as they are, and everything else as text.
+    """Return plain values, containers and messages as they are, and everything else as text.
 
     The arguments of a call are often clients, sockets and models, of which a name is all that
-    anybody wants to read.
+    anybody wants to read. A message of LangChain, say, is what was asked.
     """
     with Suppress(Exception):  # as in `dumps`
         if _is_known(value):
@@ -245,7 +245,7 @@ class _Reading:
 
     def _object(self, value: Any, above: frozenset[int]) -> Any:
         found = reader_of(type(value))
-        if found is None or (self._objects_as_text and found[1] not in _BUILT_IN):
+        if found is None or (self._objects_as_text and not _has_words(found[1], value)):
             return self._text(as_text(value))
         reader, known = found
         read = reader(known, value)
@@ -285,6 +285,11 @@ class _Reading:
 
 
 _BUILT_IN = (dict, list, tuple, set, frozenset)
+
+
+def _has_words(known: type, value: object) -> bool:
+    """Return whether an argument is read, and not named: of an object, a message alone."""
+    return known in _BUILT_IN or is_message(value)
 
 
 def _plain_int(value: int) -> Any:

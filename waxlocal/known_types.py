@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
-__all__ = ["is_a", "is_opaque", "mro", "name_of_type", "reader_of"]
+__all__ = ["is_a", "is_message", "is_opaque", "mro", "name_of_type", "reader_of"]
 
 # Takes the known class and a value of it (or of a subclass), returns something plainer.
 Reader = Callable[[Any, Any], Any]
@@ -69,6 +69,22 @@ def is_opaque(kind: type) -> bool:
         if type(members.get("__getattribute__")) is FunctionType:
             return True
     return False
+
+
+def is_message(value: object) -> bool:
+    """Return whether a value looks like a message of a library of models, or a part of one.
+
+    It says who speaks or what kind it is, and has something to say: LangChain's, LlamaIndex's,
+    AutoGen's and Pydantic AI's all do.
+    """
+    fields = _attribute(value, "__dict__")
+    if type(fields) is not dict:
+        return False
+    return not (_SPEAKERS.isdisjoint(fields) or _WORDS.isdisjoint(fields))
+
+
+_SPEAKERS = frozenset(("role", "type", "kind", "source", "part_kind", "block_type"))
+_WORDS = frozenset(("content", "parts", "blocks", "text"))
 
 
 def _attribute(value: Any, name: str) -> Any:

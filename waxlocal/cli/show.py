@@ -15,6 +15,7 @@ from waxlocal.cli.formats import form_options, print_json
 from waxlocal.cli.local_times import local_time
 from waxlocal.cli.output import ACCENT, DIM, ERROR, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.messages.said import asked_last
 from waxlocal.queries import (
     LlmCall,
     Process,
@@ -26,7 +27,6 @@ from waxlocal.queries import (
     resolve_run_id,
 )
 from waxlocal.queries.call_sources import CallSources, call_sources
-from waxlocal.queries.texts import asked_last
 from waxlocal.records import RecordStatus
 
 __all__ = ["show", "show_run"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from waxlocal.messages.dialects import ITEMS, Form, common_form, conversation_in
 from waxlocal.messages.forms import Message
 from waxlocal.messages.parts import sorted_parts, text_of, tool_call
 from waxlocal.messages.roles import is_role, role_of
 
-__all__ = ["has_messages", "messages_of", "read_message", "system_of"]
+__all__ = ["has_messages", "messages_of", "read_form", "read_message", "system_of"]
 
 # Conversations within a structure: the body of a request, the state of a graph.
 _HOLDERS = ("messages", "input", "contents", "prompt", "message")
@@ -27,6 +28,9 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
     """Return the messages in plain, bounded values."""
     if plain is None or plain == "":
         return []
+    forms = conversation_in(plain)
+    if forms is not None:
+        return [read for one in forms for read in read_form(one, role)]
     if isinstance(plain, dict) and "role" not in plain and "parts" not in plain:
         inside = _within(plain, role)
         if inside:
@@ -66,12 +70,18 @@ def read_message(value: object, role: str) -> list[Message]:
     if not isinstance(value, dict):
         said = text_of(value)
         return [{"role": role, "content": said}] if said else []
-    if isinstance(value.get("kwargs"), dict) and "lc" in value:  # LangChain's own JSON
-        value = {"role": _last(value.get("id")), **value["kwargs"]}
+    forms = common_form(value)
+    if forms is not None:
+        return [read for one in forms for read in read_form(one, role)]
     if _OF_MESSAGES.isdisjoint(value):  # somebody's own structure
         return [{"role": role, "content": text_of(value)}] if value else []
+    return read_form(value, role)
+
+
+def read_form(value: Form, role: str) -> list[Message]:
+    """Return a message of `conversation_in`, as `read_message` does."""
     kind = value.get("type")
-    if kind in ("function_call", "function_call_output", "reasoning", "item_reference"):
+    if kind in ITEMS:
         return _read_item(value, kind)
     inner = value.get("content")
     if isinstance(inner, dict) and inner.get("parts") is not None:  # an event of Google's ADK
@@ -119,10 +129,6 @@ def _role(value: dict[str, Any], default: str) -> str:
         if not is_role(role):
             return default
     return role_of(role)
-
-
-def _last(value: object) -> object:
-    return value[-1] if isinstance(value, list) and value else None
 
 
 def _content(parts: list[Any], role: str) -> Any:

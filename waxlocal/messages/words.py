@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-__all__ = ["words_of", "words_of_calls"]
+from waxlocal.messages.forms import Message
+
+__all__ = ["without_data", "words_of", "words_of_calls", "words_of_message"]
 
 # A part that is one of these is named in its place: its base64 says nothing.
 _MEDIA = ("image", "audio", "video", "document", "file")
 # Where a part says what its data is, whatever it calls itself.
-_KINDS = ("type", "modality", "blob", "mime_type", "mimeType", "media_type", "mediaType")
+_KINDS = (
+    *("type", "modality", "kind", "block_type", "content_type"),
+    *("blob", "mime_type", "mimeType", "media_type", "mediaType", "image_mimetype"),
+)
+# An image within a text, as Markdown has it. Short base64 is none.
+_DATA_URL = re.compile(r"data:(\w{0,32})[\w.+/;=-]{0,80}?;base64,[\w+/=-]{16,}")
 
 
 def words_of(content: object) -> str:
@@ -25,6 +33,21 @@ def words_of_calls(calls: object) -> str:
     return "\n".join(filter(None, asked))
 
 
+def words_of_message(message: Message) -> str:
+    """Return what a message says; of an answer without words, the tools it asks for."""
+    said = words_of(message["content"])
+    return said if said.strip() else words_of_calls(message.get("tool_calls"))
+
+
+def without_data(text: str) -> str:
+    """Return a text in which images and other data are named: `[image]`."""
+    return _DATA_URL.sub(_name_of_data, text) if ";base64," in text else text
+
+
+def _name_of_data(found: re.Match[str]) -> str:
+    return f"[{found[1]}]" if found[1] in _MEDIA else "[file]"
+
+
 def _words_of_call(call: object) -> str:
     inner = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
@@ -37,10 +60,10 @@ def _words_of_call(call: object) -> str:
 
 def _words_of_part(part: object) -> str:
     if not isinstance(part, dict):
-        return part if isinstance(part, str) else ""
+        return without_data(part) if isinstance(part, str) else ""
     text = part.get("text")
     if isinstance(text, str):
-        return text
+        return without_data(text)
     media = _media_of(part)
     return f"[{media}]" if media else ""
 
