@@ -17,7 +17,7 @@ TYPES = types-here types-helpers types-win32 types-darwin
 help:
 	@echo "make demo    record sample conversations, query them, upload them to a local server"
 	@echo "             (SERVE=1 leaves the server and its dashboard running)"
-	@echo "make quick   lint, types, and the tests of what differs from main; less than a minute"
+	@echo "make quick   lint, types, and the tests of what differs from main; less than 45 s"
 	@echo "make test    lint, types, import rules and all tests (COVERAGE=1: and how much they run)"
 	@echo "make lint    formatting, lint, import rules"
 	@echo "make types   mypy --strict on the package and on its public API, for Linux, macOS and Windows"

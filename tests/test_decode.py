@@ -78,7 +78,7 @@ def test_a_line_of_a_batch_with_deep_values_and_half_a_character_is_refused_alon
     deep = b"[" * 800 + b"]" * 800
     body = b'{"run": {"run_id": "a", "x": "\\ud83d", "y": ' + deep + b"}}\n{}\n"
     assert bulk.read_lines(body) == [
-        ("", "the line is not valid JSON"),
+        ("", "the line is nested more than 200 levels deep"),
         ("", "run: not a JSON object"),
     ]
 

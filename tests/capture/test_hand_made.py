@@ -225,6 +225,23 @@ def test_a_call_of_a_function_that_is_a_run_stays_there(
     _merged(db_path, "asks")
 
 
+def test_a_call_outside_any_run_is_not_taken_for_an_equal_one_in_a_run_that_has_ended(
+    db_path: Path, vendors: VendorServer
+) -> None:
+    """What is handed over is like the call that the program has made last."""
+    with WaxellContext("before"):
+        _ask(vendors)
+    _ask(vendors)
+    with WaxellContext("own") as run:
+        _hand_over(run)
+    found = stored(db_path)
+    tasks = {call["run_id"]: call["task"] for call in found.calls}
+    assert tasks == {
+        found.run("before")["run_id"]: "chat.completions",
+        found.run("own")["run_id"]: "judge",
+    }
+
+
 def test_a_stream_without_usage_takes_the_counts_that_are_handed_over_elsewhere(
     db_path: Path, vendors: VendorServer
 ) -> None:

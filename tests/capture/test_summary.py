@@ -58,6 +58,13 @@ def test_nothing_recorded_is_told_everywhere(start: Start) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "hi\n", NO_LIBRARY)
 
 
+def test_nothing_recorded_is_told_of_a_file_that_was_closed(start: Start, db_path: Path) -> None:
+    """To look into it makes its log anew, and that is no record of a child."""
+    start(RECORDS)
+    assert not db_path.with_name(f"{db_path.name}-wal").exists()
+    assert start("").stderr == NO_LIBRARY
+
+
 def test_a_library_that_was_not_called_is_named(start: Start) -> None:
     """The program imports it, so that it was captured: no call was made."""
     said = start("import openai").stderr

@@ -322,6 +322,7 @@ def test_odd_fields_of_a_call_do_not_lose_it(
     found = rows(db_path, "llm_calls")
     assert [call["model"] for call in found] == ["", "", "5"]
     assert [call["status"] for call in found] == ["ok"] * 3
+    assert [call["usage_known"] for call in found] == [0] * 3  # nobody told, which is not 0 tokens
     assert (found[2]["prompt_preview"], found[2]["response_preview"]) == ("[1]", '{"a":1}')
     assert recorder.store.backlog.lost == 0
 

@@ -216,18 +216,17 @@ def test_a_span_before_the_block_is_not_recorded_and_can_be_closed(db_path: Path
 
 
 @pytest.mark.usefixtures("recorder")
-def test_a_context_that_is_never_entered_keeps_a_bounded_number_of_records(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What does not fit is not recorded; a warning says so once."""
-    monkeypatch.setattr("waxlocal.sdk.scope._told", False)
-    with WaxellContext("another"):
-        pass
+def test_a_context_that_is_not_entered_keeps_a_bounded_number_of_records(db_path: Path) -> None:
+    """What does not fit is counted as lost, with the reason and what to do."""
     ctx = WaxellContext("agent")
     for _ in range(1_002):
         ctx.record_step("s")
-    assert len(ctx._early) == 1_000
-    assert sum("never entered" in record.getMessage() for record in caplog.records) == 1
+    with ctx:
+        pass
+    assert counts(db_path) == {"steps": 1_000}
+    health = waxlocal.health()
+    assert (health.lost, health.ok) == (2, False)
+    assert health.reason == "a run keeps 1,000 records until its block is entered"
 
 
 @pytest.mark.usefixtures("recorder")

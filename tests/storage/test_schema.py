@@ -44,6 +44,14 @@ def test_schema_sql_alone_makes_the_same_file(tmp_path: Path, db_path: Path) -> 
         open_writer(other).close()
 
 
+def test_the_page_names_every_table_and_view(db_path: Path) -> None:
+    """Who looks into the file with another tool finds there what each is for."""
+    open_writer(db_path).close()
+    page = (ROOT / "docs" / "file.md").read_text(encoding="utf-8")
+    made = rows(db_path, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
+    assert [name for name in made if f"`{name}`" not in page and "sqlite_" not in name] == []
+
+
 def test_a_failure_half_way_leaves_nothing(db_path: Path) -> None:
     """The schema is created in one transaction."""
 

@@ -48,9 +48,9 @@ def find_made_elsewhere(
     process, in the same file.
     """
     since_ns = time.monotonic_ns() - SOON_NS
-    mine = (one for one in _recent(run, here, since_ns) if is_handed_over(one, by_hand))
-    if (known := best_of(mine, by_hand)) is not None:
-        return _found(known, run, since_ns)
+    mine = [one for one in _recent(run, here, since_ns) if is_handed_over(one, by_hand)]
+    if mine:
+        return _found(_best_of_task(mine, by_hand, run, since_ns), run, since_ns)
     if not (by_hand["tokens_in"] or by_hand["tokens_out"]):
         return None
     outside = (one for made in outside_since(since_ns) for one in made.calls.reports)
@@ -61,6 +61,21 @@ def find_made_elsewhere(
         if known is not None:
             return _found(known, run, since_ns)
     return None
+
+
+def _best_of_task(mine: list[Report], by_hand: Row, run: Run, since_ns: int) -> Report:
+    """Return the call of which most is so; of several the first of those made like the last.
+
+    A program that has made the last one outside any run does not hand over an equal one now that
+    is in a run which has ended long since.
+    """
+    alone = {made.run._run_id for made in outside_since(since_ns)}
+    around = _ids_around(run)
+
+    def place(one: Report) -> tuple[bool, bool]:
+        return one.run_id in alone, one.run_id in around
+
+    return best_of(mine, by_hand, lambda one: place(one) == place(mine[-1]))
 
 
 def _found(known: Report, run: Run, since_ns: int) -> Found:

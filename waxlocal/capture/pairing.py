@@ -17,7 +17,7 @@ Two reports of one instrumentation are never one call: the same question may be 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from waxlocal.capture.facts import Row
@@ -149,9 +149,14 @@ def is_handed_over(known: Report, by_hand: Row) -> bool:
     return _counts_beside(known.row, wanted) or _lacks_counts(known.row, is_known)
 
 
-def best_of(alike: Iterable[Report], by_hand: Row) -> Report | None:
-    """Return the call that was asked and has answered most of what the program says."""
-    return max(alike, key=lambda one: _said_the_same(one.row, by_hand), default=None)
+def best_of(
+    alike: Iterable[Report], by_hand: Row, rather: Callable[[Report], bool] = lambda _: False
+) -> Report:
+    """Return the call that was asked and has answered most of what the program says.
+
+    Of several, the first for which `rather` is so. Raises `ValueError` if there is none at all.
+    """
+    return max(alike, key=lambda one: (_said_the_same(one.row, by_hand), rather(one)))
 
 
 def find_lacking(
@@ -167,14 +172,12 @@ def find_lacking(
         return None
     lacking = (one for one in recent if not one.claimed and _lacks_counts(one.row, known))
     least = 1 if elsewhere else 0
-    return best_of(
-        (
-            one
-            for one in lacking
-            if same_model(one.row["model"], model) and _said_the_same(one.row, by_hand) >= least
-        ),
-        by_hand,
-    )
+    alike = [
+        one
+        for one in lacking
+        if same_model(one.row["model"], model) and _said_the_same(one.row, by_hand) >= least
+    ]
+    return best_of(alike, by_hand) if alike else None
 
 
 def _fits(row: Row, by_hand: Row) -> bool:

@@ -43,6 +43,8 @@ def summarize(began_ns: int, command: str) -> None:
     if not recorder.enabled or (recorder.ids.begun and not on_terminal) or not _has_started():
         return
     path = recorder.settings.db
+    # Asked first: a reader makes the log of a closed file anew.
+    was_changed = _was_changed(path, began_ns)
     try:
         found = _begun(path, began_ns)
     except StorageError as error:  # what was recorded in vain has been told
@@ -50,7 +52,7 @@ def summarize(began_ns: int, command: str) -> None:
             said = storage_error(error, path)
             say(f"waxlocal: nothing was recorded: {said}. Try: {said.hint}")
         return
-    if not found.runs and not recorder.ids.begun and not _was_changed(path, began_ns):
+    if not found.runs and not recorder.ids.begun and not was_changed:
         say(f"waxlocal: nothing was recorded: {_why(command)}")
     elif found.runs and on_terminal:
         lists = "sessions" if found.in_sessions else "runs"

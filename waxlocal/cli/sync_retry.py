@@ -64,7 +64,9 @@ def retry(ctx: click.Context, /, *, run_ids: tuple[str, ...], **chosen: Any) -> 
     server = {name: chosen.pop(name) for name in _SERVER}
     kinds = [name for name, value in chosen.items() if value]
     if len(kinds) > 1 or (kinds and run_ids):
-        raise click.UsageError("give ids, or one of --missing, --session, --since and --all", ctx)
+        raise click.UsageError(
+            "give only one of these: ids, --missing, --session, --since, --all", ctx
+        )
     if not kinds:
         count = _parked(path, run_ids)
     elif chosen["missing"]:

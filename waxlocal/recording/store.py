@@ -296,6 +296,10 @@ class Store:
         """Return a position after every record of the run; 1 when it has none or none is known."""
         return self._alone(lambda: free_position(self._file, run_id), 1)
 
+    def lose(self, reason: Exception) -> None:
+        """Count a record that could not wait for the beginning of its run."""
+        self._alone(lambda: self.backlog.lose((), reason), None)
+
     def close(self) -> None:
         """Write what is waiting, then close the file; a later record opens it again.
 

@@ -261,6 +261,8 @@ def _llm_call(run: Run, call: Json) -> Json:
         told: ReadUsage = call["usage"]
         known = int(told.is_known)
         call |= {"usage_known": known, "usage_note": told.note, "token_details": told.finer}
+    elif call.get("tokens_in") is None and call.get("tokens_out") is None:
+        call = {"usage_known": 0, **call}
     details = {name: call[name] for name in _DETAILS if is_given(call.get(name))}
     if captured and is_given(call.get("prompt_variables")):
         details["prompt_variables"] = call["prompt_variables"]

@@ -11,17 +11,19 @@ from typing import Any
 
 from waxlocal.clock import utc_text
 from waxlocal.encode import dumps, read_back
+from waxlocal.errors import ObserveError
 from waxlocal.recording.recorder import Recorder
 from waxlocal.recording.statements import SET_ATTRIBUTES
 from waxlocal.recording.transactions import Bound
 from waxlocal.records import EVENTS, Table
-from waxlocal.sdk.scope import unplaced
 from waxlocal.storage.record_sql import Statement
 
 __all__ = ["RunAttributes"]
 
 # A context that is never entered must not fill the memory.
 MAX_EARLY = 1_000
+_TOO_EARLY = f"a run keeps {MAX_EARLY:,} records until its block is entered"
+_BEGIN_FIRST = "record inside the block: with WaxellContext(...) as run"
 
 Row = tuple[object, ...]
 
@@ -126,7 +128,7 @@ class RunAttributes:
 
     def _wait_for_beginning(self, statement: Statement, row: Row) -> None:
         if len(self._early) >= MAX_EARLY:
-            unplaced("a run whose block was never entered")
+            self._recorder.store.lose(ObserveError(_TOO_EARLY, hint=_BEGIN_FIRST))
             return
         self._early.append((statement, row, self._recorder.capture_content))
         if self._run_id:  # it has begun meanwhile, in another thread

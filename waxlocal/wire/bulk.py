@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from waxlocal.decode import TooMany, loads
+from waxlocal.decode import TooDeep, TooMany, loads
 from waxlocal.encode import text as storable
 from waxlocal.ids import trace_id_of
 from waxlocal.records import (
@@ -155,6 +155,8 @@ def _run_id_of(document: dict[str, Any]) -> str:
 def _document(line: bytes) -> dict[str, Any]:
     try:
         document = loads(line)
+    except TooDeep as error:
+        raise Refused(f"the line is {error}") from None
     except TooMany as error:
         raise Refused(f"the line is JSON {error}") from None
     except ValueError:

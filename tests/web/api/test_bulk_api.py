@@ -38,7 +38,8 @@ def hub(db_path: Path) -> Hub:
 @pytest.mark.parametrize("packed", [False, True])
 def test_each_line_is_answered_in_order(client: httpx.Client, hub: Hub, packed: bool) -> None:
     """A batch, packed or not, is stored line by line; each line has its result."""
-    body = batch(line(1), b"", b"no json", line(2), line(status="weird"))
+    deep = b"[" * 300 + b"]" * 300
+    body = batch(line(1), b"", b"no json", deep, line(2), line(status="weird"))
     sent = gzip.compress(body) if packed else body
     answer = client.post(BULK, content=sent, headers=PACKED if packed else NDJSON)
     assert answer.status_code == 200
@@ -46,6 +47,11 @@ def test_each_line_is_answered_in_order(client: httpx.Client, hub: Hub, packed: 
         "results": [
             {"run_id": run_id(1), "status": "stored"},
             {"run_id": "", "status": "refused", "reason": "the line is not valid JSON"},
+            {
+                "run_id": "",
+                "status": "refused",
+                "reason": "the line is nested more than 200 levels deep",
+            },
             {"run_id": run_id(2), "status": "stored"},
             {
                 "run_id": run_id(1),
