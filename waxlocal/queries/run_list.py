@@ -24,6 +24,7 @@ __all__ = [
     "Begun",
     "RunFilter",
     "begun_between",
+    "check_run_ordering",
     "count_runs",
     "list_runs",
 ]
@@ -162,13 +163,18 @@ def _gone(conn: sqlite3.Connection) -> list[int]:
     return [one for one in processes if one in gone]
 
 
-def _order_by(ordering: str) -> str:
-    column = ordering.removeprefix("-")
-    if column not in RUN_ORDERINGS:
+def check_run_ordering(ordering: str) -> None:
+    """Raise `InvalidQuery` for an unknown ordering."""
+    if ordering.removeprefix("-") not in RUN_ORDERINGS:
         raise InvalidQuery(
             f"unknown ordering {ordering!r}",
             hint=f"use one of: {', '.join(RUN_ORDERINGS)}; put - in front for descending order",
         )
+
+
+def _order_by(ordering: str) -> str:
+    check_run_ordering(ordering)
+    column = ordering.removeprefix("-")
     direction = "DESC" if ordering.startswith("-") else "ASC"
     open_last = "r.duration IS NULL, " if column == "duration" else ""
     return f"ORDER BY {open_last}r.{column} {direction}, r.id {direction}"

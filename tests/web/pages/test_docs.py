@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from waxlocal.web.pages import ROUTES
-from waxlocal.web.pages.list_request import FILTERS
+from waxlocal.web.pages.list_request import RUN_FILTERS
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "dashboard.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ def test_every_address_is_documented(path: str) -> None:
     assert f"`{path}" in TEXT
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", RUN_FILTERS)
 def test_every_filter_is_documented(name: str) -> None:
     """By its name in the address."""
     assert f"`{name}`" in TEXT

@@ -9,8 +9,9 @@ from waxlocal.web.pages.errors import bare_page, error_page, help_page
 from waxlocal.web.pages.files import static_file
 from waxlocal.web.pages.models import models_page
 from waxlocal.web.pages.run import run_page
+from waxlocal.web.pages.runs import runs_page
 from waxlocal.web.pages.session import session_page
-from waxlocal.web.pages.sessions import runs_page, sessions_page
+from waxlocal.web.pages.sessions import sessions_page
 from waxlocal.web.pages.status import status_fragment
 from waxlocal.web.pages.sync import retry, sync_page
 

@@ -28,7 +28,7 @@ from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
-from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.list_request import ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
@@ -89,14 +89,14 @@ async def analytics_page(request: Request) -> Response:
     )
 
 
-async def _analysis(request: Request, asked: ListRequest) -> Cached[Analysis]:
+async def _analysis(request: Request, asked: SessionRequest) -> Cached[Analysis]:
     async def work(_show: object) -> Analysis:
         return await ask(request, lambda conn: analysis(conn, filter=asked.filter))
 
     return await cache_of(request).take(("analysis", asked.key), work)
 
 
-async def _spent(request: Request, asked: ListRequest) -> Cached[ModelsInUse]:
+async def _spent(request: Request, asked: SessionRequest) -> Cached[ModelsInUse]:
     """Return model usage over all calls, or over calls in the matching sessions."""
     if _has_period_only(asked):
         return await take_usage(request, asked.value("since"), asked.value("until"))
@@ -108,7 +108,7 @@ async def _spent(request: Request, asked: ListRequest) -> Cached[ModelsInUse]:
     return await cache_of(request).take(("session usage", asked.key), work)
 
 
-def _has_period_only(asked: ListRequest) -> bool:
+def _has_period_only(asked: SessionRequest) -> bool:
     return replace(asked.filter, since=None, until=None) == EVERYTHING
 
 
@@ -134,7 +134,9 @@ async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsI
     return await cache_of(request).take(("usage", since, until), work)
 
 
-async def _extremes(request: Request, asked: ListRequest, ordering: str) -> Cached[list[Extreme]]:
+async def _extremes(
+    request: Request, asked: SessionRequest, ordering: str
+) -> Cached[list[Extreme]]:
     why = money if ordering == "-total_cost" else timing
 
     def question(conn: sqlite3.Connection) -> list[Extreme]:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from starlette.requests import Request
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter
+from waxlocal.queries.run_list import RunFilter
 from waxlocal.records import RunStatus
 from waxlocal.web.pages.addresses import Links
 
-__all__ = ["FILTERS", "MOST_OFFSET", "SINCE", "ListRequest", "Removable", "whole"]
+__all__ = [
+    "FILTERS",
+    "MOST_OFFSET",
+    "RUNS",
+    "RUN_FILTERS",
+    "SESSIONS",
+    "SINCE",
+    "ListRequest",
+    "Listed",
+    "Removable",
+    "SessionRequest",
+    "whole",
+]
+
+Filter = TypeVar("Filter", bound=SessionFilter | RunFilter)
 
 # The same names as in the API, so that a query string works in both.
 FILTERS = ("search", "user_id", "agent", "since", "until", "status", "tag", "metadata")
+RUN_FILTERS = ("session_id", "no_session", *FILTERS)
 SINCE = (
     ("", "any time"),
     ("1h", "last hour"),
@@ -23,7 +40,6 @@ SINCE = (
     ("7d", "last 7 days"),
     ("30d", "last 30 days"),
 )
-DEFAULT_ORDERING = "-last_activity_at"
 DEFAULT_LIMIT = 50
 MOST_LIMIT = 200
 # SQLite steps through an offset row by row.
@@ -39,32 +55,44 @@ class Removable:
     without: str
 
 
+class Listed(NamedTuple):
+    """What a list is of: the page that has it, its usual ordering, and what its filter may be."""
+
+    noun: str
+    path: str
+    ordering: str
+    filters: tuple[str, ...]
+
+
+SESSIONS = Listed("sessions", "/", "-last_activity_at", FILTERS)
+RUNS = Listed("runs", "/runs", "-id", RUN_FILTERS)
+
+
 @dataclass(frozen=True)
-class ListRequest:
-    """The filter as typed and as parsed, the ordering, and the page of the list."""
+class ListRequest(Generic[Filter]):
+    """The filter as typed and as parsed, the ordering, and the page of the list.
+
+    `path`: the page that asks, which may be another one than that of the list.
+    """
 
     path: str
+    listed: Listed
     links: Links
     given: dict[str, str]
-    filter: SessionFilter
+    filter: Filter
     ordering: str
     offset: int
     limit: int
 
-    @classmethod
-    def of(cls, request: Request, path: str) -> ListRequest:
-        """Parse the query string; raises `InvalidQuery`."""
-        values = request.query_params
-        given = {name: values[name].strip() for name in FILTERS if values.get(name, "").strip()}
-        return cls(
-            path=path,
-            links=Links.of(request),
-            given=given,
-            filter=_filter(given),
-            ordering=values.get("ordering") or DEFAULT_ORDERING,
-            offset=whole(values.get("offset"), 0, 0, MOST_OFFSET),
-            limit=whole(values.get("limit"), DEFAULT_LIMIT, 1, MOST_LIMIT),
-        )
+    @staticmethod
+    def of(request: Request, path: str) -> ListRequest[SessionFilter]:
+        """Parse the query string of a page about sessions; raises `InvalidQuery`."""
+        return _parsed(request, path, SESSIONS, lambda given: SessionFilter(**given))
+
+    @staticmethod
+    def of_runs(request: Request) -> ListRequest[RunFilter]:
+        """Parse the query string of the list of runs; raises `InvalidQuery`."""
+        return _parsed(request, RUNS.path, RUNS, _run_filter)
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
@@ -79,7 +107,7 @@ class ListRequest:
         """Return the URL of this page with changed parameters, at the first page of the list."""
         page: dict[str, object] = {**self.given, "ordering": self.ordering, "limit": self.limit}
         page.update(changes)
-        if page["ordering"] == DEFAULT_ORDERING:
+        if page["ordering"] == self.listed.ordering:
             del page["ordering"]
         if page["limit"] == DEFAULT_LIMIT:
             del page["limit"]
@@ -92,7 +120,7 @@ class ListRequest:
     @property
     def keeps_ordering(self) -> bool:
         """Whether the filter form has to send the ordering: that of the list, if one was chosen."""
-        return self.path == "/" and self.ordering != DEFAULT_ORDERING
+        return self.path == self.listed.path and self.ordering != self.listed.ordering
 
     def sorted_url(self, column: str) -> str:
         """Return the URL that sorts by a column: descending first, then ascending."""
@@ -113,7 +141,7 @@ class ListRequest:
     def removable(self) -> list[Removable]:
         """Return the active filters, each with the URL that removes it."""
         return [
-            Removable(_SPOKEN[name], value, self.url(**{name: ""}))
+            Removable(*_chip(name, value), self.url(**{name: ""}))
             for name, value in self.given.items()
         ]
 
@@ -126,17 +154,17 @@ class ListRequest:
         return of + (" " if rest else "") + ", ".join(rest)
 
 
-_SPOKEN = {
-    "search": "contains",
-    "user_id": "user",
-    "agent": "agent",
-    "since": "since",
-    "until": "until",
-    "status": "status",
-    "tag": "tag",
-    "metadata": "metadata",
-}
+SessionRequest = ListRequest[SessionFilter]
+
+
+def _chip(name: str, value: str) -> tuple[str, str]:
+    return ("session", "none") if name == "no_session" else (_SPOKEN.get(name, name), value)
+
+
+_SPOKEN = {"search": "contains", "user_id": "user", "session_id": "session"}
 _SAID = {
+    "session_id": "in session {}",
+    "no_session": "without a session",
     "agent": "with {}",
     "search": "containing “{}”",
     "since": "since {}",
@@ -154,9 +182,28 @@ _STATUS = {
 }
 
 
-def _filter(given: dict[str, str]) -> SessionFilter:
-    chosen: dict[str, Any] = dict(given)
-    return SessionFilter(**chosen)
+def _parsed(
+    request: Request, path: str, listed: Listed, parse: Callable[[dict[str, Any]], Filter]
+) -> ListRequest[Filter]:
+    values = request.query_params
+    given = {name: values[name].strip() for name in listed.filters if values.get(name, "").strip()}
+    return ListRequest(
+        path=path,
+        listed=listed,
+        links=Links.of(request),
+        given=given,
+        filter=parse(dict(given)),
+        ordering=values.get("ordering") or listed.ordering,
+        offset=whole(values.get("offset"), 0, 0, MOST_OFFSET),
+        limit=whole(values.get("limit"), DEFAULT_LIMIT, 1, MOST_LIMIT),
+    )
+
+
+def _run_filter(given: dict[str, Any]) -> RunFilter:
+    wanted = given.pop("no_session", "")
+    if wanted not in ("", "true"):
+        raise InvalidQuery(f"no_session is {wanted!r}", hint="use no_session=true, or leave it out")
+    return RunFilter(**given, no_session=bool(wanted))
 
 
 def whole(text: str | None, default: int, least: int, most: int) -> int:

@@ -72,7 +72,7 @@ async def run_page(request: Request) -> Response:
         request,
         "run.html",
         title=f"Run of {run.agent_name}",
-        section="sessions",
+        section="runs" if run.session_id is None else "sessions",
         refresh="running" if run.status == RunStatus.RUNNING else "still",
         detail=detail,
         run=run,

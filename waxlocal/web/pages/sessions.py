@@ -1,4 +1,4 @@
-"""The list of sessions, the latest runs, and the page of an empty file."""
+"""The list of sessions, and the page of an empty file."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from waxlocal.queries.overview import (
 from waxlocal.queries.run_list import count_runs
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
-from waxlocal.records import RUN_STATUSES, RunStatus
+from waxlocal.records import RUN_STATUSES
 from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
-from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.list_request import ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
 
-__all__ = ["runs_page", "sessions_page"]
+__all__ = ["sessions_page"]
 
 COLUMNS = (
     ("turn_count", "Turns"),
@@ -46,8 +46,8 @@ COLUMNS = (
     ("total_duration", "Duration"),
     ("last_activity_at", "Last activity"),
 )
-# Runs shown on the page of latest runs, and if the file has no sessions.
-FIRST_RUNS, LATEST_RUNS = 20, 100
+# Runs shown if the file has no sessions.
+FIRST_RUNS = 20
 # A shorter search text is more likely a word than the beginning of an id.
 LEAST_ID = 8
 
@@ -126,7 +126,7 @@ async def sessions_page(request: Request) -> Response:
     )
 
 
-async def _listed(request: Request, asked: ListRequest) -> Cached[Listing]:
+async def _listed(request: Request, asked: SessionRequest) -> Cached[Listing]:
     page, count = await asyncio.gather(_part(request, asked), _count(request, asked))
     if page.value is None:
         return page
@@ -137,7 +137,7 @@ async def _listed(request: Request, asked: ListRequest) -> Cached[Listing]:
     return Cached(replace(part, count=count.value))
 
 
-async def _part(request: Request, asked: ListRequest) -> Cached[Listing]:
+async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
         # Fetch one more than is shown, to know whether there is a next page.
         found = list_sessions(
@@ -156,7 +156,7 @@ async def _part(request: Request, asked: ListRequest) -> Cached[Listing]:
     return await cache_of(request).take(key, work)
 
 
-async def _count(request: Request, asked: ListRequest) -> Cached[int]:
+async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
     async def work(_show: object) -> int:
         return await ask(request, lambda conn: count_sessions(conn, filter=asked.filter))
 
@@ -168,7 +168,7 @@ def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> List
     return Listing(tuple(found), sizes, None, more)
 
 
-async def _searched(request: Request, asked: ListRequest) -> Cached[Listing]:
+async def _searched(request: Request, asked: SessionRequest) -> Cached[Listing]:
     """Return what a search has found so far; the search continues in the background."""
     need = asked.offset + asked.limit
 
@@ -197,12 +197,12 @@ async def _searched(request: Request, asked: ListRequest) -> Cached[Listing]:
     return Cached(await ask(request, question), cached.pending)
 
 
-async def _fitting(request: Request, asked: ListRequest, ids: list[str]) -> list[str]:
+async def _fitting(request: Request, asked: SessionRequest, ids: list[str]) -> list[str]:
     return await ask(request, lambda conn: fitting(conn, asked.filter, ids))
 
 
 async def _totals(
-    request: Request, asked: ListRequest
+    request: Request, asked: SessionRequest
 ) -> Cached[tuple[SessionTotals, Activity | None]]:
     async def work(_show: object) -> tuple[SessionTotals, Activity | None]:
         sums, times = await asyncio.gather(
@@ -218,7 +218,7 @@ async def _no_totals() -> Cached[tuple[SessionTotals, Activity | None]]:
     return Cached(None)
 
 
-async def _exact(request: Request, asked: ListRequest) -> Exact | None:
+async def _exact(request: Request, asked: SessionRequest) -> Exact | None:
     """Return the session or run whose id matches the search text."""
     text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
@@ -237,17 +237,3 @@ async def _exact(request: Request, asked: ListRequest) -> Exact | None:
         return None
 
     return await ask(request, question)
-
-
-async def runs_page(request: Request) -> Response:
-    """Show the latest runs, with or without a session."""
-    runs = await ask(request, lambda conn: last_runs(conn, limit=LATEST_RUNS))
-    running = any(run.status == RunStatus.RUNNING for run in runs)
-    return await show(
-        request,
-        "runs.html",
-        title="Latest runs",
-        section="sessions",
-        refresh="running" if running else "list",
-        runs=runs[::-1],
-    )

@@ -1,0 +1,82 @@
+"""The list of runs, in sessions or in none."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waxlocal.queries import RunSummary
+from waxlocal.queries.run_list import RunFilter, check_run_ordering, count_runs, list_runs
+from waxlocal.records import RUN_STATUSES, RunStatus
+from waxlocal.web.cache import Cached, cache_of
+from waxlocal.web.db import ask
+from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.rendering import show
+
+__all__ = ["runs_page"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A page of the list, and whether there are more."""
+
+    runs: tuple[RunSummary, ...]
+    more: bool
+
+
+async def runs_page(request: Request) -> Response:
+    """Show the runs that match the filter, the last recorded first. Raises `InvalidQuery`."""
+    asked = ListRequest.of_runs(request)
+    check_run_ordering(asked.ordering)  # an unknown ordering fails the whole page
+    listing, count = await asyncio.gather(_part(request, asked), _count(request, asked))
+    runs = listing.value.runs if listing.value else ()
+    running = any(run.status == RunStatus.RUNNING for run in runs)
+    return await show(
+        request,
+        "runs.html",
+        title=f"Runs{asked.words()}",
+        section="runs",
+        refresh="waiting" if listing.pending else "running" if running else "list",
+        asked=asked,
+        listing=listing,
+        runs=runs,
+        count=_known(asked, listing.value, count.value),
+        statuses=RUN_STATUSES,
+    )
+
+
+def _known(asked: ListRequest[RunFilter], listing: Listing | None, count: int | None) -> int | None:
+    """Return how many runs there are; where the list ends here, newer than the cached count."""
+    if listing and not listing.more and (listing.runs or not asked.offset):
+        return asked.offset + len(listing.runs)
+    return count
+
+
+async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Listing]:
+    def question(conn: sqlite3.Connection) -> Listing:
+        # Fetch one more than is shown, to know whether there is a next page.
+        found = list_runs(
+            conn,
+            filter=asked.filter,
+            ordering=asked.ordering,
+            limit=asked.limit + 1,
+            offset=asked.offset,
+        )
+        return Listing(tuple(found[: asked.limit]), len(found) > asked.limit)
+
+    async def work(_show: object) -> Listing:
+        return await ask(request, question)
+
+    key = ("runs", asked.key, asked.ordering, asked.offset, asked.limit)
+    return await cache_of(request).take(key, work)
+
+
+async def _count(request: Request, asked: ListRequest[RunFilter]) -> Cached[int]:
+    async def work(_show: object) -> int:
+        return await ask(request, lambda conn: count_runs(conn, filter=asked.filter))
+
+    return await cache_of(request).take(("run count", asked.key), work)
