@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waxlocal import encode
-from waxlocal.decode import MAX_LEVELS, MAX_VALUES, SQLITE_LEVELS, TooDeep, TooMany, loads
+from waxlocal.decode import DEEPEST_LEVELS, MAX_LEVELS, MAX_VALUES, TooDeep, TooMany, loads
 from waxlocal.wire import bulk
 
 plain = st.recursive(
@@ -70,7 +70,7 @@ def test_the_recorder_writes_less_than_any_reader_takes() -> None:
     for _ in range(5_000):
         deep = [deep]
     stored = encode.dumps({"metadata": deep})
-    assert levels(loads(stored)) <= encode.MAX_DEPTH + 1 < MAX_LEVELS < SQLITE_LEVELS
+    assert levels(loads(stored)) <= encode.MAX_DEPTH + 1 < MAX_LEVELS < DEEPEST_LEVELS
 
 
 def test_a_line_of_a_batch_with_deep_values_and_half_a_character_is_refused_alone() -> None:

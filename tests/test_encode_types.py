@@ -340,30 +340,3 @@ def test_a_signal_handler_may_end_the_program_while_a_value_is_printed(
 
     with handling(raising(error)), pytest.raises(error):
         dumps([Interrupted()])
-
-
-class Said(pydantic.BaseModel):
-    type: str = "human"
-    content: str
-    secret: pydantic.SecretStr = pydantic.SecretStr("hidden")
-
-
-@dataclasses.dataclass
-class Spoken:
-    parts: list[Any]
-    kind: str = "request"
-
-
-def test_a_message_among_arguments_is_read() -> None:
-    """What was asked stands in it. Of other models and clients the text is enough."""
-    model = pydantic.create_model("Query", question=(str, ...))
-    spoken = Spoken([Said(type="text", content="hi"), Point(1.0)])
-    given = {"state": {"messages": [Said(content="hi")]}, "turn": spoken, "q": model(question="?")}
-    assert shown(given) == {
-        "state": {"messages": [{"type": "human", "content": "hi", "secret": "**********"}]},
-        "turn": {
-            "parts": [{"type": "text", "content": "hi", "secret": "**********"}, str(Point(1.0))],
-            "kind": "request",
-        },
-        "q": "question='?'",
-    }  # fmt: skip

@@ -13,9 +13,9 @@ import re
 from typing import Any
 
 __all__ = [
+    "DEEPEST_LEVELS",
     "MAX_LEVELS",
     "MAX_VALUES",
-    "SQLITE_LEVELS",
     "TooDeep",
     "TooMany",
     "from_json",
@@ -24,9 +24,9 @@ __all__ = [
 
 # Twice what the recorder writes (`encode.MAX_DEPTH`): room for what stands around a value.
 MAX_LEVELS = 200
-# SQLite's JSON functions read 1,000 (2,000 before 3.45). Python 3.11 counts those of its own JSON
-# reader as calls, of which it makes 1,000 together with the caller's.
-SQLITE_LEVELS = 900
+# SQLite's JSON functions read 1,000 levels (2,000 before 3.45). So does Python 3.11, less the calls
+# that it is in by then: each level counts as one.
+DEEPEST_LEVELS = 900
 # Some 100 MB of Python values at most.
 MAX_VALUES = 1_000_000
 

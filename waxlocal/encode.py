@@ -245,7 +245,7 @@ class _Reading:
 
     def _object(self, value: Any, above: frozenset[int]) -> Any:
         found = reader_of(type(value))
-        if found is None or (self._objects_as_text and not _has_words(found[1], value)):
+        if found is None or (self._objects_as_text and not _is_read(found[1], type(value))):
             return self._text(as_text(value))
         reader, known = found
         read = reader(known, value)
@@ -287,9 +287,9 @@ class _Reading:
 _BUILT_IN = (dict, list, tuple, set, frozenset)
 
 
-def _has_words(known: type, value: object) -> bool:
-    """Return whether an argument is read, and not named: of an object, a message alone."""
-    return known in _BUILT_IN or is_message(value)
+def _is_read(known: type, kind: type) -> bool:
+    """Return whether an argument of a type is read; of objects, only a message is."""
+    return known in _BUILT_IN or is_message(kind)
 
 
 def _plain_int(value: int) -> Any:

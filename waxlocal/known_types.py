@@ -71,20 +71,27 @@ def is_opaque(kind: type) -> bool:
     return False
 
 
-def is_message(value: object) -> bool:
-    """Return whether a value looks like a message of a library of models, or a part of one.
-
-    It says who speaks or what kind it is, and has something to say: LangChain's, LlamaIndex's,
-    AutoGen's and Pydantic AI's all do.
-    """
-    fields = _attribute(value, "__dict__")
-    if type(fields) is not dict:
-        return False
-    return not (_SPEAKERS.isdisjoint(fields) or _WORDS.isdisjoint(fields))
+def is_message(kind: type) -> bool:
+    """Return whether values of a type are messages of a known library of models, or their parts."""
+    modules = (type.__getattribute__(base, "__module__") for base in mro(kind))
+    return any(type(name) is str and name.startswith(_OF_MESSAGES) for name in modules)
 
 
-_SPEAKERS = frozenset(("role", "type", "kind", "source", "part_kind", "block_type"))
-_WORDS = frozenset(("content", "parts", "blocks", "text"))
+_OF_MESSAGES = (
+    "langchain_core.messages",
+    "langchain_core.prompt_values",
+    "llama_index.core.base.llms.types",
+    "pydantic_ai.messages",
+    "autogen_core.models",
+    "autogen_agentchat.messages",
+    "haystack.dataclasses",
+    "semantic_kernel.contents",
+    "openai.types",
+    "anthropic.types",
+    "google.genai.types",
+    "mistralai.models",
+    "cohere.types",
+)
 
 
 def _attribute(value: Any, name: str) -> Any:

@@ -242,6 +242,19 @@ def test_a_call_outside_any_run_is_not_taken_for_an_equal_one_in_a_run_that_has_
     }
 
 
+def test_the_place_of_the_last_of_equal_calls_decides(db_path: Path, vendors: VendorServer) -> None:
+    """Also where that is a run which has ended: the call outside any stays what it is."""
+    _ask(vendors)
+    with WaxellContext("later"):
+        _ask(vendors)
+    with WaxellContext("own") as run:
+        _hand_over(run)
+    found = stored(db_path)
+    tasks = {call["run_id"]: call["task"] for call in found.calls}
+    assert tasks[found.run("later")["run_id"]] == "judge"
+    assert found.run("own")["run_id"] not in tasks
+
+
 def test_a_stream_without_usage_takes_the_counts_that_are_handed_over_elsewhere(
     db_path: Path, vendors: VendorServer
 ) -> None:

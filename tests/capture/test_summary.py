@@ -152,13 +152,21 @@ def test_a_closed_stderr_changes_nothing(start: Start) -> None:
 
 def test_a_file_that_cannot_be_used_is_the_reason(start: Start, db_path: Path) -> None:
     """Nothing would have been recorded; the program and its exit status stay as they are."""
-    db_path.write_text("no database, but the notes of somebody " * 20)
+    db_path.mkdir()
     done = start("print('hi')")
     assert (done.returncode, done.stdout) == (0, "hi\n")
     assert done.stderr == (
-        f"waxlocal: nothing was recorded: {db_path}: file is not a database. "
+        f"waxlocal: nothing was recorded: {db_path} is a directory. "
         "Try: choose another file with --db FILE or WAXLOCAL_DB\n"
     )
+
+
+def test_what_a_child_records_beside_a_file_is_not_nothing(start: Start, db_path: Path) -> None:
+    """A file that is no database is left alone, and a child records beside it."""
+    db_path.write_text("the notes of somebody " * 20)
+    done = start(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {RECORDS!r}])")
+    assert db_path.with_name(f"{db_path.name}.side-3").exists()
+    assert "nothing was recorded" not in done.stderr
 
 
 def test_what_was_recorded_in_vain_is_told_once(tmp_path: Path) -> None:

@@ -346,7 +346,7 @@ def test_what_is_no_file_is_not_to_be_moved_away(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_to_be_named(tmp_path: Path) -> None:
-    """Who has a damaged file has named another one: a new recording is no help."""
+    """The damaged file has another name, and to record a run would not help."""
     refused = invoke("recover", db=tmp_path / "typed-wrong.db")
     assert refused.exit_code == FileMissing.exit_code
     assert "recover" in refused.stderr.splitlines()[-1]

@@ -60,7 +60,6 @@ def test_words_stand_under_the_names_that_programs_use(inputs: object, text: str
         [{"type": "human", "data": human("hey")}],
         [{"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "HumanMessage"],
           "kwargs": {"content": "hey", "type": "human"}}],
-        [["system", "Be kind."], ["human", "hey"]],
         [{"role": "user", "additional_kwargs": {},
           "blocks": [{"block_type": "text", "text": "hey"}]}],
         [{"kind": "request", "parts": [
@@ -172,12 +171,134 @@ def test_an_answer_is_what_the_result_says(result: object, text: str) -> None:
         ([{"id": "1", "name": "book", "arguments": {"room": "é"}}], 'calls book({"room": "é"})'),
         ([{"function": {"name": "book", "arguments": "{}"}}], "calls book({})"),
         ([{"name": "look", "input": {}}, {"name": "take"}], "calls look({})\ncalls take"),
-        ("none", "none"),
+        ("none", "tool_calls: none"),
     ],
 )
 def test_an_answer_that_asks_for_tools_says_which(calls: object, text: str) -> None:
     """It has no words of its own."""
     assert answered({"tool_calls": calls}) == text
+
+
+USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
+BASE64 = "iVBORw0KGgo9x2" * 40
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ({"inp": {"messages": [["user", "Hi"]]}}, "Hi"),
+        ({"data": {"messages": [USER]}}, "Hi"),
+        ({"newMessage": {"role": "user", "parts": [{"text": "Hi"}]}, "appName": "app"}, "Hi"),
+        ({"transcript": [{"role": "agent", "content": "yes"}, USER], "call_id": "x"}, "Hi"),
+        ({"history": [USER], "current_message": "Now?"}, "Now?"),
+        ({"event": {"body": '{"message": "Hi"}', "headers": {"a": 1}}}, "Hi"),
+        ({"jsonrpc": "2.0", "params": {"message": {"role": "user", "parts": [{"text": "Hi"}]}}},
+         "Hi"),
+        ({"messages": [{"type": "user", "message": USER}]}, "Hi"),
+        ({"messages": [{"role": "user", "content": "old"}, ASSISTANT,
+                       {"role": "user", "content": ""}]}, ""),
+        ({"message": "   ", "question": "Real?"}, "Real?"),
+        ({"prompt": "You are a helpful bot.", "input": "Hi"}, "Hi"),
+        *(([*odd, USER], "Hi") for odd in (
+            [None], ["be nice"], [{"type": "remove"}], [{"type": "web_search_call"}],
+            [{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}],
+            [{"role": "assistant", "refusal": "no"}], [{"role": "assistant", "audio": {"id": "a"}}],
+        )),
+    ],
+)  # fmt: skip
+def test_words_are_found_in_whatever_holds_them(inputs: object, text: str) -> None:
+    """Under unusual names, within one another, and among items that are no messages."""
+    assert asked(inputs) == text
+
+
+@pytest.mark.parametrize("typed", ['{"text": "bug", "line": 5}', "[1, 2, 3]", '{"query": 1}'])
+@pytest.mark.parametrize("holder", ["message", "question", "messages"])
+def test_json_that_a_person_typed_is_what_was_said(typed: str, holder: str) -> None:
+    """Their words are not read as a structure."""
+    said: object = [{"role": "user", "content": typed}] if holder == "messages" else typed
+    assert asked({holder: said}) == typed
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ([{"agent": {"messages": [ai("Yo")]}}], "Yo"),
+        ({"llm": {"replies": [ASSISTANT]}}, "Yo"),
+        ({"chat_message": ASSISTANT}, "Yo"),
+        ([ASSISTANT, {"input_tokens": 1}], "Yo"),
+        ({"message": "Q", "messages": [USER, ASSISTANT]}, "Yo"),
+        ({"messages": [USER, ASSISTANT, {"role": "user", "content": "Q2"}]}, ""),
+        ([{"type": "AIMessageChunk", "content": piece} for piece in ("Hel", "lo")], "Hello"),
+        ({"object": "response", "instructions": "Be kind.", "output": [
+            {"type": "web_search_call", "status": "completed"},
+            {"type": "message", "role": "assistant",
+             "content": [{"type": "output_text", "text": "Yo"}]}]}, "Yo"),
+        ({"choices": [{"index": 0, "message": {
+            "role": "assistant", "content": None, "refusal": "No."}}], "model": "m"}, "No."),
+        ({"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}}]}, ""),
+        ({"statusCode": 200, "body": '{"answer": "yes"}'}, "yes"),
+        ([{"type": "tool_use", "id": "x", "name": "w", "input": {"c": 1}}], 'calls w({"c": 1})'),
+        ([{"type": "reasoning", "text": "secret"}, {"type": "text", "text": "Hi"}], "Hi"),
+        ({"contents": [], "candidates": [{"content": {"parts": [
+            {"text": "Hi", "function_call": None, "inline_data": None}]}}]}, "Hi"),
+        # An answer that is no text is the answer, and not what stands beside it.
+        ({"answer": False, "message": "Is it open?"}, "false"),
+        ({"output": 118, "state": "success"}, "118"),
+        ({"response": {"intent": "refund"}, "message": "I want my money"}, "intent: refund"),
+        ({"message": "Is it open?", "reply_text": "No"}, "message: Is it open?, reply_text: No"),
+        ('{"sentiment": "neg", "text": "I hate it"}', "sentiment: neg, text: I hate it"),
+        ({"question": "2+2", "choices": ["3", "4"], "answer": 1}, "1"),
+        ({"candidates": [{"name": "Ada", "text": "Great"}]}, "candidates: name: Ada, text: Great"),
+        ({"tool_calls": [{"name": "up", "args": {"data": BASE64}}]},
+         'calls up({"data": "[data]"})'),
+    ],
+)  # fmt: skip
+def test_answers_are_found_in_whatever_holds_them(result: object, text: str) -> None:
+    """And nothing that stands beside an answer is taken for one."""
+    assert answered(result) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["claude-3-5-sonnet-20241022", "gpt-4o-mini-2024-07-18", "quarterly_report_2024_final",
+     "order-12345678901234", "Donaudampfschifffahrt2024", "feature-123-add-login-page"],
+)  # fmt: skip
+def test_what_people_write_is_no_id(value: str) -> None:
+    """Names of models, branches and reports have numbers, too."""
+    assert asked({"v": value}) == f"v: {value}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [UUID, UUID.replace("-", ""), "chatcmpl-9f8s7df98s7dfAb3", "msg_01XFDUDYJgAACzvnptvVoYEL"],
+)  # fmt: skip
+def test_ids_and_keys_are_not_shown(value: str) -> None:
+    """Neither by their form nor by their names."""
+    assert asked({"v": value, "userId": "u1", "api_key": "sk-1", "n": 1}) == "n: 1"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"type": "system", "text": "disk full"}, "type: system, text: disk full"),
+        ({"type": "tool", "content": "x"}, "type: tool, content: x"),
+        ([["user", "api"], ["system", "db"]], "user, api\nsystem, db"),
+        ({"state": "open", "ticket": "late"}, "state: open, ticket: late"),
+        ([{"type": "text", "text": "Label"}, {"type": "button", "text": "OK"}],
+         "type: text, text: Label\ntype: button, text: OK"),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_message_is_none(value: object, text: str) -> None:
+    """Rows of a log, edges of a graph, elements of a page."""
+    assert asked(value) == text
+
+
+def test_long_values_are_cut() -> None:
+    """Nobody reads a table in a list, and each list would wait for all of it."""
+    said = asked([{"name": f"row {number}", "value": number} for number in range(100_000)])
+    assert said.startswith("name: row 0, value: 0\nname: row 1, value: 1\n")
+    assert said.endswith("…")
+    assert len(said) < 10_000
 
 
 JSON_VALUES = st.recursive(

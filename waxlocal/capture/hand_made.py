@@ -64,10 +64,10 @@ def find_made_elsewhere(
 
 
 def _best_of_task(mine: list[Report], by_hand: Row, run: Run, since_ns: int) -> Report:
-    """Return the call of which most is so; of several the first of those made like the last.
+    """Return the call that agrees best with what is handed over.
 
-    A program that has made the last one outside any run does not hand over an equal one now that
-    is in a run which has ended long since.
+    Several may agree alike. Then the place of the last one decides, and there the first is taken:
+    a program that has just asked outside any run does not mean an older call in a run that ended.
     """
     alone = {made.run._run_id for made in outside_since(since_ns)}
     around = _ids_around(run)

@@ -150,13 +150,13 @@ def is_handed_over(known: Report, by_hand: Row) -> bool:
 
 
 def best_of(
-    alike: Iterable[Report], by_hand: Row, rather: Callable[[Report], bool] = lambda _: False
+    alike: Iterable[Report], by_hand: Row, preferred: Callable[[Report], bool] = lambda _: False
 ) -> Report:
     """Return the call that was asked and has answered most of what the program says.
 
-    Of several, the first for which `rather` is so. Raises `ValueError` if there is none at all.
+    Of several alike, the first that is `preferred`. Raises `ValueError` if there is no call.
     """
-    return max(alike, key=lambda one: (_said_the_same(one.row, by_hand), rather(one)))
+    return max(alike, key=lambda one: (_said_the_same(one.row, by_hand), preferred(one)))
 
 
 def find_lacking(

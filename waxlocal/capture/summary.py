@@ -14,13 +14,13 @@ from pathlib import Path
 from waxlocal.capture.engines import missing, states
 from waxlocal.capture.libraries import LIBRARIES
 from waxlocal.clock import SYSTEM_CLOCK
-from waxlocal.errors import FileMissing, StorageError
+from waxlocal.errors import FileMissing, ForeignDatabase, StorageError
 from waxlocal.queries.run_list import Begun, begun_between
 from waxlocal.recording.notices import say
 from waxlocal.recording.recorder import current_recorder
 from waxlocal.storage.connection import reader
 from waxlocal.storage.log_file import log_changed_ns
-from waxlocal.storage.storage_errors import storage_error
+from waxlocal.storage.paths import unusable
 from waxlocal.wording import counted
 
 __all__ = ["has_summary", "said_of_missing", "summarize"]
@@ -45,13 +45,11 @@ def summarize(began_ns: int, command: str) -> None:
     path = recorder.settings.db
     # Asked first: a reader makes the log of a closed file anew.
     was_changed = _was_changed(path, began_ns)
-    try:
-        found = _begun(path, began_ns)
-    except StorageError as error:  # what was recorded in vain has been told
-        if not recorder.ids.begun:
-            said = storage_error(error, path)
-            say(f"waxlocal: nothing was recorded: {said}. Try: {said.hint}")
+    if (useless := _useless(path)) is not None:
+        if not recorder.ids.begun:  # what was recorded in vain has been told
+            say(f"waxlocal: nothing was recorded: {useless}. Try: {useless.hint}")
         return
+    found = _begun(path, began_ns)
     if not found.runs and not recorder.ids.begun and not was_changed:
         say(f"waxlocal: nothing was recorded: {_why(command)}")
     elif found.runs and on_terminal:
@@ -68,6 +66,17 @@ def _has_started() -> bool:
     began_with = getattr(sys.modules.get("__main__"), "__loader__", None) is BuiltinImporter
     # Not `argv`, which is the program's own.
     return not began_with or "-c" in sys.orig_argv or sys.orig_argv[1:] in ([], ["-"])
+
+
+def _useless(path: Path) -> StorageError | None:
+    """Return why nobody can record there, nor beside it; None where somebody can."""
+    try:
+        with reader(path):
+            return None
+    except ForeignDatabase as error:
+        return error
+    except StorageError:
+        return unusable(path)
 
 
 def _begun(path: Path, began_ns: int) -> Begun:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["choices_of"]
+__all__ = ["CHOICES", "choices_of"]
 
-# OpenAI's chat, Gemini's, OpenAI's responses, LangChain's.
+# OpenAI's chat, Gemini's, LangChain's.
+CHOICES = ("choices", "candidates", "generations")
+# And OpenAI's responses.
 _HOLDERS = ("choices", "candidates", "output", "generations")
 
 
@@ -25,7 +27,8 @@ def _of_choice(item: object) -> object:
     if isinstance(item, list) and item:  # LangChain: a list of generations for each prompt
         item = item[0]
     if isinstance(item, Mapping):
-        return next((item[name] for name in ("message", "content") if _inner(item, name)), item)
+        names = ("message", "content", "delta")
+        return next((item[name] for name in names if _inner(item, name)), item)
     return item
 
 

@@ -15,13 +15,24 @@ from waxlocal.decode import from_json
 from waxlocal.encode import dumps
 from waxlocal.messages.forms import ToolCall
 
-__all__ = ["Sorted", "sorted_parts", "text_of", "tool_call"]
+__all__ = ["Sorted", "are_parts", "sorted_parts", "text_of", "tool_call"]
 
 _TEXT = frozenset(("text", "input_text", "output_text", "refusal", "summary_text"))
 _REASONING = frozenset(("reasoning", "thinking", "redacted_thinking"))
 _CALL = frozenset(("tool_call", "tool-call", "tool_use", "function_call", "function", "toolCall"))
 _RESULT = frozenset(
     ("tool_call_response", "tool-result", "tool_result", "function_call_output", "toolResult")
+)
+
+
+# Where a part without a type has a call; Gemini's models say null for what a part is not.
+_CALLS_WITHIN = ("function_call", "functionCall", "toolUse")
+# Other parts that libraries name by these types.
+_FURTHER = frozenset(
+    (
+        *("image", "image_url", "input_image", "document", "file", "input_file", "input_audio"),
+        *("audio", "video", "server_tool_use", "web_search_tool_result", "blob"),
+    )
 )
 
 
@@ -34,6 +45,17 @@ class Sorted:
     calls: list[ToolCall] = field(default_factory=list)
     # (id of the call, its result, name of the tool)
     results: list[tuple[str | None, Any, str | None]] = field(default_factory=list)
+
+
+def are_parts(value: list[Any]) -> bool:
+    """Return whether a list is the parts of one message, and not rows that have a `type`, too."""
+    known = _TEXT | _REASONING | _CALL | _RESULT
+    kinds = [one.get("type") for one in value if isinstance(one, dict)]
+    return (
+        len(kinds) == len(value)
+        and all(isinstance(kind, str) and kind in known | _FURTHER for kind in kinds)
+        and any(kind in known for kind in kinds)
+    )
 
 
 def sorted_parts(parts: object) -> Sorted:
@@ -50,7 +72,7 @@ def sorted_parts(parts: object) -> Sorted:
 def _sort(part: dict[str, Any], found: Sorted) -> None:
     kind = part.get("type")
     kind = kind if isinstance(kind, str) else ""
-    if kind in _CALL or "function_call" in part or "functionCall" in part or "toolUse" in part:
+    if kind in _CALL or any(part.get(name) is not None for name in _CALLS_WITHIN):
         found.calls.append(tool_call(part))
     elif kind in _RESULT or (not kind and _GOOGLE_RESULTS & part.keys()):
         found.results.append(_result(part))
@@ -70,7 +92,7 @@ _GOOGLE_RESULTS = frozenset(("function_response", "functionResponse", "toolResul
 def tool_call(value: Mapping[str, Any]) -> ToolCall:
     """Return {"id", "name", "arguments"} of a call in anybody's words."""
     inner = value
-    for name in ("function_call", "functionCall", "function", "toolUse", "tool_call"):
+    for name in ("function_call", "functionCall", "function", "toolUse", "tool_call", "custom"):
         if isinstance(value.get(name), Mapping):
             inner = value[name]
             if isinstance(inner.get("function"), Mapping):  # OpenInference: tool_call.function

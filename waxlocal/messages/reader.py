@@ -7,9 +7,9 @@ responses, Anthropic's, Gemini's, Bedrock's and LangChain's, and much that is li
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
-from waxlocal.messages.dialects import ITEMS, Form, common_form, conversation_in
+from waxlocal.messages.dialects import ITEMS, Form, common_form
 from waxlocal.messages.forms import Message
 from waxlocal.messages.parts import sorted_parts, text_of, tool_call
 from waxlocal.messages.roles import is_role, role_of
@@ -28,10 +28,7 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
     """Return the messages in plain, bounded values."""
     if plain is None or plain == "":
         return []
-    forms = conversation_in(plain)
-    if forms is not None:
-        return [read for one in forms for read in read_form(one, role)]
-    if isinstance(plain, dict) and "role" not in plain and "parts" not in plain:
+    if _is_holder(plain):
         inside = _within(plain, role)
         if inside:
             return inside
@@ -41,6 +38,14 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
     if not all(isinstance(one, str | dict) for one in found):  # the tokens of an embedding
         found = [plain]
     return [read for one in found for read in read_message(one, role)]
+
+
+def _is_holder(plain: object) -> TypeGuard[dict[str, Any]]:
+    return (
+        isinstance(plain, dict)
+        and plain.keys().isdisjoint(("role", "parts"))
+        and common_form(plain) is None
+    )
 
 
 def has_messages(plain: object) -> bool:

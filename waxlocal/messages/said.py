@@ -2,182 +2,244 @@
 
 Inputs and results are JSON of any form: text, a conversation, the state of a graph, the arguments
 of a function. The words of a person or an agent are those that stand where libraries and programs
-put them. Where there are none, the values are shown under their names, and nobody is said to have
-said them; never ids, never base64.
+put them. Where there are none, the values are shown under their names (`facts`), and nobody is said
+to have said them.
 """
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from waxlocal.decode import from_json
-from waxlocal.messages.answers import choices_of
+from waxlocal.messages.answers import CHOICES, choices_of
 from waxlocal.messages.dialects import Form, conversation_in
+from waxlocal.messages.facts import facts_of, is_plumbing, plain_name, plain_text
+from waxlocal.messages.parts import are_parts
 from waxlocal.messages.reader import read_form
-from waxlocal.messages.words import without_data, words_of, words_of_calls, words_of_message
+from waxlocal.messages.words import words_of_calls, words_of_message
 
 __all__ = ["answered", "asked", "asked_last"]
 
-# Levels of structures around the words; frameworks wrap a state once or twice.
+# Levels of structures around the words; frameworks wrap a state a few times.
 _DEEPEST = 6
+# Members of one structure that are looked into for a conversation.
+_MOST_MEMBERS = 50
 
 
 class _Side(NamedTuple):
-    """Who speaks, and under which names programs keep what they say, in order of preference."""
+    """Who speaks, and under which names programs keep what they say, in order of preference.
+
+    `alone` are names that other values use, too: they count where nothing else stands beside them.
+    """
 
     role: str
     names: tuple[str, ...]
+    alone: frozenset[str]
 
 
+# Names without `_` and in lower case: `userMessage` is `user_message`.
 _PERSON = _Side(
     "user",
     (
-        *("message", "question", "query", "user_input", "user_message", "user_query"),
-        *("messages", "prompt", "input", "contents", "text", "q", "task", "content"),
-        *("chat_history", "history", "inputs", "state", "request", "body", "kwargs", "args"),
+        *("message", "usermessage", "newmessage", "currentmessage", "question", "userquestion"),
+        *("query", "userquery", "querystr", "querybundle", "userinput", "userprompt", "humaninput"),
+        *("usermsg", "msg", "input", "inputtext", "inputvalue", "inputcontent", "chatinput"),
+        *("utterance", "messages"),
     ),
+    frozenset(("prompt", "text", "content", "contents", "q", "task", "goal", "instruction")),
 )
 _AGENT = _Side(
     "assistant",
     (
-        *("response", "answer", "output", "final_output", "final_answer", "reply", "completion"),
-        *("generation", "result", "choices", "candidates", "generations", "text", "content"),
-        *("message", "messages", "outputs", "state", "tool_calls"),
+        *("response", "finalresponse", "airesponse", "botresponse", "agentresponse"),
+        *("answer", "finalanswer", "finaloutput", "output", "outputtext", "reply", "replies"),
+        *("completion", "generation", "generatedtext", "result", "messages"),
     ),
+    frozenset(("text", "content", "message", "summary", "raw", "data", "value")),
 )
-_CHOICES = ("choices", "candidates", "generations")
-# What programs pass along beside the words: they say nothing to a reader.
-_IDS = frozenset(
-    (
-        *("id", "uuid", "lc_id", "run_id", "session_id", "thread_id", "conversation_id", "user_id"),
-        *("trace_id", "span_id", "request_id", "message_id", "workflow_id", "checkpoint_id"),
-        *("checkpoint_ns", "parent_id", "response_id", "tool_call_id"),
-    )
+# What programs wrap inputs and results into. Text under these names is no words, unless it is JSON.
+_HOLDERS = (
+    *("inputs", "payload", "data", "req", "request", "event", "params", "body", "state"),
+    *("kwargs", "update", "outputs", "returnvalues", "chatrequest", "value", "values"),
 )
-# A UUID, or a word with a number in it that nobody would type: `chatcmpl-9f8s7df98s7df`.
-_ID = re.compile(r"(?=[^\d]*\d)[A-Za-z]*[-_]?[0-9A-Za-z_-]{16,}")
-_LONGEST_ID = 200
-# Base64 is longer than any word, of its letters alone.
-_DATA = re.compile(r"(?=\D*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[\w+/=\r\n-]+", re.ASCII)
-_LEAST_DATA = 200
-# A longer text is like its beginning.
-_ENOUGH_DATA = 2_000
+_OF_CALLS = frozenset(("args", "kwargs"))
+# Of a conversation that stands under these names `["human", "hi"]` is a message, too.
+_OF_CONVERSATIONS = frozenset(("messages", "chathistory", "history", "conversation"))
 
 
 def asked(inputs: object) -> str:
     """Return what a person said to a run, or what its program gave it; empty if nothing."""
-    return _words(inputs, _PERSON) or _facts(_unwrapped(inputs, _PERSON))
+    said = _words(inputs, _PERSON)
+    return facts_of(_unwrapped(inputs, _PERSON)) if said is None else said
 
 
 def answered(result: object) -> str:
     """Return what a run answered, or what its program returned; empty if nothing."""
-    return _words(result, _AGENT) or _facts(_unwrapped(result, _AGENT))
+    said = _words(result, _AGENT)
+    return facts_of(_unwrapped(result, _AGENT)) if said is None else said
 
 
 def asked_last(messages: object) -> str:
     """Return a person's last words in a list of messages, in any library's form; else nothing."""
-    return _last_words(conversation_in(messages) or [], _PERSON.role)
+    return _last_words(conversation_in(messages, pairs=True) or [], _PERSON, "user")
 
 
-def _last_words(forms: list[Form], role: str) -> str:
-    """Return what was said last in this role; read from the end, as a history is long."""
-    for form in reversed(forms):
-        for message in reversed(read_form(form, role)):
-            if message["role"] == role and (said := words_of_message(message)):
-                return said
-    return ""
-
-
-def _words(value: object, side: _Side, depth: int = 0) -> str:
-    """Return the words of one side in a value; empty if it holds none."""
+def _words(value: object, side: _Side, depth: int = 0, *, pairs: bool = False) -> str | None:
+    """Return the words of one side; empty if it says nothing there, None if nobody speaks there."""
     if isinstance(value, str):
         return _words_of_text(value, side, depth)
     if not isinstance(value, dict | list) or depth > _DEEPEST:
-        return ""
-    forms = conversation_in(value)
+        return None
+    forms = conversation_in(value, pairs=pairs)
     if forms is not None:
-        return _words_of_text(_last_words(forms, side.role), side, depth + 1)
+        # Of one message without a role, whose words are asked for; of several, the first asks.
+        return _last_words(forms, side, side.role if isinstance(value, dict) else "user")
     if isinstance(value, list):
-        if _has_text(value):
-            return words_of(value)
-        # One text alone is the argument of a function; one structure may be a row that was found.
-        alone = len(value) == 1 and isinstance(value[0], str | list)
-        return _words(value[0], side, depth + 1) if alone else ""
-    named = (_words_under(name, value[name], side, depth) for name in side.names if name in value)
-    return next(filter(None, named), "")
+        return _words_of_list(value, side, depth)
+    return _words_of_dict(value, side, depth)
 
 
 def _words_of_text(value: str, side: _Side, depth: int) -> str:
-    """Return text as it is; of JSON, which models answer and programs pass on, what it says."""
+    """Return what somebody typed as it is; of JSON, which models and programs write, its words."""
+    if not value.strip():
+        return ""
     inner = from_json(value) if depth <= _DEEPEST else value
-    if isinstance(inner, dict | list):
-        return _words(inner, side, depth + 1) or _facts(inner) or value
-    return "[data]" if _is_data(value) else without_data(value)
+    if not isinstance(inner, dict | list):
+        return plain_text(value)
+    if side is _PERSON:
+        return (_words(inner, side, depth + 1) if not depth else None) or plain_text(value)
+    said = _words(inner, side, depth + 1)
+    return said or facts_of(inner) or value
 
 
-def _words_under(name: str, value: object, side: _Side, depth: int) -> str:
-    if name == "tool_calls":
-        return words_of_calls(value)
-    if name in _CHOICES and isinstance(value, list):
-        said = (_words(one, side, depth + 1) for one in choices_of({name: value}) or ())
-        return next(filter(None, said), "")
-    return _words(value, side, depth + 1)
+def _last_words(forms: list[Form], side: _Side, speaker: str) -> str:
+    """Return what a side said last; read from the end, as a history is long.
+
+    A person's last message may be empty. An answer is one to that; without words, the tools that it
+    asks for. `speaker` is who says a message without a role.
+    """
+    calls = ""
+    pieces: list[str] = []
+    for form in reversed(forms):
+        for message in reversed(read_form(form, speaker)):
+            if message["role"] == side.role:
+                said = words_of_message(message)
+                if side is _PERSON or (said and not _is_piece(form)):
+                    return "".join(reversed(pieces)) or _spoken(said, side)
+                pieces += [said] if said else []
+                calls = calls or words_of_calls(message.get("tool_calls"))
+            elif message["role"] == "user" and side is _AGENT:
+                return "".join(reversed(pieces)) or calls
+    return "".join(reversed(pieces)) or calls
 
 
-def _has_text(parts: list[Any]) -> bool:
-    """Return whether it is the parts of a message, with some text among them."""
-    return all(isinstance(one, dict) and "type" in one for one in parts) and any(
-        isinstance(one.get("text"), str) for one in parts
-    )
+def _is_piece(form: Form) -> bool:
+    """Return whether it is a piece of a stream, which the others go on with."""
+    return str(form.get("type", "")).endswith("MessageChunk")
 
 
-# -- values under their names ----------------------------------------------------------------------
+def _spoken(said: str, side: _Side) -> str:
+    return _words_of_text(said, side, 1) if side is _AGENT else plain_text(said)
+
+
+def _words_of_list(value: list[Any], side: _Side, depth: int) -> str | None:
+    if are_parts(value):
+        return _last_words([{"role": side.role, "content": value}], side, side.role)
+    if len(value) == 1 and isinstance(value[0], str | list):  # the argument of a function
+        return _words(value[0], side, depth + 1)
+    # What a graph or a stream told piece by piece: the last that speaks.
+    inner = (one for one in reversed(value[-_MOST_MEMBERS:]) if isinstance(one, dict))
+    return next(filter(None, (_conversation_below(one, side, depth + 1) for one in inner)), None)
+
+
+def _words_of_dict(value: dict[str, Any], side: _Side, depth: int) -> str | None:
+    by_name = {plain_name(name): one for name, one in value.items()}
+    if side is _AGENT and (said := _words_of_choices(by_name, side, depth)) is not None:
+        return said
+    if "toolcalls" in by_name and (calls := words_of_calls(by_name["toolcalls"])):
+        said = by_name.get("content")
+        return said if isinstance(said, str) and said else calls
+    for name in side.names:
+        said = _words_under(name, by_name.get(name), side, depth)
+        if said:
+            return said
+    others = [name for name, one in by_name.items() if not is_plumbing(name, one)]
+    if len(others) == 1 and others[0] in side.alone:
+        return _words(by_name[others[0]], side, depth + 1)
+    if "args" in by_name and by_name.keys() <= _OF_CALLS:
+        return _words(by_name["args"], side, depth + 1) or _conversation_below(value, side, depth)
+    held = (by_name[name] for name in _HOLDERS if name in by_name)
+    found = (_words_of_held(one, side, depth + 1) for one in held)
+    return next(filter(None, found), None) or _conversation_below(value, side, depth)
+
+
+def _words_under(name: str, value: object, side: _Side, depth: int) -> str | None:
+    """Return the words under a name of this side; an answer of another kind is one, too."""
+    if value in (None, "", [], {}):
+        return None
+    if name == "input" and (held := _words_of_held(value, side, depth + 1)):
+        return held
+    said = _words(value, side, depth + 1, pairs=name in _OF_CONVERSATIONS)
+    if side is _AGENT and said is None:
+        return facts_of(value)
+    return said
+
+
+def _words_of_held(value: object, side: _Side, depth: int) -> str | None:
+    inner = from_json(value) if isinstance(value, str) else value
+    return _words(inner, side, depth) if isinstance(inner, dict | list) else None
+
+
+def _words_of_choices(by_name: dict[str, Any], side: _Side, depth: int) -> str | None:
+    """Return the answer in a vendor's response; empty if that says nothing, None if it is none."""
+    for name in CHOICES:
+        choices = choices_of({name: by_name[name]}) if name in by_name else None
+        if choices and (forms := _forms_of_choice(choices[0], side.role)) is not None:
+            return _last_words(forms, side, side.role)
+    output = by_name.get("output")
+    if by_name.get("object") == "response" and isinstance(output, list):
+        return _words(output, side, depth + 1) or ""
+    return None
+
+
+def _forms_of_choice(choice: object, role: str) -> list[Form] | None:
+    if isinstance(choice, dict) and isinstance(choice.get("text"), str):  # older completions
+        known = "finish_reason" in choice or "generation_info" in choice
+        return [{"role": role, "content": choice["text"]}] if known else None
+    return conversation_in(choice) if isinstance(choice, dict) else None
+
+
+def _conversation_below(value: dict[str, Any], side: _Side, depth: int) -> str | None:
+    """Return the words of a conversation in a structure, under whatever name."""
+    if depth > _DEEPEST:
+        return None
+    for name, inner in _members(value):
+        forms = conversation_in(inner, pairs=plain_name(name) in _OF_CONVERSATIONS)
+        if forms is not None:
+            said: str | None = _last_words(forms, side, "user")
+        else:
+            below = isinstance(inner, dict)
+            said = _conversation_below(inner, side, depth + 1) if below else None
+        if said:
+            return said
+    return None
+
+
+def _members(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, inner in list(value.items())[:_MOST_MEMBERS]:
+        if isinstance(inner, dict | list):
+            yield name, inner
 
 
 def _unwrapped(value: object, side: _Side) -> object:
     """Return what one name alone stands for: a reader learns nothing from `result`."""
+    usual = {*side.names, *side.alone, *_HOLDERS}
     for _ in range(_DEEPEST):
-        if not isinstance(value, dict) or len(value) != 1 or value.keys().isdisjoint(side.names):
+        if not isinstance(value, dict) or len(value) != 1:
             break
-        (value,) = value.values()
+        ((name, inner),) = value.items()
+        if plain_name(name) not in usual:
+            break
+        value = inner
     return value
-
-
-def _facts(value: object, depth: int = 0) -> str:
-    if isinstance(value, str):
-        return _fact_of_text(value, depth)
-    if isinstance(value, dict | list):
-        if conversation_in(value) is not None:  # of others: their words are not this side's
-            return ""
-        return ", ".join(_pairs(value, depth)) if isinstance(value, dict) else _listed(value, depth)
-    return "" if value is None else json.dumps(value)
-
-
-def _fact_of_text(value: str, depth: int) -> str:
-    if depth and len(value) <= _LONGEST_ID and _ID.fullmatch(value):
-        return ""
-    return "[data]" if _is_data(value) else without_data(value)
-
-
-def _is_data(value: str) -> bool:
-    return len(value) >= _LEAST_DATA and _DATA.fullmatch(value[:_ENOUGH_DATA]) is not None
-
-
-def _listed(values: list[Any], depth: int) -> str:
-    if depth > _DEEPEST:
-        return "…"
-    said = list(filter(None, (_facts(one, depth + 1) for one in values)))
-    return ("\n" if any(isinstance(one, dict | list) for one in values) else ", ").join(said)
-
-
-def _pairs(value: dict[str, Any], depth: int) -> list[str]:
-    if depth > _DEEPEST:
-        return ["…"]
-    said = ((name, _facts(one, depth + 1)) for name, one in value.items() if name not in _IDS)
-    return [
-        f"{name}: ({words})" if isinstance(value[name], dict) else f"{name}: {words}"
-        for name, words in said
-        if words
-    ]

@@ -18,7 +18,8 @@ _KINDS = (
     *("blob", "mime_type", "mimeType", "media_type", "mediaType", "image_mimetype"),
 )
 # An image within a text, as Markdown has it. Short base64 is none.
-_DATA_URL = re.compile(r"data:(\w{0,32})[\w.+/;=-]{0,80}?;base64,[\w+/=-]{16,}")
+_DATA_URL = re.compile(r"data:(\w{0,16})[\w.+/;=%-]{0,80};base64,[\w+/=-]{16,}", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}={0,2}")
 
 
 def words_of(content: object) -> str:
@@ -34,28 +35,29 @@ def words_of_calls(calls: object) -> str:
 
 
 def words_of_message(message: Message) -> str:
-    """Return what a message says; of an answer without words, the tools it asks for."""
+    """Return what a message says in words; empty if it only asks for tools."""
     said = words_of(message["content"])
-    return said if said.strip() else words_of_calls(message.get("tool_calls"))
+    return said if said.strip() else ""
 
 
 def without_data(text: str) -> str:
     """Return a text in which images and other data are named: `[image]`."""
-    return _DATA_URL.sub(_name_of_data, text) if ";base64," in text else text
+    return _DATA_URL.sub(_name_of_data, text) if ";base64," in text.lower() else text
 
 
 def _name_of_data(found: re.Match[str]) -> str:
-    return f"[{found[1]}]" if found[1] in _MEDIA else "[file]"
+    kind = found[1].lower()
+    return f"[{kind}]" if kind in _MEDIA else "[file]"
 
 
 def _words_of_call(call: object) -> str:
-    inner = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+    inner = call.get("function") or call.get("custom") or call if isinstance(call, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
         return ""
-    given = inner.get("arguments", inner.get("input"))
+    given = next((inner[one] for one in ("arguments", "input", "args") if one in inner), None)
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
     # Without content, only the name is kept.
-    return f"calls {inner['name']}" + ("" if given is None else f"({text})")
+    return f"calls {inner['name']}" + ("" if given is None else f"({_BASE64.sub('[data]', text)})")
 
 
 def _words_of_part(part: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waxlocal.decode import loads
+from waxlocal.encode import text
 from waxlocal.messages.said import answered, asked
 
 __all__ = ["answer_text", "decoded", "message_text", "title"]
@@ -24,12 +25,17 @@ def decoded(stored: str | None) -> Any:
 
 def message_text(inputs: str | None) -> str:
     """Return the message to a run from its stored inputs; empty without inputs."""
-    return asked(decoded(inputs))
+    return _sound(asked(decoded(inputs)))
 
 
 def answer_text(result: str | None) -> str:
     """Return the answer of a run from its stored result; empty without a result."""
-    return answered(decoded(result))
+    return _sound(answered(decoded(result)))
+
+
+def _sound(said: str) -> str:
+    """Return text without halves of characters, which JSON can hold and no output takes."""
+    return said if said.isascii() else text(said)
 
 
 def title(message: str) -> str:

@@ -34,6 +34,9 @@ class Backlog:
         # Records that were given up, and how many of them a report has told of.
         self.lost = 0
         self._reported = 0
+        # Of these, those of runs that had not begun; and why. They have not waited for the file.
+        self._early = 0
+        self._why_early: Exception | None = None
         self.reason: Exception | None = None
 
     def __len__(self) -> int:
@@ -42,8 +45,8 @@ class Backlog:
     def clear(self) -> None:
         """Forget everything, counts included: it belongs to another process."""
         self._units.clear()
-        self._bytes = self.lost = self._reported = 0
-        self.reason = None
+        self._bytes = self.lost = self._reported = self._early = 0
+        self.reason = self._why_early = None
 
     def keep(self, unit: Unit, reason: Exception) -> None:
         """Add a unit at the end, or count it as lost when there is no room."""
@@ -88,6 +91,12 @@ class Backlog:
         self.lost += 1
         self.note(reason)
 
+    def lose_early(self, reason: Exception) -> None:
+        """Count a record that could not wait for the beginning of its run."""
+        self.lost += 1
+        self._early += 1
+        self._why_early = reason
+
     def note(self, reason: Exception) -> None:
         """Remember why nothing can be written, without the frames it was raised through."""
         self.reason = reason.with_traceback(None)
@@ -96,7 +105,8 @@ class Backlog:
     @property
     def why(self) -> str:
         """Why something waits or was lost, as text; empty if nothing ever was."""
-        return "" if self.reason is None else text_of(self.reason)
+        reason = self.reason or self._why_early
+        return "" if reason is None else text_of(reason)
 
     def give_up(self) -> None:
         """Count everything that waits as lost."""
@@ -110,7 +120,7 @@ class Backlog:
         if not lost:
             return ""
         records = "1 record was" if lost == 1 else f"{lost} records were"
-        hint = getattr(self.reason, "hint", "")
+        hint = getattr(self.reason or self._why_early, "hint", "")
         self._reported = self.lost
         return f"{records} lost: {self.why}." + (f" Try: {hint}" if hint else "")
 

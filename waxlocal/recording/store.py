@@ -298,7 +298,7 @@ class Store:
 
     def lose(self, reason: Exception) -> None:
         """Count a record that could not wait for the beginning of its run."""
-        self._alone(lambda: self.backlog.lose((), reason), None)
+        self._alone(lambda: self.backlog.lose_early(reason), None)
 
     def close(self) -> None:
         """Write what is waiting, then close the file; a later record opens it again.

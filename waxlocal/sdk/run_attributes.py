@@ -23,7 +23,7 @@ __all__ = ["RunAttributes"]
 # A context that is never entered must not fill the memory.
 MAX_EARLY = 1_000
 _TOO_EARLY = f"a run keeps {MAX_EARLY:,} records until its block is entered"
-_BEGIN_FIRST = "record inside the block: with WaxellContext(...) as run"
+_BEGIN_FIRST = "enter the block of the run before recording so much"
 
 Row = tuple[object, ...]
 

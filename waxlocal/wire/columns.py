@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite, isnan
 from typing import Any
 
-from waxlocal.decode import SQLITE_LEVELS, loads
+from waxlocal.decode import DEEPEST_LEVELS, loads
 from waxlocal.encode import dumps
 from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, Kind
 from waxlocal.wire.values import as_time
@@ -61,7 +61,7 @@ def _json(value: Any) -> str:
     if type(value) is not str:
         return dumps(value)  # JSON that was not put into text first
     try:
-        found = loads(value, SQLITE_LEVELS, decoder=_DECODER)
+        found = loads(value, DEEPEST_LEVELS, decoder=_DECODER)
         if not _may_hold_halves(value) or _has_whole_characters(found):
             return value
     except _NoNumber:
@@ -69,7 +69,7 @@ def _json(value: Any) -> str:
     except (RecursionError, ValueError):  # the first where it is written again, to look at it
         raise ValueError("not valid JSON") from None
     # Half a character, or NaN: SQLite would not read it.
-    return dumps(loads(value, SQLITE_LEVELS))
+    return dumps(loads(value, DEEPEST_LEVELS))
 
 
 def _has_whole_characters(value: Any) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.tools.ingest import Hub, agent_span, llm_span
 from tests.tools.web import OBSERVABILITY, OBSERVE, serving
-from waxlocal.decode import SQLITE_LEVELS
+from waxlocal.decode import DEEPEST_LEVELS
 from waxlocal.records import RECORD_TABLES
 
 RUNS = f"{OBSERVE}/runs"
@@ -142,14 +142,14 @@ def test_what_is_no_json_object_is_a_problem(client: httpx.Client, body: bytes, 
 
 def test_what_the_page_says_of_the_deepest_inputs_is_so(client: httpx.Client) -> None:
     """On every Python, which counts levels in its own way."""
-    for levels, status in ((SQLITE_LEVELS - 2, 201), (SQLITE_LEVELS - 1, 400)):
+    for levels, status in ((DEEPEST_LEVELS - 2, 201), (DEEPEST_LEVELS - 1, 400)):
         nested = b"[" * levels + b"]" * levels  # in the body, and in the inputs
         body = b'{"agent_name":"a","inputs":{"x":%s}}' % nested
         answer = client.post(f"{RUNS}/start/", content=body, headers=JSON)
         assert answer.status_code == status
-    assert answer.json()["detail"] == f"the body is nested more than {SQLITE_LEVELS} levels deep"
+    assert answer.json()["detail"] == f"the body is nested more than {DEEPEST_LEVELS} levels deep"
     api = Path(__file__).parents[3] / "docs" / "api.md"
-    assert f"({SQLITE_LEVELS} in ingest" in api.read_text(encoding="utf-8")
+    assert f"({DEEPEST_LEVELS} in ingest" in api.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("name", "field"), [("llm-calls", "calls"), ("spans", "spans")])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
+from waxlocal.web.api.parameters import RUN_FILTERS
 from waxlocal.web.pages import ROUTES
-from waxlocal.web.pages.list_request import RUN_FILTERS
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "dashboard.md").read_text(encoding="utf-8")

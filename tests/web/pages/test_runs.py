@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.builders import Builder
+from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
 from tests.tools.pages import Dashboard, Element, dashboard
 from waxlocal.records import RUN_STATUSES
@@ -59,6 +59,19 @@ def test_all_runs_are_listed_the_last_recorded_first(pages: Dashboard) -> None:
 def test_the_filter_of_the_address_holds(pages: Dashboard, query: str, found: list[str]) -> None:
     """As in the API, and each run by itself."""
     assert titles(pages.page(f"/runs?{query}")) == found
+
+
+def test_a_search_for_an_id_leads_to_it(pages: Dashboard) -> None:
+    """As on the page of sessions."""
+    found = pages.page(f"/runs?search={run_id(3)}").one("p", "found")
+    assert found.one("a")["href"] == f"/runs/{run_id(3)}"
+
+
+def test_the_api_says_no_in_the_same_words(pages: Dashboard) -> None:
+    """`no_session=false` is as if it were not given."""
+    page = pages.page("/runs?no_session=false")
+    assert len(titles(page)) == 5
+    assert not page.all("ul", "chips")
 
 
 def test_active_filters_are_named_and_can_be_removed(pages: Dashboard) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from waxlocal.clock import SYSTEM_CLOCK
-from waxlocal.decode import SQLITE_LEVELS
+from waxlocal.decode import DEEPEST_LEVELS
 from waxlocal.encode import dumps
 from waxlocal.ingest.costs import look_up_prices, not_looked_up
 from waxlocal.ingest.endpoints import OF_RUN, WITHOUT_RUN
@@ -140,7 +140,7 @@ async def _prices(body: Json) -> None:
 def _parsed(raw: bytes) -> Json:
     """Return the body of a request, which must be a JSON object; raises `Problem` (400)."""
     # Recorded values are not refused for their depth: `dumps` labels what is too deep for the file.
-    return as_object(parse_json(raw, SQLITE_LEVELS)) if raw else {}
+    return as_object(parse_json(raw, DEEPEST_LEVELS)) if raw else {}
 
 
 def _json(body: bytes, status: int = 200) -> Response:

@@ -14,10 +14,19 @@ from waxlocal.queries import SessionFilter
 from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
 from waxlocal.web.api.problems import Problem
 
-__all__ = ["FILTERS", "PAGE", "Parameters", "filters_in", "read_parameters", "session_filter"]
+__all__ = [
+    "FILTERS",
+    "PAGE",
+    "RUN_FILTERS",
+    "Parameters",
+    "filters_in",
+    "read_parameters",
+    "session_filter",
+]
 
 PAGE = ("limit", "offset")
 FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
+RUN_FILTERS = ("session_id", "no_session", *FILTERS)
 DEFAULT_LIMIT = 20
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # In a query string `+` means a space; in a time offset, the client meant a plus sign.

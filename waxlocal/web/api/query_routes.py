@@ -32,6 +32,7 @@ from waxlocal.queries.users import count_users
 from waxlocal.web.api.parameters import (
     FILTERS,
     PAGE,
+    RUN_FILTERS,
     Parameters,
     filters_in,
     read_parameters,
@@ -49,7 +50,6 @@ from waxlocal.wire import paths
 
 __all__ = ["ROUTES", "plain"]
 
-RUN_FILTERS = ("session_id", "no_session", *FILTERS)
 PARTS = ("money", "timing")
 # Reading every call of a large file takes seconds; other requests do not wait for it.
 ANALYTICS_S = 20.0

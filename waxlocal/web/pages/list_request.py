@@ -12,13 +12,12 @@ from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter
 from waxlocal.queries.run_list import RunFilter
 from waxlocal.records import RunStatus
+from waxlocal.web.api.parameters import FILTERS, RUN_FILTERS
 from waxlocal.web.pages.addresses import Links
 
 __all__ = [
-    "FILTERS",
     "MOST_OFFSET",
     "RUNS",
-    "RUN_FILTERS",
     "SESSIONS",
     "SINCE",
     "ListRequest",
@@ -30,9 +29,6 @@ __all__ = [
 
 Filter = TypeVar("Filter", bound=SessionFilter | RunFilter)
 
-# The same names as in the API, so that a query string works in both.
-FILTERS = ("search", "user_id", "agent", "since", "until", "status", "tag", "metadata")
-RUN_FILTERS = ("session_id", "no_session", *FILTERS)
 SINCE = (
     ("", "any time"),
     ("1h", "last hour"),
@@ -187,6 +183,8 @@ def _parsed(
 ) -> ListRequest[Filter]:
     values = request.query_params
     given = {name: values[name].strip() for name in listed.filters if values.get(name, "").strip()}
+    if given.get("no_session") == "false":
+        del given["no_session"]
     return ListRequest(
         path=path,
         listed=listed,

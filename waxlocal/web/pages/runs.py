@@ -14,6 +14,7 @@ from waxlocal.queries.run_list import RunFilter, check_run_ordering, count_runs,
 from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
+from waxlocal.web.pages.exact import exact_match
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
@@ -32,7 +33,9 @@ async def runs_page(request: Request) -> Response:
     """Show the runs that match the filter, the last recorded first. Raises `InvalidQuery`."""
     asked = ListRequest.of_runs(request)
     check_run_ordering(asked.ordering)  # an unknown ordering fails the whole page
-    listing, count = await asyncio.gather(_part(request, asked), _count(request, asked))
+    listing, count, exact = await asyncio.gather(
+        _part(request, asked), _count(request, asked), exact_match(request, asked)
+    )
     runs = listing.value.runs if listing.value else ()
     running = any(run.status == RunStatus.RUNNING for run in runs)
     return await show(
@@ -44,6 +47,7 @@ async def runs_page(request: Request) -> Response:
         asked=asked,
         listing=listing,
         runs=runs,
+        exact=exact,
         count=_known(asked, listing.value, count.value),
         statuses=RUN_STATUSES,
     )

@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
 from waxlocal.queries import (
     RunSummary,
     Session,
     count_sessions,
     last_runs,
     list_sessions,
-    resolve_run_id,
-    resolve_session_id,
 )
 from waxlocal.queries.filters import check_ordering
 from waxlocal.queries.overview import (
@@ -34,6 +31,7 @@ from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES
 from waxlocal.web.cache import Cached, cache_of
 from waxlocal.web.db import ask
+from waxlocal.web.pages.exact import exact_match
 from waxlocal.web.pages.list_request import ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
 
@@ -48,8 +46,6 @@ COLUMNS = (
 )
 # Runs shown if the file has no sessions.
 FIRST_RUNS = 20
-# A shorter search text is more likely a word than the beginning of an id.
-LEAST_ID = 8
 
 
 @dataclass(frozen=True)
@@ -81,15 +77,6 @@ class Found:
     among: int
 
 
-@dataclass(frozen=True)
-class Exact:
-    """A session or run whose id begins with the search text."""
-
-    noun: str
-    id: str
-    url: str
-
-
 async def sessions_page(request: Request) -> Response:
     """Show the sessions that match the filter, with their totals."""
     asked = ListRequest.of(request, "/")
@@ -98,7 +85,7 @@ async def sessions_page(request: Request) -> Response:
     listing, totals, exact = await asyncio.gather(
         _searched(request, asked) if slow else _listed(request, asked),
         _no_totals() if slow else _totals(request, asked),
-        _exact(request, asked),
+        exact_match(request, asked),
     )
     nothing_at_all = listing.value is not None and not (asked.given or listing.value.sessions)
     runs: list[RunSummary] = []
@@ -216,24 +203,3 @@ async def _totals(
 
 async def _no_totals() -> Cached[tuple[SessionTotals, Activity | None]]:
     return Cached(None)
-
-
-async def _exact(request: Request, asked: SessionRequest) -> Exact | None:
-    """Return the session or run whose id matches the search text."""
-    text = asked.value("search")
-    if len(text) < LEAST_ID or any(map(str.isspace, text)):
-        return None
-
-    def question(conn: sqlite3.Connection) -> Exact | None:
-        for noun, resolve, url in (
-            ("session", resolve_session_id, asked.links.session),
-            ("run", resolve_run_id, asked.links.run),
-        ):
-            try:
-                one = resolve(conn, text)
-            except (NotFound, AmbiguousId, InvalidQuery):
-                continue
-            return Exact(noun, one, url(one))
-        return None
-
-    return await ask(request, question)
