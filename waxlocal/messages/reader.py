@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from waxlocal.messages.dialects import ITEMS, Form, common_form
+from waxlocal.messages.dialects import ITEMS, Form, common_form, conversation_in
 from waxlocal.messages.forms import Message
 from waxlocal.messages.parts import sorted_parts, text_of, tool_call
 from waxlocal.messages.roles import is_role, role_of
@@ -30,11 +30,12 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
         return []
     if _is_holder(plain):
         inside = _within(plain, role)
-        if inside:
+        if inside is not None:
             return inside
     found: list[Any] = plain if isinstance(plain, list) else [plain]
-    if found and all(isinstance(one, list) for one in found):  # LangChain's batches
-        found = [message for batch in found for message in batch]
+    if found and all(isinstance(one, list) for one in found):  # LangChain's pairs, or its batches
+        pairs = conversation_in(found, pairs=True)
+        found = [message for batch in found for message in batch] if pairs is None else pairs
     if not all(isinstance(one, str | dict) for one in found):  # the tokens of an embedding
         found = [plain]
     return [read for one in found for read in read_message(one, role)]
@@ -55,11 +56,11 @@ def has_messages(plain: object) -> bool:
     return plain is not None
 
 
-def _within(holder: dict[str, Any], role: str) -> list[Message]:
+def _within(holder: dict[str, Any], role: str) -> list[Message] | None:
     """Return the conversation that the body of a request, or something like it, holds."""
     named = [name for name in _HOLDERS if holder.get(name) not in (None, "", [])]
     if not named or not isinstance(holder[named[0]], str | list | dict):
-        return []
+        return None
     said = messages_of(holder[named[0]], role)
     settings = holder.get("config")
     places = (holder, settings) if isinstance(settings, dict) else (holder,)
