@@ -173,7 +173,7 @@ def test_two_lines_of_one_run_are_merged_in_order(hub: Hub) -> None:
 REFUSED: list[tuple[object, str]] = [
     (b"not json", "the line is not valid JSON"),
     (b"[1]", "the line is not a JSON object"),
-    (b"[" * 100_000, "the line is not valid JSON"),
+    (b"[" * 100_000, "the line is nested more than 200 levels deep"),
     ({}, "run: not a JSON object"),
     (line(run_id="../etc"), "run: run_id is not 1 to 200 letters, digits and -_.:"),
     (line(run_id=7), "run: run_id is not 1 to 200 letters, digits and -_.:"),
