@@ -116,6 +116,8 @@ def test_images_and_files_are_named(content: object, text: str) -> None:
         ({"message": {"a": 1}, "topic": "ships"}, "message: (a: 1), topic: ships"),
         ({"ticket": "My order is late", "request_id": "req_1"}, "ticket: My order is late"),
         ({"image": "iVBORw0KGgo9x2" * 40}, "image: [data]"),
+        ({"bid": "high", "paid": "no", "order_id": 4711, "orderId": "o-1", "ID": "x"},
+         "bid: high, paid: no, order_id: 4711"),
         ({"messages": "none"}, "none"),
         ({"message": [{"type": "row", "n": 1}]}, "type: row, n: 1"),
         ([{"role": "manager", "name": "Bob"}], "role: manager, name: Bob"),

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
 
-__all__ = ["Dashboard", "Element", "dashboard", "parsed"]
+__all__ = ["Dashboard", "Element", "dashboard", "parsed", "titles"]
 
 VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
                   "source", "track", "wbr"))  # fmt: skip
@@ -112,6 +112,11 @@ def parsed(html: str) -> Element:
     builder.feed(html)
     builder.close()
     return builder.root
+
+
+def titles(page: Element) -> list[str]:
+    """Return the titles of the rows of a list, which lead to their pages."""
+    return [link.text for link in page.all("a", "open")]
 
 
 # How pages show a number that is not there yet.

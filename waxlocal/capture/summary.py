@@ -45,11 +45,14 @@ def summarize(began_ns: int, command: str) -> None:
     path = recorder.settings.db
     # Asked first: a reader makes the log of a closed file anew.
     was_changed = _was_changed(path, began_ns)
-    if (useless := _useless(path)) is not None:
-        if not recorder.ids.begun:  # what was recorded in vain has been told
+    try:
+        found = _begun(path, began_ns)
+    except StorageError as error:
+        # Where nobody can record. Elsewhere a child may have, beside the file.
+        useless = error if isinstance(error, ForeignDatabase) else unusable(path)
+        if useless is not None and not recorder.ids.begun:  # what was in vain has been told
             say(f"waxlocal: nothing was recorded: {useless}. Try: {useless.hint}")
         return
-    found = _begun(path, began_ns)
     if not found.runs and not recorder.ids.begun and not was_changed:
         say(f"waxlocal: nothing was recorded: {_why(command)}")
     elif found.runs and on_terminal:
@@ -66,17 +69,6 @@ def _has_started() -> bool:
     began_with = getattr(sys.modules.get("__main__"), "__loader__", None) is BuiltinImporter
     # Not `argv`, which is the program's own.
     return not began_with or "-c" in sys.orig_argv or sys.orig_argv[1:] in ([], ["-"])
-
-
-def _useless(path: Path) -> StorageError | None:
-    """Return why nobody can record there, nor beside it; None where somebody can."""
-    try:
-        with reader(path):
-            return None
-    except ForeignDatabase as error:
-        return error
-    except StorageError:
-        return unusable(path)
 
 
 def _begun(path: Path, began_ns: int) -> Begun:

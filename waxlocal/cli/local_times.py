@@ -8,36 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime, time, timedelta, timezone, tzinfo
 
-import click
-
-from waxlocal.cli.filled import filled
-from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.times import microseconds, parse_time
+from waxlocal.queries.times import microseconds, parse_period
 
-__all__ = ["TIME_FORMS", "LocalZone", "local_time", "since_time", "time_of_day", "until_time"]
-
-# The key in `ctx.meta` of when the command began.
-_BEGAN_KEY = "waxlocal.began"
+__all__ = ["TIME_FORMS", "LocalZone", "local_period", "local_time", "time_of_day"]
 
 TIME_FORMS = "30m, 24h, 7d, 2w, or an ISO date or time: in local time unless it has an offset."
-
-
-class _Stopped:
-    """The clock of a command: it stands at its beginning, so that 24h and 1d are the same time."""
-
-    def __init__(self, now: Clock) -> None:
-        self._ns = now.time_ns()
-        self.monotonic_ns = now.monotonic_ns
-
-    def time_ns(self) -> int:
-        """Return when the command began, in nanoseconds since 1970."""
-        return self._ns
-
-
-def _clock_of(ctx: click.Context) -> Clock:
-    clock: Clock = ctx.meta.setdefault(_BEGAN_KEY, _Stopped(SYSTEM_CLOCK))
-    return clock
 
 
 class LocalZone(tzinfo):
@@ -86,32 +62,21 @@ def _local(utc: datetime) -> datetime:
         return utc
 
 
-def since_time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Return the time of an option as UTC text, as its callback. Raises `InvalidQuery`."""
-    given = filled(ctx, param, value)
-    zone, clock = LocalZone(later=False), _clock_of(ctx)
-    since = None if given is None else parse_time(given, zone=zone, clock=clock)
-    _check_order(since, ctx.params.get("until"))
-    return since
+def local_period(since: str | None, until: str | None) -> tuple[str | None, str | None]:
+    """Return the times of `--since` and `--until` as UTC text; of a date alone, its end as `until`.
 
-
-def until_time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Return the time of an option as `since_time` does; of a date alone, its end."""
-    given = filled(ctx, param, value)
-    zone, clock = LocalZone(later=True), _clock_of(ctx)
-    until = None if given is None else parse_time(given, end=True, zone=zone, clock=clock)
-    _check_order(ctx.params.get("since"), until)
-    return until
-
-
-def _check_order(since: str | None, until: str | None) -> None:
-    """Refuse a period that ends before it begins; the option that is read last sees both."""
+    Both are counted from the same moment: `24h` and `1d` are one time. Raises `InvalidQuery`, also
+    for a period that ends before it begins.
+    """
+    zones = LocalZone(later=False), LocalZone(later=True)
+    since, until = parse_period(since, until, zones=zones)
     if since and until and microseconds(since) > microseconds(until):
         raise InvalidQuery(
             f"the period ends before it begins: --since is {local_time(since)},"
             f" --until is {local_time(until)}",
             hint="exchange the two",
         )
+    return since, until
 
 
 def local_time(stored: str) -> str:

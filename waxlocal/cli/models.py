@@ -7,9 +7,10 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.filled import filled
 from waxlocal.cli.formats import form_options, printed_rows
 from waxlocal.cli.hints import as_typed, say_nothing
-from waxlocal.cli.local_times import TIME_FORMS, since_time, until_time
+from waxlocal.cli.local_times import TIME_FORMS, local_period
 from waxlocal.cli.output import DIM, Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import ModelUse, as_dict, list_models
@@ -38,13 +39,11 @@ _CSV_COLUMNS = (
 @click.command(cls=Subcommand)
 @click.option(
     "--since",
-    callback=since_time,
+    callback=filled,
     metavar="TIME",
     help=f"Only calls that ended since: {TIME_FORMS}",
 )
-@click.option(
-    "--until", callback=until_time, metavar="TIME", help="Only calls that ended until then."
-)
+@click.option("--until", callback=filled, metavar="TIME", help="Only calls that ended until then.")
 @form_options(csv=True)
 @click.pass_context
 def models(ctx: click.Context, *, since: str | None, until: str | None, form: str) -> None:
@@ -52,6 +51,7 @@ def models(ctx: click.Context, *, since: str | None, until: str | None, form: st
 
     Models without a price come first. p50 and p95 cover the calls whose duration is known.
     """
+    since, until = local_period(since, until)
     with recordings(target_file_of(ctx)) as connection:
         found = list_models(connection, since=since, until=until)
     if printed_rows(form, _CSV_COLUMNS, [as_dict(one) for one in found]):

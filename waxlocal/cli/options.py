@@ -10,7 +10,7 @@ import click
 
 from waxlocal.cli import complete
 from waxlocal.cli.filled import filled
-from waxlocal.cli.local_times import TIME_FORMS, since_time, until_time
+from waxlocal.cli.local_times import TIME_FORMS, local_period
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
 from waxlocal.queries.run_list import RunFilter
@@ -119,9 +119,6 @@ _IN_PERIOD = {
 }
 
 
-_CALLBACKS = {"since": since_time, "until": until_time}
-
-
 def filter_options(command: Command) -> Command:
     """Add the options that filter sessions; the command gets them as `filter`."""
     return _filtered(
@@ -158,6 +155,7 @@ def _filtered(
     def called(*args: Any, **rest: Any) -> Any:
         names = (*(one.field for one, _ in options), *flags)
         chosen = {name: rest.pop(name) for name in names}
+        chosen["since"], chosen["until"] = local_period(chosen["since"], chosen["until"])
         return command(*args, filter=kind(**chosen), **rest)
 
     added: Any = called
@@ -165,6 +163,5 @@ def _filtered(
         more: dict[str, Any] = {"metavar": metavar, "help": f"Only {noun} {which}"}
         if name == "status":
             more["shell_complete"] = complete.statuses
-        callback = _CALLBACKS.get(name, filled)
-        added = click.option(option, name, callback=callback, **more)(added)
+        added = click.option(option, name, callback=filled, **more)(added)
     return added  # type: ignore[no-any-return]

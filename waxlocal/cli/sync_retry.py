@@ -13,7 +13,7 @@ from waxlocal import wording
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
 from waxlocal.cli.hints import say_hint
-from waxlocal.cli.local_times import TIME_FORMS, since_time
+from waxlocal.cli.local_times import TIME_FORMS, local_period
 from waxlocal.cli.server_options import load_settings, server_options
 from waxlocal.cli.target_file import db_option, need_own, target_file_of
 from waxlocal.delivery.requeue import requeue
@@ -45,7 +45,7 @@ _SERVER = ("api_url", "profile", "key_file", "allow_http")
 )
 @click.option(
     "--since",
-    callback=since_time,
+    callback=filled,
     metavar="TIME",
     help=f"Send again what was delivered since: {TIME_FORMS}",
 )
@@ -59,6 +59,7 @@ def retry(ctx: click.Context, /, *, run_ids: tuple[str, ...], **chosen: Any) -> 
     With an option, runs that the server has lost: those that were delivered, to the server of
     --api-url or else to every one.
     """
+    chosen["since"], _ = local_period(chosen["since"], None)
     path = target_file_of(ctx).path
     need_own(path)
     server = {name: chosen.pop(name) for name in _SERVER}

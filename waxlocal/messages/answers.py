@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["CHOICES", "choices_of"]
@@ -13,10 +13,10 @@ CHOICES = ("choices", "candidates", "generations")
 _HOLDERS = ("choices", "candidates", "output", "generations")
 
 
-def choices_of(response: object) -> list[object] | None:
+def choices_of(response: object, holders: Sequence[str] = _HOLDERS) -> list[object] | None:
     """Return the answers in a response, as messages or what is like them; None if it has none."""
     if isinstance(response, Mapping):
-        for name in _HOLDERS:
+        for name in holders:
             items = response.get(name)
             if isinstance(items, list) and items:
                 return [_of_choice(item) for item in items]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from waxlocal.messages.roles import is_role, role_of
+from waxlocal.messages.roles import is_role
 
 __all__ = ["ITEMS", "Form", "common_form", "conversation_in"]
 
@@ -165,7 +165,4 @@ def _of_pydantic(parts: list[Any], kind: str) -> list[Form] | None:
     if kind == "response":
         named = [{**part, "type": _PYDANTIC_TYPES.get(part["part_kind"], "")} for part in parts]
         return [{"role": "assistant", "content": named}]
-    return [
-        {**part, "role": role_of(_PYDANTIC_ROLES.get(part["part_kind"], "system"))}
-        for part in parts
-    ]
+    return [{**part, "role": _PYDANTIC_ROLES.get(part["part_kind"], "system")} for part in parts]

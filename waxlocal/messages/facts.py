@@ -16,7 +16,7 @@ __all__ = ["facts_of", "is_plumbing", "plain_name", "plain_text"]
 _DEEPEST = 6
 MOST_CHARS = 4_000
 
-# Names of what only programs read, beside those that end with `id`.
+# Names of what only programs read, beside ids.
 _PLUMBING = frozenset(
     (
         *("uuid", "token", "accesstoken", "authorization", "apikey", "secret", "password", "etag"),
@@ -25,6 +25,8 @@ _PLUMBING = frozenset(
         *("createdat", "timestamp", "object", "headers", "checkpointns", "lcattributes", "stream"),
     )
 )
+# `run_id`, `userId` and `ID`, but not `paid`.
+_NAME_OF_ID = re.compile(r"(?:.*[_-])?id|.*[a-z0-9]I[dD]|ID")
 # Those of them that are shown where they are recorded as values of their own.
 _SHOWN = frozenset(("model", "metadata", "usage", "timestamp", "createdat", "finishreason"))
 # A UUID, a hash, a JSON Web Token, or a prefix with what no person would type.
@@ -44,8 +46,12 @@ def plain_name(name: object) -> str:
 
 
 def is_plumbing(name: str, value: object) -> bool:
-    """Return whether a value says nothing to a reader who looks for words; takes a plain name."""
-    return value in (None, "", [], {}) or name in _PLUMBING or name.endswith("id")
+    """Return whether a value says nothing to a reader who looks for words."""
+    return value in (None, "", [], {}) or plain_name(name) in _PLUMBING or _is_id(name)
+
+
+def _is_id(name: str) -> bool:
+    return _NAME_OF_ID.fullmatch(name) is not None
 
 
 def plain_text(value: str) -> str:
@@ -112,7 +118,7 @@ class _Facts:
             if self._left <= 0:
                 said.append("…")
                 break
-            if not _is_hidden(plain_name(name), inner) and (words := self.of(inner, depth + 1)):
+            if not _is_hidden(name, inner) and (words := self.of(inner, depth + 1)):
                 self._left -= len(name) + 2
                 said.append(f"{name}: ({words})" if isinstance(inner, dict) else f"{name}: {words}")
         return ", ".join(said)
@@ -128,7 +134,8 @@ class _Facts:
 
 
 def _is_hidden(name: str, value: object) -> bool:
-    if name == "id" or (name in _PLUMBING and name not in _SHOWN):
+    plain = plain_name(name)
+    if plain == "id" or (plain in _PLUMBING and plain not in _SHOWN):
         return True
     # An order has a number; what is text is for programs.
-    return name.endswith("id") and isinstance(value, str) and " " not in value
+    return _is_id(name) and isinstance(value, str) and " " not in value

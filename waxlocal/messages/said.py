@@ -164,7 +164,7 @@ def _words_of_dict(value: dict[str, Any], side: _Side, depth: int) -> str | None
         said = _words_under(name, by_name.get(name), side, depth)
         if said:
             return said
-    others = [name for name, one in by_name.items() if not is_plumbing(name, one)]
+    others = [plain_name(name) for name, one in value.items() if not is_plumbing(name, one)]
     if len(others) == 1 and others[0] in side.alone:
         return _words(by_name[others[0]], side, depth + 1)
     if "args" in by_name and by_name.keys() <= _OF_CALLS:
@@ -193,10 +193,9 @@ def _words_of_held(value: object, side: _Side, depth: int) -> str | None:
 
 def _words_of_choices(by_name: dict[str, Any], side: _Side, depth: int) -> str | None:
     """Return the answer in a vendor's response; empty if that says nothing, None if it is none."""
-    for name in CHOICES:
-        choices = choices_of({name: by_name[name]}) if name in by_name else None
-        if choices and (forms := _forms_of_choice(choices[0], side.role)) is not None:
-            return _last_words(forms, side, side.role)
+    choices = choices_of(by_name, CHOICES)
+    if choices and (forms := _forms_of_choice(choices[0], side.role)) is not None:
+        return _last_words(forms, side, side.role)
     output = by_name.get("output")
     if by_name.get("object") == "response" and isinstance(output, list):
         return _words(output, side, depth + 1) or ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Any, Protocol
 
@@ -242,14 +242,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield json.dumps(one)
 
 
-def check_ordering(ordering: str) -> str:
+def check_ordering(ordering: str, known: Sequence[str] = ORDERINGS) -> str:
     """Return the column of an ordering such as `-total_cost`; raises `InvalidQuery`."""
     column = ordering.removeprefix("-")
-    if column not in ORDERINGS:
-        allowed = ", ".join(ORDERINGS)
+    if column not in known:
         raise InvalidQuery(
             f"unknown ordering {ordering!r}",
-            hint=f"use one of: {allowed}; put - in front for descending order",
+            hint=f"use one of: {', '.join(known)}; put - in front for descending order",
         )
     return column
 

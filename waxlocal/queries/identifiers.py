@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
+from typing import NamedTuple
 
 from waxlocal.encode import text
 from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
@@ -27,6 +28,16 @@ SELECT run_id FROM runs WHERE run_id >= :prefix AND run_id < :prefix || :last
 ORDER BY run_id LIMIT 4
 """
 
+
+class _Other(NamedTuple):
+    """How a noun is found and shown where another was wanted."""
+
+    sql: str
+    wanted: str
+    command: str
+
+
+_OTHER = {"session": _Other(_SESSIONS, "run", "session"), "run": _Other(_RUNS, "session", "show")}
 _NEIGHBORS = """
 SELECT (SELECT max(run_id) FROM runs WHERE run_id < :run_id),
   (SELECT min(run_id) FROM runs WHERE run_id > :run_id)
@@ -51,7 +62,7 @@ def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
     try:
         return _only(_SESSIONS, conn, prefix, "session")
     except NotFound as error:
-        return _last(conn, _LAST_SESSION, prefix, _of_a_run(conn, prefix) or error)
+        return _last(conn, _LAST_SESSION, prefix, _of_the_other(conn, prefix, "run") or error)
 
 
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
@@ -65,7 +76,7 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     except NotFound as error:
         run_prefix = run_id_of(prefix)
         if run_prefix is None:
-            return _last(conn, _LAST_RUN, prefix, _of_a_session(conn, prefix) or error)
+            return _last(conn, _LAST_RUN, prefix, _of_the_other(conn, prefix, "session") or error)
         return _only(_RUNS, conn, run_prefix, "run")
 
 
@@ -77,30 +88,19 @@ def _last(conn: sqlite3.Connection, sql: str, word: str, error: NotFound) -> str
     return str(row[0])
 
 
-def _of_a_session(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
-    """Return the error for the id of a session where one of a run is needed; None if it is none."""
+def _of_the_other(conn: sqlite3.Connection, prefix: str, noun: str) -> NotFound | None:
+    """Return the error for an id that is one of the other kind; None if it is no id at all."""
+    other = _OTHER[noun]
+    wanted = run_id_of(prefix) or prefix if noun == "run" else prefix
     try:
-        whole = _only(_SESSIONS, conn, prefix, "session")
+        whole = _only(other.sql, conn, wanted, noun)
     except NotFound:
         return None
     except AmbiguousId:
-        return NotFound(f"no run {prefix!r}, but several sessions", hint="waxlocal sessions")
-    return NotFound(
-        f"{prefix!r} is a session, not a run", hint=f"waxlocal session {shlex.quote(whole)}"
-    )
-
-
-def _of_a_run(conn: sqlite3.Connection, prefix: str) -> NotFound | None:
-    """Return the error for the id of a run where one of a session is needed; None if it is none."""
-    try:
-        whole = _only(_RUNS, conn, run_id_of(prefix) or prefix, "run")
-    except NotFound:
-        return None
-    except AmbiguousId:
-        return NotFound(f"no session {prefix!r}, but several runs", hint="waxlocal runs")
-    return NotFound(
-        f"{prefix!r} is a run, not a session", hint=f"waxlocal show {shlex.quote(whole)}"
-    )
+        hint = f"waxlocal {noun}s"
+        return NotFound(f"no {other.wanted} {prefix!r}, but several {noun}s", hint=hint)
+    hint = f"waxlocal {other.command} {shlex.quote(whole)}"
+    return NotFound(f"{prefix!r} is a {noun}, not a {other.wanted}", hint=hint)
 
 
 def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:

@@ -8,9 +8,14 @@ from dataclasses import InitVar, dataclass
 from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.errors import InvalidQuery
 from waxlocal.ids import first_run_id
-from waxlocal.queries.filters import as_recorded, check_status, checked_page, run_conditions
+from waxlocal.queries.filters import (
+    as_recorded,
+    check_ordering,
+    check_status,
+    checked_page,
+    run_conditions,
+)
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
@@ -24,7 +29,6 @@ __all__ = [
     "Begun",
     "RunFilter",
     "begun_between",
-    "check_run_ordering",
     "count_runs",
     "list_runs",
 ]
@@ -163,18 +167,8 @@ def _gone(conn: sqlite3.Connection) -> list[int]:
     return [one for one in processes if one in gone]
 
 
-def check_run_ordering(ordering: str) -> None:
-    """Raise `InvalidQuery` for an unknown ordering."""
-    if ordering.removeprefix("-") not in RUN_ORDERINGS:
-        raise InvalidQuery(
-            f"unknown ordering {ordering!r}",
-            hint=f"use one of: {', '.join(RUN_ORDERINGS)}; put - in front for descending order",
-        )
-
-
 def _order_by(ordering: str) -> str:
-    check_run_ordering(ordering)
-    column = ordering.removeprefix("-")
+    column = check_ordering(ordering, RUN_ORDERINGS)
     direction = "DESC" if ordering.startswith("-") else "ASC"
     open_last = "r.duration IS NULL, " if column == "duration" else ""
     return f"ORDER BY {open_last}r.{column} {direction}, r.id {direction}"

@@ -50,17 +50,21 @@ def _time(text: str, now_ns: int, *, end: bool = False, zone: tzinfo = timezone.
 
 
 def parse_period(
-    since: str | None, until: str | None, *, clock: Clock = SYSTEM_CLOCK
+    since: str | None,
+    until: str | None,
+    *,
+    zones: tuple[tzinfo, tzinfo] = (timezone.utc, timezone.utc),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[str | None, str | None]:
     """Return both ends of a period as `parse_time` does, counted from the same moment.
 
-    None, or empty, is without an end. Nothing is in a period that ends before it begins. Raises
-    `InvalidQuery`.
+    None, or empty, is without an end. `zones` are those of the two. Nothing is in a period that
+    ends before it begins. Raises `InvalidQuery`.
     """
     now_ns = clock.time_ns()
     return (
-        _time(since, now_ns) if since else None,
-        _time(until, now_ns, end=True) if until else None,
+        _time(since, now_ns, zone=zones[0]) if since else None,
+        _time(until, now_ns, end=True, zone=zones[1]) if until else None,
     )
 
 

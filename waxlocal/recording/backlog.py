@@ -34,8 +34,7 @@ class Backlog:
         # Records that were given up, and how many of them a report has told of.
         self.lost = 0
         self._reported = 0
-        # Of these, those of runs that had not begun; and why. They have not waited for the file.
-        self._early = 0
+        # Why records of runs that had not begun were given up: they have not waited for the file.
         self._why_early: Exception | None = None
         self.reason: Exception | None = None
 
@@ -45,7 +44,7 @@ class Backlog:
     def clear(self) -> None:
         """Forget everything, counts included: it belongs to another process."""
         self._units.clear()
-        self._bytes = self.lost = self._reported = self._early = 0
+        self._bytes = self.lost = self._reported = 0
         self.reason = self._why_early = None
 
     def keep(self, unit: Unit, reason: Exception) -> None:
@@ -94,7 +93,6 @@ class Backlog:
     def lose_early(self, reason: Exception) -> None:
         """Count a record that could not wait for the beginning of its run."""
         self.lost += 1
-        self._early += 1
         self._why_early = reason
 
     def note(self, reason: Exception) -> None:

@@ -8,6 +8,7 @@ current.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
@@ -18,8 +19,9 @@ from starlette.requests import Request
 
 from waxlocal.errors import ObserveError
 from waxlocal.web.api.problems import Problem, problem_of
+from waxlocal.web.db import ask
 
-__all__ = ["PATIENCE_S", "Cache", "Cached", "cache_of"]
+__all__ = ["PATIENCE_S", "Cache", "Cached", "ask_kept", "cache_of"]
 
 Answer = TypeVar("Answer")
 # Takes a function that publishes a partial result, and returns the full result.
@@ -137,3 +139,18 @@ def cache_of(request: Request) -> Cache:
     """Return the cache of the server that received this request."""
     cache: Cache = request.app.state.cache
     return cache
+
+
+async def ask_kept(
+    request: Request,
+    key: Hashable,
+    question: Callable[[sqlite3.Connection], Answer],
+    *,
+    patience: float = PATIENCE_S,
+) -> Cached[Answer]:
+    """Return the answer of a query function as `ask` gives it, kept under a key as `take` does."""
+
+    async def work(_show: object) -> Answer:
+        return await ask(request, question)
+
+    return await cache_of(request).take(key, work, patience=patience)

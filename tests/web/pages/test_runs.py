@@ -9,7 +9,7 @@ import pytest
 
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
-from tests.tools.pages import Dashboard, Element, dashboard
+from tests.tools.pages import Dashboard, dashboard, titles
 from waxlocal.records import RUN_STATUSES
 
 
@@ -29,10 +29,6 @@ def pages(db_path: Path) -> Iterator[Dashboard]:
         some_runs(to)
     with dashboard(db_path) as opened:
         yield opened
-
-
-def titles(page: Element) -> list[str]:
-    return [link.text for link in page.all("a", "open")]
 
 
 def test_all_runs_are_listed_the_last_recorded_first(pages: Dashboard) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
-from tests.tools.pages import Dashboard, Element, dashboard
+from tests.tools.pages import Dashboard, dashboard, titles
 from waxlocal.records import RUN_STATUSES
 
 
@@ -31,10 +31,6 @@ def pages(db_path: Path):  # type: ignore[no-untyped-def]
         some_sessions(to)
     with dashboard(db_path) as opened:
         yield opened
-
-
-def titles(page: Element) -> list[str]:
-    return [link.text for link in page.all("a", "open")]
 
 
 def test_a_row_says_what_a_session_was_about_and_what_it_cost(pages: Dashboard) -> None:

@@ -24,7 +24,7 @@ from waxlocal.queries.statistics import Analysis, analysis
 from waxlocal.queries.time_buckets import Timeline
 from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
-from waxlocal.web.cache import Cached, cache_of
+from waxlocal.web.cache import Cached, ask_kept, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
@@ -90,10 +90,9 @@ async def analytics_page(request: Request) -> Response:
 
 
 async def _analysis(request: Request, asked: SessionRequest) -> Cached[Analysis]:
-    async def work(_show: object) -> Analysis:
-        return await ask(request, lambda conn: analysis(conn, filter=asked.filter))
-
-    return await cache_of(request).take(("analysis", asked.key), work)
+    return await ask_kept(
+        request, ("analysis", asked.key), lambda conn: analysis(conn, filter=asked.filter)
+    )
 
 
 async def _spent(request: Request, asked: SessionRequest) -> Cached[ModelsInUse]:
@@ -147,10 +146,7 @@ async def _extremes(
             found = [one for one in found if one.total_cost]
         return [Extreme(one, why(conn, one.session_id).verdict) for one in found]
 
-    async def work(_show: object) -> list[Extreme]:
-        return await ask(request, question)
-
-    return await cache_of(request).take(("extremes", ordering, asked.key), work)
+    return await ask_kept(request, ("extremes", ordering, asked.key), question)
 
 
 def _turns_chart(figures: Statistics) -> charts.Chart | None:

@@ -113,6 +113,11 @@ class ListRequest(Generic[Filter]):
         """Return the URL of another page with the same filter."""
         return self.links.to(path, self.given)
 
+    def count(self, shown: int, more: bool, counted: int | None) -> int | None:
+        """Return how many there are: where the list ends on this page, newer than was counted."""
+        ends_here = not more and (shown or not self.offset)
+        return self.offset + shown if ends_here else counted
+
     @property
     def keeps_ordering(self) -> bool:
         """Whether the filter form has to send the ordering: that of the list, if one was chosen."""

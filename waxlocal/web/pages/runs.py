@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.queries import RunSummary
-from waxlocal.queries.run_list import RunFilter, check_run_ordering, count_runs, list_runs
+from waxlocal.queries.filters import check_ordering
+from waxlocal.queries.run_list import RUN_ORDERINGS, RunFilter, count_runs, list_runs
 from waxlocal.records import RUN_STATUSES, RunStatus
-from waxlocal.web.cache import Cached, cache_of
-from waxlocal.web.db import ask
+from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.pages.exact import exact_match
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
@@ -32,7 +32,7 @@ class Listing:
 async def runs_page(request: Request) -> Response:
     """Show the runs that match the filter, the last recorded first. Raises `InvalidQuery`."""
     asked = ListRequest.of_runs(request)
-    check_run_ordering(asked.ordering)  # an unknown ordering fails the whole page
+    check_ordering(asked.ordering, RUN_ORDERINGS)  # an unknown ordering fails the whole page
     listing, count, exact = await asyncio.gather(
         _part(request, asked), _count(request, asked), exact_match(request, asked)
     )
@@ -48,16 +48,9 @@ async def runs_page(request: Request) -> Response:
         listing=listing,
         runs=runs,
         exact=exact,
-        count=_known(asked, listing.value, count.value),
+        count=asked.count(len(runs), bool(listing.value and listing.value.more), count.value),
         statuses=RUN_STATUSES,
     )
-
-
-def _known(asked: ListRequest[RunFilter], listing: Listing | None, count: int | None) -> int | None:
-    """Return how many runs there are; where the list ends here, newer than the cached count."""
-    if listing and not listing.more and (listing.runs or not asked.offset):
-        return asked.offset + len(listing.runs)
-    return count
 
 
 async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Listing]:
@@ -72,15 +65,11 @@ async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Listi
         )
         return Listing(tuple(found[: asked.limit]), len(found) > asked.limit)
 
-    async def work(_show: object) -> Listing:
-        return await ask(request, question)
-
     key = ("runs", asked.key, asked.ordering, asked.offset, asked.limit)
-    return await cache_of(request).take(key, work)
+    return await ask_kept(request, key, question)
 
 
 async def _count(request: Request, asked: ListRequest[RunFilter]) -> Cached[int]:
-    async def work(_show: object) -> int:
-        return await ask(request, lambda conn: count_runs(conn, filter=asked.filter))
-
-    return await cache_of(request).take(("run count", asked.key), work)
+    return await ask_kept(
+        request, ("run count", asked.key), lambda conn: count_runs(conn, filter=asked.filter)
+    )

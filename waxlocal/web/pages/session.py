@@ -25,7 +25,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.records import MOST_RECORDS, Record, list_records
 from waxlocal.records import RunStatus
-from waxlocal.web.cache import Cached, cache_of
+from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import short_tokens
@@ -153,10 +153,7 @@ async def session_page(request: Request) -> Response:
 async def _kept(
     request: Request, session_id: str, query: Callable[[sqlite3.Connection, str], Answer]
 ) -> Cached[Answer]:
-    async def work(_show: object) -> Answer:
-        return await ask(request, lambda conn: query(conn, session_id))
-
-    return await cache_of(request).take((query, session_id), work)
+    return await ask_kept(request, (query, session_id), lambda conn: query(conn, session_id))
 
 
 def _turns(found: Whole, took: Timing | None, spent: Money | None) -> list[Turn]:

@@ -29,7 +29,7 @@ from waxlocal.queries.run_list import count_runs
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES
-from waxlocal.web.cache import Cached, cache_of
+from waxlocal.web.cache import Cached, ask_kept, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages.exact import exact_match
 from waxlocal.web.pages.list_request import ListRequest, SessionRequest
@@ -118,10 +118,8 @@ async def _listed(request: Request, asked: SessionRequest) -> Cached[Listing]:
     if page.value is None:
         return page
     part = page.value
-    seen = asked.offset + len(part.sessions)
-    if not part.more and (part.sessions or not asked.offset):
-        return Cached(replace(part, count=seen))  # newer than the cached count
-    return Cached(replace(part, count=count.value))
+    known = asked.count(len(part.sessions), part.more, count.value)
+    return Cached(replace(part, count=known))
 
 
 async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
@@ -136,18 +134,14 @@ async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
         )
         return _listing(conn, found[: asked.limit], len(found) > asked.limit)
 
-    async def work(_show: object) -> Listing:
-        return await ask(request, question)
-
     key = ("list", asked.key, asked.ordering, asked.offset, asked.limit)
-    return await cache_of(request).take(key, work)
+    return await ask_kept(request, key, question)
 
 
 async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
-    async def work(_show: object) -> int:
-        return await ask(request, lambda conn: count_sessions(conn, filter=asked.filter))
-
-    return await cache_of(request).take(("count", asked.key), work)
+    return await ask_kept(
+        request, ("count", asked.key), lambda conn: count_sessions(conn, filter=asked.filter)
+    )
 
 
 def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> Listing:

@@ -19,7 +19,7 @@ from waxlocal.delivery.status import (
     recent_receipts,
 )
 from waxlocal.web.api.problems import Problem
-from waxlocal.web.cache import PATIENCE_S, Cached, cache_of
+from waxlocal.web.cache import PATIENCE_S, ask_kept
 from waxlocal.web.db import ask, change
 from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.rendering import show
@@ -49,7 +49,9 @@ async def sync_page(request: Request) -> Response:
         return list_parked(conn, PARKED), recent_receipts(conn, RECEIPTS)
 
     taken, unsynced, (parked, receipts) = await asyncio.gather(
-        take_status(request, patience=PATIENCE_S), _unsynced(request), ask(request, question)
+        take_status(request, patience=PATIENCE_S),
+        ask_kept(request, "unsynced", count_unsynced),
+        ask(request, question),
     )
     targets = [(one, target_state(one, now)) for one in taken.value or ()]
     moving = any(one.pending for one, _ in targets)
@@ -68,13 +70,6 @@ async def sync_page(request: Request) -> Response:
         host_of=host_of,
         requeued=request.query_params.get("requeued", ""),
     )
-
-
-async def _unsynced(request: Request) -> Cached[int]:
-    async def work(_show: object) -> int:
-        return await ask(request, count_unsynced)
-
-    return await cache_of(request).take("unsynced", work)
 
 
 async def retry(request: Request) -> Response:

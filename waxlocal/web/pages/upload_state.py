@@ -12,8 +12,7 @@ from starlette.requests import Request
 from waxlocal.clock import utc_text
 from waxlocal.delivery.status import TargetStatus, delivery_status
 from waxlocal.queries.times import microseconds
-from waxlocal.web.cache import Cached, cache_of
-from waxlocal.web.db import ask
+from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.wording import ago, counted, duration
 
 __all__ = ["UploadLine", "host_of", "take_status", "target_state", "upload_line"]
@@ -34,11 +33,7 @@ async def take_status(
     request: Request, patience: float = PATIENCE_S
 ) -> Cached[tuple[TargetStatus, ...]]:
     """Return the state of all targets."""
-
-    async def work(_show: object) -> tuple[TargetStatus, ...]:
-        return await ask(request, _status)
-
-    return await cache_of(request).take("upload", work, patience=patience)
+    return await ask_kept(request, "upload", _status, patience=patience)
 
 
 def _status(connection: sqlite3.Connection) -> tuple[TargetStatus, ...]:
