@@ -185,13 +185,15 @@ def read_back(written: str) -> Any:
     return _c_scan(written, 0)[0]
 
 
-def cut(text: str) -> dict[str, Any]:
+def cut(value: str) -> dict[str, Any]:
     """Return what stands for a text that is too long."""
-    return {CUT: _plain_text(text[:MAX_REPR]), "length": len(text)}
+    return {CUT: text(value[:MAX_REPR]), "length": len(value)}
 
 
 def text(value: str) -> str:
     """Return `value` as text that can be stored: lone surrogates become U+FFFD."""
+    if value.isascii():
+        return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -270,7 +272,7 @@ class _Reading:
             if self._parts <= 0:
                 plain["$more"] = len(members) - len(plain)
                 break
-            name = _plain_text(str.__str__(key)) if str in mro(type(key)) else as_text(key)
+            name = text(str.__str__(key)) if str in mro(type(key)) else as_text(key)
             while name in plain:  # 1 and "1" are two keys here and one in JSON
                 name += "'"
             plain[name] = self.plain(item, above)
@@ -281,7 +283,7 @@ class _Reading:
         if self._chars < 0:
             self._parts = 0
             return cut(value)
-        return _plain_text(value)
+        return text(value)
 
 
 _BUILT_IN = (dict, list, tuple, set, frozenset)
@@ -294,10 +296,6 @@ def _is_read(known: type, kind: type) -> bool:
 
 def _plain_int(value: int) -> Any:
     return value if value.bit_length() <= MAX_INT_BITS else {"$int": hex(value)}
-
-
-def _plain_text(value: str) -> str:
-    return value if value.isascii() else text(value)
 
 
 def _plain_bytes(value: memoryview) -> dict[str, Any]:
@@ -354,4 +352,4 @@ def _unreadable(value: object, error: BaseException) -> str:
     if raised_by_handler(error):
         raise error
     kinds = name_of_type(type(value)), name_of_type(type(error))
-    return _plain_text(f"<unprintable {kinds[0]}: {kinds[1]}>")
+    return text(f"<unprintable {kinds[0]}: {kinds[1]}>")

@@ -9,7 +9,7 @@ import pytest
 from waxlocal.messages.answers import choices_of
 from waxlocal.messages.dialects import conversation_in
 from waxlocal.messages.parts import are_parts
-from waxlocal.messages.reader import messages_of
+from waxlocal.messages.reader import has_messages, messages_of
 
 CHAT_MESSAGE = {
     "lc": 1,
@@ -46,6 +46,18 @@ def test_one_library_s_message_is_every_other_s(value: Any, message: dict[str, A
 def test_a_request_without_parts_says_nothing() -> None:
     """And is not shown as JSON."""
     assert messages_of({"messages": [{"kind": "request", "parts": []}]}) == []
+
+
+def test_an_empty_holder_does_not_hide_the_rest() -> None:
+    """Somebody's own structure is kept as JSON."""
+    (message,) = messages_of({"input": {}, "question": "hi"})
+    assert "hi" in message["content"]
+
+
+def test_messages_of_every_dialect_are_known_to_be_some() -> None:
+    """What is read is also told from other structures."""
+    assert has_messages({"_role": "user", "_content": [{"text": "hey"}]})
+    assert not has_messages({"city": "Oslo"})
 
 
 @pytest.mark.parametrize("pairs", [True, False])

@@ -116,6 +116,7 @@ def test_images_and_files_are_named(content: object, text: str) -> None:
         ({"message": {"a": 1}, "topic": "ships"}, "message: (a: 1), topic: ships"),
         ({"ticket": "My order is late", "request_id": "req_1"}, "ticket: My order is late"),
         ({"image": "iVBORw0KGgo9x2" * 40}, "image: [data]"),
+        ([None, None, {"a": 1}, {"b": 2}], "a: 1\nb: 2"),
         ({"bid": "high", "paid": "no", "order_id": 4711, "orderId": "o-1", "ID": "x"},
          "bid: high, paid: no, order_id: 4711"),
         ({"messages": "none"}, "none"),
@@ -200,6 +201,9 @@ BASE64 = "iVBORw0KGgo9x2" * 40
         ({"messages": [{"role": "user", "content": "old"}, ASSISTANT,
                        {"role": "user", "content": ""}]}, ""),
         ({"message": "   ", "question": "Real?"}, "Real?"),
+        ({"args": [7], "kwargs": {"question": "hi"}}, "hi"),
+        ({"question": "How?", "tool_calls": [{"name": "f", "args": {}}]}, "How?"),
+        ([{"role": "user", "content": {"city": "Oslo"}}], "city: Oslo"),
         ({"prompt": "You are a helpful bot.", "input": "Hi"}, "Hi"),
         *(([*odd, USER], "Hi") for odd in (
             [None], ["be nice"], [{"type": "remove"}], [{"type": "web_search_call"}],
@@ -227,6 +231,10 @@ def test_json_that_a_person_typed_is_what_was_said(typed: str, holder: str) -> N
         ([{"agent": {"messages": [ai("Yo")]}}], "Yo"),
         ({"llm": {"replies": [ASSISTANT]}}, "Yo"),
         ({"chat_message": ASSISTANT}, "Yo"),
+        ({"events": [{"author": "user", "content": {"role": "user", "parts": [{"text": "Q"}]}},
+                     {"author": "a", "content": {"role": "model", "parts": [{"text": "Yo"}]}}]},
+         "Yo"),
+        ({"content": [{"type": "text", "text": "Yo"}], "isError": False}, "Yo"),
         ([ASSISTANT, {"input_tokens": 1}], "Yo"),
         ({"message": "Q", "messages": [USER, ASSISTANT]}, "Yo"),
         ({"messages": [USER, ASSISTANT, {"role": "user", "content": "Q2"}]}, ""),
@@ -243,6 +251,12 @@ def test_json_that_a_person_typed_is_what_was_said(typed: str, holder: str) -> N
         ([{"type": "reasoning", "text": "secret"}, {"type": "text", "text": "Hi"}], "Hi"),
         ({"contents": [], "candidates": [{"content": {"parts": [
             {"text": "Hi", "function_call": None, "inline_data": None}]}}]}, "Hi"),
+        ({"answer": "yes", "tool_calls": [{"name": "search", "args": {"q": 1}}]}, "yes"),
+        ([human("Q"), {"type": "AIMessageChunk", "content": "Let me look."},
+          {"type": "tool", "content": "5", "tool_call_id": "c"},
+          {"type": "AIMessageChunk", "content": "It is "},
+          {"type": "AIMessageChunk", "content": "5."}], "It is 5."),
+        ({"role": "assistant", "content": {"answer": "x"}}, "x"),
         # An answer that is no text is the answer, and not what stands beside it.
         ({"answer": False, "message": "Is it open?"}, "false"),
         ({"output": 118, "state": "success"}, "118"),
@@ -300,7 +314,8 @@ def test_long_values_are_cut() -> None:
     said = asked([{"name": f"row {number}", "value": number} for number in range(100_000)])
     assert said.startswith("name: row 0, value: 0\nname: row 1, value: 1\n")
     assert said.endswith("…")
-    assert len(said) < 10_000
+    assert len(said) < 4_100
+    assert len(asked({"x" * 1_000_000: 1})) < 4_100
 
 
 JSON_VALUES = st.recursive(

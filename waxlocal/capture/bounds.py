@@ -43,7 +43,7 @@ def cut_text(value: str) -> str:
         if len(encoded) > MAX_TEXT:
             start = encoded[:MAX_TEXT].decode("utf-8", "ignore")
             return f"{start}… [cut: {len(encoded):,} bytes]"
-    return value if value.isascii() else text(value)
+    return text(value)
 
 
 def blob(mime: str, data: bytes | str) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def _best_of_task(mine: list[Report], by_hand: Row, run: Run, since_ns: int) -> 
     def place(one: Report) -> tuple[bool, bool]:
         return one.run_id in alone, one.run_id in around
 
-    return best_of(mine, by_hand, lambda one: place(one) == place(mine[-1]))
+    last = place(mine[-1])
+    return best_of(mine, by_hand, lambda one: place(one) == last)
 
 
 def _found(known: Report, run: Run, since_ns: int) -> Found:

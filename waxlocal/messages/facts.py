@@ -23,6 +23,7 @@ _PLUMBING = frozenset(
         *("usage", "usagemetadata", "responsemetadata", "additionalkwargs", "metadata", "model"),
         *("finishreason", "stopreason", "logprobs", "systemfingerprint", "servicetier", "created"),
         *("createdat", "timestamp", "object", "headers", "checkpointns", "lcattributes", "stream"),
+        *("iserror", "ok", "statuscode"),
     )
 )
 # `run_id`, `userId` and `ID`, but not `paid`.
@@ -100,14 +101,15 @@ class _Facts:
     def _items(self, values: list[Any], depth: int) -> str:
         if conversation_in(values) is not None:  # of others: their words are not these values
             return ""
-        said: list[str] = []
+        said, nested = [], False
         for one in values:
             if self._left <= 0:
                 said.append("…")
                 break
             if words := self.of(one, depth + 1):
                 said.append(words)
-        nested = any(isinstance(one, dict | list) for one in values[: len(said)])
+                nested = nested or isinstance(one, dict | list)
+                self._left -= 2
         return ("\n" if nested else ", ").join(said)
 
     def _members(self, value: dict[str, Any], depth: int) -> str:
@@ -119,8 +121,9 @@ class _Facts:
                 said.append("…")
                 break
             if not _is_hidden(name, inner) and (words := self.of(inner, depth + 1)):
-                self._left -= len(name) + 2
-                said.append(f"{name}: ({words})" if isinstance(inner, dict) else f"{name}: {words}")
+                words = f"({words})" if isinstance(inner, dict) else words
+                said.append(f"{self._spend(name)}: {words}")
+                self._left -= 4
         return ", ".join(said)
 
     def _stand_in(self, value: dict[str, Any]) -> str:

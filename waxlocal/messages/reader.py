@@ -34,8 +34,10 @@ def messages_of(plain: object, role: str = "user") -> list[Message]:
             return inside
     found: list[Any] = plain if isinstance(plain, list) else [plain]
     if found and all(isinstance(one, list) for one in found):  # LangChain's pairs, or its batches
-        pairs = conversation_in(found, pairs=True)
-        found = [message for batch in found for message in batch] if pairs is None else pairs
+        forms = conversation_in(found, pairs=True)
+        if forms is not None:
+            return [read for one in forms for read in read_form(one, role)]
+        found = [message for batch in found for message in batch]
     if not all(isinstance(one, str | dict) for one in found):  # the tokens of an embedding
         found = [plain]
     return [read for one in found for read in read_message(one, role)]
@@ -52,13 +54,14 @@ def _is_holder(plain: object) -> TypeGuard[dict[str, Any]]:
 def has_messages(plain: object) -> bool:
     """Return whether plain values are messages, hold some, or are text; not any other structure."""
     if isinstance(plain, dict):
-        return not _OF_MESSAGES.isdisjoint(plain) or bool(_within(plain, "user"))
+        is_one = common_form(plain) is not None or not _OF_MESSAGES.isdisjoint(plain)
+        return is_one or bool(_within(plain, "user"))
     return plain is not None
 
 
 def _within(holder: dict[str, Any], role: str) -> list[Message] | None:
     """Return the conversation that the body of a request, or something like it, holds."""
-    named = [name for name in _HOLDERS if holder.get(name) not in (None, "", [])]
+    named = [name for name in _HOLDERS if holder.get(name) not in (None, "", [], {})]
     if not named or not isinstance(holder[named[0]], str | list | dict):
         return None
     said = messages_of(holder[named[0]], role)
@@ -66,7 +69,7 @@ def _within(holder: dict[str, Any], role: str) -> list[Message] | None:
     places = (holder, settings) if isinstance(settings, dict) else (holder,)
     for place in places:
         for name in _SYSTEMS:
-            if place.get(name) not in (None, "", []):
+            if place.get(name) not in (None, "", [], {}):
                 return system_of(place[name]) + said
     return said
 

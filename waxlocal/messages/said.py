@@ -15,9 +15,10 @@ from waxlocal.decode import from_json
 from waxlocal.messages.answers import CHOICES, choices_of
 from waxlocal.messages.dialects import Form, conversation_in
 from waxlocal.messages.facts import facts_of, is_plumbing, plain_name, plain_text
+from waxlocal.messages.forms import Message
 from waxlocal.messages.parts import are_parts
 from waxlocal.messages.reader import read_form
-from waxlocal.messages.words import words_of_calls, words_of_message
+from waxlocal.messages.words import words_of, words_of_calls
 
 __all__ = ["answered", "asked", "asked_last"]
 
@@ -123,14 +124,17 @@ def _last_words(forms: list[Form], side: _Side, speaker: str) -> str:
     pieces: list[str] = []
     for form in reversed(forms):
         for message in reversed(read_form(form, speaker)):
-            if message["role"] == side.role:
-                said = words_of_message(message)
+            speaks = message["role"] == side.role
+            if pieces and not (speaks and _is_piece(form)):
+                return "".join(reversed(pieces))
+            if speaks:
+                said = _words_of_message(message, side)
                 if side is _PERSON or (said and not _is_piece(form)):
-                    return "".join(reversed(pieces)) or _spoken(said, side)
+                    return said
                 pieces += [said] if said else []
                 calls = calls or words_of_calls(message.get("tool_calls"))
             elif message["role"] == "user" and side is _AGENT:
-                return "".join(reversed(pieces)) or calls
+                return calls
     return "".join(reversed(pieces)) or calls
 
 
@@ -139,8 +143,16 @@ def _is_piece(form: Form) -> bool:
     return str(form.get("type", "")).endswith("MessageChunk")
 
 
-def _spoken(said: str, side: _Side) -> str:
-    return _words_of_text(said, side, 1) if side is _AGENT else plain_text(said)
+def _words_of_message(message: Message, side: _Side) -> str:
+    """Return what a message says; of a structure instead of parts, what is in that."""
+    content = message["content"]
+    said = words_of(content)
+    if said.strip():
+        return _words_of_text(said, side, 1)
+    structure = content[0] if isinstance(content, list) and len(content) == 1 else None
+    if not isinstance(structure, dict) or "type" in structure:
+        return ""
+    return _words(structure, side, 1) or facts_of(structure)
 
 
 def _words_of_list(value: list[Any], side: _Side, depth: int) -> str | None:
@@ -148,8 +160,12 @@ def _words_of_list(value: list[Any], side: _Side, depth: int) -> str | None:
         return _last_words([{"role": side.role, "content": value}], side, side.role)
     if len(value) == 1 and isinstance(value[0], str | list):  # the argument of a function
         return _words(value[0], side, depth + 1)
-    # What a graph or a stream told piece by piece: the last that speaks.
-    inner = (one for one in reversed(value[-_MOST_MEMBERS:]) if isinstance(one, dict))
+    return _last_below(value, side, depth)
+
+
+def _last_below(values: list[Any], side: _Side, depth: int) -> str | None:
+    """Return the words of the last that speaks in what a graph or a stream told piece by piece."""
+    inner = (one for one in reversed(values[-_MOST_MEMBERS:]) if isinstance(one, dict))
     return next(filter(None, (_conversation_below(one, side, depth + 1) for one in inner)), None)
 
 
@@ -157,18 +173,17 @@ def _words_of_dict(value: dict[str, Any], side: _Side, depth: int) -> str | None
     by_name = {plain_name(name): one for name, one in value.items()}
     if side is _AGENT and (said := _words_of_choices(by_name, side, depth)) is not None:
         return said
-    if "toolcalls" in by_name and (calls := words_of_calls(by_name["toolcalls"])):
+    for name in side.names:
+        if said := _words_under(name, by_name.get(name), side, depth):
+            return said
+    if side is _AGENT and (calls := words_of_calls(by_name.get("toolcalls"))):
         said = by_name.get("content")
         return said if isinstance(said, str) and said else calls
-    for name in side.names:
-        said = _words_under(name, by_name.get(name), side, depth)
-        if said:
-            return said
     others = [plain_name(name) for name, one in value.items() if not is_plumbing(name, one)]
     if len(others) == 1 and others[0] in side.alone:
         return _words(by_name[others[0]], side, depth + 1)
-    if "args" in by_name and by_name.keys() <= _OF_CALLS:
-        return _words(by_name["args"], side, depth + 1) or _conversation_below(value, side, depth)
+    if by_name.keys() <= _OF_CALLS and (said := _words(by_name.get("args"), side, depth + 1)):
+        return said
     held = (by_name[name] for name in _HOLDERS if name in by_name)
     found = (_words_of_held(one, side, depth + 1) for one in held)
     return next(filter(None, found), None) or _conversation_below(value, side, depth)
@@ -178,8 +193,8 @@ def _words_under(name: str, value: object, side: _Side, depth: int) -> str | Non
     """Return the words under a name of this side; an answer of another kind is one, too."""
     if value in (None, "", [], {}):
         return None
-    if name == "input" and (held := _words_of_held(value, side, depth + 1)):
-        return held
+    if name == "input" and isinstance(value, str):
+        return _words_of_held(value, side, depth + 1) or _words(value, side, depth + 1)
     said = _words(value, side, depth + 1, pairs=name in _OF_CONVERSATIONS)
     if side is _AGENT and said is None:
         return facts_of(value)
@@ -217,9 +232,10 @@ def _conversation_below(value: dict[str, Any], side: _Side, depth: int) -> str |
         forms = conversation_in(inner, pairs=plain_name(name) in _OF_CONVERSATIONS)
         if forms is not None:
             said: str | None = _last_words(forms, side, "user")
+        elif isinstance(inner, dict):
+            said = _conversation_below(inner, side, depth + 1)
         else:
-            below = isinstance(inner, dict)
-            said = _conversation_below(inner, side, depth + 1) if below else None
+            said = _last_below(inner, side, depth + 1)
         if said:
             return said
     return None

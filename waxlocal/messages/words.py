@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any
 
-from waxlocal.messages.forms import Message
+from waxlocal.messages.parts import tool_call
 
-__all__ = ["without_data", "words_of", "words_of_calls", "words_of_message"]
+__all__ = ["without_data", "words_of", "words_of_calls"]
 
 # A part that is one of these is named in its place: its base64 says nothing.
 _MEDIA = ("image", "audio", "video", "document", "file")
@@ -34,12 +34,6 @@ def words_of_calls(calls: object) -> str:
     return "\n".join(filter(None, asked))
 
 
-def words_of_message(message: Message) -> str:
-    """Return what a message says in words; empty if it only asks for tools."""
-    said = words_of(message["content"])
-    return said if said.strip() else ""
-
-
 def without_data(text: str) -> str:
     """Return a text in which images and other data are named: `[image]`."""
     return _DATA_URL.sub(_name_of_data, text) if ";base64," in text.lower() else text
@@ -51,13 +45,12 @@ def _name_of_data(found: re.Match[str]) -> str:
 
 
 def _words_of_call(call: object) -> str:
-    inner = call.get("function") or call.get("custom") or call if isinstance(call, dict) else None
-    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
-        return ""
-    given = next((inner[one] for one in ("arguments", "input", "args") if one in inner), None)
+    read = tool_call(call) if isinstance(call, dict) else {"name": ""}
+    if not read["name"] or read["arguments"] is None:  # without content, only the name is kept
+        return f"calls {read['name']}" if read["name"] else ""
+    given = read["arguments"]
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-    # Without content, only the name is kept.
-    return f"calls {inner['name']}" + ("" if given is None else f"({_BASE64.sub('[data]', text)})")
+    return f"calls {read['name']}({_BASE64.sub('[data]', text)})"
 
 
 def _words_of_part(part: object) -> str:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
+from contextlib import suppress
 from typing import NamedTuple
 
 from waxlocal.encode import text
-from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
+from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound, QueryError
 from waxlocal.ids import run_id_of
 
-__all__ = ["resolve_run_id", "resolve_session_id", "short_run_id"]
+__all__ = ["resolve_run_id", "resolve_session_id", "session_or_run", "short_run_id"]
 
-_LISTED = {
-    "session": "list the sessions with: waxlocal sessions",
-    "run": "list the last runs with: waxlocal runs",
-}
 # A range on the key instead of LIKE uses the index whatever characters the id holds. The last
 # character of Unicode sorts after every continuation of the prefix.
 _LAST = "\U0010ffff"
@@ -27,17 +24,6 @@ _RUNS = """
 SELECT run_id FROM runs WHERE run_id >= :prefix AND run_id < :prefix || :last
 ORDER BY run_id LIMIT 4
 """
-
-
-class _Other(NamedTuple):
-    """How a noun is found and shown where another was wanted."""
-
-    sql: str
-    wanted: str
-    command: str
-
-
-_OTHER = {"session": _Other(_SESSIONS, "run", "session"), "run": _Other(_RUNS, "session", "show")}
 _NEIGHBORS = """
 SELECT (SELECT max(run_id) FROM runs WHERE run_id < :run_id),
   (SELECT min(run_id) FROM runs WHERE run_id > :run_id)
@@ -46,11 +32,30 @@ SELECT (SELECT max(run_id) FROM runs WHERE run_id < :run_id),
 # begins with the same characters.
 _SHORT_CHARS = 18
 
-
 # What stands for the newest one, unless an id begins so.
 LAST = "last"
 _LAST_SESSION = "SELECT session_id FROM sessions ORDER BY last_activity_at DESC LIMIT 1"
 _LAST_RUN = "SELECT run_id FROM runs ORDER BY id DESC LIMIT 1"
+
+
+class _Noun(NamedTuple):
+    """What has an id: how it is found, how the newest one, and what shows one and lists them."""
+
+    word: str
+    ids: str
+    newest: str
+    shows: str
+    lists: str
+
+
+_SESSION = _Noun(
+    "session",
+    _SESSIONS,
+    _LAST_SESSION,
+    "waxlocal session",
+    "list the sessions with: waxlocal sessions",
+)
+_RUN = _Noun("run", _RUNS, _LAST_RUN, "waxlocal show", "list the last runs with: waxlocal runs")
 
 
 def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
@@ -59,10 +64,7 @@ def resolve_session_id(conn: sqlite3.Connection, prefix: str) -> str:
     `last` is the session that was active last, unless an id begins so. Raises `NotFound`,
     `AmbiguousId`, and `InvalidQuery` for an empty prefix.
     """
-    try:
-        return _only(_SESSIONS, conn, prefix, "session")
-    except NotFound as error:
-        return _last(conn, _LAST_SESSION, prefix, _of_the_other(conn, prefix, "run") or error)
+    return _resolved(conn, prefix, _SESSION, _RUN)
 
 
 def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
@@ -71,36 +73,39 @@ def resolve_run_id(conn: sqlite3.Connection, prefix: str) -> str:
     `last` is the run that arrived last, unless an id begins so. Raises `NotFound`, `AmbiguousId`,
     and `InvalidQuery` for an empty prefix.
     """
+    return _resolved(conn, prefix, _RUN, _SESSION)
+
+
+def session_or_run(conn: sqlite3.Connection, prefix: str) -> tuple[str, str] | None:
+    """Return `session` or `run`, and its id, if it is the only one that begins so; else None."""
+    with suppress(QueryError):
+        return _SESSION.word, _only(conn, prefix, _SESSION)
+    with suppress(QueryError):
+        return _RUN.word, _only(conn, prefix, _RUN)
+    return None
+
+
+def _resolved(conn: sqlite3.Connection, prefix: str, noun: _Noun, other: _Noun) -> str:
     try:
-        return _only(_RUNS, conn, prefix, "run")
+        return _only(conn, prefix, noun)
     except NotFound as error:
-        run_prefix = run_id_of(prefix)
-        if run_prefix is None:
-            return _last(conn, _LAST_RUN, prefix, _of_the_other(conn, prefix, "session") or error)
-        return _only(_RUNS, conn, run_prefix, "run")
+        row = conn.execute(noun.newest).fetchone() if prefix == LAST else None
+        if row is None:
+            raise _misplaced(conn, prefix, noun, other) or error from None
+        return str(row[0])
 
 
-def _last(conn: sqlite3.Connection, sql: str, word: str, error: NotFound) -> str:
-    """Return the id of the newest one if that is what a word asks for; else raise the error."""
-    row = conn.execute(sql).fetchone() if word == LAST else None
-    if row is None:
-        raise error from None
-    return str(row[0])
-
-
-def _of_the_other(conn: sqlite3.Connection, prefix: str, noun: str) -> NotFound | None:
+def _misplaced(conn: sqlite3.Connection, prefix: str, noun: _Noun, other: _Noun) -> NotFound | None:
     """Return the error for an id that is one of the other kind; None if it is no id at all."""
-    other = _OTHER[noun]
-    wanted = run_id_of(prefix) or prefix if noun == "run" else prefix
     try:
-        whole = _only(other.sql, conn, wanted, noun)
+        whole = _only(conn, prefix, other)
     except NotFound:
         return None
     except AmbiguousId:
-        hint = f"waxlocal {noun}s"
-        return NotFound(f"no {other.wanted} {prefix!r}, but several {noun}s", hint=hint)
-    hint = f"waxlocal {other.command} {shlex.quote(whole)}"
-    return NotFound(f"{prefix!r} is a {noun}, not a {other.wanted}", hint=hint)
+        hint = f"waxlocal {other.word}s"
+        return NotFound(f"no {noun.word} {prefix!r}, but several {other.word}s", hint=hint)
+    hint = f"{other.shows} {shlex.quote(whole)}"
+    return NotFound(f"{prefix!r} is a {other.word}, not a {noun.word}", hint=hint)
 
 
 def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:
@@ -112,18 +117,24 @@ def short_run_id(conn: sqlite3.Connection, run_id: str) -> str:
     return run_id[:count]
 
 
-def _only(sql: str, conn: sqlite3.Connection, prefix: str, noun: str) -> str:
+def _only(conn: sqlite3.Connection, prefix: str, noun: _Noun) -> str:
     if not prefix:
         raise InvalidQuery(
-            f"the {noun} id is empty", hint=f"give the first characters of a {noun} id"
+            f"the {noun.word} id is empty", hint=f"give the first characters of a {noun.word} id"
         )
-    # The exact id sorts before its continuations.
-    found = [
-        row[0] for row in conn.execute(sql, {"prefix": text(prefix), "last": _LAST}).fetchall()
-    ]
+    found = _beginning(conn, prefix, noun)
+    run_prefix = run_id_of(prefix) if noun is _RUN else None
+    if not found and run_prefix is not None:
+        return _only(conn, run_prefix, noun)
     if not found:
-        raise NotFound(f"no {noun} {prefix!r}", hint=_LISTED[noun])
+        raise NotFound(f"no {noun.word} {prefix!r}", hint=noun.lists)
     if len(found) > 1 and found[0] != prefix:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise AmbiguousId(f"{prefix!r} matches several {noun}s: {shown}")
-    return str(found[0])
+        raise AmbiguousId(f"{prefix!r} matches several {noun.word}s: {shown}")
+    return found[0]
+
+
+def _beginning(conn: sqlite3.Connection, prefix: str, noun: _Noun) -> list[str]:
+    """Return the first ids that begin so; the exact one sorts before its continuations."""
+    rows = conn.execute(noun.ids, {"prefix": text(prefix), "last": _LAST}).fetchall()
+    return [str(row[0]) for row in rows]

@@ -25,17 +25,12 @@ def decoded(stored: str | None) -> Any:
 
 def message_text(inputs: str | None) -> str:
     """Return the message to a run from its stored inputs; empty without inputs."""
-    return _sound(asked(decoded(inputs)))
+    return text(asked(decoded(inputs)))
 
 
 def answer_text(result: str | None) -> str:
     """Return the answer of a run from its stored result; empty without a result."""
-    return _sound(answered(decoded(result)))
-
-
-def _sound(said: str) -> str:
-    """Return text without halves of characters, which JSON can hold and no output takes."""
-    return said if said.isascii() else text(said)
+    return text(answered(decoded(result)))
 
 
 def title(message: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from waxlocal.errors import AmbiguousId, InvalidQuery, NotFound
-from waxlocal.queries import SessionFilter, resolve_run_id, resolve_session_id
+from waxlocal.queries import SessionFilter
+from waxlocal.queries.identifiers import session_or_run
 from waxlocal.queries.run_list import RunFilter
 from waxlocal.web.db import ask
 from waxlocal.web.pages.list_request import ListRequest
@@ -36,16 +35,8 @@ async def exact_match(
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
         return None
 
-    def question(conn: sqlite3.Connection) -> Exact | None:
-        for noun, resolve, url in (
-            ("session", resolve_session_id, asked.links.session),
-            ("run", resolve_run_id, asked.links.run),
-        ):
-            try:
-                one = resolve(conn, text)
-            except (NotFound, AmbiguousId, InvalidQuery):
-                continue
-            return Exact(noun, one, url(one))
+    found = await ask(request, lambda conn: session_or_run(conn, text))
+    if found is None:
         return None
-
-    return await ask(request, question)
+    noun, one = found
+    return Exact(noun, one, (asked.links.session if noun == "session" else asked.links.run)(one))

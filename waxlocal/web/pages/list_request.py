@@ -113,6 +113,21 @@ class ListRequest(Generic[Filter]):
         """Return the URL of another page with the same filter."""
         return self.links.to(path, self.given)
 
+    @property
+    def page_key(self) -> tuple[object, ...]:
+        """A cache key for this page of the list."""
+        return self.listed.noun, self.key, self.ordering, self.offset, self.limit
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The arguments of the query; one more than is shown, to know if there is a next page."""
+        return {
+            "filter": self.filter,
+            "ordering": self.ordering,
+            "limit": self.limit + 1,
+            "offset": self.offset,
+        }
+
     def count(self, shown: int, more: bool, counted: int | None) -> int | None:
         """Return how many there are: where the list ends on this page, newer than was counted."""
         ends_here = not more and (shown or not self.offset)
@@ -183,13 +198,18 @@ _STATUS = {
 }
 
 
+_AS_IF_LEFT_OUT = {"no_session": "false"}
+
+
 def _parsed(
     request: Request, path: str, listed: Listed, parse: Callable[[dict[str, Any]], Filter]
 ) -> ListRequest[Filter]:
     values = request.query_params
-    given = {name: values[name].strip() for name in listed.filters if values.get(name, "").strip()}
-    if given.get("no_session") == "false":
-        del given["no_session"]
+    given = {
+        name: value
+        for name in listed.filters
+        if (value := values.get(name, "").strip()) not in ("", _AS_IF_LEFT_OUT.get(name))
+    }
     return ListRequest(
         path=path,
         listed=listed,

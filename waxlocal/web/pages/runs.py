@@ -55,18 +55,10 @@ async def runs_page(request: Request) -> Response:
 
 async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
-        # Fetch one more than is shown, to know whether there is a next page.
-        found = list_runs(
-            conn,
-            filter=asked.filter,
-            ordering=asked.ordering,
-            limit=asked.limit + 1,
-            offset=asked.offset,
-        )
+        found = list_runs(conn, **asked.wanted)
         return Listing(tuple(found[: asked.limit]), len(found) > asked.limit)
 
-    key = ("runs", asked.key, asked.ordering, asked.offset, asked.limit)
-    return await ask_kept(request, key, question)
+    return await ask_kept(request, asked.page_key, question)
 
 
 async def _count(request: Request, asked: ListRequest[RunFilter]) -> Cached[int]:

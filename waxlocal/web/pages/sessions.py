@@ -124,18 +124,10 @@ async def _listed(request: Request, asked: SessionRequest) -> Cached[Listing]:
 
 async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
-        # Fetch one more than is shown, to know whether there is a next page.
-        found = list_sessions(
-            conn,
-            filter=asked.filter,
-            ordering=asked.ordering,
-            limit=asked.limit + 1,
-            offset=asked.offset,
-        )
+        found = list_sessions(conn, **asked.wanted)
         return _listing(conn, found[: asked.limit], len(found) > asked.limit)
 
-    key = ("list", asked.key, asked.ordering, asked.offset, asked.limit)
-    return await ask_kept(request, key, question)
+    return await ask_kept(request, asked.page_key, question)
 
 
 async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
