@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass
@@ -92,12 +93,15 @@ _AGENT = """instr(s.agents, json_quote(:agent))
 # The first half is for the index: the stored time may be up to a second before the exact one.
 _SINCE = "s.last_activity_at >= substr(:since, 1, 19) AND {} >= :since"
 _UNTIL = "s.last_activity_at <= :until AND {} <= :until"
-# As with agents: first a cheap test whether the key occurs in the text at all. The encoder stores
-# non-ASCII text unescaped, so the key must be quoted the same way here.
-_PAIR = """instr(r.{column}, :{column}_quoted)
+# As with agents: first a cheap test whether the key, and text as a value, occur in the text at all.
+# The encoder stores non-ASCII text unescaped, so both must be quoted the same way here.
+_PAIR = """instr(r.{column}, :{column}_quoted){occurs}
   AND EXISTS (SELECT 1 FROM json_each(r.{column}) AS pair WHERE pair.key = :{column}_key{value})"""
 _VALUE = """ AND :{column}_value = CASE
   WHEN pair.type IN ('true', 'false', 'null') THEN pair.type ELSE CAST(pair.value AS TEXT) END"""
+# A value that JSON can only hold as this text, and hardly any program writes with escapes.
+_PLAIN_TEXT = re.compile(r"(?!(?:true|false|null)$)[A-Za-z][\w .:@-]*", re.ASCII)
+_OCCURS = " AND instr(r.{column}, :{column}_text)"
 _SEARCH = "(waxlocal_says(r.inputs, :search) OR waxlocal_says(r.result, :search))"
 _OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id
   AND r.status = 'running'
@@ -210,9 +214,14 @@ def _pair_condition(column: str, pair: str, values: dict[str, object]) -> str:
     key, equals, value = pair.partition("=")
     values[f"{column}_key"] = key
     values[f"{column}_quoted"] = json.dumps(key, ensure_ascii=False)
-    if equals:
-        values[f"{column}_value"] = value
-    return _PAIR.format(column=column, value=_VALUE.format(column=column) if equals else "")
+    if not equals:
+        return _PAIR.format(column=column, occurs="", value="")
+    values[f"{column}_value"] = value
+    occurs = ""
+    if _PLAIN_TEXT.fullmatch(value):
+        values[f"{column}_text"] = json.dumps(value, ensure_ascii=False)
+        occurs = _OCCURS.format(column=column)
+    return _PAIR.format(column=column, occurs=occurs, value=_VALUE.format(column=column))
 
 
 def _says(stored: str | None, wanted: str) -> bool:
