@@ -171,7 +171,11 @@ def test_filters_by_tag_and_metadata_take_a_key_or_a_pair(tmp_path: Path) -> Non
     """`key` asks for the key, `key=value` for its value as JSON text."""
     with recording(tmp_path) as (make, conn):
         make.run("a", tags={"kind": "chat", "a.b": "x=y"}, metadata={"turn": 1, "ok": True})
-        make.run("b", tags={"kind": "task", 'é"q': "1"}, metadata={"turn": 2.5, "ok": None})
+        make.run(
+            "b",
+            tags={"kind": "task", 'é"q': "1", "was": "chat"},
+            metadata={"turn": 2.5, "ok": None},
+        )
         make.run("c", metadata={"deep": {"kind": "chat", "list": [1]}, "kind ": 1})
         assert found(conn, tag="kind") == ["a", "b"]
         assert found(conn, tag="kind=chat") == ["a"]
