@@ -191,7 +191,14 @@ def test_a_stream_that_a_forked_child_has_is_its_parents(
     db_path: Path, vendors: VendorServer, child_does: str
 ) -> None:
     """The child has a copy of it; the call was made once."""
+    vendors.answer(Reply(hangs_after=1))
     chunks = iter(_ask(vendors, stream=True))
+    next(chunks)
+    # Both have the same socket: what the child took out of it, the parent would wait for. So the
+    # rest is there before the parent reads again, which takes all of it.
+    vendors.wait_for(hanging=1)
+    vendors.release()
+    vendors.wait_for(answered=1)
     next(chunks)
     child = os.fork()
     if not child:
