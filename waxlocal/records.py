@@ -22,6 +22,7 @@ __all__ = [
     "LLM_CALLS",
     "NEEDED",
     "NOT_FINAL_STATUSES",
+    "NO_COST",
     "OPENAI_STREAM",
     "PROCESSES",
     "PROCESS_ID_COLUMNS",
@@ -42,6 +43,10 @@ __all__ = [
     "Table",
     "mode_of",
 ]
+
+# The original's 0.0 for a cost that the program does not give. It is told from a 0 that the program
+# does give by identity: so this one must not be a constant of the compiler, which others may share.
+NO_COST = float("0")
 
 # The largest whole number of an INTEGER column; the smallest that we store is its negative.
 LARGEST_INTEGER: Final = 2**63 - 1

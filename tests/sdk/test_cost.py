@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.tools.sdk_rows import only, rows
-from waxlocal import WaxellContext
+from waxlocal import LlmCallInfo, WaxellContext, WaxellObserveClient
 from waxlocal.prices.table import price_pending, set_price
 from waxlocal.recording.recorder import Recorder
+from waxlocal.shim.cost import estimate_cost
 
 pytestmark = pytest.mark.usefixtures("recorder")
 
@@ -64,6 +66,44 @@ def test_cost_given_by_the_program_wins(db_path: Path) -> None:
     price_pending(db_path)
     call = only(db_path, "llm_calls")
     assert (call["cost"], call["cost_source"]) == (1.25, "call")
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "no-such-model"])
+@pytest.mark.parametrize("free", [0, 0.0, False])
+def test_a_call_may_be_free(db_path: Path, model: str, free: float) -> None:
+    """Whatever the price list says, now and later, and in whichever way it is handed over."""
+    client = WaxellObserveClient()
+    with WaxellContext("agent") as ctx:
+        ctx.record_llm_call(model=model, tokens_in=1000, tokens_out=500, cost=free)
+        call = {"model": model, "tokens_in": 1000, "tokens_out": 500, "cost": free}
+        calls = [call, asdict(LlmCallInfo(model, 1000, 500, free))]
+        client.record_llm_calls_sync(run_id=ctx.run_id, calls=calls)
+    price_pending(db_path)
+    stored = [(call["cost"], call["cost_source"]) for call in rows(db_path, "llm_calls")]
+    assert stored == [(0.0, "call")] * 3
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan"), float("inf")])
+def test_what_the_program_does_not_know_the_price_list_says(db_path: Path, unknown: Any) -> None:
+    """None is what a call without a cost has."""
+    client = WaxellObserveClient()
+    with WaxellContext("agent") as ctx:
+        ctx.record_llm_call(model="gpt-4o", tokens_in=1000, tokens_out=500, cost=unknown)
+        call = {"model": "gpt-4o", "tokens_in": 1000, "tokens_out": 500, "cost": unknown}
+        calls = [call, asdict(LlmCallInfo("gpt-4o", 1000, 500))]
+        client.record_llm_calls_sync(run_id=ctx.run_id, calls=calls)
+    price_pending(db_path)
+    stored = [(call["cost"], call["cost_source"]) for call in rows(db_path, "llm_calls")]
+    assert stored == [(0.0075, "price")] * 3
+
+
+def test_an_estimate_of_nothing_known_is_no_cost(db_path: Path) -> None:
+    """It is the original's 0.0, and says that there is no price."""
+    unknown = estimate_cost("no-such-model", 1000, 500)
+    assert unknown == 0.0
+    with WaxellContext("agent") as ctx:
+        ctx.record_llm_call(model="no-such-model", tokens_in=1000, tokens_out=500, cost=unknown)
+    assert only(db_path, "llm_calls")["cost"] is None
 
 
 def test_unknown_model_costs_an_unknown_amount(db_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_what_a_decorated_function_takes_and_gives(name: str) -> None:
     ("arguments", "message"),
     [
         ({"cost": "n/a"}, "cost"),
-        ({"cost": None}, "cost"),
+        ({"cost": ""}, "cost"),
         ({"cached_tokens": "1"}, "cached_tokens"),
         ({"cache_write_tokens": [1]}, "cache_write_tokens"),
         ({"is_streaming": Failing()}, "is_streaming"),

@@ -31,7 +31,7 @@ def row_of_call(call: CallFacts, lasted_ms: int, source: str) -> Row:
         "cache_write_tokens": (call.cache_write or 0) if call.tokens_in is not None else 0,
         "reasoning_tokens": call.reasoning if call.tokens_out is not None else None,
         "usage_known": call.tokens.is_known,
-        "cost": call.cost or 0.0,
+        "cost": call.cost or None,
         "duration_ms": lasted_ms,
         "ttft_ms": call.ttft_ms,
         "is_streaming": call.is_streaming,
@@ -144,7 +144,9 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     }
     if not (new["tokens_in"] or new["tokens_out"]):
         new["usage_known"] = row["usage_known"]  # nobody counts those of a call that has failed
-    of_hand = [name for name in ("task", "cost") if _is_given(by_hand.get(name))]
+    of_hand = ["task"] if _is_given(by_hand.get("task")) else []
+    if by_hand.get("cost") is not None:  # 0 is free
+        of_hand.append("cost")
     new.update({name: by_hand[name] for name in of_hand})
     if new["usage_known"] and not row["usage_known"]:
         of_hand.append("tokens")

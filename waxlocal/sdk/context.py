@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from waxlocal.encode import dumps
 from waxlocal.ids import generate_session_id
-from waxlocal.records import RecordStatus
+from waxlocal.records import NO_COST, RecordStatus
 from waxlocal.sdk.arguments import (
     ReadUsage,
     is_given,
@@ -237,7 +237,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         model: str,
         tokens_in: int | None = None,
         tokens_out: int | None = None,
-        cost: float = 0.0,
+        cost: float | None = NO_COST,
         task: str = "",
         prompt_preview: str = "",
         response_preview: str = "",
@@ -266,7 +266,7 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         of them were read from, or written to, the provider's cache (None means 0).
         `reasoning_tokens` says how many of `tokens_out` were spent on reasoning; None where the
         provider does not tell. Without a `cost` (dollars) the file's price list gives it; without
-        a price it is unknown, not 0.
+        a price it is unknown. A 0 that is given says that the call was free.
 
         `usage` is the provider's usage object as it came with the answer, in place of the counts
         or beside them; a count that is given (and not 0, of the cached ones) wins over it. None is
@@ -297,7 +297,9 @@ class WaxellContext(ConversationRecords, MemoryRecords, GovernanceRecords, Conte
         ):
             WaxellContext.record_llm_call(**plain_llm_call(**locals()))  # `self` among them
             return
-        if type(cost) is not float:
+        if cost is NO_COST:
+            cost = None
+        elif cost is not None and type(cost) is not float:
             cost = need_number("cost", cost)
         if duration_ms is not None and type(duration_ms) is not int:
             duration_ms = need_count("duration_ms", duration_ms)

@@ -10,7 +10,7 @@ from waxlocal.encode import dumps
 from waxlocal.ids import run_id_of
 from waxlocal.known_types import is_a
 from waxlocal.recording.recorder import current_recorder
-from waxlocal.records import LLM_CALLS, Kind, RecordStatus
+from waxlocal.records import LLM_CALLS, NO_COST, Kind, RecordStatus
 from waxlocal.sdk.arguments import (
     ReadUsage,
     checked,
@@ -276,8 +276,9 @@ def _llm_call(run: Run, call: Json) -> Json:
     row |= counts
     if note:
         details["usage_note"] = "; ".join(filter(None, (details.get("usage_note"), note)))
+    cost = call.get("cost")
     return row | {
-        "cost": need_number("cost", call["cost"]) if is_given(call.get("cost")) else 0.0,
+        "cost": None if cost is NO_COST or not is_given(cost) else need_number("cost", cost),
         "is_streaming": truth("is_streaming", call.get("is_streaming")),
         "messages": run._content(call.get("full_messages")),
         "response": _shown(call.get("full_response")) if captured else None,

@@ -89,7 +89,7 @@ class RunRecords(RunAttributes):
     # fmt: off
     def _add_llm_call(
         self, *, model: str, provider: str, task: str, tokens_in: int, tokens_out: int,
-        cached_tokens: int, cache_write_tokens: int, cost: float, duration_ms: int | None,
+        cached_tokens: int, cache_write_tokens: int, cost: float | None, duration_ms: int | None,
         ttft_ms: int | None, is_streaming: bool, status: str, error_type: str | None,
         error_message: str | None, prompt_preview: str | None, response_preview: str | None,
         messages: str | None, response: str | None, details: str | None,
@@ -99,15 +99,15 @@ class RunRecords(RunAttributes):
     ) -> int:
         """Write a call of a model, the columns by name; return its position.
 
-        A `cost` of 0 is left to the prices. `messages` and `tools` are JSON. With
+        A `cost` of None is left to the prices. `messages` and `tools` are JSON. With
         `usage_known=False` nobody told the tokens, which must be 0, and only a cost that is given
         is known. `ended_ns`: when it ended, in nanoseconds since 1970; by default now. A `position`
         is given where the same call is written again, because a signal handler struck.
         """
         recorder = self._recorder
-        priced: float | None = cost
+        priced = cost
         source: str | None = _GIVEN
-        if not (cost and isfinite(cost)):
+        if cost is None or not isfinite(cost):
             priced = recorder.store.prices.cost(
                 model, provider, tokens_in, tokens_out, cached_tokens, cache_write_tokens, details
             ) if usage_known else None
@@ -134,7 +134,7 @@ class RunRecords(RunAttributes):
     def _change_llm_call(self, run_id: str, position: int, columns: dict[str, Any]) -> None:
         """Write a call of any run anew, of which more is known now.
 
-        A `cost` of 0 is left to the prices.
+        A `cost` of None is left to the prices.
         """
         row, contents = self._priced(columns)
         values = (*(row.get(name) for name in CHANGED_BY_CAPTURE), run_id, position)
@@ -176,7 +176,7 @@ class RunRecords(RunAttributes):
         """Return the columns of a captured call as they are stored, and its messages and tools."""
         cost: float | None = columns["cost"]
         source: str | None = _GIVEN
-        if not (cost and isfinite(cost)):
+        if cost is None or not isfinite(cost):
             prices = self._recorder.store.prices
             known = columns["usage_known"]
             cost = prices.cost(*(columns[name] for name in PRICED_BY)) if known else None

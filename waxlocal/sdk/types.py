@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from waxlocal.records import NO_COST
+
 __all__ = [
     "ApprovalDecision",
     "CompiledPromptList",
@@ -59,12 +61,12 @@ class RunCompleteResult:
 
 @dataclass
 class LlmCallInfo:
-    """One call of a model; `cost` in dollars, 0 when it is left to the price list."""
+    """One call of a model; `cost` in dollars, by default left to the price list; 0 says free."""
 
     model: str
     tokens_in: int
     tokens_out: int
-    cost: float = 0.0
+    cost: float | None = NO_COST
     task: str = ""
     prompt_preview: str = ""
     response_preview: str = ""

@@ -9,6 +9,7 @@ from typing import Any
 from waxlocal.prices.catalogue import context_window, listed_models
 from waxlocal.prices.estimate import estimate
 from waxlocal.recording.recorder import current_recorder
+from waxlocal.records import NO_COST
 from waxlocal.sdk.arguments import need, need_count
 
 __all__ = [
@@ -31,7 +32,8 @@ _log = logging.getLogger("waxell_observe.cost")
 def estimate_cost(model: str, tokens_in: int, tokens_out: int, provider: str = "") -> float:
     """Return what a call costs in dollars; 0.0 for a model without a price, with one log line.
 
-    A recorded call of such a model has an unknown cost, which is not 0.
+    A recorded call of such a model has an unknown cost, which is not 0: also where this 0.0 is
+    handed over as its cost.
     """
     need("model", model, str)
     cost = estimate(
@@ -43,7 +45,7 @@ def estimate_cost(model: str, tokens_in: int, tokens_out: int, provider: str = "
     )
     if cost is None:
         _note_unknown(model, provider)
-        return 0.0
+        return NO_COST
     return cost
 
 
