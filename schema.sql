@@ -742,17 +742,20 @@ INSERT INTO summary (id, up_to, newest, look_from, left_over) VALUES (1, -922337
 -- period takes the sums of the blocks that lie in it whole, and the calls of those at its ends. Where
 -- calls were deleted, a block may seem longer than it is.
 CREATE TABLE call_blocks (
-  block INTEGER PRIMARY KEY,           -- the ids of its runs, shifted to the right by 12 bits
-  first TEXT NOT NULL,
-  last  TEXT NOT NULL
+  block   INTEGER PRIMARY KEY,         -- the ids of its runs, shifted to the right by 12 bits
+  first   TEXT NOT NULL,
+  last    TEXT NOT NULL,
+  changes INTEGER NOT NULL,            -- counted up whenever a call of it comes, goes or is changed
+  packed  INTEGER                      -- `changes` when block_durations were made; NULL: there are none
 );
 
--- The calls of each block by day and model, but those in odd_calls.
+-- The calls of each block by day, model and agent, but those in odd_calls.
 CREATE TABLE model_sums (
   block           INTEGER NOT NULL,
   date            TEXT NOT NULL,       -- in UTC; empty where a call has no valid one
   model           TEXT NOT NULL,
   provider        TEXT NOT NULL,
+  agent           TEXT NOT NULL,       -- the name of the run's agent
   calls           INTEGER NOT NULL,    -- may be 0, where all were deleted
   errors          INTEGER NOT NULL,
   unmetered_calls INTEGER NOT NULL,
@@ -762,17 +765,30 @@ CREATE TABLE model_sums (
   cached_tokens   INTEGER NOT NULL,
   priced_tokens   INTEGER NOT NULL,
   total_cost      REAL NOT NULL,       -- of the priced_calls
-  PRIMARY KEY (block, date, model, provider)
+  PRIMARY KEY (block, date, model, provider, agent)
 ) WITHOUT ROWID;
 
--- The same calls, of all blocks, by their duration: of these counts, percentiles are made.
-CREATE TABLE model_durations (
-  model       TEXT NOT NULL,
-  provider    TEXT NOT NULL,
-  duration_ms INTEGER NOT NULL,
-  calls       INTEGER NOT NULL,        -- may be 0
-  PRIMARY KEY (model, provider, duration_ms)
+-- What the same calls cost, by the hour.
+CREATE TABLE hour_sums (
+  block        INTEGER NOT NULL,
+  hour         TEXT NOT NULL,          -- in UTC, as 2026-01-31T09; empty where a call has no valid one
+  model        TEXT NOT NULL,
+  calls        INTEGER NOT NULL,       -- may be 0
+  priced_calls INTEGER NOT NULL,
+  total_cost   REAL NOT NULL,
+  PRIMARY KEY (block, hour, model)
 ) WITHOUT ROWID;
+
+-- How long the calls of a block took, of which percentiles are made. They are true as long as `packed`
+-- is `changes`: nobody can change a packed number. Not WITHOUT ROWID: some rows are long.
+CREATE TABLE block_durations (
+  block     INTEGER NOT NULL,
+  model     TEXT NOT NULL,
+  provider  TEXT NOT NULL,
+  agent     TEXT NOT NULL,
+  durations BLOB NOT NULL,             -- milliseconds in order, each of 64 bits, deflated by zlib
+  PRIMARY KEY (block, model, provider, agent)
+);
 
 -- Calls of the runs up to `up_to` with absurd figures, as another program may have written them. No
 -- sum of a model has them: floats that were added to such a number cannot be subtracted again.
@@ -788,7 +804,9 @@ CREATE VIEW call_figures AS
 SELECT run_id AS call_run, position AS call_position, recorded_at AS called_at,
   CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
     substr(recorded_at, 1, 10), '') AS TEXT) AS date,
-  model, provider, duration_ms, status = 'error' AS errors, usage_known = 0 AS unmetered_calls,
+  CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:*',
+    substr(recorded_at, 1, 13), '') AS TEXT) AS hour,
+  model, provider, status = 'error' AS errors, usage_known = 0 AS unmetered_calls,
   cost IS NOT NULL AS priced_calls, tokens_in, tokens_out, cached_tokens,
   iif(cost IS NULL, 0, tokens_in + tokens_out) AS priced_tokens, coalesce(cost, 0.0) AS total_cost,
   NOT (tokens_in BETWEEN 0 AND 1000000000000 AND tokens_out BETWEEN 0 AND 1000000000000
@@ -815,6 +833,12 @@ CREATE INDEX session_sums_by_turns ON session_sums (turns, failed, duration);
 CREATE INDEX session_sums_by_duration ON session_sums (duration);
 CREATE INDEX session_sums_by_mean ON session_sums (duration / turns);
 CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
+
+-- The tags of the runs of these sessions, where there are any.
+CREATE TABLE session_tags (
+  session_id TEXT NOT NULL PRIMARY KEY,
+  tags       TEXT NOT NULL             -- on a line each: a JSON array of the key and the value as text
+);
 
 -- What each user has in each session.
 CREATE TABLE user_sums (
@@ -856,20 +880,23 @@ WHERE id > (SELECT up_to FROM summary) AND session_id IS NOT NULL;
 -- A call of a run that is added up comes, or goes. It is in llm_calls at this moment.
 CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
 BEGIN
-  INSERT INTO call_blocks (block, first, last)
-  SELECT r.id >> 12, called_at, called_at FROM call_figures JOIN runs r ON r.run_id = call_run
-  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NEW.sign = 1
+  -- One that goes leaves its times: they are within.
+  INSERT INTO call_blocks (block, first, last, changes)
+  SELECT r.id >> 12, called_at, called_at, 1 FROM call_figures JOIN runs r ON r.run_id = call_run
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position
   ON CONFLICT (block) DO UPDATE SET
     first = min(first, excluded.first),
-    last = max(last, excluded.last);
-  INSERT INTO model_sums (block, date, model, provider, calls, errors, unmetered_calls, priced_calls,
-    tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
-  SELECT r.id >> 12, date, model, provider, NEW.sign, NEW.sign * errors, NEW.sign * unmetered_calls,
-    NEW.sign * priced_calls, NEW.sign * tokens_in, NEW.sign * tokens_out, NEW.sign * cached_tokens,
-    NEW.sign * priced_tokens, NEW.sign * total_cost
+    last = max(last, excluded.last),
+    changes = changes + 1;
+  INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
+    priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+  SELECT r.id >> 12, date, model, provider, r.agent_name, NEW.sign, NEW.sign * errors,
+    NEW.sign * unmetered_calls, NEW.sign * priced_calls, NEW.sign * tokens_in,
+    NEW.sign * tokens_out, NEW.sign * cached_tokens, NEW.sign * priced_tokens,
+    NEW.sign * total_cost
   FROM call_figures JOIN runs r ON r.run_id = call_run
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
-  ON CONFLICT (block, date, model, provider) DO UPDATE SET
+  ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
     calls = calls + excluded.calls,
     errors = errors + excluded.errors,
     unmetered_calls = unmetered_calls + excluded.unmetered_calls,
@@ -881,11 +908,15 @@ BEGIN
     -- no rest of a rounding
     total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
       total_cost + excluded.total_cost);
-  INSERT INTO model_durations (model, provider, duration_ms, calls)
-  SELECT model, provider, duration_ms, NEW.sign FROM call_figures
+  INSERT INTO hour_sums (block, hour, model, calls, priced_calls, total_cost)
+  SELECT r.id >> 12, hour, model, NEW.sign, NEW.sign * priced_calls, NEW.sign * total_cost
+  FROM call_figures JOIN runs r ON r.run_id = call_run
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
-    AND duration_ms IS NOT NULL
-  ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls;
+  ON CONFLICT (block, hour, model) DO UPDATE SET
+    calls = calls + excluded.calls,
+    priced_calls = priced_calls + excluded.priced_calls,
+    total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
+      total_cost + excluded.total_cost);
   DELETE FROM odd_calls
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position;
   INSERT INTO odd_calls (call_run, call_position)
@@ -918,13 +949,40 @@ BEGIN
 END;
 
 CREATE TRIGGER runs_change_sums AFTER UPDATE OF session_id, user_id, agent_name, parent_workflow_id,
-  status, started_at, completed_at, duration ON runs
+  status, started_at, completed_at, duration, tags ON runs
 WHEN (OLD.status <> 'running' OR OLD.session_id IS NULL) AND NEW.session_id IS NOT NULL
 BEGIN
   INSERT INTO changed_sessions (session_id)
   SELECT NEW.session_id WHERE NEW.id <= (SELECT up_to FROM summary)
   ON CONFLICT DO NOTHING;
   DELETE FROM outside_runs WHERE OLD.session_id IS NULL AND id = NEW.id;
+END;
+
+-- The calls of a run go from the sums of one agent to those of another.
+CREATE TRIGGER runs_change_agent AFTER UPDATE OF agent_name ON runs
+WHEN NEW.agent_name IS NOT OLD.agent_name AND NEW.id <= (SELECT up_to FROM summary)
+BEGIN
+  UPDATE call_blocks SET changes = changes + 1 WHERE block = NEW.id >> 12;
+  INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
+    priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+  SELECT NEW.id >> 12, date, model, provider, agent, sum(sign), sum(sign * errors),
+    sum(sign * unmetered_calls), sum(sign * priced_calls), sum(sign * tokens_in),
+    sum(sign * tokens_out), sum(sign * cached_tokens), sum(sign * priced_tokens),
+    sum(sign * total_cost)
+  FROM (SELECT -1 AS sign, OLD.agent_name AS agent UNION ALL SELECT 1, NEW.agent_name)
+  CROSS JOIN call_figures WHERE call_run = NEW.run_id AND NOT is_odd
+  GROUP BY date, model, provider, agent
+  ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
+    calls = calls + excluded.calls,
+    errors = errors + excluded.errors,
+    unmetered_calls = unmetered_calls + excluded.unmetered_calls,
+    priced_calls = priced_calls + excluded.priced_calls,
+    tokens_in = tokens_in + excluded.tokens_in,
+    tokens_out = tokens_out + excluded.tokens_out,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    priced_tokens = priced_tokens + excluded.priced_tokens,
+    total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
+      total_cost + excluded.total_cost);
 END;
 
 -- SQLite gives the id of the newest run to the next run, once the newest is deleted: that next run is
@@ -958,9 +1016,11 @@ WHEN NEW.up_to = -9223372036854775807 AND OLD.up_to <> -9223372036854775807
 BEGIN
   DELETE FROM call_blocks;
   DELETE FROM model_sums;
-  DELETE FROM model_durations;
+  DELETE FROM hour_sums;
+  DELETE FROM block_durations;
   DELETE FROM odd_calls;
   DELETE FROM session_sums;
+  DELETE FROM session_tags;
   DELETE FROM user_sums;
   DELETE FROM outside_runs;
   DELETE FROM changed_sessions;

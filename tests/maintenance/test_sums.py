@@ -19,8 +19,16 @@ from tests.tools.examples import examples
 from tests.tools.row_changes import CHANGE, apply
 from waxlocal.maintenance.sums import add_up
 from waxlocal.maintenance.upkeep import keep_up
-from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users, statistics
-from waxlocal.queries.models import model_usage
+from waxlocal.queries import (
+    USER_ORDERINGS,
+    SessionFilter,
+    as_dict,
+    list_models,
+    list_sessions,
+    list_users,
+    statistics,
+)
+from waxlocal.queries.models import ModelsOverTime, model_usage, models_over_time
 from waxlocal.queries.overview import session_totals
 from waxlocal.queries.statistics import analysis
 from waxlocal.queries.sums import are_usable
@@ -34,6 +42,7 @@ PERIODS = [
     for until in (None, "2026-02-01", moment(200_000))
     if since or until
 ]
+TAG_FILTERS = ("plan", "plan=free", "x", "x=1", "x=null", "y=true", 'pl"an=fr\nee', "0", ",", "=")
 ORDERINGS = [f"{sign}{name}" for name in USER_ORDERINGS for sign in ("", "-")]
 
 
@@ -64,11 +73,29 @@ def answers(path: Path) -> dict[str, Any]:
                 [as_dict(one) for kind in model_usage(conn, since=a, until=b) for one in kind]
                 for a, b in PERIODS
             ],
+            "tags": {
+                tag: [one.session_id for one in list_sessions(conn, filter=SessionFilter(tag=tag))]
+                for tag in TAG_FILTERS
+            },
+            "agents": {
+                agent: [as_dict(one) for one in list_models(conn, agent=agent, since=since)]
+                for agent in ("chatbot", "researcher")
+                for since in (None, "2026-02-01")
+            },
+            "spent": [
+                cost_of(models_over_time(conn, since=a, until=b))
+                for a, b in (*PERIODS, (None, None))
+            ],
             "count": count_users(conn),
             "users": {
                 one: [as_dict(u) for u in list_users(conn, ordering=one)] for one in ORDERINGS
             },
         }
+
+
+def cost_of(found: ModelsOverTime) -> object:
+    """Return what models cost over time, as far as the order of adding does not matter."""
+    return found.cost and (astuple(found.cost.timeline), dict(found.cost.series))
 
 
 def plain_answers(path: Path) -> dict[str, Any]:
@@ -337,7 +364,7 @@ def test_recorders_write_nothing_to_the_totals(db_path: Path) -> None:
         run = make.run("a", seconds=None)
         make.llm(run, cost=0.5, duration_ms=5)
         conn.execute("UPDATE runs SET status = 'success', completed_at = started_at")
-    for name in ("model_sums", "model_durations", "session_sums", "user_sums", "changed_sessions"):
+    for name in ("model_sums", "hour_sums", "session_sums", "user_sums", "changed_sessions"):
         assert select(db_path, f"SELECT count(*) FROM {name}") == [(0,)]
     assert select(db_path, "SELECT call_run, look_from FROM summary") == [(None, "")]
 

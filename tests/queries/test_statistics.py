@@ -10,7 +10,6 @@ from waxlocal.queries import SessionFilter, list_sessions, statistics
 from waxlocal.queries.percentiles import (
     median,
     percentile,
-    percentile_of_counts,
 )
 
 
@@ -97,24 +96,13 @@ def test_a_filter_chooses_the_sessions(tmp_path: Path) -> None:
     ("count", "q", "index"), [(1, 0.99, 0), (2, 0.5, 1), (20, 0.95, 19), (100, 0.95, 95)]
 )
 def test_a_percentile_is_a_value_that_occurs(count: int, q: float, index: int) -> None:
-    """Of n sorted values it is the one at int(n * q), counted out or not."""
-    values = list(range(count))
-    assert percentile(values, q) == index
-    assert percentile_of_counts(Counter(values), q) == index
-
-
-def test_a_percentile_of_counts_weighs_each_value() -> None:
-    """A value that occurs often takes that many places."""
-    counts = {10: 90, 20: 9, 30: 1}
-    spread = sorted(Counter(counts).elements())
-    for q in (0.0, 0.5, 0.89, 0.9, 0.95, 0.99, 1.0):
-        assert percentile_of_counts(counts, q) == percentile(spread, q)
+    """Of n sorted values it is the one at int(n * q)."""
+    assert percentile(list(range(count)), q) == index
 
 
 def test_figures_of_nothing_are_none() -> None:
     """No values have no median and no percentile."""
     assert (median({}), percentile([], 0.5)) == (None, None)
-    assert percentile_of_counts({}, 0.5) is None
 
 
 def test_a_median_is_the_middle() -> None:

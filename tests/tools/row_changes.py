@@ -10,6 +10,13 @@ from tests.tools.builders import Builder, moment, run_id
 
 __all__ = ["CHANGE", "apply"]
 
+TAGS = (
+    '{"plan": "free"}',
+    '{"plan": "team", "x": "1"}',
+    '{"plan": 1, "x": null, "y": true}',
+    '{"pl\\"an": "fr\\nee", "plan": ["free"]}',
+    '{"x[": ",free", ",": 1.5}',
+)
 statuses = st.sampled_from(["running", "success", "error", "blocked", "interrupted"])
 costs = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.5]))
 tokens = st.integers(0, 5_000)
@@ -20,7 +27,10 @@ parents = st.one_of(st.none(), st.integers(1, 12))
 users = st.sampled_from([None, "alice", "bob"])
 told = st.sampled_from((0, 1))
 models = st.sampled_from(["gpt-4o", "claude", "own"])
-durations = st.sampled_from([None, 0, 5, 70])
+durations = st.sampled_from([None, 0, 5, 70, 7.5])
+# Or what another program may have written.
+tags = st.sampled_from([None, "{}", "[3]", "{", *TAGS])
+agents = st.sampled_from(["chatbot", "researcher"])
 # Seconds, over three days; or what another program may have written.
 times = st.one_of(st.integers(0, 250_000), st.sampled_from(["", "soon", b"2026-01-31T10", b"\xff"]))
 CHANGE = st.one_of(
@@ -28,6 +38,8 @@ CHANGE = st.one_of(
     st.tuples(st.just("belong"), which, st.integers(1, 12)),
     st.tuples(st.just("merge"), which, statuses, seconds, parents, users),
     st.tuples(st.just("user"), which, users),
+    st.tuples(st.just("agent"), which, agents),
+    st.tuples(st.just("tags"), which, tags),
     st.tuples(st.just("call"), which, tokens, tokens, costs, told, models, durations, times),
     st.tuples(st.just("time"), which, times),
     st.tuples(st.just("correct"), which, models, durations),
@@ -84,6 +96,8 @@ def apply(make: Builder, change: tuple[Any, ...]) -> None:
         "correct": ("UPDATE llm_calls SET model = ?, duration_ms = ?", values[1:]),
         "belong": ("UPDATE runs SET parent_workflow_id = ?", values[1:]),
         "user": ("UPDATE runs SET user_id = ?", values[1:]),
+        "tags": ("UPDATE runs SET tags = ?", values[1:]),
+        "agent": ("UPDATE runs SET agent_name = ?", values[1:]),
         # As a server takes over what is newer: all columns at once.
         "merge": (
             "UPDATE runs SET status = ?, duration = ?, completed_at = ?, parent_workflow_id = ?,"

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.tools.patience import PATIENCE_S
 from waxlocal.errors import InvalidQuery
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.cache import (
     MOST,
+    MOST_AT_ONCE,
     MOST_S,
     REUSE,
     STALE_S,
@@ -189,6 +191,48 @@ def test_a_fault_comes_out() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(story())
+
+
+def test_only_so_many_answers_are_computed_at_once() -> None:
+    """The others follow, in turn: what a page asks beside them finds a thread of the pool."""
+
+    async def story() -> tuple[list[int], list[Cached[int]]]:
+        time = Time()
+        cache = Cache(time)
+        works = [Work(time) for _ in range(2 * MOST_AT_ONCE)]
+        takes = [
+            asyncio.create_task(cache.take(key, work, patience=PATIENCE_S))
+            for key, work in enumerate(works)
+        ]
+        await works[MOST_AT_ONCE - 1].begun.wait()
+        before = [work.calls for work in works]
+        for work in works:
+            work.finish.set()
+        return before, [await take for take in takes]
+
+    before, answers = asyncio.run(story())
+    assert before == [1] * MOST_AT_ONCE + [0] * MOST_AT_ONCE
+    assert answers == [Cached(1)] * 2 * MOST_AT_ONCE
+
+
+def test_a_loop_that_has_ended_keeps_no_turn() -> None:
+    """A server of the same process may have another one."""
+    cache = Cache()
+
+    async def never(_show: object) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    async def at_once(_show: object) -> int:
+        return 1
+
+    async def fill() -> None:
+        for key in range(MOST_AT_ONCE):
+            await cache.take(key, never, patience=0)
+
+    asyncio.run(fill())
+    found = asyncio.run(cache.take("key", at_once, patience=PATIENCE_S))
+    assert found == Cached(1)
 
 
 def test_only_so_many_answers_are_kept() -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
+from waxlocal.maintenance.durations import TO_PACK, pack_next
 from waxlocal.queries.columns import unmetered_calls
+from waxlocal.queries.filters import JSON_OBJECT, PAIR_VALUE
 from waxlocal.queries.sums import can_have_sums
 from waxlocal.queries.turns import turn_columns
 from waxlocal.queries.user_parts import COLUMNS, user_parts
@@ -31,11 +33,12 @@ PIECE_NS = 5_000_000
 FIRST_IN_PIECE = 10
 MOST_IN_PIECE = 1_000
 
-_ARE_ENOUGH = """
+_ARE_ENOUGH = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > up_to LIMIT :enough)) >= :enough
   OR (SELECT count(*) FROM changed_sessions) - left_over >= :enough
+  OR EXISTS ({TO_PACK})
 FROM summary
-"""
+"""  # noqa: S608
 
 # -- the runs of a piece, and their calls
 
@@ -44,26 +47,28 @@ _UP_TO = "(SELECT up_to FROM summary)"
 _TO = f"(SELECT max(id) FROM (SELECT id FROM runs WHERE id > {_UP_TO} ORDER BY id LIMIT :most))"  # noqa: S608
 _COUNT = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > {_UP_TO} LIMIT :most)"  # noqa: S608
 _RUNS = f"runs r WHERE r.id > {_UP_TO} AND r.id <= {_TO}"
-_CALLS = f"""(SELECT run_id, id >> 12 AS block FROM {_RUNS})
+_CALLS = f"""(SELECT run_id, agent_name, id >> 12 AS block FROM {_RUNS})
   CROSS JOIN call_figures ON call_run = run_id"""  # noqa: S608
 _NOTE_ODD = f"""
 INSERT INTO odd_calls (call_run, call_position)
 SELECT call_run, call_position FROM {_CALLS} WHERE is_odd ON CONFLICT DO NOTHING
 """  # noqa: S608
 _WIDEN = f"""
-INSERT INTO call_blocks (block, first, last)
-SELECT block, min(called_at), max(called_at) FROM {_CALLS} WHERE true GROUP BY block
+INSERT INTO call_blocks (block, first, last, changes)
+SELECT block, min(called_at), max(called_at), 1 FROM {_CALLS} WHERE true GROUP BY block
 ON CONFLICT (block) DO UPDATE SET
   first = min(first, excluded.first),
-  last = max(last, excluded.last)
+  last = max(last, excluded.last),
+  changes = changes + 1
 """  # noqa: S608
 _ADD_CALLS = f"""
-INSERT INTO model_sums (block, date, model, provider, calls, errors, unmetered_calls, priced_calls,
-  tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
-SELECT block, date, model, provider, count(*), sum(errors), sum(unmetered_calls), sum(priced_calls),
-  sum(tokens_in), sum(tokens_out), sum(cached_tokens), sum(priced_tokens), sum(total_cost)
-FROM {_CALLS} WHERE NOT is_odd GROUP BY block, date, model, provider
-ON CONFLICT (block, date, model, provider) DO UPDATE SET
+INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
+  priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+SELECT block, date, model, provider, agent_name, count(*), sum(errors), sum(unmetered_calls),
+  sum(priced_calls), sum(tokens_in), sum(tokens_out), sum(cached_tokens), sum(priced_tokens),
+  sum(total_cost)
+FROM {_CALLS} WHERE NOT is_odd GROUP BY block, date, model, provider, agent_name
+ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
   calls = calls + excluded.calls,
   errors = errors + excluded.errors,
   unmetered_calls = unmetered_calls + excluded.unmetered_calls,
@@ -74,11 +79,14 @@ ON CONFLICT (block, date, model, provider) DO UPDATE SET
   priced_tokens = priced_tokens + excluded.priced_tokens,
   total_cost = total_cost + excluded.total_cost
 """  # noqa: S608
-_ADD_DURATIONS = f"""
-INSERT INTO model_durations (model, provider, duration_ms, calls)
-SELECT model, provider, duration_ms, count(*) FROM {_CALLS}
-WHERE NOT is_odd AND duration_ms IS NOT NULL GROUP BY model, provider, duration_ms
-ON CONFLICT (model, provider, duration_ms) DO UPDATE SET calls = calls + excluded.calls
+_ADD_HOURS = f"""
+INSERT INTO hour_sums (block, hour, model, calls, priced_calls, total_cost)
+SELECT block, hour, model, count(*), sum(priced_calls), sum(total_cost)
+FROM {_CALLS} WHERE NOT is_odd GROUP BY block, hour, model
+ON CONFLICT (block, hour, model) DO UPDATE SET
+  calls = calls + excluded.calls,
+  priced_calls = priced_calls + excluded.priced_calls,
+  total_cost = total_cost + excluded.total_cost
 """  # noqa: S608
 _NOTE_OUTSIDE = f"""
 INSERT INTO outside_runs (id) SELECT id FROM {_RUNS} AND session_id IS NULL ON CONFLICT DO NOTHING
@@ -95,7 +103,7 @@ _ADD_RUNS = (
     _NOTE_ODD,
     _WIDEN,
     _ADD_CALLS,
-    _ADD_DURATIONS,
+    _ADD_HOURS,
     _NOTE_OUTSIDE,
     _NOTE_SESSIONS,
     _COME_TO,
@@ -128,6 +136,15 @@ _ADD_USERS = f"""
 INSERT INTO user_sums (user_id, session_id, {_NAMES})
 {{parts.owned}} SELECT user_id, session_id, {_NAMES} FROM ({{parts.rows}})
 """  # noqa: S608
+_FORGET_TAGS = f"DELETE FROM session_tags WHERE session_id IN {_SESSIONS}"  # noqa: S608
+_ADD_TAGS = f"""
+INSERT INTO session_tags (session_id, tags)
+SELECT session_id, char(10) || group_concat(tag, char(10)) || char(10) FROM (
+  SELECT DISTINCT r.session_id AS session_id, json_array(pair.key, {PAIR_VALUE}) AS tag
+  FROM runs r CROSS JOIN json_each({JSON_OBJECT.format(column="r.tags")}) AS pair
+  WHERE r.session_id IN {_SESSIONS})
+GROUP BY session_id
+"""  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _LEAVE = "UPDATE summary SET left_over = (SELECT count(*) FROM changed_sessions)"
 
@@ -148,7 +165,10 @@ def add_up(
         if begins:
             with autocommit(path) as connection, closing(checkpointer(path)) as log:
                 pieces = _Pieces(connection, log, end_ns, clock)
-                return pieces.add(_add_runs) + pieces.add(_add_sessions)
+                added = pieces.add(_add_runs) + pieces.add(_add_sessions)
+                while clock.monotonic_ns() < end_ns and pack_next(connection):
+                    log.look()
+                return added
     return 0
 
 
@@ -213,7 +233,9 @@ def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
     statements = (
         _FORGET_SUMS,
         _FORGET_USERS,
+        _FORGET_TAGS,
         _ADD_SUMS.format(**figures),
+        _ADD_TAGS,
         _ADD_USERS.format(parts=parts),
     )
     for statement in statements:

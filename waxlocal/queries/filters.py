@@ -14,15 +14,18 @@ from waxlocal.decode import loads
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.sums import APART, are_usable
 from waxlocal.queries.times import parse_period
 from waxlocal.queries.turns import TURN, TurnColumns, turn_columns
 from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
 
 __all__ = [
     "EVERYTHING",
+    "JSON_OBJECT",
     "MAX_LIMIT",
     "MAX_OFFSET",
     "ORDERINGS",
+    "PAIR_VALUE",
     "SessionFilter",
     "as_recorded",
     "check_ordering",
@@ -96,9 +99,20 @@ _UNTIL = "s.last_activity_at <= :until AND {} <= :until"
 # As with agents: first a cheap test whether the key, and text as a value, occur in the text at all.
 # The encoder stores non-ASCII text unescaped, so both must be quoted the same way here.
 _PAIR = """instr(r.{column}, :{column}_quoted){occurs}
-  AND EXISTS (SELECT 1 FROM json_each(r.{column}) AS pair WHERE pair.key = :{column}_key{value})"""
-_VALUE = """ AND :{column}_value = CASE
+  AND EXISTS (SELECT 1 FROM json_each({json}) AS pair WHERE pair.key = :{column}_key{value})"""
+# Another program may have written no JSON.
+JSON_OBJECT = "iif(json_valid({column}), {column}, '{{}}')"
+# Of a row `pair` of json_each.
+PAIR_VALUE = """CASE
   WHEN pair.type IN ('true', 'false', 'null') THEN pair.type ELSE CAST(pair.value AS TEXT) END"""
+_VALUE = f" AND :{{column}}_value = {PAIR_VALUE}"
+# The sums have a session's pairs, a line each. As lines, or beginnings of lines, they can occur as
+# nothing else: JSON's texts contain no line ends.
+_TAGGED = f"""(s.session_id IN (SELECT session_id FROM session_tags WHERE instr(tags, {{pair}}))
+  AND s.session_id NOT IN {APART})
+  OR (s.session_id IN {APART} AND {{any_run}})"""  # noqa: S608
+_WITH_VALUE = "char(10) || json_array(:tags_key, :tags_value) || char(10)"
+_WITH_ANY_VALUE = "char(10) || rtrim(json_array(:tags_key), ']') || ','"
 # A value that JSON can only hold as this text, and hardly any program writes with escapes.
 _PLAIN_TEXT = re.compile(r"(?!(?:true|false|null)$)[A-Za-z][\w .:@-]*", re.ASCII)
 _OCCURS = " AND instr(r.{column}, :{column}_text)"
@@ -148,12 +162,22 @@ def where(
         values["user_id"] = filter.user_id
         by_runs = _ANY_RUN.format("r.user_id = :user_id")
         conditions.append(_of_user(conn, filter.user_id) if turns.are_counted else by_runs)
-    conditions += (_ANY_RUN.format(one) for one in run_conditions(conn, filter, values))
+    conditions += _on_runs(conn, filter, values)
     if filter.status:
         values["gone"] = json.dumps(gone.of_open_runs())
         conditions.append(_BY_STATUS[filter.status].format(failed=turns.failed))
     clause = " AND ".join(f"({condition})" for condition in conditions)
     return f"WHERE {clause}" if clause else "", as_recorded(values)
+
+
+def _on_runs(
+    conn: sqlite3.Connection, filter: SessionFilter, values: dict[str, object]
+) -> Iterator[str]:
+    any_run = [_ANY_RUN.format(one) for one in run_conditions(conn, filter, values)]
+    if filter.tag and are_usable(conn):
+        pair = _WITH_VALUE if "tags_value" in values else _WITH_ANY_VALUE
+        any_run[0] = _TAGGED.format(pair=pair, any_run=any_run[0])
+    yield from any_run
 
 
 def as_recorded(values: Mapping[str, object]) -> dict[str, object]:
@@ -214,14 +238,16 @@ def _pair_condition(column: str, pair: str, values: dict[str, object]) -> str:
     key, equals, value = pair.partition("=")
     values[f"{column}_key"] = key
     values[f"{column}_quoted"] = json.dumps(key, ensure_ascii=False)
+    stored = JSON_OBJECT.format(column=f"r.{column}")
     if not equals:
-        return _PAIR.format(column=column, occurs="", value="")
+        return _PAIR.format(column=column, occurs="", value="", json=stored)
     values[f"{column}_value"] = value
     occurs = ""
     if _PLAIN_TEXT.fullmatch(value):
         values[f"{column}_text"] = json.dumps(value, ensure_ascii=False)
         occurs = _OCCURS.format(column=column)
-    return _PAIR.format(column=column, occurs=occurs, value=_VALUE.format(column=column))
+    is_value = _VALUE.format(column=column)
+    return _PAIR.format(column=column, occurs=occurs, value=is_value, json=stored)
 
 
 def _says(stored: str | None, wanted: str) -> bool:

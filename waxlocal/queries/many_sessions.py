@@ -8,6 +8,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from itertools import compress
+from operator import truediv
 
 from waxlocal.queries.filters import EVERYTHING, SessionFilter
 from waxlocal.queries.liveness import GoneProcesses
@@ -108,10 +110,11 @@ class _Gathered:
 
     def add(self, some: Figures) -> None:
         # A session may have calls in a period and no turn: they are of one that began before it.
-        pairs = [one for one in zip(some.turns, some.durations, strict=True) if one[0]]
-        self._distribution.update(turns for turns, _ in pairs)
-        self.durations.extend(duration for _, duration in pairs)
-        self.means.extend(duration / turns for turns, duration in pairs)
+        turns = array("q", compress(some.turns, some.turns))
+        durations = array("d", compress(some.durations, some.turns))
+        self._distribution.update(turns)
+        self.durations.extend(durations)
+        self.means.extend(map(truediv, durations, turns))
         self.costs.extend(cost for cost in some.costs if cost is not None)
         for name in _ADDED:
             self._sums[name] += sum(getattr(some, name))
@@ -138,13 +141,12 @@ class _AloneTurns:
         self._open: dict[int, str] = {}
 
     def add(self, some: Figures) -> None:
-        columns = zip(some.single, some.failed, some.durations, some.open_alone, strict=True)
-        for single, failed, duration, open_id in columns:
-            if single:
-                if open_id is not None:
-                    self._open[len(self._failed)] = open_id
-                self._failed.append(bool(failed))
-                self._durations.append(duration)
+        first = len(self._failed)
+        self._failed.extend(map(bool, compress(some.failed, some.single)))
+        self._durations.extend(compress(some.durations, some.single))
+        for place, open_id in enumerate(compress(some.open_alone, some.single), first):
+            if open_id is not None:
+                self._open[place] = open_id
 
     def ends(self, limit: float, gone: GoneProcesses) -> Counter[str]:
         runs = gone.shown_runs(list(self._open.values())) if self._open else {}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.prices.table import prices_by_model, source_for
 from waxlocal.queries.analysis_rows import ModelUse, place_in_list
-from waxlocal.queries.call_sums import CallSums, added, asked_for, call_durations, call_sums
+from waxlocal.queries.call_blocks import Asked, asked_for
+from waxlocal.queries.call_durations import call_durations
+from waxlocal.queries.call_sums import CallSums, added, call_sums
+from waxlocal.queries.cost_over_time import CostOverTime, over_time, period_costs
 from waxlocal.queries.days import ModelDay, model_days
-from waxlocal.queries.percentiles import percentile_of_counts
+from waxlocal.queries.ordered_values import ListedValues
 from waxlocal.queries.snapshot import in_snapshot
 
-__all__ = ["ModelUsage", "list_models", "model_usage"]
+__all__ = ["ModelUsage", "ModelsOverTime", "list_models", "model_usage", "models_over_time"]
 
 
 class ModelUsage(NamedTuple):
@@ -22,6 +25,13 @@ class ModelUsage(NamedTuple):
 
     models: list[ModelUse]
     days: list[ModelDay]
+
+
+class ModelsOverTime(NamedTuple):
+    """The usage of each model, as `ModelUsage` has it, and what all of them cost over time."""
+
+    models: list[ModelUse]
+    cost: CostOverTime | None
 
 
 def list_models(
@@ -52,16 +62,36 @@ def model_usage(
     """
     asked = asked_for(since, until, agent, clock)
     sums = call_sums(conn, asked)
+    return ModelUsage(_models(conn, asked, sums), model_days(sums))
+
+
+@in_snapshot
+def models_over_time(
+    conn: sqlite3.Connection,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> ModelsOverTime:
+    """Return the usage of every model, and their cost over time: as `model_usage`."""
+    asked = asked_for(since, until, None, clock)
+    sums = call_sums(conn, asked)
+    cost = over_time(period_costs(conn, asked, sums))
+    return ModelsOverTime(_models(conn, asked, sums), cost)
+
+
+def _models(conn: sqlite3.Connection, asked: Asked, sums: Sequence[CallSums]) -> list[ModelUse]:
     durations = call_durations(conn, asked)
     prices = prices_by_model(conn)
     models = [
-        _model(one, durations[key], source_for(prices, *key))
+        _model(one, ListedValues(durations[key]), source_for(prices, *key))
         for key, one in added(sums, lambda one: (one.model, one.provider)).items()
     ]
-    return ModelUsage(sorted(models, key=place_in_list), model_days(sums))
+    return sorted(models, key=place_in_list)
 
 
-def _model(sums: CallSums, durations: Counter[int], source: str | None) -> ModelUse:
+def _model(sums: CallSums, durations: ListedValues, source: str | None) -> ModelUse:
+    p50, p95 = (durations.percentile(q) for q in (0.50, 0.95))
     return ModelUse(
         model=sums.model,
         provider=sums.provider,
@@ -73,7 +103,7 @@ def _model(sums: CallSums, durations: Counter[int], source: str | None) -> Model
         cached_tokens=sums.cached_tokens,
         priced_tokens=sums.priced_tokens,
         total_cost=sums.total_cost,
-        p50_ms=percentile_of_counts(durations, 0.50),
-        p95_ms=percentile_of_counts(durations, 0.95),
+        p50_ms=None if p50 is None else int(p50),
+        p95_ms=None if p95 is None else int(p95),
         price_source=source,
     )

@@ -17,7 +17,7 @@ from waxlocal.queries.percentiles import percentile, place_of
 __all__ = ["ListedValues", "SummedValues", "Values", "value_at"]
 
 # Up to this many values are sorted. Of more, only those near the wanted place are.
-FEW = 20_000
+FEW = 60_000
 # How many values the sample has that tells where the wanted place is, and how far it may be off.
 SAMPLE, SPREAD = 2_000, 60
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["median", "percentile", "percentile_of_counts", "place_of"]
+__all__ = ["median", "percentile", "place_of"]
 
 
 def place_of(count: int, q: float) -> int:
@@ -15,17 +15,6 @@ def place_of(count: int, q: float) -> int:
 def percentile(ordered: Sequence[float], q: float) -> float | None:
     """Return the value at index `int(n * q)` (at most n - 1) of n sorted values; None if n is 0."""
     return ordered[place_of(len(ordered), q)] if ordered else None
-
-
-def percentile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
-    """Return the percentile of values given as counts; None if there are none."""
-    total = sum(counts.values())
-    before = int(total * q)
-    for value in sorted(counts):
-        before -= counts[value]
-        if before < 0:
-            return value
-    return max(counts, default=None)
 
 
 def median(counts: Mapping[int, int]) -> float | None:

@@ -20,7 +20,7 @@ NEWER = "r.id > (SELECT up_to FROM summary)"
 # A set of session ids.
 APART = "(SELECT session_id FROM apart_sessions)"
 
-_EXIST = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'call_blocks')"
+_EXIST = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'session_tags')"
 _ARE_NEAR = f"""
 SELECT EXISTS (SELECT 1 FROM runs r WHERE r.id <= up_to)
   AND (SELECT count(*) FROM (SELECT 1 FROM runs r WHERE {NEWER} LIMIT :most)) < :most

@@ -36,6 +36,9 @@ MOST_S = 60.0
 # A result of this age is not shown any more while the next one is computed: nobody has asked for
 # it in the meantime. A page that refreshes itself asks more often, and never loses its figures.
 STALE_S = 2 * MOST_S
+# How many results are computed at once, of the threads of `read_pool`. What somebody waits for, as
+# the prices beside them, does not wait behind them all.
+MOST_AT_ONCE = 2
 # The maximum number of cached results: enough for the filters of a few people.
 MOST = 64
 
@@ -79,6 +82,8 @@ class Cache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns: asyncio.Semaphore
 
     async def take(
         self, key: Hashable, work: Work[Answer], *, patience: float = PATIENCE_S
@@ -116,18 +121,24 @@ class Cache:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _work(self, entry: _Entry, work: Work[Any]) -> None:
-        began = self._clock()
-
         def show(partial: Any) -> None:
             entry.partial = partial
 
-        try:
-            entry.value, entry.problem = await work(show), None
-        except (ObserveError, Problem) as error:
-            entry.value, entry.problem = None, problem_of(error)
-        entry.at = self._clock()
-        entry.took = entry.at - began
-        entry.partial, entry.answered = None, True
+        async with self._turn():
+            began = self._clock()
+            try:
+                entry.value, entry.problem = await work(show), None
+            except (ObserveError, Problem) as error:
+                entry.value, entry.problem = None, problem_of(error)
+            entry.at = self._clock()
+            entry.took = entry.at - began
+            entry.partial, entry.answered = None, True
+
+    def _turn(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # a task of a loop that has ended keeps its turn
+            self._loop, self._turns = loop, asyncio.Semaphore(MOST_AT_ONCE)
+        return self._turns
 
 
 def _is_running(task: asyncio.Task[None]) -> bool:

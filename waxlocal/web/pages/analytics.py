@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waxlocal.prices.table import prices_by_model
 from waxlocal.queries import (
     EVERYTHING,
-    ModelUse,
     Session,
     Statistics,
     list_sessions,
     money,
     timing,
 )
+from waxlocal.queries.cost_over_time import CostOverTime, over_time, session_costs
+from waxlocal.queries.models import ModelsOverTime, models_over_time
 from waxlocal.queries.statistics import Analysis, analysis
 from waxlocal.queries.time_buckets import Timeline
-from waxlocal.queries.usage import CostOverTime, Usage, add_usage, session_usage
 from waxlocal.records import RUN_STATUSES
-from waxlocal.web.cache import Cached, ask_kept, cache_of
-from waxlocal.web.db import ask
+from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
 from waxlocal.web.pages.list_request import ListRequest, SessionRequest
@@ -46,15 +43,6 @@ class Extreme:
 
     session: Session
     verdict: str
-
-
-@dataclass(frozen=True)
-class ModelsInUse:
-    """All models, and their cost over time."""
-
-    models: tuple[ModelUse, ...]
-    cost: CostOverTime | None
-    calls: int
 
 
 async def analytics_page(request: Request) -> Response:
@@ -95,42 +83,34 @@ async def _analysis(request: Request, asked: SessionRequest) -> Cached[Analysis]
     )
 
 
-async def _spent(request: Request, asked: SessionRequest) -> Cached[ModelsInUse]:
-    """Return model usage over all calls, or over calls in the matching sessions."""
+async def _spent(request: Request, asked: SessionRequest) -> Cached[ModelsOverTime]:
+    """Return the cost over time of all calls, or of calls in the matching sessions."""
     if _has_period_only(asked):
         return await take_usage(request, asked.value("since"), asked.value("until"))
 
-    async def work(_show: object) -> ModelsInUse:
-        usage = await ask(request, lambda conn: session_usage(conn, filter=asked.filter))
-        return ModelsInUse((), usage.cost_over_time(), usage.calls)
-
-    return await cache_of(request).take(("session usage", asked.key), work)
+    return await ask_kept(
+        request,
+        ("session costs", asked.key),
+        lambda conn: ModelsOverTime([], over_time(session_costs(conn, asked.filter))),
+    )
 
 
 def _has_period_only(asked: SessionRequest) -> bool:
     return replace(asked.filter, since=None, until=None) == EVERYTHING
 
 
-async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsInUse]:
+async def take_usage(request: Request, since: str, until: str) -> Cached[ModelsOverTime]:
     """Return the usage of all models between two valid times from the URL."""
     bounds = ListRequest.of(request, "").filter
-
-    async def work(_show: Callable[[ModelsInUse], None]) -> ModelsInUse:
-        usage = Usage()
-        while usage.after is not None:
-            await ask(
-                request,
-                lambda conn: add_usage(
-                    conn,
-                    usage,
-                    since=bounds.since if since else None,
-                    until=bounds.until if until else None,
-                ),
-            )
-        prices = await ask(request, prices_by_model)
-        return ModelsInUse(tuple(usage.models(prices)), usage.cost_over_time(), usage.calls)
-
-    return await cache_of(request).take(("usage", since, until), work)
+    return await ask_kept(
+        request,
+        ("usage", since, until),
+        lambda conn: models_over_time(
+            conn,
+            since=bounds.since if since else None,
+            until=bounds.until if until else None,
+        ),
+    )
 
 
 async def _extremes(

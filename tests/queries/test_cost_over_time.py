@@ -1,24 +1,23 @@
-"""The use of models, read in pieces."""
+"""What calls cost over time."""
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.tools.builders import Builder, moment, recording
-from waxlocal.prices.table import prices_by_model
 from waxlocal.queries import SessionFilter, list_models
 from waxlocal.queries.analysis_rows import needs_price
+from waxlocal.queries.cost_over_time import HourCost, over_time, session_costs
+from waxlocal.queries.models import models_over_time
 from waxlocal.queries.time_buckets import MOST_STRETCHES, timeline_of
-from waxlocal.queries.usage import Usage, add_usage, session_usage
 
 
-def many_calls(to: Builder) -> None:
-    """Record 60 runs of three models, over ten days, some outside of sessions."""
+def many_calls(to: Builder, hours: float = 4.0) -> None:
+    """Record 60 runs of four models, so many hours apart, some outside of sessions."""
     for number in range(60):
-        at = number * 4 * 3_600.0
+        at = number * hours * 3_600.0
         run = to.run(f"s{number % 7}" if number % 5 else None, at=at, user=f"u{number % 2}")
         for call in range(number % 3 + 1):
             more = {"model": f"m{number % 4}", "provider": "p" if number % 8 else ""}
@@ -27,79 +26,55 @@ def many_calls(to: Builder) -> None:
                    **more)  # fmt: skip
 
 
-def read(conn: sqlite3.Connection, most: int, **bounds: str) -> tuple[Usage, int]:
-    usage, pieces = Usage(), 0
-    while usage.after is not None:
-        add_usage(conn, usage, most=most, **bounds)
-        pieces += 1
-    return usage, pieces
-
-
-@pytest.mark.parametrize(("most", "expected"), [(0, 61), (1, 41), (7, 14), (1_000, 1)])
-def test_pieces_add_up_to_the_whole(tmp_path: Path, most: int, expected: int) -> None:
-    """Whatever their size, and to what one query over everything says."""
+@pytest.mark.parametrize(("hours", "expected"), [(0.5, 1), (4.0, 6), (30.0, 48)])
+def test_the_cost_over_time_is_all_that_was_spent(
+    tmp_path: Path, hours: float, expected: int
+) -> None:
+    """In hours or days, by the whole time; a period has its own."""
     with recording(tmp_path) as (to, conn):
-        many_calls(to)
-        usage, pieces = read(conn, most)
-        assert [as_far_as_exact(one) for one in usage.models({})] == [
-            as_far_as_exact(one) for one in list_models(conn)
-        ]
-    assert pieces == expected
-    assert usage.calls == 120
+        many_calls(to, hours)
+        whole = models_over_time(conn)
+        part = models_over_time(conn, since=moment(10 * hours * 3_600.0))
+        assert whole.models == list_models(conn)
+    for found in (whole, part):
+        assert found.cost is not None
+        spent = sum(one.total_cost or 0 for one in found.models)
+        assert sum(map(sum, (values for _, values in found.cost.series))) == pytest.approx(spent)
+        assert all(len(values) == found.cost.timeline.count for _, values in found.cost.series)
+    assert whole.cost is not None
+    assert whole.cost.timeline.hours == expected
 
 
-def as_far_as_exact(one: object) -> dict[str, object]:
-    """Return a row, its sum of money without the last digits: the order of adding differs."""
-    names = ("model", "provider", "calls", "unmetered_calls", "errors", "tokens_in", "tokens_out",
-             "cached_tokens", "priced_tokens", "p50_ms", "p95_ms")  # fmt: skip
-    row = {name: getattr(one, name) for name in names}
-    cost = getattr(one, "total_cost")  # noqa: B009
-    return {**row, "cost": None if cost is None else round(cost, 9)}
-
-
-def test_times_bound_the_calls(tmp_path: Path) -> None:
-    """Both ends included."""
-    bounds = {"since": moment(4 * 3_600.0), "until": moment(8 * 3_600.0)}
-    with recording(tmp_path) as (to, conn):
-        many_calls(to)
-        usage, _ = read(conn, 10, **bounds)
-        whole = list_models(conn, **bounds)
-    assert usage.calls == sum(one.calls for one in whole) == 3
-
-
-def test_nothing_was_used(tmp_path: Path) -> None:
-    """One piece, no models, no cost over time."""
-    with recording(tmp_path) as (_, conn):
-        usage, pieces = read(conn, 10)
-    assert (pieces, usage.models({}), usage.cost_over_time()) == (1, [], None)
-
-
-def test_the_cost_over_time_is_all_that_was_spent(tmp_path: Path) -> None:
-    """The most expensive models by name, the others together."""
-    with recording(tmp_path) as (to, conn):
-        many_calls(to)
-        usage, _ = read(conn, 1_000)
-        found = usage.cost_over_time(most=1)
+def test_the_most_expensive_models_have_names(tmp_path: Path) -> None:
+    """The others are together, those of unknown cost are not among them."""
+    costs = [HourCost("2026-01-31T09", f"m{number}", 1, number or None) for number in range(5)]
+    found = over_time(costs, most=2)
     assert found is not None
-    names = [name for name, _ in found.series]
-    assert names[1] == "2 others"
-    total = sum(one.total_cost or 0 for one in usage.models({}))
-    assert sum(map(sum, (values for _, values in found.series))) == pytest.approx(total)
-    assert all(len(values) == found.timeline.count for _, values in found.series)
+    assert found.series == (("m4", (4,)), ("m3", (3,)), ("2 others", (3,)))
 
 
-def test_the_use_in_sessions_is_that_of_their_calls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cost", [None, 0.5])
+def test_what_has_no_valid_time_is_at_no_time(cost: float | None) -> None:
+    """Nor has it a place where it is all that there is."""
+    assert over_time([HourCost("", "m", 1, cost)]) is None
+    assert over_time([]) is None
+    found = over_time([HourCost("", "m", 1, cost), HourCost("2026-01-31T09", "m", 1, 0.25)])
+    assert found is not None
+    assert (found.timeline.count, found.series) == (1, (("m", (0.25,)),))
+
+
+def test_the_cost_in_sessions_is_that_of_their_calls(tmp_path: Path) -> None:
     """Of those that fit the filter, and of no run outside."""
     with recording(tmp_path) as (to, conn):
         many_calls(to)
         sql = """SELECT sum(llm_calls), sum(total_cost) FROM sessions
           WHERE session_id IN (SELECT session_id FROM session_users WHERE user_id = 'u1')"""
         calls, cost = conn.execute(sql).fetchone()
-        usage = session_usage(conn, filter=SessionFilter(user_id="u1"))
-    assert 0 < usage.calls == calls < 120
-    over_time = usage.cost_over_time()
-    assert over_time is not None
-    assert sum(map(sum, (values for _, values in over_time.series))) == pytest.approx(cost)
+        costs = session_costs(conn, SessionFilter(user_id="u1"))
+    assert 0 < sum(one.calls for one in costs) == calls < 120
+    found = over_time(costs)
+    assert found is not None
+    assert sum(map(sum, (values for _, values in found.series))) == pytest.approx(cost)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +111,7 @@ def test_models_that_need_a_price_come_first(tmp_path: Path) -> None:
         ):
             to.insert("model_prices", model=model, provider=provider, source=source, updated_at="")
         found = list_models(conn)
-        usage, _ = read(conn, 10)
-        assert usage.models(prices_by_model(conn)) == found
+        assert models_over_time(conn).models == found
     needing = {one.model for one in found if needs_price(one)}
     assert needing == {"unpriced", "untold"}
     assert {one.model for one in found[:2]} == needing
