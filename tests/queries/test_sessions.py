@@ -23,6 +23,7 @@ from waxlocal.queries import (
     list_sessions,
     recent_runs,
 )
+from waxlocal.queries.sessions import FIRST_RUNS
 
 
 def found(conn: sqlite3.Connection, **wanted: Any) -> list[str]:
@@ -376,3 +377,30 @@ def test_no_query_leaves_a_transaction_open(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             get_session(conn, "nobody")
         assert not conn.in_transaction
+
+
+HI = {"message": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([({}, "What is it?"), (HI, "")], "What is it?"),
+        ([(None, ""), ({}, None), (HI, "What is it?")], "Hi"),
+        ([(HI, "What is it?")], "Hi"),
+        ([(None, None)] * 3, ""),
+        ([(None, None)] * FIRST_RUNS + [(HI, "")], ""),
+    ],
+)
+def test_a_title_is_the_first_that_was_said(
+    tmp_path: Path, runs: list[tuple[dict[str, str] | None, str | None]], expected: str
+) -> None:
+    """To one of the first runs, or by it to a model; each session has its own."""
+    with recording(tmp_path) as (to, conn):
+        for number, (inputs, prompt) in enumerate(runs):
+            run = to.run("s", at=float(number), inputs=inputs)
+            to.llm(run)
+            to.llm(run, prompt_preview=prompt)
+            to.run("other", at=float(number), inputs={"message": "Else"})
+        found = {one.session_id: one.title for one in list_sessions(conn)}
+    assert found == {"s": expected, "other": "Else"}

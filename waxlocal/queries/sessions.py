@@ -51,6 +51,15 @@ SELECT wanted.value, (SELECT r.inputs FROM runs r WHERE r.session_id = wanted.va
   ORDER BY r.started_at, r.id LIMIT 1) AS inputs
 FROM json_each(?) AS wanted
 """
+# Where the first run was given no words: those of the next ones, or of the first prompt of each.
+FIRST_RUNS = 10
+_FIRST_WORDS = f"""
+SELECT wanted.value, r.inputs, (SELECT CAST(c.prompt_preview AS TEXT) FROM llm_calls c
+  WHERE c.run_id = r.run_id AND c.prompt_preview <> '' ORDER BY c.position LIMIT 1)
+FROM json_each(?) AS wanted CROSS JOIN runs r ON r.id IN (SELECT f.id FROM runs f
+  WHERE f.session_id = wanted.value ORDER BY f.started_at, f.id LIMIT {FIRST_RUNS})
+ORDER BY r.started_at, r.id
+"""  # noqa: S608
 _PARENTS = """
 SELECT run_id, parent_workflow_id FROM runs WHERE session_id = ? ORDER BY started_at, id
 """
@@ -133,21 +142,31 @@ def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> 
     rows = {row["session_id"]: row for row in conn.execute(some, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
     shown = gone.shown_runs(doubtful) if doubtful else {}
-    inputs = dict(map(tuple, conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()))
+    titles = _titles(conn, wanted)
     of_users = _USERS if turns.are_counted else _USERS_OF_RUNS
     users = {
         one: (json.loads(names), count)
         for one, names, count in conn.execute(of_users, (wanted,)).fetchall()
     }
     return [
-        _session(rows[one], shown.get(one) or ShownRuns(), inputs[one], *users[one])
+        _session(rows[one], shown.get(one) or ShownRuns(), titles[one], *users[one])
         for one in ids
         if one in rows
     ]
 
 
+def _titles(conn: sqlite3.Connection, wanted: str) -> dict[str, str]:
+    """Return the first words of each session; `wanted` are its ids, as JSON."""
+    first = conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()
+    found = {one: title(message_text(inputs)) for one, inputs in first}
+    if wordless := [one for one, words in found.items() if not words]:
+        for one, inputs, prompt in conn.execute(_FIRST_WORDS, (json.dumps(wordless),)).fetchall():
+            found[one] = found[one] or title(message_text(inputs) or prompt or "")
+    return found
+
+
 def _session(
-    row: sqlite3.Row, shown: ShownRuns, inputs: str | None, users: list[str], user_count: int
+    row: sqlite3.Row, shown: ShownRuns, words: str, users: list[str], user_count: int
 ) -> Session:
     last = row["exact_activity"]
     wall = microseconds(last) - microseconds(row["first_run_at"])
@@ -168,5 +187,5 @@ def _session(
         agents=tuple(json.loads(row["agents"])),
         wall_duration=wall / 1e6,
         status=shown.of_session(failed_turns),
-        title=title(message_text(inputs)),
+        title=words,
     )
