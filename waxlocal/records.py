@@ -44,9 +44,15 @@ __all__ = [
     "mode_of",
 ]
 
+
 # The original's 0.0 for a cost that the program does not give. It is told from a 0 that the program
-# does give by identity: so this one must not be a constant of the compiler, which others may share.
-NO_COST = float("0")
+# does give by identity, also after a copy or a pickle. What is computed from it is a number again.
+class _NoCost(float):
+    def __reduce__(self) -> str:
+        return "NO_COST"
+
+
+NO_COST = _NoCost()
 
 # The largest whole number of an INTEGER column; the smallest that we store is its negative.
 LARGEST_INTEGER: Final = 2**63 - 1

@@ -58,7 +58,7 @@ def money(dollars: float | None) -> str:
     """
     if dollars is None:
         return "unknown"
-    if dollars == 0:
+    if abs(dollars) < 1e-12:  # of a sum that lost its parts, the rest of a rounding is left
         return "$0"
     dollars = min(dollars, _MOST)  # a sum that overflowed is infinite
     if 0 < dollars < _LEAST:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.crash.files import run_program
 from tests.tools.cli import invoke
+from tests.tools.file_versions import old_file
 from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import ask, change
 from tests.tools.web import serving
@@ -165,6 +166,15 @@ def test_doctor_and_the_server_write_down_what_was_interrupted(db_path: Path) ->
         while ask(db_path, STATUSES) != [("interrupted", 4)]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_doctor_looks_through_a_file_of_an_earlier_version(db_path: Path, version: int) -> None:
+    """It has no totals that list the runs outside of sessions."""
+    old_file(db_path, version)
+    with closing(sqlite3.connect(db_path)) as connection, connection:
+        connection.execute("UPDATE runs SET status = 'running' WHERE id = 1")
+    assert "no such table" not in invoke("doctor", db=db_path).stderr
 
 
 # One that is killed in a run inside another one, which had waited for it. Both have a record.

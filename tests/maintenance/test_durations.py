@@ -18,7 +18,7 @@ from waxlocal.queries import list_models
 from waxlocal.queries.call_durations import packed, unpacked
 from waxlocal.storage.connection import autocommit, open_writer, reader
 
-STATES = "SELECT block, packed IS changes FROM call_blocks ORDER BY block"
+STATES = "SELECT block, packed IS stamp FROM call_blocks ORDER BY block"
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
@@ -76,6 +76,44 @@ def test_a_block_that_is_changed_while_it_is_packed_is_read(
         conn.execute("UPDATE llm_calls SET duration_ms = 8 WHERE duration_ms = 0")
         monkeypatch.setattr(durations, "packed", and_then)
         with autocommit(db_path) as packing:
-            assert durations.pack_next(packing)
+            assert durations.pack_next(packing, durations.FIRST) == 0
         assert conn.execute(STATES).fetchall() == [(0, 0), (1, 0), (2, 0)]
+    assert p50_ms(db_path, "a0") == 700
+
+
+def test_a_name_that_is_no_text_stops_no_packing(db_path: Path) -> None:
+    """Another program may have written it."""
+    with closing(open_writer(db_path)) as conn:
+        fill(conn)
+        conn.execute("UPDATE runs SET agent_name = CAST(x'67ff' AS TEXT) WHERE id = 9")
+        add_up(db_path, enough=1)
+        assert conn.execute(STATES).fetchall() == [(0, 1), (1, 1), (2, 0)]
+        names = "SELECT hex(agent), model FROM block_durations ORDER BY block"
+        assert conn.execute(names).fetchall() == [("67FF", "gpt-4o"), ("6131", "gpt-4o")]
+    with reader(db_path) as found:
+        assert sum(one.calls for one in list_models(found)) == 6
+
+
+def test_a_block_that_was_made_anew_while_it_is_packed_is_read(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All totals were removed and made again: it is not the block that was read."""
+
+    def and_then(values: Iterable[int]) -> bytes:
+        monkeypatch.setattr(durations, "packed", packed)
+        with closing(open_writer(db_path)) as other:
+            other.execute("UPDATE llm_calls SET duration_ms = 700 WHERE duration_ms = 90")
+            other.execute("UPDATE runs SET id = 10 WHERE id = 9")
+            add_up(db_path, enough=1)
+            other.execute("UPDATE call_blocks SET packed = NULL")
+        return packed(values)
+
+    with closing(open_writer(db_path)) as conn:
+        fill(conn)
+        add_up(db_path, enough=1)
+        conn.execute("UPDATE call_blocks SET packed = NULL")
+        monkeypatch.setattr(durations, "packed", and_then)
+        with autocommit(db_path) as packing:
+            assert durations.pack_next(packing, durations.FIRST) == 0
+        assert conn.execute(STATES).fetchall()[0] == (0, 0)
     assert p50_ms(db_path, "a0") == 700

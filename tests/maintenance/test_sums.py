@@ -42,7 +42,10 @@ PERIODS = [
     for until in (None, "2026-02-01", moment(200_000))
     if since or until
 ]
-TAG_FILTERS = ("plan", "plan=free", "x", "x=1", "x=null", "y=true", 'pl"an=fr\nee', "0", ",", "=")
+TAG_FILTERS = (
+    *("plan", "plan=free", "x", "x=1", "x=null", "y=true", 'plan=["free"]', "café=x", "n\0=1", "n"),
+    *('pl"an=fr\nee', "0", ",", "="),
+)
 ORDERINGS = [f"{sign}{name}" for name in USER_ORDERINGS for sign in ("", "-")]
 
 

@@ -15,7 +15,7 @@ TAGS = (
     '{"plan": "team", "x": "1"}',
     '{"plan": 1, "x": null, "y": true}',
     '{"pl\\"an": "fr\\nee", "plan": ["free"]}',
-    '{"x[": ",free", ",": 1.5}',
+    '{"x[": ",free", ",": 1.5, "caf\\u00e9": "x", "n\\u0000": 1}',
 )
 statuses = st.sampled_from(["running", "success", "error", "blocked", "interrupted"])
 costs = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.5]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 from waxlocal.capture.call_content import words_of_message
@@ -89,6 +90,8 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     one's.
     """
     row = {name: inner[name] if _is_given(inner[name]) else outer[name] for name in inner}
+    if inner["cost"] is not None:  # 0 is free
+        row["cost"] = inner["cost"]
     of_outer: list[str] = []
     if not inner["usage_known"] and outer["usage_known"]:
         row.update({name: outer[name] for name in _NUMBERS})
@@ -145,7 +148,8 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     if not (new["tokens_in"] or new["tokens_out"]):
         new["usage_known"] = row["usage_known"]  # nobody counts those of a call that has failed
     of_hand = ["task"] if _is_given(by_hand.get("task")) else []
-    if by_hand.get("cost") is not None:  # 0 is free
+    cost = by_hand.get("cost")
+    if cost is not None and isfinite(cost):  # 0 is free
         of_hand.append("cost")
     new.update({name: by_hand[name] for name in of_hand})
     if new["usage_known"] and not row["usage_known"]:

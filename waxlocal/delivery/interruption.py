@@ -35,6 +35,9 @@ _OF_FILE = """
   UNION ALL SELECT o.run_id FROM outside_runs JOIN runs o USING (id)
   UNION ALL
   SELECT run_id FROM runs WHERE id > (SELECT up_to FROM summary) AND status = 'running'"""
+# A file of an earlier version has no totals.
+_OF_OLD_FILE = "SELECT run_id FROM runs WHERE status = 'running'"
+_HAS_TOTALS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'outside_runs')"
 _WITH_OPEN_RUNS = """
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (
@@ -91,8 +94,8 @@ def interrupt_gone(
     `all_runs`, which takes a look at each session. In several transactions, until `stop` is set;
     others may write in between. Raises `StorageError`.
     """
-    which = _OF_FILE if all_runs else _OF_UPLOAD
     with reader(path) as connection:
+        which = _of_file(connection) if all_runs else _OF_UPLOAD
         seconds = unseen_after() if unseen_s is None else unseen_s
         # Nobody was last heard of before 1970.
         silent_since = max(now_ns() - int(seconds * 1e9), 0) if seconds else 0
@@ -101,6 +104,10 @@ def interrupt_gone(
         return 0
     with _Interruption(path, sleep) as interruption:
         return interruption.of(left_open, stop)
+
+
+def _of_file(connection: sqlite3.Connection) -> str:
+    return _OF_FILE if connection.execute(_HAS_TOTALS).fetchone()[0] else _OF_OLD_FILE
 
 
 def _left_open(connection: sqlite3.Connection, which: str, silent_since: int) -> list[_OpenRun]:

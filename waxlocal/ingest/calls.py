@@ -211,8 +211,9 @@ class LlmSpans:
 
     def _price_anew(self, call: Json, said: Json) -> None:
         """Compute the cost again: the provider is known now."""
-        given = call["cost"] if call["cost_source"] == CostSource.CALL else said["cost"]
-        cost = _cost(self._costs, call, given)
+        if call["cost_source"] == CostSource.CALL:
+            return
+        cost = _cost(self._costs, call, said["cost"])
         if any(call[name] != value for name, value in cost.items()):
             call.update(cost)
             row = (cost["cost"], cost["cost_source"], self._run.run_id, call["position"])

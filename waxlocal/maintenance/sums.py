@@ -13,7 +13,7 @@ from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
-from waxlocal.maintenance.durations import TO_PACK, pack_next
+from waxlocal.maintenance.durations import ARE_TO_PACK, FIRST, pack_next
 from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.filters import JSON_OBJECT, PAIR_VALUE
 from waxlocal.queries.sums import can_have_sums
@@ -36,7 +36,7 @@ MOST_IN_PIECE = 1_000
 _ARE_ENOUGH = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > up_to LIMIT :enough)) >= :enough
   OR (SELECT count(*) FROM changed_sessions) - left_over >= :enough
-  OR EXISTS ({TO_PACK})
+  OR EXISTS ({ARE_TO_PACK})
 FROM summary
 """  # noqa: S608
 
@@ -54,12 +54,12 @@ INSERT INTO odd_calls (call_run, call_position)
 SELECT call_run, call_position FROM {_CALLS} WHERE is_odd ON CONFLICT DO NOTHING
 """  # noqa: S608
 _WIDEN = f"""
-INSERT INTO call_blocks (block, first, last, changes)
-SELECT block, min(called_at), max(called_at), 1 FROM {_CALLS} WHERE true GROUP BY block
+INSERT INTO call_blocks (block, first, last, stamp)
+SELECT block, min(called_at), max(called_at), random() FROM {_CALLS} WHERE true GROUP BY block
 ON CONFLICT (block) DO UPDATE SET
   first = min(first, excluded.first),
   last = max(last, excluded.last),
-  changes = changes + 1
+  stamp = excluded.stamp
 """  # noqa: S608
 _ADD_CALLS = f"""
 INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
@@ -140,9 +140,9 @@ _FORGET_TAGS = f"DELETE FROM session_tags WHERE session_id IN {_SESSIONS}"  # no
 _ADD_TAGS = f"""
 INSERT INTO session_tags (session_id, tags)
 SELECT session_id, char(10) || group_concat(tag, char(10)) || char(10) FROM (
-  SELECT DISTINCT r.session_id AS session_id, json_array(pair.key, {PAIR_VALUE}) AS tag
+  SELECT DISTINCT r.session_id AS session_id, hex(pair.key) || '=' || hex({PAIR_VALUE}) AS tag
   FROM runs r CROSS JOIN json_each({JSON_OBJECT.format(column="r.tags")}) AS pair
-  WHERE r.session_id IN {_SESSIONS})
+  WHERE r.session_id IN {_SESSIONS} AND typeof(pair.key) = 'text')
 GROUP BY session_id
 """  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608
@@ -166,7 +166,9 @@ def add_up(
             with autocommit(path) as connection, closing(checkpointer(path)) as log:
                 pieces = _Pieces(connection, log, end_ns, clock)
                 added = pieces.add(_add_runs) + pieces.add(_add_sessions)
-                while clock.monotonic_ns() < end_ns and pack_next(connection):
+                block: int | None = FIRST
+                while clock.monotonic_ns() < end_ns and block is not None:
+                    block = pack_next(connection, block)
                     log.look()
                 return added
     return 0

@@ -32,7 +32,7 @@ IN_PERIOD = """(:since IS NULL OR recorded_at >= :since)
 IS_INSIDE = "((:since IS NULL OR first >= :since) AND (:until IS NULL OR last <= :until))"
 _REACHES_IN = "((:since IS NULL OR last >= :since) AND (:until IS NULL OR first <= :until))"
 # Of a block: its block_durations are true.
-IS_PACKED = "packed IS changes"
+IS_PACKED = "packed IS stamp"
 
 _OF_AGENT = "(:agent IS NULL OR r.agent_name = :agent)"
 _ALL_OF_AGENT = (

@@ -22,8 +22,9 @@ __all__ = ["CostOverTime", "HourCost", "over_time", "period_costs", "session_cos
 IN_HOURS_US = 31 * 86_400_000_000
 
 # The hour as in the view `call_figures`, which a file of an earlier version lacks.
-_SUMS = """CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:*',
-    substr(recorded_at, 1, 13), '') AS TEXT) AS hour, c.model, count(*), sum(c.cost)"""
+_SUMS = """CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
+    iif(recorded_at GLOB '*T[0-2][0-9]:*', substr(recorded_at, 1, 13),
+      substr(recorded_at, 1, 10) || 'T00'), '') AS TEXT) AS hour, c.model, count(*), sum(c.cost)"""
 _READ = f"SELECT {_SUMS} FROM {{calls}} c WHERE {IN_PERIOD} GROUP BY 1, 2"  # noqa: S608
 _OF_BLOCKS = f"""
 SELECT hour, model, sum(calls), sum(iif(priced_calls = 0, NULL, total_cost)) FROM hour_sums
@@ -39,7 +40,7 @@ CROSS JOIN llm_calls c ON c.run_id = r.run_id AND {IN_PERIOD}
 class HourCost(NamedTuple):
     """What calls of a model cost in an hour (`2026-01-31T09`, UTC), None where that is unknown.
 
-    The hour is empty where a call has no valid time.
+    The hour is empty where a call has no valid day, the first one where it has no valid hour.
     """
 
     hour: str

@@ -97,8 +97,9 @@ _AGENT = """instr(s.agents, json_quote(:agent))
 _SINCE = "s.last_activity_at >= substr(:since, 1, 19) AND {} >= :since"
 _UNTIL = "s.last_activity_at <= :until AND {} <= :until"
 # As with agents: first a cheap test whether the key, and text as a value, occur in the text at all.
-# The encoder stores non-ASCII text unescaped, so both must be quoted the same way here.
-_PAIR = """instr(r.{column}, :{column}_quoted){occurs}
+# The encoder stores non-ASCII text unescaped, so both must be quoted the same way here. Another
+# program may write escapes, which begin with a backslash: that text is read.
+_PAIR = """(instr(r.{column}, char(92)) OR instr(r.{column}, :{column}_quoted){occurs})
   AND EXISTS (SELECT 1 FROM json_each({json}) AS pair WHERE pair.key = :{column}_key{value})"""
 # Another program may have written no JSON.
 JSON_OBJECT = "iif(json_valid({column}), {column}, '{{}}')"
@@ -106,13 +107,11 @@ JSON_OBJECT = "iif(json_valid({column}), {column}, '{{}}')"
 PAIR_VALUE = """CASE
   WHEN pair.type IN ('true', 'false', 'null') THEN pair.type ELSE CAST(pair.value AS TEXT) END"""
 _VALUE = f" AND :{{column}}_value = {PAIR_VALUE}"
-# The sums have a session's pairs, a line each. As lines, or beginnings of lines, they can occur as
-# nothing else: JSON's texts contain no line ends.
-_TAGGED = f"""(s.session_id IN (SELECT session_id FROM session_tags WHERE instr(tags, {{pair}}))
-  AND s.session_id NOT IN {APART})
-  OR (s.session_id IN {APART} AND {{any_run}})"""  # noqa: S608
-_WITH_VALUE = "char(10) || json_array(:tags_key, :tags_value) || char(10)"
-_WITH_ANY_VALUE = "char(10) || rtrim(json_array(:tags_key), ']') || ','"
+# The sums have a session's pairs, a line each.
+_TAGGED = f"""iif(s.session_id IN {APART}, {{any_run}}, EXISTS (SELECT 1 FROM session_tags t
+  WHERE t.session_id = s.session_id AND instr(t.tags, {{pair}})))"""  # noqa: S608
+_WITH_VALUE = "char(10) || hex(:tags_key) || '=' || hex(:tags_value) || char(10)"
+_WITH_ANY_VALUE = "char(10) || hex(:tags_key) || '='"
 # A value that JSON can only hold as this text, and hardly any program writes with escapes.
 _PLAIN_TEXT = re.compile(r"(?!(?:true|false|null)$)[A-Za-z][\w .:@-]*", re.ASCII)
 _OCCURS = " AND instr(r.{column}, :{column}_text)"

@@ -25,7 +25,7 @@ SAMPLE, SPREAD = 2_000, 60
 class ListedValues:
     """Numbers of a list, in any order.
 
-    They stay doubles: a million of them take 8 MB, and 32 as objects of Python.
+    They stay in an array: a million of them take 8 MB, and 32 as objects of Python.
     """
 
     def __init__(self, values: Iterable[float]) -> None:

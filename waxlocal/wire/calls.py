@@ -54,7 +54,7 @@ FIELDS = {
     "model": "text",
     "tokens_in": "whole number",
     "tokens_out": "whole number",
-    "cost": "dollars; 0 means unknown",
+    "cost": "dollars; 0 means not given",
     "task": "text",
     "prompt_preview": "text",
     "response_preview": "text",
@@ -262,7 +262,8 @@ def _given_by_span(span: Json) -> Json:
 
 
 def _costing(given: Json) -> Json:
-    # Another waxlocal sends the cost of its row, mostly computed from a price, and 0 if unknown.
+    # Another waxlocal sends the cost of its row, mostly computed from a price, and 0 if it is
+    # unknown or free: which of these, its exact columns say.
     cost = given["cost"] or None
     return given | {"cost": cost, "cost_source": cost and CostSource.PRICE}
 

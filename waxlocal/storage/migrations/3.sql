@@ -658,8 +658,8 @@ CREATE TABLE call_blocks (
   block   INTEGER PRIMARY KEY,         -- the ids of its runs, shifted to the right by 12 bits
   first   TEXT NOT NULL,
   last    TEXT NOT NULL,
-  changes INTEGER NOT NULL,            -- counted up whenever a call of it comes, goes or is changed
-  packed  INTEGER                      -- `changes` when block_durations were made; NULL: there are none
+  stamp   INTEGER NOT NULL,            -- another random one whenever a call of it comes, goes, changes
+  packed  INTEGER                      -- the stamp when block_durations were made; NULL: there are none
 );
 
 -- The calls of each block by day, model and agent, but those in odd_calls.
@@ -684,7 +684,7 @@ CREATE TABLE model_sums (
 -- What the same calls cost, by the hour.
 CREATE TABLE hour_sums (
   block        INTEGER NOT NULL,
-  hour         TEXT NOT NULL,          -- in UTC, as 2026-01-31T09; empty where a call has no valid one
+  hour         TEXT NOT NULL,          -- in UTC, as 2026-01-31T09; empty where a call has no valid day
   model        TEXT NOT NULL,
   calls        INTEGER NOT NULL,       -- may be 0
   priced_calls INTEGER NOT NULL,
@@ -693,7 +693,7 @@ CREATE TABLE hour_sums (
 ) WITHOUT ROWID;
 
 -- How long the calls of a block took, of which percentiles are made. They are true as long as `packed`
--- is `changes`: nobody can change a packed number. Not WITHOUT ROWID: some rows are long.
+-- is `stamp`: nobody can change a packed number. Not WITHOUT ROWID: some rows are long.
 CREATE TABLE block_durations (
   block     INTEGER NOT NULL,
   model     TEXT NOT NULL,
@@ -717,8 +717,9 @@ CREATE VIEW call_figures AS
 SELECT run_id AS call_run, position AS call_position, recorded_at AS called_at,
   CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
     substr(recorded_at, 1, 10), '') AS TEXT) AS date,
-  CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:*',
-    substr(recorded_at, 1, 13), '') AS TEXT) AS hour,
+  CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
+    iif(recorded_at GLOB '*T[0-2][0-9]:*', substr(recorded_at, 1, 13),
+      substr(recorded_at, 1, 10) || 'T00'), '') AS TEXT) AS hour,
   model, provider, status = 'error' AS errors, usage_known = 0 AS unmetered_calls,
   cost IS NOT NULL AS priced_calls, tokens_in, tokens_out, cached_tokens,
   iif(cost IS NULL, 0, tokens_in + tokens_out) AS priced_tokens, coalesce(cost, 0.0) AS total_cost,
@@ -750,7 +751,7 @@ CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
 -- The tags of the runs of these sessions, where there are any.
 CREATE TABLE session_tags (
   session_id TEXT NOT NULL PRIMARY KEY,
-  tags       TEXT NOT NULL             -- on a line each: a JSON array of the key and the value as text
+  tags       TEXT NOT NULL             -- on a line each: the key, '=' and the value, both as hex digits
 );
 
 -- What each user has in each session.
@@ -794,13 +795,13 @@ WHERE id > (SELECT up_to FROM summary) AND session_id IS NOT NULL;
 CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
 BEGIN
   -- One that goes leaves its times: they are within.
-  INSERT INTO call_blocks (block, first, last, changes)
-  SELECT r.id >> 12, called_at, called_at, 1 FROM call_figures JOIN runs r ON r.run_id = call_run
+  INSERT INTO call_blocks (block, first, last, stamp)
+  SELECT r.id >> 12, called_at, called_at, random() FROM call_figures JOIN runs r ON r.run_id = call_run
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position
   ON CONFLICT (block) DO UPDATE SET
     first = min(first, excluded.first),
     last = max(last, excluded.last),
-    changes = changes + 1;
+    stamp = excluded.stamp;
   INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
     priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
   SELECT r.id >> 12, date, model, provider, r.agent_name, NEW.sign, NEW.sign * errors,
@@ -875,7 +876,7 @@ END;
 CREATE TRIGGER runs_change_agent AFTER UPDATE OF agent_name ON runs
 WHEN NEW.agent_name IS NOT OLD.agent_name AND NEW.id <= (SELECT up_to FROM summary)
 BEGIN
-  UPDATE call_blocks SET changes = changes + 1 WHERE block = NEW.id >> 12;
+  UPDATE call_blocks SET stamp = random() WHERE block = NEW.id >> 12;
   INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
     priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
   SELECT NEW.id >> 12, date, model, provider, agent, sum(sign), sum(sign * errors),
