@@ -326,3 +326,51 @@ def test_infinite_scores_arrive(db_path: Path, recorder: Recorder, bulk: bool) -
     with serving(hub) as client:
         assert upload(db_path, url_of(client), bulk=bulk).parked == 0
     assert ask(hub, scores) == [*recorded, ("0.2", inf, None), ("0.2 nan", None, None)]
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["single", "batches"])
+def test_hubs_that_send_to_each_other_come_to_an_end(
+    db_path: Path, recorder: Recorder, bulk: bool
+) -> None:
+    """Each record is once at each of them, and what came back goes no further."""
+    record_runs(12, Random(2))
+    ring = [db_path, *(db_path.with_name(f"hub{number}.db") for number in range(2))]
+    with serving(ring[0]) as own, serving(ring[1]) as first, serving(ring[2]) as second:
+        urls = [url_of(client) for client in (first, second, own)]
+        for number in range(3):
+            for path, url in zip(ring, urls, strict=True):
+                upload(path, url, bulk=bulk)
+            if not number:  # what is changed goes round, too
+                _add_late(db_path, Random(3), _first(db_path), 900)
+        before = [_changes(path) for path in ring]
+        for path, url in zip(ring, urls, strict=True):
+            done = upload(path, url, bulk=bulk)
+            assert (done.delivered, done.pending, done.parked) == (0, 0, 0)
+    assert [_changes(path) for path in ring] == before
+    for path in ring[1:]:
+        for there, here in zip(_rows(path), _rows(db_path), strict=True):
+            assert there == here
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["single", "batches"])
+def test_a_file_that_is_sent_to_its_own_server_stays_as_it_is(
+    db_path: Path, recorder: Recorder, bulk: bool
+) -> None:
+    """As `waxlocal serve --daemon` with its own address does."""
+    record_runs(12, Random(2))
+    with serving(db_path) as client:
+        before = _rows(db_path)
+        for _ in range(3):
+            done = upload(db_path, url_of(client), bulk=bulk)
+            assert (done.pending, done.parked) == (0, 0)
+        assert done.delivered == 0
+    assert _rows(db_path) == before
+
+
+def _first(path: Path) -> str:
+    return str(ask(path, "SELECT run_id FROM runs ORDER BY id LIMIT 1")[0][0])
+
+
+def _changes(path: Path) -> list[object]:
+    """Return what is uploaded again if it has changed."""
+    return ask(path, "SELECT run_id, revision FROM runs ORDER BY run_id")
