@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from tests.tools.builders import Builder, run_id
 from tests.tools.cli import recorded
 from tests.tools.pages import Dashboard, dashboard, titles
+from tests.tools.patience import PATIENCE_S
 from waxlocal.records import RUN_STATUSES
+from waxlocal.storage.connection import open_writer
 
 
 def some_sessions(to: Builder) -> None:
@@ -166,6 +170,20 @@ def test_nothing_that_fits_says_what_to_do(pages: Dashboard) -> None:
     empty = pages.page("/?user_id=carol").one("div", "empty")
     assert empty.one("h2").text == "No session matches"
     assert empty.all("a", href="/")
+
+
+def test_a_search_without_a_find_in_many_sessions_says_so(db_path: Path) -> None:
+    """They are looked through piece by piece, and the page waits for the last one."""
+    with closing(open_writer(db_path)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        make = Builder(conn)
+        for number in range(1_100):
+            make.run(f"s{number}", inputs={"message": "Is it open?"})
+    with dashboard(db_path) as pages:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := pages.page("/?search=nowhere").all("div", "empty")):
+            assert time.monotonic() < deadline
+        assert found[0].one("h2").text == "No session matches"
 
 
 def test_an_empty_file_shows_the_lines_that_make_the_first_session(db_path: Path) -> None:
