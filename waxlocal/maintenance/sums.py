@@ -166,10 +166,7 @@ def add_up(
             with autocommit(path) as connection, closing(checkpointer(path)) as log:
                 pieces = _Pieces(connection, log, end_ns, clock)
                 added = pieces.add(_add_runs) + pieces.add(_add_sessions)
-                block: int | None = FIRST
-                while clock.monotonic_ns() < end_ns and block is not None:
-                    block = pack_next(connection, block)
-                    log.look()
+                pieces.pack()
                 return added
     return 0
 
@@ -202,6 +199,13 @@ class _Pieces:
             count += found
             most = max(1, min(most * PIECE_NS // max(took_ns, 1), 2 * most, MOST_IN_PIECE))
         return count
+
+    def pack(self) -> None:
+        """Pack the durations of the blocks that lack them."""
+        block: int | None = FIRST
+        while self._clock.monotonic_ns() < self._end_ns and block is not None:
+            block = pack_next(self._connection, block)
+            self._log.look()
 
     def _piece(self, some: Callable[[sqlite3.Connection, int], int], most: int) -> tuple[int, int]:
         try:
