@@ -803,8 +803,6 @@ CREATE TABLE odd_calls (
 CREATE VIEW call_figures AS
 SELECT run_id AS call_run, position AS call_position, recorded_at AS called_at,
   CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
-    substr(recorded_at, 1, 10), '') AS TEXT) AS date,
-  CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
     iif(recorded_at GLOB '*T[0-2][0-9]:*', substr(recorded_at, 1, 13),
       substr(recorded_at, 1, 10) || 'T00'), '') AS TEXT) AS hour,
   model, provider, status = 'error' AS errors, usage_known = 0 AS unmetered_calls,
@@ -878,25 +876,19 @@ UNION
 SELECT session_id FROM runs
 WHERE id > (SELECT up_to FROM summary) AND session_id IS NOT NULL;
 
--- A call of a run that is added up comes, or goes. It is in llm_calls at this moment.
-CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
+-- Takes what is added to model_sums and hour_sums; what goes is below 0.
+CREATE VIEW sum_changes AS
+SELECT block, date AS hour, model, provider, agent, calls, errors, unmetered_calls, priced_calls,
+  tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost
+FROM model_sums WHERE false;
+
+CREATE TRIGGER sum_changes_add INSTEAD OF INSERT ON sum_changes
 BEGIN
-  -- One that goes leaves its times: they are within.
-  INSERT INTO call_blocks (block, first, last, stamp)
-  SELECT r.id >> 12, called_at, called_at, random() FROM call_figures JOIN runs r ON r.run_id = call_run
-  WHERE call_run = NEW.call_run AND call_position = NEW.call_position
-  ON CONFLICT (block) DO UPDATE SET
-    first = min(first, excluded.first),
-    last = max(last, excluded.last),
-    stamp = excluded.stamp;
   INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
     priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
-  SELECT r.id >> 12, date, model, provider, r.agent_name, NEW.sign, NEW.sign * errors,
-    NEW.sign * unmetered_calls, NEW.sign * priced_calls, NEW.sign * tokens_in,
-    NEW.sign * tokens_out, NEW.sign * cached_tokens, NEW.sign * priced_tokens,
-    NEW.sign * total_cost
-  FROM call_figures JOIN runs r ON r.run_id = call_run
-  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
+  VALUES (NEW.block, substr(NEW.hour, 1, 10), NEW.model, NEW.provider, NEW.agent, NEW.calls,
+    NEW.errors, NEW.unmetered_calls, NEW.priced_calls, NEW.tokens_in, NEW.tokens_out,
+    NEW.cached_tokens, NEW.priced_tokens, NEW.total_cost)
   ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
     calls = calls + excluded.calls,
     errors = errors + excluded.errors,
@@ -910,14 +902,33 @@ BEGIN
     total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
       total_cost + excluded.total_cost);
   INSERT INTO hour_sums (block, hour, model, calls, priced_calls, total_cost)
-  SELECT r.id >> 12, hour, model, NEW.sign, NEW.sign * priced_calls, NEW.sign * total_cost
-  FROM call_figures JOIN runs r ON r.run_id = call_run
-  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd
+  VALUES (NEW.block, NEW.hour, NEW.model, NEW.calls, NEW.priced_calls, NEW.total_cost)
   ON CONFLICT (block, hour, model) DO UPDATE SET
     calls = calls + excluded.calls,
     priced_calls = priced_calls + excluded.priced_calls,
     total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
       total_cost + excluded.total_cost);
+END;
+
+-- A call of a run that is added up comes, or goes. It is in llm_calls at this moment.
+CREATE TRIGGER summary_call AFTER UPDATE OF sign ON summary
+BEGIN
+  -- One that goes leaves its times: they are within.
+  INSERT INTO call_blocks (block, first, last, stamp)
+  SELECT r.id >> 12, called_at, called_at, random() FROM call_figures JOIN runs r ON r.run_id = call_run
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position
+  ON CONFLICT (block) DO UPDATE SET
+    first = min(first, excluded.first),
+    last = max(last, excluded.last),
+    stamp = excluded.stamp;
+  INSERT INTO sum_changes (block, hour, model, provider, agent, calls, errors, unmetered_calls,
+    priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
+  SELECT r.id >> 12, hour, model, provider, r.agent_name, NEW.sign, NEW.sign * errors,
+    NEW.sign * unmetered_calls, NEW.sign * priced_calls, NEW.sign * tokens_in,
+    NEW.sign * tokens_out, NEW.sign * cached_tokens, NEW.sign * priced_tokens,
+    NEW.sign * total_cost
+  FROM call_figures JOIN runs r ON r.run_id = call_run
+  WHERE call_run = NEW.call_run AND call_position = NEW.call_position AND NOT is_odd;
   DELETE FROM odd_calls
   WHERE call_run = NEW.call_run AND call_position = NEW.call_position;
   INSERT INTO odd_calls (call_run, call_position)
@@ -964,26 +975,13 @@ CREATE TRIGGER runs_change_agent AFTER UPDATE OF agent_name ON runs
 WHEN NEW.agent_name IS NOT OLD.agent_name AND NEW.id <= (SELECT up_to FROM summary)
 BEGIN
   UPDATE call_blocks SET stamp = random() WHERE block = NEW.id >> 12;
-  INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
+  INSERT INTO sum_changes (block, hour, model, provider, agent, calls, errors, unmetered_calls,
     priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
-  SELECT NEW.id >> 12, date, model, provider, agent, sum(sign), sum(sign * errors),
-    sum(sign * unmetered_calls), sum(sign * priced_calls), sum(sign * tokens_in),
-    sum(sign * tokens_out), sum(sign * cached_tokens), sum(sign * priced_tokens),
-    sum(sign * total_cost)
+  SELECT NEW.id >> 12, hour, model, provider, agent, sign, sign * errors, sign * unmetered_calls,
+    sign * priced_calls, sign * tokens_in, sign * tokens_out, sign * cached_tokens,
+    sign * priced_tokens, sign * total_cost
   FROM (SELECT -1 AS sign, OLD.agent_name AS agent UNION ALL SELECT 1, NEW.agent_name)
-  CROSS JOIN call_figures WHERE call_run = NEW.run_id AND NOT is_odd
-  GROUP BY date, model, provider, agent
-  ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
-    calls = calls + excluded.calls,
-    errors = errors + excluded.errors,
-    unmetered_calls = unmetered_calls + excluded.unmetered_calls,
-    priced_calls = priced_calls + excluded.priced_calls,
-    tokens_in = tokens_in + excluded.tokens_in,
-    tokens_out = tokens_out + excluded.tokens_out,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    priced_tokens = priced_tokens + excluded.priced_tokens,
-    total_cost = iif(priced_calls + excluded.priced_calls = 0, 0.0,
-      total_cost + excluded.total_cost);
+  CROSS JOIN call_figures WHERE call_run = NEW.run_id AND NOT is_odd;
 END;
 
 -- SQLite gives the id of the newest run to the next run, once the newest is deleted: that next run is

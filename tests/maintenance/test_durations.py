@@ -60,14 +60,20 @@ def test_a_block_is_packed_once_it_is_full_and_again_after_a_change(db_path: Pat
     assert (p50_ms(db_path), p50_ms(db_path, "a1"), p50_ms(db_path, "a2")) == (5, 5, 5)
 
 
-def test_a_block_that_is_changed_while_it_is_packed_is_read(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("made_anew", [False, True], ids=["changed", "made anew"])
+def test_a_block_of_which_something_changes_while_it_is_packed_is_read(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch, made_anew: bool
 ) -> None:
-    """Nobody waits for the packing."""
+    """Nobody waits for the packing; all totals may be removed meanwhile, and made again."""
 
     def and_then(values: Iterable[int]) -> bytes:
+        monkeypatch.setattr(durations, "packed", packed)
         with closing(open_writer(db_path)) as other:
             other.execute("UPDATE llm_calls SET duration_ms = 700 WHERE duration_ms = 90")
+            if made_anew:
+                other.execute("UPDATE runs SET id = 10 WHERE id = 9")
+                add_up(db_path, enough=1)
+                other.execute("UPDATE call_blocks SET packed = NULL")
         return packed(values)
 
     with closing(open_writer(db_path)) as conn:
@@ -92,28 +98,3 @@ def test_a_name_that_is_no_text_stops_no_packing(db_path: Path) -> None:
         assert conn.execute(names).fetchall() == [("67FF", "gpt-4o"), ("6131", "gpt-4o")]
     with reader(db_path) as found:
         assert sum(one.calls for one in list_models(found)) == 6
-
-
-def test_a_block_that_was_made_anew_while_it_is_packed_is_read(
-    db_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All totals were removed and made again: it is not the block that was read."""
-
-    def and_then(values: Iterable[int]) -> bytes:
-        monkeypatch.setattr(durations, "packed", packed)
-        with closing(open_writer(db_path)) as other:
-            other.execute("UPDATE llm_calls SET duration_ms = 700 WHERE duration_ms = 90")
-            other.execute("UPDATE runs SET id = 10 WHERE id = 9")
-            add_up(db_path, enough=1)
-            other.execute("UPDATE call_blocks SET packed = NULL")
-        return packed(values)
-
-    with closing(open_writer(db_path)) as conn:
-        fill(conn)
-        add_up(db_path, enough=1)
-        conn.execute("UPDATE call_blocks SET packed = NULL")
-        monkeypatch.setattr(durations, "packed", and_then)
-        with autocommit(db_path) as packing:
-            assert durations.pack_next(packing, durations.FIRST) == 0
-        assert conn.execute(STATES).fetchall()[0] == (0, 0)
-    assert p50_ms(db_path, "a0") == 700

@@ -89,14 +89,12 @@ def merged(inner: Row, outer: Row, outer_source: str) -> Row:
     which saw what the program saw, unless it lost the content of a message; the time is the outer
     one's.
     """
-    row = {name: inner[name] if _is_given(inner[name]) else outer[name] for name in inner}
-    if inner["cost"] is not None:  # 0 is free
-        row["cost"] = inner["cost"]
+    row = {name: one if _is_given(name, one) else outer[name] for name, one in inner.items()}
     of_outer: list[str] = []
     if not inner["usage_known"] and outer["usage_known"]:
         row.update({name: outer[name] for name in _NUMBERS})
         of_outer.append("tokens")
-    said = [name for name in _SAID if _is_given(outer[name])]
+    said = [name for name in _SAID if _is_given(name, outer[name])]
     if "messages" in said and inner["messages"] and _lost_some(outer, inner):
         said = [name for name in said if name not in ("messages", "prompt_preview")]
     row.update({name: outer[name] for name in said})
@@ -143,14 +141,12 @@ def with_hand_made(row: Row, by_hand: Row) -> Row:
     Its task and its cost win; messages, previews and times are those captured, where there are any.
     """
     new = {
-        name: value if _is_given(value) else _of_hand(name, by_hand) for name, value in row.items()
+        name: value if _is_given(name, value) else _of_hand(name, by_hand)
+        for name, value in row.items()
     }
     if not (new["tokens_in"] or new["tokens_out"]):
         new["usage_known"] = row["usage_known"]  # nobody counts those of a call that has failed
-    of_hand = ["task"] if _is_given(by_hand.get("task")) else []
-    cost = by_hand.get("cost")
-    if cost is not None and isfinite(cost):  # 0 is free
-        of_hand.append("cost")
+    of_hand = [name for name in ("task", "cost") if _is_given(name, by_hand.get(name))]
     new.update({name: by_hand[name] for name in of_hand})
     if new["usage_known"] and not row["usage_known"]:
         of_hand.append("tokens")
@@ -199,5 +195,7 @@ def _listed(value: list[Any] | None) -> str | None:
     return dumps(value) if value else None
 
 
-def _is_given(value: object) -> bool:
+def _is_given(name: str, value: Any) -> bool:
+    if name == "cost":  # 0 is free
+        return value is not None and isfinite(value)
     return value is not None and value != "" and value != 0 and value != {}

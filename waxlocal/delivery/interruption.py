@@ -20,6 +20,7 @@ from waxlocal.records import KILLED, RECORD_TABLES
 from waxlocal.settings.config import unseen_after
 from waxlocal.storage.connection import reader
 from waxlocal.storage.record_sql import INTERRUPT_RUN
+from waxlocal.storage.schema import has_table
 
 __all__ = ["interrupt_gone"]
 
@@ -37,7 +38,6 @@ _OF_FILE = """
   SELECT run_id FROM runs WHERE id > (SELECT up_to FROM summary) AND status = 'running'"""
 # A file of an earlier version has no totals.
 _OF_OLD_FILE = "SELECT run_id FROM runs WHERE status = 'running'"
-_HAS_TOTALS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'outside_runs')"
 _WITH_OPEN_RUNS = """
 SELECT process_id, host, boot_id, pid_namespace, pid, started FROM processes
 WHERE process_id IN (
@@ -95,7 +95,8 @@ def interrupt_gone(
     others may write in between. Raises `StorageError`.
     """
     with reader(path) as connection:
-        which = _of_file(connection) if all_runs else _OF_UPLOAD
+        of_file = _OF_FILE if has_table(connection, "outside_runs") else _OF_OLD_FILE
+        which = of_file if all_runs else _OF_UPLOAD
         seconds = unseen_after() if unseen_s is None else unseen_s
         # Nobody was last heard of before 1970.
         silent_since = max(now_ns() - int(seconds * 1e9), 0) if seconds else 0
@@ -104,10 +105,6 @@ def interrupt_gone(
         return 0
     with _Interruption(path, sleep) as interruption:
         return interruption.of(left_open, stop)
-
-
-def _of_file(connection: sqlite3.Connection) -> str:
-    return _OF_FILE if connection.execute(_HAS_TOTALS).fetchone()[0] else _OF_OLD_FILE
 
 
 def _left_open(connection: sqlite3.Connection, which: str, silent_since: int) -> list[_OpenRun]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from waxlocal.delivery import statements as sql
 from waxlocal.delivery.progress import IS_OPEN, IS_PARKED, IS_PENDING, IS_SENDING
 from waxlocal.delivery.records import leniently
+from waxlocal.storage.schema import has_table
 
 __all__ = [
     "ParkedRun",
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 # A file of version 1 that nobody has opened for writing since has no tables for this.
-_KNOWS_DELIVERY = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
 
 # An id that waxlocal gives begins with its time: the first of them is the oldest. Ids that programs
 # give, and those of an agent's day, say nothing of it: of these each start is read. Not of all runs
@@ -283,4 +283,4 @@ def _receipts(
 
 def knows_delivery(connection: sqlite3.Connection, table: str = "targets") -> bool:
     """Return whether the file has a table of the upload; one of an older version may have none."""
-    return bool(connection.execute(_KNOWS_DELIVERY, (table,)).fetchone()[0])
+    return has_table(connection, table)

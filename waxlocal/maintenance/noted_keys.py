@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from waxlocal.storage.contents import KEYED, read_keys
+from waxlocal.storage.schema import has_table
 
 __all__ = ["keys_of_calls", "noted", "one_state"]
 
-_EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)"
 _OF_CALLS = f"""
 SELECT run_id, {", ".join(KEYED.values())} FROM llm_calls
 WHERE {" OR ".join(f"{name} IS NOT NULL" for name in KEYED.values())}
@@ -33,7 +33,7 @@ def one_state(connection: sqlite3.Connection) -> Iterator[None]:
 
 def noted(connection: sqlite3.Connection, table: str) -> dict[str, int]:
     """Return the keys in a table of noted keys, with their ids; none in a file of before 0.3."""
-    if not connection.execute(_EXISTS, (table,)).fetchone()[0]:
+    if not has_table(connection, table):
         return {}
     found = connection.execute(f"SELECT key, id FROM {table}")  # noqa: S608
     return dict(map(tuple, found.fetchall()))

@@ -14,6 +14,7 @@ from pathlib import Path
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader, writer
+from waxlocal.storage.schema import has_table
 
 __all__ = ["count_turns"]
 
@@ -21,7 +22,6 @@ __all__ = ["count_turns"]
 PIECE = 500
 RUNS_IN_PIECE = 5_000
 
-_EXISTS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'counted_sessions')"
 _IS_LEFT = "SELECT EXISTS (SELECT 1 FROM counted_sessions)"
 _FROM = "(SELECT up_to FROM counted_sessions)"
 # The last session of the next piece. The first one is that of the piece before, and is counted
@@ -83,8 +83,8 @@ def _count_piece(path: Path) -> int | None:
 
 def _is_left(connection: sqlite3.Connection) -> bool:
     """Return whether some sessions are still to count."""
-    exists = connection.execute(_EXISTS).fetchone()[0]
-    return bool(exists and connection.execute(_IS_LEFT).fetchone()[0])
+    exists = has_table(connection, "counted_sessions")
+    return exists and bool(connection.execute(_IS_LEFT).fetchone()[0])
 
 
 def _count(connection: sqlite3.Connection) -> int:

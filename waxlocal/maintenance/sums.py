@@ -62,31 +62,12 @@ ON CONFLICT (block) DO UPDATE SET
   stamp = excluded.stamp
 """  # noqa: S608
 _ADD_CALLS = f"""
-INSERT INTO model_sums (block, date, model, provider, agent, calls, errors, unmetered_calls,
+INSERT INTO sum_changes (block, hour, model, provider, agent, calls, errors, unmetered_calls,
   priced_calls, tokens_in, tokens_out, cached_tokens, priced_tokens, total_cost)
-SELECT block, date, model, provider, agent_name, count(*), sum(errors), sum(unmetered_calls),
+SELECT block, hour, model, provider, agent_name, count(*), sum(errors), sum(unmetered_calls),
   sum(priced_calls), sum(tokens_in), sum(tokens_out), sum(cached_tokens), sum(priced_tokens),
   sum(total_cost)
-FROM {_CALLS} WHERE NOT is_odd GROUP BY block, date, model, provider, agent_name
-ON CONFLICT (block, date, model, provider, agent) DO UPDATE SET
-  calls = calls + excluded.calls,
-  errors = errors + excluded.errors,
-  unmetered_calls = unmetered_calls + excluded.unmetered_calls,
-  priced_calls = priced_calls + excluded.priced_calls,
-  tokens_in = tokens_in + excluded.tokens_in,
-  tokens_out = tokens_out + excluded.tokens_out,
-  cached_tokens = cached_tokens + excluded.cached_tokens,
-  priced_tokens = priced_tokens + excluded.priced_tokens,
-  total_cost = total_cost + excluded.total_cost
-"""  # noqa: S608
-_ADD_HOURS = f"""
-INSERT INTO hour_sums (block, hour, model, calls, priced_calls, total_cost)
-SELECT block, hour, model, count(*), sum(priced_calls), sum(total_cost)
-FROM {_CALLS} WHERE NOT is_odd GROUP BY block, hour, model
-ON CONFLICT (block, hour, model) DO UPDATE SET
-  calls = calls + excluded.calls,
-  priced_calls = priced_calls + excluded.priced_calls,
-  total_cost = total_cost + excluded.total_cost
+FROM {_CALLS} WHERE NOT is_odd GROUP BY block, hour, model, provider, agent_name
 """  # noqa: S608
 _NOTE_OUTSIDE = f"""
 INSERT INTO outside_runs (id) SELECT id FROM {_RUNS} AND session_id IS NULL ON CONFLICT DO NOTHING
@@ -103,7 +84,6 @@ _ADD_RUNS = (
     _NOTE_ODD,
     _WIDEN,
     _ADD_CALLS,
-    _ADD_HOURS,
     _NOTE_OUTSIDE,
     _NOTE_SESSIONS,
     _COME_TO,

@@ -9,7 +9,7 @@ from functools import reduce
 from math import isnan
 from typing import TypeVar
 
-from waxlocal.queries.call_blocks import IN_PERIOD, IS_INSIDE, Asked, to_read
+from waxlocal.queries.call_blocks import HOUR, IN_PERIOD, IS_INSIDE, Asked, to_read
 from waxlocal.queries.columns import usage_known
 
 __all__ = ["CallSums", "added", "call_sums"]
@@ -60,11 +60,9 @@ def _sum(costs: Sequence[float]) -> float | None:
     return total if costs and not isnan(total) else None
 
 
-# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all. The
-# date as in the view `call_figures`, which a file of an earlier version lacks.
+# Counts by `total`, a float, which cannot overflow: one call with absurd counts would stop all.
 _ADDED_UP = f"""
-SELECT CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
-    substr(recorded_at, 1, 10), '') AS TEXT) AS date,
+SELECT substr({HOUR}, 1, 10) AS date,
   model, provider, count(*) AS calls,
   sum(status = 'error') AS errors, sum({{known}} = 0) AS unmetered_calls,
   CAST(total(tokens_in) AS INTEGER) AS tokens_in,

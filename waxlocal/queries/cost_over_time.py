@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from waxlocal.queries.call_blocks import IN_PERIOD, IS_INSIDE, Asked, to_read
+from waxlocal.queries.call_blocks import HOUR, IN_PERIOD, IS_INSIDE, Asked, to_read
 from waxlocal.queries.call_sums import CallSums
 from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
@@ -21,10 +21,7 @@ __all__ = ["CostOverTime", "HourCost", "over_time", "period_costs", "session_cos
 # A longer time is shown in days or more: see `time_buckets`.
 IN_HOURS_US = 31 * 86_400_000_000
 
-# The hour as in the view `call_figures`, which a file of an earlier version lacks.
-_SUMS = """CAST(iif(recorded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*',
-    iif(recorded_at GLOB '*T[0-2][0-9]:*', substr(recorded_at, 1, 13),
-      substr(recorded_at, 1, 10) || 'T00'), '') AS TEXT) AS hour, c.model, count(*), sum(c.cost)"""
+_SUMS = f"{HOUR}, c.model, count(*), sum(c.cost)"
 _READ = f"SELECT {_SUMS} FROM {{calls}} c WHERE {IN_PERIOD} GROUP BY 1, 2"  # noqa: S608
 _OF_BLOCKS = f"""
 SELECT hour, model, sum(calls), sum(iif(priced_calls = 0, NULL, total_cost)) FROM hour_sums

@@ -172,11 +172,12 @@ def where(
 def _on_runs(
     conn: sqlite3.Connection, filter: SessionFilter, values: dict[str, object]
 ) -> Iterator[str]:
-    any_run = [_ANY_RUN.format(one) for one in run_conditions(conn, filter, values)]
-    if filter.tag and are_usable(conn):
-        pair = _WITH_VALUE if "tags_value" in values else _WITH_ANY_VALUE
-        any_run[0] = _TAGGED.format(pair=pair, any_run=any_run[0])
-    yield from any_run
+    for name, condition in run_conditions(conn, filter, values).items():
+        any_run = _ANY_RUN.format(condition)
+        if name == "tags" and are_usable(conn):
+            pair = _WITH_VALUE if "tags_value" in values else _WITH_ANY_VALUE
+            any_run = _TAGGED.format(pair=pair, any_run=any_run)
+        yield any_run
 
 
 def as_recorded(values: Mapping[str, object]) -> dict[str, object]:
@@ -195,18 +196,18 @@ class _Texts(Protocol):
 
 def run_conditions(
     conn: sqlite3.Connection, filter: _Texts, values: dict[str, object]
-) -> list[str]:
-    """Return the conditions on a run `r` that are about its texts; adds their values."""
-    conditions = [
-        _pair_condition(column, pair, values)
+) -> dict[str, str]:
+    """Return the conditions on a run `r` that are about its texts, by name; adds their values."""
+    conditions = {
+        column: _pair_condition(column, pair, values)
         for column, pair in (("tags", filter.tag), ("metadata", filter.metadata))
         if pair
-    ]
+    }
     if filter.search:
         # SQLite itself folds the case of ASCII letters only.
         conn.create_function("waxlocal_says", 2, _says, deterministic=True)
         values["search"] = filter.search.casefold()
-        conditions.append(_SEARCH)
+        conditions["search"] = _SEARCH
     return conditions
 
 

@@ -149,7 +149,7 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
         name: value for name in _CONDITIONS if (value := getattr(filter, name))
     }
     conditions = [_CONDITIONS[name] for name in values]
-    conditions += run_conditions(conn, filter, values)
+    conditions += run_conditions(conn, filter, values).values()
     if filter.no_session:
         conditions.append("r.session_id IS NULL")
     if filter.status:

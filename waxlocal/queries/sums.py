@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from waxlocal.queries.turns import turn_columns
+from waxlocal.storage.schema import has_table
 
 __all__ = ["APART", "NEWER", "are_usable", "can_have_sums"]
 
@@ -20,7 +21,6 @@ NEWER = "r.id > (SELECT up_to FROM summary)"
 # A set of session ids.
 APART = "(SELECT session_id FROM apart_sessions)"
 
-_EXIST = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'session_tags')"
 _ARE_NEAR = f"""
 SELECT EXISTS (SELECT 1 FROM runs r WHERE r.id <= up_to)
   AND (SELECT count(*) FROM (SELECT 1 FROM runs r WHERE {NEWER} LIMIT :most)) < :most
@@ -31,7 +31,7 @@ FROM summary
 
 def can_have_sums(conn: sqlite3.Connection) -> bool:
     """Return whether the file has tables for totals, and its sessions' turns are known."""
-    return bool(conn.execute(_EXIST).fetchone()[0] and turn_columns(conn).are_counted)
+    return has_table(conn, "sum_changes") and turn_columns(conn).are_counted
 
 
 def are_usable(conn: sqlite3.Connection) -> bool:

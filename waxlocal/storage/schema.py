@@ -20,6 +20,7 @@ __all__ = [
     "Step",
     "check",
     "file_version",
+    "has_table",
     "is_fence",
     "migration",
     "prepare",
@@ -39,6 +40,7 @@ FENCE = "needs a later waxlocal"
 # Brings a file to the next version, inside the transaction of the caller.
 Step = Callable[[sqlite3.Connection], None]
 
+_HAS_TABLE = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)"
 # One statement sees one state of the file, even while another process creates or upgrades it.
 _WHOSE = """
 SELECT
@@ -103,6 +105,11 @@ def file_version(connection: sqlite3.Connection) -> FileVersion:
     if not all(isinstance(number, int) for number in row):
         raise ForeignDatabase("its table schema_version holds something other than numbers")
     return FileVersion(*row)
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether the file has a table: one of an earlier version may lack it."""
+    return bool(connection.execute(_HAS_TABLE, (name,)).fetchone()[0])
 
 
 def check(connection: sqlite3.Connection, *, writing: bool) -> int:
