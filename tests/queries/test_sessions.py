@@ -386,6 +386,7 @@ HI = {"message": "Hi"}
     ("runs", "expected"),
     [
         ([({}, "What is it?"), (HI, "")], "What is it?"),
+        ([(None, '[{"role": "user", "content": "What is it?"}]')], "What is it?"),
         ([(None, ""), ({}, None), (HI, "What is it?")], "Hi"),
         ([(HI, "What is it?")], "Hi"),
         ([(None, None)] * 3, ""),

@@ -42,8 +42,8 @@ def doctor(ctx: click.Context, *, form: str) -> None:
 
     Looks at the Python that waxlocal is installed in, which is also the one that `waxlocal run
     app.py` uses. Imports no model library. The exit status is 2 if an installed one is not
-    captured, and that of the file's error if the file to record into cannot be used. Runs that a
-    killed program has left open, or one that cannot be seen and is silent, are marked as
+    captured, and that of the file's error if the file to record into cannot be used. Open
+    runs of a program that was killed, or that cannot be seen and is silent, are marked as
     interrupted.
     """
     target = target_file_of(ctx)

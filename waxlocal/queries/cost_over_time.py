@@ -15,6 +15,7 @@ from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.time_buckets import Timeline, timeline_of
 from waxlocal.queries.times import microseconds
+from waxlocal.wording import counted
 
 __all__ = ["CostOverTime", "HourCost", "over_time", "period_costs", "session_costs"]
 
@@ -105,7 +106,7 @@ def over_time(costs: Iterable[HourCost], most: int = 4) -> CostOverTime | None:
     series = [(model, _placed(timeline, by_model[model])) for model in costliest[:most]]
     if rest := costliest[most:]:
         others = [_placed(timeline, by_model[model]) for model in rest]
-        series.append((f"{len(rest)} others", tuple(map(sum, zip(*others, strict=True)))))
+        series.append((counted(len(rest), "other"), tuple(map(sum, zip(*others, strict=True)))))
     return CostOverTime(timeline, tuple(series))
 
 

@@ -161,7 +161,7 @@ def _titles(conn: sqlite3.Connection, wanted: str) -> dict[str, str]:
     found = {one: title(message_text(inputs)) for one, inputs in first}
     if wordless := [one for one, words in found.items() if not words]:
         for one, inputs, prompt in conn.execute(_FIRST_WORDS, (json.dumps(wordless),)).fetchall():
-            found[one] = found[one] or title(message_text(inputs) or prompt or "")
+            found[one] = found[one] or title(message_text(inputs) or message_text(prompt))
     return found
 
 
