@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from waxlocal.web.pages.figures import pretty
+from markupsafe import Markup
 
-__all__ = ["Fold", "fold"]
+from waxlocal.web.pages.figures import pretty
+from waxlocal.web.pages.markdown import markdown
+
+__all__ = ["Fold", "Words", "fold"]
 
 # Do not fold a text that is only slightly longer than its visible part.
 HEAD_CHARS, HEAD_LINES = 700, 10
 SLACK = 1.5
+MOST_RENDERED = 200_000
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,13 @@ class Fold:
     """A text; `head` is its visible part while it is folded, empty if it is not folded.
 
     `length` is the length of the original in characters; `text` may be only its beginning.
+    `rendered` is the text as HTML, where it is Markdown.
     """
 
     text: str
     head: str
     length: int
+    rendered: Markup | None = None
 
     @property
     def cut(self) -> bool:
@@ -47,3 +53,22 @@ def fold(value: Any, *, most: int, chars: int = HEAD_CHARS, lines: int = HEAD_LI
         return Fold(text, "", len(whole))
     head = "\n".join(broken[:lines])[:chars].rstrip()
     return Fold(text, head, len(whole))
+
+
+class Words:
+    """What was said on a page, folded, with its Markdown rendered unless it is shown `as_text`.
+
+    Markdown takes a hundred times as long as plain text: what comes after the first
+    `MOST_RENDERED` characters of a page is plain text.
+    """
+
+    def __init__(self, *, as_text: bool) -> None:
+        self._left = 0 if as_text else MOST_RENDERED
+
+    def fold(self, text: str, *, most: int) -> Fold | None:
+        """Return the next text as `fold` does."""
+        found = fold(text, most=most)
+        if found is None or self._left < len(found.text):
+            return found
+        self._left -= len(found.text)
+        return replace(found, rendered=markdown(found.text))

@@ -29,7 +29,7 @@ from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import short_tokens
-from waxlocal.web.pages.folds import Fold, fold
+from waxlocal.web.pages.folds import Fold, Words
 from waxlocal.web.pages.list_request import MOST_OFFSET, whole
 from waxlocal.web.pages.rendering import show
 from waxlocal.wording import TIME_KINDS, counted, told_tokens
@@ -117,7 +117,9 @@ async def session_page(request: Request) -> Response:
         _kept(request, session_id, timing),
     )
     session = found.detail.session
-    turns = _turns(found, took.value, spent.value)
+    as_text = request.query_params.get("as") == "text"
+    # In a thread: other requests do not wait for much Markdown.
+    turns = await asyncio.to_thread(_turns, found, took.value, spent.value, as_text=as_text)
     waiting = spent.pending or took.pending
     return await show(
         request,
@@ -134,6 +136,7 @@ async def session_page(request: Request) -> Response:
         shown_turns={turn.number for turn in turns if not turn.nested},
         offset=offset,
         limit=limit,
+        as_text=as_text,
         spent=spent,
         took=took,
         kinds=TIME_KINDS,
@@ -156,7 +159,8 @@ async def _kept(
     return await ask_kept(request, (query, session_id), lambda conn: query(conn, session_id))
 
 
-def _turns(found: Whole, took: Timing | None, spent: Money | None) -> list[Turn]:
+def _turns(found: Whole, took: Timing | None, spent: Money | None, *, as_text: bool) -> list[Turn]:
+    words = Words(as_text=as_text)
     costs = {} if spent is None else {one.run_id: one for one in spent.turns if one.runs > 1}
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
     history = () if spent is None else spent.history
@@ -170,8 +174,8 @@ def _turns(found: Whole, took: Timing | None, spent: Money | None) -> list[Turn]
                 nested=place.nested,
                 run=run,
                 spent=costs.get(run.run_id, run),
-                message=fold(run.message, most=MOST_CHARS),
-                answer=fold(run.answer, most=MOST_CHARS),
+                message=words.fold(run.message, most=MOST_CHARS),
+                answer=words.fold(run.answer, most=MOST_CHARS),
                 records=records,
                 said=summary(records),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
