@@ -35,7 +35,7 @@ from waxlocal.queries.rows import (
 from waxlocal.queries.runs import get_run
 from waxlocal.queries.session_cost import money
 from waxlocal.queries.session_time import timing
-from waxlocal.queries.sessions import count_sessions, get_session, list_sessions
+from waxlocal.queries.sessions import count_sessions, get_session, get_turns, list_sessions
 from waxlocal.queries.statistics import statistics
 from waxlocal.queries.summaries import last_runs, recent_runs, reread_runs
 from waxlocal.queries.times import parse_time
@@ -72,6 +72,7 @@ __all__ = [
     "count_sessions",
     "get_run",
     "get_session",
+    "get_turns",
     "last_runs",
     "list_models",
     "list_sessions",

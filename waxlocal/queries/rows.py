@@ -142,7 +142,7 @@ class RunSummary(MeteredCalls):
 
 @dataclass(frozen=True, slots=True)
 class SessionDetail:
-    """A session with its runs, ordered by start, and the place of each among its turns."""
+    """A session with its runs in order, and the place of each among its turns."""
 
     session: Session
     runs: tuple[RunSummary, ...]
@@ -179,7 +179,8 @@ class RunDetail:
 
     `inputs`, `result`, `metadata` and `tags` are decoded JSON, None if absent. `spans` holds the
     root spans. `parent` and `children` are the runs that opened it or that it opened, if they are
-    in this file; `previous_run_id` and `next_run_id` are its neighbors in the session.
+    in this file. `previous_run_id` and `next_run_id` are those beside it in the session: of a turn
+    the turns, of a sub-agent's run the others in its turn.
     """
 
     run: RunSummary

@@ -11,16 +11,17 @@ from typing import Any
 
 from waxlocal.ids import run_id_of
 from waxlocal.queries.intervals import Interval
+from waxlocal.queries.run_order import IN_ORDER, RUNS
 from waxlocal.queries.texts import decoded
 from waxlocal.queries.times import length_us, microseconds
 from waxlocal.records import RecordStatus
 
 __all__ = ["Attempt", "RunIntervals", "run_intervals"]
 
-_RUNS = """
-SELECT run_id, parent_workflow_id, agent_name, started_at, completed_at, duration
-FROM runs WHERE session_id = ? ORDER BY started_at, id
-"""
+_RUNS = f"""
+SELECT r.run_id, r.parent_workflow_id, r.agent_name, r.started_at, r.completed_at, r.duration
+FROM {RUNS} ORDER BY {IN_ORDER}
+"""  # noqa: S608
 # All records of a session's runs in recording order, each with a time and a duration. The time of
 # an LLM call is its end; the time of a span is its start.
 _RECORDS = """
@@ -103,13 +104,13 @@ class RunIntervals:
 
 
 def run_intervals(conn: sqlite3.Connection, session_id: str) -> list[RunIntervals]:
-    """Return the runs of a session with their intervals, ordered by start."""
+    """Return the runs of a session with their intervals, in the order of the conversation."""
     records: dict[str, list[sqlite3.Row]] = {}
     for record in conn.execute(_RECORDS, (session_id,)).fetchall():
         records.setdefault(record["run_id"], []).append(record)
     runs: list[RunIntervals] = []
     index: dict[str, int] = {}
-    for row in conn.execute(_RUNS, (session_id,)).fetchall():
+    for row in conn.execute(_RUNS, {"session_id": session_id}).fetchall():
         run = _run(row, records.get(row["run_id"], []))
         parent = index.get(run_id_of(row["parent_workflow_id"]) or "")
         if parent is not None and runs[parent].is_open:

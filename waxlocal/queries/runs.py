@@ -10,7 +10,8 @@ from waxlocal.errors import NotFound
 from waxlocal.ids import run_id_of
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
-from waxlocal.queries.rows import Process, RunDetail, RunLink
+from waxlocal.queries.rows import Process, RunDetail, RunLink, RunSummary
+from waxlocal.queries.run_order import neighbours, runs_in_order
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import SUMMARY, summary_of
 from waxlocal.queries.texts import decoded
@@ -32,15 +33,6 @@ SELECT run_id, agent_name, workflow_name, status, process_id, started_at, durati
 """
 _PARENT = _LINK + "WHERE run_id = ?"
 _CHILDREN = _LINK + "WHERE parent_workflow_id = ? ORDER BY started_at, id LIMIT 1000"
-# Comparing row values lets both queries use the index runs_by_session.
-_PREVIOUS = """
-SELECT run_id FROM runs WHERE session_id = :session_id AND (started_at, id) < (:started_at, :id)
-ORDER BY started_at DESC, id DESC LIMIT 1
-"""
-_NEXT = """
-SELECT run_id FROM runs WHERE session_id = :session_id AND (started_at, id) > (:started_at, :id)
-ORDER BY started_at, id LIMIT 1
-"""
 
 
 @in_snapshot
@@ -52,7 +44,7 @@ def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
         raise NotFound(f"no run {run_id!r}")
     run = summary_of(row, gone)
     rest = conn.execute(_RUN, (run_id,)).fetchone()
-    place = {"session_id": run.session_id, "started_at": run.started_at, "id": run.id}
+    previous_run_id, next_run_id = _neighbours(conn, run)
     return RunDetail(
         run=run,
         user_group=rest["user_group"],
@@ -74,8 +66,8 @@ def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
         children=tuple(
             _link(child, gone) for child in conn.execute(_CHILDREN, (run.workflow_id,)).fetchall()
         ),
-        previous_run_id=_neighbour(conn, _PREVIOUS, place),
-        next_run_id=_neighbour(conn, _NEXT, place),
+        previous_run_id=previous_run_id,
+        next_run_id=next_run_id,
     )
 
 
@@ -129,6 +121,7 @@ def _parent(
     return None if row is None else _link(row, gone)
 
 
-def _neighbour(conn: sqlite3.Connection, sql: str, place: Mapping[str, object]) -> str | None:
-    row = conn.execute(sql, place).fetchone()
-    return None if row is None else str(row[0])
+def _neighbours(conn: sqlite3.Connection, run: RunSummary) -> tuple[str | None, str | None]:
+    if run.session_id is None:
+        return None, None
+    return neighbours(runs_in_order(conn, run.session_id), run.id)

@@ -14,6 +14,7 @@ from waxlocal.queries.analysis_rows import ModelMoney, Money, TurnMoney
 from waxlocal.queries.columns import usage_known
 from waxlocal.queries.histories import Histories
 from waxlocal.queries.rows import share
+from waxlocal.queries.run_order import IN_ORDER, RUNS
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.turns import Place, places
 from waxlocal.wording import counted, known_cost, percent
@@ -29,15 +30,13 @@ MANY_TURNS = 10
 # A reason must explain at least this share of the bill.
 TELLING_SHARE = 1 / 3
 
-_RUNS = """
-SELECT run_id, agent_name, started_at, parent_workflow_id FROM runs WHERE session_id = ?
-ORDER BY started_at, id
-"""
+_RUNS = f"""
+SELECT r.run_id, r.agent_name, r.started_at, r.parent_workflow_id FROM {RUNS} ORDER BY {IN_ORDER}
+"""  # noqa: S608
 _CALLS = """
 SELECT c.run_id, c.position, r.agent_name, c.model, c.provider, c.tokens_in, c.tokens_out,
   c.cached_tokens, c.cost, {known} AS usage_known
-FROM runs r JOIN llm_calls c ON c.run_id = r.run_id
-WHERE r.session_id = ? ORDER BY r.started_at, r.id, c.position
+FROM {runs} CROSS JOIN llm_calls c ON c.run_id = r.run_id ORDER BY {in_order}, c.position
 """
 
 
@@ -164,7 +163,7 @@ class _Contexts:
 @in_snapshot
 def money(conn: sqlite3.Connection, session_id: str) -> Money:
     """Return the cost of a session per turn and per model, and why; raises `NotFound`."""
-    runs = conn.execute(_RUNS, (session_id,)).fetchall()
+    runs = conn.execute(_RUNS, {"session_id": session_id}).fetchall()
     if not runs:
         raise NotFound(f"no session {session_id!r}")
     found = places((row["run_id"], row["parent_workflow_id"]) for row in runs)
@@ -172,8 +171,8 @@ def money(conn: sqlite3.Connection, session_id: str) -> Money:
     by_model: dict[tuple[str, str], _Sum] = {}
     histories = Histories(conn, session_id)
     whole, contexts = _Sum(), _Contexts(histories)
-    query = _CALLS.format(known=usage_known(conn))
-    for call in conn.execute(query, (session_id,)).fetchall():
+    query = _CALLS.format(known=usage_known(conn), runs=RUNS, in_order=IN_ORDER)
+    for call in conn.execute(query, {"session_id": session_id}).fetchall():
         turn = found[call["run_id"]].turn
         context = contexts.take(call, turn)
         key = (call["model"], call["provider"])

@@ -50,7 +50,7 @@ def timing(conn: sqlite3.Connection, session_id: str) -> Timing:
         session_id=session_id,
         turns=_turns(runs, kinds, idle),
         seconds=whole,
-        wall_duration=(max(run.end for run in runs) - runs[0].start) / 1e6,
+        wall_duration=(max(run.end for run in runs) - min(run.start for run in runs)) / 1e6,
         estimated_calls=sum(run.estimated_calls for run in runs),
         estimated_seconds=sum(run.estimated for run in runs) / 1e6,
         flags=flags,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
 from waxlocal.queries.liveness import GoneProcesses, ShownRuns
-from waxlocal.queries.rows import RunSummary, Session, SessionDetail
+from waxlocal.queries.rows import Session, SessionDetail
+from waxlocal.queries.run_order import PlacedRun, runs_in_order
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.summaries import session_runs, unmetered_calls
+from waxlocal.queries.summaries import these_runs, unmetered_calls
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.times import microseconds
-from waxlocal.queries.turns import Place, places, turn_columns
+from waxlocal.queries.turns import turn_columns
 
-__all__ = ["count_sessions", "get_session", "list_sessions", "sessions_by_id"]
+__all__ = ["count_sessions", "get_session", "get_turns", "list_sessions", "sessions_by_id"]
 
 # Columns stored under the same name and type as in `Session`.
 _AS_STORED = (
@@ -60,9 +61,8 @@ FROM json_each(?) AS wanted CROSS JOIN runs r ON r.id IN (SELECT f.id FROM runs 
   WHERE f.session_id = wanted.value ORDER BY f.started_at, f.id LIMIT {FIRST_RUNS})
 ORDER BY r.started_at, r.id
 """  # noqa: S608
-_PARENTS = """
-SELECT run_id, parent_workflow_id FROM runs WHERE session_id = ? ORDER BY started_at, id
-"""
+# A turn may have called as many sub-agents as it liked.
+MOST_SUB_AGENT_RUNS = 1_000
 
 
 @in_snapshot
@@ -104,28 +104,47 @@ def count_sessions(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHI
 def get_session(
     conn: sqlite3.Connection, session_id: str, *, limit: int = 1_000, offset: int = 0
 ) -> SessionDetail:
-    """Return a session and its runs, ordered by start.
+    """Return a session and its runs in the order of the conversation.
 
     `limit` is 1 to 1,000 runs; `session.run_count` tells whether there are more. Raises `NotFound`
     and `InvalidQuery`.
     """
-    page = checked_page(limit, offset)
+    checked_page(limit, offset)
+    return _detail(conn, session_id, lambda runs: runs[offset : offset + limit])
+
+
+@in_snapshot
+def get_turns(
+    conn: sqlite3.Connection, session_id: str, *, limit: int = 50, offset: int = 0
+) -> SessionDetail:
+    """Return a session and some of its turns, with the runs of their sub-agents, in order.
+
+    `limit` is 1 to 1,000 turns; of the runs of their sub-agents, the first 1,000 are there. Raises
+    `NotFound` and `InvalidQuery`.
+    """
+    checked_page(limit, offset)
+
+    def chosen(runs: Sequence[PlacedRun]) -> list[PlacedRun]:
+        shown = [run for run in runs if offset < run.place.turn <= offset + limit]
+        nested = [run.id for run in shown if run.place.nested]
+        left_out = set(nested[MOST_SUB_AGENT_RUNS:])
+        return [run for run in shown if run.id not in left_out]
+
+    return _detail(conn, session_id, chosen)
+
+
+def _detail(
+    conn: sqlite3.Connection,
+    session_id: str,
+    chosen: Callable[[Sequence[PlacedRun]], Sequence[PlacedRun]],
+) -> SessionDetail:
     gone = GoneProcesses(conn)
     sessions = _sessions(conn, [session_id], gone)
     if not sessions:
         raise NotFound(f"no session {session_id!r}")
-    runs = session_runs(conn, session_id, page, gone)
-    return SessionDetail(sessions[0], runs, _places(conn, sessions[0], runs, offset))
-
-
-def _places(
-    conn: sqlite3.Connection, session: Session, runs: Sequence[RunSummary], offset: int
-) -> tuple[Place, ...]:
-    if session.turn_count == session.run_count:
-        return tuple(Place(number, nested=False) for number, _ in enumerate(runs, offset + 1))
-    every = conn.execute(_PARENTS, (session.session_id,)).fetchall()
-    found = places(map(tuple, every))
-    return tuple(found[run.run_id] for run in runs)
+    placed = chosen(runs_in_order(conn, session_id))
+    runs = these_runs(conn, [one.id for one in placed], gone)
+    return SessionDetail(sessions[0], runs, tuple(one.place for one in placed))
 
 
 @in_snapshot

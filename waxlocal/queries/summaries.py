@@ -1,10 +1,10 @@
-"""Run summaries with totals: the runs of a session, the newest, and those after a cursor."""
+"""Run summaries with totals: those asked for, the newest, and those after a cursor."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.liveness import GoneProcesses
@@ -17,8 +17,8 @@ __all__ = [
     "last_runs",
     "recent_runs",
     "reread_runs",
-    "session_runs",
     "summary_of",
+    "these_runs",
     "unmetered_calls",
 ]
 
@@ -32,13 +32,10 @@ SUMMARY = f"""
 SELECT {_COLUMNS}, r.status, r.error, r.error_type, r.process_id, r.inputs, r.result, t.*
 FROM runs r JOIN run_totals t ON t.run_id = r.run_id
 """  # noqa: S608
-_OF_SESSION = (
-    SUMMARY
-    + "WHERE r.session_id = :session_id ORDER BY r.started_at, r.id LIMIT :limit OFFSET :offset"
-)
 _AFTER = SUMMARY + "WHERE r.id > :after ORDER BY r.id LIMIT :limit"
 _LAST = SUMMARY + "ORDER BY r.id DESC LIMIT :limit"
 _THESE = SUMMARY + "WHERE r.run_id IN (SELECT value FROM json_each(:wanted)) ORDER BY r.id"  # noqa: S608
+_BY_ARRIVAL = SUMMARY + "WHERE r.id IN (SELECT value FROM json_each(:ids))"  # noqa: S608
 
 
 def unmetered_calls(row: sqlite3.Row) -> int:
@@ -70,11 +67,13 @@ def reread_runs(conn: sqlite3.Connection, run_ids: Iterable[str]) -> list[RunSum
     return _summaries(conn, _THESE, {"wanted": json.dumps(list(run_ids))})
 
 
-def session_runs(
-    conn: sqlite3.Connection, session_id: str, page: Mapping[str, object], gone: GoneProcesses
+def these_runs(
+    conn: sqlite3.Connection, ids: Sequence[int], gone: GoneProcesses
 ) -> tuple[RunSummary, ...]:
-    """Return a page (`limit`, `offset`) of a session's runs, ordered by start."""
-    return tuple(_summaries(conn, _OF_SESSION, {"session_id": session_id, **page}, gone))
+    """Return the runs with these orders of arrival, in this order."""
+    found = _summaries(conn, _BY_ARRIVAL, {"ids": json.dumps(list(ids))}, gone)
+    by_id = {run.id: run for run in found}
+    return tuple(by_id[one] for one in ids)
 
 
 def _summaries(

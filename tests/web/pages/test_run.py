@@ -37,7 +37,10 @@ def page(db_path: Path) -> Iterator[Element]:
         to.step(run, "think", output={"thought": "hm"})
         to.event(run, "policy_check", data={"allowed": True})
         to.score(run, "helpful", data_type="boolean", numeric_value=1, comment="thumb")
-        to.run("s", at=10, parent=run, agent="child")
+        child = to.run("s", at=2.5, seconds=1.0, parent=run, agent="child")
+        to.llm(child, 30, 3, at=3.5, cost=0.001, duration_ms=500)
+        to.step(child, "no bar of its own", at=2.6)
+        to.run("s", at=10)
     with dashboard(db_path) as pages:
         yield pages.page(f"/runs/{run_id(2)}")
 
@@ -66,14 +69,26 @@ def test_the_error_comes_with_its_traceback(page: Element) -> None:
 
 
 def test_the_waterfall_shows_when_everything_ran(page: Element) -> None:
-    """Spans inside each other and LLM calls, each with its place in the run's time."""
+    """Spans inside each other, LLM calls and sub-agents, each with its place in the run's time."""
     rows = section(page, "waterfall").one("tbody").all("tr")
     seen = [(row.one("th").one("bdi").text, row.one("th")["class"], row.all("td")[0].text)
             for row in rows]  # fmt: skip
-    assert seen == [("outer", "d0", "tool"), ("inner", "d1", "io"), ("gpt-4o", "d0", "LLM call")]
+    assert seen == [
+        ("outer", "d0", "tool"), ("inner", "d1", "io"), ("gpt-4o", "d0", "LLM call"),
+        ("child", "d0", "sub-agent"), ("gpt-4o", "d1", "LLM call"),
+    ]  # fmt: skip
     bars = [(bar["x"], bar["width"]) for row in rows for bar in row.all("rect")]
-    assert bars == [("0.0%", "50.0%"), ("25.0%", "12.5%"), ("50.0%", "25.0%")]
+    assert bars == [("0.0%", "50.0%"), ("25.0%", "12.5%"), ("50.0%", "25.0%"),
+                    ("62.5%", "25.0%"), ("75.0%", "12.5%")]  # fmt: skip
     assert "refused" in rows[1].text
+    assert rows[3].one("a")["href"] == f"/runs/{run_id(3)}"
+
+
+def test_the_cost_with_sub_agents_stands_beside_that_of_the_run_alone(page: Element) -> None:
+    """With the number of its sub-agents' runs."""
+    facts = pairs(page.one("div", "heading"))
+    assert facts["cost"] == "$0.0020"
+    assert facts["with 1 sub-agent run"] == "$0.0030, 2 LLM calls"
 
 
 def test_an_llm_call_has_its_cost_and_where_that_is_from(page: Element) -> None:
@@ -98,11 +113,11 @@ def test_steps_events_scores_tags_and_metadata_are_there(page: Element) -> None:
 
 
 def test_the_neighbours_are_a_click_away(page: Element) -> None:
-    """Previous and next turn, the session, the runs that it opened."""
+    """Previous and next turn, the session, the runs that it opened; of these, their own."""
     head = page.one("head")
     assert head.one("link", rel="up")["href"] == "/sessions/s"
     assert head.one("link", rel="prev")["href"] == f"/runs/{run_id(1)}"
-    assert head.one("link", rel="next")["href"] == f"/runs/{run_id(3)}"
+    assert head.one("link", rel="next")["href"] == f"/runs/{run_id(4)}"
     assert any(link.text == "child" for link in page.all("a", href=f"/runs/{run_id(3)}"))
 
 

@@ -44,20 +44,23 @@ def turns(page: Element) -> list[Element]:
     return page.all("article", "turn")
 
 
+def turn_ids(page: Element) -> list[str]:
+    return [turn["id"] for turn in turns(page) if "nested" not in turn["class"].split()]
+
+
 def test_turns_stand_in_order_with_what_was_said(talk: Element) -> None:
     """The person's message, then the agent's answer, each with its name."""
     first = turns(talk)[0]
     assert first.one("section", "person").text == "ada When is high water?"
     assert first.one("section", "agent").text == "desk At 14:20."
-    numbered = [turn["id"] for turn in turns(talk) if "nested" not in turn["class"].split()]
-    assert numbered == [f"turn-{n}" for n in range(1, 4)]
+    assert turn_ids(talk) == [f"turn-{n}" for n in range(1, 4)]
 
 
 def test_the_rail_has_time_duration_tokens_and_cost(talk: Element) -> None:
     """Of each turn, and leads to its run."""
     rail = turns(talk)[0].one("div", "rail")
     shown = [part.text for part in rail.children if isinstance(part, Element)]
-    assert shown == ["1", "09:30:00", "2.0 s", "320 tok", "$0.0040"]
+    assert shown == ["1", "2026-01-31 09:30:00", "2.0 s", "320 tok", "$0.0040"]
     assert rail.one("a")["href"].startswith("/runs/01942000-")
 
 
@@ -66,12 +69,44 @@ def test_a_pause_before_a_turn_is_told(talk: Element) -> None:
     assert [turn.text for turn in talk.all("span", "pause")] == ["after 1 m 0 s", "after 33.0 s"]
 
 
-def test_a_run_of_another_agent_stands_inside_the_turn_that_opened_it(talk: Element) -> None:
-    """And says so."""
-    nested = talk.one("article", "nested")
+def test_a_run_of_another_agent_is_folded_into_the_turn_that_opened_it(talk: Element) -> None:
+    """Between the message and the answer, under a line that counts and names."""
+    said = turns(talk)[1].all("div", "said")[0].children
+    asked, inner, answer, _ = (part for part in said if isinstance(part, Element))
+    assert asked["class"] == "person"
+    assert inner.one("summary").text == "1 sub-agent run: helper"
+    assert "open" not in inner.attributes
+    nested = inner.one("article", "nested")
     assert nested["id"].startswith("run-01942000-")
     assert nested["aria-label"] == "Sub-agent run in turn 2"
-    assert "asked within turn 2" in nested.text
+    assert "asked look it up helper looked" in nested.text
+    assert answer["class"] == "agent"
+
+
+def test_sub_agents_of_sub_agents_are_counted_and_a_failed_turn_shows_them(db_path: Path) -> None:
+    """However deep, a few of them by name; who failed is told in the line above them."""
+    with recorded(db_path) as to:
+        turn = to.run("s", agent="boss", status="error")
+        for number in range(7):
+            helper = to.run("s", at=number + 1, agent=f"helper {number}", parent=turn)
+            to.run("s", at=number + 1.5, agent="deep", parent=helper, status="error")
+    with dashboard(db_path) as pages:
+        (inner,) = pages.page("/sessions/s").all("details", "inner")
+    assert inner.one("summary").text == (
+        "14 sub-agent runs: helper 0, deep, helper 1, helper 2, helper 3 and 3 more · 7 failed"
+    )
+    assert "open" in inner.attributes
+    assert len(inner.all("article")) == 14
+
+
+def test_the_day_stands_where_it_changes(db_path: Path) -> None:
+    """At the first turn of the page, and at the first of another day."""
+    with recorded(db_path) as to:
+        for hours in (0, 1, 24, 25):
+            to.run("s", at=hours * 3_600)
+    with dashboard(db_path) as pages:
+        shown = [turn.one("time").text for turn in turns(pages.page("/sessions/s"))]
+    assert shown == ["2026-01-31 09:30:00", "10:30:00", "2026-02-01 09:30:00", "10:30:00"]
 
 
 def test_what_a_turn_did_is_folded_under_it(talk: Element) -> None:
@@ -128,14 +163,18 @@ def test_a_session_of_many_turns_comes_in_parts(db_path: Path) -> None:
     with recorded(db_path) as to:
         for turn in range(60):
             run = to.run("long", at=turn, inputs={"message": f"m{turn}"})
-            to.llm(run, 10 + turn, 1)
+            to.llm(run, 10 + turn, 1, cost=0.01 * turn)
+            to.run("long", at=turn + 0.5, parent=run)
     with dashboard(db_path) as pages:
         first = pages.page("/sessions/long")
-        assert [turn["id"] for turn in turns(first)][-1] == "turn-50"
+        assert turn_ids(first)[-1] == "turn-50"
         assert len(first.one("figure", "chart").one("tbody").all("tr")) == 50
+        assert "Turns 1 to 50 of 60; of these, turn 50 cost most: $0.4900." in first.text
+        assert "Turns 1 to 50 of 60" in first.one("nav", "pager").text
         later = pages.page(first.one("a", rel="next")["href"])
-        assert [turn["id"] for turn in turns(later)] == [f"turn-{n}" for n in range(51, 61)]
+        assert turn_ids(later) == [f"turn-{n}" for n in range(51, 61)]
         assert "Earlier turns" in later.text
+        assert turn_ids(pages.page("/sessions/long?turn=53")) == turn_ids(later)
 
 
 def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
@@ -214,8 +253,7 @@ def test_times_are_stored_exactly_in_the_page(talk: Element) -> None:
 
 def test_the_page_leads_to_the_json(pages_of_talk: Dashboard) -> None:
     """Of the same session, at the API."""
-    link = pages_of_talk.page("/sessions/talk").one("aside").all("a")[-1]
-    assert link.text == "JSON"
+    link = next(one for one in pages_of_talk.page("/sessions/talk").all("a") if one.text == "JSON")
     assert pages_of_talk.client.get(link["href"]).json()["session_id"] == "talk"
 
 

@@ -117,7 +117,7 @@ def _session() -> Json:
     return operation(
         "getSession",
         "Sessions",
-        "Get a session with its runs, ordered by start.",
+        "Get a session with its runs, in order.",
         _ONE_SESSION,
         parameters=(
             in_path("session_id", "The id, percent-encoded; slashes may stay unencoded."),

@@ -58,6 +58,11 @@ class Links:
         """Return the URL of a session's page."""
         return self.root + session_url(session_id)
 
+    def turn(self, session_id: str, number: int) -> str:
+        """Return the URL of the part of a session's page that has a turn."""
+        page = self.session(session_id)
+        return f"{page}{'&' if '?' in page else '?'}turn={number}"
+
     def run(self, run_id: str) -> str:
         """Return the URL of a run's page."""
         return self.root + run_url(run_id)

@@ -10,11 +10,24 @@ from markupsafe import Markup
 from waxlocal.web.pages.figures import pretty
 from waxlocal.web.pages.markdown import markdown
 
-__all__ = ["Fold", "Words", "fold"]
+__all__ = [
+    "CHARS",
+    "LINES",
+    "MOST_VALUE_CHARS",
+    "Fold",
+    "Words",
+    "fold",
+    "folded_value",
+    "folds",
+]
 
 # Do not fold a text that is only slightly longer than its visible part.
 HEAD_CHARS, HEAD_LINES = 700, 10
 SLACK = 1.5
+# Maximum characters of one value of a run; the JSON has all of them.
+MOST_VALUE_CHARS = 100_000
+# Fold values with more lines than this: about half a screen.
+LINES, CHARS = 18, 1_200
 MOST_RENDERED = 200_000
 
 
@@ -53,6 +66,18 @@ def fold(value: Any, *, most: int, chars: int = HEAD_CHARS, lines: int = HEAD_LI
         return Fold(text, "", len(whole))
     head = "\n".join(broken[:lines])[:chars].rstrip()
     return Fold(text, head, len(whole))
+
+
+def folded_value(value: object) -> Fold | None:
+    """Return a recorded value, folded past half a screen; None for an empty value."""
+    return fold(value, most=MOST_VALUE_CHARS, lines=LINES, chars=CHARS)
+
+
+def folds(**values: object) -> tuple[tuple[str, Fold], ...]:
+    """Return the non-empty values, folded, by name."""
+    given = {name: value for name, value in values.items() if value not in (None, {}, [])}
+    folded = {name: folded_value(value) for name, value in given.items()}
+    return tuple((name.replace("_", " "), one) for name, one in folded.items() if one)
 
 
 class Words:

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from waxlocal.queries import (
     Timing,
     TurnMoney,
     TurnTime,
-    get_session,
+    get_turns,
     money,
     timing,
 )
@@ -46,6 +46,8 @@ GROWN_TURNS = 200
 MOST_CHARS = 20_000
 # Up to this many turns are shown as a table with bars; more as a column chart.
 TABLE_TURNS = 12
+# Name at most so many of a turn's sub-agents in one line.
+MOST_NAMES = 5
 # Show a pause between turns from this many seconds on.
 NOTABLE_PAUSE = 30.0
 PARTS = (charts.Part("p2", "resent"), charts.Part("p1", "new"))
@@ -71,6 +73,10 @@ class Turn:
     said: str
     pause: float
     marks: Sequence[str]
+    # Of another day than the run before it on the page.
+    new_day: bool
+    # The runs of its sub-agents.
+    inner: Sequence[Turn] = ()
 
     @property
     def anchor(self) -> str:
@@ -86,6 +92,19 @@ class Turn:
     def sub_agent_runs(self) -> int:
         """How many runs it has beside its own; 0 while that is being computed."""
         return self.spent.runs - 1 if isinstance(self.spent, TurnMoney) else 0
+
+    @property
+    def inner_said(self) -> str:
+        """The runs inside, in words: `2 sub-agent runs: planner, search · 1 failed`."""
+        names = list(dict.fromkeys(one.run.agent_name for one in self.inner))
+        failed = sum(one.failed for one in self.inner)
+        count = counted(max(len(self.inner), self.sub_agent_runs), "sub-agent run")
+        first = (
+            f"The first {len(self.inner):,} of " if len(self.inner) < self.sub_agent_runs else ""
+        )
+        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        said = f"{first}{count}: {', '.join(names[:MOST_NAMES])}{more}"
+        return f"{said} · {failed:,} failed" if failed else said
 
     @property
     def failed(self) -> bool:
@@ -104,11 +123,11 @@ class Whole:
 async def session_page(request: Request) -> Response:
     """Show a session; raises `NotFound`."""
     session_id = request.path_params.get("session_id") or request.query_params.get("id", "")
-    offset = whole(request.query_params.get("offset"), 0, 0, MOST_OFFSET)
+    offset = _offset(request)
     limit = GROWN_TURNS if request.query_params.get("grows") == "1" else TURNS
 
     def question(conn: sqlite3.Connection) -> Whole:
-        detail = get_session(conn, session_id, limit=limit, offset=offset)
+        detail = get_turns(conn, session_id, limit=limit, offset=offset)
         return Whole(detail, list_records(conn, [run.run_id for run in detail.runs]))
 
     found, spent, took = await asyncio.gather(
@@ -132,8 +151,8 @@ async def session_page(request: Request) -> Response:
         if session.status == RunStatus.RUNNING
         else "list",
         session=session,
-        turns=turns,
-        shown_turns={turn.number for turn in turns if not turn.nested},
+        turns=_folded(turns),
+        shown_turns={turn.number for turn in turns},
         offset=offset,
         limit=limit,
         as_text=as_text,
@@ -141,7 +160,7 @@ async def session_page(request: Request) -> Response:
         took=took,
         kinds=TIME_KINDS,
         turn_money=_of_page(spent.value, turns),
-        chart=_chart(_of_page(spent.value, turns)),
+        chart=_chart(_of_page(spent.value, turns), session.turn_count),
         parts_of_input=(
             charts.Part("p1", "new input"),
             charts.Part("p2", "resent"),
@@ -151,6 +170,14 @@ async def session_page(request: Request) -> Response:
                 if record.source == "score"],
         records_cut=sum(map(len, found.records.values())) == MOST_RECORDS,
     )  # fmt: skip
+
+
+def _offset(request: Request) -> int:
+    """Return how many turns come before this page: as it asks, or before the part with a turn."""
+    turn = whole(request.query_params.get("turn"), 0, 1, MOST_OFFSET)
+    if turn:
+        return (turn - 1) // TURNS * TURNS
+    return whole(request.query_params.get("offset"), 0, 0, MOST_OFFSET)
 
 
 async def _kept(
@@ -165,6 +192,7 @@ def _turns(found: Whole, took: Timing | None, spent: Money | None, *, as_text: b
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
     history = () if spent is None else spent.history
     turns = []
+    before = ""
     for run, place in zip(found.detail.runs, found.detail.places, strict=True):
         time = times.get(run.run_id)
         records = tuple(found.records[run.run_id])
@@ -180,9 +208,20 @@ def _turns(found: Whole, took: Timing | None, spent: Money | None, *, as_text: b
                 said=summary(records),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
                 marks=[one.mark for one in history if one.run_id == run.run_id],
+                new_day=run.started_at[:10] != before,
             )
         )
+        before = run.started_at[:10]
     return turns
+
+
+def _folded(turns: Sequence[Turn]) -> list[Turn]:
+    """Put the runs of sub-agents into the turn that called them."""
+    inside: dict[int, list[Turn]] = {}
+    for turn in turns:
+        if turn.nested:
+            inside.setdefault(turn.number, []).append(turn)
+    return [replace(one, inner=inside.get(one.number, ())) for one in turns if not one.nested]
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -202,7 +241,7 @@ def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, Turn
     return [(one.number, one) for one in spent.turns if one.number in shown]
 
 
-def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
+def _chart(turns: Sequence[tuple[int, TurnMoney]], of: int) -> charts.Chart | None:
     if len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
         return None
     rows = [
@@ -220,10 +259,14 @@ def _chart(turns: Sequence[tuple[int, TurnMoney]]) -> charts.Chart | None:
         for number, one in turns
     ]
     costliest = max(turns, key=lambda pair: pair[1].cost or 0.0)
+    cost_most = f"turn {costliest[0]} cost most: {cost_text(costliest[1].cost, 1.0)}."
+    shown = f"{of} turns; {cost_most}"
+    if len(turns) < of:
+        shown = f"Turns {turns[0][0]} to {turns[-1][0]} of {of:,}; of these, {cost_most}"
     is_unknown = any(one.unsplit_tokens for _, one in turns)
     return charts.columns(
         "Input tokens by turn",
-        f"{len(turns)} turns; turn {costliest[0]} cost most: {cost_text(costliest[1].cost, 1.0)}.",
+        shown,
         [str(number) for number, _ in turns],
         [
             (one.resent_tokens or 0, one.new_tokens or 0, *([one.unsplit_tokens] * is_unknown))

@@ -73,16 +73,35 @@
     return stored.slice(0, 10);
   };
 
+  const momentOf = (element) =>
+    Date.parse(element.getAttribute("datetime").replace(/(\.\d{3})\d+/, "$1"));
+
+  const tell = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
+
   const tellTimes = (within) => {
     for (const element of within.querySelectorAll("time[datetime]")) {
-      const stored = element.getAttribute("datetime");
-      const moment = Date.parse(stored.replace(/(\.\d{3})\d+/, "$1"));
+      const moment = momentOf(element);
       if (Number.isNaN(moment)) continue;
       const exact = zoned.format(moment);
       if (element.title !== exact) element.title = exact;
-      const text = "ago" in element.dataset ? ago(moment, stored)
-        : "clock" in element.dataset ? clock.format(moment) : exact;
-      if (element.textContent !== text) element.textContent = text;
+      if ("clock" in element.dataset) continue;
+      tell(element, "ago" in element.dataset ? ago(moment, element.getAttribute("datetime")) : exact);
+    }
+    tellClocks();
+  };
+
+  // Each with its day where that is another one than the day before it on the page.
+  const tellClocks = () => {
+    let day = "";
+    for (const element of document.querySelectorAll("time[data-clock]")) {
+      const moment = momentOf(element);
+      if (Number.isNaN(moment)) continue;
+      const itsDay = zoned.format(moment).slice(0, 10);
+      const time = clock.format(moment);
+      tell(element, itsDay === day ? time : `${itsDay} ${time}`);
+      day = itsDay;
     }
   };
 
@@ -174,14 +193,24 @@
     return selected || (part.contains(document.activeElement) && part.tagName !== "TR");
   };
 
+  // Each with its kind and its number among those: something may be folded above it in the meantime.
+  const foldsOf = (part) => {
+    const seen = new Map();
+    return [...part.querySelectorAll("details")].map((one) => {
+      const number = seen.get(one.className) ?? 0;
+      seen.set(one.className, number + 1);
+      return [`${one.className} ${number}`, one];
+    });
+  };
+
   const replaceContent = (part, fresh) => {
-    const open = [...part.querySelectorAll("details")].map((one) => one.open);
+    const open = new Map(foldsOf(part).map(([key, one]) => [key, one.open]));
     const focused = part.contains(document.activeElement);
     part.className = fresh.className + (part === at ? " at" : "");
     part.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
-    [...part.querySelectorAll("details")].forEach((one, number) => {
-      if (number < open.length) one.open = open[number];
-    });
+    for (const [key, one] of foldsOf(part)) {
+      if (open.has(key)) one.open = open.get(key);
+    }
     wake(part);
     if (focused) part.querySelector("a.open")?.focus({ preventScroll: true });
   };
@@ -353,6 +382,16 @@
         form.reset();
       }
     });
+    // A turn in another part of the conversation.
+    const turn = /^#turn-(\d+)$/.exec(location.hash);
+    if (turn && !document.getElementById(location.hash.slice(1)) && document.querySelector("[data-grows=turns]")) {
+      const there = new URL(location.href);
+      if (there.searchParams.get("turn") !== turn[1]) {
+        there.searchParams.delete("offset");
+        there.searchParams.set("turn", turn[1]);
+        location.replace(there);
+      }
+    }
     if (location.hash === "#search") document.getElementById("search")?.focus();
     setInterval(() => tellTimes(document), 20000);
     keepFresh();
