@@ -1,4 +1,4 @@
-"""Output formats: `--json`, `--jsonl` and `--csv`, and how rows are printed in them."""
+"""Output formats: `--json`, `--jsonl`, `--csv` and more, and how rows are printed in them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from waxlocal import encode, escaping
+from waxlocal import escaping
 from waxlocal.cli.target_file import db_option
+from waxlocal.queries.rows import as_json
 
 __all__ = ["form_options", "print_json", "printed_rows"]
 
@@ -22,17 +23,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FORMS = {
     "json": "Write JSON.",
-    "jsonl": "Write JSON, a row in each line.",
+    "jsonl": "Write JSON, a row or run in each line.",
     "csv": "Write CSV.",
+    "html": "Write an HTML file, which needs nothing else to be read.",
+    "markdown": "Write Markdown.",
 }
+# Of rows.
+ROWS = ("json", "jsonl", "csv")
 
 
-def form_options(*, csv: bool = False) -> Callable[[Command], Command]:
-    """Add `--db`, `--json` and (with `csv`, for rows) `--jsonl` and `--csv`.
+def form_options(*forms: str) -> Callable[[Command], Command]:
+    """Add `--db` and an option for each format, by default `--json`; `ROWS` are those of a list.
 
     The command gets the format as `form`: `screen` without any.
     """
-    forms = tuple(_FORMS) if csv else ("json",)
+    forms = forms or ("json",)
 
     def add(command: Command) -> Command:
         @functools.wraps(command)
@@ -52,18 +57,8 @@ def form_options(*, csv: bool = False) -> Callable[[Command], Command]:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Write one JSON document; without `indent` in one line.
-
-    A figure that JSON has no number for is as in the API: `{"$float": "inf"}`.
-    """
-    click.echo(_document(value, indent))
-
-
-def _document(value: Any, indent: int | None) -> str:
-    try:
-        return escaping.document(value, indent=indent)
-    except ValueError:
-        return escaping.document(encode.snapshot(value), indent=indent)
+    """Write one JSON document; without `indent` in one line."""
+    click.echo(as_json(value, indent=indent))
 
 
 def printed_rows(form: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bool:
@@ -85,12 +80,12 @@ def _json_lines(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iter
     before = ""
     for row in rows:
         yield before or "["
-        before = indented(_document(row, 2), "  ") + ","
+        before = indented(as_json(row, indent=2), "  ") + ","
     yield f"{before[:-1]}\n]" if before else "[]"
 
 
 def _rows_of_json(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    return (_document(row, None) for row in rows)
+    return (as_json(row) for row in rows)
 
 
 def _csv_lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:

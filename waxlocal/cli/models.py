@@ -8,7 +8,7 @@ from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.filled import filled
-from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.formats import ROWS, form_options, printed_rows
 from waxlocal.cli.hints import as_typed, say_nothing
 from waxlocal.cli.local_times import TIME_FORMS, local_period
 from waxlocal.cli.output import DIM, Column, Screen
@@ -44,7 +44,7 @@ _CSV_COLUMNS = (
     help=f"Only calls that ended since: {TIME_FORMS}",
 )
 @click.option("--until", callback=filled, metavar="TIME", help="Only calls that ended until then.")
-@form_options(csv=True)
+@form_options(*ROWS)
 @click.pass_context
 def models(ctx: click.Context, *, since: str | None, until: str | None, form: str) -> None:
     """List models: calls, errors, tokens, cost, latency.

@@ -10,7 +10,7 @@ from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import CommandGroup
 from waxlocal.cli.filled import filled
-from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.formats import ROWS, form_options, print_json, printed_rows
 from waxlocal.cli.hints import as_typed, say_hint, say_nothing
 from waxlocal.cli.numbers import Number
 from waxlocal.cli.output import DIM, Column, Screen
@@ -47,7 +47,7 @@ _WITHOUT = (PriceSource.PENDING, PriceSource.UNKNOWN)
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True)
-@form_options(csv=True)
+@form_options(*ROWS)
 @click.pass_context
 def prices(ctx: click.Context, *, form: str) -> None:
     """List, set and unset model prices (dollars per million tokens), and recompute costs."""
@@ -60,7 +60,7 @@ def prices(ctx: click.Context, *, form: str) -> None:
 
 
 @prices.command("list", short_help="List prices, missing ones first.")
-@form_options(csv=True)
+@form_options(*ROWS)
 @click.pass_context
 def list_(ctx: click.Context, *, form: str) -> None:
     """List the prices of the models called and those that were set, with the command to set one.

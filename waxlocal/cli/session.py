@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 
 import click
@@ -38,6 +39,8 @@ __all__ = ["session", "show_session"]
 _MOST_LINES = 4
 _INDENT = 3
 _MOST_USERS = 5
+# The whole conversation as a file to keep or to send; `jsonl` has all records of each run.
+FILES = ("jsonl", "html", "markdown")
 
 
 @click.command(cls=Subcommand)
@@ -51,7 +54,7 @@ _MOST_USERS = 5
     help="Show at most this many runs: turns and, if there are any, those of sub-agents.",
 )
 @click.option("--offset", type=OFFSET, default=0, metavar="N", help="Skip this many first.")
-@form_options()
+@form_options("json", *FILES)
 @click.pass_context
 def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, form: str) -> None:
     """Show one conversation turn by turn, and where its money and time went.
@@ -61,6 +64,10 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
     """
     with recordings(target_file_of(ctx)) as connection:
         found = resolve_session_id(connection, session_id)
+        if form in FILES:
+            _refuse_page(ctx, form)
+            _write_file(connection, found, form)
+            return
         detail = get_session(connection, found, limit=limit, offset=offset)
         spent, took = money(connection, found), timing(connection, found)
     if form == "json":
@@ -75,6 +82,22 @@ def session(ctx: click.Context, *, session_id: str, limit: int, offset: int, for
         say_beyond(f"{_noun_of_runs(detail.session)}s", detail.session.run_count)
     show_money(screen, spent)
     show_timing(screen, took)
+
+
+def _refuse_page(ctx: click.Context, form: str) -> None:
+    for name in ("limit", "offset"):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            said = f"--{form} writes the whole conversation: --{name} has no effect"
+            raise click.UsageError(said, ctx)
+
+
+def _write_file(connection: sqlite3.Connection, session_id: str, form: str) -> None:
+    # Loaded when needed: with the templates of all pages, it takes longer than other commands run.
+    from waxlocal.web.pages.session_file import written
+
+    on_screen = not Screen().plain
+    for part in written(connection, session_id, form):
+        click.echo(escaping.block(part) if on_screen else part, nl=False)
 
 
 def show_session(

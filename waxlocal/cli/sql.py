@@ -10,7 +10,7 @@ import click
 
 from waxlocal import escaping
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options, printed_rows
+from waxlocal.cli.formats import ROWS, form_options, printed_rows
 from waxlocal.cli.hints import say_nothing
 from waxlocal.cli.output import Column, Screen
 from waxlocal.cli.target_file import recordings, target_file_of
@@ -69,7 +69,7 @@ def _is_comment(argument: str) -> bool:
     metavar="NAME VALUE",
     help="Bind VALUE to :NAME in the query. Repeatable.",
 )
-@form_options(csv=True)
+@form_options(*ROWS)
 @click.pass_context
 def sql(ctx: click.Context, *, query: str, params: tuple[tuple[str, str], ...], form: str) -> None:
     """Run a read-only SQL query on the file.

@@ -9,7 +9,7 @@ import click
 
 from waxlocal import escaping, wording
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import form_options, print_json, printed_rows
+from waxlocal.cli.formats import ROWS, form_options, print_json, printed_rows
 from waxlocal.cli.hints import as_typed, say_hint
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Column, Screen
@@ -167,7 +167,7 @@ _PARKED_COLUMNS = (
     metavar="N",
     help="At most this many.",
 )
-@form_options(csv=True)
+@form_options(*ROWS)
 @click.pass_context
 def parked(ctx: click.Context, *, limit: int, form: str) -> None:
     """List the runs that the server refused for good, and why. They stay in the file."""

@@ -60,8 +60,7 @@ class Links:
 
     def turn(self, session_id: str, number: int) -> str:
         """Return the URL of the part of a session's page that has a turn."""
-        page = self.session(session_id)
-        return f"{page}{'&' if '?' in page else '?'}turn={number}"
+        return _with(self.session(session_id), "turn", number)
 
     def run(self, run_id: str) -> str:
         """Return the URL of a run's page."""
@@ -71,6 +70,10 @@ class Links:
         """Return the API's URL of a session."""
         return self.root + of_session(session_id)
 
+    def file_of_session(self, session_id: str, form: str) -> str:
+        """Return the URL of a session as a file."""
+        return _with(self.session(session_id), "file", form)
+
     def json_of_run(self, run_id: str) -> str:
         """Return the API's URL of a run."""
         return self.root + of_run(run_id)
@@ -78,6 +81,10 @@ class Links:
     def file(self, name: str) -> str:
         """Return the URL of a static file."""
         return self.root + file_url(name)
+
+
+def _with(url: str, name: str, value: object) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({name: value})}"
 
 
 def _page(path: str, by_value: str, one: str) -> str:

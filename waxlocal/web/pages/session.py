@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waxlocal.queries import (
-    Money,
-    RunSummary,
-    SessionDetail,
-    Timing,
-    TurnMoney,
-    TurnTime,
-    get_turns,
-    money,
-    timing,
-)
-from waxlocal.queries.records import MOST_RECORDS, Record, list_records
+from waxlocal.queries import Money, TurnMoney, money, timing
+from waxlocal.queries.records import MOST_RECORDS
 from waxlocal.records import RunStatus
 from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.db import ask
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import short_tokens
-from waxlocal.web.pages.folds import Fold, Words
+from waxlocal.web.pages.folds import Words
 from waxlocal.web.pages.list_request import MOST_OFFSET, whole
 from waxlocal.web.pages.rendering import show
-from waxlocal.wording import TIME_KINDS, counted, told_tokens
+from waxlocal.web.pages.session_file import FORMS, session_file
+from waxlocal.web.pages.turns import Part, Turn, folded, read_part, turns_of
+from waxlocal.wording import TIME_KINDS, told_tokens
 from waxlocal.wording import cost as cost_text
 
 __all__ = ["session_page"]
@@ -42,93 +32,22 @@ Answer = TypeVar("Answer")
 TURNS = 50
 # So many that an open page has grown to while the conversation went on.
 GROWN_TURNS = 200
-# Maximum characters of a message or answer on this page; the page of the run has more.
-MOST_CHARS = 20_000
 # Up to this many turns are shown as a table with bars; more as a column chart.
 TABLE_TURNS = 12
-# Name at most so many of a turn's sub-agents in one line.
-MOST_NAMES = 5
-# Show a pause between turns from this many seconds on.
-NOTABLE_PAUSE = 30.0
 PARTS = (charts.Part("p2", "resent"), charts.Part("p1", "new"))
 UNKNOWN_PART = charts.Part("p4", "new or resent")
-_NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
-_OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A run of the conversation: a turn, or nested in the turn of that number.
-
-    `spent` has its tokens and cost: those of a turn include its sub-agents'.
-    """
-
-    number: int
-    nested: bool
-    run: RunSummary
-    spent: RunSummary | TurnMoney
-    message: Fold | None
-    answer: Fold | None
-    records: tuple[Record, ...]
-    said: str
-    pause: float
-    marks: Sequence[str]
-    # Of another day than the run before it on the page.
-    new_day: bool
-    # The runs of its sub-agents.
-    inner: Sequence[Turn] = ()
-
-    @property
-    def anchor(self) -> str:
-        """The id of its place in the page."""
-        return f"run-{self.run.run_id}" if self.nested else f"turn-{self.number}"
-
-    @property
-    def label(self) -> str:
-        """What it is, in words."""
-        return f"Sub-agent run in turn {self.number}" if self.nested else f"Turn {self.number}"
-
-    @property
-    def sub_agent_runs(self) -> int:
-        """How many runs it has beside its own; 0 while that is being computed."""
-        return self.spent.runs - 1 if isinstance(self.spent, TurnMoney) else 0
-
-    @property
-    def inner_said(self) -> str:
-        """The runs inside, in words: `2 sub-agent runs: planner, search · 1 failed`."""
-        names = list(dict.fromkeys(one.run.agent_name for one in self.inner))
-        failed = sum(one.failed for one in self.inner)
-        count = counted(max(len(self.inner), self.sub_agent_runs), "sub-agent run")
-        first = (
-            f"The first {len(self.inner):,} of " if len(self.inner) < self.sub_agent_runs else ""
-        )
-        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-        said = f"{first}{count}: {', '.join(names[:MOST_NAMES])}{more}"
-        return f"{said} · {failed:,} failed" if failed else said
-
-    @property
-    def failed(self) -> bool:
-        """Whether the run failed, was blocked or was interrupted."""
-        return self.run.status in (RunStatus.ERROR, RunStatus.BLOCKED, RunStatus.INTERRUPTED)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """The content of the page: the session, its turns on this page, their records."""
-
-    detail: SessionDetail
-    records: dict[str, list[Record]]
 
 
 async def session_page(request: Request) -> Response:
     """Show a session; raises `NotFound`."""
     session_id = request.path_params.get("session_id") or request.query_params.get("id", "")
+    if form := request.query_params.get("file"):
+        return await session_file(request, session_id, form)
     offset = _offset(request)
     limit = GROWN_TURNS if request.query_params.get("grows") == "1" else TURNS
 
-    def question(conn: sqlite3.Connection) -> Whole:
-        detail = get_turns(conn, session_id, limit=limit, offset=offset)
-        return Whole(detail, list_records(conn, [run.run_id for run in detail.runs]))
+    def question(conn: sqlite3.Connection) -> Part:
+        return read_part(conn, session_id, offset=offset, limit=limit)
 
     found, spent, took = await asyncio.gather(
         ask(request, question),
@@ -138,7 +57,9 @@ async def session_page(request: Request) -> Response:
     session = found.detail.session
     as_text = request.query_params.get("as") == "text"
     # In a thread: other requests do not wait for much Markdown.
-    turns = await asyncio.to_thread(_turns, found, took.value, spent.value, as_text=as_text)
+    turns = await asyncio.to_thread(
+        turns_of, found, took.value, spent.value, Words(as_text=as_text)
+    )
     waiting = spent.pending or took.pending
     return await show(
         request,
@@ -151,11 +72,12 @@ async def session_page(request: Request) -> Response:
         if session.status == RunStatus.RUNNING
         else "list",
         session=session,
-        turns=_folded(turns),
+        turns=folded(turns),
         shown_turns={turn.number for turn in turns},
         offset=offset,
         limit=limit,
         as_text=as_text,
+        file_forms=FORMS,
         spent=spent,
         took=took,
         kinds=TIME_KINDS,
@@ -184,53 +106,6 @@ async def _kept(
     request: Request, session_id: str, query: Callable[[sqlite3.Connection, str], Answer]
 ) -> Cached[Answer]:
     return await ask_kept(request, (query, session_id), lambda conn: query(conn, session_id))
-
-
-def _turns(found: Whole, took: Timing | None, spent: Money | None, *, as_text: bool) -> list[Turn]:
-    words = Words(as_text=as_text)
-    costs = {} if spent is None else {one.run_id: one for one in spent.turns if one.runs > 1}
-    times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
-    history = () if spent is None else spent.history
-    turns = []
-    before = ""
-    for run, place in zip(found.detail.runs, found.detail.places, strict=True):
-        time = times.get(run.run_id)
-        records = tuple(found.records[run.run_id])
-        turns.append(
-            Turn(
-                number=place.turn,
-                nested=place.nested,
-                run=run,
-                spent=costs.get(run.run_id, run),
-                message=words.fold(run.message, most=MOST_CHARS),
-                answer=words.fold(run.answer, most=MOST_CHARS),
-                records=records,
-                said=summary(records),
-                pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
-                marks=[one.mark for one in history if one.run_id == run.run_id],
-                new_day=run.started_at[:10] != before,
-            )
-        )
-        before = run.started_at[:10]
-    return turns
-
-
-def _folded(turns: Sequence[Turn]) -> list[Turn]:
-    """Put the runs of sub-agents into the turn that called them."""
-    inside: dict[int, list[Turn]] = {}
-    for turn in turns:
-        if turn.nested:
-            inside.setdefault(turn.number, []).append(turn)
-    return [replace(one, inner=inside.get(one.number, ())) for one in turns if not one.nested]
-
-
-def summary(records: Sequence[Record]) -> str:
-    """Return `2 LLM calls · 1 tool call`, ordered by first occurrence."""
-    counts = Counter(
-        _OF_SOURCE.get(one.source) or _NOUNS.get(one.kind) or f"{one.kind or 'other'} span"
-        for one in records
-    )
-    return " · ".join(counted(count, noun) for noun, count in counts.items())
 
 
 def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, TurnMoney]]:
