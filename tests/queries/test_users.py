@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.tools.builders import FixedClock, moment, recording
-from waxlocal.errors import InvalidQuery
+from waxlocal.errors import InvalidQuery, NotFound
 from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users
+from waxlocal.queries.user_scores import UserScore, user_scores
+from waxlocal.queries.users import get_user
 
 
 def test_a_user_has_sessions_and_runs_outside_of_them(tmp_path: Path) -> None:
@@ -157,3 +159,39 @@ def test_a_sub_agent_outside_sessions_is_of_whoever_called_it(tmp_path: Path) ->
         (cy,) = list_users(conn)
     assert (cy.total_cost, cy.turn_count, cy.run_count, cy.total_duration) == (1.25, 1, 3, 2.0)
     assert cy.agents == ("chatbot", "helper")
+
+
+def test_one_user_has_the_figures_of_the_list(tmp_path: Path) -> None:
+    """Of sessions alone and shared, of sub-agents, and of runs outside sessions."""
+    with recording(tmp_path) as (make, conn):
+        for user in ("alice", "bob"):
+            turn = make.run("shared", user=user, seconds=2.0)
+            make.llm(make.run("shared", at=1, parent=turn, agent="helper"), 10, 10, cost=0.5)
+            make.llm(make.run(f"own-{user}", user=user, at=2), 5, 5)
+            make.run(None, user=user, at=9, agent="cron")
+        make.run("nobody")
+        assert [get_user(conn, one.user_id) for one in list_users(conn)] == list_users(conn)
+        with pytest.raises(NotFound, match="no user 'carol'"):
+            get_user(conn, "carol")
+
+
+def test_the_scores_of_a_user_are_of_their_own_runs(tmp_path: Path) -> None:
+    """And of those that name nobody in a session that is theirs alone."""
+    with recording(tmp_path) as (make, conn):
+        make.score(make.run("own", user="alice"), "stars", numeric_value=4.0)
+        make.score(make.run("own", at=1), "stars", numeric_value=2.0)
+        make.score(make.run("shared", user="alice"), "stars", numeric_value=0.0)
+        make.score(make.run("shared", user="bob"), "stars", numeric_value=100.0)
+        make.score(make.run("shared"), "stars", numeric_value=100.0)
+        for word in ("a", "b", "b", "c", "d", "e", "f"):
+            run = make.run("own", user="alice", at=5)
+            make.score(run, "word", data_type="categorical", string_value=word)
+        make.score(make.run("own", user="alice", at=6), "empty", numeric_value=None)
+        found = user_scores(conn, "alice")
+        assert user_scores(conn, "carol") == []
+    assert found == [
+        UserScore("empty", "numeric", 0, None, ()),
+        UserScore("stars", "numeric", 3, 2.0, ()),
+        UserScore("word", "categorical", 0, None,
+                  (("b", 2), ("a", 1), ("c", 1), ("d", 1), ("e", 1))),
+    ]  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from waxlocal.errors import InvalidQuery
+from waxlocal import encode
+from waxlocal.errors import InvalidQuery, NotFound
 from waxlocal.queries.filters import checked_page
 from waxlocal.queries.rows import User
 from waxlocal.queries.snapshot import in_snapshot
@@ -13,7 +14,7 @@ from waxlocal.queries.sums import APART, are_usable
 from waxlocal.queries.turns import turn_columns
 from waxlocal.queries.user_parts import outside_runs, user_parts
 
-__all__ = ["USER_ORDERINGS", "count_users", "list_users"]
+__all__ = ["USER_ORDERINGS", "count_users", "get_user", "list_users", "sessions_of"]
 
 USER_ORDERINGS = (
     "user_id",
@@ -53,6 +54,10 @@ _SUMMED_AGENTS = f"""
 SELECT user_id, agents FROM user_sums WHERE {_ON_PAGE} AND session_id NOT IN {APART}
 """  # noqa: S608
 _SESSIONS_ON_PAGE = f"(SELECT session_id FROM session_users WHERE {_ON_PAGE})"  # noqa: S608
+# Of the user `:user`.
+_SESSIONS_OF = "(SELECT session_id FROM session_users WHERE user_id = :user)"
+_SESSIONS_BY_RUNS = """(SELECT DISTINCT session_id FROM runs
+  WHERE user_id = :user AND session_id IS NOT NULL)"""
 _COUNT = "SELECT count(*) FROM (SELECT DISTINCT user_id FROM session_users{more})"
 _OUTSIDE_TOO = " UNION SELECT user_id FROM ({outside}) WHERE user_id IS NOT NULL"
 _COUNT_BY_RUNS = "SELECT count(DISTINCT user_id) FROM runs WHERE user_id IS NOT NULL"
@@ -81,6 +86,27 @@ def list_users(
     found = conn.execute(query, page).fetchall()
     agents = _agents(conn, [row["user_id"] for row in found], summed, outside)
     return [User(**dict(row), agents=agents[row["user_id"]]) for row in found]
+
+
+@in_snapshot
+def get_user(conn: sqlite3.Connection, user_id: str) -> User:
+    """Return a user as `list_users` does; raises `NotFound`."""
+    summed = are_usable(conn)
+    outside = outside_runs(conn, summed)
+    owned, rows = user_parts(conn, among=sessions_of(conn), outside=outside)
+    mine = f"SELECT * FROM ({rows}) WHERE user_id = :user"  # noqa: S608
+    query = _TOGETHER.format(owned=owned, parts=mine, order="")
+    values = {"user": encode.text(user_id), "limit": 1, "offset": 0}
+    row = conn.execute(query, values).fetchone()
+    if row is None:
+        raise NotFound(f"no user {user_id!r}", hint="waxlocal users lists them")
+    agents = _agents(conn, [row["user_id"]], summed, outside)
+    return User(**dict(row), agents=agents[row["user_id"]])
+
+
+def sessions_of(conn: sqlite3.Connection) -> str:
+    """Return a set of the ids of the sessions of the user `:user`, as SQL."""
+    return _SESSIONS_OF if turn_columns(conn).are_counted else _SESSIONS_BY_RUNS
 
 
 @in_snapshot

@@ -15,7 +15,7 @@ from tests.tools.pages import (
     dashboard,
     parsed,
 )
-from waxlocal.web.pages.addresses import session_url
+from waxlocal.web.pages.addresses import Links, session_url
 from waxlocal.web.pages.rendering import TEMPLATES, environment
 
 # What our templates consist of; anything else came from a recording.
@@ -76,6 +76,7 @@ def test_a_payload_is_text_on_every_page_that_shows_it(
     payload = PAYLOADS[number]
     check(pages.page(session_url(session_id(number + 1, payload))))
     check(pages.page(f"/runs/{ids[number]}"))
+    check(pages.page(Links("").user(payload)))
     for name in ("search", "user_id", "agent", "tag"):
         check(pages.page(f"/?{urlencode({name: payload})}"))
     for name in ("since", "status", "ordering", "offset", "limit"):
@@ -84,8 +85,8 @@ def test_a_payload_is_text_on_every_page_that_shows_it(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/?limit=200", "/runs", "/analytics", "/models", "/sync", "/help", "/live/status",
-     "/?live=1", "/sync?requeued=<script>", "/nowhere/<script>alert(1)</script>",
+    ["/", "/?limit=200", "/runs", "/users", "/analytics", "/models", "/sync", "/help",
+     "/live/status", "/?live=1", "/sync?requeued=<script>", "/nowhere/<script>alert(1)</script>",
      "/sessions/<script>", "/runs/<script>", "/run?id=<img src=x onerror=1>"],
 )  # fmt: skip
 def test_pages_of_many_recordings_hold_text_alone(

@@ -14,6 +14,7 @@ from waxlocal.web.pages.session import session_page
 from waxlocal.web.pages.sessions import sessions_page
 from waxlocal.web.pages.status import status_fragment
 from waxlocal.web.pages.sync import retry, sync_page
+from waxlocal.web.pages.users import user_page, users_page
 
 __all__ = ["ROUTES", "bare_page", "error_page"]
 
@@ -25,6 +26,9 @@ ROUTES: list[BaseRoute] = [
     Route("/runs", runs_page),
     Route("/runs/{run_id}", run_page),
     Route("/run", run_page),
+    Route("/users", users_page),
+    Route("/users/{user_id}", user_page),
+    Route("/user", user_page),
     Route("/analytics", analytics_page),
     Route("/models", models_page),
     Route("/sync", sync_page),

@@ -58,6 +58,10 @@ class Links:
         """Return the URL of a session's page."""
         return self.root + session_url(session_id)
 
+    def user(self, user_id: str) -> str:
+        """Return the URL of a user's page."""
+        return self.root + _page("/users", "/user", user_id)
+
     def turn(self, session_id: str, number: int) -> str:
         """Return the URL of the part of a session's page that has a turn."""
         return _with(self.session(session_id), "turn", number)

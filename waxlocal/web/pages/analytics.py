@@ -30,7 +30,7 @@ from waxlocal.web.pages.rendering import show
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
 
-__all__ = ["analytics_page", "take_usage"]
+__all__ = ["analytics_page", "cost_chart", "take_usage"]
 
 TOP = 10
 # Columns of the distribution; the last one combines all longer conversations.
@@ -71,7 +71,7 @@ async def analytics_page(request: Request) -> Response:
         costs=_costs_chart(found.value) if found.value and found.value.costs else None,
         spent=spent,
         has_all_calls=_has_period_only(asked),
-        cost_over_time=_time_chart(spent.value.cost) if spent.value and spent.value.cost else None,
+        cost_over_time=cost_chart(spent.value.cost) if spent.value and spent.value.cost else None,
         expensive=expensive,
         slow=slow,
     )
@@ -192,7 +192,8 @@ def _costs_chart(analysis: Analysis) -> charts.Chart:
     )
 
 
-def _time_chart(found: CostOverTime) -> charts.Chart:
+def cost_chart(found: CostOverTime) -> charts.Chart:
+    """Return the chart of what was spent when, by model."""
     timeline = found.timeline
     labels = [label_of(timeline, number) for number in range(timeline.count)]
     names = [name for name, _ in found.series]

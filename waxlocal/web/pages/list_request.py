@@ -62,6 +62,7 @@ class Listed(NamedTuple):
 
 SESSIONS = Listed("sessions", "/", "-last_activity_at", FILTERS)
 RUNS = Listed("runs", "/runs", "-id", RUN_FILTERS)
+USERS = Listed("users", "/users", "-last_activity_at", ())
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class ListRequest(Generic[Filter]):
     def of_runs(request: Request) -> ListRequest[RunFilter]:
         """Parse the query string of the list of runs; raises `InvalidQuery`."""
         return _parsed(request, RUNS.path, RUNS, _run_filter)
+
+    @staticmethod
+    def of_users(request: Request) -> ListRequest[SessionFilter]:
+        """Parse the query string of the list of users, without filters; raises `InvalidQuery`."""
+        return _parsed(request, USERS.path, USERS, lambda _: SessionFilter())
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
