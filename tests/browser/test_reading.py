@@ -20,7 +20,7 @@ from waxlocal.queries import get_session
 from waxlocal.storage.connection import reader
 from waxlocal.web.pages.addresses import session_url
 
-PAGES = ("/", "/runs", "/users", "/analytics", "/models", "/sync", "/help")
+PAGES = ("/", "/runs", "/users", "/errors", "/analytics", "/models", "/sync", "/help")
 SIZES = ((1440, 900), (768, 1024), (390, 844))
 
 
@@ -57,7 +57,7 @@ def test_every_page_leads_to_the_others(open_page: Open, demo: tuple[str, str]) 
     expect(page.get_by_text("CatalogueTimeout").first).to_be_visible()
     page.get_by_role("link", name="Previous run").click()
     expect(page.get_by_text("All four are yours")).to_be_visible()
-    for name in ("Users", "Analytics", "Models", "Sync", "Sessions"):
+    for name in ("Users", "Errors", "Analytics", "Models", "Sync", "Sessions"):
         page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(name)
         expect(page.locator("nav [aria-current=page]")).to_have_text(name)

@@ -150,7 +150,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def test_every_page_answers(asked: Asked) -> None:
-    pages = ["/", "/analytics", "/models", "/runs", "/sync", "/users", "/users/user0"]
+    pages = ["/", "/analytics", "/models", "/runs", "/sync", "/users", "/users/user0", "/errors"]
     pages += [f"/sessions/{one}" for one in SESSIONS] + [f"/runs/{one}" for one in asked.runs]
     pages += [f"/?ordering=-{one}" for one in ORDERINGS]
     for page in pages:

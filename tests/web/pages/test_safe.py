@@ -85,7 +85,7 @@ def test_a_payload_is_text_on_every_page_that_shows_it(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/?limit=200", "/runs", "/users", "/analytics", "/models", "/sync", "/help",
+    ["/", "/?limit=200", "/runs", "/users", "/errors", "/analytics", "/models", "/sync", "/help",
      "/live/status", "/?live=1", "/sync?requeued=<script>", "/nowhere/<script>alert(1)</script>",
      "/sessions/<script>", "/runs/<script>", "/run?id=<img src=x onerror=1>"],
 )  # fmt: skip

@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from waxlocal.web.pages.analytics import analytics_page
 from waxlocal.web.pages.errors import bare_page, error_page, help_page
+from waxlocal.web.pages.failures import errors_page
 from waxlocal.web.pages.files import static_file
 from waxlocal.web.pages.models import models_page
 from waxlocal.web.pages.run import run_page
@@ -29,6 +30,7 @@ ROUTES: list[BaseRoute] = [
     Route("/users", users_page),
     Route("/users/{user_id}", user_page),
     Route("/user", user_page),
+    Route("/errors", errors_page),
     Route("/analytics", analytics_page),
     Route("/models", models_page),
     Route("/sync", sync_page),
