@@ -217,7 +217,56 @@ def test_times_are_those_of_the_viewer(open_page: Open, served: str, db_path: Pa
     page.goto(f"{served}/runs/{run_id(1)}")
     expect(page.locator("time[data-moment]").first).to_have_text("2026-01-31 18:30:00 GMT+9")
     page.goto(f"{served}/sessions/{LONG_ID}")
-    expect(page.locator("time[data-clock]").first).to_have_text("18:30:00")
+    expect(page.locator("time[data-clock]").first).to_have_text("2026-01-31 18:30:00")
+
+
+def test_the_day_changes_where_it_does_for_the_viewer(
+    open_page: Open, served: str, tmp_path: Path
+) -> None:
+    """At midnight in their zone, which is another turn than at midnight UTC."""
+    with recording(tmp_path) as (make, _conn):
+        for hours in (0, 5, 6, 15):
+            make.run("s", at=3_600 * hours)
+    page = open_page(timezone_id="Asia/Tokyo")
+    page.goto(f"{served}/sessions/s")
+    expect(page.locator("time[data-clock]")).to_have_text(
+        ["2026-01-31 18:30:00", "23:30:00", "2026-02-01 00:30:00", "09:30:00"]
+    )
+
+
+def test_the_address_of_a_turn_leads_to_it(open_page: Open, served: str, tmp_path: Path) -> None:
+    """Also in another part of the conversation than the first."""
+    with recording(tmp_path) as (make, _conn):
+        for number in range(60):
+            make.run("s", at=number, inputs={"message": f"message {number + 1}"})
+    page = open_page()
+    page.goto(f"{served}/sessions/s#turn-53")
+    expect(page.locator("#turn-53")).to_be_in_viewport()
+    expect(page.locator("#turn-53")).to_contain_text("message 53")
+    page.goto(f"{served}/sessions/s#turn-99")
+    expect(page.locator(".turn").first).to_be_visible()
+
+
+def test_a_saved_conversation_opens_from_a_disk(
+    open_page: Open, demo: tuple[str, str], tmp_path: Path
+) -> None:
+    """Without server and script: what was said, unfolded where one asks for it."""
+    page = open_page()
+    page.goto(f"{demo[0]}/sessions/{MAIN_SESSION}")
+    with page.expect_download() as started:
+        page.get_by_role("link", name="HTML").click()
+    kept = tmp_path / started.value.suggested_filename
+    started.value.save_as(kept)
+    alone = open_page(java_script_enabled=False, offline=True)
+    alone.goto(kept.as_uri())
+    expect(alone.get_by_role("heading", level=1)).to_have_text(
+        "Which of your branches is open on a Sunday?"
+    )
+    expect(alone.get_by_text("Harbour is, from 11:00 to 17:00.")).to_be_visible()
+    records = alone.locator("details.did:not([open])").first
+    records.locator("summary").click()
+    expect(records.locator("table")).to_be_visible()
+    assert not too_wide(alone)
 
 
 def test_an_id_can_be_copied(open_page: Open, demo: tuple[str, str]) -> None:
