@@ -187,6 +187,8 @@ def test_uninstall_removes_the_unit_of_its_name(tmp_path: Path) -> None:
     assert "Removed" in install(tmp_path, verb="uninstall").stdout
     assert not unit_of(tmp_path).exists()
     assert other.exists()
+    shown = install(tmp_path, "--print", verb="uninstall")
+    assert f"Note: {unit_of(tmp_path)} does not exist" in shown.stderr
 
 
 def test_options_in_front_of_it_are_refused(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def add_uninstall(group: click.Group, name: str) -> None:
         unit = make_unit(Service(target_file_of(ctx).path, asked.name, asked.system))
         if asked.only_print:
             click.echo("\n".join((*unit.stop, f"rm {unit.path}")))
+            if not unit.path.exists():
+                click.echo(f"Note: {escaping.line(str(unit.path))} does not exist", err=True)
             return
         if asked.now:
             _next("", unit.stop, True)

@@ -16,8 +16,8 @@ PIECE = 1_000
 
 
 def is_slow(filter: SessionFilter) -> bool:
-    """Return whether the filter needs the contents of runs."""
-    return bool(filter.search or filter.tag or filter.metadata)
+    """Return whether the filter needs the contents of runs; the tags are among the totals."""
+    return bool(filter.search or filter.metadata)
 
 
 def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -> list[str]:
@@ -25,7 +25,7 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
 
     Raises `InvalidQuery`.
     """
-    cheap = replace(filter, search=None, tag=None, metadata=None)
+    cheap = replace(filter, search=None, metadata=None)
     condition, values = where(conn, cheap, GoneProcesses(conn))
     sql = f"SELECT s.session_id FROM sessions s {condition} {order_by(conn, ordering)}"  # noqa: S608
     return [row[0] for row in conn.execute(sql, values).fetchall()]
@@ -33,7 +33,7 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
 
 def fitting(conn: sqlite3.Connection, filter: SessionFilter, ids: list[str]) -> list[str]:
     """Return the ids of the given sessions that match the filter, in the same order."""
-    deep = SessionFilter(search=filter.search, tag=filter.tag, metadata=filter.metadata)
+    deep = SessionFilter(search=filter.search, metadata=filter.metadata)
     condition, values = where(conn, deep, GoneProcesses(conn))
     among = "AND" if condition else "WHERE"
     sql = (
