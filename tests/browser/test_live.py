@@ -116,6 +116,39 @@ def test_a_running_turn_gets_its_answer(open_page: Open, to: Builder, served: st
     expect(page.locator(".state.running")).to_have_count(0)
 
 
+def test_a_sub_agent_that_arrives_leaves_open_folds_open(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """It comes in above the records that somebody reads, folded, with records of its own."""
+    turn = to.run("talk", seconds=None, process=to.process(alive=True))
+    to.step(turn, "thought of the turn")
+    page = opened(open_page, f"{served}/sessions/talk")
+    page.locator("#turn-1 details.did summary").click()
+    page.evaluate("document.activeElement.blur()")  # a turn that has the focus is left alone
+    helper = to.run("talk", at=1, agent="helper", parent=turn)
+    to.step(helper, "thought of the helper")
+    inner = page.locator("#turn-1 details.inner")
+    refreshed(page, inner.locator("> summary"), "1 sub-agent run: helper")
+    expect(page.get_by_text("thought of the turn")).to_be_visible()
+    expect(page.get_by_text("thought of the helper")).to_be_hidden()
+    inner.locator("> summary").click()
+    inner.locator("details.did > summary").click()
+    expect(page.get_by_text("thought of the helper")).to_be_visible()
+
+
+def test_a_run_whose_caller_arrives_later_moves_into_it(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """As uploads to a hub may come; it is there once."""
+    to.run("talk", at=5, agent="helper", parent=run_id(2), inputs={"message": "look it up"})
+    page = opened(open_page, f"{served}/sessions/talk")
+    expect(page.locator("article.turn")).to_have_count(1)
+    to.run("talk", at=1, agent="boss", inputs={"message": "the question"})
+    refreshed(page, page.locator("article.turn > .said > .person").first, "the question")
+    expect(page.get_by_text("look it up")).to_have_count(1)
+    expect(page.locator("[data-grows] > article")).to_have_count(1)
+
+
 def test_a_running_run_shows_what_it_records(open_page: Open, to: Builder, served: str) -> None:
     """Calls and steps as they come."""
     run = to.run("talk", seconds=None, process=to.process(alive=True))

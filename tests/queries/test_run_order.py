@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tools.builders import recording
-from waxlocal.queries import get_run, get_session, get_turns, money, timing
+from tests.tools.builders import moment, recording
+from waxlocal.queries import get_run, get_session, get_turns, money, run_order, sessions, timing
 from waxlocal.queries.turns import Place
 
 
@@ -45,6 +45,40 @@ def test_what_only_arrived_late_is_where_it_began(tmp_path: Path) -> None:
         make.run("s", at=60, agent="c")
         make.run("s", at=40, seconds=200, agent="a", process=one)
         assert in_order(conn) == ["a", "b", "c", "d"]
+
+
+def test_ids_of_somebody_else_say_nothing_of_the_order(tmp_path: Path) -> None:
+    """A program may name its runs as it likes: only ours increase."""
+    with recording(tmp_path) as (make, conn):
+        process = make.process(alive=True)
+        for at, agent, letter in ((10, "a", "f"), (3_600, "b", "1")):
+            foreign = f"{letter * 8}-0000-4000-8000-000000000000"
+            make.insert(
+                "runs", run_id=foreign, agent_name=agent, workflow_name="default", session_id="s",
+                trace_id=foreign, interaction_mode="interactive", process_id=process,
+                status="success", started_at=moment(at), completed_at=moment(at + 1), duration=1.0,
+            )  # fmt: skip
+        assert in_order(conn) == ["a", "b"]
+
+
+def test_a_very_long_session_goes_by_the_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages and neighbours are found by an index."""
+    for module in (run_order, sessions):
+        monkeypatch.setattr(module, "MOST_IN_ORDER", 3)
+    with recording(tmp_path) as (make, conn):
+        made = [make.run("s", at=at) for at in (30, 10, 20, 40)]
+        nested = make.run("other", at=15)
+        found = get_session(conn, "s", limit=2, offset=1)
+        turns = get_turns(conn, "s", limit=2, offset=2)
+        beside = [(get_run(conn, one).previous_run_id, get_run(conn, one).next_run_id)
+                  for one in made]  # fmt: skip
+    assert [run.run_id for run in found.runs] == [made[2], made[0]]
+    assert [place.turn for place in found.places] == [2, 3]
+    assert [run.run_id for run in turns.runs] == [made[0], made[3]]
+    assert beside == [(made[2], made[3]), (None, made[2]), (made[1], made[0]), (made[0], None)]
+    assert nested not in {run.run_id for run in found.runs}
 
 
 @given(st.lists(st.integers(-5_000, 5_000), min_size=1, max_size=12))

@@ -323,3 +323,16 @@ def test_a_session_with_an_odd_id_is_counted_like_any_other(
         users = conn.execute("SELECT count(*) FROM session_users").fetchone()[0]
     assert counted == [(2, 1.25)] * 12
     assert users == 24
+
+
+def test_a_sub_agent_whose_clock_is_behind_moves_no_turn(tmp_path: Path) -> None:
+    """Turns have the numbers of their order, in the list and in the cost."""
+    with recording(tmp_path) as (make, conn):
+        first = make.run("s", at=0)
+        second = make.run("s", at=1)
+        early = make.run("s", at=-0.5, parent=second)
+        found = get_session(conn, "s")
+        spent = money(conn, "s")
+    placed = {run.run_id: place for run, place in zip(found.runs, found.places, strict=True)}
+    assert placed == {first: Place(1, False), second: Place(2, False), early: Place(2, True)}
+    assert [(turn.number, turn.run_id) for turn in spent.turns] == [(1, first), (2, second)]

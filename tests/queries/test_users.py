@@ -175,6 +175,16 @@ def test_one_user_has_the_figures_of_the_list(tmp_path: Path) -> None:
             get_user(conn, "carol")
 
 
+def test_the_outside_runs_of_others_are_not_read_for_one_user(tmp_path: Path) -> None:
+    """But those of sub-agents that name nobody, below a run of theirs."""
+    with recording(tmp_path) as (make, conn):
+        alice = make.run(None, user="alice")
+        make.llm(make.run(None, parent=alice), 10, 5, cost=0.25)
+        make.llm(make.run(None, user="bob"), 10, 5, cost=0.5)
+        assert get_user(conn, "alice").total_cost == 0.25
+        assert get_user(conn, "alice") == list_users(conn, ordering="user_id")[0]
+
+
 def test_the_scores_of_a_user_are_of_their_own_runs(tmp_path: Path) -> None:
     """And of those that name nobody in a session that is theirs alone."""
     with recording(tmp_path) as (make, conn):

@@ -48,9 +48,10 @@ class FixedClock:
 class Builder:
     """Adds runs and their records; each method commits."""
 
-    def __init__(self, conn: sqlite3.Connection) -> None:
+    def __init__(self, conn: sqlite3.Connection, *, first: int = 1) -> None:
+        """Write by a connection; the first run has the id of this number."""
         self.conn = conn
-        self._runs = 0
+        self._runs = first - 1
         self._processes = 0
         self._positions: dict[str, int] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.tools.cli import recorded
@@ -29,7 +29,7 @@ from waxlocal.web.api.problems import Problem, problem_of, problem_response
 from waxlocal.web.app import create_app
 from waxlocal.web.auth import Authentication
 from waxlocal.web.middleware.forwarded import Forwarded
-from waxlocal.web.middleware.guards import Guards
+from waxlocal.web.middleware.guards import PROGRESS_BYTES, Guards
 from waxlocal.web.middleware.hosts import Hosts
 from waxlocal.web.middleware.request_log import Counts, RequestLog
 from waxlocal.web.middleware.security_headers import SecurityHeaders
@@ -123,7 +123,16 @@ async def _is_slow(_request: Request) -> Response:
     return PlainTextResponse("never")
 
 
-def _small(*routes: Route) -> Starlette:
+async def _goes_on(_request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(12):
+            await asyncio.sleep(0.25)
+            yield b"x" * PROGRESS_BYTES
+
+    return StreamingResponse(pieces())
+
+
+def _small(*routes: Route, request_s: float = 0.05) -> Starlette:
     return Starlette(
         routes=list(routes),
         middleware=[
@@ -134,7 +143,7 @@ def _small(*routes: Route) -> Starlette:
                 hosts=Hosts(),
                 forwarded=Forwarded(hosts=Hosts()),
                 auth=Authentication(),
-                request_s=0.05,
+                request_s=request_s,
             ),
         ],
     )
@@ -170,6 +179,13 @@ def test_an_answer_that_does_not_come_is_given_up() -> None:
     answer = _asked(_small(Route("/x", _is_slow)), "/x")
     assert answer.status_code == 503
     assert answer.json()["type"] == "urn:waxlocal:problem:too-slow"
+
+
+def test_an_answer_that_goes_on_is_not_given_up() -> None:
+    """Each part of it gives it more time: a large file takes minutes."""
+    answer = _asked(_small(Route("/x", _goes_on), request_s=2.0), "/x")
+    assert answer.status_code == 200
+    assert len(answer.content) == 12 * PROGRESS_BYTES
 
 
 def test_a_fault_after_the_answer_began_leaves_it(caplog: pytest.LogCaptureFixture) -> None:

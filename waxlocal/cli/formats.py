@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv as csv_module
 import functools
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from textwrap import indent as indented
@@ -12,9 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from waxlocal import escaping
 from waxlocal.cli.target_file import db_option
-from waxlocal.queries.rows import as_json
+from waxlocal.queries.exports import as_csv, as_json
 
 __all__ = ["form_options", "print_json", "printed_rows"]
 
@@ -88,13 +85,4 @@ def _rows_of_json(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> It
     return (as_json(row) for row in rows)
 
 
-def _csv_lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Return rows as CSV with a header line; None becomes an empty cell."""
-    cells = ([escaping.cell(row[name]) for name in columns] for row in rows)
-    for values in chain([columns], cells):
-        out = io.StringIO()
-        csv_module.writer(out, lineterminator="").writerow(values)
-        yield out.getvalue()
-
-
-_LINES = {"json": _json_lines, "jsonl": _rows_of_json, "csv": _csv_lines}
+_LINES = {"json": _json_lines, "jsonl": _rows_of_json, "csv": as_csv}

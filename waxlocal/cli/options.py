@@ -136,7 +136,10 @@ def run_filter_options(command: Command) -> Command:
     """Add the options that filter runs; the command gets them as `filter`."""
     whole_or_begun = "of the session with this id, or the only one that begins so; or: last."
     of_session = _Option("--session", "session_id", "ID", "", whole_or_begun)
-    options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
+    of_error = _Option(
+        *("--error-type", "error_type", "TYPE", ""), "that failed with this type of error."
+    )
+    options = [(one, one.of_runs) for one in (of_session, *_FILTERS, of_error)]
     added = _filtered(command, RunFilter, options, "runs", flags=("no_session",))
     flag = click.option("--no-session", is_flag=True, help="Only runs without a session.")
     return flag(added)

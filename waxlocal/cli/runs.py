@@ -19,6 +19,7 @@ from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_mo
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import RunSummary, resolve_session_id, short_run_id
+from waxlocal.queries.exports import RUN_COLUMNS
 from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-_CSV_COLUMNS = (
-    *("run_id", "session_id", "user_id", "agent_name", "workflow_name", "parent_workflow_id"),
-    *("status", "started_at", "completed_at", "duration", "llm_calls", "unmetered_calls"),
-    *("tokens_in", "tokens_out", "total_tokens", "total_cost", "priced_share", "metered_share"),
-    *("message", "answer", "error_type", "error"),
-)
 _FRIENDLY = {"recent": "-id", "started": "-started_at", "duration": "-duration"}
 
 
@@ -66,7 +61,7 @@ def runs(
             return list_runs(connection, filter=filter, ordering=ordering, limit=size, offset=start)
 
         page = limit, offset
-        found = rows_to_show(connection, ask, page, form, _CSV_COLUMNS)
+        found = rows_to_show(connection, ask, page, form, RUN_COLUMNS)
         if found is None:
             return
         whole = count_all(len(found), page, lambda: count_runs(connection, filter=filter))

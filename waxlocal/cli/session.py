@@ -97,7 +97,9 @@ def _write_file(connection: sqlite3.Connection, session_id: str, form: str) -> N
 
     on_screen = not Screen().plain
     for part in written(connection, session_id, form):
-        click.echo(escaping.block(part) if on_screen else part, nl=False)
+        # In a file UTF-8, whatever the terminal has: the HTML says so.
+        told = escaping.block(part) if on_screen else part.encode("utf-8", "replace")
+        click.echo(told, nl=False)
 
 
 def show_session(

@@ -23,35 +23,11 @@ from waxlocal.queries import (
     last_runs,
     list_sessions,
 )
+from waxlocal.queries.exports import SESSION_COLUMNS
 from waxlocal.records import RunStatus
 
-__all__ = ["CSV_COLUMNS", "say_no_sessions", "sessions", "show_sessions"]
+__all__ = ["say_no_sessions", "sessions", "show_sessions"]
 
-CSV_COLUMNS = (
-    "session_id",
-    "title",
-    "user_id",
-    "users",
-    "agents",
-    "turn_count",
-    "failed_turns",
-    "run_count",
-    "open_runs",
-    "failed_runs",
-    "llm_calls",
-    "tokens_in",
-    "tokens_out",
-    "total_tokens",
-    "total_cost",
-    "priced_share",
-    "metered_share",
-    "total_duration",
-    "wall_duration",
-    "first_run_at",
-    "last_run_at",
-    "last_activity_at",
-    "status",
-)
 _WHOLE_SESSIONS = "Figures are of whole sessions; those of the period alone: waxlocal stats"
 # From this width on, a session fits on one line.
 _ONE_LINE = 132
@@ -88,7 +64,7 @@ def sessions(
             )
 
         page = limit, offset
-        found = rows_to_show(connection, ask, page, form, CSV_COLUMNS)
+        found = rows_to_show(connection, ask, page, form, SESSION_COLUMNS)
         if found is None:
             return
         whole = count_all(len(found), page, lambda: count_sessions(connection, filter=filter))

@@ -14,26 +14,11 @@ from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.row_pages import page_options, rows_to_show
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.queries import USER_ORDERINGS, User, list_users
+from waxlocal.queries.exports import USER_COLUMNS
 from waxlocal.queries.users import count_users
 
 __all__ = ["users"]
 
-_CSV_COLUMNS = (
-    "user_id",
-    "session_count",
-    "turn_count",
-    "run_count",
-    "llm_calls",
-    "unmetered_calls",
-    "total_tokens",
-    "total_cost",
-    "priced_share",
-    "metered_share",
-    "total_duration",
-    "first_activity_at",
-    "last_activity_at",
-    "agents",
-)
 _FRIENDLY = {
     "cost": "-total_cost",
     "duration": "-total_duration",
@@ -57,7 +42,7 @@ def users(ctx: click.Context, *, ordering: str, limit: int | None, offset: int, 
         def ask(size: int, start: int) -> list[User]:
             return list_users(connection, ordering=ordering, limit=size, offset=start)
 
-        found = rows_to_show(connection, ask, (limit, offset), form, _CSV_COLUMNS)
+        found = rows_to_show(connection, ask, (limit, offset), form, USER_COLUMNS)
         if found is None:
             return
         whole = count_users(connection) if offset and not found else 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, as_recorded, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.sums import are_usable
-from waxlocal.queries.turns import HAS_FAILED
+from waxlocal.queries.turns import HAS_FAILED, turn_columns
 from waxlocal.queries.user_parts import outside_runs
 
 __all__ = ["Failure", "failures"]
@@ -17,31 +17,39 @@ __all__ = ["Failure", "failures"]
 MOST_GROUPS = 500
 # Characters of the last message of a group.
 MESSAGE = 300
-_COLUMNS = """r.run_id, r.session_id, r.user_id, r.agent_name, r.started_at, r.status,
-  coalesce(r.error_type, '') AS error_type"""
-_IN_SESSIONS = f"""SELECT {_COLUMNS} FROM sessions s CROSS JOIN runs r
+_COLUMNS = """r.run_id, r.session_id, r.agent_name, r.started_at, r.status,
+  coalesce(r.error_type, '') AS error_type, coalesce(r.error, '') AS error"""
+# In a session of one user, all runs are theirs.
+_USER = """coalesce(r.user_id, iif((SELECT count(*) FROM session_users u
+  WHERE u.session_id = s.session_id) = 1, s.user_id, NULL))"""
+_IN_SESSIONS = f"""SELECT {_COLUMNS}, {{user}} AS user_id FROM sessions s CROSS JOIN runs r
   ON r.session_id = s.session_id {{condition}} s.failed_runs > 0 AND {HAS_FAILED}"""  # noqa: S608
-_OUTSIDE = f"SELECT {_COLUMNS} FROM ({{runs}}) r WHERE {HAS_FAILED}"  # noqa: S608
+_OUTSIDE = f"SELECT {_COLUMNS}, r.user_id FROM ({{runs}}) r WHERE {HAS_FAILED}"  # noqa: S608
 # The last one of a group is found by its start; ids have no spaces.
 _GROUPS = """
 SELECT error_type, agent_name, status, count(*) AS count,
   count(DISTINCT session_id) AS sessions, count(DISTINCT user_id) AS users,
+  count(DISTINCT substr(error, 1, :chars)) AS messages,
   min(started_at) AS first_at, max(started_at) AS last_at,
   substr(max(started_at || ' ' || run_id), length(max(started_at)) + 2) AS last_run_id
 FROM ({failed})
 WHERE (:since IS NULL OR started_at >= :since) AND (:until IS NULL OR started_at <= :until)
   AND (:agent IS NULL OR agent_name = :agent) AND (:user_id IS NULL OR user_id = :user_id)
+  AND (:status IS NULL OR status = :status)
+  AND (:search IS NULL OR instr(lower(error_type || ': ' || error), lower(:search)))
 GROUP BY 1, 2, 3 ORDER BY count DESC, last_at DESC LIMIT :most
 """
-_MESSAGE = f"SELECT substr(error, 1, {MESSAGE}) FROM runs WHERE run_id = ?"  # noqa: S608
+_MESSAGE = "SELECT substr(error, 1, ?) FROM runs WHERE run_id = ?"
+_OF_RUNS = ("since", "until", "agent", "user_id", "status", "search")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The failed runs of an agent with one type of error.
 
-    `message` is the beginning of the error of the last one. `error_type` is empty where none was
-    recorded, `status` is `error`, `blocked`, `interrupted` or what a program wrote.
+    `message` is the beginning of the error of the last one, `messages` how many are different.
+    `error_type` is empty where none was recorded, `status` is `error`, `blocked`, `interrupted` or
+    what a program wrote.
     """
 
     error_type: str
@@ -50,6 +58,7 @@ class Failure:
     count: int
     sessions: int
     users: int
+    messages: int
     first_at: str
     last_at: str
     last_run_id: str
@@ -60,22 +69,26 @@ class Failure:
 def failures(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[Failure]:
     """Return the failed runs in groups, the largest first: at most 500 groups.
 
-    The runs of matching sessions, and those outside of sessions unless the filter is about what was
-    said, tags, metadata or a status. With `since` and `until`, those that began between them.
+    The filter is on the runs: `since` and `until` on their start, `search` on error and type; only
+    a tag or metadata is that of any run of the session, and leaves out runs without one.
     """
-    condition, values = where(conn, filter, GoneProcesses(conn), has_part=True)
-    failed = _IN_SESSIONS.format(condition=f"{condition} AND" if condition else "WHERE")
-    about_sessions = filter.search or filter.tag or filter.metadata or filter.status
+    sessions = replace(filter, status=None, search=None)
+    condition, values = where(conn, sessions, GoneProcesses(conn), has_part=True)
+    failed = _IN_SESSIONS.format(
+        condition=f"{condition} AND" if condition else "WHERE",
+        user=_USER if turn_columns(conn).are_counted else "r.user_id",
+    )
+    about_sessions = filter.tag or filter.metadata
     outside = None if about_sessions else outside_runs(conn, are_usable(conn))
     if outside:
         failed += f" UNION ALL {_OUTSIDE.format(runs=outside)}"
-    chosen = {name: getattr(filter, name) for name in ("since", "until", "agent", "user_id")}
+    chosen = {name: getattr(filter, name) for name in _OF_RUNS}
     query = _GROUPS.format(failed=failed)
-    bound = values | as_recorded({**chosen, "most": MOST_GROUPS})
+    bound = values | as_recorded({**chosen, "most": MOST_GROUPS, "chars": MESSAGE})
     rows = conn.execute(query, bound).fetchall()
     return [Failure(**dict(row), message=_message(conn, row["last_run_id"])) for row in rows]
 
 
 def _message(conn: sqlite3.Connection, run_id: str) -> str:
-    row = conn.execute(_MESSAGE, (run_id,)).fetchone()
+    row = conn.execute(_MESSAGE, (MESSAGE, run_id)).fetchone()
     return "" if row is None else row[0] or ""

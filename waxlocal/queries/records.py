@@ -67,10 +67,11 @@ class Record:
 
 
 def list_records(
-    conn: sqlite3.Connection, run_ids: Sequence[str], *, most: int = MOST_RECORDS
+    conn: sqlite3.Connection, run_ids: Sequence[str], *, most: int | None = MOST_RECORDS
 ) -> dict[str, list[Record]]:
     """Return the records of these runs in recording order, at most `most` together."""
-    values = {"runs": json.dumps(list(run_ids)), "most": most, "chars": PREVIEW_CHARS}
+    limit = -1 if most is None else most  # SQLite takes a negative limit for none
+    values = {"runs": json.dumps(list(run_ids)), "most": limit, "chars": PREVIEW_CHARS}
     query = _RECORDS.format(known=usage_known(conn))
     records: dict[str, list[Record]] = {run_id: [] for run_id in run_ids}
     for run_id, *columns in conn.execute(query, values).fetchall():

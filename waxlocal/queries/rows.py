@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
-from waxlocal import encode, escaping
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 from waxlocal.queries.turns import Place
 
@@ -24,7 +23,6 @@ __all__ = [
     "SessionDetail",
     "User",
     "as_dict",
-    "as_json",
     "share",
 ]
 
@@ -242,14 +240,3 @@ def as_dict(row: Any) -> Any:
     if isinstance(row, tuple):
         return [as_dict(item) for item in row]
     return row
-
-
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Return plain values as JSON text that is safe on a terminal.
-
-    A figure that JSON has no number for is as in the API: `{"$float": "inf"}`.
-    """
-    try:
-        return escaping.document(value, indent=indent)
-    except ValueError:
-        return escaping.document(encode.snapshot(value), indent=indent)

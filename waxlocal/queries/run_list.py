@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ __all__ = [
     "begun_between",
     "count_runs",
     "list_runs",
+    "run_ids",
+    "runs_by_id",
 ]
 
 RUN_ORDERINGS = ("id", "started_at", "duration")
@@ -45,6 +48,7 @@ _CONDITIONS = {
     "session_id": "r.session_id = :session_id",
     "user_id": "r.user_id = :user_id",
     "agent": "r.agent_name = :agent",
+    "error_type": "r.error_type = :error_type",
     "since": "r.started_at >= :since",
     "until": "r.started_at <= :until",
 }
@@ -78,6 +82,7 @@ class RunFilter:
     since: str | None = None
     until: str | None = None
     no_session: bool = False
+    error_type: str | None = None
     clock: InitVar[Clock] = SYSTEM_CLOCK
 
     def __post_init__(self, clock: Clock) -> None:
@@ -133,9 +138,23 @@ def list_runs(
     order = _order_by(ordering)
     condition, values = _where(conn, filter)
     sql = f"SELECT r.run_id FROM runs r {condition} {order} LIMIT :limit OFFSET :offset"  # noqa: S608
-    ids = [row[0] for row in conn.execute(sql, values | page).fetchall()]
+    return runs_by_id(conn, [row[0] for row in conn.execute(sql, values | page).fetchall()])
+
+
+def run_ids(
+    conn: sqlite3.Connection, *, filter: RunFilter = ALL_RUNS, ordering: str = "-id"
+) -> Iterator[str]:
+    """Return the ids of the runs that match the filter, in order; raises `InvalidQuery`."""
+    order = _order_by(ordering)
+    condition, values = _where(conn, filter)
+    sql = f"SELECT r.run_id FROM runs r {condition} {order}"  # noqa: S608
+    return (row[0] for row in conn.execute(sql, values))
+
+
+def runs_by_id(conn: sqlite3.Connection, ids: Sequence[str]) -> list[RunSummary]:
+    """Return these runs in this order, without ids that do not exist."""
     found = {run.run_id: run for run in reread_runs(conn, ids)}
-    return [found[one] for one in ids]
+    return [found[one] for one in ids if one in found]
 
 
 @in_snapshot

@@ -11,7 +11,7 @@ from waxlocal.ids import run_id_of
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.record_rows import Event, LlmCall, Score, Span, Step
 from waxlocal.queries.rows import Process, RunDetail, RunLink, RunSummary
-from waxlocal.queries.run_order import neighbours, runs_in_order
+from waxlocal.queries.run_order import Neighbours, neighbours
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import SUMMARY, summary_of
 from waxlocal.queries.texts import decoded
@@ -36,15 +36,20 @@ _CHILDREN = _LINK + "WHERE parent_workflow_id = ? ORDER BY started_at, id LIMIT 
 
 
 @in_snapshot
-def get_run(conn: sqlite3.Connection, run_id: str) -> RunDetail:
-    """Return a run with all of its records; raises `NotFound`."""
+def get_run(
+    conn: sqlite3.Connection, run_id: str, *, beside: Neighbours | None = None
+) -> RunDetail:
+    """Return a run with all of its records; raises `NotFound`.
+
+    `beside`: its neighbours, from who knows them already.
+    """
     gone = GoneProcesses(conn)
     row = conn.execute(_SUMMARY, (run_id,)).fetchone()
     if row is None:
         raise NotFound(f"no run {run_id!r}")
     run = summary_of(row, gone)
     rest = conn.execute(_RUN, (run_id,)).fetchone()
-    previous_run_id, next_run_id = _neighbours(conn, run)
+    previous_run_id, next_run_id = beside or _neighbours(conn, run)
     return RunDetail(
         run=run,
         user_group=rest["user_group"],
@@ -121,7 +126,5 @@ def _parent(
     return None if row is None else _link(row, gone)
 
 
-def _neighbours(conn: sqlite3.Connection, run: RunSummary) -> tuple[str | None, str | None]:
-    if run.session_id is None:
-        return None, None
-    return neighbours(runs_in_order(conn, run.session_id), run.id)
+def _neighbours(conn: sqlite3.Connection, run: RunSummary) -> Neighbours:
+    return (None, None) if run.session_id is None else neighbours(conn, run.session_id, run.id)

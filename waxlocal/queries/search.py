@@ -6,8 +6,9 @@ import json
 import sqlite3
 from dataclasses import replace
 
-from waxlocal.queries.filters import SessionFilter, order_by, where
+from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.sessions import session_ids
 
 __all__ = ["PIECE", "candidates", "fitting", "is_slow"]
 
@@ -26,9 +27,7 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
     Raises `InvalidQuery`.
     """
     cheap = replace(filter, search=None, metadata=None)
-    condition, values = where(conn, cheap, GoneProcesses(conn))
-    sql = f"SELECT s.session_id FROM sessions s {condition} {order_by(conn, ordering)}"  # noqa: S608
-    return [row[0] for row in conn.execute(sql, values).fetchall()]
+    return list(session_ids(conn, filter=cheap, ordering=ordering))
 
 
 def fitting(conn: sqlite3.Connection, filter: SessionFilter, ids: list[str]) -> list[str]:

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
 from waxlocal.queries.liveness import GoneProcesses, ShownRuns
-from waxlocal.queries.rows import Session, SessionDetail
-from waxlocal.queries.run_order import PlacedRun, runs_in_order
+from waxlocal.queries.rows import RunSummary, Session, SessionDetail
+from waxlocal.queries.run_order import (
+    MOST_IN_ORDER,
+    PlacedRun,
+    runs_by_start,
+    runs_in_order,
+)
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import these_runs, unmetered_calls
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.times import microseconds
-from waxlocal.queries.turns import turn_columns
+from waxlocal.queries.turns import Place, turn_columns
 
-__all__ = ["count_sessions", "get_session", "get_turns", "list_sessions", "sessions_by_id"]
+__all__ = [
+    "count_sessions",
+    "get_session",
+    "get_turns",
+    "list_sessions",
+    "session_ids",
+    "sessions_by_id",
+    "some_of_session",
+]
 
 # Columns stored under the same name and type as in `Session`.
 _AS_STORED = (
@@ -93,6 +106,19 @@ def list_sessions(
     return _sessions(conn, [row[0] for row in found], gone)
 
 
+def session_ids(
+    conn: sqlite3.Connection,
+    *,
+    filter: SessionFilter = EVERYTHING,
+    ordering: str = "-last_activity_at",
+) -> Iterator[str]:
+    """Return the ids of the sessions that match the filter, in order; raises `InvalidQuery`."""
+    condition, values = where(conn, filter, GoneProcesses(conn))
+    order = order_by(conn, ordering)
+    sql = f"SELECT s.session_id FROM sessions s {condition} {order}"  # noqa: S608
+    return (row[0] for row in conn.execute(sql, values))
+
+
 def count_sessions(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> int:
     """Return how many sessions match the filter."""
     condition, values = where(conn, filter, GoneProcesses(conn))
@@ -106,11 +132,14 @@ def get_session(
 ) -> SessionDetail:
     """Return a session and its runs in the order of the conversation.
 
-    `limit` is 1 to 1,000 runs; `session.run_count` tells whether there are more. Raises `NotFound`
-    and `InvalidQuery`.
+    `limit` is 1 to 1,000 runs; `session.run_count` tells whether there are more. Of more than
+    20,000 runs without sub-agents, the order is that of their starts. Raises `NotFound` and
+    `InvalidQuery`.
     """
     checked_page(limit, offset)
-    return _detail(conn, session_id, lambda runs: runs[offset : offset + limit])
+    return _detail(
+        conn, session_id, lambda runs: runs[offset : offset + limit], limit=limit, offset=offset
+    )
 
 
 @in_snapshot
@@ -130,21 +159,42 @@ def get_turns(
         left_out = set(nested[MOST_SUB_AGENT_RUNS:])
         return [run for run in shown if run.id not in left_out]
 
-    return _detail(conn, session_id, chosen)
+    return _detail(conn, session_id, chosen, limit=limit, offset=offset)
 
 
 def _detail(
     conn: sqlite3.Connection,
     session_id: str,
     chosen: Callable[[Sequence[PlacedRun]], Sequence[PlacedRun]],
+    *,
+    limit: int,
+    offset: int,
 ) -> SessionDetail:
     gone = GoneProcesses(conn)
     sessions = _sessions(conn, [session_id], gone)
     if not sessions:
         raise NotFound(f"no session {session_id!r}")
-    placed = chosen(runs_in_order(conn, session_id))
+    if sessions[0].run_count == sessions[0].turn_count > MOST_IN_ORDER:
+        placed: Sequence[PlacedRun] = runs_by_start(conn, session_id, limit, offset)
+    else:
+        placed = chosen(runs_in_order(conn, session_id))
+    return SessionDetail(sessions[0], *_read(conn, placed, gone))
+
+
+def _read(
+    conn: sqlite3.Connection, placed: Sequence[PlacedRun], gone: GoneProcesses
+) -> tuple[tuple[RunSummary, ...], tuple[Place, ...]]:
     runs = these_runs(conn, [one.id for one in placed], gone)
-    return SessionDetail(sessions[0], runs, tuple(one.place for one in placed))
+    places = {one.id: one.place for one in placed}
+    return runs, tuple(places[run.id] for run in runs)
+
+
+@in_snapshot
+def some_of_session(
+    conn: sqlite3.Connection, session: Session, placed: Sequence[PlacedRun]
+) -> SessionDetail:
+    """Return these runs of a session; those that were deleted meanwhile are left out."""
+    return SessionDetail(session, *_read(conn, placed, GoneProcesses(conn)))
 
 
 @in_snapshot

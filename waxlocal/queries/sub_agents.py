@@ -3,54 +3,98 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.summaries import these_runs
+from waxlocal.records import RunStatus
 
-__all__ = ["MOST_RUNS", "sub_agent_runs", "together"]
+__all__ = ["MOST_RUNS", "Below", "SubAgentRun", "below"]
 
+# That many are named; the totals are those of all.
 MOST_RUNS = 1_000
-# Two runs may name each other as their parent; only a hostile client sends them.
-DEEPEST = 20
-_BELOW = f"""
-WITH RECURSIVE below (id, workflow_id, depth) AS (
-  SELECT id, workflow_id, 1 FROM runs
+# Each run has one caller, so those below a run are a tree; only the run itself can be called by one
+# of them, as a hostile client may say.
+_BELOW = """
+WITH RECURSIVE below (id, run_id, workflow_id, depth) AS (
+  SELECT id, run_id, workflow_id, 1 FROM runs
   WHERE parent_workflow_id = :workflow_id AND id <> :id AND session_id IS :session_id
   UNION ALL
-  SELECT r.id, r.workflow_id, b.depth + 1 FROM below b JOIN runs r
-    ON r.parent_workflow_id = b.workflow_id AND r.id <> :id AND r.session_id IS :session_id
-  WHERE b.depth < {DEEPEST} LIMIT {MOST_RUNS})
-SELECT id FROM below JOIN runs USING (id) ORDER BY started_at, id
+  SELECT r.id, r.run_id, r.workflow_id, b.depth + 1 FROM below b JOIN runs r
+    ON r.parent_workflow_id = b.workflow_id AND r.id <> :id AND r.session_id IS :session_id)
+"""
+_RUNS = f"""
+SELECT r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.started_at, r.duration,
+  r.status, r.error_type, substr(r.error, 1, 2000) AS error, r.process_id
+FROM (SELECT id FROM ({_BELOW} SELECT id FROM below ORDER BY depth, id LIMIT {MOST_RUNS})) one
+CROSS JOIN runs r ON r.id = one.id ORDER BY r.started_at, r.id
 """  # noqa: S608
+_TOTALS = f"""{_BELOW}
+SELECT count(*) AS runs, total(t.llm_calls) AS llm_calls, total({{unmetered}}) AS unmetered_calls,
+  total(t.tokens_in) AS tokens_in, total(t.tokens_out) AS tokens_out,
+  total(t.total_tokens) AS total_tokens, total(t.priced_tokens) AS priced_tokens,
+  sum(t.total_cost) AS total_cost
+FROM below CROSS JOIN run_totals t ON t.run_id = below.run_id
+"""  # noqa: S608
+_COUNTS = (
+    *("llm_calls", "unmetered_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SubAgentRun:
+    """A run that another one called, without what was said in it."""
+
+    id: int
+    run_id: str
+    workflow_id: str
+    parent_workflow_id: str | None
+    agent_name: str
+    status: str
+    started_at: str
+    duration: float | None
+    error_type: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """How many runs are below a run, the first thousand of them by start, and the sums of all.
+
+    `together` is the run with the calls, tokens and cost of itself and all below it.
+    """
+
+    count: int
+    runs: tuple[SubAgentRun, ...]
+    together: RunSummary
 
 
 @in_snapshot
-def sub_agent_runs(conn: sqlite3.Connection, run: RunSummary) -> tuple[RunSummary, ...]:
-    """Return the runs of its session that a run called, and those that they called, by start.
+def below(conn: sqlite3.Connection, run: RunSummary) -> Below:
+    """Return the runs of its session that a run called, and those that they called."""
+    given = {"id": run.id, "workflow_id": run.workflow_id, "session_id": run.session_id}
+    found = conn.execute(_RUNS, given).fetchall()
+    if not found:
+        return Below(0, (), run)
+    gone = GoneProcesses(conn)
+    gone.look_up(row["process_id"] for row in found if row["status"] == RunStatus.RUNNING)
+    unmetered = "t.unmetered_calls" if unmetered_calls(conn) != "0" else "0"
+    sums = conn.execute(_TOTALS.format(unmetered=unmetered), given).fetchone()
+    return Below(sums["runs"], tuple(_run(row, gone) for row in found), _together(run, sums))
 
-    At most 1,000, those of the first levels first.
-    """
-    below = {"id": run.id, "workflow_id": run.workflow_id, "session_id": run.session_id}
-    ids = [row[0] for row in conn.execute(_BELOW, below).fetchall()]
-    return these_runs(conn, ids, GoneProcesses(conn))
+
+def _run(row: sqlite3.Row, gone: GoneProcesses) -> SubAgentRun:
+    columns = dict(row)
+    columns["status"] = gone.shown_status(row["status"], columns.pop("process_id"))
+    return SubAgentRun(**columns)
 
 
-def together(run: RunSummary, below: Sequence[RunSummary]) -> RunSummary:
-    """Return the run with the calls, tokens and cost of itself and the runs below it."""
-    every = (run, *below)
-    costs = [one.total_cost for one in every if one.llm_calls]
-    known = [cost for cost in costs if cost is not None]
+def _together(run: RunSummary, sums: sqlite3.Row) -> RunSummary:
+    own = run.total_cost if run.llm_calls else None
+    known = [cost for cost in (own, sums["total_cost"]) if cost is not None]
+    counts = {name: getattr(run, name) + int(sums[name]) for name in _COUNTS}
     return replace(
-        run,
-        llm_calls=sum(one.llm_calls for one in every),
-        unmetered_calls=sum(one.unmetered_calls for one in every),
-        tokens_in=sum(one.tokens_in for one in every),
-        tokens_out=sum(one.tokens_out for one in every),
-        total_tokens=sum(one.total_tokens for one in every),
-        priced_tokens=sum(one.priced_tokens for one in every),
-        total_cost=sum(known) if known or not costs else None,
+        run, **counts, total_cost=sum(known) if known or not counts["llm_calls"] else None
     )

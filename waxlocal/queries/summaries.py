@@ -70,10 +70,10 @@ def reread_runs(conn: sqlite3.Connection, run_ids: Iterable[str]) -> list[RunSum
 def these_runs(
     conn: sqlite3.Connection, ids: Sequence[int], gone: GoneProcesses
 ) -> tuple[RunSummary, ...]:
-    """Return the runs with these orders of arrival, in this order."""
+    """Return the runs with these orders of arrival, in this order, without those not there."""
     found = _summaries(conn, _BY_ARRIVAL, {"ids": json.dumps(list(ids))}, gone)
     by_id = {run.id: run for run in found}
-    return tuple(by_id[one] for one in ids)
+    return tuple(by_id[one] for one in ids if one in by_id)
 
 
 def _summaries(

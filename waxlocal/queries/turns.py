@@ -91,7 +91,6 @@ def places(runs: Iterable[tuple[str, str | None]]) -> dict[str, Place]:
     """
     parents = {run_id: run_id_of(parent) for run_id, parent in runs}
     turns: dict[str, str] = {}
-    numbers: dict[str, int] = {}
     for run_id in parents:
         path = {run_id: None}  # a dict keeps the order
         while (above := parents[next(reversed(path))]) in parents and above not in path:
@@ -101,5 +100,7 @@ def places(runs: Iterable[tuple[str, str | None]]) -> dict[str, Place]:
         last = next(reversed(path))
         turn = turns.get(last, last)
         turns.update(dict.fromkeys(path, turn))
-        numbers.setdefault(turn, len(numbers) + 1)
+    # By the turns alone: the clock of a sub-agent on another machine may be behind.
+    roots = (run_id for run_id in parents if turns[run_id] == run_id)
+    numbers = {root: number for number, root in enumerate(roots, 1)}
     return {one: Place(numbers[turn], one != turn) for one, turn in turns.items()}

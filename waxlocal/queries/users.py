@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from waxlocal import encode
 from waxlocal.errors import InvalidQuery, NotFound
@@ -14,7 +16,7 @@ from waxlocal.queries.sums import APART, are_usable
 from waxlocal.queries.turns import turn_columns
 from waxlocal.queries.user_parts import outside_runs, user_parts
 
-__all__ = ["USER_ORDERINGS", "count_users", "get_user", "list_users", "sessions_of"]
+__all__ = ["USER_ORDERINGS", "all_users", "count_users", "get_user", "list_users", "sessions_of"]
 
 USER_ORDERINGS = (
     "user_id",
@@ -76,7 +78,16 @@ def list_users(
     `limit` is 1 to 1,000; `ordering` is a field of `USER_ORDERINGS`, with `-` for the largest
     first; unknown costs come last in both directions. Raises `InvalidQuery`.
     """
-    page = checked_page(limit, offset)
+    return _users(conn, ordering, checked_page(limit, offset))
+
+
+@in_snapshot
+def all_users(conn: sqlite3.Connection, *, ordering: str = "-last_activity_at") -> list[User]:
+    """Return all users, as `list_users` does."""
+    return _users(conn, ordering, {"limit": -1, "offset": 0})  # SQLite takes it for no limit
+
+
+def _users(conn: sqlite3.Connection, ordering: str, page: Mapping[str, object]) -> list[User]:
     order = _order_by(ordering)
     summed = are_usable(conn)
     outside = outside_runs(conn, summed)
@@ -93,6 +104,8 @@ def get_user(conn: sqlite3.Connection, user_id: str) -> User:
     """Return a user as `list_users` does; raises `NotFound`."""
     summed = are_usable(conn)
     outside = outside_runs(conn, summed)
+    if outside:  # a run of a sub-agent that names nobody is of whoever called it
+        outside = f"SELECT * FROM ({outside}) WHERE user_id = :user OR user_id IS NULL"  # noqa: S608
     owned, rows = user_parts(conn, among=sessions_of(conn), outside=outside)
     mine = f"SELECT * FROM ({rows}) WHERE user_id = :user"  # noqa: S608
     query = _TOGETHER.format(owned=owned, parts=mine, order="")
@@ -100,7 +113,7 @@ def get_user(conn: sqlite3.Connection, user_id: str) -> User:
     row = conn.execute(query, values).fetchone()
     if row is None:
         raise NotFound(f"no user {user_id!r}", hint="waxlocal users lists them")
-    agents = _agents(conn, [row["user_id"]], summed, outside)
+    agents = _agents(conn, [row["user_id"]], summed, outside, values)
     return User(**dict(row), agents=agents[row["user_id"]])
 
 
@@ -132,7 +145,11 @@ def _order_by(ordering: str) -> str:
 
 
 def _agents(
-    conn: sqlite3.Connection, user_ids: list[str], summed: bool, outside: str | None
+    conn: sqlite3.Connection,
+    user_ids: list[str],
+    summed: bool,
+    outside: str | None,
+    values: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the agents of each user, sorted."""
     of_page = _SESSIONS_ON_PAGE if turn_columns(conn).are_counted else None
@@ -145,6 +162,6 @@ def _agents(
     names: dict[str, set[str]] = {user_id: set() for user_id in user_ids}
     # Another program may have written a user id of another type, which JSON cannot carry.
     page = json.dumps([one for one in user_ids if isinstance(one, str)])
-    for user_id, agents in conn.execute(query, {"users": page}).fetchall():
+    for user_id, agents in conn.execute(query, {**values, "users": page}).fetchall():
         names[user_id].update(json.loads(agents))
     return {user_id: tuple(sorted(found)) for user_id, found in names.items()}

@@ -17,7 +17,8 @@ def some_failures(to: Builder) -> None:
     for number, user in enumerate(("ada", "bob", "ada")):
         to.run(f"s{number % 2}", at=number * 60, user=user, agent="desk", status="error",
                error=f"no answer after {number} s", error_type="Timeout")  # fmt: skip
-    turn = to.run("s3", at=300, agent="desk")
+    to.run("s2", at=200, user="bob", agent="desk", status="error", error_type="KeyError")
+    turn = to.run("s3", at=300, user="eve", agent="desk")
     to.run("s3", at=301, agent="helper", parent=turn, status="error", error_type="Timeout")
     to.run(None, at=400, agent="nightly", status="blocked", error="over budget")
     to.run("s4", at=500, agent="desk", status="interrupted", error_type="Killed")
@@ -41,10 +42,11 @@ def test_failed_runs_are_grouped_by_error_and_agent(pages: Dashboard) -> None:
     """The most frequent first, then those that happened last; a cancelled run has not failed."""
     found = rows(pages)
     assert [(row[0], *row[1:]) for row in found] == [
-        ("Timeout error no answer after 2 s", "desk", "3", "2", "2"),
+        ("Timeout error no answer after 2 s and 2 other messages", "desk", "3", "2", "2"),
         ("Killed interrupted", "desk", "1", "1", "0"),
         ("over budget blocked over budget", "nightly", "1", "0", "0"),
-        ("Timeout error", "helper", "1", "1", "0"),
+        ("Timeout error", "helper", "1", "1", "1"),
+        ("KeyError error", "desk", "1", "1", "1"),
     ]
 
 
@@ -59,11 +61,15 @@ def test_an_error_opens_the_last_run_and_its_number_lists_all(pages: Dashboard) 
 def test_errors_can_be_filtered(pages: Dashboard) -> None:
     """By agent, user and period, each run on its own."""
     assert [row[1] for row in rows(pages, "/errors?agent=helper")] == ["helper"]
-    assert rows(pages, "/errors?user_id=bob")[0][2] == "1"
+    assert [row[2] for row in rows(pages, "/errors?user_id=bob")] == ["1", "1"]
+    assert [row[1] for row in rows(pages, "/errors?user_id=eve")] == ["helper"]
     assert rows(pages, "/errors?until=2026-01-31T09:31:30Z")[0][2] == "2"
     assert [row[1] for row in rows(pages, "/errors?since=2026-01-31T09:36:00Z")] == [
         "desk", "nightly",
     ]  # fmt: skip
+    assert [row[1] for row in rows(pages, "/errors?search=OVER+BUDGET")] == ["nightly"]
+    assert [row[2] for row in rows(pages, "/errors?search=timeout:+no+answer+after+1")] == ["1"]
+    assert [row[1] for row in rows(pages, "/errors?status=blocked")] == ["nightly"]
     assert "No failed run matches" in pages.page("/errors?agent=nobody").text
     assert "soon" in pages.page("/errors?since=soon", status=400).text
 

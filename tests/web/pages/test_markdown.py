@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -80,6 +81,10 @@ def words(text: str) -> str:
         ("<script>alert(1)</script> *x*",
          "<p>&lt;script&gt;alert(1)&lt;/script&gt; <em>x</em></p>"),
         ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
+        ('[x](https://x.example "the title")',
+         '<p>x (https://x.example &quot;the title&quot;)</p>'),
+        ("[INFO]: started\n[WARN]: slow, **why**?",
+         "<p>[INFO]: started<br />\n[WARN]: slow, <strong>why</strong>?</p>"),
     ],
 )  # fmt: skip
 def test_it_reads_as_it_was_meant(text: str, expected: str) -> None:
@@ -101,12 +106,16 @@ def test_code_can_be_copied_as_it_is() -> None:
     html = markdown('```js "><b>\nlet a = "<b>" && 1;\n```')
     assert html is not None
     assert 'data-copy="let a = &#34;&lt;b&gt;&#34; &amp;&amp; 1;\n"' in html
-    assert "".join(Checked(html).words).strip() == 'jsCopylet a = "<b>" && 1;'
+    assert "".join(Checked(html).words).strip() == 'js "><b>Copylet a = "<b>" && 1;'
 
 
-@pytest.mark.parametrize("text", ["", "How are you?", "Line one\nline two", "a" * MOST_CHARS + "*"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "How are you?", "Line one\nline two", "a" * MOST_CHARS + "*", "- " * 11 + "secret",
+     "> " * 30 + "secret"],
+)  # fmt: skip
 def test_what_is_no_markdown_stays_as_it_is(text: str) -> None:
-    """So does what is very long."""
+    """So does what is very long, or nested deeper than anybody means it."""
     assert markdown(text) is None
 
 
@@ -121,10 +130,53 @@ def test_no_text_makes_anything_else(text: str) -> None:
         Checked(html)
 
 
-@pytest.mark.parametrize("piece", ["*a_", "[", "![](", "> ", "- ", "`a``", "<a ", "|a|\n", "1. "])
-def test_no_text_takes_long(piece: str) -> None:
-    """It ends, whatever is repeated in it."""
-    Checked(markdown((piece * MOST_CHARS)[:MOST_CHARS]) or "")
+@given(st.text(alphabet="ab \n*_`[]()<>!#-|&\"'\\/~1.=+\t:;", max_size=200))
+@example("[ab]: ba\n*ab*")
+@example("```ab ba\naa\n```")
+@example("![ab](ba \"aa\") [bb](aab 'bba')")
+@example("|ab|\n|-|\n|ba|aa|")
+@example("|ab|\n|-|\n|ab|ba|")
+@example("- " * 9 + "ab")
+def test_nothing_that_was_said_is_left_out(text: str) -> None:
+    """Each word of the source is there."""
+    html = markdown(text)
+    if html is not None:
+        shown = "".join(Checked(html).words)
+        assert [word for word in re.findall("[ab]{2,}", text) if word not in shown] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["| a | b |\n|-|-|\n| 1 | 2 | 3000 |", "|yes|no|\n|-|-|\n|yes|no|yes|", "|x|\n|-|\n|y|$ 9|",
+     "> | x |\n> |-|\n> | y | z |"],
+)  # fmt: skip
+def test_a_table_that_would_lose_cells_stays_as_it_is(text: str) -> None:
+    """Those of a row that has more than the head."""
+    assert markdown(text) is None
+
+
+def test_words_in_addresses_and_references_are_there_as_they_were_written() -> None:
+    """Of any language, escaped or not."""
+    for text in (
+        "*x* [y](https://x.example/straße?q=%C3%A9t%C3%A9)",
+        "**x** &lt;b&gt; &copy; `&amp;`",
+    ):
+        assert markdown(text) is not None
+
+
+TABLE = "|" + "a|" * 2_500 + "\n|" + "-|" * 2_500 + "\n" + "a\n" * 5_000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["*a_", "[", "![](", "> ", "- ", "`a``", "<a ", "|a|\n", "1. ", "<", "&", "~", "[a]: b\n",
+     TABLE],
+)  # fmt: skip
+def test_no_text_takes_long_or_much(piece: str) -> None:
+    """It ends, whatever is repeated in it, and is not a hundred times as long as HTML."""
+    html = markdown((piece * MOST_CHARS)[:MOST_CHARS]) or ""
+    Checked(html)
+    assert len(html) < 100 * MOST_CHARS
 
 
 @pytest.mark.parametrize("as_text", [False, True])

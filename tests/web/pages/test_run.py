@@ -138,6 +138,26 @@ def test_a_workflow_id_or_the_start_of_an_id_finds_the_run(db_path: Path) -> Non
         assert "no run 'zzz'" in pages.page("/runs/zzz", status=404).text
 
 
+@pytest.mark.parametrize("milliseconds", [9e999, -9e999, 1e300, -5.0])
+def test_a_length_that_is_none_leaves_the_page_whole(db_path: Path, milliseconds: float) -> None:
+    """Of a call or a span of the run, and of a sub-agent's; another program may have written it."""
+    with recorded(db_path) as to:
+        run = to.run("s")
+        child = to.run("s", at=0.2, seconds=0.5, parent=run)
+        for one in (run, child):
+            to.llm(one, at=0.5, duration_ms=milliseconds)
+            to.span(one, "tool", at=0.1, seconds=milliseconds)
+    with dashboard(db_path) as pages:
+        page = pages.page(f"/runs/{run_id(1)}")
+        assert pages.client.get("/sessions/s?file=html").status_code == 200
+        assert pages.client.get("/sessions/s?file=markdown").status_code == 200
+    rows = section(page, "waterfall").one("tbody").all("tr")
+    assert len(rows) == 5
+    for bar in (bar for row in rows for bar in row.all("rect")):
+        for name in ("x", "width"):
+            assert 0.0 <= float(bar[name].rstrip("%")) <= 100.0
+
+
 def test_a_call_without_a_price_has_no_cost(db_path: Path) -> None:
     """`unknown`, and `no price` where its source would be."""
     with recorded(db_path) as to:

@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tests.browser.hostile import PAYLOADS, record_hostile, session_id
 from tests.tools.builders import recording
@@ -15,8 +18,9 @@ from tests.tools.pages import dashboard, parsed
 from tests.web.pages.test_markdown import ALLOWED
 from tests.web.pages.test_safe import TAGS
 from tests.web.pages.test_session import a_talk
+from waxlocal.web.pages import session_markdown
 from waxlocal.web.pages.addresses import Links, session_url
-from waxlocal.web.pages.session_file import FORMS, TURNS, written
+from waxlocal.web.pages.session_file import FORMS, RUNS, written
 
 
 def file_of(path: Path, session: str, form: str) -> str:
@@ -100,15 +104,105 @@ def test_a_long_conversation_comes_in_parts_and_whole(tmp_path: Path) -> None:
     """Each turn once, and each message to its end."""
     words = "word " * 30_000
     with recording(tmp_path) as (make, conn):
-        for number in range(TURNS * 2 + 5):
-            make.run(
-                "s", at=number, inputs={"message": f"m{number} {words if number == 3 else ''}"}
-            )
-        parts = list(written(conn, "s", "markdown"))
-    turns = re.findall(r"^## Turn (\d+)$", "".join(parts), re.M)
-    assert turns == [str(number) for number in range(1, TURNS * 2 + 6)]
-    assert words.strip() in "".join(parts)
-    assert len(parts) == 5
+        for number in range(RUNS * 4 + 5):
+            said = f"m{number} {words if number == 3 else ''}"
+            make.run("s", at=number, inputs={"message": said})
+        text = "".join(written(conn, "s", "markdown"))
+    turns = re.findall(r"^## Turn (\d+)$", text, re.M)
+    assert turns == [str(number) for number in range(1, RUNS * 4 + 6)]
+    assert words.strip() in text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_of_a_large_turn_is_left_out(tmp_path: Path, form: str) -> None:
+    """All sub-agents, all records, and an error to its end: more than a page has."""
+    with recording(tmp_path) as (make, conn):
+        make.conn.execute("BEGIN")
+        turn = make.run("s", status="error", error="why " * 2_000 + "THE END", agent="boss")
+        for number in range(1_100):
+            helper = make.run("s", at=number, parent=turn, agent=f"helper-{number}-")
+            make.span(helper, "tool", name=f"first-{number}-")
+            make.span(helper, "tool", name=f"second-{number}-")
+        make.conn.execute("COMMIT")
+        text = "".join(written(conn, "s", form))
+    assert "THE END" in text
+    for number in (0, 999, 1_000, 1_099):
+        for name in ("helper", "first", "second"):
+            assert f"{name}-{number}-" in text
+
+
+def test_runs_that_call_each_other_leave_no_turn_out(tmp_path: Path) -> None:
+    """As only a hostile client says."""
+    with recording(tmp_path) as (make, conn):
+        make.run("s", parent="01942000-0000-7000-8000-000000000002", inputs={"message": "one"})
+        make.run("s", parent="01942000-0000-7000-8000-000000000001", inputs={"message": "two"})
+        for number in range(RUNS):
+            make.run("s", at=number + 1, inputs={"message": f"turn {number}"})
+        text = "".join(written(conn, "s", "markdown"))
+    assert all(f"> {said}\n" in text for said in ("one", "two", f"turn {RUNS - 1}"))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("a <b> & <!-- c", "a &lt;b> & &lt;!-- c"),
+        ("![x](https://x.example/?t=1)", "!&#91;x](https://x.example/?t=1)"),
+        ("```\n<b>\n```\n<c>", "```\n> <b>\n> ```\n> &lt;c>"),
+        ("- a\n  ```\n<img src=x>", "- a\n>   ```\n> &lt;img src=x>"),
+        ("\x1b[31m \u202e", "\\x1b[31m \\u202e"),
+    ],
+)
+def test_a_message_in_markdown_is_no_html_and_fetches_nothing(
+    db_path: Path, said: str, kept: str
+) -> None:
+    """Its blocks of code and its emphasis stay as they are."""
+    with recorded(db_path) as to:
+        to.run("s", inputs={"message": said}, status="error", error="<class 'int'> __init__")
+    text = file_of(db_path, "s", "markdown")
+    assert f"> {kept}\n" in text
+    assert "> \\<class 'int'\\> \\_\\_init\\_\\_\n" in text
+
+
+@given(st.text(alphabet="<!>[]()`~\\ab \n-*_>#&|", max_size=120))
+@example("\\<img src=x>")
+@example("\\![a](b)")
+@example("`\nx ` <img src=x>")
+@example("- ```\n  x\n  ```\n<img src=x>")
+def test_no_message_is_html_or_an_image_in_the_markdown(said: str) -> None:
+    """As a reader with HTML on sees it."""
+    tokens = MarkdownIt("commonmark", {"html": True}).parse(session_markdown.said("ada", said))
+    every = [*tokens, *(one for token in tokens for one in token.children or ())]
+    assert not {"html_block", "html_inline", "image"} & {token.type for token in every}
+
+
+def test_what_is_deleted_meanwhile_is_left_out(tmp_path: Path) -> None:
+    """The rest is written."""
+    for form in FORMS:
+        with recording(tmp_path / form) as (make, conn):
+            runs = [make.run("s", at=at, inputs={"message": f"m{at}"}) for at in range(RUNS * 3)]
+            parts = written(conn, "s", form)
+            next(parts)
+            make.conn.execute("DELETE FROM runs WHERE run_id = ?", (runs[-1],))
+            text = "".join(parts)
+        assert f"m{RUNS * 3 - 2}" in text
+        assert f"m{RUNS * 3 - 1}" not in text
+
+
+def test_a_chain_of_sub_agents_of_any_length_is_shown(db_path: Path) -> None:
+    """On the page of its run, of its session, and in the files."""
+    with recorded(db_path) as to:
+        to.conn.execute("BEGIN")
+        caller = first = to.run("s", agent="agent-0-")
+        for number in range(1, 990):
+            caller = to.run("s", at=number, agent=f"agent-{number}-", parent=caller)
+        to.conn.execute("COMMIT")
+    with dashboard(db_path) as pages:
+        rows = pages.page(f"/runs/{first}").one(data_live="waterfall").one("tbody").all("tr")
+        assert len(rows) == 200
+        assert len(pages.page("/sessions/s").all("article")) == 990
+        for form in FORMS:
+            text = pages.client.get(Links("").file_of_session("s", form)).text
+            assert all(f"agent-{number}-" in text for number in (0, 19, 20, 21, 500, 989))
 
 
 @pytest.mark.parametrize("number", range(len(PAYLOADS)))

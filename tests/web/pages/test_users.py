@@ -70,7 +70,12 @@ def test_a_user_has_figures_scores_and_the_last_sessions(pages: Dashboard) -> No
     assert titles(page) == ["Untitled session", "question 2", "question 1"]
     assert "1 failed" in page.one(data_live="sessions").text
     assert "Total $0.25" in page.one(data_live="spent").text
-    for name in ("/?user_id=alice", "/runs?user_id=alice", "/analytics?user_id=alice"):
+    for name in (
+        "/?user_id=alice",
+        "/runs?user_id=alice",
+        "/analytics?user_id=alice",
+        "/errors?user_id=alice",
+    ):
         assert page.all("a", href=name)
 
 

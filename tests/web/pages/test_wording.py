@@ -76,13 +76,13 @@ def test_values_are_text_or_indented_json() -> None:
 
 def test_a_text_that_is_a_little_long_is_not_folded() -> None:
     """A click must be worth it."""
-    assert fold("x" * 1_000, most=5_000).head == ""  # type: ignore[union-attr]
-    folded = fold("x" * 1_100, most=5_000)
+    assert fold("x" * 1_500, most=5_000).head == ""  # type: ignore[union-attr]
+    folded = fold("x" * 1_600, most=5_000)
     assert folded is not None
-    assert (len(folded.head), folded.cut) == (700, False)
+    assert (len(folded.head), folded.cut) == (1_000, False)
     lines = fold("\n".join(map(str, range(100))), most=5_000)
     assert lines is not None
-    assert lines.head == "\n".join(map(str, range(10)))
+    assert lines.head == "\n".join(map(str, range(16)))
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  \n"])

@@ -56,6 +56,7 @@ _FILTERS = (
 _RUN_FILTERS = (
     in_query("session_id", text(""), "Only those of this session."),
     in_query("no_session", {"type": "boolean"}, "Only those without a session."),
+    in_query("error_type", text(""), "Only those that failed with this type of error."),
     in_query("user_id", text(""), "Only those of this user."),
     in_query("agent", text(""), "Only those of this agent."),
     in_query("search", text(""), "Only those whose inputs or results contain this text."),

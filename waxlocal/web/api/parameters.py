@@ -26,7 +26,7 @@ __all__ = [
 
 PAGE = ("limit", "offset")
 FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
-RUN_FILTERS = ("session_id", "no_session", *FILTERS)
+RUN_FILTERS = ("session_id", "no_session", "error_type", *FILTERS)
 DEFAULT_LIMIT = 20
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # In a query string `+` means a space; in a time offset, the client meant a plus sign.

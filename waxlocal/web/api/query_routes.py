@@ -155,6 +155,7 @@ async def runs(request: Request) -> Response:
     which = RunFilter(
         session_id=given.text("session_id"),
         no_session=given.flag("no_session"),
+        error_type=given.text("error_type"),
         **filters_in(given),
     )
     ordering = given.choice("ordering", "-id")

@@ -28,7 +28,8 @@ MAX_BULK_BODY = 64 * 1024 * 1024
 # Path and query; a session id may have 5,000 characters, each up to nine bytes when encoded.
 MAX_URL = 48 * 1024
 # Seconds from the first byte of the headers to the last byte of the response. They begin anew with
-# each part of a body of this size: over 20 KB/s a run with a long document takes minutes.
+# each part of this size, of a body or of a response: over 20 KB/s a run with a long document takes
+# minutes, and so does a whole list as a file.
 REQUEST_S = 30.0
 PROGRESS_BYTES = 16 * 1024
 # How long a client may keep sending a rejected body. Closing the connection at once could also
@@ -217,6 +218,7 @@ class _Sender:
         self._send = send
         self._body = body
         self._timer = timer
+        self._sent = 0
         self.started = False
 
     async def send(self, message: Message) -> None:
@@ -232,6 +234,10 @@ class _Sender:
             if any(value.startswith(b"text/event-stream") for _, value in headers):
                 self._timer.cancel()
         await self._send(message)
+        self._sent += len(message.get("body", b""))
+        if self._sent >= PROGRESS_BYTES:
+            self._sent = 0
+            self._timer.begin_anew()
 
 
 def _check_origin(scope: Scope, headers: dict[bytes, bytes]) -> None:

@@ -6,12 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.queries.failures import MOST_GROUPS, failures
-from waxlocal.records import RUN_STATUSES
+from waxlocal.records import RunStatus
 from waxlocal.web.cache import ask_kept
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["errors_page"]
+
+STATUSES = (RunStatus.ERROR, RunStatus.BLOCKED, RunStatus.INTERRUPTED)
 
 
 async def errors_page(request: Request) -> Response:
@@ -28,7 +30,8 @@ async def errors_page(request: Request) -> Response:
         section="errors",
         refresh="waiting" if taken.pending else "list",
         asked=asked,
-        statuses=RUN_STATUSES,
+        statuses=STATUSES,
+        runs=sum(one.count for one in found),
         taken=taken,
         found=found,
         most=MOST_GROUPS,

@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 # Do not fold a text that is only slightly longer than its visible part.
-HEAD_CHARS, HEAD_LINES = 700, 10
+HEAD_CHARS, HEAD_LINES = 1_000, 16
 SLACK = 1.5
 # Maximum characters of one value of a run; the JSON has all of them.
 MOST_VALUE_CHARS = 100_000
 # Fold values with more lines than this: about half a screen.
 LINES, CHARS = 18, 1_200
-MOST_RENDERED = 200_000
+MOST_RENDERED = 100_000
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class Fold:
     """A text; `head` is its visible part while it is folded, empty if it is not folded.
 
     `length` is the length of the original in characters; `text` may be only its beginning.
-    `rendered` is the text as HTML, where it is Markdown.
+    `rendered` is the text as HTML, where it is Markdown, `rendered_head` its visible part.
     """
 
     text: str
     head: str
     length: int
     rendered: Markup | None = None
+    rendered_head: Markup | None = None
 
     @property
     def cut(self) -> bool:
@@ -81,19 +82,22 @@ def folds(**values: object) -> tuple[tuple[str, Fold], ...]:
 
 
 class Words:
-    """What was said on a page, folded, with its Markdown rendered unless it is shown `as_text`.
+    """What was said on a page, folded, with its Markdown rendered.
 
-    Markdown takes a hundred times as long as plain text: what comes after the first
-    `MOST_RENDERED` characters of a page is plain text.
+    Markdown takes a hundred times as long as plain text: it is rendered in at most so many
+    characters, of a page by default; None for all.
     """
 
-    def __init__(self, *, as_text: bool) -> None:
-        self._left = 0 if as_text else MOST_RENDERED
+    def __init__(self, most: int | None = MOST_RENDERED) -> None:
+        self._left = most
 
     def fold(self, text: str, *, most: int) -> Fold | None:
         """Return the next text as `fold` does."""
         found = fold(text, most=most)
-        if found is None or self._left < len(found.text):
+        if found is None or (self._left is not None and self._left < len(found.text)):
             return found
-        self._left -= len(found.text)
-        return replace(found, rendered=markdown(found.text))
+        rendered = markdown(found.text)
+        if rendered is not None and self._left is not None:
+            self._left -= len(found.text)
+        head = markdown(f"{found.head}…") if found.head else None
+        return replace(found, rendered=rendered, rendered_head=head)

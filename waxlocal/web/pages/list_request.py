@@ -115,6 +115,10 @@ class ListRequest(Generic[Filter]):
             del page["limit"]
         return self.links.to(self.path, page)
 
+    def file_url(self, form: str) -> str:
+        """Return the URL of the whole list as a file, in this order."""
+        return self.url(file=form)
+
     def at(self, path: str) -> str:
         """Return the URL of another page with the same filter."""
         return self.links.to(path, self.given)
@@ -183,10 +187,16 @@ def _chip(name: str, value: str) -> tuple[str, str]:
     return ("session", "none") if name == "no_session" else (_SPOKEN.get(name, name), value)
 
 
-_SPOKEN = {"search": "contains", "user_id": "user", "session_id": "session"}
+_SPOKEN = {
+    "search": "contains",
+    "user_id": "user",
+    "session_id": "session",
+    "error_type": "error type",
+}
 _SAID = {
     "session_id": "in session {}",
     "no_session": "without a session",
+    "error_type": "that failed with {}",
     "agent": "with {}",
     "search": "containing “{}”",
     "since": "since {}",

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.delivery.status import Receipt, list_receipts
-from waxlocal.queries import LlmCall, RunDetail, RunSummary, get_run, resolve_run_id
+from waxlocal.queries import LlmCall, RunDetail, get_run, resolve_run_id
 from waxlocal.queries.records import Record, list_records
-from waxlocal.queries.sub_agents import sub_agent_runs, together
+from waxlocal.queries.sub_agents import Below, below
 from waxlocal.records import RunStatus
 from waxlocal.web.db import ask
 from waxlocal.web.pages.folds import CHARS, LINES, MOST_VALUE_CHARS, Fold, fold, folded_value, folds
@@ -31,7 +31,7 @@ class Whole:
     """The content of the page: the run, those of its sub-agents and their records, its uploads."""
 
     detail: RunDetail
-    below: tuple[RunSummary, ...]
+    below: Below
     records: dict[str, list[Record]]
     receipts: list[Receipt]
 
@@ -51,14 +51,14 @@ async def run_page(request: Request) -> Response:
     def question(conn: sqlite3.Connection) -> Whole:
         run_id = resolve_run_id(conn, wanted)
         detail = get_run(conn, run_id)
-        below = sub_agent_runs(conn, detail.run)
-        records = list_records(conn, [one.run_id for one in below])
-        return Whole(detail, below, records, list_receipts(conn, run_id))
+        called = below(conn, detail.run)
+        records = list_records(conn, [one.run_id for one in called.runs])
+        return Whole(detail, called, records, list_receipts(conn, run_id))
 
     found = await ask(request, question)
     detail, run = found.detail, found.detail.run
     # In a thread, as long values take a while.
-    rows = await asyncio.to_thread(waterfall, detail, found.below, found.records)
+    rows = await asyncio.to_thread(waterfall, detail, found.below.runs, found.records)
     name = run.agent_name
     if run.workflow_name not in ("default", ""):
         name = f"{name} / {run.workflow_name}"
@@ -74,7 +74,6 @@ async def run_page(request: Request) -> Response:
         inputs=folded_value(detail.inputs),
         result=folded_value(detail.result),
         traceback=fold(detail.traceback, most=MOST_VALUE_CHARS, lines=LINES * 2, chars=CHARS * 3),
-        whole=together(run, found.below),
         below=found.below,
         waterfall=rows[:MOST_RECORDS],
         rows=len(rows),

@@ -15,6 +15,7 @@ from waxlocal.queries.run_list import RUN_ORDERINGS, RunFilter, count_runs, list
 from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.pages.exact import exact_match
+from waxlocal.web.pages.list_file import FORMS, list_file
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
@@ -33,6 +34,8 @@ async def runs_page(request: Request) -> Response:
     """Show the runs that match the filter, the last recorded first. Raises `InvalidQuery`."""
     asked = ListRequest.of_runs(request)
     check_ordering(asked.ordering, RUN_ORDERINGS)  # an unknown ordering fails the whole page
+    if form := request.query_params.get("file"):
+        return await list_file(request, asked, form)
     listing, count, exact = await asyncio.gather(
         _part(request, asked), _count(request, asked), exact_match(request, asked)
     )
@@ -45,6 +48,7 @@ async def runs_page(request: Request) -> Response:
         section="runs",
         refresh="waiting" if listing.pending else "running" if running else "list",
         asked=asked,
+        file_forms=FORMS,
         listing=listing,
         runs=runs,
         exact=exact,

@@ -58,7 +58,7 @@ async def session_page(request: Request) -> Response:
     as_text = request.query_params.get("as") == "text"
     # In a thread: other requests do not wait for much Markdown.
     turns = await asyncio.to_thread(
-        turns_of, found, took.value, spent.value, Words(as_text=as_text)
+        turns_of, found, took.value, spent.value, Words(0) if as_text else Words()
     )
     waiting = spent.pending or took.pending
     return await show(
@@ -82,7 +82,7 @@ async def session_page(request: Request) -> Response:
         took=took,
         kinds=TIME_KINDS,
         turn_money=_of_page(spent.value, turns),
-        chart=_chart(_of_page(spent.value, turns), session.turn_count),
+        chart=_chart(_of_page(spent.value, turns), spent.value),
         parts_of_input=(
             charts.Part("p1", "new input"),
             charts.Part("p2", "resent"),
@@ -116,8 +116,8 @@ def _of_page(spent: Money | None, turns: Sequence[Turn]) -> list[tuple[int, Turn
     return [(one.number, one) for one in spent.turns if one.number in shown]
 
 
-def _chart(turns: Sequence[tuple[int, TurnMoney]], of: int) -> charts.Chart | None:
-    if len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
+def _chart(turns: Sequence[tuple[int, TurnMoney]], spent: Money | None) -> charts.Chart | None:
+    if spent is None or len(turns) <= TABLE_TURNS or not any(one.tokens_in for _, one in turns):
         return None
     rows = [
         (
@@ -133,11 +133,12 @@ def _chart(turns: Sequence[tuple[int, TurnMoney]], of: int) -> charts.Chart | No
         )
         for number, one in turns
     ]
-    costliest = max(turns, key=lambda pair: pair[1].cost or 0.0)
-    cost_most = f"turn {costliest[0]} cost most: {cost_text(costliest[1].cost, 1.0)}."
-    shown = f"{of} turns; {cost_most}"
-    if len(turns) < of:
-        shown = f"Turns {turns[0][0]} to {turns[-1][0]} of {of:,}; of these, {cost_most}"
+    costliest = max(spent.turns, key=lambda one: one.cost or 0.0)
+    cost_most = f"turn {costliest.number} cost most: {cost_text(costliest.cost, 1.0)}."
+    shown = f"{len(spent.turns):,} turns; {cost_most}"
+    if len(turns) < len(spent.turns):
+        some = f"Turns {turns[0][0]} to {turns[-1][0]} of {len(spent.turns):,}"
+        shown = f"{some}; of all, {cost_most}"
     is_unknown = any(one.unsplit_tokens for _, one in turns)
     return charts.columns(
         "Input tokens by turn",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -23,20 +24,23 @@ from waxlocal.queries import (
     money,
     timing,
 )
-from waxlocal.queries.rows import as_json
+from waxlocal.queries.exports import as_json
+from waxlocal.queries.run_order import Neighbours, PlacedRun, beside, runs_in_order
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.web.db import ask
 from waxlocal.web.pages import session_markdown
-from waxlocal.web.pages.files import STATIC
+from waxlocal.web.pages.files import FILE_S, STATIC, sliced
 from waxlocal.web.pages.folds import Words
 from waxlocal.web.pages.rendering import environment
-from waxlocal.web.pages.turns import folded, read_part, turns_of
+from waxlocal.web.pages.turns import Part, Turn, folded, read_runs, turns_of
 
 __all__ = ["FORMS", "session_file", "written"]
 
-# Turns that are in memory at once.
-TURNS = 100
+Answer = TypeVar("Answer")
+
+# Runs that are in memory at once; a turn with more is there with all of its sub-agents.
+RUNS = 25
 # All of a message is in the file.
 _WHOLE = 1 << 40
 _STYLE = Markup((STATIC / "app.css").read_text(encoding="utf-8"))  # noqa: S704 - our own
@@ -44,11 +48,13 @@ _STYLE = Markup((STATIC / "app.css").read_text(encoding="utf-8"))  # noqa: S704 
 
 @dataclass(frozen=True)
 class Overview:
-    """What stands above the conversation."""
+    """What stands above the conversation, and the runs of each of its parts."""
 
     session: Session
     money: Money
     timing: Timing
+    parts: tuple[tuple[PlacedRun, ...], ...]
+    beside: Mapping[int, Neighbours]
 
 
 class Form(NamedTuple):
@@ -58,17 +64,18 @@ class Form(NamedTuple):
     suffix: str
     media_type: str
     head: Callable[[Overview], str]
-    part: Callable[[sqlite3.Connection, Overview, int], str]
+    read: Callable[[sqlite3.Connection, Overview, Sequence[PlacedRun]], Any]
+    part: Callable[[Overview, Any], Iterator[str]]
     end: str
 
 
 def written(conn: sqlite3.Connection, session_id: str, form: str) -> Iterator[str]:
-    """Yield a session as a file, a hundred turns at a time; raises `NotFound` before the first."""
+    """Yield a session as a file, run by run; raises `NotFound` before the first."""
     chosen = FORMS[form]
     overview = _overview(conn, session_id)
     yield chosen.head(overview)
-    for offset in range(0, overview.session.turn_count, TURNS):
-        yield chosen.part(conn, overview, offset)
+    for runs in overview.parts:
+        yield from chosen.part(overview, chosen.read(conn, overview, runs))
     yield chosen.end
 
 
@@ -77,7 +84,7 @@ async def session_file(request: Request, session_id: str, form: str) -> Response
     chosen = FORMS.get(form)
     if chosen is None:
         raise InvalidQuery(f"unknown file {form!r}", hint=f"use one of: {', '.join(FORMS)}")
-    overview = await ask(request, lambda conn: _overview(conn, session_id))
+    overview = await _ask(request, lambda conn: _overview(conn, session_id))
     name = f"{_file_name(session_id)}{chosen.suffix}"
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -88,19 +95,33 @@ async def session_file(request: Request, session_id: str, form: str) -> Response
 
 
 async def _streamed(request: Request, form: Form, overview: Overview) -> AsyncIterator[bytes]:
-    yield _encoded(await asyncio.to_thread(form.head, overview))
-    for offset in range(0, overview.session.turn_count, TURNS):
-        yield _encoded(await ask(request, _part_of(form, overview, offset)))
-    yield _encoded(form.end)
+    yield _encoded([await asyncio.to_thread(form.head, overview)])
+    for runs in overview.parts:
+        found = await _ask(request, _part_of(form, overview, runs))
+        # In a thread, and without a connection: to render takes longer than to read.
+        part = await asyncio.to_thread(_rendered, form, overview, found)
+        for slice_ in sliced(part):
+            yield slice_
+    yield _encoded([form.end])
 
 
-def _part_of(form: Form, overview: Overview, offset: int) -> Callable[[sqlite3.Connection], str]:
-    return lambda conn: form.part(conn, overview, offset)
+async def _ask(request: Request, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    return await ask(request, question, seconds=FILE_S)
 
 
-def _encoded(text: str) -> bytes:
+def _part_of(
+    form: Form, overview: Overview, runs: Sequence[PlacedRun]
+) -> Callable[[sqlite3.Connection], Any]:
+    return lambda conn: form.read(conn, overview, runs)
+
+
+def _rendered(form: Form, overview: Overview, found: Any) -> bytes:
+    return _encoded(form.part(overview, found))
+
+
+def _encoded(texts: Iterator[str] | Sequence[str]) -> bytes:
     # Recorded JSON may contain an escaped lone surrogate.
-    return text.encode("utf-8", "replace")
+    return b"".join(text.encode("utf-8", "replace") for text in texts)
 
 
 def _file_name(session_id: str) -> str:
@@ -112,10 +133,43 @@ def _overview(conn: sqlite3.Connection, session_id: str) -> Overview:
     found = sessions_by_id(conn, [session_id])
     if not found:
         raise NotFound(f"no session {session_id!r}")
-    return Overview(found[0], money(conn, session_id), timing(conn, session_id))
+    runs = runs_in_order(conn, session_id)
+    return Overview(
+        session=found[0],
+        money=money(conn, session_id),
+        timing=timing(conn, session_id),
+        parts=tuple(_parts(runs)),
+        beside=beside(runs),
+    )
 
 
-# -- HTML: opens from a stick, without script, and loads nothing
+def _parts(runs: Sequence[PlacedRun]) -> Iterator[tuple[PlacedRun, ...]]:
+    """Yield all runs of some turns at a time, a turn always with its sub-agents."""
+    turns: dict[int, list[PlacedRun]] = {}
+    for run in runs:
+        turns.setdefault(run.place.turn, []).append(run)
+    part: list[PlacedRun] = []
+    for number in sorted(turns):
+        if part and len(part) + len(turns[number]) > RUNS:
+            yield tuple(part)
+            part = []
+        part += turns[number]
+    if part:
+        yield tuple(part)
+
+
+# -- what people read
+
+
+def _read_turns(conn: sqlite3.Connection, overview: Overview, runs: Sequence[PlacedRun]) -> Part:
+    return read_runs(conn, overview.session, runs)
+
+
+def _turns(overview: Overview, found: Part, words: Words) -> list[Turn]:
+    return folded(turns_of(found, overview.timing, overview.money, words, most=_WHOLE))
+
+
+# HTML opens from a stick, without script, and loads nothing.
 
 
 def _html_head(overview: Overview) -> str:
@@ -128,44 +182,47 @@ def _html_head(overview: Overview) -> str:
     )
 
 
-def _html_part(conn: sqlite3.Connection, overview: Overview, offset: int) -> str:
-    found = read_part(conn, overview.session.session_id, offset=offset, limit=TURNS)
-    words = Words(as_text=False)
-    turns = turns_of(found, overview.timing, overview.money, words, most=_WHOLE)
-    return environment.get_template("file_turns.html").render(turns=folded(turns))
+def _html_part(overview: Overview, found: Part) -> Iterator[str]:
+    template = environment.get_template("file_turn.html")
+    for turn in _turns(overview, found, Words(most=None)):
+        yield template.render(turn=turn)
 
 
 _HTML_END = "</div>\n</main>\n</body>\n</html>\n"
-
-
-# -- Markdown
 
 
 def _markdown_head(overview: Overview) -> str:
     return session_markdown.head(overview.session, overview.money, overview.timing)
 
 
-def _markdown_part(conn: sqlite3.Connection, overview: Overview, offset: int) -> str:
-    found = read_part(conn, overview.session.session_id, offset=offset, limit=TURNS)
-    words = Words(as_text=True)
-    turns = turns_of(found, overview.timing, overview.money, words, most=_WHOLE)
-    return "".join(map(session_markdown.turn, folded(turns)))
+def _markdown_part(overview: Overview, found: Part) -> Iterator[str]:
+    return map(session_markdown.turn, _turns(overview, found, Words(most=0)))
 
 
-# -- JSON lines: all that was recorded of each run
+# -- what programs read: all that was recorded of each run
 
 
-def _json_part(conn: sqlite3.Connection, overview: Overview, offset: int) -> str:
-    found = read_part(conn, overview.session.session_id, offset=offset, limit=TURNS)
-    places = zip(found.detail.runs, found.detail.places, strict=True)
-    return "".join(
-        as_json(as_dict(get_run(conn, run.run_id)) | place._asdict()) + "\n"
-        for run, place in places
-    )
+def _read_runs(
+    conn: sqlite3.Connection, overview: Overview, runs: Sequence[PlacedRun]
+) -> list[dict[str, Any]]:
+    found = []
+    for run in runs:
+        with suppress(NotFound):  # deleted meanwhile
+            detail = get_run(conn, run.run_id, beside=overview.beside[run.id])
+            found.append(as_dict(detail) | run.place._asdict())
+    return found
+
+
+def _json_part(_overview: Overview, found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    return (as_json(run) + "\n" for run in found)
 
 
 FORMS: Mapping[str, Form] = {
-    "html": Form("HTML", ".html", "text/html", _html_head, _html_part, _HTML_END),
-    "markdown": Form("Markdown", ".md", "text/markdown", _markdown_head, _markdown_part, ""),
-    "jsonl": Form("JSON lines", ".jsonl", "application/x-ndjson", lambda _: "", _json_part, ""),
+    "html": Form("HTML", ".html", "text/html", _html_head, _read_turns, _html_part, _HTML_END),
+    "markdown": Form(
+        "Markdown", ".md", "text/markdown", _markdown_head, _read_turns, _markdown_part, ""
+    ),
+    "jsonl": Form(
+        "JSON lines", ".jsonl", "application/x-ndjson", lambda _: "", _read_runs, _json_part, ""
+    ),
 }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from waxlocal import escaping, wording
 from waxlocal.queries import Money, Session, Timing
 from waxlocal.queries.records import Record
 from waxlocal.web.pages.figures import exact_time, milliseconds, short_tokens
-from waxlocal.web.pages.turns import Turn
+from waxlocal.web.pages.markdown import code_lines
+from waxlocal.web.pages.turns import KINDS, Turn
 
-__all__ = ["head", "turn"]
+__all__ = ["head", "said", "turn"]
 
-KINDS = {"llm": "LLM call", "score": "score", "step": "step", "event": "event"}
+# Of headings.
+MOST_LEVELS = 6
 # What would begin something in Markdown, wherever it stands in a line or at its beginning.
 _MARKS = re.compile(r"([\\`*_\[\]<>~&|]|^[#+-]|^\d+(?=[.)](?:\s|$)))")
 
@@ -42,10 +44,10 @@ def turn(one: Turn) -> str:
     return "".join(_lines(one))
 
 
-def _lines(one: Turn) -> Iterator[str]:
+def _lines(one: Turn, level: int = 2) -> Iterator[str]:
     run, spent = one.run, one.spent
     named = f"Sub-agent {_plain(run.agent_name)}" if one.nested else f"Turn {one.number}"
-    yield "\n" + ("### " if one.nested else "## ") + named + "\n\n"
+    yield f"\n{'#' * min(level, MOST_LEVELS)} {named}\n\n"
     yield (
         _facts(
             exact_time(run.started_at),
@@ -57,20 +59,33 @@ def _lines(one: Turn) -> Iterator[str]:
         + "\n"
     )
     if one.message:
-        yield _said("asked" if one.nested else run.user_id or "user", one.message.text)
+        yield said("asked" if one.nested else run.user_id or "user", one.message.text)
     for inner in one.inner:
-        yield from _lines(inner)
+        yield from _lines(inner, level + 1)
     if one.answer:
-        yield _said(run.agent_name, one.answer.text)
+        yield said(run.agent_name, one.answer.text)
     if one.failed:
-        yield _said(run.status, ": ".join(filter(None, (run.error_type, run.error))))
+        error = ": ".join(filter(None, (run.error_type, run.error)))
+        yield _quoted(run.status, map(_plain, error.splitlines()))
     if one.records:
         yield "\n" + "".join(f"- {_record(record)}\n" for record in one.records)
 
 
-def _said(who: str, text: str) -> str:
-    quoted = "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+def said(who: str, text: str) -> str:
+    """Return what somebody said as a quotation below their name."""
+    return _quoted(who, _harmless(escaping.block(text)))
+
+
+def _quoted(who: str, lines: Iterable[str]) -> str:
+    quoted = "\n".join(f"> {line}".rstrip() for line in lines)
     return f"\n**{_plain(who)}**\n\n{quoted}\n"
+
+
+def _harmless(text: str) -> Iterator[str]:
+    """Yield lines of Markdown without HTML and images of its own; blocks of code as they are."""
+    kept = code_lines(text)
+    for number, line in enumerate(text.split("\n")):
+        yield line if number in kept else line.replace("<", "&lt;").replace("![", "!&#91;")
 
 
 def _record(one: Record) -> str:

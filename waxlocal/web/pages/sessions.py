@@ -32,6 +32,7 @@ from waxlocal.records import RUN_STATUSES
 from waxlocal.web.cache import Cached, ask_kept, cache_of
 from waxlocal.web.db import ask
 from waxlocal.web.pages.exact import exact_match
+from waxlocal.web.pages.list_file import FORMS, list_file
 from waxlocal.web.pages.list_request import ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
 
@@ -81,6 +82,8 @@ async def sessions_page(request: Request) -> Response:
     """Show the sessions that match the filter, with their totals."""
     asked = ListRequest.of(request, "/")
     check_ordering(asked.ordering)  # an unknown ordering fails the whole page
+    if form := request.query_params.get("file"):
+        return await list_file(request, asked, form)
     slow = is_slow(asked.filter)
     listing, totals, exact = await asyncio.gather(
         _searched(request, asked) if slow else _listed(request, asked),
@@ -101,6 +104,7 @@ async def sessions_page(request: Request) -> Response:
         section="sessions",
         refresh="waiting" if waiting else "list",
         asked=asked,
+        file_forms=FORMS,
         listing=listing,
         totals=totals,
         exact=exact,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from waxlocal.queries import (
     Money,
     RunSummary,
+    Session,
     SessionDetail,
     Timing,
     TurnMoney,
@@ -17,21 +18,24 @@ from waxlocal.queries import (
     get_turns,
 )
 from waxlocal.queries.records import Record, list_records
+from waxlocal.queries.run_order import PlacedRun
+from waxlocal.queries.sessions import some_of_session
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.records import RunStatus
 from waxlocal.web.pages.folds import Fold, Words
+from waxlocal.web.pages.markdown import MOST_CHARS
 from waxlocal.wording import counted
 
-__all__ = ["Part", "Turn", "folded", "read_part", "summary", "turns_of"]
+__all__ = ["KINDS", "Part", "Turn", "folded", "read_part", "read_runs", "summary", "turns_of"]
 
-# Maximum characters of a message or answer on a page; the page of the run has more.
-MOST_CHARS = 20_000
+# Levels of sub-agents that a page shows inside each other.
+DEEPEST = 12
 # Name at most so many of a turn's sub-agents in one line.
 MOST_NAMES = 5
 # Show a pause between turns from this many seconds on.
 NOTABLE_PAUSE = 30.0
 _NOUNS = {"tool": "tool call", "retriever": "retrieval", "retrieval": "retrieval"}
-_OF_SOURCE = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
+KINDS = {"llm": "LLM call", "step": "step", "score": "score", "event": "event"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Turn:
     said: str
     pause: float
     marks: Sequence[str]
-    # Of another day than the run before it on the page.
+    # Of another day than the turn before it on the page, or the run before it in its turn.
     new_day: bool
     # The runs of its sub-agents.
     inner: Sequence[Turn] = ()
@@ -72,17 +76,22 @@ class Turn:
         return self.spent.runs - 1 if isinstance(self.spent, TurnMoney) else 0
 
     @property
+    def below(self) -> Iterator[Turn]:
+        """The runs inside, and those inside of these."""
+        for one in self.inner:
+            yield one
+            yield from one.below
+
+    @property
     def inner_said(self) -> str:
-        """The runs inside, in words: `2 sub-agent runs: planner, search · 1 failed`."""
-        names = list(dict.fromkeys(one.run.agent_name for one in self.inner))
-        failed = sum(one.failed for one in self.inner)
-        count = counted(max(len(self.inner), self.sub_agent_runs), "sub-agent run")
-        first = (
-            f"The first {len(self.inner):,} of " if len(self.inner) < self.sub_agent_runs else ""
-        )
-        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-        said = f"{first}{count}: {', '.join(names[:MOST_NAMES])}{more}"
-        return f"{said} · {failed:,} failed" if failed else said
+        """The runs inside, in words: `3 sub-agent runs: planner, search · 1 failed: search`."""
+        below = list(self.below)
+        is_cut = len(below) < self.sub_agent_runs
+        first = f"The first {len(below):,} of " if is_cut else ""
+        count = counted(max(len(below), self.sub_agent_runs), "sub-agent run")
+        said = f"{first}{count}: {_names(below)}"
+        failed = [one for one in below if one.failed]
+        return f"{said} · {len(failed):,} failed: {_names(failed)}" if failed else said
 
     @property
     def failed(self) -> bool:
@@ -96,6 +105,13 @@ class Part:
 
     detail: SessionDetail
     records: dict[str, list[Record]]
+
+
+@in_snapshot
+def read_runs(conn: sqlite3.Connection, session: Session, runs: Sequence[PlacedRun]) -> Part:
+    """Return these runs of a session, with all of their records."""
+    detail = some_of_session(conn, session, runs)
+    return Part(detail, list_records(conn, [run.run_id for run in detail.runs], most=None))
 
 
 @in_snapshot
@@ -114,9 +130,11 @@ def turns_of(
     """
     costs = {} if spent is None else {one.run_id: one for one in spent.turns if one.runs > 1}
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}
-    history = () if spent is None else spent.history
+    marks: dict[str, list[str]] = {}
+    for change in () if spent is None else spent.history:
+        marks.setdefault(change.run_id, []).append(change.mark)
     turns = []
-    before = ""
+    days: dict[int | None, str] = {}  # of the last turn; and of the last run inside each
     for run, place in zip(found.detail.runs, found.detail.places, strict=True):
         time = times.get(run.run_id)
         records = tuple(found.records[run.run_id])
@@ -131,27 +149,60 @@ def turns_of(
                 records=records,
                 said=summary(records),
                 pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
-                marks=[one.mark for one in history if one.run_id == run.run_id],
-                new_day=run.started_at[:10] != before,
+                marks=marks.get(run.run_id, ()),
+                new_day=run.started_at[:10] != days.get(place.turn if place.nested else None),
             )
         )
-        before = run.started_at[:10]
+        days[place.turn if place.nested else None] = days[place.turn] = run.started_at[:10]
     return turns
 
 
+def _names(runs: Sequence[Turn]) -> str:
+    names = list(dict.fromkeys(one.run.agent_name for one in runs))
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
 def folded(turns: Sequence[Turn]) -> list[Turn]:
-    """Put the runs of sub-agents into the turn that called them."""
-    inside: dict[int, list[Turn]] = {}
+    """Put each run of a sub-agent into its caller; if that is not here, into its turn.
+
+    What is called at a level below `DEEPEST` is put into the last run above that.
+    """
+    inside = _called(turns)
+    shown: dict[str, list[Turn]] = {}
+    roots = [turn for turn in turns if not turn.nested]
+    waiting = [(one.run.workflow_id, one.run.workflow_id, 0) for one in reversed(roots)]
+    while waiting:
+        caller, shown_in, level = waiting.pop()
+        below = inside.get(caller, ())
+        shown.setdefault(shown_in, []).extend(below)
+        for one in reversed(below):
+            itself = one.run.workflow_id
+            waiting.append((itself, itself if level < DEEPEST else shown_in, level + 1))
+    return [_with_inner(turn, shown) for turn in roots]
+
+
+def _called(turns: Sequence[Turn]) -> Mapping[str, Sequence[Turn]]:
+    roots = {turn.number: turn.run.workflow_id for turn in turns if not turn.nested}
+    here = {turn.run.workflow_id for turn in turns}
+    inside: dict[str, list[Turn]] = {}
     for turn in turns:
-        if turn.nested:
-            inside.setdefault(turn.number, []).append(turn)
-    return [replace(one, inner=inside.get(one.number, ())) for one in turns if not one.nested]
+        caller = turn.run.parent_workflow_id
+        if turn.nested and (caller in here or turn.number in roots):
+            key = caller if caller in here else roots[turn.number]
+            inside.setdefault(str(key), []).append(turn)
+    return inside
+
+
+def _with_inner(turn: Turn, shown: Mapping[str, Sequence[Turn]]) -> Turn:
+    inner = shown.get(turn.run.workflow_id, ())
+    return replace(turn, inner=[_with_inner(one, shown) for one in inner])
 
 
 def summary(records: Sequence[Record]) -> str:
     """Return `2 LLM calls · 1 tool call`, ordered by first occurrence."""
     counts = Counter(
-        _OF_SOURCE.get(one.source) or _NOUNS.get(one.kind) or f"{one.kind or 'other'} span"
+        KINDS.get(one.source) or _NOUNS.get(one.kind) or f"{one.kind or 'other'} span"
         for one in records
     )
     return " · ".join(counted(count, noun) for noun, count in counts.items())

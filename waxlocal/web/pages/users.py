@@ -10,13 +10,15 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waxlocal.errors import NotFound
 from waxlocal.queries import USER_ORDERINGS, Session, SessionFilter, User, list_sessions, list_users
 from waxlocal.queries.cost_over_time import CostOverTime, over_time, session_costs
 from waxlocal.queries.filters import check_ordering
-from waxlocal.queries.user_scores import UserScore, user_scores
+from waxlocal.queries.user_scores import user_scores
 from waxlocal.queries.users import count_users, get_user
-from waxlocal.web.cache import Cached, ask_kept
+from waxlocal.web.cache import ask_kept
 from waxlocal.web.pages.analytics import cost_chart
+from waxlocal.web.pages.list_file import FORMS, list_file
 from waxlocal.web.pages.list_request import ListRequest
 from waxlocal.web.pages.rendering import show
 
@@ -32,6 +34,8 @@ COLUMNS = (
 )
 # Sessions on the page of a user; a link leads to all of them.
 SESSIONS = 20
+# Names of scores on it.
+SCORES = 50
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,12 @@ class Listing:
     more: bool
 
 
-@dataclass(frozen=True)
-class History:
-    """A user: totals, the last sessions, how their runs were scored, and what they cost when."""
-
-    user: User
-    sessions: tuple[Session, ...]
-    scores: tuple[UserScore, ...]
-    cost: CostOverTime | None
-
-
 async def users_page(request: Request) -> Response:
     """Show all users, those that were active last first. Raises `InvalidQuery`."""
     asked = ListRequest.of_users(request)
     check_ordering(asked.ordering, USER_ORDERINGS)  # an unknown ordering fails the whole page
+    if form := request.query_params.get("file"):
+        return await list_file(request, asked, form)
     listing, count = await asyncio.gather(
         ask_kept(request, asked.page_key, lambda conn: _listing(conn, asked)),
         ask_kept(request, ("user count",), count_users),
@@ -68,6 +64,7 @@ async def users_page(request: Request) -> Response:
         section="users",
         refresh="waiting" if listing.pending else "list",
         asked=asked,
+        file_forms=FORMS,
         listing=listing,
         users=found,
         columns=COLUMNS,
@@ -84,32 +81,46 @@ def _listing(conn: sqlite3.Connection, asked: ListRequest[SessionFilter]) -> Lis
 async def user_page(request: Request) -> Response:
     """Show one user; raises `NotFound`."""
     user_id = request.path_params.get("user_id") or request.query_params.get("id", "")
-    taken = await _history(request, user_id)
+    if not user_id:  # as a filter it would mean everybody
+        raise NotFound("no user ''", hint="waxlocal users lists them")
+    theirs = SessionFilter(user_id=user_id)
+    taken, sessions, scores, cost = await asyncio.gather(
+        ask_kept(request, ("user", user_id), lambda conn: get_user(conn, user_id)),
+        ask_kept(request, ("user's sessions", user_id), lambda conn: _sessions(conn, theirs)),
+        ask_kept(request, ("user's scores", user_id), lambda conn: user_scores(conn, user_id)),
+        ask_kept(request, ("user's costs", user_id), lambda conn: _Costs(_costs(conn, theirs))),
+    )
     if taken.problem is not None and taken.problem.status == HTTPStatus.NOT_FOUND:
         raise taken.problem
-    cost = taken.value.cost if taken.value else None
+    spent = cost.value.over_time if cost.value else None
+    waiting = any(part.pending for part in (taken, sessions, scores, cost))
     return await show(
         request,
         "user.html",
         title=user_id,
         section="users",
-        refresh="waiting" if taken.pending else "list",
+        refresh="waiting" if waiting else "list",
         user_id=user_id,
         taken=taken,
-        found=taken.value,
-        cost_over_time=cost_chart(cost) if cost else None,
+        user=taken.value,
+        sessions=sessions,
+        scores=scores,
+        most_scores=SCORES,
+        cost=cost,
+        cost_over_time=cost_chart(spent) if spent else None,
     )
 
 
-async def _history(request: Request, user_id: str) -> Cached[History]:
-    theirs = SessionFilter(user_id=user_id)
+@dataclass(frozen=True)
+class _Costs:
+    """What somebody's sessions cost over time; None if no cost is known."""
 
-    def question(conn: sqlite3.Connection) -> History:
-        return History(
-            user=get_user(conn, user_id),
-            sessions=tuple(list_sessions(conn, filter=theirs, limit=SESSIONS)),
-            scores=tuple(user_scores(conn, user_id)),
-            cost=over_time(session_costs(conn, theirs)),
-        )
+    over_time: CostOverTime | None
 
-    return await ask_kept(request, ("user", user_id), question)
+
+def _costs(conn: sqlite3.Connection, theirs: SessionFilter) -> CostOverTime | None:
+    return over_time(session_costs(conn, theirs))
+
+
+def _sessions(conn: sqlite3.Connection, theirs: SessionFilter) -> list[Session]:
+    return list_sessions(conn, filter=theirs, limit=SESSIONS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from waxlocal.queries import LlmCall, RunDetail, RunSummary, Span
+from waxlocal.queries import LlmCall, RunDetail, Span
 from waxlocal.queries.records import Record
-from waxlocal.queries.times import microseconds
+from waxlocal.queries.sub_agents import SubAgentRun
+from waxlocal.queries.times import length_us, microseconds
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.folds import Fold, folds
 
@@ -53,47 +55,70 @@ class _Bar:
     run_id: str | None = None
 
     @property
-    def end(self) -> float:
+    def end(self) -> int:
         """Its end, as far as it is known."""
-        return self.start + (self.duration_ms or 0.0) * 1000
+        return self.start + _length(self.duration_ms)
 
 
-# What begins together: a span with those inside it, a call, a run of a sub-agent with all of its
-# own; and its position among the records of its run.
-_Group = tuple[int, list[_Bar]]
+class _Group(NamedTuple):
+    """What begins together: a span with those inside it, a call, or a sub-agent's run.
+
+    Of several at once, `order` is that of recording. Below a run comes what it `called`.
+    """
+
+    start: int
+    order: int
+    bars: list[_Bar]
+    called: str | None = None
 
 
 def waterfall(
-    detail: RunDetail, below: Sequence[RunSummary], records: Mapping[str, Sequence[Record]]
+    detail: RunDetail, below: Sequence[SubAgentRun], records: Mapping[str, Sequence[Record]]
 ) -> list[Row]:
     """Return the rows by start, each span and each run of a sub-agent followed by what is in it.
 
     `below` are the runs of sub-agents, `records` those of each.
     """
-    children: dict[str | None, list[RunSummary]] = {}
-    for run in below:
-        children.setdefault(run.parent_workflow_id, []).append(run)
+    children: dict[str | None, list[SubAgentRun]] = {}
+    for one in below:
+        children.setdefault(one.parent_workflow_id, []).append(one)
     run = detail.run
-    own: list[_Group] = [
-        (span.position, [_of_span(one, depth) for depth, one in _walk((span,))])
-        for span in detail.spans
-    ]
-    own += [(call.position, [_of_call(call)]) for call in detail.llm_calls]
-    own += _of_children(run, children, records, 0)
-    bars = list(_in_order(own))
+    bars = list(_in_order(_own(detail), run.workflow_id, children, records))
     begin = microseconds(run.started_at)
-    whole = max([(run.duration or 0.0) * 1e6, *(bar.end - begin for bar in bars)])
+    whole = max([length_us(run.duration or 0.0), *(bar.end - begin for bar in bars)])
     return [_row(bar, begin, whole) for bar in bars]
 
 
-def _in_order(groups: Iterable[_Group]) -> Iterator[_Bar]:
-    for _, bars in sorted(groups, key=lambda group: (group[1][0].start, group[0])):
-        yield from bars
+def _length(milliseconds: float | None) -> int:
+    return length_us((milliseconds or 0.0) / 1000)
+
+
+def _in_order(
+    own: Iterable[_Group],
+    workflow_id: str,
+    children: Mapping[str | None, Sequence[SubAgentRun]],
+    records: Mapping[str, Sequence[Record]],
+) -> Iterator[_Bar]:
+    """Yield the bars of a run and of all below it: however deep, so without recursion."""
+    waiting = [iter(_sorted([*own, *_runs(children.get(workflow_id, ()), 0)]))]
+    while waiting:
+        group = next(waiting[-1], None)
+        if group is None:
+            waiting.pop()
+            continue
+        yield from group.bars
+        if group.called is not None:
+            run, depth = group.bars[0], group.bars[0].depth + 1
+            inside = _records(records.get(run.run_id or "", ()), depth)
+            waiting.append(iter(_sorted([*inside, *_runs(children.get(group.called, ()), depth)])))
+
+
+def _sorted(groups: list[_Group]) -> list[_Group]:
+    return sorted(groups, key=lambda group: group[:2])
 
 
 def _row(bar: _Bar, begin: int, whole: float) -> Row:
-    length = None if bar.duration_ms is None else bar.duration_ms * 1000
-    place, width = charts.stretch(bar.start - begin, length or 0.0, whole)
+    place, width = charts.stretch(bar.start - begin, _length(bar.duration_ms), whole)
     return Row(
         depth=min(bar.depth, MOST_DEPTH),
         name=bar.name,
@@ -102,13 +127,22 @@ def _row(bar: _Bar, begin: int, whole: float) -> Row:
         error=bar.error,
         duration_ms=bar.duration_ms,
         place=place,
-        width=None if length is None else width,
+        width=None if bar.duration_ms is None else width,
         folds=bar.folds,
         run_id=bar.run_id,
     )
 
 
 # -- the run's own
+
+
+def _own(detail: RunDetail) -> Iterator[_Group]:
+    for span in detail.spans:
+        bars = [_of_span(one, depth) for depth, one in _walk((span,))]
+        yield _Group(bars[0].start, span.position, bars)
+    for call in detail.llm_calls:
+        bar = _of_call(call)
+        yield _Group(bar.start, call.position, [bar])
 
 
 def _walk(spans: Sequence[Span], depth: int = 0) -> Iterator[tuple[int, Span]]:
@@ -133,7 +167,7 @@ def _of_span(span: Span, depth: int) -> _Bar:
 def _of_call(call: LlmCall) -> _Bar:
     said = ": ".join(filter(None, (call.error_type, call.error_message)))
     return _Bar(
-        start=microseconds(call.recorded_at) - (call.duration_ms or 0) * 1000,
+        start=microseconds(call.recorded_at) - _length(call.duration_ms),
         depth=0,
         name=call.model,
         kind="LLM call",
@@ -146,25 +180,20 @@ def _of_call(call: LlmCall) -> _Bar:
 # -- those of sub-agents
 
 
-def _of_children(
-    run: RunSummary,
-    children: Mapping[str | None, Sequence[RunSummary]],
-    records: Mapping[str, Sequence[Record]],
-    depth: int,
-) -> list[_Group]:
-    groups: list[_Group] = []
-    for child in children.get(run.workflow_id, ()):
-        inside: list[_Group] = [
-            (record.position, [_of_record(record, depth + 1)])
-            for record in records.get(child.run_id, ())
-            if record.source in _TIMED
-        ]
-        inside += _of_children(child, children, records, depth + 1)
-        groups.append((child.id, [_of_run(child, depth), *_in_order(inside)]))
-    return groups
+def _runs(runs: Iterable[SubAgentRun], depth: int) -> Iterator[_Group]:
+    for run in runs:
+        bar = _of_run(run, depth)
+        yield _Group(bar.start, run.id, [bar], run.workflow_id)
 
 
-def _of_run(run: RunSummary, depth: int) -> _Bar:
+def _records(records: Iterable[Record], depth: int) -> Iterator[_Group]:
+    for record in records:
+        if record.source in _TIMED:
+            bar = _of_record(record, depth)
+            yield _Group(bar.start, record.position, [bar])
+
+
+def _of_run(run: SubAgentRun, depth: int) -> _Bar:
     return _Bar(
         start=microseconds(run.started_at),
         depth=depth,
@@ -181,7 +210,7 @@ def _of_record(record: Record, depth: int) -> _Bar:
     start = microseconds(record.moment)
     is_call = record.source == "llm"
     if is_call:  # the time of a call is its end
-        start -= int((record.duration_ms or 0) * 1000)
+        start -= _length(record.duration_ms)
     return _Bar(
         start=start,
         depth=depth,

@@ -92,16 +92,18 @@
     tellClocks();
   };
 
-  // Each with its day where that is another one than the day before it on the page.
+  // Each with its day where that is another one than the day of the turn before it, or of the run
+  // before it in a fold.
   const tellClocks = () => {
-    let day = "";
+    const days = new Map();
     for (const element of document.querySelectorAll("time[data-clock]")) {
       const moment = momentOf(element);
       if (Number.isNaN(moment)) continue;
-      const itsDay = zoned.format(moment).slice(0, 10);
+      const fold = element.closest(".inner");
+      const day = zoned.format(moment).slice(0, 10);
       const time = clock.format(moment);
-      tell(element, itsDay === day ? time : `${itsDay} ${time}`);
-      day = itsDay;
+      tell(element, day === (days.get(fold) ?? days.get(null)) ? time : `${day} ${time}`);
+      days.set(fold, day);
     }
   };
 
@@ -193,13 +195,15 @@
     return selected || (part.contains(document.activeElement) && part.tagName !== "TR");
   };
 
-  // Each with its kind and its number among those: something may be folded above it in the meantime.
+  // Each with its turn or run, its kind and its number among those: something may be folded above it
+  // in the meantime.
   const foldsOf = (part) => {
     const seen = new Map();
     return [...part.querySelectorAll("details")].map((one) => {
-      const number = seen.get(one.className) ?? 0;
-      seen.set(one.className, number + 1);
-      return [`${one.className} ${number}`, one];
+      const kind = `${one.closest("article")?.id} ${one.className}`;
+      const number = seen.get(kind) ?? 0;
+      seen.set(kind, number + 1);
+      return [`${kind} ${number}`, one];
     });
   };
 
@@ -281,8 +285,14 @@
   const grow = (page) => {
     for (const list of document.querySelectorAll("[data-grows]")) {
       const fresh = page.querySelector(`[data-grows="${list.dataset.grows}"]`);
+      if (!fresh) continue;
+      // What came before the run that called it is inside of that one now.
+      for (const part of parts(list)) {
+        const run = part.dataset.live.replace(/^turn /, "run-");
+        if (part.id !== run && fresh.querySelector(`#${CSS.escape(run)}`)) part.remove();
+      }
       const known = new Set(parts(list).map((part) => part.dataset.live));
-      for (const part of fresh ? parts(fresh) : []) {
+      for (const part of parts(fresh)) {
         if (known.has(part.dataset.live)) continue;
         const made = document.importNode(part, true);
         list.append(made);
@@ -384,7 +394,8 @@
     });
     // A turn in another part of the conversation.
     const turn = /^#turn-(\d+)$/.exec(location.hash);
-    if (turn && !document.getElementById(location.hash.slice(1)) && document.querySelector("[data-grows=turns]")) {
+    const turns = Number(document.querySelector("[data-turns]")?.dataset.turns ?? 0);
+    if (turn && !document.getElementById(location.hash.slice(1)) && turn[1] >= 1 && turn[1] <= turns) {
       const there = new URL(location.href);
       if (there.searchParams.get("turn") !== turn[1]) {
         there.searchParams.delete("offset");
