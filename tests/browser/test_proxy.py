@@ -98,7 +98,7 @@ def test_links_filters_and_keys_stay_below_the_path(open_page: Open, proxied: st
     expect(page.locator("tbody .open")).to_have_count(2)
     page.get_by_role("link", name="the second question").click()
     page.locator("a.no", has_text="2").click()
-    page.get_by_role("link", name="Previous run").click()
+    page.get_by_role("link", name="Previous turn").click()
     expect(page.get_by_role("link", name="Next run")).to_be_visible()
     press(page, "u")
     expect(page).to_have_url(f"{proxied}/sessions/second")

@@ -29,7 +29,6 @@ __all__ = [
     "SessionFilter",
     "as_recorded",
     "check_ordering",
-    "check_pairs",
     "check_status",
     "checked_page",
     "order_by",
@@ -59,13 +58,6 @@ def check_status(status: str | None) -> None:
         )
 
 
-def check_pairs(**pairs: str | None) -> None:
-    """Raise `InvalidQuery` for a tag or metadata without a key, given by its name."""
-    for name, pair in pairs.items():
-        if pair and pair.startswith("="):
-            raise InvalidQuery(f"{name} {pair!r} has no key", hint="use key, or key=value")
-
-
 @dataclass(frozen=True)
 class SessionFilter:
     """A filter on sessions: a session matches if it meets every condition that is set.
@@ -89,7 +81,6 @@ class SessionFilter:
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
-        check_pairs(tag=self.tag, metadata=self.metadata)
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         since, until = parse_period(self.since, self.until, clock=clock)
         object.__setattr__(self, "since", since)

@@ -13,7 +13,6 @@ from waxlocal.ids import first_run_id
 from waxlocal.queries.filters import (
     as_recorded,
     check_ordering,
-    check_pairs,
     check_status,
     checked_page,
     run_conditions,
@@ -87,7 +86,6 @@ class RunFilter:
 
     def __post_init__(self, clock: Clock) -> None:
         check_status(self.status)
-        check_pairs(tag=self.tag, metadata=self.metadata)
         # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
         since, until = parse_period(self.since, self.until, clock=clock)
         object.__setattr__(self, "since", since)

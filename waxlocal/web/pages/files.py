@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["FILE_S", "STATIC", "file_url", "sliced", "static_file"]
+__all__ = ["FILE_S", "STATIC", "content_of", "file_url", "sliced", "static_file"]
 
 # Seconds that a question for a large file may take: who saves one waits for it.
 FILE_S = 25.0
@@ -30,6 +30,11 @@ def sliced(content: bytes) -> Iterator[bytes]:
     """Yield a part of a large file in pieces: each that a slow client takes is progress."""
     for at in range(0, len(content), _SLICE):
         yield content[at : at + _SLICE]
+
+
+def content_of(name: str) -> bytes:
+    """Return the content of a file, as it was when the program started."""
+    return _FILES[name]
 
 
 def file_url(name: str) -> str:

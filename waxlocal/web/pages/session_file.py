@@ -30,7 +30,7 @@ from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.web.db import ask
 from waxlocal.web.pages import session_markdown
-from waxlocal.web.pages.files import FILE_S, STATIC, sliced
+from waxlocal.web.pages.files import FILE_S, content_of, sliced
 from waxlocal.web.pages.folds import Words
 from waxlocal.web.pages.rendering import environment
 from waxlocal.web.pages.turns import Part, Turn, folded, read_runs, turns_of
@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 RUNS = 25
 # All of a message is in the file.
 _WHOLE = 1 << 40
-_STYLE = Markup((STATIC / "app.css").read_text(encoding="utf-8"))  # noqa: S704 - our own
+_STYLE = Markup(content_of("app.css").decode())  # noqa: S704 - our own
 
 
 @dataclass(frozen=True)
