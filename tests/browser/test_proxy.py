@@ -99,7 +99,7 @@ def test_links_filters_and_keys_stay_below_the_path(open_page: Open, proxied: st
     page.get_by_role("link", name="the second question").click()
     page.locator("a.no", has_text="2").click()
     page.get_by_role("link", name="Previous turn").click()
-    expect(page.get_by_role("link", name="Next run")).to_be_visible()
+    expect(page.get_by_role("link", name="Next turn")).to_be_visible()
     press(page, "u")
     expect(page).to_have_url(f"{proxied}/sessions/second")
     press(page, "u")
