@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from waxlocal.cli.target_file import db_option
-from waxlocal.queries.exports import as_csv, as_json
+from waxlocal.exports import as_csv, as_json
 
 __all__ = ["form_options", "print_json", "printed_rows"]
 

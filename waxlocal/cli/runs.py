@@ -18,8 +18,8 @@ from waxlocal.cli.output import DIM, Column, Screen, status_style
 from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import InvalidQuery
+from waxlocal.exports import RUN_COLUMNS
 from waxlocal.queries import RunSummary, resolve_session_id, short_run_id
-from waxlocal.queries.exports import RUN_COLUMNS
 from waxlocal.queries.run_list import ALL_RUNS, RUN_ORDERINGS, RunFilter, count_runs, list_runs
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from waxlocal.cli.options import filter_options, ordering_of, ordering_option
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
 from waxlocal.cli.row_pages import count_all, page_options, rows_to_show, say_more
 from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.exports import SESSION_COLUMNS
 from waxlocal.queries import (
     EVERYTHING,
     Session,
@@ -23,7 +24,6 @@ from waxlocal.queries import (
     last_runs,
     list_sessions,
 )
-from waxlocal.queries.exports import SESSION_COLUMNS
 from waxlocal.records import RunStatus
 
 __all__ = ["say_no_sessions", "sessions", "show_sessions"]

@@ -13,8 +13,8 @@ from waxlocal.cli.options import ordering_of, ordering_option, orderings
 from waxlocal.cli.output import Column, Screen, cost_column
 from waxlocal.cli.row_pages import page_options, rows_to_show
 from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.exports import USER_COLUMNS
 from waxlocal.queries import USER_ORDERINGS, User, list_users
-from waxlocal.queries.exports import USER_COLUMNS
 from waxlocal.queries.users import count_users
 
 __all__ = ["users"]

@@ -9,8 +9,8 @@ from waxlocal.queries.filters import EVERYTHING, SessionFilter, as_recorded, whe
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.sums import are_usable
-from waxlocal.queries.turns import HAS_FAILED, turn_columns
-from waxlocal.queries.user_parts import outside_runs
+from waxlocal.queries.turns import HAS_FAILED
+from waxlocal.queries.user_parts import outside_runs, user_of_run
 
 __all__ = ["Failure", "failures"]
 
@@ -19,9 +19,6 @@ MOST_GROUPS = 500
 MESSAGE = 300
 _COLUMNS = """r.run_id, r.session_id, r.agent_name, r.started_at, r.status,
   coalesce(r.error_type, '') AS error_type, coalesce(r.error, '') AS error"""
-# In a session of one user, all runs are theirs.
-_USER = """coalesce(r.user_id, iif((SELECT count(*) FROM session_users u
-  WHERE u.session_id = s.session_id) = 1, s.user_id, NULL))"""
 _IN_SESSIONS = f"""SELECT {_COLUMNS}, {{user}} AS user_id FROM sessions s CROSS JOIN runs r
   ON r.session_id = s.session_id {{condition}} s.failed_runs > 0 AND {HAS_FAILED}"""  # noqa: S608
 _OUTSIDE = f"SELECT {_COLUMNS}, r.user_id FROM ({{runs}}) r WHERE {HAS_FAILED}"  # noqa: S608
@@ -76,7 +73,7 @@ def failures(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) ->
     condition, values = where(conn, sessions, GoneProcesses(conn), has_part=True)
     failed = _IN_SESSIONS.format(
         condition=f"{condition} AND" if condition else "WHERE",
-        user=_USER if turn_columns(conn).are_counted else "r.user_id",
+        user=user_of_run(conn),
     )
     about_sessions = filter.tag or filter.metadata
     outside = None if about_sessions else outside_runs(conn, are_usable(conn))

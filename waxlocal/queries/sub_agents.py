@@ -31,16 +31,13 @@ SELECT r.id, r.run_id, r.workflow_id, r.parent_workflow_id, r.agent_name, r.star
 FROM (SELECT id FROM ({_BELOW} SELECT id FROM below ORDER BY depth, id LIMIT {MOST_RUNS})) one
 CROSS JOIN runs r ON r.id = one.id ORDER BY r.started_at, r.id
 """  # noqa: S608
+# By `total`, a float, which cannot overflow. A file of an earlier version has no `unmetered_calls`.
+_COUNTS = ("llm_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens")
 _TOTALS = f"""{_BELOW}
-SELECT count(*) AS runs, total(t.llm_calls) AS llm_calls, total({{unmetered}}) AS unmetered_calls,
-  total(t.tokens_in) AS tokens_in, total(t.tokens_out) AS tokens_out,
-  total(t.total_tokens) AS total_tokens, total(t.priced_tokens) AS priced_tokens,
-  sum(t.total_cost) AS total_cost
+SELECT count(*) AS runs, total({{unmetered}}) AS unmetered_calls, sum(t.total_cost) AS total_cost,
+  {", ".join(f"total(t.{name}) AS {name}" for name in _COUNTS)}
 FROM below CROSS JOIN run_totals t ON t.run_id = below.run_id
 """  # noqa: S608
-_COUNTS = (
-    *("llm_calls", "unmetered_calls", "tokens_in", "tokens_out", "total_tokens", "priced_tokens"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +77,7 @@ def below(conn: sqlite3.Connection, run: RunSummary) -> Below:
         return Below(0, (), run)
     gone = GoneProcesses(conn)
     gone.look_up(row["process_id"] for row in found if row["status"] == RunStatus.RUNNING)
-    unmetered = "t.unmetered_calls" if unmetered_calls(conn) != "0" else "0"
-    sums = conn.execute(_TOTALS.format(unmetered=unmetered), given).fetchone()
+    sums = conn.execute(_TOTALS.format(unmetered=unmetered_calls(conn)), given).fetchone()
     return Below(sums["runs"], tuple(_run(row, gone) for row in found), _together(run, sums))
 
 
@@ -94,7 +90,8 @@ def _run(row: sqlite3.Row, gone: GoneProcesses) -> SubAgentRun:
 def _together(run: RunSummary, sums: sqlite3.Row) -> RunSummary:
     own = run.total_cost if run.llm_calls else None
     known = [cost for cost in (own, sums["total_cost"]) if cost is not None]
-    counts = {name: getattr(run, name) + int(sums[name]) for name in _COUNTS}
+    names = (*_COUNTS, "unmetered_calls")
+    counts = {name: getattr(run, name) + int(sums[name]) for name in names}
     return replace(
         run, **counts, total_cost=sum(known) if known or not counts["llm_calls"] else None
     )

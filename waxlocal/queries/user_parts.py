@@ -9,7 +9,7 @@ from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.sums import NEWER
 from waxlocal.queries.turns import TURN, turn_columns
 
-__all__ = ["COLUMNS", "UserParts", "outside_runs", "user_parts"]
+__all__ = ["COLUMNS", "UserParts", "outside_runs", "user_of_run", "user_parts"]
 
 # What the rows have beside `user_id`, `session_id` and `session_count`; `agents` is a JSON array.
 COLUMNS = (
@@ -69,6 +69,9 @@ SELECT user_id, {session}, count(DISTINCT session_id), sum(turn), count(*), min(
   CAST(total(priced_tokens) AS INTEGER), sum(total_cost), {agents}
 FROM of_runs LEFT JOIN spent USING (run_id) GROUP BY 1, 2
 """
+# Of a run `r`, without looking at who called it.
+_OF_RUN = """coalesce(r.user_id, (SELECT iif(count(*) = 1, max(u.user_id), NULL)
+  FROM session_users u WHERE u.session_id = r.session_id))"""
 # The sessions of several users.
 _SHARED = "SELECT session_id FROM session_users {among} GROUP BY session_id HAVING count(*) > 1"
 _SHARED_BY_RUNS = """SELECT session_id FROM runs WHERE session_id IS NOT NULL
@@ -92,6 +95,14 @@ class UserParts(NamedTuple):
 
     owned: str
     rows: str
+
+
+def user_of_run(conn: sqlite3.Connection) -> str:
+    """Return SQL for the user of a run `r`: whom it names, or the only one of its session.
+
+    In a file of an earlier version, whose sessions are not counted, only the first.
+    """
+    return _OF_RUN if turn_columns(conn).are_counted else "r.user_id"
 
 
 def outside_runs(conn: sqlite3.Connection, summed: bool) -> str | None:

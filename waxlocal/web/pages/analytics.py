@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from waxlocal.queries import (
     EVERYTHING,
     Session,
+    SessionFilter,
     Statistics,
     list_sessions,
     money,
@@ -30,7 +32,7 @@ from waxlocal.web.pages.rendering import show
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
 
-__all__ = ["analytics_page", "cost_chart", "take_usage"]
+__all__ = ["analytics_page", "cost_chart", "take_session_costs", "take_usage"]
 
 TOP = 10
 # Columns of the distribution; the last one combines all longer conversations.
@@ -88,10 +90,17 @@ async def _spent(request: Request, asked: SessionRequest) -> Cached[ModelsOverTi
     if _has_period_only(asked):
         return await take_usage(request, asked.value("since"), asked.value("until"))
 
+    return await take_session_costs(request, asked.key, asked.filter)
+
+
+async def take_session_costs(
+    request: Request, key: Hashable, filter: SessionFilter
+) -> Cached[ModelsOverTime]:
+    """Return what calls in the matching sessions cost over time; `key` is `ListRequest.key`."""
     return await ask_kept(
         request,
-        ("session costs", asked.key),
-        lambda conn: ModelsOverTime([], over_time(session_costs(conn, asked.filter))),
+        ("session costs", key),
+        lambda conn: ModelsOverTime([], over_time(session_costs(conn, filter))),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,11 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["FILE_S", "STATIC", "content_of", "file_url", "sliced", "static_file"]
+__all__ = ["STATIC", "content_of", "file_url", "static_file"]
 
-# Seconds that a question for a large file may take: who saves one waits for it.
-FILE_S = 25.0
-_SLICE = 1 << 16
 STATIC = Path(__file__).parents[1] / "static"
 _TYPES = {
     "app.css": "text/css",
@@ -24,12 +20,6 @@ _TYPES = {
 _FILES = {name: (STATIC / name).read_bytes() for name in _TYPES}
 # The URL changes with the content, so a browser may cache a file forever.
 _MARKS = {name: sha256(content).hexdigest()[:12] for name, content in _FILES.items()}
-
-
-def sliced(content: bytes) -> Iterator[bytes]:
-    """Yield a part of a large file in pieces: each that a slow client takes is progress."""
-    for at in range(0, len(content), _SLICE):
-        yield content[at : at + _SLICE]
 
 
 def content_of(name: str) -> bytes:

@@ -51,10 +51,12 @@ class Fold:
         return self.length > len(self.text)
 
 
-def fold(value: Any, *, most: int, chars: int = HEAD_CHARS, lines: int = HEAD_LINES) -> Fold | None:
+def fold(
+    value: Any, *, most: int | None, chars: int = HEAD_CHARS, lines: int = HEAD_LINES
+) -> Fold | None:
     """Return a recorded value as text, folded if it is long; None if there is no value.
 
-    `most` is the maximum number of characters on the page.
+    `most` is the maximum number of characters on the page; None for all of them.
     """
     if value is None:
         return None
@@ -91,7 +93,7 @@ class Words:
     def __init__(self, most: int | None = MOST_RENDERED) -> None:
         self._left = most
 
-    def fold(self, text: str, *, most: int) -> Fold | None:
+    def fold(self, text: str, *, most: int | None) -> Fold | None:
         """Return the next text as `fold` does."""
         found = fold(text, most=most)
         if found is None or (self._left is not None and self._left < len(found.text)):

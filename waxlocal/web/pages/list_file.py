@@ -9,22 +9,21 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from waxlocal.errors import InvalidQuery
-from waxlocal.queries import as_dict
-from waxlocal.queries.exports import (
+from waxlocal.exports import (
     RUN_COLUMNS,
     SESSION_COLUMNS,
     USER_COLUMNS,
     as_csv,
     as_json,
 )
+from waxlocal.queries import as_dict
 from waxlocal.queries.run_list import run_ids, runs_by_id
 from waxlocal.queries.sessions import session_ids, sessions_by_id
 from waxlocal.queries.users import all_users
 from waxlocal.web.db import ask
-from waxlocal.web.pages.files import FILE_S, sliced
+from waxlocal.web.pages.downloads import FILE_S, download, encoded, form_of
 from waxlocal.web.pages.list_request import RUNS, SESSIONS, ListRequest
 
 __all__ = ["FORMS", "list_file"]
@@ -55,19 +54,14 @@ async def list_file(request: Request, asked: ListRequest[Any], form: str) -> Res
     The sessions or runs are those that match at the beginning, each once; they are read and sent a
     thousand at a time, so a slow client keeps no snapshot of the file open.
     """
-    if form not in FORMS:
-        raise InvalidQuery(f"unknown file {form!r}", hint=f"use one of: {', '.join(FORMS)}")
+    media_type = form_of(_TYPES, form)
     kind = _KINDS.get(asked.listed.noun)
     if kind is None:
         parts = _only(await ask(request, lambda conn: _users(conn, asked, form), seconds=FILE_S))
     else:
         pieces = await ask(request, lambda conn: _pieces(conn, asked, kind), seconds=FILE_S)
         parts = _parts(request, kind, form, pieces)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{asked.listed.noun}.{form}"',
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(parts, media_type=_TYPES[form], headers=headers)
+    return download(parts, f"{asked.listed.noun}.{form}", media_type)
 
 
 def _pieces(conn: sqlite3.Connection, asked: ListRequest[Any], kind: _Kind) -> list[str]:
@@ -81,9 +75,7 @@ async def _parts(
 ) -> AsyncIterator[bytes]:
     yield _encoded(form, kind.columns, (), is_first=True)
     for piece in pieces:
-        part = await ask(request, _read(kind, form, json.loads(piece)), seconds=FILE_S)
-        for slice_ in sliced(part):
-            yield slice_
+        yield await ask(request, _read(kind, form, json.loads(piece)), seconds=FILE_S)
 
 
 def _read(kind: _Kind, form: str, ids: list[str]) -> Callable[[sqlite3.Connection], bytes]:
@@ -91,8 +83,7 @@ def _read(kind: _Kind, form: str, ids: list[str]) -> Callable[[sqlite3.Connectio
 
 
 async def _only(part: bytes) -> AsyncIterator[bytes]:
-    for slice_ in sliced(part):
-        yield slice_
+    yield part
 
 
 def _users(conn: sqlite3.Connection, asked: ListRequest[Any], form: str) -> bytes:
@@ -106,5 +97,4 @@ def _encoded(form: str, columns: Sequence[str], rows: Iterable[Any], *, is_first
     lines = map(as_json, plain) if form == "jsonl" else as_csv(columns, plain)
     if form == "csv" and not is_first:
         lines = islice(lines, 1, None)
-    # Recorded JSON may contain an escaped lone surrogate.
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+    return encoded(f"{line}\n" for line in lines)

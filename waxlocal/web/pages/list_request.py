@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -23,10 +23,12 @@ __all__ = [
     "ListRequest",
     "Listed",
     "Removable",
+    "Rows",
     "SessionRequest",
     "whole",
 ]
 
+Row = TypeVar("Row")
 Filter = TypeVar("Filter", bound=SessionFilter | RunFilter)
 
 SINCE = (
@@ -63,6 +65,14 @@ class Listed(NamedTuple):
 SESSIONS = Listed("sessions", "/", "-last_activity_at", FILTERS)
 RUNS = Listed("runs", "/runs", "-id", RUN_FILTERS)
 USERS = Listed("users", "/users", "-last_activity_at", ())
+
+
+@dataclass(frozen=True)
+class Rows(Generic[Row]):
+    """The rows of a page of a list, and whether there are more."""
+
+    rows: tuple[Row, ...]
+    more: bool
 
 
 @dataclass(frozen=True)
@@ -115,10 +125,6 @@ class ListRequest(Generic[Filter]):
             del page["limit"]
         return self.links.to(self.path, page)
 
-    def file_url(self, form: str) -> str:
-        """Return the URL of the whole list as a file, in this order."""
-        return self.url(file=form)
-
     def at(self, path: str) -> str:
         """Return the URL of another page with the same filter."""
         return self.links.to(path, self.given)
@@ -137,6 +143,10 @@ class ListRequest(Generic[Filter]):
             "limit": self.limit + 1,
             "offset": self.offset,
         }
+
+    def page_of(self, found: Sequence[Row]) -> Rows[Row]:
+        """Return the page of what was found for `wanted`."""
+        return Rows(tuple(found[: self.limit]), len(found) > self.limit)
 
     def count(self, shown: int, more: bool, counted: int | None) -> int | None:
         """Return how many there are: where the list ends on this page, newer than was counted."""

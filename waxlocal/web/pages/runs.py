@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,18 +14,10 @@ from waxlocal.records import RUN_STATUSES, RunStatus
 from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.pages.exact import exact_match
 from waxlocal.web.pages.list_file import FORMS, list_file
-from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.list_request import ListRequest, Rows
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["runs_page"]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A page of the list, and whether there are more."""
-
-    runs: tuple[RunSummary, ...]
-    more: bool
 
 
 async def runs_page(request: Request) -> Response:
@@ -39,7 +29,7 @@ async def runs_page(request: Request) -> Response:
     listing, count, exact = await asyncio.gather(
         _part(request, asked), _count(request, asked), exact_match(request, asked)
     )
-    runs = listing.value.runs if listing.value else ()
+    runs = listing.value.rows if listing.value else ()
     running = any(run.status == RunStatus.RUNNING for run in runs)
     return await show(
         request,
@@ -57,12 +47,10 @@ async def runs_page(request: Request) -> Response:
     )
 
 
-async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Listing]:
-    def question(conn: sqlite3.Connection) -> Listing:
-        found = list_runs(conn, **asked.wanted)
-        return Listing(tuple(found[: asked.limit]), len(found) > asked.limit)
-
-    return await ask_kept(request, asked.page_key, question)
+async def _part(request: Request, asked: ListRequest[RunFilter]) -> Cached[Rows[RunSummary]]:
+    return await ask_kept(
+        request, asked.page_key, lambda conn: asked.page_of(list_runs(conn, **asked.wanted))
+    )
 
 
 async def _count(request: Request, asked: ListRequest[RunFilter]) -> Cached[int]:

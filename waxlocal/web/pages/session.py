@@ -60,6 +60,7 @@ async def session_page(request: Request) -> Response:
     turns = await asyncio.to_thread(
         turns_of, found, took.value, spent.value, Words(0) if as_text else Words()
     )
+    of_page = _of_page(spent.value, turns)
     waiting = spent.pending or took.pending
     return await show(
         request,
@@ -81,8 +82,8 @@ async def session_page(request: Request) -> Response:
         spent=spent,
         took=took,
         kinds=TIME_KINDS,
-        turn_money=_of_page(spent.value, turns),
-        chart=_chart(_of_page(spent.value, turns), spent.value),
+        turn_money=of_page,
+        chart=_chart(of_page, spent.value),
         parts_of_input=(
             charts.Part("p1", "new input"),
             charts.Part("p2", "resent"),

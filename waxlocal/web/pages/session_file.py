@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from waxlocal.errors import InvalidQuery, NotFound
+from waxlocal.errors import NotFound
+from waxlocal.exports import as_json
 from waxlocal.queries import (
     Money,
     Session,
@@ -24,13 +25,13 @@ from waxlocal.queries import (
     money,
     timing,
 )
-from waxlocal.queries.exports import as_json
 from waxlocal.queries.run_order import Neighbours, PlacedRun, beside, runs_in_order
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.web.db import ask
 from waxlocal.web.pages import session_markdown
-from waxlocal.web.pages.files import FILE_S, content_of, sliced
+from waxlocal.web.pages.downloads import FILE_S, download, encoded, form_of
+from waxlocal.web.pages.files import content_of
 from waxlocal.web.pages.folds import Words
 from waxlocal.web.pages.rendering import environment
 from waxlocal.web.pages.turns import Part, Turn, folded, read_runs, turns_of
@@ -41,8 +42,6 @@ Answer = TypeVar("Answer")
 
 # Runs that are in memory at once; a turn with more is there with all of its sub-agents.
 RUNS = 25
-# All of a message is in the file.
-_WHOLE = 1 << 40
 _STYLE = Markup(content_of("app.css").decode())  # noqa: S704 - our own
 
 
@@ -81,28 +80,19 @@ def written(conn: sqlite3.Connection, session_id: str, form: str) -> Iterator[st
 
 async def session_file(request: Request, session_id: str, form: str) -> Response:
     """Answer with a session as a file; raises `NotFound` and `InvalidQuery`."""
-    chosen = FORMS.get(form)
-    if chosen is None:
-        raise InvalidQuery(f"unknown file {form!r}", hint=f"use one of: {', '.join(FORMS)}")
+    chosen = form_of(FORMS, form)
     overview = await _ask(request, lambda conn: _overview(conn, session_id))
     name = f"{_file_name(session_id)}{chosen.suffix}"
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Cache-Control": "no-store",
-    }
-    parts = _streamed(request, chosen, overview)
-    return StreamingResponse(parts, media_type=chosen.media_type, headers=headers)
+    return download(_streamed(request, chosen, overview), name, chosen.media_type)
 
 
 async def _streamed(request: Request, form: Form, overview: Overview) -> AsyncIterator[bytes]:
-    yield _encoded([await asyncio.to_thread(form.head, overview)])
+    yield encoded([await asyncio.to_thread(form.head, overview)])
     for runs in overview.parts:
         found = await _ask(request, _part_of(form, overview, runs))
         # In a thread, and without a connection: to render takes longer than to read.
-        part = await asyncio.to_thread(_rendered, form, overview, found)
-        for slice_ in sliced(part):
-            yield slice_
-    yield _encoded([form.end])
+        yield await asyncio.to_thread(_rendered, form, overview, found)
+    yield encoded([form.end])
 
 
 async def _ask(request: Request, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
@@ -116,12 +106,7 @@ def _part_of(
 
 
 def _rendered(form: Form, overview: Overview, found: Any) -> bytes:
-    return _encoded(form.part(overview, found))
-
-
-def _encoded(texts: Iterator[str] | Sequence[str]) -> bytes:
-    # Recorded JSON may contain an escaped lone surrogate.
-    return b"".join(text.encode("utf-8", "replace") for text in texts)
+    return encoded(form.part(overview, found))
 
 
 def _file_name(session_id: str) -> str:
@@ -166,7 +151,7 @@ def _read_turns(conn: sqlite3.Connection, overview: Overview, runs: Sequence[Pla
 
 
 def _turns(overview: Overview, found: Part, words: Words) -> list[Turn]:
-    return folded(turns_of(found, overview.timing, overview.money, words, most=_WHOLE))
+    return folded(turns_of(found, overview.timing, overview.money, words, most=None))
 
 
 # HTML opens from a stick, without script, and loads nothing.

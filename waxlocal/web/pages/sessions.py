@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
@@ -128,8 +128,8 @@ async def _listed(request: Request, asked: SessionRequest) -> Cached[Listing]:
 
 async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
     def question(conn: sqlite3.Connection) -> Listing:
-        found = list_sessions(conn, **asked.wanted)
-        return _listing(conn, found[: asked.limit], len(found) > asked.limit)
+        found = asked.page_of(list_sessions(conn, **asked.wanted))
+        return _listing(conn, found.rows, found.more)
 
     return await ask_kept(request, asked.page_key, question)
 
@@ -140,7 +140,7 @@ async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
     )
 
 
-def _listing(conn: sqlite3.Connection, found: list[Session], more: bool) -> Listing:
+def _listing(conn: sqlite3.Connection, found: Sequence[Session], more: bool) -> Listing:
     sizes = turn_sizes(conn, [one.session_id for one in found])
     return Listing(tuple(found), sizes, None, more)
 

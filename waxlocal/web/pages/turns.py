@@ -122,11 +122,16 @@ def read_part(conn: sqlite3.Connection, session_id: str, *, offset: int, limit: 
 
 
 def turns_of(
-    found: Part, took: Timing | None, spent: Money | None, words: Words, *, most: int = MOST_CHARS
+    found: Part,
+    took: Timing | None,
+    spent: Money | None,
+    words: Words,
+    *,
+    most: int | None = MOST_CHARS,
 ) -> list[Turn]:
     """Return the runs of a part in order, with what is known of their cost and time.
 
-    Of a message or an answer, `most` characters.
+    Of a message or an answer, `most` characters; None for all of them.
     """
     costs = {} if spent is None else {one.run_id: one for one in spent.turns if one.runs > 1}
     times: dict[str, TurnTime] = {} if took is None else {one.run_id: one for one in took.turns}

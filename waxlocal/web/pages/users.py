@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import NotFound
-from waxlocal.queries import USER_ORDERINGS, Session, SessionFilter, User, list_sessions, list_users
-from waxlocal.queries.cost_over_time import CostOverTime, over_time, session_costs
+from waxlocal.queries import USER_ORDERINGS, SessionFilter, User, list_sessions, list_users
 from waxlocal.queries.filters import check_ordering
 from waxlocal.queries.user_scores import user_scores
 from waxlocal.queries.users import count_users, get_user
 from waxlocal.web.cache import ask_kept
-from waxlocal.web.pages.analytics import cost_chart
+from waxlocal.web.pages.analytics import cost_chart, take_session_costs
 from waxlocal.web.pages.list_file import FORMS, list_file
-from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.list_request import ListRequest, Rows
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["user_page", "users_page"]
@@ -38,14 +36,6 @@ SESSIONS = 20
 SCORES = 50
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A page of the list, and whether there are more."""
-
-    users: tuple[User, ...]
-    more: bool
-
-
 async def users_page(request: Request) -> Response:
     """Show all users, those that were active last first. Raises `InvalidQuery`."""
     asked = ListRequest.of_users(request)
@@ -53,10 +43,10 @@ async def users_page(request: Request) -> Response:
     if form := request.query_params.get("file"):
         return await list_file(request, asked, form)
     listing, count = await asyncio.gather(
-        ask_kept(request, asked.page_key, lambda conn: _listing(conn, asked)),
+        ask_kept(request, asked.page_key, lambda conn: _page(conn, asked)),
         ask_kept(request, ("user count",), count_users),
     )
-    found = listing.value.users if listing.value else ()
+    found = listing.value.rows if listing.value else ()
     return await show(
         request,
         "users.html",
@@ -73,9 +63,9 @@ async def users_page(request: Request) -> Response:
     )
 
 
-def _listing(conn: sqlite3.Connection, asked: ListRequest[SessionFilter]) -> Listing:
-    found = list_users(conn, ordering=asked.ordering, limit=asked.limit + 1, offset=asked.offset)
-    return Listing(tuple(found[: asked.limit]), len(found) > asked.limit)
+def _page(conn: sqlite3.Connection, asked: ListRequest[SessionFilter]) -> Rows[User]:
+    page = {name: value for name, value in asked.wanted.items() if name != "filter"}
+    return asked.page_of(list_users(conn, **page))
 
 
 async def user_page(request: Request) -> Response:
@@ -83,16 +73,20 @@ async def user_page(request: Request) -> Response:
     user_id = request.path_params.get("user_id") or request.query_params.get("id", "")
     if not user_id:  # as a filter it would mean everybody
         raise NotFound("no user ''", hint="waxlocal users lists them")
-    theirs = SessionFilter(user_id=user_id)
+    key, theirs = (("user_id", user_id),), SessionFilter(user_id=user_id)
     taken, sessions, scores, cost = await asyncio.gather(
         ask_kept(request, ("user", user_id), lambda conn: get_user(conn, user_id)),
-        ask_kept(request, ("user's sessions", user_id), lambda conn: _sessions(conn, theirs)),
+        ask_kept(
+            request,
+            ("user's sessions", user_id),
+            lambda conn: list_sessions(conn, filter=theirs, limit=SESSIONS),
+        ),
         ask_kept(request, ("user's scores", user_id), lambda conn: user_scores(conn, user_id)),
-        ask_kept(request, ("user's costs", user_id), lambda conn: _Costs(_costs(conn, theirs))),
+        take_session_costs(request, key, theirs),
     )
     if taken.problem is not None and taken.problem.status == HTTPStatus.NOT_FOUND:
         raise taken.problem
-    spent = cost.value.over_time if cost.value else None
+    spent = cost.value.cost if cost.value else None
     waiting = any(part.pending for part in (taken, sessions, scores, cost))
     return await show(
         request,
@@ -109,18 +103,3 @@ async def user_page(request: Request) -> Response:
         cost=cost,
         cost_over_time=cost_chart(spent) if spent else None,
     )
-
-
-@dataclass(frozen=True)
-class _Costs:
-    """What somebody's sessions cost over time; None if no cost is known."""
-
-    over_time: CostOverTime | None
-
-
-def _costs(conn: sqlite3.Connection, theirs: SessionFilter) -> CostOverTime | None:
-    return over_time(session_costs(conn, theirs))
-
-
-def _sessions(conn: sqlite3.Connection, theirs: SessionFilter) -> list[Session]:
-    return list_sessions(conn, filter=theirs, limit=SESSIONS)

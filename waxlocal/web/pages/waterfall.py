@@ -13,7 +13,7 @@ from waxlocal.queries.times import length_us, microseconds
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.folds import Fold, folds
 
-__all__ = ["Row", "waterfall"]
+__all__ = ["Bar", "Row", "waterfall"]
 
 # Rows below this depth are not indented further.
 MOST_DEPTH = 12
@@ -22,27 +22,11 @@ _TIMED = ("llm", "span")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row; `place` and `width` in percent, `width` None without a duration.
+class Bar:
+    """A span, a call, or a run of a sub-agent, which has its `run_id`.
 
-    The row of a sub-agent's run has its `run_id`.
+    `start` is in microseconds since 1970; without `duration_ms` its end is not known.
     """
-
-    depth: int
-    name: str
-    kind: str
-    status: str
-    error: str | None
-    duration_ms: float | None
-    place: float
-    width: float | None
-    folds: tuple[tuple[str, Fold], ...]
-    run_id: str | None
-
-
-@dataclass(frozen=True)
-class _Bar:
-    """A row before the length of the whole is known; `start` in microseconds since 1970."""
 
     start: int
     depth: int
@@ -55,9 +39,22 @@ class _Bar:
     run_id: str | None = None
 
     @property
-    def end(self) -> int:
-        """Its end, as far as it is known."""
-        return self.start + _length(self.duration_ms)
+    def length(self) -> int:
+        """Its length in microseconds, as far as it is known."""
+        return _length(self.duration_ms)
+
+    @property
+    def indent(self) -> int:
+        """How many levels it is indented."""
+        return min(self.depth, MOST_DEPTH)
+
+
+class Row(NamedTuple):
+    """A bar, and its place and width on the axis in percent."""
+
+    bar: Bar
+    place: float
+    width: float
 
 
 class _Group(NamedTuple):
@@ -68,7 +65,7 @@ class _Group(NamedTuple):
 
     start: int
     order: int
-    bars: list[_Bar]
+    bars: list[Bar]
     called: str | None = None
 
 
@@ -85,8 +82,9 @@ def waterfall(
     run = detail.run
     bars = list(_in_order(_own(detail), run.workflow_id, children, records))
     begin = microseconds(run.started_at)
-    whole = max([length_us(run.duration or 0.0), *(bar.end - begin for bar in bars)])
-    return [_row(bar, begin, whole) for bar in bars]
+    ends = (bar.start + bar.length - begin for bar in bars)
+    whole = max([length_us(run.duration or 0.0), *ends])
+    return [Row(bar, *charts.stretch(bar.start - begin, bar.length, whole)) for bar in bars]
 
 
 def _length(milliseconds: float | None) -> int:
@@ -98,7 +96,7 @@ def _in_order(
     workflow_id: str,
     children: Mapping[str | None, Sequence[SubAgentRun]],
     records: Mapping[str, Sequence[Record]],
-) -> Iterator[_Bar]:
+) -> Iterator[Bar]:
     """Yield the bars of a run and of all below it: however deep, so without recursion."""
     waiting = [iter(_sorted([*own, *_runs(children.get(workflow_id, ()), 0)]))]
     while waiting:
@@ -115,22 +113,6 @@ def _in_order(
 
 def _sorted(groups: list[_Group]) -> list[_Group]:
     return sorted(groups, key=lambda group: group[:2])
-
-
-def _row(bar: _Bar, begin: int, whole: float) -> Row:
-    place, width = charts.stretch(bar.start - begin, _length(bar.duration_ms), whole)
-    return Row(
-        depth=min(bar.depth, MOST_DEPTH),
-        name=bar.name,
-        kind=bar.kind,
-        status=bar.status,
-        error=bar.error,
-        duration_ms=bar.duration_ms,
-        place=place,
-        width=None if bar.duration_ms is None else width,
-        folds=bar.folds,
-        run_id=bar.run_id,
-    )
 
 
 # -- the run's own
@@ -151,8 +133,8 @@ def _walk(spans: Sequence[Span], depth: int = 0) -> Iterator[tuple[int, Span]]:
         yield from _walk(span.children, depth + 1)
 
 
-def _of_span(span: Span, depth: int) -> _Bar:
-    return _Bar(
+def _of_span(span: Span, depth: int) -> Bar:
+    return Bar(
         start=microseconds(span.started_at),
         depth=depth,
         name=span.name,
@@ -164,9 +146,9 @@ def _of_span(span: Span, depth: int) -> _Bar:
     )
 
 
-def _of_call(call: LlmCall) -> _Bar:
+def _of_call(call: LlmCall) -> Bar:
     said = ": ".join(filter(None, (call.error_type, call.error_message)))
-    return _Bar(
+    return Bar(
         start=microseconds(call.recorded_at) - _length(call.duration_ms),
         depth=0,
         name=call.model,
@@ -193,8 +175,8 @@ def _records(records: Iterable[Record], depth: int) -> Iterator[_Group]:
             yield _Group(bar.start, record.position, [bar])
 
 
-def _of_run(run: SubAgentRun, depth: int) -> _Bar:
-    return _Bar(
+def _of_run(run: SubAgentRun, depth: int) -> Bar:
+    return Bar(
         start=microseconds(run.started_at),
         depth=depth,
         name=run.agent_name,
@@ -206,12 +188,12 @@ def _of_run(run: SubAgentRun, depth: int) -> _Bar:
     )
 
 
-def _of_record(record: Record, depth: int) -> _Bar:
+def _of_record(record: Record, depth: int) -> Bar:
     start = microseconds(record.moment)
     is_call = record.source == "llm"
     if is_call:  # the time of a call is its end
         start -= _length(record.duration_ms)
-    return _Bar(
+    return Bar(
         start=start,
         depth=depth,
         name=record.name,

@@ -1,4 +1,7 @@
-"""Rows in forms for programs: JSON, JSON lines and CSV."""
+"""Rows in forms for programs: JSON, JSON lines and CSV.
+
+Every command imports this: it loads no query.
+"""
 
 from __future__ import annotations
 
