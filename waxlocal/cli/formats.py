@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FORMS = {
     "json": "Write JSON.",
-    "jsonl": "Write JSON, a row or run in each line.",
+    "jsonl": "Write JSON lines: an object in each.",
     "csv": "Write CSV.",
     "html": "Write an HTML file, which needs nothing else to be read.",
     "markdown": "Write Markdown.",

@@ -51,11 +51,13 @@ def test_failed_runs_are_grouped_by_error_and_agent(pages: Dashboard) -> None:
 
 
 def test_an_error_opens_the_last_run_and_its_number_lists_all(pages: Dashboard) -> None:
-    """Both are a click away."""
+    """Both are a click away; after a search, which the list of runs does not know, the first."""
     row = pages.page("/errors").one("tbody").all("tr")[0]
     assert row.one("a", "open")["href"] == f"/runs/{run_id(3)}"
     listed = next(link["href"] for link in row.all("a") if link.text == "3")
     assert len(titles(pages.page(listed))) == 3
+    found = pages.page("/errors?search=timeout").one("tbody").all("tr")[0]
+    assert not [link for link in found.all("a") if link.text == "3"]
 
 
 def test_errors_can_be_filtered(pages: Dashboard) -> None:

@@ -179,6 +179,10 @@ def test_a_session_of_many_turns_comes_in_parts(db_path: Path) -> None:
         assert turn_ids(later) == [f"turn-{n}" for n in range(51, 61)]
         assert "Earlier turns" in later.text
         assert turn_ids(pages.page("/sessions/long?turn=53")) == turn_ids(later)
+        beyond = pages.page("/sessions/long?turn=999")
+        assert "There are only 60 turns." in beyond.text
+        last = next(link["href"] for link in beyond.all("a") if link.text == "The last ones")
+        assert turn_ids(pages.page(last)) == turn_ids(later)
 
 
 def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
@@ -195,7 +199,8 @@ def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
     assert "Show all 20,000 characters" in fold.one("summary").text
     assert len(head.text) < 1_010
     assert fold.one("div", "text").text == words.strip()
-    assert "30,000 more characters" in cut.text
+    assert "Show 20,000 of 50,000 characters" in cut.text
+    assert "30,000 more characters on the page of the run" in cut.text
 
 
 @pytest.mark.parametrize(
