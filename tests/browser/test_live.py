@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -288,8 +291,17 @@ def test_a_page_that_waited_for_its_answer_shows_it(
     open_page: Open, served: str, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """On a busy machine a page of an empty file comes before it is known that there is nothing."""
+    may_go, work = threading.Event(), Cache._work
+
+    async def held(*of: Any) -> None:
+        while not may_go.is_set():
+            await asyncio.sleep(0.01)
+        await work(*of)
+
     monkeypatch.setitem(Cache.take.__kwdefaults__ or {}, "patience", 0.0)
+    monkeypatch.setattr(Cache, "_work", held)
     page = opened(open_page, served + path)
     expect(page.locator(".waiting").first).to_be_visible()
+    may_go.set()
     refreshed(page, page.locator("#main"), "Nothing recorded yet" if path == "/" else "No sessions")
     expect(page.locator(".waiting")).to_have_count(0)

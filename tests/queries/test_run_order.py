@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.tools.builders import moment, recording
@@ -81,7 +81,9 @@ def test_a_very_long_session_goes_by_the_starts(
     assert nested not in {run.run_id for run in found.runs}
 
 
-@given(st.lists(st.integers(-5_000, 5_000), min_size=1, max_size=12))
+@given(st.lists(st.integers(-5_000, 5_000) | st.integers(-3, 3), min_size=1, max_size=12))
+@example([-310, 308, 0])  # the clock catches up
+@example([-2, 0])
 def test_runs_of_one_process_stay_as_they_were_recorded(
     tmp_path_factory: pytest.TempPathFactory, jumps: list[int]
 ) -> None:

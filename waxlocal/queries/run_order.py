@@ -22,18 +22,24 @@ __all__ = [
 
 # The runs `r` of a session. Their order is that of their starts. But the ids that a process gives
 # its runs increase however its clock jumps (UUIDv7, version 7 in their place 15): a run that ended
-# before one with a smaller id began was recorded after the clock was put back, and takes the place
-# behind that one. Ids that somebody else gave say nothing.
+# before one with a smaller id began was recorded after the clock was put back. It and what comes
+# after it take the place behind that one, until the clock has caught up. Ids that somebody else
+# gave say nothing.
 _IS_OURS = "process_id IS NOT NULL AND substr(run_id, 15, 1) = '7'"
+_OF_PROCESS = f"(PARTITION BY {_IS_OURS}, process_id ORDER BY run_id"
 RUNS = f"""(
-  SELECT *, iif({_IS_OURS} AND coalesce(completed_at, started_at) < latest_before,
-    latest_before, started_at) AS place_at
+  SELECT *, iif(is_put_back AND started_at <= latest_before, 1, 0) AS is_behind,
+    iif(is_put_back, max(started_at, latest_before), started_at) AS place_at
   FROM (
-    SELECT id, run_id, parent_workflow_id, agent_name, process_id, started_at, completed_at,
-      duration, max(started_at) OVER (PARTITION BY {_IS_OURS}, process_id ORDER BY run_id
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest_before
-    FROM runs WHERE session_id = :session_id)) r"""  # noqa: S608
-IN_ORDER = "r.place_at, r.place_at > r.started_at, r.id"
+    SELECT *, {_IS_OURS} AND max(started_at < latest_before
+      AND coalesce(completed_at, started_at) <= latest_before)
+      OVER {_OF_PROCESS} ROWS UNBOUNDED PRECEDING) AS is_put_back
+    FROM (
+      SELECT id, run_id, parent_workflow_id, agent_name, process_id, started_at, completed_at,
+        duration, max(started_at)
+        OVER {_OF_PROCESS} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS latest_before
+      FROM runs WHERE session_id = :session_id))) r"""  # noqa: S608
+IN_ORDER = "r.place_at, r.is_behind, r.id"
 _PARENTS = f"SELECT r.id, r.run_id, r.parent_workflow_id FROM {RUNS} ORDER BY {IN_ORDER}"  # noqa: S608
 
 # To order the runs of a session, all are read: 20,000 take 0.1 s. A longer one goes by their start,
