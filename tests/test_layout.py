@@ -10,7 +10,16 @@ from pathlib import Path
 import waxlocal
 
 ROOT = Path(waxlocal.__file__).parents[1]
-SPEAK_SQL = ("storage", "recording", "ingest", "delivery", "queries", "prices", "maintenance")
+SPEAK_SQL = (
+    "storage",
+    "recording",
+    "ingest",
+    "delivery",
+    "queries",
+    "prices",
+    "maintenance",
+    "search",
+)
 STATEMENT = re.compile(
     r"\s*(SELECT\s|INSERT\s|UPDATE\s+\w+\s+SET|DELETE\s+FROM|WITH\s+\w+\s+AS|PRAGMA\s|BEGIN\s+IMMEDIATE"
     r"|CREATE\s+(TABLE|INDEX|TRIGGER|VIEW)|ALTER\s+TABLE|DROP\s|ATTACH\s)"

@@ -25,7 +25,7 @@ from waxlocal.errors import (
     UploaderRunning,
 )
 from waxlocal.maintenance.side_files import take_in_all
-from waxlocal.maintenance.upkeep import keep_up
+from waxlocal.maintenance.upkeep import index_words, keep_up
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import log_keeper, reader
 from waxlocal.storage.paths import beside, mounted_alone, real_path
@@ -287,6 +287,7 @@ class Daemon:
         uploader = self._uploader.of_file(self._settings)
         rest = uploader.run(self._interrupt)
         self._say_state(uploader)
+        index_words(self._path)
         return min(rest, self._options.look_again) if uploader.refused else rest
 
     def _sleep(self, watch: Watch, rest: float) -> None:

@@ -11,6 +11,7 @@ VERBS = {
     "runs": "List runs, with or without a session.",
     "session": "Show one conversation, turn by turn.",
     "show": "Show everything that one run recorded.",
+    "search": "Find the turns in which something was said.",
     "stats": "Show statistics over sessions: turns, abandonment, cost, duration.",
     "users": "List users: sessions, tokens, cost, duration.",
     "models": "List models: calls, errors, tokens, cost, latency.",

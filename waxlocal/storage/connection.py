@@ -46,6 +46,7 @@ __all__ = [
     "log_copier",
     "log_keeper",
     "open_writer",
+    "opened_beside",
     "reader",
     "without_log",
     "writer",
@@ -231,6 +232,47 @@ def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         except sqlite3.Error as error:
             raise storage_error(error, path) from error
+
+
+@contextmanager
+def opened_beside(path: Path, like: Path, *, writing: bool) -> Iterator[sqlite3.Connection]:
+    """Open a file that has a schema of its own and belongs to another file, `like`.
+
+    To write, it is created as needed, with a log of its own; its transactions do not wait for each
+    other. Raises `StorageError`, also for an error of SQLite inside the block.
+    """
+    with registered(lambda: _open_beside(path, like, writing)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise storage_error(error, path) from error
+
+
+def _open_beside(path: Path, like: Path, writing: bool) -> sqlite3.Connection:
+    try:
+        if not writing:
+            return _open_plain(path, "ro")
+        make_private(path, like=like)
+        connection = _open_plain(path, "rw")
+    except (OSError, sqlite3.Error) as error:
+        raise storage_error(error, path) from error
+    try:
+        while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), monotonic() + 1.0)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise storage_error(error, path) from error
+        raise
+    return connection
+
+
+def _open_plain(path: Path, mode: str) -> sqlite3.Connection:
+    # Whoever closes the file last takes it for a moment; a writer does not wait for another one.
+    connection = _connect(path, mode, COMMAND_WAIT_S if mode == "ro" else 0.0)
+    limit_cache(connection, READER_CACHE_KIB)
+    return connection
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from waxlocal.web.api import (
     ingest_routes,
     openapi,
     query_routes,
+    search_routes,
 )
 from waxlocal.web.api.problems import Problem, problem_of, problem_response
 from waxlocal.web.auth import Authentication, port_of
@@ -38,6 +39,7 @@ from waxlocal.web.middleware.request_log import Counts, RequestLog
 from waxlocal.web.middleware.security_headers import SecurityHeaders
 from waxlocal.web.pages import login
 from waxlocal.web.root_path import path_of
+from waxlocal.web.search_index import Indexing
 
 __all__ = ["create_app", "routes"]
 
@@ -92,19 +94,20 @@ def create_app(
     app.state.counts = counts
     app.state.cache = Cache()
     app.state.database = Database(path, durability=durability)
+    app.state.indexing = Indexing(path)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.database.open()
-    trimming = asyncio.create_task(keep_trimmed())
+    tasks = [asyncio.create_task(one) for one in (keep_trimmed(), app.state.indexing.go_on())]
     try:
         yield
     finally:
-        trimming.cancel()
-        with suppress(asyncio.CancelledError):
-            await trimming
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await app.state.cache.close()
         app.state.database.close()
 
@@ -115,6 +118,7 @@ def routes() -> list[BaseRoute]:
         *ingest_routes.ROUTES,
         *bulk_routes.ROUTES,
         *query_routes.ROUTES,
+        *search_routes.ROUTES,
         *cost_routes.ROUTES,
         *openapi.ROUTES,
         *health.ROUTES,

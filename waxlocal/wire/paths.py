@@ -29,6 +29,7 @@ __all__ = [
     "RUN_OF_DAY",
     "RUN_STAGES",
     "RUN_START",
+    "SEARCH",
     "SESSION",
     "SESSIONS",
     "SESSION_BY_PARAMETER",
@@ -97,6 +98,7 @@ SESSION = f"{SESSIONS}{{session_id}}/"
 RUNS = f"{OBSERVABILITY}/runs/"
 RUN = f"{RUNS}{{run_id}}/"
 USERS = f"{OBSERVABILITY}/users/"
+SEARCH = f"{OBSERVABILITY}/search/"
 ANALYTICS = f"{OBSERVABILITY}/analytics/models/"
 
 

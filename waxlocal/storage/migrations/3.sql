@@ -249,6 +249,9 @@ BEGIN
   -- is not looked up. With the key of the row, SQLite builds no temporary table to update it.
   UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
   WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);
+  -- Its words, where the search index has those of its run already.
+  INSERT INTO search_notes (run_id)
+  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
   -- What steps_deliver and the like do for the other records.
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
@@ -555,6 +558,9 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- Its words, where the search index has those of its run already.
+  INSERT INTO search_notes (run_id)
+  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
 END;
 
 DROP TRIGGER spans_deliver;
@@ -563,6 +569,9 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- Its words, where the search index has those of its run already.
+  INSERT INTO search_notes (run_id)
+  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
 END;
 
 DROP TRIGGER scores_deliver;
@@ -910,17 +919,21 @@ BEGIN
 END;
 
 -- A run with an id of its own among those that are added up, as a backup that is copied back has it, or
--- one that gets another id: all totals are made anew.
-CREATE TRIGGER runs_insert_among_sums AFTER INSERT ON runs
-WHEN NEW.id <= (SELECT up_to FROM summary)
+-- one that gets another id: all totals are made anew. Here, too, is what the search index has to know.
+CREATE TRIGGER runs_insert_among_older AFTER INSERT ON runs
+WHEN NEW.id <= (SELECT up_to FROM summary) OR NEW.id <= (SELECT up_to FROM search_index)
 BEGIN
-  UPDATE summary SET up_to = -9223372036854775807;
+  UPDATE summary SET up_to = -9223372036854775807 WHERE NEW.id <= up_to;
+  DELETE FROM search_changes WHERE run = NEW.id;
+  INSERT INTO search_changes (run)
+  SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
 END;
 
-CREATE TRIGGER runs_move_among_sums AFTER UPDATE OF id ON runs
+CREATE TRIGGER runs_move_among_older AFTER UPDATE OF id ON runs
 WHEN NEW.id <> OLD.id
 BEGIN
   UPDATE summary SET up_to = -9223372036854775807;
+  UPDATE search_index SET stamp = '';
 END;
 
 CREATE TRIGGER summary_begin_anew AFTER UPDATE OF up_to ON summary
@@ -937,6 +950,80 @@ BEGIN
   DELETE FROM outside_runs;
   DELETE FROM changed_sessions;
   UPDATE summary SET newest = '', look_from = '', left_over = 0;
+END;
+
+-- What the search index beside this file has: see waxlocal/search/index.sql. It is made by the daemon,
+-- `waxlocal serve` and `waxlocal search`. Runs up to `up_to` may be in it.
+CREATE TABLE search_index (
+  id     INTEGER PRIMARY KEY CHECK (id = 1),
+  stamp  TEXT NOT NULL,                -- that of the index; empty: it has to be made anew
+  up_to  INTEGER NOT NULL,             -- no run in the index has a greater id
+  newest TEXT NOT NULL                 -- nor a greater run_id
+);
+INSERT INTO search_index (id, stamp, up_to, newest) VALUES (1, '', -9223372036854775807, '');
+
+-- Runs up to there that have other words now, or are gone. One that changes again gets a new number.
+CREATE TABLE search_changes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  run INTEGER NOT NULL UNIQUE          -- id of runs
+);
+
+-- Takes the runs of records that come, change or go. A run that is open is looked at again anyway.
+CREATE VIEW search_notes AS SELECT run_id FROM runs WHERE false;
+
+CREATE TRIGGER search_notes_add INSTEAD OF INSERT ON search_notes
+BEGIN
+  DELETE FROM search_changes WHERE run = (SELECT id FROM runs WHERE run_id = NEW.run_id);
+  INSERT INTO search_changes (run)
+  SELECT r.id FROM runs r CROSS JOIN search_index i
+  WHERE r.run_id = NEW.run_id AND r.status <> 'running' AND r.id <= i.up_to;
+END;
+
+CREATE TRIGGER runs_change_words AFTER UPDATE OF revision ON runs
+WHEN NEW.revision IS NOT OLD.revision
+BEGIN
+  DELETE FROM search_changes WHERE run = NEW.id;
+  INSERT INTO search_changes (run)
+  SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
+END;
+
+CREATE TRIGGER runs_delete_words AFTER DELETE ON runs
+BEGIN
+  DELETE FROM search_changes WHERE run = OLD.id;
+  INSERT INTO search_changes (run)
+  SELECT OLD.id FROM search_index WHERE OLD.id <= up_to;
+END;
+
+CREATE TRIGGER llm_calls_change_words AFTER UPDATE OF revision ON llm_calls
+WHEN NEW.revision IS NOT OLD.revision
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
+END;
+
+CREATE TRIGGER steps_change_words AFTER UPDATE OF revision ON steps
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
+END;
+
+CREATE TRIGGER spans_change_words AFTER UPDATE OF revision ON spans
+WHEN NEW.revision IS NOT OLD.revision
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
+END;
+
+CREATE TRIGGER llm_calls_delete_words AFTER DELETE ON llm_calls
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
+END;
+
+CREATE TRIGGER steps_delete_words AFTER DELETE ON steps
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
+END;
+
+CREATE TRIGGER spans_delete_words AFTER DELETE ON spans
+BEGIN
+  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
 END;
 
 -- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,

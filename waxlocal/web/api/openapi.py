@@ -25,6 +25,7 @@ _TAGS = {
     "Sessions": "Conversations: all runs with the same session id.",
     "Runs": "Single runs of an agent.",
     "Users": "Users of the agents.",
+    "Search": "Full text of what was said.",
     "Models": "Usage and prices of models. Money is US dollars; null is an unknown price.",
     "Recording": "Endpoints that the Waxell Observe SDK writes to.",
     "Governance": "Checks that the SDK requests; this server always allows.",

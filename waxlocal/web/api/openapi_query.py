@@ -17,6 +17,7 @@ from waxlocal.queries import (
 from waxlocal.queries.days import ModelDay
 from waxlocal.queries.run_list import RUN_ORDERINGS
 from waxlocal.records import RUN_STATUSES
+from waxlocal.search.hits import HitRow
 from waxlocal.web.api import cost_routes
 from waxlocal.web.api.openapi_parts import (
     AGO,
@@ -84,6 +85,7 @@ def query_paths() -> Json:
         paths.RUNS: {"get": _runs()},
         paths.RUN: {"get": _run()},
         paths.USERS: {"get": _users()},
+        paths.SEARCH: {"get": _search()},
         paths.ANALYTICS: {"get": _models()},
         paths.MODEL_COSTS: {"get": _costs()},
         paths.MODEL_COSTS + "{model_id}/": {"put": _set_cost(), "delete": _unset_cost()},
@@ -181,6 +183,24 @@ def _users() -> Json:
     )
 
 
+def _search() -> Json:
+    return operation(
+        "search",
+        "Search",
+        "Find the turns in which something was said, those recorded last first.",
+        {"200": gives(ref("Found"), "The turns, and whether there may be more.")},
+        parameters=(
+            in_query("q", text(""), "Words, phrases and filters.", required=True),
+            LIMIT,
+            in_query(
+                "below",
+                {"type": "integer", "minimum": 1},
+                "`below` of the page before: where this one begins.",
+            ),
+        ),
+    )
+
+
 def _models() -> Json:
     return operation(
         "modelAnalytics",
@@ -240,7 +260,9 @@ _NAME = {"type": "string", "maxLength": 1000}
 
 def query_schemas() -> Json:
     """Return the schemas that the operations refer to."""
-    rows = row_schemas(Session, RunDetail, Statistics, Money, Timing, User, ModelUse, ModelDay)
+    rows = row_schemas(
+        Session, RunDetail, Statistics, Money, Timing, User, ModelUse, ModelDay, HitRow
+    )
     return {**rows, **_answers(rows), **_cost_schemas()}
 
 
@@ -263,7 +285,25 @@ def _answers(rows: Json) -> Json:
         "SessionWithRuns": object_of(with_runs, optional=("money", "timing")),
         "RunAnswer": object_of(run),
         "ModelAnalytics": _analytics(rows),
+        "Found": _found(),
     }
+
+
+def _found() -> Json:
+    return object_of(
+        {
+            "results": {"type": "array", "items": ref("HitRow")},
+            "below": {
+                "anyOf": [{"type": "integer"}, {"type": "null"}],
+                "description": "where the next page begins; null: there is none",
+            },
+            "is_cut": {
+                "type": "boolean",
+                "description": "there was no time to fill the page; `below` goes on",
+            },
+            "is_whole": {"type": "boolean", "description": "whether the index has all runs"},
+        }
+    )
 
 
 def _analytics(rows: Json) -> Json:

@@ -73,6 +73,13 @@ class Parameters:
             )
         return given == "true"
 
+    def needed(self, name: str) -> str:
+        """Return a text parameter, which may be empty; raises `Problem` if it is not given."""
+        given = self._values.get(name)
+        if given is None:
+            raise Problem(400, f"{name} is missing", hint=f"give it: ?{name}=…", parameter=name)
+        return given
+
     def choice(self, name: str, default: str) -> str:
         """Return a choice or its default; the query validates it."""
         given = self._values.get(name)

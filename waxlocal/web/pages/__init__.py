@@ -11,6 +11,7 @@ from waxlocal.web.pages.files import static_file
 from waxlocal.web.pages.models import models_page
 from waxlocal.web.pages.run import run_page
 from waxlocal.web.pages.runs import runs_page
+from waxlocal.web.pages.search import search_page
 from waxlocal.web.pages.session import session_page
 from waxlocal.web.pages.sessions import sessions_page
 from waxlocal.web.pages.status import status_fragment
@@ -27,6 +28,7 @@ ROUTES: list[BaseRoute] = [
     Route("/runs", runs_page),
     Route("/runs/{run_id}", run_page),
     Route("/run", run_page),
+    Route("/search", search_page),
     Route("/users", users_page),
     Route("/users/{user_id}", user_page),
     Route("/user", user_page),

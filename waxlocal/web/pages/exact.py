@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from waxlocal.queries import SessionFilter
 from waxlocal.queries.identifiers import session_or_run
-from waxlocal.queries.run_list import RunFilter
 from waxlocal.web.db import ask
-from waxlocal.web.pages.list_request import ListRequest
+from waxlocal.web.pages.addresses import Links
 
 __all__ = ["exact_match"]
 
@@ -27,11 +25,8 @@ class Exact:
     url: str
 
 
-async def exact_match(
-    request: Request, asked: ListRequest[SessionFilter] | ListRequest[RunFilter]
-) -> Exact | None:
+async def exact_match(request: Request, links: Links, text: str) -> Exact | None:
     """Return the session or run whose id matches the search text."""
-    text = asked.value("search")
     if len(text) < LEAST_ID or any(map(str.isspace, text)):
         return None
 
@@ -39,4 +34,4 @@ async def exact_match(
     if found is None:
         return None
     noun, one = found
-    return Exact(noun, one, (asked.links.session if noun == "session" else asked.links.run)(one))
+    return Exact(noun, one, (links.session if noun == "session" else links.run)(one))

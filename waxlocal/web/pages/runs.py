@@ -27,7 +27,9 @@ async def runs_page(request: Request) -> Response:
     if form := request.query_params.get("file"):
         return await list_file(request, asked, form)
     listing, count, exact = await asyncio.gather(
-        _part(request, asked), _count(request, asked), exact_match(request, asked)
+        _part(request, asked),
+        _count(request, asked),
+        exact_match(request, asked.links, asked.value("search")),
     )
     runs = listing.value.rows if listing.value else ()
     running = any(run.status == RunStatus.RUNNING for run in runs)

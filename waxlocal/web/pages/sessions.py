@@ -88,7 +88,7 @@ async def sessions_page(request: Request) -> Response:
     listing, totals, exact = await asyncio.gather(
         _searched(request, asked) if slow else _listed(request, asked),
         _no_totals() if slow else _totals(request, asked),
-        exact_match(request, asked),
+        exact_match(request, asked.links, asked.value("search")),
     )
     nothing_at_all = listing.value is not None and not (asked.given or listing.value.sessions)
     runs: list[RunSummary] = []

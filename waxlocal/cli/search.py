@@ -1,0 +1,183 @@
+"""`waxlocal search LINE`: find the turns in which something was said."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from waxlocal import escaping
+from waxlocal.cli.commands import Subcommand
+from waxlocal.cli.formats import ROWS, form_options, printed_rows
+from waxlocal.cli.hints import say_nothing
+from waxlocal.cli.local_times import LocalZone
+from waxlocal.cli.numbers import Count
+from waxlocal.cli.output import DIM, Screen, status_style
+from waxlocal.cli.target_file import recordings, target_file_of
+from waxlocal.errors import FileLocked, InvalidQuery
+from waxlocal.exports import HIT_COLUMNS
+from waxlocal.queries.filters import MAX_LIMIT
+from waxlocal.queries.rows import as_dict
+from waxlocal.records import LARGEST_INTEGER, RunStatus
+from waxlocal.search.building import Progress, bring_up_to_date
+from waxlocal.search.hits import Hit
+from waxlocal.search.hits import search as find
+from waxlocal.search.index_file import index_reader
+from waxlocal.search.line import Line, parse_line
+from waxlocal.storage.connection import writer
+from waxlocal.storage.paths import file_id
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["search"]
+
+ON_SCREEN = 20
+# Between two lines that say how far the index has come.
+SAY_S = 1.0
+_INDENT = "  "
+_LOOSE = "No turn has these words. These have words that begin so:\n"
+
+
+@click.command(cls=Subcommand)
+@click.argument("words", metavar="LINE...", nargs=-1, required=True)
+@click.option(
+    "--limit",
+    type=Count(1, LARGEST_INTEGER),
+    metavar="N",
+    help=f"Show at most this many turns: {ON_SCREEN} on the screen, else all.",
+)
+@form_options(*ROWS)
+@click.pass_context
+def search(ctx: click.Context, *, words: tuple[str, ...], limit: int | None, form: str) -> None:
+    """Find the turns in which something was said, the last recorded first.
+
+    Searches messages, answers, prompts, what tools were given and gave back, and errors. All words
+    must occur in a turn, whatever their case and accents; "a phrase" in quotes as it stands,
+    refund* with any ending, -draft not at all. Filters: user: agent: model: tool: status: tag:
+    session: error: before: after:, and of the session cost:>0.5 and turns:>10. Quote the line:
+
+    \b
+      waxlocal search 'refund "14 days" user:42 after:7d'
+    """
+    line = parse_line(" ".join(words), zone=LocalZone(later=False))
+    if line.is_empty:
+        raise InvalidQuery("no word to search for", hint="waxlocal search 'refund user:42'")
+    target = target_file_of(ctx)
+    with recordings(target) as main:
+        hits: Iterator[Hit] = iter(())
+        if file_id(target.path) is not None:
+            _bring_up(target.path)
+            hits = _found(main, target.path, line, limit or _without_limit(form))
+        if printed_rows(form, HIT_COLUMNS, (as_dict(hit.row()) for hit in hits)):
+            return
+        shown = list(hits)
+    if shown:
+        if shown[0].is_loose:
+            click.echo(_LOOSE, err=True)
+        _show(Screen(), shown)
+        if limit is None and len(shown) == ON_SCREEN:
+            click.echo(f"\nThe last {ON_SCREEN}; more with --limit", err=True)
+    else:
+        say_nothing("Nothing found.", "fewer words, or words that begin so: refund*")
+
+
+def _without_limit(form: str) -> int:
+    return ON_SCREEN if form == "screen" else LARGEST_INTEGER
+
+
+def _bring_up(path: Path) -> None:
+    """Add to the index what has come; says how far it is if that takes long."""
+    try:
+        done = bring_up_to_date(path, SAY_S)
+        if done is None:  # a file of an earlier version
+            with writer(path):
+                pass
+            done = bring_up_to_date(path, SAY_S)
+        told = False
+        while done is not None and not done.is_complete:
+            _say(done)
+            told = True
+            done = bring_up_to_date(path, SAY_S)
+        if told and sys.stderr.isatty():
+            click.echo("\r\033[K", err=True, nl=False)
+    except FileLocked:  # another process adds to it; what it has is searched
+        pass
+
+
+def _say(done: Progress) -> None:
+    said = f"Indexing: {max(done.up_to, 0):,} of {done.newest:,} runs"
+    end = "\r" if sys.stderr.isatty() else "\n"
+    click.echo(f"{said}{end}", err=True, nl=False)
+
+
+def _found(main: sqlite3.Connection, path: Path, line: Line, limit: int) -> Iterator[Hit]:
+    below = None
+    with index_reader(path) as index:
+        while limit > 0:
+            size = min(limit, MAX_LIMIT)
+            page = find(main, index, line, limit=size, below=below, seconds=math.inf)
+            yield from page.hits
+            if page.below is None:
+                return
+            limit, below = limit - size, page.below
+
+
+def _show(screen: Screen, hits: Sequence[Hit]) -> None:
+    sessions: dict[str, list[Hit]] = {}
+    for hit in hits:
+        sessions.setdefault(hit.session_id or hit.run_id, []).append(hit)
+    for place, of_session in enumerate(sessions.values()):
+        if place:
+            screen.gap()
+        _show_heading(screen, of_session[0])
+        for hit in of_session:
+            _show_hit(screen, hit)
+
+
+def _show_heading(screen: Screen, hit: Hit) -> None:
+    heading = (escaping.line(hit.session_title) or "Untitled session", "bold")
+    where = escaping.line(hit.session_id or hit.run_id)
+    screen.write(screen.text(heading, "  ", (where, DIM)))
+
+
+def _show_hit(screen: Screen, hit: Hit) -> None:
+    facts = screen.facts(
+        _turn_of(hit),
+        escaping.line(hit.agent_name),
+        escaping.line(hit.user_id or ""),
+        screen.when(hit.started_at),
+    )
+    parts: list[str | tuple[str, str]] = [_INDENT, (facts, DIM)]
+    if hit.status != RunStatus.SUCCESS:
+        parts += ["  ", (hit.status, status_style(hit.status))]
+    screen.write(screen.text(*parts))
+    screen.write(_words(screen, hit))
+
+
+def _turn_of(hit: Hit) -> str:
+    if hit.place is None:
+        return ""
+    turn = f"turn {hit.place.turn:,}"
+    return f"{turn}, sub-agent" if hit.place.nested else turn
+
+
+def _words(screen: Screen, hit: Hit) -> Text:
+    where = "" if hit.snippet.column in ("message", "answer") else f"{hit.snippet.column}: "
+    pieces = [
+        (_in_line(text), "bold yellow" if is_word else "") for text, is_word in hit.snippet.parts
+    ]
+    return screen.text(_INDENT, (where, DIM), *pieces)
+
+
+def _in_line(text: str) -> str:
+    """Return a part of a line with the spaces at its ends."""
+    if text.isspace():
+        return " "
+    before, behind = " " * text.startswith(" "), " " * text.endswith(" ")
+    return f"{before}{escaping.line(text)}{behind}"

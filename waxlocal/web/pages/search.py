@@ -1,0 +1,81 @@
+"""The search page: the turns in which something was said, by conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from waxlocal.errors import InvalidQuery
+from waxlocal.search.hits import Hit, Hits
+from waxlocal.search.line import Line, parse_line
+from waxlocal.web.pages.addresses import Links
+from waxlocal.web.pages.exact import exact_match
+from waxlocal.web.pages.list_request import MOST_OFFSET, whole
+from waxlocal.web.pages.rendering import show
+from waxlocal.web.search_index import ask_index, indexing_of
+
+__all__ = ["search_page"]
+
+# Turns on a page.
+HITS = 20
+
+
+@dataclass
+class Conversation:
+    """The hits in one session, or of one run outside of sessions, each with the URL of its turn."""
+
+    title: str
+    url: str
+    hits: list[tuple[Hit, str]] = field(default_factory=list)
+
+
+async def search_page(request: Request) -> Response:
+    """Show the turns that match `q`, those recorded last first; without it what can be asked."""
+    text = request.query_params.get("q", "").strip()
+    below = whole(request.query_params.get("below"), 0, 1, MOST_OFFSET) or None
+    links, problem, line = Links.of(request), None, Line()
+    try:
+        line = parse_line(text)
+    except InvalidQuery as error:
+        problem = error
+    found = None if line.is_empty else await ask_index(request, line, limit=HITS, below=below)
+    progress = indexing_of(request).progress
+    is_whole = line.is_empty or (found is not None and found.is_whole)
+    return await show(
+        request,
+        "search.html",
+        title=f"Search: {text}" if text else "Search",
+        section="search",
+        refresh="list" if is_whole else "waiting",
+        text=text,
+        problem=problem,
+        asks=not line.is_empty,
+        found=found,
+        conversations=_conversations(found, links),
+        progress=progress,
+        is_whole=is_whole,
+        is_first=below is None,
+        exact=await exact_match(request, links, text),
+    )
+
+
+def _conversations(found: Hits | None, links: Links) -> Iterable[Conversation]:
+    known: dict[str, Conversation] = {}
+    for hit in found.hits if found else ():
+        if hit.session_id is None:
+            key, url = hit.run_id, links.run(hit.run_id)
+        else:
+            key, url = hit.session_id, links.session(hit.session_id)
+        one = known.setdefault(key, Conversation(hit.session_title, url))
+        one.hits.append((hit, _turn_url(hit, links)))
+    return known.values()
+
+
+def _turn_url(hit: Hit, links: Links) -> str:
+    if hit.session_id is None or hit.place is None or hit.place.nested:
+        return links.run(hit.run_id)
+    turn = hit.place.turn
+    return f"{links.turn(hit.session_id, turn)}#turn-{turn}"
