@@ -25,6 +25,7 @@ PROGRAMS = (
     "upgrade",
     "sync",
     "serve",
+    "search",
 )
 WITH_ORIGINAL = ("original", "sync", "serve")
 RESULTS = Path(__file__).with_name("results")

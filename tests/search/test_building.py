@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from tests.search.conftest import Searched, searched_in
 from tests.tools.cli import PYTHON, environment
 from waxlocal.errors import ForeignDatabase
+from waxlocal.search import building
 from waxlocal.search.building import bring_up_to_date
-from waxlocal.search.index_file import index_path, index_writer
+from waxlocal.search.index_file import index_path, index_reader, index_writer
 from waxlocal.storage.connection import open_writer
 
 
@@ -186,6 +187,31 @@ def test_nothing_is_written_where_nothing_has_come(file: Searched) -> None:
     (now,) = file.to.conn.execute("PRAGMA data_version").fetchone()
     assert (index_path(file.path).read_bytes(), file.to.conn.total_changes) == before
     assert now == seen
+
+
+def test_an_index_with_more_that_has_changed_than_not_is_made_anew(
+    file: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it does not grow for ever."""
+    monkeypatch.setattr(building, "LEAST_STALE", 3)
+    run = file.to.run(inputs={"message": "needle"})
+    for number in range(9):
+        file.to.conn.execute("UPDATE runs SET result = ?", [json.dumps({"answer": str(number)})])
+        assert file.runs(f"needle {number}") == [run]
+    with index_reader(file.path) as index:
+        assert index.execute("SELECT stale FROM state").fetchone()[0] <= 4
+
+
+def test_what_another_program_has_stored_as_it_likes_is_no_trouble(file: Searched) -> None:
+    """Bytes and numbers where texts belong, and texts that are no UTF-8."""
+    odd = sqlite3.Binary(b"\xff needle")
+    run = file.to.run(inputs=odd, result=12, error=odd, tags=odd)
+    file.to.conn.execute("UPDATE runs SET user_id = 7")
+    file.to.llm(run, model=odd, messages=5, response=odd, details=odd)  # type: ignore[arg-type]
+    file.to.span(run, name=odd, kind=odd, input=odd, output=3)  # type: ignore[arg-type]
+    file.to.step(run, name=odd, output=odd)  # type: ignore[arg-type]
+    file.to.conn.execute("UPDATE runs SET error_type = CAST(x'ff6e' AS TEXT)")
+    assert file.runs("needle 12") == [run]
 
 
 def test_two_that_index_at_once_make_one_index(file: Searched) -> None:

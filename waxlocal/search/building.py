@@ -18,8 +18,8 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.snapshot import snapshot
 from waxlocal.records import RunStatus
-from waxlocal.search.index_file import NOTHING, index_writer, state_of
-from waxlocal.search.reading import Reader
+from waxlocal.search.index_file import NOTHING, State, index_writer, state_of
+from waxlocal.search.reading import Reader, lenient
 from waxlocal.storage.connection import autocommit, reader
 from waxlocal.storage.schema import has_table
 from waxlocal.storage.transaction import begin, commit, roll_back
@@ -51,8 +51,15 @@ _ANEW = (
     "DELETE FROM documents",
     "DELETE FROM blocks",
     "DELETE FROM unfinished",
+    "DELETE FROM sqlite_sequence",
 )
-_STAMP = "UPDATE state SET stamp = ?, up_to = ?"
+# More documents of runs that have changed or are gone than of others: the index is made anew.
+LEAST_STALE = 10_000
+_IS_STALE = """
+SELECT stale > :least AND stale > (SELECT max(seq) FROM sqlite_sequence) - stale FROM state
+"""
+_IS_GONE = "UPDATE state SET stale = stale + ?"
+_STAMP = "UPDATE state SET stamp = ?, up_to = ?, stale = 0"
 _NOTE = """
 INSERT INTO unfinished (run, seen) SELECT value, '' FROM json_each(:runs)
 WHERE value <= (SELECT up_to FROM state)
@@ -110,7 +117,7 @@ def bring_up_to_date(
     with reader(path) as main:
         if not has_table(main, "search_index"):
             return None
-        with index_writer(path) as index:
+        with index_writer(path) as index, lenient(main):
             newest = _agree(path, main, index)
             builder = _Builder(main, index, newest, clock)
             builder.look_again()
@@ -122,7 +129,7 @@ def bring_up_to_date(
 def _agree(path: Path, main: sqlite3.Connection, index: sqlite3.Connection) -> int:
     """Let the file and its index know of each other; return the id of the newest run."""
     look, state = _Look(*main.execute(_LOOK).fetchone()), state_of(index)
-    if state is None or state.stamp != look.stamp or not look.stamp or state.up_to > look.up_to:
+    if not _belong(state, look) or index.execute(_IS_STALE, {"least": LEAST_STALE}).fetchone()[0]:
         look = look._replace(stamp=_begin_anew(index), up_to=NOTHING)
         _claim(path, look)
     elif look.newest is not None and look.newest > look.up_to:
@@ -135,6 +142,11 @@ def _agree(path: Path, main: sqlite3.Connection, index: sqlite3.Connection) -> i
         with autocommit(path) as writing:
             writing.execute(_HANDED_ON, (look.last_change,))
     return NOTHING if look.newest is None else look.newest
+
+
+def _belong(state: State | None, look: _Look) -> bool:
+    """Return whether an index is that of the file, as far as either has come."""
+    return state is not None and state.stamp == look.stamp != "" and state.up_to <= look.up_to
 
 
 def _begin_anew(index: sqlite3.Connection) -> str:
@@ -190,7 +202,7 @@ class _Builder:
                     self._put(some)
             # Whoever deleted a run has deleted it here, too.
             for run in seen.keys() - now.keys():
-                self._index.execute(_FORGET, (run,))
+                self._forget(run)
                 self._index.execute(_IS_DONE, (run,))
 
     def add(self, end_ns: float) -> None:
@@ -220,7 +232,7 @@ class _Builder:
 
     def _put(self, runs: Sequence[int]) -> None:
         for document in self._reader.documents(runs):
-            self._index.execute(_FORGET, (document.run,))
+            self._forget(document.run)
             doc = self._index.execute(_ADD, (document.run,)).lastrowid
             self._index.execute(_WIDEN, {"doc": doc, "started_at": document.started_at})
             words = (document.columns.get(name, "") for name in _NAMES)
@@ -229,6 +241,10 @@ class _Builder:
                 self._index.execute(_IS_OPEN, (document.run, document.shown))
             else:
                 self._index.execute(_IS_DONE, (document.run,))
+
+    def _forget(self, run: int) -> None:
+        if count := self._index.execute(_FORGET, (run,)).rowcount:
+            self._index.execute(_IS_GONE, (count,))
 
 
 def _pieces(runs: Sequence[int]) -> Iterator[Sequence[int]]:

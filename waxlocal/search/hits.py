@@ -15,7 +15,7 @@ from waxlocal.queries.turns import Place
 from waxlocal.search.find import Found, find
 from waxlocal.search.index_file import state_of
 from waxlocal.search.line import Line, loosened
-from waxlocal.search.reading import all_rows, contents_of
+from waxlocal.search.reading import all_rows, contents_of, lenient
 from waxlocal.search.said import Row, RunRows
 from waxlocal.search.snippets import Snippet, snippet_of
 
@@ -24,7 +24,9 @@ __all__ = ["Hit", "HitRow", "Hits", "search"]
 # How long a question may take. What it has found by then is shown, and the next page goes on there.
 QUESTION_S = 1.0
 
-_FIRST = "SELECT inputs FROM runs WHERE session_id = ? ORDER BY started_at, id LIMIT 1"
+_FIRST = """
+SELECT CAST(inputs AS TEXT) FROM runs WHERE session_id = ? ORDER BY started_at, id LIMIT 1
+"""
 _COUNT = "SELECT run_count FROM sessions WHERE session_id = ?"
 _LAST = "SELECT max(id) FROM runs"
 
@@ -124,7 +126,7 @@ def search(
         may_go_on = lambda: time.monotonic() < end  # noqa: E731
         return find(main, index, one, limit=limit, below=below, may_go_on=may_go_on)
 
-    with snapshot(main):
+    with snapshot(main), lenient(main):
         found, loose = found_by(line), loosened(line)
         is_loose = not found.runs and found.below is None and loose != line
         if is_loose:

@@ -6,7 +6,8 @@ CREATE TABLE state (
   id      INTEGER PRIMARY KEY CHECK (id = 1),
   version INTEGER NOT NULL,            -- of this schema, and of what counts as a word
   stamp   TEXT NOT NULL,
-  up_to   INTEGER NOT NULL
+  up_to   INTEGER NOT NULL,
+  stale   INTEGER NOT NULL             -- documents that nobody asks for any more
 );
 
 -- Which document is which run. A run that has changed gets another document: without the text of the

@@ -30,7 +30,7 @@ _ID_AT = slice(68, 72)
 NOTHING = -(1 << 63) + 1
 
 _STATE = "SELECT stamp, up_to FROM state WHERE version = ?"
-_BEGIN = "INSERT INTO state (id, version, stamp, up_to) VALUES (1, ?, '', ?)"
+_BEGIN = "INSERT INTO state (id, version, stamp, up_to, stale) VALUES (1, ?, '', ?, 0)"
 
 
 class State(NamedTuple):

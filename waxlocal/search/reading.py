@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from waxlocal.queries.liveness import GoneProcesses
@@ -19,27 +20,60 @@ from waxlocal.search.said import Piece, Row, RunRows, pieces, tool_names
 from waxlocal.search.words import words_of
 from waxlocal.storage.contents import read_keys
 
-__all__ = ["Document", "Reader", "all_rows", "contents_of"]
+__all__ = ["Document", "Reader", "all_rows", "contents_of", "lenient"]
 
-_RUNS = """
-SELECT id, run_id, session_id, agent_name, user_id, status, process_id, started_at, tags, inputs,
-  result, error, error_type FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
-"""
+
+def _texts(*names: str) -> str:
+    return ", ".join(f"CAST({name} AS TEXT) AS {name}" for name in names)
+
+
+# Another program may have stored bytes or numbers where a text belongs.
+_RUNS = f"""
+SELECT id, run_id, process_id, {
+    _texts(
+        "session_id",
+        "agent_name",
+        "user_id",
+        "status",
+        "started_at",
+        "tags",
+        "inputs",
+        "result",
+        "error",
+        "error_type",
+    )
+}
+FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
+"""  # noqa: S608
 _IDS = "(SELECT run_id FROM runs WHERE id IN (SELECT value FROM json_each(?)))"
 _CALLS = f"""
-SELECT run_id, position, model, provider, error_type, error_message, prompt_preview,
-  response_preview, response, details, messages, message_keys
+SELECT run_id, position, {
+    _texts(
+        "model",
+        "error_type",
+        "error_message",
+        "prompt_preview",
+        "response_preview",
+        "response",
+        "details",
+        "messages",
+        "message_keys",
+    )
+}
 FROM llm_calls WHERE run_id IN {_IDS} ORDER BY run_id, position
 """  # noqa: S608
 _SPANS = f"""
-SELECT run_id, position, name, kind, error, input, output FROM spans WHERE run_id IN {_IDS}
-ORDER BY run_id, position
+SELECT run_id, position, {_texts("name", "kind", "error", "input", "output")}
+FROM spans WHERE run_id IN {_IDS} ORDER BY run_id, position
 """  # noqa: S608
 _STEPS = f"""
-SELECT run_id, position, step_name, output FROM steps WHERE run_id IN {_IDS}
-ORDER BY run_id, position
+SELECT run_id, position, {_texts("step_name", "output")}
+FROM steps WHERE run_id IN {_IDS} ORDER BY run_id, position
 """  # noqa: S608
-_CONTENTS = "SELECT key, content FROM contents WHERE key IN (SELECT value FROM json_each(?))"
+_CONTENTS = """
+SELECT key, CAST(content AS TEXT) AS content FROM contents
+WHERE key IN (SELECT value FROM json_each(?))
+"""
 _EARLIER = """
 SELECT id FROM runs WHERE session_id = :session_id AND started_at <= :started_at
   AND agent_name = :agent_name AND id < :id ORDER BY started_at DESC LIMIT 1
@@ -135,6 +169,16 @@ def _facets(rows: RunRows, status: str) -> set[str]:
         said = value if isinstance(value, str) else json.dumps(value)
         found |= {facet("tag", key), facet("tag", f"{key}={said}")}
     return found
+
+
+@contextmanager
+def lenient(main: sqlite3.Connection) -> Iterator[None]:
+    """Read texts in the block that are no UTF-8, as another program may have stored them."""
+    before, main.text_factory = main.text_factory, lambda data: data.decode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        main.text_factory = before
 
 
 def all_rows(main: sqlite3.Connection, runs: Sequence[int]) -> list[RunRows]:
