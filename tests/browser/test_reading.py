@@ -20,7 +20,17 @@ from waxlocal.queries import get_session
 from waxlocal.storage.connection import reader
 from waxlocal.web.pages.addresses import session_url
 
-PAGES = ("/", "/runs", "/users", "/errors", "/analytics", "/models", "/sync", "/help")
+PAGES = (
+    "/",
+    "/runs",
+    "/search?q=the",
+    "/users",
+    "/errors",
+    "/analytics",
+    "/models",
+    "/sync",
+    "/help",
+)
 SIZES = ((1440, 900), (768, 1024), (390, 844))
 
 

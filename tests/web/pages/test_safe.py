@@ -25,7 +25,7 @@ TAGS = frozenset(
         """
     a article aside bdi body button caption circle code col colgroup datalist dd defs
     details dialog div dl dt em figcaption figure form h1 h2 h3 head header html input kbd
-    label li line link main meta nav noscript ol option p path pattern polyline pre rect
+    label li line link main mark meta nav noscript ol option p path pattern polyline pre rect
     script section select small span strong summary svg table tbody td text th thead time
     title tr ul
     """,
@@ -77,6 +77,7 @@ def test_a_payload_is_text_on_every_page_that_shows_it(
     check(pages.page(session_url(session_id(number + 1, payload))))
     check(pages.page(f"/runs/{ids[number]}"))
     check(pages.page(Links("").user(payload)))
+    check(pages.page(f"/search?{urlencode({'q': payload})}"))
     for name in ("search", "user_id", "agent", "tag"):
         check(pages.page(f"/?{urlencode({name: payload})}"))
     for name in ("since", "status", "ordering", "offset", "limit"):
@@ -85,7 +86,8 @@ def test_a_payload_is_text_on_every_page_that_shows_it(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/?limit=200", "/runs", "/users", "/errors", "/analytics", "/models", "/sync", "/help",
+    ["/", "/?limit=200", "/runs", "/search", "/search?q=-nowhere", "/users", "/errors",
+     "/analytics", "/models", "/sync", "/help",
      "/live/status", "/?live=1", "/sync?requeued=<script>", "/nowhere/<script>alert(1)</script>",
      "/sessions/<script>", "/runs/<script>", "/run?id=<img src=x onerror=1>"],
 )  # fmt: skip
