@@ -65,7 +65,7 @@ USER_COLUMNS = (
 )
 HIT_COLUMNS = (
     *("run_id", "session_id", "session_title", "turn", "nested", "agent_name", "user_id"),
-    *("status", "started_at", "found_in", "snippet"),
+    *("status", "started_at", "found_in", "snippet", "is_loose"),
 )
 
 

@@ -51,7 +51,7 @@ def test_programs_get_all_hits(said: Path) -> None:
         "run_id": first["run_id"], "session_id": "s2", "session_title": first["session_title"],
         "turn": 1, "nested": False, "agent_name": "desk", "user_id": None, "status": "success",
         "started_at": "2026-01-31T09:30:20.000000Z", "found_in": "message",
-        "snippet": first["snippet"],
+        "snippet": first["snippet"], "is_loose": False,
     }  # fmt: skip
     lines = invoke("search", "refund", "--jsonl", db=said).stdout.splitlines()
     assert [json.loads(line)["session_id"] for line in lines] == ["s2", "s1"]

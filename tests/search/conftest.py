@@ -34,7 +34,9 @@ class Searched:
     def ask(self, line: str, *, limit: int = 1_000, below: int | None = None) -> Hits:
         """Search what is in the index."""
         with index_reader(self.path) as index:
-            return search(self.main, index, parse_line(line), limit=limit, below=below)
+            found = search(self.main, index, parse_line(line), limit=limit, below=below)
+        assert found is not None
+        return found
 
     def runs(self, line: str) -> list[str]:
         """Bring the index up to date, and return the runs that match, without words that go on."""
@@ -44,7 +46,7 @@ class Searched:
     def documents(self) -> int:
         """Return how many runs the index has."""
         with index_reader(self.path) as index:
-            return int(index.execute("SELECT count(*) FROM documents").fetchone()[0])
+            return int(index.ask("SELECT count(*) FROM documents")[0][0])
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from hypothesis import strategies as st
 
 from tests.search.conftest import Searched, searched_in
 from tests.tools.cli import PYTHON, environment
-from waxlocal.errors import ForeignDatabase
+from waxlocal.errors import FileLocked, ForeignDatabase
 from waxlocal.search import building
 from waxlocal.search.building import bring_up_to_date
+from waxlocal.search.hits import search
 from waxlocal.search.index_file import index_path, index_reader, index_writer
+from waxlocal.search.line import parse_line
+from waxlocal.search.reading import Document
 from waxlocal.storage.connection import open_writer
 
 
@@ -181,12 +185,11 @@ def test_nothing_is_written_where_nothing_has_come(file: Searched) -> None:
     """Who watches the directory sleeps on."""
     file.to.run(inputs={"message": "needle"})
     file.bring_up()
-    before = index_path(file.path).read_bytes(), file.to.conn.total_changes
+    index = index_path(file.path).read_bytes()
     (seen,) = file.to.conn.execute("PRAGMA data_version").fetchone()
     file.bring_up()
     (now,) = file.to.conn.execute("PRAGMA data_version").fetchone()
-    assert (index_path(file.path).read_bytes(), file.to.conn.total_changes) == before
-    assert now == seen
+    assert (index_path(file.path).read_bytes(), now) == (index, seen)
 
 
 def test_an_index_with_more_that_has_changed_than_not_is_made_anew(
@@ -199,7 +202,7 @@ def test_an_index_with_more_that_has_changed_than_not_is_made_anew(
         file.to.conn.execute("UPDATE runs SET result = ?", [json.dumps({"answer": str(number)})])
         assert file.runs(f"needle {number}") == [run]
     with index_reader(file.path) as index:
-        assert index.execute("SELECT stale FROM state").fetchone()[0] <= 4
+        assert index.do("SELECT stale FROM state").fetchone()[0] <= 4
 
 
 def test_what_another_program_has_stored_as_it_likes_is_no_trouble(file: Searched) -> None:
@@ -220,11 +223,188 @@ def test_two_that_index_at_once_make_one_index(file: Searched) -> None:
     file.bring_up()
     file.to.llm(run, response="late")
     with index_writer(file.path) as index:
-        index.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Exception, match="locked"):
+        index.do("BEGIN IMMEDIATE")
+        with pytest.raises(FileLocked):
             bring_up_to_date(file.path)
-        index.execute("ROLLBACK")
+        index.do("ROLLBACK")
     assert file.runs("late") == [run]
+
+
+def test_a_run_that_ends_is_read_again_however_many_are_open(
+    file: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed programs leave runs open for ever."""
+    monkeypatch.setattr(building, "MOST_OPEN", 2)
+    gone = file.to.process(alive=False)
+    run = file.to.run(seconds=None, inputs={"message": "question"})
+    for _ in range(5):
+        file.to.run(seconds=None, process=gone)
+    file.bring_up()
+    file.to.conn.execute(
+        "UPDATE runs SET status = 'success', result = '{\"answer\":\"reply\"}' WHERE run_id = ?",
+        [run],
+    )
+    assert file.runs("reply") == [run]
+
+
+def test_all_that_has_changed_is_read_before_it_is_said_to_be(
+    file: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much that is."""
+    monkeypatch.setattr(building, "HAND_OVER", 3)
+    monkeypatch.setattr(building, "MOST_IN_PIECE", 2)
+    for number in range(20):
+        file.to.run(inputs={"message": f"old{number}"})
+    file.bring_up()
+    file.to.conn.execute("""UPDATE runs SET inputs = '{"message":"new"}'""")
+    done = bring_up_to_date(file.path, 0.0)
+    assert done is not None
+    assert (done.is_complete, done.changed) == (False, 20)
+    assert len(file.runs("new")) == 20
+
+
+def test_what_comes_late_to_a_run_with_the_number_of_another_is_found(file: Searched) -> None:
+    """SQLite gives the number of the last run again, once that is deleted."""
+    file.to.run()
+    file.bring_up()
+    file.to.conn.execute("DELETE FROM runs")
+    run = file.to.run()
+    file.bring_up()
+    file.to.llm(run, response="late")
+    assert file.runs("late") == [run]
+
+
+def test_a_span_that_ends_after_its_run_is_found(file: Searched) -> None:
+    """With what it gave back."""
+    run = file.to.run()
+    file.to.span(run, status="running")
+    file.bring_up()
+    file.to.conn.execute("""UPDATE spans SET status = 'ok', output = '{"a":"found"}'""")
+    assert file.runs("found") == [run]
+
+
+def test_what_is_changed_in_an_open_run_is_not_found_any_more(file: Searched) -> None:
+    """A secret is one, whatever the run does."""
+    run = file.to.run(seconds=None, inputs={"message": "secret"})
+    file.to.llm(run, response="password")
+    assert file.runs("secret password") == [run]
+    file.to.conn.execute("""UPDATE runs SET inputs = '{"message":"gone"}'""")
+    file.to.conn.execute("UPDATE llm_calls SET response = 'gone'")
+    assert file.runs("secret") == file.runs("password") == []
+    assert file.runs("gone") == [run]
+
+
+def put_back(file: Searched, copy: Path) -> None:
+    """Put an older copy of the file in its place, as it was."""
+    for ending in ("-wal", "-shm"):
+        Path(f"{file.path}{ending}").unlink(missing_ok=True)
+    shutil.move(copy, file.path)
+
+
+def test_a_file_of_before_a_change_gets_a_new_index(tmp_path: Path) -> None:
+    """What was changed after the copy is as it was before."""
+    with searched_in(tmp_path) as file:
+        for number in range(5):
+            file.to.run(inputs={"message": f"word{number} common"})
+        file.bring_up()
+        file.to.conn.execute("VACUUM INTO ?", [str(tmp_path / "copy")])
+        file.to.conn.execute("DELETE FROM runs WHERE id < 3")
+        file.to.conn.execute("""UPDATE runs SET inputs = '{"message":"other"}' WHERE id = 3""")
+        assert len(file.runs("common")) == 2
+    put_back(file, tmp_path / "copy")
+    with searched_in(tmp_path) as file:
+        assert len(file.runs("common")) == 5
+        assert len(file.runs("word2")) == 1
+        assert file.runs("other") == []
+
+
+def test_an_older_copy_of_the_index_is_made_anew(file: Searched, tmp_path: Path) -> None:
+    """It lacks what the file has already forgotten."""
+    file.to.run(inputs={"message": "old"})
+    file.bring_up()
+    with closing(sqlite3.connect(index_path(file.path))) as index:
+        index.execute("VACUUM INTO ?", [str(tmp_path / "copy")])
+    file.to.conn.execute("""UPDATE runs SET inputs = '{"message":"new"}'""")
+    file.bring_up()
+    for ending in ("-wal", "-shm"):
+        Path(f"{index_path(file.path)}{ending}").unlink(missing_ok=True)
+    shutil.move(tmp_path / "copy", index_path(file.path))
+    assert (file.runs("old"), len(file.runs("new"))) == ([], 1)
+
+
+def test_whoever_is_killed_between_the_index_and_the_file_does_it_again(
+    file: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index has taken a change over, and the file still notes it."""
+    run = file.to.run(inputs={"message": "old"})
+    file.bring_up()
+    file.to.conn.execute("""UPDATE runs SET inputs = '{"message":"new"}'""")
+
+    @contextmanager
+    def killed(_path: Path) -> Iterator[None]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "autocommit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            file.bring_up()
+    before = file.documents()
+    assert (file.runs("new"), file.runs("old")) == ([run], [])
+    assert file.documents() == before
+
+
+def test_an_index_whose_maker_was_killed_is_made(file: Searched) -> None:
+    """A file of one page, without tables."""
+    run = file.to.run(inputs={"message": "needle"})
+    with closing(sqlite3.connect(index_path(file.path))) as index:
+        index.execute("PRAGMA journal_mode = WAL")
+    assert file.runs("needle") == [run]
+
+
+def test_an_index_with_damaged_words_is_made_anew(file: Searched) -> None:
+    """Its other tables may be whole."""
+    runs = [file.to.run(inputs={"message": f"needle{number} hay"}) for number in range(300)]
+    file.bring_up()
+    with closing(sqlite3.connect(index_path(file.path))) as index:
+        index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = index.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'words_data'"
+        ).fetchone()
+    whole = bytearray(index_path(file.path).read_bytes())
+    whole[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
+    index_path(file.path).write_bytes(whole)
+    file.to.run(inputs={"message": "new"})
+    assert file.runs("hay") == runs[::-1]
+
+
+@pytest.mark.parametrize("to", ["nowhere.txt", "notes.txt"])
+def test_a_link_in_the_place_of_the_index_is_left_alone(
+    file: Searched, tmp_path: Path, to: str
+) -> None:
+    """Nothing is written where it leads."""
+    (tmp_path / "notes.txt").touch()
+    index_path(file.path).symlink_to(to)
+    with pytest.raises(ForeignDatabase, match="is no search index"):
+        file.bring_up()
+    assert not (tmp_path / "nowhere.txt").exists()
+    assert (tmp_path / "notes.txt").stat().st_size == 0
+
+
+def test_a_pipe_in_the_place_of_the_index_is_left_alone(file: Searched) -> None:
+    """Nobody waits for who writes into it."""
+    os.mkfifo(index_path(file.path))
+    with pytest.raises(ForeignDatabase, match="is no search index"):
+        file.bring_up()
+
+
+def test_who_asks_an_index_of_another_file_gets_no_answer(file: Searched) -> None:
+    """It is made anew first."""
+    file.to.run(inputs={"message": "needle"})
+    file.bring_up()
+    file.to.conn.execute("UPDATE search_index SET stamp = 'another'")
+    with index_reader(file.path) as index:
+        assert search(file.main, index, parse_line("needle")) is None
 
 
 CHANGES = st.lists(
@@ -264,7 +444,7 @@ def test_the_index_has_what_the_file_has(
             else:
                 file.to.conn.execute("DELETE FROM runs WHERE run_id = ?", [last])
                 del words[last]
-        # What an open run has said since the last look is found when it has ended.
+        # The calls of an open run since the last look are found when it has ended.
         file.to.conn.execute("UPDATE runs SET status = 'success' WHERE status = 'running'")
         for number in range(len(changes)):
             had = [run for run, of_run in words.items() if f"word{number}" in of_run]
@@ -277,9 +457,13 @@ INDEX = """
 import sys
 from pathlib import Path
 from waxlocal.search import building
-building.PIECE = 5
+building.MOST_IN_PIECE = 5
 building.TRANSACTION_S = 0.0
-print("begun", flush=True)
+put = building._Builder._put
+def said(self, runs):
+    put(self, runs)
+    print("put", flush=True)
+building._Builder._put = said
 building.bring_up_to_date(Path(sys.argv[1]))
 """
 
@@ -299,11 +483,22 @@ def test_whoever_is_killed_while_indexing_leaves_an_index_to_go_on_with(file: Se
     assert file.documents() == 300
 
 
-def test_who_records_does_not_wait_for_who_indexes(file: Searched) -> None:
-    """The index is a file of its own."""
-    file.to.run(inputs={"message": "one"})
-    with index_writer(file.path) as index:
-        index.execute("BEGIN IMMEDIATE")
-        with closing(open_writer(file.path)) as other:  # waits for nobody
-            other.execute("UPDATE runs SET agent_name = 'another'")
-        index.execute("ROLLBACK")
+def test_who_records_does_not_wait_for_who_indexes(
+    file: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is a file of its own; not even in the midst of a piece."""
+    for number in range(20):
+        file.to.run(inputs={"message": f"word{number}"})
+    recorded = []
+
+    class Recording(building.Reader):
+        def documents(self, runs: Sequence[int]) -> Iterator[Document]:
+            with closing(open_writer(file.path)) as other:  # waits for nobody
+                other.execute("UPDATE runs SET agent_name = 'another' WHERE id = 1")
+                recorded.append(runs)
+            return super().documents(runs)
+
+    monkeypatch.setattr(building, "Reader", Recording)
+    file.bring_up()
+    assert len(recorded) > 1
+    assert file.runs("agent:another word0")

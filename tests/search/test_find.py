@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from tests.search.conftest import Searched, searched_in
 from waxlocal.queries.turns import Place
+from waxlocal.search.hits import search
+from waxlocal.search.index_file import index_reader
+from waxlocal.search.line import parse_line
 from waxlocal.search.words import words_of
 
 WORDS = st.sampled_from(["refund", "Réfund", "order", "late", "14", "days", "退款"])
@@ -132,7 +135,7 @@ def test_filters_choose_among_the_turns(file: Searched) -> None:
     alone = file.to.run(None, at=30)
     for line, runs in {
         "agent:desk": [one], "user:zoe": [one], "tag:plan": [one], "tag:plan=PRO": [one],
-        "model:gpt-4o": [one], "model:openai": [one], "model:gpt-4": [], "model:claude": [two],
+        "model:gpt-4o": [one], "model:openai*": [one], "model:gpt-4": [], "model:claude": [two],
         "tool:lookup": [one], "status:error": [two], "error:timeouterror": [two],
         "session:s2": [three, two], "-session:s2": [alone, one], "cost:>0.5": [one],
         "cost:0.75 turns:1": [one], "turns:1": [three, two, one], "turns:>1": [],
@@ -140,6 +143,111 @@ def test_filters_choose_among_the_turns(file: Searched) -> None:
         "hi -agent:desk": [], "-hi -status:error": [alone, three],
     }.items():  # fmt: skip
         assert file.runs(line) == runs, line
+
+
+@pytest.mark.parametrize(
+    ("asked", "models"),
+    [
+        ("gpt-4o", ["gpt-4o", "openai/gpt-4o-2024-08-06", "gpt-4o:latest"]),
+        ("gpt-4o*", ["gpt-4o", "openai/gpt-4o-2024-08-06", "gpt-4o:latest", "gpt-4o-mini"]),
+        ("gpt-4", ["gpt-4-0613"]),
+        ("claude-3-5-sonnet", ["anthropic.claude-3-5-sonnet-20240620-v1:0"]),
+        ("claude*", ["anthropic.claude-3-5-sonnet-20240620-v1:0"]),
+        ("mini", []),
+    ],
+)
+def test_a_model_is_found_with_its_versions(file: Searched, asked: str, models: list[str]) -> None:
+    """And no other model, unless it is asked for."""
+    runs = {}
+    for model in (
+        *("gpt-4o", "openai/gpt-4o-2024-08-06", "gpt-4o:latest", "gpt-4o-mini", "gpt-4-0613"),
+        *("gpt-4.1", "anthropic.claude-3-5-sonnet-20240620-v1:0"),
+    ):
+        runs[file.to.run()] = model
+        file.to.llm(list(runs)[-1], model=model)
+    assert [runs[run] for run in reversed(file.runs(f"model:{asked}"))] == models
+
+
+BOOK = {"name": "book", "arguments": '{"at": "noon"}'}
+ASKS = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": BOOK}]}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"details": {"tool_calls": [{"name": "book", "arguments": {"at": "noon"}}]}},
+        {"response": json.dumps(ASKS)},
+        {"response": json.dumps({"choices": [{"message": ASKS}]})},
+    ],
+)
+def test_a_tool_that_a_model_has_asked_for_is_found(
+    file: Searched, columns: dict[str, Any]
+) -> None:
+    """In whatever form the answer says it; and what it was to be given."""
+    run = file.to.run()
+    file.to.llm(run, **columns)
+    assert file.runs("tool:book noon") == [run]
+    result = file.to.run(result={"choices": [{"message": ASKS}]})
+    assert file.runs("tool:book noon") == [result, run]
+
+
+def test_texts_within_json_text_are_found(file: Searched) -> None:
+    """With the letters and lines that JSON writes with escapes."""
+    given = json.dumps({"a": "Düsseldorf", "b": "x\ntwo"})
+    tool = {"role": "tool", "tool_call_id": "1", "content": given}
+    run = file.to.run(inputs={"messages": [{"role": "user", "content": "hi"}, tool]})
+    file.to.llm(run, response=json.dumps({"role": "assistant", "content": "Göttingen\nthree"}))
+    for word in ("düsseldorf", "two", "göttingen", "three"):
+        assert file.runs(word) == [run], word
+
+
+def test_an_answer_that_was_given_beside_the_result_is_found(file: Searched) -> None:
+    """And what else was noted as an event, also later."""
+    run = file.to.run()
+    file.to.event(run, "output_text", data={"text": "zorilla"})
+    assert file.runs("zorilla") == [run]
+    assert file.ask("zorilla").hits[0].snippet.column == "answer"
+    file.to.event(run, "memory_write", data={"content": "marmot"})
+    assert file.runs("marmot") == [run]
+
+
+def test_what_a_sub_agent_was_given_is_found_where_it_was_said(file: Searched) -> None:
+    """With the run that called it."""
+    said = [{"role": "user", "content": "an ocelot"}]
+    run = file.to.run("s", inputs={"messages": said})
+    more = [*said, {"role": "user", "content": "find it"}]
+    nested = file.to.run("s", at=1, agent="finder", parent=run, inputs={"messages": more})
+    assert file.runs("ocelot") == [run]
+    assert file.runs("find") == [nested]
+
+
+def test_a_type_of_error_within_a_run_is_found(file: Searched) -> None:
+    """Also where the run has succeeded."""
+    run = file.to.run()
+    file.to.llm(run, status="error", error_type="RateLimitError", error_message="slow down")
+    assert file.runs("error:ratelimiterror status:success") == [run]
+
+
+def test_a_page_of_large_texts_ends_in_time(file: Searched) -> None:
+    """With what it has by then; the next page goes on."""
+    text = "é lorem ipsum " * 5_000
+    for number in range(6):
+        file.to.run(inputs={"message": f"{text} needle{number} needle"})
+    file.bring_up()
+    seen: list[str] = []
+    below = None
+    with index_reader(file.path) as index:
+        while True:
+            page = search(file.main, index, parse_line("needle"), below=below, seconds=0.0)
+            assert page is not None
+            assert len(page.hits) == 1
+            seen += [hit.run_id for hit in page.hits]
+            assert "needle" in [text for text, is_word in page.hits[0].snippet.parts if is_word]
+            if page.below is None:
+                break
+            assert page.is_cut
+            below = page.below
+    assert seen == file.runs("needle")
 
 
 def test_the_latest_come_first_page_by_page(file: Searched) -> None:

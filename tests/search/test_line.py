@@ -33,6 +33,8 @@ def test_words_phrases_and_filters_stand_in_any_order() -> None:
         ("AGENT:Desk", Line(facets=(facet("agent", "desk"),))),
         ("-model:gpt-4o", Line(no_facets=(facet("model", "gpt-4o"),))),
         ("tag:plan=pro", Line(facets=(facet("tag", "plan=pro"),))),
+        ('tag:plan="very pro"', Line(facets=(facet("tag", "plan=very pro"),))),
+        ("cost:>1e-3", Line(figures=(Figure("cost", ">", 0.001),))),
         ("https://example.com/a", Line(terms=(Term(("https", "example", "com", "a")),))),
         ("order_id", Line(terms=(Term(("order", "id")),))),
         ("-cost:>2", Line(figures=(Figure("cost", "<=", 2.0),))),
@@ -65,6 +67,7 @@ def test_of_two_periods_the_common_part_counts() -> None:
     [
         ("cost:cheap", "cost:cheap is no comparison"),
         ("turns:", "turns: without a value"),
+        ("status:foo", "unknown status 'foo'"),
         ('user:""', "user: without a value"),
         ("before:someday", "someday"),
         ("a " * 101, "more than 100 words"),

@@ -23,6 +23,8 @@ from waxlocal.search.words import LONGEST, folded, words_in, words_of
         ("ประกัน 7 วัน", ["ป", "ร", "ะ", "ก", "ั", "น", "7", "ว", "ั", "น"]),
         ("thanks 👍🏽!", ["thanks", "👍"]),
         ("½ ﬁn", ["1", "2", "fin"]),
+        ("Đà Nẵng, Tromsø, łódź, Œuvre", ["da", "nang", "tromso", "lodz", "oeuvre"]),
+        ("soft\u00adhyphen zero\u200bwidth", ["softhyphen", "zerowidth"]),
         ("", []),
         ("\x00 … — “”", []),
     ],

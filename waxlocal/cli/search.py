@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,16 @@ from waxlocal.cli.local_times import LocalZone
 from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
-from waxlocal.errors import FileLocked, InvalidQuery
+from waxlocal.errors import FileLocked, FileReadOnly, InvalidQuery
 from waxlocal.exports import HIT_COLUMNS
+from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.queries.filters import MAX_LIMIT
 from waxlocal.queries.rows import as_dict
 from waxlocal.records import LARGEST_INTEGER, RunStatus
-from waxlocal.search.building import Progress, bring_up_to_date
+from waxlocal.search.building import bring_up_to_date
 from waxlocal.search.hits import Hit
 from waxlocal.search.hits import search as find
-from waxlocal.search.index_file import index_reader
+from waxlocal.search.index_file import IndexDamaged, index_path, index_reader
 from waxlocal.search.line import Line, parse_line
 from waxlocal.storage.connection import writer
 from waxlocal.storage.paths import file_id
@@ -40,7 +42,11 @@ __all__ = ["search"]
 ON_SCREEN = 20
 # Between two lines that say how far the index has come.
 SAY_S = 1.0
+# How long to wait for another process that adds to the index, and between two looks at it.
+WAIT_S, LOOK_S = 10.0, 0.05
 _INDENT = "  "
+_BEHIND = "Note: the index is still being made; this is what it has so far."
+_AS_IT_IS = "Note: the index may not be written here; what is not in it yet is not found."
 _LOOSE = "No turn has these words. These have words that begin so:\n"
 
 
@@ -92,36 +98,55 @@ def _without_limit(form: str) -> int:
 
 
 def _bring_up(path: Path) -> None:
-    """Add to the index what has come; says how far it is if that takes long."""
+    """Add to the index what has come; says how far it is if that takes long.
+
+    While another process adds to it this one waits, as long as that makes progress.
+    """
     try:
-        done = bring_up_to_date(path, SAY_S)
+        _bring_up_while(path)
+    except FileReadOnly:
+        if not index_path(path).exists():
+            raise
+        click.echo(_AS_IT_IS, err=True)
+
+
+def _bring_up_while(path: Path) -> None:
+    mark_calls(path)
+    seen, waited = None, 0.0
+    while waited < WAIT_S:
+        try:
+            done = bring_up_to_date(path, SAY_S)
+        except FileLocked:
+            time.sleep(LOOK_S)
+            waited += LOOK_S
+            continue
         if done is None:  # a file of an earlier version
             with writer(path):
-                pass
-            done = bring_up_to_date(path, SAY_S)
-        told = False
-        while done is not None and not done.is_complete:
-            _say(done)
-            told = True
-            done = bring_up_to_date(path, SAY_S)
-        if told and sys.stderr.isatty():
-            click.echo("\r\033[K", err=True, nl=False)
-    except FileLocked:  # another process adds to it; what it has is searched
-        pass
+                continue
+        if done.is_complete:
+            break
+        waited = 0.0 if done != seen else waited
+        seen = done
+        _say(f"Indexing: {max(done.up_to, 0):,} of {done.newest:,} runs")
+    if seen and sys.stderr.isatty():
+        click.echo("\033[K", err=True, nl=False)
 
 
-def _say(done: Progress) -> None:
-    said = f"Indexing: {max(done.up_to, 0):,} of {done.newest:,} runs"
-    end = "\r" if sys.stderr.isatty() else "\n"
-    click.echo(f"{said}{end}", err=True, nl=False)
+def _say(progress: str) -> None:
+    click.echo(progress + ("\r" if sys.stderr.isatty() else "\n"), err=True, nl=False)
 
 
 def _found(main: sqlite3.Connection, path: Path, line: Line, limit: int) -> Iterator[Hit]:
-    below = None
+    below, told = None, False
     with index_reader(path) as index:
         while limit > 0:
             size = min(limit, MAX_LIMIT)
             page = find(main, index, line, limit=size, below=below, seconds=math.inf)
+            if page is None:
+                raise IndexDamaged(f"{index.path} is of another file")
+            if page.behind and not told:
+                click.echo(_BEHIND, err=True)
+                told = True
             yield from page.hits
             if page.below is None:
                 return
@@ -168,7 +193,8 @@ def _turn_of(hit: Hit) -> str:
 
 
 def _words(screen: Screen, hit: Hit) -> Text:
-    where = "" if hit.snippet.column in ("message", "answer") else f"{hit.snippet.column}: "
+    named = " ".join(filter(None, (hit.snippet.column, escaping.line(hit.snippet.name))))
+    where = "" if hit.snippet.column in ("message", "answer") else f"{named}: "
     pieces = [
         (_in_line(text), "bold yellow" if is_word else "") for text, is_word in hit.snippet.parts
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from waxlocal.records import LLM_CALLS, RECORD_TABLES
 from waxlocal.storage.contents import expand
 from waxlocal.storage.record_sql import run_of, workflow_of
+from waxlocal.storage.transaction import any_text
 from waxlocal.wire.recorded_run import ChildRun, Delegate, RecordedRun
 
 __all__ = ["is_not_utf_8", "leniently", "load_children", "load_runs", "text_or_none"]
@@ -168,7 +168,7 @@ def leniently(connection: sqlite3.Connection, read: Callable[[], T]) -> T:
     except sqlite3.OperationalError as error:
         if not is_not_utf_8(error):
             raise
-    with _any_text(connection):
+    with any_text(connection):
         return read()
 
 
@@ -183,13 +183,3 @@ def text_or_none(raw: bytes) -> str | None:
         return raw.decode()
     except UnicodeDecodeError:
         return None
-
-
-@contextmanager
-def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
-    before = connection.text_factory
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
-        yield
-    finally:
-        connection.text_factory = before

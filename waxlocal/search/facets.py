@@ -18,8 +18,14 @@ FACETS = ("user", "agent", "model", "tool", "status", "tag", "session", "error")
 _LETTERS = {name: chr(ord("a") + place) for place, name in enumerate(FACETS)}
 # The word of every run: FTS5 can only leave out some of those that it has found.
 EVERY = "every"
-# Where the name of a model may end: `gpt-4o` also finds `openai/gpt-4o-2024-08-06`.
-_ENDS = re.compile(r"[-:@/.]")
+# Where a part of a model's name ends: `gpt-4o*` also finds `gpt-4o-mini`.
+_ENDS = re.compile(r"[-:@/]")
+# What makes no other model, but is a date or a version of it.
+_VERSION = re.compile(
+    r"(?:v?\d[\d.]*[a-z]?|latest|preview|exp)(?:[-:@](?:v?\d[\d.]*|latest|preview|exp))*"
+)
+# As Bedrock has it: `anthropic.claude-3`.
+_VENDOR = re.compile(r"^(?:[a-z]{2}\.)?[a-z]+\.(?=[a-z])")
 
 
 def facet(name: str, value: str) -> str:
@@ -29,8 +35,12 @@ def facet(name: str, value: str) -> str:
 
 
 def model_names(model: str) -> Iterator[str]:
-    """Give what a model may be called: with or without what stands in front or behind."""
-    yield model
-    for name in {model, model.rpartition("/")[2]}:
+    """Give what a model may be called: without its vendor, without its version; `gpt*`."""
+    for name in {model, model.rpartition("/")[2], _VENDOR.sub("", model)}:
         yield name
-        yield from (name[: end.start()] for end in _ENDS.finditer(name) if end.start())
+        for end in _ENDS.finditer(name):
+            before, behind = name[: end.start()], name[end.end() :]
+            if _VERSION.fullmatch(behind):
+                yield before
+            yield f"{before}*"
+        yield f"{name}*"

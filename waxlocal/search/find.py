@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from waxlocal.queries.turns import turn_columns
 from waxlocal.search.facets import EVERY, facet
+from waxlocal.search.index_file import Index
 from waxlocal.search.line import Line, Term
 
-__all__ = ["Found", "find"]
+__all__ = ["FoundRuns", "find"]
 
 # Documents that are looked at together, where the file has to be asked about each.
-PIECE = 500
+LOOKED_AT = 500
 # Where so few sessions have the figures that are asked for, the index is asked for these sessions.
 # Where more have, some of any thousand runs are theirs.
 FEW_SESSIONS = 200
@@ -36,29 +37,30 @@ SELECT r.id FROM runs r {sessions}
 WHERE r.id IN (SELECT value FROM json_each(:runs)) AND {conditions}
 """
 _JOIN = "JOIN sessions s ON s.session_id = r.session_id"
+# What of a line becomes SQL.
 _COMPARED = {how: how for how in ("<", "<=", ">", ">=", "=", "<>")}
 
 
 @dataclass(frozen=True)
-class Found:
-    """The ids of runs that match, latest in the index first; `below`: where the next ones begin.
+class FoundRuns:
+    """The documents and ids of runs that match, latest in the index first.
 
-    None if these are the last.
+    `below` is the document below which the next ones are, None if there are none.
     """
 
-    runs: tuple[int, ...]
+    runs: tuple[tuple[int, int], ...]
     below: int | None
 
 
 def find(
     main: sqlite3.Connection,
-    index: sqlite3.Connection,
+    index: Index,
     line: Line,
     *,
     limit: int,
     below: int | None = None,
     may_go_on: Callable[[], bool] = lambda: True,
-) -> Found:
+) -> FoundRuns:
     """Return the next runs that match a line, at most `limit`; fewer if it may not go on."""
     return _Search(main, index, line).page(limit, below, may_go_on)
 
@@ -66,7 +68,7 @@ def find(
 class _Search:
     """A line on its way to runs."""
 
-    def __init__(self, main: sqlite3.Connection, index: sqlite3.Connection, line: Line) -> None:
+    def __init__(self, main: sqlite3.Connection, index: Index, line: Line) -> None:
         self._main = main
         self._index = index
         self._figures, self._values = _figures(main, line)
@@ -74,27 +76,29 @@ class _Search:
         self._match = _match(line, self._few_sessions())
         self._least, self._most = self._bounds(line)
 
-    def page(self, limit: int, below: int | None, may_go_on: Callable[[], bool]) -> Found:
-        """Return the next runs below a document, at most `limit`."""
-        runs: list[int] = []
+    def page(self, limit: int, below: int | None, may_go_on: Callable[[], bool]) -> FoundRuns:
+        """Return the next runs below a document, at most `limit`; looks at some in any case."""
+        runs: list[tuple[int, int]] = []
         at = self._most if below is None else min(below, self._most)
-        size = PIECE if self._figures or self._period else limit + 1
-        while may_go_on():
+        size = LOOKED_AT if self._figures or self._period else limit + 1
+        is_over = False
+        while not is_over:
             documents = self._documents(at, size)
             having = self._having(documents)
             for doc, run in documents:
                 if run in having:
                     if len(runs) == limit:
-                        return Found(tuple(runs), at)
-                    runs.append(run)
+                        return FoundRuns(tuple(runs), at)
+                    runs.append((doc, run))
                 at = doc
             if len(documents) < size:
-                return Found(tuple(runs), None)
-        return Found(tuple(runs), at)
+                return FoundRuns(tuple(runs), None)
+            is_over = not may_go_on()
+        return FoundRuns(tuple(runs), at)
 
     def _documents(self, below: int, size: int) -> Sequence[tuple[int, int]]:
         given = {"match": self._match, "below": below, "least": self._least, "limit": size}
-        return self._index.execute(_MATCHING if self._match else _ALL, given).fetchall()
+        return self._index.ask(_MATCHING if self._match else _ALL, given)
 
     def _having(self, documents: Sequence[tuple[int, int]]) -> set[int]:
         """Return those of the runs that have the figures and are of the period."""
@@ -121,9 +125,9 @@ class _Search:
         least: int | None = 0
         most: int | None = _HIGHEST
         if line.after:
-            (least,) = self._index.execute(_LEAST, (line.after,)).fetchone()
+            ((least,),) = self._index.ask(_LEAST, (line.after,))
         if line.before:
-            (most,) = self._index.execute(_MOST, (line.before,)).fetchone()
+            ((most,),) = self._index.ask(_MOST, (line.before,))
         return _HIGHEST if least is None else least, 0 if most is None else most
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from waxlocal.queries.liveness import GoneProcesses
@@ -12,23 +11,28 @@ from waxlocal.queries.run_order import MOST_IN_ORDER, runs_in_order
 from waxlocal.queries.snapshot import snapshot
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.turns import Place
-from waxlocal.search.find import Found, find
-from waxlocal.search.index_file import state_of
+from waxlocal.search.find import FoundRuns, find
+from waxlocal.search.index_file import Index, State
 from waxlocal.search.line import Line, loosened
-from waxlocal.search.reading import all_rows, contents_of, lenient
+from waxlocal.search.reading import all_rows, contents_of
 from waxlocal.search.said import Row, RunRows
 from waxlocal.search.snippets import Snippet, snippet_of
+from waxlocal.storage.schema import has_table
+from waxlocal.storage.transaction import any_text
 
-__all__ = ["Hit", "HitRow", "Hits", "search"]
+__all__ = ["MOST_BEHIND", "Hit", "HitRow", "Hits", "search"]
 
 # How long a question may take. What it has found by then is shown, and the next page goes on there.
 QUESTION_S = 1.0
+# How far the runs that are not in the index are counted.
+MOST_BEHIND = 1_000
 
 _FIRST = """
 SELECT CAST(inputs AS TEXT) FROM runs WHERE session_id = ? ORDER BY started_at, id LIMIT 1
 """
 _COUNT = "SELECT run_count FROM sessions WHERE session_id = ?"
-_LAST = "SELECT max(id) FROM runs"
+_CLAIMED = "SELECT stamp, up_to FROM search_index"
+_BEHIND = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > ? LIMIT {MOST_BEHIND})"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class HitRow:
     """A turn that matches a search, or the run of a sub-agent (`nested`) in it.
 
     `found_in` is `message`, `answer`, `errors`, `tools` or `prompts`; without a word of the line in
-    the snippet it is the beginning of the message.
+    the snippet it is the beginning of the message. `is_loose`: the words only begin so.
     """
 
     run_id: str
@@ -50,6 +54,7 @@ class HitRow:
     started_at: str
     found_in: str
     snippet: str
+    is_loose: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Hit:
             started_at=self.started_at,
             found_in=self.snippet.column,
             snippet="".join(text for text, _ in self.snippet.parts),
+            is_loose=self.is_loose,
         )
 
 
@@ -92,73 +98,98 @@ class Hit:
 class Hits:
     """A page of hits, those recorded last first; `below` is where the next page begins, if any.
 
-    `is_cut`: there was no time to fill the page. `is_whole`: the index had all runs.
+    `is_cut`: there was no time to fill the page. `behind`: how many of the last runs are not in the
+    index yet, counted up to 1,000.
     """
 
     hits: tuple[Hit, ...]
     below: int | None
     is_cut: bool
-    is_whole: bool
-
-    @classmethod
-    def nothing(cls) -> Hits:
-        """Return the page of a line that asks for nothing."""
-        return cls((), None, is_cut=False, is_whole=True)
+    behind: int
 
 
 def search(
     main: sqlite3.Connection,
-    index: sqlite3.Connection,
+    index: Index,
     line: Line,
     *,
     limit: int = 20,
     below: int | None = None,
     seconds: float = QUESTION_S,
-) -> Hits:
+) -> Hits | None:
     """Return a page of the runs that match a line, each with the words that were searched for.
 
-    Where no run has these words, of those whose words begin so: `loan` finds `loans`. Raises
-    `sqlite3.Error`.
+    Where no run has these words, of those whose words begin so: `loan` finds `loans`. None if the
+    index is not that of the file (any more): it will be made anew. Raises `sqlite3.Error`, and
+    `StorageError` for one of the index.
     """
     end = time.monotonic() + seconds
 
-    def found_by(one: Line) -> Found:
+    def found_by(one: Line) -> FoundRuns:
         may_go_on = lambda: time.monotonic() < end  # noqa: E731
         return find(main, index, one, limit=limit, below=below, may_go_on=may_go_on)
 
-    with snapshot(main), lenient(main):
+    with snapshot(main), any_text(main):
+        state = index.state()
+        if not _belongs(main, state):
+            return None
         found, loose = found_by(line), loosened(line)
         is_loose = not found.runs and found.below is None and loose != line
         if is_loose:
             line, found = loose, found_by(loose)
-        state, (last,) = state_of(index), main.execute(_LAST).fetchone()
+        hits, below = _read(main, found, line, end, is_loose=is_loose)
         return Hits(
-            tuple(_hits(main, found.runs, line, is_loose=is_loose)),
-            found.below,
-            is_cut=found.below is not None and len(found.runs) < limit,
-            is_whole=last is None or (state is not None and state.up_to >= last),
+            hits,
+            below,
+            is_cut=below is not None and len(hits) < limit,
+            behind=main.execute(_BEHIND, (state.up_to,)).fetchone()[0],
         )
 
 
-def _hits(
-    main: sqlite3.Connection, runs: Sequence[int], line: Line, *, is_loose: bool
-) -> Iterator[Hit]:
-    by_id = {rows.run["id"]: rows for rows in all_rows(main, runs)}
-    found = [by_id[run] for run in runs if run in by_id]
-    gone, places, titles = GoneProcesses(main), _Places(main), _Titles(main)
-    for rows in found:
+def _belongs(main: sqlite3.Connection, state: State) -> bool:
+    if not has_table(main, "search_index"):  # of an earlier version
+        return False
+    return state.belongs_to(*main.execute(_CLAIMED).fetchone())
+
+
+def _read(
+    main: sqlite3.Connection, found: FoundRuns, line: Line, end: float, *, is_loose: bool
+) -> tuple[tuple[Hit, ...], int | None]:
+    """Read the runs that were found one by one, while there is time: they may be large."""
+    reading = _Reading(main, line, is_loose=is_loose)
+    hits: list[Hit] = []
+    for place, (_, run) in enumerate(found.runs):
+        if hits and time.monotonic() > end:
+            return tuple(hits), found.runs[place - 1][0]
+        hits += [reading.hit(rows) for rows in all_rows(main, [run])]
+    return tuple(hits), found.below
+
+
+class _Reading:
+    """Makes hits of the runs of a page."""
+
+    def __init__(self, main: sqlite3.Connection, line: Line, *, is_loose: bool) -> None:
+        self._main = main
+        self._line = line
+        self._is_loose = is_loose
+        self._gone = GoneProcesses(main)
+        self._places = _Places(main)
+        self._titles = _Titles(main)
+
+    def hit(self, rows: RunRows) -> Hit:
+        """Return the hit of a run."""
         run = rows.run
-        yield Hit(
+        return Hit(
             run_id=run["run_id"],
             session_id=run["session_id"],
-            session_title=titles.of(run),
+            session_title=self._titles.of(run),
             agent_name=run["agent_name"],
             user_id=run["user_id"],
-            status=gone.shown_status(run["status"], run["process_id"]),
+            status=self._gone.shown_status(run["status"], run["process_id"]),
             started_at=run["started_at"],
-            place=places.of(run),
-            snippet=_snippet(main, rows, line),
-            is_loose=is_loose,
+            place=self._places.of(run),
+            snippet=_snippet(self._main, rows, self._line),
+            is_loose=self._is_loose,
         )
 
 

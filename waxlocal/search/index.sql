@@ -1,11 +1,14 @@
 -- The search index beside a file. It has no text, only which words are in which run: it can be deleted
 -- at any time, and is made again. waxlocal.search.index_file opens it.
 
--- One row. Runs up to `up_to` are in the index, but those in `unfinished`. `stamp` is also in the file.
+-- One row. Runs up to `up_to` are in the index. `stamp` is also in the file, where `before` may still be
+-- when somebody was killed.
 CREATE TABLE state (
   id      INTEGER PRIMARY KEY CHECK (id = 1),
   version INTEGER NOT NULL,            -- of this schema, and of what counts as a word
-  stamp   TEXT NOT NULL,
+  stamp   TEXT NOT NULL,               -- another one whenever it takes over what the file has noted
+  before  TEXT NOT NULL,
+  noted   INTEGER NOT NULL,            -- the last of search_changes that it took over then, or 0
   up_to   INTEGER NOT NULL,
   stale   INTEGER NOT NULL             -- documents that nobody asks for any more
 );
@@ -24,10 +27,14 @@ CREATE TABLE blocks (
   last  TEXT NOT NULL
 );
 
--- Runs that have to be looked at again: they are open, or have changed.
-CREATE TABLE unfinished (
-  run  INTEGER PRIMARY KEY,
-  seen TEXT NOT NULL                   -- its status when it was read; empty: it has changed since
+-- Runs in the index that have changed since, or are gone.
+CREATE TABLE changed (
+  run INTEGER PRIMARY KEY
+);
+
+-- Runs that were open when they were read. A killed process changes nothing in the file.
+CREATE TABLE open_runs (
+  run INTEGER PRIMARY KEY
 );
 
 -- The words of each document, already folded and cut (waxlocal.search.words), with spaces between

@@ -6,19 +6,29 @@ In a file of its own, so that no recorder waits while it is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from waxlocal.errors import FileDamaged, FileMissing, ForeignDatabase, NotADatabase, StorageError
+from waxlocal.errors import FileDamaged, FileMissing, FileUnusable, ForeignDatabase, StorageError
 from waxlocal.storage.connection import opened_beside
 from waxlocal.storage.paths import beside
+from waxlocal.storage.schema import statements
 from waxlocal.storage.shipped import shipped_text
 from waxlocal.storage.storage_errors import storage_error
-from waxlocal.storage.transaction import begin, commit, roll_back
+from waxlocal.storage.transaction import roll_back
 
-__all__ = ["NOTHING", "State", "index_path", "index_reader", "index_writer", "state_of"]
+__all__ = [
+    "NOTHING",
+    "Index",
+    "IndexDamaged",
+    "State",
+    "index_path",
+    "index_reader",
+    "index_writer",
+    "remove_index",
+]
 
 ENDING = ".search"
 # Of the schema, and of what counts as a word: an index of another version is made anew.
@@ -29,15 +39,80 @@ _ID_AT = slice(68, 72)
 # Before the first run.
 NOTHING = -(1 << 63) + 1
 
-_STATE = "SELECT stamp, up_to FROM state WHERE version = ?"
-_BEGIN = "INSERT INTO state (id, version, stamp, up_to, stale) VALUES (1, ?, '', ?, 0)"
+_WHAT = """
+SELECT (SELECT count(*) FROM sqlite_schema), application_id FROM pragma_application_id
+"""
+_STATE = "SELECT stamp, before, noted, up_to FROM state WHERE version = ?"
+_BEGIN = """
+INSERT INTO state (id, version, stamp, before, noted, up_to, stale)
+VALUES (1, ?, '', '', 0, ?, 0)
+"""
+_NO_FTS5 = "no such module"
+# What FTS5 says where its own tables are damaged.
+_DAMAGED = ("vtable constructor failed", "malformed", "corrupt")
+
+Given = Sequence[object] | Mapping[str, object]
+
+
+class IndexDamaged(FileDamaged):
+    """The index is damaged, or of another version: it has to be made anew."""
+
+    default_hint = "waxlocal search makes it anew"
 
 
 class State(NamedTuple):
     """Which index it is, and the id of the last run in it; see the table `state`."""
 
     stamp: str
+    before: str
+    noted: int
     up_to: int
+
+    def belongs_to(self, stamp: str, up_to: int) -> bool:
+        """Return whether it is the index of a file that says this in `search_index`.
+
+        Not if the one or the other was put back: the file has noted what this index does not know.
+        """
+        return bool(stamp) and stamp in (self.stamp, self.before) and self.up_to <= up_to
+
+
+class Index:
+    """An open index; for one thread at a time. Its errors name its file, whatever it is read for.
+
+    Raises `IndexDamaged` and `StorageError`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    def ask(self, sql: str, given: Given = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        return self.do(sql, given).fetchall()
+
+    def do(self, sql: str, given: Given = ()) -> sqlite3.Cursor:
+        """Execute a statement."""
+        try:
+            return self._connection.execute(sql, given)
+        except sqlite3.Error as error:
+            raise _index_error(error, self.path) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes, or undo it; raises `FileLocked` while others write."""
+        self.do("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.do("COMMIT")
+        finally:
+            roll_back(self._connection)
+
+    def state(self) -> State:
+        """Return what the index has."""
+        rows = self.ask(_STATE, (VERSION,))
+        if not rows:
+            raise IndexDamaged(f"{self.path} is of another version")
+        return State(*rows[0])
 
 
 def index_path(path: Path) -> Path:
@@ -46,94 +121,93 @@ def index_path(path: Path) -> Path:
 
 
 @contextmanager
-def index_reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the index of a file for reading; raises `StorageError`, also where there is none."""
+def index_reader(path: Path) -> Iterator[Index]:
+    """Open the index of a file for reading, in one state of it.
+
+    Raises `FileMissing` where there is none yet, `IndexDamaged` and `StorageError`.
+    """
     index = index_path(path)
-    if not index.exists():
-        raise FileMissing(f"{index} does not exist", hint="waxlocal search makes it")
-    with opened_beside(index, path, writing=False) as connection:
-        yield connection
+    with _opened(index, path, writing=False) as connection:
+        found = Index(connection, index)
+        found.do("BEGIN")
+        if _is_empty(found):
+            raise FileMissing(f"{index} is being made")
+        yield found
 
 
 @contextmanager
-def index_writer(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the index of a file for writing; one that is damaged, or of another version, is emptied.
+def index_writer(path: Path) -> Iterator[Index]:
+    """Open the index of a file for writing; it is made as needed.
 
-    Raises `StorageError`, also where this SQLite has no FTS5.
+    Raises `ForeignDatabase` where something else has its name, `IndexDamaged`, and `StorageError`,
+    also where this SQLite has no FTS5.
     """
     index = index_path(path)
+    with _opened(index, path, writing=True) as connection:
+        found = Index(connection, index)
+        with found.transaction():
+            if _is_empty(found):
+                _make(found)
+        found.state()
+        yield found
+
+
+def remove_index(path: Path) -> None:
+    """Remove the index of a file; raises `ForeignDatabase` for what is none, and `StorageError`."""
+    index = index_path(path)
     try:
-        if not _is_sound(index, path):
-            _remove(index)
+        # Not by SQLite, which reads the schema first. It drops SQLite's locks: of a damaged index.
+        with index.open("rb") as file:
+            is_ours = file.read(_ID_AT.stop)[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
+        if not is_ours:
+            raise _foreign(index)
+        for ending in ("-wal", "-shm", ""):
+            beside(index, ending).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, index) from error
-    with opened_beside(index, path, writing=True) as connection:
-        _prepare(connection)
+
+
+@contextmanager
+def _opened(index: Path, like: Path, *, writing: bool) -> Iterator[sqlite3.Connection]:
+    if index.is_symlink():  # to somebody else's file
+        raise _foreign(index)
+    with ExitStack() as open_:
+        try:
+            connection = open_.enter_context(opened_beside(index, like, writing=writing))
+        except FileDamaged as error:
+            raise IndexDamaged(str(error)) from error
+        except FileUnusable as error:
+            raise _foreign(index) from error
         yield connection
 
 
-def state_of(index: sqlite3.Connection) -> State | None:
-    """Return what the index has; None if it is not one of this version."""
-    with suppress(sqlite3.OperationalError):  # no such table
-        row = index.execute(_STATE, (VERSION,)).fetchone()
-        return State(*row) if row else None
-    return None
+def _is_empty(index: Index) -> bool:
+    """Return whether it is still to be made, or was when its maker was killed."""
+    ((tables, number),) = index.ask(_WHAT)
+    if tables and number != APPLICATION_ID:
+        raise _foreign(index.path)
+    return not tables
 
 
-def _remove(index: Path) -> None:
-    """Remove what was an index; raises `ForeignDatabase` for anything else."""
-    if not _is_ours(index):
-        raise ForeignDatabase(
-            f"{index} is no search index of waxlocal", hint="give it another name, or remove it"
+def _foreign(index: Path) -> StorageError:
+    hint = "give it another name, or remove it"
+    return ForeignDatabase(f"{index} is no search index of waxlocal", hint=hint)
+
+
+def _index_error(error: sqlite3.Error, index: Path) -> StorageError:
+    said = str(error)
+    if _NO_FTS5 in said:
+        return StorageError(
+            "this Python's SQLite has no full-text search (FTS5)",
+            hint="use a Python whose SQLite has it, as those of python.org and of uv",
         )
-    for ending in ("-wal", "-shm", ""):
-        beside(index, ending).unlink(missing_ok=True)
+    if any(words in said for words in _DAMAGED):
+        return IndexDamaged(f"{index}: {said}")
+    return storage_error(error, index)
 
 
-def _is_ours(index: Path) -> bool:
-    # Not by SQLite, which reads the schema first. It drops SQLite's locks: nobody can use them.
-    with index.open("rb") as file:
-        return file.read(_ID_AT.stop)[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
-
-
-def _is_sound(index: Path, like: Path) -> bool:
-    if not index.exists():
-        return True
-    try:
-        with opened_beside(index, like, writing=False) as connection:
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            return not pages or state_of(connection) is not None
-    except (FileDamaged, NotADatabase):
-        return False
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    if state_of(connection) is not None:
-        return
-    try:
-        begin(connection)
-        if state_of(connection) is None:
-            for statement in _statements(shipped_text("search/index.sql")):
-                connection.execute(statement)
-            connection.execute(_BEGIN, (VERSION, NOTHING))
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        commit(connection)
-    except sqlite3.OperationalError as error:
-        if "no such module" in str(error):
-            raise StorageError(
-                "this Python's SQLite has no full-text search (FTS5)",
-                hint="use a Python whose SQLite has it, as those of python.org and of uv",
-            ) from error
-        raise
-    finally:
-        roll_back(connection)
-
-
-def _statements(script: str) -> Iterator[str]:
-    # Not `executescript`, which would commit.
-    statement = ""
-    for line in script.splitlines():
-        statement += f"{line}\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+def _make(index: Index) -> None:
+    for statement in statements(shipped_text("search/index.sql")):
+        index.do(statement)
+    index.do(_BEGIN, (VERSION, NOTHING))
+    index.do(f"PRAGMA application_id = {APPLICATION_ID}")

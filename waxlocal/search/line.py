@@ -9,6 +9,7 @@ from datetime import timezone, tzinfo
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import InvalidQuery
+from waxlocal.queries.filters import check_status
 from waxlocal.queries.times import parse_time
 from waxlocal.search.facets import FACETS, facet
 from waxlocal.search.words import words_of
@@ -20,9 +21,10 @@ FIGURES = ("cost", "turns")
 _TIMES = ("before", "after")
 # `-` in front, a name, and a value in quotes or without: or a phrase, or a word.
 _TERM = re.compile(
-    r'(?P<no>-)?(?:(?P<name>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+)|(?<=:))'
+    r"(?P<no>-)?(?:(?P<name>[A-Za-z]+):)?"
+    r'(?:(?P<key>[^\s":=]+=)?"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+)|(?<=:))'
 )
-_COMPARED = re.compile(r"(?P<how>>=|<=|>|<|=|)\$?(?P<number>\d+(?:\.\d+)?|\.\d+)")
+_COMPARED = re.compile(r"(?P<how>>=|<=|>|<|=|)\$?(?P<number>\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)")
 # More would be a text that somebody has pasted.
 MOST_TERMS = 100
 
@@ -84,9 +86,7 @@ def parse_line(text: str, *, zone: tzinfo = timezone.utc, clock: Clock = SYSTEM_
     reading = _Reading(zone, clock)
     for count, found in enumerate(_TERM.finditer(text)):
         if count >= MOST_TERMS:
-            raise InvalidQuery(
-                f"more than {MOST_TERMS} words", hint="search for some words that stand close by"
-            )
+            raise InvalidQuery(f"more than {MOST_TERMS} words", hint="leave some out")
         reading.take(found)
     return reading.line()
 
@@ -104,15 +104,18 @@ class _Reading:
 
     def take(self, found: re.Match[str]) -> None:
         name, no = (found["name"] or "").lower(), bool(found["no"])
-        value = (found["plain"] if found["quoted"] is None else found["quoted"]) or ""
+        quoted = found["quoted"]
+        value = (found["key"] or "") + (quoted or "") + (found["plain"] or "")
         if name in FACETS:
+            if name == "status":
+                check_status(_given(name, value).lower())
             self._facets[no].append(facet(name, _given(name, value)))
         elif name in FIGURES:
             self._figures.append(_figure(name, _given(name, value), no))
         elif name in _TIMES:
             self._take_time(name, _given(name, value), no)
         else:
-            self._terms[no] += _terms(f"{name}:{value}" if name else value, found["quoted"] is None)
+            self._terms[no] += _terms(f"{name}:{value}" if name else value, quoted is None)
 
     def _take_time(self, name: str, value: str, no: bool) -> None:
         name = _TIMES[1 - _TIMES.index(name)] if no else name

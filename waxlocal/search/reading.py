@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from waxlocal.queries.liveness import GoneProcesses
@@ -20,7 +19,7 @@ from waxlocal.search.said import Piece, Row, RunRows, pieces, tool_names
 from waxlocal.search.words import words_of
 from waxlocal.storage.contents import read_keys
 
-__all__ = ["Document", "Reader", "all_rows", "contents_of", "lenient"]
+__all__ = ["Document", "Reader", "all_rows", "contents_of"]
 
 
 def _texts(*names: str) -> str:
@@ -70,13 +69,17 @@ _STEPS = f"""
 SELECT run_id, position, {_texts("step_name", "output")}
 FROM steps WHERE run_id IN {_IDS} ORDER BY run_id, position
 """  # noqa: S608
+_EVENTS = f"""
+SELECT run_id, position, {_texts("event", "data")}
+FROM events WHERE run_id IN {_IDS} ORDER BY run_id, position
+"""  # noqa: S608
 _CONTENTS = """
 SELECT key, CAST(content AS TEXT) AS content FROM contents
 WHERE key IN (SELECT value FROM json_each(?))
 """
 _EARLIER = """
 SELECT id FROM runs WHERE session_id = :session_id AND started_at <= :started_at
-  AND agent_name = :agent_name AND id < :id ORDER BY started_at DESC LIMIT 1
+  AND id < :id ORDER BY started_at DESC LIMIT 3
 """
 # Conversations whose last words are remembered.
 MOST_KNOWN = 256
@@ -85,11 +88,10 @@ BETWEEN = " \N{PILCROW SIGN} "
 
 
 class Document(NamedTuple):
-    """A run as the index has it. `shown`: its status, as a reader sees it; `stored`: as it is."""
+    """A run as the index has it. `shown` is its status as a reader sees it."""
 
     run: int
     started_at: str
-    stored: str
     shown: str
     columns: Mapping[str, str]
 
@@ -99,7 +101,7 @@ class Reader:
 
     def __init__(self, main: sqlite3.Connection) -> None:
         self._main = main
-        self._known: OrderedDict[tuple[str, str], set[object]] = OrderedDict()
+        self._known: OrderedDict[str, set[object]] = OrderedDict()
 
     def documents(self, runs: Sequence[int]) -> Iterator[Document]:
         """Give the documents of these runs, in order of their ids; none for one that is gone."""
@@ -108,7 +110,7 @@ class Reader:
             run = rows.run
             shown = gone.shown_status(run["status"], run["process_id"])
             columns = self._columns(rows, shown)
-            yield Document(run["id"], run["started_at"], run["status"], shown, columns)
+            yield Document(run["id"], run["started_at"], shown, columns)
 
     def _columns(self, rows: RunRows, status: str) -> dict[str, str]:
         known = self._known_before(rows.run)
@@ -127,7 +129,7 @@ class Reader:
     def _known_before(self, run: Row) -> set[object]:
         if run["session_id"] is None:
             return set()
-        key = run["session_id"], run["agent_name"]
+        key = run["session_id"]
         known = self._known.pop(key, None)
         if known is None:
             known = self._said_before(run)
@@ -162,6 +164,8 @@ def _facets(rows: RunRows, status: str) -> set[str]:
     )  # fmt: skip
     found = {EVERY, *(facet(name, str(value)) for name, value in named if value is not None)}
     for call in rows.calls:
+        if call["error_type"]:
+            found.add(facet("error", call["error_type"]))
         found.update(facet("model", name) for name in model_names(str(call["model"])))
     found.update(facet("tool", str(name)) for name in tool_names(rows))
     tags = decoded(run["tags"])
@@ -169,16 +173,6 @@ def _facets(rows: RunRows, status: str) -> set[str]:
         said = value if isinstance(value, str) else json.dumps(value)
         found |= {facet("tag", key), facet("tag", f"{key}={said}")}
     return found
-
-
-@contextmanager
-def lenient(main: sqlite3.Connection) -> Iterator[None]:
-    """Read texts in the block that are no UTF-8, as another program may have stored them."""
-    before, main.text_factory = main.text_factory, lambda data: data.decode("utf-8", "replace")
-    try:
-        yield
-    finally:
-        main.text_factory = before
 
 
 def all_rows(main: sqlite3.Connection, runs: Sequence[int]) -> list[RunRows]:
@@ -191,6 +185,8 @@ def all_rows(main: sqlite3.Connection, runs: Sequence[int]) -> list[RunRows]:
         found[span["run_id"]].spans.append(span)
     for step in _rows(main, _STEPS, given):
         found[step["run_id"]].steps.append(step)
+    for event in _rows(main, _EVENTS, given):
+        found[event["run_id"]].events.append(event)
     return list(found.values())
 
 

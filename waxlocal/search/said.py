@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from waxlocal.decode import from_json
+from waxlocal.messages.answers import choices_of
 from waxlocal.messages.dialects import conversation_in
 from waxlocal.messages.facts import plain_text
+from waxlocal.messages.forms import Message, ToolCall
+from waxlocal.messages.parts import tool_call
 from waxlocal.messages.reader import read_form
-from waxlocal.messages.words import words_of, words_of_calls
+from waxlocal.messages.words import words_of
 from waxlocal.queries.texts import answer_text, decoded, message_text
 
 __all__ = ["COLUMNS", "Piece", "RunRows", "pieces", "texts_in", "tool_names"]
@@ -19,19 +22,23 @@ __all__ = ["COLUMNS", "Piece", "RunRows", "pieces", "texts_in", "tool_names"]
 COLUMNS = ("message", "answer", "errors", "tools", "prompts")
 # A text of millions of characters is no message: this much of it is found.
 MOST_CHARS = 1_000_000
+# The event of an answer that is given beside the result.
+OUTPUT_TEXT = "output_text"
 
 Row = Mapping[str, Any]
 
 
 class Piece(NamedTuple):
-    """A text, the column of the index it belongs to, and the position of its record, if any.
+    """A text, and the column of the index it belongs to.
 
-    What is `own` was said in this run; the rest may be history that is sent again.
+    `position` and `name` are those of its record, if it has one: the tool, the step. What is `own`
+    was said in this run; the rest may be history that is sent again.
     """
 
     column: str
     text: str
     position: int | None = None
+    name: str = ""
     own: bool = True
 
 
@@ -43,6 +50,7 @@ class RunRows:
     calls: list[Row] = field(default_factory=list)
     spans: list[Row] = field(default_factory=list)
     steps: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
 
 
 def pieces(rows: RunRows, contents: Mapping[str, str]) -> Iterator[Piece]:
@@ -50,17 +58,17 @@ def pieces(rows: RunRows, contents: Mapping[str, str]) -> Iterator[Piece]:
     run = rows.run
     yield from _said("message", message_text(run["inputs"]), run["inputs"])
     yield from _said("answer", answer_text(run["result"]), run["result"])
-    yield from _errors(run["error_type"], run["error"], None)
+    yield from _errors(run["error_type"], run["error"])
     for call in rows.calls:
         yield from _of_call(call, contents)
     for span in rows.spans:
-        at = span["position"]
-        yield from _errors(None, span["error"], at)
-        told = (span["name"], *texts_in(decoded(span["input"])), *texts_in(decoded(span["output"])))
-        yield from (Piece("tools", text, at) for text in told if text)
+        yield from _errors(None, span["error"], span["position"], span["name"])
+        yield from _of_record(span, span["name"], span["input"], span["output"])
     for step in rows.steps:
-        told = (step["step_name"], *texts_in(decoded(step["output"])))
-        yield from (Piece("tools", text, step["position"]) for text in told if text)
+        yield from _of_record(step, step["step_name"], step["output"])
+    for event in rows.events:
+        column = "answer" if event["event"] == OUTPUT_TEXT else "tools"
+        yield from _of_record(event, event["event"], event["data"], column=column)
 
 
 def _said(column: str, words: str, stored: str | None) -> Iterator[Piece]:
@@ -71,26 +79,34 @@ def _said(column: str, words: str, stored: str | None) -> Iterator[Piece]:
             yield Piece(column, text, own=False)
 
 
-def _errors(kind: str | None, message: str | None, position: int | None) -> Iterator[Piece]:
+def _errors(
+    kind: str | None, message: str | None, position: int | None = None, name: str = ""
+) -> Iterator[Piece]:
     said = ": ".join(filter(None, (kind, message)))
     if said:
-        yield Piece("errors", said[:MOST_CHARS], position)
+        yield Piece("errors", said[:MOST_CHARS], position, name)
+
+
+def _of_record(
+    record: Row, name: str | None, *values: str | None, column: str = "tools"
+) -> Iterator[Piece]:
+    at, name = record["position"], name or ""
+    if column == "tools" and name:
+        yield Piece(column, name, at)
+    for value in values:
+        yield from (Piece(column, text, at, name) for text in texts_in(decoded(value)))
 
 
 def _of_call(call: Row, contents: Mapping[str, str]) -> Iterator[Piece]:
     at = call["position"]
     yield from _errors(call["error_type"], call["error_message"], at)
     said = call["response"] if call["response"] is not None else call["response_preview"]
-    asked = words_of_calls(_tool_calls(call))
-    for text in filter(None, (said, asked)):
-        yield Piece("prompts", plain_text(text)[:MOST_CHARS], at)
+    for text in (*texts_in(said), *_of_tool_calls(_tool_calls(call))):
+        yield Piece("prompts", text, at)
     whole = decoded(call["messages"]) if call["messages"] is not None else call["prompt_preview"]
-    for text in texts_in(whole):
+    known = (decoded(contents[key]) for key in call["keys"] if key in contents)
+    for text in (*texts_in(whole), *(text for one in known for text in texts_in([one]))):
         yield Piece("prompts", text, at, own=False)
-    for key in call["keys"]:
-        if key in contents:
-            for text in texts_in([decoded(contents[key])]):
-                yield Piece("prompts", text, at, own=False)
 
 
 def _tool_calls(call: Row) -> object:
@@ -101,14 +117,31 @@ def _tool_calls(call: Row) -> object:
 def tool_names(rows: RunRows) -> Iterator[str]:
     """Give the names of the tools that a run has called, or that its model asked for."""
     for span in rows.spans:
-        if span["kind"] == "tool":
+        if span["kind"] == "tool" and span["name"]:
             yield span["name"]
-    for call in rows.calls:
-        calls = _tool_calls(call)
-        for one in calls if isinstance(calls, list) else ():
-            name = one.get("name") if isinstance(one, dict) else None
-            if isinstance(name, str):
-                yield name
+    asked = [_tool_calls(call) for call in rows.calls]
+    answers = [from_json(call["response"]) for call in rows.calls]
+    asked += [
+        message.get("tool_calls")
+        for answer in (*answers, decoded(rows.run["result"]))
+        for message in _messages_in(answer)
+    ]
+    for calls in asked:
+        yield from (one["name"] for one in _read_calls(calls))
+
+
+def _messages_in(answer: object) -> Iterator[Message]:
+    found = answer
+    if isinstance(answer, dict) and (choices := choices_of(answer)):
+        found = choices[0]
+    for form in (conversation_in(found) or []) if isinstance(found, dict | list) else ():
+        yield from read_form(form, "assistant")
+
+
+def _read_calls(calls: object) -> Iterator[ToolCall]:
+    for one in calls if isinstance(calls, list) else ():
+        if isinstance(one, dict) and isinstance((read := tool_call(one))["name"], str):
+            yield read
 
 
 def texts_in(value: object) -> Iterator[str]:
@@ -123,22 +156,31 @@ def texts_in(value: object) -> Iterator[str]:
         if isinstance(inner, dict | list):
             forms = conversation_in(inner)
             if forms is not None:
-                yield from _of_messages(forms)
+                waiting += reversed(list(_in_messages(forms)))
+            elif isinstance(inner, dict):
+                waiting += reversed(inner.values())
             else:
-                waiting += reversed(inner.values() if isinstance(inner, dict) else inner)
-        elif isinstance(one, str):
-            if one.strip():
-                yield plain_text(one)[:MOST_CHARS]
-        elif one is not None and not isinstance(one, bool):
-            yield str(one)
+                waiting += reversed(inner)
+        elif isinstance(inner, str):
+            if inner.strip():
+                yield plain_text(inner)[:MOST_CHARS]
+        elif inner is not None and not isinstance(inner, bool):
+            yield str(inner)
 
 
-def _of_messages(forms: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _in_messages(forms: Iterable[dict[str, Any]]) -> Iterator[object]:
     for form in forms:
         for message in read_form(form, "user"):
             content = message["content"]
-            calls = words_of_calls(message.get("tool_calls"))
-            told = (message.get("reasoning"), words_of(content), calls)
-            yield from (text[:MOST_CHARS] for text in told if isinstance(text, str) and text)
-            if not told[1] and isinstance(content, dict | list):  # the result of a tool
-                yield from texts_in(content)
+            yield message.get("reasoning")
+            if isinstance(content, list) and (words := words_of(content)):
+                yield from words.split("\n")
+            else:  # a text may be JSON; what is none is the result of a tool
+                yield content
+            yield from _of_tool_calls(message.get("tool_calls"))
+
+
+def _of_tool_calls(calls: object) -> Iterator[str]:
+    for call in _read_calls(calls):
+        yield f"calls {call['name']}"
+        yield from texts_in(call["arguments"])

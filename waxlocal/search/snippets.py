@@ -7,26 +7,27 @@ from typing import NamedTuple
 
 from waxlocal.search.line import Term
 from waxlocal.search.said import COLUMNS, Piece, RunRows, pieces
-from waxlocal.search.words import Found, folded, words_in, words_of
+from waxlocal.search.words import Found, folded, words_in
 
 __all__ = ["Snippet", "snippet_of"]
 
 # Characters of a snippet, and of those before its first word.
 SNIPPET_CHARS = 220
 BEFORE_CHARS = 60
-# Of a longer text only what stands around its first word is looked at.
-LOOKED_CHARS = 20_000
+# A longer text is looked at in parts of so many characters, each with the beginning of the next.
+LOOKED_CHARS, OVERLAP = 20_000, 400
 
 
 class Snippet(NamedTuple):
     """A part of a text in pieces, those with a True are the words; which text it is, and of what.
 
-    `column` is one of `said.COLUMNS`, `position` that of the call, span or step.
+    `column` is one of `said.COLUMNS`; `position` and `name` are those of its record, if any.
     """
 
     parts: tuple[tuple[str, bool], ...]
     column: str
     position: int | None
+    name: str
 
 
 def snippet_of(
@@ -36,31 +37,36 @@ def snippet_of(
 
     Without terms it is the beginning of the message. `contents` are the messages of the calls.
     """
-    best, most = Piece("message", ""), -1
+    best, text, most = Piece("message", ""), "", -1
     for piece in sorted(pieces(rows, contents or {}), key=lambda one: COLUMNS.index(one.column)):
-        found = _count(piece.text, terms)
+        window, found = _best_window(piece.text, terms)
         if found > most:
-            best, most = piece, found
+            best, text, most = piece, window, found
             if found == len(terms):
                 break
-    parts = tuple(_cut_out(best.text, terms))
-    return Snippet(parts, best.column, best.position), most == len(terms)
+    parts = tuple(_cut_out(text, terms))
+    return Snippet(parts, best.column, best.position, best.name), most == len(terms)
+
+
+def _best_window(text: str, terms: Sequence[Term]) -> tuple[str, int]:
+    """Return the first part of a text that has a term, and how many it has."""
+    for start in range(0, max(len(text), 1), LOOKED_CHARS):
+        window = text[start : start + LOOKED_CHARS + OVERLAP]
+        if found := _count(window, terms):
+            return window, found
+    return text[:LOOKED_CHARS], 0
 
 
 def _count(text: str, terms: Sequence[Term]) -> int:
-    """Return how many of the terms a text has; the words of a phrase somewhere."""
     said = folded(text)
     likely = [term for term in terms if all(word in said for word in term.words)]
     if not likely:
         return 0
-    words = set(words_of(text))
-    return sum(
-        words.issuperset(term.words[:-1] if term.is_prefix else term.words) for term in likely
-    )
+    words = list(words_in(text))
+    return sum(any(True for _ in _marks(words, [term])) for term in likely)
 
 
 def _cut_out(text: str, terms: Sequence[Term]) -> Iterator[tuple[str, bool]]:
-    text = _near(text, terms)
     marks = list(_marks(list(words_in(text)), terms))
     start = _start(text, marks[0][0]) if marks else 0
     end = _end(text, start)
@@ -78,15 +84,6 @@ def _cut_out(text: str, terms: Sequence[Term]) -> Iterator[tuple[str, bool]]:
         yield _one_line(text[at:end]), False
     if end < len(text):
         yield "…", False
-
-
-def _near(text: str, terms: Sequence[Term]) -> str:
-    if len(text) <= LOOKED_CHARS:
-        return text
-    whole = folded(text)  # about as long as the text
-    places = [place for term in terms if (place := whole.find(term.words[0])) >= 0]
-    start = max(0, min(places, default=0) - LOOKED_CHARS // 2)
-    return text[start : start + LOOKED_CHARS]
 
 
 def _marks(words: Sequence[Found], terms: Iterable[Term]) -> Iterator[tuple[int, int]]:

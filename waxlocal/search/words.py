@@ -22,6 +22,12 @@ _SINGLE = (
 _PICTURES = "\u2600-\u27bf\U0001f300-\U0001f3fa\U0001f400-\U0001faff"
 # `_` is between words: `order_id` is found by both.
 _WORD = re.compile(rf"[{_SINGLE}{_PICTURES}]|[^\W_{_SINGLE}{_PICTURES}]+")
+# Letters that Unicode does not take apart, and what nobody sees between two.
+_LETTERS = str.maketrans(
+    {"ø": "o", "Ø": "o", "đ": "d", "Đ": "d", "ð": "d", "Ð": "d", "ł": "l", "Ł": "l", "ħ": "h"}
+    | {"Ħ": "h", "\u0131": "i", "œ": "oe", "Œ": "oe", "æ": "ae", "Æ": "ae", "þ": "th", "Þ": "th"}
+    | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
+)
 # The marks that make another letter of a Japanese one, and no accent.
 _KANA_MARKS = "\u3099\u309a"
 
@@ -38,7 +44,7 @@ def folded(text: str) -> str:
     """Return a text without case and accents, however these are composed: `É` is `e`."""
     if text.isascii():
         return text.lower()
-    apart = unicodedata.normalize("NFKD", text)
+    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     kept = "".join(one for one in apart if not unicodedata.combining(one) or one in _KANA_MARKS)
     return unicodedata.normalize("NFC", kept).casefold()
 
@@ -58,5 +64,6 @@ def words_in(text: str) -> Iterator[Found]:
 
 _WRITTEN = re.compile(
     rf"[{_SINGLE}{_PICTURES}][\u0300-\u036f{_KANA_MARKS}]*"
-    rf"|(?:[^\W_{_SINGLE}{_PICTURES}][\u0300-\u036f\u0591-\u05c7\u064b-\u065f]*)+"
+    rf"|(?:[^\W_{_SINGLE}{_PICTURES}]"
+    r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u00ad\u200b-\u200d\u2060\ufeff]*)+"
 )

@@ -238,41 +238,35 @@ def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
 def opened_beside(path: Path, like: Path, *, writing: bool) -> Iterator[sqlite3.Connection]:
     """Open a file that has a schema of its own and belongs to another file, `like`.
 
-    To write, it is created as needed, with a log of its own; its transactions do not wait for each
-    other. Raises `StorageError`, also for an error of SQLite inside the block.
+    To write, it is made as needed, with a log of its own; where it is locked, a writer fails at
+    once. Raises `StorageError`, but errors of SQLite inside the block as they are.
     """
     with registered(lambda: _open_beside(path, like, writing)) as connection:
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            raise storage_error(error, path) from error
+        yield connection
 
 
 def _open_beside(path: Path, like: Path, writing: bool) -> sqlite3.Connection:
+    if not writing and file_id(path) is None:
+        raise storage_error(unusable(path) or FileMissing(f"{path} does not exist"), path)
+    connection = None
     try:
-        if not writing:
-            return _open_plain(path, "ro")
-        make_private(path, like=like)
-        connection = _open_plain(path, "rw")
-    except (OSError, sqlite3.Error) as error:
-        raise storage_error(error, path) from error
-    try:
-        while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), monotonic() + 1.0)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
+        if writing:
+            make_private(path, like=like)
+        # Closing the last connection locks the file for a moment: a reader waits for that.
+        mode, wait = ("rw", 0.0) if writing else (_reading_mode(path), COMMAND_WAIT_S)
+        connection = opened = _connect(path, mode, wait)
+        limit_cache(opened, READER_CACHE_KIB)
+        if writing:
+            while_busy(lambda: opened.execute("PRAGMA journal_mode = WAL"), monotonic() + 1.0)
+            opened.execute("PRAGMA synchronous = NORMAL")
+            opened.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
     except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.Error):
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error | OSError):
             raise storage_error(error, path) from error
         raise
-    return connection
-
-
-def _open_plain(path: Path, mode: str) -> sqlite3.Connection:
-    # Whoever closes the file last takes it for a moment; a writer does not wait for another one.
-    connection = _connect(path, mode, COMMAND_WAIT_S if mode == "ro" else 0.0)
-    limit_cache(connection, READER_CACHE_KIB)
-    return connection
+    return opened
 
 
 @contextmanager
@@ -343,14 +337,17 @@ def _open_reader(path: Path, cache_kib: int) -> sqlite3.Connection:
     `immutable` where SQLite cannot create the `-shm` file, in a directory that may not be written
     or on a full disk. It ignores the log: the file is complete only if that is missing or empty.
     """
-    has_log = log_size(path) > 0
     try:
-        may_create = os.access(real_path(path).parent, os.W_OK)
-        return _open_as(path, "ro" if has_log or may_create else "ro&immutable=1", cache_kib)
+        return _open_as(path, _reading_mode(path), cache_kib)
     except DiskFull:
-        if has_log:
+        if log_size(path) > 0:
             raise
         return _open_as(path, "ro&immutable=1", cache_kib)
+
+
+def _reading_mode(path: Path) -> str:
+    may_create = os.access(real_path(path).parent, os.W_OK)
+    return "ro" if log_size(path) > 0 or may_create else "ro&immutable=1"
 
 
 def _open_as(path: Path, mode: str, cache_kib: int) -> sqlite3.Connection:

@@ -25,6 +25,7 @@ __all__ = [
     "migration",
     "prepare",
     "schema_text",
+    "statements",
 ]
 
 APPLICATION_ID = 0x5741584C  # 'WAXL', see https://sqlite.org/pragma.html#pragma_application_id
@@ -187,11 +188,12 @@ def prepare(
 
 def _run_script(connection: sqlite3.Connection, script: str) -> None:
     # executescript() would commit the transaction first.
-    for statement in _statements(script):
+    for statement in statements(script):
         connection.execute(statement)
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
+    """Give the statements of a script, for `executescript` would commit."""
     lines: list[str] = []
     for line in script.splitlines():
         lines.append(line)

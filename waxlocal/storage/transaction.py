@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 __all__ = [
     "Undone",
+    "any_text",
     "begin",
     "commit",
     "commits_of_others",
@@ -40,6 +41,17 @@ def roll_back(connection: sqlite3.Connection) -> None:
     """Undo the transaction; does nothing if a full disk has already ended it."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+@contextmanager
+def any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read texts in the block that are no UTF-8, as another program may have stored them."""
+    before = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 from starlette.requests import Request
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from waxlocal.errors import FileLocked, FileMissing, StorageError
 from waxlocal.search.building import Progress, bring_up_to_date
 from waxlocal.search.hits import Hits, search
-from waxlocal.search.index_file import index_path, index_reader, state_of
+from waxlocal.search.index_file import IndexDamaged, index_reader, remove_index
 from waxlocal.search.line import Line
 from waxlocal.web.db import ask
 
@@ -27,13 +26,15 @@ LOOK_S = 2.0
 class Indexing:
     """Adds to the index of a file in the background; for one event loop.
 
-    `progress` is how far it is, None at first; `problem` why it cannot go on.
+    `progress` is how far it is, None at first; `problem` why it cannot go on. Whoever finds it
+    damaged sets `is_damaged`: it is made anew.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.progress: Progress | None = None
         self.problem: StorageError | None = None
+        self.is_damaged = False
 
     async def go_on(self) -> None:
         """Add what comes, again and again; ends when cancelled."""
@@ -44,12 +45,19 @@ class Indexing:
 
     def _add(self) -> None:
         try:
+            if self.is_damaged:
+                remove_index(self.path)
+                self.is_damaged = False
             self.progress = bring_up_to_date(self.path, WORK_S) or self.progress
             self.problem = None
         except FileLocked:  # another process adds to it
             pass
         except StorageError as error:
             self.problem = error
+        except Exception as error:
+            # A bug. The next runs may not meet it; the pages say it until then.
+            said = f"the search index cannot be made: {type(error).__name__}: {error}"
+            self.problem = StorageError(said, hint="delete the index: docs/search.md")
 
 
 def indexing_of(request: Request) -> Indexing:
@@ -68,11 +76,14 @@ async def ask_index(
     indexing = indexing_of(request)
 
     def question(main: sqlite3.Connection) -> Hits | None:
-        if indexing.problem and not index_path(indexing.path).is_file():
-            raise indexing.problem
-        with suppress(FileMissing), index_reader(indexing.path) as index:
-            if state_of(index):
+        try:
+            with index_reader(indexing.path) as index:
                 return search(main, index, line, limit=limit, below=below)
+        except IndexDamaged:
+            indexing.is_damaged = True
+        except FileMissing:
+            if indexing.problem:
+                raise indexing.problem from None
         return None
 
     return await ask(request, question)

@@ -56,10 +56,12 @@ def test_hits_stand_below_their_conversation_and_lead_to_their_turn(pages: Dashb
     alone, conversation = page.all("section", "hits")
     assert conversation.one("h2").one("a").attributes["href"] == "/session?id=s%2F1"
     assert conversation.one("h2").text == "May I send it back?"
-    assert "sub-agent of turn 2" in conversation.text
+    inside = conversation.one("a", "open")
+    assert (inside.text, inside["href"]) == ("turn 2", "/session?id=s%2F1&turn=2#turn-2")
+    assert conversation.one("a", "quiet").text == "sub-agent law"
     assert conversation.one("p", "snippet").text == "A refund within <b>14</b> days"
     assert [mark.text for mark in conversation.all("mark")] == ["refund"]
-    assert "in a tool or step" in alone.text
+    assert "in a tool or step: tool" in alone.text
     assert alone.one("h2").text == "nightly"
     (hit,) = asked(pages, q="send").all("section", "hits")
     link = hit.one("a", "open")
@@ -74,12 +76,14 @@ def test_the_next_page_goes_on(pages: Dashboard) -> None:
     titles = [one.text for page in (first, second) for one in page.one("main").all("h2")]
     assert titles == [f"number {number}" for number in reversed(range(25))]
     assert second.all("a", rel="next") == []
+    assert second.one("nav", "pager").one("a")["href"] == "/search?q=number"
 
 
 def test_the_page_says_what_can_be_asked_and_what_is_wrong(pages: Dashboard) -> None:
     """And what to leave out where nothing is found."""
     assert "user:42" in asked(pages).text
-    assert "cost:x is no comparison" in asked(pages, q="cost:x").text
+    assert "cost:x is no comparison" in pages.page("/search?q=cost:x", status=400).text
+    assert "no word to search for" in pages.page("/search?q=-", status=400).text
     assert "Nothing found" in asked(pages, q="nowhere").text
     assert "words that begin so" in asked(pages, q="refun").text
     assert "'x' is not a number" in pages.page("/search?q=a&below=x", status=400).text
@@ -96,7 +100,7 @@ def test_the_endpoint_gives_pages_of_hits(pages: Dashboard) -> None:
     first = answer(pages, q="number", limit=20)
     second = answer(pages, q="number", limit=20, below=first["below"])
     assert [len(page["results"]) for page in (first, second)] == [20, 5]
-    assert (first["is_whole"], first["is_cut"], second["below"]) == (True, False, None)
+    assert (first["behind"], first["is_cut"], second["below"]) == (0, False, None)
     assert first["results"][0]["session_title"] == "number 24"
     assert pages.client.get(SEARCH).status_code == 400
     assert pages.client.get(SEARCH, params={"q": "cost:x"}).json()["detail"].startswith("cost:x")
@@ -122,4 +126,4 @@ def test_an_index_that_cannot_be_made_is_said(db_path: Path) -> None:
         until = time.monotonic() + PATIENCE_S
         while (found := pages.client.get("/search?q=x")).status_code != 503:
             assert time.monotonic() < until
-        assert "directory" in found.text
+        assert "is no search index of waxlocal" in found.text

@@ -249,9 +249,11 @@ BEGIN
   -- is not looked up. With the key of the row, SQLite builds no temporary table to update it.
   UPDATE summary SET call_run = NEW.run_id, call_position = NEW.position, sign = 1
   WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);
-  -- Its words, where the search index has those of its run already.
-  INSERT INTO search_notes (run_id)
-  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
+  -- Its words, where the search index has those of its run already. When an open run ends, it is
+  -- read again anyway.
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
   -- What steps_deliver and the like do for the other records.
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
@@ -558,9 +560,11 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
-  -- Its words, where the search index has those of its run already.
-  INSERT INTO search_notes (run_id)
-  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
+  -- Its words, where the search index has those of its run already. When an open run ends, it is
+  -- read again anyway.
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
 END;
 
 DROP TRIGGER spans_deliver;
@@ -569,9 +573,11 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
-  -- Its words, where the search index has those of its run already.
-  INSERT INTO search_notes (run_id)
-  SELECT NEW.run_id FROM search_index WHERE id = 1 AND newest >= NEW.run_id;
+  -- Its words, where the search index has those of its run already. When an open run ends, it is
+  -- read again anyway.
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
 END;
 
 DROP TRIGGER scores_deliver;
@@ -587,6 +593,11 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- Its words, where the search index has those of its run already. When an open run ends, it is
+  -- read again anyway.
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
 END;
 
 CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
@@ -924,9 +935,8 @@ CREATE TRIGGER runs_insert_among_older AFTER INSERT ON runs
 WHEN NEW.id <= (SELECT up_to FROM summary) OR NEW.id <= (SELECT up_to FROM search_index)
 BEGIN
   UPDATE summary SET up_to = -9223372036854775807 WHERE NEW.id <= up_to;
-  DELETE FROM search_changes WHERE run = NEW.id;
-  INSERT INTO search_changes (run)
-  SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
+  UPDATE search_index SET newest = max(newest, NEW.run_id) WHERE NEW.id <= up_to;
+  INSERT INTO search_notes (run) SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
 END;
 
 CREATE TRIGGER runs_move_among_older AFTER UPDATE OF id ON runs
@@ -956,7 +966,7 @@ END;
 -- `waxlocal serve` and `waxlocal search`. Runs up to `up_to` may be in it.
 CREATE TABLE search_index (
   id     INTEGER PRIMARY KEY CHECK (id = 1),
-  stamp  TEXT NOT NULL,                -- that of the index; empty: it has to be made anew
+  stamp  TEXT NOT NULL,                -- that of the index; none: it has to be made anew
   up_to  INTEGER NOT NULL,             -- no run in the index has a greater id
   newest TEXT NOT NULL                 -- nor a greater run_id
 );
@@ -968,62 +978,86 @@ CREATE TABLE search_changes (
   run INTEGER NOT NULL UNIQUE          -- id of runs
 );
 
--- Takes the runs of records that come, change or go. A run that is open is looked at again anyway.
-CREATE VIEW search_notes AS SELECT run_id FROM runs WHERE false;
+-- Takes a run that has to be read again.
+CREATE VIEW search_notes AS SELECT run FROM search_changes WHERE false;
 
 CREATE TRIGGER search_notes_add INSTEAD OF INSERT ON search_notes
 BEGIN
-  DELETE FROM search_changes WHERE run = (SELECT id FROM runs WHERE run_id = NEW.run_id);
-  INSERT INTO search_changes (run)
-  SELECT r.id FROM runs r CROSS JOIN search_index i
-  WHERE r.run_id = NEW.run_id AND r.status <> 'running' AND r.id <= i.up_to;
+  DELETE FROM search_changes WHERE run = NEW.run;
+  INSERT INTO search_changes (run) VALUES (NEW.run);
 END;
 
-CREATE TRIGGER runs_change_words AFTER UPDATE OF revision ON runs
-WHEN NEW.revision IS NOT OLD.revision
+CREATE TRIGGER runs_change_words AFTER UPDATE ON runs
+WHEN NEW.id <= (SELECT up_to FROM search_index)
 BEGIN
-  DELETE FROM search_changes WHERE run = NEW.id;
-  INSERT INTO search_changes (run)
-  SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
+  INSERT INTO search_notes (run) VALUES (NEW.id);
 END;
 
 CREATE TRIGGER runs_delete_words AFTER DELETE ON runs
+WHEN OLD.id <= (SELECT up_to FROM search_index)
 BEGIN
-  DELETE FROM search_changes WHERE run = OLD.id;
-  INSERT INTO search_changes (run)
-  SELECT OLD.id FROM search_index WHERE OLD.id <= up_to;
+  INSERT INTO search_notes (run) VALUES (OLD.id);
 END;
 
 CREATE TRIGGER llm_calls_change_words AFTER UPDATE OF revision ON llm_calls
 WHEN NEW.revision IS NOT OLD.revision
 BEGIN
-  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
 END;
 
 CREATE TRIGGER steps_change_words AFTER UPDATE OF revision ON steps
-BEGIN
-  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
-END;
-
-CREATE TRIGGER spans_change_words AFTER UPDATE OF revision ON spans
 WHEN NEW.revision IS NOT OLD.revision
 BEGIN
-  INSERT INTO search_notes (run_id) VALUES (NEW.run_id);
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
+END;
+
+CREATE TRIGGER events_change_words AFTER UPDATE OF revision ON events
+WHEN NEW.revision IS NOT OLD.revision
+BEGIN
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
+END;
+
+CREATE TRIGGER spans_change_words AFTER UPDATE OF status, revision ON spans
+WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
+BEGIN
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
+  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to
+    AND (r.status <> 'running' OR NEW.revision IS NOT OLD.revision);
 END;
 
 CREATE TRIGGER llm_calls_delete_words AFTER DELETE ON llm_calls
 BEGIN
-  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
+  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
 END;
 
 CREATE TRIGGER steps_delete_words AFTER DELETE ON steps
 BEGIN
-  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
+  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
+END;
+
+CREATE TRIGGER events_delete_words AFTER DELETE ON events
+BEGIN
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
+  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
 END;
 
 CREATE TRIGGER spans_delete_words AFTER DELETE ON spans
 BEGIN
-  INSERT INTO search_notes (run_id) VALUES (OLD.run_id);
+  INSERT INTO search_notes (run)
+  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
+  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
 END;
 
 -- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,

@@ -188,9 +188,11 @@ def _search() -> Json:
         "search",
         "Search",
         "Find the turns in which something was said, those recorded last first.",
-        {"200": gives(ref("Found"), "The turns, and whether there may be more.")},
+        {"200": gives(ref("Hits"), "The turns, and whether there may be more.")},
         parameters=(
-            in_query("q", text(""), "Words, phrases and filters.", required=True),
+            in_query(
+                "q", text("", pattern="[A-Za-z0-9]"), "Words, phrases and filters.", required=True
+            ),
             LIMIT,
             in_query(
                 "below",
@@ -285,11 +287,11 @@ def _answers(rows: Json) -> Json:
         "SessionWithRuns": object_of(with_runs, optional=("money", "timing")),
         "RunAnswer": object_of(run),
         "ModelAnalytics": _analytics(rows),
-        "Found": _found(),
+        "Hits": _hits(),
     }
 
 
-def _found() -> Json:
+def _hits() -> Json:
     return object_of(
         {
             "results": {"type": "array", "items": ref("HitRow")},
@@ -301,7 +303,10 @@ def _found() -> Json:
                 "type": "boolean",
                 "description": "there was no time to fill the page; `below` goes on",
             },
-            "is_whole": {"type": "boolean", "description": "whether the index has all runs"},
+            "behind": {
+                "type": "integer",
+                "description": "how many of the last runs are not in the index yet, up to 1,000",
+            },
         }
     )
 

@@ -9,7 +9,6 @@ from starlette.routing import Route
 from waxlocal.queries.filters import MAX_LIMIT
 from waxlocal.queries.rows import as_dict
 from waxlocal.records import LARGEST_INTEGER
-from waxlocal.search.hits import Hits
 from waxlocal.search.line import parse_line
 from waxlocal.web.api.parameters import DEFAULT_LIMIT, read_parameters
 from waxlocal.web.api.problems import Problem
@@ -24,17 +23,15 @@ async def search(request: Request) -> Response:
     """Find the turns in which something was said."""
     given = read_parameters(request, ("q", "limit", "below"))
     line = parse_line(given.needed("q"))
+    if line.is_empty:
+        raise Problem(400, "no word to search for", hint="q=refund user:42", parameter="q")
     limit = given.number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     below = given.number("below", LARGEST_INTEGER, 1, LARGEST_INTEGER)
-    found = (
-        Hits.nothing()
-        if line.is_empty
-        else await ask_index(request, line, limit=limit, below=below)
-    )
+    found = await ask_index(request, line, limit=limit, below=below)
     if found is None:
         raise Problem(503, "the search index is being made", hint="ask again in a second")
     hits = [as_dict(hit.row()) for hit in found.hits]
-    answer = {"is_whole": found.is_whole, "is_cut": found.is_cut, "below": found.below}
+    answer = {"is_cut": found.is_cut, "below": found.below, "behind": found.behind}
     return json_answer({**answer, "results": hits})
 
 

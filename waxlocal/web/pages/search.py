@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.search.hits import Hit, Hits
+from waxlocal.search.hits import MOST_BEHIND, Hit, Hits
 from waxlocal.search.line import Line, parse_line
 from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.exact import exact_match
-from waxlocal.web.pages.list_request import MOST_OFFSET, whole
+from waxlocal.web.pages.list_request import whole
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.search_index import ask_index, indexing_of
 
@@ -21,11 +22,16 @@ __all__ = ["search_page"]
 
 # Turns on a page.
 HITS = 20
+# More documents than any index has; as many digits as `whole` reads.
+MOST_BELOW = 10**11 - 1
 
 
 @dataclass
 class Conversation:
-    """The hits in one session, or of one run outside of sessions, each with the URL of its turn."""
+    """The hits in one session, or of one run outside of sessions, each with the URL of its turn.
+
+    Of a run without one that is its own.
+    """
 
     title: str
     url: str
@@ -35,29 +41,31 @@ class Conversation:
 async def search_page(request: Request) -> Response:
     """Show the turns that match `q`, those recorded last first; without it what can be asked."""
     text = request.query_params.get("q", "").strip()
-    below = whole(request.query_params.get("below"), 0, 1, MOST_OFFSET) or None
+    below = whole(request.query_params.get("below"), 0, 1, MOST_BELOW) or None
     links, problem, line = Links.of(request), None, Line()
     try:
         line = parse_line(text)
+        if text and line.is_empty:
+            raise InvalidQuery("no word to search for", hint="refund user:42")
     except InvalidQuery as error:
         problem = error
     found = None if line.is_empty else await ask_index(request, line, limit=HITS, below=below)
-    progress = indexing_of(request).progress
-    is_whole = line.is_empty or (found is not None and found.is_whole)
+    is_made = line.is_empty or (found is not None and found.behind < MOST_BEHIND)
     return await show(
         request,
         "search.html",
         title=f"Search: {text}" if text else "Search",
         section="search",
-        refresh="list" if is_whole else "waiting",
+        status=HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
+        refresh="list" if is_made and not (found and found.behind) else "waiting",
         text=text,
         problem=problem,
         asks=not line.is_empty,
+        is_first=below is None,
         found=found,
         conversations=_conversations(found, links),
-        progress=progress,
-        is_whole=is_whole,
-        is_first=below is None,
+        progress=indexing_of(request).progress,
+        is_made=is_made,
         exact=await exact_match(request, links, text),
     )
 
@@ -75,7 +83,7 @@ def _conversations(found: Hits | None, links: Links) -> Iterable[Conversation]:
 
 
 def _turn_url(hit: Hit, links: Links) -> str:
-    if hit.session_id is None or hit.place is None or hit.place.nested:
+    if hit.session_id is None or hit.place is None:
         return links.run(hit.run_id)
     turn = hit.place.turn
     return f"{links.turn(hit.session_id, turn)}#turn-{turn}"
