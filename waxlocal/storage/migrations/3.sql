@@ -251,9 +251,9 @@ BEGIN
   WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (SELECT id FROM runs WHERE run_id = NEW.run_id);
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
   -- What steps_deliver and the like do for the other records.
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
@@ -562,9 +562,9 @@ BEGIN
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
 END;
 
 DROP TRIGGER spans_deliver;
@@ -575,9 +575,9 @@ BEGIN
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
 END;
 
 DROP TRIGGER scores_deliver;
@@ -595,9 +595,9 @@ BEGIN
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to AND r.status <> 'running';
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
 END;
 
 CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
@@ -613,6 +613,8 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  -- The search index reads it again.
+  UPDATE search_index SET changed = NEW.id WHERE id = 1 AND up_to >= NEW.id;
 END;
 
 CREATE TRIGGER llm_calls_deliver_change AFTER UPDATE OF cost, revision ON llm_calls
@@ -936,7 +938,7 @@ WHEN NEW.id <= (SELECT up_to FROM summary) OR NEW.id <= (SELECT up_to FROM searc
 BEGIN
   UPDATE summary SET up_to = -9223372036854775807 WHERE NEW.id <= up_to;
   UPDATE search_index SET newest = max(newest, NEW.run_id) WHERE NEW.id <= up_to;
-  INSERT INTO search_notes (run) SELECT NEW.id FROM search_index WHERE NEW.id <= up_to;
+  UPDATE search_index SET changed = NEW.id WHERE id = 1 AND up_to >= NEW.id;
 END;
 
 CREATE TRIGGER runs_move_among_older AFTER UPDATE OF id ON runs
@@ -968,7 +970,8 @@ CREATE TABLE search_index (
   id     INTEGER PRIMARY KEY CHECK (id = 1),
   stamp  TEXT NOT NULL,                -- that of the index; none: it has to be made anew
   up_to  INTEGER NOT NULL,             -- no run in the index has a greater id
-  newest TEXT NOT NULL                 -- nor a greater run_id
+  newest TEXT NOT NULL,                -- nor a greater run_id
+  changed INTEGER                      -- the last run that has to be read again, for search_index_note
 );
 INSERT INTO search_index (id, stamp, up_to, newest) VALUES (1, '', -9223372036854775807, '');
 
@@ -978,86 +981,84 @@ CREATE TABLE search_changes (
   run INTEGER NOT NULL UNIQUE          -- id of runs
 );
 
--- Takes a run that has to be read again.
-CREATE VIEW search_notes AS SELECT run FROM search_changes WHERE false;
-
-CREATE TRIGGER search_notes_add INSTEAD OF INSERT ON search_notes
+CREATE TRIGGER search_index_note AFTER UPDATE OF changed ON search_index
 BEGIN
-  DELETE FROM search_changes WHERE run = NEW.run;
-  INSERT INTO search_changes (run) VALUES (NEW.run);
+  DELETE FROM search_changes WHERE run = NEW.changed;
+  INSERT INTO search_changes (run) VALUES (NEW.changed);
 END;
 
-CREATE TRIGGER runs_change_words AFTER UPDATE ON runs
-WHEN NEW.id <= (SELECT up_to FROM search_index)
+-- An open run that is corrected. The rest is in runs_deliver_change: each trigger that fires costs a
+-- recorder a microsecond.
+CREATE TRIGGER runs_change_words AFTER UPDATE OF inputs ON runs
+WHEN OLD.status = 'running' AND NEW.id <= (SELECT up_to FROM search_index)
 BEGIN
-  INSERT INTO search_notes (run) VALUES (NEW.id);
+  UPDATE search_index SET changed = NEW.id WHERE id = 1;
 END;
 
 CREATE TRIGGER runs_delete_words AFTER DELETE ON runs
 WHEN OLD.id <= (SELECT up_to FROM search_index)
 BEGIN
-  INSERT INTO search_notes (run) VALUES (OLD.id);
+  UPDATE search_index SET changed = OLD.id WHERE id = 1;
 END;
 
 CREATE TRIGGER llm_calls_change_words AFTER UPDATE OF revision ON llm_calls
 WHEN NEW.revision IS NOT OLD.revision
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
 END;
 
 CREATE TRIGGER steps_change_words AFTER UPDATE OF revision ON steps
 WHEN NEW.revision IS NOT OLD.revision
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
 END;
 
 CREATE TRIGGER events_change_words AFTER UPDATE OF revision ON events
 WHEN NEW.revision IS NOT OLD.revision
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
 END;
 
 CREATE TRIGGER spans_change_words AFTER UPDATE OF status, revision ON spans
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = NEW.run_id
-  WHERE i.id = 1 AND i.newest >= NEW.run_id AND r.id <= i.up_to
-    AND (r.status <> 'running' OR NEW.revision IS NOT OLD.revision);
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND (r.status <> 'running' OR NEW.revision IS NOT OLD.revision));
 END;
 
 CREATE TRIGGER llm_calls_delete_words AFTER DELETE ON llm_calls
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
-  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
+  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
 END;
 
 CREATE TRIGGER steps_delete_words AFTER DELETE ON steps
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
-  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
+  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
 END;
 
 CREATE TRIGGER events_delete_words AFTER DELETE ON events
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
-  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
+  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
 END;
 
 CREATE TRIGGER spans_delete_words AFTER DELETE ON spans
 BEGIN
-  INSERT INTO search_notes (run)
-  SELECT r.id FROM search_index i JOIN runs r ON r.run_id = OLD.run_id
-  WHERE i.id = 1 AND i.newest >= OLD.run_id AND r.id <= i.up_to;
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
+  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
+    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
 END;
 
 -- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,
