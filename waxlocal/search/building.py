@@ -28,7 +28,7 @@ from waxlocal.search.index_file import (
 from waxlocal.search.reading import Reader
 from waxlocal.storage.connection import autocommit, reader
 from waxlocal.storage.schema import has_table
-from waxlocal.storage.transaction import any_text
+from waxlocal.storage.transaction import any_text, begin, commit
 
 __all__ = ["Progress", "bring_up_to_date"]
 
@@ -180,9 +180,12 @@ def _agree(path: Path, main: sqlite3.Connection, index: Index) -> int:
             index.do(_NOTE, {"runs": json.dumps([run for _, run in changes])})
             last = changes[-1][0] if changes else 0
             index.do(_STAMP, {"stamp": stamp, "before": look.stamp, "noted": last})
+        given = {"stamp": stamp, "before": look.stamp, "up_to": look.up_to, "last": last}
         with autocommit(path) as writing:
-            writing.execute(_TAKEN_OVER, {"stamp": stamp, "before": look.stamp, "last": last})
-            writing.execute(_CLAIM, {"stamp": stamp, "before": look.stamp, "up_to": look.up_to})
+            begin(writing)
+            writing.execute(_TAKEN_OVER, given)
+            writing.execute(_CLAIM, given)
+            commit(writing)
         more = len(changes) == HAND_OVER
     return newest
 
