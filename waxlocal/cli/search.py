@@ -104,8 +104,9 @@ def _bring_up(path: Path) -> None:
     """
     try:
         _bring_up_while(path)
-    except FileReadOnly:
+    except FileReadOnly as error:
         if not index_path(path).exists():
+            error.hint = "copy the file to where its index can be made beside it"
             raise
         click.echo(_AS_IT_IS, err=True)
 
