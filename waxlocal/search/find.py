@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from waxlocal.queries.turns import turn_columns
 from waxlocal.search.facets import EVERY, facet
 from waxlocal.search.index_file import Index
 from waxlocal.search.line import Line, Term
 
-__all__ = ["FoundRuns", "find"]
+__all__ = ["FoundRuns", "find", "has_any"]
 
 # Documents that are looked at together, where the file has to be asked about each.
 LOOKED_AT = 500
@@ -65,6 +65,11 @@ def find(
     return _Search(main, index, line).page(limit, below, may_go_on)
 
 
+def has_any(main: sqlite3.Connection, index: Index, line: Line) -> bool:
+    """Return whether any run could match a line if it asked for other words."""
+    return bool(_Search(main, index, replace(line, terms=())).page(1, None, lambda: False).runs)
+
+
 class _Search:
     """A line on its way to runs."""
 
@@ -81,7 +86,7 @@ class _Search:
         runs: list[tuple[int, int]] = []
         at = self._most if below is None else min(below, self._most)
         size = LOOKED_AT if self._figures or self._period else limit + 1
-        is_over = False
+        is_over = at <= self._least
         while not is_over:
             documents = self._documents(at, size)
             having = self._having(documents)
@@ -94,7 +99,7 @@ class _Search:
             if len(documents) < size:
                 return FoundRuns(tuple(runs), None)
             is_over = not may_go_on()
-        return FoundRuns(tuple(runs), at)
+        return FoundRuns(tuple(runs), at if at > self._least else None)
 
     def _documents(self, below: int, size: int) -> Sequence[tuple[int, int]]:
         given = {"match": self._match, "below": below, "least": self._least, "limit": size}

@@ -11,7 +11,7 @@ from waxlocal.queries.run_order import MOST_IN_ORDER, runs_in_order
 from waxlocal.queries.snapshot import snapshot
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.turns import Place
-from waxlocal.search.find import FoundRuns, find
+from waxlocal.search.find import FoundRuns, find, has_any
 from waxlocal.search.index_file import Index, State
 from waxlocal.search.line import Line, loosened
 from waxlocal.search.reading import all_rows, contents_of
@@ -135,7 +135,8 @@ def search(
             return None
         found, loose = found_by(line), loosened(line)
         is_loose = not found.runs and found.below is None and loose != line
-        if is_loose:
+        # To look for all words that begin as a frequent one takes a while.
+        if is_loose and has_any(main, index, line):
             line, found = loose, found_by(loose)
         hits, below = _read(main, found, line, end, is_loose=is_loose)
         return Hits(
