@@ -287,8 +287,18 @@ class Daemon:
         uploader = self._uploader.of_file(self._settings)
         rest = uploader.run(self._interrupt)
         self._say_state(uploader)
-        index_words(self._path)
+        self._index_words()
         return min(rest, self._options.look_again) if uploader.refused else rest
+
+    def _index_words(self) -> None:
+        """Add to the search index; the upload does not fail with it."""
+        try:
+            index_words(self._path)
+        except Exception as error:
+            said = {"error": type(error).__name__, "at": location_of(error)}
+            if isinstance(error, StorageError):
+                said = {"reason": str(error), "hint": error.hint}
+            self._log.once("not_indexed", key=type(error).__name__, **said)
 
     def _sleep(self, watch: Watch, rest: float) -> None:
         deadline = self._now() + rest

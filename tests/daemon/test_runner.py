@@ -36,6 +36,7 @@ from tests.tools.daemon import (
 )
 from tests.tools.patience import PATIENCE_S
 from tests.tools.short_waits import IMPATIENT
+from waxlocal.search.index_file import index_path, index_reader
 from waxlocal_daemon.lock import holder
 
 # Nobody listens there.
@@ -608,6 +609,29 @@ def test_a_file_that_is_held_is_told_of_and_tried_again(db_path: Path, server: F
             daemon.event("up_to_date")
             assert daemon.end() == 0
     assert arrived(server, 1020, 1) == [1]
+
+
+def test_an_index_that_cannot_be_made_stops_no_upload(db_path: Path, server: FaultServer) -> None:
+    """The daemon says why, and what to do."""
+    index_path(db_path).mkdir(parents=True)
+    add_runs(db_path, 1, first=1030)
+    with running(db_path, server.url) as daemon:
+        daemon.event("up_to_date")
+        said = daemon.event("not_indexed")
+        assert "is no search index of waxlocal" in said["reason"]
+        assert said["hint"]
+        assert daemon.end() == 0
+    assert arrived(server, 1030, 1) == [1]
+
+
+def test_the_daemon_indexes_what_was_said(db_path: Path, server: FaultServer) -> None:
+    """For whoever searches next."""
+    add_runs(db_path, 1, first=1035)
+    with running(db_path, server.url) as daemon:
+        daemon.event("up_to_date")
+        assert daemon.end() == 0
+    with index_reader(db_path) as index:
+        assert index.ask("SELECT count(*) FROM documents") == [(1,)]
 
 
 def test_a_damaged_file_is_told_of_and_does_not_end_the_daemon(

@@ -27,9 +27,9 @@ from waxlocal.queries.filters import MAX_LIMIT
 from waxlocal.queries.rows import as_dict
 from waxlocal.records import LARGEST_INTEGER, RunStatus
 from waxlocal.search.building import bring_up_to_date
-from waxlocal.search.hits import Hit
+from waxlocal.search.hits import Hit, Hits
 from waxlocal.search.hits import search as find
-from waxlocal.search.index_file import IndexDamaged, index_path, index_reader
+from waxlocal.search.index_file import IndexDamaged, index_path, index_reader, remove_index
 from waxlocal.search.line import Line, parse_line
 from waxlocal.storage.connection import writer
 from waxlocal.storage.paths import file_id
@@ -122,6 +122,7 @@ def _bring_up_while(path: Path) -> None:
             waited += LOOK_S
             continue
         if done is None:  # a file of an earlier version
+            waited += LOOK_S
             with writer(path):
                 continue
         if done.is_complete:
@@ -138,20 +139,27 @@ def _say(progress: str) -> None:
 
 
 def _found(main: sqlite3.Connection, path: Path, line: Line, limit: int) -> Iterator[Hit]:
-    below, told = None, False
+    try:
+        page = _page(main, path, line, limit, None)
+    except IndexDamaged:  # which only who reads that part of it notices
+        remove_index(path)
+        _bring_up(path)
+        page = _page(main, path, line, limit, None)
+    if page.behind:
+        click.echo(_BEHIND, err=True)
+    yield from page.hits
+    while page.below is not None and (limit := limit - len(page.hits)) > 0:
+        page = _page(main, path, line, limit, page.below)
+        yield from page.hits
+
+
+def _page(main: sqlite3.Connection, path: Path, line: Line, limit: int, below: int | None) -> Hits:
+    size = min(limit, MAX_LIMIT)
     with index_reader(path) as index:
-        while limit > 0:
-            size = min(limit, MAX_LIMIT)
-            page = find(main, index, line, limit=size, below=below, seconds=math.inf)
-            if page is None:
-                raise IndexDamaged(f"{index.path} is of another file")
-            if page.behind and not told:
-                click.echo(_BEHIND, err=True)
-                told = True
-            yield from page.hits
-            if page.below is None:
-                return
-            limit, below = limit - size, page.below
+        page = find(main, index, line, limit=size, below=below, seconds=math.inf)
+    if page is None:
+        raise IndexDamaged(f"{index.path} is of another file")
+    return page
 
 
 def _show(screen: Screen, hits: Sequence[Hit]) -> None:

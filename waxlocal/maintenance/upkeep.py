@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
-from waxlocal.errors import StorageError
+from waxlocal.errors import FileLocked
 from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.maintenance.contents import sweep
 from waxlocal.maintenance.session_counts import count_turns
@@ -36,9 +36,9 @@ def keep_up(path: Path, seconds: float = math.inf) -> None:
 
 
 def index_words(path: Path, seconds: float = INDEX_S) -> None:
-    """Add to the search index what has come, for about so long; raises nothing.
+    """Add to the search index what has come, for about so long, unless somebody else does.
 
-    A server does it in a thread of its own: no question waits for it.
+    A server does it in a thread of its own: no question waits for it. Raises `StorageError`.
     """
-    with suppress(StorageError):
+    with suppress(FileLocked):
         bring_up_to_date(path, seconds)
