@@ -235,8 +235,9 @@ def test_no_value_gets_anything_but_a_plain_address_into_a_scope(headers: dict[s
 def test_the_whole_path_and_the_rest_of_it_are_the_same(serve: Serve, given: str) -> None:
     """A proxy may leave the prefix in the path, or take it off."""
     client, root = serve(root_path=given), given.rstrip("/")
+    pages = Dashboard(client)  # waits for the figures of a page
     for path in ("/sessions/s1", SESSIONS, f"{SESSIONS}s1/", f"{SESSIONS}s1", "/static/app.js"):
-        whole, rest = client.get(f"{root}{path}"), client.get(path)
+        whole, rest = pages.get(f"{root}{path}"), pages.get(path)
         assert whole.status_code == rest.status_code == 200
         assert whole.headers == rest.headers
     assert client.get(root).status_code == client.get(f"{root}/").status_code == 200
