@@ -13,7 +13,7 @@ from typing import Any
 
 from waxlocal import encode, escaping
 
-__all__ = ["HIT_COLUMNS", "RUN_COLUMNS", "SESSION_COLUMNS", "USER_COLUMNS", "as_csv", "as_json"]
+__all__ = ["RUN_COLUMNS", "SESSION_COLUMNS", "USER_COLUMNS", "as_csv", "as_json"]
 
 # The columns of CSV: what a spreadsheet can hold of the rows of a list.
 SESSION_COLUMNS = (
@@ -62,10 +62,6 @@ USER_COLUMNS = (
     "first_activity_at",
     "last_activity_at",
     "agents",
-)
-HIT_COLUMNS = (
-    *("run_id", "session_id", "session_title", "turn", "nested", "agent_name", "user_id"),
-    *("status", "started_at", "found_in", "snippet", "is_loose"),
 )
 
 

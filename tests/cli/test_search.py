@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.tools.cli import answer, invoke, recorded
+from tests.tools.search_index import damage_words
 from waxlocal.search.index_file import index_path
 
 
@@ -96,14 +95,7 @@ def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
 def test_an_index_that_is_damaged_where_only_readers_look_is_made_anew(said: Path) -> None:
     """Nobody has to delete it."""
     wanted = answer("search", "refund", db=said)
-    with closing(sqlite3.connect(index_path(said))) as index:
-        index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (root,) = index.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'words_data'"
-        ).fetchone()
-    whole = bytearray(index_path(said).read_bytes())
-    whole[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
-    index_path(said).write_bytes(whole)
+    damage_words(said)
     assert answer("search", "refund", db=said) == wanted
 
 

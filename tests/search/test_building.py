@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.search.conftest import Searched, searched_in
 from tests.tools.cli import PYTHON, environment
+from tests.tools.search_index import damage_from, damage_words
 from waxlocal.errors import FileLocked, ForeignDatabase
 from waxlocal.search import building
 from waxlocal.search.building import bring_up_to_date
@@ -147,12 +148,7 @@ def test_an_index_that_is_damaged_is_made_anew(file: Searched) -> None:
     """It has nothing that the file has not."""
     run = file.to.run(inputs={"message": "needle"})
     file.bring_up()
-    with closing(sqlite3.connect(index_path(file.path))) as index:
-        index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    whole = index_path(file.path).read_bytes()
-    index_path(file.path).write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
-    for ending in ("-wal", "-shm"):
-        Path(f"{index_path(file.path)}{ending}").unlink(missing_ok=True)
+    damage_from(file.path, 100)
     assert file.runs("needle") == [run]
 
 
@@ -366,14 +362,7 @@ def test_an_index_with_damaged_words_is_made_anew(file: Searched) -> None:
     """Its other tables may be whole."""
     runs = [file.to.run(inputs={"message": f"needle{number} hay"}) for number in range(300)]
     file.bring_up()
-    with closing(sqlite3.connect(index_path(file.path))) as index:
-        index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (root,) = index.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'words_data'"
-        ).fetchone()
-    whole = bytearray(index_path(file.path).read_bytes())
-    whole[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
-    index_path(file.path).write_bytes(whole)
+    damage_words(file.path)
     file.to.run(inputs={"message": "new"})
     assert file.runs("hay") == runs[::-1]
 

@@ -201,6 +201,24 @@ def test_texts_within_json_text_are_found(file: Searched) -> None:
         assert file.runs(word) == [run], word
 
 
+def test_a_phrase_goes_on_in_the_next_line_of_a_text(file: Searched) -> None:
+    """Also where the message has an image beside it."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    parts = [{"type": "text", "text": "send it\nback"}, image]
+    run = file.to.run()
+    file.to.llm(run, messages=[{"role": "user", "content": parts}])
+    assert file.runs('"it back"') == [run]
+
+
+def test_a_session_has_its_title(file: Searched) -> None:
+    """That of the lists, also where its first run was given no words."""
+    file.to.run("s", at=1)
+    file.to.run("s", at=2, inputs={"message": "Good morning"})
+    file.to.run("s", at=3, result={"answer": "a needle"})
+    file.bring_up()
+    assert file.ask("needle").hits[0].session_title == "Good morning"
+
+
 def test_an_answer_that_was_given_beside_the_result_is_found(file: Searched) -> None:
     """And what else was noted as an event, also later."""
     run = file.to.run()

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,12 @@ from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import DIM, Screen, status_style
 from waxlocal.cli.target_file import recordings, target_file_of
 from waxlocal.errors import FileLocked, FileReadOnly, InvalidQuery
-from waxlocal.exports import HIT_COLUMNS
 from waxlocal.maintenance.changed_contents import mark_calls
 from waxlocal.queries.filters import MAX_LIMIT
 from waxlocal.queries.rows import as_dict
 from waxlocal.records import LARGEST_INTEGER, RunStatus
 from waxlocal.search.building import bring_up_to_date
-from waxlocal.search.hits import Hit, Hits
+from waxlocal.search.hits import Hit, HitRow, Hits, by_session
 from waxlocal.search.hits import search as find
 from waxlocal.search.index_file import IndexDamaged, index_path, index_reader, remove_index
 from waxlocal.search.line import Line, parse_line
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["search"]
 
 ON_SCREEN = 20
+_COLUMNS = tuple(one.name for one in fields(HitRow))
 # Between two lines that say how far the index has come.
 SAY_S = 1.0
 # How long to wait for another process that adds to the index, and between two looks at it.
@@ -80,7 +81,7 @@ def search(ctx: click.Context, *, words: tuple[str, ...], limit: int | None, for
         if file_id(target.path) is not None:
             _bring_up(target.path)
             hits = _found(main, target.path, line, limit or _without_limit(form))
-        if printed_rows(form, HIT_COLUMNS, (as_dict(hit.row()) for hit in hits)):
+        if printed_rows(form, _COLUMNS, (as_dict(hit.row()) for hit in hits)):
             return
         shown = list(hits)
     if shown:
@@ -163,10 +164,7 @@ def _page(main: sqlite3.Connection, path: Path, line: Line, limit: int, below: i
 
 
 def _show(screen: Screen, hits: Sequence[Hit]) -> None:
-    sessions: dict[str, list[Hit]] = {}
-    for hit in hits:
-        sessions.setdefault(hit.session_id or hit.run_id, []).append(hit)
-    for place, of_session in enumerate(sessions.values()):
+    for place, of_session in enumerate(by_session(hits)):
         if place:
             screen.gap()
         _show_heading(screen, of_session[0])
@@ -205,14 +203,7 @@ def _words(screen: Screen, hit: Hit) -> Text:
     named = " ".join(filter(None, (hit.snippet.column, escaping.line(hit.snippet.name))))
     where = "" if hit.snippet.column in ("message", "answer") else f"{named}: "
     pieces = [
-        (_in_line(text), "bold yellow" if is_word else "") for text, is_word in hit.snippet.parts
+        (escaping.block(text), "bold yellow" if is_word else "")
+        for text, is_word in hit.snippet.parts
     ]
     return screen.text(_INDENT, (where, DIM), *pieces)
-
-
-def _in_line(text: str) -> str:
-    """Return a part of a line with the spaces at its ends."""
-    if text.isspace():
-        return " "
-    before, behind = " " * text.startswith(" "), " " * text.endswith(" ")
-    return f"{before}{escaping.line(text)}{behind}"

@@ -28,6 +28,7 @@ __all__ = [
     "get_turns",
     "list_sessions",
     "session_ids",
+    "session_titles",
     "sessions_by_id",
     "some_of_session",
 ]
@@ -211,7 +212,7 @@ def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> 
     rows = {row["session_id"]: row for row in conn.execute(some, (wanted,)).fetchall()}
     doubtful = [one for one, row in rows.items() if row["open_runs"] or row["failed_runs"]]
     shown = gone.shown_runs(doubtful) if doubtful else {}
-    titles = _titles(conn, wanted)
+    titles = session_titles(conn, ids)
     of_users = _USERS if turns.are_counted else _USERS_OF_RUNS
     users = {
         one: (json.loads(names), count)
@@ -224,8 +225,9 @@ def _sessions(conn: sqlite3.Connection, ids: list[str], gone: GoneProcesses) -> 
     ]
 
 
-def _titles(conn: sqlite3.Connection, wanted: str) -> dict[str, str]:
-    """Return the first words of each session; `wanted` are its ids, as JSON."""
+def session_titles(conn: sqlite3.Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Return the first words of each of these sessions."""
+    wanted = json.dumps(list(ids))
     first = conn.execute(_FIRST_INPUTS, (wanted,)).fetchall()
     found = {one: title(message_text(inputs)) for one, inputs in first}
     if wordless := [one for one, words in found.items() if not words]:

@@ -13,22 +13,27 @@ __all__ = ["answer_text", "decoded", "message_text", "title"]
 TITLE_CHARS = 80
 
 
-def decoded(stored: str | None) -> Any:
+# What another program may have stored in the place of text.
+Stored = str | bytes | float | None
+
+
+def decoded(stored: Stored) -> Any:
     """Return the value of stored JSON; text that is not valid JSON, or too deep, unchanged."""
-    if stored is None:
-        return None
-    try:
-        return loads(stored)
-    except ValueError:
+    if stored is None or isinstance(stored, float | int):
         return stored
+    said = stored if isinstance(stored, str) else stored.decode("utf-8", "replace")
+    try:
+        return loads(said)
+    except ValueError:
+        return said
 
 
-def message_text(inputs: str | None) -> str:
+def message_text(inputs: Stored) -> str:
     """Return the message to a run from its stored inputs; empty without inputs."""
     return text(asked(decoded(inputs)))
 
 
-def answer_text(result: str | None) -> str:
+def answer_text(result: Stored) -> str:
     """Return the answer of a run from its stored result; empty without a result."""
     return text(answered(decoded(result)))
 

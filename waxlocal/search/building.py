@@ -21,7 +21,6 @@ from waxlocal.search.index_file import (
     NOTHING,
     Index,
     IndexDamaged,
-    State,
     index_writer,
     remove_index,
 )
@@ -170,7 +169,7 @@ def _agree(path: Path, main: sqlite3.Connection, index: Index) -> int:
             state, look = index.state(), _Look(*main.execute(_LOOK).fetchone())
             newest = NOTHING if look.newest is None else look.newest
             is_stale = index.ask(_IS_STALE, {"least": LEAST_STALE})[0][0]
-            if is_stale or not _belong(state, look):
+            if is_stale or not state.belongs_to(look.stamp, look.up_to, look.last_change):
                 for statement in _ANEW:
                     index.do(statement)
             elif look.stamp == state.stamp and newest <= look.up_to and look.last_change is None:
@@ -188,14 +187,6 @@ def _agree(path: Path, main: sqlite3.Connection, index: Index) -> int:
             commit(writing)
         more = len(changes) == HAND_OVER
     return newest
-
-
-def _belong(state: State, look: _Look) -> bool:
-    """Return whether an index is that of the file; not if either was put back."""
-    was_killed = look.stamp != state.stamp  # before the file had heard of it: that notes it still
-    if was_killed and (look.last_change or 0) < state.noted:
-        return False
-    return state.belongs_to(look.stamp, look.up_to)
 
 
 class _Builder:

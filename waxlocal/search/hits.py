@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.run_order import MOST_IN_ORDER, runs_in_order
+from waxlocal.queries.sessions import session_titles
 from waxlocal.queries.snapshot import snapshot
 from waxlocal.queries.texts import message_text, title
 from waxlocal.queries.turns import Place
@@ -20,18 +22,15 @@ from waxlocal.search.snippets import Snippet, snippet_of
 from waxlocal.storage.schema import has_table
 from waxlocal.storage.transaction import any_text
 
-__all__ = ["MOST_BEHIND", "Hit", "HitRow", "Hits", "search"]
+__all__ = ["MOST_BEHIND", "Hit", "HitRow", "Hits", "by_session", "search"]
 
 # How long a question may take. What it has found by then is shown, and the next page goes on there.
 QUESTION_S = 1.0
 # How far the runs that are not in the index are counted.
 MOST_BEHIND = 1_000
 
-_FIRST = """
-SELECT CAST(inputs AS TEXT) FROM runs WHERE session_id = ? ORDER BY started_at, id LIMIT 1
-"""
 _COUNT = "SELECT run_count FROM sessions WHERE session_id = ?"
-_CLAIMED = "SELECT stamp, up_to FROM search_index"
+_CLAIMED = "SELECT stamp, up_to, (SELECT max(seq) FROM search_changes) FROM search_index"
 _BEHIND = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE id > ? LIMIT {MOST_BEHIND})"  # noqa: S608
 
 
@@ -106,6 +105,14 @@ class Hits:
     below: int | None
     is_cut: bool
     behind: int
+
+
+def by_session(hits: Iterable[Hit]) -> list[list[Hit]]:
+    """Return the hits of each session together, where its first is; a run without one is alone."""
+    found: dict[str, list[Hit]] = {}
+    for hit in hits:
+        found.setdefault(hit.session_id or hit.run_id, []).append(hit)
+    return list(found.values())
 
 
 def search(
@@ -211,13 +218,12 @@ class _Titles:
         self._known: dict[str, str] = {}
 
     def of(self, run: Row) -> str:
-        """Return the title of the session of a run."""
+        """Return the title of the session of a run, or that of a run without one."""
         session = run["session_id"]
         if session is None:
             return title(message_text(run["inputs"]))
         if session not in self._known:
-            (inputs,) = self._main.execute(_FIRST, (session,)).fetchone()
-            self._known[session] = title(message_text(inputs))
+            self._known |= session_titles(self._main, [session])
         return self._known[session]
 
 

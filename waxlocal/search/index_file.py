@@ -68,12 +68,14 @@ class State(NamedTuple):
     noted: int
     up_to: int
 
-    def belongs_to(self, stamp: str, up_to: int) -> bool:
-        """Return whether it is the index of a file that says this in `search_index`.
+    def belongs_to(self, stamp: str, up_to: int, last_change: int | None) -> bool:
+        """Return whether it is the index of a file with this in `search_index`, `search_changes`.
 
-        Not if the one or the other was put back: the file has noted what this index does not know.
+        Not if the one or the other was put back. Where somebody was killed before the file had
+        heard of the last stamp, it still notes what the index has taken over.
         """
-        return bool(stamp) and stamp in (self.stamp, self.before) and self.up_to <= up_to
+        knows = stamp == self.stamp or (stamp == self.before and (last_change or 0) >= self.noted)
+        return bool(stamp) and knows and self.up_to <= up_to
 
 
 class Index:

@@ -14,10 +14,10 @@ from waxlocal.queries.times import parse_time
 from waxlocal.search.facets import FACETS, facet
 from waxlocal.search.words import words_of
 
-__all__ = ["FIGURES", "Figure", "Line", "Term", "loosened", "parse_line"]
+__all__ = ["Figure", "Line", "Term", "loosened", "parse_line"]
 
 # Of the session: what is compared with a number.
-FIGURES = ("cost", "turns")
+_FIGURES = ("cost", "turns")
 _TIMES = ("before", "after")
 # `-` in front, a name, and a value in quotes or without: or a phrase, or a word.
 _TERM = re.compile(
@@ -110,7 +110,7 @@ class _Reading:
             if name == "status":
                 check_status(_given(name, value).lower())
             self._facets[no].append(facet(name, _given(name, value)))
-        elif name in FIGURES:
+        elif name in _FIGURES:
             self._figures.append(_figure(name, _given(name, value), no))
         elif name in _TIMES:
             self._take_time(name, _given(name, value), no)

@@ -27,38 +27,21 @@ def _texts(*names: str) -> str:
 
 
 # Another program may have stored bytes or numbers where a text belongs.
+_OF_RUNS = _texts(
+    *("session_id", "agent_name", "user_id", "status", "started_at", "tags", "inputs", "result"),
+    *("error", "error_type"),
+)
+_OF_CALLS = _texts(
+    *("model", "error_type", "error_message", "prompt_preview", "response_preview", "response"),
+    *("details", "messages", "message_keys"),
+)
 _RUNS = f"""
-SELECT id, run_id, process_id, {
-    _texts(
-        "session_id",
-        "agent_name",
-        "user_id",
-        "status",
-        "started_at",
-        "tags",
-        "inputs",
-        "result",
-        "error",
-        "error_type",
-    )
-}
+SELECT id, run_id, process_id, {_OF_RUNS}
 FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
 """  # noqa: S608
 _IDS = "(SELECT run_id FROM runs WHERE id IN (SELECT value FROM json_each(?)))"
 _CALLS = f"""
-SELECT run_id, position, {
-    _texts(
-        "model",
-        "error_type",
-        "error_message",
-        "prompt_preview",
-        "response_preview",
-        "response",
-        "details",
-        "messages",
-        "message_keys",
-    )
-}
+SELECT run_id, position, {_OF_CALLS}
 FROM llm_calls WHERE run_id IN {_IDS} ORDER BY run_id, position
 """  # noqa: S608
 _SPANS = f"""

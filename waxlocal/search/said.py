@@ -173,8 +173,8 @@ def _in_messages(forms: Iterable[dict[str, Any]]) -> Iterator[object]:
         for message in read_form(form, "user"):
             content = message["content"]
             yield message.get("reasoning")
-            if isinstance(content, list) and (words := words_of(content)):
-                yield from words.split("\n")
+            if isinstance(content, list) and words_of(content):
+                yield from (words_of([part]) for part in content)
             else:  # a text may be JSON; what is none is the result of a tool
                 yield content
             yield from _of_tool_calls(message.get("tool_calls"))

@@ -252,8 +252,8 @@ BEGIN
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND (SELECT status FROM runs WHERE run_id = NEW.run_id) <> 'running';
   -- What steps_deliver and the like do for the other records.
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
@@ -563,8 +563,8 @@ BEGIN
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND (SELECT status FROM runs WHERE run_id = NEW.run_id) <> 'running';
 END;
 
 DROP TRIGGER spans_deliver;
@@ -576,8 +576,8 @@ BEGIN
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND (SELECT status FROM runs WHERE run_id = NEW.run_id) <> 'running';
 END;
 
 DROP TRIGGER scores_deliver;
@@ -596,8 +596,8 @@ BEGIN
   -- Its words, where the search index has those of its run already. When an open run ends, it is
   -- read again anyway.
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND r.status <> 'running');
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND (SELECT status FROM runs WHERE run_id = NEW.run_id) <> 'running';
 END;
 
 CREATE TRIGGER events_outside AFTER INSERT ON events WHEN NEW.run_id = ''
@@ -606,14 +606,13 @@ BEGIN
 END;
 
 -- A changed row is uploaded again, and so is a run or span that was uploaded while it was running
--- and has now ended.
+-- and has now ended. The search index reads it again, too: not when a call has got its price.
 CREATE TRIGGER runs_deliver_change AFTER UPDATE OF status, revision ON runs
 WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
 BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
-  -- The search index reads it again.
   UPDATE search_index SET changed = NEW.id WHERE id = 1 AND up_to >= NEW.id;
 END;
 
@@ -623,6 +622,9 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND NEW.revision IS NOT OLD.revision;
 END;
 
 CREATE TRIGGER steps_deliver_change AFTER UPDATE OF revision ON steps
@@ -630,6 +632,8 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id;
 END;
 
 CREATE TRIGGER spans_deliver_change AFTER UPDATE OF status, revision ON spans
@@ -638,6 +642,9 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id
+    AND (NEW.revision IS NOT OLD.revision OR (SELECT status FROM runs WHERE run_id = NEW.run_id) <> 'running');
 END;
 
 CREATE TRIGGER scores_deliver_change AFTER UPDATE OF revision ON scores
@@ -652,6 +659,8 @@ BEGIN
   UPDATE deliveries SET state = 'pending'
   WHERE run_id = NEW.run_id AND (state = 'delivered' OR state = 'sending'
     OR (state = 'parked' AND remote_run_id IS NOT NULL));
+  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
+  WHERE id = 1 AND newest >= NEW.run_id;
 END;
 
 -- Totals of what was recorded long ago: to add up a million calls takes seconds. The daemon,
@@ -967,11 +976,11 @@ END;
 -- What the search index beside this file has: see waxlocal/search/index.sql. It is made by the daemon,
 -- `waxlocal serve` and `waxlocal search`. Runs up to `up_to` may be in it.
 CREATE TABLE search_index (
-  id     INTEGER PRIMARY KEY CHECK (id = 1),
-  stamp  TEXT NOT NULL,                -- that of the index; none: it has to be made anew
-  up_to  INTEGER NOT NULL,             -- no run in the index has a greater id
-  newest TEXT NOT NULL,                -- nor a greater run_id
-  changed INTEGER                      -- the last run that has to be read again, for search_index_note
+  id      INTEGER PRIMARY KEY CHECK (id = 1),
+  stamp   TEXT NOT NULL,               -- that of the index; none: it has to be made anew
+  up_to   INTEGER NOT NULL,            -- no run in the index has a greater id
+  newest  TEXT NOT NULL,               -- nor a greater run_id
+  changed INTEGER                      -- the last run that has changed, for search_index_note
 );
 INSERT INTO search_index (id, stamp, up_to, newest) VALUES (1, '', -9223372036854775807, '');
 
@@ -982,6 +991,7 @@ CREATE TABLE search_changes (
 );
 
 CREATE TRIGGER search_index_note AFTER UPDATE OF changed ON search_index
+WHEN NEW.changed <= NEW.up_to
 BEGIN
   DELETE FROM search_changes WHERE run = NEW.changed;
   INSERT INTO search_changes (run) VALUES (NEW.changed);
@@ -1001,64 +1011,28 @@ BEGIN
   UPDATE search_index SET changed = OLD.id WHERE id = 1;
 END;
 
-CREATE TRIGGER llm_calls_change_words AFTER UPDATE OF revision ON llm_calls
-WHEN NEW.revision IS NOT OLD.revision
-BEGIN
-  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
-END;
-
-CREATE TRIGGER steps_change_words AFTER UPDATE OF revision ON steps
-WHEN NEW.revision IS NOT OLD.revision
-BEGIN
-  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
-END;
-
-CREATE TRIGGER events_change_words AFTER UPDATE OF revision ON events
-WHEN NEW.revision IS NOT OLD.revision
-BEGIN
-  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id);
-END;
-
-CREATE TRIGGER spans_change_words AFTER UPDATE OF status, revision ON spans
-WHEN NEW.revision IS NOT OLD.revision OR NEW.status <> OLD.status
-BEGIN
-  UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = NEW.run_id)
-  WHERE id = 1 AND newest >= NEW.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = NEW.run_id AND (r.status <> 'running' OR NEW.revision IS NOT OLD.revision));
-END;
-
 CREATE TRIGGER llm_calls_delete_words AFTER DELETE ON llm_calls
 BEGIN
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
-  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
+  WHERE id = 1 AND newest >= OLD.run_id;
 END;
 
 CREATE TRIGGER steps_delete_words AFTER DELETE ON steps
 BEGIN
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
-  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
+  WHERE id = 1 AND newest >= OLD.run_id;
 END;
 
 CREATE TRIGGER events_delete_words AFTER DELETE ON events
 BEGIN
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
-  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
+  WHERE id = 1 AND newest >= OLD.run_id;
 END;
 
 CREATE TRIGGER spans_delete_words AFTER DELETE ON spans
 BEGIN
   UPDATE search_index SET changed = (SELECT id FROM runs WHERE run_id = OLD.run_id)
-  WHERE id = 1 AND newest >= OLD.run_id AND up_to >= (
-    SELECT r.id FROM runs r WHERE r.run_id = OLD.run_id);
+  WHERE id = 1 AND newest >= OLD.run_id;
 END;
 
 -- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import InvalidQuery
-from waxlocal.search.hits import MOST_BEHIND, Hit, Hits
+from waxlocal.search.hits import MOST_BEHIND, Hit, by_session
 from waxlocal.search.line import Line, parse_line
 from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.exact import exact_match
@@ -26,16 +26,13 @@ HITS = 20
 MOST_BELOW = 10**11 - 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Conversation:
-    """The hits in one session, or of one run outside of sessions, each with the URL of its turn.
-
-    Of a run without one that is its own.
-    """
+    """The hits in one session, each with the URL of its turn; or one run outside of sessions."""
 
     title: str
     url: str
-    hits: list[tuple[Hit, str]] = field(default_factory=list)
+    hits: Sequence[tuple[Hit, str]]
 
 
 async def search_page(request: Request) -> Response:
@@ -51,6 +48,7 @@ async def search_page(request: Request) -> Response:
         problem = error
     found = None if line.is_empty else await ask_index(request, line, limit=HITS, below=below)
     is_made = line.is_empty or (found is not None and found.behind < MOST_BEHIND)
+    hits = found.hits if found else ()
     return await show(
         request,
         "search.html",
@@ -63,23 +61,17 @@ async def search_page(request: Request) -> Response:
         asks=not line.is_empty,
         is_first=below is None,
         found=found,
-        conversations=_conversations(found, links),
+        conversations=[_conversation(one, links) for one in by_session(hits)],
         progress=indexing_of(request).progress,
         is_made=is_made,
         exact=await exact_match(request, links, text),
     )
 
 
-def _conversations(found: Hits | None, links: Links) -> Iterable[Conversation]:
-    known: dict[str, Conversation] = {}
-    for hit in found.hits if found else ():
-        if hit.session_id is None:
-            key, url = hit.run_id, links.run(hit.run_id)
-        else:
-            key, url = hit.session_id, links.session(hit.session_id)
-        one = known.setdefault(key, Conversation(hit.session_title, url))
-        one.hits.append((hit, _turn_url(hit, links)))
-    return known.values()
+def _conversation(hits: Sequence[Hit], links: Links) -> Conversation:
+    first = hits[0]
+    url = links.run(first.run_id) if first.session_id is None else links.session(first.session_id)
+    return Conversation(first.session_title, url, [(hit, _turn_url(hit, links)) for hit in hits])
 
 
 def _turn_url(hit: Hit, links: Links) -> str:
