@@ -45,6 +45,18 @@ def test_several_words_are_one_line(said: Path) -> None:
     assert [hit["turn"] for hit in wanted] == [2]
 
 
+def test_a_word_that_must_not_occur_may_come_first(said: Path) -> None:
+    """As an argument of its own, also before an option; a wrong option is one."""
+    wanted = answer("search", "refund -14", db=said)
+    assert [hit["session_id"] for hit in wanted] == ["s2"]
+    assert answer("search", "-14", "refund", db=said) == wanted
+    behind = invoke("search", "--json", "--", "-14", "refund", db=said)
+    assert json.loads(behind.stdout) == wanted
+    assert answer("search", "refund", "--limit", "5", "-agent:chatbot", db=said) == wanted
+    wrong = invoke("search", "refund", "--limt", "5", db=said)
+    assert (wrong.exit_code, "did you mean --limit?" in wrong.stderr) == (2, True)
+
+
 def test_programs_get_all_hits(said: Path) -> None:
     """In each form."""
     (first, _) = answer("search", "refund", db=said)

@@ -358,6 +358,14 @@ def test_an_index_whose_maker_was_killed_is_made(file: Searched) -> None:
     assert file.runs("needle") == [run]
 
 
+def test_an_index_with_a_damaged_beginning_is_made_anew(file: Searched) -> None:
+    """It is known by what else stands there."""
+    run = file.to.run(inputs={"message": "needle"})
+    file.bring_up()
+    damage_from(file.path, 0, 4)
+    assert file.runs("needle") == [run]
+
+
 def test_an_index_with_damaged_words_is_made_anew(file: Searched) -> None:
     """Its other tables may be whole."""
     runs = [file.to.run(inputs={"message": f"needle{number} hay"}) for number in range(300)]

@@ -152,6 +152,10 @@ def test_filters_choose_among_the_turns(file: Searched) -> None:
         ("gpt-4o*", ["gpt-4o", "openai/gpt-4o-2024-08-06", "gpt-4o:latest", "gpt-4o-mini"]),
         ("gpt-4", ["gpt-4-0613"]),
         ("claude-3-5-sonnet", ["anthropic.claude-3-5-sonnet-20240620-v1:0"]),
+        ("gpt", []),
+        ("gpt-4*", ["gpt-4-0613"]),
+        ("openai*", ["openai/gpt-4o-2024-08-06"]),
+        ("anthropic*", ["anthropic.claude-3-5-sonnet-20240620-v1:0"]),
         ("claude*", ["anthropic.claude-3-5-sonnet-20240620-v1:0"]),
         ("mini", []),
     ],
@@ -227,6 +231,18 @@ def test_an_answer_that_was_given_beside_the_result_is_found(file: Searched) -> 
     assert file.ask("zorilla").hits[0].snippet.column == "answer"
     file.to.event(run, "memory_write", data={"content": "marmot"})
     assert file.runs("marmot") == [run]
+
+
+def test_a_snippet_shows_what_is_new_before_what_was_sent_again(file: Searched) -> None:
+    """The earlier message was found where it was said."""
+    said = [{"role": "user", "content": "zebra first"}]
+    first = file.to.run("s", inputs={"messages": said})
+    more = [*said, {"role": "user", "content": "a zebra with 9 stripes"}]
+    second = file.to.run("s", at=1, inputs={"message": "go on"})
+    file.to.llm(second, messages=more)
+    assert file.runs("zebra") == [second, first]
+    shown = "".join(text for text, _ in file.ask("zebra").hits[0].snippet.parts)
+    assert shown == "a zebra with 9 stripes"
 
 
 def test_what_a_sub_agent_was_given_is_found_where_it_was_said(file: Searched) -> None:

@@ -19,7 +19,11 @@ def test_words_phrases_and_filters_stand_in_any_order() -> None:
     """All of them count."""
     line = parse_line('Refund "within 14 days" user:42 -draft order* cost:>0.5 turns:<=10')
     assert line == Line(
-        terms=(Term(("refund",)), Term(("within", "14", "days")), Term(("order",), is_prefix=True)),
+        terms=(
+            Term(("refund",)),
+            Term(("within", "14", "days"), is_quoted=True),
+            Term(("order",), is_prefix=True),
+        ),
         facets=(facet("user", "42"),),
         no_terms=(Term(("draft",)),),
         figures=(Figure("cost", ">", 0.5), Figure("turns", "<=", 10.0)),
@@ -39,7 +43,7 @@ def test_words_phrases_and_filters_stand_in_any_order() -> None:
         ("order_id", Line(terms=(Term(("order", "id")),))),
         ("-cost:>2", Line(figures=(Figure("cost", "<=", 2.0),))),
         ("cost:$.5", Line(figures=(Figure("cost", "=", 0.5),))),
-        ('"an open quote', Line(terms=(Term(("an", "open", "quote")),))),
+        ('"an open quote', Line(terms=(Term(("an", "open", "quote"), is_quoted=True),))),
         ("  … ", Line()),
         ('""', Line()),
     ],
@@ -89,5 +93,9 @@ def test_any_text_is_a_line_or_a_clear_error(text: str) -> None:
 
 def test_a_loose_line_has_words_that_go_on() -> None:
     """Its phrases stay."""
-    line = loosened(parse_line('loan "two words"'))
-    assert line.terms == (Term(("loan",), is_prefix=True), Term(("two", "words")))
+    line = loosened(parse_line('loan "two words" "one"'))
+    assert line.terms == (
+        Term(("loan",), is_prefix=True),
+        Term(("two", "words"), is_quoted=True),
+        Term(("one",), is_quoted=True),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import sys
 import time
@@ -46,18 +47,35 @@ SAY_S = 1.0
 # How long to wait for another process that adds to the index, and between two looks at it.
 WAIT_S, LOOK_S = 10.0, 0.05
 _INDENT = "  "
-_BEHIND = "Note: the index is still being made; this is what it has so far."
-_AS_IT_IS = "Note: the index may not be written here; what is not in it yet is not found."
+_BEHIND = "Note: the last runs are not in the index yet."
+_COPY = "copy the file to where its index can be made beside it"
 _LOOSE = "No turn has these words. These have words that begin so:\n"
 
 
-@click.command(cls=Subcommand)
+class _WithWords(Subcommand):
+    """Takes `-draft` for a word of the line; what begins with `--` is an option, right or wrong."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put such words behind the options: their order in a line says nothing."""
+        if "--" in args:
+            return super().parse_args(ctx, args)
+        options = [one for one in self.params if isinstance(one, click.Option) and not one.is_flag]
+        valued = {name for one in options for name in one.opts}
+        words: list[str] = []
+        others: list[str] = []
+        for before, one in zip(["", *args], args, strict=False):
+            is_word = re.match(r"-(?!-|h$)", one) and before not in valued
+            (words if is_word else others).append(one)
+        return super().parse_args(ctx, [*others, *(["--", *words] if words else [])])
+
+
+@click.command(cls=_WithWords)
 @click.argument("words", metavar="LINE...", nargs=-1, required=True)
 @click.option(
     "--limit",
     type=Count(1, LARGEST_INTEGER),
     metavar="N",
-    help=f"Show at most this many turns: {ON_SCREEN} on the screen, else all.",
+    help=f"Show at most this many: {ON_SCREEN} as text, else all.",
 )
 @form_options(*ROWS)
 @click.pass_context
@@ -91,7 +109,9 @@ def search(ctx: click.Context, *, words: tuple[str, ...], limit: int | None, for
         if limit is None and len(shown) == ON_SCREEN:
             click.echo(f"\nThe last {ON_SCREEN}; more with --limit", err=True)
     else:
-        say_nothing("Nothing found.", "fewer words, or words that begin so: refund*")
+        say_nothing(
+            "Nothing found.", "fewer words or filters; what there is: waxlocal search --help"
+        )
 
 
 def _without_limit(form: str) -> int:
@@ -101,15 +121,15 @@ def _without_limit(form: str) -> int:
 def _bring_up(path: Path) -> None:
     """Add to the index what has come; says how far it is if that takes long.
 
-    While another process adds to it this one waits, as long as that makes progress.
+    While another process adds to it this one waits, as long as that makes progress. Where it may
+    not be written, it is used as it is.
     """
     try:
         _bring_up_while(path)
     except FileReadOnly as error:
         if not index_path(path).exists():
-            error.hint = "copy the file to where its index can be made beside it"
+            error.hint = _COPY
             raise
-        click.echo(_AS_IT_IS, err=True)
 
 
 def _bring_up_while(path: Path) -> None:
@@ -143,8 +163,7 @@ def _found(main: sqlite3.Connection, path: Path, line: Line, limit: int) -> Iter
     try:
         page = _page(main, path, line, limit, None)
     except IndexDamaged:  # which only who reads that part of it notices
-        remove_index(path)
-        _bring_up(path)
+        _make_anew(path)
         page = _page(main, path, line, limit, None)
     if page.behind:
         click.echo(_BEHIND, err=True)
@@ -152,6 +171,15 @@ def _found(main: sqlite3.Connection, path: Path, line: Line, limit: int) -> Iter
     while page.below is not None and (limit := limit - len(page.hits)) > 0:
         page = _page(main, path, line, limit, page.below)
         yield from page.hits
+
+
+def _make_anew(path: Path) -> None:
+    try:
+        remove_index(path)
+    except FileReadOnly as error:
+        error.hint = _COPY
+        raise
+    _bring_up(path)
 
 
 def _page(main: sqlite3.Connection, path: Path, line: Line, limit: int, below: int | None) -> Hits:
@@ -184,6 +212,7 @@ def _show_hit(screen: Screen, hit: Hit) -> None:
         escaping.line(hit.agent_name),
         escaping.line(hit.user_id or ""),
         screen.when(hit.started_at),
+        escaping.line(hit.snippet.place),
     )
     parts: list[str | tuple[str, str]] = [_INDENT, (facts, DIM)]
     if hit.status != RunStatus.SUCCESS:
@@ -200,10 +229,8 @@ def _turn_of(hit: Hit) -> str:
 
 
 def _words(screen: Screen, hit: Hit) -> Text:
-    named = " ".join(filter(None, (hit.snippet.column, escaping.line(hit.snippet.name))))
-    where = "" if hit.snippet.column in ("message", "answer") else f"{named}: "
     pieces = [
         (escaping.block(text), "bold yellow" if is_word else "")
         for text, is_word in hit.snippet.parts
     ]
-    return screen.text(_INDENT, (where, DIM), *pieces)
+    return screen.text(_INDENT, *pieces)

@@ -20,9 +20,11 @@ _LETTERS = {name: chr(ord("a") + place) for place, name in enumerate(FACETS)}
 EVERY = "every"
 # Where a part of a model's name ends: `gpt-4o*` also finds `gpt-4o-mini`.
 _ENDS = re.compile(r"[-:@/]")
-# What makes no other model, but is a date or a version of it.
+# What makes no other model, but is a date or version of it: `2024-08-06`, `0613`, `v1:0`.
 _VERSION = re.compile(
-    r"(?:v?\d[\d.]*[a-z]?|latest|preview|exp)(?:[-:@](?:v?\d[\d.]*|latest|preview|exp))*"
+    r"(?:{0})(?:[-:@](?:{0}))*".format(
+        r"\d{4}-\d\d-\d\d|\d\d-\d\d|\d{3,8}|v\d[\d.]*(?::\d+)?|latest|preview|exp"
+    )
 )
 # As Bedrock has it: `anthropic.claude-3`.
 _VENDOR = re.compile(r"^(?:[a-z]{2}\.)?[a-z]+\.(?=[a-z])")
@@ -36,6 +38,8 @@ def facet(name: str, value: str) -> str:
 
 def model_names(model: str) -> Iterator[str]:
     """Give what a model may be called: without its vendor, without its version; `gpt*`."""
+    if vendor := _VENDOR.match(model):
+        yield f"{vendor[0][:-1]}*"
     for name in {model, model.rpartition("/")[2], _VENDOR.sub("", model)}:
         yield name
         for end in _ENDS.finditer(name):

@@ -158,10 +158,7 @@ def remove_index(path: Path) -> None:
     """Remove the index of a file; raises `ForeignDatabase` for what is none, and `StorageError`."""
     index = index_path(path)
     try:
-        # Not by SQLite, which reads the schema first. It drops SQLite's locks: of a damaged index.
-        with index.open("rb") as file:
-            is_ours = file.read(_ID_AT.stop)[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
-        if not is_ours:
+        if not _is_ours(index):
             raise _foreign(index)
         for ending in ("-wal", "-shm", ""):
             beside(index, ending).unlink(missing_ok=True)
@@ -179,7 +176,7 @@ def _opened(index: Path, like: Path, *, writing: bool) -> Iterator[sqlite3.Conne
         except FileDamaged as error:
             raise IndexDamaged(str(error)) from error
         except FileUnusable as error:
-            raise _foreign(index) from error
+            raise _damaged(index) if _is_ours(index) else _foreign(index) from error
         yield connection
 
 
@@ -191,9 +188,25 @@ def _is_empty(index: Index) -> bool:
     return not tables
 
 
+def _is_ours(index: Path) -> bool:
+    if not index.is_file():  # nobody may be writing into a pipe
+        return False
+    # Not by SQLite, which reads the schema first. It drops SQLite's locks: of a damaged index.
+    with index.open("rb") as file:
+        return file.read(_ID_AT.stop)[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def _damaged(index: Path) -> StorageError:
+    return IndexDamaged(f"{index} is damaged")
+
+
 def _foreign(index: Path) -> StorageError:
-    hint = "give it another name, or remove it"
-    return ForeignDatabase(f"{index} is no search index of waxlocal", hint=hint)
+    error = ForeignDatabase(
+        f"{index} is no search index of waxlocal",
+        hint=f"give {index.name} another name, or remove it",
+    )
+    error.name_file(str(index))
+    return error
 
 
 def _index_error(error: sqlite3.Error, index: Path) -> StorageError:

@@ -31,10 +31,14 @@ MOST_TERMS = 100
 
 @dataclass(frozen=True)
 class Term:
-    """A word, or the words of a phrase in order, folded. `is_prefix`: words may go on after it."""
+    """A word, or the words of a phrase in order, folded. `is_prefix`: words may go on after it.
+
+    `is_quoted`: it is meant as it stands.
+    """
 
     words: tuple[str, ...]
     is_prefix: bool = False
+    is_quoted: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,12 @@ class Line:
 
 
 def loosened(line: Line) -> Line:
-    """Return a line whose words may go on: `refund` is `refund*`. Phrases stay."""
-    terms = (replace(one, is_prefix=one.is_prefix or len(one.words) == 1) for one in line.terms)
-    return replace(line, terms=tuple(terms))
+    """Return a line whose words may go on: `refund` is `refund*`. What is in quotes stays."""
+
+    def may_go_on(one: Term) -> bool:
+        return one.is_prefix or (len(one.words) == 1 and not one.is_quoted)
+
+    return replace(line, terms=tuple(replace(one, is_prefix=may_go_on(one)) for one in line.terms))
 
 
 def parse_line(text: str, *, zone: tzinfo = timezone.utc, clock: Clock = SYSTEM_CLOCK) -> Line:
@@ -115,7 +122,8 @@ class _Reading:
         elif name in _TIMES:
             self._take_time(name, _given(name, value), no)
         else:
-            self._terms[no] += _terms(f"{name}:{value}" if name else value, quoted is None)
+            said = f"{name}:{value}" if name else value
+            self._terms[no] += _terms(said, is_quoted=quoted is not None)
 
     def _take_time(self, name: str, value: str, no: bool) -> None:
         name = _TIMES[1 - _TIMES.index(name)] if no else name
@@ -145,7 +153,7 @@ def _figure(name: str, value: str, no: bool) -> Figure:
     found = _COMPARED.fullmatch(value)
     if found is None:
         raise InvalidQuery(
-            f"{name}:{value} is no comparison", hint=f"write {name}:>0.5, {name}:<=3 or {name}:2"
+            f"{name}:{value} is no comparison", hint=f"write {name}:>2, {name}:<=3 or {name}:2"
         )
     how = found["how"] or "="
     if no:
@@ -156,7 +164,7 @@ def _figure(name: str, value: str, no: bool) -> Figure:
 _OPPOSITES = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "=": "<>"}
 
 
-def _terms(text: str, may_be_prefix: bool) -> Iterator[Term]:
+def _terms(text: str, *, is_quoted: bool) -> Iterator[Term]:
     words = tuple(words_of(text))
     if words:
-        yield Term(words, is_prefix=may_be_prefix and text.endswith("*"))
+        yield Term(words, is_prefix=text.endswith("*") and not is_quoted, is_quoted=is_quoted)

@@ -18,6 +18,10 @@ BEFORE_CHARS = 60
 LOOKED_CHARS, OVERLAP = 20_000, 400
 
 
+# How the columns are called where people read; message and answer need no word.
+_PLACES = {"errors": "in an error", "tools": "in a tool or step", "prompts": "in a model call"}
+
+
 class Snippet(NamedTuple):
     """A part of a text in pieces, those with a True are the words; which text it is, and of what.
 
@@ -29,16 +33,22 @@ class Snippet(NamedTuple):
     position: int | None
     name: str
 
+    @property
+    def place(self) -> str:
+        """Where it stands, in words: `in a tool or step: lookup`."""
+        return ": ".join(filter(None, (_PLACES.get(self.column, ""), self.name)))
+
 
 def snippet_of(
     rows: RunRows, terms: Sequence[Term], contents: Mapping[str, str] | None = None
 ) -> tuple[Snippet, bool]:
     """Return the best snippet of a run, and whether it has all terms.
 
-    Without terms it is the beginning of the message. `contents` are the messages of the calls.
+    Without terms it is the beginning of the message. `contents` are the messages of the calls. Of
+    what was sent again the last comes first: the earlier was said before.
     """
     best, text, most = Piece("message", ""), "", -1
-    for piece in sorted(pieces(rows, contents or {}), key=lambda one: COLUMNS.index(one.column)):
+    for piece in _in_order(pieces(rows, contents or {})):
         window, found = _best_window(piece.text, terms)
         if found > most:
             best, text, most = piece, window, found
@@ -46,6 +56,14 @@ def snippet_of(
                 break
     parts = tuple(_cut_out(text, terms))
     return Snippet(parts, best.column, best.position, best.name), most == len(terms)
+
+
+def _in_order(some: Iterable[Piece]) -> list[Piece]:
+    own: list[Piece] = []
+    resent: list[Piece] = []
+    for piece in some:
+        (own if piece.own else resent).append(piece)
+    return sorted([*own, *reversed(resent)], key=lambda one: COLUMNS.index(one.column))
 
 
 def _best_window(text: str, terms: Sequence[Term]) -> tuple[str, int]:

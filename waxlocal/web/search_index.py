@@ -75,15 +75,19 @@ async def ask_index(
     """
     indexing = indexing_of(request)
 
-    def question(main: sqlite3.Connection) -> Hits | None:
+    def question(main: sqlite3.Connection) -> Hits | StorageError | None:
         try:
             with index_reader(indexing.path) as index:
                 return search(main, index, line, limit=limit, below=below)
         except IndexDamaged:
             indexing.is_damaged = True
         except FileMissing:
-            if indexing.problem:
-                raise indexing.problem from None
+            return indexing.problem
+        except StorageError as error:  # of the index: not for who asks the file to explain
+            return error
         return None
 
-    return await ask(request, question)
+    found = await ask(request, question)
+    if isinstance(found, StorageError):
+        raise found
+    return found

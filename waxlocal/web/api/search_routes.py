@@ -6,10 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from waxlocal.errors import InvalidQuery
 from waxlocal.queries.filters import MAX_LIMIT
 from waxlocal.queries.rows import as_dict
 from waxlocal.records import LARGEST_INTEGER
-from waxlocal.search.line import parse_line
+from waxlocal.search.line import Line, parse_line
 from waxlocal.web.api.parameters import DEFAULT_LIMIT, read_parameters
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.api.responses import json_answer
@@ -22,9 +23,7 @@ __all__ = ["ROUTES"]
 async def search(request: Request) -> Response:
     """Find the turns in which something was said."""
     given = read_parameters(request, ("q", "limit", "below"))
-    line = parse_line(given.needed("q"))
-    if line.is_empty:
-        raise Problem(400, "no word to search for", hint="q=refund user:42", parameter="q")
+    line = _line(given.needed("q"))
     limit = given.number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     below = given.number("below", LARGEST_INTEGER, 1, LARGEST_INTEGER)
     found = await ask_index(request, line, limit=limit, below=below)
@@ -33,6 +32,16 @@ async def search(request: Request) -> Response:
     hits = [as_dict(hit.row()) for hit in found.hits]
     answer = {"is_cut": found.is_cut, "below": found.below, "behind": found.behind}
     return json_answer({**answer, "results": hits})
+
+
+def _line(text: str) -> Line:
+    try:
+        line = parse_line(text)
+    except InvalidQuery as error:
+        raise Problem(400, str(error), hint=error.hint, parameter="q") from error
+    if line.is_empty:
+        raise Problem(400, "no word to search for", hint="q=refund user:42", parameter="q")
+    return line
 
 
 ROUTES = [Route(paths.SEARCH, search)]
