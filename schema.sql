@@ -838,10 +838,11 @@ CREATE INDEX session_sums_by_duration ON session_sums (duration);
 CREATE INDEX session_sums_by_mean ON session_sums (duration / turns);
 CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
 
--- The tags of the runs of these sessions, where there are any.
-CREATE TABLE session_tags (
+-- The tags of the runs of these sessions, and the models of their calls, where there are any.
+CREATE TABLE session_facts (
   session_id TEXT NOT NULL PRIMARY KEY,
-  tags       TEXT NOT NULL             -- on a line each: the key, '=' and the value, both as hex digits
+  -- A line each, in hex digits: the key of a tag, '=' and its value; '@' and a model.
+  facts      TEXT NOT NULL
 );
 
 -- What each user has in each session.
@@ -1027,7 +1028,7 @@ BEGIN
   DELETE FROM block_durations;
   DELETE FROM odd_calls;
   DELETE FROM session_sums;
-  DELETE FROM session_tags;
+  DELETE FROM session_facts;
   DELETE FROM user_sums;
   DELETE FROM outside_runs;
   DELETE FROM changed_sessions;

@@ -80,6 +80,12 @@ def answers(path: Path) -> dict[str, Any]:
                 tag: [one.session_id for one in list_sessions(conn, filter=SessionFilter(tag=tag))]
                 for tag in TAG_FILTERS
             },
+            "sessions by model": {
+                model: [
+                    one.session_id for one in list_sessions(conn, filter=SessionFilter(model=model))
+                ]
+                for model in ("gpt-4o", "gpt-4", "claude", "own", "c*", "*", "x*")
+            },
             "agents": {
                 agent: [as_dict(one) for one in list_models(conn, agent=agent, since=since)]
                 for agent in ("chatbot", "researcher")

@@ -7,7 +7,7 @@ import pytest
 from tests.tools.builders import FixedClock, moment, recording
 from waxlocal.errors import InvalidQuery, NotFound
 from waxlocal.queries import USER_ORDERINGS, as_dict, list_models, list_users
-from waxlocal.queries.user_scores import UserScore, user_scores
+from waxlocal.queries.score_summaries import ScoreSummary, user_scores
 from waxlocal.queries.users import get_user
 
 
@@ -200,8 +200,8 @@ def test_the_scores_of_a_user_are_of_their_own_runs(tmp_path: Path) -> None:
         found = user_scores(conn, "alice")
         assert user_scores(conn, "carol") == []
     assert found == [
-        UserScore("empty", "numeric", 0, None, ()),
-        UserScore("stars", "numeric", 3, 2.0, ()),
-        UserScore("word", "categorical", 0, None,
+        ScoreSummary("empty", "numeric", 0, None, ()),
+        ScoreSummary("stars", "numeric", 3, 2.0, ()),
+        ScoreSummary("word", "categorical", 0, None,
                   (("b", 2), ("a", 1), ("c", 1), ("d", 1), ("e", 1))),
     ]  # fmt: skip

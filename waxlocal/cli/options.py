@@ -13,6 +13,7 @@ from waxlocal.cli.filled import filled
 from waxlocal.cli.local_times import TIME_FORMS, local_period
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import ORDERINGS, SessionFilter
+from waxlocal.queries.criteria import check_order, typed
 from waxlocal.queries.run_list import RunFilter
 from waxlocal.records import RUN_STATUSES
 
@@ -93,14 +94,47 @@ _STATUSES = f"with this status: {', '.join(RUN_STATUSES)}"
 _FILTERS = (
     _Option("--user", "user_id", "USER_ID", "in which this user took part.", "of this user."),
     _Option("--agent", "agent", "NAME", "in which this agent ran.", "of this agent."),
+    _Option(
+        *("--model", "model", "NAME"),
+        *("with a call of this model; gpt-4* is all whose names begin so.",) * 2,
+    ),
+    _Option(
+        *("--tool", "tool", "NAME"),
+        *("in which this tool was called; also with a * at the end.",) * 2,
+    ),
     _Option("--tag", "tag", "KEY[=VALUE]", "with this tag on a run.", "with this tag."),
     _Option(
         *("--metadata", "metadata", "KEY[=VALUE]"),
-        *("with this metadata on a run.", "with this metadata."),
+        *("with this metadata on a run; customer.plan is a key in a key.", "with this metadata."),
     ),
     _Option(
         *("--status", "status", "STATUS"),
         *(f"{_STATUSES}; of blocked and cancelled, with such a turn.", f"{_STATUSES}."),
+    ),
+    _Option(
+        *("--error-type", "error_type", "TYPE"),
+        *(f"{run} failed with this type of error." for run in ("in which a run", "that")),
+    ),
+    _Option(
+        *("--score", "score", "SCORE"),
+        *("with this score: a name, or 'rating>=4', helpful=yes, topic=billing.",) * 2,
+    ),
+    _Option(
+        *("--min-cost", "min_cost", "DOLLARS"),
+        *("that cost so much or more.", "that cost so much or more by themselves."),
+    ),
+    _Option("--max-cost", "max_cost", "DOLLARS", *("that cost so much or less.",) * 2),
+    _Option(
+        *("--min-duration", "min_duration", "TIME"),
+        *(
+            f"{took} so long or longer: 90, 500ms, 2m, 1h."
+            for took in ("whose turns took", "that took")
+        ),
+    ),
+    _Option(
+        *("--max-duration", "max_duration", "TIME"),
+        "whose turns took so long or shorter.",
+        "that took so long or shorter.",
     ),
     _Option(
         "--since", "since", "TIME", f"active since: {TIME_FORMS}", f"begun since: {TIME_FORMS}"
@@ -119,16 +153,22 @@ _IN_PERIOD = {
 }
 
 
+_TURNS = (
+    _Option("--min-turns", "min_turns", "NUMBER", "of so many turns or more.", ""),
+    _Option("--max-turns", "max_turns", "NUMBER", "of so many turns or fewer.", ""),
+)
+_OF_SESSIONS = (*_FILTERS, *_TURNS)
+
+
 def filter_options(command: Command) -> Command:
     """Add the options that filter sessions; the command gets them as `filter`."""
-    return _filtered(
-        command, SessionFilter, [(one, one.of_sessions) for one in _FILTERS], "sessions"
-    )
+    options = [(one, one.of_sessions) for one in _OF_SESSIONS]
+    return _filtered(command, SessionFilter, options, "sessions")
 
 
 def period_filter_options(command: Command) -> Command:
     """Add the options of `filter_options` to a command that counts what happened in a period."""
-    options = [(one, _IN_PERIOD.get(one.field, one.of_sessions)) for one in _FILTERS]
+    options = [(one, _IN_PERIOD.get(one.field, one.of_sessions)) for one in _OF_SESSIONS]
     return _filtered(command, SessionFilter, options, "sessions")
 
 
@@ -136,10 +176,7 @@ def run_filter_options(command: Command) -> Command:
     """Add the options that filter runs; the command gets them as `filter`."""
     whole_or_begun = "of the session with this id, or the only one that begins so; or: last."
     of_session = _Option("--session", "session_id", "ID", "", whole_or_begun)
-    of_error = _Option(
-        *("--error-type", "error_type", "TYPE", ""), "that failed with this type of error."
-    )
-    options = [(one, one.of_runs) for one in (of_session, *_FILTERS, of_error)]
+    options = [(one, one.of_runs) for one in (of_session, *_FILTERS)]
     added = _filtered(command, RunFilter, options, "runs", flags=("no_session",))
     flag = click.option("--no-session", is_flag=True, help="Only runs without a session.")
     return flag(added)
@@ -159,7 +196,9 @@ def _filtered(
         names = (*(one.field for one, _ in options), *flags)
         chosen = {name: rest.pop(name) for name in names}
         chosen["since"], chosen["until"] = local_period(chosen["since"], chosen["until"])
-        return command(*args, filter=kind(**chosen), **rest)
+        filter = kind(**typed(chosen))
+        check_order(filter)
+        return command(*args, filter=filter, **rest)
 
     added: Any = called
     for (option, name, metavar, *_), which in reversed(options):

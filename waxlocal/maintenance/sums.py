@@ -15,7 +15,7 @@ from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import StorageError
 from waxlocal.maintenance.durations import ARE_TO_PACK, FIRST, pack_next
 from waxlocal.queries.columns import unmetered_calls
-from waxlocal.queries.filters import JSON_OBJECT, PAIR_VALUE
+from waxlocal.queries.run_conditions import JSON_OBJECT, PAIR_VALUE
 from waxlocal.queries.sums import can_have_sums
 from waxlocal.queries.turns import turn_columns
 from waxlocal.queries.user_parts import COLUMNS, user_parts
@@ -116,13 +116,16 @@ _ADD_USERS = f"""
 INSERT INTO user_sums (user_id, session_id, {_NAMES})
 {{parts.owned}} SELECT user_id, session_id, {_NAMES} FROM ({{parts.rows}})
 """  # noqa: S608
-_FORGET_TAGS = f"DELETE FROM session_tags WHERE session_id IN {_SESSIONS}"  # noqa: S608
-_ADD_TAGS = f"""
-INSERT INTO session_tags (session_id, tags)
-SELECT session_id, char(10) || group_concat(tag, char(10)) || char(10) FROM (
-  SELECT DISTINCT r.session_id AS session_id, hex(pair.key) || '=' || hex({PAIR_VALUE}) AS tag
+_FORGET_FACTS = f"DELETE FROM session_facts WHERE session_id IN {_SESSIONS}"  # noqa: S608
+_ADD_FACTS = f"""
+INSERT INTO session_facts (session_id, facts)
+SELECT session_id, char(10) || group_concat(fact, char(10)) || char(10) FROM (
+  SELECT r.session_id AS session_id, hex(pair.key) || '=' || hex({PAIR_VALUE}) AS fact
   FROM runs r CROSS JOIN json_each({JSON_OBJECT.format(column="r.tags")}) AS pair
-  WHERE r.session_id IN {_SESSIONS} AND typeof(pair.key) = 'text')
+  WHERE r.session_id IN {_SESSIONS} AND typeof(pair.key) = 'text'
+  UNION
+  SELECT r.session_id, '@' || hex(c.model)
+  FROM runs r CROSS JOIN llm_calls c ON c.run_id = r.run_id WHERE r.session_id IN {_SESSIONS})
 GROUP BY session_id
 """  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608
@@ -219,9 +222,9 @@ def _add_sessions(connection: sqlite3.Connection, most: int) -> int:
     statements = (
         _FORGET_SUMS,
         _FORGET_USERS,
-        _FORGET_TAGS,
+        _FORGET_FACTS,
         _ADD_SUMS.format(**figures),
-        _ADD_TAGS,
+        _ADD_FACTS,
         _ADD_USERS.format(parts=parts),
     )
     for statement in statements:

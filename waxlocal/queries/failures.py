@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, replace
+from typing import Any
 
-from waxlocal.queries.filters import EVERYTHING, SessionFilter, as_recorded, where
+from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.run_conditions import as_recorded
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.sums import are_usable
 from waxlocal.queries.turns import HAS_FAILED
@@ -33,11 +35,12 @@ FROM ({failed})
 WHERE (:since IS NULL OR started_at >= :since) AND (:until IS NULL OR started_at <= :until)
   AND (:agent IS NULL OR agent_name = :agent) AND (:user_id IS NULL OR user_id = :user_id)
   AND (:status IS NULL OR status = :status)
+  AND (:error_type IS NULL OR error_type = :error_type)
   AND (:search IS NULL OR instr(lower(error_type || ': ' || error), lower(:search)))
 GROUP BY 1, 2, 3 ORDER BY count DESC, last_at DESC LIMIT :most
 """
 _MESSAGE = "SELECT substr(error, 1, ?) FROM runs WHERE run_id = ?"
-_OF_RUNS = ("since", "until", "agent", "user_id", "status", "search")
+_OF_RUNS = ("since", "until", "agent", "user_id", "status", "error_type", "search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +69,18 @@ class Failure:
 def failures(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> list[Failure]:
     """Return the failed runs in groups, the largest first: at most 500 groups.
 
-    The filter is on the runs: `since` and `until` on their start, `search` on error and type; only
-    a tag or metadata is that of any run of the session, and leaves out runs without one.
+    Of the filter, user, agent, status, error type and period (of the start) are those of the run,
+    and `search` is text of its error or type. All else is that of its session, and leaves out runs
+    without one.
     """
-    sessions = replace(filter, status=None, search=None)
+    sessions = replace(filter, status=None, search=None, error_type=None)
     condition, values = where(conn, sessions, GoneProcesses(conn), has_part=True)
     failed = _IN_SESSIONS.format(
         condition=f"{condition} AND" if condition else "WHERE",
         user=user_of_run(conn),
     )
-    about_sessions = filter.tag or filter.metadata
+    of_runs: dict[str, Any] = dict.fromkeys(_OF_RUNS)
+    about_sessions = replace(filter, **of_runs) != EVERYTHING
     outside = None if about_sessions else outside_runs(conn, are_usable(conn))
     if outside:
         failed += f" UNION ALL {_OUTSIDE.format(runs=outside)}"

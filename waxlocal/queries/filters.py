@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.decode import loads
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
+from waxlocal.queries.criteria import Criteria
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.run_conditions import as_recorded, range_conditions, run_conditions
 from waxlocal.queries.sums import APART, are_usable
-from waxlocal.queries.times import parse_period
 from waxlocal.queries.turns import TURN, TurnColumns, turn_columns
-from waxlocal.records import LARGEST_INTEGER, RUN_STATUSES, RunStatus
+from waxlocal.records import LARGEST_INTEGER, RunStatus
 
 __all__ = [
     "EVERYTHING",
-    "JSON_OBJECT",
     "MAX_LIMIT",
     "MAX_OFFSET",
     "ORDERINGS",
-    "PAIR_VALUE",
     "SessionFilter",
-    "as_recorded",
     "check_ordering",
-    "check_status",
     "checked_page",
     "order_by",
-    "run_conditions",
     "where",
 ]
 
@@ -50,41 +42,18 @@ MAX_LIMIT = 1_000
 MAX_OFFSET = LARGEST_INTEGER
 
 
-def check_status(status: str | None) -> None:
-    """Raise `InvalidQuery` for an unknown status."""
-    if status and status not in RUN_STATUSES:
-        raise InvalidQuery(
-            f"unknown status {status!r}", hint=f"use one of: {', '.join(RUN_STATUSES)}"
-        )
-
-
 @dataclass(frozen=True)
-class SessionFilter:
+class SessionFilter(Criteria):
     """A filter on sessions: a session matches if it meets every condition that is set.
 
-    `user_id`, `agent`, `tag`, `metadata` and `search` match if one of the session's runs does, the
-    status `blocked` or `cancelled` if one of its turns does. `tag` and `metadata` are `key` or
-    `key=value`; numbers, `true`, `false` and `null` match by their JSON text. `search` is text that
-    occurs in a value of the inputs or the result, ignoring case. `since` and `until` limit the last
-    activity, both inclusive, in any form that `parse_time` accepts. Raises `InvalidQuery`.
+    `user_id`, `agent`, `model`, `tool`, `tag`, `metadata`, `score` and `search` match if one of the
+    session's runs does, `error_type` if one of those that failed does, the status `blocked` or
+    `cancelled` if one of its turns does. Cost, turns and duration are those of the whole session,
+    `since` and `until` are of its last activity. Raises `InvalidQuery`.
     """
 
-    user_id: str | None = None
-    agent: str | None = None
-    tag: str | None = None
-    metadata: str | None = None
-    status: str | None = None
-    since: str | None = None
-    until: str | None = None
-    search: str | None = None
-    clock: InitVar[Clock] = SYSTEM_CLOCK
-
-    def __post_init__(self, clock: Clock) -> None:
-        check_status(self.status)
-        # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
-        since, until = parse_period(self.since, self.until, clock=clock)
-        object.__setattr__(self, "since", since)
-        object.__setattr__(self, "until", until)
+    min_turns: float | None = None
+    max_turns: float | None = None
 
 
 EVERYTHING = SessionFilter()
@@ -96,26 +65,16 @@ _AGENT = """instr(s.agents, json_quote(:agent))
 # The first half is for the index: the stored time may be up to a second before the exact one.
 _SINCE = "s.last_activity_at >= substr(:since, 1, 19) AND {} >= :since"
 _UNTIL = "s.last_activity_at <= :until AND {} <= :until"
-# As with agents: first a cheap test whether the key, and text as a value, occur in the text at all.
-# The encoder stores non-ASCII text unescaped, so both must be quoted the same way here. Another
-# program may write escapes, which begin with a backslash: that text is read.
-_PAIR = """(instr(r.{column}, char(92)) OR instr(r.{column}, :{column}_quoted){occurs})
-  AND EXISTS (SELECT 1 FROM json_each({json}) AS pair WHERE pair.key = :{column}_key{value})"""
-# Another program may have written no JSON.
-JSON_OBJECT = "iif(json_valid({column}), {column}, '{{}}')"
-# Of a row `pair` of json_each.
-PAIR_VALUE = """CASE
-  WHEN pair.type IN ('true', 'false', 'null') THEN pair.type ELSE CAST(pair.value AS TEXT) END"""
-_VALUE = f" AND :{{column}}_value = {PAIR_VALUE}"
-# The sums have a session's pairs, a line each.
-_TAGGED = f"""iif(s.session_id IN {APART}, {{any_run}}, EXISTS (SELECT 1 FROM session_tags t
-  WHERE t.session_id = s.session_id AND instr(t.tags, {{pair}})))"""  # noqa: S608
-_WITH_VALUE = "char(10) || hex(:tags_key) || '=' || hex(:tags_value) || char(10)"
-_WITH_ANY_VALUE = "char(10) || hex(:tags_key) || '='"
-# A value that JSON can only hold as this text, and hardly any program writes with escapes.
-_PLAIN_TEXT = re.compile(r"(?!(?:true|false|null)$)[A-Za-z][\w .:@-]*", re.ASCII)
-_OCCURS = " AND instr(r.{column}, :{column}_text)"
-_SEARCH = "(waxlocal_says(r.inputs, :search) OR waxlocal_says(r.result, :search))"
+# The sums have a session's tags and models, a line each; of some of them, its beginning is enough.
+_NOTED = f"""iif(s.session_id IN {APART}, {{any_run}}, EXISTS (SELECT 1 FROM session_facts t
+  WHERE t.session_id = s.session_id AND instr(t.facts, char(10) || {{line}})))"""  # noqa: S608
+_TAG_LINE = "hex(:tags_key) || '='"
+_MODEL_LINE = "'@' || hex(:model)"
+_WHOLE_LINE = " || char(10)"
+# There are few scores, and few sessions that have them.
+_SCORED = """s.session_id IN (
+  SELECT r.session_id FROM runs r WHERE r.session_id IS NOT NULL AND {})"""
+_FAILED = "s.failed_runs > 0 AND {}"
 _OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id = s.session_id
   AND r.status = 'running'
   AND (r.process_id IS NULL OR r.process_id NOT IN (SELECT value FROM json_each(:gone))))"""
@@ -157,6 +116,8 @@ def where(
     values: dict[str, object] = {}
     turns = turn_columns(conn)
     conditions = list(_plain_conditions(filter, turns, values, has_part))
+    amounts = {"cost": turns.cost, "duration": turns.duration, "turns": turns.count}
+    conditions += range_conditions(filter, amounts, values)
     if filter.user_id:
         values["user_id"] = filter.user_id
         by_runs = _ANY_RUN.format("r.user_id = :user_id")
@@ -174,41 +135,22 @@ def _on_runs(
 ) -> Iterator[str]:
     for name, condition in run_conditions(conn, filter, values).items():
         any_run = _ANY_RUN.format(condition)
-        if name == "tags" and are_usable(conn):
-            pair = _WITH_VALUE if "tags_value" in values else _WITH_ANY_VALUE
-            any_run = _TAGGED.format(pair=pair, any_run=any_run)
-        yield any_run
+        if name == "score":
+            yield _SCORED.format(condition)
+        elif name == "error_type":
+            yield _FAILED.format(any_run)
+        elif name in ("tag", "model") and are_usable(conn):
+            yield _NOTED.format(line=_line(filter, name), any_run=any_run)
+        else:
+            yield any_run
 
 
-def as_recorded(values: Mapping[str, object]) -> dict[str, object]:
-    """Return values to bind, texts as they are stored: those of a command line may be no UTF-8."""
-    return {name: text(one) if isinstance(one, str) else one for name, one in values.items()}
-
-
-class _Texts(Protocol):
-    @property
-    def tag(self) -> str | None: ...
-    @property
-    def metadata(self) -> str | None: ...
-    @property
-    def search(self) -> str | None: ...
-
-
-def run_conditions(
-    conn: sqlite3.Connection, filter: _Texts, values: dict[str, object]
-) -> dict[str, str]:
-    """Return the conditions on a run `r` that are about its texts, by name; adds their values."""
-    conditions = {
-        column: _pair_condition(column, pair, values)
-        for column, pair in (("tags", filter.tag), ("metadata", filter.metadata))
-        if pair
-    }
-    if filter.search:
-        # SQLite itself folds the case of ASCII letters only.
-        conn.create_function("waxlocal_says", 2, _says, deterministic=True)
-        values["search"] = filter.search.casefold()
-        conditions["search"] = _SEARCH
-    return conditions
+def _line(filter: SessionFilter, name: str) -> str:
+    """Return the line of `session_facts` that is looked for, or its beginning."""
+    if name == "model":
+        return _MODEL_LINE + ("" if (filter.model or "").endswith("*") else _WHOLE_LINE)
+    has_value = "=" in (filter.tag or "")
+    return _TAG_LINE + (f" || hex(:tags_value){_WHOLE_LINE}" if has_value else "")
 
 
 def _of_user(conn: sqlite3.Connection, user_id: str) -> str:
@@ -232,49 +174,6 @@ def _plain_conditions(
         if value:
             values[name] = value
             yield condition
-
-
-def _pair_condition(column: str, pair: str, values: dict[str, object]) -> str:
-    key, equals, value = pair.partition("=")
-    values[f"{column}_key"] = key
-    values[f"{column}_quoted"] = json.dumps(key, ensure_ascii=False)
-    stored = JSON_OBJECT.format(column=f"r.{column}")
-    if not equals:
-        return _PAIR.format(column=column, occurs="", value="", json=stored)
-    values[f"{column}_value"] = value
-    occurs = ""
-    if _PLAIN_TEXT.fullmatch(value):
-        values[f"{column}_text"] = json.dumps(value, ensure_ascii=False)
-        occurs = _OCCURS.format(column=column)
-    is_value = _VALUE.format(column=column)
-    return _PAIR.format(column=column, occurs=occurs, value=is_value, json=stored)
-
-
-def _says(stored: str | None, wanted: str) -> bool:
-    """Return whether a value in stored JSON contains the (already casefolded) text."""
-    if stored is None:
-        return False
-    # Decoding is slow. Raw JSON differs from its values only by escapes, which contain a backslash.
-    if "\\" not in stored and wanted not in stored.casefold():
-        return False
-    try:
-        return any(wanted in text.casefold() for text in _texts(loads(stored)))
-    except ValueError:
-        return wanted in stored.casefold()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-        elif isinstance(one, str):
-            yield one
-        elif one is not None:
-            yield json.dumps(one)
 
 
 def check_ordering(ordering: str, known: Sequence[str] = ORDERINGS) -> str:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.ids import first_run_id
-from waxlocal.queries.filters import (
-    as_recorded,
-    check_ordering,
-    check_status,
-    checked_page,
-    run_conditions,
-)
+from waxlocal.queries.criteria import Criteria
+from waxlocal.queries.filters import check_ordering, checked_page
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.rows import RunSummary
+from waxlocal.queries.run_conditions import as_recorded, range_conditions, run_conditions
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.summaries import reread_runs
-from waxlocal.queries.times import parse_period
 from waxlocal.records import RunStatus
 
 __all__ = [
@@ -47,10 +41,13 @@ _CONDITIONS = {
     "session_id": "r.session_id = :session_id",
     "user_id": "r.user_id = :user_id",
     "agent": "r.agent_name = :agent",
-    "error_type": "r.error_type = :error_type",
     "since": "r.started_at >= :since",
     "until": "r.started_at <= :until",
 }
+# Of the run alone; that of no calls is known: 0.
+_COST = """(SELECT iif(count(*) = 0, 0.0, sum(c.cost))
+  FROM llm_calls c WHERE c.run_id = r.run_id)"""
+_AMOUNTS = {"cost": _COST, "duration": "r.duration"}
 _IS_GONE = "r.process_id IN (SELECT value FROM json_each(:gone))"
 _BY_STATUS = {
     RunStatus.RUNNING: f"r.status = 'running' AND (r.process_id IS NULL OR NOT {_IS_GONE})",
@@ -63,33 +60,15 @@ _BY_STATUS = {
 
 
 @dataclass(frozen=True)
-class RunFilter:
+class RunFilter(Criteria):
     """A filter on runs: a run matches if it meets every condition that is set.
 
-    `tag`, `metadata` and `search` are as in `SessionFilter`; `no_session` leaves the runs without
-    one. `since` and `until` limit the start, both inclusive, in any form that `parse_time` accepts.
-    Raises `InvalidQuery`.
+    Cost and duration are those of the run alone, `since` and `until` are of its start;
+    `no_session` leaves the runs without one. Raises `InvalidQuery`.
     """
 
     session_id: str | None = None
-    user_id: str | None = None
-    agent: str | None = None
-    status: str | None = None
-    tag: str | None = None
-    metadata: str | None = None
-    search: str | None = None
-    since: str | None = None
-    until: str | None = None
     no_session: bool = False
-    error_type: str | None = None
-    clock: InitVar[Clock] = SYSTEM_CLOCK
-
-    def __post_init__(self, clock: Clock) -> None:
-        check_status(self.status)
-        # The class is frozen. Resolve "24 hours ago" once, so that all queries use the same time.
-        since, until = parse_period(self.since, self.until, clock=clock)
-        object.__setattr__(self, "since", since)
-        object.__setattr__(self, "until", until)
 
 
 ALL_RUNS = RunFilter()
@@ -169,6 +148,7 @@ def _where(conn: sqlite3.Connection, filter: RunFilter) -> tuple[str, dict[str, 
     }
     conditions = [_CONDITIONS[name] for name in values]
     conditions += run_conditions(conn, filter, values).values()
+    conditions += range_conditions(filter, _AMOUNTS, values)
     if filter.no_session:
         conditions.append("r.session_id IS NULL")
     if filter.status:

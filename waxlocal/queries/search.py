@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import replace
+from typing import Any
 
 from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
@@ -16,9 +17,13 @@ __all__ = ["PIECE", "candidates", "fitting", "is_slow"]
 PIECE = 1_000
 
 
+# What only the contents of runs tell; tags and models are among the totals.
+_IN_CONTENTS = ("search", "metadata", "tool")
+
+
 def is_slow(filter: SessionFilter) -> bool:
-    """Return whether the filter needs the contents of runs; the tags are among the totals."""
-    return bool(filter.search or filter.metadata)
+    """Return whether the filter needs the contents of runs."""
+    return any(getattr(filter, name) for name in _IN_CONTENTS)
 
 
 def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -> list[str]:
@@ -26,13 +31,14 @@ def candidates(conn: sqlite3.Connection, filter: SessionFilter, ordering: str) -
 
     Raises `InvalidQuery`.
     """
-    cheap = replace(filter, search=None, metadata=None)
+    nothing: dict[str, Any] = dict.fromkeys(_IN_CONTENTS)
+    cheap = replace(filter, **nothing)
     return list(session_ids(conn, filter=cheap, ordering=ordering))
 
 
 def fitting(conn: sqlite3.Connection, filter: SessionFilter, ids: list[str]) -> list[str]:
     """Return the ids of the given sessions that match the filter, in the same order."""
-    deep = SessionFilter(search=filter.search, metadata=filter.metadata)
+    deep = SessionFilter(**{name: getattr(filter, name) for name in _IN_CONTENTS})
     condition, values = where(conn, deep, GoneProcesses(conn))
     among = "AND" if condition else "WHERE"
     sql = (

@@ -9,7 +9,7 @@ from datetime import timezone, tzinfo
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.filters import check_status
+from waxlocal.queries.criteria import check_status
 from waxlocal.queries.times import parse_time
 from waxlocal.search.facets import FACETS, facet
 from waxlocal.search.words import words_of

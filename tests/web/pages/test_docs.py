@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
-from waxlocal.web.api.parameters import RUN_FILTERS
+from waxlocal.web.api.parameters import FILTERS, RUN_FILTERS
 from waxlocal.web.pages import ROUTES
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -21,7 +21,7 @@ def test_every_address_is_documented(path: str) -> None:
     assert f"`{path}" in TEXT
 
 
-@pytest.mark.parametrize("name", RUN_FILTERS)
+@pytest.mark.parametrize("name", sorted({*FILTERS, *RUN_FILTERS}))
 def test_every_filter_is_documented(name: str) -> None:
     """By its name in the address."""
     assert f"`{name}`" in TEXT

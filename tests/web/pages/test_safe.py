@@ -24,8 +24,8 @@ TAGS = frozenset(
         r"\w+",
         """
     a article aside bdi body button caption circle code col colgroup datalist dd defs
-    details dialog div dl dt em figcaption figure form h1 h2 h3 head header html input kbd
-    label li line link main mark meta nav noscript ol option p path pattern polyline pre rect
+    details dialog div dl dt em fieldset figcaption figure form h1 h2 h3 head header html input kbd
+    label legend li line link main mark meta nav noscript ol option p path pattern polyline pre rect
     script section select small span strong summary svg table tbody td text th thead time
     title tr ul
     """,

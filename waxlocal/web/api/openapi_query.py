@@ -16,9 +16,9 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.days import ModelDay
 from waxlocal.queries.run_list import RUN_ORDERINGS
-from waxlocal.records import RUN_STATUSES
 from waxlocal.search.hits import HitRow
 from waxlocal.web.api import cost_routes
+from waxlocal.web.api.openapi_filters import RUN_FILTERS, SESSION_FILTERS
 from waxlocal.web.api.openapi_parts import (
     AGO,
     LIMIT,
@@ -39,34 +39,6 @@ from waxlocal.wire import paths
 
 __all__ = ["query_paths", "query_schemas"]
 
-_STATUS = in_query(
-    "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Only those with this status."
-)
-_SINCE = time("since", "Last active since")
-_UNTIL = time("until", "Last active until")
-_FILTERS = (
-    in_query("user_id", text(""), "Only those of this user."),
-    in_query("agent", text(""), "Only those in which this agent ran."),
-    in_query("search", text(""), "Only those whose inputs or results contain this text."),
-    _STATUS,
-    in_query("tag", text(""), "Only those with this tag on a run: `key` or `key=value`."),
-    in_query("metadata", text(""), "Only those with this metadata on a run: `key` or `key=value`."),
-    _SINCE,
-    _UNTIL,
-)
-_RUN_FILTERS = (
-    in_query("session_id", text(""), "Only those of this session."),
-    in_query("no_session", {"type": "boolean"}, "Only those without a session."),
-    in_query("error_type", text(""), "Only those that failed with this type of error."),
-    in_query("user_id", text(""), "Only those of this user."),
-    in_query("agent", text(""), "Only those of this agent."),
-    in_query("search", text(""), "Only those whose inputs or results contain this text."),
-    _STATUS,
-    in_query("tag", text(""), "Only those with this tag: `key` or `key=value`."),
-    in_query("metadata", text(""), "Only those with this metadata: `key` or `key=value`."),
-    time("since", "Started since"),
-    time("until", "Started until"),
-)
 _INCLUDE = in_query(
     "include",
     {"type": "string", "enum": ["money", "timing", "money,timing"]},
@@ -98,7 +70,12 @@ def _sessions() -> Json:
         "Sessions",
         "List sessions.",
         {"200": gives(paged(ref("SessionAnswer")), "A page of sessions.")},
-        parameters=(*_FILTERS, ordering(_SESSION_ORDERINGS, "-last_activity_at"), LIMIT, OFFSET),
+        parameters=(
+            *SESSION_FILTERS,
+            ordering(_SESSION_ORDERINGS, "-last_activity_at"),
+            LIMIT,
+            OFFSET,
+        ),
         description="Ordered by cost, sessions of unknown cost come last in both directions.",
     )
 
@@ -109,7 +86,7 @@ def _statistics() -> Json:
         "Sessions",
         "Get statistics over sessions.",
         {"200": gives(ref("Statistics"), "Turns, abandonment, cost and duration per session.")},
-        parameters=_FILTERS,
+        parameters=SESSION_FILTERS,
     )
 
 
@@ -157,7 +134,7 @@ def _runs() -> Json:
         "Runs",
         "List runs.",
         {"200": gives(paged(ref("RunSummary")), "A page of runs.")},
-        parameters=(*_RUN_FILTERS, ordering(RUN_ORDERINGS, "-id"), LIMIT, OFFSET),
+        parameters=(*RUN_FILTERS, ordering(RUN_ORDERINGS, "-id"), LIMIT, OFFSET),
         description="`id` is the order of arrival.",
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,7 +12,9 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from waxlocal.queries import SessionFilter
+from waxlocal.queries.criteria import AMOUNTS, Criteria, typed
 from waxlocal.queries.filters import MAX_LIMIT, MAX_OFFSET
+from waxlocal.queries.run_list import RunFilter
 from waxlocal.web.api.problems import Problem
 
 __all__ = [
@@ -19,14 +22,14 @@ __all__ = [
     "PAGE",
     "RUN_FILTERS",
     "Parameters",
-    "filters_in",
     "read_parameters",
+    "run_filter",
     "session_filter",
 ]
 
 PAGE = ("limit", "offset")
-FILTERS = ("user_id", "agent", "search", "status", "tag", "metadata", "since", "until")
-RUN_FILTERS = ("session_id", "no_session", "error_type", *FILTERS)
+FILTERS = tuple(field.name for field in fields(SessionFilter))
+RUN_FILTERS = ("session_id", "no_session", *(field.name for field in fields(Criteria)))
 DEFAULT_LIMIT = 20
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # In a query string `+` means a space; in a time offset, the client meant a plus sign.
@@ -147,12 +150,24 @@ def _unknown(name: str, allowed: Sequence[str]) -> Problem:
     )
 
 
-def filters_in(given: Parameters) -> dict[str, Any]:
-    """Return the filters that sessions and runs have in common, by name."""
-    read = {"since": given.time, "until": given.time, "status": given.one_of}
-    return {name: read.get(name, given.text)(name) for name in FILTERS}
-
-
 def session_filter(given: Parameters) -> SessionFilter:
-    """Return the session filter; raises `InvalidQuery`."""
-    return SessionFilter(**filters_in(given))
+    """Return the session filter; raises `InvalidQuery` and `Problem`."""
+    return SessionFilter(**_filters(given, FILTERS))
+
+
+def run_filter(given: Parameters) -> RunFilter:
+    """Return the run filter; raises `InvalidQuery` and `Problem`."""
+    return RunFilter(**_filters(given, RUN_FILTERS))
+
+
+def _filters(given: Parameters, names: Sequence[str]) -> dict[str, Any]:
+    # Of these an empty value is a mistake: no user or agent has an empty name, but a script that
+    # asks for no status meant another one.
+    read: dict[str, Callable[[str], Any]] = {
+        "since": given.time,
+        "until": given.time,
+        "status": given.one_of,
+        "no_session": given.flag,
+        **{f"{end}_{name}": given.one_of for end in ("min", "max") for name in AMOUNTS},
+    }
+    return typed({name: read.get(name, given.text)(name) for name in names})

@@ -26,7 +26,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.models import model_usage
 from waxlocal.queries.rows import share
-from waxlocal.queries.run_list import RunFilter, count_runs, list_runs
+from waxlocal.queries.run_list import count_runs, list_runs
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.users import count_users
 from waxlocal.web.api.parameters import (
@@ -34,8 +34,8 @@ from waxlocal.web.api.parameters import (
     PAGE,
     RUN_FILTERS,
     Parameters,
-    filters_in,
     read_parameters,
+    run_filter,
     session_filter,
 )
 from waxlocal.web.api.problems import Problem
@@ -152,12 +152,7 @@ async def session_statistics(request: Request) -> Response:
 async def runs(request: Request) -> Response:
     """List runs."""
     given = read_parameters(request, (*RUN_FILTERS, "ordering", *PAGE))
-    which = RunFilter(
-        session_id=given.text("session_id"),
-        no_session=given.flag("no_session"),
-        error_type=given.text("error_type"),
-        **filters_in(given),
-    )
+    which = run_filter(given)
     ordering = given.choice("ordering", "-id")
     where = given.page()
 

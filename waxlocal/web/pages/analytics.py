@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from waxlocal.records import RUN_STATUSES
 from waxlocal.web.cache import Cached, ask_kept
 from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
-from waxlocal.web.pages.list_request import ListRequest, SessionRequest
+from waxlocal.web.pages.list_request import SESSIONS, ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
 from waxlocal.wording import counted, duration, percent
 from waxlocal.wording import money as dollars
@@ -68,9 +69,9 @@ async def analytics_page(request: Request) -> Response:
         statuses=RUN_STATUSES,
         found=found,
         figures=figures,
-        turns=_turns_chart(figures) if figures else None,
+        turns=_turns_chart(figures, asked) if figures else None,
         ends=_ends(figures) if figures else (),
-        costs=_costs_chart(found.value) if found.value and found.value.costs else None,
+        costs=_costs_chart(found.value, asked) if found.value and found.value.costs else None,
         spent=spent,
         has_all_calls=_has_period_only(asked),
         cost_over_time=cost_chart(spent.value.cost) if spent.value and spent.value.cost else None,
@@ -138,7 +139,13 @@ async def _extremes(
     return await ask_kept(request, ("extremes", ordering, asked.key), question)
 
 
-def _turns_chart(figures: Statistics) -> charts.Chart | None:
+def _range_url(asked: SessionRequest, name: str, least: float, most: float) -> str:
+    """Return the URL of the sessions of a bar, which has no end if `most` is infinite."""
+    ends = {f"min_{name}": f"{least:.10g}", f"max_{name}": f"{most:.10g}" * math.isfinite(most)}
+    return asked.links.to(SESSIONS.path, {**asked.given, **ends})
+
+
+def _turns_chart(figures: Statistics, asked: SessionRequest) -> charts.Chart | None:
     counts = sorted(figures.distribution.items())
     if not counts:
         return None
@@ -160,6 +167,10 @@ def _turns_chart(figures: Statistics) -> charts.Chart | None:
         parts=(charts.Part("p1", "sessions"),),
         head=("Turns", "Sessions", "Share"),
         rows=rows,
+        hrefs=[
+            _range_url(asked, "turns", turns, math.inf if turns == last and longer else turns)
+            for turns in range(1, last + 1)
+        ],
         height=160,
     )
 
@@ -175,7 +186,7 @@ def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
     )
 
 
-def _costs_chart(analysis: Analysis) -> charts.Chart:
+def _costs_chart(analysis: Analysis, asked: SessionRequest) -> charts.Chart:
     figures, found = analysis.statistics, analysis.costs
     p50, p95, p99 = (one or 0.0 for one in (figures.p50_cost, figures.p95_cost, figures.p99_cost))
     last = found[-1]
@@ -194,6 +205,8 @@ def _costs_chart(analysis: Analysis) -> charts.Chart:
         labels,
         head=("Cost", "Sessions"),
         rows=rows,
+        # A bar has what is less than its end.
+        hrefs=[_range_url(asked, "cost", one.low, one.high * (1 - 1e-6)) for one in found],
         marks=[
             (value, f"{name} {dollars(value)}")
             for name, value in (("p50", p50), ("p95", p95), ("p99", p99))

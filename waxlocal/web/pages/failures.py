@@ -13,6 +13,8 @@ from waxlocal.web.pages.rendering import show
 
 __all__ = ["errors_page"]
 
+# These mean the same in the list of runs; others are of sessions, or look elsewhere there.
+_OF_RUNS = frozenset({"user_id", "agent", "status", "error_type", "since", "until"})
 STATUSES = (RunStatus.ERROR, RunStatus.BLOCKED, RunStatus.INTERRUPTED)
 
 
@@ -30,6 +32,7 @@ async def errors_page(request: Request) -> Response:
         section="errors",
         refresh="waiting" if taken.pending else "list",
         asked=asked,
+        leads_to_runs=_OF_RUNS.issuperset(asked.given),
         statuses=STATUSES,
         runs=sum(one.count for one in found),
         taken=taken,

@@ -10,10 +10,11 @@ from starlette.requests import Request
 
 from waxlocal.errors import InvalidQuery
 from waxlocal.queries import SessionFilter
+from waxlocal.queries.criteria import check_order, typed
 from waxlocal.queries.run_list import RunFilter
-from waxlocal.records import RunStatus
 from waxlocal.web.api.parameters import FILTERS, RUN_FILTERS
 from waxlocal.web.pages.addresses import Links
+from waxlocal.web.pages.filter_words import as_title, chip, day_of
 
 __all__ = [
     "MOST_OFFSET",
@@ -37,6 +38,10 @@ SINCE = (
     ("24h", "last 24 hours"),
     ("7d", "last 7 days"),
     ("30d", "last 30 days"),
+)
+# All other fields of the form are folded away while nothing is in them.
+_ALWAYS_SHOWN = frozenset(
+    {"search", "user_id", "agent", "status", "session_id", "no_session", "since", "until"}
 )
 DEFAULT_LIMIT = 50
 MOST_LIMIT = 200
@@ -94,7 +99,7 @@ class ListRequest(Generic[Filter]):
     @staticmethod
     def of(request: Request, path: str) -> ListRequest[SessionFilter]:
         """Parse the query string of a page about sessions; raises `InvalidQuery`."""
-        return _parsed(request, path, SESSIONS, lambda given: SessionFilter(**given))
+        return _parsed(request, path, SESSIONS, lambda given: SessionFilter(**typed(given)))
 
     @staticmethod
     def of_runs(request: Request) -> ListRequest[RunFilter]:
@@ -177,51 +182,25 @@ class ListRequest(Generic[Filter]):
     def removable(self) -> list[Removable]:
         """Return the active filters, each with the URL that removes it."""
         return [
-            Removable(*_chip(name, value), self.url(**{name: ""}))
+            Removable(*chip(name, value), self.url(**{name: ""}))
             for name, value in self.given.items()
         ]
 
     def words(self) -> str:
         """Return the filter as the end of a title: ` of user_alice, with errors`."""
-        of = f" of {self.value('user_id')}" if self.value("user_id") else ""
-        rest = [said.format(self.value(name)) for name, said in _SAID.items() if self.value(name)]
-        if self.value("status"):
-            rest.append(_STATUS[self.value("status")])
-        return of + (" " if rest else "") + ", ".join(rest)
+        return as_title(self.given)
+
+    def day(self, name: str) -> str:
+        """Return the day that `since` or `until` is, for a field of days; empty if it is none."""
+        return day_of(self.value(name))
+
+    @property
+    def has_more(self) -> bool:
+        """Whether one of the fields is set that are folded away."""
+        return bool(self.given.keys() - _ALWAYS_SHOWN or self.day("since") or self.day("until"))
 
 
 SessionRequest = ListRequest[SessionFilter]
-
-
-def _chip(name: str, value: str) -> tuple[str, str]:
-    return ("session", "none") if name == "no_session" else (_SPOKEN.get(name, name), value)
-
-
-_SPOKEN = {
-    "search": "contains",
-    "user_id": "user",
-    "session_id": "session",
-    "error_type": "error type",
-}
-_SAID = {
-    "session_id": "in session {}",
-    "no_session": "without a session",
-    "error_type": "that failed with {}",
-    "agent": "with {}",
-    "search": "containing “{}”",
-    "since": "since {}",
-    "until": "until {}",
-    "tag": "tagged {}",
-    "metadata": "with metadata {}",
-}
-_STATUS = {
-    RunStatus.RUNNING: "still running",
-    RunStatus.SUCCESS: "that succeeded",
-    RunStatus.ERROR: "with errors",
-    RunStatus.BLOCKED: "that were blocked",
-    RunStatus.INTERRUPTED: "that were interrupted",
-    RunStatus.CANCELLED: "with cancelled turns",
-}
 
 
 _AS_IF_LEFT_OUT = {"no_session": "false"}
@@ -234,25 +213,32 @@ def _parsed(
     given = {
         name: value
         for name in listed.filters
-        if (value := values.get(name, "").strip()) not in ("", _AS_IF_LEFT_OUT.get(name))
+        if (value := _last_given(values.getlist(name))) not in ("", _AS_IF_LEFT_OUT.get(name))
     }
+    filter = parse(dict(given))
+    check_order(filter)
     return ListRequest(
         path=path,
         listed=listed,
         links=Links.of(request),
         given=given,
-        filter=parse(dict(given)),
+        filter=filter,
         ordering=values.get("ordering") or listed.ordering,
         offset=whole(values.get("offset"), 0, 0, MOST_OFFSET),
         limit=whole(values.get("limit"), DEFAULT_LIMIT, 1, MOST_LIMIT),
     )
 
 
+def _last_given(values: Sequence[str]) -> str:
+    """Return the last value that is not empty: two fields of the form are called `since`."""
+    return next((given for one in reversed(values) if (given := one.strip())), "")
+
+
 def _run_filter(given: dict[str, Any]) -> RunFilter:
     wanted = given.pop("no_session", "")
     if wanted not in ("", "true"):
         raise InvalidQuery(f"no_session is {wanted!r}", hint="use no_session=true, or leave it out")
-    return RunFilter(**given, no_session=bool(wanted))
+    return RunFilter(**typed(given), no_session=bool(wanted))
 
 
 def whole(text: str | None, default: int, least: int, most: int) -> int:

@@ -26,6 +26,7 @@ from waxlocal.queries.overview import (
     turn_sizes,
 )
 from waxlocal.queries.run_list import count_runs
+from waxlocal.queries.score_summaries import ScoreSummary, session_scores
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
 from waxlocal.queries.sessions import sessions_by_id
 from waxlocal.records import RUN_STATUSES
@@ -58,6 +59,7 @@ class Listing:
 
     sessions: tuple[Session, ...]
     sizes: dict[str, tuple[int | None, ...]]
+    scores: dict[str | None, list[ScoreSummary]]
     count: int | None
     more: bool
     looked: int = 0
@@ -141,8 +143,8 @@ async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
 
 
 def _listing(conn: sqlite3.Connection, found: Sequence[Session], more: bool) -> Listing:
-    sizes = turn_sizes(conn, [one.session_id for one in found])
-    return Listing(tuple(found), sizes, None, more)
+    ids = [one.session_id for one in found]
+    return Listing(tuple(found), turn_sizes(conn, ids), session_scores(conn, ids), None, more)
 
 
 async def _searched(request: Request, asked: SessionRequest) -> Cached[Listing]:

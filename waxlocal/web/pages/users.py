@@ -12,7 +12,7 @@ from starlette.responses import Response
 from waxlocal.errors import NotFound
 from waxlocal.queries import USER_ORDERINGS, SessionFilter, User, list_sessions, list_users
 from waxlocal.queries.filters import check_ordering
-from waxlocal.queries.user_scores import user_scores
+from waxlocal.queries.score_summaries import user_scores
 from waxlocal.queries.users import count_users, get_user
 from waxlocal.web.cache import ask_kept
 from waxlocal.web.pages.analytics import cost_chart, take_session_costs

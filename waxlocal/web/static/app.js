@@ -361,6 +361,21 @@
     keepFresh();
   };
 
+  // -- filters --
+
+  // A day of a field begins and ends when it does so for the viewer: its offset goes with it.
+  const inZone = (field) => {
+    if (!field.value) return;
+    const clock = field.name === "until" ? "23:59:59.999999" : "00:00:00";
+    const ahead = -new Date(`${field.value}T${clock.slice(0, 8)}`).getTimezoneOffset();
+    const [hours, minutes] = [Math.floor(Math.abs(ahead) / 60), Math.abs(ahead) % 60];
+    const two = (number) => String(number).padStart(2, "0");
+    const moment = `${field.value}T${clock}${ahead < 0 ? "-" : "+"}${two(hours)}:${two(minutes)}`;
+    field.dataset.day = "";
+    field.type = "text";
+    field.value = moment;
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     remember(document);
     grows = Boolean(document.querySelector("[data-grows]") && !document.querySelector(".pager"));
@@ -379,9 +394,11 @@
     for (const select of document.querySelectorAll(".filters select")) {
       select.addEventListener("change", () => select.form.requestSubmit());
     }
-    // Leave empty fields out of the URL.
+    for (const note of document.querySelectorAll("[data-zone]")) note.textContent = "in your time zone";
+    // Leave empty fields out of the URL; a day is one of the viewer's zone.
     for (const form of document.querySelectorAll("form.filters")) {
       form.addEventListener("submit", () => {
+        for (const field of form.querySelectorAll("input[type=date]")) inZone(field);
         for (const field of form.elements) field.disabled ||= field.name !== "" && field.value === "";
       });
     }
@@ -389,6 +406,7 @@
     window.addEventListener("pageshow", () => {
       for (const form of document.querySelectorAll("form.filters")) {
         for (const field of form.elements) field.disabled = false;
+        for (const field of form.querySelectorAll("[data-day]")) field.type = "date";
         form.reset();
       }
     });
