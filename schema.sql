@@ -831,10 +831,14 @@ CREATE TABLE session_sums (
   priced_tokens   INTEGER NOT NULL,
   calls           INTEGER NOT NULL,
   unmetered_calls INTEGER NOT NULL,
-  runs            INTEGER NOT NULL
+  runs            INTEGER NOT NULL,
+  elapsed         REAL NOT NULL,       -- from the first start to the last activity, seconds
+  waiting         REAL NOT NULL        -- elapsed less duration, but not less than 0
 );
-CREATE INDEX session_sums_by_turns ON session_sums (turns, failed, duration);
+CREATE INDEX session_sums_by_turns ON session_sums (turns, failed, duration, cost);
 CREATE INDEX session_sums_by_duration ON session_sums (duration);
+CREATE INDEX session_sums_by_elapsed ON session_sums (elapsed);
+CREATE INDEX session_sums_by_waiting ON session_sums (waiting);
 CREATE INDEX session_sums_by_mean ON session_sums (duration / turns);
 CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from waxlocal.clock import stored_ns
 
 __all__ = [
+    "DURATIONS",
     "NOTHING",
     "TIME_KINDS",
     "Costed",
@@ -40,6 +41,9 @@ TIME_KINDS = (
     ("retry", "Retries"),
     ("own_code", "Other (your code)"),
 )
+
+# The three durations of a session; the names are those of `Statistics`.
+DURATIONS = {"duration": "Agent time", "elapsed": "Elapsed", "waiting": "Between turns"}
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 # Dollars; less than this is not a price of anything.

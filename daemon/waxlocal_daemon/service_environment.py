@@ -22,7 +22,7 @@ _SETTINGS = (
 )
 _ALL_OF = "WAXLOCAL_SYNC_"
 # What the server reads itself.
-_OF_SERVER = ("WAXLOCAL_DURABILITY", "WAXLOCAL_UNSEEN_AFTER")
+_OF_SERVER = ("WAXLOCAL_DURABILITY", "WAXLOCAL_SESSION_OVER_AFTER", "WAXLOCAL_UNSEEN_AFTER")
 # As `urllib.request` reads them: in either case.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # OpenSSL's directory may be several.

@@ -300,7 +300,7 @@ def test_statistics_are_those_of_the_tutorial(db: Path) -> None:
     assert [one["session_id"] for one in figures["slowest"]] == ["sess_ab", "sess_aa"]
     text = invoke("stats", db=db).stdout
     assert "average 1.5, median 1.5" in text
-    assert "50.0%  1 of 2 sessions had a single turn (1 failed)" in text
+    assert "50.0%  1 of 2 sessions ended after a single turn (1 failed)" in text
     assert "cost covers 1 session; unknown for 1\n" in text
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tools.builders import Builder, moment
+from tests.tools.builders import Builder, FixedClock, moment
 from tests.tools.examples import examples
 from tests.tools.row_changes import CHANGE, apply
 from waxlocal.maintenance.sums import add_up
@@ -30,6 +30,7 @@ from waxlocal.queries import (
 )
 from waxlocal.queries.models import ModelsOverTime, model_usage, models_over_time
 from waxlocal.queries.overview import session_totals
+from waxlocal.queries.sessions import session_ids
 from waxlocal.queries.statistics import analysis
 from waxlocal.queries.sums import are_usable
 from waxlocal.queries.users import count_users
@@ -68,6 +69,7 @@ def answers(path: Path) -> dict[str, Any]:
     with reader(path) as conn:
         return {
             "statistics": as_dict(statistics(conn)),
+            "while some go on": as_dict(statistics(conn, clock=FixedClock(2_000.0))),
             "costs": [astuple(one) for one in analysis(conn).costs],
             "totals": asdict(session_totals(conn)),
             "models": [as_dict(one) for one in list_models(conn)],
@@ -81,9 +83,7 @@ def answers(path: Path) -> dict[str, Any]:
                 for tag in TAG_FILTERS
             },
             "sessions by model": {
-                model: [
-                    one.session_id for one in list_sessions(conn, filter=SessionFilter(model=model))
-                ]
+                model: [*session_ids(conn, filter=SessionFilter(model=model))]
                 for model in ("gpt-4o", "gpt-4", "claude", "own", "c*", "*", "x*")
             },
             "agents": {

@@ -298,8 +298,6 @@ def test_conditions_of_all_kinds_hold_together(tmp_path: Path) -> None:
             "model": "gpt*",
             "tool": "refund",
         }
-        chosen = SessionFilter(
-            **both, model="gpt*", score="rating>3", min_cost=0.5, max_turns=1, user_id="42"
-        )
+        chosen = SessionFilter(**both, score="rating>3", min_cost=0.5, max_turns=1, user_id="42")
         assert found_sessions(conn, chosen) == {"a"}
         assert found_runs(conn, RunFilter(**both, score="rating>3", max_cost=0.5)) == [True, False]

@@ -179,6 +179,10 @@ def figures_of(sessions: Iterable[dict[str, Any]]) -> dict[str, Any]:
     turns = sorted(one["turn_count"] for one in listed)
     costs = sorted(one["total_cost"] for one in listed if one["total_cost"] is not None)
     durations = sorted(one["total_duration"] for one in listed)
+    elapsed = sorted(one["wall_duration"] for one in listed)
+    waiting = sorted(max(0.0, one["wall_duration"] - one["total_duration"]) for one in listed)
+    alone = [one for one in listed if one["turn_count"] == 1]
+    visits = Counter(user for one in listed for user in one["users"])
     middle = len(turns) // 2
     return {
         "sessions": len(listed),
@@ -189,7 +193,14 @@ def figures_of(sessions: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "distribution": dict(Counter(turns)),
         "abandoned": turns.count(1),
         "abandonment_rate": turns.count(1) / len(turns),
-        "abandoned_open": 0,
+        "not_over": 0,
+        "abandoned_cost": sum(one["total_cost"] or 0.0 for one in alone),
+        "average_elapsed": sum(one["wall_duration"] for one in listed) / len(listed),
+        "p95_elapsed": elapsed[int(len(elapsed) * 0.95)],
+        "average_waiting": sum(waiting) / len(waiting),
+        "p50_waiting": waiting[len(waiting) // 2],
+        "users": len(visits),
+        "returning_users": sum(count > 1 for count in visits.values()),
         "abandoned_error": sum(
             one["turn_count"] == 1 and one["status"] != "success" for one in listed
         ),

@@ -107,7 +107,7 @@ def test_a_killed_sub_agent_is_its_turns_to_tell(tmp_path: Path) -> None:
             for name in ("success", "interrupted")
         }
         figures = statistics(conn)
-    assert (figures.abandoned_fine, figures.abandoned_error, figures.abandoned_open) == (1, 1, 0)
+    assert (figures.abandoned_fine, figures.abandoned_error, figures.not_over) == (1, 1, 0)
     assert listed == {"fine": "success", "killed": "interrupted"}
     assert filtered == {"success": ["fine"], "interrupted": ["killed"]}
 

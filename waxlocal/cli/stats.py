@@ -23,6 +23,7 @@ from waxlocal.queries import (
     list_sessions,
     statistics,
 )
+from waxlocal.wording import DURATIONS
 
 __all__ = ["show_statistics", "stats"]
 
@@ -39,7 +40,8 @@ _TOP = 5
 def stats(ctx: click.Context, *, filter: SessionFilter, form: str) -> None:
     """Show statistics over sessions (turns, abandonment, cost, duration), and the extremes.
 
-    A percentile is always a recorded value. A session with a single turn counts as abandoned.
+    A percentile is always a recorded value. A session with a single turn counts as abandoned once
+    it is over: half an hour after its end, or as WAXLOCAL_SESSION_OVER_AFTER says.
     """
     with recordings(target_file_of(ctx)) as connection:
         figures = statistics(connection, filter=filter)
@@ -67,6 +69,7 @@ def show_statistics(
     if figures.distribution:  # a period may have calls only, of turns that began before it
         _show_turns(screen, figures)
         _show_abandonment(screen, figures)
+        _show_visits(screen, figures)
     _show_percentiles(screen, figures)
     if costliest:
         screen.heading("Most expensive sessions")
@@ -124,28 +127,43 @@ def _show_abandonment(screen: Screen, figures: Statistics) -> None:
     screen.heading("Abandonment")
     share = f"{(figures.abandonment_rate or 0) * 100:.1f}%"
     how = (
-        (figures.abandoned_fine, "completed"),
-        (figures.abandoned_error, "failed"),
-        (figures.abandoned_slow, "slow"),
-        (figures.abandoned_open, "not ended"),
+        (figures.abandoned_fine, "completed", figures.abandoned_fine_cost),
+        (figures.abandoned_error, "failed", figures.abandoned_error_cost),
+        (figures.abandoned_slow, "slow", figures.abandoned_slow_cost),
     )
-    split = ", ".join(f"{count:,} {words}" for count, words in how if count)
-    whole = format.counted(sum(figures.distribution.values()), "session")
-    single = f"{figures.abandoned:,} of {whole} had a single turn"
+    split = ", ".join(
+        f"{count:,} {words}{f' for {format.money(cost)}' if cost else ''}"
+        for count, words, cost in how
+        if count
+    )
+    whole = format.counted(sum(figures.distribution.values()) - figures.not_over, "session")
+    single = f"{figures.abandoned:,} of {whole} ended after a single turn"
     screen.write(screen.text((share, "bold"), f"  {single}", f" ({split})" if split else ""))
+    if figures.not_over:
+        going = f"{figures.not_over:,} more with a single turn may go on: they are not counted"
+        screen.write(screen.text((going, DIM)))
     if figures.abandoned_slow and figures.slow_after is not None:
         note = f"slow: longer than {format.duration(figures.slow_after)}, the p95 of the mean turn"
         screen.write(screen.text((note, DIM)))
 
 
+def _show_visits(screen: Screen, figures: Statistics) -> None:
+    if figures.users:
+        screen.heading("Return visits")
+        share = f"{(figures.return_rate or 0) * 100:.1f}%"
+        users = format.counted(figures.users, "user")
+        said = f"  {figures.returning_users:,} of {users} came back for another session"
+        screen.write(screen.text((share, "bold"), said))
+
+
 def _show_percentiles(screen: Screen, figures: Statistics) -> None:
     screen.heading("Per session")
-    cost = [figures.average_cost, figures.p50_cost, figures.p95_cost, figures.p99_cost]
-    took = [figures.average_duration, figures.p50_duration]
-    took += [figures.p95_duration, figures.p99_duration]
     rows = [
-        ("Cost", *map(format.money, cost)),
-        ("Duration", *map(format.duration, took)),
+        ("Cost", *map(format.money, figures.spread("cost"))),
+        *(
+            (words, *map(format.duration, figures.spread(name)))
+            for name, words in DURATIONS.items()
+        ),
     ]
     titles = ("average", "p50", "p95", "p99")
     columns = (Column(""), *(Column(title, right=True) for title in titles))

@@ -106,9 +106,10 @@ _FORGET_SUMS = f"DELETE FROM session_sums WHERE session_id IN {_SESSIONS}"  # no
 _FORGET_USERS = f"DELETE FROM user_sums WHERE session_id IN {_SESSIONS}"  # noqa: S608
 _ADD_SUMS = f"""
 INSERT INTO session_sums (session_id, turns, failed, duration, cost, tokens, priced_tokens, calls,
-  unmetered_calls, runs)
+  unmetered_calls, runs, elapsed, waiting)
 SELECT s.session_id, {{turns.count}}, {{turns.failed}}, {{turns.duration}}, {{turns.cost}},
-  s.total_tokens, s.priced_tokens, s.llm_calls, {{unmetered}}, s.run_count
+  s.total_tokens, s.priced_tokens, s.llm_calls, {{unmetered}}, s.run_count,
+  {{turns.elapsed}}, {{turns.waiting}}
 FROM sessions s WHERE s.session_id IN {_SESSIONS}
 """  # noqa: S608
 _NAMES = ", ".join(COLUMNS)

@@ -90,13 +90,21 @@ class Statistics(MeteredCalls):
     A percentile is always a recorded value: the one at index `int(n * q)` of n sorted values. A
     figure is None if there are no values for it.
 
-    `distribution` counts sessions by number of turns. A session with one turn is `abandoned`; of
-    these, `abandoned_open` is still running, `abandoned_error` failed, `abandoned_slow` succeeded
-    but took longer than `slow_after` seconds (the p95 of the sessions' mean turn durations), and
-    `abandoned_fine` is the rest. Cost figures cover the `priced_sessions`, whose cost is known:
-    they have a priced call, or none at all, as the `sessions_without_calls`. Durations are each
-    session's `total_duration`. With a period, all of it is of the turns that began in it, and of
-    the calls that ended in it; a session is `abandoned` if its one turn did.
+    `distribution` counts sessions by number of turns. A session with one turn that is over is
+    `abandoned`; of these, `abandoned_error` failed, `abandoned_slow` succeeded but took longer
+    than `slow_after` seconds (the p95 of the sessions' mean turn durations), and `abandoned_fine`
+    is the rest; the `_cost` of each is what is known. `not_over` counts those of one turn that may
+    go on: they are still running, or were active within `WAXLOCAL_SESSION_OVER_AFTER`. Cost
+    figures cover the `priced_sessions`, whose cost is known: they have a priced call, or none at
+    all, as the `sessions_without_calls`.
+
+    There are three durations of a session, in seconds: `duration`, what its turns took;
+    `elapsed`, from its first start to its last activity; `waiting`, the part of `elapsed` that no
+    turn took. `users` counts those who took part, `returning_users` those who did in more than one
+    session.
+
+    With a period, all of it is of the turns that began in it, and of the calls that ended in it; a
+    session is `abandoned` if its one turn did.
     """
 
     sessions: int
@@ -109,7 +117,10 @@ class Statistics(MeteredCalls):
     abandoned_fine: int
     abandoned_error: int
     abandoned_slow: int
-    abandoned_open: int
+    abandoned_fine_cost: float
+    abandoned_error_cost: float
+    abandoned_slow_cost: float
+    not_over: int
     slow_after: float | None
     priced_sessions: int
     sessions_without_calls: int
@@ -122,15 +133,39 @@ class Statistics(MeteredCalls):
     p50_duration: float | None
     p95_duration: float | None
     p99_duration: float | None
+    average_elapsed: float | None
+    p50_elapsed: float | None
+    p95_elapsed: float | None
+    p99_elapsed: float | None
+    average_waiting: float | None
+    p50_waiting: float | None
+    p95_waiting: float | None
+    p99_waiting: float | None
+    users: int
+    returning_users: int
     llm_calls: int
     unmetered_calls: int
     total_tokens: int
     priced_tokens: int
 
+    def spread(self, name: str) -> tuple[float | None, ...]:
+        """Return average, p50, p95 and p99 of `cost`, `duration`, `elapsed` or `waiting`."""
+        return tuple(getattr(self, f"{one}_{name}") for one in ("average", "p50", "p95", "p99"))
+
     @property
     def abandonment_rate(self) -> float | None:
-        """The share of sessions with a single turn, of those that have a turn in the period."""
-        return share(self.abandoned, sum(self.distribution.values()))
+        """The share of abandoned sessions, of those that have a turn and are not `not_over`."""
+        return share(self.abandoned, sum(self.distribution.values()) - self.not_over)
+
+    @property
+    def abandoned_cost(self) -> float:
+        """The known cost of abandoned sessions."""
+        return self.abandoned_fine_cost + self.abandoned_error_cost + self.abandoned_slow_cost
+
+    @property
+    def return_rate(self) -> float | None:
+        """The share of users who took part in more than one session."""
+        return share(self.returning_users, self.users)
 
 
 @dataclass(frozen=True, slots=True)

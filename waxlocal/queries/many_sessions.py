@@ -6,17 +6,19 @@ import math
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress
 from operator import truediv
 
+from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.queries.filters import EVERYTHING, SessionFilter
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.ordered_values import ListedValues, SummedValues
+from waxlocal.queries.session_ends import AloneTurns, Ends, end_of, over_before
 from waxlocal.queries.session_figures import Figures, figures_of, session_figures
 from waxlocal.queries.sums import APART, are_usable
-from waxlocal.records import RunStatus
+from waxlocal.queries.turns import turn_columns
 
 __all__ = [
     "Counts",
@@ -33,19 +35,28 @@ SELECT count(*) AS sessions, coalesce(sum(runs), 0) AS runs, coalesce(sum(calls)
   coalesce(sum(unmetered_calls), 0) AS unmetered, CAST(total(tokens) AS INTEGER) AS tokens,
   CAST(total(priced_tokens) AS INTEGER) AS priced_tokens,
   coalesce(sum(calls = 0), 0) AS without_calls,
-  count(cost) AS priced, total(cost) AS cost, total(duration) AS duration
+  count(cost) AS priced, total(cost) AS cost, total(duration) AS duration,
+  total(elapsed) AS elapsed, total(waiting) AS waiting
 FROM session_sums WHERE session_id NOT IN {APART}
 """  # noqa: S608
 _BY_TURNS = "SELECT turns, count(*) FROM session_sums GROUP BY turns"
 _BY_END = """
-SELECT count(*), coalesce(sum(failed > 0), 0),
-  (SELECT count(*) FROM session_sums WHERE turns = 1 AND failed = 0 AND duration > ?)
-FROM session_sums WHERE turns = 1
+SELECT iif(failed > 0, 'error', iif(duration > ?, 'slow', 'fine')), count(*), total(cost)
+FROM session_sums WHERE turns = 1{} GROUP BY 1
 """
+_NOT_APART = f" AND session_id NOT IN {APART}"
+# What is added to a sum of floats can be taken away again, but not if it is so absurd.
+_MOST_COST = 1e6
 _ADDED = ("runs", "calls", "unmetered", "tokens", "priced_tokens")
 _NONE: frozenset[str] = frozenset()
 # The rows that are out of date.
-_GONE = f"SELECT turns, failed, duration FROM session_sums WHERE session_id IN {APART}"  # noqa: S608
+_GONE = f"SELECT turns, failed, duration, cost FROM session_sums WHERE session_id IN {APART}"  # noqa: S608
+# The sessions of one turn that may go on.
+_RECENT = f"""
+SELECT t.failed, t.duration, t.cost FROM sessions s CROSS JOIN session_sums t USING (session_id)
+WHERE s.last_activity_at >= substr(:over_before, 1, 19) AND {{last_activity}} >= :over_before
+  AND t.turns = 1 AND s.session_id NOT IN {APART}
+"""  # noqa: S608
 _GONE_VALUES = f"""
 SELECT {{column}} FROM session_sums
 WHERE session_id IN {APART} AND {{column}} IS NOT NULL ORDER BY 1
@@ -69,6 +80,8 @@ class Counts:
     without_calls: int
     cost: float
     duration: float
+    elapsed: float
+    waiting: float
 
     @property
     def turns(self) -> int:
@@ -79,13 +92,13 @@ class Counts:
 class ListedSessions:
     """Sessions whose figures were read one by one. For the snapshot in which they were read.
 
-    `costs` are the known ones, `durations` and `means` (the mean duration of a turn) those of
-    sessions with a turn, in seconds.
+    `costs` are the known ones; `durations`, `means` (the mean duration of a turn), `elapsed` and
+    `waiting` those of sessions with a turn, in seconds.
     """
 
     def __init__(self, found: Iterable[Figures], gone: GoneProcesses) -> None:
         self._gone = gone
-        self._alone = _AloneTurns()
+        self._alone = AloneTurns()
         all_of_them = _Gathered()
         for some in found:
             all_of_them.add(some)
@@ -94,10 +107,12 @@ class ListedSessions:
         self.costs = ListedValues(all_of_them.costs)
         self.durations = ListedValues(all_of_them.durations)
         self.means = ListedValues(all_of_them.means)
+        self.elapsed = ListedValues(all_of_them.elapsed)
+        self.waiting = ListedValues(all_of_them.waiting)
 
-    def ends(self, slow_after: float | None) -> Counter[str]:
-        """Count the sessions of one turn by its end; one whose process has ended failed."""
-        return self._alone.ends(_limit(slow_after), self._gone)
+    def ends(self, slow_after: float | None) -> Ends:
+        """Return how the sessions of one turn ended; one whose process has ended failed."""
+        return self._alone.ends(slow_after, self._gone)
 
 
 class _Gathered:
@@ -105,6 +120,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.costs, self.durations, self.means = array("d"), array("d"), array("d")
+        self.elapsed, self.waiting = array("d"), array("d")
         self._distribution: Counter[int] = Counter()
         self._sums: Counter[str] = Counter()
 
@@ -115,6 +131,8 @@ class _Gathered:
         self._distribution.update(turns)
         self.durations.extend(durations)
         self.means.extend(map(truediv, durations, turns))
+        self.elapsed.extend(compress(some.elapsed, some.turns))
+        self.waiting.extend(compress(some.waiting, some.turns))
         self.costs.extend(cost for cost in some.costs if cost is not None)
         for name in _ADDED:
             self._sums[name] += sum(getattr(some, name))
@@ -126,35 +144,11 @@ class _Gathered:
             distribution=self._distribution,
             cost=float(sum(self.costs)),
             duration=float(sum(self.durations)),
+            elapsed=float(sum(self.elapsed)),
+            waiting=float(sum(self.waiting)),
             sessions=self._sums["sessions"],
             without_calls=self._sums["without_calls"],
             **{name: self._sums[name] for name in _ADDED},
-        )
-
-
-class _AloneTurns:
-    """The sessions of one turn: whether it failed, its seconds, and the ids of those still open."""
-
-    def __init__(self) -> None:
-        self._failed = array("b")
-        self._durations = array("d")
-        self._open: dict[int, str] = {}
-
-    def add(self, some: Figures) -> None:
-        first = len(self._failed)
-        self._failed.extend(map(bool, compress(some.failed, some.single)))
-        self._durations.extend(compress(some.durations, some.single))
-        for place, open_id in enumerate(compress(some.open_alone, some.single), first):
-            if open_id is not None:
-                self._open[place] = open_id
-
-    def ends(self, limit: float, gone: GoneProcesses) -> Counter[str]:
-        runs = gone.shown_runs(list(self._open.values())) if self._open else {}
-        shown = {place: runs[one].statuses for place, one in self._open.items() if one in runs}
-        turns = enumerate(zip(self._failed, self._durations, strict=True))
-        return Counter(
-            _end(shown.get(place, _NONE), bool(failed), duration > limit)
-            for place, (failed, duration) in turns
         )
 
 
@@ -165,15 +159,18 @@ class SummedSessions:
     `are_usable`.
     """
 
-    def __init__(self, conn: sqlite3.Connection, gone: GoneProcesses) -> None:
+    def __init__(self, conn: sqlite3.Connection, gone: GoneProcesses, over_before: str) -> None:
         self._conn = conn
-        self._apart = ListedSessions(figures_of(conn, APART), gone)
+        self._over_before = over_before
+        self._apart = ListedSessions(figures_of(conn, APART, over_before), gone)
         self._gone = conn.execute(_GONE).fetchall()
         sums = conn.execute(_SUMS).fetchone()
         self.counts = self._counts(sums)
         self.costs = self._values("cost", sums["priced"], self._apart.costs)
         self.durations = self._values("duration", sums["sessions"], self._apart.durations)
         self.means = self._values("duration / turns", sums["sessions"], self._apart.means)
+        self.elapsed = self._values("elapsed", sums["sessions"], self._apart.elapsed)
+        self.waiting = self._values("waiting", sums["sessions"], self._apart.waiting)
 
     def _values(self, column: str, left: int, more: ListedValues) -> SummedValues:
         gone = self._conn.execute(_GONE_VALUES.format(column=column)).fetchall()
@@ -195,46 +192,57 @@ class SummedSessions:
             without_calls=sums["without_calls"] + more.without_calls,
             cost=sums["cost"] + more.cost,
             duration=sums["duration"] + more.duration,
+            elapsed=sums["elapsed"] + more.elapsed,
+            waiting=sums["waiting"] + more.waiting,
         )
 
-    def ends(self, slow_after: float | None) -> Counter[str]:
-        """Count the sessions of one turn by its end: of those in the sums, no turn is open."""
-        limit = _limit(slow_after)
-        every, failed, slow = self._conn.execute(_BY_END, (limit,)).fetchone()
-        ends = Counter(error=failed, slow=slow, fine=every - failed - slow)
-        ends.subtract(
-            _end(_NONE, bool(row["failed"]), row["duration"] > limit)
-            for row in self._gone
-            if row["turns"] == 1
-        )
-        ends.update(self._apart.ends(slow_after))
+    def ends(self, slow_after: float | None) -> Ends:
+        """Return how the sessions of one turn ended: of those in the sums, no turn is open."""
+        limit = math.inf if slow_after is None else slow_after
+        ends = self._apart.ends(slow_after)
+        gone = [row for row in self._gone if row["turns"] == 1]
+        is_absurd = any(abs(row["cost"] or 0.0) > _MOST_COST for row in gone)
+        by_end = _BY_END.format(_NOT_APART if is_absurd else "")
+        for end, count, cost in self._conn.execute(by_end, (limit,)).fetchall():
+            ends.counts[end] += count
+            ends.costs[end] += cost
+        recent = self._recent()
+        for row in [*([] if is_absurd else gone), *recent]:
+            failed, slow = bool(row["failed"]), row["duration"] > limit
+            ends.add(end_of(_NONE, recent=False, failed=failed, slow=slow), row["cost"], -1)
+        for row in recent:
+            ends.add("going", row["cost"])
         return ends
+
+    def _recent(self) -> list[sqlite3.Row]:
+        last_activity = turn_columns(self._conn).last_activity
+        query = _RECENT.format(last_activity=last_activity)
+        return self._conn.execute(query, {"over_before": self._over_before}).fetchall()
 
 
 ManySessions = ListedSessions | SummedSessions
 
 
-def many_sessions(conn: sqlite3.Connection, filter: SessionFilter) -> ManySessions:
-    """Return the figures of all sessions that match the filter; raises `InvalidQuery`."""
+def many_sessions(
+    conn: sqlite3.Connection, filter: SessionFilter, clock: Clock = SYSTEM_CLOCK
+) -> ManySessions:
+    """Return the figures of all sessions that match the filter; raises `InvalidQuery`.
+
+    The clock tells which of them are over.
+    """
     gone = GoneProcesses(conn)
-    summed = summed_sessions(conn, filter, gone)
-    return summed or ListedSessions(session_figures(conn, filter, gone), gone)
+    if (summed := summed_sessions(conn, filter, gone, clock)) is not None:
+        return summed
+    return ListedSessions(session_figures(conn, filter, gone, over_before(clock)), gone)
 
 
 def summed_sessions(
-    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+    conn: sqlite3.Connection,
+    filter: SessionFilter,
+    gone: GoneProcesses,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> SummedSessions | None:
     """Return the figures of all sessions from the totals; None where these do not hold them."""
-    return SummedSessions(conn, gone) if filter == EVERYTHING and are_usable(conn) else None
-
-
-def _limit(slow_after: float | None) -> float:
-    return math.inf if slow_after is None else slow_after
-
-
-def _end(shown: Set[str], bad: bool, slow: bool) -> str:
-    if RunStatus.RUNNING in shown:
-        return "open"
-    if bad or RunStatus.INTERRUPTED in shown:
-        return "error"
-    return "slow" if slow else "fine"
+    if filter == EVERYTHING and are_usable(conn):
+        return SummedSessions(conn, gone, over_before(clock))
+    return None

@@ -104,9 +104,20 @@ class SummedValues:
         return values[bisect_left(values, place + 1, key=how_many)]
 
     def _window(self, first: int, length: int) -> list[float]:
+        """Return the values from one place on; those beyond the last one are missing.
+
+        SQLite steps through an offset row by row: from that end of the index that is nearer.
+        """
         sql = f"""SELECT {self.column} FROM session_sums WHERE {self.column} IS NOT NULL
-          ORDER BY {self.column} LIMIT ? OFFSET ?"""  # noqa: S608
-        return [row[0] for row in self.conn.execute(sql, (length, first)).fetchall()]
+          ORDER BY {self.column} {{}} LIMIT ? OFFSET ?"""  # noqa: S608
+        count = self.left + len(self.gone)
+        length = min(length, max(count - first, 0))
+        if first <= count // 2:
+            found = self.conn.execute(sql.format("ASC"), (length, first)).fetchall()
+        else:
+            after = count - first - length
+            found = self.conn.execute(sql.format("DESC"), (length, after)).fetchall()[::-1]
+        return [row[0] for row in found]
 
 
 Values = ListedValues | SummedValues

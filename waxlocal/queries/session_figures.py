@@ -19,6 +19,7 @@ _PIECE = 500
 _WHOLE = """
 SELECT {turns.count}, {turns.count} = 1, {turns.failed}, {turns.duration},
   {turns.cost}, s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}, s.run_count,
+  {turns.elapsed}, {turns.waiting}, {turns.last_activity} >= :over_before,
   iif(s.open_runs > 0 AND {turns.count} = 1 AND {turns.failed} = 0, s.session_id, NULL)
 FROM sessions s {condition}
 """
@@ -29,15 +30,18 @@ _WITHIN = """s.open_runs = 0 AND s.first_run_at >= coalesce(:since, '')
 # calls of a run that began before it.
 _IN_PERIOD = f"""
 WITH chosen AS MATERIALIZED (
-  SELECT s.session_id, {{turns.count}} AS turn_count FROM sessions s {{condition}}),
+  SELECT s.session_id, {{turns.count}} AS turn_count,
+    {{turns.last_activity}} >= :over_before AS recent FROM sessions s {{condition}}),
 begun AS MATERIALIZED (  -- so that what is a turn is looked up once
-  SELECT r.session_id, {TURN} AS turn, r.status, r.duration
+  SELECT r.session_id, {TURN} AS turn, r.status, r.duration, r.started_at, r.completed_at
   FROM chosen CROSS JOIN runs r ON r.session_id = chosen.session_id
   WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)),
 of_runs AS (
   SELECT session_id, count(*) AS runs, sum(turn) AS turns,
     sum(turn AND {HAS_FAILED}) AS failed,
-    sum(status = 'running') AS open_runs, total(iif(turn, duration, 0.0)) AS duration
+    sum(status = 'running') AS open_runs, total(iif(turn, duration, 0.0)) AS duration,
+    max(0.0, coalesce(round((julianday(max(max(started_at, coalesce(completed_at, ''))))
+      - julianday(min(started_at))) * 86400.0, 3), 0.0)) AS elapsed
   FROM begun r GROUP BY session_id),
 of_calls AS (
   SELECT r.session_id, sum(c.cost) AS cost,
@@ -51,7 +55,7 @@ of_calls AS (
 SELECT coalesce(turns, 0), coalesce(turns, 0) = 1 AND turn_count = 1, coalesce(failed, 0),
   coalesce(duration, 0.0), iif(calls IS NULL, 0.0, cost),
   coalesce(tokens, 0), coalesce(priced_tokens, 0), coalesce(calls, 0), coalesce(unmetered, 0),
-  coalesce(runs, 0),
+  coalesce(runs, 0), coalesce(elapsed, 0.0), max(0.0, coalesce(elapsed - duration, 0.0)), recent,
   iif(turns = 1 AND turn_count = 1 AND failed = 0 AND open_runs > 0, session_id, NULL)
 FROM chosen LEFT JOIN of_runs USING (session_id) LEFT JOIN of_calls USING (session_id)
 WHERE runs IS NOT NULL OR calls IS NOT NULL
@@ -61,8 +65,9 @@ WHERE runs IS NOT NULL OR calls IS NOT NULL
 class Figures(NamedTuple):
     """Some sessions: columns of equal length, one entry per session.
 
-    `single`: the session has this one turn, and none outside the period either. `open_alone` is
-    its id where it has a run that is stored as running: the process may have ended.
+    `single`: the session has this one turn, and none outside the period either. `recent`: it may
+    still go on. `open_alone` is its id where it has a run that is stored as running: the process
+    may have ended.
     """
 
     turns: tuple[int, ...]
@@ -75,13 +80,18 @@ class Figures(NamedTuple):
     calls: tuple[int, ...]
     unmetered: tuple[int, ...]
     runs: tuple[int, ...]
+    elapsed: tuple[float, ...]
+    waiting: tuple[float, ...]
+    recent: tuple[int, ...]
     open_alone: tuple[str | None, ...]
 
 
 def session_figures(
-    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses
+    conn: sqlite3.Connection, filter: SessionFilter, gone: GoneProcesses, over_before: str
 ) -> Iterator[Figures]:
     """Give the figures of the sessions that match the filter, some at a time.
+
+    A session is recent if it was active at `over_before` or later.
 
     With `since` or `until` they are those of the runs and calls between these times, of each
     session that has one there.
@@ -94,12 +104,14 @@ def session_figures(
         if period
         else ((_WHOLE, condition),)
     )
-    return _figures(conn, parts, {"since": None, "until": None} | values)
+    defaults = {"since": None, "until": None, "over_before": over_before}
+    return _figures(conn, parts, defaults | values)
 
 
-def figures_of(conn: sqlite3.Connection, ids: str) -> Iterator[Figures]:
+def figures_of(conn: sqlite3.Connection, ids: str, over_before: str) -> Iterator[Figures]:
     """Give the figures of all of each of these sessions; `ids` is a set of ids, as SQL."""
-    return _figures(conn, [(_WHOLE, f"WHERE s.session_id IN {ids}")], {})
+    parts = [(_WHOLE, f"WHERE s.session_id IN {ids}")]
+    return _figures(conn, parts, {"over_before": over_before})
 
 
 def _figures(

@@ -6,13 +6,16 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.queries.analysis_rows import Statistics
 from waxlocal.queries.filters import EVERYTHING, SessionFilter
 from waxlocal.queries.histogram import Bin, bins
 from waxlocal.queries.many_sessions import Counts, ManySessions, many_sessions
 from waxlocal.queries.ordered_values import Values
 from waxlocal.queries.percentiles import median
+from waxlocal.queries.session_ends import Ends
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.visits import Visits, visits
 
 __all__ = ["Analysis", "analysis", "statistics"]
 
@@ -26,26 +29,36 @@ class Analysis:
 
 
 @in_snapshot
-def statistics(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Statistics:
+def statistics(
+    conn: sqlite3.Connection,
+    *,
+    filter: SessionFilter = EVERYTHING,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Statistics:
     """Return statistics over all sessions that match the filter, in one pass.
 
     With `since` or `until` they are of what happened between these times: of the turns that began
-    then, and of the calls that ended then.
+    then, and of the calls that ended then. The clock tells which sessions are over.
     """
-    return _statistics(many_sessions(conn, filter))
+    return _statistics(many_sessions(conn, filter, clock), visits(conn, filter))
 
 
 @in_snapshot
-def analysis(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Analysis:
+def analysis(
+    conn: sqlite3.Connection,
+    *,
+    filter: SessionFilter = EVERYTHING,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Analysis:
     """Return `statistics` and a histogram of the known costs, in the same pass."""
-    found = many_sessions(conn, filter)
-    figures = _statistics(found)
+    found = many_sessions(conn, filter, clock)
+    figures = _statistics(found, visits(conn, filter))
     # Not up to the highest cost: one very expensive session would push all others into the first
     # bin.
     return Analysis(figures, tuple(bins(found.costs, (figures.p99_cost or 0.0) * 1.05)))
 
 
-def _statistics(found: ManySessions) -> Statistics:
+def _statistics(found: ManySessions, visits: Visits) -> Statistics:
     counts = found.counts
     slow_after = found.means.percentile(0.95)
     ends = found.ends(slow_after)
@@ -53,17 +66,17 @@ def _statistics(found: ManySessions) -> Statistics:
         sessions=counts.sessions,
         runs=counts.runs,
         **_turns(counts),
-        abandoned=sum(ends.values()),
-        abandoned_fine=ends["fine"],
-        abandoned_error=ends["error"],
-        abandoned_slow=ends["slow"],
-        abandoned_open=ends["open"],
+        **_ends(ends),
         slow_after=slow_after,
         sessions_without_calls=counts.without_calls,
         priced_sessions=found.costs.count,
         total_cost=counts.cost if found.costs.count else None,
         **_spread("cost", counts.cost, found.costs),
         **_spread("duration", counts.duration, found.durations),
+        **_spread("elapsed", counts.elapsed, found.elapsed),
+        **_spread("waiting", counts.waiting, found.waiting),
+        users=visits.users,
+        returning_users=visits.returning,
         llm_calls=counts.calls,
         unmetered_calls=counts.unmetered,
         total_tokens=counts.tokens,
@@ -78,6 +91,16 @@ def _turns(counts: Counts) -> dict[str, Any]:
         "average_turns": counts.turns / sessions if sessions else None,
         "median_turns": median(counts.distribution),
         "distribution": dict(sorted(counts.distribution.items())),
+    }
+
+
+def _ends(ends: Ends) -> dict[str, Any]:
+    over = ("fine", "error", "slow")
+    return {
+        "abandoned": sum(ends.counts[end] for end in over),
+        **{f"abandoned_{end}": ends.counts[end] for end in over},
+        **{f"abandoned_{end}_cost": ends.cost(end) for end in over},
+        "not_over": ends.counts["going"],
     }
 
 

@@ -49,6 +49,20 @@ class TurnColumns:
     last_activity: str
     cost: str = "iif(s.llm_calls = 0, 0.0, s.total_cost)"
 
+    @property
+    def elapsed(self) -> str:
+        """From the first start to the last activity, in seconds, to the millisecond.
+
+        0 where a time is not valid.
+        """
+        days = f"julianday({self.last_activity}) - julianday(s.first_run_at)"
+        return f"max(0.0, coalesce(round(({days}) * 86400.0, 3), 0.0))"
+
+    @property
+    def waiting(self) -> str:
+        """How much of that no turn took: the pauses, where turns do not overlap."""
+        return f"max(0.0, {self.elapsed} - {self.duration})"
+
 
 # Two runs that name each other as their parent, as only a hostile client sends them, leave a
 # session without a turn. It has one all the same: nobody must divide by 0. And a difference of sums

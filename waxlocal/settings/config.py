@@ -12,7 +12,7 @@ from waxlocal.records import INTERACTION_MODES
 from waxlocal.settings.secret import Secret
 from waxlocal.storage.paths import database_path
 
-__all__ = ["ObserveConfig", "Settings", "is_on", "unseen_after"]
+__all__ = ["ObserveConfig", "Settings", "is_on", "session_over_after", "unseen_after"]
 
 DURABILITIES = ("normal", "full")
 
@@ -85,6 +85,11 @@ def unseen_after() -> float:
     0: never. At most a year.
     """
     return _seconds("WAXLOCAL_UNSEEN_AFTER", 86_400.0, most=366 * 86_400.0)
+
+
+def session_over_after() -> float:
+    """Return after how many seconds without activity a session is over; at most a year."""
+    return _seconds("WAXLOCAL_SESSION_OVER_AFTER", 1_800.0, most=366 * 86_400.0)
 
 
 def _seconds(name: str, default: float, most: float = 60.0) -> float:

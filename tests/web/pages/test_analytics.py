@@ -9,6 +9,7 @@ import pytest
 
 from tests.tools.cli import recorded
 from tests.tools.pages import Dashboard, Element, dashboard
+from waxlocal.wording import NOTHING
 
 
 @pytest.fixture
@@ -46,13 +47,20 @@ def test_the_distribution_of_turns_has_its_numbers_as_a_table(pages: Dashboard) 
 
 
 def test_abandonment_is_split_by_how_the_one_run_ended(pages: Dashboard) -> None:
-    """Answered well, failed, slow, not ended."""
+    """Answered well, failed, slow, and what they cost."""
     part = pages.page("/analytics").one("section", data_live="ends")
     assert [row[0:1] + row[2:] for row in table(part)] == [
-        ["completed", "4", "80%"], ["failed", "1", "20%"], ["slow", "0", "0%"],
-        ["not ended", "0", "0%"],
+        ["completed", "4", "80%", "$0.1400"], ["failed", "1", "20%", "$0.0100"],
+        ["slow", "0", "0%", NOTHING],
     ]  # fmt: skip
-    assert "50%: 5 of 10 sessions" in part.text
+    assert "50%: 5 of the sessions that are over" in part.text
+
+
+def test_three_durations_are_told_apart(pages: Dashboard) -> None:
+    """Each with its average and percentiles."""
+    part = pages.page("/analytics").one("section", data_live="durations")
+    assert [row[0] for row in table(part)] == ["Agent time", "Elapsed", "Between turns"]
+    assert all(len(row) == 5 for row in table(part))
 
 
 def test_the_costs_are_a_histogram_with_percentiles_marked(pages: Dashboard) -> None:

@@ -7,6 +7,7 @@ import math
 import sqlite3
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +31,7 @@ from waxlocal.web.pages import charts
 from waxlocal.web.pages.figures import axis_money
 from waxlocal.web.pages.list_request import SESSIONS, ListRequest, SessionRequest
 from waxlocal.web.pages.rendering import show
-from waxlocal.wording import counted, duration, percent
+from waxlocal.wording import DURATIONS, counted, duration, percent
 from waxlocal.wording import money as dollars
 
 __all__ = ["analytics_page", "cost_chart", "take_session_costs", "take_usage"]
@@ -71,6 +72,7 @@ async def analytics_page(request: Request) -> Response:
         figures=figures,
         turns=_turns_chart(figures, asked) if figures else None,
         ends=_ends(figures) if figures else (),
+        durations=DURATIONS,
         costs=_costs_chart(found.value, asked) if found.value and found.value.costs else None,
         spent=spent,
         has_all_calls=_has_period_only(asked),
@@ -175,14 +177,22 @@ def _turns_chart(figures: Statistics, asked: SessionRequest) -> charts.Chart | N
     )
 
 
-def _ends(figures: Statistics) -> tuple[tuple[str, int, str], ...]:
-    """Return how the sessions with one turn ended: label, count, meaning."""
+class End(NamedTuple):
+    """How some of the sessions of one turn ended: how many, what it means, and their cost."""
+
+    name: str
+    sessions: int
+    meaning: str
+    cost: float
+
+
+def _ends(figures: Statistics) -> tuple[End, ...]:
     slow = f"took longer than {duration(figures.slow_after)}"
+    fine = "the first answer may have been enough"
     return (
-        ("completed", figures.abandoned_fine, "the first answer may have been enough"),
-        ("failed", figures.abandoned_error, "ended with an error"),
-        ("slow", figures.abandoned_slow, slow),
-        ("not ended", figures.abandoned_open, "still running"),
+        End("completed", figures.abandoned_fine, fine, figures.abandoned_fine_cost),
+        End("failed", figures.abandoned_error, "ended with an error", figures.abandoned_error_cost),
+        End("slow", figures.abandoned_slow, slow, figures.abandoned_slow_cost),
     )
 
 
