@@ -32,6 +32,7 @@ from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
 from waxlocal.web.heap import keep_trimmed
+from waxlocal.web.middleware.compression import Compression
 from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
 from waxlocal.web.middleware.hosts import Hosts
@@ -84,6 +85,8 @@ def create_app(
                 linger_s=linger_s,
             ),
             Middleware(FastPath, routes=ingest_routes.ROUTES),
+            # Last, so that what programs record never passes through it; more in its docstring.
+            Middleware(Compression),
         ],
         exception_handlers={Problem: _say, ObserveError: _say, HTTPException: _say},
         lifespan=_lifespan,

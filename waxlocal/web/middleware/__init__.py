@@ -1,1 +1,1 @@
-"""ASGI middleware, from the outside in: security headers, request log, guards with Host checks."""
+"""ASGI middleware, from the outside in: security headers, request log, guards, compression."""
