@@ -56,6 +56,18 @@ def test_columns_are_as_tall_as_their_values(values: list[int]) -> None:
         assert tallest > 90
 
 
+def test_a_column_is_one_link_however_many_parts_it_has() -> None:
+    """So is the row of the table that says the same; a part that is nothing has no bar."""
+    chart = columns(
+        "t", "s", ["1", "2"], [(3, 4), (0, 5)], parts=(Part("p2", "old"), Part("p1", "new")),
+        head=("n", "new"), rows=[("1", "4"), ("2", "5")], hrefs=["#one", "#two"],
+    )  # fmt: skip
+    found = [(href, [bar.kind for bar in bars]) for href, _, bars in chart.columns]
+    assert found == [("#one", ["p2", "p1"]), ("#two", ["p1"])]
+    assert [label for _, label, _ in chart.columns] == ["n: 1, new: 4", "n: 2, new: 5"]
+    assert chart.hrefs == ("#one", "#two")
+
+
 def test_a_stack_is_as_tall_as_its_sum() -> None:
     """Its parts stand on each other, in their order from the floor up."""
     chart = columns(

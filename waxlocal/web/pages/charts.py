@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from waxlocal.queries.histogram import Bin, drawn
@@ -107,6 +109,14 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     texts: tuple[Text, ...] = ()
     parts: tuple[Part, ...] = ()
+    # Where each row leads, in the table and as a column; none or one for each row.
+    hrefs: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> Iterator[tuple[str, str, list[Bar]]]:
+        """Yield what lead to one place together: the address, the words, the bars."""
+        for (href, label), bars in groupby(self.bars, attrgetter("href", "label")):
+            yield href, label, list(bars)
 
     @property
     def floor(self) -> int:
@@ -185,6 +195,7 @@ def columns(
         bars=tuple(bars),
         texts=tuple(texts),
         parts=tuple(parts) if len(parts) > 1 else (),
+        hrefs=tuple(hrefs),
     )
 
 

@@ -204,9 +204,7 @@ _RULES: dict[str, Any] = {
     "image": _thumbnail,
     "heading_open": _is("<p><strong>"),
     "heading_close": _is("</strong></p>\n"),
-    "table_open": _is(
-        '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>\n'
-    ),
+    "table_open": _is('<div class="scroll" role="group" aria-label="Table" tabindex="0"><table>\n'),
     "table_close": _is("</table></div>\n"),
     "th_open": _cell,
     "td_open": _cell,

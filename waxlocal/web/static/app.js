@@ -130,13 +130,48 @@
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   };
 
+  // -- the tab key in a conversation --
+
+  // Fifty turns have hundreds of links, folds and buttons. The tab key goes through those of one
+  // turn, the current one, and on to what follows the conversation; j, k and the arrow keys make
+  // another turn the current one, and so does a click.
+  const STOPS = "a[href], button, summary, [tabindex]";
+  let current = null;
+
+  // A table that is wider than its place is moved with the arrow keys, once it has the focus.
+  const isCut = (one) => one.matches(".scroll") && one.scrollWidth > one.clientWidth;
+
+  const stopInOneTurn = () => {
+    const turns = [...document.querySelectorAll(".turn[data-row]")];
+    if (!turns.length) return;
+    if (!current?.isConnected) {
+      // The browser knows the target of the address only after the page is loaded.
+      const named = document.getElementById(location.hash.slice(1));
+      current = turns.find((turn) => turn.contains(named)) ?? turns[0];
+    }
+    for (const turn of turns) {
+      for (const stop of turn.querySelectorAll(STOPS)) {
+        stop.tabIndex = turn === current || isCut(stop) ? 0 : -1;
+      }
+    }
+  };
+
+  const onFocus = (event) => {
+    const turn = event.target.closest?.(".turn[data-row]");
+    if (!turn || turn === current) return;
+    current = turn;
+    stopInOneTurn();
+  };
+
   const wake = (within) => {
     tellTimes(within);
+    stopInOneTurn();
     for (const button of within.querySelectorAll("button.copy[hidden]")) button.hidden = false;
   };
 
   // -- keys --
 
+  const STEPS = { j: 1, k: -1, ArrowDown: 1, ArrowUp: -1 };
   const rows = () => [...document.querySelectorAll("[data-row]")];
   let at = null;
 
@@ -169,9 +204,10 @@
       event.preventDefault();
       const search = document.getElementById("search");
       if (search) { search.focus(); search.select(); } else location.assign(`${document.querySelector("a.brand").href}#search`);
-    } else if (event.key === "j" || event.key === "k") {
+    } else if (event.key in STEPS) {
+      if (event.key.startsWith("Arrow") && !target.matches(".turn a.open")) return;
       event.preventDefault();
-      step(event.key === "j" ? 1 : -1);
+      step(STEPS[event.key]);
     } else if (event.key === "Enter" && at && !target.closest("a, button, summary")) {
       at.querySelector("a.open")?.click();
     } else if (event.key === "u") {
@@ -387,6 +423,10 @@
       document.getElementById("help").showModal();
     });
     document.addEventListener("keydown", onKey);
+    document.addEventListener("focusin", onFocus);
+    document.addEventListener("toggle", stopInOneTurn, true);
+    window.addEventListener("resize", stopInOneTurn);
+    window.addEventListener("hashchange", () => { current = null; stopInOneTurn(); });
     document.addEventListener("click", (event) => {
       const button = event.target.closest?.("button.copy");
       if (button) copy(button);
