@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -129,6 +130,20 @@ def test_axe_finds_nothing_in_what_keys_open(open_page: Open, long: str) -> None
     ready(page)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_axe_finds_nothing_in_a_session_that_was_saved(
+    open_page: Open, long: str, tmp_path: Path
+) -> None:
+    """The file has neither a script nor a server, and is printed whole like the page."""
+    saved = tmp_path / "fifty.html"
+    saved.write_bytes(httpx.get(f"{long}/sessions/fifty", params={"file": "html"}).content)
+    page = open_page()
+    page.goto(saved.as_uri())
+    page.emulate_media(media="print")
+    expect(page.locator("#turn-50 details.did").last.get_by_text("gpt-4o").first).to_be_visible()
+    page.emulate_media(media="screen")
     assert violations(page) == []
 
 
