@@ -286,6 +286,7 @@ def histogram(
         bars=tuple(bars),
         marks=tuple(placed),
         texts=_below(labels, height),
+        hrefs=tuple(hrefs),
     )
 
 
