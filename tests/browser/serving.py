@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import uvicorn
+from typing import Any
 
 from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
+from waxlocal.web.server import make_server
 
 __all__ = ["CHROMIUM", "FLAGS", "serving"]
 
@@ -28,33 +27,20 @@ FLAGS = (
 )
 
 
-class _Server(uvicorn.Server):
-    """Says when it listens, and can be asked to stop from another thread."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-
 @contextmanager
-def serving(path: Path, *, key: str | None = None) -> Iterator[str]:
-    """Serve a file at a free port; yields the address without a slash at its end."""
+def serving(path: Path, *, key: str | None = None, **options: Any) -> Iterator[str]:
+    """Serve a file at a free port; yields the address without a slash at its end.
+
+    `options` are those of `create_app`.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(create_app(path, key=key), log_level="warning", lifespan="on")
-    server = _Server(config)
-
-    def run() -> None:
-        asyncio.run(server.serve(sockets=[listener]))
-
-    thread = threading.Thread(target=run, name="dashboard")
+    listening = threading.Event()
+    server = make_server(create_app(path, key=key, **options), started=listening.set)
+    thread = threading.Thread(target=server.run, args=([listener],), name="dashboard")
     thread.start()
     try:
-        assert server.listening.wait(PATIENCE_S), "the server did not begin to listen"
+        assert listening.wait(PATIENCE_S), "the server did not begin to listen"
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""Pages that are open refresh themselves, without moving what is being read."""
+"""Pages without a stream refresh themselves, without moving what is being read."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def to(db_path: Path) -> Iterator[Builder]:
     """Yield what records into the file while it is served."""
     with recorded(db_path) as builder:
         yield builder
+
+
+@pytest.fixture
+def served(db_path: Path, open_page: Open) -> Iterator[str]:
+    """Serve the test's own file without streams; yields the address."""
+    with serving(db_path, streams=0) as address:
+        yield address
+        open_page.close()  # first, or a page would ask once more, in vain
 
 
 def opened(open_page: Open, address: str) -> Page:
@@ -275,7 +283,7 @@ def test_a_page_in_the_background_asks_nothing(open_page: Open, to: Builder, ser
 def test_a_server_that_is_gone_is_told(open_page: Open, to: Builder, db_path: Path) -> None:
     """In the line at the top; what is on the page stays there."""
     to.run("s", inputs={"message": "still here"})
-    with serving(db_path) as address:
+    with serving(db_path, streams=0) as address:
         page = opened(open_page, address)
         refreshed(page, page.locator("tbody .open"), "still here")
     for _ in range(3):

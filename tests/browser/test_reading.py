@@ -227,7 +227,8 @@ def test_times_are_those_of_the_viewer(open_page: Open, served: str, db_path: Pa
     page.goto(f"{served}/runs/{run_id(1)}")
     expect(page.locator("time[data-moment]").first).to_have_text("2026-01-31 18:30:00 GMT+9")
     page.goto(f"{served}/sessions/{LONG_ID}")
-    expect(page.locator("time[data-clock]").first).to_have_text("2026-01-31 18:30:00")
+    expect(page.locator("time[data-clock]").first).to_have_text("18:30:00")
+    expect(page.locator(".day").first).to_have_text("2026-01-31")
 
 
 def test_the_day_changes_where_it_does_for_the_viewer(
@@ -239,9 +240,27 @@ def test_the_day_changes_where_it_does_for_the_viewer(
             make.run("s", at=3_600 * hours)
     page = open_page(timezone_id="Asia/Tokyo")
     page.goto(f"{served}/sessions/s")
-    expect(page.locator("time[data-clock]")).to_have_text(
-        ["2026-01-31 18:30:00", "23:30:00", "2026-02-01 00:30:00", "09:30:00"]
-    )
+    times = ["18:30:00", "23:30:00", "00:30:00", "09:30:00"]
+    expect(page.locator("time[data-clock]")).to_have_text(times)
+    expect(page.locator(".day:visible")).to_have_text(["2026-01-31", "2026-02-01"])
+    expect(page.locator("#turn-3 .day")).to_be_visible()
+
+
+def test_the_day_changes_in_lists_where_it_does_for_the_viewer(
+    open_page: Open, served: str, tmp_path: Path
+) -> None:
+    """Above the first row of each day, where the rows are in the order of their times."""
+    with recording(tmp_path) as (make, _conn):
+        for hours in (0, 5, 6, 15):
+            make.run(f"s{hours}", at=3_600 * hours)
+    page = open_page(timezone_id="Asia/Tokyo")
+    for path in ("/", "/runs"):
+        page.goto(served + path)
+        expect(page.locator("tbody tr[data-day]")).to_have_count(2)
+        days = page.locator("tbody tr").evaluate_all("all => all.map((e) => e.dataset.day ?? '')")
+        assert days == ["2026-02-01", "", "2026-01-31", ""]
+    page.goto(f"{served}/?ordering=-total_cost")
+    expect(page.locator("tbody tr[data-day]")).to_have_count(0)
 
 
 def test_the_address_of_a_turn_leads_to_it(open_page: Open, served: str, tmp_path: Path) -> None:

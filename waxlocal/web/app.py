@@ -32,6 +32,7 @@ from waxlocal.web.cache import Cache
 from waxlocal.web.db import Database
 from waxlocal.web.fast_path import FastPath
 from waxlocal.web.heap import keep_trimmed
+from waxlocal.web.live.streams import MOST_STREAMS, Streams
 from waxlocal.web.middleware.compression import Compression
 from waxlocal.web.middleware.forwarded import Forwarded
 from waxlocal.web.middleware.guards import LINGER_S, REQUEST_S, Guards
@@ -56,6 +57,7 @@ def create_app(
     log: Callable[[str], None] | None = None,
     request_s: float = REQUEST_S,
     linger_s: float = LINGER_S,
+    streams: int = MOST_STREAMS,
 ) -> Starlette:
     """Return the application for a file; with a `key`, every request must send it.
 
@@ -63,9 +65,10 @@ def create_app(
     own. `trusted_proxies` are the addresses and networks whose `X-Forwarded-` headers count;
     `root_path` is the path below which a proxy has the server. `log` gets a line per request. A
     request may take `request_s` seconds, and as many more for each 16 KB of its body; after a
-    rejection, a client may go on sending its body for `linger_s` seconds. The file is opened when
-    the application starts and closed when it stops. Raises `ConfigurationError` for an invalid
-    name, address or path.
+    rejection, a client may go on sending its body for `linger_s` seconds. Up to `streams` open
+    pages are told of changes; others ask for them now and then. The file is opened when the
+    application starts and closed when it stops. Raises `ConfigurationError` for an invalid name,
+    address or path.
     """
     auth, counts, hosts = Authentication(key), Counts(), Hosts(allowed_hosts)
     forwarded = Forwarded(
@@ -96,6 +99,7 @@ def create_app(
     app.state.auth = auth
     app.state.counts = counts
     app.state.cache = Cache()
+    app.state.streams = Streams(path, most=streams)
     app.state.database = Database(path, durability=durability)
     app.state.indexing = Indexing(path)
     return app
@@ -104,10 +108,12 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.database.open()
+    app.state.streams.open()
     tasks = [asyncio.create_task(one) for one in (keep_trimmed(), app.state.indexing.go_on())]
     try:
         yield
     finally:
+        app.state.streams.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -194,7 +194,7 @@ def make_server(
         timeout_graceful_shutdown=drain_s,
         limit_concurrency=_connections(),
     )
-    return _Server(config, started)
+    return _Server(config, started, app.state.streams.close)
 
 
 def _connections() -> int:
@@ -219,14 +219,25 @@ def _connections() -> int:
 class _Server(uvicorn.Server):
     """A uvicorn server that exits with status 0 on a signal, since stopping is not a failure."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        started: Callable[[], None],
+        end_streams: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._tell = started
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then call `started`."""
         await super().startup(sockets)
         self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: end the streams of open pages, which would not end by themselves, then wait."""
+        self._end_streams()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

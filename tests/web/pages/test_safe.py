@@ -55,9 +55,9 @@ def check(page: Element) -> None:
             if name in ("href", "src", "action", "fill") and one.tag != "code":
                 assert LINKS.fullmatch(value), f"<{one.tag} {name}={value!r}>"
         if one.tag == "script":
-            assert one["src"].startswith("/static/app.js?v=")
+            assert re.match(r"/static/(app|live)\.js\?v=", one["src"])
             assert one.text == ""
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     assert all(one.tag == "link" and one["href"] for one in page.all("link"))
     assert "http-equiv" not in {name for one in page.all("meta") for name in one.attributes}
 
@@ -130,8 +130,8 @@ def test_answers_forbid_what_is_not_from_here(hostile: tuple[Dashboard, list[str
     assert headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("name", ["app.css", "app.js", "icon.svg"])
-def test_the_three_files_are_served_with_their_types(
+@pytest.mark.parametrize("name", ["app.css", "app.js", "live.js", "icon.svg"])
+def test_the_files_are_served_with_their_types(
     hostile: tuple[Dashboard, list[str]], name: str
 ) -> None:
     """For ever under the address with their mark, and not at all beyond them."""

@@ -69,7 +69,9 @@ class RequestLog:
             if not answer.status:
                 await problem_response(problem_of(fault))(scope, receive, answer.send)
         finally:
-            seconds = time.perf_counter() - began
+            ended = time.perf_counter()
+            # A stream lasts as long as somebody looks: its duration says nothing of the server.
+            seconds = (answer.streams_from or ended) - began
             self._counts.add(scope, answer.status, seconds)
             if self._log is not None:
                 self._log(log_line(scope, answer.status, seconds, answer.bytes))
@@ -82,16 +84,27 @@ class _Answer:
         self._send = send
         self.status = 0
         self.bytes = 0
+        self.streams_from: float | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if is_stream(message):
+                self.streams_from = time.perf_counter()
         try:
             await self._send(message)
         except OSError as error:
             # An ASGI server may say in this way that the client has left. uvicorn says nothing.
             raise ClientDisconnect from error
         self.bytes += len(message.get("body", b""))
+
+
+def is_stream(message: Message) -> bool:
+    """Return whether the response that begins so is a stream of events, which has no end."""
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in message.get("headers", ())
+    )
 
 
 def log_line(

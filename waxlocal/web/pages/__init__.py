@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
+from waxlocal.web.live.event_stream import streamed
 from waxlocal.web.pages.analytics import analytics_page
 from waxlocal.web.pages.errors import bare_page, error_page, help_page
 from waxlocal.web.pages.failures import errors_page
@@ -21,23 +22,23 @@ from waxlocal.web.pages.users import user_page, users_page
 __all__ = ["ROUTES", "bare_page", "error_page"]
 
 ROUTES: list[BaseRoute] = [
-    Route("/", sessions_page),
-    Route("/sessions", sessions_page),
-    Route("/sessions/{session_id}", session_page),
-    Route("/session", session_page),  # an id that cannot be a part of a path
-    Route("/runs", runs_page),
-    Route("/runs/{run_id}", run_page),
-    Route("/run", run_page),
-    Route("/search", search_page),
-    Route("/users", users_page),
-    Route("/users/{user_id}", user_page),
-    Route("/user", user_page),
-    Route("/errors", errors_page),
-    Route("/analytics", analytics_page),
-    Route("/models", models_page),
-    Route("/sync", sync_page),
+    Route("/", streamed(sessions_page)),
+    Route("/sessions", streamed(sessions_page)),
+    Route("/sessions/{session_id}", streamed(session_page)),
+    Route("/session", streamed(session_page)),  # an id that cannot be a part of a path
+    Route("/runs", streamed(runs_page)),
+    Route("/runs/{run_id}", streamed(run_page)),
+    Route("/run", streamed(run_page)),
+    Route("/search", streamed(search_page)),
+    Route("/users", streamed(users_page)),
+    Route("/users/{user_id}", streamed(user_page)),
+    Route("/user", streamed(user_page)),
+    Route("/errors", streamed(errors_page)),
+    Route("/analytics", streamed(analytics_page)),
+    Route("/models", streamed(models_page)),
+    Route("/sync", streamed(sync_page)),
     Route("/sync/retry", retry, methods=["POST"]),
     Route("/help", help_page),
-    Route("/live/status", status_fragment),
+    Route("/live/status", streamed(status_fragment)),
     Route("/static/{name}", static_file),
 ]

@@ -15,6 +15,7 @@ STATIC = Path(__file__).parents[1] / "static"
 _TYPES = {
     "app.css": "text/css",
     "app.js": "text/javascript",
+    "live.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 _FILES = {name: (STATIC / name).read_bytes() for name in _TYPES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.responses import HTMLResponse
 from waxlocal import wording
 from waxlocal._version import __version__
 from waxlocal.web.db import database_of
+from waxlocal.web.live.parts import live_parts, marked
 from waxlocal.web.pages import charts
 from waxlocal.web.pages import figures as web_wording
 from waxlocal.web.pages.addresses import Links
@@ -82,7 +84,7 @@ async def show(
     status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
-    """Return a page, or with `live=1` in the query string only its live parts.
+    """Return a page, or with `live=1` in the query string only its live parts: all, or one `part`.
 
     `section` is its entry in the navigation; `refresh` is a key of `REFRESH_S`; `live_from` is the
     path from which an open page refreshes, by default its own.
@@ -101,7 +103,19 @@ async def show(
         "ago": lambda stored: wording.ago(stored, now),
     }
     # In a thread: rendering a long conversation would block the event loop.
-    text = await run_in_threadpool(environment.get_template(template).render, **frame, **values)
+    text = await run_in_threadpool(_rendered, template, frame | values, _one_part(request))
     # Recorded JSON may contain an escaped lone surrogate.
     headers = {"Cache-Control": "no-store"}
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers)
+
+
+def _one_part(request: Request) -> str | None:
+    asked = request.query_params
+    return asked.get("part") if asked.get("live") == "1" else None
+
+
+def _rendered(template: str, values: Mapping[str, Any], part: str | None) -> str:
+    text = marked(environment.get_template(template).render(values))
+    if part is None:
+        return text
+    return "\n".join(one.html for one in live_parts(text) if one.key == part)

@@ -21,6 +21,7 @@ from waxlocal.queries.records import Record, list_records
 from waxlocal.queries.run_order import PlacedRun
 from waxlocal.queries.sessions import some_of_session
 from waxlocal.queries.snapshot import in_snapshot
+from waxlocal.queries.times import microseconds
 from waxlocal.records import RunStatus
 from waxlocal.web.pages.folds import Fold, Words
 from waxlocal.web.pages.markdown import MOST_CHARS
@@ -139,9 +140,11 @@ def turns_of(
     for change in () if spent is None else spent.history:
         marks.setdefault(change.run_id, []).append(change.mark)
     turns = []
+    ended = 0  # when the last of the runs so far has
     days: dict[int | None, str] = {}  # of the last turn; and of the last run inside each
     for run, place in zip(found.detail.runs, found.detail.places, strict=True):
         time = times.get(run.run_id)
+        pause = time.idle_before if time else 0.0 if place.nested else _pause(run, ended)
         records = tuple(found.records[run.run_id])
         turns.append(
             Turn(
@@ -153,13 +156,22 @@ def turns_of(
                 answer=words.fold(run.answer, most=most),
                 records=records,
                 said=summary(records),
-                pause=time.idle_before if time and time.idle_before >= NOTABLE_PAUSE else 0.0,
+                pause=pause if pause >= NOTABLE_PAUSE else 0.0,
                 marks=marks.get(run.run_id, ()),
                 new_day=run.started_at[:10] != days.get(place.turn if place.nested else None),
             )
         )
         days[place.turn if place.nested else None] = days[place.turn] = run.started_at[:10]
+        ended = max(ended, microseconds(run.completed_at or run.started_at))
     return turns
+
+
+def _pause(run: RunSummary, ended: int) -> float:
+    """Return the seconds before a turn that is too new for the kept times of its session.
+
+    Without it, an open page would be told of the turn twice.
+    """
+    return max(microseconds(run.started_at) - ended, 0) / 1e6 if ended else 0.0
 
 
 def _names(runs: Sequence[Turn]) -> str:

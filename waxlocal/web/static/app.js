@@ -6,6 +6,8 @@
   const THEMES = ["auto", "light", "dark"];
   const KEY = "waxlocal-theme";
   const root = document.documentElement;
+  // live.js: the page is told what has changed. Without it, or without a stream, it asks.
+  const live = window.waxlocalLive;
 
   // If the browser forbids storage, the choice lasts as long as the page.
   let theme = "auto";
@@ -90,20 +92,44 @@
       tell(element, "ago" in element.dataset ? ago(moment, element.getAttribute("datetime")) : exact);
     }
     tellClocks();
+    tellDays();
   };
 
-  // Each with its day where that is another one than the day of the turn before it, or of the run
-  // before it in a fold.
+  const dayOf = (moment) => zoned.format(moment).slice(0, 10);
+  const wordOf = (day) => (day === dayOf(Date.now()) ? "Today" : day);
+
+  // The day stands above a turn if it is another one than that of the turn before it; before the
+  // time of a run of a sub-agent, if it is another one than that of the run before it in the fold.
   const tellClocks = () => {
     const days = new Map();
     for (const element of document.querySelectorAll("time[data-clock]")) {
       const moment = momentOf(element);
       if (Number.isNaN(moment)) continue;
       const fold = element.closest(".inner");
-      const day = zoned.format(moment).slice(0, 10);
+      const day = dayOf(moment);
       const time = clock.format(moment);
-      tell(element, day === (days.get(fold) ?? days.get(null)) ? time : `${day} ${time}`);
+      const same = day === (days.get(fold) ?? days.get(null));
+      const above = fold ? null : element.closest("article")?.querySelector(":scope > .day");
+      if (above) {
+        tell(above, wordOf(day));
+        above.hidden = same;
+      }
+      tell(element, same || above ? time : `${day} ${time}`);
       days.set(fold, day);
+    }
+  };
+
+  // Of a list in the order of its times.
+  const tellDays = () => {
+    let before = null;
+    for (const row of document.querySelectorAll("[data-days] > tbody > tr")) {
+      const times = row.querySelectorAll("td:last-child time[datetime]");
+      const moment = times.length ? momentOf(times[0]) : NaN;
+      if (Number.isNaN(moment)) continue;
+      const day = dayOf(moment);
+      if (day === before) delete row.dataset.day;
+      else row.dataset.day = wordOf(day);
+      before = day;
     }
   };
 
@@ -338,19 +364,26 @@
     }
   };
 
+  // Returns the parts that are left as they are for now: somebody selects or writes in them.
   const update = (page) => {
+    const busy = [];
     const mine = new Map(parts(document).map((part) => [part.dataset.live, part]));
     const isNew = (part) => !mine.has(part.dataset.live);
     // A new part has no place in this page (an empty file now has sessions): reload it.
     if (updateRows(page) || [...page.querySelectorAll("[data-anew]")].some(isNew)) {
       location.reload();
-      return;
+      return busy;
     }
+    live?.note(page);
     withoutMoving(() => {
       for (const fresh of parts(page)) {
         const part = mine.get(fresh.dataset.live);
         const html = fresh.innerHTML;
-        if (!part || sent.get(fresh.dataset.live) === html || isBusy(part)) continue;
+        if (!part || sent.get(fresh.dataset.live) === html) continue;
+        if (isBusy(part)) {
+          busy.push(fresh);
+          continue;
+        }
         sent.set(fresh.dataset.live, html);
         replaceContent(part, fresh);
       }
@@ -358,20 +391,26 @@
     });
     const main = document.getElementById("main");
     main.dataset.refresh = page.querySelector("main")?.dataset.refresh ?? main.dataset.refresh;
+    return busy;
   };
 
   let failures = 0;
   // The last part of a conversation goes on, past what one page has at first.
   let grows = false;
 
-  const refresh = async () => {
+  // Where the live parts of this page are: all at once (`1`), or as they change (`stream`).
+  const liveAddress = (how) => {
     const main = document.getElementById("main");
     const address = new URL(main.dataset.liveFrom || location.href, location.href);
     address.hash = "";
-    address.searchParams.set("live", "1");
+    address.searchParams.set("live", how);
     if (grows) address.searchParams.set("grows", "1");
+    return address;
+  };
+
+  const refresh = async () => {
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
+      const answer = await fetch(liveAddress("1"), { headers: { Accept: "text/html" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
       update(new DOMParser().parseFromString(await answer.text(), "text/html"));
       failures = 0;
@@ -382,6 +421,7 @@
         line.className = "upload needs";
         line.textContent = "no answer: reload the page";
         sent.delete("upload");
+        live?.forget("upload");
       }
     }
   };
@@ -393,7 +433,7 @@
     if (document.visibilityState !== "visible") {
       await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     }
-    await refresh();
+    if (!live?.isOpen()) await refresh();
     keepFresh();
   };
 
@@ -414,6 +454,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     remember(document);
+    live?.note(document);
     grows = Boolean(document.querySelector("[data-grows]") && !document.querySelector(".pager"));
     showTheme();
     wake(document);
@@ -463,6 +504,14 @@
     }
     if (location.hash === "#search") document.getElementById("search")?.focus();
     setInterval(() => tellTimes(document), 20000);
+    live?.start({
+      update, refresh, remember, wake, withoutMoving, say, liveAddress,
+      // Another part of the conversation is the last on this page.
+      moveTo: (address, last) => {
+        document.getElementById("main").dataset.liveFrom = address;
+        grows = last;
+      },
+    });
     keepFresh();
   });
 })();
