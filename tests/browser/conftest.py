@@ -113,6 +113,11 @@ def pass_time(
     return seen[0]
 
 
+# That the page is told of changes: for `wait_for_function`, which under our policy takes no other
+# text than that of a function.
+HAS_STREAM = "() => waxlocalLive.isOpen()"
+
+
 def is_refresh(event: Any) -> bool:
     """Return whether a request or a response is that of an open page that refreshes itself."""
     return "live=1" in event.url

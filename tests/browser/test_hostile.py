@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, is_refresh, pass_time
+from tests.browser.conftest import HAS_STREAM, Open, is_refresh, pass_time
 from tests.browser.hostile import PAYLOADS, SENTINEL, record_hostile, session_id
 from tests.browser.serving import serving
+from tests.tools.cli import recorded
 from waxlocal.web.pages.addresses import session_url
 
 # What no page of ours has, and what a payload would bring.
@@ -33,7 +35,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
     """Serve a recording that has the payloads in every field; yields the address and its runs."""
     path = tmp_path_factory.mktemp("hostile") / "waxlocal.db"
     ids = record_hostile(path)
-    with serving(path) as address:
+    with serving(path, streams=0) as address:
         yield address, ids
 
 
@@ -97,6 +99,22 @@ def test_no_payload_runs_as_a_filter(
         page.keyboard.press("Enter")
         expect(page.locator(".chips li:not(.bare)")).to_have_count(len(fields))
         check(page)
+
+
+def test_no_payload_runs_when_it_comes_by_a_stream(open_page: Open, tmp_path: Path) -> None:
+    """As a new turn of the conversation that is open, in every field."""
+    path = tmp_path / "waxlocal.db"
+    with recorded(path) as to, serving(path) as address:
+        to.run("talk")
+        page = open_page()
+        page.goto(f"{address}/sessions/talk")
+        page.wait_for_function(HAS_STREAM)
+        for number, payload in enumerate(PAYLOADS, 1):
+            run = to.run("talk", at=number, agent=payload, inputs={"message": payload})
+            to.step(run, payload)
+        expect(page.locator(f"#turn-{len(PAYLOADS) + 1}")).to_be_attached()
+        check(page)
+        open_page.close()
 
 
 def test_no_payload_runs_when_it_comes_by_a_refresh(

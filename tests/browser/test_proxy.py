@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from tests.browser.conftest import Open, is_refresh, pass_time
+from tests.browser.conftest import HAS_STREAM, Open
 from tests.tools.builders import Builder
 from tests.tools.certificates import make_certificate
 from tests.tools.cli import recorded
@@ -18,8 +18,6 @@ from tests.tools.nginx import documented, nginx
 from tests.tools.web import spawned
 
 KEY = "a-key-of-forty-characters-for-this-test-"
-# More than the longest time between two refreshes of an open page, in milliseconds.
-A_WHILE = 20_000
 
 
 @pytest.fixture
@@ -114,18 +112,20 @@ def test_links_filters_and_keys_stay_below_the_path(open_page: Open, proxied: st
 
 
 def test_an_open_page_refreshes_itself(open_page: Open, to: Builder, proxied: str) -> None:
-    """The list asks its own address, the help page that of the line about the upload."""
+    """By a stream that nginx does not hold back: of the list, or of the line about the upload."""
     page = logged_in(open_page, proxied)
     expect(page.locator("tbody .open")).to_have_count(2)
+    page.wait_for_function(HAS_STREAM)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     to.run("third", at=120, inputs={"message": "the newest question"})
-    newest = page.get_by_text("the newest question")
-    while not newest.count():
-        asked = pass_time(page, A_WHILE, "response", is_refresh)
-        assert asked.status == 200
-        assert asked.url.startswith(f"{proxied}/?live=1")
+    expect(page.get_by_text("the newest question")).to_be_visible()
+    assert asked == []
     page.goto(f"{proxied}/help")
-    asked = pass_time(page, A_WHILE, "response", is_refresh)
-    assert (asked.status, asked.url) == (200, f"{proxied}/live/status?live=1")
+    page.wait_for_function(HAS_STREAM)
+    assert f"{proxied}/live/status?live=stream" in asked
+    to.conn.execute("INSERT INTO targets (url) VALUES ('https://hub')")
+    expect(page.locator("#upload")).to_contain_text("pending")
 
 
 def test_a_parked_run_is_tried_again(open_page: Open, to: Builder, proxied: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, is_refresh
+from tests.browser.conftest import HAS_STREAM, Open, is_refresh
 from tests.tools.builders import Builder
 from tests.tools.cli import PYTHON, environment, recorded
 from tests.tools.patience import PATIENCE_S
@@ -41,7 +41,7 @@ def streaming(page: Page, address: str) -> None:
     with page.expect_response(is_stream) as answer:
         page.goto(address)
     assert answer.value.status == 200
-    page.wait_for_function("waxlocalLive.isOpen()")
+    page.wait_for_function(HAS_STREAM)
 
 
 def test_a_turn_is_added_while_one_reads(open_page: Open, to: Builder, served: str) -> None:
@@ -117,7 +117,7 @@ def test_follow_mode_keeps_the_newest_turn_in_view(
     expect(page.locator("#turn-32")).to_be_in_viewport()
     page.reload()
     expect(page.locator("#turn-32")).to_be_in_viewport()
-    page.wait_for_function("waxlocalLive.isOpen()")
+    page.wait_for_function(HAS_STREAM)
     expect(follow).to_have_attribute("aria-pressed", "true")
     page.mouse.wheel(0, -600)
     expect(follow).to_have_attribute("aria-pressed", "false")
@@ -137,7 +137,7 @@ def test_there_is_no_wall_at_turn_fifty(open_page: Open, to: Builder, served: st
         page.mouse.wheel(0, 4_000)
         page.wait_for_timeout(20)
     expect(page.locator("[data-live=later] a")).to_have_count(0)
-    page.wait_for_function("waxlocalLive.isOpen()")
+    page.wait_for_function(HAS_STREAM)
     talk(to, range(120, 121))
     expect(page.locator("#turn-121")).to_contain_text("question 120")
     while not page.locator("#turn-1").count():
@@ -206,7 +206,7 @@ def test_each_turn_comes_once_over_a_restart(
     talk(to, range(4, 6))
     with on_port(db_path, int(address.rpartition(":")[2])):
         expect(page.locator("#turn-6")).to_be_attached(timeout=60_000)
-        page.wait_for_function("waxlocalLive.isOpen()")
+        page.wait_for_function(HAS_STREAM)
         talk(to, range(6, 7))
         expect(page.locator("#turn-7")).to_be_attached()
         numbers = page.locator("article.turn").evaluate_all("all => all.map((one) => one.id)")
@@ -225,7 +225,7 @@ def test_a_page_in_the_background_has_no_stream(open_page: Open, to: Builder, se
         "Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true});"
         "document.dispatchEvent(new Event('visibilitychange'))"
     )
-    page.wait_for_function("!waxlocalLive.isOpen()")
+    page.wait_for_function("() => !waxlocalLive.isOpen()")
     talk(to, range(1, 2))
     expect(page.locator("article.turn")).to_have_count(1)
     page.evaluate(
@@ -260,3 +260,23 @@ def test_a_session_that_is_deleted_says_so(open_page: Open, to: Builder, served:
     to.conn.execute("DELETE FROM runs")
     expect(page.locator("#main > .problem")).to_contain_text("This was deleted")
     expect(page.locator("article.turn")).to_have_count(1)
+
+
+def test_much_that_is_recorded_leaves_the_page_usable(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Hundreds of new sessions come in a few events; a click is answered in between."""
+    to.run("first")
+    page = open_page()
+    streaming(page, served)
+    page.evaluate(
+        "window.applied = 0; new MutationObserver(() => { window.applied += 1 })"
+        ".observe(document.querySelector('tbody'), {childList: true})"
+    )
+    for number in range(600):
+        to.run(f"s{number}", at=number, inputs={"message": f"talk {number}"})
+        if number == 300:
+            page.get_by_role("button", name="Theme").click()
+    expect(page.locator("tbody .open").first).to_have_text("talk 599")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    assert page.evaluate("applied") < 60

@@ -193,6 +193,24 @@ def test_tail_shows_a_date_where_the_day_changes(tmp_path: Path) -> None:
     assert shown == ["2026-01-31 18:30:01+09:00", "19:30:01", "2026-02-01 18:30:01+09:00"]
 
 
+def test_tail_of_a_session_leaves_out_the_others(db: Path) -> None:
+    """By its id or the beginning of that, before it has any run, and over another file."""
+    with recorded(db) as file, _tail("--json", "--session", "sess_b", db=db) as process:
+        file._runs = 1
+        file.run("sess_ac")
+        file.run(None)
+        file.run("sess_bc")
+        assert json.loads(_line(process))["session_id"] == "sess_bc"
+        other = db.with_name("other.db")
+        with recorded(other) as another:
+            another.run("sess_ad")
+            another.run("sess_bd")
+        for end in ("", "-wal", "-shm"):
+            db.with_name(db.name + end).unlink(missing_ok=True)
+        other.rename(db)
+        assert json.loads(_line(process))["session_id"] == "sess_bd"
+
+
 def test_tail_waits_for_a_file_and_ends_well_with_ctrl_c(tmp_path: Path) -> None:
     """A file that comes later is followed from its first run; Ctrl-C is not a failure."""
     path = tmp_path / "later.db"

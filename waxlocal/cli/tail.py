@@ -56,9 +56,16 @@ Print = Callable[[sqlite3.Connection, RunSummary], None]
     metavar="N",
     help="First show the last N runs.",
 )
+@click.option(
+    "--session",
+    "session_id",
+    metavar="ID",
+    default="",
+    help="Only runs of the session whose id is this, or begins so.",
+)
 @form_options()
 @click.pass_context
-def tail(ctx: click.Context, *, lines: int, form: str) -> None:
+def tail(ctx: click.Context, *, lines: int, session_id: str, form: str) -> None:
     """Print each run when it ends, until Ctrl-C; `waxlocal show RUN_ID` shows all of one.
 
     Waits for the file if it does not exist yet. --json prints one JSON object per line.
@@ -66,12 +73,12 @@ def tail(ctx: click.Context, *, lines: int, form: str) -> None:
     path = target_file_of(ctx).path
     printed = _print_json if form == "json" else _printer(Screen())
     try:
-        _follow(path, lines, printed)
+        _follow(path, lines, printed, session_id)
     except KeyboardInterrupt:
         return
 
 
-def _follow(path: Path, lines: int, show: Print) -> None:
+def _follow(path: Path, lines: int, show: Print, session_id: str) -> None:
     # If the file appears later, all of its runs are new.
     first: int | None = lines if file_id(path) else None
     waiting = False
@@ -80,7 +87,7 @@ def _follow(path: Path, lines: int, show: Print) -> None:
             need_own(path)
             price_pending(path)
             with reader(path) as connection:
-                _Follower(connection, path, show).run(first)
+                _Follower(connection, path, show, session_id).run(first)
             first = None
         except FileMissing:
             if not waiting:
@@ -92,10 +99,13 @@ def _follow(path: Path, lines: int, show: Print) -> None:
 class _Follower:
     """Follows one file until another file replaces it."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, show: Print) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, show: Print, session_id: str = ""
+    ) -> None:
         self._connection = connection
         self._path = path
         self._show = show
+        self._session_id = session_id
         self._file = file_id(path)
         self._cursor = 0
         self._open: set[str] = set()
@@ -120,7 +130,7 @@ class _Follower:
         found = last_runs(self._connection, limit=_PAGE)
         self._cursor = found[-1].id if found else 0
         self._open = {run.run_id for run in found if run.status == RunStatus.RUNNING}
-        ended = [run for run in found if run.status != RunStatus.RUNNING]
+        ended = [run for run in found if run.status != RunStatus.RUNNING and self._is_wanted(run)]
         self._print(ended[len(ended) - lines :] if lines < len(ended) else ended)
 
     def _look(self) -> None:
@@ -131,7 +141,11 @@ class _Follower:
             self._cursor = found[-1].id
             self._open.update(run.run_id for run in found if run.status == RunStatus.RUNNING)
             ended += [run for run in found if run.status != RunStatus.RUNNING]
-        self._print(ended)
+        self._print(run for run in ended if self._is_wanted(run))
+
+    def _is_wanted(self, run: RunSummary) -> bool:
+        # Not looked up in the file: the session may be yet to come.
+        return not self._session_id or (run.session_id or "").startswith(self._session_id)
 
     def _print(self, runs: Iterable[RunSummary]) -> None:
         for run in sorted(runs, key=lambda run: run.completed_at or run.started_at):

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 KEY = re.compile(r'data-live="([^"]*)"')
 MARK = re.compile(r'data-mark="(\w+)"')
 PAGE = "/sessions/talk"
+ROUTE = "/sessions/{session_id}"
 
 
 class Stream:
@@ -265,7 +266,6 @@ def test_a_login_that_ends_ends_the_stream(
         assert client.get(f"{PAGE}?live=stream").status_code == 303
         with streaming(client, **key, **{"Waxlocal-Marks": "none"}) as stream:
             assert stream.event().startswith("id: ")
-            assert stream.block() == ":"
             monkeypatch.setattr("waxlocal.web.auth.Authentication.admits", lambda *_: False)
             while stream.block():
                 pass
@@ -317,3 +317,19 @@ def test_much_that_is_recorded_beside_it_adds_nothing(to: Builder, db_path: Path
             to.run(f"other {number}")
         say(to, 2)
         assert len(stream.until("question 0002")) <= 12
+
+
+def test_a_stream_is_counted_without_its_duration(to: Builder, db_path: Path) -> None:
+    """It lasts as long as somebody looks, which would hide how long pages take."""
+    say(to, 1)
+    with serving(db_path) as client:
+        with streaming(client, PAGE, **{"Waxlocal-Marks": "none"}) as stream:
+            stream.event()
+            time.sleep(1.0)  # what would be counted
+        give_up = time.monotonic() + PATIENCE_S
+        wanted = f'{{route="{ROUTE}",method="GET",status="200"}}'
+        while f"requests_total{wanted} 1" not in (text := client.get("/metrics").text):
+            assert time.monotonic() < give_up
+        seconds = re.search(rf"seconds_sum{re.escape(wanted)} (\S+)", text)
+    assert seconds is not None
+    assert float(seconds[1]) < 0.9

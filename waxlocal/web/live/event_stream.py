@@ -59,20 +59,21 @@ async def _stream(request: Request, endpoint: Endpoint) -> Response:
         return Response(None, 204, {"Retry-After": str(ASK_AGAIN_S)})
     opened = _Opened(request, endpoint, streams)
     first = await opened.state(streams.clock())  # raises: a page that is not there has no stream
-    return _Streaming(opened.events(first), streams, client)
+    return _Streaming(opened, first, streams, client)
 
 
 class _Streaming(StreamingResponse):
     """A response that is counted while it lasts."""
 
-    def __init__(self, events: AsyncIterator[bytes], streams: Streams, client: str) -> None:
-        super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
+    def __init__(self, opened: _Opened, first: Snapshot, streams: Streams, client: str) -> None:
+        super().__init__(opened.events(first), media_type="text/event-stream", headers=_HEADERS)
+        self._page = opened.page
         self._streams = streams
         self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the client leaves or the stream ends."""
-        with self._streams.opened(self._client):
+        with self._streams.opened(self._client, self._page):
             await super().__call__(scope, receive, send)
 
 
@@ -85,11 +86,11 @@ class _Opened:
         self._streams = streams
         self._query = _query_of(request)
         key = (root_of(request.scope), path_of(request.scope), self._query)
-        self._page: LivePage = streams.page(key)
+        self.page: LivePage = streams.page(key)
 
     async def state(self, since: float) -> Snapshot:
         """Return the state of the page, not older than that; raises as the page does."""
-        return await self._page.state(since, self._render)
+        return await self.page.state(since, self._render)
 
     async def _render(self) -> str:
         scope = {**self._request.scope, "query_string": self._query.encode("ascii")}
@@ -99,6 +100,8 @@ class _Opened:
     async def events(self, now: Snapshot) -> AsyncIterator[bytes]:
         """Yield events and heartbeats until the page is gone, its reader, or the server."""
         known = self._known(now)
+        # At once, so that a page knows whether anything on the way keeps the stream to itself.
+        yield b":\n\n"
         while not self._is_over():
             if changes := now.since(known):
                 yield _event(now, changes)
@@ -144,17 +147,17 @@ class _Opened:
         return None
 
     def _due_at(self, now: Snapshot) -> float:
-        made, changed = self._page.made_at, self._streams.watch.changed_at
+        made, changed = self.page.made_at, self._streams.watch.changed_at
         if made > now.made_at:  # another stream of the page was first
             return now.made_at
         if made <= changed:
-            return self._page.next_at
+            return self._streams.next_at(self.page)
         later = [changed + seconds for seconds in SETTLED_S if changed + seconds > made]
         if now.refresh <= 1:
             later.append(made + LOOK_AGAIN_S["waiting"])
         elif now.refresh <= 2:
             later.append(made + LOOK_AGAIN_S["running"])
-        return max(min(later, default=float("inf")), self._page.next_at)
+        return max(min(later, default=float("inf")), self._streams.next_at(self.page))
 
 
 def _event(now: Snapshot, changes: Changes) -> bytes:

@@ -22,33 +22,32 @@ MOST_OF_CLIENT = 3
 KEPT_PAGES = 8
 # Pages that are made anew at once: others that ask do not wait behind all of them.
 MOST_AT_ONCE = 2
-# A page is made anew at most so often (seconds), and for at most this part of the time: a file may
-# be written to all the time, by a program whose runs are not on this page.
+# A page is made anew at most so often (seconds), and all pages for at most this part of the time: a
+# file may be written to all the time, by a program whose runs are not on them.
 PACE_S = 0.3
-SHARE = 8
+SHARE = 1 / 5
 
 Render = Callable[[], Awaitable[str]]
 
 
 class LivePage:
-    """A page that is open, perhaps more than once: it is made anew once for all of them."""
+    """A page that is open, perhaps more than once: it is made anew once for all `users`.
+
+    `took`: seconds for that, the last time.
+    """
 
     def __init__(self, turns: asyncio.Semaphore, clock: Callable[[], float]) -> None:
         self._turns = turns
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._took = 0.0
+        self.took = 0.0
+        self.users = 0
         self._snapshot: Snapshot | None = None
 
     @property
     def made_at(self) -> float:
         """When its state was read."""
         return self._snapshot.made_at if self._snapshot else float("-inf")
-
-    @property
-    def next_at(self) -> float:
-        """When it may be made anew."""
-        return self.made_at + max(PACE_S, SHARE * self._took)
 
     async def state(self, since: float, render: Render) -> Snapshot:
         """Return its state, not older than `since`; raises what `render` raises."""
@@ -59,7 +58,7 @@ class LivePage:
                     text = await render()
                     # In a thread, as a long conversation takes a while.
                     self._snapshot = await asyncio.to_thread(Snapshot, text, began)
-                    self._took = self._clock() - began
+                    self.took = self._clock() - began
             return self._snapshot
 
 
@@ -101,13 +100,15 @@ class Streams:
         return few and not self.is_closing
 
     @contextmanager
-    def opened(self, client: str) -> Iterator[None]:
+    def opened(self, client: str, page: LivePage) -> Iterator[None]:
         """Count a stream of a client within the block."""
         self._open[client] += 1
+        page.users += 1
         try:
             with self.watch.watching():
                 yield
         finally:
+            page.users -= 1
             self._open[client] -= 1
             self._open += Counter()  # forgets who has none
 
@@ -115,6 +116,12 @@ class Streams:
         """Return the page that all streams with this key share."""
         page = self._pages.setdefault(key, LivePage(self._turns, self.clock))
         self._pages.move_to_end(key)
-        while len(self._pages) > max(KEPT_PAGES, self._open.total()):
-            self._pages.popitem(last=False)
+        unused = [one for one, kept in self._pages.items() if not kept.users and kept is not page]
+        for one in unused[: -KEPT_PAGES or None]:
+            del self._pages[one]
         return page
+
+    def next_at(self, page: LivePage) -> float:
+        """Return when a page may be made anew."""
+        pages = sum(one.users > 0 for one in self._pages.values())
+        return page.made_at + max(PACE_S, pages * page.took / SHARE)

@@ -218,10 +218,14 @@
       if (answer.status === 204) wait = ASK_AGAIN;
       else if (!answer.ok) throw new Error(String(answer.status));
       else {
-        mine.open = true;
-        failures = 0;
         wait = 500;
-        if (await read(answer.body, alive)) wait = Infinity;
+        const came = () => {
+          // Not before: a proxy may have kept what comes after the headers.
+          mine.open = true;
+          failures = 0;
+          alive();
+        };
+        if (await read(answer.body, came)) wait = Infinity;
       }
     } catch { failures += 1; }
     clearTimeout(silence);
