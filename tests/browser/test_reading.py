@@ -256,11 +256,14 @@ def test_the_day_changes_in_lists_where_it_does_for_the_viewer(
     page = open_page(timezone_id="Asia/Tokyo")
     for path in ("/", "/runs"):
         page.goto(served + path)
-        expect(page.locator("tbody tr[data-day]")).to_have_count(2)
-        days = page.locator("tbody tr").evaluate_all("all => all.map((e) => e.dataset.day ?? '')")
+        expect(page.locator("tbody td[data-day]")).to_have_count(2)
+        told = "all => all.map((e) => e.cells[0].dataset.day ?? '')"
+        days = page.locator("tbody tr").evaluate_all(told)
         assert days == ["2026-02-01", "", "2026-01-31", ""]
+        shown = "e => getComputedStyle(e, '::before').content"
+        assert page.locator("tbody td[data-day]").first.evaluate(shown) == '"2026-02-01"'
     page.goto(f"{served}/?ordering=-total_cost")
-    expect(page.locator("tbody tr[data-day]")).to_have_count(0)
+    expect(page.locator("tbody td[data-day]")).to_have_count(0)
 
 
 def test_the_address_of_a_turn_leads_to_it(open_page: Open, served: str, tmp_path: Path) -> None:

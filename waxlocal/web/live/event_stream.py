@@ -27,9 +27,9 @@ HEARTBEAT_S = 15.0
 # A page on which something computes or runs is looked at again after this many seconds: figures
 # that are ready and processes that were killed announce nothing. At least the first.
 LOOK_AGAIN_S = {"waiting": 1.0, "running": 15.0}
-# Figures may be those that were kept when the file changed, for a minute at most: seconds after the
-# last change at which a page is looked at once more.
-SETTLED_S = (5.0, 65.0)
+# Lists and figures may be those that were kept when the file changed, for twenty times as long as
+# they took and a minute at most: seconds after the last change at which a page is looked at again.
+SETTLED_S = (2.0, 5.0, 15.0, 30.0, 65.0)
 # Seconds after which a browser that got no stream asks again.
 ASK_AGAIN_S = 60
 _HEADERS = {
@@ -54,12 +54,14 @@ def streamed(endpoint: Endpoint) -> Endpoint:
 async def _stream(request: Request, endpoint: Endpoint) -> Response:
     streams: Streams = request.app.state.streams
     client = request.headers.get("waxlocal-browser", "")[:40] or _address(request)
-    if not streams.has_room(client):
-        # To a browser, 204 is no error: the page asks from time to time, as without streams.
-        return Response(None, 204, {"Retry-After": str(ASK_AGAIN_S)})
-    opened = _Opened(request, endpoint, streams)
-    first = await opened.state(streams.clock())  # raises: a page that is not there has no stream
-    return _Streaming(opened, first, streams, client)
+    if streams.has_room(client):
+        opened = _Opened(request, endpoint, streams)
+        # Raises: a page that is not there has no stream.
+        first = await opened.state(streams.clock())
+        if streams.has_room(client):  # others may have come meanwhile
+            return _Streaming(opened, first, streams, client)
+    # To a browser, 204 is no error: the page asks from time to time, as without streams.
+    return Response(None, 204, {"Retry-After": str(ASK_AGAIN_S)})
 
 
 class _Streaming(StreamingResponse):
@@ -105,7 +107,7 @@ class _Opened:
         while not self._is_over():
             if changes := now.since(known):
                 yield _event(now, changes)
-            known = list(now.marks)
+            known = now.marks
             due = await self._due(now)
             if due is None:
                 yield b":\n\n"
@@ -124,7 +126,7 @@ class _Opened:
         last = self._request.headers.get("last-event-id")
         if given and last != now.id:
             return dict.fromkeys(given.split(","))
-        return list(now.marks) if last in (None, now.id) else ()
+        return now.marks if last in (None, now.id) else ()
 
     def _is_over(self) -> bool:
         if self._streams.is_closing:
@@ -168,7 +170,8 @@ def _event(now: Snapshot, changes: Changes) -> bytes:
 
 def _query_of(request: Request) -> str:
     """Return the query string that gives the live parts of this page."""
-    given = [pair for pair in request.query_params.multi_items() if pair[0] != "live"]
+    left_out = ("live", "part", "file")  # other forms of the page
+    given = [pair for pair in request.query_params.multi_items() if pair[0] not in left_out]
     return urlencode([*given, ("live", "1")], errors="replace")
 
 

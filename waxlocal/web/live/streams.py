@@ -25,6 +25,8 @@ MOST_AT_ONCE = 2
 # A page is made anew at most so often (seconds), and all pages for at most this part of the time: a
 # file may be written to all the time, by a program whose runs are not on them.
 PACE_S = 0.3
+# Nobody waits longer for a change: a page that once took long, on a busy machine, need not again.
+LONGEST_PACE_S = 5.0
 SHARE = 1 / 5
 
 Render = Callable[[], Awaitable[str]]
@@ -124,4 +126,4 @@ class Streams:
     def next_at(self, page: LivePage) -> float:
         """Return when a page may be made anew."""
         pages = sum(one.users > 0 for one in self._pages.values())
-        return page.made_at + max(PACE_S, pages * page.took / SHARE)
+        return page.made_at + min(max(PACE_S, pages * page.took / SHARE), LONGEST_PACE_S)

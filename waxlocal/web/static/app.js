@@ -127,8 +127,9 @@
       const moment = times.length ? momentOf(times[0]) : NaN;
       if (Number.isNaN(moment)) continue;
       const day = dayOf(moment);
-      if (day === before) delete row.dataset.day;
-      else row.dataset.day = wordOf(day);
+      const cell = row.firstElementChild;
+      if (day === before) delete cell.dataset.day;
+      else cell.dataset.day = wordOf(day);
       before = day;
     }
   };

@@ -10,6 +10,7 @@
   // A browser that got no stream asks again; one that was cut off does so at once, then less often.
   const ASK_AGAIN = 60000;
   const LONGEST_WAIT = 30000;
+  const WELL = 5000;
   // What is large and not urgent is fetched at most so often.
   const SLOW = 30000;
   const BROWSER = "waxlocal-browser";
@@ -218,14 +219,16 @@
       if (answer.status === 204) wait = ASK_AGAIN;
       else if (!answer.ok) throw new Error(String(answer.status));
       else {
-        wait = 500;
+        const began = Date.now();
         const came = () => {
           // Not before: a proxy may have kept what comes after the headers.
           mine.open = true;
-          failures = 0;
+          // Nor is it well at once: it may break off again and again.
+          if (Date.now() - began > WELL) failures = 0;
           alive();
         };
         if (await read(answer.body, came)) wait = Infinity;
+        else failures += 1;
       }
     } catch { failures += 1; }
     clearTimeout(silence);
