@@ -83,6 +83,8 @@ def common_form(value: object) -> list[Form] | None:
     if not isinstance(value, dict):
         return None
     if isinstance(value.get("role"), str):
+        if value["role"] == "agent" and isinstance(value.get("parts"), list):  # of A2A
+            return [{**value, "role": "assistant"}]
         return _spoken(value) if _is_spoken_by(value["role"]) else None
     if isinstance(value.get("kwargs"), dict) and "lc" in value:
         return _of_langchain_json(value)

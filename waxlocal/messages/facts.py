@@ -8,9 +8,10 @@ from typing import Any
 
 from waxlocal.decode import from_json
 from waxlocal.messages.dialects import conversation_in
+from waxlocal.messages.python_text import from_python, is_printed_object
 from waxlocal.messages.words import without_data
 
-__all__ = ["facts_of", "is_plumbing", "plain_name", "plain_text"]
+__all__ = ["facts_of", "is_plumbing", "plain_name", "plain_text", "structure_of"]
 
 # Levels of structures that are shown, and characters altogether: nobody reads more in a list.
 _DEEPEST = 6
@@ -63,6 +64,12 @@ def plain_text(value: str) -> str:
     return without_data(value)
 
 
+def structure_of(text: str) -> dict[str, Any] | list[Any] | None:
+    """Return what text says as JSON, or as Python prints values; None where it is just text."""
+    inner = from_json(text)
+    return inner if isinstance(inner, dict | list) else from_python(text)
+
+
 def facts_of(value: object) -> str:
     """Return a value in one line for each row of it, cut where it is long; empty if it is empty."""
     return _Facts().of(value, 0)
@@ -91,10 +98,11 @@ class _Facts:
         return shown
 
     def _text(self, value: str, depth: int) -> str:
-        inner = from_json(value) if depth else value
-        if isinstance(inner, dict | list):
+        inner = structure_of(value) if depth else None
+        if inner is not None:
             return self.of(inner, depth + 1)
-        if depth and len(value) <= _LONGEST_ID and _ID.fullmatch(value):
+        is_named = depth and len(value) <= _LONGEST_ID
+        if is_named and (_ID.fullmatch(value) or is_printed_object(value)):
             return ""
         return self._spend(plain_text(value))
 

@@ -81,7 +81,10 @@ def _sort(part: dict[str, Any], found: Sorted) -> None:
         if said:
             found.reasoning.append(said)
     elif kind in _TEXT or (not kind and isinstance(part.get("text"), str)):
-        found.content.append(text_of(_first(part, "content", "text", "refusal")))
+        said = _first(part, "content", "text", "refusal")
+        if isinstance(said, dict) and isinstance(said.get("value"), str):  # OpenAI's threads
+            said = said["value"]
+        found.content.append(text_of(said))
     else:
         found.content.append(_blob_part(part))
 

@@ -8,15 +8,23 @@ to have said them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from waxlocal.decode import from_json
 from waxlocal.messages.answers import CHOICES, choices_of
 from waxlocal.messages.dialects import Form, conversation_in
-from waxlocal.messages.facts import facts_of, is_plumbing, plain_name, plain_text
+from waxlocal.messages.facts import (
+    facts_of,
+    is_plumbing,
+    plain_name,
+    plain_text,
+    structure_of,
+)
 from waxlocal.messages.forms import Message
 from waxlocal.messages.parts import are_parts
+from waxlocal.messages.python_text import is_printed_message, is_row_of_fields
 from waxlocal.messages.reader import read_form
 from waxlocal.messages.words import words_of, words_of_calls
 
@@ -65,6 +73,10 @@ _HOLDERS = (
     *("kwargs", "update", "outputs", "returnvalues", "chatrequest", "value", "values"),
 )
 _OF_CALLS = frozenset(("args", "kwargs"))
+# What stands under these has its words as `text`, whatever stands beside that: a chat's message.
+_MESSAGES = frozenset(("message", "usermessage", "newmessage", "currentmessage", "msg", "reply"))
+# An answer that is one block of JSON.
+_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)```\s*", re.IGNORECASE | re.DOTALL)
 # Of a conversation that stands under these names `["human", "hi"]` is a message, too.
 _OF_CONVERSATIONS = frozenset(("messages", "chathistory", "history", "conversation"))
 
@@ -105,13 +117,24 @@ def _words_of_text(value: str, side: _Side, depth: int) -> str:
     """Return what somebody typed as it is; of JSON, which models and programs write, its words."""
     if not value.strip():
         return ""
-    inner = from_json(value) if depth <= _DEEPEST else value
-    if not isinstance(inner, dict | list):
-        return plain_text(value)
-    if side is _PERSON:
-        return (_words(inner, side, depth + 1) if not depth else None) or plain_text(value)
+    inner = structure_of(value) if depth <= _DEEPEST else None
+    if inner is None:
+        return (_words_of_fence(value, side, depth) if side is _AGENT else None) or plain_text(
+            value
+        )
+    if side is _PERSON:  # what they paste stays as it is
+        is_read = not depth or is_printed_message(value)
+        return (_words(inner, side, depth + 1) if is_read else None) or plain_text(value)
     said = _words(inner, side, depth + 1)
-    return said or facts_of(inner) or value
+    # `DEBUG=1` may be an answer.
+    return said or ("" if is_row_of_fields(value) else facts_of(inner)) or value
+
+
+def _words_of_fence(value: str, side: _Side, depth: int) -> str | None:
+    """Return the words of JSON that a model wrote as a block of code; None if it has none."""
+    found = _FENCED.fullmatch(value) if "```" in value[:20] else None
+    inner = from_json(found[1]) if found else None
+    return _words(inner, side, depth + 1) if isinstance(inner, dict) else None
 
 
 def _last_words(forms: list[Form], side: _Side, speaker: str) -> str:
@@ -196,13 +219,16 @@ def _words_under(name: str, value: object, side: _Side, depth: int) -> str | Non
     if name == "input" and isinstance(value, str):
         return _words_of_held(value, side, depth + 1) or _words(value, side, depth + 1)
     said = _words(value, side, depth + 1, pairs=name in _OF_CONVERSATIONS)
+    if said is None and name in _MESSAGES and isinstance(value, dict):
+        text = value.get("text")
+        said = text if isinstance(text, str) and text else None
     if side is _AGENT and said is None:
         return facts_of(value)
     return said
 
 
 def _words_of_held(value: object, side: _Side, depth: int) -> str | None:
-    inner = from_json(value) if isinstance(value, str) else value
+    inner = structure_of(value) if isinstance(value, str) else value
     return _words(inner, side, depth) if isinstance(inner, dict | list) else None
 
 
