@@ -19,6 +19,7 @@ __all__ = [
     "generate_session_id",
     "process_id_of",
     "run_id_of",
+    "session_id_at",
     "trace_id_of",
     "workflow_id_of",
 ]
@@ -46,9 +47,13 @@ class RunIds:
     step back: they go on from the last one until time has caught up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bits: Callable[[int], int] | None = None) -> None:
+        """`bits` returns that many random bits, as `getrandbits` does; by default, of its own."""
         self._last = 0
-        self.reseed()
+        if bits is None:
+            self.reseed()
+        else:
+            self._bits = bits
 
     def reseed(self) -> None:
         """Start a new random stream; a forked child must not repeat its parent's ids."""
@@ -82,8 +87,16 @@ def generate_session_id() -> str:
     on the same pages; it wraps after 388 days, so over the years ids are as unlikely to meet as 64
     random bits are. Any other string works as a session id, too.
     """
-    seconds = SYSTEM_CLOCK.time_ns() // 1_000_000_000 & _SESSION_SECONDS
-    return f"sess_{seconds << _SESSION_RANDOM_BITS | _session_bits(_SESSION_RANDOM_BITS):016x}"
+    return session_id_at(SYSTEM_CLOCK.time_ns(), _session_bits)
+
+
+def session_id_at(ns: int, bits: Callable[[int], int]) -> str:
+    """Return such an id for a session that begins at `ns` nanoseconds since 1970.
+
+    `bits` returns that many random bits, as `getrandbits` does.
+    """
+    seconds = ns // 1_000_000_000 & _SESSION_SECONDS
+    return f"sess_{seconds << _SESSION_RANDOM_BITS | bits(_SESSION_RANDOM_BITS):016x}"
 
 
 def _sha256(data: bytes) -> Any:

@@ -19,6 +19,7 @@ from waxlocal.cli.demo_delivery import (
 )
 from waxlocal.cli.demo_recording import record_demo
 from waxlocal.cli.hints import program
+from waxlocal.cli.numbers import Count
 from waxlocal.cli.output import ACCENT, DIM, Screen
 from waxlocal.cli.session import show_session
 from waxlocal.cli.sessions import show_sessions
@@ -31,27 +32,61 @@ from waxlocal.cli.target_file import (
     writable,
 )
 from waxlocal.queries import get_session, list_sessions, money, statistics, timing
+from waxlocal.records import LARGEST_INTEGER
 
 __all__ = ["demo"]
 
 FILE_NAME = "demo.db"
+LARGE_FILE_NAME = "demo-large.db"
+# With fewer, there would be no room for those that stand out; more take minutes.
+LEAST_SESSIONS, MOST_SESSIONS = 20, 100_000
 
 
 @click.command(cls=Subcommand)
 @click.option("--serve", "stay", is_flag=True, help="Leave the local server running at the end.")
+@click.option(
+    "--large", is_flag=True, help=f"Only record: thousands of sessions, into {LARGE_FILE_NAME}."
+)
+@click.option(
+    "--sessions",
+    type=Count(LEAST_SESSIONS, MOST_SESSIONS),
+    default=3_000,
+    show_default=True,
+    metavar="N",
+    help="With --large: so many sessions.",
+)
+@click.option(
+    "--seed",
+    type=Count(0, LARGEST_INTEGER),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --large: another number gives other conversations.",
+)
 @db_option_with(f"{FILE_NAME} beside WAXLOCAL_DB, else beside the user's own file")
 @click.pass_context
-def demo(ctx: click.Context, *, stay: bool) -> None:
+def demo(ctx: click.Context, *, stay: bool, large: bool, sessions: int, seed: int) -> None:
     """Record sample conversations, query them, and upload them to a local server.
 
     They are recorded into demo.db beside your own file, or into the file given with --db; the
     server uses demo-hub.db beside it. Your own recordings are not touched. No model is called, and
     nothing leaves the machine.
+
+    With --large, the conversations are those of sixty days: eight agents in the forms of as many
+    libraries, with sub-agents, tools, failures, scores, images and a dozen languages. They are
+    recorded into demo-large.db, for you to look at with any command or with the dashboard.
     """
+    _refuse_without_large(ctx, large)
     target = target_file_of(ctx)
     if not target.given:
-        target = TargetFile(target.path.with_name(FILE_NAME), named=True, given=True)
+        name = LARGE_FILE_NAME if large else FILE_NAME
+        target = TargetFile(target.path.with_name(name), named=True, given=True)
     path = writable(target)
+    if large:
+        from waxlocal.cli.large_demo import show_large
+
+        show_large(path, sessions, seed)
+        return
     record_demo(path)
     screen = Screen()
     _tour(screen, target)
@@ -60,6 +95,15 @@ def demo(ctx: click.Context, *, stay: bool) -> None:
         _what_next(screen, path, to, stay)
         if stay:
             wait_for(to)
+
+
+def _refuse_without_large(ctx: click.Context, large: bool) -> None:
+    given = click.core.ParameterSource.COMMANDLINE
+    for name in ("sessions", "seed") if not large else ("stay",):
+        if ctx.get_parameter_source(name) is given:
+            option = "--serve" if large else f"--{name}"
+            where = "with" if large else "without"
+            raise click.UsageError(f"{option} has no effect {where} --large", ctx)
 
 
 def _tour(screen: Screen, target: TargetFile) -> None:

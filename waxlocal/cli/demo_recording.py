@@ -6,6 +6,7 @@ A scripted clock gives the runs realistic durations without waiting for them.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from waxlocal.cli.demo_conversations import (
@@ -18,8 +19,9 @@ from waxlocal.cli.demo_conversations import (
     Search,
     Tool,
 )
-from waxlocal.clock import SYSTEM_CLOCK
+from waxlocal.clock import SYSTEM_CLOCK, Clock
 from waxlocal.errors import ConfigurationError, FileMissing
+from waxlocal.ids import RunIds
 from waxlocal.queries import recent_runs
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.records import RecordStatus
@@ -30,7 +32,7 @@ from waxlocal.storage import connection
 from waxlocal.storage.paths import beside
 from waxlocal.storage.storage_errors import storage_error
 
-__all__ = ["make_room", "record_demo"]
+__all__ = ["ScriptedClock", "make_room", "record_demo", "recording_into"]
 
 # Every run of the demo has this workflow name. A file with any other run is not overwritten.
 WORKFLOW = "waxlocal-demo"
@@ -50,34 +52,42 @@ def record_demo(path: Path, now_ns: int | None = None) -> None:
     leaves it unchanged; raises `StorageError`.
     """
     make_room(path)
-    with connection.writer(path):
-        pass  # fails at once if the file cannot be written; a recorder would only log that
-    clock = _ScriptedClock(SYSTEM_CLOCK.time_ns() if now_ns is None else now_ns)
-    recorder = Recorder(Settings(path), clock=clock)
-    outer = use_recorder(recorder)
-    try:
+    clock = ScriptedClock(SYSTEM_CLOCK.time_ns() if now_ns is None else now_ns)
+    with recording_into(path, clock):
         for conversation in CONVERSATIONS:
             clock.set_back_to(conversation.ago)
             _hold(conversation, clock)
+
+
+@contextlib.contextmanager
+def recording_into(path: Path, clock: Clock, ids: RunIds | None = None) -> Iterator[Recorder]:
+    """Let the process record into a file, and give it its own recorder back at the end."""
+    with connection.writer(path):
+        pass  # fails at once if the file cannot be written; a recorder would only log that
+    recorder = Recorder(Settings(path), clock=clock, ids=ids)
+    outer = use_recorder(recorder)
+    try:
+        yield recorder
     finally:
         use_recorder(outer)
         recorder.close()
 
 
-def make_room(path: Path) -> None:
-    """Delete an earlier demo.
+def make_room(path: Path, workflow: str = WORKFLOW, most: int | None = _MOST_RUNS) -> None:
+    """Delete an earlier demo, whose runs have this workflow name and are fewer than `most`.
 
     Raises `ConfigurationError` for a file that may hold anything else, and `StorageError`.
     """
     try:
         with connection.reader(path) as opened:
+            # A demo is only written into a file of its own: what is not of it came later.
             runs = recent_runs(opened, limit=_MOST_RUNS)
     except FileMissing:
         return
-    if not all(run.workflow_name == WORKFLOW for run in runs) or len(runs) == _MOST_RUNS:
+    if not all(run.workflow_name == workflow for run in runs) or len(runs) == most:
         raise ConfigurationError(
             f"{path} holds more than a demo; it was not changed",
-            hint="choose a new file: waxlocal --db demo.db demo",
+            hint="choose a new file with --db",
         )
     try:
         for suffix in ("-wal", "-shm", ""):
@@ -86,7 +96,7 @@ def make_room(path: Path) -> None:
         raise storage_error(error, path) from error
 
 
-class _ScriptedClock:
+class ScriptedClock:
     """A clock that moves only when the script advances it."""
 
     def __init__(self, now_ns: int) -> None:
@@ -94,19 +104,27 @@ class _ScriptedClock:
         self._at = now_ns
 
     def time_ns(self) -> int:
+        """Return nanoseconds since 1970."""
         return self._at
 
     def monotonic_ns(self) -> int:
+        """Return the same."""
         return self._at
 
     def set_back_to(self, seconds_ago: float) -> None:
+        """Go to a moment before now."""
         self._at = self._now - int(seconds_ago * _SECOND_NS)
 
+    def set_to(self, ns: int) -> None:
+        """Go to a moment, in nanoseconds since 1970."""
+        self._at = ns
+
     def go_on(self, seconds: float) -> None:
+        """Advance."""
         self._at += int(seconds * _SECOND_NS)
 
 
-def _hold(conversation: Conversation, clock: _ScriptedClock) -> None:
+def _hold(conversation: Conversation, clock: ScriptedClock) -> None:
     with session_scope(session_id=conversation.session_id, user_id=conversation.user):
         for number, turn in enumerate(conversation.turns, 1):
             clock.go_on(turn.after)
@@ -129,7 +147,7 @@ def _run(agent: str, message: str) -> WaxellContext:
     return WaxellContext(agent_name=agent, workflow_name=WORKFLOW, inputs={"message": message})
 
 
-def _act(run: WaxellContext, acts: tuple[Act, ...], clock: _ScriptedClock) -> None:
+def _act(run: WaxellContext, acts: tuple[Act, ...], clock: ScriptedClock) -> None:
     for act in acts:
         clock.go_on(0.004)  # the agent's own code
         if isinstance(act, Ask):

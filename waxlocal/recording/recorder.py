@@ -61,14 +61,16 @@ class Recorder:
     the child goes on with it as if it were its own.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK, ids: RunIds | None = None
+    ) -> None:
         self.settings = settings
         self.enabled = settings.enabled
         self.capture_content = settings.capture_content
         # Whether there is a session or a user for runs that have none.
         self.grouped = bool(settings.session_id or settings.user_id)
         self.clock = clock
-        self.ids = RunIds()
+        self.ids = RunIds() if ids is None else ids
         self._mask: Mask | None = None
         self.store = self._new_store()
         # How many forks lie between this process and the one that made the recorder.
