@@ -52,7 +52,7 @@ class TalkPlayer:
         self._talk = talk
         self._clock = clock
         self._random = talk.random
-        self._history: list[tuple[str, str]] = []
+        self._history: list[Said] = []
         self._turns = 0
         self._variant = talk.random.randrange(12)
         self.next_ns = talk.starts_ns
@@ -67,7 +67,7 @@ class TalkPlayer:
         turn = _Turn(talk, exchange, fault, self._said(exchange), self._clock, self._turns)
         is_answered = turn.record()
         if is_answered:
-            self._history.append((exchange.asks, turn.spoken[0].answer))
+            self._history.append(replace(turn.said, history=()))
         self.is_over = self._turns == len(talk.exchanges)
         if not is_answered and not talk.is_patient:
             self.is_over = self.is_over or self._random.random() < 0.6
@@ -107,7 +107,7 @@ class _Turn:
         number: int,
     ) -> None:
         self._talk, self._exchange, self._fault = talk, exchange, fault
-        self._said, self._clock, self._number = said, clock, number
+        self.said, self._clock, self._number = said, clock, number
         self._random = talk.random
         self._shape = SHAPES[talk.agent.shape]
         self._missing: list[str] = []
@@ -119,7 +119,7 @@ class _Turn:
         run = WaxellContext(
             agent_name=talk.agent.name,
             workflow_name=WORKFLOW,
-            inputs=self._shape.inputs(self._said),
+            inputs=self._shape.inputs(self.said),
             metadata=talk.metadata,
             session_id=talk.session_id,
             user_id=talk.users[(self._number - 1) % len(talk.users)],
@@ -134,7 +134,7 @@ class _Turn:
                 self._score(run)
         except _Failure:
             pass
-        self.spoken.insert(0, Spoken(run.run_id, self._said.asks, answer))
+        self.spoken.insert(0, Spoken(run.run_id, self.said.asks, answer))
         return bool(answer)
 
     def _answer(self, run: WaxellContext) -> str:
@@ -147,11 +147,11 @@ class _Turn:
         for _ in range(self._talk.loops):
             self._call(run, "read", answers=False)
         self._break(run)
-        said = self._said
+        said = self.said
         if self._missing:
             names = " and ".join(self._missing)
             apology = f"One thing is missing: {names} did not answer. Ask me again in a while."
-            said = self._said = replace(said, says=f"{said.says}\n\n{apology}")
+            said = self.said = replace(said, says=f"{said.says}\n\n{apology}")
         self._call(run, "answer", answers=True)
         self._fail_at_the_end()
         run.set_result(self._shape.result(said))
@@ -242,18 +242,18 @@ class _Turn:
     # -- calls of models ------------------------------------------------------------------------
 
     def _call(self, run: WaxellContext, task: str, *, answers: bool) -> None:
-        said, random = self._said, self._random
-        messages = self._shape.messages(said) if answers else None
-        history = sum(len(asked) + len(says) for asked, says in said.history) // _CHARS
-        new = (len(said.asks) + len(said.system) + 220) // _CHARS
-        if answers:
-            new += sum(len(dumps(one.found)) + 40 for one in said.used) // _CHARS
+        said, random = self.said, self._random
+        sent = said if answers else replace(said, used=())
+        # The tools that are offered, and what else comes before the conversation.
+        base = self._talk.base_tokens + len(said.system) // _CHARS
+        history = base + sum(map(_tokens_of, said.history))
+        new = _tokens_of(replace(sent, says=""))
         tokens_out = 8 + len(said.says) // _CHARS if answers else random.randint(18, 70)
         reasoning = random.randint(64, 900) if said.model in _REASONS else None
         counts = {
             "tokens_in": history + new,
             "tokens_out": tokens_out + (reasoning or 0),
-            "cached_tokens": history if self._talk.agent.shape == "anthropic" else 0,
+            "cached_tokens": history if self._talk.is_cached else 0,
             "reasoning_tokens": reasoning,
         }
         run.record_llm_call(
@@ -263,7 +263,7 @@ class _Turn:
             duration_ms=self._wait_for(history + new, tokens_out + (reasoning or 0)),
             ttft_ms=random.randint(180, 900) if answers else None,
             is_streaming=answers,
-            full_messages=messages,
+            full_messages=self._shape.messages(sent),
             full_response=said.says if answers else None,
             **(counts if self._talk.is_metered else {"usage": None}),
         )
@@ -290,7 +290,7 @@ class _Turn:
         is_answered = fault.status == RunStatus.SUCCESS
         for attempt in range(1, fault.attempts + (not is_answered)):
             run.record_llm_call(
-                model=self._said.model,
+                model=self.said.model,
                 provider=self._talk.agent.provider,
                 task="answer",
                 tokens_in=0,
@@ -346,6 +346,12 @@ class _Turn:
         seconds = self._random.uniform(least, most) * self._talk.slowness
         self._clock.go_on(seconds)
         return round(seconds * 1_000)
+
+
+def _tokens_of(said: Said) -> int:
+    """Return about how many tokens a turn is."""
+    used = sum(len(dumps(one.given)) + len(dumps(one.found)) + 60 for one in said.used)
+    return (len(said.asks) + len(said.says) + used) // _CHARS + (255 if said.image else 0)
 
 
 def _words_of(given: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ class Used:
 
 @dataclass(frozen=True)
 class Said:
-    """A question and its answer, with what was said before and the tools that were used.
+    """A question and its answer, with the turns before it and the tools that were used.
 
     `image` is base64, empty without one. `variant` is a number by which a program's habits differ
     between conversations. `response_id` is letters and digits, as vendors make their ids of.
@@ -31,7 +31,7 @@ class Said:
 
     model: str
     system: str
-    history: Sequence[tuple[str, str]]
+    history: Sequence[Said]
     asks: str
     says: str
     used: Sequence[Used]

@@ -11,7 +11,7 @@ from waxlocal.cli.scenarios.faults import Fault, any_fault
 from waxlocal.cli.scenarios.help_desks import CITY_GUIDE, LIBRARY_DESK, ON_CALL_HELPER
 from waxlocal.cli.scenarios.pieces import Agent, Exchange, Topic, filled_exchange, slots
 from waxlocal.cli.scenarios.shop import REFUND_DESK
-from waxlocal.cli.scenarios.talk import DAY, HOUR, MINUTE, SECOND, Talk
+from waxlocal.cli.scenarios.talk import DAY, HOUR, MINUTE, Talk
 from waxlocal.cli.scenarios.travel import TRAVEL_PLANNER
 from waxlocal.ids import session_id_at
 
@@ -43,15 +43,15 @@ def ordinary_talks(count: int, seed: int, now_ns: int) -> Iterator[Talk]:
     """Yield so many conversations; each depends on the seed and its own number alone."""
     for number in range(count):
         random = Random(f"talk {seed} {number}")
-        # The first few of every hundred go on now.
-        is_open = number % 100 < 2
+        # Some go on now: the first few of all, then one of every 400.
+        is_open = number < 4 or number % 400 == 0
         yield _talk(random, _begin(random, now_ns, is_open=is_open), number, is_open=is_open)
 
 
 def _begin(random: Random, now_ns: int, *, is_open: bool) -> int:
     """Return a moment of a working day; more often of late, as a shop grows."""
     if is_open:
-        return now_ns - random.randint(6 * 60, 28 * 60) * SECOND
+        return now_ns - random.randint(6, 50) * MINUTE
     midnight = now_ns - now_ns % DAY
     while True:
         days = int(DAYS * random.random() ** 1.3)
@@ -89,6 +89,8 @@ def _talk(random: Random, at: int, number: int, *, is_open: bool) -> Talk:
             "team": random.choice(_TEAMS),
         },
         slowness=random.choice((4.0, 8.0)) if random.random() < 0.04 else 1.0,
+        base_tokens=random.randrange(600, 4_000, 100),
+        is_cached=agent.shape == "anthropic" and random.random() < 0.8,
         is_metered=random.random() > 0.04,
         is_patient=random.random() < 0.4,
     )
@@ -127,7 +129,7 @@ def _users(random: Random) -> tuple[str, ...]:
 def _user(random: Random) -> str:
     """Return a user; a few of them talk a lot."""
     while True:
-        number = 1 + int(_USERS * random.random() ** 2)
+        number = 1 + int(_USERS * random.random() ** 1.3)
         if f"user-{number}" != STORY_USER:
             return f"user-{number}"
 

@@ -81,9 +81,25 @@ class LangGraph:
 
     def _before(self, said: Said) -> list[Json]:
         messages: list[Json] = []
-        for asked, answered in said.history:
-            messages += [self._message("human", asked, said), self._message("ai", answered, said)]
+        for one in said.history:
+            answer = self._message("ai", one.says, one)
+            messages += [self._message("human", one.asks, one), *self._tools(one), answer]
         return [*messages, self._message("human", said.asks, said)]
+
+    def _tools(self, said: Said) -> list[Json]:
+        if not said.used:
+            return []
+        calls = [
+            {"id": one.call_id, "name": one.name, "args": one.given, "type": "tool_call"}
+            for one in said.used
+        ]
+        return [
+            self._message("ai", "", said, tool_calls=calls),
+            *(
+                self._message("tool", json.dumps(one.found), said, tool_call_id=one.call_id)
+                for one in said.used
+            ),
+        ]
 
     def _message(self, kind: str, content: str, said: Said, **more: Any) -> Json:
         values = {"content": content, "additional_kwargs": {}, "response_metadata": {}, **more}
@@ -95,18 +111,7 @@ class LangGraph:
 
     def messages(self, said: Said) -> list[Json]:
         """Return what the last call was sent."""
-        messages = self._before(said)
-        if said.used:
-            calls = [
-                {"id": one.call_id, "name": one.name, "args": one.given, "type": "tool_call"}
-                for one in said.used
-            ]
-            messages.append(self._message("ai", "", said, tool_calls=calls))
-            messages += [
-                self._message("tool", json.dumps(one.found), said, tool_call_id=one.call_id)
-                for one in said.used
-            ]
-        return messages
+        return [*self._before(said), *self._tools(said)]
 
     def result(self, said: Said) -> Json:
         """Return the state that the graph ends with; or the last update of it."""
@@ -126,8 +131,8 @@ class Pydantic:
     def inputs(self, said: Said) -> Json:
         """Return the prompt and the history."""
         history: list[Json] = []
-        for asked, answered in said.history:
-            history += [_request("user-prompt", asked), _response("text", answered)]
+        for one in said.history:
+            history += [_request("user-prompt", one.asks), _response("text", one.says)]
         return {"user_prompt": said.asks, "message_history": history, "deps": {"region": "eu"}}
 
     def messages(self, said: Said) -> list[Json]:

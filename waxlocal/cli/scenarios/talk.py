@@ -42,6 +42,10 @@ class Talk:
     slowness: float = 1.0
     # How often a turn calls its model before the last time.
     loops: int = 0
+    # The tokens of the tools that are offered with each call.
+    base_tokens: int = 1_200
+    # Whether the provider's cache is used.
+    is_cached: bool = False
     # Whether the program names the number of tokens.
     is_metered: bool = True
     # Whether people leave after a fault.

@@ -198,7 +198,7 @@ def _hostile(random: Random, now_ns: int) -> Talk:
 
 def _without_hotel(random: Random, now_ns: int) -> Talk:
     """A plan that misses its hotel, because the sub-agent that looks for one failed."""
-    exchanges = filled_exchanges(TRAVEL_PLANNER.topics[0], random)[:2]
+    exchanges = filled_exchanges(TRAVEL_PLANNER.topics[0], random)
     talk = _talk(random, FAILED_SUB_AGENT, TRAVEL_PLANNER, "user-29", exchanges)
     talk.starts_ns = now_ns - 5 * DAY
     talk.faults = {1: HOTELS_DOWN}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from waxlocal.cli.scenarios.said import Json, Said, Used
 
@@ -15,28 +14,38 @@ class OpenAI:
 
     def inputs(self, said: Said) -> Json:
         """Return the conversation so far."""
-        return {"messages": [*_history(said), {"role": "user", "content": self._question(said)}]}
+        before = [message for one in said.history for message in self._whole(one)]
+        return {"messages": [_system(said), *before, self._question(said)]}
 
-    def _question(self, said: Said) -> Any:
+    def _question(self, said: Said) -> Json:
         if not said.image:
-            return said.asks
+            return {"role": "user", "content": said.asks}
         image = {"url": f"data:image/png;base64,{said.image}", "detail": "low"}
-        return [{"type": "text", "text": said.asks}, {"type": "image_url", "image_url": image}]
+        parts = [{"type": "text", "text": said.asks}, {"type": "image_url", "image_url": image}]
+        return {"role": "user", "content": parts}
+
+    def _whole(self, said: Said) -> list[Json]:
+        answer = {"role": "assistant", "content": said.says}
+        return [self._question(said), *self._tools(said), answer]
+
+    def _tools(self, said: Said) -> list[Json]:
+        if not said.used:
+            return []
+        calls = [_function(one) for one in said.used]
+        return [
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            *(
+                {"role": "tool", "tool_call_id": one.call_id, "content": json.dumps(one.found)}
+                for one in said.used
+            ),
+        ]
 
     def messages(self, said: Said) -> list[Json]:
         """Return what the last call was sent."""
-        messages: list[Json] = self.inputs(said)["messages"]
-        if said.used:
-            calls = [_function(one) for one in said.used]
-            messages.append({"role": "assistant", "content": None, "tool_calls": calls})
-            messages += [
-                {"role": "tool", "tool_call_id": one.call_id, "content": json.dumps(one.found)}
-                for one in said.used
-            ]
-        return messages
+        return [*self.inputs(said)["messages"], *self._tools(said)]
 
     def result(self, said: Said) -> Json:
-        """Return a chat completion, or only its message."""
+        """Return a chat completion; in some programs, the whole conversation."""
         message = {"role": "assistant", "content": said.says, "refusal": None}
         if said.variant % 3 == 0:
             return {"messages": [*self.messages(said), message]}
@@ -50,42 +59,46 @@ class Responses:
 
     def inputs(self, said: Said) -> Json:
         """Return the body of the request."""
+        items: list[Json] = []
+        for one in said.history:
+            answer = {"role": "assistant", "content": one.says}
+            items += [self._question(one), *self._tools(one), answer]
+        items.append(self._question(said))
+        return {"model": said.model, "instructions": said.system, "input": items}
+
+    def _question(self, said: Said) -> Json:
         content = [{"type": "input_text", "text": said.asks}]
         if said.image:
             url = f"data:image/png;base64,{said.image}"
             content.append({"type": "input_image", "image_url": url})
-        items = [*_history(said)[1:], {"role": "user", "content": content}]
-        return {"model": said.model, "instructions": said.system, "input": items}
+        return {"role": "user", "content": content}
+
+    def _tools(self, said: Said) -> list[Json]:
+        items: list[Json] = []
+        for one in said.used:
+            call = {"type": "function_call", "call_id": one.call_id, "name": one.name}
+            output = {"type": "function_call_output", "call_id": one.call_id}
+            items.append({**call, "arguments": json.dumps(one.given)})
+            items.append({**output, "output": json.dumps(one.found)})
+        return items
 
     def messages(self, said: Said) -> list[Json]:
         """Return what the last call was sent."""
-        items: list[Json] = self.inputs(said)["input"]
-        for one in said.used:
-            given = json.dumps(one.given)
-            call = {"type": "function_call", "call_id": one.call_id, "name": one.name}
-            items.append({**call, "arguments": given})
-            output = json.dumps(one.found)
-            items.append({"type": "function_call_output", "call_id": one.call_id, "output": output})
-        return items
+        return [*self.inputs(said)["input"], *self._tools(said)]
 
     def result(self, said: Said) -> Json:
-        """Return a response with its items."""
-        thought = {"type": "summary_text", "text": "The numbers are on the paper; compare them."}
-        words = {"type": "output_text", "text": said.says, "annotations": []}
-        output = [
-            {"type": "reasoning", "id": f"rs_{said.response_id}", "summary": [thought]},
-            {
-                "type": "message",
-                "id": f"msg_{said.response_id}",
-                "role": "assistant",
-                "status": "completed",
-                "content": [words],
-            },
-        ]
-        if said.variant % 3 == 2:  # the threads that came before the responses
+        """Return a response with its items; in some programs, a list of a thread's messages."""
+        if said.variant % 3 == 2:
             text = {"type": "text", "text": {"value": said.says, "annotations": []}}
             message = {"object": "thread.message", "role": "assistant", "content": [text]}
             return {"object": "list", "data": [{"id": f"msg_{said.response_id}", **message}]}
+        thought = {"type": "summary_text", "text": "The numbers are on the paper; compare them."}
+        words = {"type": "output_text", "text": said.says, "annotations": []}
+        message = {"role": "assistant", "status": "completed", "content": [words]}
+        output = [
+            {"type": "reasoning", "id": f"rs_{said.response_id}", "summary": [thought]},
+            {"type": "message", "id": f"msg_{said.response_id}", **message},
+        ]
         name = f"resp_{said.response_id}"
         return {"id": name, "object": "response", "status": "completed", "output": output}
 
@@ -95,32 +108,43 @@ class Anthropic:
 
     def inputs(self, said: Said) -> Json:
         """Return the body of the request."""
+        messages: list[Json] = []
+        for one in said.history:
+            answer = {"role": "assistant", "content": [{"type": "text", "text": one.says}]}
+            messages += [self._question(one), *self._tools(one), answer]
+        messages.append(self._question(said))
+        return {"model": said.model, "max_tokens": 8_192, "messages": messages}
+
+    def _question(self, said: Said) -> Json:
         content: list[Json] = [{"type": "text", "text": said.asks}]
         if said.image:
             source = {"type": "base64", "media_type": "image/png", "data": said.image}
             content.insert(0, {"type": "image", "source": source})
-        messages = [*_history(said)[1:], {"role": "user", "content": content}]
-        return {"model": said.model, "max_tokens": 8_192, "messages": messages}
+        return {"role": "user", "content": content}
 
-    def messages(self, said: Said) -> list[Json]:
-        """Return what the last call was sent."""
-        messages: list[Json] = self.inputs(said)["messages"]
-        if said.used:
-            calls = [
-                {"type": "tool_use", "id": one.call_id, "name": one.name, "input": one.given}
-                for one in said.used
-            ]
-            results = [
-                {"type": "tool_result", "tool_use_id": one.call_id, "content": str(one.found)}
-                for one in said.used
-            ]
-            messages.append({"role": "assistant", "content": [self._thought(said), *calls]})
-            messages.append({"role": "user", "content": results})
-        return [{"role": "system", "content": said.system}, *messages]
+    def _tools(self, said: Said) -> list[Json]:
+        if not said.used:
+            return []
+        calls = [
+            {"type": "tool_use", "id": one.call_id, "name": one.name, "input": one.given}
+            for one in said.used
+        ]
+        results = [
+            {"type": "tool_result", "tool_use_id": one.call_id, "content": str(one.found)}
+            for one in said.used
+        ]
+        return [
+            {"role": "assistant", "content": [self._thought(said), *calls]},
+            {"role": "user", "content": results},
+        ]
 
     def _thought(self, said: Said) -> Json:
         thought = "First I look at what is there, then I change as little as possible."
         return {"type": "thinking", "thinking": thought, "signature": f"{said.response_id}=="}
+
+    def messages(self, said: Said) -> list[Json]:
+        """Return what the last call was sent."""
+        return [_system(said), *self.inputs(said)["messages"], *self._tools(said)]
 
     def result(self, said: Said) -> Json:
         """Return a message; in some programs, the whole conversation."""
@@ -137,28 +161,31 @@ class Gemini:
 
     def inputs(self, said: Said) -> Json:
         """Return the body of the request."""
-        system = {"parts": [{"text": said.system}]}
-        return {"contents": self._contents(said), "systemInstruction": system}
-
-    def _contents(self, said: Said) -> list[Json]:
         contents: list[Json] = []
-        for asked, answered in said.history:
-            contents.append({"role": "user", "parts": [{"text": asked}]})
-            contents.append({"role": "model", "parts": [{"text": answered}]})
+        for one in said.history:
+            answer = {"role": "model", "parts": [{"text": one.says}]}
+            contents += [self._question(one), *self._tools(one), answer]
+        system = {"parts": [{"text": said.system}]}
+        return {"contents": [*contents, self._question(said)], "systemInstruction": system}
+
+    def _question(self, said: Said) -> Json:
         parts: list[Json] = [{"text": said.asks}]
         if said.image:
             parts.append({"inlineData": {"mimeType": "image/png", "data": said.image}})
-        return [*contents, {"role": "user", "parts": parts}]
+        return {"role": "user", "parts": parts}
 
-    def messages(self, said: Said) -> list[Json]:
-        """Return what the last call was sent."""
-        contents = self._contents(said)
+    def _tools(self, said: Said) -> list[Json]:
+        contents: list[Json] = []
         for one in said.used:
             call = {"functionCall": {"name": one.name, "args": one.given}}
             response = {"name": one.name, "response": {"result": one.found}}
             contents.append({"role": "model", "parts": [call]})
             contents.append({"role": "user", "parts": [{"functionResponse": response}]})
         return contents
+
+    def messages(self, said: Said) -> list[Json]:
+        """Return what the last call was sent."""
+        return [*self.inputs(said)["contents"], *self._tools(said)]
 
     def result(self, said: Said) -> Json:
         """Return a response with one candidate."""
@@ -167,12 +194,8 @@ class Gemini:
         return {"candidates": [candidate], "modelVersion": said.model}
 
 
-def _history(said: Said) -> list[Json]:
-    messages: list[Json] = [{"role": "system", "content": said.system}]
-    for asked, answered in said.history:
-        messages.append({"role": "user", "content": asked})
-        messages.append({"role": "assistant", "content": answered})
-    return messages
+def _system(said: Said) -> Json:
+    return {"role": "system", "content": said.system}
 
 
 def _function(one: Used) -> Json:
