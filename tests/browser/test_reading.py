@@ -14,9 +14,12 @@ from tests.browser.hostile import session_id as hostile_session
 from tests.browser.serving import serving
 from tests.browser.unusual import LONG_ID, record_unusual
 from tests.tools.builders import recording, run_id
+from tests.tools.readable import why_unreadable
 from waxlocal.cli.demo_conversations import MAIN_SESSION
 from waxlocal.cli.demo_recording import record_demo
-from waxlocal.queries import get_session
+from waxlocal.cli.large_demo import record_large
+from waxlocal.cli.scenarios.unusual import EXPENSIVE, FAILED_SUB_AGENT, HOSTILE, LONG
+from waxlocal.queries import get_session, get_turns, list_sessions
 from waxlocal.storage.connection import reader
 from waxlocal.web.pages.addresses import session_url
 
@@ -43,6 +46,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         run = get_session(connection, MAIN_SESSION).runs[1].run_id
     with serving(path) as address:
         yield address, run
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Serve a small set of realistic sessions; yields the address and the file."""
+    path = tmp_path_factory.mktemp("large") / "demo-large.db"
+    record_large(path, 80)
+    with serving(path) as address:
+        yield address, path
 
 
 def counted(page: Page) -> None:
@@ -266,17 +278,73 @@ def test_the_day_changes_in_lists_where_it_does_for_the_viewer(
     expect(page.locator("tbody td[data-day]")).to_have_count(0)
 
 
-def test_the_address_of_a_turn_leads_to_it(open_page: Open, served: str, tmp_path: Path) -> None:
+def test_the_address_of_a_turn_leads_to_it(open_page: Open, large: tuple[str, Path]) -> None:
     """Also in another part of the conversation than the first."""
-    with recording(tmp_path) as (make, _conn):
-        for number in range(60):
-            make.run("s", at=number, inputs={"message": f"message {number + 1}"})
+    address, path = large
+    with reader(path) as connection:
+        said = get_turns(connection, LONG, offset=52, limit=1).runs[0].message
     page = open_page()
-    page.goto(f"{served}/sessions/s#turn-53")
+    page.goto(f"{address}/sessions/{LONG}#turn-53")
     expect(page.locator("#turn-53")).to_be_in_viewport()
-    expect(page.locator("#turn-53")).to_contain_text("message 53")
-    page.goto(f"{served}/sessions/s#turn-99")
+    expect(page.locator("#turn-53").get_by_label("Message").first).to_contain_text(said)
+    page.goto(f"{address}/sessions/{LONG}#turn-999")
     expect(page.locator(".turn").first).to_be_visible()
+
+
+def test_a_newcomer_finds_what_they_ask_for(open_page: Open, large: tuple[str, Path]) -> None:
+    """The most expensive session and why; a phrase; a user's story; which sub-agent failed."""
+    page = open_page()
+    page.goto(f"{large[0]}/?since=7d")
+    page.get_by_role("columnheader", name="Cost").get_by_role("link").click()
+    page.locator("tbody .open").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Why does the nightly import")
+    expect(page.get_by_text("Large first context").first).to_be_visible()
+    page.goto(f"{large[0]}/search?q=%22refund+within+14+days%22+user:user-42")
+    expect(page.locator("mark").first).to_have_text("refund within 14 days")
+    page.goto(f"{large[0]}/users/user-42")
+    page.get_by_role("link", name="Third try: where are my 79.90 euros").click()
+    expect(page.get_by_text("Then let me talk to a human, please.")).to_be_visible()
+    page.goto(f"{large[0]}/sessions/{FAILED_SUB_AGENT}")
+    expect(page.get_by_text("1 failed: hotel-finder").first).to_be_visible()
+
+
+# The words of a message as they are on the page, without code, names and buttons.
+_WORDS = """sections => sections.map(section => {
+  const alone = section.cloneNode(true);
+  alone.querySelectorAll("h2, pre, code, button, summary").forEach(part => part.remove());
+  return alone.textContent.trim();
+})"""
+
+
+def test_what_pages_show_as_words_are_words(open_page: Open, large: tuple[str, Path]) -> None:
+    """On the page of each session, whatever shape its program recorded: no id, JSON or base64."""
+    address, path = large
+    with reader(path) as connection:
+        sessions = [one.session_id for one in list_sessions(connection, limit=1_000)]
+    page = open_page()
+    read = 0
+    for session_id in sessions:
+        page.goto(address + session_url(session_id), wait_until="commit")
+        page.locator("footer, main").last.wait_for(state="attached")
+        texts = page.locator("[aria-label=Message], [aria-label=Answer]").evaluate_all(_WORDS)
+        wrong = [(why, text) for text in texts if text and (why := why_unreadable(text))]
+        assert wrong == [], session_id
+        read += len(texts)
+    assert read > 2 * len(sessions)
+
+
+def test_realistic_pages_are_no_wider_than_the_screen(
+    open_page: Open, large: tuple[str, Path]
+) -> None:
+    """A log of 100 kB, 120 turns, hostile text, tables and images in messages."""
+    address, path = large
+    with reader(path) as connection:
+        runs = [get_session(connection, one).runs[0].run_id for one in (HOSTILE, EXPENSIVE)]
+    paths = [*(f"/sessions/{one}" for one in (EXPENSIVE, LONG, HOSTILE, FAILED_SUB_AGENT))]
+    page = open_page()
+    for where in (*PAGES, *paths, *(f"/runs/{run}" for run in runs), "/users/user-42"):
+        page.goto(address + where)
+        assert too_wide(page) == [], where
 
 
 def test_a_saved_conversation_opens_from_a_disk(
@@ -419,26 +487,22 @@ def test_a_figure_in_the_list_is_whole_with_its_note(
     assert cut == []
 
 
-def test_the_side_stays_in_view(open_page: Open, served: str, db_path: Path) -> None:
+def test_the_side_stays_in_view(open_page: Open, large: tuple[str, Path]) -> None:
     """While a long conversation goes by."""
-    record_unusual(db_path)
     page = open_page()
-    page.goto(f"{served}/sessions/{LONG_ID}")
+    page.goto(f"{large[0]}/sessions/{LONG}")
     counted(page)
     page.locator("#turn-25").scroll_into_view_if_needed()
     expect(page.get_by_role("heading", name="Totals")).to_be_in_viewport()
 
 
-def test_a_column_of_the_chart_leads_to_its_turn(
-    open_page: Open, served: str, db_path: Path
-) -> None:
-    """In a conversation too long for a table."""
-    record_unusual(db_path)
+def test_a_column_of_the_chart_leads_to_its_turn(open_page: Open, large: tuple[str, Path]) -> None:
+    """In a conversation too long for a table; it has those of the page."""
     page = open_page()
-    page.goto(f"{served}/sessions/{LONG_ID}")
+    page.goto(f"{large[0]}/sessions/{LONG}")
     counted(page)
     page.locator("svg.plot a").last.click()
-    expect(page.locator("#turn-30")).to_be_in_viewport()
+    expect(page.locator("#turn-50")).to_be_in_viewport()
 
 
 def test_parked_runs_are_tried_again_by_a_button(
