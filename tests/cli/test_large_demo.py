@@ -14,6 +14,7 @@ import pytest
 from tests.tools.builders import START_NS, moment
 from tests.tools.cli import answer, invoke
 from tests.tools.readable import why_unreadable
+from tests.tools.terminal import on_terminal
 from waxlocal.cli.large_demo import record_large
 from waxlocal.cli.scenarios.schedule import AGENTS, STORY_USER
 from waxlocal.cli.scenarios.talk import DAY
@@ -86,7 +87,7 @@ def test_it_lies_in_the_sixty_days_before(small: Path) -> None:
 
 
 def test_it_has_each_agent_status_and_kind_of_score(small: Path) -> None:
-    """Failures with several errors, interrupted and cancelled runs, runs without a session."""
+    """Failures, runs without a session or a user; steps, and spans of several kinds."""
     runs = list(_runs(small))
     assert {one.name for one in AGENTS} <= {run.agent_name for run in runs}
     assert {run.status for run in runs} >= {RunStatus.SUCCESS, RunStatus.ERROR}
@@ -94,6 +95,8 @@ def test_it_has_each_agent_status_and_kind_of_score(small: Path) -> None:
     assert any(run.user_id is None and run.session_id for run in runs)
     kinds = {row[4] for row in _rows(small, "scores")}
     assert kinds == {"numeric", "boolean", "categorical"}
+    assert {"tool", "retriever", "retry", "decision"} <= {row[6] for row in _rows(small, "spans")}
+    assert _rows(small, "steps")
     assert answer("session", SHARED, db=small)["user_count"] == 3
 
 
@@ -146,6 +149,15 @@ def test_it_replaces_its_own_kind_alone(tmp_path: Path, small: Path) -> None:
     assert said.exit_code == 2
     assert "holds more than a demo" in said.stderr
     assert len(_titles(path)) == 20
+
+
+def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
+    """By a bar, which is gone at the end."""
+    path = tmp_path / "demo-large.db"
+    status, shown = on_terminal("demo", "--large", "--sessions", 20, "--db", path)
+    assert status == 0
+    assert "recording" in shown
+    assert "20 sessions with " in shown
 
 
 def test_no_other_command_loads_it() -> None:

@@ -73,7 +73,7 @@ def demo(ctx: click.Context, *, stay: bool, large: bool, sessions: int, seed: in
     nothing leaves the machine.
 
     With --large, the conversations are those of sixty days: eight agents in the forms of as many
-    libraries, with sub-agents, tools, failures, scores, images and a dozen languages. They are
+    libraries, with sub-agents, tools, failures, scores, images and seven languages. They are
     recorded into demo-large.db, for you to look at with any command or with the dashboard.
     """
     _refuse_without_large(ctx, large)

@@ -142,6 +142,7 @@ class _Turn:
         self._check_policy(run)
         if self._exchange.acts:
             self._call(run, "choose tools", answers=False)
+            self._note_plan(run)
         for act in self._exchange.acts:
             self._act(run, act, level=0)
         for _ in range(self._talk.loops):
@@ -156,6 +157,19 @@ class _Turn:
         self._fail_at_the_end()
         run.set_result(self._shape.result(said))
         return said.says
+
+    def _note_plan(self, run: WaxellContext) -> None:
+        """Record what the agent is about to do: a step of a graph, or a choice of some others."""
+        names = [
+            act.name if isinstance(act, Tool) else act.agent
+            for act in self._exchange.acts
+            if not isinstance(act, Lookup)
+        ]
+        if self._talk.agent.shape == "langgraph":
+            run.record_step("plan", {"next": names or ["respond"]}, kind="node")
+        elif self._talk.agent.shape == "pydantic" and len(names) > 1:
+            reason = "Logs and figures first: they tell what to ask the others."
+            run.record_decision(name="first look", options=names, chosen=names[0], reasoning=reason)
 
     # -- what the agent does --------------------------------------------------------------------
 

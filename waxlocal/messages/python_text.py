@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["from_python", "is_printed_message", "is_printed_object", "is_row_of_fields"]
 
-# Longer texts are hardly ever printed values, and take long to parse.
-MOST_CHARS = 200_000
-_MOST_FIELDS = 100
+# Longer texts are hardly ever printed values, and Python takes a microsecond for each character.
+_MOST_CHARS, _MOST_ROW_CHARS = 50_000, 20_000
+# How often the end of a field is looked for, in all fields of a row: each time may parse all of it.
+_MOST_TRIES, _MOST_VALUE_CHARS = 16, 2_000
 
 # What a printed value begins with; nearly all text is told apart here.
 _VALUE = re.compile(r"""\s*(?:\{\s*['"]|\[\s*(?:\{\s*['"]|[A-Z]\w*\(\w+=)|[A-Z]\w*\(\w+=)""")
@@ -32,12 +34,13 @@ def from_python(text: str) -> dict[str, Any] | list[Any] | None:
 
     An object is the dict of its fields. A value that is not literal is None in it.
     """
-    if len(text) > MOST_CHARS or not (_VALUE.match(text) or _FIELD.match(text)):
+    is_value = _VALUE.match(text) is not None
+    if not (is_value or _FIELD.match(text)):
         return None
-    if _NO_ESCAPE.search(text):
+    if len(text) > (_MOST_CHARS if is_value else _MOST_ROW_CHARS) or _NO_ESCAPE.search(text):
         return None
     text = _MEMBER.sub(r"\1", _ADDRESS.sub("None", text))
-    value = _parsed(text.strip()) if _VALUE.match(text) else _fields(text)
+    value = _parsed(text.strip()) if is_value else _fields(text)
     return value if isinstance(value, dict | list) else None
 
 
@@ -66,12 +69,12 @@ def _parsed(text: str) -> Any:
 def _fields(text: str) -> dict[str, Any] | None:
     """Return the fields in `answer='Yes' confidence=0.9`, as Pydantic prints them."""
     found: dict[str, Any] = {}
-    at = 0
+    at, tries = 0, iter(range(_MOST_TRIES))
     while at < len(text) and text[at:].strip():
         field = _FIELD.match(text, at)
-        if field is None or len(found) == _MOST_FIELDS:
+        if field is None:
             return None
-        end = _end_of_value(text, field.end())
+        end = _end_of_value(text, field.end(), tries)
         if end is None:
             return None
         found[field[1]] = _parsed(text[field.end() : end])
@@ -79,13 +82,13 @@ def _fields(text: str) -> dict[str, Any] | None:
     return found
 
 
-def _end_of_value(text: str, at: int) -> int | None:
-    """Return where the value that begins here ends; None if it does not."""
+def _end_of_value(text: str, at: int, tries: Iterator[int]) -> int | None:
+    """Return where the value that begins here ends; None if it is not found."""
     quoted = _QUOTED.match(text, at)
     if quoted is not None:
         return quoted.end()
-    for tried, end in enumerate(_NEXT_FIELD.finditer(text, at)):
-        if tried == _MOST_FIELDS:
+    for _, end in zip(tries, _NEXT_FIELD.finditer(text, at), strict=False):
+        if end.start() - at > _MOST_VALUE_CHARS:
             break
         value = text[at : end.start()].strip()
         if not value.endswith(",") and _is_literal(value):  # `a=1, b=2` is written by hand

@@ -221,7 +221,7 @@ def _words_under(name: str, value: object, side: _Side, depth: int) -> str | Non
     said = _words(value, side, depth + 1, pairs=name in _OF_CONVERSATIONS)
     if said is None and name in _MESSAGES and isinstance(value, dict):
         text = value.get("text")
-        said = text if isinstance(text, str) and text else None
+        said = _words_of_text(text, side, depth + 1) if isinstance(text, str) and text else None
     if side is _AGENT and said is None:
         return facts_of(value)
     return said

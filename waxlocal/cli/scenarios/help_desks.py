@@ -57,12 +57,30 @@ _ROOM = Topic(
     tags={"channel": "web"},
 )
 
+_COVER = Topic(
+    (
+        Exchange(
+            "Do you have the book with this cover? I found it in a café.",
+            "That is the second edition of an atlas of our valley. We have one copy for use in the "
+            "hall, and the third edition to take home.",
+            (Lookup("atlas of the valley", ("Atlas, 2nd edition", "Atlas, 3rd edition")),),
+            image=True,
+        ),
+        Exchange(
+            "I would like to take the newer one.",
+            "It is at the desk for you, until {day}.",
+            (Tool("reserve", {"until": "{day}"}, {"reserved": True}),),
+        ),
+    ),
+    tags={"channel": "web"},
+)
+
 LIBRARY_DESK = Agent(
     "library-desk",
     "plain",
     ("gpt-4o-mini", "reading-voice-7b"),
     "You are the help desk of a public library.",
-    (_BOOKS, _LOANS, _ROOM),
+    (_BOOKS, _LOANS, _ROOM, _COVER),
     weight=4,
 )
 
@@ -189,12 +207,24 @@ _EN = Topic(
     ),
 )
 
+_PHOTO = Topic(
+    (
+        Exchange(
+            "What is the building in this photo?",
+            "It is the old water tower, built in 1904. You can go up for two euros; the view over "
+            "the river is best in the evening.",
+            image=True,
+        ),
+        Exchange("How many steps is it?", "There are 212 steps, and no lift."),
+    ),
+)
+
 CITY_GUIDE = Agent(
     "city-guide",
     "gemini",
     ("gemini-2.5-flash", "gemini-2.5-pro"),
     "You are a guide for visitors. Answer in the language of the question.",
-    (_EN, _EN, _TH, _CN, _FR),
+    (_EN, _EN, _PHOTO, _TH, _CN, _FR),
     provider="google",
     weight=3,
 )
