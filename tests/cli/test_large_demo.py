@@ -160,6 +160,21 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
     assert "20 sessions with " in shown
 
 
+def test_a_file_that_cannot_grow_is_an_error(tmp_path: Path) -> None:
+    """As on a full disk: it does not claim to have recorded what is not there."""
+    path = tmp_path / "demo-large.db"
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000));"
+        "import runpy; runpy.run_module('waxlocal', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", limited, "--db", str(path), "demo", "--large"]
+    command += ["--sessions", "100"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert "records are not in the file" in said.stderr
+    assert "sessions with" not in said.stdout
+
+
 def test_no_other_command_loads_it() -> None:
     """Not even the small demonstration."""
     code = "import sys, waxlocal.cli.demo; print('waxlocal.cli.scenarios' in sys.modules)"

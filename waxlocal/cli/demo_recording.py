@@ -20,7 +20,7 @@ from waxlocal.cli.demo_conversations import (
     Tool,
 )
 from waxlocal.clock import SYSTEM_CLOCK, Clock
-from waxlocal.errors import ConfigurationError, FileMissing
+from waxlocal.errors import ConfigurationError, FileMissing, StorageError
 from waxlocal.ids import RunIds
 from waxlocal.queries import recent_runs
 from waxlocal.recording.recorder import Recorder, use_recorder
@@ -61,7 +61,10 @@ def record_demo(path: Path, now_ns: int | None = None) -> None:
 
 @contextlib.contextmanager
 def recording_into(path: Path, clock: Clock, ids: RunIds | None = None) -> Iterator[Recorder]:
-    """Let the process record into a file, and give it its own recorder back at the end."""
+    """Let the process record into a file, and give it its own recorder back at the end.
+
+    Raises `StorageError`, at the end also where not all of the records are in the file.
+    """
     with connection.writer(path):
         pass  # fails at once if the file cannot be written; a recorder would only log that
     recorder = Recorder(Settings(path), clock=clock, ids=ids)
@@ -71,6 +74,10 @@ def recording_into(path: Path, clock: Clock, ids: RunIds | None = None) -> Itera
     finally:
         use_recorder(outer)
         recorder.close()
+    reached = recorder.health()
+    if not reached.ok:
+        missing = reached.lost + reached.in_memory
+        raise StorageError(f"{missing:,} records are not in the file: {reached.reason}")
 
 
 def make_room(path: Path, workflow: str = WORKFLOW, most: int | None = _MOST_RUNS) -> None:
