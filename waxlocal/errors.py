@@ -18,6 +18,7 @@
         FileDamaged             parts of it cannot be read; a NotADatabase
       - ForeignDatabase         SQLite, but another program's
       - NewerSchema             written by a later version of waxlocal
+  x RunsStillOpen               runs were not deleted: their programs still record into them
   x QueryError                  a question that has no answer
     + InvalidQuery              unknown ordering, bad date, bad limit
     + NotFound                  no such session or run
@@ -61,6 +62,7 @@ __all__ = [
     "PromptGuardError",
     "PromptNotFoundError",
     "QueryError",
+    "RunsStillOpen",
     "ServerRefused",
     "ServerUnreachable",
     "StorageError",
@@ -259,6 +261,13 @@ class NewerSchema(FileUnusable):
     """The file was written by a later version of waxlocal."""
 
     default_hint = "upgrade: pip install --upgrade waxlocal"
+
+
+class RunsStillOpen(ObserveError):
+    """Some runs were not deleted, because their programs still record into them."""
+
+    exit_code = 3
+    default_hint = "run the same command again when they have ended"
 
 
 class QueryError(ObserveError):

@@ -25,6 +25,7 @@ VERBS = {
     "doctor": "Say whether model calls are captured, and what to install.",
     "demo": "Record sample conversations and show what waxlocal does with them.",
     "recover": "Save what can be read of a damaged file.",
+    "forget": "Delete all recordings of a user, a session or a run.",
     "path": "Print the path of the file.",
     "schema": "Print the schema of the file as SQL.",
     "completion": "Print the completion script for a shell.",

@@ -90,8 +90,8 @@ class Outbox(DueConnection):
         return dict(self._rows(sql.CHILDREN_IDS, {"target": self._id, "run_id": run_id}))
 
     def failures(self, run_id: str) -> int:
-        """Return how often a run has failed in a row."""
-        return int(self._rows(sql.FAILURES, (run_id, self._id))[0][0])
+        """Return how often a run has failed in a row; 0 of one that was deleted meanwhile."""
+        return sum(row[0] for row in self._rows(sql.FAILURES, (run_id, self._id)))
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -144,8 +144,6 @@ class Outbox(DueConnection):
             sql.FREEZE,
             (
                 (
-                    run_id,
-                    self._id,
                     part.stage,
                     part.part,
                     part.idempotency_key,
@@ -153,6 +151,8 @@ class Outbox(DueConnection):
                     encoded(part.states) if part.states else None,
                     part.body,
                     len(part.body or b""),
+                    run_id,
+                    self._id,
                 )
                 for run_id, part in rows
             ),

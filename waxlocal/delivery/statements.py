@@ -222,9 +222,12 @@ SELECT run_id, stage, part, idempotency_key, state, positions, attempts,
 FROM requests WHERE run_id IN (SELECT value FROM json_each(:run_ids)) AND target_id = :target
 ORDER BY run_id, stage, part
 """
+# Not of a run that was deleted meanwhile: nothing would remove its requests any more.
 FREEZE = """
 INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, positions, states,
-  body, bytes) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?)
+  body, bytes)
+SELECT run_id, target_id, ?, ?, ?, 'waiting', ?, ?, ?, ?
+FROM deliveries WHERE run_id = ? AND target_id = ?
 """
 NOTE_ATTEMPT = """
 UPDATE requests SET state = ?, attempts = attempts + 1, status = ?, reason = ?,
@@ -279,7 +282,8 @@ INSERT INTO requests (run_id, target_id, stage, part, idempotency_key, state, po
 SELECT :run_id, :target, :stage, ({NEXT_PART}), :key, :state, '[]', :bytes,
   :sent_at IS NOT NULL, :status, :reason, :sent_at,
   iif(:sent_at IS NULL, NULL, :now)
-"""
+FROM deliveries WHERE run_id = :run_id AND target_id = :target
+"""  # noqa: S608
 REPLACE_LINE = """
 UPDATE requests SET state = 'replaced'
 WHERE run_id = ? AND target_id = ? AND stage = 'bulk' AND state = 'parked'

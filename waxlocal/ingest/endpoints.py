@@ -14,6 +14,7 @@ from typing import Any
 from waxlocal.errors import InvalidQuery
 from waxlocal.ingest import events, exact
 from waxlocal.ingest.calls import add_calls, calls_of_spans
+from waxlocal.ingest.forgotten_runs import OfRun, is_of_forgotten, unless_forgotten
 from waxlocal.ingest.known_runs import Json, KnownRun, find_run, run_of_workflow
 from waxlocal.ingest.origins import note_hardware
 from waxlocal.ingest.runs import daily_run, end_exactly, end_run, ended, start_run
@@ -21,7 +22,7 @@ from waxlocal.ingest.scores import add_scores
 from waxlocal.ingest.spans import add_spans
 from waxlocal.ingest.state import keep_state
 from waxlocal.ingest.steps import add_steps
-from waxlocal.wire.exact import KEY
+from waxlocal.wire.exact import KEY, said_of
 from waxlocal.wire.paths import LIST_OF_STAGE
 from waxlocal.wire.runs import ends_run
 from waxlocal.wire.values import as_list, as_text
@@ -105,9 +106,17 @@ def _memory(
     return events.add_memory(connection, run, tier, body, now_ns)
 
 
+def _is_forgotten_event(connection: sqlite3.Connection, event: Any) -> bool:
+    if not isinstance(event, dict):
+        return False
+    named = (event.get("workflow_id"), (said_of(event) or {}).get("workflow_id"))
+    return any(is_of_forgotten(connection, one) for one in named)
+
+
 def _events(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     given = _items(body, "events")
-    others = [event for event in given if not exact.store_event(connection, event)]
+    kept = [event for event in given if not _is_forgotten_event(connection, event)]
+    others = [event for event in kept if not exact.store_event(connection, event)]
     events.add_events(connection, others, now_ns)
     return {"recorded": sum(isinstance(event, dict) for event in given)}
 
@@ -115,6 +124,8 @@ def _events(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
 def _governance_decision(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
     decisions = as_list(body.get("decisions"))
     run = run_of_workflow(connection, body.get("workflow_id"))
+    if run is None and is_of_forgotten(connection, body.get("workflow_id")):
+        return {"recorded": len(decisions)}
     data = {name: body.get(name) for name in ("agent_name", "surface")}
     events.note(connection, run, "governance_decision", {**data, "decisions": decisions}, now_ns)
     return {"recorded": len(decisions)}
@@ -126,8 +137,7 @@ def _prompt_guard(connection: sqlite3.Connection, body: Json, now_ns: int) -> Js
     return {"passed": True, "action": "allow", "violations": []}
 
 
-# The functions by the last part of the path: for requests about a run, and for all others.
-OF_RUN: dict[str, Callable[[sqlite3.Connection, str, Json, int], Json]] = {
+_OF_RUN: dict[str, OfRun] = {
     "llm-calls": _llm_calls,
     "steps": _steps,
     "spans": _spans,
@@ -137,6 +147,8 @@ OF_RUN: dict[str, Callable[[sqlite3.Connection, str, Json, int], Json]] = {
     "episodic": partial(_memory, "episodic"),
     "semantic": partial(_memory, "semantic"),
 }
+# The functions by the last part of the path: for requests about a run, and for all others.
+OF_RUN = {stage: unless_forgotten(stage, work) for stage, work in _OF_RUN.items()}
 WITHOUT_RUN: dict[str, Callable[[sqlite3.Connection, Json, int], Json]] = {
     "start": start_run,
     "daily": daily_run,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from waxlocal.records import (
     Table,
 )
 from waxlocal.storage.contents import KEYED, put
+from waxlocal.storage.forgotten import Forgotten
 from waxlocal.storage.record_sql import ELSEWHERE_AGENT, OR_TAKE_OVER, insert, positional_insert
 from waxlocal.storage.transaction import part
 from waxlocal.storage.value_errors import is_of_value
@@ -124,6 +125,8 @@ def merge(
 ) -> list[Result]:
     """Merge runs into the file; return the result of each line, in order."""
     runs = [line for line in lines if isinstance(line, Line)]
+    forgotten = _forgotten(connection, runs)
+    runs = [run for run in runs if run.run_id not in forgotten]
     try:
         statuses = _all_or_none(connection, runs)
     except Exception as error:
@@ -133,7 +136,29 @@ def merge(
         statuses = [_one(connection, run) for run in runs]
     _note_models(connection, runs, now_ns)
     results = iter(statuses)
-    return [next(results) if isinstance(line, Line) else _refused(*line) for line in lines]
+    return [_result(line, forgotten, results) for line in lines]
+
+
+def _forgotten(connection: sqlite3.Connection, runs: Sequence[Line]) -> set[str]:
+    """Return the ids of the runs that were deleted here on purpose, or belong to such."""
+    forgotten = Forgotten(connection)
+    if not forgotten:
+        return set()
+    known = _known(connection, runs)
+    return {
+        run.run_id
+        for run in runs
+        if run.run_id not in known and forgotten.take(dict(zip(RUN_COLUMNS, run.run, strict=True)))
+    }
+
+
+def _result(line: Line | tuple[str, str], forgotten: set[str], results: Iterator[Result]) -> Result:
+    """Return the result of a line; one that is forgotten is accepted, or it would come again."""
+    if not isinstance(line, Line):
+        return _refused(*line)
+    if line.run_id in forgotten:
+        return Result(line.run_id, LineStatus.MERGED)
+    return next(results)
 
 
 def _is_of_rows(error: Exception) -> bool:

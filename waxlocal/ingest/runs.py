@@ -24,6 +24,7 @@ from waxlocal.records import (
     RunStatus,
     mode_of,
 )
+from waxlocal.storage.forgotten import Forgotten, has_forgotten_run
 from waxlocal.storage.record_sql import BEGIN_DAILY_RUN, OR_TAKE_OVER, insert
 from waxlocal.wire.columns import CHECKS, Refused
 from waxlocal.wire.cut_values import CAN_BE_CUT, is_cut, is_cut_from
@@ -80,6 +81,7 @@ _REPLACING = {name: f"coalesce({name}, :{name})" for name in ("session_id", "pro
 _CUTTABLE = f"""
 SELECT {", ".join(f"CAST({name} AS BLOB)" for name in CAN_BE_CUT)} FROM runs WHERE run_id = ?
 """  # noqa: S608
+_IS_HERE = "SELECT 1 FROM runs WHERE run_id = ?"
 _ADD_PROCESS = insert(PROCESSES, on_conflict="DO NOTHING")
 _END = f"""
 UPDATE runs SET {", ".join(f"{name} = :{name}" for name in (*OF_END, "trace_id"))}
@@ -106,7 +108,7 @@ def start_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
         as_text(body.get("root_workflow_id")),
         as_id(body.get("session_id")),
     )
-    _begin(connection, run_id, body, lineage, utc_text(now_ns), {}, None)
+    _begin(connection, run_id, body, lineage, utc_text(now_ns), {}, now_ns)
     return _started(run_id, utc_text(now_ns))
 
 
@@ -123,8 +125,7 @@ def _start_uploaded(connection: sqlite3.Connection, body: Json, own: Json, now_n
         pass
     lineage = of_uploader(connection, own.get("parent_workflow_id"), body.get("root_workflow_id"))
     started_at = as_time(own.get("started_at")) or utc_text(now_ns)
-    process_id = note_device(connection, own, now_ns)
-    _begin(connection, run_id, body, lineage, started_at, own, process_id)
+    _begin(connection, run_id, body, lineage, started_at, own, now_ns)
     return _started(run_id, started_at)
 
 
@@ -137,6 +138,8 @@ def _start_exactly(connection: sqlite3.Connection, body: Json, own: Json) -> Jso
         row, process = exact_start(body, own), exact_process(own)
     except Refused as error:
         raise InvalidQuery(f"a run that cannot be stored: {error}") from None
+    if _is_barred(connection, row):
+        return _started(row["run_id"], row["started_at"])
     if process is not None:
         connection.execute(_ADD_PROCESS, process)
     row |= {"process_id": process and process["process_id"]}
@@ -157,8 +160,9 @@ def _begin(
     lineage: Lineage,
     started_at: str,
     own: Json,
-    process_id: int | None,
+    now_ns: int,
 ) -> None:
+    """Begin a run, unless it was deleted here on purpose; `own`: what our own uploader says."""
     session_id = as_id(body.get("session_id"))
     mode = as_text(body.get("interaction_mode"))
     metadata = as_object(body.get("metadata"))
@@ -175,7 +179,6 @@ def _begin(
         "root_workflow_id": lineage.root_workflow_id,
         "trace_id": _trace_id(body) or lineage.trace_id or trace_id_of(run_id),
         "interaction_mode": mode or mode_of(session_id),
-        "process_id": process_id,
         "status": RunStatus.RUNNING,
         "started_at": started_at,
         "completed_at": as_time(own.get("completed_at")),
@@ -184,7 +187,26 @@ def _begin(
         "tags": as_content(as_object(own.get("tags"))),
         "inputs": as_content(body.get("inputs")),
     }
-    connection.execute(_BEGIN, row)
+    if not _is_barred(connection, row | _above(body, own)):
+        process_id = note_device(connection, own, now_ns) if own else None
+        connection.execute(_BEGIN, row | {"process_id": process_id})
+
+
+def _above(body: Json, own: Json) -> Json:
+    """Return the parent and the root that a start names, whether they are trusted or not."""
+    given = {name: as_text(body.get(name)) for name in ("parent_workflow_id", "root_workflow_id")}
+    named = as_text(own.get("parent_workflow_id"))
+    return given | ({"parent_workflow_id": named} if named else {})
+
+
+def _is_barred(connection: sqlite3.Connection, row: Json) -> bool:
+    """Return whether a run that begins was deleted here on purpose, or belongs to such a one."""
+    forgotten = Forgotten(connection)
+    return bool(forgotten) and not _is_here(connection, row["run_id"]) and forgotten.take(row)
+
+
+def _is_here(connection: sqlite3.Connection, run_id: str) -> bool:
+    return connection.execute(_IS_HERE, (run_id,)).fetchone() is not None
 
 
 def _trace_id(body: Json) -> str | None:
@@ -313,6 +335,8 @@ def daily_run(connection: sqlite3.Connection, body: Json, now_ns: int) -> Json:
         "started_at": now,
         "metadata": dumps(metadata),
     }
+    if has_forgotten_run(connection, run_id) and not _is_here(connection, run_id):
+        return {**_started(run_id, now), "date": date, "created": False}
     created = connection.execute(BEGIN_DAILY_RUN.sql, row).rowcount == 1
     started_at = find_run(connection, run_id).started_at
     return {**_started(run_id, started_at), "date": date, "created": created}

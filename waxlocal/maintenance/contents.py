@@ -19,7 +19,7 @@ from waxlocal.errors import StorageError
 from waxlocal.maintenance.noted_keys import keys_of_calls, noted, one_state
 from waxlocal.storage.connection import autocommit, reader
 
-__all__ = ["sweep"]
+__all__ = ["remove_unused", "sweep"]
 
 # How many contents one transaction removes: recorders wait during it.
 REMOVED_AT_ONCE = 100
@@ -41,13 +41,19 @@ def sweep(path: Path) -> int:
     while others record. Does nothing if this version may not write to the file; raises nothing.
     """
     with suppress(StorageError):
-        with reader(path) as connection:
-            last, kept, unused = _sorted_out(connection)
-        if kept or unused:
-            with autocommit(path) as connection:
-                _each(connection, kept, last, (_FORGET,))
-                return _each(connection, unused, last, (_REMOVE, _UNNOTE, _FORGET))
+        return remove_unused(path)
     return 0
+
+
+def remove_unused(path: Path, *, secure: bool = False) -> int:
+    """Do the same; with `secure`, overwrite with zeros what is removed. Raises `StorageError`."""
+    with reader(path) as connection:
+        last, kept, unused = _sorted_out(connection)
+    if not kept and not unused:
+        return 0
+    with autocommit(path, secure=secure) as connection:
+        _each(connection, kept, last, (_FORGET,))
+        return _each(connection, unused, last, (_REMOVE, _UNNOTE, _FORGET))
 
 
 def _sorted_out(connection: sqlite3.Connection) -> tuple[int, list[str], list[str]]:

@@ -28,6 +28,7 @@ from waxlocal.records import (
     Table,
 )
 from waxlocal.storage.contents import put
+from waxlocal.storage.forgotten import Forgotten
 from waxlocal.storage.record_sql import ELSEWHERE_METADATA, LAST_POSITION, OR_TAKE_OVER, insert
 
 __all__ = ["MainRows", "forget", "taken_to"]
@@ -84,6 +85,7 @@ class MainRows:
         self._at = utc_text(clock.time_ns())
         self._prices = Prices()
         self._prices.load(main)
+        self._forgotten = Forgotten(main)
 
     def take(self, changes: Iterable[Change]) -> None:
         """Take in the first of these changes, for about `PIECE_S`, and note how far that was."""
@@ -105,12 +107,22 @@ class MainRows:
             return
         if change.table is PROCESSES:
             self._insert(change.table, change.values)
+        elif self._is_forgotten(change):
+            return
         elif change.table is RUNS:
             self._run(change)
         elif change.added:
             self._add_record(change)
         else:
             self._change_record(change)
+
+    def _is_forgotten(self, change: Change) -> bool:
+        """Return whether it belongs to a run that was deleted on purpose and is not here again."""
+        if not self._forgotten or self._main.execute(_RUN, (change.run_id,)).fetchone():
+            return False
+        if change.table is RUNS and change.whole:
+            return self._forgotten.take(change.values)
+        return self._forgotten.has_run(change.run_id)
 
     def _run(self, change: Change) -> None:
         known = self._main.execute(_RUN, (change.run_id,)).fetchone()

@@ -19,7 +19,15 @@ from waxlocal.storage.storage_errors import storage_error
 __all__ = ["SavedRows", "save_rows"]
 
 # In this order, for triggers keep the totals of sessions as runs and calls come.
-_RECORDED = ("processes", "contents", "model_prices", "runs", *(one.name for one in RECORD_TABLES))
+_RECORDED = (
+    "forgetting",
+    "forgotten",
+    "processes",
+    "contents",
+    "model_prices",
+    "runs",
+    *(one.name for one in RECORD_TABLES),
+)
 # After the records: the triggers on them would make each run pending again.
 _OF_DELIVERY = ("outside_events", "targets", "deliveries", "requests", "received")
 _OTHERS = ("side_files", "side_moves", "dropped_contents", "changed_contents")

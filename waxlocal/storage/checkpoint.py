@@ -148,6 +148,28 @@ class Checkpointer:
         finally:
             self._log.end_turn()
 
+    def empty(self) -> bool:
+        """Copy all of the log back and cut it to nothing; return whether that was done.
+
+        Not so while somebody reads an older state, or another one is at it. Writers wait for some
+        0.1 s at most, in which SQLite holds the write lock: so no log starts anew meanwhile. Raises
+        `sqlite3.Error`, `OSError` or `StorageError`.
+        """
+        if not self.run():
+            return False
+        if not self._log.take_turn():
+            return False
+        try:
+            if self._pair is None:
+                self._pair = self._open_pair()
+            copier, _ = self._pair
+            copier.execute(f"PRAGMA busy_timeout = {round(LOCK_WAIT_S * 1000)}")
+            (busy, *_rest) = copier.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            copier.execute("PRAGMA busy_timeout = 0")
+            return not busy
+        finally:
+            self._log.end_turn()
+
     def _open_pair(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         copier = self._open()
         try:

@@ -221,14 +221,16 @@ def writer(
 
 
 @contextmanager
-def autocommit(path: Path) -> Iterator[sqlite3.Connection]:
+def autocommit(path: Path, *, secure: bool = False) -> Iterator[sqlite3.Connection]:
     """Open a file that exists, for a command that changes it in several transactions.
 
-    Each waits up to 5 seconds for the lock. Raises `StorageError`, also for an error of SQLite
-    inside the block.
+    Each waits up to 5 seconds for the lock. With `secure`, what is deleted is overwritten with
+    zeros. Raises `StorageError`, also for an error of SQLite inside the block.
     """
     with registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)) as connection:
         try:
+            if secure:
+                connection.execute("PRAGMA secure_delete = ON")
             yield connection
         except sqlite3.Error as error:
             raise storage_error(error, path) from error

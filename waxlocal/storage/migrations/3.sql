@@ -1040,6 +1040,22 @@ BEGIN
   WHERE id = 1 AND newest >= OLD.run_id;
 END;
 
+-- What was deleted on purpose (`waxlocal forget`) and must not come back, whoever sends it again or
+-- merges it. No id and no name is here, only their hashes.
+CREATE TABLE forgotten (
+  kind   TEXT NOT NULL,                -- run, user, session; unnamed: runs of a session without a user
+  digest TEXT NOT NULL,                -- SHA-256 of the salt, the kind and the id or name, hex
+  before TEXT NOT NULL,                -- of a name: runs that began earlier; of a run: when it was deleted
+  PRIMARY KEY (kind, digest)
+) WITHOUT ROWID;
+
+-- One row, once something was forgotten.
+CREATE TABLE forgetting (
+  id         INTEGER PRIMARY KEY CHECK (id = 1),
+  salt       TEXT NOT NULL,            -- random, of this file alone
+  unfinished INTEGER NOT NULL          -- 1: rows are deleted, and their bytes may still be in a file
+);
+
 -- All requests of a run, wherever they are kept. An entry of `receipts` is [stage, part, positions,
 -- states], the last only where there are any; one that was replaced ends with its part.
 CREATE VIEW known_requests AS
