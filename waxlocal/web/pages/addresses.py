@@ -70,6 +70,14 @@ class Links:
         """Return the URL of a run's page."""
         return self.root + run_url(run_id)
 
+    def forget(self, kind: str, name: str) -> str:
+        """Return the URL of the page that deletes a user, a session or a run."""
+        return f"{self.root}/forget?{urlencode({kind: name}, errors='replace')}"
+
+    def chosen(self, kind: str, name: str) -> str:
+        """Return the URL of the page of a user, a session or a run."""
+        return {"user": self.user, "session": self.session, "run": self.run}[kind](name)
+
     def json_of_session(self, session_id: str) -> str:
         """Return the API's URL of a session."""
         return self.root + of_session(session_id)
