@@ -61,7 +61,10 @@ def counts(hub: Hub) -> list[int]:
 def test_a_batch_with_it_is_accepted_and_not_stored(hub: Hub) -> None:
     """Also a later state, runs of hers that come for the first time, and those below them."""
     before = counts(hub)
-    parent = {"parent_workflow_id": f"wf_{run_id(20)}", "root_workflow_id": f"wf_{run_id(20)}"}
+    parent: Json = {
+        "parent_workflow_id": f"wf_{run_id(20)}",
+        "root_workflow_id": f"wf_{run_id(20)}",
+    }
     lines = [
         line(1, user_id="alice", session_id="hers", revision=7),
         line(3, user_id=None, session_id="elsewhere"),  # by its id alone

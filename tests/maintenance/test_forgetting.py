@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from waxlocal.maintenance.sums import add_up
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.records import LLM_CALLS, PROCESSES, RECORD_TABLES, RUNS
 from waxlocal.search.building import bring_up_to_date
+from waxlocal.search.index_file import index_path, index_writer
 from waxlocal.settings.config import Settings
 from waxlocal.storage.connection import open_writer, reader
 from waxlocal.storage.contents import put
@@ -351,3 +352,33 @@ def test_after_a_kill_the_same_call_goes_on(db_path: Path, point: int) -> None:
     forget(db_path, Choice(Kind.USER, f"user {SECRET}"))
     assert files_with(db_path, SECRET) == []
     assert contents_of_user(db_path, KEPT) == kept
+
+
+def test_an_index_that_is_being_made_is_waited_for(db_path: Path) -> None:
+    """Until it is closed nobody sees whose file it is; another program's is left alone."""
+    filled(db_path)
+    index_path(db_path).unlink()
+    with ExitStack() as being_made:
+        being_made.enter_context(index_writer(db_path))
+
+        def sleep(_seconds: float) -> None:
+            being_made.close()
+
+        done = forget(db_path, CHOSEN[0], sleep=sleep)
+    assert done.log_is_empty
+    assert not index_path(db_path).exists()
+    index_path(db_path).write_text("something else")
+    forget(db_path, Choice(Kind.USER, f"user {KEPT}"))
+    assert index_path(db_path).read_text() == "something else"
+
+
+def test_a_reader_of_an_older_state_keeps_the_log(db_path: Path) -> None:
+    """Which is said; the same call, once the reader has ended, cuts it."""
+    filled(db_path)
+    with reader(db_path) as older:
+        older.execute("BEGIN")
+        older.execute("SELECT * FROM runs").fetchall()
+        done = forget(db_path, CHOSEN[0], sleep=lambda _: None)
+        assert (done.runs, done.log_is_empty) == (3, False)
+    assert forget(db_path, CHOSEN[0]).log_is_empty
+    assert files_with(db_path, SECRET) == []

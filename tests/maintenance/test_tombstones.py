@@ -93,14 +93,14 @@ def test_a_later_time_covers_more(db_path: Path) -> None:
     with autocommit(db_path) as connection:
         begin(connection)
         forgotten = Forgotten(connection)
-        assert not forgotten
+        assert bool(forgotten) is False
         for before in ("2026-02", "2026-03", "2026-01"):
             forgotten.begin([], before)
             forgotten.add_run("r", before)
-        assert forgotten.is_unfinished
+        states = [forgotten.is_unfinished]
         forgotten.finish()
         commit(connection)
-        assert not forgotten.is_unfinished
+        states.append(forgotten.is_unfinished)
         known = [forgotten.has_run(one) for one in ("r", "s", None)]
-    assert known == [True, False, False]
+    assert (states, known) == ([True, False], [True, False, False])
     assert ask(db_path, "SELECT before FROM forgotten") == [("2026-03",)]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
 from waxlocal.delivery.requests import request_key
+from waxlocal.errors import ForeignDatabase
 from waxlocal.maintenance.chosen_runs import (
     Choice,
     ChosenRun,
@@ -37,6 +38,7 @@ from waxlocal.storage.connection import autocommit, checkpointer, reader
 from waxlocal.storage.forgotten import Forgotten
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import file_id, file_size
+from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, roll_back
 
 __all__ = ["SMALL_BYTES", "Forgetting", "forget"]
@@ -47,8 +49,9 @@ PIECE_NS = 10_000_000
 ROWS_AT_ONCE = 50
 # A file of up to this size is written anew within some 0.1 s. Recorders wait meanwhile.
 SMALL_BYTES = 16 * 1024 * 1024
-# How long to try to cut the log: whoever reads an older state ends within this, or stays.
-LOG_TRIES, LOG_REST_S = 100, 0.05
+# How long to try to cut the log, and to remove the index: whoever reads an older state, or makes
+# the index, ends within this, or stays.
+TRIES, REST_S = 100, 0.05
 
 _IS_HERE = "SELECT status, process_id FROM runs WHERE id = :id AND run_id = :run_id"
 _DELETE_SOME = {
@@ -236,8 +239,7 @@ def _clear(path: Path, done: Forgetting, *, compact: bool, sleep: Callable[[floa
     with autocommit(path, secure=True) as connection, closing(checkpointer(path)) as log:
         with _piece(connection):
             _execute(connection, _MARKS, {})
-        if file_id(index_path(path)) is not None:
-            remove_index(path)
+        _remove_index(path, sleep)
         if compact or file_size(path) + log_size(path) <= SMALL_BYTES:
             connection.execute("VACUUM")
             done.compacted = True
@@ -247,9 +249,38 @@ def _clear(path: Path, done: Forgetting, *, compact: bool, sleep: Callable[[floa
                 forgotten.finish()
 
 
+def _remove_index(path: Path, sleep: Callable[[float], None]) -> None:
+    """Remove the search index; waits while it is being made, for then nobody sees what it is.
+
+    A file of another program by that name is left alone: it has nothing of ours.
+    """
+    index = index_path(path)
+    for left in reversed(range(TRIES)):
+        if file_id(index) is None:
+            return
+        try:
+            remove_index(path)
+            return
+        except ForeignDatabase:
+            if file_size(index) and not log_size(index):
+                return
+            if not left:
+                raise
+        sleep(REST_S)
+
+
 def _emptied(log: Checkpointer, sleep: Callable[[float], None]) -> bool:
-    for _ in range(LOG_TRIES):
-        if log.empty():
+    for _ in range(TRIES):
+        if _is_empty(log):
             return True
-        sleep(LOG_REST_S)
+        sleep(REST_S)
     return False
+
+
+def _is_empty(log: Checkpointer) -> bool:
+    try:
+        return log.empty()
+    except sqlite3.Error as error:
+        if not is_busy(error):
+            raise
+        return False  # another program is copying the log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from waxlocal.maintenance.forgetting import Forgetting
 from waxlocal.prices.rates import MAX_RATE
 from waxlocal.queries import (
     ORDERINGS,
@@ -44,6 +45,8 @@ _INCLUDE = in_query(
     {"type": "string", "enum": ["money", "timing", "money,timing"]},
     "Also return where the cost and the time of the session went.",
 )
+_SESSION_ID = in_path("session_id", "The id, percent-encoded; slashes may stay unencoded.")
+_WANTED = in_query("session_id", text("", minLength=1), "The id.", required=True)
 _SESSION_ORDERINGS = (*ORDERINGS, "first_run", "last_activity")
 
 
@@ -52,16 +55,37 @@ def query_paths() -> Json:
     return {
         paths.SESSIONS: {"get": _sessions()},
         paths.SESSION_STATISTICS: {"get": _statistics()},
-        paths.SESSION_BY_PARAMETER: {"get": _session_by_parameter()},
-        paths.SESSION: {"get": _session()},
+        paths.SESSION_BY_PARAMETER: {
+            "get": _session_by_parameter(),
+            "delete": _forget("forgetSessionByParameter", "Sessions", _WANTED),
+        },
+        paths.SESSION: {
+            "get": _session(),
+            "delete": _forget("forgetSession", "Sessions", _SESSION_ID),
+        },
         paths.RUNS: {"get": _runs()},
-        paths.RUN: {"get": _run()},
+        paths.RUN: {
+            "get": _run(),
+            "delete": _forget("forgetRun", "Runs", in_path("run_id", "Its run id, whole.")),
+        },
         paths.USERS: {"get": _users()},
         paths.SEARCH: {"get": _search()},
         paths.ANALYTICS: {"get": _models()},
         paths.MODEL_COSTS: {"get": _costs()},
         paths.MODEL_COSTS + "{model_id}/": {"put": _set_cost(), "delete": _unset_cost()},
     }
+
+
+def _forget(name: str, tag: str, wanted: Json) -> Json:
+    return operation(
+        name,
+        tag,
+        "Delete it for good, with all runs below; see docs/forget.md.",
+        {"200": gives(ref("Forgetting"), "What was deleted, and what was not.")},
+        parameters=(wanted,),
+        failing=("403", "404"),
+        description="Runs that are still open stay: `open_runs`. Ask again when they have ended.",
+    )
 
 
 def _sessions() -> Json:
@@ -100,7 +124,7 @@ def _session() -> Json:
         "Get a session with its runs, in order.",
         _ONE_SESSION,
         parameters=(
-            in_path("session_id", "The id, percent-encoded; slashes may stay unencoded."),
+            _SESSION_ID,
             _INCLUDE,
             _hundred(),
             OFFSET,
@@ -110,13 +134,12 @@ def _session() -> Json:
 
 
 def _session_by_parameter() -> Json:
-    wanted = in_query("session_id", text("", minLength=1), "The id.", required=True)
     return operation(
         "getSessionByParameter",
         "Sessions",
         "Get a session whose id cannot be part of a path, such as `..` or `stats`.",
         _ONE_SESSION,
-        parameters=(wanted, _INCLUDE, _hundred(), OFFSET),
+        parameters=(_WANTED, _INCLUDE, _hundred(), OFFSET),
         failing=("404",),
     )
 
@@ -240,7 +263,7 @@ _NAME = {"type": "string", "maxLength": 1000}
 def query_schemas() -> Json:
     """Return the schemas that the operations refer to."""
     rows = row_schemas(
-        Session, RunDetail, Statistics, Money, Timing, User, ModelUse, ModelDay, HitRow
+        Session, RunDetail, Statistics, Money, Timing, User, ModelUse, ModelDay, HitRow, Forgetting
     )
     return {**rows, **_answers(rows), **_cost_schemas()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from waxlocal.queries.rows import share
 from waxlocal.queries.run_list import count_runs, list_runs
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.users import count_users
+from waxlocal.web.api.deletions import forget_run, forget_session, forget_session_by_parameter
 from waxlocal.web.api.parameters import (
     FILTERS,
     PAGE,
@@ -54,6 +55,7 @@ PARTS = ("money", "timing")
 # Reading every call of a large file takes seconds; other requests do not wait for it.
 ANALYTICS_S = 20.0
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 Question = Callable[[sqlite3.Connection], Any]
 
 
@@ -250,14 +252,23 @@ def _percentage(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else round(100 * part / whole, 1)
 
 
+def _or_delete(path: str, get: Endpoint, delete: Endpoint) -> Route:
+    """Return one route for both methods: of two, only the first would say what the path takes."""
+
+    async def either(request: Request) -> Response:
+        return await (delete if request.method == "DELETE" else get)(request)
+
+    return Route(path, either, methods=["GET", "DELETE"])
+
+
 # Fixed paths before ids: a session id may be any text.
 ROUTES = [
     Route(paths.SESSIONS, sessions),
     Route(paths.SESSION_STATISTICS, session_statistics),
-    Route(paths.SESSION_BY_PARAMETER, session_by_parameter),
-    Route(f"{paths.SESSIONS}{{session_id:anything}}/", session),
+    _or_delete(paths.SESSION_BY_PARAMETER, session_by_parameter, forget_session_by_parameter),
+    _or_delete(f"{paths.SESSIONS}{{session_id:anything}}/", session, forget_session),
     Route(paths.RUNS, runs),
-    Route(paths.RUN, run),
+    _or_delete(paths.RUN, run, forget_run),
     Route(paths.USERS, users),
     Route(paths.ANALYTICS, models),
 ]

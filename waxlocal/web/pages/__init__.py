@@ -9,7 +9,7 @@ from waxlocal.web.pages.analytics import analytics_page
 from waxlocal.web.pages.errors import bare_page, error_page, help_page
 from waxlocal.web.pages.failures import errors_page
 from waxlocal.web.pages.files import static_file
-from waxlocal.web.pages.forget import forget_chosen, forget_page
+from waxlocal.web.pages.forget import forget_page
 from waxlocal.web.pages.models import models_page
 from waxlocal.web.pages.run import run_page
 from waxlocal.web.pages.runs import runs_page
@@ -39,8 +39,7 @@ ROUTES: list[BaseRoute] = [
     Route("/models", streamed(models_page)),
     Route("/sync", streamed(sync_page)),
     Route("/sync/retry", retry, methods=["POST"]),
-    Route("/forget", forget_page),
-    Route("/forget", forget_chosen, methods=["POST"]),
+    Route("/forget", forget_page, methods=["GET", "POST"]),
     Route("/help", help_page),
     Route("/live/status", streamed(status_fragment)),
     Route("/static/{name}", static_file),

@@ -20,7 +20,7 @@ from waxlocal.web.db import ask, database_of
 from waxlocal.web.pages.addresses import Links
 from waxlocal.web.pages.rendering import show
 
-__all__ = ["forget_chosen", "forget_page"]
+__all__ = ["forget_page"]
 
 # A kind and an id; a session's may have 5,000 characters, each up to nine bytes when encoded.
 MOST_BYTES = 65_536
@@ -30,6 +30,11 @@ _RESULTS = ("deleted", "open", "log", "space")
 
 
 async def forget_page(request: Request) -> Response:
+    """Show what would be deleted, or delete what the form names."""
+    return await (_delete if request.method == "POST" else _show)(request)
+
+
+async def _show(request: Request) -> Response:
     """Show what would be deleted, or what was; changes nothing. Raises `NotFound`."""
     given = request.query_params
     if "deleted" in given:
@@ -48,7 +53,7 @@ async def _page(request: Request, title: str, **values: Any) -> Response:
     return await show(request, "forget.html", title=title, live_from="/live/status", **given)
 
 
-async def forget_chosen(request: Request) -> Response:
+async def _delete(request: Request) -> Response:
     """Delete what the form names; raises `Problem` for an invalid form, and `StorageError`."""
     choice = _choice(await _form(request))
     # In a thread of its own: other requests, and programs that record, go on meanwhile.
