@@ -22,6 +22,7 @@ from waxlocal.delivery.comparison import (
 from waxlocal.errors import ServerUnreachable
 from waxlocal.settings.upload_settings import UploadSettings
 from waxlocal.storage.connection import reader
+from waxlocal.storage.forgotten import Forgotten, Tombstone
 from waxlocal_daemon.id_set import IdSet
 from waxlocal_daemon.remote_account import remote_account
 from waxlocal_daemon.remote_runs import OwnRuns, own_runs
@@ -187,6 +188,7 @@ class _Comparison:
         self._began = began
         self._clock = clock
         self._own_runs = own_runs
+        self._forgotten = Forgotten(connection)
         self._seen = IdSet(count_sessions(connection))
 
     def compare(self, page: Sequence[RemoteSession]) -> None:
@@ -228,6 +230,8 @@ class _Comparison:
             own = self._own_runs(here.session_id, ours, there.run_count)
             if own is not None:
                 differences = list(_differences(here, own.session(here.session_id)))
+            elif self._forgotten.has(Tombstone.PART, here.session_id):
+                return  # what it has more may be what was deleted here on purpose
             if there.run_count > here.run_count and (own is None or own.doubled):
                 more = Difference(here.session_id, "run_count", here.run_count, there.run_count)
                 self.found.add(self.found.doubled, more)

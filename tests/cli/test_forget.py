@@ -97,6 +97,22 @@ def test_without_a_terminal_nobody_is_asked(db: Path) -> None:
     assert len(runs(db)) == 5
 
 
+def test_a_large_file_is_written_anew_when_asked(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that the hint names, also where nothing else is left to delete."""
+    monkeypatch.setattr("waxlocal.maintenance.forgetting.SMALL_BYTES", 0)
+    with closing(open_writer(db)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("UPDATE runs SET inputs = ?", (f'"{"zarquon" * 99}"',))
+        connection.execute("UPDATE runs SET inputs = NULL")
+    first = invoke("forget", "--user", "bob", "--yes", db=db)
+    assert (first.exit_code, "with --compact" in first.stderr) == (0, True)
+    assert b"zarquon" in db.read_bytes()
+    again = invoke("forget", "--user", "bob", "--yes", "--compact", db=db)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert b"zarquon" not in db.read_bytes()
+    assert invoke("forget", "--user", "bobby", "--yes", "--compact", db=db).exit_code == 5
+
+
 @pytest.mark.parametrize(("typed", "status", "left"), [("n", 1, 5), ("", 1, 5), ("y", 0, 1)])
 def test_on_a_terminal_it_asks(db: Path, typed: str, status: int, left: int) -> None:
     """No is the answer of who types nothing."""

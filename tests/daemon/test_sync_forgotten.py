@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.builders import Builder
+from tests.tools.session_server import listing, session_server
 from tests.tools.sync import ask, change, record, settings_for, upload
 from tests.tools.web import serving, url_of
 from waxlocal import WaxellContext
@@ -115,3 +116,26 @@ def test_verify_does_not_miss_it(db_path: Path, recorder: Recorder) -> None:
         assert (found.agrees, found.lacking, found.waiting) == (True, [], [])
         with Resend(db_path) as resend:
             assert resend.all() == 1
+
+
+def test_verify_does_not_call_it_doubled(db_path: Path) -> None:
+    """By a server that does not list runs, and so has more in a session than is left here."""
+    sessions = [{"session_id": name, "run_count": 2, "total_tokens": 0} for name in ("s", "t")]
+    with (
+        session_server(listing(sessions)) as server,
+        closing(open_writer(db_path)) as connection,
+    ):
+        connection.execute("INSERT INTO targets (url) VALUES (?)", (server.url,))
+        make = Builder(connection)
+        for session in ("s", "t"):
+            make.run(session, user="bob")
+        make.run("s", user="user_alice")
+        change(
+            db_path,
+            "INSERT INTO deliveries (run_id, target_id, state, delivered_at)"
+            " SELECT run_id, 1, 'delivered', '2026-01-01' FROM runs",
+        )
+        assert forget(db_path, ALICE).runs == 1
+        found = verify(db_path, settings_for(server.url, read_timeout=20.0))
+    assert [one.session_id for one in found.doubled] == ["t"]
+    assert (found.different, found.missing) == ([], [])

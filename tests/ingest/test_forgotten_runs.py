@@ -156,7 +156,7 @@ def test_tombstones_hold_neither_ids_nor_names(hub: Hub) -> None:
     with closing(open_writer(hub.path)) as connection:
         rows = connection.execute("SELECT kind, digest FROM forgotten").fetchall()
         (salt,) = connection.execute("SELECT salt FROM forgetting").fetchone()
-    assert sorted({kind for kind, _ in rows}) == ["run", "unnamed", "user"]
+    assert sorted({kind for kind, _ in rows}) == ["part", "run", "unnamed", "user"]
     assert all(len(digest) == 64 for _, digest in rows)
     other = Hub(hub.path.with_name("other.db"))
     other.merge(batch(line(1, user_id="alice", session_id="hers")))

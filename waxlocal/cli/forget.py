@@ -71,7 +71,7 @@ def forget(
     choice = _choice(ctx, user=user, session=session, run=run)
     path = target_file_of(ctx).path
     need_own(path)
-    found = _preview(path, choice)
+    found = _preview(path, choice, compact=compact)
     if form == "screen":
         screen = Screen()
         for line in preview_lines(found, choice):
@@ -94,15 +94,15 @@ def _choice(ctx: click.Context, **given: str | None) -> Choice:
     return chosen[0]
 
 
-def _preview(path: Path, choice: Choice) -> Preview:
-    """Return what would be deleted; raises `NotFound`."""
+def _preview(path: Path, choice: Choice, *, compact: bool) -> Preview:
+    """Return what would be deleted; raises `NotFound`, unless what is left is to be compacted."""
     from waxlocal.maintenance.forget_preview import files_beside, preview
     from waxlocal.maintenance.side_files import take_in_all
 
     take_in_all(path)
     with reader(path) as connection:
         found = files_beside(path, preview(connection, choice))
-    if found.is_empty and not found.unfinished:
+    if found.is_empty and not found.unfinished and not (compact and found.known):
         hint = f"give the whole id; list what there is with: {_LISTS[choice.kind.value]}"
         raise NotFound(f"no runs of {choice.kind.value} {choice.name!r}", hint=hint)
     return found

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from waxlocal.encode import text
 from waxlocal.maintenance.chosen_runs import Choice, ChosenRun, chosen_runs
 from waxlocal.maintenance.side_files import waiting
 from waxlocal.queries.turns import TURN
 from waxlocal.records import RECORD_TABLES, RUNS, Table
-from waxlocal.storage.forgotten import Forgotten
+from waxlocal.storage.forgotten import Forgotten, Tombstone
 from waxlocal.storage.paths import real_path
 
 __all__ = ["Preview", "Uploads", "files_beside", "preview"]
@@ -55,7 +56,8 @@ class Preview:
     `runs` would be deleted, `open_runs` stay, for their programs still record into them. Of the
     `sessions` that lose runs, `whole_sessions` vanish. `records`: rows by table; `messages`: those
     of the calls; `bytes`: of all values, but for messages that several calls share. `unfinished`:
-    an earlier deletion was stopped before the end. `side_files` hold what is not in the file yet,
+    an earlier deletion was stopped before the end; `known`: the same was deleted before.
+    `side_files` hold what is not in the file yet,
     and `copies` are files that an earlier recovery has kept: nothing is deleted there.
     """
 
@@ -69,6 +71,7 @@ class Preview:
     records: dict[str, int] = field(default_factory=dict)
     uploads: list[Uploads] = field(default_factory=list)
     unfinished: bool = False
+    known: bool = False
     side_files: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
 
@@ -82,11 +85,13 @@ def preview(connection: sqlite3.Connection, choice: Choice) -> Preview:
     """Return what would be deleted; takes a look at all runs for a user."""
     chosen = chosen_runs(connection, choice)
     going = [run for run in chosen if not run.is_open]
+    forgotten = Forgotten(connection)
     found = Preview(
         runs=len(going),
         open_runs=len(chosen) - len(going),
         records={table.name: 0 for table in RECORD_TABLES},
-        unfinished=Forgotten(connection).is_unfinished,
+        unfinished=forgotten.is_unfinished,
+        known=forgotten.has(Tombstone(choice.kind.value), text(choice.name)),
     )
     _count_sessions(connection, going, found)
     for ids in _pieces(going):

@@ -61,6 +61,7 @@ DELETE FROM {table.name} WHERE run_id = :run_id AND position IN (
 """  # noqa: S608
     for table in RECORD_TABLES
 }
+_HAS_RUNS = "SELECT 1 FROM sessions WHERE session_id = :session_id"
 _DELETE_RUN = "DELETE FROM runs WHERE id = :id AND run_id = :run_id"
 # Until the last piece of a long run has gone, no upload may take what is left of it for a run.
 _HIDE = (
@@ -207,7 +208,10 @@ class _Deleting:
             if self._clock.monotonic_ns() >= until:
                 break
         for session_id in sessions:
-            _execute(self._connection, _OF_SESSION, {"session_id": session_id})
+            named: dict[str, object] = {"session_id": session_id}
+            _execute(self._connection, _OF_SESSION, named)
+            if self._connection.execute(_HAS_RUNS, named).fetchone():
+                forgotten.note_part(session_id, utc_text(self._clock.time_ns()))
 
     def _delete_one(self, run: ChosenRun, forgotten: Forgotten, until: float) -> bool:
         """Delete a run; return False if only a part of its records was deleted by the time."""

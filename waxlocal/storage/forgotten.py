@@ -33,12 +33,16 @@ _BEFORE = "SELECT before FROM forgotten WHERE kind = ? AND digest = ?"
 
 
 class Tombstone(Enum):
-    """What a tombstone stands for; `UNNAMED`: the runs of a session that name no user."""
+    """What a tombstone stands for; `UNNAMED`: the runs of a session that name no user.
+
+    `PART` bars nothing: it says that a session has lost some of its runs.
+    """
 
     RUN = "run"
     USER = "user"
     SESSION = "session"
     UNNAMED = "unnamed"
+    PART = "part"
 
 
 class Forgotten:
@@ -77,9 +81,17 @@ class Forgotten:
         """Bar a run, whenever it began, and the runs below it."""
         self._add(Tombstone.RUN, run_id, at)
 
+    def note_part(self, session_id: str, at: str) -> None:
+        """Note that runs of a session were deleted, and others were not."""
+        self._add(Tombstone.PART, session_id, at)
+
+    def has(self, kind: Tombstone, name: str) -> bool:
+        """Return whether there is this tombstone."""
+        return bool(self) and self._before(kind, name) is not None
+
     def has_run(self, run_id: str | None) -> bool:
         """Return whether this very run is barred."""
-        return bool(self and run_id) and self._before(Tombstone.RUN, str(run_id)) is not None
+        return run_id is not None and self.has(Tombstone.RUN, run_id)
 
     def take(self, run: Mapping[str, object]) -> bool:
         """Return whether a run that is not in the file must not come into it; then bar it.

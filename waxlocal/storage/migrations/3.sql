@@ -1043,7 +1043,8 @@ END;
 -- What was deleted on purpose (`waxlocal forget`) and must not come back, whoever sends it again or
 -- merges it. No id and no name is here, only their hashes.
 CREATE TABLE forgotten (
-  kind   TEXT NOT NULL,                -- run, user, session; unnamed: runs of a session without a user
+  kind   TEXT NOT NULL,                -- run, user, session; unnamed: runs of a session without a user;
+                                       -- part: a session that has lost runs, which bars nothing
   digest TEXT NOT NULL,                -- SHA-256 of the salt, the kind and the id or name, hex
   before TEXT NOT NULL,                -- of a name: runs that began earlier; of a run: when it was deleted
   PRIMARY KEY (kind, digest)
