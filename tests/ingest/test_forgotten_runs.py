@@ -11,6 +11,7 @@ import pytest
 from tests.tools.builders import FixedClock, moment, run_id
 from tests.tools.bulk_lines import batch, line
 from tests.tools.ingest import Hub
+from waxlocal.maintenance import forgetting
 from waxlocal.maintenance.chosen_runs import Choice, Kind
 from waxlocal.maintenance.forgetting import forget
 from waxlocal.records import RECORD_TABLES
@@ -164,3 +165,23 @@ def test_tombstones_hold_neither_ids_nor_names(hub: Hub) -> None:
     assert other.select("SELECT salt FROM forgetting") != [(salt,)]
     there = {row[0] for row in other.select("SELECT digest FROM forgotten")}
     assert there.isdisjoint(digest for _, digest in rows)
+
+
+def test_a_run_below_that_comes_meanwhile_goes_too(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the choice of the runs and the deletion of the one that called it."""
+    hub = Hub(db_path)
+    hub.merge(batch(line(1, user_id="alice"), line(2, user_id="bob")))
+    choose = forgetting.chosen_runs
+
+    def chosen(connection: Any, choice: Choice) -> Any:
+        found = choose(connection, choice)
+        called_by = f"wf_{run_id(1)}"
+        hub.merge(batch(line(3, user_id="carol", parent_workflow_id=called_by)))
+        hub.merge(batch(line(4, user_id="carol", parent_workflow_id=f"wf_{run_id(3)}")))
+        return found
+
+    monkeypatch.setattr(forgetting, "chosen_runs", chosen)
+    assert forget(db_path, Choice(Kind.USER, "alice"), clock=NOON).runs == 3
+    assert here(hub) == [run_id(2)]

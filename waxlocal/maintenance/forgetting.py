@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,10 @@ DELETE FROM {table.name} WHERE run_id = :run_id AND position IN (
 """  # noqa: S608
     for table in RECORD_TABLES
 }
+_BELOW = """
+SELECT id, run_id, session_id FROM runs
+WHERE parent_workflow_id = 'wf_' || :run_id AND run_id <> :run_id
+"""
 _HAS_RUNS = "SELECT 1 FROM sessions WHERE session_id = :session_id"
 _DELETE_RUN = "DELETE FROM runs WHERE id = :id AND run_id = :run_id"
 # Until the last piece of a long run has gone, no upload may take what is left of it for a run.
@@ -156,20 +160,15 @@ def forget(
     return done
 
 
-class _piece:
-    """One transaction: gives the tombstones, commits at the end, undoes all if the block raises."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> Forgotten:
-        begin(self._connection)
-        return Forgotten(self._connection)
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            commit(self._connection)
-        roll_back(self._connection)
+@contextmanager
+def _piece(connection: sqlite3.Connection) -> Iterator[Forgotten]:
+    """Commit what the block does, or undo it if it raises; gives the tombstones."""
+    try:
+        begin(connection)
+        yield Forgotten(connection)
+        commit(connection)
+    finally:
+        roll_back(connection)
 
 
 class _Deleting:
@@ -180,15 +179,17 @@ class _Deleting:
         self._log = log
         self._clock = clock
         self._done = Forgetting()
+        self._left_open: set[str] = set()
 
     def delete(self, runs: Sequence[ChosenRun]) -> Forgetting:
         """Delete these runs but those that are still open."""
         left = [run for run in reversed(runs) if not run.is_open]
-        self._done.open_runs = len(runs) - len(left)
+        self._left_open = {run.run_id for run in runs if run.is_open}
         while left:
             with _piece(self._connection) as forgotten:
                 self._delete_some(left, forgotten)
             self._log.look()
+        self._done.open_runs = len(self._left_open)
         return self._done
 
     def _delete_some(self, left: list[ChosenRun], forgotten: Forgotten) -> None:
@@ -199,11 +200,14 @@ class _Deleting:
         while left:
             run = left[-1]
             here = self._connection.execute(_IS_HERE, run._asdict()).fetchone()
+            below: list[ChosenRun] = []
             if here is not None and is_still_open(gone, *here):
-                self._done.open_runs += 1
-            elif here is not None and not self._delete_one(run, forgotten, until):
-                break
-            left.pop()
+                self._left_open.add(run.run_id)
+            elif here is not None:
+                below = self._below(run)
+                if not self._delete_one(run, forgotten, until):
+                    break
+            left[-1:] = below
             sessions |= {run.session_id} if run.session_id is not None else set()
             if self._clock.monotonic_ns() >= until:
                 break
@@ -212,6 +216,18 @@ class _Deleting:
             _execute(self._connection, _OF_SESSION, named)
             if self._connection.execute(_HAS_RUNS, named).fetchone():
                 forgotten.note_part(session_id, utc_text(self._clock.time_ns()))
+
+    def _below(self, run: ChosenRun) -> list[ChosenRun]:
+        """Return the runs below one that have arrived since the runs were chosen.
+
+        From the transaction on that deletes it, no more can come.
+        """
+        rows = self._connection.execute(_BELOW, run._asdict()).fetchall()
+        return [
+            ChosenRun(id_, run_id, session_id, is_open=False)
+            for id_, run_id, session_id in rows
+            if run_id not in self._left_open
+        ]
 
     def _delete_one(self, run: ChosenRun, forgotten: Forgotten, until: float) -> bool:
         """Delete a run; return False if only a part of its records was deleted by the time."""

@@ -101,10 +101,12 @@ def test_a_form_that_names_no_one_thing_is_refused(
     assert len(runs(db_path)) == 3
 
 
-def test_what_is_not_there_is_not_found(client: httpx.Client) -> None:
+def test_what_is_not_there_is_not_found(client: httpx.Client, db_path: Path) -> None:
     """A user, a session or a run; and figures of a deletion that are none are 0."""
     for kind in ("user", "session", "run"):
         assert client.get("/forget", params={kind: "nobody"}).status_code == 404
+        assert client.post("/forget", data={kind: "nobody"}).status_code == 404
+    assert ask(db_path, "SELECT count(*) FROM forgotten") == [(0,)]
     assert client.get("/forget").status_code == 400
     assert "0 runs deleted." in client.get("/forget", params={"deleted": "<b>"}).text
 

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from waxlocal.errors import NotFound
 from waxlocal.maintenance.chosen_runs import Choice, Kind
-from waxlocal.maintenance.forget_preview import files_beside, preview
+from waxlocal.maintenance.forget_preview import Preview, files_beside, preview
 from waxlocal.maintenance.forgetting import forget
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import ask, database_of
@@ -41,11 +41,17 @@ async def _show(request: Request) -> Response:
         result = {name: _count(given.get(name, "")) for name in _RESULTS}
         return await _page(request, "Deleted", result=result)
     choice = _choice(given)
+    found = await _found(request, choice)
+    found = await asyncio.to_thread(files_beside, database_of(request).path, found)
+    return await _page(request, f"Delete this {choice.kind.value}?", choice=choice, found=found)
+
+
+async def _found(request: Request, choice: Choice) -> Preview:
+    """Return what would be deleted; raises `NotFound` where that is nothing."""
     found = await ask(request, lambda conn: preview(conn, choice))
     if found.is_empty and not found.unfinished:
         raise NotFound(f"no runs of {choice.kind.value} {choice.name!r}")
-    found = await asyncio.to_thread(files_beside, database_of(request).path, found)
-    return await _page(request, f"Delete this {choice.kind.value}?", choice=choice, found=found)
+    return found
 
 
 async def _page(request: Request, title: str, **values: Any) -> Response:
@@ -54,8 +60,9 @@ async def _page(request: Request, title: str, **values: Any) -> Response:
 
 
 async def _delete(request: Request) -> Response:
-    """Delete what the form names; raises `Problem` for an invalid form, and `StorageError`."""
+    """Delete what the form names; raises `Problem`, `NotFound` and `StorageError`."""
     choice = _choice(await _form(request))
+    await _found(request, choice)  # whoever is not here is not barred either
     # In a thread of its own: other requests, and programs that record, go on meanwhile.
     done = await asyncio.to_thread(partial(forget, database_of(request).path, choice))
     said = {
