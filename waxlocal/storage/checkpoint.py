@@ -152,8 +152,9 @@ class Checkpointer:
         """Copy all of the log back and cut it to nothing; return whether that was done.
 
         Not so while somebody reads an older state, or another one is at it. Writers wait for some
-        0.1 s at most, in which SQLite holds the write lock: so no log starts anew meanwhile. Raises
-        `sqlite3.Error`, `OSError` or `StorageError`.
+        0.1 s at most, while SQLite holds the write lock: so no log starts anew meanwhile. (Where it
+        does not get the lock within that time, it copies without it: there is next to nothing left
+        to copy by then.) Raises `sqlite3.Error`, `OSError` or `StorageError`.
         """
         if not self.run():
             return False
