@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from waxlocal import WaxellContext
 from waxlocal.delivery.outbox import Outbox
 from waxlocal.delivery.requests import new_part
 from waxlocal.delivery.resend import Resend
+from waxlocal.maintenance import forgetting
 from waxlocal.maintenance.chosen_runs import Choice, Kind
 from waxlocal.maintenance.forgetting import forget
 from waxlocal.recording.recorder import Recorder
@@ -139,3 +141,34 @@ def test_verify_does_not_call_it_doubled(db_path: Path) -> None:
         found = verify(db_path, settings_for(server.url, read_timeout=20.0))
     assert [one.session_id for one in found.doubled] == ["t"]
     assert (found.different, found.missing) == ([], [])
+
+
+def test_what_is_left_of_a_run_in_the_middle_of_its_deletion_is_not_sent(
+    db_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long run goes in pieces; somebody who is killed leaves a part of it."""
+    with WaxellContext("chatbot", session_id="s", user_id="user_alice") as run:
+        for number in range(120):
+            run.record_step(f"step {number}")
+    recorder.close()
+    change(db_path, "INSERT INTO targets (url) VALUES ('http://hub')")
+    commits: list[int] = []
+
+    def stopped(connection: sqlite3.Connection) -> None:
+        connection.execute("COMMIT")
+        commits.append(ask(db_path, "SELECT count(*) FROM steps")[0][0])
+        if commits[-1] < 120:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "PIECE_NS", 0)
+        patch.setattr(forgetting, "commit", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            forget(db_path, ALICE)
+    assert commits == [120, 70]
+    with Outbox(db_path, "http://hub") as outbox:
+        outbox.admit()
+        assert list(outbox.due(10, horizon="9")) == []
+    assert forget(db_path, ALICE).runs == 1
+    assert counts(db_path) == [0] * len(TABLES)
+    assert ask(db_path, "SELECT count(*) FROM deliveries") == [(0,)]

@@ -12,7 +12,7 @@ from tests.tools.builders import FixedClock, moment, run_id
 from tests.tools.bulk_lines import batch, line
 from tests.tools.ingest import Hub
 from waxlocal.maintenance import forgetting
-from waxlocal.maintenance.chosen_runs import Choice, Kind
+from waxlocal.maintenance.chosen_runs import Choice, Kind, chosen_runs
 from waxlocal.maintenance.forgetting import forget
 from waxlocal.records import RECORD_TABLES
 from waxlocal.storage.connection import open_writer
@@ -173,10 +173,9 @@ def test_a_run_below_that_comes_meanwhile_goes_too(
     """Between the choice of the runs and the deletion of the one that called it."""
     hub = Hub(db_path)
     hub.merge(batch(line(1, user_id="alice"), line(2, user_id="bob")))
-    choose = forgetting.chosen_runs
 
     def chosen(connection: Any, choice: Choice) -> Any:
-        found = choose(connection, choice)
+        found = chosen_runs(connection, choice)
         called_by = f"wf_{run_id(1)}"
         hub.merge(batch(line(3, user_id="carol", parent_workflow_id=called_by)))
         hub.merge(batch(line(4, user_id="carol", parent_workflow_id=f"wf_{run_id(3)}")))

@@ -154,6 +154,23 @@ def rows_of(path: Path) -> dict[str, Any]:
     return found
 
 
+def test_a_shared_session_names_only_the_agents_and_users_that_are_left(db_path: Path) -> None:
+    """In the order of their arrival; runs that name nobody stay where others took part."""
+    with closing(open_writer(db_path)) as conn:
+        make = Builder(conn)
+        first = make.run("s", user="alice", agent="planner")
+        make.run("s", parent=first, agent="helper")
+        make.run("s", user="bob", agent="writer")
+        make.run("s", agent="planner two")
+        make.run("s", user="alice", agent="writer")
+    add_up(db_path, enough=1)
+    assert forget(db_path, Choice(Kind.USER, "alice")).runs == 3
+    agents = ask(db_path, "SELECT agents, user_id, run_count, nested_runs FROM sessions")
+    assert agents == [('["writer","planner two"]', "bob", 2, 0)]
+    assert ask(db_path, "SELECT user_id FROM session_users") == [("bob",)]
+    assert files_with(db_path, "helper") == []
+
+
 # -- bytes -----------------------------------------------------------------------------------------
 
 SECRET, KEPT = "zarquon", "keepsake"
