@@ -286,7 +286,7 @@ def filled(path: Path) -> None:
     bring_up_to_date(path)
     wait_for_upload(path)
     assert ask(path, "SELECT count(*) FROM requests WHERE body IS NOT NULL")[0][0] > 0
-    assert ask(path, "SELECT count(*) FROM session_tags") == [(2,)]
+    assert ask(path, "SELECT count(*) FROM session_facts") == [(2,)]
     assert {"waxlocal.db", "waxlocal.db.search"} <= set(files_with(path, SECRET))
 
 

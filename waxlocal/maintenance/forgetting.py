@@ -87,7 +87,7 @@ _OF_RUN = (
 # The totals of a session that has changed are not asked for: it is in changed_sessions.
 _OF_SESSION = (
     "DELETE FROM session_sums WHERE session_id = :session_id",
-    "DELETE FROM session_tags WHERE session_id = :session_id",
+    "DELETE FROM session_facts WHERE session_id = :session_id",
     "DELETE FROM user_sums WHERE session_id = :session_id",
     """
 DELETE FROM changed_sessions WHERE session_id = :session_id
