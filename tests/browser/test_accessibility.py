@@ -81,7 +81,10 @@ def paths_in(kind: str, path: Path) -> list[str]:
         record_demo(path)
         with reader(path) as connection:
             run = get_session(connection, MAIN_SESSION).runs[1].run_id
-        return [*LISTS, *OTHERS, f"/sessions/{MAIN_SESSION}", f"/runs/{run}", "/users/alice"]
+        forget = f"/forget?kind=session&id={MAIN_SESSION}"
+        more = "/?model=gpt*&min_cost=0"
+        of_one = (f"/sessions/{MAIN_SESSION}", f"/runs/{run}", "/users/alice")
+        return [*LISTS, *OTHERS, *of_one, forget, more]
     if kind == "long":
         record_long(path)
         return ["/sessions/fifty", f"/runs/{run_id(1)}"]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.crash.files import run_program
 from tests.tools.patience import wait_until
+from waxlocal.errors import FileLocked
 from waxlocal.storage import readers
+from waxlocal.storage.connection import open_writer, reader
 from waxlocal.storage.readers import registered
+
+NOWHERE = Path("no file")
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,7 @@ class _Slow:
         self.may_open, self.may_close = threading.Event(), threading.Event()
 
     def use(self) -> None:
-        with registered(self._open):
+        with registered(NOWHERE, self._open):
             self.may_close.wait()
 
     def _open(self) -> sqlite3.Connection:
@@ -66,7 +70,7 @@ def test_who_opens_waits_for_nobody_who_is_opening() -> None:
     slow = _Slow()
     with _in_a_thread(slow.use) as thread:
         wait_until(lambda: len(readers._uses) == 1)
-        with registered(_in_memory) as connection:
+        with registered(NOWHERE, _in_memory) as connection:
             assert connection.execute("SELECT 1").fetchall() == [(1,)]
             assert len(readers._uses) == 2
         assert thread.is_alive()
@@ -97,7 +101,7 @@ def test_who_opens_during_a_fork_goes_on_when_it_is_done() -> None:
     opened = threading.Event()
 
     def use() -> None:
-        with registered(_in_memory):
+        with registered(NOWHERE, _in_memory):
             opened.set()
 
     readers._before_fork()
@@ -115,7 +119,7 @@ def test_a_signal_handler_forks_while_its_thread_opens() -> None:
         _fork()
         return _in_memory()
 
-    with registered(interrupted) as connection:
+    with registered(NOWHERE, interrupted) as connection:
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
     with readers._gate:
         _fork()
@@ -141,7 +145,7 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, opens: b
 
 def test_a_failed_open_is_not_waited_for() -> None:
     """Nothing is left of it."""
-    with pytest.raises(ZeroDivisionError), registered(lambda: 1 // 0):  # type: ignore[arg-type, return-value]
+    with pytest.raises(ZeroDivisionError), registered(NOWHERE, lambda: 1 // 0):  # type: ignore[arg-type, return-value]
         pass
     assert not readers._uses
     _fork()
@@ -167,7 +171,7 @@ def test_a_child_knows_nothing_of_what_its_parent_was_opening(db_path: Path) -> 
             go_on.wait()
             return sqlite3.connect(":memory:", check_same_thread=False)
         def use():
-            with readers.registered(slowly):
+            with readers.registered(path, slowly):
                 pass
         thread = threading.Thread(target=use)
         thread.start()
@@ -190,3 +194,56 @@ def test_a_child_knows_nothing_of_what_its_parent_was_opening(db_path: Path) -> 
         PYTHONWARNINGS="ignore:This process:DeprecationWarning",
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def _made(path: Path, name: str) -> Path:
+    """Make a file with a table of this name."""
+    with closing(open_writer(path)) as connection:
+        connection.execute(f"CREATE TABLE {name} (x)")
+    return path
+
+
+def test_a_new_file_waits_for_what_reads_the_one_before_it(tmp_path: Path) -> None:
+    """They would share the log and the memory beside the path, which belong to the new one."""
+    path, other = _made(tmp_path / "a.db", "old"), _made(tmp_path / "b.db", "new")
+    found: list[object] = []
+
+    def read() -> None:
+        with reader(path) as connection:
+            found.extend(connection.execute("SELECT count(*) FROM new").fetchone())
+
+    with reader(path) as connection:
+        other.rename(path)
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        for _ in range(100):
+            assert connection.execute("SELECT count(*) FROM old").fetchone()[0] == 0
+        assert found == []
+    thread.join()
+    assert found == [0]
+
+
+def test_a_new_file_that_waits_in_vain_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says why; once the old one is closed, it can be opened."""
+    monkeypatch.setattr(readers, "REPLACED_WAIT_S", 0.01)
+    path, other = _made(tmp_path / "a.db", "old"), _made(tmp_path / "b.db", "new")
+    caught: list[FileLocked] = []
+
+    def read() -> None:
+        try:
+            with reader(path):
+                pass
+        except FileLocked as error:
+            caught.append(error)
+
+    with reader(path):
+        other.rename(path)
+        with _in_a_thread(read):
+            pass
+    with _in_a_thread(read):
+        pass
+    (error,) = caught
+    assert "was replaced" in str(error)
+    assert _noted() == []

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S, wait_until
 from tests.tools.web import NO_TLS, OBSERVABILITY, OBSERVE, raw, serving, url_of
+from waxlocal.web.live.streams import Streams
 from waxlocal.web.middleware.compression import LEAST_BYTES, Compression
 from waxlocal.web.pages.files import file_url
 from waxlocal.web.server import address_of, listen, make_server
@@ -141,6 +142,7 @@ def streaming(media_type: str) -> Iterator[tuple[str, threading.Event]]:
         return StreamingResponse(parts(), media_type=media_type)
 
     app = Starlette(routes=[Route("/", stream)], middleware=[Middleware(Compression)])
+    app.state.streams = Streams(Path(), most=0)  # which a server ends when it stops
     started, listener = threading.Event(), listen("127.0.0.1", 0)
     server = make_server(app, started=started.set)
     thread = threading.Thread(target=server.run, args=([listener],))

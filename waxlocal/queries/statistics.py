@@ -53,9 +53,7 @@ def analysis(
     """Return `statistics` and a histogram of the known costs, in the same pass."""
     found = many_sessions(conn, filter, clock)
     figures = _statistics(found, visits(conn, filter))
-    # Not up to the highest cost: one very expensive session would push all others into the first
-    # bin.
-    return Analysis(figures, tuple(bins(found.costs, (figures.p99_cost or 0.0) * 1.05)))
+    return Analysis(figures, tuple(bins(found.costs)))
 
 
 def _statistics(found: ManySessions, visits: Visits) -> Statistics:

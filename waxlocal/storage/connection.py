@@ -207,7 +207,7 @@ def writer(
     Raises `StorageError`, also for an error of SQLite inside the block.
     """
     seconds = COMMAND_WAIT_S if wait is None else wait
-    with registered(lambda: open_writer(path, wait=seconds, create=create)) as connection:
+    with registered(path, lambda: open_writer(path, wait=seconds, create=create)) as connection:
         try:
             begin(connection)
             yield connection
@@ -227,7 +227,9 @@ def autocommit(path: Path, *, secure: bool = False) -> Iterator[sqlite3.Connecti
     Each waits up to 5 seconds for the lock. With `secure`, what is deleted is overwritten with
     zeros. Raises `StorageError`, also for an error of SQLite inside the block.
     """
-    with registered(lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)) as connection:
+    with registered(
+        path, lambda: open_writer(path, wait=COMMAND_WAIT_S, create=False)
+    ) as connection:
         try:
             if secure:
                 connection.execute("PRAGMA secure_delete = ON")
@@ -243,7 +245,7 @@ def opened_beside(path: Path, like: Path, *, writing: bool) -> Iterator[sqlite3.
     To write, it is made as needed, with a log of its own; where it is locked, a writer fails at
     once. Raises `StorageError`, but errors of SQLite inside the block as they are.
     """
-    with registered(lambda: _open_beside(path, like, writing)) as connection:
+    with registered(path, lambda: _open_beside(path, like, writing)) as connection:
         yield connection
 
 
@@ -278,7 +280,7 @@ def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
     In the block there is no `-wal` and no `-shm`, so the file may be removed; do nothing else with
     it. Raises `FileLocked` if another connection has it open, and `StorageError`.
     """
-    with registered(lambda: _open_exclusive(path)) as connection:
+    with registered(path, lambda: _open_exclusive(path)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
@@ -310,7 +312,7 @@ def _open_exclusive(path: Path) -> sqlite3.Connection:
 @contextmanager
 def without_log(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file that nobody changes, as it is without its log; whatever may be damaged in it."""
-    with registered(lambda: _connect(path, "ro&immutable=1", 0.0)) as connection:
+    with registered(path, lambda: _connect(path, "ro&immutable=1", 0.0)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:
@@ -326,7 +328,7 @@ def reader(path: Path, *, cache_kib: int = READER_CACHE_KIB) -> Iterator[sqlite3
     """
     if file_id(path) is None:
         raise storage_error(unusable(path) or FileMissing(f"{path} does not exist"), path)
-    with registered(lambda: _open_reader(path, cache_kib)) as connection:
+    with registered(path, lambda: _open_reader(path, cache_kib)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:

@@ -12,10 +12,13 @@ import threading
 from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from waxlocal.clock import monotonic
+from waxlocal.errors import FileLocked
 from waxlocal.storage.around_forks import around_forks
+from waxlocal.storage.paths import file_id
 
 __all__ = ["registered"]
 
@@ -23,16 +26,28 @@ __all__ = ["registered"]
 FORK_WAIT_S = 2.0
 # And for one that is being opened, which itself waits up to 5 seconds for a locked file.
 OPENING_WAIT_S = 10.0
+# How long a new file waits for what reads the one before it.
+REPLACED_WAIT_S = 5.0
 
 
 class _Use:
     """A file that is being opened by a thread, or is open."""
 
-    __slots__ = ("is_open", "thread")
+    __slots__ = ("file", "is_open", "path", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = file_id(path)
         self.thread = get_ident()
         self.is_open = False
+
+    def is_in_the_way_of(self, other: _Use) -> bool:
+        """Return whether it is of a file that was at the path before the one of `other`.
+
+        Which one is not known (None) where the file was still to be made.
+        """
+        is_older = self.file != other.file and None not in (self.file, other.file)
+        return self.path == other.path and is_older and self.thread != other.thread
 
 
 class _Fork(NamedTuple):
@@ -52,17 +67,26 @@ _forks: dict[int, _Fork] = {}
 
 
 @contextmanager
-def registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
-    """Open a connection for the block; forks wait until it is closed, and it waits for them."""
-    gate, use = _gate, _Use()  # after a fork the child has another gate, also within this block
+def registered(path: Path, open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    """Open a connection for the block; forks wait until it is closed, and it waits for them.
+
+    It also waits, for as long as a command does, until no connection is open to a file that was at
+    this path before: the log beside it, and the memory that connections to it share, now belong to
+    the new file, and the first connection to that cuts them off. What another thread reads there at
+    this moment ends the process (SIGBUS). Raises `FileLocked` if it waits in vain.
+    """
+    gate, use = _gate, _Use(path)  # after a fork the child has another gate, within this block, too
     try:
         with gate:
             gate.wait_for(lambda: _forking <= {use.thread}, OPENING_WAIT_S)
+            if not gate.wait_for(lambda: not _is_barred(use), REPLACED_WAIT_S):
+                raise FileLocked(f"{path} was replaced, and the file before it is still in use")
             _uses.add(use)
         connection = open_()
         try:
+            file = file_id(path)
             with gate:
-                use.is_open = True
+                use.is_open, use.file = True, file
                 gate.notify_all()
             yield connection
         finally:
@@ -71,6 +95,10 @@ def registered(open_: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Conn
         with gate:
             _uses.discard(use)
             gate.notify_all()
+
+
+def _is_barred(use: _Use) -> bool:
+    return any(other.is_in_the_way_of(use) for other in _uses)
 
 
 def _before_fork() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -81,24 +82,33 @@ def test_a_stack_is_as_tall_as_its_sum() -> None:
     assert [part.name for part in chart.parts] == ["old", "new"]
 
 
-@given(COSTS)
+@given(st.lists(st.one_of(st.sampled_from([0.0, 1e-6, 0.1, 0.2, 0.5]), st.floats(0, 1e9))))
 def test_every_value_is_in_one_bin(costs: list[float]) -> None:
-    """Between its bounds; steps are equal and round."""
-    upper = costs[int(len(costs) * 0.99)] * 1.05
-    found = bins(ListedValues(costs), upper)
+    """Between its bounds, which are 1, 2 and 5 times powers of ten, or powers alone."""
+    found = bins(ListedValues(costs))
     assert sum(one.count for one in found) == len(costs)
-    for one in found:
-        inside = sum(one.low - 1e-6 <= cost < one.high + 1e-6 for cost in costs)
-        assert inside >= one.count
-    steps = {round(one.high - one.low, 12) for one in found if math.isfinite(one.high)}
-    assert len({round(step / max(steps), 6) for step in steps}) <= 1
-    assert len(found) <= 30
+    edges = [one.low * (1 - 1e-9) for one in found] + [math.inf]
+    for one, (low, high) in zip(found, pairwise(edges), strict=True):
+        assert sum(low <= cost < high for cost in costs) == one.count
+    assert all(one.high == next_.low for one, next_ in pairwise(found))
+    ratios = {round(one.high / one.low, 6) for one in found if one.low > 0 and one.high < math.inf}
+    assert ratios <= {2.0, 2.5} or ratios == {10.0}
+    assert len(found) <= 24
+    assert not found or (found[0].count and found[-1].count)
+
+
+def test_cheap_sessions_are_told_apart_beside_an_expensive_one() -> None:
+    """A thousand of a cent to a dollar do not stand in one bar."""
+    costs = [10.0**-power * digit for power in (1, 2, 3) for digit in range(1, 10)]
+    found = bins(ListedValues([*costs, 2_000.0]))
+    assert max(one.count for one in found) == 5
+    assert (found[0].low, found[-1].low) == (0.001, 2_000.0)
 
 
 @given(COSTS)
 def test_a_histogram_stays_inside_and_marks_where_values_lie(costs: list[float]) -> None:
     """Marks stand between the first and the last bin."""
-    found = bins(ListedValues(costs), costs[-1])
+    found = bins(ListedValues(costs))
     labels = [f"{one.low:g}" for one in found]
     chart = histogram(
         "t", "s", found, labels, head=("cost", "n"),

@@ -83,6 +83,7 @@ class Streams:
         self._open: Counter[str] = Counter()
         self._pages: OrderedDict[Hashable, LivePage] = OrderedDict()
         self.is_closing = False
+        self.watch = FileWatch(path, clock=clock)
 
     def open(self) -> None:
         """Begin in the running event loop."""

@@ -22,6 +22,7 @@ from waxlocal.queries import (
     timing,
 )
 from waxlocal.queries.cost_over_time import CostOverTime, over_time, session_costs
+from waxlocal.queries.histogram import Bin
 from waxlocal.queries.models import ModelsOverTime, models_over_time
 from waxlocal.queries.statistics import Analysis, analysis
 from waxlocal.queries.time_buckets import Timeline
@@ -199,15 +200,10 @@ def _ends(figures: Statistics) -> tuple[End, ...]:
 def _costs_chart(analysis: Analysis, asked: SessionRequest) -> charts.Chart:
     figures, found = analysis.statistics, analysis.costs
     p50, p95, p99 = (one or 0.0 for one in (figures.p50_cost, figures.p95_cost, figures.p99_cost))
-    last = found[-1]
     labels = [axis_money(one.low) for one in found]
-    rows = [
-        (f"{dollars(one.low)} or more" if one is last and one.high == float("inf")
-         else f"{dollars(one.low)} to {dollars(one.high)}", f"{one.count:,}")
-        for one in found
-    ]  # fmt: skip
+    rows = [(_range_of(one), f"{one.count:,}") for one in found]
     return charts.histogram(
-        "Cost per session",
+        "Cost per session, on a log scale",
         f"Half of the {counted(figures.priced_sessions, 'session')} with a known cost cost at most "
         f"{dollars(p50)}; one in twenty costs {dollars(p95)} or more, one in a hundred "
         f"{dollars(p99)}.",
@@ -222,6 +218,14 @@ def _costs_chart(analysis: Analysis, asked: SessionRequest) -> charts.Chart:
             for name, value in (("p50", p50), ("p95", p95), ("p99", p99))
         ],
     )
+
+
+def _range_of(one: Bin) -> str:
+    if not one.low:
+        return f"less than {dollars(one.high)}"
+    if math.isinf(one.high):
+        return f"{dollars(one.low)} or more"
+    return f"{dollars(one.low)} to {dollars(one.high)}"
 
 
 def cost_chart(found: CostOverTime) -> charts.Chart:
