@@ -1115,7 +1115,7 @@ CREATE TABLE forgotten (
 CREATE TABLE forgetting (
   id         INTEGER PRIMARY KEY CHECK (id = 1),
   salt       TEXT NOT NULL,            -- random, of this file alone
-  unfinished INTEGER NOT NULL          -- 1: rows are deleted, and their bytes may still be in a file
+  unfinished INTEGER NOT NULL          -- not 0: the number of a deletion whose bytes may still be there
 );
 
 -- Delivery: where runs are uploaded to, how far each has come, and what was received from others.

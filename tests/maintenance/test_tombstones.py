@@ -94,13 +94,16 @@ def test_a_later_time_covers_more(db_path: Path) -> None:
         begin(connection)
         forgotten = Forgotten(connection)
         assert bool(forgotten) is False
+        token = 0
         for before in ("2026-02", "2026-03", "2026-01"):
-            forgotten.begin([], before)
+            earlier, token = token, forgotten.begin([], before)
             forgotten.add_run("r", before)
         states = [forgotten.is_unfinished]
-        forgotten.finish()
+        forgotten.finish(earlier)  # which leaves what another one may leave
+        states.append(forgotten.is_unfinished)
+        forgotten.finish(token)
         commit(connection)
         states.append(forgotten.is_unfinished)
         known = [forgotten.has_run(one) for one in ("r", "s", None)]
-    assert (states, known) == ([True, False], [True, False, False])
+    assert (states, known) == ([True, True, False], [True, False, False])
     assert ask(db_path, "SELECT before FROM forgotten") == [("2026-03",)]

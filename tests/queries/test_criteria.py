@@ -281,6 +281,8 @@ def test_a_score_is_read_as_a_name_or_a_comparison() -> None:
     assert ScoreWanted.of("rating >= 4") == ScoreWanted("rating", ">=", number=4.0)
     assert ScoreWanted.of("rating<-.5") == ScoreWanted("rating", "<", number=-0.5)
     assert ScoreWanted.of("was it = Yes") == ScoreWanted("was it", "=", "Yes", None, 1.0)
+    assert ScoreWanted.of('"p/q >x"') == ScoreWanted("p/q >x")
+    assert ScoreWanted.of('"a=b" <= 2') == ScoreWanted("a=b", "<=", number=2.0)
     assert ScoreWanted.of("decision_confidence:route") == ScoreWanted("decision_confidence:route")
 
 

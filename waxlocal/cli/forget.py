@@ -102,7 +102,7 @@ def _preview(path: Path, choice: Choice, *, compact: bool) -> Preview:
     take_in_all(path)
     with reader(path) as connection:
         found = files_beside(path, preview(connection, choice))
-    if found.is_empty and not found.unfinished and not (compact and found.known):
+    if found.is_nothing_to_do(compact=compact):
         hint = f"give the whole id; list what there is with: {_LISTS[choice.kind.value]}"
         raise NotFound(f"no runs of {choice.kind.value} {choice.name!r}", hint=hint)
     return found

@@ -57,8 +57,8 @@ class Preview:
     `sessions` that lose runs, `whole_sessions` vanish. `records`: rows by table; `messages`: those
     of the calls; `bytes`: of all values, but for messages that several calls share. `unfinished`:
     an earlier deletion was stopped before the end; `known`: the same was deleted before.
-    `side_files` hold what is not in the file yet,
-    and `copies` are files that an earlier recovery has kept: nothing is deleted there.
+    `side_files` hold what is not in the file yet, and `copies` are files that an earlier recovery
+    has kept: nothing is deleted there.
     """
 
     runs: int = 0
@@ -75,10 +75,10 @@ class Preview:
     side_files: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the file has no such run."""
-        return not self.runs and not self.open_runs
+    def is_nothing_to_do(self, *, compact: bool = False) -> bool:
+        """Return whether the file has no such run, and no bytes of them are left to remove."""
+        has_rest = self.known and (self.unfinished or compact)
+        return not (self.runs or self.open_runs or has_rest)
 
 
 def preview(connection: sqlite3.Connection, choice: Choice) -> Preview:

@@ -145,7 +145,7 @@ def forget(
     before = utc_text(clock.time_ns())
     with autocommit(path, secure=True) as connection, closing(checkpointer(path)) as log:
         with _piece(connection) as forgotten:
-            forgotten.begin(list(tombstones(connection, choice)), before)
+            token = forgotten.begin(list(tombstones(connection, choice)), before)
         with reader(path) as reading:
             chosen = chosen_runs(reading, choice)
             outside = outside_events_of(reading, {run.run_id for run in chosen if not run.is_open})
@@ -156,7 +156,7 @@ def forget(
         done = _Deleting(connection, log, clock).delete(chosen)
         done.outside_events = len(outside)
     remove_unused(path, secure=True)
-    _clear(path, done, compact=compact, sleep=sleep)
+    _clear(path, done, token, compact=compact, sleep=sleep)
     return done
 
 
@@ -194,7 +194,7 @@ class _Deleting:
 
     def _delete_some(self, left: list[ChosenRun], forgotten: Forgotten) -> None:
         """Delete the last of the runs in a list, and take them out of it, for so long."""
-        until = self._clock.monotonic_ns() + PIECE_NS
+        until_ns = self._clock.monotonic_ns() + PIECE_NS
         gone = GoneProcesses(self._connection)
         sessions: set[str] = set()
         while left:
@@ -205,11 +205,11 @@ class _Deleting:
                 self._left_open.add(run.run_id)
             elif here is not None:
                 below = self._below(run)
-                if not self._delete_one(run, forgotten, until):
+                if not self._delete_one(run, forgotten, until_ns):
                     break
             left[-1:] = below
             sessions |= {run.session_id} if run.session_id is not None else set()
-            if self._clock.monotonic_ns() >= until:
+            if self._clock.monotonic_ns() >= until_ns:
                 break
         for session_id in sessions:
             named: dict[str, object] = {"session_id": session_id}
@@ -220,7 +220,7 @@ class _Deleting:
     def _below(self, run: ChosenRun) -> list[ChosenRun]:
         """Return the runs below one that have arrived since the runs were chosen.
 
-        From the transaction on that deletes it, no more can come.
+        From the transaction on that deletes it, no more can arrive from elsewhere.
         """
         rows = self._connection.execute(_BELOW, run._asdict()).fetchall()
         return [
@@ -229,13 +229,13 @@ class _Deleting:
             if run_id not in self._left_open
         ]
 
-    def _delete_one(self, run: ChosenRun, forgotten: Forgotten, until: float) -> bool:
+    def _delete_one(self, run: ChosenRun, forgotten: Forgotten, until_ns: int) -> bool:
         """Delete a run; return False if only a part of its records was deleted by the time."""
         key = request_key(run.run_id, "", 0).removesuffix("::0")
         named = {**run._asdict(), "key": key}
         for statement in _DELETE_SOME.values():
             while self._connection.execute(statement, named).rowcount == ROWS_AT_ONCE:
-                if self._clock.monotonic_ns() >= until:
+                if self._clock.monotonic_ns() >= until_ns:
                     _execute(self._connection, _HIDE, named)
                     return False
         _execute(self._connection, (_DELETE_RUN, *_OF_RUN), named)
@@ -254,7 +254,9 @@ def _execute(
 # -- bytes -----------------------------------------------------------------------------------------
 
 
-def _clear(path: Path, done: Forgetting, *, compact: bool, sleep: Callable[[float], None]) -> None:
+def _clear(
+    path: Path, done: Forgetting, token: int, *, compact: bool, sleep: Callable[[float], None]
+) -> None:
     """Remove the bytes of what was deleted from all files; note it where all of them are gone."""
     with autocommit(path, secure=True) as connection, closing(checkpointer(path)) as log:
         with _piece(connection):
@@ -266,7 +268,7 @@ def _clear(path: Path, done: Forgetting, *, compact: bool, sleep: Callable[[floa
         done.log_is_empty = _emptied(log, sleep)
         if done.log_is_empty:
             with _piece(connection) as forgotten:
-                forgotten.finish()
+                forgotten.finish(token)
 
 
 def _remove_index(path: Path, sleep: Callable[[float], None]) -> None:

@@ -155,7 +155,7 @@ def parse_amount(name: str, text: str) -> float:
 # -- scores
 
 _SCORE = re.compile(
-    rf"""(?P<name>[^<>=]+)
+    rf"""(?:"(?P<quoted>[^"]+)"\s* | (?P<name>[^<>="][^<>=]*))
     (?:(?P<how>=)(?P<value>[\s\S]+) | (?P<compared>>=|<=|>|<)\s*(?P<sign>[-+]?){_NUMBER}\s*)?""",
     re.ASCII | re.VERBOSE,
 )
@@ -177,12 +177,16 @@ class ScoreWanted:
 
     @staticmethod
     def of(text: str) -> ScoreWanted:
-        """Parse `rating`, `rating>=4`, `helpful=yes`; raises `InvalidQuery`."""
+        """Parse `rating`, `rating>=4`, `helpful=yes`; raises `InvalidQuery`.
+
+        A name that has one of `<>=` stands in double quotes.
+        """
         found = _SCORE.fullmatch(text)
         if found is None:
             hint = "use its name, or compare it: rating>=4, helpful=yes, topic=billing"
             raise InvalidQuery(f"score is {text[:40]!r}", hint=hint)
-        name, value = found["name"].strip(), (found["value"] or "").strip()
+        name = found["quoted"] or found["name"].strip()
+        value = (found["value"] or "").strip()
         if found["compared"]:
             number = float(found["sign"] + found["number"])
             return ScoreWanted(name, found["compared"], number=number)

@@ -41,22 +41,19 @@ FROM session_sums WHERE session_id NOT IN {APART}
 """  # noqa: S608
 _BY_TURNS = "SELECT turns, count(*) FROM session_sums GROUP BY turns"
 _BY_END = """
-SELECT iif(failed > 0, 'error', iif(duration > ?, 'slow', 'fine')), count(*), total(cost)
+SELECT iif(failed > 0, 'error', iif(duration > :limit, 'slow', 'fine')), count(*), total(cost)
 FROM session_sums WHERE turns = 1{} GROUP BY 1
 """
-_NOT_APART = f" AND session_id NOT IN {APART}"
 # What is added to a sum of floats can be taken away again, but not if it is so absurd.
 _MOST_COST = 1e6
 _ADDED = ("runs", "calls", "unmetered", "tokens", "priced_tokens")
 _NONE: frozenset[str] = frozenset()
 # The rows that are out of date.
 _GONE = f"SELECT turns, failed, duration, cost FROM session_sums WHERE session_id IN {APART}"  # noqa: S608
-# The sessions of one turn that may go on.
-_RECENT = f"""
-SELECT t.failed, t.duration, t.cost FROM sessions s CROSS JOIN session_sums t USING (session_id)
+# The sessions that may go on; those apart are looked at themselves.
+_RECENT_SESSIONS = f"""FROM sessions s CROSS JOIN session_sums t USING (session_id)
 WHERE s.last_activity_at >= substr(:over_before, 1, 19) AND {{last_activity}} >= :over_before
-  AND t.turns = 1 AND s.session_id NOT IN {APART}
-"""  # noqa: S608
+  AND t.turns = 1 AND s.session_id NOT IN {APART}"""
 _GONE_VALUES = f"""
 SELECT {{column}} FROM session_sums
 WHERE session_id IN {APART} AND {{column}} IS NOT NULL ORDER BY 1
@@ -200,24 +197,25 @@ class SummedSessions:
         """Return how the sessions of one turn ended: of those in the sums, no turn is open."""
         limit = math.inf if slow_after is None else slow_after
         ends = self._apart.ends(slow_after)
-        gone = [row for row in self._gone if row["turns"] == 1]
-        is_absurd = any(abs(row["cost"] or 0.0) > _MOST_COST for row in gone)
-        by_end = _BY_END.format(_NOT_APART if is_absurd else "")
-        for end, count, cost in self._conn.execute(by_end, (limit,)).fetchall():
+        turns = turn_columns(self._conn)
+        sessions = _RECENT_SESSIONS.format(last_activity=turns.last_activity)
+        given = {"limit": limit, "over_before": self._over_before}
+        recent = self._conn.execute(f"SELECT t.failed, t.duration, t.cost {sessions}", given)
+        going = recent.fetchall()
+        left = [*(row for row in self._gone if row["turns"] == 1), *going]
+        but = ""
+        if any(abs(row["cost"] or 0.0) > _MOST_COST for row in left):
+            ids = f"SELECT s.session_id {sessions}"
+            left, but = [], f" AND session_id NOT IN {APART} AND session_id NOT IN ({ids})"
+        for end, count, cost in self._conn.execute(_BY_END.format(but), given).fetchall():
             ends.counts[end] += count
             ends.costs[end] += cost
-        recent = self._recent()
-        for row in [*([] if is_absurd else gone), *recent]:
+        for row in left:
             failed, slow = bool(row["failed"]), row["duration"] > limit
             ends.add(end_of(_NONE, recent=False, failed=failed, slow=slow), row["cost"], -1)
-        for row in recent:
+        for row in going:
             ends.add("going", row["cost"])
         return ends
-
-    def _recent(self) -> list[sqlite3.Row]:
-        last_activity = turn_columns(self._conn).last_activity
-        query = _RECENT.format(last_activity=last_activity)
-        return self._conn.execute(query, {"over_before": self._over_before}).fetchall()
 
 
 ManySessions = ListedSessions | SummedSessions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from itertools import compress
@@ -36,18 +36,17 @@ class Ends:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    costs: Counter[str] = field(default_factory=Counter)
+    costs: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, end: str, cost: float | None, count: int = 1) -> None:
         """Count a session, or with -1 count it no longer."""
         self.counts[end] += count
-        # A Counter of floats; to type checkers it has integers.
-        self.costs[end] += count * (cost or 0.0)  # type: ignore[assignment]
+        self.costs[end] += count * (cost or 0.0)
 
     def cost(self, end: str) -> float:
         """Return what the sessions with this end cost together."""
         # No rest of a rounding where all were taken away again.
-        return max(float(self.costs[end]), 0.0) if self.counts[end] else 0.0
+        return max(self.costs[end], 0.0) if self.counts[end] else 0.0
 
 
 def end_of(shown: Set[str], *, recent: bool, failed: bool, slow: bool) -> str:

@@ -19,10 +19,10 @@ __all__ = ["Forgotten", "Tombstone", "has_forgotten_run"]
 
 _SALT = "SELECT salt FROM forgetting"
 _BEGIN = """
-INSERT INTO forgetting (id, salt, unfinished) VALUES (1, ?, 1)
-ON CONFLICT (id) DO UPDATE SET unfinished = 1
+INSERT INTO forgetting (id, salt, unfinished) VALUES (1, :salt, :token)
+ON CONFLICT (id) DO UPDATE SET unfinished = excluded.unfinished
 """
-_FINISH = "UPDATE forgetting SET unfinished = 0"
+_FINISH = "UPDATE forgetting SET unfinished = 0 WHERE unfinished = ?"
 _IS_UNFINISHED = "SELECT EXISTS (SELECT 1 FROM forgetting WHERE unfinished)"
 # A later time covers more.
 _ADD = """
@@ -66,16 +66,24 @@ class Forgotten:
         """Whether somebody was stopped between deleting rows and removing their bytes."""
         return bool(self and self._connection.execute(_IS_UNFINISHED).fetchone()[0])
 
-    def begin(self, names: Iterable[tuple[Tombstone, str]], before: str) -> None:
-        """Bar the runs of these names that began before a UTC time; note that it is unfinished."""
+    def begin(self, names: Iterable[tuple[Tombstone, str]], before: str) -> int:
+        """Bar the runs of these names that began before a UTC time; note that it is unfinished.
+
+        Returns what `finish` is told at the end.
+        """
         self._salt = self._salt or secrets.token_hex(16)
-        self._connection.execute(_BEGIN, (self._salt,))
+        token = secrets.randbits(62) | 1
+        self._connection.execute(_BEGIN, {"salt": self._salt, "token": token})
         for kind, name in names:
             self._add(kind, name, before)
+        return token
 
-    def finish(self) -> None:
-        """Note that nothing is left of what was deleted."""
-        self._connection.execute(_FINISH)
+    def finish(self, token: int) -> None:
+        """Note that nothing is left of what was deleted, unless another deletion has begun since.
+
+        Should that one be killed, its bytes are left.
+        """
+        self._connection.execute(_FINISH, (token,))
 
     def add_run(self, run_id: str, at: str) -> None:
         """Bar a run, whenever it began, and the runs below it."""

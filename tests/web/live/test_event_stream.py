@@ -37,9 +37,12 @@ class Stream:
         self.answer = answer
         self._texts = answer.iter_text()
         self._rest = ""
+        self._give_up = time.monotonic() + PATIENCE_S
 
     def block(self) -> str:
         """Return what comes next: an event or a heartbeat; empty when the stream has ended."""
+        # Heartbeats come for ever; what is waited for must come before.
+        assert time.monotonic() < self._give_up
         while "\n\n" not in self._rest:
             more = next(self._texts, None)
             if more is None:
@@ -278,6 +281,7 @@ def test_one_look_at_the_file_is_for_all(
     say(to, 1)
     looked: list[float] = []
     read: list[float] = []
+    asked: list[float] = []
     commits, state = file_watch.commits_of_others, LivePage.state
 
     def look(connection: Any) -> int:
@@ -285,6 +289,8 @@ def test_one_look_at_the_file_is_for_all(
         return commits(connection)
 
     async def made(self: LivePage, since: float, render: Any) -> Any:
+        asked.append(since)
+
         async def counted() -> str:
             read.append(since)
             return str(await render())
@@ -300,12 +306,13 @@ def test_one_look_at_the_file_is_for_all(
             streaming(client, **given[1]) as second,
             streaming(client, **given[2]) as third,
         ):
-            before = len(read)
+            before = len(read), len(asked)
             say(to, 2)
             for one in (first, second, third):
                 one.until("question 0002")
-            made_anew = len(read) - before
-    assert made_anew <= 3  # the turn, then perhaps its call and the figures; for three streams
+            made_anew, asked_for = len(read) - before[0], len(asked) - before[1]
+    # Three streams ask for each state, and most often get the one that was made for the first.
+    assert made_anew < asked_for
     assert min(b - a for a, b in pairwise(looked)) > file_watch.LOOK_S / 2
 
 
@@ -316,20 +323,29 @@ def test_much_that_is_recorded_beside_it_adds_nothing(to: Builder, db_path: Path
         for number in range(400):
             to.run(f"other {number}")
         say(to, 2)
-        assert len(stream.until("question 0002")) <= 12
+        told = stream.until("question 0002")
+    assert "other " not in "".join(told)
+    assert len(told) < 100
 
 
-def test_a_stream_is_counted_without_its_duration(to: Builder, db_path: Path) -> None:
+def test_a_stream_is_counted_without_its_duration(
+    to: Builder, db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It lasts as long as somebody looks, which would hide how long pages take."""
+    ahead = [0.0]
+    clock = time.perf_counter
+    monkeypatch.setattr(
+        "waxlocal.web.middleware.request_log.time.perf_counter", lambda: clock() + ahead[0]
+    )
     say(to, 1)
     with serving(db_path) as client:
         with streaming(client, PAGE, **{"Waxlocal-Marks": "none"}) as stream:
             stream.event()
-            time.sleep(1.0)  # what would be counted
+            ahead[0] = 1e6  # what would be counted
         give_up = time.monotonic() + PATIENCE_S
         wanted = f'{{route="{ROUTE}",method="GET",status="200"}}'
         while f"requests_total{wanted} 1" not in (text := client.get("/metrics").text):
             assert time.monotonic() < give_up
         seconds = re.search(rf"seconds_sum{re.escape(wanted)} (\S+)", text)
     assert seconds is not None
-    assert float(seconds[1]) < 0.9
+    assert float(seconds[1]) < 1e5

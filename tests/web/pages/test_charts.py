@@ -113,7 +113,6 @@ def test_a_histogram_stays_inside_and_marks_where_values_lie(costs: list[float])
     chart = histogram(
         "t", "s", found, labels, head=("cost", "n"),
         rows=[(label, str(one.count)) for label, one in zip(labels, found, strict=True)],
-        hrefs=[""] * len(found),
         marks=[(costs[len(costs) // 2], "p50"), (costs[-1], "max")],
     )  # fmt: skip
     assert all(0 <= bar.x <= 100 and bar.y >= 0 for bar in chart.bars)

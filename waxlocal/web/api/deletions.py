@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.errors import NotFound
-from waxlocal.maintenance.chosen_runs import Choice, Kind, chosen_runs
+from waxlocal.maintenance.chosen_runs import Choice, Kind
+from waxlocal.maintenance.forget_preview import preview
 from waxlocal.maintenance.forgetting import forget
 from waxlocal.web.api.parameters import read_parameters
 from waxlocal.web.api.responses import json_answer, raw_tail
@@ -40,7 +41,8 @@ async def forget_run(request: Request) -> Response:
 
 async def _forgotten(request: Request, choice: Choice) -> Response:
     """Delete the runs of a choice; respond when it is done. Raises `NotFound`, `StorageError`."""
-    if not await ask(request, lambda connection: chosen_runs(connection, choice)):
+    found = await ask(request, lambda connection: preview(connection, choice))
+    if found.is_nothing_to_do():
         raise NotFound(f"no {choice.kind.value} {choice.name!r}", hint="give the whole id")
     done = await asyncio.to_thread(partial(forget, database_of(request).path, choice))
     return json_answer(asdict(done))

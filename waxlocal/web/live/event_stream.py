@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from urllib.parse import urlencode
@@ -25,7 +26,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 # closes a connection without data after 60.
 HEARTBEAT_S = 15.0
 # A page on which something computes or runs is looked at again after this many seconds: figures
-# that are ready and processes that were killed announce nothing. At least the first.
+# that are ready and processes that were killed announce nothing.
 LOOK_AGAIN_S = {"waiting": 1.0, "running": 15.0}
 # Lists and figures may be those that were kept when the file changed, for twenty times as long as
 # they took and a minute at most: seconds after the last change at which a page is looked at again.
@@ -118,7 +119,8 @@ class _Opened:
                 yield b"event: gone\ndata: {}\n\n"
                 return
             except (ObserveError, Problem):
-                await self._streams.watch.wait(LOOK_AGAIN_S["waiting"])  # busy, for example
+                # Busy, for example. Not until the next change: there may be many a second.
+                await asyncio.sleep(LOOK_AGAIN_S["waiting"])
 
     def _known(self, now: Snapshot) -> Collection[str]:
         """Return the marks that the client has: without any, it is told of changes from now on."""

@@ -94,6 +94,13 @@ class _Look:
 
     def state(self) -> State:
         """Return what differs after each commit of others, and for another file at the path."""
+        try:
+            return self._looked()
+        finally:
+            if self._ended:
+                self.close()
+
+    def _looked(self) -> State:
         with self._lock:
             file = None if self._ended else file_id(self._path)
             if file is None or file != self._file:
@@ -119,10 +126,16 @@ class _Look:
             closer.__exit__(None, None, None)
 
     def close(self) -> None:
-        """Close the connection for good."""
-        with self._lock:
-            self._ended = True
-            self._let_go()
+        """Close the connection for good; a look that is being made does so at its end.
+
+        Whoever closes is in the event loop, and must not wait for it.
+        """
+        self._ended = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
 
 
 def _written_at(path: Path) -> int:

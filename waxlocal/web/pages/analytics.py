@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sqlite3
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -142,10 +142,26 @@ async def _extremes(
     return await ask_kept(request, ("extremes", ordering, asked.key), question)
 
 
-def _range_url(asked: SessionRequest, name: str, least: float, most: float) -> str:
-    """Return the URL of the sessions of a bar, which has no end if `most` is infinite."""
-    ends = {f"min_{name}": f"{least:.10g}", f"max_{name}": f"{most:.10g}" * math.isfinite(most)}
-    return asked.links.to(SESSIONS.path, {**asked.given, **ends})
+def _range_urls(
+    asked: SessionRequest, name: str, ranges: Iterable[tuple[float, float]]
+) -> list[str]:
+    """Return the URLs of the sessions of each bar; one without an end has an infinite one.
+
+    None in a period: its bars count what happened in it, and the list has whole sessions.
+    """
+    if asked.filter.since or asked.filter.until:
+        return []
+    return [
+        asked.links.to(
+            SESSIONS.path,
+            {
+                **asked.given,
+                f"min_{name}": f"{least:.10g}",
+                f"max_{name}": f"{most:.10g}" if math.isfinite(most) else "",
+            },
+        )
+        for least, most in ranges
+    ]
 
 
 def _turns_chart(figures: Statistics, asked: SessionRequest) -> charts.Chart | None:
@@ -170,10 +186,14 @@ def _turns_chart(figures: Statistics, asked: SessionRequest) -> charts.Chart | N
         parts=(charts.Part("p1", "sessions"),),
         head=("Turns", "Sessions", "Share"),
         rows=rows,
-        hrefs=[
-            _range_url(asked, "turns", turns, math.inf if turns == last and longer else turns)
-            for turns in range(1, last + 1)
-        ],
+        hrefs=_range_urls(
+            asked,
+            "turns",
+            (
+                (turns, math.inf if turns == last and longer else turns)
+                for turns in range(1, last + 1)
+            ),
+        ),
         height=160,
     )
 
@@ -212,7 +232,7 @@ def _costs_chart(analysis: Analysis, asked: SessionRequest) -> charts.Chart:
         head=("Cost", "Sessions"),
         rows=rows,
         # A bar has what is less than its end.
-        hrefs=[_range_url(asked, "cost", one.low, one.high * (1 - 1e-6)) for one in found],
+        hrefs=_range_urls(asked, "cost", ((one.low, one.high * (1 - 1e-6)) for one in found)),
         marks=[
             (value, f"{name} {dollars(value)}")
             for name, value in (("p50", p50), ("p95", p95), ("p99", p99))

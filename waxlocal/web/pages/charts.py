@@ -257,7 +257,7 @@ def histogram(
     *,
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
-    hrefs: Sequence[str],
+    hrefs: Sequence[str] = (),
     marks: Sequence[tuple[float, str]] = (),
     height: int = 176,
 ) -> Chart:
@@ -272,7 +272,8 @@ def histogram(
             x, width = _two((number + 0.04) * place), _two(place * 0.92)
             kind = "p1" if math.isfinite(one.high) else "p3"
             said = _said(head, rows[number])
-            bars.append(Bar(x, _two(floor - tall), width, _two(tall), kind, said, hrefs[number]))
+            href = hrefs[number] if hrefs else ""
+            bars.append(Bar(x, _two(floor - tall), width, _two(tall), kind, said, href))
     placed = []
     for row, (value, label) in enumerate(marks):
         x = _two(_across(value, found) * place)

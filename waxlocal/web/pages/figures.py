@@ -15,6 +15,7 @@ __all__ = [
     "exact_time",
     "milliseconds",
     "pretty",
+    "score_named",
     "score_value",
     "short_id",
     "short_tokens",
@@ -68,6 +69,11 @@ def short_id(whole: str) -> str:
     if len(whole) <= _ID_CHARS:
         return whole
     return f"{whole[: _ID_CHARS - _ID_TAIL - 1]}…{whole[-_ID_TAIL:]}"
+
+
+def score_named(name: str) -> str:
+    """Return the filter for the scores of a name: in quotes if it has signs that compare."""
+    return f'"{name}"' if any(sign in name for sign in "<>=") else name
 
 
 def score_value(score: Score) -> str:

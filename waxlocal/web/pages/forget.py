@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -18,13 +17,18 @@ from waxlocal.maintenance.forgetting import forget
 from waxlocal.web.api.problems import Problem
 from waxlocal.web.db import ask, database_of
 from waxlocal.web.pages.addresses import Links
+from waxlocal.web.pages.forms import read_form
 from waxlocal.web.pages.rendering import show
 
 __all__ = ["forget_page"]
 
-# A kind and an id; a session's may have 5,000 characters, each up to nine bytes when encoded.
-MOST_BYTES = 65_536
+MOST_FIELDS = 10
 _KINDS = frozenset(kind.value for kind in Kind)
+_TITLES = {
+    Kind.USER: "Delete all recordings of this user?",
+    Kind.SESSION: "Delete this session?",
+    Kind.RUN: "Delete this run?",
+}
 # What is said of a deletion on the page that follows it, which must not name what was deleted.
 _RESULTS = ("deleted", "open", "log", "space")
 
@@ -43,13 +47,13 @@ async def _show(request: Request) -> Response:
     choice = _choice(given)
     found = await _found(request, choice)
     found = await asyncio.to_thread(files_beside, database_of(request).path, found)
-    return await _page(request, f"Delete this {choice.kind.value}?", choice=choice, found=found)
+    return await _page(request, _TITLES[choice.kind], choice=choice, found=found)
 
 
 async def _found(request: Request, choice: Choice) -> Preview:
     """Return what would be deleted; raises `NotFound` where that is nothing."""
     found = await ask(request, lambda conn: preview(conn, choice))
-    if found.is_empty and not found.unfinished:
+    if found.is_nothing_to_do():
         raise NotFound(f"no runs of {choice.kind.value} {choice.name!r}")
     return found
 
@@ -61,7 +65,8 @@ async def _page(request: Request, title: str, **values: Any) -> Response:
 
 async def _delete(request: Request) -> Response:
     """Delete what the form names; raises `Problem`, `NotFound` and `StorageError`."""
-    choice = _choice(await _form(request))
+    form = await read_form(request, MOST_FIELDS)
+    choice = _choice({name: values[0] for name, values in form.items() if len(values) == 1})
     await _found(request, choice)  # whoever is not here is not barred either
     # In a thread of its own: other requests, and programs that record, go on meanwhile.
     done = await asyncio.to_thread(partial(forget, database_of(request).path, choice))
@@ -83,16 +88,3 @@ def _choice(given: Mapping[str, str]) -> Choice:
 
 def _count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
-
-
-async def _form(request: Request) -> Mapping[str, str]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise Problem(415, "the body is not a form")
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise Problem(413, f"the form is larger than {MOST_BYTES:,} bytes")
-    given = parse_qs(body.decode("utf-8", "replace"), True, max_num_fields=10)
-    return {name: values[0] for name, values in given.items() if len(values) == 1}

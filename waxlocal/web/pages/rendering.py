@@ -63,6 +63,7 @@ def _environment() -> Environment:
         short_id=web_wording.short_id,
         exact_time=web_wording.exact_time,
         score=web_wording.score_value,
+        score_named=web_wording.score_named,
     )
     return made
 

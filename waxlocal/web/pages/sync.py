@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -22,14 +21,13 @@ from waxlocal.web.api.problems import Problem
 from waxlocal.web.cache import PATIENCE_S, ask_kept
 from waxlocal.web.db import ask, change
 from waxlocal.web.pages.addresses import Links
+from waxlocal.web.pages.forms import read_form
 from waxlocal.web.pages.rendering import show
 from waxlocal.web.pages.upload_state import host_of, take_status, target_state
 
 __all__ = ["retry", "sync_page"]
 
 PARKED, RECEIPTS = 100, 20
-# Enough for the ids of a whole page of parked runs.
-MOST_BYTES = 65_536
 STAGES = {
     "start": "start",
     "llm-calls": "LLM calls",
@@ -82,15 +80,7 @@ async def retry(request: Request) -> Response:
 
 async def _chosen(request: Request) -> list[str] | None:
     """Return the run ids in the form, None for all; raises `Problem` for an invalid form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise Problem(415, "the body is not a form")
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise Problem(413, f"the form is larger than {MOST_BYTES:,} bytes")
-    given = parse_qs(body.decode("utf-8", "replace"), True, max_num_fields=PARKED * 2)
+    given = await read_form(request, PARKED * 2)
     if given.get("all") == ["1"]:
         return None
     if not given.get("run_id"):

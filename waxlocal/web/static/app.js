@@ -409,9 +409,22 @@
     return address;
   };
 
+  // What the page shows is no longer in the file: it stays, and is not asked for any more.
+  let gone = false;
+  const tellGone = () => {
+    if (gone) return;
+    gone = true;
+    const told = document.createElement("p");
+    told.className = "problem";
+    told.textContent = "This was deleted. What is shown here is no longer in the file.";
+    document.getElementById("main").prepend(told);
+    say(told.textContent);
+  };
+
   const refresh = async () => {
     try {
       const answer = await fetch(liveAddress("1"), { headers: { Accept: "text/html" }, redirect: "error" });
+      if (answer.status === 404) return tellGone();
       if (!answer.ok) throw new Error(String(answer.status));
       update(new DOMParser().parseFromString(await answer.text(), "text/html"));
       failures = 0;
@@ -435,7 +448,7 @@
       await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     }
     if (!live?.isOpen()) await refresh();
-    keepFresh();
+    if (!gone) keepFresh();
   };
 
   // -- filters --
@@ -506,7 +519,7 @@
     if (location.hash === "#search") document.getElementById("search")?.focus();
     setInterval(() => tellTimes(document), 20000);
     live?.start({
-      update, refresh, remember, wake, withoutMoving, say, liveAddress,
+      update, refresh, remember, wake, withoutMoving, say, liveAddress, tellGone, isGone: () => gone,
       // Another part of the conversation is the last on this page.
       moveTo: (address, last) => {
         document.getElementById("main").dataset.liveFrom = address;

@@ -126,19 +126,20 @@
   // -- large parts --
 
   const wanted = new Set();
-  let fetched = 0;
+  let tried = 0;
   let waiting = false;
 
   const later = (key) => {
     wanted.add(key);
     if (waiting) return;
     waiting = true;
-    const empty = !document.querySelector(`[data-live="${CSS.escape(key)}"]`)?.childElementCount;
-    setTimeout(fetchWanted, empty ? 0 : Math.max(SLOW, fetched + SLOW - Date.now()));
+    // The first one at once; one that is out of view, or that did not come, like all others.
+    setTimeout(fetchWanted, tried ? SLOW : 0);
   };
 
   const fetchWanted = async () => {
     waiting = false;
+    tried = Date.now();
     for (const key of [...wanted]) {
       wanted.delete(key);
       const part = document.querySelector(`[data-live="${CSS.escape(key)}"]`);
@@ -146,12 +147,12 @@
       const isSeen = box && document.visibilityState === "visible"
         && box.top < innerHeight && (box.bottom > 0 || !box.height);
       if (!isSeen) { if (part) later(key); continue; }
-      fetched = Date.now();
       const address = page.liveAddress("1");
       address.searchParams.set("part", key);
       try {
         const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
-        const fresh = answer.ok ? elementOf(await answer.text()) : null;
+        if (!answer.ok) throw new Error(String(answer.status));
+        const fresh = elementOf(await answer.text());
         if (fresh) show([[fresh, ""]], []);
       } catch { later(key); }
     }
@@ -167,14 +168,8 @@
       else if (line.startsWith("data: ")) data.push(line.slice(6));
     }
     if (kind === "change") change(JSON.parse(data.join("\n")));
-    else if (kind === "gone") end();
+    else if (kind === "gone") page.tellGone();
     return kind === "gone";
-  };
-
-  const end = () => {
-    const told = within("p", "class", "problem", "This was deleted. What is shown here is no longer in the file.");
-    document.getElementById("main").prepend(told);
-    page.say(told.textContent);
   };
 
   // Returns whether the page is gone; raises when the stream breaks off.
@@ -198,7 +193,7 @@
   };
 
   const open = async () => {
-    if (stream || document.visibilityState !== "visible" || marks.size > MOST_MARKS) return;
+    if (stream || page.isGone() || document.visibilityState !== "visible" || marks.size > MOST_MARKS) return;
     const mine = stream = { control: new AbortController(), open: false };
     let silence = 0;
     const alive = () => {
@@ -217,6 +212,7 @@
         signal: mine.control.signal, redirect: "error", cache: "no-store",
       });
       if (answer.status === 204) wait = ASK_AGAIN;
+      else if (answer.status === 404) page.tellGone();
       else if (!answer.ok) throw new Error(String(answer.status));
       else {
         const began = Date.now();
@@ -234,7 +230,7 @@
     clearTimeout(silence);
     if (stream !== mine) return;
     stream = null;
-    if (wait !== Infinity) again(wait * (1 + Math.random() / 4));
+    if (wait !== Infinity && !page.isGone()) again(wait * (1 + Math.random() / 4));
   };
 
   const close = () => {
@@ -251,6 +247,7 @@
   const turns = () => [...(list()?.querySelectorAll(":scope > article.turn") ?? [])];
   const newest = () => turns().at(-1) ?? null;
   const FOLLOW = `waxlocal-follow ${location.pathname}`;
+  const JUMP = "jump";
   let follows = false;
   // The first turn that nobody has seen yet, and how many there are.
   let unseen = null;
@@ -289,13 +286,24 @@
     showDock();
   };
 
-  const setFollow = (on) => {
-    follows = on;
+  const remember = (value) => {
     try {
-      if (on) sessionStorage.setItem(FOLLOW, "1");
+      if (value) sessionStorage.setItem(FOLLOW, value);
       else sessionStorage.removeItem(FOLLOW);
     } catch { /* it lasts as long as the page */ }
+  };
+
+  // Whether the page was being followed at this address: who opens another one wants what is there.
+  const here = () => location.search || "?";
+  const wasFollowed = () => {
+    try { return [JUMP, here()].includes(sessionStorage.getItem(FOLLOW)); } catch { return false; }
+  };
+
+  const setFollow = (on) => {
+    follows = on;
+    remember(on ? here() : null);
     if (on && laterLink()) {
+      remember(JUMP);
       const there = new URL(location.href);
       there.hash = "";
       there.searchParams.delete("offset");
@@ -378,7 +386,7 @@
     if (first) scrollBy(0, first.getBoundingClientRect().top - before);
   };
 
-  // A link that is nearly in view is followed by itself, and so is one that is clicked.
+  // A link that is nearly in view is followed by itself.
   const watched = new IntersectionObserver((seen) => {
     for (const one of seen) if (one.isIntersecting) followLink(one.target);
   }, { rootMargin: "400px" });
@@ -412,8 +420,7 @@
     });
     follow.addEventListener("click", () => setFollow(!follows));
     addEventListener("scroll", scrolled, { passive: true });
-    try { follows = sessionStorage.getItem(FOLLOW) === "1"; } catch { /* it lasts as long as the page */ }
-    if (follows) setFollow(true);
+    setFollow(wasFollowed());
     showDock();
     // Once the part is where its address says; before, everything is in view.
     addEventListener("load", watchLinks);
