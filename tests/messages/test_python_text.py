@@ -112,3 +112,19 @@ def test_what_a_person_pastes_stays_as_it_is(text: str) -> None:
 def test_an_assignment_may_be_an_answer() -> None:
     """It is not taken for a value under a name."""
     assert answered({"response": "DEBUG=1"}) == "DEBUG=1"
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 9_000, "-0b" + "1" * 20_000, "0o" + "7" * 9_000])
+def test_a_number_that_no_text_can_hold_is_none(number: str) -> None:
+    """Python reads it, and fails to write it: with it, the whole list of runs would fail."""
+    assert from_python(f"{{'a': {number}, 'b': 1}}") == {"a": None, "b": 1}
+    assert isinstance(answered({"answer": f"{{'a': {number}}}"}), str)
+
+
+@pytest.mark.parametrize(
+    "text", ["{'a': 0x1if 1 else 2}", "{'a': 1or 2}", "[{'a': 1.5if 1 else 2}]"]
+)
+def test_what_the_parser_would_warn_of_is_text(text: str, recwarn: pytest.WarningsRecorder) -> None:
+    """Nobody who looks at a list wants to hear of it."""
+    assert from_python(text) is None
+    assert not list(recwarn)

@@ -189,6 +189,8 @@ def test_filters_by_tag_and_metadata_take_a_key_or_a_pair(tmp_path: Path) -> Non
         assert found(conn, metadata="ok=null") == ["b"]
         assert found(conn, metadata="kind") == []
         assert found(conn, metadata='deep={"kind":"chat","list":[1]}') == ["c"]
+        assert found(conn, metadata="\0") == []
+        assert found(conn, metadata="deep\0.kind=chat") == []
         assert found(conn, tag="kind=task", metadata="turn=1") == []
 
 

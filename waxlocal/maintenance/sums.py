@@ -126,7 +126,8 @@ SELECT session_id, char(10) || group_concat(fact, char(10)) || char(10) FROM (
   WHERE r.session_id IN {_SESSIONS} AND typeof(pair.key) = 'text'
   UNION
   SELECT r.session_id, '@' || hex(c.model)
-  FROM runs r CROSS JOIN llm_calls c ON c.run_id = r.run_id WHERE r.session_id IN {_SESSIONS})
+  FROM runs r CROSS JOIN llm_calls c ON c.run_id = r.run_id
+  WHERE r.session_id IN {_SESSIONS} AND typeof(c.model) = 'text')
 GROUP BY session_id
 """  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608

@@ -25,6 +25,11 @@ _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _NEXT_FIELD = re.compile(r"\s(?=[A-Za-z_]\w*=)|\Z")
 # An escape that Python does not print; the parser would warn of it.
 _NO_ESCAPE = re.compile(r"\\(?![\\'\"nrtxuU])")
+# A number that goes on as a word, `1if`: the parser would warn of it.
+_NUMBER_WORD = re.compile(r"(?<!\w)\d[\w.]*(?:and|else|for|if|in|is|or)\b")
+# Bits of 4,300 digits, which is all that Python turns into text; hex digits are read beyond that.
+# https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
+_MOST_BITS = 14_000
 _ADDRESS = re.compile(r"<[\w.]+(?: object)? at 0x[0-9a-fA-F]+>")
 _MEMBER = re.compile(r"<[\w.]+: ('[^'\\\n]*'|-?\d+)>")
 
@@ -38,6 +43,8 @@ def from_python(text: str) -> dict[str, Any] | list[Any] | None:
     if not (is_value or _FIELD.match(text)):
         return None
     if len(text) > (_MOST_CHARS if is_value else _MOST_ROW_CHARS) or _NO_ESCAPE.search(text):
+        return None
+    if _NUMBER_WORD.search(text):
         return None
     text = _MEMBER.sub(r"\1", _ADDRESS.sub("None", text))
     value = _parsed(text.strip()) if is_value else _fields(text)
@@ -106,7 +113,7 @@ def _is_literal(text: str) -> bool:
 
 def _plain(node: ast.expr) -> Any:
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str | int | float) else None
+        return node.value if _is_shown(node.value) else None
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return {str(_plain(key)): _plain(value) for key, value in pairs if key is not None}
@@ -116,6 +123,12 @@ def _plain(node: ast.expr) -> Any:
         number = _plain(node.operand)
         return -number if isinstance(number, int | float) else None
     return _object(node) if isinstance(node, ast.Call) else None
+
+
+def _is_shown(value: object) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= _MOST_BITS
+    return isinstance(value, str | float)
 
 
 def _object(node: ast.Call) -> dict[str, Any] | None:

@@ -136,8 +136,9 @@ def _metadata_condition(pair: str, values: dict[str, object]) -> str:
     by_key = _pair_condition("metadata", pair, values)
     key, equals, _ = pair.partition("=")
     parts = key.split(".")
-    # A quote cannot be written in a path of SQLite: https://sqlite.org/json1.html#path_arguments
-    if '"' in key or not all(parts):
+    # A quote cannot be written in a path of SQLite, and NUL ends it:
+    # https://sqlite.org/json1.html#path_arguments
+    if '"' in key or "\0" in key or not all(parts):
         return by_key
     values["metadata_path"] = "$" + "".join(f'."{part}"' for part in parts)
     values["metadata_last"] = json.dumps(parts[-1], ensure_ascii=False)
