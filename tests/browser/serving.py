@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.tools.patience import PATIENCE_S
+import httpx
+
+from tests.tools.patience import PATIENCE_S, wait_until
 from waxlocal.web.app import create_app
 from waxlocal.web.server import make_server
 
@@ -27,6 +29,14 @@ FLAGS = (
 )
 
 
+def _warm_up(address: str) -> None:
+    """Wait until the server answers with a whole list: a page without one loads itself again.
+
+    A key or click that comes before that has no effect.
+    """
+    wait_until(lambda: 'class="waiting"' not in httpx.get(address, timeout=PATIENCE_S).text)
+
+
 @contextmanager
 def serving(path: Path, *, key: str | None = None, **options: Any) -> Iterator[str]:
     """Serve a file at a free port; yields the address without a slash at its end.
@@ -41,7 +51,9 @@ def serving(path: Path, *, key: str | None = None, **options: Any) -> Iterator[s
     thread.start()
     try:
         assert listening.wait(PATIENCE_S), "the server did not begin to listen"
-        yield f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{port}"
+        _warm_up(address)
+        yield address
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

@@ -286,7 +286,7 @@ def test_the_address_of_a_turn_leads_to_it(open_page: Open, large: tuple[str, Pa
     page = open_page()
     page.goto(f"{address}/sessions/{LONG}#turn-53")
     expect(page.locator("#turn-53")).to_be_in_viewport()
-    expect(page.locator("#turn-53").get_by_label("Message").first).to_contain_text(said)
+    expect(page.locator("#turn-53 .person").first).to_contain_text(said)
     page.goto(f"{address}/sessions/{LONG}#turn-999")
     expect(page.locator(".turn").first).to_be_visible()
 
@@ -326,7 +326,7 @@ def test_what_pages_show_as_words_are_words(open_page: Open, large: tuple[str, P
     for session_id in sessions:
         page.goto(address + session_url(session_id), wait_until="commit")
         page.locator("footer, main").last.wait_for(state="attached")
-        texts = page.locator("[aria-label=Message], [aria-label=Answer]").evaluate_all(_WORDS)
+        texts = page.locator(".turn .person, .turn .agent").evaluate_all(_WORDS)
         wrong = [(why, text) for text in texts if text and (why := why_unreadable(text))]
         assert wrong == [], session_id
         read += len(texts)

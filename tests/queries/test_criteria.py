@@ -243,6 +243,7 @@ def test_amounts_are_read_as_people_type_them(name: str, text: str, number: floa
         {"min_cost": "-1"},
         {"min_cost": "nan"},
         {"max_cost": "1e999"},
+        {"min_cost": "3.4e38"},
         {"max_cost": "٣"},
         {"min_turns": "2.5"},
         {"min_duration": "5 years"},

@@ -15,6 +15,7 @@ from waxlocal.records import RUN_STATUSES
 
 __all__ = [
     "AMOUNTS",
+    "MOST_AMOUNT",
     "Criteria",
     "Range",
     "ScoreWanted",
@@ -129,6 +130,8 @@ _FORMS = {
 _UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 # What has a range, and so a `min_` and a `max_`.
 AMOUNTS = tuple(_AMOUNT)
+# As many digits as a float has.
+MOST_AMOUNT = 10**15 - 1
 _ENDS = frozenset(f"{end}_{name}" for end in ("min", "max") for name in AMOUNTS)
 
 
@@ -147,9 +150,10 @@ def parse_amount(name: str, text: str) -> float:
     """
     amount = name.partition("_")[2]
     found = _AMOUNT[amount].fullmatch(text.strip())
-    if found is None:
+    number = float(found["number"]) if found else math.inf
+    if found is None or number > MOST_AMOUNT:
         raise InvalidQuery(f"{name} is {text[:40]!r}", hint=f"use {_FORMS[amount]}")
-    return float(found["number"]) * _UNIT_S.get(found["unit"] or "", 1)
+    return number * _UNIT_S.get(found["unit"] or "", 1)
 
 
 # -- scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from waxlocal.queries.criteria import MOST_AMOUNT
 from waxlocal.records import RUN_STATUSES
 from waxlocal.web.api.openapi_parts import in_query, text, time
 from waxlocal.web.api.openapi_rows import Json
@@ -36,21 +37,19 @@ _TEXTS = (
         "whose inputs or result contain this text",
     ),
 )
-# Numbers have at most so many digits.
-_MOST = 10**15 - 1
 _SCORE_PATTERN = (
     r"^$|^(\"[^\"]+\"\s*|[^<>=\"][^<>=]*)(=[\s\S]+|(>=|<=|>|<)\s*[-+]?([0-9]{1,15}(\.[0-9]{0,20})?|\.[0-9]{1,20})"
     r"([eE][-+]?[0-9]{1,3})?\s*)?$"
 )
-_COST = {"type": "number", "minimum": 0, "maximum": _MOST, "description": "US dollars"}
+_COST = {"type": "number", "minimum": 0, "maximum": MOST_AMOUNT, "description": "US dollars"}
 _DURATION = {
     "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": _MOST},
+        {"type": "number", "minimum": 0, "maximum": MOST_AMOUNT},
         {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{0,20})?\s*(ms|s|m|h|d)$"},
     ],
     "description": "seconds, or with a unit: 500ms, 2m, 1h",
 }
-_TURNS = {"type": "integer", "minimum": 0, "maximum": _MOST}
+_TURNS = {"type": "integer", "minimum": 0, "maximum": MOST_AMOUNT}
 _STATUS = in_query(
     "status", {"type": "string", "enum": list(RUN_STATUSES)}, "Only those with this status."
 )

@@ -365,6 +365,13 @@
     }
   };
 
+  // Milliseconds for which a page that was asked for may take to come.
+  const LEAVING = 10000;
+  let left = -Infinity;
+  const leave = (event) => {
+    if (event.type === "submit" || event.target.closest?.("a[href]")) left = Date.now();
+  };
+
   // Returns the parts that are left as they are for now: somebody selects or writes in them.
   const update = (page) => {
     const busy = [];
@@ -372,7 +379,8 @@
     const isNew = (part) => !mine.has(part.dataset.live);
     // A new part has no place in this page (an empty file now has sessions): reload it.
     if (updateRows(page) || [...page.querySelectorAll("[data-anew]")].some(isNew)) {
-      location.reload();
+      // But not while another page is being opened: that would be called off.
+      if (Date.now() - left > LEAVING) location.reload();
       return busy;
     }
     live?.note(page);
@@ -478,6 +486,8 @@
       document.getElementById("help").showModal();
     });
     document.addEventListener("keydown", onKey);
+    document.addEventListener("click", leave);
+    document.addEventListener("submit", leave);
     document.addEventListener("focusin", onFocus);
     document.addEventListener("toggle", stopInOneTurn, true);
     window.addEventListener("resize", stopInOneTurn);
