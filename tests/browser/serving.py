@@ -32,9 +32,11 @@ FLAGS = (
 def _warm_up(address: str) -> None:
     """Wait until the server answers with a whole list: a page without one loads itself again.
 
-    A key or click that comes before that has no effect.
+    A key or click that comes before that has no effect. By a filter of its own, as what the server
+    has found is kept for a while.
     """
-    wait_until(lambda: 'class="waiting"' not in httpx.get(address, timeout=PATIENCE_S).text)
+    page = f"{address}/?user_id=nobody-yet"
+    wait_until(lambda: 'class="waiting"' not in httpx.get(page, timeout=PATIENCE_S).text)
 
 
 @contextmanager

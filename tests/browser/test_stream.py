@@ -173,6 +173,19 @@ def test_a_new_session_waits_to_be_asked(open_page: Open, to: Builder, served: s
     expect(page.locator("tbody .open").first).to_have_text("the new one")
 
 
+def test_the_first_session_takes_the_place_of_the_runs(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Which the list shows while there are no sessions."""
+    to.run(None, inputs={"message": "a run alone"})
+    page = open_page()
+    streaming(page, served)
+    expect(page.get_by_role("heading", level=2).first).to_have_text("No sessions yet, but 1 run")
+    to.run("first", inputs={"message": "the first session"})
+    expect(page.locator("tbody .open")).to_have_text(["the first session"])
+    expect(page.get_by_text("No sessions yet")).to_have_count(0)
+
+
 @contextmanager
 def on_port(db: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Serve in a process of its own, at a given port (0: any)."""

@@ -15,7 +15,7 @@ from tests.tools.patience import wait_until
 from waxlocal.errors import FileLocked
 from waxlocal.storage import readers
 from waxlocal.storage.connection import open_writer, reader
-from waxlocal.storage.readers import registered
+from waxlocal.storage.readers import registered, set_resting
 
 NOWHERE = Path("no file")
 
@@ -221,6 +221,23 @@ def test_a_new_file_waits_for_what_reads_the_one_before_it(tmp_path: Path) -> No
         assert found == []
     thread.join()
     assert found == [0]
+
+
+def test_a_connection_that_rests_is_in_nobodys_way(tmp_path: Path) -> None:
+    """It reads nothing; whoever takes it up looks at its file first."""
+    path, other = _made(tmp_path / "a.db", "old"), _made(tmp_path / "b.db", "new")
+    found: list[object] = []
+
+    def read() -> None:
+        with reader(path) as connection:
+            found.extend(connection.execute("SELECT count(*) FROM new").fetchone())
+
+    with reader(path) as connection:
+        set_resting(connection, True)
+        other.rename(path)
+        with _in_a_thread(read):
+            pass
+        assert found == [0]
 
 
 def test_a_new_file_that_waits_in_vain_is_locked(

@@ -20,7 +20,7 @@ from waxlocal.errors import FileLocked
 from waxlocal.storage.around_forks import around_forks
 from waxlocal.storage.paths import file_id
 
-__all__ = ["registered"]
+__all__ = ["registered", "set_resting"]
 
 # How long a fork waits for a connection that is open: longer than any query here takes.
 FORK_WAIT_S = 2.0
@@ -33,19 +33,24 @@ REPLACED_WAIT_S = 5.0
 class _Use:
     """A file that is being opened by a thread, or is open."""
 
-    __slots__ = ("file", "is_open", "path", "thread")
+    __slots__ = ("connection", "file", "is_open", "path", "rests", "thread")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = file_id(path)
         self.thread = get_ident()
         self.is_open = False
+        self.connection: sqlite3.Connection | None = None
+        self.rests = False
 
     def is_in_the_way_of(self, other: _Use) -> bool:
         """Return whether it is of a file that was at the path before the one of `other`.
 
-        Which one is not known (None) where the file was still to be made.
+        Which one is not known (None) where the file was still to be made. A connection that rests
+        reads nothing.
         """
+        if self.rests:
+            return False
         is_older = self.file != other.file and None not in (self.file, other.file)
         return self.path == other.path and is_older and self.thread != other.thread
 
@@ -86,7 +91,7 @@ def registered(path: Path, open_: Callable[[], sqlite3.Connection]) -> Iterator[
         try:
             file = file_id(path)
             with gate:
-                use.is_open, use.file = True, file
+                use.is_open, use.file, use.connection = True, file, connection
                 gate.notify_all()
             yield connection
         finally:
@@ -95,6 +100,18 @@ def registered(path: Path, open_: Callable[[], sqlite3.Connection]) -> Iterator[
         with gate:
             _uses.discard(use)
             gate.notify_all()
+
+
+def set_resting(connection: sqlite3.Connection, rests: bool) -> None:
+    """Note that a registered connection is kept without being used, or is used again.
+
+    Whoever uses it again then looks whether its file is still the one at the path.
+    """
+    with _gate:
+        for use in _uses:
+            if use.connection is connection:
+                use.rests = rests
+        _gate.notify_all()
 
 
 def _is_barred(use: _Use) -> bool:

@@ -17,6 +17,7 @@ from waxlocal.errors import StorageError
 from waxlocal.storage.connection import reader
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import FileId, file_id, may_make_index
+from waxlocal.storage.readers import set_resting
 from waxlocal.storage.schema import Admission
 from waxlocal.storage.storage_errors import storage_error
 from waxlocal.storage.transaction import roll_back
@@ -111,12 +112,13 @@ class ReadPool:
             self._busy.discard(opened)
 
     def _take(self) -> _Open | None:
-        current = file_id(self._path)
         while True:
             with self._lock:
                 if not self._free:
                     return None
                 opened = self._free.pop()
+            set_resting(opened.connection, False)
+            current = file_id(self._path)
             if opened.file == current and current is not None:
                 return opened
             opened.close()  # the file was moved or deleted
@@ -138,6 +140,7 @@ class ReadPool:
             opened.close()
             return
         roll_back(opened.connection)
+        set_resting(opened.connection, True)
         with self._lock:
             self._free.append(opened)
 

@@ -326,6 +326,9 @@
     if (!table || !fresh) return Boolean(fresh);
     const keys = (body) => [...body.children].map((row) => row.dataset.live);
     const mine = keys(table), theirs = keys(fresh);
+    // A file without sessions shows its runs: their list is another one than that of sessions.
+    const kind = (all) => all[0]?.split(" ")[0];
+    if (mine.length && theirs.length && kind(mine) !== kind(theirs)) return true;
     if (mine.join("\n") === theirs.join("\n") || theirs.includes(undefined)) return false;
     const apply = () => {
       at = null;
