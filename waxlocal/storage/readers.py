@@ -108,10 +108,14 @@ def set_resting(connection: sqlite3.Connection, rests: bool) -> None:
     Whoever uses it again then looks whether its file is still the one at the path.
     """
     with _gate:
-        for use in _uses:
-            if use.connection is connection:
-                use.rests = rests
+        _mark(connection, rests)
         _gate.notify_all()
+
+
+def _mark(connection: sqlite3.Connection, rests: bool) -> None:  # loop apart
+    for use in _uses:
+        if use.connection is connection:
+            use.rests = rests
 
 
 def _is_barred(use: _Use) -> bool:
