@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import HAS_STREAM, Open, is_refresh
 from tests.tools.builders import Builder
@@ -103,6 +103,14 @@ def test_new_turns_are_counted_for_who_reads_above(
     expect(newer).to_be_hidden()
 
 
+def followed(page: Page) -> Locator:
+    """Follow the conversation; return the button."""
+    button = page.get_by_role("button", name="Follow")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    return button
+
+
 def test_follow_mode_keeps_the_newest_turn_in_view(
     open_page: Open, to: Builder, served: str
 ) -> None:
@@ -110,8 +118,7 @@ def test_follow_mode_keeps_the_newest_turn_in_view(
     talk(to, range(30))
     page = open_page()
     streaming(page, f"{served}/sessions/talk")
-    follow = page.get_by_role("button", name="Follow")
-    follow.click()
+    follow = followed(page)
     expect(page.locator("#turn-30")).to_be_in_viewport()
     talk(to, range(30, 32))
     expect(page.locator("#turn-32")).to_be_in_viewport()
@@ -306,9 +313,7 @@ def test_another_address_than_the_followed_one_is_not_followed(
     talk(to, range(60))
     page = open_page()
     streaming(page, f"{served}/sessions/talk?turn=60")
-    follow = page.get_by_role("button", name="Follow")
-    follow.click()
-    expect(follow).to_have_attribute("aria-pressed", "true")
+    follow = followed(page)
     page.goto(f"{served}/sessions/talk?turn=1")
     expect(follow).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#turn-1")).to_be_in_viewport()

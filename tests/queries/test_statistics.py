@@ -137,6 +137,7 @@ def test_users_who_took_part_in_two_sessions_came_back(tmp_path: Path) -> None:
             ("c", "bob", 100.0),
             ("c", "cid", 110.0),
             ("d", None, 100.0),
+            ("c", None, 120.0),
             ("e", "bob", 200.0),
         ):
             make.run(session, user=user, at=at)

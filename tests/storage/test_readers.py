@@ -203,18 +203,19 @@ def _made(path: Path, name: str) -> Path:
     return path
 
 
+def _read(path: Path, found: list[object]) -> None:
+    """Read the table of the new file."""
+    with reader(path) as connection:
+        found.extend(connection.execute("SELECT count(*) FROM new").fetchone())
+
+
 def test_a_new_file_waits_for_what_reads_the_one_before_it(tmp_path: Path) -> None:
     """They would share the log and the memory beside the path, which belong to the new one."""
     path, other = _made(tmp_path / "a.db", "old"), _made(tmp_path / "b.db", "new")
     found: list[object] = []
-
-    def read() -> None:
-        with reader(path) as connection:
-            found.extend(connection.execute("SELECT count(*) FROM new").fetchone())
-
     with reader(path) as connection:
         other.rename(path)
-        thread = threading.Thread(target=read, daemon=True)
+        thread = threading.Thread(target=_read, args=(path, found), daemon=True)
         thread.start()
         for _ in range(100):
             assert connection.execute("SELECT count(*) FROM old").fetchone()[0] == 0
@@ -227,15 +228,10 @@ def test_a_connection_that_rests_is_in_nobodys_way(tmp_path: Path) -> None:
     """It reads nothing; whoever takes it up looks at its file first."""
     path, other = _made(tmp_path / "a.db", "old"), _made(tmp_path / "b.db", "new")
     found: list[object] = []
-
-    def read() -> None:
-        with reader(path) as connection:
-            found.extend(connection.execute("SELECT count(*) FROM new").fetchone())
-
     with reader(path) as connection:
         set_resting(connection, True)
         other.rename(path)
-        with _in_a_thread(read):
+        with _in_a_thread(lambda: _read(path, found)):
             pass
         assert found == [0]
 

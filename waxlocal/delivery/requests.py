@@ -16,6 +16,7 @@ __all__ = [
     "Part",
     "StoredPart",
     "encoded",
+    "key_of_run",
     "new_key",
     "new_part",
     "next_part",
@@ -97,12 +98,19 @@ def next_part(parts: Iterable[Part], stage: str) -> int:
 def request_key(run_id: str, stage: str, part: int) -> str:
     """Return the `Idempotency-Key` of one request of a run.
 
-    Events outside any run have none to be named by: theirs is another one at each call. Programs
-    give runs any ids; one that is not fit for a header is named by its hash.
+    Events outside any run have none to be named by: theirs is another one at each call.
     """
-    if not _FIT_FOR_A_KEY(run_id):
-        run_id = sha256(run_id.encode("utf-8", "replace")).hexdigest() if run_id else str(uuid4())
-    return f"{run_id}:{stage}:{part}"
+    return f"{key_of_run(run_id)}:{stage}:{part}"
+
+
+def key_of_run(run_id: str) -> str:
+    """Return what the keys of all requests of a run begin with, before a colon.
+
+    Programs give runs any ids; one that is not fit for a header is named by its hash.
+    """
+    if _FIT_FOR_A_KEY(run_id):
+        return run_id
+    return sha256(run_id.encode("utf-8", "replace")).hexdigest() if run_id else str(uuid4())
 
 
 def new_key(run_id: str, stage: str, part: int) -> str:

@@ -11,6 +11,7 @@ from waxlocal.encode import text
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.records import RunStatus
 from waxlocal.storage.forgotten import Tombstone
+from waxlocal.storage.record_sql import workflow_of
 from waxlocal.storage.transaction import any_text
 
 __all__ = ["Choice", "ChosenRun", "Kind", "chosen_runs", "is_still_open", "tombstones"]
@@ -29,6 +30,11 @@ class Choice(NamedTuple):
 
     kind: Kind
     name: str
+
+    @property
+    def tombstone(self) -> Tombstone:
+        """What bars it from coming back."""
+        return Tombstone(self.kind.value)
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}"
@@ -57,15 +63,15 @@ _FIRST = {
     """,  # noqa: S608
 }
 # The last recorded first: most often those are below the others.
-_CHOSEN = """
+_CHOSEN = f"""
 WITH RECURSIVE chosen (run_id) AS (
-  {first}
+  {{first}}
   UNION
   SELECT below.run_id FROM chosen JOIN runs below
-  ON below.parent_workflow_id = 'wf_' || chosen.run_id)
+  ON below.parent_workflow_id = {workflow_of("chosen.run_id")})
 SELECT id, run_id, session_id, status, process_id FROM chosen JOIN runs USING (run_id)
 ORDER BY id DESC
-"""
+"""  # noqa: S608
 
 
 def chosen_runs(connection: sqlite3.Connection, choice: Choice) -> list[ChosenRun]:

@@ -13,7 +13,7 @@ from waxlocal.maintenance.chosen_runs import Choice, ChosenRun, chosen_runs
 from waxlocal.maintenance.side_files import waiting
 from waxlocal.queries.turns import TURN
 from waxlocal.records import RECORD_TABLES, RUNS, Table
-from waxlocal.storage.forgotten import Forgotten, Tombstone
+from waxlocal.storage.forgotten import Forgotten
 from waxlocal.storage.paths import real_path
 
 __all__ = ["Preview", "Uploads", "files_beside", "preview"]
@@ -91,7 +91,7 @@ def preview(connection: sqlite3.Connection, choice: Choice) -> Preview:
         open_runs=len(chosen) - len(going),
         records={table.name: 0 for table in RECORD_TABLES},
         unfinished=forgotten.is_unfinished,
-        known=forgotten.has(Tombstone(choice.kind.value), text(choice.name)),
+        known=forgotten.has(choice.tombstone, text(choice.name)),
     )
     _count_sessions(connection, going, found)
     for ids in _pieces(going):

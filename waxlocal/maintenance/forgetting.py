@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waxlocal.clock import SYSTEM_CLOCK, Clock, utc_text
-from waxlocal.delivery.requests import request_key
+from waxlocal.delivery.requests import key_of_run
 from waxlocal.errors import ForeignDatabase
 from waxlocal.maintenance.chosen_runs import (
     Choice,
@@ -38,6 +38,7 @@ from waxlocal.storage.connection import autocommit, checkpointer, reader
 from waxlocal.storage.forgotten import Forgotten
 from waxlocal.storage.log_file import log_size
 from waxlocal.storage.paths import file_id, file_size
+from waxlocal.storage.record_sql import workflow_of
 from waxlocal.storage.retry import is_busy
 from waxlocal.storage.transaction import begin, commit, roll_back
 
@@ -61,10 +62,10 @@ DELETE FROM {table.name} WHERE run_id = :run_id AND position IN (
 """  # noqa: S608
     for table in RECORD_TABLES
 }
-_BELOW = """
+_BELOW = f"""
 SELECT id, run_id, session_id FROM runs
-WHERE parent_workflow_id = 'wf_' || :run_id AND run_id <> :run_id
-"""
+WHERE parent_workflow_id = {workflow_of(":run_id")} AND run_id <> :run_id
+"""  # noqa: S608
 _HAS_RUNS = "SELECT 1 FROM sessions WHERE session_id = :session_id"
 _DELETE_RUN = "DELETE FROM runs WHERE id = :id AND run_id = :run_id"
 # Until the last piece of a long run has gone, no upload may take what is left of it for a run.
@@ -231,8 +232,7 @@ class _Deleting:
 
     def _delete_one(self, run: ChosenRun, forgotten: Forgotten, until_ns: int) -> bool:
         """Delete a run; return False if only a part of its records was deleted by the time."""
-        key = request_key(run.run_id, "", 0).removesuffix("::0")
-        named = {**run._asdict(), "key": key}
+        named = {**run._asdict(), "key": key_of_run(run.run_id)}
         for statement in _DELETE_SOME.values():
             while self._connection.execute(statement, named).rowcount == ROWS_AT_ONCE:
                 if self._clock.monotonic_ns() >= until_ns:

@@ -109,7 +109,7 @@ INSERT INTO session_sums (session_id, turns, failed, duration, cost, tokens, pri
   unmetered_calls, runs, elapsed, waiting)
 SELECT s.session_id, {{turns.count}}, {{turns.failed}}, {{turns.duration}}, {{turns.cost}},
   s.total_tokens, s.priced_tokens, s.llm_calls, {{unmetered}}, s.run_count,
-  {{turns.elapsed}}, {{turns.waiting}}
+  {{turns.elapsed}}, max(0.0, {{turns.elapsed}} - {{turns.duration}})
 FROM sessions s WHERE s.session_id IN {_SESSIONS}
 """  # noqa: S608
 _NAMES = ", ".join(COLUMNS)

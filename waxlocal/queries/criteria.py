@@ -15,10 +15,14 @@ from waxlocal.records import RUN_STATUSES
 
 __all__ = [
     "AMOUNTS",
+    "DIGITS",
     "MOST_AMOUNT",
+    "NUMBER",
+    "UNITS_S",
     "Criteria",
     "Range",
     "ScoreWanted",
+    "beginning",
     "check_order",
     "check_status",
     "parse_amount",
@@ -116,10 +120,14 @@ def check_order(criteria: Criteria) -> None:
 
 # -- amounts as people type them
 
-_NUMBER = r"(?P<number>(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?)"
+# Also for JSON schemas, where there is no \d of ASCII alone.
+DIGITS = r"(?:[0-9]{1,15}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})"
+NUMBER = rf"{DIGITS}(?:[eE][-+]?[0-9]{{1,3}})?"
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_NUMBER = f"(?P<number>{NUMBER})"
 _AMOUNT = {
     "cost": re.compile(rf"\$?{_NUMBER}(?P<unit>)", re.ASCII),
-    "duration": re.compile(rf"{_NUMBER}\s*(?P<unit>ms|s|m|h|d)?", re.ASCII),
+    "duration": re.compile(rf"{_NUMBER}\s*(?P<unit>{'|'.join(UNITS_S)})?", re.ASCII),
     "turns": re.compile(r"(?P<number>\d{1,15})(?P<unit>)", re.ASCII),
 }
 _FORMS = {
@@ -127,7 +135,6 @@ _FORMS = {
     "duration": "seconds, or 500ms, 2m, 1h",
     "turns": "a whole number: 3",
 }
-_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 # What has a range, and so a `min_` and a `max_`.
 AMOUNTS = tuple(_AMOUNT)
 # As many digits as a float has.
@@ -143,6 +150,11 @@ def typed(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def beginning(name: str) -> str | None:
+    """Return what a name has to begin with, if it ends with `*`; None for a whole one."""
+    return name.removesuffix("*") if name.endswith("*") else None
+
+
 def parse_amount(name: str, text: str) -> float:
     """Return the number of a `min_…` or `max_…`: dollars, seconds, or turns.
 
@@ -150,10 +162,9 @@ def parse_amount(name: str, text: str) -> float:
     """
     amount = name.partition("_")[2]
     found = _AMOUNT[amount].fullmatch(text.strip())
-    number = float(found["number"]) if found else math.inf
-    if found is None or number > MOST_AMOUNT:
+    if found is None or float(found["number"]) > MOST_AMOUNT:
         raise InvalidQuery(f"{name} is {text[:40]!r}", hint=f"use {_FORMS[amount]}")
-    return number * _UNIT_S.get(found["unit"] or "", 1)
+    return float(found["number"]) * UNITS_S.get(found["unit"], 1)
 
 
 # -- scores

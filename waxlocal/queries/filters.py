@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from waxlocal.encode import text
 from waxlocal.errors import InvalidQuery
-from waxlocal.queries.criteria import Criteria
+from waxlocal.queries.criteria import Criteria, beginning
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.run_conditions import as_recorded, range_conditions, run_conditions
 from waxlocal.queries.sums import APART, are_usable
@@ -148,7 +148,7 @@ def _on_runs(
 def _line(filter: SessionFilter, name: str) -> str:
     """Return the line of `session_facts` that is looked for, or its beginning."""
     if name == "model":
-        return _MODEL_LINE + ("" if (filter.model or "").endswith("*") else _WHOLE_LINE)
+        return _MODEL_LINE + (_WHOLE_LINE if beginning(filter.model or "") is None else "")
     has_value = "=" in (filter.tag or "")
     return _TAG_LINE + (f" || hex(:tags_value){_WHOLE_LINE}" if has_value else "")
 

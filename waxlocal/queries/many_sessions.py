@@ -19,6 +19,7 @@ from waxlocal.queries.session_ends import AloneTurns, Ends, end_of, over_before
 from waxlocal.queries.session_figures import Figures, figures_of, session_figures
 from waxlocal.queries.sums import APART, are_usable
 from waxlocal.queries.turns import turn_columns
+from waxlocal.queries.visits import VisitCounts, visits_of_all
 
 __all__ = [
     "Counts",
@@ -47,7 +48,6 @@ FROM session_sums WHERE turns = 1{} GROUP BY 1
 # What is added to a sum of floats can be taken away again, but not if it is so absurd.
 _MOST_COST = 1e6
 _ADDED = ("runs", "calls", "unmetered", "tokens", "priced_tokens")
-_NONE: frozenset[str] = frozenset()
 # The rows that are out of date.
 _GONE = f"SELECT turns, failed, duration, cost FROM session_sums WHERE session_id IN {APART}"  # noqa: S608
 # The sessions that may go on; those apart are looked at themselves.
@@ -106,6 +106,7 @@ class ListedSessions:
         self.means = ListedValues(all_of_them.means)
         self.elapsed = ListedValues(all_of_them.elapsed)
         self.waiting = ListedValues(all_of_them.waiting)
+        self.visits = all_of_them.visits.visits()
 
     def ends(self, slow_after: float | None) -> Ends:
         """Return how the sessions of one turn ended; one whose process has ended failed."""
@@ -118,6 +119,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.costs, self.durations, self.means = array("d"), array("d"), array("d")
         self.elapsed, self.waiting = array("d"), array("d")
+        self.visits = VisitCounts()
         self._distribution: Counter[int] = Counter()
         self._sums: Counter[str] = Counter()
 
@@ -128,8 +130,12 @@ class _Gathered:
         self._distribution.update(turns)
         self.durations.extend(durations)
         self.means.extend(map(truediv, durations, turns))
-        self.elapsed.extend(compress(some.elapsed, some.turns))
-        self.waiting.extend(compress(some.waiting, some.turns))
+        elapsed = array("d", compress(some.elapsed, some.turns))
+        self.elapsed.extend(elapsed)
+        self.waiting.extend(
+            max(0.0, one - took) for one, took in zip(elapsed, durations, strict=True)
+        )
+        self.visits.add(some.users)
         self.costs.extend(cost for cost in some.costs if cost is not None)
         for name in _ADDED:
             self._sums[name] += sum(getattr(some, name))
@@ -168,6 +174,7 @@ class SummedSessions:
         self.means = self._values("duration / turns", sums["sessions"], self._apart.means)
         self.elapsed = self._values("elapsed", sums["sessions"], self._apart.elapsed)
         self.waiting = self._values("waiting", sums["sessions"], self._apart.waiting)
+        self.visits = visits_of_all(conn)
 
     def _values(self, column: str, left: int, more: ListedValues) -> SummedValues:
         gone = self._conn.execute(_GONE_VALUES.format(column=column)).fetchall()
@@ -212,7 +219,7 @@ class SummedSessions:
             ends.costs[end] += cost
         for row in left:
             failed, slow = bool(row["failed"]), row["duration"] > limit
-            ends.add(end_of(_NONE, recent=False, failed=failed, slow=slow), row["cost"], -1)
+            ends.add(end_of(failed=failed, slow=slow), row["cost"], -1)
         for row in going:
             ends.add("going", row["cost"])
         return ends

@@ -10,7 +10,7 @@ from typing import Any
 
 from waxlocal.decode import loads
 from waxlocal.encode import text
-from waxlocal.queries.criteria import Criteria, ScoreWanted
+from waxlocal.queries.criteria import Criteria, ScoreWanted, beginning
 
 __all__ = ["JSON_OBJECT", "PAIR_VALUE", "as_recorded", "range_conditions", "run_conditions"]
 
@@ -97,10 +97,11 @@ def range_conditions(
 
 def _named(column: str, name: str, value: str, values: dict[str, object]) -> str:
     """Return the condition that a column is this name, or begins so if it ends with `*`."""
-    beginning = value.removesuffix("*")
-    values[name] = beginning
-    if beginning == value:
+    begins = beginning(value)
+    if begins is None:
+        values[name] = value
         return f"{column} = :{name}"
+    values[name] = begins
     return f"substr({column}, 1, length(:{name})) = :{name}"
 
 

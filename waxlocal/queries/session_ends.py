@@ -49,7 +49,7 @@ class Ends:
         return max(self.costs[end], 0.0) if self.counts[end] else 0.0
 
 
-def end_of(shown: Set[str], *, recent: bool, failed: bool, slow: bool) -> str:
+def end_of(shown: Set[str] = _NONE, *, recent: bool = False, failed: bool, slow: bool) -> str:
     """Return how a session of one turn ended; `shown` are the statuses of its open runs."""
     if RunStatus.RUNNING in shown or recent:
         return "going"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
+from waxlocal.queries.times import seconds_between
 from waxlocal.queries.turns import HAS_FAILED, TURN, turn_columns
 
 __all__ = ["Figures", "figures_of", "session_figures"]
@@ -19,7 +20,7 @@ _PIECE = 500
 _WHOLE = """
 SELECT {turns.count}, {turns.count} = 1, {turns.failed}, {turns.duration},
   {turns.cost}, s.total_tokens, s.priced_tokens, s.llm_calls, {unmetered}, s.run_count,
-  {turns.elapsed}, {turns.waiting}, {turns.last_activity} >= :over_before,
+  {turns.elapsed}, {turns.users}, {turns.last_activity} >= :over_before,
   iif(s.open_runs > 0 AND {turns.count} = 1 AND {turns.failed} = 0, s.session_id, NULL)
 FROM sessions s {condition}
 """
@@ -33,15 +34,17 @@ WITH chosen AS MATERIALIZED (
   SELECT s.session_id, {{turns.count}} AS turn_count,
     {{turns.last_activity}} >= :over_before AS recent FROM sessions s {{condition}}),
 begun AS MATERIALIZED (  -- so that what is a turn is looked up once
-  SELECT r.session_id, {TURN} AS turn, r.status, r.duration, r.started_at, r.completed_at
+  SELECT r.session_id, r.user_id, {TURN} AS turn, r.status, r.duration, r.started_at,
+    max(r.started_at, coalesce(r.completed_at, '')) AS last_at
   FROM chosen CROSS JOIN runs r ON r.session_id = chosen.session_id
   WHERE r.started_at >= coalesce(:since, '') AND (:until IS NULL OR r.started_at <= :until)),
 of_runs AS (
   SELECT session_id, count(*) AS runs, sum(turn) AS turns,
     sum(turn AND {HAS_FAILED}) AS failed,
     sum(status = 'running') AS open_runs, total(iif(turn, duration, 0.0)) AS duration,
-    max(0.0, coalesce(round((julianday(max(max(started_at, coalesce(completed_at, ''))))
-      - julianday(min(started_at))) * 86400.0, 3), 0.0)) AS elapsed
+    {seconds_between("min(started_at)", "max(last_at)")} AS elapsed,
+    -- hex makes an empty text of NULL, and of one
+    group_concat(DISTINCT iif(user_id IS NULL, NULL, 'x' || hex(user_id))) AS users
   FROM begun r GROUP BY session_id),
 of_calls AS (
   SELECT r.session_id, sum(c.cost) AS cost,
@@ -55,7 +58,7 @@ of_calls AS (
 SELECT coalesce(turns, 0), coalesce(turns, 0) = 1 AND turn_count = 1, coalesce(failed, 0),
   coalesce(duration, 0.0), iif(calls IS NULL, 0.0, cost),
   coalesce(tokens, 0), coalesce(priced_tokens, 0), coalesce(calls, 0), coalesce(unmetered, 0),
-  coalesce(runs, 0), coalesce(elapsed, 0.0), max(0.0, coalesce(elapsed - duration, 0.0)), recent,
+  coalesce(runs, 0), coalesce(elapsed, 0.0), users, recent,
   iif(turns = 1 AND turn_count = 1 AND failed = 0 AND open_runs > 0, session_id, NULL)
 FROM chosen LEFT JOIN of_runs USING (session_id) LEFT JOIN of_calls USING (session_id)
 WHERE runs IS NOT NULL OR calls IS NOT NULL
@@ -65,6 +68,7 @@ WHERE runs IS NOT NULL OR calls IS NOT NULL
 class Figures(NamedTuple):
     """Some sessions: columns of equal length, one entry per session.
 
+    `users` are those who took part, as x and hex digits, with commas between.
     `single`: the session has this one turn, and none outside the period either. `recent`: it may
     still go on. `open_alone` is its id where it has a run that is stored as running: the process
     may have ended.
@@ -81,7 +85,7 @@ class Figures(NamedTuple):
     unmetered: tuple[int, ...]
     runs: tuple[int, ...]
     elapsed: tuple[float, ...]
-    waiting: tuple[float, ...]
+    users: tuple[str | None, ...]
     recent: tuple[int, ...]
     open_alone: tuple[str | None, ...]
 
@@ -92,7 +96,6 @@ def session_figures(
     """Give the figures of the sessions that match the filter, some at a time.
 
     A session is recent if it was active at `over_before` or later.
-
     With `since` or `until` they are those of the runs and calls between these times, of each
     session that has one there.
     """

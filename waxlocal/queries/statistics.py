@@ -15,7 +15,6 @@ from waxlocal.queries.ordered_values import Values
 from waxlocal.queries.percentiles import median
 from waxlocal.queries.session_ends import Ends
 from waxlocal.queries.snapshot import in_snapshot
-from waxlocal.queries.visits import Visits, visits
 
 __all__ = ["Analysis", "analysis", "statistics"]
 
@@ -40,7 +39,7 @@ def statistics(
     With `since` or `until` they are of what happened between these times: of the turns that began
     then, and of the calls that ended then. The clock tells which sessions are over.
     """
-    return _statistics(many_sessions(conn, filter, clock), visits(conn, filter))
+    return _statistics(many_sessions(conn, filter, clock))
 
 
 @in_snapshot
@@ -52,11 +51,11 @@ def analysis(
 ) -> Analysis:
     """Return `statistics` and a histogram of the known costs, in the same pass."""
     found = many_sessions(conn, filter, clock)
-    figures = _statistics(found, visits(conn, filter))
+    figures = _statistics(found)
     return Analysis(figures, tuple(bins(found.costs)))
 
 
-def _statistics(found: ManySessions, visits: Visits) -> Statistics:
+def _statistics(found: ManySessions) -> Statistics:
     counts = found.counts
     slow_after = found.means.percentile(0.95)
     ends = found.ends(slow_after)
@@ -73,8 +72,8 @@ def _statistics(found: ManySessions, visits: Visits) -> Statistics:
         **_spread("duration", counts.duration, found.durations),
         **_spread("elapsed", counts.elapsed, found.elapsed),
         **_spread("waiting", counts.waiting, found.waiting),
-        users=visits.users,
-        returning_users=visits.returning,
+        users=found.visits.users,
+        returning_users=found.visits.returning,
         llm_calls=counts.calls,
         unmetered_calls=counts.unmetered,
         total_tokens=counts.tokens,

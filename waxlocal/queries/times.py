@@ -8,7 +8,7 @@ from datetime import date, timedelta, timezone, tzinfo
 from waxlocal.clock import SYSTEM_CLOCK, Clock, stored_ns, utc_ns, utc_text
 from waxlocal.errors import InvalidQuery
 
-__all__ = ["length_us", "microseconds", "parse_period", "parse_time"]
+__all__ = ["length_us", "microseconds", "parse_period", "parse_time", "seconds_between"]
 
 # Seconds; more is no length of anything, but any program may have written the row.
 _LONGEST_S = 1e12
@@ -66,6 +66,15 @@ def parse_period(
         _time(since, now_ns, zone=zones[0]) if since else None,
         _time(until, now_ns, end=True, zone=zones[1]) if until else None,
     )
+
+
+def seconds_between(begin: str, end: str) -> str:
+    """Return SQL for the seconds between two stored times, to the millisecond.
+
+    0 where one is not a valid time, or the end comes first.
+    """
+    days = f"julianday({end}) - julianday({begin})"
+    return f"max(0.0, coalesce(round(({days}) * 86400.0, 3), 0.0))"
 
 
 def length_us(seconds: float) -> int:

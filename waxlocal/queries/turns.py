@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from waxlocal.ids import run_id_of
 from waxlocal.queries.columns import has_column
+from waxlocal.queries.times import seconds_between
 
 __all__ = ["HAS_FAILED", "NESTED", "TURN", "Place", "TurnColumns", "places", "turn_columns"]
 
@@ -28,6 +29,10 @@ _OF_TURNS = f"FROM runs r WHERE r.session_id = s.session_id AND {TURN}"
 # Of a run `r`. As the triggers of `sessions` count.
 HAS_FAILED = "r.status <> 'running' AND r.status <> 'success' AND r.status <> 'cancelled'"
 _FAILED = f"(SELECT count(*) {_OF_TURNS} AND {HAS_FAILED})"
+_USERS = """(SELECT group_concat('x' || hex(u.user_id)) FROM session_users u
+  WHERE u.session_id = s.session_id)"""
+_USERS_OF_RUNS = """(SELECT group_concat(DISTINCT 'x' || hex(r.user_id)) FROM runs r
+  WHERE r.session_id = s.session_id AND r.user_id IS NOT NULL)"""
 _LAST_END = "(SELECT max(r.completed_at) FROM runs r WHERE r.session_id = s.session_id)"
 _NOT_COUNTED = "SELECT 1 FROM counted_sessions"
 
@@ -51,17 +56,15 @@ class TurnColumns:
 
     @property
     def elapsed(self) -> str:
-        """From the first start to the last activity, in seconds, to the millisecond.
-
-        0 where a time is not valid.
-        """
-        days = f"julianday({self.last_activity}) - julianday(s.first_run_at)"
-        return f"max(0.0, coalesce(round(({days}) * 86400.0, 3), 0.0))"
+        """From the first start to the last activity, in seconds."""
+        return seconds_between("s.first_run_at", self.last_activity)
 
     @property
-    def waiting(self) -> str:
-        """How much of that no turn took: the pauses, where turns do not overlap."""
-        return f"max(0.0, {self.elapsed} - {self.duration})"
+    def users(self) -> str:
+        """The users who took part, as x and hex digits, with commas between; NULL without any."""
+        if self.are_counted:
+            return _USERS
+        return _USERS_OF_RUNS
 
 
 # Two runs that name each other as their parent, as only a hostile client sends them, leave a

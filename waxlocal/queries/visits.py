@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
-from waxlocal.queries.liveness import GoneProcesses
-from waxlocal.queries.turns import turn_columns
+__all__ = ["VisitCounts", "Visits", "visits_of_all"]
 
-__all__ = ["Visits", "visits"]
-
-_BY_USER = """
+_OF_ALL = """
 SELECT count(*), coalesce(sum(visits > 1), 0)
-FROM (SELECT count(*) AS visits FROM {} GROUP BY user_id)
+FROM (SELECT count(*) AS visits FROM session_users GROUP BY user_id)
 """
-_CHOSEN = """(SELECT u.user_id FROM sessions s CROSS JOIN session_users u
-  ON u.session_id = s.session_id {condition})"""
-# Also where the file does not count the users of its sessions, or not those of a period.
-_BY_RUNS = """(SELECT DISTINCT r.user_id, r.session_id FROM sessions s CROSS JOIN runs r
-  ON r.session_id = s.session_id {condition} r.user_id IS NOT NULL
-  AND (:since IS NULL OR r.started_at >= :since) AND (:until IS NULL OR r.started_at <= :until))"""
 
 
 class Visits(NamedTuple):
@@ -30,17 +23,24 @@ class Visits(NamedTuple):
     returning: int
 
 
-def visits(conn: sqlite3.Connection, filter: SessionFilter) -> Visits:
-    """Return the visits to the sessions that match the filter; raises `InvalidQuery`.
+def visits_of_all(conn: sqlite3.Connection) -> Visits:
+    """Return the visits to all sessions of a file that has their users beside them."""
+    return Visits(*conn.execute(_OF_ALL).fetchone())
 
-    With `since` or `until`, those with a run that began then.
-    """
-    period = bool(filter.since or filter.until)
-    condition, values = where(conn, filter, GoneProcesses(conn), has_part=period)
-    if period or not turn_columns(conn).are_counted:
-        joined = f"{condition} AND" if condition else "WHERE"
-        source = _BY_RUNS.format(condition=joined)
-    else:
-        source = "session_users" if filter == EVERYTHING else _CHOSEN.format(condition=condition)
-    given = {"since": None, "until": None} | values
-    return Visits(*conn.execute(_BY_USER.format(source), given).fetchone())
+
+class VisitCounts:
+    """The visits to sessions that are read one by one."""
+
+    def __init__(self) -> None:
+        # Their hashes: eight bytes for a visit, whatever users are called.
+        self._users = array("q")
+
+    def add(self, users: Iterable[str | None]) -> None:
+        """Add sessions, each with its users with commas between."""
+        if named := ",".join(filter(None, users)):
+            self._users.extend(map(hash, named.split(",")))
+
+    def visits(self) -> Visits:
+        """Return them together."""
+        counts = Counter(self._users)
+        return Visits(len(counts), sum(count > 1 for count in counts.values()))

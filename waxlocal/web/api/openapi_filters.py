@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waxlocal.queries.criteria import MOST_AMOUNT
+from waxlocal.queries.criteria import DIGITS, MOST_AMOUNT, NUMBER, UNITS_S
 from waxlocal.records import RUN_STATUSES
 from waxlocal.web.api.openapi_parts import in_query, text, time
 from waxlocal.web.api.openapi_rows import Json
@@ -37,15 +37,13 @@ _TEXTS = (
         "whose inputs or result contain this text",
     ),
 )
-_SCORE_PATTERN = (
-    r"^$|^(\"[^\"]+\"\s*|[^<>=\"][^<>=]*)(=[\s\S]+|(>=|<=|>|<)\s*[-+]?([0-9]{1,15}(\.[0-9]{0,20})?|\.[0-9]{1,20})"
-    r"([eE][-+]?[0-9]{1,3})?\s*)?$"
-)
+_SCORE_PATTERN = rf"^$|^(\"[^\"]+\"\s*|[^<>=\"][^<>=]*)(=[\s\S]+|(>=|<=|>|<)\s*[-+]?{NUMBER}\s*)?$"
+_WITH_UNIT = rf"^{DIGITS}\s*({'|'.join(UNITS_S)})$"
 _COST = {"type": "number", "minimum": 0, "maximum": MOST_AMOUNT, "description": "US dollars"}
 _DURATION = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": MOST_AMOUNT},
-        {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{0,20})?\s*(ms|s|m|h|d)$"},
+        {"type": "string", "pattern": _WITH_UNIT},
     ],
     "description": "seconds, or with a unit: 500ms, 2m, 1h",
 }
