@@ -432,14 +432,19 @@
     say(told.textContent);
   };
 
+  // The page, or the part of one, at an address; raises the status where it is not there.
+  const fetched = async (address) => {
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return new DOMParser().parseFromString(await answer.text(), "text/html");
+  };
+
   const refresh = async () => {
     try {
-      const answer = await fetch(liveAddress("1"), { headers: { Accept: "text/html" }, redirect: "error" });
-      if (answer.status === 404) return tellGone();
-      if (!answer.ok) throw new Error(String(answer.status));
-      update(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      update(await fetched(liveAddress("1")));
       failures = 0;
-    } catch {
+    } catch (error) {
+      if (error.message === "404") return tellGone();
       failures += 1;
       if (failures > 1) {
         const line = document.getElementById("upload");
@@ -532,7 +537,7 @@
     if (location.hash === "#search") document.getElementById("search")?.focus();
     setInterval(() => tellTimes(document), 20000);
     live?.start({
-      update, refresh, remember, wake, withoutMoving, say, liveAddress, tellGone, isGone: () => gone,
+      update, refresh, remember, wake, withoutMoving, say, liveAddress, fetched, tellGone, isGone: () => gone,
       // Another part of the conversation is the last on this page.
       moveTo: (address, last) => {
         document.getElementById("main").dataset.liveFrom = address;

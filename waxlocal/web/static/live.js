@@ -150,9 +150,7 @@
       const address = page.liveAddress("1");
       address.searchParams.set("part", key);
       try {
-        const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
-        if (!answer.ok) throw new Error(String(answer.status));
-        const fresh = elementOf(await answer.text());
+        const fresh = (await page.fetched(address)).body.firstElementChild;
         if (fresh) show([[fresh, ""]], []);
       } catch { later(key); }
     }
@@ -336,9 +334,7 @@
   const partAt = async (href) => {
     const address = new URL(href, location.href);
     address.searchParams.set("live", "1");
-    const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
-    if (!answer.ok) throw new Error(String(answer.status));
-    return new DOMParser().parseFromString(await answer.text(), "text/html");
+    return page.fetched(address);
   };
 
   // Those that are not here yet.
