@@ -168,6 +168,9 @@ class Checkpointer:
             (busy, *_rest) = copier.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             copier.execute("PRAGMA busy_timeout = 0")
             return not busy
+        except BaseException:
+            self._close_pair()  # it would go on waiting for locks
+            raise
         finally:
             self._log.end_turn()
 
