@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 
 from waxlocal.queries.call_blocks import IN_PERIOD, IS_INSIDE, IS_PACKED, Asked, to_read
+from waxlocal.queries.ordered_values import SortedPieces, sorted_pieces
 
 __all__ = ["DURATION", "HAS_DURATION", "call_durations", "packed", "unpacked"]
 
@@ -28,36 +28,42 @@ WHERE {IS_INSIDE} AND {IS_PACKED} AND (:agent IS NULL OR agent = :agent)
 
 
 def packed(durations: Iterable[int]) -> bytes:
-    """Return whole milliseconds as `block_durations` holds them."""
+    """Return whole milliseconds as `block_durations` holds them.
+
+    Not compressed: that would save 0.6 % of a file, and half of the time to answer.
+    """
     values = array("q", sorted(durations))
     # Least byte first, on any machine: the file may be read on another.
     if sys.byteorder == "big":
         values.byteswap()
-    return zlib.compress(values.tobytes(), 1)
+    return values.tobytes()
 
 
 def unpacked(blob: bytes) -> array[int]:
     """Return the milliseconds of `packed`."""
-    values = array("q", zlib.decompress(blob))
+    values = array("q", blob)
     if sys.byteorder == "big":
         values.byteswap()
     return values
 
 
-def call_durations(conn: sqlite3.Connection, asked: Asked) -> dict[tuple[str, str], array[int]]:
+def call_durations(conn: sqlite3.Connection, asked: Asked) -> dict[tuple[str, str], SortedPieces]:
     """Return the durations of the calls in whole milliseconds, of each model and provider.
 
     Calls of unknown duration are left out. Call it as `call_sums`.
     """
     values = asked._asdict()
     calls, rest_is_packed = to_read(conn, asked, packed=True)
-    found: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
+    read: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
     # Row by row, as there may be as many as calls: a list of them would take tens of MB.
     with closing(conn.execute(_READ.format(calls=calls), values)) as rows:
         for model, provider, milliseconds in rows:
-            found[model, provider].append(milliseconds)
+            read[model, provider].append(milliseconds)
+    found: defaultdict[tuple[str, str], list[array[int]]] = defaultdict(list)
+    for key, durations in read.items():
+        found[key] += sorted_pieces(durations)
     if rest_is_packed:
         with closing(conn.execute(_PACKED, values)) as rows:
             for model, provider, blob in rows:
-                found[model, provider].extend(unpacked(blob))
-    return found
+                found[model, provider].append(unpacked(blob))
+    return {key: SortedPieces(pieces) for key, pieces in found.items()}

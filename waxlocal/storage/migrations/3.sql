@@ -730,7 +730,7 @@ CREATE TABLE block_durations (
   model     TEXT NOT NULL,
   provider  TEXT NOT NULL,
   agent     TEXT NOT NULL,
-  durations BLOB NOT NULL,             -- milliseconds in order, each of 64 bits, deflated by zlib
+  durations BLOB NOT NULL,             -- milliseconds in order, each of 8 bytes, the least one first
   PRIMARY KEY (block, model, provider, agent)
 );
 
