@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +48,8 @@ TAG_FILTERS = (
     *('pl"an=fr\nee', "0", ",", "="),
 )
 ORDERINGS = [f"{sign}{name}" for name in USER_ORDERINGS for sign in ("", "-")]
+Answer = TypeVar("Answer")
+SESSION_ORDERINGS = ("total_cost", "-total_cost", "total_duration", "-total_duration")
 
 
 class Ticks:
@@ -102,18 +104,33 @@ def answers(path: Path) -> dict[str, Any]:
         }
 
 
+def pages(path: Path) -> dict[tuple[str, int], list[str]]:
+    """Return the sessions on small pages of all of them."""
+    with reader(path) as conn:
+        return {
+            (one, at): [s.session_id for s in list_sessions(conn, ordering=one, limit=2, offset=at)]
+            for one in SESSION_ORDERINGS
+            for at in (0, 1, 3)
+        }
+
+
 def cost_of(found: ModelsOverTime) -> object:
     """Return what models cost over time, as far as the order of adding does not matter."""
     return found.cost and (astuple(found.cost.timeline), dict(found.cost.series))
 
 
-def plain_answers(path: Path) -> dict[str, Any]:
+def plainly(path: Path, asked: Callable[[Path], Answer]) -> Answer:
     """Return the same without totals."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("waxlocal.queries.sums.MOST_APART", 0)
         with reader(path) as conn:
             assert not are_usable(conn)
-        return answers(path)
+        return asked(path)
+
+
+def plain_answers(path: Path) -> dict[str, Any]:
+    """Return all that totals are used for, without them."""
+    return plainly(path, answers)
 
 
 def rounded(value: Any) -> Any:
@@ -161,8 +178,10 @@ def test_every_answer_is_the_same_with_totals_and_without(
     path = tmp_path_factory.mktemp("sums") / "waxlocal.db"
     change_all(path, [*made[:20], ("add up", 100), *made[20:]])
     assert rounded(answers(path)) == rounded(plain_answers(path))
+    assert pages(path) == plainly(path, pages)
     add_up(path, enough=1)
     assert rounded(answers(path)) == rounded(plain_answers(path))
+    assert pages(path) == plainly(path, pages)
     with reader(path) as conn:
         assert are_usable(conn) == bool(select(path, "SELECT 1 FROM runs"))
 

@@ -196,10 +196,10 @@ def order_by(conn: sqlite3.Connection, ordering: str) -> str:
     column = check_ordering(ordering)
     direction = "DESC" if ordering.startswith("-") else "ASC"
     turns = turn_columns(conn)
-    unknown_last = f"{turns.cost} IS NULL, " if column == "total_cost" else ""
+    unknown_last = " NULLS LAST" if column == "total_cost" else ""
     by = {"turn_count": turns.count, "total_duration": turns.duration, "total_cost": turns.cost}
     value = by.get(column, f"s.{column}")
-    return f"ORDER BY {unknown_last}{value} {direction}, s.session_id {direction}"
+    return f"ORDER BY {value} {direction}{unknown_last}, s.session_id {direction}"
 
 
 def checked_page(limit: int, offset: int = 0) -> dict[str, object]:

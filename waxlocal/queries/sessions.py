@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from waxlocal.errors import NotFound
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, checked_page, order_by, where
+from waxlocal.queries.leading_sessions import may_lead
 from waxlocal.queries.liveness import GoneProcesses, ShownRuns
 from waxlocal.queries.rows import RunSummary, Session, SessionDetail
 from waxlocal.queries.run_order import (
@@ -98,7 +99,10 @@ def list_sessions(
     gone = GoneProcesses(conn)
     page = checked_page(limit, offset)
     order = order_by(conn, ordering)
-    condition, values = where(conn, filter, gone, has_part=has_part)
+    if filter == EVERYTHING:
+        condition, values = may_lead(conn, ordering, offset + limit)
+    else:
+        condition, values = where(conn, filter, gone, has_part=has_part)
     # Select ids first: sorting whole rows would move all of their columns.
     found = conn.execute(
         f"SELECT s.session_id FROM sessions s {condition} {order} LIMIT :limit OFFSET :offset",  # noqa: S608
