@@ -13,7 +13,16 @@ from typing import Any
 
 from waxlocal import encode, escaping
 
-__all__ = ["RUN_COLUMNS", "SESSION_COLUMNS", "USER_COLUMNS", "as_csv", "as_json"]
+__all__ = [
+    "REAL_NUMBERS",
+    "RUN_COLUMNS",
+    "SESSION_COLUMNS",
+    "TEXT_LISTS",
+    "USER_COLUMNS",
+    "WHOLE_NUMBERS",
+    "as_csv",
+    "as_json",
+]
 
 # The columns of CSV: what a spreadsheet can hold of the rows of a list.
 SESSION_COLUMNS = (
@@ -63,6 +72,16 @@ USER_COLUMNS = (
     "last_activity_at",
     "agents",
 )
+# What these columns hold, where a form wants to know. Names that end in `_at` are times, all others
+# are text.
+WHOLE_NUMBERS = frozenset((
+    "session_count", "turn_count", "failed_turns", "run_count", "open_runs", "failed_runs",
+    "llm_calls", "unmetered_calls", "tokens_in", "tokens_out", "total_tokens",
+))  # fmt: skip
+REAL_NUMBERS = frozenset((
+    "total_cost", "priced_share", "metered_share", "total_duration", "wall_duration", "duration",
+))  # fmt: skip
+TEXT_LISTS = frozenset(("users", "agents"))
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -1,8 +1,12 @@
-"""Output formats: `--json`, `--jsonl`, `--csv` and more, and how rows are printed in them."""
+"""Output formats: `--json`, `--jsonl`, `--csv` and more, and how rows are printed in them.
+
+Every command imports this: it loads what writes Parquet only for that.
+"""
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from textwrap import indent as indented
@@ -13,7 +17,7 @@ import click
 from waxlocal.cli.target_file import db_option
 from waxlocal.exports import as_csv, as_json
 
-__all__ = ["form_options", "print_json", "printed_rows"]
+__all__ = ["LISTS", "ROWS", "form_options", "print_json", "printed_rows"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,15 +26,19 @@ _FORMS = {
     "json": "Write JSON.",
     "jsonl": "Write JSON lines: an object in each.",
     "csv": "Write CSV.",
+    "parquet": "Write Parquet, into a file or a pipe. Needs: pip install 'waxlocal[parquet]'",
     "html": "Write an HTML file, which needs nothing else to be read.",
     "markdown": "Write Markdown.",
 }
-# Of rows.
+# Of rows; and of those of a list that is long.
 ROWS = ("json", "jsonl", "csv")
+LISTS = (*ROWS, "parquet")
+# How many rows of Parquet are in memory at once.
+_PIECE = 1_000
 
 
 def form_options(*forms: str) -> Callable[[Command], Command]:
-    """Add `--db` and an option for each format, by default `--json`; `ROWS` are those of a list.
+    """Add `--db` and an option for each format, by default `--json`; `ROWS` are those of rows.
 
     The command gets the format as `form`: `screen` without any.
     """
@@ -59,17 +67,38 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def printed_rows(form: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bool:
-    """Write rows if `form` is json, jsonl or csv, one after the other; return whether it is.
+    """Write rows if `form` is one of `LISTS`, one after the other; return whether it is.
 
     What the first row raises is raised before anything is written.
     """
     if form == "screen":
         return False
     rest = iter(rows)
+    if form == "parquet":
+        _write_parquet(columns, rest)
+        return True
     first = list(islice(rest, 1))
     for line in _LINES[form](columns, chain(first, rest)):
         click.echo(line)
     return True
+
+
+def _write_parquet(columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
+    from waxlocal.parquet import ParquetRows
+
+    out = sys.stdout.buffer
+    if out.isatty():
+        raise click.UsageError(
+            "Parquet is not text: send it into a file, as in: --parquet > rows.parquet"
+        )
+    written = ParquetRows(columns)
+    piece = list(islice(rows, _PIECE))
+    out.write(written.begin())
+    while piece:
+        out.write(written.piece(piece))
+        piece = list(islice(rows, _PIECE))
+    out.write(written.end())
+    out.flush()
 
 
 def _json_lines(_columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import ROWS, form_options
+from waxlocal.cli.formats import LISTS, form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
 from waxlocal.cli.options import ordering_of, ordering_option, orderings, run_filter_options
 from waxlocal.cli.output import DIM, Column, Screen, status_style
@@ -34,7 +34,7 @@ _FRIENDLY = {"recent": "-id", "started": "-started_at", "duration": "-duration"}
 @run_filter_options
 @ordering_option(orderings(_FRIENDLY, RUN_ORDERINGS))
 @page_options
-@form_options(*ROWS)
+@form_options(*LISTS)
 @click.pass_context
 def runs(
     ctx: click.Context,

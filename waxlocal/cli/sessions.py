@@ -9,7 +9,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import ROWS, form_options
+from waxlocal.cli.formats import LISTS, form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
 from waxlocal.cli.options import filter_options, ordering_of, ordering_option
 from waxlocal.cli.output import DIM, Column, Screen, cost_column, status_style
@@ -40,7 +40,7 @@ _ONE_LINE = 132
     shell_complete=complete.orderings,
 )
 @page_options
-@form_options(*ROWS)
+@form_options(*LISTS)
 @click.pass_context
 def sessions(
     ctx: click.Context,

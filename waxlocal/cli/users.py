@@ -7,7 +7,7 @@ import click
 from waxlocal import escaping
 from waxlocal.cli import figures
 from waxlocal.cli.commands import Subcommand
-from waxlocal.cli.formats import ROWS, form_options
+from waxlocal.cli.formats import LISTS, form_options
 from waxlocal.cli.hints import say_beyond, say_nothing
 from waxlocal.cli.options import ordering_of, ordering_option, orderings
 from waxlocal.cli.output import Column, Screen, cost_column
@@ -32,7 +32,7 @@ _FRIENDLY = {
 @click.command(cls=Subcommand)
 @ordering_option(orderings(_FRIENDLY, USER_ORDERINGS))
 @page_options
-@form_options(*ROWS)
+@form_options(*LISTS)
 @click.pass_context
 def users(ctx: click.Context, *, ordering: str, limit: int | None, offset: int, form: str) -> None:
     """List users with sessions, tokens, cost and duration, most recently active first."""

@@ -1,16 +1,17 @@
-"""The whole of a list as one file: CSV or JSON lines, with the filter and the order of its page."""
+"""The whole of a list as one file, with the filter and the order of its page."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from waxlocal.errors import ConfigurationError, InvalidQuery
 from waxlocal.exports import (
     RUN_COLUMNS,
     SESSION_COLUMNS,
@@ -18,6 +19,7 @@ from waxlocal.exports import (
     as_csv,
     as_json,
 )
+from waxlocal.parquet import ParquetRows, can_write
 from waxlocal.queries import as_dict
 from waxlocal.queries.run_list import run_ids, runs_by_id
 from waxlocal.queries.sessions import session_ids, sessions_by_id
@@ -28,8 +30,17 @@ from waxlocal.web.pages.list_request import RUNS, SESSIONS, ListRequest
 
 __all__ = ["FORMS", "list_file"]
 
-FORMS = {"csv": "CSV", "jsonl": "JSON lines"}
-_TYPES = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
+# What a page offers: Parquet where it can be written.
+FORMS = {
+    "csv": "CSV",
+    "jsonl": "JSON lines",
+    **({"parquet": "Parquet"} if can_write() else {}),
+}
+_TYPES = {
+    "csv": "text/csv",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
 # Rows that are read, and in memory, at once.
 PIECE = 1_000
 
@@ -48,8 +59,48 @@ _KINDS = {
 }
 
 
+class _Rows(Protocol):
+    """Writes rows piece by piece: all that it returns is the file."""
+
+    def begin(self) -> bytes: ...
+    def piece(self, rows: Iterable[Mapping[str, Any]]) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+class _JsonLines:
+    """An object in each line."""
+
+    def begin(self) -> bytes:
+        return b""
+
+    def piece(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
+        return encoded(f"{as_json(row)}\n" for row in rows)
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Csv:
+    """A header line, and a row for each."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+
+    def begin(self) -> bytes:
+        return self._lines((), skip=0)
+
+    def piece(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
+        return self._lines(rows, skip=1)
+
+    def end(self) -> bytes:
+        return b""
+
+    def _lines(self, rows: Iterable[Mapping[str, Any]], *, skip: int) -> bytes:
+        return encoded(f"{line}\n" for line in islice(as_csv(self._columns, rows), skip, None))
+
+
 async def list_file(request: Request, asked: ListRequest[Any], form: str) -> Response:
-    """Answer with all rows of a list; raises `InvalidQuery`.
+    """Answer with all rows of a list; raises `InvalidQuery`, also where a form is not to be had.
 
     The sessions or runs are those that match at the beginning, each once; they are read and sent a
     thousand at a time, so a slow client keeps no snapshot of the file open.
@@ -57,10 +108,12 @@ async def list_file(request: Request, asked: ListRequest[Any], form: str) -> Res
     media_type = form_of(_TYPES, form)
     kind = _KINDS.get(asked.listed.noun)
     if kind is None:
-        parts = _only(await ask(request, lambda conn: _users(conn, asked, form), seconds=FILE_S))
+        written = _rows(form, USER_COLUMNS)
+        parts = _only(await ask(request, lambda conn: _users(conn, asked, written), seconds=FILE_S))
     else:
+        written = _rows(form, kind.columns)
         pieces = await ask(request, lambda conn: _pieces(conn, asked, kind), seconds=FILE_S)
-        parts = _parts(request, kind, form, pieces)
+        parts = _parts(request, kind, written, pieces)
     return download(parts, f"{asked.listed.noun}.{form}", media_type)
 
 
@@ -70,31 +123,35 @@ def _pieces(conn: sqlite3.Connection, asked: ListRequest[Any], kind: _Kind) -> l
     return [json.dumps(piece) for piece in iter(lambda: list(islice(ids, PIECE)), [])]
 
 
+def _rows(form: str, columns: Sequence[str]) -> _Rows:
+    if form == "jsonl":
+        return _JsonLines()
+    if form == "csv":
+        return _Csv(columns)
+    try:
+        return ParquetRows(columns)
+    except ConfigurationError as error:
+        raise InvalidQuery(*error.args, hint=error.hint) from error
+
+
 async def _parts(
-    request: Request, kind: _Kind, form: str, pieces: Sequence[str]
+    request: Request, kind: _Kind, written: _Rows, pieces: Sequence[str]
 ) -> AsyncIterator[bytes]:
-    yield _encoded(form, kind.columns, (), is_first=True)
+    yield written.begin()
     for piece in pieces:
-        yield await ask(request, _read(kind, form, json.loads(piece)), seconds=FILE_S)
+        yield await ask(request, _read(kind, written, json.loads(piece)), seconds=FILE_S)
+    yield written.end()
 
 
-def _read(kind: _Kind, form: str, ids: list[str]) -> Callable[[sqlite3.Connection], bytes]:
-    return lambda conn: _encoded(form, kind.columns, kind.rows(conn, ids), is_first=False)
+def _read(kind: _Kind, written: _Rows, ids: list[str]) -> Callable[[sqlite3.Connection], bytes]:
+    return lambda conn: written.piece(map(as_dict, kind.rows(conn, ids)))
 
 
 async def _only(part: bytes) -> AsyncIterator[bytes]:
     yield part
 
 
-def _users(conn: sqlite3.Connection, asked: ListRequest[Any], form: str) -> bytes:
+def _users(conn: sqlite3.Connection, asked: ListRequest[Any], written: _Rows) -> bytes:
     """Return all users: they are few, and their order is only known when all have been counted."""
-    users = all_users(conn, ordering=asked.ordering)
-    return _encoded(form, USER_COLUMNS, users, is_first=True)
-
-
-def _encoded(form: str, columns: Sequence[str], rows: Iterable[Any], *, is_first: bool) -> bytes:
-    plain = map(as_dict, rows)
-    lines = map(as_json, plain) if form == "jsonl" else as_csv(columns, plain)
-    if form == "csv" and not is_first:
-        lines = islice(lines, 1, None)
-    return encoded(f"{line}\n" for line in lines)
+    users = map(as_dict, all_users(conn, ordering=asked.ordering))
+    return written.begin() + written.piece(users) + written.end()
