@@ -296,7 +296,7 @@ def test_the_main_tasks_need_no_mouse(open_page: Open, long: str) -> None:
     page.keyboard.press("j")
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Waterfall")).to_be_visible()
+    expect(page.get_by_role("heading", name="Trace")).to_be_visible()
     page.keyboard.press("?")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()

@@ -112,6 +112,17 @@ def test_an_earlier_part_of_a_conversation_stays_as_it_is(
     expect(page.locator("article.turn")).to_have_count(50)
 
 
+def test_a_turn_that_was_deleted_leaves_the_page(open_page: Open, to: Builder, served: str) -> None:
+    """The others stay, with their new numbers."""
+    _talk(to, range(3))
+    page = opened(open_page, f"{served}/sessions/talk")
+    expect(page.locator("article.turn")).to_have_count(3)
+    to.conn.execute("DELETE FROM runs WHERE run_id = ?", (run_id(2),))
+    refreshed(page, page.locator("[data-live=totals]"), "2")
+    refreshed(page, page.locator("#turn-2"), "question 2")
+    expect(page.locator("article.turn")).to_have_count(2)
+
+
 def test_a_running_turn_gets_its_answer(open_page: Open, to: Builder, served: str) -> None:
     """In its place."""
     process = to.process(alive=True)

@@ -170,7 +170,7 @@ def test_tokens_that_nobody_told_are_unknown_in_each_turn_and_model(tmp_path: Pa
 def test_a_session_is_told_turn_by_turn(db: Path) -> None:
     """Message, answer, figures of each turn, then where money and time went."""
     text = invoke("session", "sess_aa", db=db).stdout
-    assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s run time · 1 m 1 s elapsed" in text
+    assert "2 turns · 1,250 tokens · $0.0055 · 2.0 s agent time · 1 m 1 s elapsed" in text
     assert "> How deep is it?\n   < Forty metres.\n" in text
     assert "> And how wide?" in text
     assert text.index("\nCost\n") < text.index("\nTime\n")
@@ -557,7 +557,7 @@ def test_sub_agents_are_shown_inside_their_turn(tmp_path: Path) -> None:
     lines = invoke("session", "s", db=path).stdout.splitlines()
     assert "alice, bob" in lines[1]
     assert lines[2].startswith("2 turns · 4 runs · ")
-    assert " · 3.0 s run time · " in lines[2]
+    assert " · 3.0 s agent time · " in lines[2]
     heads = [line for line in lines if "desk" in line[3:] or "helper" in line[3:]][1:]
     assert [head[:3] for head in heads] == ["1  ", "   ", "   ", "2  "]
     assert "$1.00" in heads[0]

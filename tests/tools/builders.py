@@ -202,9 +202,9 @@ class Builder:
         place = {"run_id": run, "position": self._next(run), "recorded_at": moment(0)}
         self.insert("scores", **place, name=name, **given)
 
-    def event(self, run: str, event: str, **columns: Any) -> None:
+    def event(self, run: str, event: str, *, at: float = 0.0, **columns: Any) -> None:
         """Add an event."""
-        place = {"run_id": run, "position": self._next(run), "recorded_at": moment(0)}
+        place = {"run_id": run, "position": self._next(run), "recorded_at": moment(at)}
         self.insert("events", **place, event=event, **columns)
 
 

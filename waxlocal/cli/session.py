@@ -153,7 +153,7 @@ def _show_totals(screen: Screen, one: Session) -> None:
         f"{one.run_count:,} runs" if one.run_count != one.turn_count else "",
         f"{format.tokens_of(one.total_tokens, one.metered_share)} tokens",
         format.cost_words(one),
-        f"{format.duration(one.total_duration)} run time",
+        f"{format.duration(one.total_duration)} agent time",
         f"{format.elapsed(one.wall_duration)} elapsed",
     )
     status = ("", "") if succeeded else (f"  {one.status}", status_style(one.status))

@@ -138,7 +138,7 @@ def test_a_line_of_one_stretch_is_seen() -> None:
 
 
 @given(st.floats(-10, 20), st.floats(0, 30), st.floats(0, 10))
-def test_a_stretch_stays_inside_the_waterfall(start: float, length: float, whole: float) -> None:
+def test_a_stretch_stays_on_the_axis(start: float, length: float, whole: float) -> None:
     """Whatever the clocks said; and it can be seen."""
     place, width = stretch(start, length, whole)
     assert 0 <= place <= 100

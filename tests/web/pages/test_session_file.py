@@ -197,8 +197,8 @@ def test_a_chain_of_sub_agents_of_any_length_is_shown(db_path: Path) -> None:
             caller = to.run("s", at=number, agent=f"agent-{number}-", parent=caller)
         to.conn.execute("COMMIT")
     with dashboard(db_path) as pages:
-        rows = pages.page(f"/runs/{first}").one(data_live="waterfall").one("tbody").all("tr")
-        assert len(rows) == 200
+        rows = pages.page(f"/runs/{first}").one(data_live="trace").one("ol").all("li")
+        assert len(rows) == 500
         assert len(pages.page("/sessions/s").all("article")) == 990
         for form in FORMS:
             text = pages.client.get(Links("").file_of_session("s", form)).text

@@ -70,6 +70,13 @@ class Links:
         """Return the URL of a run's page."""
         return self.root + run_url(run_id)
 
+    def row(self, run_id: str, key: str = "", view: str = "") -> str:
+        """Return the URL of a run's page with a row of its trace selected, and a way to show it."""
+        given = {name: value for name, value in (("row", key), ("view", view)) if value}
+        url = self.run(run_id)
+        mark = "&" if "?" in url else "?"
+        return f"{url}{mark}{urlencode(given, errors='replace')}" if given else url
+
     def forget(self, kind: str, name: str) -> str:
         """Return the URL of the page that deletes a user, a session or a run."""
         return f"{self.root}/forget?{urlencode({kind: name}, errors='replace')}"

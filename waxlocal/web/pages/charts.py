@@ -132,7 +132,7 @@ def share(value: float | None, whole: float | None) -> float:
 
 
 def stretch(start: float, length: float, whole: float) -> tuple[float, float]:
-    """Return position and width, in percent, of an interval in a waterfall, clipped to it."""
+    """Return position and width, in percent, of an interval on a time axis, clipped to it."""
     if whole <= 0:
         return 0.0, 100.0
     place = min(max(start / whole, 0.0), 0.995)

@@ -1,4 +1,4 @@
-"""Serve the style sheet, the script and the icon: three files, read once; no others."""
+"""Serve the style sheet, the scripts and the icon: these files, read once; no others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ __all__ = ["STATIC", "content_of", "file_url", "static_file"]
 STATIC = Path(__file__).parents[1] / "static"
 _TYPES = {
     "app.css": "text/css",
-    "app.js": "text/javascript",
-    "live.js": "text/javascript",
     "icon.svg": "image/svg+xml",
+    **dict.fromkeys(("app.js", "live.js", "theme.js", "times.js", "trace.js"), "text/javascript"),
 }
 _FILES = {name: (STATIC / name).read_bytes() for name in _TYPES}
 # The URL changes with the content, so a browser may cache a file forever.

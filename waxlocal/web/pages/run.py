@@ -1,4 +1,4 @@
-"""The page of a run: all of its records, and its related runs."""
+"""The page of a run: its trace with the selected row, all of its records, and related runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.delivery.status import Receipt, list_receipts
-from waxlocal.queries import LlmCall, RunDetail, get_run, resolve_run_id
+from waxlocal.errors import NotFound
+from waxlocal.queries import RunDetail, get_run, resolve_run_id
 from waxlocal.queries.records import Record, list_records
 from waxlocal.queries.sub_agents import Below, below
 from waxlocal.records import RunStatus
 from waxlocal.web.db import ask
-from waxlocal.web.pages.folds import CHARS, LINES, MOST_VALUE_CHARS, Fold, fold, folded_value, folds
+from waxlocal.web.pages.folds import CHARS, LINES, MOST_VALUE_CHARS, Fold, fold, folded_value
+from waxlocal.web.pages.pane import VIEWS, Pane, pane_of
 from waxlocal.web.pages.rendering import show
+from waxlocal.web.pages.trace import Trace, trace_of
 from waxlocal.web.pages.upload_state import host_of
-from waxlocal.web.pages.waterfall import waterfall
 
 __all__ = ["run_page"]
 
-# Maximum records of one kind on the page.
-MOST_RECORDS = 200
+# Maximum rows of the trace, and calls, on the page.
+MOST_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,12 @@ class Whole:
     receipts: list[Receipt]
 
 
-@dataclass(frozen=True)
-class Call:
-    """A model call, with its texts folded."""
-
-    call: LlmCall
-    folds: tuple[tuple[str, Fold], ...]
-
-
 async def run_page(request: Request) -> Response:
-    """Show a run, by run id, workflow id or the beginning of one. Raises `NotFound`."""
+    """Show a run, by run id, workflow id or the beginning of one. Raises `NotFound`.
+
+    `row` is the key of the row of its trace that is shown beside it, by default the run; `view` is
+    how.
+    """
     wanted = request.path_params.get("run_id") or request.query_params.get("id", "")
 
     def question(conn: sqlite3.Connection) -> Whole:
@@ -58,7 +56,10 @@ async def run_page(request: Request) -> Response:
     found = await ask(request, question)
     detail, run = found.detail, found.detail.run
     # In a thread, as long values take a while.
-    rows = await asyncio.to_thread(waterfall, detail, found.below.runs, found.records)
+    trace = await asyncio.to_thread(trace_of, detail, found.below.runs, found.records)
+    key, view = (request.query_params.get(name, "") for name in ("row", "view"))
+    view = view if view in VIEWS else VIEWS[0]
+    pane = await _pane(request, trace, key, view, detail)
     name = run.agent_name
     if run.workflow_name not in ("default", ""):
         name = f"{name} / {run.workflow_name}"
@@ -71,17 +72,15 @@ async def run_page(request: Request) -> Response:
         detail=detail,
         run=run,
         name=name,
-        inputs=folded_value(detail.inputs),
-        result=folded_value(detail.result),
         traceback=fold(detail.traceback, most=MOST_VALUE_CHARS, lines=LINES * 2, chars=CHARS * 3),
         below=found.below,
-        waterfall=rows[:MOST_RECORDS],
-        rows=len(rows),
-        calls=[_call(one) for one in detail.llm_calls[:MOST_RECORDS]],
-        steps=[(one, folds(output=one.output, attributes=one.attributes))
-               for one in detail.steps[:MOST_RECORDS]],
-        events=[(one, folds(data=one.data)) for one in detail.events[:MOST_RECORDS]],
-        most=MOST_RECORDS,
+        trace=trace,
+        pane=pane,
+        views=VIEWS,
+        view=view,
+        is_unknown=key not in ("", pane.bar.key),
+        calls=detail.llm_calls[:MOST_ROWS],
+        most=MOST_ROWS,
         pairs=[(title, _pairs(value)) for title, value in
                (("Tags", detail.tags), ("Metadata", detail.metadata)) if value],
         receipts=found.receipts,
@@ -89,10 +88,17 @@ async def run_page(request: Request) -> Response:
     )  # fmt: skip
 
 
-def _call(call: LlmCall) -> Call:
-    prompt = call.messages if call.messages is not None else call.prompt_preview
-    answer = call.answer() or None
-    return Call(call, folds(prompt=prompt, answer=answer, tools=call.tools, details=call.details))
+async def _pane(request: Request, trace: Trace, key: str, view: str, detail: RunDetail) -> Pane:
+    """Return what there is of the row of this key; of the run itself, where it has no such row."""
+    root = trace.rows[0].bar
+    bar = next((row.bar for row in trace.rows if row.bar.key == key), root)
+    owner = detail
+    if bar.owner != detail.run.run_id:
+        try:
+            owner = await ask(request, lambda conn: get_run(conn, bar.owner))
+        except NotFound:  # deleted since the trace was read
+            bar = root
+    return await asyncio.to_thread(pane_of, bar, owner, root.start, view)
 
 
 def _pairs(value: object) -> list[tuple[str, Fold]]:

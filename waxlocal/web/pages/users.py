@@ -27,7 +27,7 @@ COLUMNS = (
     ("turn_count", "Turns"),
     ("total_tokens", "Tokens"),
     ("total_cost", "Cost"),
-    ("total_duration", "Run time"),
+    ("total_duration", "Agent time"),
     ("last_activity_at", "Last activity"),
 )
 # Sessions on the page of a user; a link leads to all of them.

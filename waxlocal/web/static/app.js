@@ -1,146 +1,41 @@
-// Optional script of the pages: theme before the first paint, local time zone, keys, copying, and
-// refreshing without scrolling. The pages also work without it.
+// Optional script of the pages: keys, copying, filters, and refreshing without scrolling. The pages also
+// work without it. Scripts beside it, which come first: theme.js, times.js, trace.js, live.js.
 (() => {
   "use strict";
 
-  const THEMES = ["auto", "light", "dark"];
-  const KEY = "waxlocal-theme";
-  const root = document.documentElement;
   // live.js: the page is told what has changed. Without it, or without a stream, it asks.
   const live = window.waxlocalLive;
-
-  // If the browser forbids storage, the choice lasts as long as the page.
-  let theme = "auto";
-  try { theme = localStorage.getItem(KEY) ?? "auto"; } catch { /* see above */ }
-  if (!THEMES.includes(theme)) theme = "auto";
-
-  const wear = () => {
-    if (theme === "auto") delete root.dataset.theme;
-    else root.dataset.theme = theme;
-  };
-  wear();
-
-  // -- theme --
-
-  const ICONS = {
-    auto: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm0 1.6v10.8A5.4 5.4 0 0 1 8 2.6Z",
-    light: "M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM7.2 0h1.6v2.4H7.2zm0 13.6h1.6V16H7.2zM0 7.2h2.4v1.6H0zm13.6 0H16v1.6h-2.4z",
-    dark: "M6.2 1.2a6.9 6.9 0 1 0 8.6 8.6A6 6 0 0 1 6.2 1.2Z",
-  };
-
-  const showTheme = () => {
-    const button = document.getElementById("theme");
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 16 16");
-    svg.setAttribute("width", "14");
-    svg.setAttribute("height", "14");
-    const path = document.createElementNS(svg.namespaceURI, "path");
-    path.setAttribute("d", ICONS[theme]);
-    path.setAttribute("fill-rule", "evenodd");
-    svg.append(path);
-    button.replaceChildren(svg);
-    const words = `Theme: ${theme === "auto" ? "system" : theme}`;
-    button.setAttribute("aria-label", words);
-    button.title = words;
-    button.hidden = false;
-  };
-
-  const nextTheme = () => {
-    theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-    try { localStorage.setItem(KEY, theme); } catch { /* see above */ }
-    wear();
-    showTheme();
-  };
-
-  // -- times --
-
-  // The Swedish locale formats dates as the file does: 2026-01-31 09:30:00.
-  const zoned = new Intl.DateTimeFormat("sv-SE", {
-    year: "numeric", month: "2-digit", day: "2-digit",
-    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
-  });
-  const clock = new Intl.DateTimeFormat("sv-SE", {
-    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
-  });
-
-  // The same words as the server's.
-  const ago = (moment, stored) => {
-    const seconds = (Date.now() - moment) / 1000;
-    if (seconds < -60) return stored.slice(0, 16).replace("T", " ");
-    if (seconds < 10) return "just now";
-    if (seconds < 60) return `${Math.floor(seconds)} s ago`;
-    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
-    if (seconds < 2592000) return `${Math.floor(seconds / 86400)} d ago`;
-    return stored.slice(0, 10);
-  };
-
-  const momentOf = (element) =>
-    Date.parse(element.getAttribute("datetime").replace(/(\.\d{3})\d+/, "$1"));
-
-  const tell = (element, text) => {
-    if (element.textContent !== text) element.textContent = text;
-  };
-
-  const tellTimes = (within) => {
-    for (const element of within.querySelectorAll("time[datetime]")) {
-      const moment = momentOf(element);
-      if (Number.isNaN(moment)) continue;
-      const exact = zoned.format(moment);
-      if (element.title !== exact) element.title = exact;
-      if ("clock" in element.dataset) continue;
-      tell(element, "ago" in element.dataset ? ago(moment, element.getAttribute("datetime")) : exact);
-    }
-    tellClocks();
-    tellDays();
-  };
-
-  const dayOf = (moment) => zoned.format(moment).slice(0, 10);
-  const wordOf = (day) => (day === dayOf(Date.now()) ? "Today" : day);
-
-  // The day stands above a turn if it is another one than that of the turn before it; before the
-  // time of a run of a sub-agent, if it is another one than that of the run before it in the fold.
-  const tellClocks = () => {
-    const days = new Map();
-    for (const element of document.querySelectorAll("time[data-clock]")) {
-      const moment = momentOf(element);
-      if (Number.isNaN(moment)) continue;
-      const fold = element.closest(".inner");
-      const day = dayOf(moment);
-      const time = clock.format(moment);
-      const same = day === (days.get(fold) ?? days.get(null));
-      const above = fold ? null : element.closest("article")?.querySelector(":scope > .day");
-      if (above) {
-        tell(above, wordOf(day));
-        above.hidden = same;
-      }
-      tell(element, same || above ? time : `${day} ${time}`);
-      days.set(fold, day);
-    }
-  };
-
-  // Of a list in the order of its times.
-  const tellDays = () => {
-    let before = null;
-    for (const row of document.querySelectorAll("[data-days] > tbody > tr")) {
-      const times = row.querySelectorAll("td:last-child time[datetime]");
-      const moment = times.length ? momentOf(times[0]) : NaN;
-      if (Number.isNaN(moment)) continue;
-      const day = dayOf(moment);
-      const cell = row.firstElementChild;
-      if (day === before) delete cell.dataset.day;
-      else cell.dataset.day = wordOf(day);
-      before = day;
-    }
-  };
+  const times = window.waxlocalTimes;
+  const trace = window.waxlocalTrace;
 
   // -- copying --
 
   const say = (text) => { document.getElementById("said").textContent = text; };
 
+  // The words below a heading: all of them, also while they are folded.
+  const wordsBelow = (heading) => {
+    const within = heading.parentElement;
+    const found = within.querySelector(".fold > :is(.text, .rendered, pre)")
+      ?? within.querySelector(".text, .rendered, pre");
+    return found?.textContent ?? "";
+  };
+
+  // Made here: without a script a button for each message would do nothing, and pages carry many.
+  const addCopies = (within) => {
+    for (const heading of within.querySelectorAll(".said > section > h2, .value:not(:has(h4)) > h3, .message > h4")) {
+      if (heading.querySelector(".copy") || !wordsBelow(heading)) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.textContent = "Copy";
+      button.setAttribute("aria-label", `Copy the words: ${heading.textContent.trim()}`);
+      heading.append(button);
+    }
+  };
+
   const copy = async (button) => {
-    const from = button.dataset.copyOf;
-    const text = from ? document.getElementById(from).textContent : button.dataset.copy;
+    const { copy: given, copyOf: from } = button.dataset;
+    const text = given ?? (from ? document.getElementById(from).textContent : wordsBelow(button.parentElement));
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -191,7 +86,9 @@
   };
 
   const wake = (within) => {
-    tellTimes(within);
+    times.tell(within);
+    addCopies(within);
+    trace.stop();
     stopInOneTurn();
     for (const button of within.querySelectorAll("button.copy[hidden]")) button.hidden = false;
   };
@@ -232,7 +129,7 @@
       const search = document.getElementById("search");
       if (search) { search.focus(); search.select(); } else location.assign(`${document.querySelector("a.brand").href}#search`);
     } else if (event.key in STEPS) {
-      if (event.key.startsWith("Arrow") && !target.matches(".turn a.open")) return;
+      if (event.key.startsWith("Arrow") && !target.matches(".turn a.open, .trace a.open")) return;
       event.preventDefault();
       step(STEPS[event.key]);
     } else if (event.key === "Enter" && at && !target.closest("a, button, summary")) {
@@ -255,7 +152,9 @@
   const isBusy = (part) => {
     const selection = getSelection();
     const selected = selection && !selection.isCollapsed && selection.containsNode(part, true);
-    return selected || (part.contains(document.activeElement) && part.tagName !== "TR");
+    const focused = document.activeElement;
+    const isIn = part.contains(focused) && part.tagName !== "TR" && !focused.matches(".trace a.open");
+    return selected || isIn;
   };
 
   // Each with its turn or run, its kind and its number among those: something may be folded above it
@@ -272,14 +171,26 @@
 
   const replaceContent = (part, fresh) => {
     const open = new Map(foldsOf(part).map(([key, one]) => [key, one.open]));
-    const focused = part.contains(document.activeElement);
+    const focused = part.contains(document.activeElement) && document.activeElement;
     part.className = fresh.className + (part === at ? " at" : "");
+    // Those of a turn have its number.
+    for (const name of ["id", "aria-label"]) {
+      if (fresh.hasAttribute(name)) part.setAttribute(name, fresh.getAttribute(name));
+    }
     part.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
     for (const [key, one] of foldsOf(part)) {
       if (open.has(key)) one.open = open.get(key);
     }
     wake(part);
-    if (focused) part.querySelector("a.open")?.focus({ preventScroll: true });
+    if (!focused) return;
+    const links = [...part.querySelectorAll("a.open")];
+    (links.find((link) => link.href === focused.href) ?? links[0])?.focus({ preventScroll: true });
+  };
+
+  // A part that came by itself, because somebody asked for it.
+  const showPart = (fresh) => {
+    sent.set(fresh.dataset.live, fresh.innerHTML);
+    replaceContent(parts(document).find((part) => part.dataset.live === fresh.dataset.live), fresh);
   };
 
   // Keeps the scroll position of the content when something above it grows.
@@ -372,6 +283,7 @@
   const LEAVING = 10000;
   let left = -Infinity;
   const leave = (event) => {
+    if (event.defaultPrevented) return;
     if (event.type === "submit" || event.target.closest?.("a[href]")) left = Date.now();
   };
 
@@ -439,9 +351,24 @@
     return new DOMParser().parseFromString(await answer.text(), "text/html");
   };
 
+  // The turns of this part of the conversation, as they were told last.
+  let told = { from: "", turns: [] };
+  const noteTurns = (page, from) => {
+    const turns = [...page.querySelectorAll("[data-grows] > [data-live]")].map((one) => one.dataset.live);
+    // One that is not there any more was deleted, or has moved into another.
+    const gone = told.from === from ? told.turns.filter((key) => !turns.includes(key)) : [];
+    for (const key of gone) {
+      document.querySelector(`[data-grows] > [data-live="${CSS.escape(key)}"]`)?.remove();
+    }
+    told = { from, turns };
+  };
+
   const refresh = async () => {
     try {
-      update(await fetched(liveAddress("1")));
+      const address = liveAddress("1");
+      const page = await fetched(address);
+      update(page);
+      withoutMoving(() => noteTurns(page, address.href));
       failures = 0;
     } catch (error) {
       if (error.message === "404") return tellGone();
@@ -486,14 +413,15 @@
     remember(document);
     live?.note(document);
     grows = Boolean(document.querySelector("[data-grows]") && !document.querySelector(".pager"));
-    showTheme();
+    noteTurns(document, liveAddress("1").href);
     wake(document);
-    document.getElementById("theme").addEventListener("click", nextTheme);
     document.getElementById("keys").addEventListener("click", (event) => {
       event.preventDefault();
       document.getElementById("help").showModal();
     });
     document.addEventListener("keydown", onKey);
+    // Before `leave` hears of a click.
+    trace.start({ fetched, liveAddress, showPart, follow: (part) => live?.turnTo(part) });
     document.addEventListener("click", leave);
     document.addEventListener("submit", leave);
     document.addEventListener("focusin", onFocus);
@@ -535,7 +463,7 @@
       }
     }
     if (location.hash === "#search") document.getElementById("search")?.focus();
-    setInterval(() => tellTimes(document), 20000);
+    setInterval(() => times.tell(document), 20000);
     live?.start({
       update, refresh, remember, wake, withoutMoving, say, liveAddress, fetched, tellGone, isGone: () => gone,
       // Another part of the conversation is the last on this page.

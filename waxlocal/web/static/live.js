@@ -438,7 +438,13 @@
     open();
   };
 
+  // The page has another address now, and this part.
+  const turnTo = (part) => {
+    marks.set(part.dataset.live, part.dataset.mark);
+    reopen();
+  };
+
   window.waxlocalLive = {
-    start, note, isOpen: () => Boolean(stream?.open), forget: (key) => marks.delete(key),
+    start, note, turnTo, isOpen: () => Boolean(stream?.open), forget: (key) => marks.delete(key),
   };
 })();

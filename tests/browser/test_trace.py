@@ -1,0 +1,169 @@
+"""The trace of a run in a browser: rows are selected in place, by mouse and by keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.serving import serving
+from tests.tools.builders import Builder
+from tests.tools.cli import recorded
+
+
+@pytest.fixture
+def to(db_path: Path) -> Iterator[Builder]:
+    """Yield what records into the file while it is served."""
+    with recorded(db_path) as builder:
+        yield builder
+
+
+@pytest.fixture
+def served(db_path: Path, open_page: Open) -> Iterator[str]:
+    """Serve the test's own file; yields the address."""
+    with serving(db_path) as address:
+        yield address
+        open_page.close()  # first, or a page would ask once more, in vain
+
+
+def record(to: Builder, *, seconds: float | None = 20.0) -> str:
+    """Record a run of a tool, a sub-agent with a call, and many more tools."""
+    process = to.process(alive=True)
+    run = to.run("s", seconds=seconds, agent="desk", inputs="Why?", process=process)
+    to.span(run, "tool", at=0, seconds=2.0, name="look", input={"to": "Oslo"}, output="*three*")
+    child = to.run("s", at=2, seconds=3.0, parent=run, agent="finder", inputs="Find it.")
+    to.llm(child, at=4, duration_ms=1_000, messages=[{"role": "user", "content": "Find **it**."}],
+           response="Found.")  # fmt: skip
+    for number in range(40):
+        to.span(run, "tool", at=5 + number / 10, seconds=0.1, name=f"more-{number}")
+    return run
+
+
+def row(page: Page, name: str) -> Locator:
+    """Return the link of a row of the trace."""
+    return page.locator(".trace a.open", has_text=name)
+
+
+def pane(page: Page) -> Locator:
+    """Return what stands beside the trace."""
+    return page.locator("#pane")
+
+
+def test_a_selected_row_is_shown_without_leaving_the_place(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """What was said beside it, its address above; the page is not loaded again, nor moved."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    page.evaluate("window.sameDocument = true")
+    expect(pane(page)).to_contain_text("Why?")
+    row(page, "more-30").click()
+    at = page.evaluate("scrollY")
+    assert at > 0
+    expect(pane(page).get_by_role("heading", level=2)).to_contain_text("more-30")
+    assert page.evaluate("scrollY") == at
+    row(page, "gpt-4o").click()
+    expect(pane(page).locator("strong")).to_have_text("it")
+    expect(row(page, "gpt-4o")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".trace [aria-current]")).to_have_count(1)
+    assert "row=" in page.url
+    assert page.evaluate("window.sameDocument")
+    page.reload()
+    expect(pane(page).locator("strong")).to_have_text("it")
+
+
+def test_the_way_to_show_values_stays_for_the_next_row(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """As text, until another way is chosen."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    row(page, "gpt-4o").click()
+    pane(page).get_by_role("link", name="Text").click()
+    expect(pane(page)).to_contain_text("Find **it**.")
+    row(page, "look").click()
+    expect(pane(page)).to_contain_text("*three*")
+    pane(page).get_by_role("link", name="JSON").click()
+    row(page, "desk").click()
+    expect(pane(page).locator("pre").first).to_have_text("Why?")
+    pane(page).get_by_role("link", name="Rendered").click()
+    row(page, "look").click()
+    expect(pane(page).locator("em")).to_have_text("three")
+
+
+def test_keys_go_through_the_rows_and_tab_goes_on(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """One stop for the tab key in all of the trace: the selected row."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    for key in ("j", "ArrowDown", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    expect(row(page, "look")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(pane(page).get_by_role("heading", level=2)).to_contain_text("look")
+    expect(page.locator('.trace a.open[tabindex="0"]')).to_have_count(1)
+    page.keyboard.press("Tab")
+    expect(pane(page)).to_be_focused()
+
+
+def test_the_words_of_a_row_can_be_copied(open_page: Open, to: Builder, served: str) -> None:
+    """Each by a button of its own."""
+    run = record(to)
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(f"{served}/runs/{run}")
+    pane(page).get_by_role("button", name="Copy the words: Message").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "Why?"
+    row(page, "gpt-4o").click()
+    pane(page).get_by_role("button", name="Copy the words: user").click()
+    assert page.evaluate("navigator.clipboard.readText()").strip() == "Find it."
+
+
+def test_a_running_trace_grows_while_a_row_is_selected(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """The row stays selected and keeps the focus; what it shows stays, too."""
+    run = record(to, seconds=None)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    row(page, "look").click()
+    expect(pane(page).get_by_role("heading", level=2)).to_contain_text("look")
+    to.span(run, "tool", at=15, seconds=0.1, name="the-last")
+    expect(row(page, "the-last")).to_be_visible()
+    expect(row(page, "look")).to_have_attribute("aria-current", "true")
+    expect(row(page, "look")).to_be_focused()
+    expect(pane(page).get_by_role("heading", level=2)).to_contain_text("look")
+
+
+def test_on_a_phone_bars_lie_under_the_names(open_page: Open, to: Builder, served: str) -> None:
+    """And a selected row brings what it shows into view."""
+    run = record(to)
+    page = open_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{served}/runs/{run}")
+    name = row(page, "look").bounding_box()
+    bar = page.locator(".trace li", has_text="look").locator("svg.fall").bounding_box()
+    assert name
+    assert bar
+    assert bar["y"] >= name["y"] + name["height"]
+    assert bar["width"] > 300
+    row(page, "look").click()
+    expect(pane(page).get_by_role("heading", level=2)).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_rows_are_links_where_there_is_no_script(open_page: Open, to: Builder, served: str) -> None:
+    """Each to the page with it selected."""
+    run = record(to)
+    page = open_page(java_script_enabled=False)
+    page.goto(f"{served}/runs/{run}")
+    row(page, "look").click()
+    expect(pane(page)).to_contain_text("three")
+    pane(page).get_by_role("link", name="Text").click()
+    expect(pane(page)).to_contain_text("*three*")
+    assert page.url.endswith("#pane")
