@@ -34,6 +34,7 @@ from waxlocal.queries.sessions import session_ids
 from waxlocal.queries.statistics import analysis
 from waxlocal.queries.sums import are_usable
 from waxlocal.queries.users import count_users
+from waxlocal.records import RUN_STATUSES
 from waxlocal.storage.connection import open_writer, reader
 
 # Since and until: of runs whose calls are of three days, all, some or none.
@@ -83,6 +84,10 @@ def answers(path: Path) -> dict[str, Any]:
             "tags": {
                 tag: [one.session_id for one in list_sessions(conn, filter=SessionFilter(tag=tag))]
                 for tag in TAG_FILTERS
+            },
+            "sessions by status": {
+                status: [*session_ids(conn, filter=SessionFilter(status=status))]
+                for status in RUN_STATUSES
             },
             "sessions by model": {
                 model: [*session_ids(conn, filter=SessionFilter(model=model))]

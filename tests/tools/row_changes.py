@@ -17,7 +17,7 @@ TAGS = (
     '{"pl\\"an": "fr\\nee", "plan": ["free"]}',
     '{"x[": ",free", ",": 1.5, "caf\\u00e9": "x", "n\\u0000": 1}',
 )
-statuses = st.sampled_from(["running", "success", "error", "blocked", "interrupted"])
+statuses = st.sampled_from(["running", "success", "error", "blocked", "interrupted", "cancelled"])
 costs = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1.5]))
 tokens = st.integers(0, 5_000)
 which = st.integers(0, 100)

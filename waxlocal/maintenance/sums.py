@@ -17,7 +17,7 @@ from waxlocal.maintenance.durations import ARE_TO_PACK, FIRST, pack_next
 from waxlocal.queries.columns import unmetered_calls
 from waxlocal.queries.run_conditions import JSON_OBJECT, PAIR_VALUE
 from waxlocal.queries.sums import can_have_sums
-from waxlocal.queries.turns import turn_columns
+from waxlocal.queries.turns import TURN, turn_columns
 from waxlocal.queries.user_parts import COLUMNS, user_parts
 from waxlocal.storage.checkpoint import Checkpointer
 from waxlocal.storage.connection import autocommit, checkpointer, reader
@@ -127,7 +127,10 @@ SELECT session_id, char(10) || group_concat(fact, char(10)) || char(10) FROM (
   UNION
   SELECT r.session_id, '@' || hex(c.model)
   FROM runs r CROSS JOIN llm_calls c ON c.run_id = r.run_id
-  WHERE r.session_id IN {_SESSIONS} AND typeof(c.model) = 'text')
+  WHERE r.session_id IN {_SESSIONS} AND typeof(c.model) = 'text'
+  UNION
+  SELECT r.session_id, '#' || hex(r.status) FROM runs r
+  WHERE r.session_id IN {_SESSIONS} AND r.status <> 'success' AND r.status <> 'error' AND {TURN})
 GROUP BY session_id
 """  # noqa: S608
 _DONE = f"DELETE FROM changed_sessions WHERE session_id IN {_SESSIONS}"  # noqa: S608

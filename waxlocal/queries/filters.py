@@ -65,7 +65,8 @@ _AGENT = """instr(s.agents, json_quote(:agent))
 # The first half is for the index: the stored time may be up to a second before the exact one.
 _SINCE = "s.last_activity_at >= substr(:since, 1, 19) AND {} >= :since"
 _UNTIL = "s.last_activity_at <= :until AND {} <= :until"
-# The sums have a session's tags and models, a line each; of some of them, its beginning is enough.
+# The sums have a session's tags, models and ends of turns, a line each; of some of them, its
+# beginning is enough.
 _NOTED = f"""iif(s.session_id IN {APART}, {{any_run}}, EXISTS (SELECT 1 FROM session_facts t
   WHERE t.session_id = s.session_id AND instr(t.facts, char(10) || {{line}})))"""  # noqa: S608
 _TAG_LINE = "hex(:tags_key) || '='"
@@ -79,18 +80,18 @@ _OPEN = """s.open_runs > 0 AND EXISTS (SELECT 1 FROM runs r WHERE r.session_id =
   AND r.status = 'running'
   AND (r.process_id IS NULL OR r.process_id NOT IN (SELECT value FROM json_each(:gone))))"""
 _ANY_TURN = _ANY_RUN.format(f"{{}} AND {TURN}")
+_ENDED = "r.status = '{}'"
 # Where no run is open, those that are stored so are of processes that have ended.
-_INTERRUPTED = "(s.open_runs > 0 OR s.failed_runs > 0) AND " + _ANY_TURN.format(
-    "(r.status = 'interrupted' OR r.status = 'running')"
-)
+_LEFT = "(r.status = 'interrupted' OR r.status = 'running')"
+_INTERRUPTED = "((s.open_runs > 0 OR s.failed_runs > 0) AND {interrupted})"
 _BY_STATUS = {
     RunStatus.RUNNING: _OPEN,
-    RunStatus.INTERRUPTED: f"({_INTERRUPTED}) AND NOT ({_OPEN})",
-    RunStatus.ERROR: f"{{failed}} > 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN})",
+    RunStatus.INTERRUPTED: f"{_INTERRUPTED} AND NOT ({_OPEN})",
+    RunStatus.ERROR: f"{{failed}} > 0 AND NOT {_INTERRUPTED} AND NOT ({_OPEN})",
     RunStatus.SUCCESS: f"(s.open_runs = 0 AND s.failed_runs = 0)"
-    f" OR ({{failed}} = 0 AND NOT ({_INTERRUPTED}) AND NOT ({_OPEN}))",
-    RunStatus.BLOCKED: "s.failed_runs > 0 AND " + _ANY_TURN.format("r.status = 'blocked'"),
-    RunStatus.CANCELLED: _ANY_TURN.format("r.status = 'cancelled'"),
+    f" OR ({{failed}} = 0 AND NOT {_INTERRUPTED} AND NOT ({_OPEN}))",
+    RunStatus.BLOCKED: "s.failed_runs > 0 AND {blocked}",
+    RunStatus.CANCELLED: "{cancelled}",
 }
 # The sessions of most users are quickly found and sorted. Of somebody with more than so many, the
 # newest are found sooner by going through all sessions in order.
@@ -125,7 +126,7 @@ def where(
     conditions += _on_runs(conn, filter, values)
     if filter.status:
         values["gone"] = json.dumps(gone.of_open_runs())
-        conditions.append(_BY_STATUS[filter.status].format(failed=turns.failed))
+        conditions.append(_of_status(conn, filter.status, turns))
     clause = " AND ".join(f"({condition})" for condition in conditions)
     return f"WHERE {clause}" if clause else "", as_recorded(values)
 
@@ -143,6 +144,23 @@ def _on_runs(
             yield _NOTED.format(line=_line(filter, name), any_run=any_run)
         else:
             yield any_run
+
+
+def _of_status(conn: sqlite3.Connection, status: str, turns: TurnColumns) -> str:
+    noted = are_usable(conn)
+
+    def has_turn(ended: str, condition: str) -> str:
+        any_turn = _ANY_TURN.format(condition)
+        line = f"'#' || hex('{ended}') || char(10)"
+        # A session with an open run is never in the sums.
+        return _NOTED.format(line=line, any_run=any_turn) if noted else any_turn
+
+    return _BY_STATUS[status].format(
+        failed=turns.failed,
+        interrupted=has_turn(RunStatus.INTERRUPTED, _LEFT),
+        blocked=has_turn(RunStatus.BLOCKED, _ENDED.format(RunStatus.BLOCKED)),
+        cancelled=has_turn(RunStatus.CANCELLED, _ENDED.format(RunStatus.CANCELLED)),
+    )
 
 
 def _line(filter: SessionFilter, name: str) -> str:

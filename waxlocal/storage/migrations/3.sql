@@ -781,10 +781,12 @@ CREATE INDEX session_sums_by_waiting ON session_sums (waiting);
 CREATE INDEX session_sums_by_mean ON session_sums (duration / turns);
 CREATE INDEX session_sums_by_cost ON session_sums (cost) WHERE cost IS NOT NULL;
 
--- The tags of the runs of these sessions, and the models of their calls, where there are any.
+-- The tags of the runs of these sessions, the models of their calls, and how their turns ended, where
+-- there is anything to tell.
 CREATE TABLE session_facts (
   session_id TEXT NOT NULL PRIMARY KEY,
-  -- A line each, in hex digits: the key of a tag, '=' and its value; '@' and a model.
+  -- A line each, in hex digits: the key of a tag, '=' and its value; '@' and a model; '#' and the
+  -- status of a turn, unless that is success or error.
   facts      TEXT NOT NULL
 );
 
