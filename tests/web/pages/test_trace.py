@@ -73,7 +73,7 @@ def test_a_call_shows_who_said_what_and_what_it_cost(to: Builder, pages: Dashboa
     pane = shown(pages, 1)
     assert pane.one("h2").text == "gpt-4o LLM call"
     assert facts(pane) == {
-        "after": "2.0 s", "took": "1.0 s", "first token": "200 ms",
+        "began after": "2.0 s", "took": "1.0 s", "first token": "200 ms",
         "input": "100 tokens (40 cached)", "output": "10 tokens (7 reasoning)",
         "cost": "$0.0020 (the program)", "provider": "acme", "task": "answer",
         "further": "cache write tokens 1,200 · streaming",
@@ -122,7 +122,7 @@ def test_steps_and_events_show_what_they_told(to: Builder, pages: Dashboard) -> 
     to.event(run, "policy_check", at=2.0, data={"allowed": True})
     assert values(shown(pages, 1)) == {"Output": '{ "thought": "hm" }'}
     assert values(shown(pages, 2)) == {"Data": '{ "allowed": true }'}
-    assert facts(shown(pages, 2)) == {"after": "2.0 s"}
+    assert facts(shown(pages, 2)) == {"began after": "2.0 s"}
 
 
 def test_a_run_of_a_sub_agent_and_its_records_are_shown_too(to: Builder, pages: Dashboard) -> None:

@@ -64,7 +64,7 @@ def pane_of(bar: Bar, owner: RunDetail, since: int, view: str = VIEWS[0]) -> Pan
 
     `view` is one of `VIEWS`; Markdown is rendered for the first of them only.
     """
-    facts = [("after", milliseconds((bar.start - since) / 1000))] if bar.start > since else []
+    facts = [("began after", milliseconds((bar.start - since) / 1000))] if bar.start > since else []
     if bar.duration_ms is not None:
         facts.append(("took", milliseconds(bar.duration_ms)))
     words = Words() if view == VIEWS[0] else Words(0)

@@ -367,6 +367,8 @@
     try {
       const address = liveAddress("1");
       const page = await fetched(address);
+      // Another row was selected meanwhile, or another part of the conversation is here.
+      if (liveAddress("1").href !== address.href) return;
       update(page);
       withoutMoving(() => noteTurns(page, address.href));
       failures = 0;
