@@ -29,7 +29,7 @@ from waxlocal.queries import (
     statistics,
 )
 from waxlocal.queries.models import ModelsOverTime, model_usage, models_over_time
-from waxlocal.queries.overview import session_totals
+from waxlocal.queries.overview import overview
 from waxlocal.queries.sessions import session_ids
 from waxlocal.queries.statistics import analysis
 from waxlocal.queries.sums import are_usable
@@ -74,7 +74,7 @@ def answers(path: Path) -> dict[str, Any]:
             "statistics": as_dict(statistics(conn)),
             "while some go on": as_dict(statistics(conn, clock=FixedClock(2_000.0))),
             "costs": [astuple(one) for one in analysis(conn).costs],
-            "totals": asdict(session_totals(conn)),
+            "totals": asdict(overview(conn).totals),
             "models": [as_dict(one) for one in list_models(conn)],
             "days": [as_dict(one) for one in model_usage(conn).days],
             "periods": [

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tools.builders import Builder, recording
 from waxlocal.queries import SessionFilter, statistics
-from waxlocal.queries.overview import activity, session_totals, turn_sizes
+from waxlocal.queries.overview import overview, turn_sizes
 from waxlocal.queries.statistics import analysis
 
 
@@ -27,7 +27,7 @@ def test_totals_are_those_of_the_statistics(tmp_path: Path, filter: SessionFilte
     with recording(tmp_path) as (to, conn):
         hundred(to)
         to.llm(to.run("untold", user="u1"), 0, 0, usage_known=0)
-        totals, whole = session_totals(conn, filter=filter), statistics(conn, filter=filter)
+        totals, whole = overview(conn, filter=filter).totals, statistics(conn, filter=filter)
     sums = ("sessions", "runs", "llm_calls", "unmetered_calls", "total_tokens", "priced_tokens")
     assert whole.unmetered_calls == 1
     for name in (*sums, "p95_cost", "priced_share", "metered_share"):
@@ -39,10 +39,10 @@ def test_totals_are_those_of_the_statistics(tmp_path: Path, filter: SessionFilte
 def test_nothing_has_no_totals(tmp_path: Path) -> None:
     """Zero sessions, unknown cost, no shares, no activity."""
     with recording(tmp_path) as (_, conn):
-        totals = session_totals(conn)
+        totals = overview(conn).totals
         assert (totals.sessions, totals.total_cost, totals.p95_cost) == (0, None, None)
         assert (totals.priced_share, totals.one_turn_share) == (None, None)
-        assert activity(conn) is None
+        assert overview(conn).activity is None
         assert analysis(conn).costs == ()
 
 
@@ -50,8 +50,8 @@ def test_activity_counts_every_session_once(tmp_path: Path) -> None:
     """In stretches of equal length, from the first to the last."""
     with recording(tmp_path) as (to, conn):
         hundred(to)
-        found = activity(conn)
-        some = activity(conn, filter=SessionFilter(since="2026-02-04"))
+        found = overview(conn).activity
+        some = overview(conn, filter=SessionFilter(since="2026-02-04")).activity
     assert found is not None
     assert sum(found.counts) == 100
     assert found.timeline.hours == 3

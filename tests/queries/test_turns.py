@@ -22,7 +22,7 @@ from waxlocal.queries import (
     money,
     statistics,
 )
-from waxlocal.queries.overview import session_totals, turn_sizes
+from waxlocal.queries.overview import overview, turn_sizes
 from waxlocal.queries.turns import Place, places
 from waxlocal.storage.connection import open_writer, reader
 
@@ -44,7 +44,7 @@ def test_sub_agents_are_no_turns(tmp_path: Path) -> None:
             for turn in range(1 + number % 2):
                 ask(make, f"s{number}", at=number * 100 + turn * 10)
         figures = statistics(conn)
-        totals = session_totals(conn)
+        totals = overview(conn).totals
     assert (figures.average_turns, figures.abandonment_rate) == (1.5, 0.5)
     assert (figures.distribution, figures.turns, figures.runs) == ({1: 10, 2: 10}, 30, 90)
     assert (totals.turns, totals.runs, totals.one_turn) == (30, 90, 10)
@@ -240,7 +240,7 @@ def figures_of(path: Path) -> list[object]:
         return [
             [as_dict(one) for one in list_sessions(conn, ordering="-turn_count")],
             as_dict(statistics(conn)),
-            as_dict(session_totals(conn)),
+            as_dict(overview(conn).totals),
             [as_dict(one) for one in list_users(conn)],
             [one.session_id for one in list_sessions(conn, filter=SessionFilter(user_id="bob"))],
             count_sessions(conn, filter=SessionFilter(status="success")),

@@ -20,7 +20,7 @@ from tests.wire.test_round_trip import WAYS, File, differences, files
 from waxlocal import WaxellContext
 from waxlocal.prices.table import reprice, set_price
 from waxlocal.queries.models import model_usage
-from waxlocal.queries.overview import session_totals
+from waxlocal.queries.overview import overview
 from waxlocal.queries.runs import get_run
 from waxlocal.queries.session_cost import money
 from waxlocal.queries.sessions import get_session, list_sessions
@@ -133,7 +133,7 @@ def test_a_file_of_0_2_is_read_without_the_columns(db_path: Path) -> None:
         money(connection, sessions[0].session_id)
         usage = model_usage(connection)
         models = [*usage.models, *usage.days]
-        sums = (statistics(connection), session_totals(connection), *list_users(connection))
+        sums = (statistics(connection), overview(connection).totals, *list_users(connection))
         calls = [call for run in runs for call in get_run(connection, run.run_id).llm_calls]
     assert sessions
     assert runs

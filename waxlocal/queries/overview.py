@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
 from waxlocal.queries.liveness import GoneProcesses
 from waxlocal.queries.many_sessions import SummedSessions, summed_sessions
-from waxlocal.queries.percentiles import place_of
 from waxlocal.queries.rows import MeteredCalls, share
 from waxlocal.queries.snapshot import in_snapshot
 from waxlocal.queries.time_buckets import Timeline, timeline_of
 from waxlocal.queries.turns import TURN, turn_columns
 
-__all__ = ["Activity", "SessionTotals", "activity", "session_totals", "turn_sizes"]
+__all__ = ["Activity", "Overview", "SessionTotals", "overview", "turn_sizes"]
 
-_TOTALS = """
-SELECT count(*) AS sessions, total({turns.count}) AS turns, total(s.run_count) AS runs,
-  total({turns.count} = 1) AS one_turn,
-  total(s.llm_calls) AS llm_calls, total({unmetered}) AS unmetered_calls,
-  total(s.total_tokens) AS total_tokens, total(s.priced_tokens) AS priced_tokens,
-  sum({turns.cost}) AS cost, count({turns.cost}) AS known
-FROM sessions s {condition}
-"""
-_COST_AT = """
-SELECT {turns.cost} FROM sessions s {condition} {turns.cost} IS NOT NULL
-ORDER BY 1 LIMIT 1 OFFSET :place
+# One pass: a condition may have to look at the runs of each session. The p95 is the value at the
+# index that `percentile` takes.
+_BY_HOUR = """
+WITH found AS MATERIALIZED (
+  SELECT substr(s.last_activity_at, 1, 13) AS hour, {turns.count} AS turns, s.run_count AS runs,
+    s.llm_calls, {unmetered} AS unmetered_calls, s.total_tokens, s.priced_tokens,
+    {turns.cost} AS cost
+  FROM sessions s {condition})
+SELECT hour, count(*) AS sessions, total(turns) AS turns, total(runs) AS runs,
+  total(turns = 1) AS one_turn, total(llm_calls) AS llm_calls,
+  total(unmetered_calls) AS unmetered_calls, total(total_tokens) AS total_tokens,
+  total(priced_tokens) AS priced_tokens, total(cost) AS cost, count(cost) AS known,
+  (SELECT cost FROM found WHERE cost IS NOT NULL ORDER BY cost LIMIT 1 OFFSET (
+    SELECT min(count(cost) - 1, CAST(count(cost) * 0.95 AS INTEGER)) FROM found)) AS p95
+FROM found GROUP BY hour ORDER BY hour
 """
 _HOURS = """
-SELECT substr(s.last_activity_at, 1, 13) AS hour, count(*) FROM sessions s {condition}
+SELECT substr(s.last_activity_at, 1, 13) AS hour, count(*) AS sessions FROM sessions s
 GROUP BY hour ORDER BY hour
 """
+_COUNTS = ("sessions", "turns", "runs", "one_turn", "llm_calls", "unmetered_calls")
+_TOKENS = ("total_tokens", "priced_tokens")
 # The last turns of each session, each with what its sub-agents were asked, however deep.
 _TURNS = f"""
 WITH RECURSIVE last AS MATERIALIZED (
@@ -84,30 +91,37 @@ class Activity:
     counts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What sessions have together, and when they were last active: None if there are none."""
+
+    totals: SessionTotals
+    activity: Activity | None
+
+
 @in_snapshot
-def session_totals(
-    conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING
-) -> SessionTotals:
-    """Return totals over the sessions that match the filter; raises `InvalidQuery`."""
+def overview(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Overview:
+    """Return the totals and the activity of the sessions that match; raises `InvalidQuery`."""
     gone = GoneProcesses(conn)
     if (summed := summed_sessions(conn, filter, gone)) is not None:
-        return _summed(summed)
+        return Overview(_summed(summed), _activity(conn.execute(_HOURS).fetchall()))
     condition, values = where(conn, filter, gone)
-    query = _TOTALS.format(
+    query = _BY_HOUR.format(
         condition=condition, unmetered=unmetered_calls(conn), turns=turn_columns(conn)
     )
-    row = conn.execute(query, values).fetchone()
-    known = row["known"]
-    p95 = None
-    if known:
-        sql = _COST_AT.format(
-            condition=f"{condition} AND" if condition else "WHERE", turns=turn_columns(conn)
-        )
-        place = place_of(known, 0.95)
-        p95 = conn.execute(sql, values | {"place": place}).fetchone()[0]
-    names = ("sessions", "turns", "runs", "one_turn", "llm_calls", "unmetered_calls")
-    sums = {name: int(row[name]) for name in (*names, "total_tokens", "priced_tokens")}
-    return SessionTotals(**sums, total_cost=row["cost"], p95_cost=p95)
+    hours = conn.execute(query, values).fetchall()
+    return Overview(_added(hours), _activity(hours))
+
+
+def _added(hours: Sequence[sqlite3.Row]) -> SessionTotals:
+    sums = {name: int(sum(row[name] for row in hours)) for name in (*_COUNTS, *_TOKENS)}
+    cost = float(sum(row["cost"] for row in hours))
+    is_known = any(row["known"] for row in hours) and not isnan(cost)
+    return SessionTotals(
+        **sums,
+        total_cost=cost if is_known else None,
+        p95_cost=hours[0]["p95"] if hours else None,
+    )
 
 
 def _summed(found: SummedSessions) -> SessionTotals:
@@ -126,16 +140,13 @@ def _summed(found: SummedSessions) -> SessionTotals:
     )
 
 
-def activity(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) -> Activity | None:
-    """Return when the matching sessions were last active; None if none match."""
-    condition, values = where(conn, filter, GoneProcesses(conn))
-    hours = conn.execute(_HOURS.format(condition=condition), values).fetchall()
+def _activity(hours: Sequence[sqlite3.Row]) -> Activity | None:
     if not hours:
         return None
-    timeline = timeline_of(f"{hours[0][0]}:00:00Z", f"{hours[-1][0]}:00:00Z")
+    timeline = timeline_of(*(f"{row['hour']}:00:00Z" for row in (hours[0], hours[-1])))
     counts = [0] * timeline.count
-    for hour, count in hours:
-        counts[timeline.place(hour)] += count
+    for row in hours:
+        counts[timeline.place(row["hour"])] += row["sessions"]
     return Activity(timeline, tuple(counts))
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from waxlocal.queries import (
+    EVERYTHING,
     RunSummary,
     Session,
     count_sessions,
@@ -18,13 +19,7 @@ from waxlocal.queries import (
     list_sessions,
 )
 from waxlocal.queries.filters import check_ordering
-from waxlocal.queries.overview import (
-    Activity,
-    SessionTotals,
-    activity,
-    session_totals,
-    turn_sizes,
-)
+from waxlocal.queries.overview import Overview, overview, turn_sizes
 from waxlocal.queries.run_list import count_runs
 from waxlocal.queries.score_summaries import ScoreSummary, session_scores
 from waxlocal.queries.search import PIECE, candidates, fitting, is_slow
@@ -137,9 +132,12 @@ async def _part(request: Request, asked: SessionRequest) -> Cached[Listing]:
 
 
 async def _count(request: Request, asked: SessionRequest) -> Cached[int]:
-    return await ask_kept(
-        request, ("count", asked.key), lambda conn: count_sessions(conn, filter=asked.filter)
-    )
+    if asked.filter == EVERYTHING:  # that is quick, and the totals are not
+        return await ask_kept(request, ("count",), count_sessions)
+    totals = await _totals(request, asked)
+    found = totals.value
+    count = None if found is None else found.totals.sessions
+    return Cached(count, totals.pending, totals.problem)
 
 
 def _listing(conn: sqlite3.Connection, found: Sequence[Session], more: bool) -> Listing:
@@ -180,18 +178,11 @@ async def _fitting(request: Request, asked: SessionRequest, ids: list[str]) -> l
     return await ask(request, lambda conn: fitting(conn, asked.filter, ids))
 
 
-async def _totals(
-    request: Request, asked: SessionRequest
-) -> Cached[tuple[SessionTotals, Activity | None]]:
-    async def work(_show: object) -> tuple[SessionTotals, Activity | None]:
-        sums, times = await asyncio.gather(
-            ask(request, lambda conn: session_totals(conn, filter=asked.filter)),
-            ask(request, lambda conn: activity(conn, filter=asked.filter)),
-        )
-        return sums, times
-
-    return await cache_of(request).take(("totals", asked.key), work)
+async def _totals(request: Request, asked: SessionRequest) -> Cached[Overview]:
+    return await ask_kept(
+        request, ("totals", asked.key), lambda conn: overview(conn, filter=asked.filter)
+    )
 
 
-async def _no_totals() -> Cached[tuple[SessionTotals, Activity | None]]:
+async def _no_totals() -> Cached[Overview]:
     return Cached(None)
