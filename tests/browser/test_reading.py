@@ -135,7 +135,7 @@ def test_keys_move_open_and_lead_back(open_page: Open, demo: tuple[str, str]) ->
     expect(page.get_by_role("heading", level=1)).to_contain_text("dragon books")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Inputs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Trace")).to_be_visible()
     page.keyboard.press("u")
     expect(page.get_by_role("heading", level=1)).to_contain_text("dragon books")
     page.keyboard.press("u")
