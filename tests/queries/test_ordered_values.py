@@ -1,4 +1,4 @@
-"""Percentiles of many numbers, of which only a few are put in order."""
+"""Percentiles of many numbers, which are in order in pieces only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waxlocal.queries.ordered_values import FEW, ListedValues, SortedPieces, sorted_pieces, value_at
+from waxlocal.queries.ordered_values import PIECE, ListedValues, value_at
 from waxlocal.queries.percentiles import percentile
 
-MANY = FEW + 1_000
+MANY = 61_000
 SHAPES = {
     "at random": lambda random: random.random(),
     "mostly small": lambda random: random.paretovariate(1.1),
@@ -32,39 +32,55 @@ def test_percentiles_of_many_are_those_of_all_in_order(shape: str, order: str) -
     values = [SHAPES[shape](random) for _ in range(MANY)]
     if order != "as made":
         values.sort(reverse=order == "the largest first")
-    if order == "in waves":  # the regular sample sees only the smallest of each wave
+    if order == "in waves":  # a piece has only some of the range
         values = [values[start + 2_100 * step] for start in range(2_100) for step in range(10)]
-    listed = ListedValues(array("d", values))
-    pieces = SortedPieces(sorted_pieces(array("q", (hash(value) for value in values))))
+    listed = ListedValues(values)
     for q in (0.0, 0.01, 0.5, 0.95, 0.99, 0.9999, 1.0):
         assert listed.percentile(q) == percentile(sorted(values), q)
-        assert pieces.percentile(q) == percentile(sorted(map(hash, values)), q)
 
 
-@given(st.lists(st.floats(allow_nan=False), min_size=1), st.data())
-def test_the_value_at_a_place_is_that_of_the_sorted_list(
-    values: list[float], data: st.DataObject
+def test_pieces_may_differ_in_all() -> None:
+    """One has most of them; many have few, which lie elsewhere."""
+    random = Random(5)
+    pieces = [sorted(random.gauss(0, 1) for _ in range(3 * PIECE))]
+    pieces += [sorted(random.gauss(9, 1) for _ in range(3)) for _ in range(900)]
+    whole = sorted(chain(*pieces))
+    for place in (0, 1, len(whole) // 2, len(whole) - 2, len(whole) - 1):
+        assert value_at(pieces, place) == whole[place]
+
+
+NUMBERS = st.floats(allow_nan=False) | st.integers(0, 9).map(float)
+
+
+@given(st.lists(st.lists(NUMBERS), min_size=1), st.data())
+def test_the_value_at_a_place_is_that_of_all_in_order(
+    made: list[list[float]], data: st.DataObject
 ) -> None:
-    """At every place."""
-    place = data.draw(st.integers(0, len(values) - 1))
-    assert value_at(values, place) == sorted(values)[place]
+    """At every place, by guesses alone, too; some pieces, or all but one, may be empty."""
+    whole = sorted(chain(*made, [0.0]))
+    pieces = [sorted(piece) for piece in (*made, [0.0])]
+    place = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("waxlocal.queries.ordered_values.PIECE", data.draw(st.sampled_from([0, 3])))
+        assert value_at(pieces, place) == whole[place]
 
 
-@given(
-    st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 9))), st.floats(0.0, 1.0)
-)
-def test_percentiles_of_sorted_pieces_are_those_of_all_in_order(
-    pieces: list[list[int]], q: float
-) -> None:
-    """Whatever the numbers are, and if some pieces, or all, are empty."""
-    values = SortedPieces(array("q", sorted(piece)) for piece in pieces)
-    assert values.percentile(q) == percentile(sorted(chain(*pieces)), q)
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1))), st.floats(0.0, 1.0))
+def test_whole_numbers_stay_exact(made: list[list[int]], q: float) -> None:
+    """Those that come in order, and those that come in any."""
+    values = ListedValues((), "q")
+    for piece in made[::2]:
+        values.add(array("q", sorted(piece)))
+    for piece in made[1::2]:
+        values.extend(piece)
+    assert values.percentile(q) == percentile(sorted(chain(*made)), q)
+    assert values.count == sum(map(len, made))
 
 
-@given(st.lists(st.floats(allow_nan=False)), st.lists(st.floats(allow_nan=False)))
+@given(st.lists(NUMBERS), st.lists(st.floats(allow_nan=False)))
 def test_values_are_counted_below_each_limit(values: list[float], limits: list[float]) -> None:
     """Those that are equal to it are not."""
-    limits.sort()
     assert ListedValues(values).counts_below(limits) == [
         bisect_left(sorted(values), limit) for limit in limits
     ]
+    assert ListedValues(values).in_order() == sorted(values)

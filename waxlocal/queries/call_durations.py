@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from waxlocal.queries.call_blocks import IN_PERIOD, IS_INSIDE, IS_PACKED, Asked, to_read
-from waxlocal.queries.ordered_values import SortedPieces, sorted_pieces
+from waxlocal.queries.ordered_values import PIECE, ListedValues
 
 __all__ = ["DURATION", "HAS_DURATION", "call_durations", "packed", "unpacked"]
 
@@ -47,23 +47,21 @@ def unpacked(blob: bytes) -> array[int]:
     return values
 
 
-def call_durations(conn: sqlite3.Connection, asked: Asked) -> dict[tuple[str, str], SortedPieces]:
+def call_durations(conn: sqlite3.Connection, asked: Asked) -> dict[tuple[str, str], ListedValues]:
     """Return the durations of the calls in whole milliseconds, of each model and provider.
 
     Calls of unknown duration are left out. Call it as `call_sums`.
     """
     values = asked._asdict()
     calls, rest_is_packed = to_read(conn, asked, packed=True)
-    read: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
-    # Row by row, as there may be as many as calls: a list of them would take tens of MB.
+    found: defaultdict[tuple[str, str], ListedValues] = defaultdict(lambda: ListedValues((), "q"))
+    # Some at a time, as there may be as many as calls: a list of them would take tens of MB.
     with closing(conn.execute(_READ.format(calls=calls), values)) as rows:
-        for model, provider, milliseconds in rows:
-            read[model, provider].append(milliseconds)
-    found: defaultdict[tuple[str, str], list[array[int]]] = defaultdict(list)
-    for key, durations in read.items():
-        found[key] += sorted_pieces(durations)
+        while some := rows.fetchmany(PIECE):
+            for model, provider, milliseconds in some:
+                found[model, provider].extend((milliseconds,))
     if rest_is_packed:
         with closing(conn.execute(_PACKED, values)) as rows:
             for model, provider, blob in rows:
-                found[model, provider].append(unpacked(blob))
-    return {key: SortedPieces(pieces) for key, pieces in found.items()}
+                found[model, provider].add(unpacked(blob))
+    return found

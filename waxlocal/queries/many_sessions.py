@@ -101,11 +101,9 @@ class ListedSessions:
             all_of_them.add(some)
             self._alone.add(some)
         self.counts = all_of_them.counts()
-        self.costs = ListedValues(all_of_them.costs)
-        self.durations = ListedValues(all_of_them.durations)
-        self.means = ListedValues(all_of_them.means)
-        self.elapsed = ListedValues(all_of_them.elapsed)
-        self.waiting = ListedValues(all_of_them.waiting)
+        self.costs = all_of_them.costs
+        self.durations, self.means = all_of_them.durations, all_of_them.means
+        self.elapsed, self.waiting = all_of_them.elapsed, all_of_them.waiting
         self.visits = all_of_them.visits.visits()
 
     def ends(self, slow_after: float | None) -> Ends:
@@ -117,8 +115,8 @@ class _Gathered:
     """The figures of sessions, one piece after another."""
 
     def __init__(self) -> None:
-        self.costs, self.durations, self.means = array("d"), array("d"), array("d")
-        self.elapsed, self.waiting = array("d"), array("d")
+        self.costs, self.durations, self.means = ListedValues(), ListedValues(), ListedValues()
+        self.elapsed, self.waiting = ListedValues(), ListedValues()
         self.visits = VisitCounts()
         self._distribution: Counter[int] = Counter()
         self._sums: Counter[str] = Counter()
@@ -126,11 +124,11 @@ class _Gathered:
     def add(self, some: Figures) -> None:
         # A session may have calls in a period and no turn: they are of one that began before it.
         turns = array("q", compress(some.turns, some.turns))
-        durations = array("d", compress(some.durations, some.turns))
+        durations = [*compress(some.durations, some.turns)]
         self._distribution.update(turns)
         self.durations.extend(durations)
         self.means.extend(map(truediv, durations, turns))
-        elapsed = array("d", compress(some.elapsed, some.turns))
+        elapsed = [*compress(some.elapsed, some.turns)]
         self.elapsed.extend(elapsed)
         self.waiting.extend(
             max(0.0, one - took) for one, took in zip(elapsed, durations, strict=True)
@@ -145,10 +143,10 @@ class _Gathered:
     def counts(self) -> Counts:
         return Counts(
             distribution=self._distribution,
-            cost=float(sum(self.costs)),
-            duration=float(sum(self.durations)),
-            elapsed=float(sum(self.elapsed)),
-            waiting=float(sum(self.waiting)),
+            cost=self.costs.total,
+            duration=self.durations.total,
+            elapsed=self.elapsed.total,
+            waiting=self.waiting.total,
             sessions=self._sums["sessions"],
             without_calls=self._sums["without_calls"],
             **{name: self._sums[name] for name in _ADDED},

@@ -14,7 +14,7 @@ from waxlocal.queries.call_durations import call_durations
 from waxlocal.queries.call_sums import CallSums, added, call_sums
 from waxlocal.queries.cost_over_time import CostOverTime, over_time, period_costs
 from waxlocal.queries.days import ModelDay, model_days
-from waxlocal.queries.ordered_values import SortedPieces
+from waxlocal.queries.ordered_values import ListedValues
 from waxlocal.queries.snapshot import in_snapshot
 
 __all__ = ["ModelUsage", "ModelsOverTime", "list_models", "model_usage", "models_over_time"]
@@ -84,13 +84,13 @@ def _models(conn: sqlite3.Connection, asked: Asked, sums: Sequence[CallSums]) ->
     durations = call_durations(conn, asked)
     prices = prices_by_model(conn)
     models = [
-        _model(one, durations.get(key, SortedPieces()), source_for(prices, *key))
+        _model(one, durations.get(key, ListedValues()), source_for(prices, *key))
         for key, one in added(sums, lambda one: (one.model, one.provider)).items()
     ]
     return sorted(models, key=place_in_list)
 
 
-def _model(sums: CallSums, durations: SortedPieces, source: str | None) -> ModelUse:
+def _model(sums: CallSums, durations: ListedValues, source: str | None) -> ModelUse:
     p50, p95 = (durations.percentile(q) for q in (0.50, 0.95))
     return ModelUse(
         model=sums.model,
@@ -103,7 +103,7 @@ def _model(sums: CallSums, durations: SortedPieces, source: str | None) -> Model
         cached_tokens=sums.cached_tokens,
         priced_tokens=sums.priced_tokens,
         total_cost=sums.total_cost,
-        p50_ms=p50,
-        p95_ms=p95,
+        p50_ms=None if p50 is None else int(p50),
+        p95_ms=None if p95 is None else int(p95),
         price_source=source,
     )

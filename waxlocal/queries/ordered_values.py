@@ -1,4 +1,4 @@
-"""Numbers to take percentiles of: in a list, in sorted pieces, or in an index of `session_sums`."""
+"""Numbers to take percentiles of: in memory, or in an index of `session_sums`."""
 
 from __future__ import annotations
 
@@ -6,76 +6,73 @@ import math
 import sqlite3
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, pairwise, repeat
+from itertools import accumulate, chain, count, pairwise, repeat
+from typing import Any
 
-from waxlocal.queries.percentiles import percentile, place_of
+from waxlocal.queries.percentiles import place_of
 
-__all__ = ["ListedValues", "SortedPieces", "SummedValues", "Values", "sorted_pieces", "value_at"]
+__all__ = ["PIECE", "ListedValues", "SummedValues", "Values", "value_at"]
 
-# Up to this many values are sorted. Of more, only those near the wanted place are.
-FEW = 60_000
-# How many values the sample has that tells where the wanted place is, and how far it may be off.
-SAMPLE, SPREAD = 2_000, 60
+# So many values are sorted at once: as objects of Python they take four times as much memory.
+PIECE = 4_096
+# Guesses by the place in each piece, before those by its middle, which are slower and never fail.
+_BY_PLACE = 4
 
 
 class ListedValues:
-    """Numbers of a list, in any order.
+    """Numbers in any order: a million of them take 8 MB, as whole ones (`q`) or not (`d`).
 
-    They stay in an array: a million of them take 8 MB, and 32 as objects of Python.
+    They are kept in pieces that are in order: no list of all of them is ever made.
     """
 
-    def __init__(self, values: Iterable[float]) -> None:
-        self._values = values if isinstance(values, array) else array("d", values)
-        self.count = len(self._values)
+    def __init__(self, values: Iterable[float] = (), typecode: str = "d") -> None:
+        self._pieces: list[array[Any]] = []
+        self._loose: array[Any] = array(typecode)
+        self.extend(values)
 
-    @cached_property
-    def ordered(self) -> list[float]:
-        """The numbers in order, for few."""
-        return sorted(self._values)
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._pieces)) + len(self._loose)
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return float(sum(chain(*self._pieces, self._loose)))
+
+    def extend(self, values: Iterable[float]) -> None:
+        """Add numbers."""
+        self._loose.extend(values)
+        if len(self._loose) >= PIECE:
+            self._settle()
+
+    def add(self, piece: array[Any]) -> None:
+        """Add numbers that are in order."""
+        if piece:
+            self._pieces.append(piece)
 
     def percentile(self, q: float) -> float | None:
         """Return the value at index `int(count * q)` in order; None if there are none."""
-        if self.count <= FEW:
-            return percentile(self.ordered, q)
-        return value_at(self._values, place_of(self.count, q))
+        self._settle()
+        return value_at(self._pieces, place_of(self.count, q)) if self._pieces else None
 
     def counts_below(self, limits: Sequence[float]) -> list[int]:
-        """Return for each of these, which are sorted, how many values are less."""
-        found = Counter(bisect_right(limits, value) for value in self._values)
-        return list(accumulate(found[place] for place in range(len(limits))))
+        """Return for each of these how many values are less."""
+        self._settle()
+        return [sum(map(bisect_left, self._pieces, repeat(limit))) for limit in limits]
 
+    def in_order(self) -> list[float]:
+        """Return all of them; for few."""
+        self._settle()
+        return sorted(chain.from_iterable(self._pieces))
 
-class SortedPieces:
-    """Whole numbers in pieces, each of which is in order, as `block_durations` has them.
-
-    Nothing is sorted: a percentile is found by halving the range in which it may lie.
-    """
-
-    def __init__(self, pieces: Iterable[Sequence[int]] = ()) -> None:
-        self._pieces = [piece for piece in pieces if piece]
-        self.count = sum(map(len, self._pieces))
-
-    def percentile(self, q: float) -> int | None:
-        """Return the value at index `int(count * q)` in order; None if there are none."""
-        if not self._pieces:
-            return None
-        place = place_of(self.count, q)
-        # The same percentile of each piece: that of all lies between the least of these and the
-        # largest, and most often not far from the one in the middle.
-        of_pieces = sorted(piece[place_of(len(piece), q)] for piece in self._pieces)
-        low, high = of_pieces[0], of_pieces[-1]
-        guesses = [of_pieces[len(of_pieces) * nth // 20] for nth in (9, 11)]
-        while low < high:
-            guess = guesses.pop() if guesses else (low + high) // 2
-            if sum(map(bisect_right, self._pieces, repeat(guess))) > place:
-                high = min(high, guess)
-            else:
-                low = max(low, guess + 1)
-        return low
+    def _settle(self) -> None:
+        loose = self._loose
+        for start in range(0, len(loose), PIECE):
+            self.add(array(loose.typecode, sorted(loose[start : start + PIECE])))
+        self._loose = array(loose.typecode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +117,14 @@ class SummedValues:
         """
         first = max(place - self.more.count, 0)
         length = place + len(self.gone) - first + 1
-        found = self._window(first, length)
+        found, more = self._window(first, length), self.more.in_order()
         # Values after the window are too large, and it cannot tell their places.
         largest = found[-1] if len(found) == length else math.inf
-        values = sorted([*found, *(one for one in self.more.ordered if one <= largest)])
+        values = sorted([*found, *(one for one in more if one <= largest)])
 
         def how_many(value: float) -> int:
             """Count the values up to this one."""
-            among = first + bisect_right(found, value) + bisect_right(self.more.ordered, value)
+            among = first + bisect_right(found, value) + bisect_right(more, value)
             return among - bisect_right(self.gone, value)
 
         return values[bisect_left(values, place + 1, key=how_many)]
@@ -152,25 +149,28 @@ class SummedValues:
 Values = ListedValues | SummedValues
 
 
-def sorted_pieces(values: array[int]) -> Iterator[array[int]]:
-    """Yield numbers as `SortedPieces` takes them, so many at once as take little memory."""
-    for start in range(0, len(values), FEW):
-        yield array(values.typecode, sorted(values[start : start + FEW]))
+def value_at(pieces: Sequence[Sequence[float]], place: int) -> float:
+    """Return the value at an index of the numbers of all pieces, each of which is in order.
 
-
-def value_at(values: Sequence[float], place: int) -> float:
-    """Return the value at an index of the sorted values; sorts only a few of them.
-
-    A sample tells about how large that value is.
+    A guess tells on which side of it the value is, until few are left: these are sorted.
     """
-    sample = sorted(values[:: max(len(values) // SAMPLE, 1)])
-    about = place * len(sample) // len(values)
-    low = sample[about - SPREAD] if about >= SPREAD else -math.inf
-    high = sample[about + SPREAD] if about + SPREAD < len(sample) else math.inf
-    below = sum(map(low.__gt__, values))
-    if low == high and place - below in range(sum(map(low.__eq__, values))):
-        return low  # very many values are equal
-    near = sorted(value for value in values if low <= value <= high)
-    if 0 <= place - below < len(near):
-        return near[place - below]
-    return sorted(values)[place]  # the order of the values misled the sample
+    left = [(piece, 0, len(piece)) for piece in pieces if piece]
+    for attempt in count():
+        rest = sum(high - low for _, low, high in left)
+        if rest <= PIECE:
+            break
+        part = place / rest if attempt < _BY_PLACE else 0.5
+        guesses = sorted(piece[low + int((high - low) * part)] for piece, low, high in left)
+        guess = guesses[len(guesses) // 2]
+        less = [bisect_left(piece, guess, low, high) for piece, low, high in left]
+        up_to = [bisect_right(piece, guess, low, high) for piece, low, high in left]
+        before = sum(less) - sum(low for _, low, _ in left)
+        if place < before:
+            spans = ((piece, low, end) for (piece, low, _), end in zip(left, less, strict=True))
+        elif place < before + sum(up_to) - sum(less):
+            return guess
+        else:
+            place -= before + sum(up_to) - sum(less)
+            spans = ((piece, end, high) for (piece, _, high), end in zip(left, up_to, strict=True))
+        left = [span for span in spans if span[1] < span[2]]
+    return sorted(chain.from_iterable(piece[low:high] for piece, low, high in left))[place]
