@@ -71,6 +71,18 @@ def test_half_of_a_surrogate_stops_nothing() -> None:
     assert found["title"] == "a?b"
 
 
+@pytest.mark.parametrize(("column", "odd", "read"), [
+    ("title", b"a\xff", "a\ufffd"), ("title", 7, "7"), ("turn_count", float("inf"), None),
+    ("turn_count", 2.0, 2), ("turn_count", 1.5, None), ("turn_count", 2**63, None),
+    ("turn_count", "3", None), ("total_cost", 2**53 + 1, 2.0**53), ("total_cost", "x", None),
+    ("users", ("a\ud800", None, 5), ["a?", None, "5"]), ("users", "u", []),
+])  # fmt: skip
+def test_what_a_column_cannot_hold_stops_nothing(column: str, odd: object, read: object) -> None:
+    """Another program may have written it: near it, or nothing, is there."""
+    (found,) = parquet.read_table(io.BytesIO(written([row("a") | {column: odd}]))).to_pylist()
+    assert found[column] == read
+
+
 def test_every_column_of_csv_has_a_kind() -> None:
     """Names in the lists of kinds are names of columns."""
     columns = {*exports.SESSION_COLUMNS, *exports.RUN_COLUMNS, *exports.USER_COLUMNS}

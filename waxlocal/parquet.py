@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from waxlocal.clock import stored_ns
 from waxlocal.errors import ConfigurationError
 from waxlocal.exports import REAL_NUMBERS, TEXT_LISTS, WHOLE_NUMBERS
+from waxlocal.records import LARGEST_INTEGER
 
 __all__ = ["ParquetRows", "can_write"]
 
@@ -79,7 +80,8 @@ class ParquetRows:
 
     def piece(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
         """Return these rows; without any, nothing."""
-        plain = [{name: _plain(name, row[name]) for name in self._schema.names} for row in rows]
+        names = self._schema.names
+        plain = [{name: _reader_of(name)(row[name]) for name in names} for row in rows]
         if plain:
             self._writer.write_table(self._arrow.Table.from_pylist(plain, schema=self._schema))
         return self._out.taken()
@@ -90,10 +92,42 @@ class ParquetRows:
         return self._out.taken()
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return a value as its column takes it: of a time that is none, nothing."""
+# Of a value that another program has written, and that its column cannot hold, there is nothing.
+
+
+def _reader_of(name: str) -> Callable[[Any], Any]:
     if name.endswith("_at"):
-        moment = stored_ns(value)
-        return None if moment is None else moment // 1_000
+        return _microseconds
+    if name in TEXT_LISTS:
+        return _texts
+    if name in WHOLE_NUMBERS:
+        return _whole
+    return _real if name in REAL_NUMBERS else _text
+
+
+def _microseconds(value: Any) -> int | None:
+    moment = stored_ns(value)
+    return None if moment is None else moment // 1_000
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_one = isinstance(value, int) and -LARGEST_INTEGER - 1 <= value <= LARGEST_INTEGER
+    return value if is_one else None
+
+
+def _real(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _texts(value: Any) -> list[str | None]:
+    return [_text(one) for one in value] if isinstance(value, list | tuple) else []
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    said = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     # Recorded JSON may contain an escaped lone surrogate.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return said.encode("utf-8", "replace").decode()

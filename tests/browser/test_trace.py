@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.serving import serving
@@ -113,16 +113,108 @@ def test_keys_go_through_the_rows_and_tab_goes_on(
     expect(pane(page)).to_be_focused()
 
 
-def test_the_words_of_a_row_can_be_copied(open_page: Open, to: Builder, served: str) -> None:
-    """Each by a button of its own."""
+def test_keys_go_on_from_the_row_that_was_clicked(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Not from the one that they had reached before."""
     run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    for key in "jjj":
+        page.keyboard.press(key)
+    row(page, "more-20").click()
+    page.keyboard.press("j")
+    expect(row(page, "more-21")).to_be_focused()
+
+
+def test_the_focus_stays_on_the_way_that_was_chosen(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """So that the tab key goes on from there."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    pane(page).get_by_role("link", name="Text").focus()
+    page.keyboard.press("Enter")
+    expect(pane(page).get_by_role("link", name="Text")).to_have_attribute("aria-current", "true")
+    expect(pane(page).get_by_role("link", name="Text")).to_be_focused()
+    expect(page.locator("#said")).to_have_text("Selected: desk run")
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_row_that_does_not_come_at_first_is_asked_for_again(
+    open_page: Open, to: Builder, served: str, status: int
+) -> None:
+    """With its page; where there is no such run any more, the page says so."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    page.route("**/*part=pane*", lambda route: route.fulfill(status=status))
+    row(page, "look").click()
+    if status == 404:
+        expect(page.locator("#main > .problem")).to_contain_text("This was deleted.")
+    else:
+        expect(pane(page).get_by_role("heading", level=2)).to_contain_text("look")
+    open_page.wrong.clear()  # the browser notes the status
+
+
+def test_an_answer_that_comes_late_changes_nothing(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """Neither if it is one, nor if it failed: the row that was selected last is shown."""
+    run = record(to)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    held: list[Route] = []
+    page.route(f"**/*row={run}.1&*part=pane*", lambda route: held.append(route))
+    row(page, "look").click()
+    row(page, "more-3").first.click()
+    heading = pane(page).get_by_role("heading", level=2)
+    expect(heading).to_contain_text("more-3")
+    page.evaluate("window.sameDocument = true")
+    held[0].fulfill(status=500)
+    row(page, "more-4").first.click()
+    expect(heading).to_contain_text("more-4")
+    assert page.evaluate("window.sameDocument")
+    open_page.wrong.clear()  # the browser notes the status
+
+
+def test_what_came_for_a_row_while_it_was_read_is_not_shown_for_the_next(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """A part that has the focus is not replaced; what came for it is forgotten with it."""
+    run = record(to, seconds=None)
+    page = open_page()
+    page.goto(f"{served}/runs/{run}")
+    pane(page).focus()
+    with page.expect_response(lambda answer: "live=" in answer.url):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    to.conn.execute("UPDATE runs SET inputs = '\"And now?\"' WHERE run_id = ?", (run,))
+    to.span(run, "tool", at=15, seconds=0.1, name="the-last")
+    expect(row(page, "the-last")).to_be_visible()
+    expect(pane(page)).to_contain_text("Why?")
+    row(page, "look").click()
+    heading = pane(page).get_by_role("heading", level=2)
+    expect(heading).to_contain_text("look")
+    to.span(run, "tool", at=16, seconds=0.1, name="after-that")
+    expect(row(page, "after-that")).to_be_visible()
+    expect(heading).to_contain_text("look")
+
+
+def test_the_words_of_a_row_can_be_copied(open_page: Open, to: Builder, served: str) -> None:
+    """Each by a button of its own, without the buttons that stand among them."""
+    run = record(to)
+    code = to.run("s", at=30, inputs="First\n\n```python\nprint(1)\n```\n\nLast")
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.goto(f"{served}/runs/{run}")
     pane(page).get_by_role("button", name="Copy the words: Message").click()
     assert page.evaluate("navigator.clipboard.readText()") == "Why?"
     row(page, "gpt-4o").click()
     pane(page).get_by_role("button", name="Copy the words: user").click()
-    assert page.evaluate("navigator.clipboard.readText()").strip() == "Find it."
+    assert page.evaluate("navigator.clipboard.readText()") == "Find it."
+    page.goto(f"{served}/runs/{code}")
+    pane(page).get_by_role("button", name="Copy the words: Message").click()
+    assert page.evaluate("navigator.clipboard.readText()").split() == ["First", "print(1)", "Last"]
 
 
 def test_a_running_trace_grows_while_a_row_is_selected(

@@ -89,3 +89,13 @@ def test_the_size_of_a_turn_whose_tokens_nobody_told_is_unknown(tmp_path: Path) 
         to.llm(some, 10, 1)
         sizes = turn_sizes(conn, ["s"])
     assert sizes == {"s": (None, 11)}
+
+
+@pytest.mark.parametrize("apart", [0, 7_200])
+def test_infinite_costs_of_either_sign_have_no_sum(tmp_path: Path, apart: int) -> None:
+    """As SQL has it; in one hour, and in two."""
+    with recording(tmp_path) as (to, conn):
+        for number, cost in enumerate((float("inf"), float("-inf"), 1.0)):
+            to.llm(to.run(f"s{number}", at=number * apart), cost=cost)
+        totals = overview(conn).totals
+    assert (totals.sessions, totals.total_cost) == (3, None)

@@ -152,11 +152,11 @@ def _of_status(conn: sqlite3.Connection, status: str, turns: TurnColumns) -> str
     def has_turn(ended: str, condition: str) -> str:
         any_turn = _ANY_TURN.format(condition)
         line = f"'#' || hex('{ended}') || char(10)"
-        # A session with an open run is never in the sums.
         return _NOTED.format(line=line, any_run=any_turn) if noted else any_turn
 
     return _BY_STATUS[status].format(
         failed=turns.failed,
+        # No session with an open run is in the sums: there, nobody has to ask which ones were left.
         interrupted=has_turn(RunStatus.INTERRUPTED, _LEFT),
         blocked=has_turn(RunStatus.BLOCKED, _ENDED.format(RunStatus.BLOCKED)),
         cancelled=has_turn(RunStatus.CANCELLED, _ENDED.format(RunStatus.CANCELLED)),

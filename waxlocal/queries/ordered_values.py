@@ -24,7 +24,8 @@ _BY_PLACE = 4
 class ListedValues:
     """Numbers in any order: a million of them take 8 MB, as whole ones (`q`) or not (`d`).
 
-    They are kept in pieces that are in order: no list of all of them is ever made.
+    They are kept in pieces that are in order: no list of all of them is ever made. First all are
+    added, then questions are asked: each question ends a piece.
     """
 
     def __init__(self, values: Iterable[float] = (), typecode: str = "d") -> None:

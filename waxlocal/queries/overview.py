@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
 
 from waxlocal.queries.columns import unmetered_calls, usage_known
 from waxlocal.queries.filters import EVERYTHING, SessionFilter, where
@@ -115,8 +115,10 @@ def overview(conn: sqlite3.Connection, *, filter: SessionFilter = EVERYTHING) ->
 
 def _added(hours: Sequence[sqlite3.Row]) -> SessionTotals:
     sums = {name: int(sum(row[name] for row in hours)) for name in (*_COUNTS, *_TOKENS)}
-    cost = float(sum(row["cost"] for row in hours))
-    is_known = any(row["known"] for row in hours) and not isnan(cost)
+    # Where two infinities of different sign meet, SQLite's sum is NULL.
+    costs = [math.nan if row["cost"] is None else row["cost"] for row in hours]
+    cost = float(sum(costs))
+    is_known = any(row["known"] for row in hours) and not math.isnan(cost)
     return SessionTotals(
         **sums,
         total_cost=cost if is_known else None,

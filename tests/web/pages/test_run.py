@@ -217,7 +217,9 @@ def test_a_run_of_very_many_records_shows_the_first_of_them(db_path: Path) -> No
         last = pages.page(f"/runs/{run_id(1)}?row={run_id(1)}.1020")
     assert len(trace(page)) == 500
     assert "The first 500 of 510" in section(page, "calls").text
-    assert "The first 500 of 1,021" in section(page, "trace").text
+    assert "Rows 1 to 500 of 1,021. Later ones" in section(page, "trace").text
+    assert "Rows 1,001 to 1,021 of 1,021. Earlier ones" in section(last, "trace").text
+    assert len([one for one in trace(last) if one.all("a", aria_current="true")]) == 1
     assert section(last, "pane").one("h2").text == "one step"
 
 

@@ -144,15 +144,14 @@ def test_a_run_of_a_sub_agent_and_its_records_are_shown_too(to: Builder, pages: 
 
 
 def test_what_is_tried_again_has_the_number_of_the_attempt(to: Builder, pages: Dashboard) -> None:
-    """Where the same failed just before; on every level by itself."""
-    run = to.run("s", seconds=9.0)
-    for number, status in enumerate(("error", "error", "ok", "ok")):
-        to.span(run, "tool", at=number, seconds=1.0, name="look", status=status)
-    to.span(run, "tool", at=5, seconds=1.0, name="other")
-    found = rows(pages.page(f"/runs/{run_id(1)}"))
-    assert [("attempt 2" in one, "attempt 3" in one) for one in found[1:]] == [
-        (False, False), (True, False), (False, True), (False, False), (False, False),
-        (False, False), (False, False),
+    """Where the same failed just before, also if one waited in between."""
+    run = to.run("s", seconds=20.0)
+    for at, status in ((0, "error"), (1.1, "error"), (5, "ok"), (6, "ok")):
+        to.span(run, "tool", at=at, seconds=1.0, name="look", status=status)
+    to.span(run, "tool", at=7, seconds=13.0, name="other")
+    assert rows(pages.page(f"/runs/{run_id(1)}"))[1:] == [
+        "look tool error 1.0 s", "look tool, attempt 2 error 1.0 s", "nothing recorded 2.9 s",
+        "look tool, attempt 3 1.0 s", "look tool 1.0 s", "other tool 13.0 s",
     ]  # fmt: skip
 
 
@@ -185,3 +184,14 @@ def test_a_long_prompt_is_cut_and_says_so(to: Builder, pages: Dashboard) -> None
     call(to, to.run("s"), messages=[{"role": "user", "content": "word " * 40_000}])
     pane = shown(pages, 1)
     assert "100,000 more characters" in pane.text or "99,999 more characters" in pane.text
+
+
+def test_to_select_a_row_is_no_change_of_the_trace(to: Builder, pages: Dashboard) -> None:
+    """An open page is not told of it: the script marks the row itself."""
+    run = to.run("s", seconds=4.0)
+    call(to, run)
+    marks = {
+        pages.page(f"/runs/{run}?row={key}").one(data_live="trace")["data-mark"]
+        for key in (run, f"{run}.1")
+    }
+    assert len(marks) == 1

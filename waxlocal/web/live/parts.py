@@ -21,8 +21,8 @@ _PART = re.compile(r'<(?P<tag>\w+)\b[^>]*? data-live="(?P<key>[^"]*)"[^>]*>')
 _GROWS = re.compile(r'<div data-grows="([^"]*)"')
 _MARK = re.compile(r'^<\w+ data-mark="(\w+)"')
 _SLOW = re.compile(r"^<[^>]* data-slow\b")
-# How long ago something was is told anew by the page itself, and no change.
-_AGO = re.compile(r"( data-ago>)[^<]*")
+# What the page itself tells anew is no change: how long ago something was, and what is selected.
+_BY_PAGE = re.compile(r'( data-ago>)[^<]*| aria-current="true"')
 # Between two tags: a fifth of a page. Recorded text has no tags.
 _INDENT = re.compile(r">\n\s*<")
 # Bytes of a mark: of two states of one part, or of the parts of one page, none have the same.
@@ -122,7 +122,7 @@ def live_parts(text: str) -> list[Part]:
         found.append(
             Part(
                 key,
-                given[1] if given else _digest(f"{key}\n{_AGO.sub(_without_words, html)}"),
+                given[1] if given else _digest(f"{key}\n{_BY_PAGE.sub(_without_words, html)}"),
                 match.start(),
                 html,
                 next(inside, ""),
@@ -159,7 +159,7 @@ def _end(text: str, tag: str, start: int) -> int:
 
 
 def _without_words(found: re.Match[str]) -> str:
-    return found[1]
+    return found[1] or ""
 
 
 def _digest(text: str) -> str:

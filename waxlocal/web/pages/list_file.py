@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,10 +109,11 @@ async def list_file(request: Request, asked: ListRequest[Any], form: str) -> Res
     media_type = form_of(_TYPES, form)
     kind = _KINDS.get(asked.listed.noun)
     if kind is None:
-        written = _rows(form, USER_COLUMNS)
+        # In a thread: to load what writes Parquet takes a while.
+        written = await asyncio.to_thread(_rows, form, USER_COLUMNS)
         parts = _only(await ask(request, lambda conn: _users(conn, asked, written), seconds=FILE_S))
     else:
-        written = _rows(form, kind.columns)
+        written = await asyncio.to_thread(_rows, form, kind.columns)
         pieces = await ask(request, lambda conn: _pieces(conn, asked, kind), seconds=FILE_S)
         parts = _parts(request, kind, written, pieces)
     return download(parts, f"{asked.listed.noun}.{form}", media_type)
@@ -140,7 +142,7 @@ async def _parts(
     yield written.begin()
     for piece in pieces:
         yield await ask(request, _read(kind, written, json.loads(piece)), seconds=FILE_S)
-    yield written.end()
+    yield await asyncio.to_thread(written.end)
 
 
 def _read(kind: _Kind, written: _Rows, ids: list[str]) -> Callable[[sqlite3.Connection], bytes]:

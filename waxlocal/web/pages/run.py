@@ -75,6 +75,7 @@ async def run_page(request: Request) -> Response:
         traceback=fold(detail.traceback, most=MOST_VALUE_CHARS, lines=LINES * 2, chars=CHARS * 3),
         below=found.below,
         trace=trace,
+        begin=_begin_of_part(trace, pane),
         pane=pane,
         views=VIEWS,
         view=view,
@@ -86,6 +87,13 @@ async def run_page(request: Request) -> Response:
         receipts=found.receipts,
         host_of=host_of,
     )  # fmt: skip
+
+
+def _begin_of_part(trace: Trace, pane: Pane) -> int:
+    """Return where the part of the rows begins in which the selected one is."""
+    keys = (row.bar.key for row in trace.rows)
+    at = next(number for number, key in enumerate(keys) if key == pane.bar.key)
+    return at - at % MOST_ROWS
 
 
 async def _pane(request: Request, trace: Trace, key: str, view: str, detail: RunDetail) -> Pane:

@@ -142,6 +142,9 @@ def _attempts(bars: Iterable[Bar]) -> Iterator[Bar]:
     """Yield the bars in order, with the number of each attempt at what has just failed."""
     before: list[Bar | None] = []  # on each level
     for bar in bars:
+        if bar.source == GAP:  # one waits before another attempt
+            yield bar
+            continue
         del before[bar.depth + 1 :]
         before += [None] * (bar.depth + 1 - len(before))
         last = before[bar.depth]

@@ -12,12 +12,15 @@
 
   const say = (text) => { document.getElementById("said").textContent = text; };
 
-  // The words below a heading: all of them, also while they are folded.
+  // The words below a heading: all that the page has, also while they are folded. A block of code has
+  // its language and a button of its own above it.
   const wordsBelow = (heading) => {
     const within = heading.parentElement;
     const found = within.querySelector(".fold > :is(.text, .rendered, pre)")
       ?? within.querySelector(".text, .rendered, pre");
-    return found?.textContent ?? "";
+    const words = found?.cloneNode(true);
+    for (const one of words?.querySelectorAll(".listing > :not(pre)") ?? []) one.remove();
+    return words?.textContent.trim() ?? "";
   };
 
   // Made here: without a script a button for each message would do nothing, and pages carry many.
@@ -102,7 +105,8 @@
   const step = (by) => {
     const all = rows();
     if (!all.length) return;
-    const now = all.findIndex((row) => row === at || row.contains(document.activeElement));
+    const focused = all.findIndex((row) => row.contains(document.activeElement));
+    const now = focused < 0 ? all.indexOf(at) : focused;
     const next = all[Math.min(Math.max(now + by, 0), all.length - 1)];
     at?.classList.remove("at");
     at = next;
@@ -169,8 +173,8 @@
     });
   };
 
-  const replaceContent = (part, fresh) => {
-    const open = new Map(foldsOf(part).map(([key, one]) => [key, one.open]));
+  const replaceContent = (part, fresh, isSame = true) => {
+    const open = new Map(isSame ? foldsOf(part).map(([key, one]) => [key, one.open]) : []);
     const focused = part.contains(document.activeElement) && document.activeElement;
     part.className = fresh.className + (part === at ? " at" : "");
     // Those of a turn have its number.
@@ -183,14 +187,15 @@
     }
     wake(part);
     if (!focused) return;
-    const links = [...part.querySelectorAll("a.open")];
-    (links.find((link) => link.href === focused.href) ?? links[0])?.focus({ preventScroll: true });
+    const same = [...part.querySelectorAll("a[href]")].find((link) => link.href === focused.href);
+    (same ?? part.querySelector("a.open"))?.focus({ preventScroll: true });
   };
 
   // A part that came by itself, because somebody asked for it.
   const showPart = (fresh) => {
     sent.set(fresh.dataset.live, fresh.innerHTML);
-    replaceContent(parts(document).find((part) => part.dataset.live === fresh.dataset.live), fresh);
+    const part = parts(document).find((one) => one.dataset.live === fresh.dataset.live);
+    replaceContent(part, fresh, false); // of something else: its folds are others
   };
 
   // Keeps the scroll position of the content when something above it grows.
@@ -423,7 +428,7 @@
     });
     document.addEventListener("keydown", onKey);
     // Before `leave` hears of a click.
-    trace.start({ fetched, liveAddress, showPart, follow: (part) => live?.turnTo(part) });
+    trace.start({ fetched, liveAddress, showPart, say, tellGone, follow: (part) => live?.turnTo(part) });
     document.addEventListener("click", leave);
     document.addEventListener("submit", leave);
     document.addEventListener("focusin", onFocus);

@@ -438,8 +438,9 @@
     open();
   };
 
-  // The page has another address now, and this part.
+  // The page has another address now, and this part. What was held is of the address before it.
   const turnTo = (part) => {
+    held.clear();
     marks.set(part.dataset.live, part.dataset.mark);
     reopen();
   };

@@ -26,12 +26,22 @@
     history.replaceState(null, "", address);
     const asked = page.liveAddress("1");
     asked.searchParams.set("part", "pane");
-    const fresh = (await page.fetched(asked)).body.firstElementChild;
-    if (location.href !== address.href) return; // another one was selected meanwhile
+    // Another one may have been selected when the answer comes.
+    const isLate = () => location.href !== address.href;
+    let fresh = null;
+    try {
+      fresh = (await page.fetched(asked)).body.firstElementChild;
+    } catch (error) {
+      if (error.message === "404" && !isLate()) return page.tellGone();
+    }
+    if (isLate()) return;
+    // The address is that of the row already.
+    if (!fresh) return location.reload();
     const pane = document.getElementById("pane");
     page.showPart(fresh);
     pane.scrollTop = 0;
     page.follow(fresh);
+    page.say(`Selected: ${pane.querySelector("h2").textContent.trim()}`);
     // Below the trace, where the window is narrow.
     if (pane.getBoundingClientRect().top > innerHeight - 80) pane.scrollIntoView();
   };
@@ -40,7 +50,7 @@
     const link = event.target.closest?.(".trace a.open, .views a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    select(link).catch(() => location.assign(link.href));
+    select(link);
   };
 
   window.waxlocalTrace = {
