@@ -83,6 +83,8 @@ REAL_NUMBERS = frozenset((
 ))  # fmt: skip
 TEXT_LISTS = frozenset(("users", "agents"))
 
+_END = "\r\n"
+
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return plain values as JSON text that is safe on a terminal.
@@ -103,5 +105,7 @@ def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterato
     cells = ([escaping.cell(row[name]) for name in columns] for row in rows)
     for values in chain([columns], cells):
         out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow(values)
-        yield out.getvalue()
+        # It quotes a cell for the characters that it ends lines with: without any, text with a line
+        # break would be several rows.
+        csv.writer(out, lineterminator=_END).writerow(values)
+        yield out.getvalue().removesuffix(_END)

@@ -103,7 +103,7 @@ def test_keys_go_through_the_rows_and_tab_goes_on(
     run = record(to)
     page = open_page()
     page.goto(f"{served}/runs/{run}")
-    for key in ("j", "ArrowDown", "ArrowDown", "ArrowUp"):
+    for key in ("j", "ArrowDown", "ArrowUp"):
         page.keyboard.press(key)
     expect(row(page, "look")).to_be_focused()
     page.keyboard.press("Enter")
@@ -125,6 +125,60 @@ def test_keys_go_on_from_the_row_that_was_clicked(
     row(page, "more-20").click()
     page.keyboard.press("j")
     expect(row(page, "more-21")).to_be_focused()
+
+
+def test_a_row_that_was_sent_is_in_view_and_keys_go_on_from_it(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """However far down it is."""
+    run = record(to)
+    page = open_page(viewport={"width": 1300, "height": 500})
+    page.goto(f"{served}/runs/{run}?row={run}.40")
+    expect(row(page, "more-38")).to_be_in_viewport()
+    expect(pane(page).get_by_role("heading", level=2)).to_be_in_viewport()
+    page.keyboard.press("j")
+    expect(row(page, "more-39")).to_be_focused()
+
+
+def test_back_leads_to_the_row_before(open_page: Open, to: Builder, served: str) -> None:
+    """And forward to the next, in the same page; on a phone a link leads up to the trace."""
+    run = record(to)
+    page = open_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{served}/runs/{run}")
+    page.evaluate("window.sameDocument = true")
+    heading = pane(page).get_by_role("heading", level=2)
+    for name in ("look", "gpt-4o"):
+        row(page, name).click()
+        expect(heading).to_contain_text(name)
+    page.get_by_role("link", name="↑ Trace").click()
+    expect(page.get_by_role("heading", name="Trace")).to_be_in_viewport()
+    expect(heading).to_contain_text("gpt-4o")
+    for name in ("gpt-4o", "look"):
+        page.go_back()
+        expect(heading).to_contain_text(name)
+    expect(row(page, "look")).to_have_attribute("aria-current", "true")
+    page.go_forward()
+    expect(heading).to_contain_text("gpt-4o")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_what_is_read_below_a_growing_trace_stays_where_it_is(
+    open_page: Open, to: Builder, served: str
+) -> None:
+    """On a phone, where the trace is above it."""
+    run = record(to, seconds=None)
+    page = open_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{served}/runs/{run}")
+    row(page, "look").click()
+    heading = pane(page).get_by_role("heading", level=2)
+    expect(heading).to_contain_text("look")
+    expect(heading).to_be_in_viewport()
+    place = "document.getElementById('pane').getBoundingClientRect().top"
+    before = page.evaluate(place)
+    for number in range(3):
+        to.span(run, "tool", at=15 + number, seconds=0.1, name=f"late-{number}")
+        expect(row(page, f"late-{number}")).to_have_count(1)
+        assert abs(page.evaluate(place) - before) < 2
 
 
 def test_the_focus_stays_on_the_way_that_was_chosen(
@@ -212,6 +266,11 @@ def test_the_words_of_a_row_can_be_copied(open_page: Open, to: Builder, served: 
     row(page, "gpt-4o").click()
     pane(page).get_by_role("button", name="Copy the words: user").click()
     assert page.evaluate("navigator.clipboard.readText()") == "Find it."
+    long = to.run("s", at=40, inputs="word " * 30_000)
+    page.goto(f"{served}/runs/{long}")
+    button = pane(page).get_by_role("button", name="Copy the words: Message")
+    button.click()
+    expect(button).to_have_text("Copied in part")
     page.goto(f"{served}/runs/{code}")
     pane(page).get_by_role("button", name="Copy the words: Message").click()
     assert page.evaluate("navigator.clipboard.readText()").split() == ["First", "print(1)", "Last"]

@@ -148,10 +148,13 @@ def test_what_is_tried_again_has_the_number_of_the_attempt(to: Builder, pages: D
     run = to.run("s", seconds=20.0)
     for at, status in ((0, "error"), (1.1, "error"), (5, "ok"), (6, "ok")):
         to.span(run, "tool", at=at, seconds=1.0, name="look", status=status)
-    to.span(run, "tool", at=7, seconds=13.0, name="other")
+    to.span(run, "tool", at=7, seconds=13.0, name="other", status="error")
+    to.span(run, "custom", at=20, seconds=0.0, name="retry:1")
+    to.span(run, "tool", at=20, seconds=0.0, name="other")
     assert rows(pages.page(f"/runs/{run_id(1)}"))[1:] == [
         "look tool error 1.0 s", "look tool, attempt 2 error 1.0 s", "nothing recorded 2.9 s",
-        "look tool, attempt 3 1.0 s", "look tool 1.0 s", "other tool 13.0 s",
+        "look tool, attempt 3 1.0 s", "look tool 1.0 s",
+        "other tool error 13.0 s", "retry:1 custom 0 ms", "other tool, attempt 2 0 ms",
     ]  # fmt: skip
 
 
@@ -168,6 +171,42 @@ def test_times_in_which_nothing_was_recorded_have_a_row(to: Builder, pages: Dash
         "nothing recorded 2.7 s",
     ]  # fmt: skip
     assert len(rows(pages.page(f"/runs/{run_id(2)}"))) == 1
+
+
+def test_what_is_open_in_a_run_that_is_over_has_not_ended(to: Builder, pages: Dashboard) -> None:
+    """Its own spans and those of sub-agents; in a run that goes on they are running."""
+    run = to.run("s", seconds=4.0, status="error")
+    child = to.run("s", at=1, seconds=1.0, parent=run, agent="child")
+    going = to.run("s", at=9, seconds=None, process=to.process(alive=True))
+    for number, one in enumerate((run, child, going)):
+        to.span(
+            one,
+            "tool",
+            at=10 if one == going else 1,
+            name=f"open-{number}",
+            status="running",
+            seconds=None,
+        )
+    found = rows(pages.page(f"/runs/{run_id(1)}"))
+    assert {one for one in found if "open" in one} == {
+        "open-0 tool not ended", "level 2: open-1 tool not ended"}  # fmt: skip
+    assert rows(pages.page(f"/runs/{going}"))[1] == "open-2 tool running"
+
+
+def test_what_began_before_its_run_says_so(to: Builder, pages: Dashboard) -> None:
+    """Its bar is cut at the beginning of the axis."""
+    run = to.run("s", at=100, seconds=2.0)
+    call(to, run, at=101, duration_ms=90_000)
+    assert "began before the run" in rows(pages.page(f"/runs/{run}"))[1]
+    assert facts(shown(pages, 1))["began before the run by"] == "1 m 29 s"
+
+
+def test_a_function_that_returned_text_said_it(to: Builder, pages: Dashboard) -> None:
+    """Whatever name its program has given to what it returned."""
+    run = to.run("s", seconds=4.0)
+    to.span(run, "tool", name="look", seconds=1.0, output={"output": "*three*"})
+    assert values(shown(pages, 1)) == {"Output": "three"}
+    assert values(shown(pages, 1, view="json"))["Output"] == '{ "output": "*three*" }'
 
 
 @pytest.mark.parametrize("key", ["x", "0", "run.1.2", "..", "%00", "a" * 5_000, "%F0%9F%92%A9"])

@@ -22,6 +22,8 @@ __all__ = ["VIEWS", "Pane", "Said", "Value", "pane_of"]
 VIEWS = ("rendered", "text", "json")
 # The last messages of a prompt are shown, those before them are folded.
 _LAST_MESSAGES = 2
+# What a decorated function returned stands under this name.
+_RETURNED = ("output", "result")
 # Where nobody says what was paid.
 _COST_SOURCES = {"call": "the program", "price": "price list"}
 
@@ -64,7 +66,9 @@ def pane_of(bar: Bar, owner: RunDetail, since: int, view: str = VIEWS[0]) -> Pan
 
     `view` is one of `VIEWS`; Markdown is rendered for the first of them only.
     """
-    facts = [("began after", milliseconds((bar.start - since) / 1000))] if bar.start > since else []
+    after = (bar.start - since) / 1000
+    began = "began after" if after > 0 else "began before the run by"
+    facts = [(began, milliseconds(abs(after)))] if after else []
     if bar.duration_ms is not None:
         facts.append(("took", milliseconds(bar.duration_ms)))
     words = Words() if view == VIEWS[0] else Words(0)
@@ -151,7 +155,7 @@ def _facts(call: LlmCall) -> Iterator[tuple[str, str]]:
 
 def _tokens(count: int, parts: Iterable[tuple[int, str]]) -> str:
     named = ", ".join(f"{number:,} {name}" for number, name in parts)
-    return f"{count:,} tokens" + (f" ({named})" if named else "")
+    return wording.counted(count, "token") + (f" ({named})" if named else "")
 
 
 # -- values
@@ -162,6 +166,8 @@ def _value(heading: str, stored: object, words: Words) -> Iterator[Value]:
     raw = None if stored in (None, "", [], {}) else folded_value(stored)
     if raw is None:
         return
+    if isinstance(stored, dict) and len(stored) == 1:
+        stored = next((stored[name] for name in _RETURNED if name in stored), stored)
     if isinstance(stored, str):
         yield Value(heading, raw, _said("", stored, words))
     else:

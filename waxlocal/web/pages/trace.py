@@ -10,7 +10,7 @@ from waxlocal.queries import RunDetail, RunSummary, Span
 from waxlocal.queries.records import Record
 from waxlocal.queries.sub_agents import SubAgentRun
 from waxlocal.queries.times import length_us, microseconds
-from waxlocal.records import RecordStatus
+from waxlocal.records import RecordStatus, RunStatus
 from waxlocal.web.pages import charts
 
 __all__ = ["GAP", "Bar", "Row", "Trace", "trace_of"]
@@ -19,6 +19,9 @@ __all__ = ["GAP", "Bar", "Row", "Trace", "trace_of"]
 MOST_DEPTH = 12
 # The source of a time in which nothing was recorded: a part of the run's that is worth a row.
 GAP = "gap"
+NOT_ENDED = "not ended"
+# A span that tells of another attempt, before it.
+_RETRY = "retry:"
 NOTABLE_GAP = 0.05
 _SHORTEST_GAP_US = 50_000
 # Of a sub-agent's run, that have a place in time.
@@ -130,7 +133,7 @@ def _in_order(
         yield from group.bars
         if group.called is not None:
             run, depth = group.bars[0], group.bars[0].depth + 1
-            inside = _records(run.owner, records.get(run.owner, ()), depth)
+            inside = _records(run, records.get(run.owner, ()), depth)
             waiting.append(iter(_sorted([*inside, *_runs(children.get(group.called, ()), depth)])))
 
 
@@ -142,7 +145,7 @@ def _attempts(bars: Iterable[Bar]) -> Iterator[Bar]:
     """Yield the bars in order, with the number of each attempt at what has just failed."""
     before: list[Bar | None] = []  # on each level
     for bar in bars:
-        if bar.source == GAP:  # one waits before another attempt
+        if bar.source == GAP or bar.name.startswith(_RETRY):  # between two attempts
             yield bar
             continue
         del before[bar.depth + 1 :]
@@ -180,9 +183,9 @@ def _stretches(groups: Iterable[_Group]) -> Iterator[tuple[int, int]]:
 
 
 def _own(detail: RunDetail) -> Iterator[_Group]:
-    run_id = detail.run.run_id
+    run_id, is_over = detail.run.run_id, detail.run.status != RunStatus.RUNNING
     for span in detail.spans:
-        bars = [_of_span(run_id, one, depth) for depth, one in _walk((span,))]
+        bars = [_of_span(run_id, one, depth, is_over) for depth, one in _walk((span,))]
         yield _Group(bars[0].start, span.position, bars)
     for call in detail.llm_calls:
         said = ": ".join(filter(None, (call.error_type, call.error_message)))
@@ -203,11 +206,16 @@ def _walk(spans: Sequence[Span], depth: int = 1) -> Iterator[tuple[int, Span]]:
         yield from _walk(span.children, depth + 1)
 
 
-def _of_span(run_id: str, span: Span, depth: int) -> Bar:
+def _of_span(run_id: str, span: Span, depth: int, is_over: bool) -> Bar:
     return Bar(
-        run_id, "span", span.position, microseconds(span.started_at), depth,
-        span.name, span.kind, span.status, span.error, span.duration_ms,
+        run_id, "span", span.position, microseconds(span.started_at), depth, span.name, span.kind,
+        _status(span.status, is_over), span.error, span.duration_ms,
     )  # fmt: skip
+
+
+def _status(status: str, is_over: bool) -> str:
+    """Return the status of a record; of one that is open in a run that is over, that it is."""
+    return NOT_ENDED if is_over and status == RecordStatus.RUNNING else status
 
 
 def _at_once(run_id: str, source: str, position: int, moment: str, name: str) -> _Group:
@@ -230,10 +238,10 @@ def _runs(runs: Iterable[SubAgentRun], depth: int) -> Iterator[_Group]:
         yield _Group(bar.start, run.id, [bar], run.workflow_id)
 
 
-def _records(run_id: str, records: Iterable[Record], depth: int) -> Iterator[_Group]:
+def _records(run: Bar, records: Iterable[Record], depth: int) -> Iterator[_Group]:
     for record in records:
         if record.source in _SHOWN:
-            bar = _of_record(run_id, record, depth)
+            bar = _of_record(run, record, depth)
             yield _Group(bar.start, record.position, [bar])
 
 
@@ -246,12 +254,13 @@ def _of_run(run: RunSummary | SubAgentRun, depth: int) -> Bar:
     )  # fmt: skip
 
 
-def _of_record(run_id: str, record: Record, depth: int) -> Bar:
+def _of_record(run: Bar, record: Record, depth: int) -> Bar:
     is_call = record.source == "llm"
     start = _start_of_call(record.moment, record.duration_ms if is_call else None)
     return Bar(
-        run_id, record.source, record.position, start, depth,
-        record.name, _SHOWN[record.source] or record.kind, record.status,
+        run.owner, record.source, record.position, start, depth,
+        record.name, _SHOWN[record.source] or record.kind,
+        _status(record.status, run.status != RunStatus.RUNNING),
         (record.text or None) if record.status == RecordStatus.ERROR else None,
         record.duration_ms,
     )  # fmt: skip

@@ -50,8 +50,9 @@
       document.execCommand("copy");
       box.remove();
     }
-    button.textContent = "Copied";
-    say("Copied");
+    const isCut = !given && button.parentElement.parentElement.querySelector(".cut");
+    button.textContent = isCut ? "Copied in part" : "Copied";
+    say(isCut ? "Copied as far as it is on this page" : "Copied");
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   };
 
@@ -106,7 +107,8 @@
     const all = rows();
     if (!all.length) return;
     const focused = all.findIndex((row) => row.contains(document.activeElement));
-    const now = focused < 0 ? all.indexOf(at) : focused;
+    const begin = at ?? all.find((row) => row.querySelector(".open[aria-current]"));
+    const now = focused < 0 ? all.indexOf(begin) : focused;
     const next = all[Math.min(Math.max(now + by, 0), all.length - 1)];
     at?.classList.remove("at");
     at = next;
@@ -200,11 +202,16 @@
 
   // Keeps the scroll position of the content when something above it grows.
   const withoutMoving = (change) => {
-    const first = parts(document).find((part) => part.getBoundingClientRect().bottom > 60);
-    const before = first?.getBoundingClientRect().top ?? 0;
+    // What fills most of the window is what somebody reads.
+    const seen = (part) => {
+      const { top, bottom } = part.getBoundingClientRect();
+      return Math.min(bottom, innerHeight) - Math.max(top, 60);
+    };
+    const [most] = parts(document).filter((part) => seen(part) > 0).sort((a, b) => seen(b) - seen(a));
+    const before = most?.getBoundingClientRect().top ?? 0;
     change();
-    if (!first?.isConnected || scrollY === 0) return;
-    const moved = first.getBoundingClientRect().top - before;
+    if (!most?.isConnected || scrollY === 0) return;
+    const moved = most.getBoundingClientRect().top - before;
     if (Math.abs(moved) >= 1) scrollBy(0, moved);
   };
 

@@ -12,18 +12,35 @@
     for (const link of links) link.tabIndex = link === one ? 0 : -1;
   };
 
-  const select = async (link) => {
+  const rowOf = (address) => new URL(address, location.href).searchParams.get("row");
+
+  const mark = (address) => {
+    const links = [...document.querySelectorAll(".trace a.open")];
+    for (const link of links) {
+      if (rowOf(link.href) === rowOf(address)) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    stop();
+  };
+
+  // What the page shows; a click on a link within it is no other row.
+  let shown = location.search;
+
+  const select = (link) => {
     const address = new URL(link.href);
     if (link.matches(".trace a")) {
       // Its row is shown as the one before it was.
       const view = new URL(location.href).searchParams.get("view");
       if (view) address.searchParams.set("view", view);
       else address.searchParams.delete("view");
-      document.querySelector(".trace a[aria-current]")?.removeAttribute("aria-current");
-      link.setAttribute("aria-current", "true");
-      stop();
     }
-    history.replaceState(null, "", address);
+    if (address.href !== location.href) history.pushState(null, "", address);
+    show(address);
+  };
+
+  const show = async (address) => {
+    shown = address.search;
+    mark(address.href);
     const asked = page.liveAddress("1");
     asked.searchParams.set("part", "pane");
     // Another one may have been selected when the answer comes.
@@ -43,7 +60,22 @@
     page.follow(fresh);
     page.say(`Selected: ${pane.querySelector("h2").textContent.trim()}`);
     // Below the trace, where the window is narrow.
-    if (pane.getBoundingClientRect().top > innerHeight - 80) pane.scrollIntoView();
+    const { top, bottom } = pane.getBoundingClientRect();
+    if (top > innerHeight - 80 || bottom < 80) pane.scrollIntoView();
+  };
+
+  const onBack = () => {
+    if (location.search !== shown) show(new URL(location.href));
+  };
+
+  // The selected row of an address that was sent may be far down; where the pane is below the trace, it
+  // is what was sent.
+  const find = () => {
+    const row = document.querySelector(".trace a[aria-current]");
+    const pane = document.getElementById("pane");
+    if (row && rowOf(location.href) && pane.getBoundingClientRect().left > 100) {
+      row.scrollIntoView({ block: "center" });
+    }
   };
 
   const onClick = (event) => {
@@ -58,6 +90,8 @@
     start: (offered) => {
       page = offered;
       document.addEventListener("click", onClick);
+      addEventListener("popstate", onBack);
+      addEventListener("load", find);
     },
   };
 })();
