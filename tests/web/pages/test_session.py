@@ -201,7 +201,7 @@ def test_a_long_message_is_folded_and_whole(db_path: Path) -> None:
     assert len(head.text) < 1_010
     assert fold.one("div", "text").text == words.strip()
     assert "Show 20,000 of 50,000 characters" in cut.text
-    assert "30,000 more characters on the page of the run" in cut.text
+    assert "30,000 more characters: see the page of the run" in cut.text
 
 
 @pytest.mark.parametrize(
