@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.10 or later and nothing else: each sets up `.venv`.
 
 PYTHON ?= python3
-# Of the tests: `auto` is one for each core.
+# Of the tests: `auto` is two for each core (tests/conftest.py).
 WORKERS ?= auto
 # Tests start a thousand Pythons: without the compiled modules, each spends half a second on compiling.
 unexport PYTHONDONTWRITEBYTECODE

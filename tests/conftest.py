@@ -27,6 +27,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("waxlocal")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run at once: half of the time, one waits for a process or a disk."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a test fail that is left out, or expected to fail, where everything was promised: in CI.

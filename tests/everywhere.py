@@ -295,7 +295,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="3.X", help="or a path")
     parser.add_argument("--user", nargs="+", default=[mine], help="needs root for others")
     parser.add_argument("--load", nargs="+", type=int, default=[0], metavar="LOOPS")
-    parser.add_argument("--workers", type=int, default=2, help="tests at a time in each cell")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="tests at a time in each cell",
+    )
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--fast", action="store_true", help="only what differs between Pythons")
     parser.add_argument("--tail", action="store_true", help="print the end of what tests said")
