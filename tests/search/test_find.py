@@ -265,8 +265,7 @@ def test_a_type_of_error_within_a_run_is_found(file: Searched) -> None:
 def test_a_page_of_large_texts_ends_in_time(file: Searched) -> None:
     """With what it has by then; the next page goes on."""
     text = "é lorem ipsum " * 5_000
-    for number in range(6):
-        file.to.run(inputs={"message": f"{text} needle{number} needle"})
+    made = [file.to.run(inputs={"message": f"{text} needle{number} needle"}) for number in range(6)]
     file.bring_up()
     seen: list[str] = []
     below = None
@@ -281,7 +280,7 @@ def test_a_page_of_large_texts_ends_in_time(file: Searched) -> None:
                 break
             assert page.is_cut
             below = page.below
-    assert seen == file.runs("needle")
+    assert seen == made[::-1]
 
 
 def test_the_latest_come_first_page_by_page(file: Searched) -> None:

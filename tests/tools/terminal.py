@@ -22,7 +22,10 @@ def on_terminal(*args: object, **env: str) -> tuple[int, str]:
     ) as process:
         os.close(follower)
         said = b""
-        while select.select([leader], [], [], PATIENCE_S)[0]:
+        # Not `select`: that takes no file beyond the first thousand of a process.
+        ready = select.poll()
+        ready.register(leader, select.POLLIN)
+        while ready.poll(PATIENCE_S * 1_000):
             try:
                 part = os.read(leader, 4096)
             except OSError:  # how Linux says that the other end is closed
